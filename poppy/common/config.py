@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that belong to no single driver, and how configuration is read.
+
+Options of a driver stand beside the driver (see :mod:`poppy.common.driver`).
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.common import errors
+
+DEFAULT_OPTS = (
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/poppy",
+        help="Directory for what the embedded defaults keep (the SQLite database).",
+    ),
+    cfg.StrOpt(
+        "datacenter",
+        default="",
+        help="Name of the region or data centre this process runs in. Shown in logs, and used "
+        "by storage drivers that prefer local replicas.",
+    ),
+    cfg.BoolOpt(
+        "project_id_in_url",
+        default=False,
+        help="Put the project id into the links that Poppy answers with "
+        "(/v1.0/<project id>/services/...). Such URLs are accepted in any case.",
+    ),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="noauth",
+        choices=[
+            ("noauth", "trust the X-Project-ID header: only behind your own auth middleware"),
+            ("keystone", "check tokens with keystonemiddleware"),
+        ],
+        help="Who says which project a request belongs to.",
+    ),
+)
+
+DRIVERS_OPTS = (
+    cfg.StrOpt("transport", default="pecan", help="Transport driver: the face to clients."),
+    cfg.StrOpt("manager", default="default", help="Manager driver: what each API call does."),
+    cfg.StrOpt(
+        "storage",
+        default="sqlalchemy",
+        help="Storage driver: where services and operations are kept.",
+    ),
+    cfg.ListOpt(
+        "providers",
+        default=["mock"],
+        help="CDN provider drivers to load. A flavor can only name providers of this list.",
+    ),
+    cfg.StrOpt("dns", default="mock", help="DNS driver: where the operator's names are made."),
+    cfg.StrOpt(
+        "distributed_task",
+        default="taskflow",
+        help="Distributed task driver: how operations reach the workers.",
+    ),
+)
+
+STORAGE_OPTS = (
+    cfg.IntOpt(
+        "max_services_per_project",
+        default=20,
+        min=0,
+        help="How many services a project may have unless its own limit is set.",
+    ),
+)
+
+PROVIDER_OPTS = (
+    cfg.IntOpt(
+        "default_cache_ttl",
+        default=86400,
+        min=0,
+        max=31536000,
+        help="Seconds an edge may keep content of a service that says nothing about caching.",
+    ),
+)
+
+#: (group, options) of everything that is not a driver's own.
+GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
+    (None, DEFAULT_OPTS),
+    ("drivers", DRIVERS_OPTS),
+    ("drivers:storage", STORAGE_OPTS),
+    ("drivers:provider", PROVIDER_OPTS),
+)
+
+
+def load(args: Sequence[str] | None = None, files: Sequence[str] | None = None) -> cfg.ConfigOpts:
+    """Read the configuration of one process.
+
+    Args:
+        args: command-line arguments, without the program's name.
+        files: configuration files; by default those named by ``--config-file``, else
+            ``~/.poppy/poppy.conf``, ``/etc/poppy/poppy.conf`` and their relatives.
+
+    Raises:
+        oslo_config.cfg.Error: a file or an option can't be read.
+    """
+    conf = new()
+    conf(
+        args=list(args or []),
+        project="poppy",
+        version=importlib.metadata.version("poppy"),
+        default_config_files=list(files) if files is not None else None,
+    )
+    return conf
+
+
+def validate(conf: cfg.ConfigOpts) -> None:
+    """Look at every option that is known by now, since oslo.config checks at the first look.
+
+    Raises:
+        ConfigError: names the option whose value can't be used.
+    """
+    for group in (None, *conf.keys()):
+        options = conf if group is None else conf[group]
+        if group is not None and not isinstance(options, cfg.ConfigOpts.GroupAttr):
+            continue
+        for name in options:
+            try:
+                options[name]
+            except ValueError as exc:
+                raise errors.ConfigError(f"[{group or 'DEFAULT'}] {name}: {exc}") from exc
+
+
+def new() -> cfg.ConfigOpts:
+    """An unread configuration that knows the shared options and the logging options."""
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    for group, options in GROUPS:
+        conf.register_opts(options, group=group)
+    return conf

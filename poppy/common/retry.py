@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How failures that may pass are retried: quickly at first, then by parking."""
+
+import datetime
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+from poppy.common import errors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When to try again, and when to give up.
+
+    Short hiccups are retried in place, holding the worker. What lasts longer parks the
+    operation, which holds nothing. All waits are random between zero and a ceiling that doubles
+    ("full jitter"), so that many operations that failed together do not come back together.
+
+    Attributes:
+        quick_attempts: calls in place, in all.
+        quick_ceiling: seconds; the longest wait in place. A call that is asked to wait longer
+            than that is not repeated in place.
+        park_base: seconds; the ceiling of the first parked wait.
+        park_ceiling: seconds; the ceiling of any parked wait that nobody asked for.
+        max_failures: after so many failed attempts an operation fails for good.
+        max_age: nor is an operation older than this tried again.
+    """
+
+    quick_attempts: int = 3
+    quick_ceiling: float = 2.0
+    park_base: float = 5.0
+    park_ceiling: float = 600.0
+    max_failures: int = 20
+    max_age: datetime.timedelta = datetime.timedelta(days=1)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Call ``work``, again while it raises RetryableError and the wait is short.
+
+        Raises:
+            DriverError: the last one, as raised.
+        """
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._is_quick),
+            stop=tenacity.stop_after_attempt(self.quick_attempts),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=self.quick_ceiling),
+            reraise=True,
+        )(work)
+
+    def _is_quick(self, error: BaseException) -> bool:
+        if not isinstance(error, errors.RetryableError):
+            return False
+        return error.retry_after is None or error.retry_after <= self.quick_ceiling
+
+    def parked_for(self, failures: int, retry_after: float | None) -> datetime.timedelta:
+        """How long to park after so many failures; at least what the other side asked for."""
+        # The exponent is bounded because a float is.
+        ceiling = min(self.park_ceiling, self.park_base * 2 ** min(failures - 1, 30))
+        seconds = random.uniform(0, ceiling)
+        if retry_after is not None:
+            # Everyone was told the same time: spread out behind it, never before it.
+            seconds = retry_after + random.uniform(0, min(ceiling, self.park_base))
+        return datetime.timedelta(seconds=seconds)
+
+    def exhausted(self, failures: int, age: datetime.timedelta) -> bool:
+        """Whether an operation has used up its budget."""
+        return failures >= self.max_failures or age >= self.max_age

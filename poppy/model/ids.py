@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Identifiers that sort by the time they were made."""
+
+import os
+import time
+import uuid
+
+
+def new() -> str:
+    """A UUID of version 7 (RFC 9562, section 5.7): its text sorts by creation time.
+
+    The 12 bits after the millisecond hold the fraction of it (section 6.2, method 3), so that
+    identifiers of one process sort right down to a quarter of a microsecond.
+    """
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    value = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random
+    return str(uuid.UUID(int=value))
+
+
+def is_uuid(text: str) -> bool:
+    """Whether ``text`` is a UUID in the canonical form (RFC 9562, section 4)."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

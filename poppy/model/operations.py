@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations: one thing asked of a service, from the accepted request to its outcome."""
+
+import datetime
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+
+class Kind(enum.StrEnum):
+    """What is asked."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    PURGE = "purge"
+
+
+class State(enum.StrEnum):
+    """How far it got.
+
+    ::
+
+        queued ──→ running ──→ succeeded | failed
+          ↑          │  ↑
+          │ (lost)   ↓  │ (due)
+          └─────── waiting             a delete makes any unfinished one superseded
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self in _FINISHED
+
+
+_FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.SUPERSEDED})
+
+
+class OperationKey(NamedTuple):
+    """All it takes to find an operation; what a job on the board carries."""
+
+    project_id: str
+    service_id: str
+    operation_id: str
+
+
+class Purge(NamedTuple):
+    """What a purge is about.
+
+    Attributes:
+        url: a path that starts with ``/``, or None for everything.
+        hard: True evicts; False lets an edge revalidate or serve stale meanwhile.
+    """
+
+    url: str | None
+    hard: bool
+
+
+class StepState(enum.StrEnum):
+    """How far one step of an operation got."""
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The part of an operation that one driver does.
+
+    Attributes:
+        name: ``provider:<name>`` or ``dns``; with ``remove:`` in front where it cleans up.
+        message: why it waits or failed.
+    """
+
+    name: str
+    state: StepState = StepState.PENDING
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing asked of a service.
+
+    Attributes:
+        attempt: the fencing token: how often a worker has begun it. A run may write only
+            while the stored attempt is its own.
+        failures: how many attempts ended in an error that may pass; polling is none.
+        next_attempt_at: when the dispatcher may put it on the board again, in UTC: for
+            ``queued`` when its job counts as lost, for ``waiting`` when it is due, for
+            ``running`` when its worker counts as lost; None once it is finished.
+        runner: the job that runs it, so that a job that was taken over is known as such.
+        steps: how far each driver's part got, in order.
+        error: why it waits or failed, in words.
+        request_id: of the API request that asked for it.
+    """
+
+    project_id: str
+    service_id: str
+    operation_id: str
+    kind: Kind
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    state: State = State.QUEUED
+    attempt: int = 0
+    failures: int = 0
+    next_attempt_at: datetime.datetime | None = None
+    runner: str | None = None
+    steps: tuple[Step, ...] = ()
+    error: str | None = None
+    purge: Purge | None = None
+    request_id: str | None = None
+
+    @property
+    def key(self) -> OperationKey:
+        """Where it is found."""
+        return OperationKey(self.project_id, self.service_id, self.operation_id)
+
+    def step(self, name: str) -> Step:
+        """The step of that name; a pending one when it has not been tried yet."""
+        return next((step for step in self.steps if step.name == name), Step(name))
+
+    def with_step(self, step: Step) -> Self:
+        """The same operation with one step as given."""
+        if any(known.name == step.name for known in self.steps):
+            steps = tuple(step if known.name == step.name else known for known in self.steps)
+        else:
+            steps = (*self.steps, step)
+        return replace(self, steps=steps)
+
+    def progress_to_dict(self) -> dict[str, Any]:
+        """What is not looked up by: steps, error, purge and request id, for storage."""
+        return {
+            "steps": [
+                {"name": step.name, "state": str(step.state), "message": step.message}
+                for step in self.steps
+            ],
+            "error": self.error,
+            "purge": self.purge._asdict() if self.purge else None,
+            "request_id": self.request_id,
+        }
+
+    @staticmethod
+    def progress_from_dict(document: Mapping[str, Any]) -> dict[str, Any]:
+        """Constructor arguments from what :meth:`progress_to_dict` gave."""
+        return {
+            "steps": tuple(
+                Step(entry["name"], StepState(entry["state"]), entry["message"])
+                for entry in document["steps"]
+            ),
+            "error": document["error"],
+            "purge": Purge(**document["purge"]) if document["purge"] else None,
+            "request_id": document["request_id"],
+        }

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service must keep to beyond its schema. Each rule raises at the first offender."""
+
+from collections.abc import Collection, Hashable, Iterable
+from typing import TypeVar
+
+from poppy.common import errors
+from poppy.model import names
+from poppy.model.schemas import MAX_REQUEST_URL
+from poppy.model.services import Domain, Origin, Restriction, Rule, ServiceSpec
+
+_T = TypeVar("_T", bound=Hashable)
+
+
+def check(spec: ServiceSpec, shared: Collection[str]) -> None:
+    """Check a service that the schema accepts and whose defaults are filled in.
+
+    Args:
+        spec: with paths, addresses and names in canonical form.
+        shared: full names of shared domains that the service has already.
+
+    Raises:
+        InvalidRequest: a rule is broken; the message names what breaks it.
+    """
+    for domain in spec.domains:
+        _check_domain(domain, shared)
+    for index, origin in enumerate(spec.origins):
+        _check_origin(origin, needs_rules=index > 0)
+    _check_names(spec)
+    _check_paths("an origin", (rule for entry in spec.origins for rule in entry.rules))
+    _check_paths("caching", (rule for entry in spec.caching for rule in entry.rules))
+    _check_restrictions(spec.restrictions)
+
+
+def _check_domain(domain: Domain, shared: Collection[str]) -> None:
+    if domain.certificate == "shared":
+        _check_shared(domain.domain, shared)
+    else:
+        _check_full_domain(domain.domain)
+    if domain.protocol == "http" and domain.certificate is not None:
+        raise errors.InvalidRequest(
+            f"Domain {domain.domain} can't have a certificate ({domain.certificate})"
+            " with protocol http"
+        )
+    if domain.protocol == "https" and domain.certificate is None:
+        raise errors.InvalidRequest(
+            f"Domain {domain.domain} needs a certificate with protocol https:"
+            " shared, san, sni or custom"
+        )
+
+
+def _check_shared(label: str, shared: Collection[str]) -> None:
+    """A new shared domain is one label, which gets its shard later."""
+    if label in shared:
+        return
+    if not label.isascii():
+        reason = names.problem(label)
+    elif "." in label:
+        reason = "it is more than one label"
+    else:
+        reason = names.label_problem(label)
+    if reason:
+        raise errors.InvalidRequest(
+            f"Domain {label!r} with a shared certificate is not a single label: {reason}"
+        )
+
+
+def _check_full_domain(domain: str) -> None:
+    reason = names.problem(domain)
+    if reason:
+        raise errors.InvalidRequest(f"Domain {domain!r} is not a valid domain name: {reason}")
+    if names.is_root(domain):
+        example = f"example.{domain}" if names.is_public_suffix(domain) else domain
+        raise errors.InvalidRequest(
+            f"{domain} is a root domain. Most DNS providers do not allow setting a CNAME on a"
+            f" root domain. Please add a subdomain (e.g. www.{example})"
+        )
+
+
+def _check_origin(origin: Origin, *, needs_rules: bool) -> None:
+    if names.address(origin.origin) is None:
+        reason = names.problem(origin.origin)
+        if reason:
+            raise errors.InvalidRequest(
+                f"Origin {origin.origin!r} is neither an IP address nor a valid domain name:"
+                f" {reason}"
+            )
+    _check_host_header(origin)
+    if needs_rules and not origin.rules:
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} needs at least one rule: only the first origin goes without"
+        )
+
+
+def _check_host_header(origin: Origin) -> None:
+    value = origin.hostheadervalue
+    if origin.hostheadertype != "custom":
+        if value is not None:
+            raise errors.InvalidRequest(
+                f"Origin {origin.origin} can't have a hostheadervalue ({value!r}) with"
+                f" hostheadertype {origin.hostheadertype}"
+            )
+        return
+    if value is None:
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} needs a hostheadervalue with hostheadertype custom"
+        )
+    reason = names.problem(value)
+    if reason:
+        raise errors.InvalidRequest(
+            f"The hostheadervalue {value!r} of origin {origin.origin} is not a valid domain"
+            f" name: {reason}"
+        )
+
+
+def _check_names(spec: ServiceSpec) -> None:
+    """Names that must differ: an edge that fetches from itself would never end."""
+    domain = _repeated(entry.domain for entry in spec.domains)
+    if domain is not None:
+        raise errors.InvalidRequest(f"Domain {domain} is listed more than once")
+    origin = _repeated(
+        f"{'https' if entry.ssl else 'http'}://{entry.origin}" for entry in spec.origins
+    )
+    if origin is not None:
+        raise errors.InvalidRequest(f"Origin {origin} is listed more than once")
+    for entry in spec.origins:
+        if entry.origin in spec.domain_names:
+            raise errors.InvalidRequest(f"Domain {entry.origin} is also an origin")
+
+
+def _check_paths(what: str, rules: Iterable[Rule]) -> None:
+    paths = [rule.request_url for rule in rules]
+    for path in paths:
+        _check_path_length(path)
+    path = _repeated(paths)
+    if path is not None:
+        raise errors.InvalidRequest(
+            f"Path {path} is in more than one rule of {what}; an entry without rules is about /*"
+        )
+
+
+def _check_path_length(path: str | None) -> None:
+    """A path may have become too long by its leading slash."""
+    if path is not None and len(path) > MAX_REQUEST_URL:
+        raise errors.InvalidRequest(
+            f"The request_url {path[:40]}... is longer than {MAX_REQUEST_URL} characters with"
+            " its leading /"
+        )
+
+
+def _check_restrictions(restrictions: Iterable[Restriction]) -> None:
+    access: dict[tuple[str | None, str | None], str] = {}
+    for restriction in restrictions:
+        for rule in restriction.rules:
+            _check_restriction_rule(rule)
+            known = access.setdefault((rule.request_url, rule.kind), restriction.access)
+            if known != restriction.access:
+                raise errors.InvalidRequest(
+                    f"Path {rule.request_url} has both a whitelist and a blacklist by"
+                    f" {rule.kind} (rule {rule.name!r} of restriction {restriction.name!r})"
+                )
+
+
+def _check_restriction_rule(rule: Rule) -> None:
+    _check_path_length(rule.request_url)
+    if rule.referrer is not None:
+        reason = names.problem(rule.referrer)
+        if reason:
+            raise errors.InvalidRequest(
+                f"Referrer {_shortened(rule.referrer)} is not a valid domain name: {reason}"
+            )
+    if rule.client_ip is not None and names.network(rule.client_ip) is None:
+        raise errors.InvalidRequest(
+            f"The client_ip {_shortened(rule.client_ip)} is neither an IPv4 or IPv6 address nor"
+            " a CIDR block"
+        )
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= names.MAX_NAME else f"{text[: names.MAX_NAME]}...")
+
+
+def _repeated(items: Iterable[_T]) -> _T | None:
+    """The first item that is there for the second time."""
+    seen: set[_T] = set()
+    for item in items:
+        if item in seen:
+            return item
+        seen.add(item)
+    return None

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas (Draft 2020-12) of the request bodies; what no schema says is in ``rules``.
+
+They are plain dictionaries without ``$ref``, so that an OpenAPI 3.1 document can hold them as
+they are and validating follows no references. A dialect is named nowhere: OpenAPI 3.1 has this
+one by default.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+MAX_REQUEST_URL = 1024
+MAX_PATCH_OPERATIONS = 100
+
+# "$" also matches before a line feed at the very end in Python, but not in ECMA 262, which JSON
+# Schema follows: the look-ahead makes both say the same.
+_TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
+_PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
+_PATH = r"^[!-~]*$(?!\n)"
+_POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
+
+PATTERNS: Mapping[str, str] = {
+    _TEXT: "has a control character or a lone surrogate",
+    _PATH_SAFE_TEXT: 'has a "/", a control character or a lone surrogate',
+    _PATH: (
+        "is not made of printable ASCII characters without spaces; percent-encode all others"
+        " (RFC 3986, section 2.1)"
+    ),
+    _POINTER: "is no JSON Pointer (RFC 6901)",
+}
+"""What is wrong with a string that does not match, by pattern."""
+
+RESTRICTION_KINDS = ("referrer", "client_ip", "geography")
+
+
+def _object(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
+    """An object with these keys and no others."""
+    return {
+        "type": "object",
+        "title": title,
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _text(
+    description: str, shortest: int, longest: int | None = None, pattern: str = _TEXT
+) -> Schema:
+    """A string; lengths in characters (code points), as JSON Schema counts them."""
+    schema: Schema = {"type": "string", "description": description, "minLength": shortest}
+    if longest is not None:
+        schema["maxLength"] = longest
+    return schema | {"pattern": pattern}
+
+
+def _host(description: str, longest: int = 253) -> Schema:
+    """A string that ``rules`` looks at more closely, with messages better than a pattern's.
+
+    253 characters are what a name of 255 octets on the wire (RFC 1035, section 2.3.4) leaves.
+    """
+    return {
+        "type": "string",
+        "description": description,
+        "minLength": 3,
+        "maxLength": longest,
+    }
+
+
+_REQUEST_URL = _text(
+    "A path, with * for any run of characters; a missing leading / is added.",
+    1,
+    MAX_REQUEST_URL,
+    _PATH,
+)
+
+_PATH_RULE = _object(
+    "Path rule",
+    {
+        "name": _text("A name for the rule.", 1, 256),
+        "request_url": _REQUEST_URL,
+    },
+    ("name", "request_url"),
+)
+
+_RESTRICTION_RULE = _object(
+    "Restriction rule",
+    {
+        "name": _text("A name for the rule.", 1, 256),
+        "referrer": _host("Host name in the Referer header of the request.", 1024),
+        "client_ip": _text("IPv4 or IPv6 address, or CIDR block, of the client.", 1),
+        "geography": _text("Country or zone the client is in.", 1),
+        "request_url": _REQUEST_URL | {"default": "/*"},
+    },
+    ("name",),
+) | {"oneOf": [{"required": [kind]} for kind in RESTRICTION_KINDS]}
+
+_DOMAIN = _object(
+    "Domain",
+    {
+        "domain": _host(
+            "Name that is asked for: lower case, no root domain; a single label for a shared"
+            " certificate."
+        ),
+        "protocol": {
+            "description": "What the domain is served by.",
+            "enum": ["http", "https"],
+            "default": "http",
+        },
+        "certificate": {
+            "description": "Kind of certificate; with https only, and needed there.",
+            "enum": [None, "shared", "san", "sni", "custom"],
+        },
+    },
+    ("domain",),
+)
+
+_ORIGIN = _object(
+    "Origin",
+    {
+        "origin": _host("Domain name, IPv4 or IPv6 address the content is fetched from."),
+        "port": {"description": "TCP port.", "enum": [80, 443], "default": 80},
+        "ssl": {
+            "type": "boolean",
+            "description": "Whether the origin is asked with TLS.",
+            "default": False,
+        },
+        "hostheadertype": {
+            "description": (
+                "What the Host header to the origin holds: the requested domain, the origin's"
+                " name, or hostheadervalue."
+            ),
+            "enum": ["domain", "origin", "custom"],
+            "default": "domain",
+        },
+        "hostheadervalue": _host("Host header to the origin; with hostheadertype custom only."),
+        "rules": {
+            "type": "array",
+            "description": (
+                "Paths that are fetched from this origin; the first origin has all others."
+            ),
+            "items": _PATH_RULE,
+        },
+    },
+    ("origin",),
+)
+
+_CACHING = _object(
+    "Caching",
+    {
+        "name": _text("A name for the entry.", 1, 256),
+        "ttl": {
+            "type": "integer",
+            "description": "Seconds an edge may keep an answer.",
+            "minimum": 0,
+            "maximum": 31536000,
+        },
+        "rules": {
+            "type": "array",
+            "description": "Paths it is about; every path without any.",
+            "items": _PATH_RULE,
+        },
+    },
+    ("name", "ttl"),
+)
+
+_RESTRICTION = _object(
+    "Restriction",
+    {
+        "name": _text("A name for the restriction.", 1, 256),
+        "access": {
+            "description": "Whether what matches may, or may not, have the content.",
+            "enum": ["whitelist", "blacklist"],
+            "default": "whitelist",
+        },
+        "rules": {
+            "type": "array",
+            "description": "Who it is about, each for one path or for all.",
+            "items": _RESTRICTION_RULE,
+            "minItems": 1,
+        },
+    },
+    ("name", "rules"),
+)
+
+SERVICE: Schema = _object(
+    "Service",
+    {
+        "name": _text("A name for the service.", 3, 256),
+        "flavor_id": _text("The flavor: which providers deliver it.", 1, 256),
+        "domains": {
+            "type": "array",
+            "description": "Names the content is asked for by.",
+            "items": _DOMAIN,
+            "minItems": 1,
+            "maxItems": 10,
+        },
+        "origins": {
+            "type": "array",
+            "description": "Where the content comes from; all but the first need rules.",
+            "items": _ORIGIN,
+            "minItems": 1,
+            "maxItems": 10,
+        },
+        "caching": {
+            "type": "array",
+            "description": "How long content may be kept.",
+            "items": _CACHING,
+        },
+        "restrictions": {
+            "type": "array",
+            "description": "Who may have the content.",
+            "items": _RESTRICTION,
+        },
+        "log_delivery": _object(
+            "Log delivery",
+            {
+                "enabled": {
+                    "type": "boolean",
+                    "description": "Whether access logs are delivered.",
+                    "default": False,
+                },
+            },
+            (),
+        ),
+    },
+    ("name", "flavor_id", "domains", "origins"),
+)
+
+FLAVOR: Schema = _object(
+    "Flavor",
+    {
+        "id": _text("What services call it; a part of its URL.", 3, 64, _PATH_SAFE_TEXT),
+        "providers": {
+            "type": "array",
+            "description": "The providers that deliver a service of this flavor.",
+            "items": _object(
+                "Flavor provider",
+                {
+                    "provider": _text("Name of a loaded provider.", 1),
+                    "links": {
+                        "type": "array",
+                        "description": "Where the provider's public page is.",
+                        "items": _object(
+                            "Provider link",
+                            {
+                                "href": _text("URL of the page.", 2),
+                                "rel": {
+                                    "description": "What the link is.",
+                                    "const": "provider_url",
+                                },
+                            },
+                            ("href", "rel"),
+                        ),
+                        "minItems": 1,
+                    },
+                },
+                ("provider", "links"),
+            ),
+            "minItems": 1,
+        },
+    },
+    ("id", "providers"),
+)
+
+
+def _needs(operations: tuple[str, ...], member: str) -> Schema:
+    """These operations need that member (RFC 6902, section 4.1 and following)."""
+    return {
+        "if": {"properties": {"op": {"enum": list(operations)}}, "required": ["op"]},
+        "then": {"required": [member]},
+    }
+
+
+def _pointer(description: str) -> Schema:
+    return {"type": "string", "description": description, "pattern": _POINTER}
+
+
+PATCH: Schema = {
+    "type": "array",
+    "title": "JSON Patch",
+    "description": "Changes to a service, done in order and all or none (RFC 6902).",
+    "minItems": 1,
+    "maxItems": MAX_PATCH_OPERATIONS,
+    # Members that RFC 6902 does not define must be ignored (section 4), not refused.
+    "items": {
+        "type": "object",
+        "title": "JSON Patch operation",
+        "properties": {
+            "op": {
+                "description": "What is done.",
+                "enum": ["add", "remove", "replace", "move", "copy", "test"],
+            },
+            "path": _pointer("Where it is done, a JSON Pointer."),
+            "value": {"description": "What to add, put instead or compare with."},
+            "from": _pointer("Where to move or copy from, a JSON Pointer."),
+        },
+        "required": ["op", "path"],
+        "allOf": [
+            _needs(("add", "replace", "test"), "value"),
+            _needs(("move", "copy"), "from"),
+        ],
+    },
+}

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services: what a tenant asked for, and what became of it at each provider."""
+
+import datetime
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+
+class Status(enum.StrEnum):
+    """What a client sees; see :attr:`Service.status` for how it follows from the providers."""
+
+    CREATE_IN_PROGRESS = "create_in_progress"
+    UPDATE_IN_PROGRESS = "update_in_progress"
+    DELETE_IN_PROGRESS = "delete_in_progress"
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    DISABLED = "disabled"
+
+
+class ProviderStatus(enum.StrEnum):
+    """What became of a service at one provider."""
+
+    DEPLOY_IN_PROGRESS = "deploy_in_progress"
+    UPDATE_IN_PROGRESS = "update_in_progress"
+    DELETE_IN_PROGRESS = "delete_in_progress"
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A name that tenants' clients ask for.
+
+    Attributes:
+        domain: the full host name (for ``shared`` certificates: label and shard).
+        protocol: ``http`` or ``https``.
+        certificate: ``shared``, ``san``, ``sni`` or ``custom`` with https, else None.
+    """
+
+    domain: str
+    protocol: str = "http"
+    certificate: str | None = None
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From an entry of ``domains``."""
+        return cls(
+            domain=document["domain"],
+            protocol=document.get("protocol", "http"),
+            certificate=document.get("certificate"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``domains``; an http domain has no ``certificate``."""
+        result = {"domain": self.domain, "protocol": self.protocol}
+        if self.certificate is not None:
+            result["certificate"] = self.certificate
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of an origin, a caching entry or a restriction: which paths it is about.
+
+    Attributes:
+        name: the tenant's name for it.
+        request_url: a path with ``*`` for any run of characters; None means every path.
+        referrer: (restrictions) a host name; matches the host of the ``Referer`` header.
+        client_ip: (restrictions) an IPv4 or IPv6 address or CIDR block.
+        geography: (restrictions) a country or zone name.
+    """
+
+    name: str
+    request_url: str | None = None
+    referrer: str | None = None
+    client_ip: str | None = None
+    geography: str | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """``referrer``, ``client_ip`` or ``geography``; None for a path rule."""
+        for kind in ("referrer", "client_ip", "geography"):
+            if getattr(self, kind) is not None:
+                return kind
+        return None
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From an entry of ``rules``."""
+        return cls(**document)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``rules``, without what is not set."""
+        fields = ("name", "referrer", "client_ip", "geography", "request_url")
+        values = ((name, getattr(self, name)) for name in fields)
+        return {name: value for name, value in values if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an edge fetches what it does not have.
+
+    Attributes:
+        origin: host name or IP address.
+        port: 80 or 443.
+        ssl: whether the edge speaks TLS to it.
+        hostheadertype: ``domain`` (send the requested name), ``origin`` (the origin's own
+            name) or ``custom`` (``hostheadervalue``).
+        rules: paths served from this origin; the others go to the first origin.
+    """
+
+    origin: str
+    port: int = 80
+    ssl: bool = False
+    hostheadertype: str = "domain"
+    hostheadervalue: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From an entry of ``origins``."""
+        return cls(
+            origin=document["origin"],
+            port=document.get("port", 80),
+            ssl=document.get("ssl", False),
+            hostheadertype=document.get("hostheadertype", "domain"),
+            hostheadervalue=document.get("hostheadervalue"),
+            rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``origins``; ``hostheadervalue`` only where there is one."""
+        result: dict[str, Any] = {
+            "origin": self.origin,
+            "port": self.port,
+            "ssl": self.ssl,
+            "hostheadertype": self.hostheadertype,
+        }
+        if self.hostheadervalue is not None:
+            result["hostheadervalue"] = self.hostheadervalue
+        result["rules"] = [rule.to_dict() for rule in self.rules]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """How long an edge may keep what matches ``rules``; ``ttl`` in seconds."""
+
+    name: str
+    ttl: int
+    rules: tuple[Rule, ...] = ()
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From an entry of ``caching``."""
+        return cls(
+            name=document["name"],
+            ttl=document["ttl"],
+            rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``caching``."""
+        return {
+            "name": self.name,
+            "ttl": self.ttl,
+            "rules": [rule.to_dict() for rule in self.rules],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """Who may (``whitelist``) or may not (``blacklist``) have what matches the rules."""
+
+    name: str
+    access: str
+    rules: tuple[Rule, ...] = ()
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From an entry of ``restrictions``."""
+        return cls(
+            name=document["name"],
+            access=document["access"],
+            rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of ``restrictions``."""
+        return {
+            "name": self.name,
+            "access": self.access,
+            "rules": [rule.to_dict() for rule in self.rules],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What the tenant asked for: the document of POST, with every default filled in."""
+
+    name: str
+    flavor_id: str
+    domains: tuple[Domain, ...]
+    origins: tuple[Origin, ...]
+    caching: tuple[Caching, ...] = ()
+    restrictions: tuple[Restriction, ...] = ()
+    log_delivery: bool = False
+
+    @property
+    def domain_names(self) -> frozenset[str]:
+        """The host names of all domains."""
+        return frozenset(domain.domain for domain in self.domains)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From a document that :func:`poppy.model.validation.service` accepted."""
+        return cls(
+            name=document["name"],
+            flavor_id=document["flavor_id"],
+            domains=tuple(Domain.from_dict(entry) for entry in document["domains"]),
+            origins=tuple(Origin.from_dict(entry) for entry in document["origins"]),
+            caching=tuple(Caching.from_dict(entry) for entry in document.get("caching", ())),
+            restrictions=tuple(
+                Restriction.from_dict(entry) for entry in document.get("restrictions", ())
+            ),
+            log_delivery=document.get("log_delivery", {}).get("enabled", False),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that :meth:`from_dict` reads."""
+        return {
+            "name": self.name,
+            "flavor_id": self.flavor_id,
+            "domains": [entry.to_dict() for entry in self.domains],
+            "origins": [entry.to_dict() for entry in self.origins],
+            "caching": [entry.to_dict() for entry in self.caching],
+            "restrictions": [entry.to_dict() for entry in self.restrictions],
+            "log_delivery": {"enabled": self.log_delivery},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AccessURL:
+    """How a domain is reached: the tenant points ``domain`` at ``operator_url``.
+
+    Attributes:
+        operator_url: the name under the operator's DNS suffix, None until it stands in DNS.
+        provider_url: the provider's name, which ``operator_url`` is a CNAME to.
+    """
+
+    domain: str
+    provider_url: str
+    operator_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDetail:
+    """What became of a service at one provider.
+
+    Attributes:
+        provider_service_id: the provider's name for its object, None before it exists.
+        certificates: certificate status by domain.
+        error_message: for the tenant; None unless ``status`` is ``failed``.
+        error_info: more of the same, for the operator.
+        error_class: the kind of error, a class name.
+    """
+
+    status: ProviderStatus
+    provider_service_id: str | None = None
+    access_urls: tuple[AccessURL, ...] = ()
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    error_message: str | None = None
+    error_info: str | None = None
+    error_class: str | None = None
+
+    def with_operator_names(self, names: Mapping[str, str]) -> Self:
+        """The same detail with these operator names, by domain, and without other domains."""
+        urls = tuple(
+            replace(entry, operator_url=names[entry.domain])
+            for entry in self.access_urls
+            if entry.domain in names
+        )
+        return replace(self, access_urls=urls)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        fields = dict(document)
+        fields["status"] = ProviderStatus(fields["status"])
+        fields["access_urls"] = tuple(AccessURL(**entry) for entry in fields["access_urls"])
+        return cls(**fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON document, for storage."""
+        return {
+            "status": str(self.status),
+            "provider_service_id": self.provider_service_id,
+            "access_urls": [
+                {
+                    "domain": entry.domain,
+                    "provider_url": entry.provider_url,
+                    "operator_url": entry.operator_url,
+                }
+                for entry in self.access_urls
+            ],
+            "certificates": dict(self.certificates),
+            "error_message": self.error_message,
+            "error_info": self.error_info,
+            "error_class": self.error_class,
+        }
+
+
+ProviderDetails = Mapping[str, ProviderDetail]
+
+_DERIVED = (
+    (ProviderStatus.FAILED, Status.FAILED),
+    (ProviderStatus.DELETE_IN_PROGRESS, Status.DELETE_IN_PROGRESS),
+    (ProviderStatus.UPDATE_IN_PROGRESS, Status.UPDATE_IN_PROGRESS),
+    (ProviderStatus.DEPLOY_IN_PROGRESS, Status.CREATE_IN_PROGRESS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as it is stored.
+
+    Attributes:
+        provider_details: by provider name.
+        disabled: the operator switched it off.
+        revision: grows by one with every stored change; 1 when created.
+    """
+
+    project_id: str
+    service_id: str
+    spec: ServiceSpec
+    provider_details: ProviderDetails
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    disabled: bool = False
+    revision: int = 1
+
+    @property
+    def status(self) -> Status:
+        """What the client sees: the worst of what the providers say, or ``disabled``."""
+        if self.disabled:
+            return Status.DISABLED
+        present = {detail.status for detail in self.provider_details.values()}
+        for provider_status, status in _DERIVED:
+            if provider_status in present:
+                return status
+        return Status.DEPLOYED
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why it failed, in words for the tenant; one for each provider that says so."""
+        messages = (detail.error_message for detail in self.provider_details.values())
+        return tuple(message for message in messages if message)
+
+    def with_details(self, details: ProviderDetails) -> Self:
+        """The same service with other provider details."""
+        return replace(self, provider_details=dict(details))

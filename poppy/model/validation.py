@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a request body to typed values: schema first, then defaults, then the other rules."""
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import jsonschema
+
+from poppy.common import errors
+from poppy.model import names, rules, schemas
+from poppy.model.flavors import Flavor
+from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
+
+MAX_MESSAGES = 20
+MAX_MESSAGE_LENGTH = 200
+
+# Breaches that are looked at to list the first few of them in order.
+_MAX_BREACHES = 500
+
+_SERVICE = jsonschema.Draft202012Validator(schemas.SERVICE)
+_FLAVOR = jsonschema.Draft202012Validator(schemas.FLAVOR)
+_PATCH = jsonschema.Draft202012Validator(schemas.PATCH)
+
+_PATCH_MEMBERS = ("op", "path", "from", "value")
+_PLURALS = {"character": "characters", "entry": "entries"}
+_EVERY_PATH = "/*"
+_DEFAULT_RULES = (Rule(name="default", request_url=_EVERY_PATH),)
+
+
+def service(document: object, default_ttl: int, shared: Collection[str] = ()) -> ServiceSpec:
+    """The service that a POST body, or the outcome of a PATCH, asks for.
+
+    Every default is written out, and what can be said in several ways is said in one: paths
+    begin with a slash; host names except domains are in lower case (a domain that is not is
+    refused); addresses are in their shortest form; CIDR blocks have no host bits. So the spec's
+    own document is accepted again and gives an equal spec.
+
+    Args:
+        document: any JSON value.
+        default_ttl: seconds to cache for where the document does not say.
+        shared: full names of shared domains that the service has already; they are taken as
+            they are, while a new shared domain is a single label.
+
+    Raises:
+        SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
+        InvalidRequest: a rule that no schema can express is broken; names the offender.
+    """
+    body = cast(Mapping[str, Any], _valid(_SERVICE, document))
+    spec = ServiceSpec(
+        name=body["name"],
+        flavor_id=body["flavor_id"],
+        domains=tuple(Domain.from_dict(entry) for entry in body["domains"]),
+        origins=tuple(
+            _origin(entry, _DEFAULT_RULES if index == 0 else ())
+            for index, entry in enumerate(body["origins"])
+        ),
+        caching=tuple(_caching(entry) for entry in body.get("caching", ()))
+        or (Caching("default", default_ttl, _DEFAULT_RULES),),
+        restrictions=tuple(_restriction(entry) for entry in body.get("restrictions", ())),
+        log_delivery=body.get("log_delivery", {}).get("enabled", False),
+    )
+    rules.check(spec, shared)
+    return spec
+
+
+def flavor(document: object) -> Flavor:
+    """The flavor that a POST body asks for; whether its providers are loaded is not known here.
+
+    Raises:
+        SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
+        InvalidRequest: a provider is listed more than once.
+    """
+    result = Flavor.from_dict(cast(Mapping[str, Any], _valid(_FLAVOR, document)))
+    seen: set[str] = set()
+    for name in result.provider_names:
+        if name in seen:
+            raise errors.InvalidRequest(f"Provider {name[:100]!r} is listed more than once")
+        seen.add(name)
+    return result
+
+
+def patch(document: object) -> list[dict[str, Any]]:
+    """The operations of a JSON Patch document, without members that RFC 6902 does not know.
+
+    Raises:
+        SchemaInvalid: it is no JSON Patch; all breaches are listed, up to a limit.
+    """
+    operations = cast(list[dict[str, Any]], _valid(_PATCH, document))
+    return [
+        {member: operation[member] for member in _PATCH_MEMBERS if member in operation}
+        for operation in operations
+    ]
+
+
+def _origin(entry: Mapping[str, Any], default_rules: tuple[Rule, ...]) -> Origin:
+    origin = Origin.from_dict(entry)
+    value = origin.hostheadervalue
+    return replace(
+        origin,
+        origin=names.address(origin.origin) or names.canonical(origin.origin),
+        port=int(origin.port),
+        hostheadervalue=None if value is None else names.canonical(value),
+        rules=_rules(origin.rules) or default_rules,
+    )
+
+
+def _caching(entry: Mapping[str, Any]) -> Caching:
+    caching = Caching.from_dict(entry)
+    return replace(caching, ttl=int(caching.ttl), rules=_rules(caching.rules) or _DEFAULT_RULES)
+
+
+def _restriction(entry: Mapping[str, Any]) -> Restriction:
+    """Who says no access means a whitelist: clients older than the field don't send it."""
+    restriction = Restriction.from_dict({"access": "whitelist", **entry})
+    return replace(restriction, rules=_rules(restriction.rules))
+
+
+def _rules(given: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(_rule(rule) for rule in given)
+
+
+def _rule(rule: Rule) -> Rule:
+    path = rule.request_url
+    if path is None:
+        path = _EVERY_PATH
+    elif not path.startswith("/"):
+        path = f"/{path}"
+    referrer, client_ip = rule.referrer, rule.client_ip
+    if referrer is not None:
+        referrer = names.canonical(referrer)
+    if client_ip is not None:
+        client_ip = names.network(client_ip) or client_ip
+    return replace(rule, request_url=path, referrer=referrer, client_ip=client_ip)
+
+
+def _valid(validator: jsonschema.Draft202012Validator, document: object) -> object:
+    """The document, which keeps to the schema."""
+    try:
+        breaches = list(itertools.islice(validator.iter_errors(document), _MAX_BREACHES))
+    except (ValueError, RecursionError) as exc:
+        # Messages quote what is wrong, and Python prints neither integers of more than 4,300
+        # digits nor lists within lists without end.
+        message = "[document]-has a number too long, or nesting too deep, for any field"
+        raise errors.SchemaInvalid([message]) from exc
+    texts = (_message(breach) for breach in sorted(breaches, key=_position))
+    messages = [text for text in texts if text is not None]
+    if messages:
+        raise errors.SchemaInvalid(messages[:MAX_MESSAGES])
+    return document
+
+
+def _position(breach: jsonschema.ValidationError) -> tuple[list[str], str]:
+    """Orders breaches by path, with list indices as numbers, then by message."""
+    path = [f"{part:06}" if isinstance(part, int) else str(part) for part in breach.absolute_path]
+    return path, breach.message
+
+
+def _message(breach: jsonschema.ValidationError) -> str | None:
+    """``[path]-what is wrong``; None for what another message says better."""
+    reason = _reason(breach)
+    if reason is None:
+        return None
+    if len(reason) > MAX_MESSAGE_LENGTH:
+        reason = f"{reason[:100]}...{reason[103 - MAX_MESSAGE_LENGTH :]}"
+    path = "".join(f"[{part}]" for part in breach.absolute_path) or "[document]"
+    return f"{path}-{reason}"
+
+
+def _reason(breach: jsonschema.ValidationError) -> str | None:
+    value: Any = breach.instance
+    limit: Any = breach.validator_value
+    match breach.validator:
+        case "minLength":
+            return f"{value!r} is shorter than {_count(limit, 'character')}"
+        case "maxLength":
+            return f"{value!r} is longer than {_count(limit, 'character')}"
+        case "minItems":
+            return f"needs {_count(limit, 'entry')} or more, has {len(value)}"
+        case "maxItems":
+            return f"may have {_count(limit, 'entry')} or fewer, has {len(value)}"
+        case "pattern":
+            return f"{value!r} {schemas.PATTERNS[limit]}"
+        case "oneOf" if isinstance(value, Mapping):
+            choices = ", ".join(choice["required"][0] for choice in limit)
+            return f"needs exactly one of {choices}"
+        case "oneOf":
+            return None
+        case _:
+            return breach.message
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {_PLURALS[noun]}"

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is tried again, how often, and after how long."""
+
+import datetime
+
+import pytest
+
+from poppy.common import errors
+from poppy.common.retry import RetryPolicy
+
+QUICK = RetryPolicy(quick_attempts=3, quick_ceiling=0.01)
+
+
+class Flaky:
+    """Fails so many times, then answers."""
+
+    def __init__(self, failures: int, error: Exception) -> None:
+        self.calls = 0
+        self._failures = failures
+        self._error = error
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise self._error
+        return "answer"
+
+
+def test_a_hiccup_is_retried_in_place():
+    work = Flaky(2, errors.RetryableError("busy"))
+    assert QUICK.call(work) == "answer"
+    assert work.calls == 3
+
+
+def test_what_does_not_pass_is_raised_as_it_was():
+    error = errors.RetryableError("busy")
+    work = Flaky(9, error)
+    with pytest.raises(errors.RetryableError) as caught:
+        QUICK.call(work)
+    assert caught.value is error
+    assert work.calls == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.PermanentError("no"),
+        errors.RetryableError("later", retry_after=60),
+        ValueError("a bug"),
+    ],
+)
+def test_what_would_not_help_is_not_retried_in_place(error):
+    work = Flaky(9, error)
+    with pytest.raises(type(error)):
+        QUICK.call(work)
+    assert work.calls == 1
+
+
+def test_a_short_wait_that_was_asked_for_is_retried_in_place():
+    work = Flaky(1, errors.RetryableError("soon", retry_after=0.005))
+    assert QUICK.call(work) == "answer"
+
+
+def test_the_parked_wait_is_random_under_a_ceiling_that_doubles():
+    policy = RetryPolicy(park_base=4, park_ceiling=100)
+    for failures, ceiling in [(1, 4), (2, 8), (3, 16), (6, 100), (5000, 100)]:
+        waits = [policy.parked_for(failures, None).total_seconds() for _ in range(200)]
+        assert 0 <= min(waits) < 0.2 * ceiling
+        assert 0.8 * ceiling < max(waits) <= ceiling
+
+
+def test_the_parked_wait_is_never_shorter_than_asked_for():
+    policy = RetryPolicy(park_base=4)
+    waits = [policy.parked_for(3, 30).total_seconds() for _ in range(200)]
+    assert min(waits) >= 30
+    assert max(waits) <= 34
+    assert len(set(waits)) > 1, "they would all come back at the same moment"
+
+
+def test_the_budget_ends_by_number_or_by_age():
+    policy = RetryPolicy(max_failures=3, max_age=datetime.timedelta(hours=1))
+    minute = datetime.timedelta(minutes=1)
+    assert not policy.exhausted(2, 59 * minute)
+    assert policy.exhausted(3, minute)
+    assert policy.exhausted(0, 60 * minute)

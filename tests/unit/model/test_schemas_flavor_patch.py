@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every field and bound of flavors and of JSON Patch documents."""
+
+import pytest
+
+from poppy.model import validation
+from tests.unit.model.documents import FLAVOR, breaches, variant
+
+
+@pytest.mark.parametrize("length", [3, 64])
+def test_a_flavor_id_may_have_3_to_64_characters(length: int) -> None:
+    assert validation.flavor(variant(FLAVOR, "id", "f" * length)).flavor_id == "f" * length
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("id", "ab", "[id]-'ab' is shorter than 3 characters"),
+        ("id", "f" * 65, f"[id]-'{'f' * 65}' is longer than 64 characters"),
+        ("id", "a/b", "[id]-'a/b' has a \"/\", a control character or a lone surrogate"),
+        ("id", 5, "[id]-5 is not of type 'string'"),
+        ("providers", [], "[providers]-needs 1 entry or more, has 0"),
+        (
+            "providers.0.provider",
+            "",
+            "[providers][0][provider]-'' is shorter than 1 character",
+        ),
+        ("providers.0.links", [], "[providers][0][links]-needs 1 entry or more, has 0"),
+        (
+            "providers.0.links.0.href",
+            "h",
+            "[providers][0][links][0][href]-'h' is shorter than 2 characters",
+        ),
+        (
+            "providers.0.links.0.rel",
+            "self",
+            "[providers][0][links][0][rel]-'provider_url' was expected",
+        ),
+        (
+            "links",
+            [],
+            "[document]-Additional properties are not allowed ('links' was unexpected)",
+        ),
+    ],
+)
+def test_a_flavor_keeps_to_its_rules(path: str, value: object, expected: str) -> None:
+    assert breaches(variant(FLAVOR, path, value), validation.flavor) == (expected,)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "id",
+        "providers",
+        "providers.0.provider",
+        "providers.0.links",
+        "providers.0.links.0.href",
+        "providers.0.links.0.rel",
+    ],
+)
+def test_a_flavor_needs_all_its_fields(path: str) -> None:
+    (message,) = breaches(variant(FLAVOR, path), validation.flavor)
+    assert f"'{path.rpartition('.')[2]}' is a required property" in message
+
+
+@pytest.mark.parametrize("op", ["add", "replace", "test"])
+def test_an_operation_with_a_value_needs_it_and_takes_null(op: str) -> None:
+    given = [{"op": op, "path": "/name", "value": None}]
+    assert validation.patch(given) == given
+    assert breaches([{"op": op, "path": "/name"}], validation.patch) == (
+        "[0]-'value' is a required property",
+    )
+
+
+@pytest.mark.parametrize("op", ["move", "copy"])
+def test_an_operation_from_elsewhere_needs_to_say_whence(op: str) -> None:
+    given = [{"op": op, "path": "/caching/-", "from": "/caching/0"}]
+    assert validation.patch(given) == given
+    assert breaches([{"op": op, "path": "/name"}], validation.patch) == (
+        "[0]-'from' is a required property",
+    )
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a~0b/~1", "/domains/-", "/ä"])
+def test_an_operation_takes_any_json_pointer(path: str) -> None:
+    given = [{"op": "remove", "path": path}]
+    assert validation.patch(given) == given
+
+
+@pytest.mark.parametrize("path", ["name", "/~", "/~2", "\n", "/\ud800", "/a\0"])
+def test_an_operation_takes_nothing_else_for_a_path(path: str) -> None:
+    assert breaches([{"op": "remove", "path": path}], validation.patch) == (
+        f"[0][path]-{path!r} is no JSON Pointer (RFC 6901)",
+    )
+
+
+@pytest.mark.parametrize("document", [{}, None, "x", [[]], [None], [{"op": "remove"}], []])
+def test_what_is_no_list_of_operations_is_no_patch(document: object) -> None:
+    assert breaches(document, validation.patch)
+
+
+def test_an_unknown_operation_is_refused() -> None:
+    (message,) = breaches([{"op": "merge", "path": ""}], validation.patch)
+    assert message.startswith("[0][op]-'merge' is not one of ['add', ")
+
+
+def test_a_patch_has_1_to_100_operations() -> None:
+    operation = {"op": "remove", "path": "/caching/0"}
+    assert len(validation.patch([operation] * 100)) == 100
+    assert breaches([operation] * 101, validation.patch) == (
+        "[document]-may have 100 entries or fewer, has 101",
+    )
+    assert breaches([], validation.patch) == ("[document]-needs 1 entry or more, has 0",)
+
+
+def test_members_that_rfc_6902_does_not_define_are_ignored() -> None:
+    given = [{"op": "remove", "path": "/name", "comment": "why not"}]
+    assert validation.patch(given) == [{"op": "remove", "path": "/name"}]
