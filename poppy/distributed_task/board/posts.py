@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word of new jobs between the job boards of one process."""
+
+import os
+import threading
+
+
+class _Posts:
+    """Tells waiters in this process that some board of this process has posted a job."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._condition = threading.Condition()
+        self.count = 0
+
+    def note(self) -> None:
+        with self._condition:
+            self.count += 1
+            self._condition.notify_all()
+
+    def wait_beyond(self, count: int, timeout: float) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self.count != count, timeout)
+
+
+POSTS = _Posts()
+# The lock may be held at the moment of a fork, by a thread that the child does not have.
+os.register_at_fork(after_in_child=POSTS.reset)

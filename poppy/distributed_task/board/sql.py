@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A TaskFlow job board over SQLite, PostgreSQL or MySQL.
+
+A claim is a lease. It lives ``lease`` seconds past its last renewal; while a board is connected
+its heartbeat thread renews the claims made through it, and when the process dies they lapse by
+themselves. A lapsed claim counts as no claim: anybody may claim the job.
+
+Each claim carries a random token, kept by the job object it was made with and by the board
+instance, and it is the token that proves a claim. So neither an old holder whose claim was taken
+over nor a restarted process with the same name can finish a job that another one works on. A
+holder whose claim lapsed, but was not taken by anybody, still has the token in the database and
+may renew it or finish the job: nobody else has begun it.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from oslo_log import log as logging
+from oslo_utils import timeutils, uuidutils
+from sqlalchemy import exc as sa_exc
+from taskflow import exceptions as excp
+from taskflow.jobs import base
+
+from poppy.common import sql
+from poppy.distributed_task.board import schema
+from poppy.distributed_task.board.heartbeat import Heartbeat
+from poppy.distributed_task.board.job import JobIterator, SQLJob
+from poppy.distributed_task.board.posts import POSTS
+from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
+
+LOG = logging.getLogger(__name__)
+
+_PAGE = 500
+
+
+class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
+    """A job board that is two tables of a SQL database.
+
+    Every method that touches the database raises ``taskflow.exceptions.JobFailure``, with the
+    database's error as its cause, when the database is away or busy for too long; also when the
+    board is not connected. One board may be used from several threads. It opens connections and
+    a thread, which do not survive a fork: connect it in the process that uses it.
+    """
+
+    def __init__(
+        self, name: str, conf: Mapping[str, Any], client: Any = None, persistence: Any = None
+    ) -> None:
+        """Make a board that is not connected yet.
+
+        Args:
+            name: The name of the board, for people.
+            conf: ``connection``, a SQLAlchemy URL; ``lease``, seconds (15); ``path``, the
+                namespace within the database ("poppy"); ``poll_interval``, seconds between two
+                looks of :meth:`wait` (0.2).
+            client: Not used; TaskFlow's factories may pass it.
+            persistence: The TaskFlow persistence backend to load the jobs' logbooks from.
+
+        Raises:
+            ValueError: ``connection`` is missing, or a number of seconds is not above zero.
+        """
+        super().__init__(name, conf)
+        self._connection = str(conf.get("connection") or "")
+        if not self._connection:
+            raise ValueError(f"The configuration of job board '{name}' has no 'connection'.")
+        self._lease = _seconds(conf, "lease", 15.0)
+        self._poll_interval = _seconds(conf, "poll_interval", 0.2)
+        self._path = str(conf.get("path") or "poppy")
+        self._persistence = persistence
+        self._open_close_lock = threading.Lock()
+        self._engine: sa.Engine | None = None
+        self._pid = 0
+        self._heartbeat = Heartbeat(name, self._lease, self._renew)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the board is connected."""
+        return self._engine is not None
+
+    def connect(self) -> None:
+        """Open the database, make the tables that are missing, start the heartbeat.
+
+        Does nothing on a connected board. Several processes may do it at once.
+
+        Raises:
+            JobFailure: The database cannot be reached or the tables cannot be made.
+            ValueError: The directory of a SQLite file does not exist, or it is a kind of
+                database that the board does not know.
+        """
+        with self._open_close_lock:
+            if self._engine is not None:
+                return
+            engine = sql.make_engine(self._connection)
+            schema.now(engine)
+            try:
+                schema.create_tables(engine)
+            except sa_exc.SQLAlchemyError as error:
+                engine.dispose()
+                raise self._failure("connect", error) from error
+            self._pid, self._engine = os.getpid(), engine
+            self._heartbeat.start()
+
+    def close(self) -> None:
+        """Stop the heartbeat and close all connections.
+
+        Claims are not given back, for their work may still be going on somewhere: they lapse.
+        """
+        with self._open_close_lock:
+            if self._engine is None:
+                return
+            self._heartbeat.stop()
+            self._engine.dispose()
+            self._engine = None
+
+    def register_entity(self, entity: Any) -> None:
+        """Do nothing: a claim names its owner, there is no list of conductors to keep."""
+
+    def post(
+        self,
+        name: str,
+        book: Any = None,
+        details: Mapping[str, Any] | None = None,
+        priority: Any = base.JobPriority.NORMAL,
+    ) -> SQLJob:
+        """Post a job, atomically, with one INSERT; wakes the waiters of this process at once.
+
+        Args:
+            name: The job's name, need not be unique.
+            book: The logbook; its name and UUID are kept.
+            details: What can be written as JSON.
+            priority: A JobPriority or its name.
+
+        Raises:
+            JobFailure: It could not be posted, or the details cannot be written as JSON.
+            ValueError: There is no such priority.
+        """
+        created_on = time.time()
+        posting: dict[str, Any] = {
+            "path": self._path,
+            "uuid": uuidutils.generate_uuid(),
+            "name": name,
+            "priority": PRIORITIES.index(base.JobPriority.convert(priority)),
+            "details": dict(details or {}),
+            "book": None if book is None else {"name": book.name, "uuid": book.uuid},
+            "created_on": created_on,
+            "last_modified": created_on,
+        }
+        with self._transaction("post a job", writes=True) as conn:
+            key = conn.execute(sa.insert(JOBS).values(posting)).inserted_primary_key
+        assert key is not None  # That of the one row inserted.
+        POSTS.note()
+        return SQLJob(self, {**posting, "sequence": key[0]}, self._persistence, book)
+
+    def iterjobs(self, only_unclaimed: bool = False, ensure_fresh: bool = False) -> JobIterator:
+        """Iterate over the jobs: higher priority first, then older first.
+
+        The database is read when iteration begins, with one query for each 500 jobs; the jobs
+        are those of that moment, and it is always fresh.
+
+        Args:
+            only_unclaimed: Leave out jobs with a claim that has not lapsed.
+            ensure_fresh: Makes no difference here.
+        """
+        return JobIterator(self, only_unclaimed, ensure_fresh)
+
+    def list_jobs(self, only_unclaimed: bool) -> Iterator[SQLJob]:
+        """Yield the jobs page by page; no connection is held between two of them."""
+        rank, sequence = JOBS.c.priority, JOBS.c.sequence
+        listing = sa.select(JOBS).where(JOBS.c.path == self._path).order_by(rank, sequence)
+        if only_unclaimed:
+            listing = listing.where(self._claimable())
+        page = listing.limit(_PAGE)
+        while True:
+            with self._transaction("list the jobs") as conn:
+                rows = conn.execute(page).mappings().all()
+            for row in rows:
+                yield SQLJob(self, row, self._persistence)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]
+            page = listing.limit(_PAGE).where(
+                sa.or_(
+                    rank > last["priority"],
+                    sa.and_(rank == last["priority"], sequence > last["sequence"]),
+                )
+            )
+
+    def wait(self, timeout: float | None = None) -> JobIterator:
+        """Wait until there is a job, claimed or not; return an iterator that begins with it.
+
+        Args:
+            timeout: Seconds to wait; None waits forever.
+
+        Raises:
+            NotFound: There was none in time.
+        """
+        watch = timeutils.StopWatch(duration=timeout)
+        watch.start()
+        while True:
+            posts = POSTS.count
+            jobs = self.list_jobs(only_unclaimed=False)
+            first = next(jobs, None)
+            if first is not None:
+                return JobIterator(self, jobs=itertools.chain([first], jobs))
+            if watch.expired():
+                raise excp.NotFound(f"No job has arrived in {watch.elapsed():.1f} seconds")
+            left = watch.leftover(return_none=True)
+            pause = self._poll_interval if left is None else min(self._poll_interval, left)
+            POSTS.wait_beyond(posts, pause)
+
+    @property
+    def job_count(self) -> int:
+        """How many jobs are on the board, claimed or not."""
+        query = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.path == self._path)
+        with self._transaction("count the jobs") as conn:
+            return int(conn.execute(query).scalar_one())
+
+    def find_owner(self, job: SQLJob) -> str | None:
+        """Return who holds the job; None when there is no claim, it lapsed, or no such job."""
+        row = self.look(job)
+        return None if row is None else row["live_owner"]
+
+    def look(self, job: SQLJob) -> Mapping[Any, Any] | None:
+        """Read what changes in a job: live_owner, claim_token, last_modified; None when gone."""
+        with self._transaction("read a job") as conn:
+            return self._look(conn, job)
+
+    def claim(self, job: SQLJob, who: str) -> None:
+        """Claim a job; one conditional UPDATE decides, so only one of many claimers succeeds.
+
+        Args:
+            job: A job of this board.
+            who: The name of the claimer.
+
+        Raises:
+            UnclaimableJob: Somebody has it, be it the same claimer.
+            NotFound: It is not on the board.
+        """
+        _check_who(who)
+        # A conductor tries every job it sees, also those that run already: ask before taking the
+        # lock for writing.
+        self._check_unclaimed(job, self.look(job))
+        token = uuidutils.generate_uuid()
+        claim = {"owner": who, "claim_token": token, "last_modified": time.time()}
+        with self._transaction("claim a job", writes=True) as conn:
+            change = sa.update(JOBS).where(*self._is(job), self._claimable())
+            change = change.values(lease_expires_at=self._now() + self._lease, **claim)
+            if conn.execute(change).rowcount != 1:
+                self._check_unclaimed(job, self._look(conn, job))
+                raise excp.UnclaimableJob(f"Job {job.uuid} was just claimed by another")
+        self._heartbeat.hold(job.uuid, token)
+        job.claim_token = token
+
+    def consume(self, job: SQLJob, who: str) -> None:
+        """Remove a finished job for good, atomically; errors as in :meth:`_finish`."""
+        self._finish(job, who, "consume", sa.delete(JOBS))
+
+    def abandon(self, job: SQLJob, who: str) -> None:
+        """Give a claim back, atomically; errors as in :meth:`_finish`."""
+        free = {"owner": None, "claim_token": None, "lease_expires_at": None}
+        change = sa.update(JOBS).values(last_modified=time.time(), **free)
+        self._finish(job, who, "abandon", change)
+
+    def trash(self, job: SQLJob, who: str) -> None:
+        """Move a broken job to ``poppy_jobs_trash``, atomically; errors as in :meth:`_finish`."""
+        self._finish(job, who, "trash", sa.delete(JOBS), keep=True)
+
+    def _finish(
+        self, job: SQLJob, who: str, verb: str, change: sa.Delete | sa.Update, keep: bool = False
+    ) -> None:
+        """End a claim in one transaction, or change nothing.
+
+        After a database error the claim is no longer renewed, or the job would be held forever
+        if the caller gives up; a call may be repeated as long as nobody else has taken the job.
+
+        Raises:
+            NotFound: The job is not on the board, or nobody has a claim on it.
+            JobFailure: The claim is another's or was not made through this board.
+        """
+        _check_who(who)
+        token = job.claim_token = job.claim_token or self._heartbeat.token_of(job.uuid) or ""
+        renewed = self._heartbeat.release(job.uuid, token)
+        mine = (*self._is(job), JOBS.c.owner == who, JOBS.c.claim_token == token)
+        with self._transaction(f"{verb} a job", writes=True) as conn:
+            if keep:
+                columns = [column for column in JOBS.c if column.name in TRASH.c]
+                copy = sa.select(*columns, JOBS.c.owner, sa.literal(time.time())).where(*mine)
+                conn.execute(sa.insert(TRASH).from_select(list(TRASH.c), copy))
+            if conn.execute(change.where(*mine)).rowcount != 1:
+                row = self._look(conn, job)
+                if renewed and row is not None and row["claim_token"] == token:
+                    self._heartbeat.hold(job.uuid, token)
+                self._refuse(job, row, verb, who)
+        job.claim_token = None
+
+    def _refuse(self, job: SQLJob, row: Mapping[Any, Any] | None, verb: str, who: str) -> NoReturn:
+        if row is None:
+            raise excp.NotFound(f"Cannot {verb} job {job.uuid}: it is not on the board")
+        if row["live_owner"] is None:
+            raise excp.NotFound(f"Cannot {verb} job {job.uuid}: it has no owner")
+        raise excp.JobFailure(
+            f"Cannot {verb} job {job.uuid} for {who}: the current claim is that of"
+            f" {row['live_owner']}, made elsewhere or later"
+        )
+
+    def _check_unclaimed(self, job: SQLJob, row: Mapping[Any, Any] | None) -> None:
+        if row is None:
+            raise excp.NotFound(f"Job {job.uuid} is not on the board")
+        if row["live_owner"] is not None:
+            raise excp.UnclaimableJob(f"Job {job.uuid} is claimed by {row['live_owner']}")
+        # The lease lapsed (the process was stopped for a while) but the work goes on here, and
+        # the next heartbeat will either renew the claim or find it lost.
+        if self._heartbeat.token_of(job.uuid):
+            raise excp.UnclaimableJob(f"Job {job.uuid} is still being worked on by this board")
+
+    def _renew(self, claims: Mapping[str, str]) -> set[str]:
+        mine = (JOBS.c.uuid.in_(claims.keys()), JOBS.c.claim_token.in_(claims.values()))
+        with self._transaction("renew claims", writes=True) as conn:
+            change = sa.update(JOBS).where(*mine)
+            conn.execute(change.values(lease_expires_at=self._now() + self._lease))
+            return set(conn.execute(sa.select(JOBS.c.claim_token).where(*mine)).scalars())
+
+    def _look(self, conn: sa.Connection, job: SQLJob) -> Mapping[Any, Any] | None:
+        owner = sa.case((self._claimable(), None), else_=JOBS.c.owner).label("live_owner")
+        query = sa.select(owner, JOBS.c.claim_token, JOBS.c.last_modified).where(*self._is(job))
+        return conn.execute(query).mappings().one_or_none()
+
+    def _is(self, job: SQLJob) -> tuple[sa.ColumnElement[bool], ...]:
+        return (JOBS.c.path == self._path, JOBS.c.uuid == job.uuid)
+
+    def _claimable(self) -> sa.ColumnElement[bool]:
+        return sa.or_(JOBS.c.owner.is_(None), JOBS.c.lease_expires_at < self._now())
+
+    def _now(self) -> sa.ColumnElement[float]:
+        return schema.now(self._connected_engine())
+
+    def _connected_engine(self) -> sa.Engine:
+        engine = self._engine
+        if engine is None:
+            raise excp.JobFailure(f"Board {self.name} is not connected")
+        if self._pid != os.getpid():
+            raise excp.JobFailure(f"Board {self.name} was connected before this process forked")
+        return engine
+
+    @contextmanager
+    def _transaction(self, purpose: str, writes: bool = False) -> Iterator[sa.Connection]:
+        engine = self._connected_engine()
+        try:
+            with sql.write(engine) if writes else engine.connect() as conn:
+                yield conn
+        except sa_exc.SQLAlchemyError as error:
+            raise self._failure(purpose, error) from error
+
+    def _failure(self, purpose: str, error: sa_exc.SQLAlchemyError) -> excp.JobFailure:
+        return excp.JobFailure(f"Board {self.name} could not {purpose}: {error}", error)
+
+
+def _check_who(who: str) -> None:
+    if not isinstance(who, str):
+        raise TypeError("The name of a claimer must be a string")
+    if not who:
+        raise ValueError("The name of a claimer must not be empty")
+
+
+def _seconds(conf: Mapping[str, Any], key: str, default: float) -> float:
+    seconds = float(conf.get(key, default))
+    if not seconds > 0:
+        raise ValueError(f"The job board's '{key}' must be above zero, not {seconds}.")
+    return seconds

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQL job board on a real PostgreSQL."""
+
+import unittest
+from collections.abc import Iterator
+
+import pytest
+
+from tests.real.postgresql import PostgreSQL
+from tests.unit.distributed_task.board import boards
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[str]:
+    with PostgreSQL() as server:
+        yield server.url
+
+
+def test_processes_may_connect_to_an_empty_database_at_once(connection):
+    boards.in_processes(3, boards.connect_and_post, connection)
+    with boards.open_board(connection) as board:
+        assert board.job_count == 3
+
+
+def test_each_job_is_claimed_by_exactly_one_of_the_racing_processes(connection):
+    boards.race(connection, processes=3, jobs=200)
+
+
+def test_a_lapsed_claim_may_be_taken_and_is_not_stolen_back(connection):
+    with (
+        boards.open_board(connection, path="lapse") as first,
+        boards.open_board(connection, path="lapse") as second,
+    ):
+        job = first.post("job", details={"domain": "münchen.example"})
+        first.claim(job, "worker")
+        boards.lapse(first)
+        (seen,) = second.iterjobs(only_unclaimed=True)
+        assert seen.details == {"domain": "münchen.example"}
+        second.claim(seen, "other")
+        first._heartbeat._beat()
+        assert first._heartbeat.token_of(job.uuid) is None
+        assert second.find_owner(job) == "other"
+        second.trash(seen, "other")
+        assert job.state == "COMPLETE"
+
+
+class TestContract(boards.BoardContract, unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _use(self, connection):
+        self.connection = connection

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the SQL job board share, whatever database they run on."""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from oslo_utils import uuidutils
+from taskflow import exceptions as excp
+
+from poppy.common import sql
+from poppy.distributed_task.board.schema import JOBS
+from poppy.distributed_task.board.sql import SQLJobBoard
+
+
+def _import_taskflows_board_tests() -> Any:
+    # TaskFlow's test helpers import the client libraries of etcd and Redis. Its board tests need
+    # nothing of them but one number.
+    name = "taskflow.tests.utils"
+    helpers = types.ModuleType(name)
+    helpers.WAIT_TIMEOUT = 300
+    missing = name not in sys.modules
+    sys.modules.setdefault(name, helpers)
+    try:
+        from taskflow.tests.unit.jobs import base
+    finally:
+        if missing:
+            del sys.modules[name]
+    return base.BoardTestMixin
+
+
+class BoardContract(_import_taskflows_board_tests()):
+    """TaskFlow's own tests for a job board, over a SQL board; to be mixed into a TestCase."""
+
+    client = None
+    connection: str
+
+    def setUp(self):
+        super().setUp()
+        self.client, self.board = self.create_board()
+
+    def create_board(self, persistence=None):
+        conf = {"connection": self.connection, "path": uuidutils.generate_uuid()}
+        return None, SQLJobBoard("test", conf, persistence=persistence)
+
+    def makeTmpDir(self):
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        return directory
+
+    def assertRaisesAttrAccess(self, exc_class, obj, attr_name):
+        self.assertRaises(exc_class, getattr, obj, attr_name)
+
+
+@contextmanager
+def open_board(connection: str, **conf: Any) -> Iterator[SQLJobBoard]:
+    """Yield a connected board, closed at the end."""
+    board = SQLJobBoard("test", {"connection": connection, **conf})
+    board.connect()
+    try:
+        yield board
+    finally:
+        board.close()
+
+
+def eventually(check: Callable[[], Any], timeout: float = 10.0) -> None:
+    """Wait until ``check`` returns something true; fail when it does not in time."""
+    deadline = time.monotonic() + timeout
+    while not check():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen in {timeout} seconds")
+        time.sleep(0.02)
+
+
+def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call a function of a module in so many fresh processes, all at the same moment."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        count, mp_context=context, initializer=_set_barrier, initargs=(context.Barrier(count),)
+    ) as executor:
+        calls = [executor.submit(_call_at_barrier, function, *arguments) for _ in range(count)]
+        return [call.result(60) for call in calls]
+
+
+_barriers: list[Any] = []
+
+
+def _set_barrier(barrier: Any) -> None:
+    _barriers.append(barrier)
+
+
+def _call_at_barrier(function: Callable[..., Any], *arguments: Any) -> Any:
+    _barriers[0].wait(60)
+    return function(*arguments)
+
+
+def claim_all(connection: str) -> list[str]:
+    """Try to claim every job in the path "race"; returns those that this process got."""
+    claimed = []
+    with open_board(connection, path="race") as board:
+        for job in board.iterjobs():
+            try:
+                board.claim(job, f"process-{os.getpid()}")
+            except excp.UnclaimableJob:
+                continue
+            claimed.append(job.uuid)
+    return claimed
+
+
+def connect_and_post(connection: str) -> None:
+    """Connect, which makes the tables if need be, and post a job."""
+    with open_board(connection) as board:
+        board.post("job")
+
+
+def race(connection: str, processes: int, jobs: int) -> None:
+    """Let processes race for the jobs of a board; each job must go to exactly one of them."""
+    with open_board(connection, path="race") as board:
+        posted = [board.post(f"job {number}").uuid for number in range(jobs)]
+    claimed = in_processes(processes, claim_all, connection)
+    assert sorted(sum(claimed, [])) == sorted(posted)
+    assert sum(1 for share in claimed if share) > 1, "only one process had a chance"
+
+
+def lapse(board: SQLJobBoard) -> None:
+    """Make all claims lapse, as if the heartbeats of their boards had stopped for long."""
+    with sql.write(board._engine) as conn:
+        conn.execute(sa.update(JOBS).values(lease_expires_at=1.0))

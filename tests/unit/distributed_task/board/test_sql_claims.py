@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims, leases and the heartbeat of the SQL job board on SQLite."""
+
+import multiprocessing
+import os
+import signal
+import time
+import types
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, oracle, postgresql
+from taskflow import exceptions as excp
+
+from poppy.common import sql
+from poppy.distributed_task.board.schema import JOBS, TRASH, now
+from tests.unit.distributed_task.board import boards
+from tests.unit.distributed_task.board.boards import eventually, lapse, open_board
+
+LEASE = 0.9
+
+
+@pytest.mark.parametrize(
+    ("dialect", "clock"),
+    [(postgresql.dialect(), "clock_timestamp()"), (mysql.dialect(), "UTC_TIMESTAMP(6)")],
+)
+def test_leases_are_measured_by_the_clock_of_the_server(dialect, clock):
+    engine = types.SimpleNamespace(dialect=dialect)
+    assert clock in str(now(engine).compile(dialect=dialect))
+
+
+def test_leases_on_sqlite_are_measured_by_the_clock_of_the_host(board):
+    with board._engine.connect() as conn:
+        assert abs(conn.execute(sa.select(now(board._engine))).scalar() - time.time()) < 5
+
+
+def test_a_kind_of_database_whose_clock_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="oracle"):
+        now(types.SimpleNamespace(dialect=oracle.dialect()))
+
+
+def test_a_claim_is_refused_to_everybody_else_and_to_its_holder(board):
+    job = board.post("job")
+    board.claim(job, "worker")
+    for who in ("worker", "other"):
+        with pytest.raises(excp.UnclaimableJob, match="claimed by worker"):
+            board.claim(job, who)
+    assert (board.find_owner(job), job.state) == ("worker", "CLAIMED")
+
+
+@pytest.mark.parametrize("action", ["claim", "consume", "abandon", "trash"])
+def test_a_claimer_needs_a_name(board, action):
+    job = board.post("job")
+    with pytest.raises(ValueError, match="name"):
+        getattr(board, action)(job, "")
+    with pytest.raises(TypeError, match="name"):
+        getattr(board, action)(job, None)
+
+
+@pytest.mark.parametrize("action", ["consume", "abandon", "trash"])
+def test_only_the_holder_may_end_a_claim(connection, board, action):
+    job = board.post("job")
+    with pytest.raises(excp.NotFound, match="no owner"):
+        getattr(board, action)(job, "worker")
+    board.claim(job, "worker")
+    with pytest.raises(excp.JobFailure, match="that of worker"):
+        getattr(board, action)(job, "other")
+    with open_board(connection) as other_board:
+        (job_elsewhere,) = other_board.iterjobs()
+        with pytest.raises(excp.JobFailure, match="made elsewhere"):
+            getattr(other_board, action)(job_elsewhere, "worker")
+    assert board.find_owner(job) == "worker"
+    getattr(board, action)(job, "worker")
+    with pytest.raises(excp.NotFound):
+        getattr(board, action)(job, "worker")
+
+
+def test_a_claim_can_be_ended_by_its_holder_through_another_object_of_the_job(board):
+    posted = board.post("job")
+    (listed,) = board.iterjobs()
+    board.claim(listed, "worker")
+    board.consume(posted, "worker")
+    assert listed.state == "COMPLETE"
+
+
+def test_a_refused_attempt_of_another_does_not_stop_the_renewals(connection):
+    with open_board(connection, lease=LEASE) as board:
+        job = board.post("job")
+        board.claim(job, "worker")
+        with pytest.raises(excp.JobFailure):
+            board.consume(job, "other")
+        time.sleep(LEASE * 1.5)
+        assert board.find_owner(job) == "worker"
+
+
+def test_a_trashed_job_is_off_the_board_and_kept_for_review(board):
+    job = board.post("job", details={"broken": "ü"})
+    board.claim(job, "worker")
+    board.trash(job, "worker")
+    assert (board.job_count, job.state) == (0, "COMPLETE")
+    with board._engine.connect() as conn:
+        row = conn.execute(sa.select(TRASH)).mappings().one()
+    assert (row["uuid"], row["details"], row["trashed_by"]) == (
+        job.uuid,
+        {"broken": "ü"},
+        "worker",
+    )
+
+
+def test_the_heartbeat_keeps_a_claim_alive_well_past_its_lease(connection, board):
+    with open_board(connection, lease=LEASE) as holder:
+        job = holder.post("job")
+        holder.claim(job, "worker")
+        time.sleep(LEASE * 3)
+        with pytest.raises(excp.UnclaimableJob):
+            board.claim(job, "other")
+        holder.consume(job, "worker")
+
+
+def test_a_lapsed_claim_counts_as_none(connection, board):
+    job = board.post("job")
+    board.claim(job, "worker")
+    lapse(board)
+    with open_board(connection) as other:
+        (seen,) = other.iterjobs(only_unclaimed=True)
+        assert (seen.state, other.find_owner(seen)) == ("UNCLAIMED", None)
+
+
+@pytest.mark.parametrize("action", ["consume", "abandon", "trash"])
+@pytest.mark.parametrize("taker", ["worker", "other"])
+def test_after_a_take_over_the_old_holder_can_do_nothing_whatever_its_name(
+    connection, board, action, taker
+):
+    job = board.post("job")
+    board.claim(job, "worker")
+    lapse(board)
+    with open_board(connection) as second:
+        (seen,) = second.iterjobs()
+        second.claim(seen, taker)
+        with pytest.raises(excp.JobFailure, match=f"that of {taker}"):
+            getattr(board, action)(job, "worker")
+        assert second.find_owner(seen) == taker
+        second.consume(seen, taker)
+
+
+def test_the_heartbeat_drops_a_lost_claim_with_a_warning_and_does_not_steal_it_back(
+    connection, board, caplog
+):
+    with open_board(connection, lease=LEASE) as first:
+        lost, kept = first.post("lost"), first.post("kept")
+        first.claim(lost, "worker")
+        first.claim(kept, "worker")
+        with sql.write(first._engine) as conn:
+            conn.execute(
+                sa.update(JOBS).where(JOBS.c.uuid == lost.uuid).values(lease_expires_at=1.0)
+            )
+            # As `board.claim` would, but before the heartbeat can come between.
+            conn.execute(
+                sa.update(JOBS)
+                .where(JOBS.c.uuid == lost.uuid)
+                .values(owner="other", claim_token="x", lease_expires_at=time.time() + 60)
+            )
+        eventually(lambda: f"lost its claim of job {lost.uuid}" in caplog.text)
+        time.sleep(LEASE)
+        assert (board.find_owner(lost), board.find_owner(kept)) == ("other", "worker")
+    assert caplog.text.count("has lost its claim") == 1
+
+
+def test_a_lapsed_claim_that_nobody_took_is_renewed_or_finished_by_its_holder(connection, board):
+    with open_board(connection, lease=LEASE) as holder:
+        job = holder.post("job")
+        holder.claim(job, "worker")
+        lapse(holder)
+        eventually(lambda: board.find_owner(job) == "worker")
+    second = board.post("second")
+    board.claim(second, "worker")
+    lapse(board)
+    with pytest.raises(excp.UnclaimableJob, match="still being worked on by this board"):
+        board.claim(second, "worker")
+    board.consume(second, "worker")
+    assert second.state == "COMPLETE"
+
+
+def test_each_job_is_claimed_by_exactly_one_of_the_racing_processes(connection):
+    boards.race(connection, processes=3, jobs=200)
+
+
+def _claim_and_hang(connection, pipe):
+    with open_board(connection, lease=LEASE) as board:
+        (job,) = board.iterjobs()
+        board.claim(job, "doomed")
+        pipe.send("claimed")
+        pipe.recv()
+        time.sleep(LEASE)
+        try:
+            board.consume(job, "doomed")
+        except excp.JobFailure as error:
+            pipe.send(str(error))
+        else:
+            pipe.send("consumed")
+
+
+@pytest.fixture
+def claimer(connection, board):
+    board.post("job")
+    context = multiprocessing.get_context("spawn")
+    pipe, its_end = context.Pipe()
+    process = context.Process(target=_claim_and_hang, args=(connection, its_end))
+    process.start()
+    its_end.close()
+    assert pipe.poll(30) and pipe.recv() == "claimed"
+    yield process, pipe
+    process.kill()
+    process.join()
+    process.close()
+    pipe.close()
+
+
+def test_the_job_of_a_killed_claimer_is_free_after_the_lease(board, claimer):
+    process, _ = claimer
+    (job,) = board.iterjobs()
+    time.sleep(LEASE * 1.5)
+    assert board.find_owner(job) == "doomed"
+    process.kill()
+    killed = time.monotonic()
+    eventually(lambda: job.state == "UNCLAIMED")
+    assert time.monotonic() - killed < LEASE + 3
+    board.claim(job, "heir")
+    board.consume(job, "heir")
+
+
+def test_a_process_that_was_stopped_for_long_finds_its_claim_lost_and_leaves_the_job_alone(
+    board, claimer
+):
+    process, pipe = claimer
+    (job,) = board.iterjobs()
+    os.kill(process.pid, signal.SIGSTOP)
+    eventually(lambda: job.state == "UNCLAIMED")
+    board.claim(job, "heir")
+    os.kill(process.pid, signal.SIGCONT)
+    pipe.send("go on")
+    assert pipe.poll(30)
+    assert "the current claim is that of heir" in pipe.recv()
+    assert board.find_owner(job) == "heir"
