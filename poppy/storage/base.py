@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of storage drivers.
+
+A driver keeps four things: flavors, services, the domains that services have claimed, and
+operations. It holds no policy: which request may follow which is the manager's business, how an
+operation runs is the worker's. What it does guarantee is atomicity, as each method says, against
+any number of servers and workers in other processes.
+
+Every method may raise :class:`poppy.common.errors.Unavailable` when the store does not answer.
+"""
+
+import abc
+import datetime
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from poppy.common.driver import Driver
+from poppy.model.flavors import Flavor
+from poppy.model.operations import Operation, OperationKey
+from poppy.model.services import ProviderDetails, Service
+
+
+class Run(NamedTuple):
+    """An operation that a worker has begun, and the service as it is stored."""
+
+    operation: Operation
+    service: Service
+
+
+class FlavorStore(abc.ABC):
+    """Flavors."""
+
+    @abc.abstractmethod
+    def create(self, flavor: Flavor) -> None:
+        """Store a flavor.
+
+        Raises:
+            InvalidRequest: there is one of that id already.
+        """
+
+    @abc.abstractmethod
+    def get(self, flavor_id: str) -> Flavor:
+        """Read a flavor.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+
+    @abc.abstractmethod
+    def list(self) -> Sequence[Flavor]:
+        """All flavors, by id."""
+
+    @abc.abstractmethod
+    def delete(self, flavor_id: str) -> None:
+        """Remove a flavor that no service uses.
+
+        Raises:
+            NotFound: there is none of that id.
+            InUse: a service uses it.
+        """
+
+
+class ServiceStore(abc.ABC):
+    """Services and the domains they have claimed."""
+
+    @abc.abstractmethod
+    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+        """Store a new service with its first operation and claim its domains: all or nothing.
+
+        Args:
+            default_limit: how many services the project may have unless it has a limit of
+                its own; holds under concurrent creates.
+
+        Raises:
+            DomainTaken: a domain is claimed already; of two at the same time one gets it.
+            LimitReached: the project has as many services as it may.
+            InvalidRequest: there is no such flavor (any more).
+        """
+
+    @abc.abstractmethod
+    def get(self, project_id: str, service_id: str) -> Service:
+        """Read a service.
+
+        Raises:
+            NotFound: the project has none of that id.
+        """
+
+    @abc.abstractmethod
+    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+        """A page of the project's services, by id (which is by creation).
+
+        The cost must not depend on how many services the project has.
+
+        Args:
+            marker: the page begins behind this id, whether or not such a service exists.
+            limit: at most so many.
+        """
+
+    @abc.abstractmethod
+    def submit(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation for it: all or nothing.
+
+        Domains that the new document adds are claimed. Those it drops stay claimed until an
+        operation succeeds: until then a provider may still serve them. A delete makes every
+        unfinished operation of the service ``superseded``, whose runs are then fenced.
+
+        Args:
+            service: as read from this store, with changes; its ``revision`` as read.
+
+        Raises:
+            Changed: the stored revision is another.
+            NotFound: the service is gone.
+            DomainTaken: an added domain is another service's.
+            InvalidRequest: there is no such flavor (any more).
+        """
+
+
+class OperationStore(abc.ABC):
+    """Operations, and the writes of the workers that run them."""
+
+    @abc.abstractmethod
+    def get(self, key: OperationKey) -> Operation:
+        """Read an operation.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+    @abc.abstractmethod
+    def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
+        """All operations of a service, by id (which is by creation)."""
+
+    @abc.abstractmethod
+    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
+        """Unfinished operations whose ``next_attempt_at`` has come, the longest due first.
+
+        The cost must not depend on how many operations there are.
+        """
+
+    @abc.abstractmethod
+    def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
+        """Take a due operation for posting, so that no other dispatcher posts it as well.
+
+        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost.
+
+        Args:
+            operation: as read from :meth:`due`.
+            next_attempt_at: when the posted job counts as lost.
+
+        Returns:
+            Whether it was still as read; if not, another has taken it.
+        """
+
+    @abc.abstractmethod
+    def begin(
+        self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
+    ) -> Run:
+        """Begin a run: the state becomes ``running``, the attempt grows by one.
+
+        From then on, an earlier run of the operation can't write any more. The operation of a
+        service that was asked for first runs first, and one at a time. (Ids may come from the
+        clocks of several servers, so the one that runs may have a later id.)
+
+        Args:
+            runner: the job that runs it. An operation that is ``running`` can only be begun
+                again by the same job (which then was taken over from a lost worker). Unless
+                it is ``queued``, another job can begin it when its ``next_attempt_at`` has
+                passed.
+            until: when the worker counts as lost, unless it writes or renews before.
+
+        Raises:
+            NotRunnable: it is finished or gone; an earlier one is unfinished, or another one
+                of the service is running; another job runs it; it waits and is not due.
+        """
+
+    @abc.abstractmethod
+    def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
+        """Write what a run has reached, if it still has the right to.
+
+        Args:
+            operation: with the attempt of the run. A finished state ends the run; a success
+                releases the domains that the service's document does not name any more. While
+                it is unfinished, ``next_attempt_at`` must be set, or it would be lost.
+            details: the service's provider details; None leaves them alone. The service's
+                ``updated_at`` becomes the operation's.
+
+        Returns:
+            When the operation is finished: the next unfinished one of the service, if any,
+            which is due from then on.
+
+        Raises:
+            Fenced: superseded, or begun by another worker meanwhile. Nothing is written.
+        """
+
+    @abc.abstractmethod
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+        """Say that the run is alive: it counts as lost only after ``until``.
+
+        Raises:
+            Fenced: as for :meth:`save`.
+        """
+
+    @abc.abstractmethod
+    def remove(self, operation: Operation) -> None:
+        """End a delete: the service and its claims go; it is kept in an archive.
+
+        The operation is stored as given (``succeeded``); any that was queued behind it becomes
+        ``superseded``.
+
+        Raises:
+            Fenced: as for :meth:`save`.
+        """
+
+
+class Storage(Driver, abc.ABC):
+    """A store. It connects when it is first used, so that it can be made before a fork.
+
+    Attributes:
+        flavors: see :class:`FlavorStore`.
+        services: see :class:`ServiceStore`.
+        operations: see :class:`OperationStore`.
+    """
+
+    KIND: ClassVar[str] = "storage"
+
+    flavors: FlavorStore
+    services: ServiceStore
+    operations: OperationStore
+
+    @abc.abstractmethod
+    def sync(self) -> None:
+        """Bring the schema to this version; safe to repeat, and by two at once.
+
+        Raises:
+            ConfigError: the schema is newer than this version of Poppy.
+        """
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Make sure the schema is this version's, at start.
+
+        Raises:
+            ConfigError: it is not; says what to run.
+        """
+
+    @abc.abstractmethod
+    def is_alive(self) -> bool:
+        """Whether the store answers now; never raises."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of connections; may be used again afterwards."""

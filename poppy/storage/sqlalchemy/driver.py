@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage driver for SQL databases: SQLite, PostgreSQL and MySQL."""
+
+from typing import ClassVar
+
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from poppy.common import errors
+from poppy.storage import base
+from poppy.storage.sqlalchemy import upgrade
+from poppy.storage.sqlalchemy.database import Database
+from poppy.storage.sqlalchemy.flavors import FlavorStore
+from poppy.storage.sqlalchemy.operations import OperationStore
+from poppy.storage.sqlalchemy.services import ServiceStore
+
+_PING = sa.select(sa.literal(1))
+
+
+class SQLAlchemyStorage(base.Storage):
+    """Keeps everything in one SQL database.
+
+    SQLite serves one machine; several need a server. Example::
+
+        [drivers:storage:sqlalchemy]
+        connection = postgresql+psycopg2://poppy:secret@db.example.com/poppy
+
+    ``poppy-manage db sync`` makes the tables, and changes them when Poppy is upgraded.
+    """
+
+    OPTS: ClassVar = (
+        cfg.StrOpt(
+            "connection",
+            default="sqlite:///$state_path/poppy.sqlite3",
+            secret=True,
+            help="SQLAlchemy URL of the database. The default is for a single machine: a file "
+            "can't be shared by several. PostgreSQL and MySQL need the extra of that name: "
+            "pip install poppy[postgresql] or poppy[mysql].",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        option = f"[drivers:{self.KIND}:{name}] connection"
+        self._database = Database(self.options.connection, option)
+        self.flavors = FlavorStore(self._database)
+        self.services = ServiceStore(self._database)
+        self.operations = OperationStore(self._database)
+
+    def sync(self) -> None:
+        """Make or change the tables; see :func:`upgrade.upgrade`."""
+        upgrade.upgrade(self._database)
+
+    def check(self) -> None:
+        """Refuse a schema that is not this version's; see :func:`upgrade.check`."""
+        upgrade.check(self._database)
+
+    def is_alive(self) -> bool:
+        """Whether the database answers a query."""
+        try:
+            with self._database.read() as conn:
+                conn.execute(_PING)
+        except errors.PoppyError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close this process's connections; a later use opens new ones."""
+        self._database.close()

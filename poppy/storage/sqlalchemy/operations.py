@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations in SQL, and the fenced writes of the runs."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from poppy.common import errors
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.model.services import ProviderDetails, Service
+from poppy.storage import base
+from poppy.storage.sqlalchemy import claims, rows, schema
+from poppy.storage.sqlalchemy.database import Database
+
+_O = schema.OPERATIONS.c
+
+_RUNNING = str(State.RUNNING)
+_UNFINISHED = _O.state.in_(rows.UNFINISHED)
+_THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
+_STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("our_attempt"))
+
+_GET = sa.select(schema.OPERATIONS).where(_THIS)
+_LIST = sa.select(schema.OPERATIONS).where(rows.ITS_OPERATIONS).order_by(_O.operation_id)
+_DUE = (
+    sa.select(schema.OPERATIONS)
+    .where(_O.next_attempt_at <= sa.bindparam("now"))
+    .order_by(_O.next_attempt_at, _O.operation_id)
+    .limit(sa.bindparam("page"))
+)
+_REQUEUE = (
+    sa.update(schema.OPERATIONS)
+    .where(
+        _THIS,
+        _O.state == sa.bindparam("state_read"),
+        _O.attempt == sa.bindparam("attempt_read"),
+        _O.next_attempt_at == sa.bindparam("time_read"),
+    )
+    .values(state=str(State.QUEUED), next_attempt_at=sa.bindparam("until"))
+)
+# What has to end before this operation may begin: earlier ones, and one that runs already. That
+# one may have the greater id, when the clocks of two servers that made the ids differ.
+_OBSTACLES = (
+    sa.select(_O.operation_id)
+    .where(
+        rows.ITS_OPERATIONS,
+        _UNFINISHED,
+        _O.operation_id != sa.bindparam("operation"),
+        sa.or_(_O.operation_id < sa.bindparam("operation"), _O.state == _RUNNING),
+    )
+    .limit(1)
+)
+_BEGIN = (
+    sa.update(schema.OPERATIONS)
+    .where(
+        _THIS,
+        _UNFINISHED,
+        sa.or_(
+            _O.state == str(State.QUEUED),
+            sa.and_(_O.state == _RUNNING, _O.runner == sa.bindparam("runner_now")),
+            _O.next_attempt_at <= sa.bindparam("now"),
+        ),
+    )
+    .values(
+        state=_RUNNING,
+        attempt=_O.attempt + 1,
+        runner=sa.bindparam("runner_now"),
+        next_attempt_at=sa.bindparam("until"),
+        updated_at=sa.bindparam("now"),
+    )
+)
+_SAVE = sa.update(schema.OPERATIONS).where(_STILL_OURS)
+_RENEW = (
+    sa.update(schema.OPERATIONS).where(_STILL_OURS).values(next_attempt_at=sa.bindparam("until"))
+)
+_NEXT = (
+    sa.select(schema.OPERATIONS)
+    .where(rows.ITS_OPERATIONS, _UNFINISHED)
+    .order_by(_O.operation_id)
+    .limit(1)
+)
+_MAKE_DUE = (
+    sa.update(schema.OPERATIONS)
+    .where(_THIS, _UNFINISHED)
+    .values(next_attempt_at=sa.bindparam("now"))
+)
+_SAVE_DETAILS = (
+    sa.update(schema.SERVICES)
+    .where(rows.THIS_SERVICE)
+    .values(revision=schema.SERVICES.c.revision + 1)
+)
+_ARCHIVE = sa.insert(schema.ARCHIVE)
+_DELETE_SERVICE = sa.delete(schema.SERVICES).where(rows.THIS_SERVICE)
+
+
+class OperationStore(base.OperationStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: OperationKey) -> Operation:
+        """Read an operation by its primary key."""
+        with self._database.read() as conn:
+            row = conn.execute(_GET, _identify(key)).first()
+        if row is None:
+            raise errors.NotFound(f"There is no operation {key.operation_id}")
+        return rows.to_operation(row)
+
+    def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
+        """All operations of a service; they outlive it."""
+        parameters = {"project": project_id, "service": service_id}
+        with self._database.read() as conn:
+            return [rows.to_operation(row) for row in conn.execute(_LIST, parameters)]
+
+    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
+        """The head of the index of unfinished operations."""
+        with self._database.read() as conn:
+            result = conn.execute(_DUE, {"now": now, "page": limit})
+            return [rows.to_operation(row) for row in result]
+
+    def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
+        """Take a due operation: one conditional update, of which one of two at once matches."""
+        parameters = {
+            **_identify(operation.key),
+            "state_read": str(operation.state),
+            "attempt_read": operation.attempt,
+            "time_read": operation.next_attempt_at,
+            "until": next_attempt_at,
+        }
+        return self._database.write(lambda conn: conn.execute(_REQUEUE, parameters).rowcount == 1)
+
+    def begin(
+        self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
+    ) -> base.Run:
+        """Begin a run, under the lock of the service's row."""
+        this = _identify(key)
+        parameters = {**this, "runner_now": runner, "now": now, "until": until}
+
+        def work(conn: sa.Connection) -> base.Run:
+            service = rows.lock_service(conn, key)
+            if service is None:
+                raise errors.NotRunnable(f"Service {key.service_id} is gone")
+            obstacle = conn.execute(_OBSTACLES, this).scalar()
+            if obstacle is not None:
+                raise errors.NotRunnable(
+                    f"Operation {key.operation_id} has to wait for {obstacle}"
+                )
+            if conn.execute(_BEGIN, parameters).rowcount != 1:
+                raise errors.NotRunnable(
+                    f"Operation {key.operation_id} is finished, gone, not due, or another job's"
+                )
+            return base.Run(rows.to_operation(conn.execute(_GET, this).one()), service)
+
+        return self._database.write(work)
+
+    def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
+        """Write a run's progress, and what follows from it, in one transaction."""
+
+        def work(conn: sa.Connection) -> Operation | None:
+            if details is None and not operation.state.finished:
+                _write(conn, operation)
+                return None
+            service = _lock(conn, operation)
+            _write(conn, operation)
+            if details is not None:
+                _write_details(conn, service.with_details(details), operation.updated_at)
+            if operation.state is State.SUCCEEDED:
+                claims.release_unused(conn, service)
+            return _next(conn, operation) if operation.state.finished else None
+
+        return self._database.write(work)
+
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+        """Move the lease of a run: one conditional update."""
+        parameters = {**_identify(key), "our_attempt": attempt, "until": until}
+
+        def work(conn: sa.Connection) -> None:
+            if conn.execute(_RENEW, parameters).rowcount != 1:
+                raise _fenced(key)
+
+        self._database.write(work)
+
+    def remove(self, operation: Operation) -> None:
+        """Archive and delete a service, in one transaction.
+
+        An operation that was queued behind the delete can't run without its service and becomes
+        superseded, or it would be due for ever.
+        """
+
+        def work(conn: sa.Connection) -> None:
+            claims.count_down(conn, operation.project_id)
+            service = _lock(conn, operation)
+            _write(conn, operation)
+            conn.execute(_ARCHIVE, _archived(service, operation.updated_at))
+            claims.release_all(conn, service)
+            conn.execute(_DELETE_SERVICE, rows.identify(service))
+            rows.supersede(conn, operation.key, operation.updated_at)
+
+        self._database.write(work)
+
+
+def _identify(key: OperationKey) -> dict[str, Any]:
+    return {**rows.identify(key), "operation": key.operation_id}
+
+
+def _lock(conn: sa.Connection, operation: Operation) -> Service:
+    service = rows.lock_service(conn, operation.key)
+    if service is None:
+        raise _fenced(operation.key)
+    return service
+
+
+def _write(conn: sa.Connection, operation: Operation) -> None:
+    parameters = {
+        **_identify(operation.key),
+        "our_attempt": operation.attempt,
+        **rows.progress_of(operation),
+    }
+    if conn.execute(_SAVE, parameters).rowcount != 1:
+        raise _fenced(operation.key)
+
+
+def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime) -> None:
+    conn.execute(
+        _SAVE_DETAILS,
+        {
+            **rows.identify(service),
+            "provider_details": rows.details_to_dict(service.provider_details),
+            "status": str(service.status),
+            "updated_at": at,
+        },
+    )
+
+
+def _next(conn: sa.Connection, operation: Operation) -> Operation | None:
+    row = conn.execute(_NEXT, rows.identify(operation.key)).first()
+    if row is None:
+        return None
+    # It had to wait for this one; from now on nothing but a worker is missing.
+    following = replace(rows.to_operation(row), next_attempt_at=operation.updated_at)
+    conn.execute(_MAKE_DUE, {**_identify(following.key), "now": operation.updated_at})
+    return following
+
+
+def _archived(service: Service, at: datetime.datetime) -> dict[str, Any]:
+    return {
+        "project_id": service.project_id,
+        "service_id": service.service_id,
+        "document": {
+            "spec": service.spec.to_dict(),
+            "provider_details": rows.details_to_dict(service.provider_details),
+            "disabled": service.disabled,
+            "revision": service.revision,
+            "created_at": service.created_at.isoformat(),
+            "updated_at": service.updated_at.isoformat(),
+        },
+        "deleted_at": at,
+    }
+
+
+def _fenced(key: OperationKey) -> errors.Fenced:
+    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")

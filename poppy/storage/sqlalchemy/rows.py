@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to and from the model, and the statements that several stores need.
+
+How writers keep out of each other's way: whoever decides something about a service first locks
+its row, which stands for everything that belongs to the service (operations, claims). Only
+single-statement writes to an operation do without. Locks are taken in this order, so that no two
+transactions wait for each other: the project's row, the service's row, then claims to domains in
+their alphabetical order.
+"""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
+from poppy.storage.sqlalchemy import schema
+
+UNFINISHED = tuple(str(state) for state in State if not state.finished)
+
+_S = schema.SERVICES.c
+_O = schema.OPERATIONS.c
+
+THIS_SERVICE = sa.and_(
+    _S.project_id == sa.bindparam("project"), _S.service_id == sa.bindparam("service")
+)
+"""Parameters of this and the next are named unlike columns, which updates reserve."""
+
+ITS_OPERATIONS = sa.and_(
+    _O.service_id == sa.bindparam("service"), _O.project_id == sa.bindparam("project")
+)
+
+_LOCK_SERVICE = sa.select(schema.SERVICES).where(THIS_SERVICE).with_for_update()
+_ADD_OPERATION = sa.insert(schema.OPERATIONS)
+_SUPERSEDE = (
+    sa.update(schema.OPERATIONS)
+    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED))
+    .values(state=str(State.SUPERSEDED), next_attempt_at=None)
+)
+
+
+def identify(key: OperationKey | Service) -> dict[str, Any]:
+    """Parameters of :data:`THIS_SERVICE` and :data:`ITS_OPERATIONS`."""
+    return {"project": key.project_id, "service": key.service_id}
+
+
+def lock_service(conn: sa.Connection, key: OperationKey) -> Service | None:
+    """Read a service and keep every other writer out of it until the transaction ends."""
+    row = conn.execute(_LOCK_SERVICE, identify(key)).first()
+    return None if row is None else to_service(row)
+
+
+def add_operation(conn: sa.Connection, operation: Operation) -> None:
+    """Store a new operation."""
+    conn.execute(
+        _ADD_OPERATION,
+        {
+            "project_id": operation.project_id,
+            "service_id": operation.service_id,
+            "operation_id": operation.operation_id,
+            "kind": str(operation.kind),
+            "attempt": operation.attempt,
+            "created_at": operation.created_at,
+            **progress_of(operation),
+        },
+    )
+
+
+def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
+    """End every unfinished operation of the service; their runs can't write any more."""
+    conn.execute(_SUPERSEDE, {**identify(key), "updated_at": at})
+
+
+def to_service(row: sa.Row[Any]) -> Service:
+    """From a row of ``services``."""
+    return Service(
+        project_id=row.project_id,
+        service_id=row.service_id,
+        spec=ServiceSpec.from_dict(row.spec),
+        provider_details={
+            name: ProviderDetail.from_dict(detail) for name, detail in row.provider_details.items()
+        },
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        disabled=row.disabled,
+        revision=row.revision,
+    )
+
+
+def changes_of(service: Service) -> dict[str, Any]:
+    """Columns of ``services`` that a request may change."""
+    return {
+        "spec": service.spec.to_dict(),
+        "provider_details": details_to_dict(service.provider_details),
+        "status": str(service.status),
+        "flavor_id": service.spec.flavor_id,
+        "disabled": service.disabled,
+        "updated_at": service.updated_at,
+    }
+
+
+def details_to_dict(details: ProviderDetails) -> Mapping[str, Any]:
+    """The document of the column ``provider_details``."""
+    return {name: detail.to_dict() for name, detail in details.items()}
+
+
+def to_operation(row: sa.Row[Any]) -> Operation:
+    """From a row of ``operations``."""
+    return Operation(
+        project_id=row.project_id,
+        service_id=row.service_id,
+        operation_id=row.operation_id,
+        kind=Kind(row.kind),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        state=State(row.state),
+        attempt=row.attempt,
+        failures=row.failures,
+        next_attempt_at=row.next_attempt_at,
+        runner=row.runner,
+        **Operation.progress_from_dict(row.progress),
+    )
+
+
+def progress_of(operation: Operation) -> dict[str, Any]:
+    """Columns of ``operations`` that a run may change."""
+    return {
+        "state": str(operation.state),
+        "failures": operation.failures,
+        # A finished operation must never be due again, whatever the caller left in there.
+        "next_attempt_at": None if operation.state.finished else operation.next_attempt_at,
+        "runner": operation.runner,
+        "progress": operation.progress_to_dict(),
+        "updated_at": operation.updated_at,
+    }

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables, as this version of Poppy reads and writes them.
+
+A change here needs a migration beside it (``migrations/versions``) and its revision in
+:data:`REVISIONS`; a test compares both with what the migrations really make.
+"""
+
+import datetime
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeDecorator
+
+REVISIONS = ("0001",)
+"""All migrations, oldest first: known here so that a start need not import Alembic."""
+
+HEAD = REVISIONS[-1]
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime.datetime]):
+    """A point in time, as microseconds since 1970 in UTC.
+
+    The date types of the databases differ in precision and in what they do about time zones;
+    an integer compares and rounds the same everywhere.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime.datetime | None, dialect: sa.Dialect) -> Any:
+        """To the stored number; a datetime without a time zone is a TypeError."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime.datetime | None:
+        """From the stored number, in UTC."""
+        return None if value is None else _EPOCH + datetime.timedelta(microseconds=value)
+
+
+class Document(TypeDecorator[dict[str, Any]]):
+    """A JSON document as text, which nothing in SQL looks into.
+
+    Everything beyond ASCII is escaped, so that neither the character set of the database nor
+    a lone surrogate that a client sent can make a write fail.
+    """
+
+    impl = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: sa.Dialect) -> str:
+        """To text."""
+        return json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """From text."""
+        return json.loads(value)
+
+
+def _text(length: int) -> sa.types.TypeEngine[str]:
+    # Compared byte by byte, on PostgreSQL by this collation and on MySQL by the table's:
+    # "by id" must mean the same order, and "the same domain" the same thing, everywhere.
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_NAME = _text(255)
+_ID = _text(36)
+_WORD = _text(32)
+_MYSQL: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
+
+METADATA = sa.MetaData()
+
+FLAVORS = sa.Table(
+    "flavors",
+    METADATA,
+    sa.Column("flavor_id", _NAME, primary_key=True),
+    sa.Column("document", Document, nullable=False),
+    **_MYSQL,
+)
+
+PROJECTS = sa.Table(
+    "projects",
+    METADATA,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("services", sa.Integer, nullable=False),
+    sa.Column("service_limit", sa.Integer),
+    **_MYSQL,
+)
+"""How many services a project has, and how many it may have if the default is not for it."""
+
+SERVICES = sa.Table(
+    "services",
+    METADATA,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("service_id", _ID, primary_key=True),
+    sa.Column("spec", Document, nullable=False),
+    sa.Column("provider_details", Document, nullable=False),
+    sa.Column("status", _WORD, nullable=False),
+    sa.Column(
+        "flavor_id",
+        _NAME,
+        sa.ForeignKey("flavors.flavor_id", name="fk_services_flavor", ondelete="RESTRICT"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    **_MYSQL,
+)
+
+DOMAINS = sa.Table(
+    "domains",
+    METADATA,
+    sa.Column("domain", _NAME, primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("service_id", _ID, nullable=False, index=True),
+    **_MYSQL,
+)
+
+OPERATIONS = sa.Table(
+    "operations",
+    METADATA,
+    sa.Column("service_id", _ID, primary_key=True),
+    sa.Column("operation_id", _ID, primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("kind", _WORD, nullable=False),
+    sa.Column("state", _WORD, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", Instant),
+    sa.Column("runner", _NAME),
+    sa.Column("progress", Document, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    # Which operations of a service are unfinished, however many it has had.
+    sa.Index("ix_operations_state", "service_id", "state"),
+    **_MYSQL,
+)
+sa.Index(
+    "ix_operations_due",
+    OPERATIONS.c.next_attempt_at,
+    OPERATIONS.c.operation_id,
+    # Finished operations are no longer in it, where the database can leave rows out.
+    sqlite_where=OPERATIONS.c.next_attempt_at.is_not(None),
+    postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
+)
+
+ARCHIVE = sa.Table(
+    "services_archive",
+    METADATA,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("service_id", _ID, primary_key=True),
+    sa.Column("document", Document, nullable=False),
+    sa.Column("deleted_at", Instant, nullable=False),
+    **_MYSQL,
+)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services in SQL."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+
+from poppy.common import errors
+from poppy.model.operations import Kind, Operation
+from poppy.model.services import Service
+from poppy.storage import base
+from poppy.storage.sqlalchemy import claims, rows, schema
+from poppy.storage.sqlalchemy.database import Database
+
+_S = schema.SERVICES.c
+
+_ADD = sa.insert(schema.SERVICES)
+_GET = sa.select(schema.SERVICES).where(rows.THIS_SERVICE)
+_EXISTS = sa.select(_S.service_id).where(rows.THIS_SERVICE)
+_LIST = (
+    sa.select(schema.SERVICES)
+    .where(_S.project_id == sa.bindparam("project"), _S.service_id > sa.bindparam("marker"))
+    .order_by(_S.service_id)
+    .limit(sa.bindparam("page"))
+)
+_REPLACE = (
+    sa.update(schema.SERVICES)
+    .where(rows.THIS_SERVICE, _S.revision == sa.bindparam("as_read"))
+    .values(revision=_S.revision + 1)
+)
+
+
+class ServiceStore(base.ServiceStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+        """Store a service, its claims and its operation in one transaction."""
+
+        def work(conn: sa.Connection) -> None:
+            claims.count_up(conn, service.project_id, default_limit)
+            try:
+                conn.execute(
+                    _ADD,
+                    {
+                        "project_id": service.project_id,
+                        "service_id": service.service_id,
+                        "created_at": service.created_at,
+                        "revision": service.revision,
+                        **rows.changes_of(service),
+                    },
+                )
+            except sa_exc.IntegrityError as exc:
+                raise _no_such_flavor(service) from exc
+            claims.claim_first(conn, service)
+            rows.add_operation(conn, operation)
+
+        self._database.write(work)
+
+    def get(self, project_id: str, service_id: str) -> Service:
+        """Read a service by its primary key."""
+        with self._database.read() as conn:
+            row = conn.execute(_GET, {"project": project_id, "service": service_id}).first()
+        if row is None:
+            raise _not_found(service_id)
+        return rows.to_service(row)
+
+    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+        """A page, read from the primary key's index from the marker on."""
+        parameters = {"project": project_id, "marker": marker or "", "page": limit}
+        with self._database.read() as conn:
+            return [rows.to_service(row) for row in conn.execute(_LIST, parameters)]
+
+    def submit(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation in one transaction.
+
+        Of two at the same time, the second waits for the service's row and then finds another
+        revision than it has read.
+        """
+
+        def work(conn: sa.Connection) -> None:
+            self._replace(conn, service)
+            claims.claim(conn, service)
+            if operation.kind is Kind.DELETE:
+                rows.supersede(conn, operation.key, operation.created_at)
+            rows.add_operation(conn, operation)
+
+        self._database.write(work)
+
+    @staticmethod
+    def _replace(conn: sa.Connection, service: Service) -> None:
+        key = rows.identify(service)
+        try:
+            result = conn.execute(
+                _REPLACE, {**key, "as_read": service.revision, **rows.changes_of(service)}
+            )
+        except sa_exc.IntegrityError as exc:
+            raise _no_such_flavor(service) from exc
+        if result.rowcount == 1:
+            return
+        if conn.execute(_EXISTS, key).first() is None:
+            raise _not_found(service.service_id)
+        raise errors.Changed(f"Service {service.service_id} was changed by another request")
+
+
+def _not_found(service_id: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no service {service_id}")
+
+
+def _no_such_flavor(service: Service) -> errors.InvalidRequest:
+    return errors.InvalidRequest(f"There is no flavor {service.spec.flavor_id}")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conformance suite of storage drivers.
+
+A driver passes when a subclass of :class:`StorageContract` passes that gives it a store::
+
+    class TestExampleStorage(StorageContract):
+        @pytest.fixture
+        def storage(self):
+            driver = make_driver()
+            driver.sync()
+            yield driver
+            driver.close()
+
+        @pytest.fixture
+        def connect_again(self, storage):
+            return make_driver
+
+``storage`` is empty and has its schema. ``connect_again()`` gives another driver on the same
+data, which the suite closes: races are run with one driver per thread, as separate processes
+would have them.
+"""
+
+import pytest
+
+_PARTS = ("case", "flavors", "queue", "removal", "runs", "services", "submissions")
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+
+# After the line above, which makes the asserts in these modules say what they compared.
+from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
+from poppy.testing.storage.queue import QueueContract  # noqa: E402
+from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
+from poppy.testing.storage.runs import RunContract  # noqa: E402
+from poppy.testing.storage.services import ServiceContract  # noqa: E402
+from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
+
+__all__ = ["StorageContract"]
+
+
+class StorageContract(
+    FlavorContract,
+    ServiceContract,
+    SubmissionContract,
+    QueueContract,
+    RunContract,
+    RemovalContract,
+    StoreContract,
+):
+    """Every sentence of :mod:`poppy.storage.base`, as tests."""

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQL storage driver on SQLite: the conformance suite, and what is its own."""
+
+import logging
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+
+import alembic.autogenerate
+import alembic.migration
+import alembic.script
+import pytest
+import sqlalchemy as sa
+
+from poppy.common import errors, sql
+from poppy.storage.sqlalchemy import schema
+from poppy.storage.sqlalchemy.database import Database
+from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
+from poppy.testing.builders import NOW, make_flavor
+from poppy.testing.storage import StorageContract
+from tests.unit.storage.conftest import make_storage
+
+FORK = multiprocessing.get_context("fork")
+
+
+class TestContract(StorageContract):
+    @pytest.fixture
+    def storage(self, path):
+        driver = make_storage(f"sqlite:///{path}")
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def connect_again(self, path):
+        return lambda: make_storage(f"sqlite:///{path}")
+
+
+class TestSchema:
+    def test_empty_database_gets_its_tables_and_passes_the_check(self, empty):
+        empty.sync()
+        empty.sync()
+        empty.check()
+        empty.flavors.create(make_flavor())
+
+    def test_several_processes_may_sync_an_empty_database_at_once(self, tmp_path):
+        url = f"sqlite:///{tmp_path}/new.sqlite3"
+        start = FORK.Barrier(4)
+
+        def sync():
+            storage = make_storage(url)
+            start.wait(timeout=10)
+            storage.sync()
+            storage.check()
+            storage.close()
+
+        processes = [FORK.Process(target=sync) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=30)
+        assert [process.exitcode for process in processes] == [0] * 4
+
+    def test_sync_leaves_logging_as_it_was(self, empty):
+        before = (logging.getLogger().handlers[:], logging.getLogger("sqlalchemy").disabled)
+        empty.sync()
+        assert (logging.getLogger().handlers, logging.getLogger("sqlalchemy").disabled) == before
+
+    def test_check_of_a_database_without_tables_says_what_to_run(self, empty):
+        with pytest.raises(errors.ConfigError, match="no tables.*poppy-manage db sync"):
+            empty.check()
+
+    def test_check_of_an_older_schema_says_what_to_run(self, storage, monkeypatch):
+        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
+        monkeypatch.setattr(schema, "HEAD", "9999")
+        with pytest.raises(errors.ConfigError, match="older.*poppy-manage db sync"):
+            storage.check()
+
+    def test_newer_schema_is_refused_and_left_alone(self, storage, peek):
+        peek("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(errors.ConfigError, match="newer schema .9999."):
+            storage.check()
+        with pytest.raises(errors.ConfigError, match="newer schema .9999."):
+            storage.sync()
+        assert peek("SELECT version_num FROM alembic_version") == [("9999",)]
+
+    def test_interrupted_sync_leaves_nothing(self, empty, monkeypatch):
+        monkeypatch.setattr(schema, "METADATA", None)
+        with monkeypatch.context() as patched:
+            patched.setattr(alembic.script.ScriptDirectory, "run_env", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                empty.sync()
+        with pytest.raises(errors.ConfigError, match="no tables"):
+            empty.check()
+
+    def test_revisions_are_those_of_the_migrations(self):
+        scripts = alembic.script.ScriptDirectory(
+            os.path.join(os.path.dirname(schema.__file__), "migrations")
+        )
+        found = [script.revision for script in scripts.walk_revisions()]
+        assert tuple(reversed(found)) == schema.REVISIONS
+        assert scripts.get_current_head() == schema.HEAD
+
+    def test_migrations_make_the_tables_that_the_code_expects(self, path):
+        engine = sa.create_engine(f"sqlite:///{path}")
+        with engine.connect() as conn:
+            context = alembic.migration.MigrationContext.configure(
+                conn, opts={"compare_type": True}
+            )
+            assert alembic.autogenerate.compare_metadata(context, schema.METADATA) == []
+        engine.dispose()
+
+    def test_start_does_not_import_alembic(self, path):
+        code = (
+            "import sys\n"
+            "from tests.unit.storage import conftest as t\n"
+            f"t.make_storage('sqlite:///{path}').check()\n"
+            "assert 'alembic' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+class TestOutages:
+    def test_file_that_is_no_database_is_unavailable(self, tmp_path):
+        (tmp_path / "bad.sqlite3").write_bytes(b"not a database" * 1000)
+        assert_unavailable(make_storage(f"sqlite:///{tmp_path}/bad.sqlite3"))
+
+    def test_file_that_can_not_be_opened_is_unavailable(self, tmp_path):
+        (tmp_path / "directory.sqlite3").mkdir()
+        assert_unavailable(make_storage(f"sqlite:///{tmp_path}/directory.sqlite3"))
+
+    def test_database_that_stays_locked_is_unavailable_for_writing_only(self, path, monkeypatch):
+        monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.1)
+        storage = make_storage(f"sqlite:///{path}")
+        blocker = sqlite3.connect(path)
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(errors.Unavailable) as caught:
+            storage.flavors.create(make_flavor())
+        assert isinstance(caught.value.__cause__, sa.exc.OperationalError)
+        assert storage.flavors.list() == []
+        assert storage.is_alive()
+        blocker.close()
+        storage.flavors.create(make_flavor())
+        storage.close()
+
+    def test_message_for_clients_says_nothing_of_the_statement(self, tmp_path):
+        (tmp_path / "directory.sqlite3").mkdir()
+        storage = make_storage(f"sqlite:///{tmp_path}/directory.sqlite3")
+        with pytest.raises(errors.Unavailable) as caught:
+            storage.flavors.list()
+        assert str(caught.value) == "The database does not answer"
+
+    @pytest.mark.parametrize(
+        "url",
+        ["sqlite:////no/such/directory/poppy.sqlite3", "no url at all", "nosuchdb://host/poppy"],
+    )
+    def test_url_that_can_not_work_is_a_configuration_error(self, url):
+        storage = make_storage(url)
+        with pytest.raises(errors.ConfigError, match="drivers:storage:sqlalchemy. connection"):
+            storage.check()
+        assert storage.is_alive() is False
+
+    def test_missing_database_driver_is_a_configuration_error(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "psycopg2", None)
+        storage = make_storage("postgresql+psycopg2://poppy@/poppy")
+        with pytest.raises(errors.ConfigError, match="psycopg2"):
+            storage.check()
+
+    def test_connection_is_kept_out_of_logs(self):
+        (option,) = [opt for opt in SQLAlchemyStorage.OPTS if opt.name == "connection"]
+        assert option.secret
+
+
+class TestTransactions:
+    @pytest.fixture
+    def database(self, path):
+        database = Database(f"sqlite:///{path}", "connection")
+        yield database
+        database.close()
+
+    @pytest.mark.parametrize(
+        "cause",
+        [
+            type("Deadlock", (Exception,), {"pgcode": "40P01"})(),
+            type("SerializationFailure", (Exception,), {"sqlstate": "40001"})(),
+            Exception(1213, "Deadlock found when trying to get lock"),
+        ],
+        ids=["deadlock", "serialization", "mysql"],
+    )
+    def test_transaction_that_met_a_conflict_is_done_again(self, database, storage, cause):
+        turns = []
+
+        def work(conn):
+            turns.append(conn)
+            name = f"flavor-{len(turns)}"
+            conn.execute(
+                sa.insert(schema.FLAVORS),
+                {"flavor_id": name, "document": make_flavor(name).to_dict()},
+            )
+            if len(turns) < 3:
+                raise sa.exc.OperationalError("INSERT", {}, cause)
+            return "done"
+
+        assert database.write(work) == "done"
+        assert storage.flavors.list() == [make_flavor("flavor-3")]
+
+    def test_conflict_that_does_not_pass_is_an_outage(self, database):
+        def work(_conn):
+            cause = type("Deadlock", (Exception,), {"pgcode": "40P01"})()
+            raise sa.exc.OperationalError("INSERT", {}, cause)
+
+        with pytest.raises(errors.Unavailable):
+            database.write(work)
+
+    def test_mistake_in_a_statement_is_not_an_outage(self, database):
+        with pytest.raises(sa.exc.StatementError, match="TypeError"), database.read() as conn:
+            conn.execute(sa.select(schema.OPERATIONS.c.updated_at == NOW.replace(tzinfo=None)))
+
+    def test_child_of_a_fork_connects_by_itself(self, storage, monkeypatch):
+        storage.flavors.create(make_flavor())
+        made, make_engine = [], sql.make_engine
+        monkeypatch.setattr(
+            sql, "make_engine", lambda url: made.append(os.getpid()) or make_engine(url)
+        )
+        receiver, sender = FORK.Pipe(duplex=False)
+
+        def child():
+            flavors = storage.flavors.list()
+            storage.close()
+            sender.send((os.getpid(), made, flavors))
+
+        process = FORK.Process(target=child)
+        process.start()
+        assert receiver.poll(10)
+        pid, made_there, flavors = receiver.recv()
+        process.join(timeout=10)
+        receiver.close()
+        sender.close()
+        assert made_there == [pid]
+        assert flavors == [make_flavor()]
+        assert storage.flavors.list() == [make_flavor()]
+        assert made == []
+
+
+def assert_unavailable(storage):
+    for use in (
+        storage.flavors.list,
+        storage.check,
+        storage.sync,
+        lambda: storage.flavors.create(make_flavor()),
+    ):
+        with pytest.raises(errors.Unavailable):
+            use()
+    assert storage.is_alive() is False
+    storage.close()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQL storage driver: what its queries cost, and what stands in its tables."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.operations import Kind
+from poppy.testing.builders import NOW, make_flavor
+from poppy.testing.storage.case import add, begin, first_operation, remove, submit
+
+
+class TestQueries:
+    @pytest.fixture
+    def service(self, storage):
+        storage.flavors.create(make_flavor())
+        return add(storage)
+
+    def test_service_is_read_with_one_query(self, storage, service, statements):
+        storage.services.get(service.project_id, service.service_id)
+        assert len(statements) == 1
+
+    def test_page_is_read_with_one_query_that_is_limited(self, storage, service, statements):
+        storage.services.list(service.project_id, "0", 7)
+        ((statement, parameters),) = statements
+        assert "LIMIT" in statement
+        assert "COUNT" not in statement
+        assert 7 in parameters
+
+    @pytest.mark.parametrize(
+        ("ask", "index"),
+        [
+            (lambda s, it: s.services.get("p", it), "services_1 (project_id=? AND service_id=?"),
+            (
+                lambda s, it: s.services.list("p", it, 5),
+                "services_1 (project_id=? AND service_id>?",
+            ),
+            (lambda s, it: s.operations.list("p", it), "operations_1 (service_id=?"),
+            (lambda s, it: s.operations.due(NOW, 5), "ix_operations_due (next_attempt_at<?"),
+        ],
+        ids=["get", "list", "operations", "due"],
+    )
+    def test_query_walks_an_index_and_sorts_nothing(
+        self, storage, service, statements, path, ask, index
+    ):
+        with sqlite3.connect(path) as connection:
+            with contextlib.suppress(errors.NotFound):
+                ask(storage, service.service_id)
+            ((statement, parameters),) = statements
+            plan = " ".join(
+                row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            )
+        connection.close()
+        assert index in plan
+        assert "SCAN" not in plan
+        assert "TEMP B-TREE" not in plan
+
+
+class TestTables:
+    @pytest.fixture
+    def stocked(self, storage):
+        storage.flavors.create(make_flavor())
+        return storage
+
+    def test_project_may_have_a_limit_of_its_own(self, stocked, peek):
+        add(stocked, limit=1, project_id="big")
+        peek("UPDATE projects SET service_limit = 2 WHERE project_id = 'big'")
+        add(stocked, limit=1, project_id="big")
+        with pytest.raises(errors.LimitReached) as caught:
+            add(stocked, limit=1, project_id="big")
+        assert caught.value.limit == 2
+
+    def test_limit_of_a_project_may_be_zero(self, stocked, peek):
+        peek("INSERT INTO projects VALUES ('closed', 0, 0)")
+        with pytest.raises(errors.LimitReached) as caught:
+            add(stocked, limit=5, project_id="closed")
+        assert caught.value.limit == 0
+
+    def test_removed_service_is_kept_in_the_archive(self, stocked, peek):
+        service = add(stocked)
+        remove(stocked, service)
+        query = "SELECT document ->> '$.spec.name', deleted_at FROM services_archive"
+        microseconds = int(NOW.timestamp()) * 10**6 + NOW.microsecond
+        assert peek(query) == [(service.spec.name, microseconds)]
+        assert peek("SELECT * FROM domains") == []
+
+    def test_status_is_stored_for_operators(self, stocked, peek):
+        service = add(stocked)
+        assert peek("SELECT status FROM services") == [("create_in_progress",)]
+        run = begin(stocked, first_operation(stocked, service))
+        stocked.operations.save(run.operation, {})
+        assert peek("SELECT status FROM services") == [("deployed",)]
+
+    def test_status_of_a_disabled_service_stays_disabled(self, stocked, peek):
+        service = add(stocked, disabled=True)
+        run = begin(stocked, submit(stocked, service, Kind.DELETE))
+        stocked.operations.save(run.operation, {})
+        assert peek("SELECT status FROM services") == [("disabled",)]
