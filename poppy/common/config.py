@@ -132,6 +132,9 @@ def new() -> cfg.ConfigOpts:
     """An unread configuration that knows the shared options and the logging options."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
+    # At INFO these tell of their own making, not of Poppy's.
+    quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN"]
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *quiet])
     for group, options in GROUPS:
         conf.register_opts(options, group=group)
     return conf

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI application: the pipeline of middleware, and the Pecan application inside."""
+
+from typing import TYPE_CHECKING, Any
+
+import pecan.core
+from oslo_config import cfg
+
+from poppy.transport.pecan.controllers import v1
+from poppy.transport.pecan.controllers.base import Settings
+from poppy.transport.pecan.hooks import ContextHook, ErrorHook
+from poppy.transport.pecan.middleware import ProxyHeaders, RequestId
+from poppy.transport.pecan.request import JSON, Request
+from poppy.transport.pecan.response import Response
+from poppy.transport.pecan.routing import Handler, Router
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from poppy.manager.manager import Manager
+
+
+class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
+    """Pecan with explicit request and response arguments, and without its guesses.
+
+    Paths are looked up in a table, a handler's result is the response, and what a response
+    says is what is sent: Pecan would choose renderers by the ``Accept`` header or the path's
+    extension, drop arguments it finds no parameter for, and turn empty answers into 204.
+    """
+
+    def route(self, req: Request, node: Router, path: str) -> tuple[Handler, list[str]]:
+        """Where a request goes; the hooks see to what the client accepts."""
+        req.pecan["content_type"] = JSON
+        return node.find(req, path)
+
+    def invoke_controller(
+        self, controller: Handler, args: list[Any], kwargs: dict[str, Any], state: Any
+    ) -> None:
+        """Have the request answered."""
+        state.response = controller(*args, **kwargs)
+
+    def _handle_empty_response_body(self, state: Any) -> None:
+        """Leave the response as it is."""
+
+
+def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIApplication":
+    """The whole pipeline; a request passes it from the last line to the first."""
+    application: WSGIApplication = Application(
+        Router(v1.routes(manager, settings)),
+        hooks=[ContextHook(settings), ErrorHook()],
+        request_cls=Request,
+        response_cls=Response,
+        guess_content_type_from_ext=False,
+        force_canonical=False,
+    )
+    if conf.oslo_middleware.enable_proxy_headers_parsing:
+        application = ProxyHeaders(application, conf)
+    return RequestId(application)

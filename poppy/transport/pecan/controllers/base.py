@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all resources have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+import pecan
+
+from poppy.common import errors
+from poppy.model import ids
+from poppy.transport.pecan.request import JSON, Request
+from poppy.transport.pecan.response import Response, reply
+
+if TYPE_CHECKING:
+    from poppy.manager.manager import Manager
+
+F = TypeVar("F", bound=Callable[..., Response])
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator decides about the API.
+
+    Attributes:
+        max_services_per_page: the largest ``limit`` of a list.
+        max_body_size: in bytes.
+        project_id_in_url: whether links carry the project id.
+    """
+
+    max_services_per_page: int
+    max_body_size: int
+    project_id_in_url: bool
+
+
+def handler(function: F) -> F:
+    """Mark a method as one that answers requests."""
+    return cast(F, pecan.expose(content_type=JSON)(function))
+
+
+class Resource:
+    """Something that has a URL.
+
+    Its methods ``get``, ``post``, ``put``, ``patch`` and ``delete`` answer requests. Each takes
+    the request, Pecan's empty response and the variable segments of the URL; it checks, calls
+    the manager and returns what a view makes of the result. It raises for anything else.
+
+    Attributes:
+        needs_project: whether a request has to say which project it belongs to.
+        media_types: what answers can be, best first.
+        handlers: by method, in the order of the ``Allow`` header.
+    """
+
+    needs_project: ClassVar[bool] = True
+    media_types: ClassVar[tuple[str, ...]] = (JSON,)
+
+    def __init__(self, manager: "Manager", settings: Settings) -> None:
+        self.manager = manager
+        self.settings = settings
+        self.handlers: dict[str, Callable[..., Response]] = {}
+        for method in _METHODS:
+            if hasattr(self, method.lower()):
+                self.handlers[method] = getattr(self, method.lower())
+        if "GET" in self.handlers:
+            self.handlers["HEAD"] = self.handlers["GET"]
+        self.handlers["OPTIONS"] = self.options
+
+    @handler
+    def options(self, request: Request, response: Response, *segments: str) -> Response:
+        """Which methods there are (RFC 9110, section 9.3.7)."""
+        return reply(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(self.handlers)})
+
+
+def uuid(text: str, what: str) -> str:
+    """An identifier from the client, as it is stored.
+
+    Raises:
+        InvalidRequest: it is no UUID.
+    """
+    if not ids.is_uuid(text):
+        raise errors.InvalidRequest(f"The {what} must be a UUID")
+    return text.lower()

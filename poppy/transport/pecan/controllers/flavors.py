@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/flavors``: what tenants can choose from."""
+
+from http import HTTPStatus
+
+from poppy.transport.pecan import views
+from poppy.transport.pecan.controllers.base import Resource, handler
+from poppy.transport.pecan.request import Request, document
+from poppy.transport.pecan.response import Response, reply
+
+
+class Flavors(Resource):
+    """All flavors."""
+
+    @handler
+    def get(self, request: Request, response: Response) -> Response:
+        """The list."""
+        found = self.manager.flavors.list()
+        return reply({"flavors": [views.flavor(entry, request.base_url) for entry in found]})
+
+    @handler
+    def post(self, request: Request, response: Response) -> Response:
+        """A new one."""
+        body = document(request, self.settings.max_body_size)
+        created = views.flavor(self.manager.flavors.create(body), request.base_url)
+        return reply(created, HTTPStatus.CREATED, {"Location": views.self_link(created)})
+
+
+class Flavor(Resource):
+    """One flavor."""
+
+    @handler
+    def get(self, request: Request, response: Response, flavor_id: str) -> Response:
+        """Its document."""
+        return reply(views.flavor(self.manager.flavors.get(flavor_id), request.base_url))
+
+    @handler
+    def delete(self, request: Request, response: Response, flavor_id: str) -> Response:
+        """Gone at once."""
+        self.manager.flavors.delete(flavor_id)
+        return reply(status=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0``: the home document."""
+
+from poppy.transport.pecan import views
+from poppy.transport.pecan.controllers.base import Resource, handler
+from poppy.transport.pecan.request import JSON, Request, acceptable
+from poppy.transport.pecan.response import Response, reply
+
+JSON_HOME = "application/json-home"
+
+
+class Home(Resource):
+    """Where the resources are (draft-nottingham-json-home)."""
+
+    media_types = (JSON, JSON_HOME)
+
+    @handler
+    def get(self, request: Request, response: Response) -> Response:
+        """The document, as plain JSON unless json-home is asked for."""
+        content_type = acceptable(request, self.media_types) or JSON
+        return reply(views.HOME, content_type=content_type)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/ping``: whether this server can take requests; for load balancers."""
+
+from http import HTTPStatus
+
+from poppy.common import errors
+from poppy.transport.pecan.controllers.base import Resource, handler
+from poppy.transport.pecan.request import Request
+from poppy.transport.pecan.response import Response, reply
+
+
+class Ping(Resource):
+    """Storage and job board together."""
+
+    needs_project = False
+
+    @handler
+    def get(self, request: Request, response: Response) -> Response:
+        """204, or 503 when either is silent."""
+        if not self.manager.health.ping():
+            raise errors.Unavailable("Storage or the job board does not answer")
+        return reply(status=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/services``: what tenants have."""
+
+from http import HTTPStatus
+
+from poppy.transport.pecan import views
+from poppy.transport.pecan.controllers.base import Resource, handler, uuid
+from poppy.transport.pecan.request import (
+    JSON,
+    JSON_PATCH,
+    Request,
+    document,
+    integer,
+    parameter,
+)
+from poppy.transport.pecan.response import Response, reply
+
+DEFAULT_LIMIT = 10
+
+
+class Services(Resource):
+    """The services of a project."""
+
+    @handler
+    def get(self, request: Request, response: Response) -> Response:
+        """A page of them, oldest first."""
+        limit = integer(request, "limit", DEFAULT_LIMIT, self.settings.max_services_per_page)
+        marker = parameter(request, "marker")
+        if marker is not None:
+            marker = uuid(marker, "marker")
+        found = self.manager.services.list(request.project_id, marker, limit)
+        return reply(views.services(found, limit, request.base_url))
+
+    @handler
+    def post(self, request: Request, response: Response) -> Response:
+        """A new one, accepted to be provisioned."""
+        body = document(request, self.settings.max_body_size)
+        service_id = self.manager.services.create(request.project_id, body, request.request_id)
+        return accepted(request, service_id)
+
+
+class Service(Resource):
+    """One service."""
+
+    @handler
+    def get(self, request: Request, response: Response, service_id: str) -> Response:
+        """Its document."""
+        found = self.manager.services.get(request.project_id, uuid(service_id, "service id"))
+        return reply(views.service(found, request.base_url))
+
+    @handler
+    def patch(self, request: Request, response: Response, service_id: str) -> Response:
+        """A change of its document by JSON Patch (RFC 6902), accepted to be provisioned."""
+        service_id = uuid(service_id, "service id")
+        body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
+        self.manager.services.update(request.project_id, service_id, body, request.request_id)
+        return accepted(request, service_id)
+
+    @handler
+    def delete(self, request: Request, response: Response, service_id: str) -> Response:
+        """Accepted to be removed wherever it is."""
+        service_id = uuid(service_id, "service id")
+        self.manager.services.delete(request.project_id, service_id, request.request_id)
+        return reply(status=HTTPStatus.ACCEPTED)
+
+
+def accepted(request: Request, service_id: str) -> Response:
+    """What was asked is under way; the service tells how far it got."""
+    location = views.service_href(service_id, request.base_url)
+    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})

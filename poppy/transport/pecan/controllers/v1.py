@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every URL of the API."""
+
+from typing import TYPE_CHECKING
+
+from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers.base import Resource, Settings
+
+if TYPE_CHECKING:
+    from poppy.manager.manager import Manager
+
+
+def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
+    """The resources by URL template; ``/v1.0/<project id>/...`` is the same as ``/v1.0/...``."""
+    table: dict[str, type[Resource]] = {
+        "/": root.Versions,
+        "/v1.0": home.Home,
+        "/v1.0/ping": ping.Ping,
+        "/v1.0/health": health.Health,
+        "/v1.0/health/storage/{name}": health.StorageHealth,
+        "/v1.0/health/dns/{name}": health.DNSHealth,
+        "/v1.0/health/distributed_task/{name}": health.DistributedTaskHealth,
+        "/v1.0/health/provider/{name}": health.ProviderHealth,
+        "/v1.0/flavors": flavors.Flavors,
+        "/v1.0/flavors/{flavor_id}": flavors.Flavor,
+        "/v1.0/services": services.Services,
+        "/v1.0/services/{service_id}": services.Service,
+        "/v1.0/services/{service_id}/assets": assets.Assets,
+    }
+    return {template: resource(manager, settings) for template, resource in table.items()}

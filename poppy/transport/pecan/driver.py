@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST API, by Pecan and Waitress."""
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log
+from oslo_middleware import http_proxy_to_wsgi
+
+from poppy.common import errors
+from poppy.transport.base import Transport
+from poppy.transport.pecan import app, server
+from poppy.transport.pecan.controllers.base import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from poppy.manager.manager import Manager
+
+LOG = log.getLogger(__name__)
+
+LIMITS_GROUP = "drivers:transport:limits"
+
+LIMITS_OPTS = (
+    cfg.IntOpt(
+        "max_services_per_page",
+        default=20,
+        min=1,
+        max=1000,
+        help="The largest limit that a client may ask for when it lists services. A page is "
+        "read and rendered as a whole, so large pages delay other requests.",
+    ),
+    cfg.IntOpt(
+        "max_body_size",
+        default=65536,
+        min=1024,
+        help="Bytes that the body of a request may have; more is refused with 413.",
+    ),
+)
+
+
+class PecanTransport(Transport):
+    """The v1.0 REST API.
+
+    Example::
+
+        [drivers:transport:pecan]
+        bind = ::
+        port = 8888
+    """
+
+    OPTS = (
+        cfg.HostAddressOpt(
+            "bind",
+            default="127.0.0.1",
+            help="Address or host name to listen on. :: means every address, IPv4 and IPv6; "
+            "without auth middleware that lets anybody act for any project.",
+        ),
+        cfg.PortOpt("port", default=8888, help="TCP port to listen on; 0 takes any free one."),
+        cfg.IntOpt(
+            "workers",
+            default=len(os.sched_getaffinity(0)),
+            min=1,
+            sample_default="<number of cores>",
+            help="Processes that answer requests. One uses one core.",
+        ),
+        cfg.IntOpt(
+            "threads",
+            default=8,
+            min=1,
+            help="Threads of each process that run requests. More help only while requests "
+            "wait for storage; each may hold a storage connection.",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str, manager: "Manager") -> None:
+        super().__init__(conf, name, manager)
+        _check_auth(conf.auth_strategy)
+        conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
+        self._max_body_size: int = conf[LIMITS_GROUP].max_body_size
+        settings = Settings(
+            max_services_per_page=conf[LIMITS_GROUP].max_services_per_page,
+            max_body_size=self._max_body_size,
+            project_id_in_url=conf.project_id_in_url,
+        )
+        self._application = app.make(conf, manager, settings)
+        self._server: server.Server | None = None
+        self._stopped = False
+
+    @classmethod
+    def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
+        """The limits have a group of their own, whatever the transport."""
+        return [*super().option_groups(name), (LIMITS_GROUP, LIMITS_OPTS)]
+
+    @property
+    def application(self) -> "WSGIApplication":
+        """The pipeline that :func:`poppy.transport.pecan.app.make` describes."""
+        return self._application
+
+    @property
+    def workers(self) -> int:
+        """As configured."""
+        return int(self.options.workers)
+
+    def listen(self) -> socket.socket:
+        """Bind ``bind`` and ``port``."""
+        group = f"drivers:{self.KIND}:{self.name}"
+        return server.listen(self.options.bind, self.options.port, group)
+
+    def serve(self, sock: socket.socket) -> None:
+        """Run Waitress in this thread; the application runs in ``threads`` others."""
+        self._server = server.Server(
+            self._application,
+            sock,
+            threads=self.options.threads,
+            max_body_size=self._max_body_size,
+            behind_proxy=self.conf.oslo_middleware.enable_proxy_headers_parsing,
+        )
+        if self._stopped:
+            self._server.stop()
+        self._server.run()
+
+    def stop(self) -> None:
+        """Finish the requests under way, then return from :meth:`serve`."""
+        self._stopped = True
+        if self._server is not None:
+            self._server.stop()
+
+
+def _check_auth(strategy: str) -> None:
+    """Never be more open than the operator believes.
+
+    Raises:
+        ConfigError: this version can't do it.
+    """
+    if strategy == "keystone":
+        raise errors.ConfigError(
+            "[DEFAULT] auth_strategy = keystone is not available in this version; put your auth "
+            "middleware in front, have it set X-Project-ID, and use noauth"
+        )
+    LOG.warning(
+        "auth_strategy is %s: whoever reaches this server acts for any project. Only auth "
+        "middleware in front, which sets X-Project-ID, may reach it.",
+        strategy,
+    )

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading requests: nothing a client sends may get further than here unless it makes sense."""
+
+import json
+import math
+import re
+import urllib.parse
+from collections.abc import Collection, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import webob
+import webob.acceptparse
+import webob.multidict
+
+from poppy.common import errors
+from poppy.transport.pecan.errors import RequestRefused
+
+#: Where the parts of a request that all handlers need are kept in the WSGI environment.
+REQUEST_ID = "openstack.request_id"
+PROJECT_ID = "poppy.project_id"
+PROJECT_ID_IN_URL = "poppy.project_id_in_url"
+BASE_URL = "poppy.base_url"
+
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+
+#: How deep arrays and objects may nest; the deepest document of the API has 6 levels.
+MAX_DEPTH = 32
+#: As many as a signed integer of 64 bits has, with its sign.
+MAX_DIGITS = 20
+MAX_QUERY_PARAMETERS = 100
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_MOUNT_POINT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
+_CHARSET = re.compile(r"""\s*charset\s*=\s*(?:utf-8|utf8|"utf-8"|"utf8")\s*""", re.IGNORECASE)
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_NO_PARAMETERS = webob.multidict.NoVars("no query string")
+
+
+class Request(webob.Request):  # type: ignore[misc]
+    """A request as Pecan and the handlers see it; bodies are read by :func:`document` only."""
+
+    @property
+    def path_info(self) -> str:
+        """The decoded path; bytes that are no UTF-8 become U+FFFD, which names nothing."""
+        raw: str = self.environ.get("PATH_INFO", "")
+        return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
+
+    @property
+    def GET(self) -> Any:  # noqa: N802 (WebOb's name)
+        """The query parameters.
+
+        Raises:
+            InvalidRequest: they are no UTF-8, or too many.
+        """
+        raw: str = self.environ.get("QUERY_STRING", "")
+        if not raw:
+            return _NO_PARAMETERS
+        try:
+            pairs = urllib.parse.parse_qsl(
+                raw.encode("latin-1").decode("utf-8"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=MAX_QUERY_PARAMETERS,
+            )
+        except ValueError as exc:
+            raise errors.InvalidRequest("The query string can't be read") from exc
+        return webob.multidict.MultiDict(pairs)
+
+    @property
+    def params(self) -> Any:
+        """What Pecan would merge with a form in the body; there are no forms here."""
+        return self.GET
+
+    @property
+    def json(self) -> Any:
+        """What Pecan would turn into handler arguments: never the body of a request."""
+        return {}
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of this request, as in the ``x-openstack-request-id`` header."""
+        return self.environ.get(REQUEST_ID)  # type: ignore[no-any-return]
+
+    @property
+    def project_id(self) -> str:
+        """The project the request belongs to."""
+        return self.environ[PROJECT_ID]  # type: ignore[no-any-return]
+
+    @property
+    def base_url(self) -> str:
+        """What every link begins with: ``<host>/v1.0``, with the project id if configured."""
+        return self.environ[BASE_URL]  # type: ignore[no-any-return]
+
+
+def host_url(request: Request) -> str:
+    """``scheme://host`` as the client wrote it, with the mount point, if any.
+
+    Raises:
+        InvalidRequest: any of them is not one (RFC 9110, section 7.2); links begin with it.
+    """
+    environ = request.environ
+    host = environ.get("HTTP_HOST")
+    mount_point = environ.get("SCRIPT_NAME", "")
+    if (
+        environ["wsgi.url_scheme"] not in ("http", "https")
+        or (host is not None and not _HOST.fullmatch(host))
+        or (mount_point and not _MOUNT_POINT.fullmatch(mount_point))
+    ):
+        raise errors.InvalidRequest("The scheme, host or prefix of the request is not valid")
+    return f"{request.host_url}{mount_point.rstrip('/')}"
+
+
+def acceptable(request: Request, offers: Sequence[str]) -> str | None:
+    """The media type of ``offers`` that the client likes best; None if it takes none of them.
+
+    RFC 9110, section 12.5.1. A header that is empty or can't be parsed counts as none.
+    """
+    wanted = request.environ.get("HTTP_ACCEPT") or "*/*"
+    if wanted == "*/*":
+        return offers[0]
+    if wanted in offers:
+        return str(wanted)
+    header = webob.acceptparse.create_accept_header(wanted)
+    found = header.acceptable_offers(offers)
+    return found[0][0] if found else None
+
+
+def parameter(request: Request, name: str) -> str | None:
+    """A query parameter; None when it is not given.
+
+    Raises:
+        InvalidRequest: it is given more than once, so that nobody knows which one counts.
+    """
+    values = request.GET.getall(name)
+    if len(values) > 1:
+        raise errors.InvalidRequest(f"Query parameter '{name}' is given more than once")
+    return values[0] if values else None
+
+
+def integer(request: Request, name: str, default: int, maximum: int) -> int:
+    """A whole number of 1..``maximum``.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    text = parameter(request, name)
+    if text is None:
+        return min(default, maximum)
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= maximum:
+        raise errors.InvalidRequest(f"Query parameter '{name}' must be a number of 1..{maximum}")
+    return int(text)
+
+
+def boolean(request: Request, name: str, default: bool) -> bool:
+    """``true`` or ``false`` in any case.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    text = parameter(request, name)
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise errors.InvalidRequest(f"Query parameter '{name}' must be true or false")
+    return text.lower() == "true"
+
+
+def document(request: Request, limit: int, media_types: Collection[str] = (JSON,)) -> object:
+    """The JSON document in the body.
+
+    Args:
+        limit: how many bytes the body may have.
+        media_types: what its ``Content-Type`` may be.
+
+    Raises:
+        RequestRefused: 415 for another media type or encoding, 413 for too many bytes.
+        InvalidRequest: the body is no JSON text (RFC 8259) of sensible depth, in UTF-8; or
+            has duplicate names, which readers of JSON disagree about (section 4), numbers
+            beyond a double's range, or characters that can't be stored.
+    """
+    _check_media_type(request, media_types)
+    try:
+        value = json.loads(
+            _body(request, limit).decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
+    except UnicodeDecodeError as exc:
+        raise errors.InvalidRequest("The request body is not UTF-8") from exc
+    except ValueError as exc:
+        raise errors.InvalidRequest(f"The request body is not valid JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise errors.InvalidRequest("The request body is nested too deeply") from exc
+    _check(value)
+    return value
+
+
+def _check_media_type(request: Request, media_types: Collection[str]) -> None:
+    """RFC 9110, section 15.5.16: say what would have been accepted; RFC 5789, section 2.2."""
+    media_type, _, parameters = request.environ.get("CONTENT_TYPE", "").partition(";")
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if (
+        media_type.strip().lower() in media_types
+        and (not parameters.strip() or _CHARSET.fullmatch(parameters))
+        and encoding.lower() == "identity"
+    ):
+        return
+    accepted = ", ".join(media_types)
+    field = "Accept-Patch" if request.method == "PATCH" else "Accept"
+    raise RequestRefused(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"The request body must have the Content-Type {' or '.join(media_types)}, "
+        "in UTF-8 and not compressed",
+        {field: accepted},
+    )
+
+
+def _body(request: Request, limit: int) -> bytes:
+    """At most ``limit`` bytes of body, whatever ``Content-Length`` says."""
+    environ = request.environ
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if declared and not re.fullmatch("[0-9]{1,18}", declared):
+        raise errors.InvalidRequest("The Content-Length is not valid")
+    if not declared and not environ.get("wsgi.input_terminated"):
+        return b""
+    wanted = int(declared) if declared else limit + 1
+    if wanted > limit and declared:
+        raise _too_large(limit)
+    body = bytearray()
+    while len(body) < wanted and (part := environ["wsgi.input"].read(wanted - len(body))):
+        body += part
+    if len(body) > limit:
+        raise _too_large(limit)
+    if declared and len(body) < wanted:
+        raise errors.InvalidRequest("The request body is shorter than its Content-Length")
+    return bytes(body)
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request body must not exceed {limit} bytes"
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"the name '{name[:64]}' occurs twice in an object")
+        result[name] = value
+    return result
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+def _check(document: object) -> None:
+    """Depth, and text that is not Unicode or that databases refuse; without recursion."""
+    level: list[object] = [document]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.keys()
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, str) and _NOT_TEXT.search(value):
+                raise errors.InvalidRequest(
+                    "The request body has a string with U+0000 or an unpaired surrogate"
+                )
+        if not below:
+            return
+        level = below
+    raise errors.InvalidRequest(f"The request body is nested deeper than {MAX_DEPTH} levels")

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What answers look like: the documents of the API, made from the model.
+
+``base`` is what links begin with: ``<host>/v1.0``, with the project id if so configured.
+"""
+
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poppy.model.flavors import Flavor
+from poppy.model.services import Domain, Service
+from poppy.transport.pecan.routing import VERSION
+
+#: How certificate states of several providers add up: the first that any of them reports.
+_CERTIFICATE_STATES = ("failed", "cancelled", "create_in_progress", "deployed")
+
+_FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
+
+
+def _hints(*methods: str) -> dict[str, Any]:
+    return {"allow": list(methods), "formats": _FORMATS}
+
+
+#: The home document; templates are relative to it (RFC 6570).
+HOME: dict[str, Any] = {
+    "resources": {
+        "rel/services": {
+            "href-template": "/services{?marker,limit}",
+            "href-vars": {"marker": "param/marker", "limit": "param/limit"},
+            "hints": _hints("GET", "POST"),
+        },
+        "rel/flavors": {
+            "href-template": "/flavors/{flavor_id}",
+            "href-vars": {"flavor_id": "param/flavor_id"},
+            "hints": _hints("GET", "POST", "DELETE"),
+        },
+        "rel/health": {"href": "/health", "hints": _hints("GET")},
+        "rel/ping": {"href": "/ping", "hints": _hints("GET")},
+    }
+}
+
+
+def _link(href: str, rel: str) -> dict[str, str]:
+    return {"href": href, "rel": rel}
+
+
+def self_link(document: Mapping[str, Any]) -> str:
+    """Where a document that a view made can be had."""
+    href: str = next(link["href"] for link in document["links"] if link["rel"] == "self")
+    return href
+
+
+def versions(base: str) -> dict[str, Any]:
+    """The version document."""
+    links = [_link(f"{base}/", "self")]
+    return {"versions": [{"id": VERSION, "status": "CURRENT", "links": links}]}
+
+
+def online(answers: bool) -> dict[str, str]:
+    """Whether a part answers: clients know it as text."""
+    return {"online": "true" if answers else "false"}
+
+
+def health(report: Mapping[str, Mapping[str, bool]], base: str) -> dict[str, Any]:
+    """The parts by kind and name; of providers there are several, and so the document says."""
+    document = {}
+    for kind, parts in report.items():
+        kind = "provider" if kind == "providers" else kind
+        document["providers" if kind == "provider" else kind] = {
+            name: {
+                **online(answers),
+                "links": _link(f"{base}/health/{kind}/{urllib.parse.quote(name)}", "self"),
+            }
+            for name, answers in parts.items()
+        }
+    return document
+
+
+def _flavor_href(flavor_id: str, base: str) -> str:
+    return f"{base}/flavors/{urllib.parse.quote(flavor_id, safe='')}"
+
+
+def flavor(entry: Flavor, base: str) -> dict[str, Any]:
+    """A flavor."""
+    links = [_link(_flavor_href(entry.flavor_id, base), "self")]
+    return {**entry.to_dict(), "links": links}
+
+
+def service_href(service_id: str, base: str) -> str:
+    """Where a service is."""
+    return f"{base}/services/{service_id}"
+
+
+def services(page: Sequence[Service], limit: int, base: str) -> dict[str, Any]:
+    """A page of services, with a link to the next one unless this one is not full."""
+    links = []
+    if len(page) >= limit:
+        query = f"marker={page[-1].service_id}&limit={limit}"
+        links.append(_link(f"{base}/services?{query}", "next"))
+    return {"services": [service(entry, base) for entry in page], "links": links}
+
+
+def service(entry: Service, base: str) -> dict[str, Any]:
+    """A service, with what became of it."""
+    document: dict[str, Any] = {
+        "id": entry.service_id,
+        "project_id": entry.project_id,
+        "name": entry.spec.name,
+        "status": entry.status.value,
+    }
+    document.update(entry.spec.to_dict())  # "name" keeps its place
+    document["domains"] = [_domain(domain, entry) for domain in entry.spec.domains]
+    document["errors"] = [{"message": message} for message in entry.errors]
+    document["links"] = [
+        _link(service_href(entry.service_id, base), "self"),
+        _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
+        *(_link(url, "access_url") for url in _access_urls(entry)),
+    ]
+    return document
+
+
+def _access_urls(entry: Service) -> list[str]:
+    """The operator's names, each once, however many providers serve it."""
+    return list(
+        dict.fromkeys(
+            url.operator_url
+            for detail in entry.provider_details.values()
+            for url in detail.access_urls
+            if url.operator_url
+        )
+    )
+
+
+def _domain(domain: Domain, entry: Service) -> dict[str, Any]:
+    document: dict[str, Any] = domain.to_dict()
+    if domain.protocol == "https":
+        document["certificate_status"] = _certificate_status(domain, entry)
+    return document
+
+
+def _certificate_status(domain: Domain, entry: Service) -> str:
+    """A shared certificate is there already; any other is as far as its slowest provider."""
+    if domain.certificate == "shared":
+        return "deployed"
+    known = {
+        detail.certificates[domain.domain]
+        for detail in entry.provider_details.values()
+        if domain.domain in detail.certificates
+    }
+    return next((state for state in _CERTIFICATE_STATES if state in known), "create_in_progress")

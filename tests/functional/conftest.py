@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real application over a manager in memory."""
+
+import pytest
+import webtest
+
+from poppy.common import config
+from poppy.transport.pecan.driver import PecanTransport
+from tests.functional import fakes
+
+
+@pytest.fixture
+def conf():
+    conf = config.new()
+    conf([])
+    return conf
+
+
+@pytest.fixture
+def manager():
+    return fakes.FakeManager()
+
+
+@pytest.fixture
+def make(conf, manager):
+    """Makes the application, with some options set: make(name=value, ...)."""
+
+    def make(lint=True, **options):
+        first = PecanTransport(conf, "pecan", manager=manager)  # registers the options
+        for name, value in options.items():
+            group, _, option = name.rpartition("__")
+            conf.set_override(option, value, group=GROUPS.get(group))
+        transport = PecanTransport(conf, "pecan", manager=manager) if options else first
+        environ = {"HTTP_X_PROJECT_ID": fakes.PROJECT}
+        return webtest.TestApp(transport.application, extra_environ=environ, lint=lint)
+
+    return make
+
+
+GROUPS = {"limits": "drivers:transport:limits", "middleware": "oslo_middleware"}
+
+
+@pytest.fixture
+def app(make):
+    return make()
+
+
+@pytest.fixture
+def loose(make):
+    """As ``app``, for requests that no decent client library would send."""
+    return make(lint=False)
