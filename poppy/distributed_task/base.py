@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of distributed task drivers: how operations reach the workers."""
+
+import abc
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from poppy.common.driver import Driver
+from poppy.dns.base import DNSDriver
+from poppy.model.operations import OperationKey
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+
+class Worker(Protocol):
+    """Runs operations until it is told to stop."""
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; operations under way are finished or handed back."""
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return; safe from another thread or a signal handler."""
+
+
+class DistributedTask(Driver, abc.ABC):
+    """Delivers operations to workers. Storage is the truth; this only delivers.
+
+    A delivery may be lost, late or doubled: what is due and not delivered is found in storage
+    and posted again, and what is delivered twice is run once (see ``OperationStore.begin``).
+    """
+
+    KIND: ClassVar[str] = "distributed_task"
+
+    @abc.abstractmethod
+    def post(self, key: OperationKey) -> None:
+        """Tell the workers that an operation is to be run.
+
+        Raises:
+            Unavailable: it could not be posted; it will be found in storage later.
+        """
+
+    @abc.abstractmethod
+    def worker(
+        self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
+    ) -> Worker:
+        """A worker of this driver."""
+
+    @property
+    @abc.abstractmethod
+    def workers(self) -> int:
+        """How many worker processes are wanted on this machine."""
+
+    @property
+    @abc.abstractmethod
+    def redelivery(self) -> float:
+        """Seconds after which a posted job that no worker has begun counts as lost."""
+
+    @abc.abstractmethod
+    def is_alive(self) -> bool:
+        """Whether jobs can be posted now; never raises."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of connections; may be used again afterwards."""

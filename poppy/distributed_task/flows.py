@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each kind of operation does, as TaskFlow flows: recipes to be read from top to bottom."""
+
+from collections.abc import Mapping, Sequence
+
+import taskflow.flow
+from taskflow.patterns import linear_flow, unordered_flow
+
+from poppy.distributed_task import tasks
+from poppy.dns.base import DNSDriver
+from poppy.model.operations import Kind, Operation
+from poppy.model.services import Service
+from poppy.provider.base import Provider
+
+
+def build(
+    operation: Operation,
+    service: Service,
+    flavor: Sequence[str],
+    providers: Mapping[str, Provider],
+    dns: DNSDriver,
+) -> taskflow.flow.Flow:
+    """The flow of an operation.
+
+    Args:
+        flavor: the names of the providers of the service's flavor, in its order.
+        providers: the loaded drivers.
+    """
+    if operation.kind is Kind.DELETE:
+        return delete(tuple(service.provider_details), providers, dns)
+    if operation.kind is Kind.PURGE:
+        return purge(flavor, providers)
+    retired = [name for name in service.provider_details if name not in flavor]
+    return ensure(str(operation.kind), flavor, retired, providers, dns)
+
+
+def ensure(
+    name: str,
+    flavor: Sequence[str],
+    retired: Sequence[str],
+    providers: Mapping[str, Provider],
+    dns: DNSDriver,
+) -> taskflow.flow.Flow:
+    """Create and update: all providers, then DNS, then clean those no longer in the flavor."""
+    return linear_flow.Flow(name).add(
+        unordered_flow.Flow("providers").add(
+            *(tasks.EnsureProvider(provider, providers) for provider in flavor)
+        ),
+        tasks.EnsureDNS(dns, flavor),
+        unordered_flow.Flow("retired providers").add(
+            *(tasks.RemoveProvider(name, providers, tasks.DNS) for name in retired)
+        ),
+        tasks.Conclude(),
+    )
+
+
+def delete(
+    deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver
+) -> taskflow.flow.Flow:
+    """Delete: DNS first, so that no name points at nothing, then all providers."""
+    return linear_flow.Flow("delete").add(
+        tasks.RemoveDNS(dns),
+        unordered_flow.Flow("providers").add(
+            *(tasks.RemoveProvider(name, providers, tasks.REMOVE_DNS) for name in deployed)
+        ),
+        tasks.Conclude(),
+    )
+
+
+def purge(flavor: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:
+    """Purge: all providers."""
+    return linear_flow.Flow("purge").add(
+        unordered_flow.Flow("providers").add(
+            *(tasks.PurgeProvider(provider, providers) for provider in flavor)
+        ),
+        tasks.Conclude(),
+    )

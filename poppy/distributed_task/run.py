@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attempt at an operation: what its tasks share, and what they may write.
+
+The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
+retried where that helps), and its outcome is stored at once, so that an attempt that comes after
+goes on where this one stopped. What is stored is conditional on the attempt: a worker that was
+overtaken finds out at its next write and stops.
+"""
+
+import datetime
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.common.retry import RetryPolicy
+from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
+from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+Details = dict[str, ProviderDetail]
+
+
+class InProgressError(Exception):
+    """The other side is still at it; asking again after a while is no failure.
+
+    Attributes:
+        poll_after: seconds.
+    """
+
+    def __init__(self, message: str, poll_after: float) -> None:
+        super().__init__(message)
+        self.poll_after = poll_after
+
+
+class OperationRun:
+    """One attempt at an operation.
+
+    Raises:
+        NotRunnable: it is not for this worker to run now.
+        Unavailable: storage does not answer.
+
+    Args:
+        runner: the job that delivered it.
+        lease: how long after its last write the run counts as lost.
+
+    Attributes:
+        service: as stored, with the provider details that this run has reached.
+        lost: the run may not write any more; its tasks do nothing from then on.
+        following: the operation of the service that can run now that this one is finished.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: OperationKey,
+        runner: str,
+        policy: RetryPolicy,
+        lease: datetime.timedelta,
+    ) -> None:
+        now = _now()
+        self._operation, self.service = storage.operations.begin(key, runner, now, now + lease)
+        self.lost = False
+        self.following: OperationKey | None = None
+        self._storage = storage
+        self._policy = policy
+        self._lease = lease
+        self._failed = False
+        self._retry_after: float | None = None
+        # Tasks of several providers run side by side.
+        self._lock = threading.Lock()
+
+    @property
+    def operation(self) -> Operation:
+        """The operation as this run has last stored it."""
+        return self._operation
+
+    def done(self, *steps: str) -> bool:
+        """Whether all these steps are done, in this run or before it."""
+        return not self.lost and all(
+            self._operation.step(step).state is StepState.DONE for step in steps
+        )
+
+    def attempt(self, step: str, work: Callable[[], None]) -> None:
+        """Do one step, unless it has been done or has failed for good before.
+
+        Args:
+            step: the name it is remembered by.
+            work: calls a driver, and may :meth:`remember` what came of it.
+
+        Raises:
+            Unavailable: storage does not answer; the attempt is to be given up.
+        """
+        known = self._operation.step(step).state
+        if self.lost or known in (StepState.DONE, StepState.FAILED):
+            return
+        try:
+            self._policy.call(work)
+        except InProgressError as exc:
+            self._wait(exc.poll_after)
+            outcome = Step(step, StepState.WAITING, str(exc))
+        except errors.RetryableError as exc:
+            LOG.warning("%s: %s may work later: %s", self, step, exc)
+            self._failed = True
+            self._wait(exc.retry_after)
+            outcome = Step(step, StepState.WAITING, str(exc))
+        except errors.PermanentError as exc:
+            LOG.warning("%s: %s failed: %s", self, step, exc)
+            outcome = Step(step, StepState.FAILED, str(exc))
+        except Exception:  # noqa: BLE001 - a driver's bug must not lose the operation
+            LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
+            self._failed = True
+            outcome = Step(step, StepState.WAITING, "internal error; the operator's log has more")
+        else:
+            LOG.info("%s: %s is done", self, step)
+            outcome = Step(step, StepState.DONE)
+        self._checkpoint(outcome)
+
+    def remember(self, change: Callable[[Details], object]) -> None:
+        """Change the service's provider details; stored with the outcome of the step."""
+        with self._lock:
+            details = dict(self.service.provider_details)
+            change(details)
+            self.service = self.service.with_details(details)
+
+    def _wait(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._retry_after = max(self._retry_after or 0.0, seconds)
+
+    def _checkpoint(self, step: Step) -> None:
+        with self._lock:
+            now = _now()
+            self._operation = replace(
+                self._operation.with_step(step),
+                updated_at=now,
+                next_attempt_at=now + self._lease,
+            )
+            self._write(self._writes_details())
+
+    def _writes_details(self) -> bool:
+        # A hard purge leaves the service alone: other requests may change it meanwhile.
+        purge = self._operation.purge
+        return purge is None or not purge.hard
+
+    def _write(self, details: bool) -> None:
+        try:
+            following = self._storage.operations.save(
+                self._operation, self.service.provider_details if details else None
+            )
+            self.following = following.key if following else None
+        except errors.Fenced as exc:
+            self._lose(exc)
+
+    def _lose(self, reason: errors.Fenced) -> None:
+        """Stop writing: another run, or a delete, has taken over."""
+        LOG.warning("%s: given up: %s", self, reason)
+        self.lost = True
+
+    def renew(self) -> None:
+        """Tell storage that this run is alive."""
+        try:
+            self._storage.operations.renew(
+                self._operation.key, self._operation.attempt, _now() + self._lease
+            )
+        except errors.Fenced as exc:
+            self._lose(exc)
+
+    def conclude(self) -> None:
+        """Store what became of the attempt: parked, or finished.
+
+        Raises:
+            Unavailable: storage does not answer; the attempt is to be given up.
+        """
+        if self.lost:
+            return
+        waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
+        if waiting and not self._give_up():
+            self._park()
+            return
+        failed = [step for step in self._operation.steps if step.state is StepState.FAILED]
+        if failed:
+            self._finish_failed(failed)
+        else:
+            self._finish()
+
+    def _give_up(self) -> bool:
+        """Count this attempt; at the end of the budget, what waits has failed."""
+        operation = self._operation
+        failures = operation.failures + int(self._failed)
+        age = _now() - operation.created_at
+        self._operation = replace(operation, failures=failures)
+        if not self._policy.exhausted(failures, age):
+            return False
+        for step in operation.steps:
+            if step.state is StepState.WAITING:
+                message = f"gave up after {operation.attempt} attempts: {step.message}"
+                self._operation = self._operation.with_step(
+                    Step(step.name, StepState.FAILED, message)
+                )
+        return True
+
+    def _park(self) -> None:
+        now = _now()
+        operation = self._operation
+        if self._failed:
+            pause = self._policy.parked_for(operation.failures, self._retry_after)
+        else:
+            pause = datetime.timedelta(seconds=self._retry_after or self._policy.park_base)
+        self._operation = replace(
+            operation,
+            state=State.WAITING,
+            error=_reasons(operation, StepState.WAITING),
+            updated_at=now,
+            next_attempt_at=now + pause,
+        )
+        self._write(details=False)
+        LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
+
+    def _finish(self) -> None:
+        self._operation = replace(
+            self._operation,
+            state=State.SUCCEEDED,
+            error=None,
+            updated_at=_now(),
+            next_attempt_at=None,
+        )
+        if self._operation.kind is Kind.DELETE:
+            try:
+                self._storage.operations.remove(self._operation)
+            except errors.Fenced as exc:
+                self._lose(exc)
+        else:
+            self._settle_details({})
+            self._write(self._writes_details())
+        if not self.lost:
+            LOG.info("%s: succeeded", self)
+
+    def _finish_failed(self, failed: list[Step]) -> None:
+        self._operation = replace(
+            self._operation,
+            state=State.FAILED,
+            error=_reasons(self._operation, StepState.FAILED),
+            updated_at=_now(),
+            next_attempt_at=None,
+        )
+        self._settle_details({step.name.rpartition(":")[2]: step.message for step in failed})
+        self._write(self._writes_details())
+        if not self.lost:
+            LOG.error("%s: failed: %s", self, self._operation.error)
+
+    def _settle_details(self, reasons: dict[str, str | None]) -> None:
+        """Give every provider its final status; what failed in DNS failed for all of them."""
+        purge = self._operation.kind is Kind.PURGE
+
+        def settle(details: Details) -> None:
+            for name, detail in details.items():
+                reason = reasons.get(name) or reasons.get("dns")
+                # What could not be purged is still deployed, and serves.
+                broken = reason is not None and not purge
+                details[name] = replace(
+                    detail,
+                    status=ProviderStatus.FAILED if broken else ProviderStatus.DEPLOYED,
+                    error_message=_explain(name, reasons, purge),
+                    error_info=reason,
+                    error_class="DriverError" if reason else None,
+                )
+
+        self.remember(settle)
+
+    def __str__(self) -> str:
+        operation = self._operation
+        return (
+            f"{operation.kind} {operation.operation_id} of service {operation.service_id}, "
+            f"attempt {operation.attempt}"
+        )
+
+
+def _explain(name: str, reasons: dict[str, str | None], purge: bool) -> str | None:
+    for where in (name, "dns"):
+        if reasons.get(where):
+            return f"{'purge at ' if purge else ''}{where}: {reasons[where]}"
+    return None
+
+
+def _reasons(operation: Operation, state: StepState) -> str:
+    return "; ".join(
+        f"{step.name}: {step.message}" for step in operation.steps if step.state is state
+    )
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

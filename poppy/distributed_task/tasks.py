@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that flows are made of. Each does one thing at one driver and can be run twice."""
+
+from collections.abc import Mapping, Sequence
+
+import taskflow.task
+
+from poppy.common import errors
+from poppy.distributed_task.run import Details, InProgressError, OperationRun
+from poppy.dns.base import DNSDriver
+from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
+from poppy.provider.base import Deployment, Provider
+
+#: The step in which the operator's names are made.
+DNS = "dns"
+#: The step in which they are removed.
+REMOVE_DNS = "remove:dns"
+
+
+def ensure_step(provider: str) -> str:
+    """The step in which a provider is made to serve, or to purge."""
+    return f"provider:{provider}"
+
+
+def remove_step(provider: str) -> str:
+    """The step in which a provider is cleaned."""
+    return f"remove:provider:{provider}"
+
+
+class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
+    """Make one provider serve the service's document."""
+
+    def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
+        super().__init__(name=f"ensure at {name}")
+        self._name = name
+        self._providers = providers
+
+    def execute(self, run: OperationRun) -> None:
+        """Remember the provider's object and names; in progress parks."""
+        name = self._name
+
+        def work() -> None:
+            known = run.service.provider_details.get(name)
+            deployment = _loaded(name, self._providers).ensure(run.service, known)
+
+            def remember(details: Details) -> None:
+                details[name] = _deployed(run.service, details.get(name), deployment)
+
+            run.remember(remember)
+            if deployment.in_progress:
+                raise InProgressError(f"{name} is at it", deployment.poll_after)
+
+        run.attempt(ensure_step(name), work)
+
+
+class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
+    """Point the operator's names at the first provider, and remove those of dropped domains.
+
+    Only once every provider serves: until then, names go on pointing where they did.
+
+    Args:
+        providers: the flavor's, in its order of preference.
+    """
+
+    def __init__(self, dns: DNSDriver, providers: Sequence[str]) -> None:
+        super().__init__(name="ensure names in DNS")
+        self._dns = dns
+        self._providers = providers
+
+    def execute(self, run: OperationRun) -> None:
+        """Remember the operator's names; forget those of domains that are gone."""
+        if not run.done(*map(ensure_step, self._providers)):
+            return
+
+        def work() -> None:
+            spec = run.service.spec
+            names = {
+                domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
+                for domain in spec.domains
+            }
+            first = run.service.provider_details[self._providers[0]]
+            self._dns.ensure(
+                {
+                    names[entry.domain]: entry.provider_url
+                    for entry in first.access_urls
+                    if entry.domain in names
+                }
+            )
+            stale = operator_names(run.service) - set(names.values())
+            if stale:
+                self._dns.remove(sorted(stale))
+
+            def remember(details: Details) -> None:
+                for provider, detail in details.items():
+                    details[provider] = detail.with_operator_names(names)
+
+            run.remember(remember)
+
+        run.attempt(DNS, work)
+
+
+class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
+    """Remove the operator's names, before the providers': no name may point at nothing.
+
+    (A name that points at a provider's free name can be taken over by whoever takes that.)
+    """
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__(name="remove names from DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """Remove the names we know of, and those that a lost reply may have left."""
+
+        def work() -> None:
+            expected = {
+                self._dns.operator_name(domain.domain, domain.certificate)
+                for domain in run.service.spec.domains
+            }
+            self._dns.remove(sorted(expected | operator_names(run.service)))
+
+        run.attempt(REMOVE_DNS, work)
+
+
+class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
+    """Leave nothing of the service at one provider, once its names are out of DNS.
+
+    Args:
+        after: the step that must be done before.
+    """
+
+    def __init__(self, name: str, providers: Mapping[str, Provider], after: str) -> None:
+        super().__init__(name=f"remove from {name}")
+        self._name = name
+        self._providers = providers
+        self._after = after
+
+    def execute(self, run: OperationRun) -> None:
+        """Forget the provider's object."""
+        if not run.done(self._after):
+            return
+
+        def work() -> None:
+            known = run.service.provider_details.get(self._name)
+            _loaded(self._name, self._providers).remove(run.service, known)
+            run.remember(lambda details: details.pop(self._name, None))
+
+        run.attempt(remove_step(self._name), work)
+
+
+class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
+    """Evict or invalidate at one provider."""
+
+    def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
+        super().__init__(name=f"purge at {name}")
+        self._name = name
+        self._providers = providers
+
+    def execute(self, run: OperationRun) -> None:
+        """There is nothing to remember."""
+        purge = run.operation.purge
+        if purge is None:
+            raise errors.NotRunnable("it does not say what to purge")
+
+        def work() -> None:
+            known = run.service.provider_details.get(self._name)
+            _loaded(self._name, self._providers).purge(run.service, known, purge)
+
+        run.attempt(ensure_step(self._name), work)
+
+
+class Conclude(taskflow.task.Task):  # type: ignore[misc]
+    """Store what became of the attempt."""
+
+    def __init__(self) -> None:
+        super().__init__(name="conclude")
+
+    def execute(self, run: OperationRun) -> None:
+        """Park or finish the operation."""
+        run.conclude()
+
+
+def operator_names(service: Service) -> set[str]:
+    """Every operator name that may stand in DNS for a service."""
+    return {
+        entry.operator_url
+        for detail in service.provider_details.values()
+        for entry in detail.access_urls
+        if entry.operator_url
+    }
+
+
+def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+    if name not in providers:
+        raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
+    return providers[name]
+
+
+def _deployed(
+    service: Service, known: ProviderDetail | None, deployment: Deployment
+) -> ProviderDetail:
+    """The detail after a success; the status is settled when the operation ends.
+
+    Entries of dropped domains are kept: their names still stand in DNS.
+    """
+    before = {entry.domain: entry for entry in known.access_urls} if known else {}
+    current = tuple(
+        AccessURL(
+            domain=domain,
+            provider_url=url,
+            operator_url=before[domain].operator_url if domain in before else None,
+        )
+        for domain, url in deployment.access_urls.items()
+    )
+    dropped = tuple(
+        entry
+        for domain, entry in before.items()
+        if domain not in service.spec.domain_names and domain not in deployment.access_urls
+    )
+    return ProviderDetail(
+        status=known.status if known else ProviderStatus.DEPLOY_IN_PROGRESS,
+        provider_service_id=deployment.provider_service_id,
+        access_urls=current + dropped,
+        certificates=dict(deployment.certificates),
+    )

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker: claims jobs from the board and runs the operations that they name."""
+
+import concurrent.futures
+import datetime
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import taskflow.engines.base
+import taskflow.exceptions
+import taskflow.jobs.base
+from oslo_log import log
+from taskflow.conductors.backends import impl_nonblocking
+
+from poppy.common import errors
+from poppy.common.retry import RetryPolicy
+from poppy.distributed_task import flows
+from poppy.distributed_task.dispatcher import Dispatcher
+from poppy.distributed_task.run import OperationRun
+from poppy.dns.base import DNSDriver
+from poppy.model.operations import OperationKey
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+#: Seconds before a job goes back to the board when storage does not answer.
+PAUSE = 1.0
+
+
+class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
+    """A TaskFlow conductor whose flows come from operations, not from a persistence layer.
+
+    The state of an engine lives in memory: drivers can be called twice and finished steps are
+    remembered in the operation, so an engine that died is simply built again.
+
+    Args:
+        post: puts an operation on the board.
+        lease: how long after its last sign of life a run counts as lost.
+        concurrency: how many operations run at the same time.
+        poll_interval: seconds between looks at the board while there is nothing to do.
+    """
+
+    # A job whose outcome could not be stored goes back to the board.
+    NO_CONSUME_EXCEPTIONS = (
+        *impl_nonblocking.NonBlockingConductor.NO_CONSUME_EXCEPTIONS,
+        errors.Unavailable,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        board: taskflow.jobs.base.JobBoard,
+        storage: Storage,
+        providers: Mapping[str, Provider],
+        dns: DNSDriver,
+        post: Callable[[OperationKey], None],
+        policy: RetryPolicy,
+        lease: datetime.timedelta,
+        concurrency: int,
+        poll_interval: float,
+    ) -> None:
+        super().__init__(
+            name,
+            board,
+            wait_timeout=poll_interval,
+            max_simultaneous_jobs=concurrency,
+            # TaskFlow's own choice takes a second to shut down.
+            executor_factory=lambda: concurrent.futures.ThreadPoolExecutor(concurrency),
+        )
+        # For the tasks of operations that call several providers side by side.
+        self._task_pool = concurrent.futures.ThreadPoolExecutor(concurrency)
+        self._storage = storage
+        self._providers = providers
+        self._dns = dns
+        self._post = post
+        self._policy = policy
+        self._lease = lease
+        self._stopped = threading.Event()
+        self._runs: dict[str, OperationRun] = {}
+
+    def stop(self) -> None:
+        """Claim nothing more; what runs is suspended after its current task."""
+        self._stopped.set()
+        super().stop()
+
+    def close(self) -> None:
+        """Let go of the board and of the threads; after :meth:`run` has returned."""
+        self._task_pool.shutdown()
+        super().close()
+
+    def renew_runs(self) -> None:
+        """Tell storage that the operations under way here are alive.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        for run in list(self._runs.values()):
+            run.renew()
+
+    def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool:
+        """Run one operation; whether its job is done with (else it goes back to the board)."""
+        try:
+            consume: bool = super()._dispatch_job(job)
+        except errors.NotRunnable as exc:
+            LOG.info("Job %s is dropped: %s", job.uuid, exc)
+            return True
+        except errors.Unavailable as exc:
+            LOG.warning("Job %s goes back to the board: %s", job.uuid, exc)
+            self._stopped.wait(PAUSE)
+            return False
+        finally:
+            run = self._runs.pop(job.uuid, None)
+        if run is not None and run.following is not None:
+            self._post_following(run.following)
+        return consume
+
+    def _post_following(self, key: OperationKey) -> None:
+        try:
+            self._post(key)
+        except taskflow.exceptions.TaskFlowException as exc:
+            LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
+
+    def _engine_from_job(self, job: taskflow.jobs.base.Job) -> taskflow.engines.base.Engine:
+        """Begin the operation that the job names, and build the engine that runs it."""
+        run = OperationRun(self._storage, _key_of(job), job.uuid, self._policy, self._lease)
+        self._runs[job.uuid] = run
+        flavor = self._storage.flavors.get(run.service.spec.flavor_id).provider_names
+        flow = flows.build(run.operation, run.service, flavor, self._providers, self._dns)
+        options: dict[str, Any] = {"engine": "serial"}
+        if len(run.service.provider_details) > 1:
+            options = {"engine": "parallel", "executor": self._task_pool}
+        LOG.info("%s: begins", run)
+        return taskflow.engines.load(flow, store={"run": run}, **options)
+
+
+def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
+    try:
+        return OperationKey(**job.details)
+    except TypeError as exc:
+        raise errors.NotRunnable(f"it names no operation: {job.details}") from exc
+
+
+class TaskFlowWorker:
+    """A conductor, a dispatcher and a heartbeat, which stop together.
+
+    Args:
+        renewal: seconds between signs of life of the operations under way.
+        reconnect: seconds between tries while the board can't be reached.
+    """
+
+    def __init__(
+        self,
+        board: taskflow.jobs.base.JobBoard,
+        conductor: OperationConductor,
+        dispatcher: Dispatcher,
+        renewal: float,
+        reconnect: float = 2.0,
+    ) -> None:
+        self._board = board
+        self._conductor = conductor
+        self._dispatcher = dispatcher
+        self._renewal = renewal
+        self._reconnect = reconnect
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; what is under way then is handed back after its task."""
+        if not self._connect():
+            return
+        helpers = [
+            threading.Thread(
+                target=self._dispatcher.run, args=(self._stopped,), name="dispatcher"
+            ),
+            threading.Thread(target=self._heartbeat, name="heartbeat"),
+        ]
+        for helper in helpers:
+            helper.start()
+        try:
+            self._conductor.run()
+        finally:
+            self._stopped.set()
+            for helper in helpers:
+                helper.join()
+            self._conductor.close()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return."""
+        self._stopped.set()
+        self._conductor.stop()
+
+    def _connect(self) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._conductor.connect()
+            except taskflow.exceptions.TaskFlowException as exc:
+                LOG.warning("The job board can't be reached; trying again: %s", exc)
+                self._stopped.wait(self._reconnect)
+            else:
+                return True
+        return False
+
+    def _heartbeat(self) -> None:
+        while not self._stopped.wait(self._renewal):
+            try:
+                self._conductor.renew_runs()
+            except errors.Unavailable as exc:
+                LOG.warning("Could not renew the operations under way: %s", exc)

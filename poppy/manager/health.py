@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the parts that Poppy consists of answer."""
+
+import concurrent.futures
+from collections.abc import Callable, Mapping
+
+from poppy.common import errors
+from poppy.distributed_task.base import DistributedTask
+from poppy.dns.base import DNSDriver
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+
+class HealthManager:
+    """Asks the drivers; each bounds its own answer to a few seconds."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        distributed_task: DistributedTask,
+        providers: Mapping[str, Provider],
+        dns: DNSDriver,
+    ) -> None:
+        self._checks: dict[str, dict[str, Callable[[], bool]]] = {
+            "storage": {storage.name: storage.is_alive},
+            "dns": {dns.name: dns.health},
+            "distributed_task": {distributed_task.name: distributed_task.is_alive},
+            "provider": {name: provider.health for name, provider in providers.items()},
+        }
+
+    def ping(self) -> bool:
+        """Whether requests can be served: storage and the job board answer."""
+        own = {kind: self._checks[kind] for kind in ("storage", "distributed_task")}
+        return all(online for parts in _ask(own).values() for online in parts.values())
+
+    def report(self) -> Mapping[str, Mapping[str, bool]]:
+        """Whether each part answers: ``{kind: {name: bool}}``; asked side by side."""
+        return _ask(self._checks)
+
+    def check(self, kind: str, name: str) -> bool:
+        """Whether one part answers.
+
+        Args:
+            kind: ``storage``, ``dns``, ``distributed_task`` or ``provider``.
+
+        Raises:
+            NotFound: no part of that kind and name is loaded.
+        """
+        try:
+            ask = self._checks[kind][name]
+        except KeyError:
+            raise errors.NotFound(f"There is no {kind} '{name}'") from None
+        return ask()
+
+
+def _ask(
+    checks: Mapping[str, Mapping[str, Callable[[], bool]]],
+) -> dict[str, dict[str, bool]]:
+    size = sum(len(parts) for parts in checks.values())
+    with concurrent.futures.ThreadPoolExecutor(max_workers=size) as pool:
+        answers = {
+            kind: {name: pool.submit(ask) for name, ask in parts.items()}
+            for kind, parts in checks.items()
+        }
+        return {
+            kind: {name: answer.result() for name, answer in parts.items()}
+            for kind, parts in answers.items()
+        }

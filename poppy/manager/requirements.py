@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service needs of the providers of its flavor."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from poppy.common import errors
+from poppy.model.flavors import Flavor
+from poppy.model.services import ServiceSpec
+from poppy.provider.base import Capability, Provider
+
+_BY_RULE_KIND = {
+    "referrer": Capability.REFERRER,
+    "client_ip": Capability.CLIENT_IP,
+    "geography": Capability.GEOGRAPHY,
+}
+_BY_CERTIFICATE = {
+    "shared": Capability.SHARED_CERTIFICATE,
+    "san": Capability.SAN_CERTIFICATE,
+    "sni": Capability.SNI_CERTIFICATE,
+    "custom": Capability.CUSTOM_CERTIFICATE,
+}
+
+
+def check(spec: ServiceSpec, flavor: Flavor, providers: Mapping[str, Provider]) -> None:
+    """Refuse a service that some provider of its flavor can't do.
+
+    Raises:
+        InvalidRequest: names the provider, what it lacks, and the part that asks for it.
+    """
+    for provider in loaded(flavor, providers):
+        for capability, offender in needs(spec):
+            if capability not in provider.supports:
+                raise errors.InvalidRequest(
+                    f"Provider '{provider.name}' of flavor '{flavor.flavor_id}' does not "
+                    f"support {capability}, which {offender} asks for"
+                )
+
+
+def check_soft_purge(flavor: Flavor, providers: Mapping[str, Provider]) -> None:
+    """Refuse to invalidate where a provider can only evict.
+
+    Raises:
+        InvalidRequest: names the provider.
+    """
+    for provider in loaded(flavor, providers):
+        if Capability.SOFT_PURGE not in provider.supports:
+            raise errors.InvalidRequest(
+                f"Provider '{provider.name}' does not support {Capability.SOFT_PURGE}: "
+                "use hard=true"
+            )
+
+
+def loaded(flavor: Flavor, providers: Mapping[str, Provider]) -> Iterator[Provider]:
+    """The drivers of a flavor's providers, in the flavor's order.
+
+    Raises:
+        InvalidRequest: one is not loaded; names it.
+    """
+    for name in flavor.provider_names:
+        if name not in providers:
+            raise errors.InvalidRequest(
+                f"Provider '{name}' of flavor '{flavor.flavor_id}' is not loaded"
+            )
+        yield providers[name]
+
+
+def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
+    """Every capability that a document asks for, with the part that does."""
+    for domain in spec.domains:
+        if domain.certificate is not None:
+            yield _BY_CERTIFICATE[domain.certificate], f"domain '{domain.domain}'"
+    for origin in spec.origins:
+        if origin.ssl:
+            yield Capability.ORIGIN_SSL, f"origin '{origin.origin}'"
+        if _is_ipv6(origin.origin):
+            yield Capability.IPV6_ORIGIN, f"origin '{origin.origin}'"
+    for restriction in spec.restrictions:
+        for rule in restriction.rules:
+            if rule.kind is not None:
+                yield _BY_RULE_KIND[rule.kind], f"restriction '{restriction.name}'"
+    if spec.log_delivery:
+        yield Capability.LOG_DELIVERY, "log_delivery"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placing labels under the operator's shared certificate.
+
+A tenant asks for a label; the operator's certificate covers a few names, the shards, and each
+label can be used once under each of them.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+from poppy.common import errors
+from poppy.dns.base import DNSDriver
+from poppy.model.services import ServiceSpec
+
+
+def store_placed(
+    spec: ServiceSpec,
+    placed: Collection[str],
+    dns: DNSDriver,
+    store: Callable[[ServiceSpec], None],
+) -> None:
+    """Store a document with each new shared label under the first shard where it is free.
+
+    Args:
+        placed: shared names that the service has already, which stay as they are.
+        store: stores the document it is given, all or nothing.
+
+    Raises:
+        InvalidRequest: there are no shards, or a label is taken under each of them.
+        DomainTaken: a domain that is not a shared one is taken.
+    """
+    shards = {
+        domain.domain: iter(dns.shared_domains(domain.domain))
+        for domain in spec.domains
+        if domain.certificate == "shared" and domain.domain not in placed
+    }
+    chosen = {label: _next(label, names) for label, names in shards.items()}
+    while True:
+        domains = tuple(
+            replace(domain, domain=chosen.get(domain.domain, domain.domain))
+            for domain in spec.domains
+        )
+        try:
+            return store(replace(spec, domains=domains))
+        except errors.DomainTaken as exc:
+            label = next((key for key, name in chosen.items() if name == exc.domain), None)
+            if label is None:
+                raise
+            chosen[label] = _next(label, shards[label])
+
+
+def _next(label: str, names: Iterator[str]) -> str:
+    name = next(names, None)
+    if name is None:
+        raise errors.InvalidRequest(
+            f"No shared domain is left for '{label}'; please choose another name"
+        )
+    return name

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of CDN provider drivers."""
+
+import abc
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from poppy.common.driver import Driver
+from poppy.model.operations import Purge
+from poppy.model.services import ProviderDetail, Service
+
+
+class Capability(enum.StrEnum):
+    """What a provider may or may not be able to do.
+
+    A service that needs more than each provider of its flavor declares is refused when it is
+    posted, with a message that names the capability.
+    """
+
+    REFERRER = "referrer restrictions"
+    CLIENT_IP = "client IP restrictions"
+    GEOGRAPHY = "geography restrictions"
+    SOFT_PURGE = "soft purge"
+    ORIGIN_SSL = "TLS to the origin"
+    IPV6_ORIGIN = "IPv6 origins"
+    SHARED_CERTIFICATE = "shared certificates"
+    SAN_CERTIFICATE = "san certificates"
+    SNI_CERTIFICATE = "sni certificates"
+    CUSTOM_CERTIFICATE = "custom certificates"
+    LOG_DELIVERY = "log delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a provider has made of a service.
+
+    Attributes:
+        provider_service_id: the provider's name for its object.
+        access_urls: by domain, the name at the provider that serves it.
+        in_progress: True while the provider is still at it; the driver's
+            :meth:`Provider.ensure` is called again later, which must be cheap then.
+        poll_after: with ``in_progress``, seconds until it makes sense to ask again.
+        certificates: certificate status by domain.
+    """
+
+    provider_service_id: str
+    access_urls: Mapping[str, str]
+    in_progress: bool = False
+    poll_after: float = 10.0
+    certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+class Provider(Driver, abc.ABC):
+    """A CDN provider. This is the driver author's manual.
+
+    A driver turns a service document into the provider's own object and keeps it so. Poppy
+    calls it from workers: many threads at once, any number of processes, and at least once. A
+    call may be repeated because its reply was lost or its worker killed, at any point. So the
+    verbs are *idempotent*: they look at what exists and make it what it should be.
+
+    Life of a service at a provider::
+
+        ensure(service, known=None)    →  an object exists that serves the document
+        ensure(service, known)         →  ... and now the changed document
+        purge(service, known, purge)   →  its cached content is gone (or stale)
+        remove(service, known)         →  no trace of it is left
+
+    * ``known`` is what Poppy stored after the last success, and None or without an id when
+      there was none. A reply may have been lost, so when the id is not known, look for the
+      object by ``service.service_id`` before making one. After any number of calls there is
+      exactly one object for a service.
+    * A driver raises :class:`~poppy.common.errors.RetryableError` for what may pass (rate
+      limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
+      not. Anything else counts as a bug in the driver; it is logged and retried.
+    * Every call to the provider has a timeout. Waiting is not the driver's business: report
+      ``in_progress`` or raise with ``retry_after``, and you are called again.
+    * A service never affects another one: what is refused is refused as a whole, and what
+      serves goes on serving.
+    * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you.
+    * Options are declared in ``OPTS``; secrets with ``secret=True``; they are never logged.
+
+    Make it known by an entry point in the namespace ``poppy.provider``, and run
+    ``poppy.testing.provider.ProviderContract`` over it.
+    """
+
+    KIND: ClassVar[str] = "provider"
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """``SUPPORTS``, unless the driver's options add to it or take from it."""
+        return self.SUPPORTS
+
+    @abc.abstractmethod
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Make the provider serve ``service`` as its document says.
+
+        Raises:
+            RetryableError: may work later; what served before goes on serving.
+            PermanentError: the provider refuses it; what served before goes on serving.
+        """
+
+    @abc.abstractmethod
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Leave nothing of the service at the provider; fine if there is nothing.
+
+        Raises:
+            RetryableError: may work later.
+            PermanentError: the provider refuses; an operator has to look.
+        """
+
+    @abc.abstractmethod
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Make cached content of the service go (``purge.hard``) or be revalidated.
+
+        Raises:
+            RetryableError: may work later.
+            PermanentError: the provider refuses, or has no such service.
+        """
+
+    @abc.abstractmethod
+    def health(self) -> bool:
+        """Whether the provider answers now; never raises; bounded by a few seconds."""

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``mock``: a CDN that exists only as files, for tests and for trying Poppy out."""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from oslo_config import cfg
+
+from poppy.common.errors import PermanentError, RetryableError
+from poppy.model.operations import Purge
+from poppy.model.services import ProviderDetail, Service
+from poppy.provider.base import Capability, Deployment, Provider
+
+
+class MockProvider(Provider):
+    """Keeps what it is asked for as JSON, one object per service, and serves nothing.
+
+    An object is ``{"service_id", "provider_service_id", "spec", "updates", "purges"}``:
+    ``updates`` counts how often it was made or changed, ``purges`` lists what was purged since
+    it was made. In ``directory`` each object is a file named for its service, so that any
+    number of processes share them; without, they are in the memory of this one.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        cfg.StrOpt(
+            "directory",
+            help="Where the objects are kept; made when missing. Unset: in memory, seen by this "
+            "process only.",
+        ),
+        cfg.StrOpt(
+            "suffix",
+            default="mock.example.net",
+            help="A domain is reached by <domain>.<suffix>; nothing answers there.",
+        ),
+        cfg.FloatOpt(
+            "latency",
+            default=0.0,
+            min=0.0,
+            help="Seconds that each call takes, half of them before it has an effect.",
+        ),
+    )
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(Capability)
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        self._memory: dict[str, str] = {}
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Make the object, or change it; see :meth:`Provider.ensure`."""
+        with self._call():
+            spec = service.spec.to_dict()
+            found = self.find(service.service_id)
+            if found is None or found["spec"] != spec:
+                found = found or {"updates": 0, "purges": []}
+                found |= {
+                    "service_id": service.service_id,
+                    "provider_service_id": f"mock-{service.service_id}",
+                    "spec": spec,
+                    "updates": found["updates"] + 1,
+                }
+                self._write(service.service_id, found)
+        domains = sorted(service.spec.domain_names)
+        return Deployment(
+            provider_service_id=found["provider_service_id"],
+            access_urls={domain: f"{domain}.{self.options.suffix}" for domain in domains},
+            certificates={
+                entry.domain: "deployed" for entry in service.spec.domains if entry.certificate
+            },
+        )
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Delete the object; see :meth:`Provider.remove`."""
+        with self._call():
+            if not self.options.directory:
+                self._memory.pop(service.service_id, None)
+                return
+            with _as_driver_error():
+                self._path(service.service_id).unlink(missing_ok=True)
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Note the purge in the object; see :meth:`Provider.purge`."""
+        with self._call():
+            found = self.find(service.service_id)
+            if found is None:
+                raise PermanentError(f"{self.name} has no service {service.service_id}")
+            found["purges"].append(purge._asdict())
+            self._write(service.service_id, found)
+
+    def health(self) -> bool:
+        """Whether the objects can be read."""
+        try:
+            self.find("health")
+        except RetryableError:
+            return False
+        return True
+
+    def find(self, service_id: str) -> dict[str, Any] | None:
+        """The object of a service, for tests and demos."""
+        try:
+            if not self.options.directory:
+                text = self._memory[service_id]
+            else:
+                text = self._path(service_id).read_text(encoding="utf-8")
+        except (KeyError, FileNotFoundError):
+            return None
+        except OSError as exc:
+            raise RetryableError(str(exc)) from exc
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def service_ids(self) -> set[str]:
+        """The services that have an object."""
+        if not self.options.directory:
+            return set(self._memory)
+        files = Path(self.options.directory).glob("*.json")
+        return {json.loads(file.read_text(encoding="utf-8"))["service_id"] for file in files}
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        time.sleep(self.options.latency / 2)
+        yield
+        time.sleep(self.options.latency / 2)
+
+    def _path(self, service_id: str) -> Path:
+        return Path(self.options.directory) / f"{quote(service_id, safe='')}.json"
+
+    def _write(self, service_id: str, found: dict[str, Any]) -> None:
+        text = json.dumps(found, indent=1)
+        if not self.options.directory:
+            self._memory[service_id] = text
+            return
+        path = self._path(service_id)
+        with _as_driver_error():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A reader sees the old object or the new one, even if the writer is killed.
+            handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _as_driver_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise RetryableError(str(exc)) from exc

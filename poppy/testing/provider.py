@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every provider driver has to fulfil, as tests.
+
+Subclass it in the tests of a driver, named ``Test...`` so that pytest collects it::
+
+    class TestExample(ProviderContract):
+        @pytest.fixture
+        def provider(self): ...
+
+        def objects(self, provider, service): ...
+"""
+
+import abc
+from collections.abc import Collection
+from dataclasses import replace
+
+import pytest
+
+from poppy.common.errors import DriverError
+from poppy.model.operations import Purge
+from poppy.model.services import (
+    AccessURL,
+    Caching,
+    ProviderDetail,
+    ProviderStatus,
+    Rule,
+    Service,
+)
+from poppy.provider.base import Capability, Deployment, Provider
+from poppy.testing.builders import make_service
+
+_POLLS = 100
+
+
+class ProviderContract(abc.ABC):
+    """The tests. They need a fixture ``provider``: a driver of a provider without services."""
+
+    @abc.abstractmethod
+    def objects(self, provider: Provider, service: Service) -> Collection[str]:
+        """The ids of all objects that the provider has for a service; empty if none."""
+
+    def service(self, *domains: str) -> Service:
+        """A service that the provider can serve; override it if it needs a special origin."""
+        return make_service(domains=domains or None)
+
+    def settle(
+        self, provider: Provider, service: Service, known: ProviderDetail | None = None
+    ) -> Deployment:
+        """Call ``ensure`` until it is done; override it if time has to be moved on."""
+        for _ in range(_POLLS):
+            deployment = provider.ensure(service, known)
+            if not deployment.in_progress:
+                return deployment
+        raise AssertionError(f"still in progress after {_POLLS} calls")
+
+    def changed(self, service: Service) -> Service:
+        """The same service with a document that differs."""
+        caching = Caching("changed", 60, (Rule("changed", request_url="/changed/*"),))
+        return replace(service, spec=replace(service.spec, caching=(caching,)))
+
+    def test_declared_capabilities_are_capabilities(self, provider: Provider) -> None:
+        assert all(isinstance(capability, Capability) for capability in provider.supports)
+        assert isinstance(provider.supports, frozenset)
+
+    def test_health_is_a_truth_value(self, provider: Provider) -> None:
+        assert provider.health() is True
+
+    def test_a_service_gets_one_object_and_a_name_for_each_domain(
+        self, provider: Provider
+    ) -> None:
+        service = self.service("www.a.example.com", "www.b.example.com")
+
+        deployment = self.settle(provider, service)
+
+        assert list(self.objects(provider, service)) == [deployment.provider_service_id]
+        assert set(deployment.access_urls) == service.spec.domain_names
+        assert all(deployment.access_urls.values())
+
+    def test_ensure_again_changes_nothing(self, provider: Provider) -> None:
+        service = self.service()
+        first = self.settle(provider, service)
+        before = list(self.objects(provider, service))
+
+        second = self.settle(provider, service, known_from(first))
+
+        assert second == first
+        assert list(self.objects(provider, service)) == before
+
+    def test_ensure_after_a_lost_reply_finds_the_same_object(self, provider: Provider) -> None:
+        service = self.service()
+        first = self.settle(provider, service)
+
+        again = self.settle(provider, service, None)
+        without_id = self.settle(provider, service, ProviderDetail(ProviderStatus.FAILED))
+
+        assert again == without_id == first
+        assert list(self.objects(provider, service)) == [first.provider_service_id]
+
+    def test_an_update_keeps_the_object(self, provider: Provider) -> None:
+        service = self.service()
+        first = self.settle(provider, service)
+
+        second = self.settle(provider, self.changed(service), known_from(first))
+
+        assert second.provider_service_id == first.provider_service_id
+        assert list(self.objects(provider, service)) == [first.provider_service_id]
+
+    def test_an_update_can_add_and_drop_domains(self, provider: Provider) -> None:
+        service = self.service("www.kept.example.com", "www.dropped.example.com")
+        known = known_from(self.settle(provider, service))
+        other = self.service("www.kept.example.com", "www.added.example.com")
+
+        deployment = self.settle(provider, replace(service, spec=other.spec), known)
+
+        assert set(deployment.access_urls) == {"www.kept.example.com", "www.added.example.com"}
+
+    def test_a_domain_can_move_to_another_service(self, provider: Provider) -> None:
+        first, second = self.service("www.moving.example.com"), self.service()
+        known = known_from(self.settle(provider, first))
+        self.settle(provider, replace(first, spec=self.service().spec), known)
+
+        deployment = self.settle(
+            provider, replace(second, spec=self.service("www.moving.example.com").spec)
+        )
+
+        assert set(deployment.access_urls) == {"www.moving.example.com"}
+
+    def test_remove_leaves_nothing(self, provider: Provider) -> None:
+        service = self.service()
+        known = known_from(self.settle(provider, service))
+
+        provider.remove(service, known)
+
+        assert not self.objects(provider, service)
+
+    def test_remove_finds_what_poppy_does_not_know_of(self, provider: Provider) -> None:
+        service = self.service()
+        self.settle(provider, service)
+
+        provider.remove(service, None)
+
+        assert not self.objects(provider, service)
+
+    def test_remove_can_be_repeated(self, provider: Provider) -> None:
+        service = self.service()
+        known = known_from(self.settle(provider, service))
+        provider.remove(service, known)
+
+        provider.remove(service, known)
+
+        assert not self.objects(provider, service)
+
+    def test_remove_of_what_never_was_is_fine(self, provider: Provider) -> None:
+        service = self.service()
+
+        provider.remove(service, None)
+
+        assert not self.objects(provider, service)
+
+    def test_a_removed_service_can_be_made_again(self, provider: Provider) -> None:
+        service = self.service()
+        provider.remove(service, known_from(self.settle(provider, service)))
+
+        deployment = self.settle(provider, service)
+
+        assert list(self.objects(provider, service)) == [deployment.provider_service_id]
+
+    @pytest.mark.parametrize("url", ["/path/page.html", None])
+    @pytest.mark.parametrize("hard", [True, False])
+    def test_purge_keeps_the_service(
+        self, provider: Provider, url: str | None, hard: bool
+    ) -> None:
+        if not hard and Capability.SOFT_PURGE not in provider.supports:
+            pytest.skip("no soft purge")
+        service = self.service()
+        deployment = self.settle(provider, service)
+
+        provider.purge(service, known_from(deployment), Purge(url, hard))
+        provider.purge(service, known_from(deployment), Purge(url, hard))
+
+        assert list(self.objects(provider, service)) == [deployment.provider_service_id]
+        assert self.settle(provider, service, known_from(deployment)) == deployment
+
+    def test_purge_of_what_is_not_there_is_a_driver_error(self, provider: Provider) -> None:
+        with pytest.raises(DriverError):
+            provider.purge(self.service(), None, Purge(None, True))
+
+    def test_services_do_not_touch_each_other(self, provider: Provider) -> None:
+        one, other = self.service(), self.service()
+        first, second = self.settle(provider, one), self.settle(provider, other)
+        assert first.provider_service_id != second.provider_service_id
+
+        self.settle(provider, self.changed(one), known_from(first))
+        provider.purge(one, known_from(first), Purge(None, True))
+        provider.remove(one, known_from(first))
+
+        assert not self.objects(provider, one)
+        assert list(self.objects(provider, other)) == [second.provider_service_id]
+        assert self.settle(provider, other, known_from(second)) == second
+
+
+def known_from(deployment: Deployment) -> ProviderDetail:
+    """What Poppy stores after ``ensure`` gave this."""
+    return ProviderDetail(
+        status=ProviderStatus.DEPLOYED,
+        provider_service_id=deployment.provider_service_id,
+        access_urls=tuple(
+            AccessURL(domain, name) for domain, name in deployment.access_urls.items()
+        ),
+        certificates=deployment.certificates,
+    )

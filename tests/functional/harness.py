@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole Poppy in one process: real manager, SQLite store, SQL board and worker.
+
+Providers and DNS are doubles that do as they are told.
+"""
+
+import contextlib
+import threading
+import time
+
+from oslo_config import cfg
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config, errors
+from poppy.dns.base import DNSDriver
+from poppy.model.operations import State
+from poppy.provider.base import Capability, Deployment, Provider
+from poppy.testing.builders import make_flavor
+
+PROJECT = "project-1"
+
+
+class ScriptedProvider(Provider):
+    """Keeps objects in memory; what the script holds happens first, one entry each call."""
+
+    SUPPORTS = frozenset(Capability)
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        self.script = []
+        self.objects = {}
+        self.calls = []
+        self.purges = []
+
+    def _act(self, call):
+        self.calls.append(call)
+        if self.script:
+            step = self.script.pop(0)
+            if isinstance(step, BaseException):
+                raise step
+            return step() if callable(step) else step
+        return None
+
+    def ensure(self, service, known):
+        answer = self._act("ensure")
+        self.objects[service.service_id] = service.spec
+        if isinstance(answer, Deployment):
+            return answer
+        urls = {d.domain: f"{d.domain}.{self.name}.example" for d in service.spec.domains}
+        return Deployment(f"{self.name}-{service.service_id}", urls)
+
+    def remove(self, service, known):
+        self._act("remove")
+        self.objects.pop(service.service_id, None)
+
+    def purge(self, service, known, purge):
+        self._act("purge")
+        self.purges.append(purge)
+
+    def health(self):
+        return True
+
+
+class ScriptedDNS(DNSDriver):
+    """Keeps CNAMEs in memory; what the script holds happens first."""
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        self.script = []
+        self.cnames = {}
+
+    def _act(self):
+        if self.script:
+            step = self.script.pop(0)
+            if isinstance(step, BaseException):
+                raise step
+            step()
+
+    def ensure(self, cnames):
+        self._act()
+        self.cnames.update(cnames)
+
+    def remove(self, names):
+        self._act()
+        for name in names:
+            self.cnames.pop(name, None)
+
+    def health(self):
+        return True
+
+
+class Harness:
+    """A Poppy with the flavors ``standard`` (cdn-a) and ``both`` (cdn-a, cdn-b).
+
+    Args:
+        directory: where its database is.
+        options: of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
+    """
+
+    def __init__(self, directory, **options):
+        quick = {
+            "poll_interval": 0.02,
+            "dispatch_interval": 0.05,
+            "retry_base": 0.05,
+            "retry_ceiling": 0.1,
+            "max_failures": 4,
+        }
+        path = directory / "poppy.conf"
+        lines = [
+            "[drivers:storage:sqlalchemy]",
+            f"connection = sqlite:///{directory}/poppy.sqlite3",
+            "[drivers:distributed_task:taskflow]",
+            *(f"{name} = {value}" for name, value in {**quick, **options}.items()),
+        ]
+        path.write_text("\n".join(lines) + "\n")
+        self.conf = config.load([], files=[str(path)])
+        self.boot = Bootstrap(self.conf)
+        self.cdn_a = ScriptedProvider(self.conf, "cdn-a")
+        self.cdn_b = ScriptedProvider(self.conf, "cdn-b")
+        self.dns = ScriptedDNS(self.conf, "scripted")
+        self.boot.providers = {"cdn-a": self.cdn_a, "cdn-b": self.cdn_b}
+        self.boot.dns = self.dns
+        self.boot.storage.sync()
+        self.storage = self.boot.storage
+        self.storage.flavors.create(make_flavor("standard", ["cdn-a"]))
+        self.storage.flavors.create(make_flavor("both", ["cdn-a", "cdn-b"]))
+        self.services = self.boot.manager.services
+
+    def document(self, domain="www.example.com", **changes):
+        return {
+            "name": "site",
+            "flavor_id": "standard",
+            "domains": [{"domain": domain}],
+            "origins": [{"origin": "origin.example.net"}],
+            **changes,
+        }
+
+    def create(self, **changes):
+        return self.services.create(PROJECT, self.document(**changes), "req-1")
+
+    def get(self, service_id, project=PROJECT):
+        return self.services.get(project, service_id)
+
+    def operations(self, service_id, project=PROJECT):
+        return self.storage.operations.list(project, service_id)
+
+    @contextlib.contextmanager
+    def working(self):
+        """A worker that runs meanwhile."""
+        worker = self.boot.worker()
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            thread.join(timeout=20)
+            assert not thread.is_alive()
+
+    def settle(self, service_id, project=PROJECT):
+        """The service once all its operations are finished; None when it is gone."""
+        assert self.operations(service_id, project)
+        self.wait(lambda: all(o.state.finished for o in self.operations(service_id, project)))
+        try:
+            return self.get(service_id, project)
+        except errors.NotFound:
+            return None
+
+    def wait(self, condition, timeout=15):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.01)
+
+    def states(self, service_id):
+        return [(str(o.kind), str(o.state)) for o in self.operations(service_id)]
+
+    def is_waiting(self, service_id):
+        return any(o.state is State.WAITING for o in self.operations(service_id))
+
+    def close(self):
+        self.boot.close()

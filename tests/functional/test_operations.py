@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of an accepted request, on a real store, board and worker."""
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.operations import Purge
+from poppy.model.services import Status
+from poppy.provider.base import Deployment
+from tests.functional.harness import PROJECT, Harness
+
+BUSY = errors.RetryableError("the provider is busy", retry_after=0.05)
+LATER = errors.RetryableError("the provider limits our rate", retry_after=2.1)
+REFUSED = errors.PermanentError("the provider refuses it")
+
+
+@pytest.fixture
+def poppy(tmp_path):
+    made = Harness(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_created_service_is_at_the_provider_and_in_dns(poppy):
+    service_id = poppy.create()
+    assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+    detail = service.provider_details["cdn-a"]
+    assert detail.provider_service_id == f"cdn-a-{service_id}"
+    assert poppy.dns.cnames == {"www.example.com.cdn.example.net": "www.example.com.cdn-a.example"}
+    assert detail.access_urls[0].operator_url == "www.example.com.cdn.example.net"
+    (operation,) = poppy.operations(service_id)
+    assert operation.attempt == 1
+    assert operation.request_id == "req-1"
+    assert [(step.name, str(step.state)) for step in operation.steps] == [
+        ("provider:cdn-a", "done"),
+        ("dns", "done"),
+    ]
+
+
+def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
+    service_id = poppy.create(domain="old.example.com")
+    with poppy.working():
+        poppy.settle(service_id)
+        patch = [{"op": "replace", "path": "/domains/0/domain", "value": "new.example.com"}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        assert poppy.get(service_id).status is Status.UPDATE_IN_PROGRESS
+        service = poppy.settle(service_id)
+        assert service.status is Status.DEPLOYED
+        assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
+        urls = service.provider_details["cdn-a"].access_urls
+        assert [entry.domain for entry in urls] == ["new.example.com"]
+        # The dropped domain is free again, for anybody.
+        other = poppy.services.create("other", poppy.document("old.example.com"), None)
+        assert poppy.settle(other, "other").status is Status.DEPLOYED
+
+
+def test_a_change_of_flavor_cleans_the_provider_that_is_left(poppy):
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        assert service_id in poppy.cdn_b.objects
+        patch = [{"op": "replace", "path": "/flavor_id", "value": "standard"}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+    assert list(service.provider_details) == ["cdn-a"]
+    assert poppy.cdn_b.objects == {}
+
+
+def test_a_deleted_service_leaves_nothing_behind(poppy):
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.services.delete(PROJECT, service_id, None)
+        assert poppy.get(service_id).status is Status.DELETE_IN_PROGRESS
+        assert poppy.settle(service_id) is None
+    assert poppy.cdn_a.objects == poppy.cdn_b.objects == {}
+    assert poppy.dns.cnames == {}
+
+
+def test_names_are_removed_before_what_they_point_at(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        seen = []
+        poppy.cdn_a.script = [lambda: seen.append(dict(poppy.dns.cnames))]
+        poppy.services.delete(PROJECT, service_id, None)
+        poppy.settle(service_id)
+    assert seen == [{}]
+
+
+def test_deleting_twice_is_one_operation(poppy):
+    service_id = poppy.create()
+    poppy.services.delete(PROJECT, service_id, None)
+    poppy.services.delete(PROJECT, service_id, None)
+    assert poppy.states(service_id) == [("create", "superseded"), ("delete", "queued")]
+    with poppy.working():
+        assert poppy.settle(service_id) is None
+
+
+def test_a_purge_reaches_every_provider(poppy):
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        for purge in (Purge("/a", True), Purge(None, True)):
+            poppy.services.purge(PROJECT, service_id, purge, None)
+            assert poppy.get(service_id).status is Status.DEPLOYED
+        poppy.settle(service_id)
+        poppy.services.purge(PROJECT, service_id, Purge("/b", False), None)
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+    for cdn in (poppy.cdn_a, poppy.cdn_b):
+        assert cdn.purges == [Purge("/a", True), Purge(None, True), Purge("/b", False)]
+
+
+def test_a_soft_purge_shows_while_it_is_under_way(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [LATER]
+        poppy.services.purge(PROJECT, service_id, Purge(None, False), None)
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        assert poppy.get(service_id).status is Status.UPDATE_IN_PROGRESS
+        with pytest.raises(errors.ServiceBusy):
+            poppy.services.update(
+                PROJECT, service_id, [{"op": "replace", "path": "/name", "value": "xyz"}], None
+            )
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+
+
+def test_a_purge_that_fails_leaves_the_service_deployed_and_says_so(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [REFUSED]
+        poppy.services.purge(PROJECT, service_id, Purge(None, False), None)
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+    assert service.errors == ("purge at cdn-a: the provider refuses it",)
+    assert poppy.states(service_id)[-1] == ("purge", "failed")
+
+
+def test_a_change_waits_for_a_purge_that_came_before_it(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.calls.clear()
+        poppy.cdn_a.script = [errors.RetryableError("busy", retry_after=2.1)]
+        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+        patch = [{"op": "replace", "path": "/name", "value": "another"}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["purge", "purge", "ensure"]
+    assert poppy.states(service_id)[1:] == [("purge", "succeeded"), ("update", "succeeded")]
+
+
+def test_a_hiccup_is_retried_within_the_attempt(poppy):
+    poppy.cdn_a.script = [BUSY, BUSY]
+    service_id = poppy.create()
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["ensure"] * 3
+    assert poppy.operations(service_id)[0].attempt == 1
+
+
+def test_an_outage_parks_the_operation_and_holds_nothing(tmp_path):
+    poppy = Harness(tmp_path, concurrency=1)
+    poppy.cdn_a.script = [LATER]
+    parked = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(parked))
+        (operation,) = poppy.operations(parked)
+        assert "the provider limits our rate" in operation.error
+        assert operation.next_attempt_at > operation.updated_at
+        # The only slot of the only worker is free for another service meanwhile.
+        other = poppy.create(domain="other.example.com")
+        assert poppy.settle(other).status is Status.DEPLOYED
+        assert poppy.is_waiting(parked)
+        assert poppy.settle(parked).status is Status.DEPLOYED
+    (operation,) = poppy.operations(parked)
+    assert operation.attempt == 2
+    assert operation.error is None
+    poppy.close()
+
+
+def test_what_never_recovers_fails_with_the_reason_in_the_end(poppy):
+    poppy.cdn_a.script = [BUSY] * 100
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert service.errors == ("cdn-a: gave up after 4 attempts: the provider is busy",)
+    assert poppy.dns.cnames == {}
+
+
+def test_a_refusal_fails_at_once_and_leaves_dns_alone(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        before = dict(poppy.dns.cnames)
+        poppy.cdn_a.script = [REFUSED]
+        patch = [{"op": "replace", "path": "/domains/0/domain", "value": "new.example.com"}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        service = poppy.settle(service_id)
+        assert service.status is Status.FAILED
+        assert service.errors == ("cdn-a: the provider refuses it",)
+        assert poppy.dns.cnames == before
+        assert poppy.operations(service_id)[-1].attempt == 1
+        # Until a change succeeds, both names are this service's.
+        for name in ("www.example.com", "new.example.com"):
+            with pytest.raises(errors.DomainTaken):
+                poppy.services.create("other", poppy.document(name), None)
+        # It may be tried again, and then the errors are gone.
+        patch = [{"op": "replace", "path": "/name", "value": "again"}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+    assert service.errors == ()
+    assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
+
+
+def test_while_dns_is_down_the_providers_work_is_kept(poppy):
+    poppy.dns.script = [errors.RetryableError("no answer", retry_after=2.1)]
+    service_id = poppy.create()
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["ensure"], "only the DNS step is tried again"
+    assert poppy.dns.cnames
+
+
+def test_dns_that_refuses_fails_the_service(poppy):
+    poppy.dns.script = [errors.PermanentError("no such zone")]
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert service.errors == ("dns: no such zone",)
+
+
+def test_a_delete_whose_dns_fails_keeps_the_provider_and_may_be_repeated(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.dns.script = [errors.PermanentError("refused")]
+        poppy.services.delete(PROJECT, service_id, None)
+        service = poppy.settle(service_id)
+        assert service.status is Status.FAILED
+        assert service_id in poppy.cdn_a.objects, "a name would point at nothing"
+        poppy.services.delete(PROJECT, service_id, None)
+        assert poppy.settle(service_id) is None
+
+
+def test_a_delete_that_one_provider_refuses_remembers_what_is_left(poppy):
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_b.script = [REFUSED]
+        poppy.services.delete(PROJECT, service_id, None)
+        service = poppy.settle(service_id)
+        assert service.status is Status.FAILED
+        assert list(service.provider_details) == ["cdn-b"]
+        poppy.services.delete(PROJECT, service_id, None)
+        assert poppy.settle(service_id) is None
+    assert poppy.cdn_a.calls.count("remove") == 1
+
+
+def test_slow_activation_is_polled_without_counting_as_failure(poppy):
+    slow = Deployment("x", {"www.example.com": "x.example"}, in_progress=True, poll_after=0.05)
+    poppy.cdn_a.script = [slow] * 8
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
+        detail = poppy.get(service_id).provider_details["cdn-a"]
+        assert detail.provider_service_id == "x", "known before it is active"
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    (operation,) = poppy.operations(service_id)
+    assert operation.attempt == 9
+    assert operation.failures == 0
+
+
+def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(poppy):
+    poppy.cdn_b.script = [REFUSED]
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert service.errors == ("cdn-b: the provider refuses it",)
+    assert service.provider_details["cdn-a"].status == "deployed"
+    assert poppy.dns.cnames == {}
+
+
+def test_a_provider_that_is_done_is_not_called_again_for_the_other_ones_sake(poppy):
+    poppy.cdn_b.script = [LATER]
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["ensure"]
+    assert poppy.cdn_b.calls == ["ensure"] * 2
+
+
+def test_a_bug_in_a_driver_is_not_the_end_of_the_operation(poppy):
+    poppy.cdn_a.script = [KeyError("surprise")]
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.DEPLOYED
+
+
+def test_a_driver_that_always_breaks_fails_without_leaking_internals(poppy):
+    poppy.cdn_a.script = [KeyError("surprise")] * 100
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert "surprise" not in service.errors[0]
+
+
+def test_a_provider_that_is_not_loaded_any_more_fails_the_operation(poppy):
+    service_id = poppy.create(flavor_id="both")
+    del poppy.boot.providers["cdn-b"]
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert "not loaded" in service.errors[0]
+
+
+def test_a_delete_supersedes_a_create_that_is_under_way(poppy):
+    ids = []
+
+    def delete_meanwhile():
+        poppy.services.delete(PROJECT, ids[0], None)
+
+    poppy.cdn_a.script = [delete_meanwhile]
+    ids.append(poppy.create())
+    with poppy.working():
+        assert poppy.settle(ids[0]) is None
+    assert poppy.states(ids[0]) == [("create", "superseded"), ("delete", "succeeded")]
+    assert poppy.cdn_a.objects == {}
+    assert poppy.dns.cnames == {}
+
+
+def test_a_request_whose_job_could_not_be_posted_is_found_in_storage(tmp_path, monkeypatch):
+    poppy = Harness(tmp_path, redelivery=0.2)
+
+    def broken(key):
+        raise errors.Unavailable("the board is down")
+
+    monkeypatch.setattr(poppy.boot.distributed_task, "post", broken)
+    service_id = poppy.create()
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    poppy.close()
+
+
+def test_a_job_that_is_delivered_twice_is_run_once(poppy):
+    service_id = poppy.create()
+    key = poppy.operations(service_id)[0].key
+    for _ in range(5):
+        poppy.boot.distributed_task.post(key)
+    with poppy.working():
+        poppy.settle(service_id)
+        board = poppy.boot.distributed_task._posting_board()
+        poppy.wait(lambda: board.job_count == 0)
+    assert poppy.cdn_a.calls == ["ensure"]
+    assert poppy.operations(service_id)[0].attempt == 1
+
+
+def test_a_job_that_names_nothing_is_dropped(poppy):
+    board = poppy.boot.distributed_task._posting_board()
+    board.post("junk", details={"who": "knows"})
+    board.post("gone", details={"project_id": "p", "service_id": "s", "operation_id": "o"})
+    with poppy.working():
+        poppy.wait(lambda: board.job_count == 0)
+
+
+def test_a_stopped_worker_hands_back_what_it_had_begun(poppy):
+    ids = []
+    poppy.cdn_a.script = [lambda: worker.stop()]
+    ids.append(poppy.create())
+    with poppy.working() as worker:
+        poppy.wait(lambda: poppy.cdn_a.calls)
+    assert poppy.states(ids[0]) == [("create", "running")]
+    with poppy.working():
+        assert poppy.settle(ids[0]).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["ensure"], "a step that was done is not done again"

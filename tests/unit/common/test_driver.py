@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers are found by name, and a wrong name or option stops the start with a clear word."""
+
+import pytest
+from oslo_config import cfg
+
+from poppy.common import config, driver, errors
+from poppy.dns.mock import MockDNS
+
+
+@pytest.fixture
+def conf():
+    return config.load([], files=[])
+
+
+def test_a_driver_is_found_by_the_name_of_its_entry_point(conf):
+    made = driver.load("dns", "mock", conf)
+    assert isinstance(made, MockDNS)
+    assert made.name == "mock"
+
+
+def test_a_drivers_options_live_in_a_group_of_its_kind_and_name(conf):
+    made = driver.load("dns", "mock", conf)
+    assert made.options.suffix == conf["drivers:dns:mock"].suffix
+
+
+def test_an_unknown_driver_is_named_with_those_there_are(conf):
+    with pytest.raises(errors.ConfigError, match="no dns driver 'nosuch' .*mock"):
+        driver.load("dns", "nosuch", conf)
+
+
+def test_a_driver_that_can_not_be_imported_is_named_with_the_cause(conf, monkeypatch):
+    import stevedore
+
+    def broken(*args, on_load_failure_callback, **kwargs):
+        on_load_failure_callback(None, None, ImportError("No module named 'vendorlib'"))
+        raise stevedore.exception.NoMatches("nothing")
+
+    monkeypatch.setattr(stevedore, "DriverManager", broken)
+    with pytest.raises(errors.ConfigError, match="'mock' can't be loaded: .*vendorlib"):
+        driver.load("dns", "mock", conf)
+
+
+def test_a_bad_option_value_is_named(tmp_path):
+    path = tmp_path / "poppy.conf"
+    path.write_text("[drivers:dns:mock]\nshared_ssl_num_shards = many\n")
+    conf = config.load([], files=[str(path)])
+    with pytest.raises((errors.ConfigError, cfg.Error), match="shared_ssl_num_shards"):
+        _ = driver.load("dns", "mock", conf).shared_domains("label")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``mock``, in memory and in a file."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from poppy.common import config
+from poppy.common.errors import RetryableError
+from poppy.dns.base import DNSDriver
+from poppy.dns.mock import MockDNS
+from poppy.testing.dns import DNSContract
+
+
+def make_driver(**options: object) -> MockDNS:
+    conf = config.new()
+    conf([])
+    driver = MockDNS(conf, "mock")
+    for name, value in options.items():
+        conf.set_override(name, value, group="drivers:dns:mock")
+    return driver
+
+
+class TestInMemory(DNSContract):
+    @pytest.fixture
+    def driver(self) -> MockDNS:
+        return make_driver()
+
+    def resolve(self, driver: DNSDriver, name: str) -> str | None:
+        assert isinstance(driver, MockDNS)
+        return driver.resolve(name)
+
+
+class TestInAFile(TestInMemory):
+    @pytest.fixture
+    def driver(self, tmp_path: Path) -> MockDNS:
+        return make_driver(file=str(tmp_path / "dns" / "zone.json"))
+
+
+def test_another_process_sees_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "zone.json"
+
+    make_driver(file=str(path)).ensure({"www.a.test": "edge.test"})
+
+    assert json.loads(path.read_text()) == {"www.a.test": "edge.test"}
+    assert make_driver(file=str(path)).resolve("www.a.test") == "edge.test"
+
+
+def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "zone.json")
+
+    def write(number: int) -> None:
+        driver = make_driver(file=path)
+        for part in range(20):
+            driver.ensure({f"w{number}-{part}.test": "edge.test"})
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    names = {f"w{number}-{part}.test" for number in range(4) for part in range(20)}
+    assert set(json.loads(Path(path).read_text())) == names
+
+
+def test_a_broken_file_may_be_mended_later(tmp_path: Path) -> None:
+    (tmp_path / "zone.json").write_text("{")
+    driver = make_driver(file=str(tmp_path / "zone.json"))
+
+    with pytest.raises(RetryableError):
+        driver.ensure({"www.a.test": "edge.test"})
+    assert driver.health() is False
+
+
+def test_shared_names_are_one_for_each_shard() -> None:
+    driver = make_driver(shared_ssl_num_shards=2)
+
+    assert driver.shared_domains("shop") == [
+        "shop.scdn0.secure.example.net",
+        "shop.scdn1.secure.example.net",
+    ]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A label under the shared certificate gets the first shard where it is free."""
+
+import dataclasses
+
+import pytest
+
+from poppy.common import config, driver, errors
+from poppy.manager import shared
+from poppy.model.services import Domain
+from poppy.testing.builders import make_spec
+
+
+@pytest.fixture
+def dns():
+    conf = config.load([], files=[])
+    made = driver.load("dns", "mock", conf)
+    conf.set_override("shared_ssl_num_shards", 2, group="drivers:dns:mock")
+    conf.set_override("shared_ssl_shard_prefix", "s", group="drivers:dns:mock")
+    conf.set_override("shared_ssl_domain_suffix", "tls.example.net", group="drivers:dns:mock")
+    return made
+
+
+class Store:
+    """Stores documents whose domains nobody has."""
+
+    def __init__(self, *taken):
+        self.taken = set(taken)
+        self.stored = None
+
+    def __call__(self, spec):
+        for domain in spec.domains:
+            if domain.domain in self.taken:
+                raise errors.DomainTaken(domain.domain)
+        self.stored = [domain.domain for domain in spec.domains]
+
+
+def spec_of(*domains):
+    return dataclasses.replace(make_spec(), domains=domains)
+
+
+def label(name):
+    return Domain(name, "https", "shared")
+
+
+def test_a_label_gets_the_first_free_shard(dns):
+    store = Store("shop.s0.tls.example.net")
+    shared.store_placed(spec_of(label("shop"), label("blog")), (), dns, store)
+    assert store.stored == ["shop.s1.tls.example.net", "blog.s0.tls.example.net"]
+
+
+def test_a_label_that_is_taken_everywhere_is_refused(dns):
+    store = Store("shop.s0.tls.example.net", "shop.s1.tls.example.net")
+    with pytest.raises(errors.InvalidRequest, match="'shop'"):
+        shared.store_placed(spec_of(label("shop")), (), dns, store)
+    assert store.stored is None
+
+
+def test_a_taken_domain_of_ones_own_is_reported_as_such(dns):
+    store = Store("www.example.com")
+    with pytest.raises(errors.DomainTaken, match="Domain www.example.com has already been taken"):
+        shared.store_placed(spec_of(label("shop"), Domain("www.example.com")), (), dns, store)
+
+
+def test_a_name_that_was_placed_before_stays(dns):
+    store = Store()
+    placed = "shop.s1.tls.example.net"
+    shared.store_placed(spec_of(label(placed)), {placed}, dns, store)
+    assert store.stored == [placed]
+
+
+def test_without_shards_no_label_can_be_had(dns):
+    dns.conf.set_override("shared_ssl_num_shards", 0, group="drivers:dns:mock")
+    with pytest.raises(errors.InvalidRequest, match="'shop'"):
+        shared.store_placed(spec_of(label("shop")), (), dns, Store())

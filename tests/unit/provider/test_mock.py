@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``mock``, in memory and in files."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from poppy.common import config
+from poppy.common.errors import PermanentError, RetryableError
+from poppy.model.operations import Purge
+from poppy.model.services import Service
+from poppy.provider.base import Provider
+from poppy.provider.mock import MockProvider
+from poppy.testing.builders import make_service
+from poppy.testing.provider import ProviderContract
+
+
+def make_provider(**options: object) -> MockProvider:
+    conf = config.new()
+    conf([])
+    provider = MockProvider(conf, "mock")
+    for name, value in options.items():
+        conf.set_override(name, value, group="drivers:provider:mock")
+    return provider
+
+
+class TestInMemory(ProviderContract):
+    @pytest.fixture
+    def provider(self) -> MockProvider:
+        return make_provider()
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        assert isinstance(provider, MockProvider)
+        found = provider.find(service.service_id)
+        return [found["provider_service_id"]] if found else []
+
+
+class TestInFiles(TestInMemory):
+    @pytest.fixture
+    def provider(self, tmp_path: Path) -> MockProvider:
+        return make_provider(directory=str(tmp_path / "objects"))
+
+
+def test_the_object_tells_what_was_asked(tmp_path: Path) -> None:
+    provider = make_provider(directory=str(tmp_path), suffix="edge.test")
+    service = make_service(domains=["www.a.example.com"])
+
+    deployment = provider.ensure(service, None)
+    provider.ensure(service, None)
+    provider.purge(service, None, Purge("/page", hard=False))
+
+    assert deployment.access_urls == {"www.a.example.com": "www.a.example.com.edge.test"}
+    found = make_provider(directory=str(tmp_path)).find(service.service_id)
+    assert found is not None
+    assert found["spec"] == service.spec.to_dict()
+    assert found["updates"] == 1
+    assert found["purges"] == [{"url": "/page", "hard": False}]
+    assert provider.service_ids() == {service.service_id}
+
+
+def test_a_service_id_can_not_leave_the_directory(tmp_path: Path) -> None:
+    provider = make_provider(directory=str(tmp_path / "objects"))
+    service = make_service(service_id="../../elsewhere")
+
+    provider.ensure(service, None)
+
+    assert [path.parent.name for path in tmp_path.rglob("*.json")] == ["objects"]
+
+
+def test_a_purge_of_an_unknown_service_is_refused() -> None:
+    with pytest.raises(PermanentError, match="has no service"):
+        make_provider().purge(make_service(), None, Purge(None, hard=True))
+
+
+def test_a_directory_that_can_not_be_made_may_be_mended_later(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    provider = make_provider(directory=str(tmp_path / "file" / "objects"))
+
+    with pytest.raises(RetryableError):
+        provider.ensure(make_service(), None)
+    assert provider.health() is False
+
+
+def test_latency_is_how_long_a_call_takes() -> None:
+    provider = make_provider(latency=0.2)
+    begin = time.monotonic()
+
+    provider.ensure(make_service(), None)
+
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_a_writer_that_is_killed_leaves_whole_objects(tmp_path: Path) -> None:
+    script = f"""
+from tests.unit.provider.test_mock import make_provider, make_service
+provider = make_provider(directory={str(tmp_path)!r})
+service = make_service(service_id="s")
+print("ready", flush=True)
+for number in range(10**9):
+    provider.ensure(make_service(service_id="s", domains=["www%d.example.com" % number]), None)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        reader = make_provider(directory=str(tmp_path))
+        seen = [reader.find("s") for _ in range(300)]
+        writer.kill()
+
+    last = reader.find("s")
+    assert last is not None
+    assert last["updates"] >= max(found["updates"] for found in seen if found)
