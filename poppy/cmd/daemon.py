@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemons have in common: start, supervision by cotyledon, clean exit.
+
+The parent reads the configuration, loads the drivers (so that what can't work stops it at once)
+and binds the socket; then it forks. Children connect for themselves; a child that dies is
+replaced; SIGTERM ends them all gracefully.
+"""
+
+import pathlib
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import cotyledon
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config, errors
+
+LOG = log.getLogger(__name__)
+
+#: Seconds that requests and tasks under way are given on SIGTERM.
+GRACE = 60
+
+
+class Server(cotyledon.Service):  # type: ignore[misc]
+    """One process that answers API requests."""
+
+    name = "poppy-server"
+
+    def __init__(self, worker_id: int, bootstrap: Bootstrap, sock: socket.socket) -> None:
+        super().__init__(worker_id)
+        self._transport = bootstrap.transport
+        self._sock = sock
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Serve until terminated."""
+        try:
+            self._transport.serve(self._sock)
+        finally:
+            self._done.set()
+
+    def terminate(self) -> None:
+        """Answer what has been asked, then return."""
+        self._transport.stop()
+        self._done.wait()
+
+
+class Worker(cotyledon.Service):  # type: ignore[misc]
+    """One process that runs operations."""
+
+    name = "poppy-worker"
+
+    def __init__(self, worker_id: int, bootstrap: Bootstrap) -> None:
+        super().__init__(worker_id)
+        self._worker = bootstrap.worker()
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Work until terminated."""
+        try:
+            self._worker.run()
+        finally:
+            self._done.set()
+
+    def terminate(self) -> None:
+        """Finish the tasks under way, hand the rest back, then return."""
+        self._worker.stop()
+        self._done.wait()
+
+
+def add_server(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
+    """Bind the socket and have the server processes started."""
+    sock = bootstrap.transport.listen()
+    config.validate(bootstrap.conf)
+    manager.add(Server, workers=bootstrap.transport.workers, args=(bootstrap, sock))
+    LOG.info("poppy-server answers at %s", _address(sock))
+
+
+def add_worker(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
+    """Have the worker processes started."""
+    manager.add(Worker, workers=bootstrap.distributed_task.workers, args=(bootstrap,))
+
+
+def prepare(bootstrap: Bootstrap) -> None:
+    """Make sure, before anything starts, that it can work.
+
+    Raises:
+        ConfigError: a driver can't be loaded, or the schema is not this version's.
+    """
+    _ = bootstrap.manager
+    config.validate(bootstrap.conf)
+    try:
+        bootstrap.storage.check()
+    except errors.Unavailable as exc:
+        LOG.warning("Storage does not answer yet; requests are refused until it does: %s", exc)
+    finally:
+        bootstrap.storage.close()
+
+
+def main(
+    argv: Sequence[str] | None,
+    *add: Callable[[cotyledon.ServiceManager, Bootstrap], None],
+    before: Callable[[Bootstrap], None] = prepare,
+) -> int:
+    """Run a daemon; returns its exit status."""
+    program = pathlib.Path(sys.argv[0]).name
+    try:
+        conf = config.load(sys.argv[1:] if argv is None else argv)
+        log.setup(conf, "poppy")
+        bootstrap = Bootstrap(conf)
+        before(bootstrap)
+        manager = cotyledon.ServiceManager(graceful_shutdown_timeout=GRACE)
+        for step in add:
+            step(manager, bootstrap)
+    except (errors.ConfigError, cfg.Error) as exc:
+        print(f"{program}: {exc}", file=sys.stderr)
+        return 1
+    manager.run()
+    return 0
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

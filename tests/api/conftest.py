@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole API in one process: application, manager and SQLite store are real.
+
+No worker runs, so what is accepted stays as it was accepted.
+"""
+
+import contextlib
+import sqlite3
+
+import pytest
+import webtest
+
+from tests.functional.harness import PROJECT, Harness
+
+
+class Api:
+    """A client of one project, and a look into the database behind it."""
+
+    def __init__(self, directory):
+        self.harness = Harness(directory)
+        # Asking the board makes its tables.
+        assert self.harness.boot.distributed_task.is_alive()
+        self._database = directory / "poppy.sqlite3"
+        self.app = webtest.TestApp(self.harness.boot.transport.application)
+        self.headers = {"X-Project-ID": PROJECT}
+
+    def call(self, method, path, body=None, project=None, **headers):
+        """Send JSON; gives the response, whatever its status."""
+        headers = {**self.headers, **headers}
+        if project is not None:
+            headers["X-Project-ID"] = project
+        options = {"headers": headers, "expect_errors": True}
+        if body is None:
+            return self.app.request(path, method=method, **options)
+        return getattr(self.app, f"{method.lower()}_json")(path, body, **options)
+
+    def post(self, document, **options):
+        return self.call("POST", "/v1.0/services", document, **options)
+
+    def document(self, domain="www.example.com", **changes):
+        return self.harness.document(domain, **changes)
+
+    def create(self, domain="www.example.com", project=None, **changes):
+        """POST a service; gives its path."""
+        answer = self.post(self.document(domain, **changes), project=project)
+        assert answer.status_code == 202, answer.text
+        return answer.headers["Location"].removeprefix("http://localhost")
+
+    def deploy(self, path, project=PROJECT):
+        """Have a worker finish what is under way for the service."""
+        with self.harness.working():
+            return self.harness.settle(path.rpartition("/")[2], project)
+
+    def rows(self):
+        """How many rows each table has."""
+        tables = ("services", "domains", "operations", "poppy_jobs")
+        with contextlib.closing(sqlite3.connect(self._database)) as db:
+            return {
+                table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                for table in tables
+            }
+
+    def close(self):
+        self.harness.close()
+
+
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory):
+    """One API for tests that leave nothing behind."""
+    made = Api(tmp_path_factory.mktemp("api"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(tmp_path):
+    made = Api(tmp_path)
+    yield made
+    made.close()

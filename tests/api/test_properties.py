@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever a client sends: never a 500, and nothing is stored when it is refused."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.functional.harness import PROJECT
+
+FULL = {
+    "name": "site",
+    "flavor_id": "standard",
+    "domains": [{"domain": "www.example.com"}, {"domain": "img.example.com", "protocol": "http"}],
+    "origins": [
+        {"origin": "origin.example.net", "port": 80, "ssl": False},
+        {
+            "origin": "media.example.net",
+            "hostheadertype": "custom",
+            "hostheadervalue": "media.example.org",
+            "rules": [{"name": "media", "request_url": "/media/*"}],
+        },
+    ],
+    "caching": [
+        {"name": "default", "ttl": 3600},
+        {"name": "img", "ttl": 60, "rules": [{"name": "i", "request_url": "/img/*"}]},
+    ],
+    "restrictions": [
+        {
+            "name": "here",
+            "access": "whitelist",
+            "rules": [{"name": "r", "referrer": "www.example.com", "request_url": "/shop/*"}],
+        },
+        {
+            "name": "away",
+            "access": "blacklist",
+            "rules": [{"name": "ip", "client_ip": "192.0.2.0/24"}],
+        },
+    ],
+    "log_delivery": {"enabled": False},
+}
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=40)
+    | st.sampled_from(["", "a" * 300, "\x00", "é.example.com", "-", "*", "/*", "0.0.0.0/0", "::"])
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=12,
+)
+
+
+def pointers(document, prefix=""):
+    """Every JSON pointer (RFC 6901) into a document."""
+    yield prefix
+    if isinstance(document, dict):
+        entries = document.items()
+    else:
+        entries = enumerate(document) if isinstance(document, list) else ()
+    for key, value in entries:
+        yield from pointers(value, f"{prefix}/{key}")
+
+
+POINTERS = sorted(pointers(FULL))[1:]
+
+
+@st.composite
+def mutated(draw):
+    """The full document with one to three places replaced, removed or doubled."""
+    document = copy.deepcopy(FULL)
+    for _ in range(draw(st.integers(1, 3))):
+        parent, key = document, None
+        *path, key = draw(st.sampled_from(POINTERS)).split("/")[1:]
+        try:
+            for step in path:
+                parent = parent[int(step)] if isinstance(parent, list) else parent[step]
+            key = int(key) if isinstance(parent, list) else key
+            if draw(st.booleans()):
+                parent[key] = draw(values)
+            elif isinstance(parent, list):
+                parent.append(copy.deepcopy(parent[key]))
+            else:
+                del parent[key]
+        except (LookupError, TypeError, ValueError):
+            continue
+    return document
+
+
+@st.composite
+def patches(draw):
+    """Operations of RFC 6902, more or less."""
+    paths = st.sampled_from([*POINTERS, "", "/", "/-", "/domains/-", "/caching/9", "/a~2"])
+    names = st.sampled_from(["add", "remove", "replace", "move", "copy", "test"])
+    operations = []
+    for _ in range(draw(st.integers(1, 3))):
+        operation = {"op": draw(names | st.text(max_size=5)), "path": draw(paths)}
+        if draw(st.integers(0, 3)):
+            operation["value"] = draw(values)
+        if draw(st.booleans()):
+            operation["from"] = draw(paths)
+        operations.append(operation)
+    return draw(st.just(operations) | values)
+
+
+relaxed = settings(
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+def send(api, method, path, content):
+    return api.app.request(
+        path,
+        method=method,
+        body=content,
+        headers={"X-Project-ID": PROJECT, "Content-Type": "application/json"},
+        expect_errors=True,
+    )
+
+
+def check_post(api, content):
+    before = api.rows()
+    answer = send(api, "POST", "/v1.0/services", content)
+    if answer.status_code == 202:
+        path = answer.headers["Location"].removeprefix("http://localhost")
+        api.call("DELETE", path)
+        api.deploy(path)
+        assert {**api.rows(), "operations": 0} == {**before, "operations": 0}
+        return
+    assert 400 <= answer.status_code < 500, (answer.status_code, content)
+    assert answer.json["message"]
+    assert answer.json["request_id"]
+    assert api.rows() == before
+
+
+@relaxed
+@given(document=mutated())
+def test_a_mutated_document_is_accepted_or_refused_without_a_trace(shared_api, document):
+    check_post(shared_api, json.dumps(document).encode())
+
+
+@relaxed
+@given(document=values)
+def test_any_json_is_refused_without_a_trace(shared_api, document):
+    check_post(shared_api, json.dumps(document).encode())
+
+
+@relaxed
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_refused_without_a_trace(shared_api, content):
+    check_post(shared_api, content)
+
+
+@pytest.fixture(scope="module")
+def deployed(shared_api):
+    """A deployed service that every patch starts from."""
+    answer = shared_api.post(FULL)
+    assert answer.status_code == 202, answer.text
+    path = answer.headers["Location"].removeprefix("http://localhost")
+    shared_api.deploy(path)
+    return path
+
+
+@relaxed
+@given(patch=patches())
+def test_any_patch_is_accepted_or_refused_without_a_trace(shared_api, deployed, patch):
+    api = shared_api
+    before = api.rows(), api.call("GET", deployed).json
+    answer = send(api, "PATCH", deployed, json.dumps(patch).encode())
+    if answer.status_code == 202:
+        assert api.deploy(deployed).status == "deployed"
+        undo = [
+            {"op": "replace", "path": f"/{name}", "value": value} for name, value in FULL.items()
+        ]
+        assert api.call("PATCH", deployed, undo).status_code == 202
+        api.deploy(deployed)
+        return
+    assert 400 <= answer.status_code < 500, (answer.status_code, patch)
+    assert answer.json["message"]
+    assert (api.rows(), api.call("GET", deployed).json) == before

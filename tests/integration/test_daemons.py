@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemons as processes: started, killed and stopped as operators do."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+
+import pytest
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config
+from tests.real.poppy import PROJECT, Installation, kill, wait
+
+
+@pytest.fixture
+def installation(tmp_path):
+    made = Installation(tmp_path)
+    assert made.manage("db", "sync").returncode == 0
+    yield made
+    made.session.close()
+
+
+def operations_of(installation, url):
+    boot = Bootstrap(config.load([], files=[str(installation.config)]))
+    try:
+        return boot.storage.operations.list(PROJECT, url.rpartition("/")[2])
+    finally:
+        boot.close()
+
+
+def test_server_and_worker_are_separate_processes_on_one_database(installation):
+    with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        url = installation.create_service()
+        installation.wait_for(url, "deployed")
+        assert len(list(installation.objects.glob("*.json"))) == 1
+        installation.session.delete(url, timeout=10)
+        installation.wait_for(url, "gone")
+        assert list(installation.objects.glob("*.json")) == []
+
+
+@pytest.mark.parametrize("moment", ["before the call has an effect", "after it"])
+def test_a_worker_killed_in_the_middle_is_replaced_and_the_service_made_once(tmp_path, moment):
+    installation = Installation(tmp_path, {"drivers:provider:mock": {"latency": 3}})
+    installation.manage("db", "sync")
+    with installation.daemon("poppy-server"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        with installation.daemon("poppy-worker") as worker:
+            url = installation.create_service()
+            if moment == "after it":
+                wait(lambda: list(installation.objects.glob("*.json")), 20)
+            else:
+                wait(lambda: operations_of(installation, url)[0].attempt == 1, 20)
+            kill(worker)
+        assert installation.status(url) == "create_in_progress"
+        with installation.daemon("poppy-worker"):
+            installation.wait_for(url, "deployed")
+    (operation,) = operations_of(installation, url)
+    assert operation.attempt == 2
+    (path,) = installation.objects.glob("*.json")
+    assert json.loads(path.read_text())["updates"] == 1, "made once, found the second time"
+    assert len(json.loads((tmp_path / "dns.json").read_text())) == 1
+    installation.session.close()
+
+
+def test_what_is_accepted_while_no_worker_runs_is_done_later(installation):
+    with installation.daemon("poppy-server"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        url = installation.create_service()
+    with installation.daemon("poppy-worker"), installation.daemon("poppy-server"):
+        installation.wait_until_up()
+        installation.wait_for(url, "deployed")
+
+
+@pytest.mark.parametrize("program", ["poppy-server", "poppy-worker", "poppy-standalone"])
+def test_a_daemon_ends_with_status_0_on_sigterm(installation, program):
+    with installation.daemon(program) as daemon:
+        wait(lambda: _children(daemon.pid), 20)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=20) == 0
+
+
+def test_standalone_needs_no_preparation(tmp_path):
+    state = tmp_path / "new" / "state"
+    installation = Installation(tmp_path, {"DEFAULT": {"state_path": state}})
+    with installation.daemon("poppy-standalone"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        installation.wait_for(installation.create_service(), "deployed")
+    installation.session.close()
+
+
+def test_a_server_child_that_dies_is_replaced(installation):
+    with installation.daemon("poppy-server") as server:
+        installation.wait_until_up()
+        (child,) = _children(server.pid)
+        os.kill(child, signal.SIGKILL)
+        wait(lambda: _children(server.pid) not in ([], [child]), 20)
+        installation.wait_until_up()
+
+
+def _children(pid):
+    """Process ids; a child belongs to the thread that forked it."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            found += (task / "children").read_text().split()
+    return sorted(map(int, found))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drivers": {"storage": "nosuch"}}, "no storage driver 'nosuch'"),
+        ({"drivers": {"providers": "mock,nosuch"}}, "no provider driver 'nosuch'"),
+        ({"drivers:transport:pecan": {"bind": "192.0.2.1"}}, "192.0.2.1"),
+        ({"drivers:transport:pecan": {"port": "none"}}, "port"),
+        ({"DEFAULT": {"auth_strategy": "magic"}}, "auth_strategy"),
+        ({"DEFAULT": {"state_path": "/nonexistent/place"}}, "/nonexistent/place"),
+    ],
+)
+def test_a_configuration_that_can_not_work_stops_the_start_with_a_clear_word(
+    tmp_path, options, message
+):
+    good = Installation(tmp_path)
+    good.manage("db", "sync")
+    bad = Installation(tmp_path, options)
+    with bad.daemon("poppy-server") as server:
+        output, _ = server.communicate(timeout=20)
+    assert server.returncode == 1
+    assert message in output
+    assert "Traceback" not in output
+    assert output.startswith("poppy-server: ")
+    good.session.close()
+    bad.session.close()
+
+
+def test_a_port_that_is_in_use_is_named(installation):
+    port = int(installation.base.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)), installation.daemon("poppy-server") as server:
+        output, _ = server.communicate(timeout=20)
+    assert server.returncode == 1
+    assert str(port) in output
+
+
+def test_a_server_on_an_empty_database_says_what_to_run(tmp_path):
+    installation = Installation(tmp_path)
+    with installation.daemon("poppy-server") as server:
+        output, _ = server.communicate(timeout=20)
+    assert server.returncode == 1
+    assert "poppy-manage db sync" in output
+    installation.session.close()
+
+
+def test_db_sync_may_be_repeated_and_db_check_tells(tmp_path):
+    installation = Installation(tmp_path)
+    assert installation.manage("db", "check").returncode == 1
+    assert installation.manage("db", "sync").returncode == 0
+    assert installation.manage("db", "sync").returncode == 0
+    assert installation.manage("db", "check").returncode == 0
+    installation.session.close()

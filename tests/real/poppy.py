@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemons as an operator runs them: processes, on files in a directory."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+
+PROJECT = "project-1"
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Installation:
+    """A configuration file and the daemons started with it.
+
+    Args:
+        directory: for the database, the mock provider's objects, the mock DNS, and logs.
+        options: option by name by group, added to what makes all of that work.
+    """
+
+    def __init__(self, directory: pathlib.Path, options: Options | None = None) -> None:
+        self.directory = directory
+        self.base = f"http://127.0.0.1:{free_port()}"
+        self.objects = directory / "objects"
+        groups: dict[str, dict[str, Any]] = {
+            "DEFAULT": {"state_path": directory, "log_file": directory / "poppy.log"},
+            "drivers:transport:pecan": {"port": self.base.rpartition(":")[2], "workers": 1},
+            "drivers:provider:mock": {"directory": self.objects},
+            "drivers:dns:mock": {"file": directory / "dns.json"},
+            "drivers:distributed_task:taskflow": {
+                "claim_lease": 2,
+                "poll_interval": 0.05,
+                "dispatch_interval": 0.2,
+            },
+        }
+        for group, values in (options or {}).items():
+            groups.setdefault(group, {}).update(values)
+        self.config = directory / "poppy.conf"
+        self.config.write_text(
+            "".join(
+                f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
+                for group, values in groups.items()
+            )
+        )
+        self.session = requests.Session()
+        self.session.headers["X-Project-ID"] = PROJECT
+
+    def command(self, program: str, *arguments: str) -> list[str]:
+        """The command line of one of our programs, as installed beside this Python."""
+        path = shutil.which(program, path=str(pathlib.Path(sys.executable).parent))
+        assert path, f"{program} is not installed"
+        return [path, *arguments, "--config-file", str(self.config)]
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run poppy-manage to its end."""
+        line = self.command("poppy-manage")
+        return subprocess.run(
+            [line[0], *line[1:], *arguments], capture_output=True, text=True, timeout=60
+        )
+
+    @contextlib.contextmanager
+    def daemon(self, program: str) -> Iterator[subprocess.Popen[str]]:
+        """A daemon in a process group of its own, ended at the end by SIGTERM."""
+        process = subprocess.Popen(
+            self.command(program),
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                kill(process)
+                raise
+
+    def wait_until_up(self) -> None:
+        """Return once the API answers."""
+        wait(self._answers, 30)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return self.session.get(self.base + "/v1.0/ping", timeout=2).status_code == 204
+        return False
+
+    def create_flavor(self, provider: str = "mock") -> None:
+        """The flavor ``standard``."""
+        links = [{"href": "http://www.example.com", "rel": "provider_url"}]
+        body = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
+        answer = self.session.post(self.base + "/v1.0/flavors", json=body, timeout=10)
+        assert answer.status_code == 201, answer.text
+
+    def create_service(self, domain: str = "www.example.com", **changes: Any) -> str:
+        """POST a service; gives its URL."""
+        body = {
+            "name": "site",
+            "flavor_id": "standard",
+            "domains": [{"domain": domain}],
+            "origins": [{"origin": "origin.example.net"}],
+            **changes,
+        }
+        answer = self.session.post(self.base + "/v1.0/services", json=body, timeout=10)
+        assert answer.status_code == 202, answer.text
+        return str(answer.headers["Location"])
+
+    def status(self, url: str) -> str:
+        """The status of a service; "gone" when there is none."""
+        answer = self.session.get(url, timeout=10)
+        return "gone" if answer.status_code == 404 else str(answer.json()["status"])
+
+    def wait_for(self, url: str, status: str, timeout: float = 30) -> None:
+        """Wait until a service has the status."""
+        wait(lambda: self.status(url) == status, timeout)
+
+
+def wait(condition: Any, timeout: float) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a daemon and all its children, as a power cut would."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=10)
