@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: the names that operators' files use, and values that can't work."""
+
+import pytest
+
+from poppy import opts
+from poppy.common import config, errors
+
+#: What operators' files contain, and no version may rename.
+KEPT = {
+    None: {"datacenter", "project_id_in_url", "auth_strategy"},
+    "drivers": {"transport", "manager", "storage", "providers", "dns", "distributed_task"},
+    "drivers:transport:pecan": {"bind", "port", "workers"},
+    "drivers:transport:limits": {"max_services_per_page"},
+    "drivers:storage": {"max_services_per_project"},
+    "drivers:storage:sqlalchemy": {"connection"},
+    "drivers:distributed_task:taskflow": {
+        "jobboard_backend_type",
+        "jobboard_backend_host",
+        "jobboard_backend_port",
+    },
+    "drivers:provider": {"default_cache_ttl"},
+}
+
+
+def test_the_names_that_operators_files_use_are_there():
+    known = {group: {option.name for option in options} for group, options in opts.list_opts()}
+    for group, names in KEPT.items():
+        assert names <= known[group]
+
+
+def test_every_option_says_what_it_is_for():
+    for group, options in opts.list_opts():
+        for option in options:
+            assert option.help, f"[{group}] {option.name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "offender"),
+    [
+        ("[DEFAULT]\nauth_strategy = magic", r"\[DEFAULT\] auth_strategy"),
+        ("[drivers:storage]\nmax_services_per_project = -1", "max_services_per_project"),
+        ("[drivers:provider]\ndefault_cache_ttl = long", "default_cache_ttl"),
+    ],
+)
+def test_a_value_that_can_not_work_is_named(tmp_path, text, offender):
+    path = tmp_path / "poppy.conf"
+    path.write_text(text + "\n")
+    with pytest.raises(errors.ConfigError, match=offender):
+        config.validate(config.load([], files=[str(path)]))
+
+
+def test_the_defaults_work():
+    config.validate(config.load([], files=[]))

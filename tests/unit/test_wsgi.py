@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``poppy.wsgi:application`` under a WSGI server that is not ours."""
+
+import importlib
+
+import pytest
+import webtest
+
+import poppy.wsgi
+
+
+def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "poppy.conf"
+    path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
+    monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
+    module = importlib.reload(poppy.wsgi)
+    assert "application" not in vars(module), "an import must not read the configuration"
+    application = module.application
+    assert module.application is application
+    assert webtest.TestApp(application).get("/").json["versions"][0]["id"] == "v1.0"
+
+
+def test_the_module_has_nothing_else():
+    with pytest.raises(AttributeError, match="app"):
+        _ = poppy.wsgi.app
