@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from oslo_context import context
 from oslo_log import log
 
 from poppy.common import errors
@@ -98,6 +99,7 @@ class OperationRun:
         known = self._operation.step(step).state
         if self.lost or known in (StepState.DONE, StepState.FAILED):
             return
+        self._speak_for_the_request()
         try:
             self._policy.call(work)
         except InProgressError as exc:
@@ -126,6 +128,15 @@ class OperationRun:
             details = dict(self.service.provider_details)
             change(details)
             self.service = self.service.with_details(details)
+
+    def _speak_for_the_request(self) -> None:
+        """Have what this thread logs carry the ids of the API request that asked for it."""
+        operation = self._operation
+        context.RequestContext(
+            request_id=operation.request_id,
+            project_id=operation.project_id,
+            resource_uuid=operation.service_id,
+        )
 
     def _wait(self, seconds: float | None) -> None:
         if seconds is not None:
@@ -177,6 +188,7 @@ class OperationRun:
         """
         if self.lost:
             return
+        self._speak_for_the_request()
         waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
         if waiting and not self._give_up():
             self._park()

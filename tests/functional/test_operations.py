@@ -2,6 +2,7 @@
 """What becomes of an accepted request, on a real store, board and worker."""
 
 import pytest
+from oslo_context import context
 
 from poppy.common import errors
 from poppy.model.operations import Purge
@@ -387,3 +388,14 @@ def test_a_stopped_worker_hands_back_what_it_had_begun(poppy):
     with poppy.working():
         assert poppy.settle(ids[0]).status is Status.DEPLOYED
     assert poppy.cdn_a.calls == ["ensure"], "a step that was done is not done again"
+
+
+def test_what_a_driver_logs_carries_the_id_of_the_request(poppy):
+    seen = []
+    poppy.cdn_a.script = [lambda: seen.append(context.get_current().to_dict())]
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+    assert seen[0]["request_id"] == "req-1"
+    assert seen[0]["project_id"] == PROJECT
+    assert seen[0]["resource_uuid"] == service_id

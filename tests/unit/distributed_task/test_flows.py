@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipes: which tasks each kind of operation has, and in which order."""
+
+import pytest
+
+from poppy.distributed_task import flows
+from poppy.model.operations import Kind
+from poppy.testing.builders import make_operation, make_service
+
+
+def steps(flow):
+    """The names of a flow's tasks; a set where they may run side by side."""
+    names = []
+    for node, _ in flow.iter_nodes():
+        names.append(set(steps(node)) if hasattr(node, "iter_nodes") else node.name)
+    return names
+
+
+def built(kind, flavor, deployed):
+    service = make_service()
+    detail = next(iter(service.provider_details.values()))
+    service = service.with_details(dict.fromkeys(deployed, detail))
+    return flows.build(make_operation(service, kind), service, flavor, {}, dns=None)
+
+
+@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
+def test_names_are_made_once_all_providers_serve(kind):
+    assert steps(built(kind, ["a", "b"], ["a", "b"])) == [
+        {"ensure at a", "ensure at b"},
+        "ensure names in DNS",
+        set(),
+        "conclude",
+    ]
+
+
+def test_a_provider_that_the_flavor_no_longer_names_is_cleaned_after_names_are_moved():
+    assert steps(built(Kind.UPDATE, ["b"], ["b", "a"])) == [
+        {"ensure at b"},
+        "ensure names in DNS",
+        {"remove from a"},
+        "conclude",
+    ]
+
+
+def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
+    assert steps(built(Kind.DELETE, ["b"], ["a", "b"])) == [
+        "remove names from DNS",
+        {"remove from a", "remove from b"},
+        "conclude",
+    ]
+
+
+def test_a_purge_calls_the_providers_and_nothing_else():
+    assert steps(built(Kind.PURGE, ["a", "b"], ["a", "b"])) == [
+        {"purge at a", "purge at b"},
+        "conclude",
+    ]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_flow_needs_just_the_run(kind):
+    flow = built(kind, ["a"], ["a"])
+    assert flow.requires == {"run"}
+    assert not flow.provides
