@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Client of Varnish's management port, as described in varnish-cli(7).
+
+A reply is a line of exactly 13 bytes, status and length, and a text of that length and a line
+feed. The first reply of a connection is a banner, or a challenge to prove that the secret is
+known without sending it.
+"""
+
+import hashlib
+import json
+import secrets
+import socket
+import time
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from poppy.common.errors import PermanentError, RetryableError
+
+_HEADER_LENGTH = 13
+_OK = 200
+_TRUNCATED = 201
+_AUTHENTICATE = 107
+_CLOSING = 500
+_C_FAILED = "Running C-compiler failed"
+_CHALLENGE_LENGTH = 32
+_MAX_REPLY = 99_999_999  # Bytes: also the most that Varnish's cli_limit can be set to.
+
+
+class Refused(PermanentError):
+    """Varnish understood and refused a command.
+
+    Attributes:
+        status: the status of the reply.
+        text: the whole reply.
+    """
+
+    def __init__(self, message: str, status: int, text: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.text = text
+
+
+class Reply(NamedTuple):
+    """What Varnish answered."""
+
+    status: int
+    text: str
+
+
+class Admin:
+    """One connection to a node; a context manager.
+
+    Args:
+        address: ``host:port`` of the management port, IPv6 addresses in brackets.
+        secret: the content of the secret file, to the byte.
+        timeout: seconds that connecting, and each command, may take.
+
+    Raises:
+        RetryableError: the node does not answer, or not in time.
+        PermanentError: the address is malformed, or the secret is wrong.
+    """
+
+    def __init__(self, address: str, secret: bytes, timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._socket = self._connect()
+        try:
+            self._greet(secret)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def command(self, *words: str) -> str:
+        """Give a command and return the answer's text.
+
+        Raises:
+            Refused: Varnish answered with an error.
+            RetryableError: no answer, or not in time; whether it was done is not known.
+        """
+        return self._command(" ".join(_quote(word) for word in words))
+
+    def inline(self, name: str, vcl: str) -> None:
+        """Compile ``vcl`` and load it as ``name``.
+
+        Raises:
+            Refused: it does not compile; the message is the compiler's first complaint.
+            RetryableError: the node could not compile anything.
+        """
+        # A here document ends at its token, which therefore must not be guessed by whoever
+        # wrote the text.
+        token = secrets.token_hex(16)
+        try:
+            self._command(f"vcl.inline {_quote(name)} << {token}\n{vcl}\n{token}")
+        except Refused as exc:
+            # The VCL was understood, and made into C: that this fails is the node's fault (no
+            # compiler, disk full).
+            if _C_FAILED in exc.text:
+                raise RetryableError(str(exc), 60) from exc
+            raise
+
+    def json(self, *words: str) -> list[Any]:
+        """Give a command that has a ``-j`` form; its result without the three leading fields."""
+        text = self.command(words[0], "-j", *words[1:])
+        try:
+            result: list[Any] = json.loads(text)
+        except ValueError as exc:
+            raise RetryableError(f"{self.address} answered {words[0]} with no JSON") from exc
+        return result[3:]
+
+    def _connect(self) -> socket.socket:
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdigit():
+            raise PermanentError(f"'{self.address}' is not host:port of a management port")
+        try:
+            return socket.create_connection((host.strip("[]"), int(port)), self._timeout)
+        except OSError as exc:
+            raise RetryableError(f"Varnish at {self.address} can't be reached: {exc}") from exc
+
+    def _greet(self, secret: bytes) -> None:
+        status, text = self._receive()
+        if status == _AUTHENTICATE:
+            challenge = text[:_CHALLENGE_LENGTH].encode()
+            proof = hashlib.sha256(challenge + b"\n" + secret + challenge + b"\n").hexdigest()
+            status, text = self._exchange(f"auth {proof}")
+        if status in (_AUTHENTICATE, _CLOSING):
+            raise PermanentError(f"Varnish at {self.address} does not accept the secret")
+        if status != _OK:
+            raise RetryableError(f"Varnish at {self.address} greets with status {status}: {text}")
+
+    def _command(self, line: str) -> str:
+        status, text = self._exchange(line)
+        if status == _TRUNCATED:
+            # The answer is longer than the node's cli_limit: let it say more, and ask again.
+            self._exchange(f"param.set cli_limit {_MAX_REPLY}")
+            status, text = self._exchange(line)
+        if status == _OK:
+            return text
+        name = line.split(" ", 1)[0]
+        if status == _TRUNCATED:
+            text = "the answer is cut off; raise the node's parameter cli_limit"
+        if status == _CLOSING:
+            raise RetryableError(f"Varnish at {self.address} hung up at {name}: {text}")
+        raise Refused(f"Varnish at {self.address}: {name}: {_summary(text)}", status, text)
+
+    def _exchange(self, line: str) -> Reply:
+        self._deadline = time.monotonic() + self._timeout
+        try:
+            self._set_timeout()
+            self._socket.sendall(line.encode("ascii", "backslashreplace") + b"\n")
+        except OSError as exc:
+            raise self._lost(exc) from exc
+        return self._receive()
+
+    def _receive(self) -> Reply:
+        try:
+            header = self._read(_HEADER_LENGTH)
+            status, length = (int(field) for field in header.split())
+            if not 0 <= length <= _MAX_REPLY:
+                raise ValueError(f"a reply of {length} bytes")
+            text = self._read(length + 1)[:-1].decode("utf-8", "replace")
+        except (OSError, ValueError) as exc:
+            raise self._lost(exc) from exc
+        return Reply(status, text)
+
+    def _read(self, count: int) -> bytes:
+        parts = []
+        while count:
+            self._set_timeout()
+            part = self._socket.recv(min(count, 65536))
+            if not part:
+                raise ConnectionError("connection closed")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def _set_timeout(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+
+    def _lost(self, cause: Exception) -> RetryableError:
+        return RetryableError(f"Varnish at {self.address} did not answer: {cause}")
+
+
+def _quote(word: str) -> str:
+    """A word as the command line wants it: in quotes, unless it is plain.
+
+    Varnish 7.1 can't read two words in quotes in a row, so quotes are for where they are needed.
+    """
+    if word and all(c.isascii() and (c.isalnum() or c in "_.-=~&") for c in word):
+        return word
+    if not (word.isascii() and word.isprintable()):
+        raise PermanentError(f"{word!r} can't be said on a management port")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _summary(text: str) -> str:
+    """The first lines of a complaint, which in Varnish's case say what is wrong and where."""
+    lines = (line.strip() for line in text.splitlines())
+    useful = [line for line in lines if line and not line.startswith("Message from")]
+    return "; ".join(useful[:4]) or "refused"

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``varnish``: an edge of one's own, of stock Varnish nodes.
+
+See ``doc/source/drivers/varnish.rst`` for what becomes of each field of a service.
+"""
+
+import functools
+import hashlib
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.model.operations import Purge
+from poppy.model.services import ProviderDetail, Service
+from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.varnish import matching
+from poppy.provider.varnish.access import Settings
+from poppy.provider.varnish.admin import Admin
+from poppy.provider.varnish.metadata import Metadata
+from poppy.provider.varnish.node import Node, Program
+from poppy.provider.varnish.vcl import digest, service_vcl
+
+LOG = log.getLogger(__name__)
+
+_HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
+_HEALTH_TIMEOUT = 3.0  # Seconds, for each node.
+
+
+class VarnishProvider(Provider):
+    """Runs services on Varnish nodes through their management ports.
+
+    Each service is a VCL of its own on every node, reached through a label, and a small active
+    VCL hands requests to the labels by host name. So a service whose VCL does not compile, or
+    is wrong, can't hurt another one, and no change drops a request. What a node serves is read
+    from the node itself; there is no other record of it.
+
+    A node that is down does not keep the others from being served: they are done, then the
+    error makes Poppy call again, until the last node has it.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        cfg.ListOpt(
+            "nodes",
+            default=[],
+            help="The nodes' management ports (varnishd -T), as host:port. Every service is on "
+            "every node.",
+        ),
+        cfg.StrOpt(
+            "secret_file",
+            help="The file that the nodes' management ports were given with varnishd -S.",
+        ),
+        cfg.StrOpt(
+            "secret",
+            secret=True,
+            help="What is in that file, instead of secret_file. A line feed is added at the end "
+            "unless there is one.",
+        ),
+        cfg.StrOpt(
+            "edge_name",
+            default="edge.example.net",
+            help="The DNS name of the nodes' HTTP ports: what domains are made a CNAME to. That "
+            "it resolves to the nodes, or to what balances between them, is your business.",
+        ),
+        cfg.FloatOpt(
+            "timeout",
+            default=10.0,
+            min=0.1,
+            help="Seconds until a node's answer to one command counts as lost. Compiling a VCL "
+            "takes a node some tenths of a second, and it does one at a time.",
+        ),
+        cfg.IntOpt(
+            "grace",
+            default=300,
+            min=0,
+            help="Seconds past its TTL, or after a soft purge, during which an object may be "
+            "served stale: while a new one is fetched, and while the origin is down.",
+        ),
+        cfg.FloatOpt(
+            "connect_timeout",
+            default=5.0,
+            min=0.1,
+            help="Seconds that an edge waits for a connection to an origin.",
+        ),
+        cfg.FloatOpt(
+            "first_byte_timeout",
+            default=60.0,
+            min=0.1,
+            help="Seconds that an edge waits for an origin to begin its answer.",
+        ),
+        cfg.FloatOpt(
+            "between_bytes_timeout",
+            default=60.0,
+            min=0.1,
+            help="Seconds that an edge waits for an origin to go on with its answer.",
+        ),
+        cfg.ListOpt(
+            "trusted_proxies",
+            default=[],
+            help="Addresses and CIDR blocks of the balancers in front of the nodes, whose "
+            "client_ip_header and geography_header are believed.",
+        ),
+        cfg.StrOpt(
+            "client_ip_header",
+            default="",
+            help="Header in which a trusted proxy names the client's address, and nothing else "
+            "(X-Real-IP). Empty: the client is whoever connects, or is named by the PROXY "
+            "protocol.",
+        ),
+        cfg.StrOpt(
+            "geography_header",
+            default="",
+            help="Header in which a trusted proxy names the client's country as an ISO 3166-1 "
+            "code of two letters. Empty: no geography restrictions.",
+        ),
+        cfg.StrOpt(
+            "cookies",
+            default="pass",
+            choices=[
+                ("pass", "a request with cookies is answered by the origin, never from cache"),
+                ("strip", "cached paths neither see nor pass on the cookies of GET and HEAD"),
+            ],
+            help="What to do with requests that have cookies.",
+        ),
+        cfg.ListOpt(
+            "refused_origins",
+            default=["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10"],
+            help="Networks that no origin may be in, because a tenant could reach through the "
+            "edge what is not public. Add your own internal networks.",
+        ),
+    )
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.SOFT_PURGE,
+            Capability.IPV6_ORIGIN,
+        }
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: they contradict each other, or the secret can't be read.
+        """
+        super().__init__(conf, name)
+        options = self.options
+        self._settings = Settings(
+            grace=options.grace,
+            connect_timeout=options.connect_timeout,
+            first_byte_timeout=options.first_byte_timeout,
+            between_bytes_timeout=options.between_bytes_timeout,
+            client_ip_header=options.client_ip_header,
+            geography_header=options.geography_header,
+            trusted_proxies=tuple(options.trusted_proxies),
+            strip_cookies=options.cookies == "strip",
+        )
+        self._secret = self._read_secret()
+        self._refused = self._networks("refused_origins")
+        self._check()
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """Geography too, if a header tells it."""
+        geography = {Capability.GEOGRAPHY} if self.options.geography_header else set()
+        return self.SUPPORTS | geography
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Serve the document on every node; see :meth:`Provider.ensure`."""
+        program = self._program(service)
+        self._on_every_node(lambda node: node.ensure(program))
+        edge: str = self.options.edge_name
+        return Deployment(
+            provider_service_id=program.label,
+            access_urls={domain: edge for domain in sorted(service.spec.domain_names)},
+        )
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Take the service from every node; see :meth:`Provider.remove`."""
+        key = _key(service.service_id)
+        self._on_every_node(lambda node: node.remove(key))
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Evict, or make stale, on every node; see :meth:`Provider.purge`.
+
+        A node without the service, because it was restarted, gets it back first.
+        """
+        key = _key(service.service_id)
+        # Made when needed: evicting should not depend on the origins' names being resolvable.
+        program = functools.cache(lambda: self._program(service))
+        deployed = known is not None and known.provider_service_id is not None
+        pattern = None if purge.url is None else matching.url_regex(purge.url)
+
+        def one(node: Node) -> None:
+            if not node.has(key):
+                if not deployed:
+                    raise PermanentError(f"{self.name} has no service {service.service_id}")
+                node.ensure(program())
+            if purge.hard:
+                node.purge_hard(key, pattern)
+            else:
+                node.purge_softly(program(), purge.url)
+
+        self._on_every_node(one)
+
+    def health(self) -> bool:
+        """Whether every node answers and serves."""
+        try:
+            for address in self.options.nodes:
+                timeout = min(self.options.timeout, _HEALTH_TIMEOUT)
+                with Admin(address, self._secret, timeout) as admin:
+                    if not Node(admin).healthy():
+                        return False
+        except DriverError as exc:
+            LOG.warning("%s: %s", self.name, exc)
+            return False
+        return True
+
+    def _on_every_node(self, change: Callable[[Node], None]) -> None:
+        """Do all nodes, then complain of those that failed."""
+        failures: list[DriverError] = []
+        for address in self.options.nodes:
+            try:
+                with Admin(address, self._secret, self.options.timeout) as admin:
+                    change(Node(admin))
+            except DriverError as exc:
+                LOG.warning("%s: node %s: %s", self.name, address, exc)
+                failures.append(exc)
+        if not failures:
+            return
+        message = "; ".join(str(failure) for failure in failures)
+        permanent = [failure for failure in failures if isinstance(failure, PermanentError)]
+        # What one node refuses, another may accept once it is up: give up only if none differs.
+        if len(permanent) == len(failures):
+            raise PermanentError(message) from failures[0]
+        raise RetryableError(message) from failures[0]
+
+    def _program(self, service: Service) -> Program:
+        """The service's VCL, with its origins' addresses as of now."""
+        spec = service.spec
+        key = _key(service.service_id)
+        addresses = {entry.origin: self._resolve(entry.origin) for entry in spec.origins}
+        metadata = Metadata(service.service_id, tuple(sorted(spec.domain_names)))
+
+        def render(metadata: Metadata) -> str:
+            return service_vcl(metadata, key, spec, addresses, self._settings)
+
+        return Program(key, metadata, digest(render(metadata)), render)
+
+    def _resolve(self, origin: str) -> tuple[str, ...]:
+        """All addresses of an origin, sorted; bounded in time by the system's resolver.
+
+        varnishd would resolve names itself when it compiles, but refuses those with more than
+        one address of a family.
+        """
+        try:
+            found = socket.getaddrinfo(origin, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            raise RetryableError(f"The origin {origin} can't be resolved: {exc}", 60) from exc
+        addresses = {_address(str(entry[4][0])) for entry in found}
+        for address in addresses:
+            if any(address in network for network in self._refused):
+                raise PermanentError(f"The origin {origin} is at {address}: not a public address")
+        return tuple(str(address) for address in sorted(addresses, key=lambda a: (a.version, a)))
+
+    def _read_secret(self) -> bytes:
+        if self.options.secret_file:
+            try:
+                return Path(self.options.secret_file).read_bytes()
+            except OSError as exc:
+                raise self._error(f"secret_file can't be read: {exc}") from exc
+        secret: str = self.options.secret or ""
+        return (secret if secret.endswith("\n") else f"{secret}\n").encode()
+
+    def _networks(self, option: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        try:
+            return [ipaddress.ip_network(text, strict=False) for text in self.options[option]]
+        except ValueError as exc:
+            raise self._error(f"{option}: {exc}") from exc
+
+    def _check(self) -> None:
+        if not self.options.nodes:
+            raise self._error("nodes is empty")
+        self._networks("trusted_proxies")
+        headers = self._settings.proxy_headers
+        if headers and not self._settings.trusted_proxies:
+            raise self._error(f"{headers[0]} is believed from trusted_proxies, which is empty")
+        for header in headers:
+            if not _HEADER.fullmatch(header):
+                raise self._error(f"{header!r} is no header name")
+
+    def _error(self, message: str) -> ConfigError:
+        return ConfigError(f"[drivers:provider:{self.name}] {message}")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without scope, and as IPv4 if it is a mapped one."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def _key(service_id: str) -> str:
+    """32 hexadecimal digits that name the service in VCL names and in the cache."""
+    digits = service_id.replace("-", "").lower()
+    if re.fullmatch("[0-9a-f]{32}", digits):
+        return digits
+    return hashlib.sha256(service_id.encode()).hexdigest()[:32]

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Varnish node, brought to what it should be from whatever state it is in.
+
+What a node holds, by name::
+
+    poppy_<key>                                    label: what serves the service now
+    poppy_<key>_<domains>_<content>_<serial>       a VCL of the service
+    poppy_gone                                     what labels of services being removed point to
+    poppy_router_<coverage>_<serial>               the active VCL: host -> label
+
+``domains``, ``content`` and ``coverage`` are digests, so that one ``vcl.list`` tells whether
+anything has to be done. ``serial`` makes a name unique, and tells which is newer.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from poppy.common.errors import RetryableError
+from poppy.provider.varnish.admin import Admin, Refused
+from poppy.provider.varnish.metadata import Metadata
+from poppy.provider.varnish.vcl import digest, router_vcl
+
+_GONE = "poppy_gone"
+_GONE_VCL = "vcl 4.1;\n\nbackend default none;\n\nsub vcl_recv {\n    return (synth(404));\n}\n"
+_LABEL = re.compile("poppy_([0-9a-f]{32})")
+_PROGRAM = re.compile("poppy_([0-9a-f]{32})_([0-9a-f]{16})_([0-9a-f]{16})_([0-9a-f]{16})")
+_ROUTER = re.compile("poppy_router_([0-9a-f]{16})_[0-9a-f]{16}")
+_ROUNDS = 20
+_ROUND_PAUSE = 0.05  # Seconds, between tries that lost to another worker's change.
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The VCL of one service, yet to be loaded.
+
+    Attributes:
+        key: of the service, 32 hexadecimal digits.
+        metadata: what it would say about itself on a node that never had the service.
+        content: digest of what it does, soft purges aside.
+        render: the text, given the metadata.
+    """
+
+    key: str
+    metadata: Metadata
+    content: str
+    render: Callable[[Metadata], str]
+
+    @property
+    def label(self) -> str:
+        """The name of the service's label."""
+        return f"poppy_{self.key}"
+
+    @property
+    def domains(self) -> str:
+        """Digest of the domains."""
+        return digest("\n".join(sorted(self.metadata.domains)))
+
+    @property
+    def prefix(self) -> str:
+        """What the name of its VCL begins with, on any node."""
+        return f"{self.label}_{self.domains}_{self.content}_"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is loaded on a node at one moment.
+
+    Attributes:
+        active: the name of the active VCL, if there is one.
+        labels: what each of our labels points to.
+        names: all VCLs but labels and those that are discarded already.
+    """
+
+    active: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_json(cls, entries: list[dict[str, Any]]) -> Self:
+        """From the entries of ``vcl.list -j``."""
+        present = [entry for entry in entries if entry.get("status") != "discarded"]
+        labels = {
+            entry["name"]: entry["label"]["name"]
+            for entry in present
+            if entry.get("state") == "label" and _LABEL.fullmatch(entry["name"])
+        }
+        active = [entry["name"] for entry in present if entry.get("status") == "active"]
+        names = frozenset(e["name"] for e in present if e.get("state") != "label")
+        return cls(active[0] if active else None, labels, names)
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """The VCL of each service that is served, by label; not those being removed."""
+        return {label: name for label, name in self.labels.items() if _PROGRAM.fullmatch(name)}
+
+    @property
+    def coverage(self) -> str:
+        """Digest of what a router has to cover: each service with its domains."""
+        parts = (f"{label} {name.split('_')[2]}" for label, name in self.services.items())
+        return digest("\n".join(sorted(parts)))
+
+    @property
+    def routed(self) -> bool:
+        """Whether the active VCL is a router of exactly the services that are there."""
+        found = _ROUTER.fullmatch(self.active or "")
+        return found is not None and found[1] == self.coverage
+
+
+class Node:
+    """A node, over one connection.
+
+    Several workers may change a node at once, and the management port knows no lock. It runs
+    one command after the other, though, and this is enough: whoever changed a label afterwards
+    looks, in one listing, at the active router and the labels, and makes a new router until
+    the two agree. Take the label change that came last: its worker looks after it, and so does
+    whoever activates a router after that. So the last look of all sees every label and a
+    router that fits. A worker that dies before its last look left an operation unfinished,
+    which is run again, and looks then.
+
+    A service that is being removed has a label that points to ``poppy_gone``. From that one
+    command on no new router mentions it, whoever makes it.
+    """
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self._domains: dict[str, tuple[str, ...]] = {}
+        self._last_refusal: Refused | None = None
+
+    def listing(self) -> Listing:
+        """What is loaded now."""
+        return Listing.from_json(self._admin.json("vcl.list"))
+
+    def has(self, key: str) -> bool:
+        """Whether the service is served."""
+        return f"poppy_{key}" in self.listing().services
+
+    def ensure(self, program: Program) -> None:
+        """Serve the program, unless that is what is served already."""
+        self._wake()
+        current = self.listing().services.get(program.label)
+        if current is None or not current.startswith(program.prefix):
+            self._load(program, self._inherit(program, current))
+        self._settle(program.key)
+
+    def purge_softly(self, program: Program, url: str | None) -> None:
+        """Make what is cached now stale; loads the program anew to do so."""
+        self._wake()
+        current = self.listing().services.get(program.label)
+        metadata = self._inherit(program, current).purged(url, int(time.time()))
+        self._load(program, metadata)
+        self._settle(program.key)
+
+    def purge_hard(self, key: str, url_regex: str | None) -> None:
+        """Evict what is cached: of all URLs, or of those that match."""
+        if not self._running():
+            return  # Without its child process, which is the cache, there is nothing cached.
+        # Only fields of the object: such a ban is worked off in the background ("ban lurker").
+        words = ["ban", "obj.http.x-poppy-service", "==", key]
+        if url_regex is not None:
+            words += ["&&", "obj.http.x-poppy-url", "~", url_regex]
+        self._admin.command(*words)
+
+    def remove(self, key: str) -> None:
+        """Leave nothing of a service: no VCL, no label, no route, no object."""
+        self._wake()
+        label = f"poppy_{key}"
+        if label in self.listing().labels:
+            self._point_away(label)
+        for _ in self._rounds(f"{label} is still referred to"):
+            self._route()
+            # Routers that are not active hold on to the label too.
+            self._discard_routers()
+            if label not in self.listing().labels or self._discard(label):
+                break
+        self._discard_programs(key)
+        self.purge_hard(key, None)
+
+    def healthy(self) -> bool:
+        """Whether the node serves, or has nothing to serve yet."""
+        self._admin.command("ping")
+        return self._running() or self.listing().active is None
+
+    def _inherit(self, program: Program, current: str | None) -> Metadata:
+        """The program's metadata, with the soft purges of what it takes the place of."""
+        now = int(time.time())
+        if current is None:
+            return replace(program.metadata, generation=now)
+        try:
+            known = Metadata.from_vcl(self._admin.command("vcl.show", current))
+        except (Refused, ValueError):
+            # It can't be told what was purged: better all once more than something not.
+            return program.metadata.purged(None, now)
+        return replace(known, domains=program.metadata.domains)
+
+    def _load(self, program: Program, metadata: Metadata) -> None:
+        name = program.prefix + _serial()
+        self._admin.inline(name, program.render(metadata))
+        try:
+            self._admin.command("vcl.label", program.label, name)
+        except Refused as exc:
+            # Another worker, at the same service, tidied it away as one of the past.
+            raise RetryableError(f"Lost to another change of the service: {exc}", 1) from exc
+
+    def _settle(self, key: str) -> None:
+        """What every change ends with."""
+        self._route()
+        self._discard_routers()
+        self._discard_programs(key)
+
+    def _route(self) -> None:
+        for _ in self._rounds("the router keeps being changed by others"):
+            listing = self.listing()
+            if listing.routed:
+                return
+            try:
+                name = f"poppy_router_{listing.coverage}_{_serial()}"
+                self._admin.inline(name, router_vcl(self._routes(listing)))
+                self._admin.command("vcl.use", name)
+            except Refused as exc:
+                # A label or VCL is gone since the listing, or another worker discarded the
+                # router between the two commands: look again.
+                self._last_refusal = exc
+
+    def _routes(self, listing: Listing) -> dict[str, str]:
+        """The label by domain."""
+        # A domain that moved from one service to another may be claimed by both for a while;
+        # the one that was changed last has it.
+        services = sorted(listing.services.items(), key=lambda item: item[1][-16:])
+        return {domain: label for label, name in services for domain in self._domains_of(name)}
+
+    def _domains_of(self, name: str) -> tuple[str, ...]:
+        if name not in self._domains:
+            text = self._admin.command("vcl.show", name)
+            try:
+                self._domains[name] = Metadata.from_vcl(text).domains
+            except ValueError as exc:
+                raise RetryableError(f"{self._admin.address}: {name}: {exc}") from exc
+        return self._domains[name]
+
+    def _point_away(self, label: str) -> None:
+        self._load_gone()
+        self._admin.command("vcl.label", label, _GONE)
+
+    def _load_gone(self) -> None:
+        if _GONE in self.listing().names:
+            return
+        try:
+            self._admin.inline(_GONE, _GONE_VCL)
+        except Refused:
+            # Another worker may have been quicker.
+            if _GONE not in self.listing().names:
+                raise
+
+    def _discard_routers(self) -> None:
+        listing = self.listing()
+        for name in listing.names:
+            if _ROUTER.fullmatch(name) and name != listing.active:
+                self._discard(name)
+
+    def _discard_programs(self, key: str) -> None:
+        listing = self.listing()
+        for name in listing.names - set(listing.labels.values()):
+            found = _PROGRAM.fullmatch(name)
+            if found is not None and found[1] == key:
+                self._discard(name)
+
+    def _discard(self, name: str) -> bool:
+        """Discard a VCL or label, which Varnish refuses while something refers to it."""
+        try:
+            self._admin.command("vcl.discard", name)
+        except Refused as exc:
+            self._last_refusal = exc
+            return False
+        return True
+
+    def _running(self) -> bool:
+        return self._admin.command("status").strip() == "Child in state running"
+
+    def _wake(self) -> None:
+        """Start the child process, without which Varnish shows no VCL, if it does not run."""
+        if self._running():
+            return
+        try:
+            if self.listing().active is None:
+                self._load_gone()
+                self._admin.command("vcl.use", _GONE)
+            self._admin.command("start")
+        except Refused as exc:
+            if not self._running():
+                raise RetryableError(str(exc)) from exc
+
+    def _rounds(self, failure: str) -> Iterator[int]:
+        for number in range(_ROUNDS):
+            if number:
+                time.sleep(_ROUND_PAUSE * (1 + secrets.randbelow(4)))
+            yield number
+        raise RetryableError(f"{self._admin.address}: {failure} ({self._last_refusal})", 5)
+
+
+def _serial() -> str:
+    """16 hexadecimal digits that sort by time; workers' clocks may differ a little."""
+    return f"{time.time_ns() // 1000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbelow(4096):03x}"

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler: what a service is, as VCL. No I/O; the same input gives the same text.
+
+What tenants wrote reaches the text in three ways only, so that there is nothing to escape from:
+host names and addresses that were checked to be such, expressions made by
+:mod:`poppy.provider.varnish.matching`, and JSON in a comment, of printable ASCII in one line.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Caching, Origin, Rule, ServiceSpec
+from poppy.provider.varnish import matching
+from poppy.provider.varnish.access import (
+    Settings,
+    acl,
+    any_of,
+    client_acls,
+    concerns,
+    restrictions,
+    trust,
+)
+from poppy.provider.varnish.metadata import Metadata
+
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]{2,45}")
+_TABLE = 25  # Domains.
+_MAX_URL = 4096  # Bytes. Longer ones could reach Varnish's limits on matching, which is a 503.
+_KEEP = 3600  # Seconds that an object past its grace is kept to make a conditional request.
+_LASTING = (200, 203, 300, 301, 308)  # Answers that a rule's TTL is for.
+_NEGATIVE_TTL = 60  # Seconds that "not found" is kept at most.
+
+_ERROR_BODY = """\
+    set {0}.http.Content-Type = "text/plain; charset=utf-8";
+    set {0}.body = "Error " + {0}.status + " " + {0}.reason + {{"
+"}};
+    return (deliver);"""
+
+
+def digest(text: str) -> str:
+    """A short name for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def service_vcl(
+    metadata: Metadata,
+    key: str,
+    spec: ServiceSpec,
+    addresses: Mapping[str, Sequence[str]],
+    settings: Settings,
+) -> str:
+    """The VCL that serves one service.
+
+    Args:
+        metadata: what the VCL shall say about itself; the soft purges come from here.
+        key: names the service's objects in the cache; letters and digits.
+        addresses: IP addresses of every origin by the origin's name, at least one each.
+
+    Raises:
+        PermanentError: something in the document can't be expressed; names it.
+    """
+    targets = [_Target(origin, addresses[origin.origin]) for origin in spec.origins]
+    parts = [
+        metadata.to_comment() + "vcl 4.1;",
+        "import directors;\nimport purge;\nimport std;",
+        "backend default none;",
+        *(_backends(number, target, settings) for number, target in enumerate(targets)),
+        acl("poppy_proxies", settings.trusted_proxies) if settings.proxy_headers else "",
+        *client_acls(spec),
+        _init(targets),
+        _recv(spec, settings),
+        f'sub vcl_hash {{\n    hash_data("{key}");\n}}',
+        _hit(metadata),
+        _backend_fetch(targets),
+        _backend_response(key, metadata, spec.caching, settings),
+        _backend_error(max(len(target.addresses) for target in targets)),
+        _DELIVER,
+        "sub vcl_synth {\n" + _ERROR_BODY.format("resp") + "\n}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def router_vcl(labels: Mapping[str, str]) -> str:
+    """The VCL that hands each request to its service, by host.
+
+    Args:
+        labels: the VCL label that serves it, by domain.
+    """
+    routes = [
+        f'    if (req.http.host == "{_host(domain)}") {{ return (vcl({label})); }}\n'
+        for domain, label in sorted(labels.items())
+    ]
+    # In many small functions, because a compiler's optimiser takes very long over a big one.
+    tables = ["".join(routes[i : i + _TABLE]) for i in range(0, len(routes), _TABLE)]
+    subs = "".join(f"sub routes_{n} {{\n{table}}}\n\n" for n, table in enumerate(tables))
+    calls = "".join(f"    call routes_{n};\n" for n, _ in enumerate(tables))
+    return (
+        f"vcl 4.1;\n\nimport std;\n\nbackend default none;\n\n{subs}sub vcl_recv {{\n"
+        f"{_NORMAL_HOST}{calls}    return (synth(404));\n}}\n\nsub vcl_synth {{\n"
+        f"{_ERROR_BODY.format('resp')}\n}}\n"
+    )
+
+
+_NORMAL_HOST = (
+    '    set req.http.host = std.tolower(regsub(req.http.host, "[.]?(?::[0-9]*)?$", ""));\n'
+)
+
+_DELIVER = """\
+sub vcl_deliver {
+    unset resp.http.x-poppy-service;
+    unset resp.http.x-poppy-url;
+    unset resp.http.x-poppy-generation;
+    if (obj.hits > 0) {
+        set resp.http.X-Cache = "HIT";
+    } else {
+        set resp.http.X-Cache = "MISS";
+    }
+    set resp.http.X-Cache-Hits = obj.hits;
+}"""
+
+
+class _Target(NamedTuple):
+    origin: Origin
+    addresses: Sequence[str]
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise PermanentError(f"{name!r} is no host name")
+    return name
+
+
+def _chain(cases: Iterable[tuple[Rule, str]], url: str, otherwise: str = "") -> str:
+    """``if``, ``else if`` ... over rules, the most specific first, and what holds for the rest."""
+    ordered = sorted(cases, key=lambda case: matching.specificity(case[0].request_url or "/*"))
+    branches = [f"if ({concerns(rule, url)}) {{\n{body}    }}" for rule, body in ordered]
+    if otherwise:
+        branches.append(f"{{\n{otherwise}    }}")
+    return "    " + " else ".join(branches) + "\n" if branches else ""
+
+
+def _backends(number: int, target: _Target, settings: Settings) -> str:
+    return "\n".join(
+        f"backend origin_{number}_{index} {{\n"
+        f'    .host = "{ipaddress.ip_address(address)}";\n'
+        f'    .port = "{int(target.origin.port)}";\n'
+        f"    .connect_timeout = {settings.connect_timeout:.3f}s;\n"
+        f"    .first_byte_timeout = {settings.first_byte_timeout:.3f}s;\n"
+        f"    .between_bytes_timeout = {settings.between_bytes_timeout:.3f}s;\n}}"
+        for index, address in enumerate(target.addresses)
+    )
+
+
+def _init(targets: Sequence[_Target]) -> str:
+    lines = []
+    for number, target in enumerate(targets):
+        lines.append(f"    new origin_{number} = directors.round_robin();\n")
+        lines += [
+            f"    origin_{number}.add_backend(origin_{number}_{index});\n"
+            for index, _ in enumerate(target.addresses)
+        ]
+    return "sub vcl_init {\n" + "".join(lines) + "}"
+
+
+def _recv(spec: ServiceSpec, settings: Settings) -> str:
+    parts = [
+        _NORMAL_HOST,
+        "    if (req.method !~ "
+        '"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$") {\n        return (synth(405));\n    }\n',
+        f'    if (req.url ~ "^.{{{_MAX_URL + 1}}}") {{\n        return (synth(414));\n    }}\n',
+        f'    if (req.url ~ "{matching.DOT_SEGMENTS}") {{\n        return (synth(400));\n    }}\n',
+        trust(settings),
+        *restrictions(spec, settings),
+    ]
+    if any(entry.ttl == 0 for entry in spec.caching):
+        cases = [
+            (rule, "" if entry.ttl else "        return (pass);\n")
+            for entry in spec.caching
+            for rule in entry.rules
+        ]
+        parts.append(_chain(cases, "req.url"))
+    if settings.strip_cookies:
+        parts.append(
+            '    if (req.method == "GET" || req.method == "HEAD") {\n'
+            "        unset req.http.Cookie;\n    }\n"
+        )
+    return "sub vcl_recv {\n" + "".join(parts) + "}"
+
+
+def _hit(metadata: Metadata) -> str:
+    """Soft purges, applied to an object when it is next asked for.
+
+    Varnish can't list its objects, so that nothing can be done to all of them at once; a ban
+    would evict. Instead a hit that was fetched before a purge of its URL is made stale here
+    and looked up again, now as a stale object: which is served, and refreshed with a
+    conditional request in the background. The TTL is set to just before now, because Varnish
+    takes an object that expires in this very instant for neither fresh nor stale.
+    """
+    if not metadata.purges:
+        return ""
+    conditions = []
+    for purge in metadata.purges:
+        older = f"std.integer(obj.http.x-poppy-generation, 0) < {int(purge.generation)}"
+        concerned = concerns(Rule("purge", request_url=purge.url))
+        conditions.append(f"({older} && {concerned})")
+    return (
+        f"sub vcl_hit {{\n    if (obj.ttl > 0s && ({any_of(conditions)})) {{\n"
+        "        set req.http.x-poppy-purged = purge.soft(-1ms, -1s, -1s);\n"
+        "        return (restart);\n    }\n}"
+    )
+
+
+def _backend_fetch(targets: Sequence[_Target]) -> str:
+    cases = [
+        (rule, _select(number, target))
+        for number, target in enumerate(targets)
+        for rule in target.origin.rules
+    ]
+    headers = ("client", "purged")
+    return (
+        "sub vcl_backend_fetch {\n"
+        + "".join(f"    unset bereq.http.x-poppy-{name};\n" for name in headers)
+        + _chain(cases, "bereq.url", _select(0, targets[0]))
+        + "}"
+    )
+
+
+def _select(number: int, target: _Target) -> str:
+    origin = target.origin
+    lines = [f"        set bereq.backend = origin_{number}.backend();\n"]
+    name = {"origin": origin.origin, "custom": origin.hostheadervalue or origin.origin}.get(
+        origin.hostheadertype
+    )
+    if name is not None:
+        bracketed = f"[{name}]" if ":" in name else name
+        _host(name)
+        lines.append(f'        set bereq.http.Host = "{bracketed}";\n')
+    return "".join(lines)
+
+
+def _backend_response(
+    key: str, metadata: Metadata, caching: Sequence[Caching], settings: Settings
+) -> str:
+    """Marks for purging, and the TTL; what must not be shared is left to the built-in VCL."""
+    cases = [(rule, _ttl(entry.ttl)) for entry in caching for rule in entry.rules]
+    return (
+        "sub vcl_backend_response {\n"
+        "    if (beresp.status >= 500 && bereq.is_bgfetch) {\n        return (abandon);\n    }\n"
+        f'    set beresp.http.x-poppy-service = "{key}";\n'
+        "    set beresp.http.x-poppy-url = bereq.url;\n"
+        f'    set beresp.http.x-poppy-generation = "{int(metadata.generation)}";\n'
+        f"    set beresp.grace = {int(settings.grace)}s;\n"
+        f"    set beresp.keep = {_KEEP}s;\n" + _chain(cases, "bereq.url") + "}"
+    )
+
+
+def _ttl(seconds: int) -> str:
+    missing = min(seconds, _NEGATIVE_TTL)
+    return (
+        f"        if ({any_of(f'beresp.status == {status}' for status in _LASTING)}) {{\n"
+        f"            set beresp.ttl = {int(seconds)}s;\n"
+        "        } else if (beresp.status == 404 || beresp.status == 410) {\n"
+        f"            set beresp.ttl = {int(missing)}s;\n"
+        f"        }} else if (beresp.ttl > {int(seconds)}s) {{\n"
+        f"            set beresp.ttl = {int(seconds)}s;\n        }}\n"
+    )
+
+
+def _backend_error(most_addresses: int) -> str:
+    retry = ""
+    if most_addresses > 1:
+        retry = (
+            f"    if (bereq.retries < {min(most_addresses - 1, 3)} && "
+            'bereq.method ~ "^(?:GET|HEAD)$") {\n        return (retry);\n    }\n'
+        )
+    return (
+        f"sub vcl_backend_error {{\n{retry}"
+        "    if (bereq.is_bgfetch) {\n        return (abandon);\n    }\n"
+        + _ERROR_BODY.format("beresp")
+        + "\n}"
+    )

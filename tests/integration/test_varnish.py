@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an edge of the provider ``varnish`` does: real nodes, and a real origin."""
+
+# Fixtures are used by their imported names:
+# ruff: noqa: F811
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poppy.model.operations import Purge
+from poppy.model.services import (
+    Caching,
+    Origin,
+    Rule,
+)
+from poppy.provider.varnish.driver import VarnishProvider
+from poppy.testing.builders import make_service, make_spec
+from tests.real.edge import (
+    DOMAIN,
+    KNOWN,
+    _as_new,
+    get,
+    make_provider,
+    node,
+    provider,
+    restricted,
+    serve,
+    until,
+    web,
+)
+from tests.real.origin import Origin as WebServer
+from tests.real.varnish import Varnish
+
+pytestmark = pytest.mark.real
+__all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
+
+
+def test_content_is_fetched_once(serve: Any, get: Any, web: WebServer) -> None:
+    serve()
+
+    first, second = get("/page?q=1"), get("/page?q=1")
+
+    assert (first.status, first.cache) == (200, "MISS")
+    assert (second.status, second.cache) == (200, "HIT")
+    assert second.body == f"origin {DOMAIN} /page?q=1 first"
+    assert web.total == 1
+    assert "x-poppy-service" not in second.headers
+    assert {"age", "via"} <= second.headers.keys()
+
+
+def test_hosts_are_matched_whatever_their_case_and_port(serve: Any, get: Any) -> None:
+    serve()
+
+    assert get(host=DOMAIN.upper()).status == 200
+    assert get(host=f"{DOMAIN}:8080").cache == "HIT"
+    assert get(f"http://{DOMAIN}/", host="ignored.example.com").cache == "HIT"
+
+
+def test_unknown_hosts_are_not_found(serve: Any, get: Any, web: WebServer) -> None:
+    serve()
+
+    assert get(host="www.other.example.com").status == 404
+    assert get(host=f"x.{DOMAIN}").status == 404
+    assert web.total == 0
+
+
+def test_the_longest_caching_rule_sets_the_ttl(serve: Any, get: Any, web: WebServer) -> None:
+    web.headers["Cache-Control"] = "max-age=5"
+    serve(
+        caching=(
+            Caching("all", 1000, (Rule("all", "/*"),)),
+            Caching("images", 2000, (Rule("images", "/images/*"), Rule("png", "/*.png"))),
+            Caching("never", 0, (Rule("never", "/images/live/*"),)),
+            Caching("short", 1, (Rule("short", "/short"),)),
+        )
+    )
+    for path in ("/short", "/images/live/1", "/a", "/images/1", "/x/y.png"):
+        get(path)
+
+    assert get("/a").cache == get("/images/1").cache == get("/x/y.png").cache == "HIT"
+    assert get("/images/live/1").cache == "MISS"
+    time.sleep(1.1)
+    get("/short")
+    until(lambda: web.requests[DOMAIN, "/short"] == 2)
+    assert web.requests[DOMAIN, "/a"] == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Set-Cookie": "a=b"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}],
+)
+def test_what_is_one_clients_own_is_not_cached(
+    serve: Any, get: Any, web: WebServer, headers: dict[str, str]
+) -> None:
+    web.headers.update(headers)
+    serve(caching=(Caching("all", 1000, (Rule("all", "/*"),)),))
+
+    assert [get("/own").cache for _ in range(2)] == ["MISS", "MISS"]
+    assert get("/other", Authorization="Basic eA==").cache == "MISS"
+
+
+def test_errors_are_not_cached(serve: Any, get: Any, web: WebServer) -> None:
+    serve(caching=(Caching("all", 1000, (Rule("all", "/*"),)),))
+    web.status = 503
+    assert get("/").status == 503
+    web.status = 200
+
+    assert get("/").status == 200
+
+
+def test_cookies_pass_unless_the_operator_strips_them(
+    node: Varnish, serve: Any, get: Any, web: WebServer
+) -> None:
+    service = serve(caching=(Caching("all", 1000, (Rule("all", "/*"),)),))
+    assert [get("/c", Cookie="a=b").cache for _ in range(2)] == ["MISS", "MISS"]
+    assert web.cookies == ["a=b", "a=b"]
+
+    make_provider([node], cookies="strip").ensure(service, None)
+
+    assert [get("/d", Cookie="a=b").cache for _ in range(2)] == ["MISS", "HIT"]
+    assert len(web.cookies) == 2
+
+
+def test_methods_other_than_get_reach_the_origin_and_odd_ones_nobody(
+    serve: Any, get: Any, web: WebServer
+) -> None:
+    serve()
+    get("/form")
+
+    assert get("/form", method="POST", Content_Length="0").cache == "MISS"
+    assert get("/form", method="HEAD").cache == "HIT"
+    assert get("/form", method="PURGE").status == get("/form", method="BAN").status == 405
+    assert get("/form").cache == "HIT"
+    assert web.total == 2
+
+
+def test_rules_choose_the_origin_and_its_host_header(
+    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+) -> None:
+    with WebServer("images") as images, WebServer("api") as api:
+        serve(
+            origins=(
+                Origin(
+                    web.address,
+                    hostheadertype="custom",
+                    hostheadervalue="main.example.com",
+                    rules=(Rule("default", "/*"),),
+                ),
+                Origin(images.address, hostheadertype="origin", rules=(Rule("i", "/images/*"),)),
+                Origin(api.address, rules=(Rule("a", "/images/api/*"), Rule("b", "/exact"))),
+            )
+        )
+
+        assert get("/page").body.startswith("origin main.example.com /page")
+        assert get("/images/1").body.startswith(f"images {images.address} /images/1")
+        assert get("/images/api/1").body.startswith(f"api {DOMAIN} /images/api/1")
+        assert get("/exact?query").body.startswith(f"api {DOMAIN} /exact?query")
+        assert get("/exact/not").body.startswith("origin ")
+        assert get("/images/../page").status == 400
+
+
+def test_an_origin_with_two_addresses_survives_the_loss_of_one(
+    serve: Any, get: Any, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(_self: object, _origin: str) -> tuple[str, ...]:
+        return ("127.63.1.1", web.address)  # Nobody listens at the first.
+
+    monkeypatch.setattr(VarnishProvider, "_resolve", two)
+    serve()
+
+    assert [get(f"/{number}").status for number in range(4)] == [200] * 4
+
+
+@pytest.mark.parametrize(
+    ("access", "own", "other"), [("whitelist", 200, 403), ("blacklist", 403, 200)]
+)
+class TestRestrictions:
+    def test_by_referrer(self, serve: Any, get: Any, access: str, own: int, other: int) -> None:
+        serve(
+            restrictions=restricted(
+                access, Rule("r", referrer="friend.org"), Rule("s", referrer="pal.org")
+            )
+        )
+
+        for url in ("http://friend.org/x", "https://www.FRIEND.org", "http://pal.org:8080/"):
+            assert get(Referer=url).status == own
+        for url in (
+            "http://friend.org.evil.com/",
+            "http://evilfriend.org/",
+            "http://friend.org@evil.com/",
+            "http://evil.com/http://friend.org/",
+        ):
+            assert get(Referer=url).status == other
+        assert get().status == other
+
+    def test_by_client_address(
+        self, serve: Any, get: Any, access: str, own: int, other: int
+    ) -> None:
+        mine = Rule("mine", client_ip="127.0.0.5/8")
+        serve(restrictions=restricted(access, Rule("six", client_ip="2001:db8::/32"), mine))
+        assert get().status == own
+
+        serve(
+            domains=["www.b.example.com"],
+            restrictions=restricted(access, Rule("far", client_ip="192.0.2.1")),
+        )
+        assert get(host="www.b.example.com").status == other
+
+    def test_by_country(
+        self, node: Varnish, web: WebServer, get: Any, access: str, own: int, other: int
+    ) -> None:
+        edge = make_provider([node], geography_header="X-Country", trusted_proxies=["127.0.0.0/8"])
+        rules = (Rule("us", geography="United States"), Rule("eu", geography="Europe"))
+        spec = make_spec([DOMAIN], origins=(Origin(web.address),))
+        spec = replace(spec, restrictions=restricted(access, *rules))
+        edge.ensure(make_service(spec=spec), None)
+
+        assert get(X_Country="US").status == get(X_Country="fr").status == own
+        assert get(X_Country="CA").status == get().status == other
+
+    def test_of_some_paths(self, serve: Any, get: Any, access: str, own: int, other: int) -> None:
+        serve(
+            restrictions=restricted(
+                access, Rule("r", request_url="/private/*", referrer="friend.org")
+            )
+        )
+
+        assert get("/public").status == 200
+        for path in ("/private/x", "/%70rivate/x", "//private/x", "/private%2Fx"):
+            assert get(path, Referer="http://friend.org/").status == own
+            assert get(path, Referer="http://evil.com/").status == other
+        assert get("/public/./../private/x").status == 400
+
+
+def test_a_trusted_proxy_names_the_client_and_nobody_else(
+    node: Varnish, web: WebServer, get: Any
+) -> None:
+    spec = make_spec([DOMAIN], origins=(Origin(web.address),))
+    rules = restricted("whitelist", Rule("one", client_ip="192.0.2.1"))
+    service = make_service(spec=replace(spec, restrictions=rules))
+    for proxies, expected in ((["127.0.0.0/8"], 200), (["192.0.2.9"], 403)):
+        edge = make_provider([node], client_ip_header="X-Real-IP", trusted_proxies=proxies)
+        edge.ensure(service, None)
+
+        assert get(X_Real_IP="192.0.2.1").status == expected
+        assert get(X_Real_IP="192.0.2.7").status == 403
+        assert get(X_Real_IP="nonsense").status == 403
+
+
+def test_no_pattern_can_exhaust_the_matcher_into_allowing(serve: Any, get: Any) -> None:
+    worst = "/" + "*a" * 100 + "b*c"
+    rules = restricted("blacklist", Rule("w", request_url=worst, client_ip="127.0.0.0/8"))
+    serve(restrictions=rules)
+
+    assert get("/" + "a" * 4000 + "bc").status == 403
+    assert get("/" + "%61" * 1300 + "bc").status == 403
+    assert get("/" + "a" * 5000 + "bc").status == 414
+
+
+def test_a_hard_purge_evicts_what_matches(
+    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+) -> None:
+    service = serve(domains=[DOMAIN, "www.b.example.com"])
+    other = make_service(domains=["www.c.example.com"])
+    other = replace(other, spec=replace(other.spec, origins=service.spec.origins))
+    provider.ensure(other, None)
+    paths = ("/a", "/a?q=1", "/ab", "/dir/x")
+    hosts = (DOMAIN, "www.b.example.com", "www.c.example.com")
+
+    def missing() -> set[tuple[str, str]]:
+        return {(h, p) for h in hosts for p in paths if get(p, host=h).cache == "MISS"}
+
+    assert len(missing()) == 12
+    provider.purge(service, KNOWN, Purge("/a", hard=True))
+    assert missing() == {(h, p) for h in hosts[:2] for p in ("/a", "/a?q=1")}
+    provider.purge(service, KNOWN, Purge("/a?q=1", hard=True))
+    assert missing() == {(h, "/a?q=1") for h in hosts[:2]}
+    provider.purge(service, KNOWN, Purge("/dir/*", hard=True))
+    assert missing() == {(h, "/dir/x") for h in hosts[:2]}
+    provider.purge(service, KNOWN, Purge(None, hard=True))
+    assert missing() == {(h, p) for h in hosts[:2] for p in paths}
+
+
+def test_a_soft_purge_serves_stale_once_and_revalidates(
+    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+) -> None:
+    service = serve()
+    for path in ("/a", "/b"):
+        get(path)
+
+    provider.purge(service, KNOWN, Purge("/a", hard=False))
+
+    stale = get("/a")
+    assert (stale.status, stale.cache) == (200, "HIT")
+    until(lambda: web.not_modified == 1)
+    time.sleep(0.1)
+    assert get("/a").cache == get("/b").cache == "HIT"
+    assert web.requests == {(DOMAIN, "/a"): 2, (DOMAIN, "/b"): 1}
+
+    web.content = "second"
+    provider.purge(service, KNOWN, Purge(None, hard=False))
+    assert get("/a").body.endswith("first")
+    until(lambda: get("/a").body.endswith("second"))
+    get("/b")
+    until(lambda: get("/b").body.endswith("second"))
+
+
+def test_a_soft_purge_loses_nothing_while_the_origin_is_down(
+    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+) -> None:
+    service = serve()
+    get("/a")
+    provider.purge(service, KNOWN, Purge(None, hard=False))
+    web.stop()
+    try:
+        for _ in range(4):
+            assert (get("/a").status, get("/a").cache) == (200, "HIT")
+            time.sleep(0.05)
+        assert get("/never-seen").status == 503
+        web.start()
+        web.status = 500
+
+        def served_while_asked() -> bool:
+            assert get("/a").status == 200
+            return web.requests[DOMAIN, "/a"] >= 4
+
+        until(served_while_asked)
+        web.status = 200
+        web.content = "second"
+        until(lambda: get("/a").body.endswith("second"))
+    finally:
+        web.stop()
+        web.start()
+
+
+def test_an_update_keeps_soft_purges(
+    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+) -> None:
+    service = serve()
+    get("/a")
+    provider.purge(service, KNOWN, Purge("/a", hard=False))
+    caching = (Caching("other", 500, (Rule("other", "/x/*"),)),)
+
+    provider.ensure(replace(service, spec=replace(service.spec, caching=caching)), KNOWN)
+
+    get("/a")
+    until(lambda: web.requests[DOMAIN, "/a"] == 2)
+
+
+def test_services_that_share_an_origin_share_no_objects(
+    serve: Any, get: Any, web: WebServer
+) -> None:
+    serve()
+    serve(domains=["www.b.example.com"])
+    get("/a")
+
+    assert get("/a", host="www.b.example.com").cache == "MISS"

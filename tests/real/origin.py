@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An origin of one's own, for the length of a test."""
+
+import http.server
+import random
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from tests.real import unavailable
+
+
+class Origin:
+    """A web server on port 80, the only plain port that services can name, of a loopback address.
+
+    ``with Origin() as origin:`` serves at ``origin.address``. It answers any path with a body
+    of ``<name> <host> <path> <content>`` and an ``ETag``, and a request that names that with
+    304. Skips the test when the port can't be had.
+
+    Attributes:
+        name: the first word of the bodies.
+        address: an IPv4 address.
+        content: the last word of the bodies; changing it changes the ``ETag``.
+        status: of the answers.
+        headers: added to the answers.
+        delay: seconds that an answer takes.
+        requests: how often each ``(host, path)`` was asked for.
+        not_modified: how many of all answers were 304.
+        cookies: the ``Cookie`` headers that came.
+    """
+
+    def __init__(self, name: str = "origin", address: str | None = None) -> None:
+        """Serve nothing yet.
+
+        Args:
+            address: a loopback address; by default one that nobody else will have taken.
+        """
+        self.name = name
+        self.address = address or f"127.{random.randint(64, 250)}.{random.randint(1, 250)}.1"
+        self.content = "first"
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.delay = 0.0
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.not_modified = 0
+        self.cookies: list[str] = []
+        self._server: http.server.ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def total(self) -> int:
+        """How many requests came."""
+        return self.requests.total()
+
+    def start(self) -> None:
+        """Serve."""
+        origin = self
+
+        class Handler(_Handler):
+            serves = origin
+
+        try:
+            self._server = http.server.ThreadingHTTPServer((self.address, 80), Handler)
+        except OSError as exc:
+            unavailable(f"port 80 of {self.address} can't be had ({exc})", "run as root on Linux")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse connections from now on; does nothing when not serving."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    serves: Origin
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        origin = self.serves
+        host = self.headers.get("Host", "")
+        origin.requests[host, self.path] += 1
+        if self.headers.get("Cookie"):
+            origin.cookies.append(self.headers["Cookie"])
+        time.sleep(origin.delay)
+        etag = f'"{origin.content}"'
+        body = f"{origin.name} {host} {self.path} {origin.content}".encode()
+        fresh = origin.status == 200 and self.headers.get("If-None-Match") == etag
+        origin.not_modified += fresh
+        self.send_response(304 if fresh else origin.status)
+        self.send_header("ETag", etag)
+        for name, value in origin.headers.items():
+            self.send_header(name, value)
+        if not fresh:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body and not fresh:
+            self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
