@@ -37,6 +37,7 @@ from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
 LOG = logging.getLogger(__name__)
 
 _PAGE = 500
+_POST = sa.insert(JOBS)
 
 
 class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
@@ -151,7 +152,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             "last_modified": created_on,
         }
         with self._transaction("post a job", writes=True) as conn:
-            key = conn.execute(sa.insert(JOBS).values(posting)).inserted_primary_key
+            key = conn.execute(_POST, posting).inserted_primary_key
         assert key is not None  # That of the one row inserted.
         POSTS.note()
         return SQLJob(self, {**posting, "sequence": key[0]}, self._persistence, book)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring, and a Poppy to measure."""
+
+import contextlib
+import gc
+import io
+import json
+import logging
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from oslo_log import log
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config
+from poppy.testing.builders import make_flavor
+from tests.functional import fakes
+from tests.real.poppy import PROJECT, Installation
+
+Application = Callable[..., Any]
+Measure = Callable[[], float]
+
+#: One process and as many services as a benchmark needs; all else as an operator gets it.
+OPTIONS = {
+    # The mocks in memory: their files would be a part of the figure that no real driver has.
+    "drivers:provider:mock": {"directory": ""},
+    "drivers:dns:mock": {"file": ""},
+    "drivers:storage": {"max_services_per_project": 1_000_000},
+    "drivers:distributed_task:taskflow": {
+        "claim_lease": 15,
+        "poll_interval": 0.2,
+        "dispatch_interval": 1.0,
+    },
+}
+
+
+class Effort(NamedTuple):
+    """How thorough a run is."""
+
+    short: bool
+
+    def pick(self, full: int, short: int) -> int:
+        """One of two numbers."""
+        return short if self.short else full
+
+
+def alternate(rounds: int, a: Measure, b: Measure) -> tuple[list[float], list[float]]:
+    """Measure A B A B ..., after one round of each that does not count."""
+    pairs = []
+    for _ in range(rounds + 1):
+        pair = []
+        for measure in (a, b):
+            gc.collect()  # what the one left behind is not to be paid by the other
+            pair.append(measure())
+        pairs.append(pair)
+    return [pair[0] for pair in pairs[1:]], [pair[1] for pair in pairs[1:]]
+
+
+def rate(work: Callable[[], object], times: int) -> float:
+    """How often per second something can be done."""
+    begin = time.perf_counter()
+    for _ in range(times):
+        work()
+    return times / (time.perf_counter() - begin)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """How many milliseconds something takes."""
+    begin = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begin)
+
+
+def call(
+    application: Application,
+    method: str,
+    target: str,
+    document: Any = None,
+    *,
+    project: str = PROJECT,
+    status: int = 200,
+) -> bytes:
+    """One request by a direct WSGI call, with what Waitress would pass; gives the body.
+
+    Raises:
+        RuntimeError: the answer's status is not the expected one.
+    """
+    path, _, query = target.partition("?")
+    body = b"" if document is None else json.dumps(document).encode()
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "8888",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost:8888",
+        "HTTP_ACCEPT": "application/json",
+        "HTTP_X_PROJECT_ID": project,
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+    }
+    if body:
+        environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))}
+    statuses = []
+
+    def start_response(line: str, headers: object, exc_info: object = None) -> None:
+        statuses.append(line)
+
+    answer = b"".join(application(environ, start_response))
+    if not statuses[-1].startswith(str(status)):
+        raise RuntimeError(f"{method} {target}: {statuses[-1]}: {answer[:500]!r}")
+    return answer
+
+
+def document(domain: str) -> dict[str, Any]:
+    """What a tenant POSTs: an everyday service with a cache rule, a few hundred bytes."""
+    return {**fakes.SPEC, "domains": [{"domain": domain, "protocol": "http"}]}
+
+
+class Poppy:
+    """All of Poppy but the daemons, in this process: SQLite store, SQL board, mock drivers.
+
+    Attributes:
+        installation: its configuration file, for daemons on the same database.
+        url: of the database.
+    """
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.installation = Installation(directory, OPTIONS)
+        conf = config.load([], files=[str(self.installation.config)])
+        # As in a daemon: logging costs what it costs there.
+        log.setup(conf, "poppy")
+        self.boot = Bootstrap(conf)
+        self.boot.storage.sync()
+        self.boot.storage.flavors.create(make_flavor())
+        self.url = f"sqlite:///{directory}/poppy.sqlite3"
+        self.application: Application = self.boot.transport.application
+
+
+@contextlib.contextmanager
+def poppy() -> Iterator[Poppy]:
+    """A Poppy without any services, in a directory that is removed afterwards."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers = list(root.handlers)
+    with tempfile.TemporaryDirectory(prefix="poppy-perf-") as directory:
+        made = Poppy(pathlib.Path(directory))
+        try:
+            yield made
+        finally:
+            made.boot.close()
+            made.installation.session.close()
+            root.handlers[:], sys.excepthook = handlers, hook

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast one worker drains creates, beside TaskFlow's own conductor with a flow of three tasks.
+
+Both claim from a SQL board in the same SQLite file, with as many threads and the same pause
+between looks at the board. Poppy's worker begins the operation in the store, calls the mock
+provider and the mock DNS, stores the outcome of each step and concludes, in a flow of three tasks.
+The bare conductor's tasks do nothing and its engines keep their state in memory. Time runs from
+the start of the worker's thread, connecting included, until the last job is consumed.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import taskflow.engines
+import taskflow.flow
+import taskflow.jobs.backends
+import taskflow.persistence.backends
+from oslo_utils import uuidutils
+from taskflow import task
+from taskflow.conductors.backends import impl_nonblocking
+from taskflow.patterns import linear_flow
+from taskflow.persistence import models
+
+from poppy.model import ids
+from poppy.model.operations import State
+from tests.perf.common import OPTIONS, PROJECT, Effort, Poppy, alternate, document, poppy
+from tests.perf.results import Result
+
+CONCURRENCY = 10
+POLL = OPTIONS["drivers:distributed_task:taskflow"]["poll_interval"]
+
+
+def run(effort: Effort) -> list[Result]:
+    """Operations per second."""
+    jobs = effort.pick(150, 60)
+    with poppy() as made:
+        a, b = alternate(effort.pick(7, 3), lambda: ours(made, jobs), lambda: theirs(made, jobs))
+    return [Result("worker", "op/s", ("poppy-worker", a), ("bare conductor", b))]
+
+
+def ours(made: Poppy, jobs: int) -> float:
+    """Poppy's worker."""
+    services = made.boot.manager.services
+    created = [
+        services.create(PROJECT, document(f"www.{ids.new()}.example.com"), None)
+        for _ in range(jobs)
+    ]
+    worker: Any = made.boot.worker()
+    result = _drain(worker._conductor.notifier, worker.run, worker.stop, jobs)
+    for service_id in created:
+        for operation in made.boot.storage.operations.list(PROJECT, service_id):
+            if operation.state is not State.SUCCEEDED:
+                raise RuntimeError(f"{operation.kind} of {service_id} is {operation.state}")
+    return result
+
+
+def theirs(made: Poppy, jobs: int) -> float:
+    """TaskFlow's conductor."""
+    persistence = taskflow.persistence.backends.fetch({"connection": "memory"})
+    conf = {"board": "poppy_sql", "connection": made.url, "path": "bare"}
+    board = taskflow.jobs.backends.fetch("bare", conf, persistence=persistence)
+    board.connect()
+    for _ in range(jobs):
+        book = models.LogBook("book")
+        flow = models.FlowDetail("flow", uuidutils.generate_uuid())
+        book.add(flow)
+        persistence.get_connection().save_logbook(book)
+        taskflow.engines.save_factory_details(flow, three_tasks, [], {}, backend=persistence)
+        board.post("job", book=book, details={"flow_uuid": flow.uuid})
+    board.close()
+    conductor = impl_nonblocking.NonBlockingConductor(
+        "bare",
+        board,
+        persistence=persistence,
+        wait_timeout=POLL,
+        max_simultaneous_jobs=CONCURRENCY,
+    )
+
+    def work() -> None:
+        conductor.connect()
+        conductor.run()
+        conductor.close()
+
+    return _drain(conductor.notifier, work, conductor.stop, jobs)
+
+
+class Nothing(task.Task):  # type: ignore[misc]
+    """A task with nothing to do."""
+
+    def execute(self) -> None:
+        """Do nothing."""
+
+
+def three_tasks() -> taskflow.flow.Flow:
+    """What the bare conductor runs."""
+    return linear_flow.Flow("three").add(*(Nothing(name=f"task {number}") for number in range(3)))
+
+
+def _drain(notifier: Any, work: Callable[[], None], stop: Callable[[], None], jobs: int) -> float:
+    drained = threading.Event()
+    left = iter(range(jobs - 1, -1, -1))
+
+    def consumed(event: str, details: Any) -> None:
+        if next(left) == 0:
+            drained.set()
+
+    notifier.register("job_consumed", consumed)
+    thread = threading.Thread(target=work)
+    begin = time.perf_counter()
+    thread.start()
+    try:
+        if not drained.wait(timeout=120):
+            raise RuntimeError(f"{jobs} jobs were not done in two minutes")
+        return jobs / (time.perf_counter() - begin)
+    finally:
+        stop()
+        thread.join()

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Set-up shared by the tools; sourced by them. Everything goes into .venv beside README.rst.
+
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+venv=$PWD/.venv
+
+say() { printf '%s\n' "== $*" >&2; }
+
+# debian PACKAGE:PROGRAM ... - installs what is missing when we may; else says what is missing.
+debian() {
+    local missing=() pair
+    for pair in "$@"; do
+        PATH=$PATH:/usr/sbin command -v "${pair#*:}" >/dev/null || missing+=("${pair%%:*}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing Debian packages: ${missing[*]}"
+        # A package's own service must not start: the tools start what they need by themselves.
+        (
+            export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+            apt-get update -qq
+            apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        ) >"${TMPDIR:-/tmp}/poppy-apt.$$.log" 2>&1 || {
+            cat "${TMPDIR:-/tmp}/poppy-apt.$$.log" >&2
+            say "could not install ${missing[*]}; going on without"
+        }
+        rm -f "${TMPDIR:-/tmp}/poppy-apt.$$.log"
+    else
+        say "not installed, and only root may install it: ${missing[*]}"
+    fi
+}
+
+# python EXTRAS - a virtual environment with Poppy, made once and again when setup.cfg changes.
+python() {
+    local extras=$1 stamp
+    stamp="$extras $(cksum <setup.cfg)"
+    if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        say "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
+        exit 1
+    }
+    say "making the virtual environment in .venv (once)"
+    python3 -m venv --clear "$venv" 2>/dev/null || {
+        debian "python3-venv:python3-venv-is-never-a-program"
+        python3 -m venv --clear "$venv"
+    }
+    "$venv/bin/pip" install -q --upgrade pip setuptools wheel pbr
+    "$venv/bin/pip" install -q --no-build-isolation -e ".$extras"
+    printf '%s' "$stamp" >"$venv/.stamp"
+}
