@@ -45,7 +45,7 @@ python() {
         debian "python3-venv:python3-venv-is-never-a-program"
         python3 -m venv --clear "$venv"
     }
-    "$venv/bin/pip" install -q --upgrade pip setuptools wheel pbr
-    "$venv/bin/pip" install -q --no-build-isolation -e ".$extras"
+    "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr
+    "$venv/bin/pip" install -qq --no-build-isolation -e ".$extras"
     printf '%s' "$stamp" >"$venv/.stamp"
 }

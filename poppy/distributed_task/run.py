@@ -109,14 +109,14 @@ class OperationRun:
             LOG.warning("%s: %s may work later: %s", self, step, exc)
             self._failed = True
             self._wait(exc.retry_after)
-            outcome = Step(step, StepState.WAITING, str(exc))
+            outcome = _step(step, StepState.WAITING, exc)
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
-            outcome = Step(step, StepState.FAILED, str(exc))
-        except Exception:  # noqa: BLE001 - a driver's bug must not lose the operation
+            outcome = _step(step, StepState.FAILED, exc)
+        except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
             self._failed = True
-            outcome = Step(step, StepState.WAITING, "internal error; the operator's log has more")
+            outcome = _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
         else:
             LOG.info("%s: %s is done", self, step)
             outcome = Step(step, StepState.DONE)
@@ -173,6 +173,8 @@ class OperationRun:
 
     def renew(self) -> None:
         """Tell storage that this run is alive."""
+        if self._operation.state is not State.RUNNING:
+            return
         try:
             self._storage.operations.renew(
                 self._operation.key, self._operation.attempt, _now() + self._lease
@@ -211,7 +213,7 @@ class OperationRun:
             if step.state is StepState.WAITING:
                 message = f"gave up after {operation.attempt} attempts: {step.message}"
                 self._operation = self._operation.with_step(
-                    Step(step.name, StepState.FAILED, message)
+                    replace(step, state=StepState.FAILED, message=message)
                 )
         return True
 
@@ -259,26 +261,31 @@ class OperationRun:
             updated_at=_now(),
             next_attempt_at=None,
         )
-        self._settle_details({step.name.rpartition(":")[2]: step.message for step in failed})
+        self._settle_details({step.name.rpartition(":")[2]: step for step in failed})
         self._write(self._writes_details())
         if not self.lost:
             LOG.error("%s: failed: %s", self, self._operation.error)
 
-    def _settle_details(self, reasons: dict[str, str | None]) -> None:
-        """Give every provider its final status; what failed in DNS failed for all of them."""
+    def _settle_details(self, failed: dict[str, Step]) -> None:
+        """Give every provider its final status.
+
+        Args:
+            failed: the steps that failed, by provider; one of ``dns`` failed for all of them.
+        """
         purge = self._operation.kind is Kind.PURGE
 
         def settle(details: Details) -> None:
             for name, detail in details.items():
-                reason = reasons.get(name) or reasons.get("dns")
+                where = name if name in failed else "dns"
+                step = failed.get(where)
                 # What could not be purged is still deployed, and serves.
-                broken = reason is not None and not purge
+                broken = step is not None and not purge
                 details[name] = replace(
                     detail,
                     status=ProviderStatus.FAILED if broken else ProviderStatus.DEPLOYED,
-                    error_message=_explain(name, reasons, purge),
-                    error_info=reason,
-                    error_class="DriverError" if reason else None,
+                    error_message=_explain(where, step, purge) if step else None,
+                    error_info=step.name if step else None,
+                    error_class=step.error_class if step else None,
                 )
 
         self.remember(settle)
@@ -291,11 +298,12 @@ class OperationRun:
         )
 
 
-def _explain(name: str, reasons: dict[str, str | None], purge: bool) -> str | None:
-    for where in (name, "dns"):
-        if reasons.get(where):
-            return f"{'purge at ' if purge else ''}{where}: {reasons[where]}"
-    return None
+def _step(name: str, state: StepState, error: Exception, message: str | None = None) -> Step:
+    return Step(name, state, message or str(error), type(error).__name__)
+
+
+def _explain(where: str, step: Step, purge: bool) -> str:
+    return f"{'purge at ' if purge else ''}{where}: {step.message}"
 
 
 def _reasons(operation: Operation, state: StepState) -> str:

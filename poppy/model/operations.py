@@ -80,11 +80,13 @@ class Step:
     Attributes:
         name: ``provider:<name>`` or ``dns``; with ``remove:`` in front where it cleans up.
         message: why it waits or failed.
+        error_class: the kind of error, a class name.
     """
 
     name: str
     state: StepState = StepState.PENDING
     message: str | None = None
+    error_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,12 @@ class Operation:
         """What is not looked up by: steps, error, purge and request id, for storage."""
         return {
             "steps": [
-                {"name": step.name, "state": str(step.state), "message": step.message}
+                {
+                    "name": step.name,
+                    "state": str(step.state),
+                    "message": step.message,
+                    "error_class": step.error_class,
+                }
                 for step in self.steps
             ],
             "error": self.error,
@@ -154,7 +161,7 @@ class Operation:
         """Constructor arguments from what :meth:`progress_to_dict` gave."""
         return {
             "steps": tuple(
-                Step(entry["name"], StepState(entry["state"]), entry["message"])
+                Step(**{**entry, "state": StepState(entry["state"])})
                 for entry in document["steps"]
             ),
             "error": document["error"],

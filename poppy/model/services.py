@@ -262,8 +262,8 @@ class ProviderDetail:
     Attributes:
         provider_service_id: the provider's name for its object, None before it exists.
         certificates: certificate status by domain.
-        error_message: for the tenant; None unless ``status`` is ``failed``.
-        error_info: more of the same, for the operator.
+        error_message: for the tenant: why ``status`` is ``failed``, or the last purge failed.
+        error_info: which step of the operation it was, for the operator.
         error_class: the kind of error, a class name.
     """
 

@@ -117,6 +117,26 @@ def test_of_simultaneous_posts_for_one_domain_exactly_one_is_accepted(api):
     assert api.rows() == {"services": 10, "domains": 10, "operations": 10, "poppy_jobs": 10}
 
 
+def test_of_simultaneous_changes_of_one_service_exactly_one_is_accepted(api):
+    path = api.create()
+    api.deploy(path)
+    barrier = threading.Barrier(6)
+    answers = []
+
+    def change(number):
+        patch = [{"op": "replace", "path": "/name", "value": f"name {number}"}]
+        barrier.wait()
+        answers.append((api.call("PATCH", path, patch).status_code, f"name {number}"))
+
+    threads = [threading.Thread(target=change, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(status for status, _ in answers) == [202] + [400] * 5
+    assert api.call("GET", path).json["name"] == min(answers)[1]
+
+
 def test_a_project_may_have_only_so_many_services(api):
     for number in range(20):
         api.create(f"n{number}.example.com")

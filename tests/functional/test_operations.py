@@ -208,6 +208,8 @@ def test_a_refusal_fails_at_once_and_leaves_dns_alone(poppy):
         service = poppy.settle(service_id)
         assert service.status is Status.FAILED
         assert service.errors == ("cdn-a: the provider refuses it",)
+        detail = service.provider_details["cdn-a"]
+        assert (detail.error_class, detail.error_info) == ("PermanentError", "provider:cdn-a")
         assert poppy.dns.cnames == before
         assert poppy.operations(service_id)[-1].attempt == 1
         # Until a change succeeds, both names are this service's.
