@@ -11,26 +11,29 @@ from poppy.dns.base import DNSDriver
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service
 from poppy.provider.base import Provider
+from poppy.storage.base import FlavorStore
 
 
 def build(
     operation: Operation,
     service: Service,
-    flavor: Sequence[str],
+    flavors: FlavorStore,
     providers: Mapping[str, Provider],
     dns: DNSDriver,
 ) -> taskflow.flow.Flow:
     """The flow of an operation.
 
     Args:
-        flavor: the names of the providers of the service's flavor, in its order.
+        flavors: where the service's flavor tells which providers it is meant to be at.
         providers: the loaded drivers.
     """
+    deployed = tuple(service.provider_details)
     if operation.kind is Kind.DELETE:
-        return delete(tuple(service.provider_details), providers, dns)
+        return delete(deployed, providers, dns)
     if operation.kind is Kind.PURGE:
-        return purge(flavor, providers)
-    retired = [name for name in service.provider_details if name not in flavor]
+        return purge(deployed, providers)
+    flavor = flavors.get(service.spec.flavor_id).provider_names
+    retired = [name for name in deployed if name not in flavor]
     return ensure(str(operation.kind), flavor, retired, providers, dns)
 
 
@@ -67,11 +70,11 @@ def delete(
     )
 
 
-def purge(flavor: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:
+def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:
     """Purge: all providers."""
     return linear_flow.Flow("purge").add(
         unordered_flow.Flow("providers").add(
-            *(tasks.PurgeProvider(provider, providers) for provider in flavor)
+            *(tasks.PurgeProvider(provider, providers) for provider in deployed)
         ),
         tasks.Conclude(),
     )

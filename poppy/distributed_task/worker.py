@@ -126,8 +126,9 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         """Begin the operation that the job names, and build the engine that runs it."""
         run = OperationRun(self._storage, _key_of(job), job.uuid, self._policy, self._lease)
         self._runs[job.uuid] = run
-        flavor = self._storage.flavors.get(run.service.spec.flavor_id).provider_names
-        flow = flows.build(run.operation, run.service, flavor, self._providers, self._dns)
+        flow = flows.build(
+            run.operation, run.service, self._storage.flavors, self._providers, self._dns
+        )
         options: dict[str, Any] = {"engine": "serial"}
         if len(run.service.provider_details) > 1:
             options = {"engine": "parallel", "executor": self._task_pool}

@@ -34,9 +34,9 @@ POLL = OPTIONS["drivers:distributed_task:taskflow"]["poll_interval"]
 
 def run(effort: Effort) -> list[Result]:
     """Operations per second."""
-    jobs = effort.pick(150, 60)
+    jobs = effort.pick(150, 50)
     with poppy() as made:
-        a, b = alternate(effort.pick(7, 3), lambda: ours(made, jobs), lambda: theirs(made, jobs))
+        a, b = alternate(effort.pick(7, 2), lambda: ours(made, jobs), lambda: theirs(made, jobs))
     return [Result("worker", "op/s", ("poppy-worker", a), ("bare conductor", b))]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from poppy.distributed_task import flows
 from poppy.model.operations import Kind
-from poppy.testing.builders import make_operation, make_service
+from poppy.testing.builders import make_flavor, make_operation, make_service
 
 
 def steps(flow):
@@ -16,11 +16,23 @@ def steps(flow):
     return names
 
 
+class Flavors:
+    """A store of one flavor, which only those may ask who need it."""
+
+    def __init__(self, providers):
+        self._flavor = make_flavor(providers=providers)
+
+    def get(self, flavor_id):
+        assert flavor_id == self._flavor.flavor_id
+        return self._flavor
+
+
 def built(kind, flavor, deployed):
     service = make_service()
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
-    return flows.build(make_operation(service, kind), service, flavor, {}, dns=None)
+    flavors = Flavors(flavor) if flavor else None
+    return flows.build(make_operation(service, kind), service, flavors, {}, dns=None)
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
@@ -43,7 +55,7 @@ def test_a_provider_that_the_flavor_no_longer_names_is_cleaned_after_names_are_m
 
 
 def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
-    assert steps(built(Kind.DELETE, ["b"], ["a", "b"])) == [
+    assert steps(built(Kind.DELETE, None, ["a", "b"])) == [
         "remove names from DNS",
         {"remove from a", "remove from b"},
         "conclude",
@@ -51,7 +63,7 @@ def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
 
 
 def test_a_purge_calls_the_providers_and_nothing_else():
-    assert steps(built(Kind.PURGE, ["a", "b"], ["a", "b"])) == [
+    assert steps(built(Kind.PURGE, None, ["a", "b"])) == [
         {"purge at a", "purge at b"},
         "conclude",
     ]
