@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.setup(conf, "poppy")
         bootstrap = Bootstrap(conf)
         try:
-            arguments.run(bootstrap)
+            arguments.run(bootstrap, arguments)
         finally:
             bootstrap.close()
     except (errors.PoppyError, cfg.Error) as exc:
@@ -43,14 +43,49 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(run=_db_sync)
     check = actions.add_parser("check", help="tell whether the schema is this version's")
     check.set_defaults(run=_db_check)
+
+    actions = areas.add_parser("services", help="what tenants have").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    redeploy = actions.add_parser(
+        "redeploy",
+        help="make providers and DNS what the services say, once more",
+        description="Make providers and DNS what the services say, once more: after an edge "
+        "lost its configuration, or a new one was added. Services that are neither deployed nor "
+        "failed are left alone.",
+    )
+    redeploy.add_argument("--provider", help="only services that are at this provider")
+    redeploy.add_argument("--project", help="only services of this project")
+    redeploy.add_argument("--service", help="only the service of this id")
+    redeploy.set_defaults(run=_services_redeploy)
     return parser
 
 
-def _db_sync(bootstrap: Bootstrap) -> None:
+def _db_sync(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     schema.sync(bootstrap)
     print("The schema is up to date.")
 
 
-def _db_check(bootstrap: Bootstrap) -> None:
+def _db_check(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     bootstrap.storage.check()
     print("The schema is this version's.")
+
+
+def _services_redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    begun = left = 0
+    for service in bootstrap.storage.services.scan():
+        wanted = (
+            arguments.provider in (None, *service.provider_details)
+            and arguments.project in (None, service.project_id)
+            and arguments.service in (None, service.service_id)
+        )
+        if not wanted:
+            continue
+        try:
+            bootstrap.manager.services.redeploy(service.project_id, service.service_id, None)
+        except (errors.InvalidRequest, errors.NotFound) as exc:
+            left += 1
+            print(f"left alone: {exc}", file=sys.stderr)
+        else:
+            begun += 1
+    print(f"{begun} services are being deployed again, {left} were left alone.")

@@ -110,24 +110,24 @@ class ServicesManager:
         operations = validation.patch(patch)
 
         def decide(service: Service) -> Change:
-            if service.status not in (Status.DEPLOYED, Status.FAILED):
-                raise errors.ServiceBusy(
-                    f"Service {service_id} is {service.status}; it can be changed once it is "
-                    "deployed or failed"
-                )
-            spec = self._patched(service, operations)
-            flavor = self._flavor(spec)
-            requirements.check(spec, flavor, self._providers)
-            # Providers that the flavor does not name any more are kept until they are clean.
-            providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
-            details = {
-                name: _with_status(
-                    service.provider_details.get(name), ProviderStatus.UPDATE_IN_PROGRESS
-                )
-                for name in providers
-            }
-            operation = self._operation(project_id, service_id, Kind.UPDATE, request_id=request_id)
-            return replace(service, spec=spec, provider_details=details), operation
+            _check_settled(service)
+            return self._updated(service, self._patched(service, operations), request_id)
+
+        self._change(project_id, service_id, decide)
+
+    def redeploy(self, project_id: str, service_id: str, request_id: str | None) -> None:
+        """Have the providers and DNS made what the document says, unchanged as it is.
+
+        For what went missing out there: an edge that lost its configuration, say.
+
+        Raises:
+            ServiceBusy: the service is disabled, or neither deployed nor failed.
+            NotFound: the project has none of that id.
+        """
+
+        def decide(service: Service) -> Change:
+            _check_settled(service)
+            return self._updated(service, service.spec, request_id)
 
         self._change(project_id, service_id, decide)
 
@@ -213,6 +213,22 @@ class ServicesManager:
             f"Service {service_id} is being changed by too many requests at once", retry_after=1
         )
 
+    def _updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
+        flavor = self._flavor(spec)
+        requirements.check(spec, flavor, self._providers)
+        # Providers that the flavor does not name any more are kept until they are clean.
+        providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
+        details = {
+            name: _with_status(
+                service.provider_details.get(name), ProviderStatus.UPDATE_IN_PROGRESS
+            )
+            for name in providers
+        }
+        operation = self._operation(
+            service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
+        )
+        return replace(service, spec=spec, provider_details=details), operation
+
     def _patched(self, service: Service, patch: Sequence[Mapping[str, object]]) -> ServiceSpec:
         document = {"project_id": service.project_id, **service.spec.to_dict()}
         patched = json_patch.apply(document, patch)
@@ -262,6 +278,14 @@ class ServicesManager:
                 operation.service_id,
                 exc,
             )
+
+
+def _check_settled(service: Service) -> None:
+    if service.status not in (Status.DEPLOYED, Status.FAILED):
+        raise errors.ServiceBusy(
+            f"Service {service.service_id} is {service.status}; it can be changed once it is "
+            "deployed or failed"
+        )
 
 
 def _with_status(detail: ProviderDetail | None, status: ProviderStatus) -> ProviderDetail:

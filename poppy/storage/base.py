@@ -11,7 +11,7 @@ Every method may raise :class:`poppy.common.errors.Unavailable` when the store d
 
 import abc
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from poppy.common.driver import Driver
@@ -94,6 +94,14 @@ class ServiceStore(abc.ABC):
         Args:
             marker: the page begins behind this id, whether or not such a service exists.
             limit: at most so many.
+        """
+
+    @abc.abstractmethod
+    def scan(self) -> Iterator[Service]:
+        """Every service of every project, in no order that matters.
+
+        For operators' tools: it reads everything, a piece at a time. A service that comes or
+        goes meanwhile may or may not be seen; any other is seen exactly once.
         """
 
     @abc.abstractmethod

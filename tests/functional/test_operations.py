@@ -401,3 +401,19 @@ def test_what_a_driver_logs_carries_the_id_of_the_request(poppy):
     assert seen[0]["request_id"] == "req-1"
     assert seen[0]["project_id"] == PROJECT
     assert seen[0]["resource_uuid"] == service_id
+
+
+def test_a_redeployed_service_is_made_again_as_it_was(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        before = poppy.settle(service_id)
+        poppy.cdn_a.objects.clear()
+        poppy.dns.cnames.clear()
+        poppy.services.redeploy(PROJECT, service_id, None)
+        with pytest.raises(errors.ServiceBusy):
+            poppy.services.redeploy(PROJECT, service_id, None)
+        after = poppy.settle(service_id)
+    assert after.spec == before.spec
+    assert after.provider_details == before.provider_details
+    assert poppy.cdn_a.objects == {service_id: before.spec}
+    assert poppy.dns.cnames

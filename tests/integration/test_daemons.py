@@ -165,3 +165,25 @@ def test_db_sync_may_be_repeated_and_db_check_tells(tmp_path):
     assert installation.manage("db", "sync").returncode == 0
     assert installation.manage("db", "check").returncode == 0
     installation.session.close()
+
+
+def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation):
+    with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        urls = [installation.create_service(f"w{n}.example.com") for n in range(3)]
+        for url in urls:
+            installation.wait_for(url, "deployed")
+        for path in installation.objects.glob("*.json"):
+            path.unlink()
+        other = installation.manage("services", "redeploy", "--provider", "another")
+        assert other.stdout.startswith("0 services are being deployed")
+        one = installation.manage("services", "redeploy", "--service", urls[0].rpartition("/")[2])
+        assert one.stdout.startswith("1 services are being deployed")
+        installation.wait_for(urls[0], "deployed")
+        assert len(list(installation.objects.glob("*.json"))) == 1
+        everything = installation.manage("services", "redeploy", "--provider", "mock")
+        assert everything.stdout.startswith("3 services are being deployed")
+        for url in urls:
+            installation.wait_for(url, "deployed")
+        assert len(list(installation.objects.glob("*.json"))) == 3

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from tests.perf.common import Effort
-from tests.perf.get_http import connection, get
+from tests.perf.get_http import connection, request
 from tests.perf.results import Goal, Result
 from tests.real.poppy import Installation
 
@@ -30,5 +30,5 @@ def _start() -> float:
         port = int(installation.base.rpartition(":")[2])
         begin = time.perf_counter()
         with installation.daemon("poppy-standalone"), connection(port) as client:
-            get(client, "/v1.0/ping", status=204)
+            request(client, "GET", "/v1.0/ping", None, 204)
             return time.perf_counter() - begin

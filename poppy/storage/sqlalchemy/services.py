@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
@@ -24,6 +24,16 @@ _LIST = (
     .order_by(_S.service_id)
     .limit(sa.bindparam("page"))
 )
+_SCAN = (
+    sa.select(schema.SERVICES)
+    .where(
+        sa.tuple_(_S.project_id, _S.service_id)
+        > sa.tuple_(sa.bindparam("project"), sa.bindparam("marker"))
+    )
+    .order_by(_S.project_id, _S.service_id)
+    .limit(sa.bindparam("page"))
+)
+_SCAN_PAGE = 500
 _REPLACE = (
     sa.update(schema.SERVICES)
     .where(rows.THIS_SERVICE, _S.revision == sa.bindparam("as_read"))
@@ -73,6 +83,17 @@ class ServiceStore(base.ServiceStore):
         parameters = {"project": project_id, "marker": marker or "", "page": limit}
         with self._database.read() as conn:
             return [rows.to_service(row) for row in conn.execute(_LIST, parameters)]
+
+    def scan(self) -> Iterator[Service]:
+        """All services, a page at a time by the primary key; none is held open between."""
+        after = {"project": "", "marker": ""}
+        while True:
+            with self._database.read() as conn:
+                page = conn.execute(_SCAN, {**after, "page": _SCAN_PAGE}).all()
+            yield from map(rows.to_service, page)
+            if len(page) < _SCAN_PAGE:
+                return
+            after = {"project": page[-1].project_id, "marker": page[-1].service_id}
 
     def submit(self, service: Service, operation: Operation) -> None:
         """Replace a service and queue an operation in one transaction.

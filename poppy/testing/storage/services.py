@@ -292,6 +292,15 @@ class ServiceContract(StorageCase):
         stocked.services.create(service, make_operation(service), LIMIT)
         assert stocked.services.get(PROJECT_ID, service.service_id) == service
 
+    def test_scan_sees_every_service_of_every_project_once(self, stocked: Storage) -> None:
+        services = [make_service(project_id=f"scan-{n % 7}") for n in range(30)]
+        for service in services:
+            create(stocked, service)
+        seen = list(stocked.services.scan())
+        for service in services:
+            assert seen.count(service) == 1
+        assert len({service.service_id for service in seen}) == len(seen)
+
 
 def assert_nothing_left(
     storage: Storage, project_id: str, service_id: str, others: int = 0

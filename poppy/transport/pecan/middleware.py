@@ -2,7 +2,7 @@
 """WSGI middleware around the Pecan application.
 
 oslo.middleware's classes wrap each request and each response in WebOb objects. Measured with
-``tests/perf/transport_overhead.py``, the GET of a service takes 64 us without them and 152 us with
+``tests/perf/transport.py``, the GET of a service takes 64 us without them and 152 us with
 its RequestId and HTTPProxyToWSGI, even while the latter is switched off. So the request id is done
 here, and of HTTPProxyToWSGI only the reading of header fields is used (97 us, when switched on).
 """
