@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers that other tests, and ``tools/lab``, start."""
+
+# The fixtures are arguments by the names they are imported by.
+# ruff: noqa: F811
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
+from kazoo.security import make_digest_acl
+
+from tests.real.cassandra import Cassandra, CassandraPair
+from tests.real.fixtures import (  # noqa: F401
+    SharedCassandra,
+    SharedZooKeeper,
+    cassandra,
+    chroot,
+    keyspace,
+    zookeeper,
+)
+from tests.real.jars import jars, java
+from tests.real.lab import Lab
+from tests.real.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.real
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state directory; whatever a test leaves running there is stopped."""
+    java()
+    jars()
+    yield tmp_path / "lab"
+    Lab(tmp_path / "lab").down("zookeeper")
+
+
+@pytest.fixture
+def lab(state: Path) -> Run:
+    """The command, as ``tools/lab`` runs it."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.real", "--state", str(state), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def processes(state: Path) -> list[int]:
+    return Lab(state).processes("zookeeper")
+
+
+def answers(hosts: str) -> bool:
+    host, _, port = hosts.partition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def client(server: ZooKeeper | SharedZooKeeper, **options: object) -> Iterator[KazooClient]:
+    connected = KazooClient(server.hosts, timeout=1.0, **options)
+    connected.start(timeout=10)
+    try:
+        yield connected
+    finally:
+        connected.stop()
+        connected.close()
+
+
+@contextlib.contextmanager
+def session(node: Cassandra | SharedCassandra, **options: object) -> Iterator:
+    driver = pytest.importorskip("cassandra.cluster")
+    policies = pytest.importorskip("cassandra.policies")
+    profile = driver.ExecutionProfile(
+        policies.DCAwareRoundRobinPolicy(node.datacenter), request_timeout=30
+    )
+    cluster = driver.Cluster(
+        [node.host],
+        port=node.port,
+        protocol_version=5,
+        execution_profiles={driver.EXEC_PROFILE_DEFAULT: profile},
+        **options,
+    )
+    try:
+        yield cluster.connect()
+    finally:
+        cluster.shutdown()
+
+
+def make_table(connected, keyspace: str, replication: str) -> None:
+    connected.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")
+    connected.execute(f"CREATE TABLE {keyspace}.t (k text PRIMARY KEY, v text)")
+
+
+#: The driver's number for it; the driver itself may be missing here.
+ALL = 5
+ONE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+
+
+class TestCommand:
+    def test_starts_tells_and_stops(self, lab: Run, state: Path) -> None:
+        up = lab("up", "zookeeper")
+        assert up.returncode == 0, up.stderr
+        hosts = up.stdout.partition("hosts: ")[2].splitlines()[0]
+        assert answers(hosts)
+        assert f"jobboard_backend_host = {hosts.partition(':')[0]}" in up.stdout
+        status = lab("status")
+        assert "zookeeper    running" in status.stdout
+        assert "cassandra    down" in status.stdout
+        assert hosts in status.stdout
+        down = lab("down")
+        assert down.stdout.split() == ["zookeeper", "stopped"]
+        assert not answers(hosts)
+        assert not processes(state)
+        assert "running" not in lab("status").stdout
+        assert {path.suffix for path in state.iterdir()} == {".lock"}
+
+    def test_a_second_up_finds_the_first(self, lab: Run) -> None:
+        first, second = lab("up", "zookeeper"), lab("up", "zookeeper")
+        assert first.stdout.partition("hosts:")[2] == second.stdout.partition("hosts:")[2]
+
+    def test_two_at_once_start_one(self, state: Path) -> None:
+        command = [sys.executable, "-m", "tests.real", "--state", str(state), "up", "zookeeper"]
+        both = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        said = {one.communicate(timeout=120)[0].partition("hosts:")[2] for one in both}
+        assert len(said) == 1
+        assert said != {""}
+
+    def test_state_of_another_life_hurts_nobody(self, lab: Run, state: Path) -> None:
+        """The machine was restarted, and the ids of our processes are those of others now."""
+        with subprocess.Popen(["sleep", "60"]) as stranger:
+            state.mkdir()
+            record = {"values": {"hosts": "127.0.0.1:1"}, "conf": {}, "pid": stranger.pid}
+            (state / "zookeeper.json").write_text(json.dumps(record))
+            (state / "zookeeper.directory").write_text(str(state.parent))
+            assert "zookeeper    stale" in lab("status").stdout
+            assert "127.0.0.1:1" not in lab("status").stdout
+            assert lab("up", "zookeeper").returncode == 0
+            assert "zookeeper    running" in lab("status").stdout
+            lab("down")
+            assert stranger.poll() is None
+            assert state.parent.is_dir()
+            stranger.kill()
+
+    @pytest.mark.parametrize("victim", ["keeper", "server"])
+    def test_what_was_killed_is_cleared_and_started_anew(
+        self, lab: Run, state: Path, victim: str
+    ) -> None:
+        lab("up", "zookeeper")
+        keeper, server = sorted(processes(state))
+        os.kill(keeper if victim == "keeper" else server, signal.SIGKILL)
+        assert "zookeeper    stale" in wait_for(lambda: lab("status").stdout, "stale")
+        assert lab("up", "zookeeper").returncode == 0
+        assert not {keeper, server} & set(processes(state))
+        assert len(processes(state)) == 2
+
+    def test_down_clears_what_a_killed_keeper_left(self, lab: Run, state: Path) -> None:
+        lab("up", "zookeeper")
+        directory = Path((state / "zookeeper.directory").read_text())
+        os.kill(min(processes(state)), signal.SIGKILL)
+        assert "zookeeper    stopped" in lab("down", "zookeeper").stdout
+        assert not processes(state)
+        assert not directory.exists()
+
+    def test_it_ends_with_the_process_it_is_for(self, state: Path) -> None:
+        with subprocess.Popen(["sleep", "60"]) as run:
+            Lab(state, watch=run.pid).up("zookeeper")
+            assert len(processes(state)) == 2
+            run.kill()
+        wait_for(lambda: processes(state), [])
+
+    def test_unknown_names_are_refused_with_those_there_are(self, lab: Run, state: Path) -> None:
+        answer = lab("up", "zookeeper", "oracle")
+        assert answer.returncode == 2
+        assert "there is no 'oracle'; there are cassandra, cassandra2dc" in answer.stderr
+        assert not state.exists()
+
+    def test_down_of_nothing_is_fine(self, lab: Run, state: Path) -> None:
+        assert lab("down").returncode == 0
+        assert not state.exists()
+
+
+def wait_for(value: Callable[[], object], expected: object) -> object:
+    """The value, once it is, or contains, what is expected."""
+    deadline = time.monotonic() + 20
+    while True:
+        seen = value()
+        if seen == expected or (isinstance(seen, str) and str(expected) in seen):
+            return seen
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.1)
+
+
+class TestZooKeeper:
+    def test_keeps_data_when_stopped_or_killed_and_loses_it_when_wiped(self) -> None:
+        with ZooKeeper() as server:
+            with client(server) as connected:
+                connected.create("/a", b"kept")
+            server.stop()
+            assert not server.answers()
+            server.start()
+            server.kill()
+            server.start()
+            with client(server) as connected:
+                assert connected.get("/a")[0] == b"kept"
+            server.wipe()
+            with client(server) as connected:
+                assert not connected.exists("/a")
+
+    def test_speaks_tls_and_heeds_acls(self) -> None:
+        with ZooKeeper(tls=True) as server:
+            tls = {"use_ssl": True, "ca": str(server.ca_file)}
+            digest = [("digest", "poppy:secret")]
+            with client(server, auth_data=digest, **tls) as connected:
+                acl = make_digest_acl("poppy", "secret", all=True)
+                connected.create("/a", b"secret", acl=[acl])
+                assert connected.get("/a")[0] == b"secret"
+            with client(server, **tls) as stranger, pytest.raises(NoAuthError):
+                stranger.get("/a")
+
+    def test_hangs_while_paused(self) -> None:
+        with ZooKeeper() as server:
+            server.pause()
+            with socket.create_connection((server.host, server.port), 2) as connection:
+                connection.settimeout(0.3)
+                connection.sendall(b"ruok")
+                with pytest.raises(TimeoutError):
+                    connection.recv(4)
+                server.resume()
+                connection.settimeout(10)
+                assert connection.recv(4) == b"imok"
+            server.pause()
+
+
+class TestCassandra:
+    def test_keeps_data_when_stopped_or_killed(self, keyspace: str) -> None:
+        with Cassandra(authentication=True, tls=True) as node:
+            options = secured(node)
+            with session(node, **options) as connected:
+                make_table(connected, keyspace, ONE)
+                connected.execute(f"INSERT INTO {keyspace}.t (k, v) VALUES ('a', 'kept')")
+            node.stop()
+            assert not node.answers()
+            node.start()
+            node.kill()
+            node.start()
+            with session(node, **options) as connected:
+                assert connected.execute(f"SELECT v FROM {keyspace}.t").one().v == "kept"
+
+    def test_what_is_written_in_one_data_centre_is_read_in_the_other(self, keyspace: str) -> None:
+        replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 1, 'dc2': 1}"
+        with CassandraPair() as pair:
+            dc1, dc2 = pair.nodes.values()
+            with session(dc1) as connected:
+                make_table(connected, keyspace, replication)
+                insert = connected.prepare(f"INSERT INTO {keyspace}.t (k, v) VALUES ('a', 'b')")
+                insert.consistency_level = ALL
+                connected.execute(insert)
+            dc1.kill()
+            with session(dc2) as connected:
+                assert connected.execute(f"SELECT v FROM {keyspace}.t").one().v == "b"
+
+
+def secured(node: Cassandra) -> dict[str, object]:
+    auth = pytest.importorskip("cassandra.auth")
+    context = ssl.create_default_context(cafile=node.ca_file)
+    return {
+        "ssl_context": context,
+        "ssl_options": {"server_hostname": node.host},
+        "auth_provider": auth.PlainTextAuthProvider(node.username, node.password),
+    }
+
+
+class TestShared:
+    def test_cassandra(self, cassandra: SharedCassandra, keyspace: str) -> None:
+        with session(cassandra) as connected:
+            make_table(connected, keyspace, ONE)
+
+    def test_zookeeper(self, zookeeper: SharedZooKeeper, chroot: str) -> None:
+        with client(zookeeper) as connected:
+            connected.ensure_path(chroot)
+
+    def test_all_workers_of_a_run_share_one(self, tmp_path: Path) -> None:
+        """Two workers see the same server, and it ends with the last of them."""
+        (tmp_path / "conftest.py").write_text("from tests.real.fixtures import zookeeper\n")
+        test = (
+            "import pathlib\n"
+            "def test_one(zookeeper, worker_id):\n"
+            f"    file = pathlib.Path({str(tmp_path)!r}, worker_id + '.hosts')\n"
+            "    file.write_text(zookeeper.hosts)\n"
+        )
+        for name in ("one", "two"):
+            (tmp_path / f"test_{name}.py").write_text(test)
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
+        command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "run"), str(tmp_path)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 0, run.stdout + run.stderr
+        seen = [path.read_text() for path in tmp_path.glob("gw*.hosts")]
+        assert len(seen) == 2
+        assert seen[0] == seen[1]
+        assert not answers(seen[0])
+        assert not processes(tmp_path / "run" / "lab")
