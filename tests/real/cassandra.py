@@ -202,7 +202,7 @@ class Cassandra(JavaServer):
             "saved_caches_directory": str(directory / "saved_caches"),
             "cdc_raw_directory": str(directory / "cdc_raw"),
             "commitlog_sync": "periodic",
-            "commitlog_sync_period": "10s",
+            "commitlog_sync_period": "100ms",
             "commitlog_segment_size": "4MiB",
             "commitlog_total_space": "64MiB",
             "memtable_heap_space": "48MiB",

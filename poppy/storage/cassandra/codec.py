@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tables hold, to and from the model."""
+
+import datetime
+import json
+import time
+from typing import Any
+
+from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+def now() -> int:
+    """Microseconds since 1970, by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+def to_number(moment: datetime.datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def to_moment(number: int) -> datetime.datetime:
+    """In UTC, from microseconds since 1970."""
+    return _EPOCH + datetime.timedelta(microseconds=number)
+
+
+def optional_number(moment: datetime.datetime | None) -> int | None:
+    """As :func:`to_number`."""
+    return None if moment is None else to_number(moment)
+
+
+def to_text(document: Any) -> str:
+    """JSON. All beyond ASCII is escaped, since a lone surrogate is no UTF-8."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def service_columns(service: Service) -> dict[str, Any]:
+    """The static columns of ``services`` that make up the service."""
+    return {
+        "spec": to_text(service.spec.to_dict()),
+        "provider_details": to_text(_details_to_dict(service.provider_details)),
+        "disabled": service.disabled,
+        "revision": service.revision,
+        "service_created_at": to_number(service.created_at),
+        "service_updated_at": to_number(service.updated_at),
+    }
+
+
+def to_service(project_id: str, service_id: str, columns: Any) -> Service:
+    """From the columns of :func:`service_columns`, in that order."""
+    spec, details, disabled, revision, created_at, updated_at = columns
+    return Service(
+        project_id=project_id,
+        service_id=service_id,
+        spec=ServiceSpec.from_dict(json.loads(spec)),
+        provider_details={
+            name: ProviderDetail.from_dict(detail) for name, detail in json.loads(details).items()
+        },
+        created_at=to_moment(created_at),
+        updated_at=to_moment(updated_at),
+        disabled=disabled,
+        revision=revision,
+    )
+
+
+def document_of(service: Service) -> str:
+    """A whole service in one cell: of two writes, a view has the one or the other."""
+    return to_text(list(service_columns(service).values()))
+
+
+def from_document(project_id: str, service_id: str, document: str) -> Service:
+    """From what :func:`document_of` gave."""
+    return to_service(project_id, service_id, json.loads(document))
+
+
+def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
+    """The row of an operation; ``slot`` is where its hint is."""
+    return {
+        "project_id": operation.project_id,
+        "service_id": operation.service_id,
+        "operation_id": operation.operation_id,
+        "kind": str(operation.kind),
+        "state": str(operation.state),
+        "attempt": operation.attempt,
+        "failures": operation.failures,
+        "next_attempt_at": optional_number(operation.next_attempt_at),
+        "slot": slot,
+        "runner": operation.runner,
+        "progress": to_text(operation.progress_to_dict()),
+        "created_at": to_number(operation.created_at),
+        "updated_at": to_number(operation.updated_at),
+    }
+
+
+def to_operation(key: OperationKey, columns: Any) -> Operation:
+    """From :data:`OPERATION_COLUMNS`, in that order."""
+    kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns
+    return Operation(
+        *key,
+        kind=Kind(kind),
+        created_at=to_moment(created_at),
+        updated_at=to_moment(updated_at),
+        state=State(state),
+        attempt=attempt,
+        failures=failures,
+        next_attempt_at=None if due_at is None else to_moment(due_at),
+        runner=runner,
+        **Operation.progress_from_dict(json.loads(progress)),
+    )
+
+
+OPERATION_COLUMNS = (
+    "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at"
+)
+SERVICE_COLUMNS = (
+    "spec, provider_details, disabled, revision, service_created_at, service_updated_at"
+)
+
+
+def _details_to_dict(details: ProviderDetails) -> dict[str, Any]:
+    return {name: detail.to_dict() for name, detail in details.items()}

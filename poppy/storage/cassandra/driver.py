@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage driver for Apache Cassandra."""
+
+from typing import ClassVar
+
+from oslo_config import cfg
+
+from poppy.common import errors
+from poppy.storage import base
+from poppy.storage.cassandra import migrate, options
+from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.flavors import FlavorStore
+from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.operations import OperationStore
+from poppy.storage.cassandra.places import Places
+from poppy.storage.cassandra.services import ServiceStore
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.uses import Uses
+from poppy.storage.cassandra.views import Views
+
+
+class CassandraStorage(base.Storage):
+    """Keeps everything in one keyspace of Cassandra, which may span regions.
+
+    Needs the extra ``poppy[cassandra]``. Example::
+
+        [drivers]
+        storage = cassandra
+
+        [drivers:storage:cassandra]
+        cluster = 10.0.0.11, 10.0.0.12
+        datacenter = dc1
+        replication_strategy = class:NetworkTopologyStrategy,dc1:3,dc2:3
+
+    ``poppy-manage db sync`` makes the keyspace and its tables. How it works is told in
+    :mod:`poppy.storage.cassandra.truth`.
+    """
+
+    OPTS: ClassVar = options.OPTS
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        group = f"[drivers:{self.KIND}:{name}]"
+        self._database = Database(self.options, conf.datacenter, group)
+        claims = Claims(self._database)
+        places = Places(self._database)
+        uses = Uses(self._database)
+        hints = Hints(self._database)
+        views = Views(self._database, claims, places, uses)
+        self.flavors = FlavorStore(self._database, uses)
+        self.services = ServiceStore(self._database, claims, places, uses, hints, views)
+        self.operations = OperationStore(self._database, claims, hints, views)
+
+    def sync(self) -> None:
+        """Make or change keyspace and tables; see :func:`.migrate.sync`."""
+        migrate.sync(self._database)
+
+    def check(self) -> None:
+        """Refuse a schema that is not this version's; see :func:`.migrate.check`."""
+        migrate.check(self._database)
+
+    def is_alive(self) -> bool:
+        """Whether enough replicas answer a query of our tables; not before the first sync."""
+        try:
+            self._database.read(migrate.APPLIED, {})
+        except errors.PoppyError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close this process's session; a later use opens another."""
+        self._database.close()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flavors in Cassandra."""
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+
+from poppy.common import errors
+from poppy.model.flavors import Flavor
+from poppy.storage import base
+from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.cassandra.uses import READ_FLAVOR, SHELF, Use, Uses
+
+CREATE = (
+    "INSERT INTO flavors (shelf, flavor_id, document) VALUES (:shelf, :flavor_id, :document) "
+    "IF NOT EXISTS"
+)
+LIST = "SELECT document FROM flavors WHERE shelf = :shelf"
+# The mark goes by itself if its maker dies, so that services can be created again.
+MARK = (
+    "UPDATE flavors USING TTL 300 SET deleting = :mark "
+    "WHERE shelf = :shelf AND flavor_id = :flavor_id IF document != NULL"
+)
+UNMARK = (
+    "UPDATE flavors SET deleting = NULL WHERE shelf = :shelf AND flavor_id = :flavor_id "
+    "IF deleting = :mark"
+)
+DELETE = "DELETE FROM flavors WHERE shelf = :shelf AND flavor_id = :flavor_id IF deleting = :mark"
+
+_PATIENCE = 60.0
+"""Seconds in which a delete has to come to its end; much less than the mark lasts."""
+
+
+class FlavorStore(base.FlavorStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database, uses: Uses) -> None:
+        self._database = database
+        self._uses = uses
+
+    def create(self, flavor: Flavor) -> None:
+        """Store a flavor; ``IF NOT EXISTS`` lets one of two at the same time win.
+
+        If the outcome of a create is unknown, it is Unavailable; repeated, it may then say that
+        there is one already: the one that it made.
+        """
+        document = codec.to_text(flavor.to_dict())
+        parameters = {"shelf": SHELF, "flavor_id": flavor.flavor_id, "document": document}
+        applied, _found = self._database.cas([(CREATE, parameters)], self._database.levels.claims)
+        if not applied:
+            raise errors.InvalidRequest(f"There is a flavor {flavor.flavor_id} already")
+
+    def get(self, flavor_id: str) -> Flavor:
+        """Read a flavor."""
+        document = self._read(flavor_id)
+        if document is None:
+            raise _not_found(flavor_id)
+        return Flavor.from_dict(json.loads(document))
+
+    def list(self) -> Sequence[Flavor]:
+        """All flavors, by id: one partition, in the order of its bytes."""
+        rows = self._database.read(LIST, {"shelf": SHELF})
+        return [Flavor.from_dict(json.loads(row[0])) for row in rows if row[0]]
+
+    def delete(self, flavor_id: str) -> None:
+        """Remove a flavor; see :mod:`.uses` for why none is removed that a service uses.
+
+        Uses that no truth goes with are dropped on the way. A flavor that is being deleted is
+        refused to new services; it is theirs again if the delete is.
+        """
+        mark = uuid.uuid4()
+        key = {"shelf": SHELF, "flavor_id": flavor_id, "mark": mark}
+        begun = time.monotonic()
+        if not self._cas(MARK, key):
+            raise _not_found(flavor_id)
+        for use in self._uses.of(flavor_id):
+            if self._is_real(flavor_id, use):
+                self._cas(UNMARK, key)
+                raise errors.InUse(f"Flavor {flavor_id} is used by a service")
+            self._uses.forget(flavor_id, use)
+        if time.monotonic() - begun > _PATIENCE:
+            raise errors.Unavailable(f"Deleting flavor {flavor_id} took too long")
+        if not self._cas(DELETE, key):
+            # Another delete has put its mark over ours, and may have come to the end.
+            if self._read(flavor_id) is None:
+                raise _not_found(flavor_id)
+            raise errors.Unavailable(f"Flavor {flavor_id} is being deleted by another request")
+
+    def _is_real(self, flavor_id: str, use: Use) -> bool:
+        for _ in truth.attempts():
+            key = (use.project_id, use.service_id)
+            found = truth.read(self._database, key, self._database.levels.claims)
+            if found.alive is not None and found.alive.spec.flavor_id == flavor_id:
+                return True
+            if found.removed_at is not None or truth.fence(self._database, found, use.clock):
+                return False
+        raise AssertionError("attempts() ends with an error")
+
+    def _cas(self, cql: str, parameters: dict[str, object]) -> bool:
+        try:
+            return self._database.cas([(cql, parameters)], self._database.levels.claims)[0]
+        except Undecided as exc:
+            raise errors.Unavailable(str(exc)) from exc
+
+    def _read(self, flavor_id: str) -> str | None:
+        rows = self._database.read(READ_FLAVOR, {"shelf": SHELF, "flavor_id": flavor_id})
+        document: str | None = rows[0][0] if rows else None
+        return document
+
+
+def _not_found(flavor_id: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no flavor {flavor_id}")

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to look at which operation: hints, in small partitions by time.
+
+A queue in Cassandra drowns in the tombstones of what was taken from it. Here nothing decides
+anything: a hint says *look at this operation at that time*, and the reader looks at the truth.
+So a hint may be read twice, late, or after it was deleted, and its tombstones are kept for hours
+instead of days. Every partition is of ten seconds, one shard of them, and is left behind for
+good once it has passed and is empty: a reader goes by an index (hours, then slots) of only those
+partitions that have had a hint and were not yet left behind.
+
+No unfinished operation is without a hint: it is written before the truth that it is about, and
+the one of before is deleted after. What that rests on:
+
+* A hint is put into a slot that is not over yet (a due time in the past goes into the current
+  one), so that the index of a slot that is over does not come back. A slot is left behind
+  :data:`MARGIN` after its end, and a writer that took half of that from looking at the clock
+  to having its hint stored, writes another. So clocks of servers must agree to half a minute.
+* A hint that no truth goes with is dropped only behind a fence (see :mod:`.truth`).
+* What a region has written it sees itself at once, others see it later, or much later when the
+  network is down. So index rows have a region, whose dispatchers alone leave them behind; the
+  dispatchers of all regions read all hints, and look at what is over and empty less often.
+"""
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from poppy.model.operations import Operation, OperationKey
+from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.session import Call, Database
+from poppy.storage.cassandra.truth import Held
+
+WIDTH = 10_000_000
+"""Microseconds in a slot."""
+
+HOUR = 3_600_000_000
+MARGIN = 60_000_000
+SHARDS = 4
+_REMEMBERED = 4096
+_RECHECK = 60.0
+"""Seconds between looks at a partition that was over and empty."""
+
+_KEY = (
+    "slot = :slot AND shard = :shard AND due_at = :due_at AND project_id = :project_id "
+    "AND service_id = :service_id AND operation_id = :operation_id"
+)
+PUT = (
+    "INSERT INTO due (slot, shard, due_at, project_id, service_id, operation_id, "
+    "region, written_at) VALUES (:slot, :shard, :due_at, :project_id, :service_id, "
+    ":operation_id, :region, :written_at) USING TIMESTAMP :clock"
+)
+DELETE = f"DELETE FROM due USING TIMESTAMP :clock WHERE {_KEY}"
+PUT_SLOT = (
+    "INSERT INTO due_slots (hour, slot, shard, region) VALUES (:hour, :slot, :shard, :region)"
+)
+DELETE_SLOT = (
+    "DELETE FROM due_slots WHERE hour = :hour AND slot = :slot AND shard = :shard "
+    "AND region = :region"
+)
+PUT_HOUR = "INSERT INTO due_hours (shelf, hour, region) VALUES (0, :hour, :region)"
+DELETE_HOUR = "DELETE FROM due_hours WHERE shelf = 0 AND hour = :hour AND region = :region"
+HOURS = "SELECT hour, region FROM due_hours WHERE shelf = 0 AND hour <= :now"
+SLOTS = "SELECT slot, shard, region FROM due_slots WHERE hour = :hour AND slot <= :now"
+HINTS = (
+    "SELECT due_at, project_id, service_id, operation_id, region, written_at, "
+    "WRITETIME(written_at) FROM due WHERE slot = :slot AND shard = :shard LIMIT :page"
+)
+
+
+class Hint(NamedTuple):
+    """A hint as it was read."""
+
+    slot: int
+    shard: int
+    due_at: int
+    key: OperationKey
+    region: str
+    written_at: int
+    clock: int
+
+
+class Hints:
+    """Writes and reads hints."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Index rows that we have written. They are not deleted while we may write hints in
+        # their time, see above.
+        self._indexed: set[tuple[int, int]] = set()
+        # When partitions that are over were found empty.
+        self._passed: dict[tuple[int, int], float] = {}
+
+    def put(self, operations: Iterable[Operation], clock: int) -> list[Held]:
+        """Write hints of those that are unfinished, before the truth is written.
+
+        Args:
+            clock: that the truth will have.
+
+        Returns:
+            The operations as they are to be stored: finished ones are never due again.
+        """
+        given = list(operations)
+        while True:
+            begun = time.monotonic()
+            moment = codec.now()
+            held = [_hold(operation, moment) for operation in given]
+            self._index(held)
+            region = self._database.region if held else ""
+            self._database.write(_puts(held, clock, moment, region))
+            if time.monotonic() - begun < MARGIN / 2_000_000:
+                return held
+
+    def drop(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
+        """Delete hints that the truth has moved on from; not one that is written again since.
+
+        Args:
+            clock: of the truth that did so.
+        """
+        staying = {_identify(held) for held in kept}
+        self._database.write(
+            (DELETE, {**_parameters(held), "clock": clock})
+            for held in gone
+            if held.slot is not None and _identify(held) not in staying
+        )
+
+    def forget(self, hint: Hint) -> None:
+        """Delete a hint as it was read; one that is written again has a later clock."""
+        parameters = {
+            "slot": hint.slot,
+            "shard": hint.shard,
+            "due_at": hint.due_at,
+            "clock": hint.clock,
+            **hint.key._asdict(),
+        }
+        self._database.write([(DELETE, parameters)])
+
+    def pages(self, now: int, page: int) -> Iterator[list[Hint]]:
+        """Hints that are due, a slot at a time, the oldest slot first.
+
+        Slots that are over and empty are left behind on the way.
+        """
+        over = min(now, codec.now()) - MARGIN
+        region = self._database.region
+        hours = self._database.read(HOURS, {"now": now})
+        for hour in sorted({row[0] for row in hours}):
+            index = self._database.read(SLOTS, {"hour": hour, "now": now})
+            partitions = {(slot, shard) for slot, shard, _region in index}
+            ours = {(slot, shard) for slot, shard, owner in index if owner == region}
+            for slot in sorted({slot for slot, _shard in partitions}):
+                shards = [shard for other, shard in sorted(partitions) if other == slot]
+                found, empty = self._slot(slot, shards, now, page)
+                if slot + WIDTH < over:
+                    self._leave(empty, ours, region)
+                yield found
+            if not ours and hour + HOUR < over and [hour, region] in map(list, hours):
+                self._database.write([(DELETE_HOUR, {"hour": hour, "region": region})])
+
+    def _slot(
+        self, slot: int, shards: Sequence[int], now: int, page: int
+    ) -> tuple[list[Hint], list[tuple[int, int]]]:
+        """The hints of a slot that are due, and its partitions that have none at all."""
+        earliest = time.monotonic() - _RECHECK
+        shards = [it for it in shards if self._passed.get((slot, it), 0.0) <= earliest]
+        where = [{"slot": slot, "shard": shard, "page": page} for shard in shards]
+        pages = self._database.read_each((HINTS, parameters) for parameters in where)
+        found = [
+            Hint(slot, shard, due_at, OperationKey(project, service, operation), *written)
+            for shard, rows in zip(shards, pages, strict=True)
+            for due_at, project, service, operation, *written in rows
+            if due_at <= now
+        ]
+        found.sort(key=lambda hint: (hint.due_at, hint.key.operation_id))
+        empty = [(slot, shard) for shard, rows in zip(shards, pages, strict=True) if not rows]
+        return found, empty
+
+    def _leave(
+        self, empty: Sequence[tuple[int, int]], ours: set[tuple[int, int]], region: str
+    ) -> None:
+        """Leave partitions behind that are over: for good if they are ours."""
+        self._database.write(
+            (DELETE_SLOT, {"hour": _hour(slot), "slot": slot, "shard": shard, "region": region})
+            for slot, shard in empty
+            if (slot, shard) in ours
+        )
+        if len(self._passed) > 16 * _REMEMBERED:
+            self._passed.clear()
+        others = (it for it in empty if it not in ours)
+        self._passed.update((it, time.monotonic()) for it in others)
+
+    def _index(self, held: Sequence[Held]) -> None:
+        entries = {(it.slot, _shard(it.operation)) for it in held if it.slot is not None}
+        calls: list[Call] = []
+        for slot, shard in entries - self._indexed:
+            row = {"hour": _hour(slot), "region": self._database.region}
+            calls.append((PUT_HOUR, row))
+            calls.append((PUT_SLOT, {**row, "slot": slot, "shard": shard}))
+        self._database.write(calls)
+        if len(self._indexed) > _REMEMBERED:
+            self._indexed.clear()
+        self._indexed |= entries
+
+
+def _hold(operation: Operation, moment: int) -> Held:
+    if operation.state.finished or operation.next_attempt_at is None:
+        return Held(replace(operation, next_attempt_at=None), None)
+    due_at = max(codec.to_number(operation.next_attempt_at), moment)
+    return Held(operation, due_at - due_at % WIDTH)
+
+
+def _puts(held: Iterable[Held], clock: int, moment: int, region: str) -> Iterator[Call]:
+    written = {"clock": clock, "written_at": moment, "region": region}
+    for it in held:
+        if it.slot is not None:
+            yield PUT, {**_parameters(it), **written}
+
+
+def _parameters(held: Held) -> dict[str, object]:
+    return {
+        "slot": held.slot,
+        "shard": _shard(held.operation),
+        "due_at": codec.optional_number(held.operation.next_attempt_at),
+        **held.operation.key._asdict(),
+    }
+
+
+def _identify(held: Held) -> tuple[str, int | None, object]:
+    return held.operation.operation_id, held.slot, held.operation.next_attempt_at
+
+
+def _shard(operation: Operation) -> int:
+    return zlib.crc32(operation.operation_id.encode()) % SHARDS
+
+
+def _hour(slot: int) -> int:
+    return slot - slot % HOUR

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bring the schema to this version, and tell whether it is.
+
+Migrations are the numbered files of ``migrations``. A runner that dies half-way leaves no trace
+but what it has done: every statement can be repeated, and a file is noted as applied behind its
+last one. One runner at a time works, by a lock row with a lease. (Apache Cassandra documentation,
+"Data Definition": concurrent changes of the schema are to be avoided.)
+"""
+
+import importlib.resources
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from cassandra import ConsistencyLevel, InvalidRequest
+from cassandra.query import SimpleStatement
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.storage.cassandra.session import COMMAND, Database
+
+LOG = log.getLogger(__name__)
+
+LEASE = 120
+"""Seconds after which a runner that says nothing counts as dead; a statement takes less."""
+
+_PATIENCE = 600.0
+_POLL = 0.2
+_NAME = re.compile(r"(\d{4})_\w+\.cql")
+_WORD = re.compile(r"\w+")
+_BOOTSTRAP = {
+    "schema_lock": "name text PRIMARY KEY, owner uuid",
+    "schema_migrations": "shelf int, number int, PRIMARY KEY ((shelf), number)",
+}
+APPLIED = "SELECT number FROM schema_migrations WHERE shelf = 0"
+_NOTE = "INSERT INTO schema_migrations (shelf, number) VALUES (0, %s)"
+_LOCK = "INSERT INTO schema_lock (name, owner) VALUES ('sync', %s) IF NOT EXISTS USING TTL %s"
+_EXTEND = "UPDATE schema_lock USING TTL %s SET owner = %s WHERE name = 'sync' IF owner = %s"
+_UNLOCK = "DELETE FROM schema_lock WHERE name = 'sync' IF owner = %s"
+
+
+class Migration(NamedTuple):
+    """One file."""
+
+    number: int
+    statements: Sequence[str]
+
+
+def migrations() -> Sequence[Migration]:
+    """All migrations of this version, in order."""
+    found = []
+    for entry in importlib.resources.files(__package__).joinpath("migrations").iterdir():
+        match = _NAME.fullmatch(entry.name)
+        if match:
+            found.append(Migration(int(match[1]), statements(entry.read_text("utf-8"))))
+    return sorted(found)
+
+
+def statements(text: str) -> Sequence[str]:
+    """The statements of a file; comments are whole lines that begin with ``--``."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+def sync(database: Database) -> None:
+    """Make the keyspace and apply the migrations that are missing; safe to repeat.
+
+    Raises:
+        ConfigError: the schema is newer, or the keyspace can't be made.
+        Unavailable: the cluster does not answer, or another runner takes very long.
+    """
+    make_keyspace(database)
+    keyspace = database.options.keyspace
+    cluster, session = database.admin(keyspace)
+    try:
+        with database.answering():
+            for table, columns in _BOOTSTRAP.items():
+                _change(cluster, session, _bootstrap(keyspace, table, columns))
+            _Runner(cluster, session, database).run()
+    finally:
+        cluster.shutdown()
+
+
+def check(database: Database) -> None:
+    """Compare the schema with this version's: one query.
+
+    Raises:
+        ConfigError: it is missing, older or newer.
+        Unavailable: the cluster does not answer.
+    """
+    try:
+        applied = {row[0] for row in database.read(APPLIED, {})}
+    except errors.ConfigError as exc:
+        if isinstance(exc.__cause__, InvalidRequest):
+            keyspace = database.options.keyspace
+            raise errors.ConfigError(
+                f"Keyspace {keyspace} has no tables of Poppy: run '{COMMAND}'"
+            ) from exc
+        raise
+    _refuse_newer(applied)
+    missing = [it.number for it in migrations() if it.number not in applied]
+    if missing:
+        raise errors.ConfigError(
+            f"The schema lacks migration {missing[0]:04} of this version: run '{COMMAND}'"
+        )
+
+
+def make_keyspace(database: Database) -> None:
+    """Make the keyspace unless it is there."""
+    keyspace = database.options.keyspace
+    replication = database.options.replication_strategy
+    if not all(_WORD.fullmatch(word) for word in (keyspace, *replication)):
+        raise errors.ConfigError("keyspace and replication_strategy: only letters and digits")
+    cluster, session = database.admin(None)
+    try:
+        with database.answering():
+            found = session.execute(
+                "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s",
+                (keyspace,),
+            )
+            if list(found):
+                return
+            if replication.get("class") == "SimpleStrategy":
+                LOG.warning(
+                    "Keyspace %s is made with replication %s: not for production, see "
+                    "replication_strategy",
+                    keyspace,
+                    replication,
+                )
+            quoted = ", ".join(f"'{name}': '{value}'" for name, value in replication.items())
+            _change(
+                cluster,
+                session,
+                f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
+                f"WITH replication = {{{quoted.replace(';', '')}}}",
+            )
+    finally:
+        cluster.shutdown()
+
+
+class _Runner:
+    def __init__(self, cluster: Any, session: Any, database: Database) -> None:
+        self._cluster = cluster
+        self._session = session
+        self._levels = database.levels
+        self._owner = uuid.uuid4()
+
+    def run(self) -> None:
+        with self._locked():
+            applied = self._applied()
+            _refuse_newer(applied)
+            for migration in migrations():
+                if migration.number not in applied:
+                    self._apply(migration)
+
+    def _apply(self, migration: Migration) -> None:
+        for statement in migration.statements:
+            if not self._cas(_EXTEND, LEASE, self._owner, self._owner):
+                raise errors.Unavailable(f"Another '{COMMAND}' has taken over")
+            _change(self._cluster, self._session, statement)
+        note = SimpleStatement(_NOTE, consistency_level=self._levels.wide)
+        self._session.execute(note, (migration.number,))
+        LOG.info("Applied migration %04d", migration.number)
+
+    def _applied(self) -> set[int]:
+        statement = SimpleStatement(APPLIED, consistency_level=self._levels.wide)
+        return {row[0] for row in self._session.execute(statement)}
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        deadline = time.monotonic() + _PATIENCE
+        while not self._cas(_LOCK, self._owner, LEASE):
+            if time.monotonic() > deadline:
+                raise errors.Unavailable(f"Another '{COMMAND}' is still running")
+            time.sleep(_POLL)
+        try:
+            yield
+        finally:
+            self._cas(_UNLOCK, self._owner)
+
+    def _cas(self, cql: str, *parameters: object) -> bool:
+        statement = SimpleStatement(
+            cql,
+            consistency_level=self._levels.wide,
+            serial_consistency_level=ConsistencyLevel.SERIAL,
+        )
+        return bool(self._session.execute(statement, parameters).was_applied)
+
+
+def _bootstrap(keyspace: str, table: str, columns: str) -> str:
+    # With an id of our own, so that two nodes that make it at the same time, for two runners
+    # that have no lock yet, make the same table. No two tables of a cluster may share one.
+    identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{table}.{keyspace}.poppy")
+    return f"CREATE TABLE IF NOT EXISTS {table} ({columns}) WITH ID = {identity}"
+
+
+def _change(cluster: Any, session: Any, statement: str) -> None:
+    session.execute(statement, timeout=60.0)
+    if not cluster.control_connection.wait_for_schema_agreement(wait_time=30):
+        raise errors.Unavailable("The nodes do not agree about the schema")
+
+
+def _refuse_newer(applied: set[int]) -> None:
+    newest = migrations()[-1].number
+    if applied and max(applied) > newest:
+        raise errors.ConfigError(
+            f"The database has a newer schema ({max(applied):04}) than this Poppy knows "
+            f"({newest:04}): install the newer Poppy here as well; '{COMMAND}' can't go back"
+        )

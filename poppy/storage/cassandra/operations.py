@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations in Cassandra, and the fenced writes of the runs.
+
+Every method that writes reads the service's partition and writes it by one conditional batch
+(:func:`.truth.write`); if another writer was quicker, it reads and decides again.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.model.services import ProviderDetails, Service
+from poppy.storage import base
+from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.hints import Hint, Hints
+from poppy.storage.cassandra.services import superseded
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.truth import GRACE, Change, Held, Truth, best_effort
+from poppy.storage.cassandra.views import Views
+
+LOG = log.getLogger(__name__)
+
+_SPARE = 50
+"""Hints read at a time beyond the wanted number, for some may be of no use."""
+
+_REGION_GRACE = 86400.0
+"""Seconds after which a region that has not settled its own hints is given up."""
+
+
+class OperationStore(base.OperationStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database, claims: Claims, hints: Hints, views: Views) -> None:
+        self._database = database
+        self._claims = claims
+        self._hints = hints
+        self._views = views
+
+    def get(self, key: OperationKey) -> Operation:
+        """Read an operation by its primary key."""
+        rows = self._database.read(truth.READ_OPERATION, key._asdict())
+        if not rows:
+            raise errors.NotFound(f"There is no operation {key.operation_id}")
+        return truth.to_held(key.project_id, key.service_id, rows[0]).operation
+
+    def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
+        """All operations of a service; they outlive it."""
+        parameters = {"project_id": project_id, "service_id": service_id}
+        rows = self._database.read(truth.LIST_OPERATIONS, parameters)
+        # A partition that was fenced before its service was stored has no row.
+        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
+        """Follow hints, the oldest slots first, until enough operations are found.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        found: list[Operation] = []
+        for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
+            for start in range(0, len(hints), _SPARE):
+                found.extend(self._look(hints[start : start + _SPARE]))
+                if len(found) >= limit:
+                    break
+            if len(found) >= limit:
+                break
+        found.sort(key=lambda operation: (operation.next_attempt_at, operation.operation_id))
+        return found[:limit]
+
+    def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
+        """Take a due operation."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, operation.key)
+            held = found.operations.get(operation.operation_id)
+            if held is None or _moment(held.operation) != _moment(operation):
+                return False
+            taken = replace(held.operation, state=State.QUEUED, next_attempt_at=next_attempt_at)
+            if self._write(found, [taken]) is not None:
+                return True
+        raise AssertionError("attempts() ends with an error")
+
+    def begin(
+        self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
+    ) -> base.Run:
+        """Begin a run."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, key)
+            held = found.operations.get(key.operation_id)
+            if held is None or found.alive is None:
+                raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
+            _check_runnable(found, held.operation, runner, now)
+            begun = replace(
+                held.operation,
+                state=State.RUNNING,
+                attempt=held.operation.attempt + 1,
+                runner=runner,
+                next_attempt_at=until,
+                updated_at=now,
+            )
+            if self._write(found, [begun]) is not None:
+                return base.Run(_utc(begun), found.alive)
+        raise AssertionError("attempts() ends with an error")
+
+    def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
+        """Write a run's progress, and what follows from it."""
+        for _ in truth.attempts():
+            found, service = self._find_run(operation)
+            found, following = self._following(found, operation)
+            changed = _advance(service, operation, details)
+            kept = _kept_claims(found, service, operation)
+            dropped = {name: it for name, it in found.claims.items() if name not in kept}
+            if dropped and changed is None:
+                changed = service
+            operations = [operation] if following is None else [operation, following]
+            if self._write(found, operations, changed, kept) is not None:
+                with best_effort(LOG, "Releasing domains"):
+                    self._claims.release(dropped)
+                return following
+        raise AssertionError("attempts() ends with an error")
+
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+        """Move the lease of a run."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, key)
+            run = _check_ours(found, key, attempt, None)
+            if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
+                return
+
+    def remove(self, operation: Operation) -> None:
+        """End a service.
+
+        Its partition keeps it, marked as removed. What it had is given back afterwards; if that
+        fails or the process dies, whoever finds the operation's last hint does it. Domains can
+        be claimed at once in any case.
+
+        Raises:
+            Unavailable: it may or may not have been removed; if so, to repeat is Fenced.
+        """
+        for _ in truth.attempts():
+            found, service = self._find_run(operation)
+            found = truth.with_operations(self._database, found, found.queue)
+            ended = [operation, *superseded(found, operation)]
+            clock = found.tick()
+            change = Change(
+                clock,
+                service,
+                removed_at=codec.to_number(operation.updated_at),
+                operations=self._hints.put(ended, clock),
+            )
+            stored = truth.write(self._database, found, change)
+            if stored is not None:
+                with best_effort(LOG, "Giving back what a removed service had"):
+                    self._views.refresh(stored)
+                    self._hints.drop(found.operations.values(), (), clock)
+                return
+
+    def _write(
+        self,
+        found: Truth,
+        operations: Sequence[Operation],
+        service: Service | None = None,
+        claims: Mapping[str, str] | None = None,
+    ) -> Truth | None:
+        """Hints, truth, views, and the end of the hints of before: in this order.
+
+        The truth stands whatever becomes of the rest. If the views fail, the hints of before
+        stay, and whoever finds them writes the views.
+        """
+        clock = found.tick()
+        held = self._hints.put(operations, clock)
+        change = Change(clock, service, claims if service else None, operations=held)
+        stored = truth.write(self._database, found, change)
+        if stored is None:
+            return None
+        finished = any(it.operation.state.finished for it in held)
+        written = {it.operation.operation_id for it in held}
+        before = [it for name, it in found.operations.items() if name in written]
+        with best_effort(LOG, "What follows from an operation"):
+            if finished or service is not None:
+                self._views.refresh(stored)
+            self._hints.drop(before, held, clock)
+        return stored
+
+    def _following(self, found: Truth, operation: Operation) -> tuple[Truth, Operation | None]:
+        """The operation that had to wait for this one, due from now on."""
+        waiting = [it for it in sorted(found.queue) if it != operation.operation_id]
+        if not operation.state.finished or not waiting:
+            return found, None
+        found = truth.with_operations(self._database, found, waiting[:1])
+        held = found.operations.get(waiting[0])
+        if held is None:
+            return found, None
+        return found, _utc(replace(held.operation, next_attempt_at=operation.updated_at))
+
+    def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
+        found = truth.read_with_operation(self._database, operation.key)
+        _check_ours(found, operation.key, operation.attempt, operation.runner)
+        if found.alive is None:
+            raise _fenced(operation.key)
+        return found, found.alive
+
+    def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
+        """The operations that hints are about, if they are due as the hints say."""
+        rows = self._database.read_each(
+            (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
+        )
+        due = []
+        for hint, found in zip(hints, rows, strict=True):
+            held = None
+            if found:
+                held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
+            if held is not None and _is_meant(hint, held):
+                due.append(held.operation)
+            elif self._is_left(hint):
+                self._settle(hint)
+        return due
+
+    def _is_left(self, hint: Hint) -> bool:
+        # What another region wrote may be on its way to us, longer than its hint was.
+        patience = GRACE if hint.region == self._database.region else _REGION_GRACE
+        return codec.now() - hint.written_at > patience * 1_000_000
+
+    def _settle(self, hint: Hint) -> None:
+        """Do what a process left undone that did not get to drop its hint."""
+        with best_effort(LOG, "A hint of no use"):
+            found = truth.read(self._database, hint.key, self._database.levels.operations)
+            self._views.refresh(found)
+            if truth.fence(self._database, found, hint.clock):
+                self._hints.forget(hint)
+
+
+def _check_runnable(
+    found: Truth, operation: Operation, runner: str, now: datetime.datetime
+) -> None:
+    for other, state in found.queue.items():
+        earlier = other < operation.operation_id or state == State.RUNNING
+        if earlier and other != operation.operation_id:
+            raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
+    if not _is_runnable(operation, runner, now):
+        raise errors.NotRunnable(
+            f"Operation {operation.operation_id} is finished, not due, or another job's"
+        )
+
+
+def _is_runnable(operation: Operation, runner: str, now: datetime.datetime) -> bool:
+    if operation.state.finished:
+        return False
+    if operation.state is State.QUEUED:
+        return True
+    if operation.state is State.RUNNING and operation.runner == runner:
+        return True
+    return operation.next_attempt_at is not None and operation.next_attempt_at <= now
+
+
+def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None) -> Operation:
+    """The operation as stored, if it is this run's.
+
+    By its job too: two regions that could not see each other can count the same attempt.
+    """
+    held = found.operations.get(key.operation_id)
+    if held is None or held.operation.state is not State.RUNNING:
+        raise _fenced(key)
+    if held.operation.attempt != attempt or runner not in (None, held.operation.runner):
+        raise _fenced(key)
+    return held.operation
+
+
+def _advance(
+    service: Service, operation: Operation, details: ProviderDetails | None
+) -> Service | None:
+    if details is None:
+        return None
+    return replace(
+        service.with_details(details),
+        updated_at=operation.updated_at,
+        revision=service.revision + 1,
+    )
+
+
+def _kept_claims(found: Truth, service: Service, operation: Operation) -> Mapping[str, str]:
+    if operation.state is not State.SUCCEEDED:
+        return found.claims
+    named = service.spec.domain_names
+    return {name: token for name, token in found.claims.items() if name in named}
+
+
+def _is_meant(hint: Hint, held: Held) -> bool:
+    due_at = codec.optional_number(held.operation.next_attempt_at)
+    return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
+
+
+def _moment(operation: Operation) -> tuple[State, int, datetime.datetime | None]:
+    return operation.state, operation.attempt, operation.next_attempt_at
+
+
+def _utc(operation: Operation) -> Operation:
+    """With the times as they are read back."""
+    moment = codec.optional_number(operation.next_attempt_at)
+    return replace(
+        operation,
+        next_attempt_at=None if moment is None else codec.to_moment(moment),
+        updated_at=codec.to_moment(codec.to_number(operation.updated_at)),
+    )
+
+
+def _fenced(key: OperationKey) -> errors.Fenced:
+    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")

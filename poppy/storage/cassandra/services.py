@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services in Cassandra."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.model.operations import Kind, Operation, State
+from poppy.model.services import Service
+from poppy.storage import base
+from poppy.storage.cassandra import codec, truth, views
+from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.places import Places
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.truth import Change, Truth, best_effort
+from poppy.storage.cassandra.uses import Uses
+from poppy.storage.cassandra.views import Views
+
+LOG = log.getLogger(__name__)
+
+QUEUE_LIMIT = 500
+"""Unfinished operations of one service, whose list is rewritten with every write."""
+
+
+class ServiceStore(base.ServiceStore):
+    """See the contract for each method."""
+
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        places: Places,
+        uses: Uses,
+        hints: Hints,
+        refreshed: Views,
+    ) -> None:
+        self._database = database
+        self._claims = claims
+        self._places = places
+        self._uses = uses
+        self._hints = hints
+        self._views = refreshed
+
+    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+        """Take what the service needs, then store it with its operation by one batch.
+
+        What was taken is given back on failure; if that fails too, it is an orphan, which is
+        given to whoever asks for it some minutes later.
+
+        Raises:
+            Unavailable: it may or may not have been stored; if it was, its operation runs.
+        """
+        empty = Truth(service.project_id, service.service_id)
+        tokens: dict[str, str] = {}
+        clock = empty.tick()
+        try:
+            self._uses.begin(empty, service.spec.flavor_id, clock)
+            self._places.take(service.project_id, service.service_id, default_limit)
+            self._claims.claim(empty, service.spec.domain_names, tokens)
+            stored = self._store_first(empty, service, operation, tokens, clock)
+        except errors.PoppyError as exc:
+            with best_effort(LOG, "Giving back what a refused service had"):
+                if not isinstance(exc, errors.Unavailable) or self._is_closed(empty):
+                    self._give_back(replace(empty, clock=clock), service, tokens)
+            raise
+        with best_effort(LOG, "The project's list of services"):
+            self._views.refresh(stored)
+
+    def get(self, project_id: str, service_id: str) -> Service:
+        """Read a service: the static columns of one partition."""
+        service = truth.read(self._database, (project_id, service_id)).alive
+        if service is None:
+            raise _not_found(service_id)
+        return service
+
+    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+        """A page: a slice of the project's partition, from the marker on."""
+        parameters = {"project_id": project_id, "marker": marker or "", "page": limit}
+        return [
+            codec.from_document(project_id, service_id, document)
+            for service_id, document in self._database.read(views.LIST, parameters)
+        ]
+
+    def scan(self) -> Iterator[Service]:
+        """All services, from the truth; removed ones are passed over on the way."""
+        for found in truth.scan(self._database):
+            if found.alive is not None:
+                yield found.alive
+
+    def submit(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation by one batch.
+
+        Writes of runs come in between and are no reason to fail: it is tried again as long as
+        the revision is the one that was read.
+
+        Raises:
+            Unavailable: it may or may not have been stored; repeated, it says Changed then.
+        """
+        tokens: dict[str, str] = {}
+        try:
+            stored, gone = self._submit(service, operation, tokens)
+        except errors.PoppyError as exc:
+            with best_effort(LOG, "Releasing domains of a refused change"):
+                if not isinstance(exc, errors.Unavailable) or self._is_unnamed(service, tokens):
+                    self._claims.release(tokens)
+            raise
+        with best_effort(LOG, "The project's list of services"):
+            self._views.refresh(stored)
+            self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
+            if gone.service is not None:
+                flavor_id = gone.service.spec.flavor_id
+                if flavor_id != service.spec.flavor_id:
+                    self._uses.drop(stored, flavor_id)
+
+    def _store_first(
+        self,
+        empty: Truth,
+        service: Service,
+        operation: Operation,
+        tokens: dict[str, str],
+        clock: int,
+    ) -> Truth:
+        held = self._hints.put([operation], clock)
+        change = Change(clock, service, claims=dict(tokens), operations=held)
+        stored = truth.write(self._database, empty, change, self._database.levels.claims)
+        if stored is None:
+            # Fenced meanwhile: by who deletes the flavor, or for taking too long.
+            self._uses.begin(replace(empty, clock=clock), service.spec.flavor_id, clock)
+            raise errors.Unavailable("The service could not be stored in time")
+        return stored
+
+    def _is_closed(self, empty: Truth) -> bool:
+        """Whether a service whose create had an unknown outcome is not there and never will."""
+        found = truth.read(self._database, (empty.project_id, empty.service_id), self._serial)
+        if found.writer is None:
+            return truth.fence(self._database, found)
+        return found.alive is None
+
+    def _give_back(self, refused: Truth, service: Service, tokens: dict[str, str]) -> None:
+        self._claims.release(tokens)
+        self._places.give_back(service.project_id, service.service_id)
+        self._uses.drop(refused, service.spec.flavor_id)
+
+    @property
+    def _serial(self) -> int:
+        return self._database.levels.claims
+
+    def _is_unnamed(self, service: Service, tokens: dict[str, str]) -> bool:
+        """Whether no truth names the claims of a change of unknown outcome, nor ever will."""
+        if not tokens:
+            return False
+        for _ in truth.attempts():
+            key = (service.project_id, service.service_id)
+            found = truth.read(self._database, key, self._serial)
+            if not set(found.claims.values()).isdisjoint(tokens.values()):
+                return False
+            if found.removed_at is not None or truth.fence(self._database, found):
+                return True
+        raise AssertionError("attempts() ends with an error")
+
+    def _submit(
+        self, service: Service, operation: Operation, tokens: dict[str, str]
+    ) -> tuple[Truth, Truth]:
+        """Write the truth; gives it as it is then and as it was before."""
+        for _ in truth.attempts():
+            found = truth.read(self._database, (service.project_id, service.service_id))
+            known = _check(found, service)
+            clock = found.tick()
+            moved = known.spec.flavor_id != service.spec.flavor_id
+            if moved:
+                self._uses.begin(found, service.spec.flavor_id, clock)
+            added = service.spec.domain_names - found.claims.keys()
+            self._claims.claim(found, added, tokens)
+            ended: Sequence[Operation] = ()
+            if operation.kind is Kind.DELETE:
+                found = truth.with_operations(self._database, found, found.queue)
+                ended = superseded(found, operation)
+            held = self._hints.put([*ended, operation], clock)
+            change = Change(
+                clock,
+                replace(service, revision=service.revision + 1, created_at=known.created_at),
+                claims={**found.claims, **{name: tokens[name] for name in added}},
+                operations=held,
+            )
+            serial = self._serial if added or moved else None
+            stored = truth.write(self._database, found, change, serial)
+            if stored is not None:
+                return stored, found
+        raise AssertionError("attempts() ends with an error")
+
+
+def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
+    """The unfinished operations other than the given one, ended by it."""
+    return [
+        replace(
+            held.operation,
+            state=State.SUPERSEDED,
+            next_attempt_at=None,
+            updated_at=by.updated_at,
+        )
+        for operation_id, held in found.operations.items()
+        if operation_id != by.operation_id and not held.operation.state.finished
+    ]
+
+
+def _check(found: Truth, service: Service) -> Service:
+    if found.alive is None:
+        raise _not_found(service.service_id)
+    if found.alive.revision != service.revision:
+        raise errors.Changed(f"Service {service.service_id} was changed by another request")
+    if len(found.queue) >= QUEUE_LIMIT:
+        raise errors.ServiceBusy(
+            f"Service {service.service_id} has {QUEUE_LIMIT} operations to be done already"
+        )
+    return found.alive
+
+
+def _not_found(service_id: str) -> errors.NotFound:
+    return errors.NotFound(f"There is no service {service_id}")

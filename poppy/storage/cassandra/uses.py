@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which services use, or are about to use, a flavor.
+
+A service's use is written before its truth, and *then* the flavor is read. Who deletes a flavor
+marks it, and *then* reads its uses. Both at a quorum of all replicas, so at least one of the two
+sees the other. If it is the deleter, the service's partition decides: either the truth came
+first (the flavor is in use) or the fence did (the service is refused).
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from poppy.common import errors
+from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.truth import Truth
+
+SHARDS = 16
+SHELF = 0
+"""All flavors are in one partition: they are few, and listed as often as they are changed."""
+
+PUT = (
+    "INSERT INTO flavor_uses (flavor_id, shard, project_id, service_id, written_at) VALUES "
+    "(:flavor_id, :shard, :project_id, :service_id, :written_at) USING TIMESTAMP :clock"
+)
+DELETE = (
+    "DELETE FROM flavor_uses USING TIMESTAMP :clock WHERE flavor_id = :flavor_id "
+    "AND shard = :shard AND project_id = :project_id AND service_id = :service_id"
+)
+LIST = (
+    "SELECT project_id, service_id, WRITETIME(written_at) FROM flavor_uses "
+    "WHERE flavor_id = :flavor_id AND shard = :shard"
+)
+READ_FLAVOR = (
+    "SELECT document, deleting FROM flavors WHERE shelf = :shelf AND flavor_id = :flavor_id"
+)
+
+
+class Use(NamedTuple):
+    """A use as it was read."""
+
+    project_id: str
+    service_id: str
+    clock: int
+
+
+class Uses:
+    """Writes and reads uses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, truth: Truth, flavor_id: str, clock: int) -> None:
+        """Say that a service is about to use a flavor.
+
+        Args:
+            clock: that the service's truth will have.
+
+        Raises:
+            InvalidRequest: there is no such flavor (any more).
+        """
+        row = {**_key(truth, flavor_id), "clock": clock, "written_at": codec.now()}
+        self._database.write([(PUT, row)], self._database.levels.wide)
+        key = {"shelf": SHELF, "flavor_id": flavor_id}
+        rows = self._database.read(READ_FLAVOR, key, self._database.levels.wide)
+        if not rows or rows[0][0] is None or rows[0][1] is not None:
+            raise errors.InvalidRequest(f"There is no flavor {flavor_id}")
+
+    def drop(self, truth: Truth, flavor_id: str) -> None:
+        """Say that a service does not use a flavor, as of its truth's clock."""
+        key = {**_key(truth, flavor_id), "clock": truth.clock}
+        self._database.write([(DELETE, key)])
+
+    def forget(self, flavor_id: str, use: Use) -> None:
+        """Delete a use as it was read; one that is written again has a later clock."""
+        truth = Truth(use.project_id, use.service_id, clock=use.clock)
+        self.drop(truth, flavor_id)
+
+    def of(self, flavor_id: str) -> Iterator[Use]:
+        """All uses of a flavor."""
+        for shard in range(SHARDS):
+            parameters = {"flavor_id": flavor_id, "shard": shard}
+            for row in self._database.read(LIST, parameters, self._database.levels.wide):
+                yield Use(*row)
+
+
+def _key(truth: Truth, flavor_id: str) -> dict[str, object]:
+    shard = zlib.crc32(truth.service_id.encode()) % SHARDS
+    return {**truth.identity, "flavor_id": flavor_id, "shard": shard}

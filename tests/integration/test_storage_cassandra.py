@@ -1,0 +1,587 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Cassandra storage driver on a real node."""
+
+import contextlib
+import datetime
+import multiprocessing
+import uuid
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("cassandra")
+
+from poppy.common import config, errors
+from poppy.model.operations import Kind, State
+from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.storage.cassandra import codec, migrate, truth
+from poppy.storage.cassandra.driver import CassandraStorage
+from poppy.storage.cassandra.session import Undecided
+from poppy.testing.builders import PROJECT_ID, after, make_flavor, make_operation, make_service
+from poppy.testing.storage import StorageContract
+from poppy.testing.storage.case import (
+    LIMIT,
+    add,
+    begin,
+    create,
+    each,
+    failures,
+    finish,
+    first_operation,
+    is_free,
+    race,
+    remove,
+    submit,
+)
+from tests.real.cassandra import Cassandra
+from tests.real.fixtures import cassandra, keyspace  # noqa: F401  fixtures
+
+pytestmark = pytest.mark.real
+
+FORK = multiprocessing.get_context("fork")
+DEPLOYED = {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1")}
+TABLES = [
+    *("services", "services_by_project", "services_archive", "domains", "places"),
+    *("flavors", "flavor_uses", "due", "due_slots", "due_hours"),
+]
+
+
+def make_storage(node, **overrides):
+    conf = config.new()
+    conf([], project="poppy", default_config_files=[])
+    group = "drivers:storage:cassandra"
+    conf.register_opts(CassandraStorage.OPTS, group=group)
+    options = {"cluster": [node.host], "port": node.port, **overrides}
+    for name, value in options.items():
+        conf.set_override(name, value, group=group)
+    return CassandraStorage(conf, "cassandra")
+
+
+@pytest.fixture(scope="module")
+def synced(cassandra):  # noqa: F811
+    """A driver on a keyspace with the schema; made once, since that takes seconds."""
+    driver = make_storage(cassandra, keyspace=f"test_{uuid.uuid4().hex[:16]}")
+    driver.sync()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def connect(cassandra, synced):  # noqa: F811
+    """A function that makes another driver on the keyspace, which is empty."""
+    session = synced._database._session()
+    for future in [session.execute_async(f"TRUNCATE {table}") for table in TABLES]:
+        future.result()
+    return lambda: make_storage(cassandra, keyspace=synced.options.keyspace)
+
+
+@pytest.fixture
+def storage(connect):
+    driver = connect()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def stocked(storage):
+    storage.flavors.create(make_flavor())
+    return storage
+
+
+@pytest.fixture
+def cql(synced):
+    """A function that runs CQL beside the driver."""
+    session = synced._database._session()
+    return lambda statement, *parameters: list(session.execute(statement, parameters))
+
+
+@pytest.fixture
+def empty(cassandra, keyspace):  # noqa: F811
+    """A driver whose keyspace does not exist yet."""
+    driver = make_storage(cassandra, keyspace=keyspace)
+    yield driver
+    driver.close()
+
+
+class TestContract(StorageContract):
+    @pytest.fixture
+    def storage(self, connect):
+        driver = connect()
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def connect_again(self, connect):
+        return connect
+
+
+class TestSchema:
+    def test_check_without_a_keyspace_says_what_to_run(self, empty):
+        with pytest.raises(errors.ConfigError, match="poppy-manage db sync"):
+            empty.check()
+        assert empty.is_alive() is False
+
+    def test_check_without_tables_says_what_to_run(self, empty):
+        migrate.make_keyspace(empty._database)
+        with pytest.raises(errors.ConfigError, match="no tables of Poppy.*poppy-manage db sync"):
+            empty.check()
+
+    def test_several_processes_may_sync_an_empty_cluster_at_once(self, cassandra, empty):  # noqa: F811
+        start = FORK.Barrier(3)
+
+        def sync():
+            driver = make_storage(cassandra, keyspace=empty.options.keyspace)
+            start.wait(timeout=10)
+            driver.sync()
+            driver.check()
+            driver.close()
+
+        processes = [FORK.Process(target=sync) for _ in range(3)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=60)
+        assert [process.exitcode for process in processes] == [0] * 3
+        empty.sync()
+        empty.check()
+
+    def test_sync_goes_on_where_a_runner_died(self, empty, monkeypatch):
+        done = []
+        change = migrate._change
+
+        def die(cluster, session, statement):
+            if len(done) == 5:
+                raise KeyboardInterrupt
+            done.append(statement)
+            change(cluster, session, statement)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(migrate, "_change", die)
+            with pytest.raises(KeyboardInterrupt):
+                empty.sync()
+        with pytest.raises(errors.ConfigError, match="lacks migration 0001"):
+            empty.check()
+        empty.sync()
+        empty.check()
+        empty.flavors.create(make_flavor())
+
+    def test_newer_schema_is_refused_and_left_alone(self, storage, cql):
+        cql("INSERT INTO schema_migrations (shelf, number) VALUES (0, 9999)")
+        try:
+            with pytest.raises(errors.ConfigError, match="newer schema .9999."):
+                storage.check()
+            with pytest.raises(errors.ConfigError, match="newer schema .9999."):
+                storage.sync()
+        finally:
+            cql("DELETE FROM schema_migrations WHERE shelf = 0 AND number = 9999")
+        assert cql("SELECT * FROM schema_lock") == []
+
+    def test_lock_of_a_dead_runner_ends(self, storage, cql, monkeypatch):
+        cql("INSERT INTO schema_lock (name, owner) VALUES ('sync', uuid()) USING TTL 2")
+        storage.sync()
+
+
+class TestOrphans:
+    """What processes leave that die between two writes; grace is over where it says so."""
+
+    @pytest.fixture
+    def overdue(self, monkeypatch):
+        for module in ("claims", "places", "operations"):
+            monkeypatch.setattr(f"poppy.storage.cassandra.{module}.GRACE", -1.0)
+
+    @pytest.fixture
+    def dies(self, monkeypatch):
+        """A context in which processes die just before they write the truth."""
+
+        @contextlib.contextmanager
+        def dying():
+            with monkeypatch.context() as patched:
+                patched.setattr(truth, "write", lambda *_: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    yield
+
+        return dying
+
+    def test_claim_of_a_create_that_died_is_taken_over_later(self, stocked, dies, monkeypatch):
+        with dies():
+            add(stocked, domains=["a.example.com"])
+        assert not is_free(stocked, "a.example.com")
+        monkeypatch.setattr("poppy.storage.cassandra.claims.GRACE", -1.0)
+        service = add(stocked, domains=["a.example.com"])
+        assert not is_free(stocked, "a.example.com")
+        remove(stocked, service)
+
+    def test_create_that_slept_while_its_claim_was_taken_over_is_refused(
+        self, stocked, connect, overdue, monkeypatch
+    ):
+        other = connect()
+        write = truth.write
+        taken = []
+
+        def sleep(database, found, change, serial=None):
+            if not taken:
+                taken.append(True)
+                taken.append(add(other, domains=["a.example.com"]))
+            return write(database, found, change, serial)
+
+        monkeypatch.setattr(truth, "write", sleep)
+        slept = make_service(domains=["a.example.com"], project_id="slow")
+        with pytest.raises(errors.Unavailable):
+            create(stocked, slept, 1)
+        with pytest.raises(errors.NotFound):
+            stocked.services.get("slow", slept.service_id)
+        assert list(stocked.services.list("slow", None, 10)) == []
+        assert stocked.services.get(PROJECT_ID, taken[1].service_id) == taken[1]
+        assert not is_free(stocked, "a.example.com")
+        other.close()
+
+    def test_claim_of_a_submit_that_died_is_the_services_own_again(self, stocked, dies):
+        service = add(stocked, domains=["a.example.com"])
+        changed = replace(service, spec=make_service(domains=["a.example.com", "b.b"]).spec)
+        with dies():
+            submit(stocked, changed)
+        submit(stocked, changed)
+        assert not is_free(stocked, "b.b")
+
+    def test_domain_of_a_removed_service_that_was_not_released_is_free_at_once(
+        self, stocked, monkeypatch
+    ):
+        service = add(stocked, domains=["a.example.com"])
+        with monkeypatch.context() as patched:
+            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            remove(stocked, service)
+        assert is_free(stocked, "a.example.com")
+
+    def test_place_of_a_create_that_died_is_found_when_the_project_is_full(
+        self, stocked, dies, overdue
+    ):
+        with dies():
+            add(stocked, limit=1)
+        add(stocked, limit=1)
+        with pytest.raises(errors.LimitReached):
+            add(stocked, limit=1)
+
+    def test_use_of_a_create_that_died_does_not_keep_a_flavor(self, stocked, dies):
+        with dies():
+            add(stocked)
+        stocked.flavors.delete(make_flavor().flavor_id)
+        assert list(stocked.flavors.list()) == []
+
+    def test_views_that_a_removal_did_not_get_to_are_made_by_who_finds_its_hint(
+        self, stocked, connect, overdue, monkeypatch, cql
+    ):
+        service = add(stocked, limit=1)
+        with monkeypatch.context() as patched:
+            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            remove(stocked, service)
+        assert len(stocked.services.list(PROJECT_ID, None, 10)) == 1
+        assert list(stocked.operations.due(after(10**6), 10)) == []
+        assert list(stocked.services.list(PROJECT_ID, None, 10)) == []
+        assert len(cql("SELECT * FROM services_archive WHERE project_id = %s", PROJECT_ID)) == 1
+        add(stocked, limit=1)
+        assert cql("SELECT * FROM due WHERE slot = 0 AND shard = 0") == []
+
+    def test_list_that_a_run_did_not_get_to_is_right_after_its_hint(
+        self, stocked, overdue, monkeypatch
+    ):
+        run = begin(stocked, first_operation(stocked, add(stocked)))
+        with monkeypatch.context() as patched:
+            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            finish(stocked, run.operation, details=DEPLOYED)
+        (listed,) = stocked.services.list(PROJECT_ID, None, 10)
+        assert listed == run.service
+        assert list(stocked.operations.due(after(60), 10)) == []
+        (listed,) = stocked.services.list(PROJECT_ID, None, 10)
+        assert listed.provider_details == DEPLOYED
+
+    def test_overtaken_view_writes_change_nothing(self, stocked):
+        service = add(stocked)
+        old = truth.read(stocked._database, (PROJECT_ID, service.service_id))
+        submit(stocked, replace(service, disabled=True))
+        late = stocked.services._views
+        late.refresh(old)
+        (listed,) = stocked.services.list(PROJECT_ID, None, 10)
+        assert listed.disabled
+        remove(stocked, listed)
+        late.refresh(old)
+        assert list(stocked.services.list(PROJECT_ID, None, 10)) == []
+
+
+def unavailable(*_):
+    raise errors.Unavailable("as if")
+
+
+class TestHints:
+    def test_hint_of_the_past_is_put_where_it_is_found(self, stocked):
+        now = datetime.datetime.now(datetime.UTC)
+        service = make_service()
+        operation = make_operation(service, next_attempt_at=now - datetime.timedelta(hours=30))
+        stocked.services.create(service, operation, LIMIT)
+        (due,) = stocked.operations.due(now + datetime.timedelta(seconds=10), 10)
+        assert due == operation
+
+    def test_hint_whose_truth_may_be_on_its_way_is_left(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        future = replace(operation, next_attempt_at=after(20))
+        stocked.operations._hints.put([future], codec.now())
+        assert list(stocked.operations.due(after(30), 10)) == []
+        assert len(cql("SELECT * FROM due")) == 2
+
+    def test_writer_that_wakes_after_its_hint_was_dropped_has_to_write_it_again(
+        self, stocked, connect, monkeypatch
+    ):
+        monkeypatch.setattr("poppy.storage.cassandra.operations.GRACE", -1.0)
+        operation = first_operation(stocked, add(stocked))
+        other = connect()
+        write = truth.write
+        slept = []
+
+        def sleep(database, found, change, serial=None):
+            if database is stocked._database and not slept:
+                slept.append(True)
+                assert list(other.operations.due(after(45), 10)) == []
+            return write(database, found, change, serial)
+
+        monkeypatch.setattr(truth, "write", sleep)
+        run = begin(stocked, operation, until=after(30))
+        assert slept
+        assert list(other.operations.due(after(45), 10)) == [run.operation]
+        other.close()
+
+    def test_finished_operations_leave_no_hints(self, stocked, cql):
+        for _ in range(3):
+            run = begin(stocked, first_operation(stocked, add(stocked)))
+            stocked.operations.renew(run.operation.key, 1, after(40))
+            finish(stocked, run.operation)
+        assert cql("SELECT * FROM due") == []
+
+    def test_slots_that_are_over_and_empty_are_left_behind(self, stocked, cql, monkeypatch):
+        run = begin(stocked, first_operation(stocked, add(stocked)))
+        finish(stocked, run.operation)
+        assert len(cql("SELECT * FROM due_slots")) > 0
+        assert list(stocked.operations.due(after(10**4), 10)) == []
+        # By the clock, that time is still to come: someone may yet write a hint there.
+        assert len(cql("SELECT * FROM due_slots")) > 0
+        later = codec.to_number(after(10**5))
+        monkeypatch.setattr(codec, "now", lambda: later)
+        for _ in range(2):
+            assert list(stocked.operations.due(after(10**4), 10)) == []
+        assert cql("SELECT * FROM due_slots") == []
+        assert cql("SELECT * FROM due_hours") == []
+
+    def test_slots_with_work_to_do_are_not_left_behind(self, stocked, monkeypatch):
+        operation = first_operation(stocked, add(stocked))
+        later = codec.to_number(after(10**5))
+        monkeypatch.setattr(codec, "now", lambda: later)
+        for _ in range(3):
+            assert list(stocked.operations.due(after(10**4), 10)) == [operation]
+
+    def test_many_finished_operations_cost_a_look_nothing(self, stocked, monkeypatch):
+        for _ in range(20):
+            finish(stocked, begin(stocked, first_operation(stocked, add(stocked))).operation)
+        add(stocked)
+        reads = []
+        for name in ("read", "read_each"):
+            method = getattr(stocked._database, name)
+            monkeypatch.setattr(
+                stocked._database,
+                name,
+                lambda *args, method=method: reads.append(args) or method(*args),
+            )
+        assert len(stocked.operations.due(after(60), 10)) == 1
+        assert len(reads) < 12
+
+
+class TestOutcomes:
+    """A conditional write whose outcome the driver was not told."""
+
+    @pytest.fixture
+    def unsure(self, stocked, monkeypatch):
+        """A function that makes the next conditional write end in doubt, done or not."""
+        database = stocked._database
+        cas = database.cas
+
+        def arrange(happens):
+            def doubt(calls, serial):
+                monkeypatch.setattr(database, "cas", cas)
+                if happens:
+                    cas(calls, serial)
+                raise Undecided("as if")
+
+            monkeypatch.setattr(database, "cas", doubt)
+
+        return arrange
+
+    @pytest.mark.parametrize("happens", [True, False])
+    def test_begin_in_doubt_is_begun_once(self, stocked, unsure, happens):
+        operation = first_operation(stocked, add(stocked))
+        unsure(happens)
+        run = begin(stocked, operation)
+        assert run.operation.attempt == 1
+        assert stocked.operations.get(operation.key) == run.operation
+
+    @pytest.mark.parametrize("happens", [True, False])
+    def test_submit_in_doubt_is_done_once(self, stocked, unsure, happens):
+        service = add(stocked)
+        unsure(happens)
+        submit(stocked, service)
+        stored = stocked.services.get(PROJECT_ID, service.service_id)
+        assert stored.revision == service.revision + 1
+        assert len(stocked.operations.list(PROJECT_ID, service.service_id)) == 2
+
+    @pytest.mark.parametrize("happens", [True, False])
+    def test_place_in_doubt_is_taken_once(self, stocked, unsure, happens):
+        unsure(happens)
+        add(stocked, limit=2)
+        add(stocked, limit=2)
+        with pytest.raises(errors.LimitReached):
+            add(stocked, limit=2)
+
+    @pytest.mark.parametrize("happens", [True, False])
+    def test_claim_in_doubt_is_made_once(self, stocked, unsure, happens):
+        service = add(stocked, domains=["a.example.com"])
+        unsure(happens)
+        spec = make_service(domains=["a.example.com", "b.example.com"]).spec
+        submit(stocked, replace(service, spec=spec))
+        assert not is_free(stocked, "b.example.com")
+
+
+class TestCassandra:
+    def test_flavor_stays_when_its_service_was_stored_after_the_mark(
+        self, stocked, connect, monkeypatch
+    ):
+        other = connect()
+        of = stocked.flavors._uses.of
+
+        def slow(flavor_id):
+            with pytest.raises(errors.InvalidRequest):
+                add(other)
+            return of(flavor_id)
+
+        monkeypatch.setattr(stocked.flavors._uses, "of", slow)
+        stocked.flavors.delete(make_flavor().flavor_id)
+        other.close()
+
+    def test_removed_service_is_kept_in_the_archive(self, stocked, cql):
+        service = add(stocked)
+        remove(stocked, service)
+        ((service_id, document),) = cql(
+            "SELECT service_id, document FROM services_archive WHERE project_id = %s", PROJECT_ID
+        )
+        archived = codec.from_document(PROJECT_ID, service_id, document)
+        assert archived == replace(service, revision=service.revision + 1)
+
+    def test_own_limit_of_a_project_goes_before_the_default(self, stocked, cql):
+        cql("UPDATE places SET service_limit = 2 WHERE project_id = 'own'")
+        for _ in range(2):
+            add(stocked, limit=1, project_id="own")
+        with pytest.raises(errors.LimitReached) as caught:
+            add(stocked, limit=1, project_id="own")
+        assert caught.value.limit == 2
+
+    def test_queue_of_a_service_is_bounded(self, stocked, monkeypatch):
+        monkeypatch.setattr("poppy.storage.cassandra.services.QUEUE_LIMIT", 1)
+        with pytest.raises(errors.ServiceBusy):
+            submit(stocked, add(stocked))
+
+    def test_scan_sees_every_service_of_every_project_once(self, stocked, monkeypatch):
+        monkeypatch.setattr("poppy.storage.cassandra.session._SCAN_PAGE", 3)
+        services = [add(stocked, project_id=f"scan-{n % 4}") for n in range(10)]
+        remove(stocked, services.pop())
+        seen = list(stocked.services.scan())
+        assert sorted(it.service_id for it in seen) == [it.service_id for it in services]
+
+    def test_many_creates_of_a_project_at_once_all_succeed(self, stocked, connect):
+        outcomes = race(connect, each(create, [make_service() for _ in range(8)]))
+        assert failures(outcomes) == []
+        assert len(stocked.services.list(PROJECT_ID, None, 10)) == 8
+
+    def test_parent_can_go_on_while_a_forked_child_reads(self, storage):
+        storage.flavors.create(make_flavor())
+
+        def read():
+            for _ in range(50):
+                assert storage.flavors.list() == [make_flavor()]
+
+        child = FORK.Process(target=read)
+        child.start()
+        read()
+        child.join(timeout=30)
+        assert child.exitcode == 0
+        read()
+
+    def test_purge_races_with_a_run_and_both_are_stored(self, stocked, connect):
+        service = add(stocked)
+        run = begin(stocked, first_operation(stocked, service))
+        outcomes = race(
+            connect,
+            [
+                lambda s: s.operations.renew(run.operation.key, 1, after(99)),
+                lambda s: submit(s, service, Kind.PURGE),
+                lambda s: s.operations.save(run.operation, None),
+            ],
+        )
+        assert failures(outcomes) == []
+        states = [it.state for it in stocked.operations.list(PROJECT_ID, service.service_id)]
+        assert states == [State.RUNNING, State.QUEUED]
+
+    def test_nothing_listens_is_unavailable(self, cassandra):  # noqa: F811
+        storage = make_storage(cassandra, port=1)
+        with pytest.raises(errors.Unavailable):
+            storage.flavors.list()
+        with pytest.raises(errors.Unavailable):
+            storage.flavors.create(make_flavor())
+        assert storage.is_alive() is False
+        storage.close()
+
+    def test_file_of_cas_that_is_not_there_is_a_configuration_error(self, cassandra):  # noqa: F811
+        storage = make_storage(cassandra, ssl_enabled=True, ssl_ca_certs="/no/such/file")
+        with pytest.raises(errors.ConfigError, match="ssl_"):
+            storage.check()
+
+
+def test_node_that_comes_back_is_used_again():
+    with Cassandra() as node:
+        storage = make_storage(node, request_timeout=2.0)
+        storage.sync()
+        storage.flavors.create(make_flavor())
+        service = add(storage)
+        node.stop()
+        for call in (storage.flavors.list, lambda: add(storage)):
+            with pytest.raises(errors.Unavailable):
+                call()
+        assert storage.is_alive() is False
+        node.start()
+        wait_until_alive(storage)
+        assert storage.services.get(PROJECT_ID, service.service_id).service_id
+        add(storage)
+        storage.close()
+
+
+def wait_until_alive(storage):
+    deadline = datetime.datetime.now() + datetime.timedelta(seconds=20)
+    while not storage.is_alive():
+        assert datetime.datetime.now() < deadline
+
+
+def test_password_and_tls():
+    with Cassandra(authentication=True, tls=True) as node:
+        login = {"username": node.username, "password": node.password}
+        tls = {"ssl_enabled": True, "ssl_ca_certs": str(node.ca_file)}
+        storage = make_storage(node, **login, **tls)
+        storage.sync()
+        storage.flavors.create(make_flavor())
+        assert storage.flavors.list() == [make_flavor()]
+        storage.close()
+        wrong = make_storage(node, **{**login, "password": "guess"}, **tls)
+        with pytest.raises(errors.ConfigError):
+            wrong.check()
+        wrong.close()
+        plain = make_storage(node, **login, connect_timeout=2.0)
+        with pytest.raises(errors.Unavailable):
+            plain.check()
+        plain.close()
+        unknown = make_storage(node, **login, ssl_enabled=True)
+        with pytest.raises(errors.Unavailable):
+            unknown.check()
+        unknown.close()

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Cassandra storage driver over two data centres."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("cassandra")
+
+from poppy.common import errors
+from poppy.model.operations import State
+from poppy.storage.cassandra import codec
+from poppy.testing.builders import PROJECT_ID, after, make_flavor, make_service
+from poppy.testing.storage.case import (
+    add,
+    begin,
+    create,
+    failures,
+    finish,
+    first_operation,
+    race,
+    submit,
+)
+from tests.integration.test_storage_cassandra import make_storage
+from tests.real.cassandra import CassandraPair
+
+pytestmark = pytest.mark.real
+
+BOTH = {"class": "NetworkTopologyStrategy", "dc1": "1", "dc2": "1"}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with CassandraPair() as pair:
+        storage = in_region(pair, "dc1")
+        storage.sync()
+        storage.flavors.create(make_flavor())
+        storage.close()
+        yield pair
+
+
+@pytest.fixture
+def regions(pair):
+    """A driver in each data centre."""
+    drivers = [in_region(pair, name) for name in pair.nodes]
+    for driver in drivers:
+        assert eventually(driver.is_alive)
+    yield drivers
+    for driver in drivers:
+        driver.close()
+
+
+def in_region(pair, name, **overrides):
+    return make_storage(pair.nodes[name], datacenter=name, replication_strategy=BOTH, **overrides)
+
+
+def eventually(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
+def is_there(storage, service):
+    try:
+        return storage.services.get(service.project_id, service.service_id) == service
+    except errors.NotFound:
+        return False
+
+
+def both(regions, actions):
+    """Race one action in each region."""
+    drivers = iter(regions)
+    lender = [Lent(next(drivers)) for _ in actions]
+    handed = iter(lender)
+    return race(lambda: next(handed), actions)
+
+
+class Lent:
+    """A driver that stays open when a race closes it."""
+
+    def __init__(self, driver):
+        self._driver = driver
+
+    def __getattr__(self, name):
+        return getattr(self._driver, name)
+
+    def close(self):
+        pass
+
+
+def test_of_two_regions_claiming_a_domain_at_once_exactly_one_gets_it(regions):
+    for turn in range(200):
+        domain = f"race{turn}.example.com"
+        services = [
+            make_service(domains=[domain], project_id=f"race-{turn}-{n}") for n in range(2)
+        ]
+        outcomes = both(
+            regions,
+            [lambda s, service=service: create(s, service, 1) for service in services],
+        )
+        assert [type(error) for error in failures(outcomes)] == [errors.DomainTaken]
+        winner = services[outcomes.index(None)]
+        assert is_there(regions[outcomes.index(None)], winner)
+
+
+def test_what_one_region_writes_the_other_reads_within_a_second(regions):
+    service = add(regions[0])
+    assert eventually(lambda: is_there(regions[1], service), 1.0)
+    listed = eventually(lambda: regions[1].services.list(PROJECT_ID, None, 10), 1.0)
+    assert service in listed
+
+
+def test_limit_holds_over_both_regions(regions):
+    for turn in range(10):
+        project = f"limit-{turn}"
+        outcomes = both(
+            regions,
+            [lambda s, project=project: add(s, limit=1, project_id=project)] * 2,
+        )
+        assert [type(error) for error in failures(outcomes)] == [errors.LimitReached]
+
+
+def test_flavor_is_not_deleted_under_a_service_of_another_region(regions):
+    for turn in range(10):
+        flavor_id = f"flavor-{turn}"
+        regions[0].flavors.create(make_flavor(flavor_id))
+        service = make_service(flavor_id=flavor_id)
+        created, deleted = both(
+            regions,
+            [
+                lambda s, service=service: create(s, service),
+                lambda s, flavor_id=flavor_id: s.flavors.delete(flavor_id),
+            ],
+        )
+        assert (created is None) == isinstance(deleted, errors.InUse)
+        assert (deleted is None) == isinstance(created, errors.InvalidRequest)
+
+
+def test_operation_begun_in_both_regions_at_once_ends_as_one_story(regions):
+    """What LOCAL_SERIAL promises: both may run, and one of them stands."""
+    for _ in range(10):
+        service = add(regions[0])
+        assert eventually(lambda service=service: is_there(regions[1], service))
+        operation = first_operation(regions[0], service)
+        outcomes = both(
+            regions,
+            [
+                lambda s, operation=operation: begin(s, operation, "job-1"),
+                lambda s, operation=operation: begin(s, operation, "job-2"),
+            ],
+        )
+        runs = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        assert runs
+        assert all(isinstance(error, errors.NotRunnable) for error in failures(outcomes))
+
+        def same(key=operation.key):
+            found = [region.operations.get(key) for region in regions]
+            return found[0] if found[0] == found[1] and found[0].attempt else None
+
+        stands = eventually(same)
+        assert stands in [run.operation for run in runs]
+        for run in runs:
+            if run.operation.runner != stands.runner:
+                with pytest.raises(errors.Fenced):
+                    finish(regions[0], run.operation)
+        finish(regions[0], stands)
+
+
+def test_operation_begun_in_both_regions_at_once_runs_in_one_with_serial(pair):
+    regions = [
+        in_region(pair, name, operation_serial_consistency_level="SERIAL") for name in pair.nodes
+    ]
+    for _ in range(10):
+        service = add(regions[0])
+        assert eventually(lambda service=service: is_there(regions[1], service))
+        operation = first_operation(regions[0], service)
+        outcomes = both(
+            regions,
+            [
+                lambda s, operation=operation: begin(s, operation, "job-1"),
+                lambda s, operation=operation: begin(s, operation, "job-2"),
+            ],
+        )
+        assert [type(error) for error in failures(outcomes)] == [errors.NotRunnable]
+    for region in regions:
+        region.close()
+
+
+def test_work_of_one_region_is_due_in_the_other_and_only_its_own_index_is_left_behind(
+    regions, monkeypatch
+):
+    service = add(regions[0])
+    operation = first_operation(regions[0], service)
+    assert eventually(lambda: operation in regions[1].operations.due(after(60), 1000), 5.0)
+    later = codec.to_number(after(10**5))
+    monkeypatch.setattr(codec, "now", lambda: later)
+    session = regions[1]._database._session()
+    rows = "SELECT slot FROM due_slots WHERE region = 'dc1' ALLOW FILTERING"
+    before = len(list(session.execute(rows)))
+    for _ in range(2):
+        regions[1].operations.due(after(10**4), 1000)
+    assert before
+    assert len(list(session.execute(rows))) == before
+
+
+def test_region_that_is_alone_goes_on_but_claims_nothing(pair):
+    region = in_region(pair, "dc1", request_timeout=5.0)
+    settled = add(region, domains=["before.example.com"])
+    pair.nodes["dc2"].stop()
+    try:
+        run = begin(region, first_operation(region, settled))
+        region.operations.renew(run.operation.key, 1, after(40))
+        finish(region, run.operation)
+        assert region.operations.get(run.operation.key).state is State.SUCCEEDED
+        stored = region.services.get(PROJECT_ID, settled.service_id)
+        submit(region, replace(stored, disabled=True))
+        assert region.services.get(PROJECT_ID, settled.service_id).disabled
+        assert len(region.services.list(PROJECT_ID, None, 1000)) > 0
+        with pytest.raises(errors.Unavailable):
+            add(region, domains=["cut-off.example.com"])
+    finally:
+        pair.nodes["dc2"].start()
+        pair.wait_until_joined()
+    assert eventually(lambda: _adds(region, "cut-off.example.com"))
+    region.close()
+
+
+def _adds(region, domain):
+    try:
+        return add(region, domains=[domain])
+    except errors.Unavailable:
+        return None

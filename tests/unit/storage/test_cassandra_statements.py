@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every statement of the Cassandra driver keeps to; no server needed."""
+
+import importlib
+import pkgutil
+import re
+
+import pytest
+
+pytest.importorskip("cassandra")
+
+import poppy.storage.cassandra as package
+from poppy.storage.cassandra import migrate, truth
+
+_VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
+
+
+def _statements():
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            continue
+        loaded = importlib.import_module(f"{package.__name__}.{module.name}")
+        for name, value in vars(loaded).items():
+            if isinstance(value, str) and value.startswith(_VERBS):
+                yield pytest.param(value, id=f"{module.name}.{name}")
+
+
+def _partition_keys():
+    keys = {"schema_migrations": ["shelf"], "schema_lock": ["name"]}
+    for migration in migrate.migrations():
+        for statement in migration.statements:
+            table = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)[1]
+            key = re.search(r"PRIMARY KEY \(\(([^)]*)\)", statement)[1]
+            keys[table] = [column.strip() for column in key.split(",")]
+    return keys
+
+
+KEYS = _partition_keys()
+ALL = list(_statements())
+INSERTS = [it.id for it in ALL if it.values[0].startswith("INSERT ")]
+
+every = pytest.mark.parametrize("cql", ALL)
+
+
+def test_all_statements_are_found():
+    assert len(ALL) > 40
+
+
+@every
+def test_nothing_is_filtered_or_scanned(cql):
+    assert "ALLOW FILTERING" not in cql.upper()
+    assert "TOKEN(" not in cql.upper()
+
+
+def test_only_the_scan_of_operators_tools_reads_more_than_a_partition():
+    without = [parameter.id for parameter in ALL if " WHERE " not in parameter.values[0]]
+    assert [it for it in without if it not in INSERTS] == ["truth.SCAN"]
+
+
+@every
+def test_whole_partition_key_is_named(cql):
+    if cql == truth.SCAN:
+        return
+    table = re.search(r"(?:FROM|INTO|UPDATE) (\w+)", cql)[1]
+    if cql.startswith("INSERT"):
+        named = re.search(r"\(([^)]*)\)", cql)[1].replace(" ", "").split(",")
+    else:
+        named = re.findall(r"(\w+) = ", cql.partition(" WHERE ")[2].partition(" IF ")[0])
+    assert set(KEYS[table]) <= set(named)
+
+
+@every
+def test_no_conditional_write_sets_a_timestamp(cql):
+    # Cassandra refuses it; and what Paxos writes must not be written beside it.
+    assert not (" IF " in cql and "USING TIMESTAMP" in cql)
+
+
+def test_views_and_hints_carry_a_logical_clock():
+    tables = ("services_by_project", "services_archive", "due ", "flavor_uses")
+    for parameter in ALL:
+        cql = parameter.values[0]
+        if not cql.startswith("SELECT") and any(f" {table}" in cql for table in tables):
+            assert "USING TIMESTAMP :clock" in cql
+
+
+def test_migrations_are_numbered_without_gaps_and_repeatable():
+    numbers = [migration.number for migration in migrate.migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    for migration in migrate.migrations():
+        assert all("IF NOT EXISTS" in statement for statement in migration.statements)
+
+
+def test_statements_are_split_without_comments():
+    text = "-- a; b\nCREATE x (\n  a int\n);\n\n  -- c\nCREATE y;\n"
+    assert migrate.statements(text) == ["CREATE x (\n  a int\n)", "CREATE y"]
