@@ -133,7 +133,7 @@ def new() -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     # At INFO these tell of their own making, not of Poppy's.
-    quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN"]
+    quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN", "kazoo=ERROR"]
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *quiet])
     for group, options in GROUPS:
         conf.register_opts(options, group=group)

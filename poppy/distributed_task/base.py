@@ -32,6 +32,13 @@ class DistributedTask(Driver, abc.ABC):
     KIND: ClassVar[str] = "distributed_task"
 
     @abc.abstractmethod
+    def has_room(self) -> bool:
+        """Whether to post an operation, or to leave it in storage for the workers to fetch.
+
+        Never raises, and costs next to nothing.
+        """
+
+    @abc.abstractmethod
     def post(self, key: OperationKey) -> None:
         """Tell the workers that an operation is to be run.
 

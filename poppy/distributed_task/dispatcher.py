@@ -28,7 +28,7 @@ class Dispatcher:
         interval: seconds between looks.
         redelivery: how long after it was posted an operation that no worker has begun is
             posted again.
-        batch: at most so many operations are posted at a look.
+        depth: about how many jobs the board may hold.
     """
 
     def __init__(
@@ -38,25 +38,29 @@ class Dispatcher:
         post: Callable[[OperationKey], None],
         interval: float,
         redelivery: datetime.timedelta,
-        batch: int = 100,
+        depth: int,
     ) -> None:
         self._storage = storage
         self._board = board
         self._post = post
         self._interval = interval
         self._redelivery = redelivery
-        self._batch = batch
+        self._depth = depth
 
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``; what does not answer is tried again at the next look."""
-        while not stopped.wait(self._interval):
+        pause = self._interval
+        while not stopped.wait(pause):
+            posted = 0
             try:
-                self.look()
+                posted = self.look()
             except (errors.Unavailable, taskflow.exceptions.TaskFlowException) as exc:
                 LOG.warning("Could not look for due operations: %s", exc)
+            # There may be more where these came from: see to it that no worker runs dry.
+            pause = self._interval / 5 if posted else self._interval
 
     def look(self) -> int:
-        """Post what is due.
+        """Post what is due, as far as the board has room.
 
         Returns:
             How many operations were posted.
@@ -64,8 +68,13 @@ class Dispatcher:
         Raises:
             Unavailable: storage does not answer, or the board.
         """
+        if not self._board.connected:
+            return 0
+        room = self._depth - self._board.job_count
+        if room <= 0:
+            return 0
         now = datetime.datetime.now(datetime.UTC)
-        due = self._storage.operations.due(now, self._batch)
+        due = self._storage.operations.due(now, room)
         if not due:
             return 0
         # One whose job only waits its turn on a busy board needs no second job. A claimed job

@@ -2,27 +2,51 @@
 """The TaskFlow driver: jobs on a board, workers that claim them."""
 
 import datetime
-import functools
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import taskflow.exceptions
 import taskflow.jobs.backends
 import taskflow.jobs.base
 from oslo_config import cfg
+from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.base import DistributedTask, Worker
+from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
 from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import OperationKey
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+#: Seconds for which an answer about the board's depth holds.
+ROOM_AGE = 0.2
+
+
+class Poster(Protocol):
+    """What posting takes of a board."""
+
+    def connect(self) -> None:
+        """Open the connection."""
+
+    def close(self) -> None:
+        """Close it."""
+
+    @property
+    def job_count(self) -> int:
+        """How many jobs there are, about."""
+
+    def post(self, name: str, details: Mapping[str, str]) -> object:
+        """Add a job."""
 
 
 class TaskFlowDriver(DistributedTask):
@@ -55,6 +79,14 @@ class TaskFlowDriver(DistributedTask):
             "jobboard_path",
             default="poppy",
             help="Name of the board, so that several installations can share one backend.",
+        ),
+        cfg.IntOpt(
+            "board_depth",
+            default=100,
+            min=1,
+            help="About how many jobs the board may hold. More operations than that wait in "
+            "storage, from where the workers feed the board: boards grow slow when they are "
+            "deep. Use a few times the concurrency of all workers together.",
         ),
         cfg.IntOpt(
             "claim_lease",
@@ -126,7 +158,8 @@ class TaskFlowDriver(DistributedTask):
         super().__init__(conf, name)
         # TaskFlow's boards hold connections: one for each process, made after the fork.
         self._posting_lock = threading.Lock()
-        self._posting: tuple[int, taskflow.jobs.base.JobBoard] | None = None
+        self._posting: tuple[int, Poster] | None = None
+        self._room = (0.0, False)
 
     @property
     def workers(self) -> int:
@@ -138,10 +171,23 @@ class TaskFlowDriver(DistributedTask):
         """Seconds after which a posted job that no worker has begun counts as lost."""
         return float(self.options.redelivery)
 
+    def has_room(self) -> bool:
+        """Whether the board has fewer jobs than ``board_depth``; asked a few times a second."""
+        asked_at, answer = self._room
+        now = time.monotonic()
+        if now - asked_at > ROOM_AGE:
+            try:
+                answer = self._poster().job_count < self.options.board_depth
+            except taskflow.exceptions.TaskFlowException as exc:
+                LOG.warning("The job board does not answer; operations wait in storage: %s", exc)
+                answer = False
+            self._room = (now, answer)
+        return answer
+
     def post(self, key: OperationKey) -> None:
         """Put a job on the board that names the operation, and nothing else."""
         try:
-            _post(self._posting_board(), key)
+            self._poster().post(key.operation_id, details=key._asdict())
         except taskflow.exceptions.TaskFlowException as exc:
             raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
 
@@ -158,14 +204,13 @@ class TaskFlowDriver(DistributedTask):
             max_failures=options.max_failures,
             max_age=datetime.timedelta(seconds=options.max_age),
         )
-        post = functools.partial(_post, board)
         conductor = OperationConductor(
             board.name,
             board,
             storage,
             providers,
             dns,
-            post,
+            self.post,
             policy,
             lease,
             concurrency=options.concurrency,
@@ -174,19 +219,18 @@ class TaskFlowDriver(DistributedTask):
         dispatcher = Dispatcher(
             storage,
             board,
-            post,
+            self.post,
             options.dispatch_interval,
             datetime.timedelta(seconds=options.redelivery),
+            options.board_depth,
         )
         return TaskFlowWorker(board, conductor, dispatcher, renewal=options.run_lease / 3)
 
     def is_alive(self) -> bool:
         """Whether the board can be reached."""
         try:
-            board = self._posting_board()
-            # Counting asks the backend where there is no lasting connection to tell.
-            return bool(board.connected) and board.job_count >= 0
-        except (errors.Unavailable, taskflow.exceptions.TaskFlowException):
+            return self._poster().job_count >= 0
+        except taskflow.exceptions.TaskFlowException:
             return False
 
     def close(self) -> None:
@@ -196,13 +240,20 @@ class TaskFlowDriver(DistributedTask):
                 self._posting[1].close()
             self._posting = None
 
-    def _posting_board(self) -> taskflow.jobs.base.JobBoard:
+    def _poster(self) -> "Poster":
         with self._posting_lock:
             if self._posting is None or self._posting[0] != os.getpid():
-                board = self._new_board(f"poster@{socket.gethostname()}:{os.getpid()}")
-                board.connect()
-                self._posting = (os.getpid(), board)
+                poster = self._new_poster()
+                poster.connect()
+                self._posting = (os.getpid(), poster)
             return self._posting[1]
+
+    def _new_poster(self) -> "Poster":
+        conf = self._board_conf()
+        if conf["board"] == "zookeeper":
+            return ZooKeeperPoster(conf["hosts"], conf["path"])
+        board: Poster = self._new_board(f"poster@{socket.gethostname()}:{os.getpid()}")
+        return board
 
     def _new_board(self, name: str) -> taskflow.jobs.base.JobBoard:
         return taskflow.jobs.backends.fetch(name, self._board_conf())
@@ -230,7 +281,3 @@ class TaskFlowDriver(DistributedTask):
                 "the job board is sql, the store is not"
             )
         return str(self.conf["drivers:storage:sqlalchemy"].connection)
-
-
-def _post(board: taskflow.jobs.base.JobBoard, key: OperationKey) -> None:
-    board.post(key.operation_id, details=key._asdict())

@@ -119,7 +119,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
     def _post_following(self, key: OperationKey) -> None:
         try:
             self._post(key)
-        except taskflow.exceptions.TaskFlowException as exc:
+        except errors.Unavailable as exc:
             LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
 
     def _engine_from_job(self, job: taskflow.jobs.base.Job) -> taskflow.engines.base.Engine:

@@ -254,7 +254,10 @@ class ServicesManager:
         purge: Purge | None = None,
     ) -> Operation:
         now = datetime.datetime.now(datetime.UTC)
-        lost_at = now + datetime.timedelta(seconds=self._distributed_task.redelivery)
+        # Without room on the board it is due at once, for the workers to fetch from storage.
+        due_at = now
+        if self._distributed_task.has_room():
+            due_at += datetime.timedelta(seconds=self._distributed_task.redelivery)
         return Operation(
             project_id=project_id,
             service_id=service_id,
@@ -262,12 +265,14 @@ class ServicesManager:
             kind=kind,
             created_at=now,
             updated_at=now,
-            next_attempt_at=lost_at,
+            next_attempt_at=due_at,
             purge=purge,
             request_id=request_id,
         )
 
     def _post(self, operation: Operation) -> None:
+        if operation.next_attempt_at == operation.created_at:
+            return
         try:
             self._distributed_task.post(operation.key)
         except errors.Unavailable as exc:

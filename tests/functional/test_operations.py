@@ -350,6 +350,7 @@ def test_a_request_whose_job_could_not_be_posted_is_found_in_storage(tmp_path, m
     poppy = Harness(tmp_path, redelivery=0.2)
 
     def broken(key):
+        monkeypatch.undo()
         raise errors.Unavailable("the board is down")
 
     monkeypatch.setattr(poppy.boot.distributed_task, "post", broken)
@@ -366,14 +367,14 @@ def test_a_job_that_is_delivered_twice_is_run_once(poppy):
         poppy.boot.distributed_task.post(key)
     with poppy.working():
         poppy.settle(service_id)
-        board = poppy.boot.distributed_task._posting_board()
+        board = poppy.boot.distributed_task._poster()
         poppy.wait(lambda: board.job_count == 0)
     assert poppy.cdn_a.calls == ["ensure"]
     assert poppy.operations(service_id)[0].attempt == 1
 
 
 def test_a_job_that_names_nothing_is_dropped(poppy):
-    board = poppy.boot.distributed_task._posting_board()
+    board = poppy.boot.distributed_task._poster()
     board.post("junk", details={"who": "knows"})
     board.post("gone", details={"project_id": "p", "service_id": "s", "operation_id": "o"})
     with poppy.working():
@@ -417,3 +418,21 @@ def test_a_redeployed_service_is_made_again_as_it_was(poppy):
     assert after.provider_details == before.provider_details
     assert poppy.cdn_a.objects == {service_id: before.spec}
     assert poppy.dns.cnames
+
+
+def test_what_finds_no_room_on_the_board_waits_in_storage_and_is_fetched_from_there(tmp_path):
+    poppy = Harness(tmp_path, board_depth=3, redelivery=3600)
+    poppy.boot.manager.services._default_limit = 100
+    board = poppy.boot.distributed_task._poster()
+    ids = []
+    for number in range(30):
+        ids.append(poppy.create(domain=f"n{number}.example.com"))
+        # As if each request came long after the one before it.
+        poppy.boot.distributed_task._room = (0.0, False)
+    assert board.job_count == 3
+    with poppy.working():
+        for service_id in ids:
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert poppy.cdn_a.calls == ["ensure"] * 30
+    assert [poppy.operations(service_id)[0].attempt for service_id in ids] == [1] * 30
+    poppy.close()
