@@ -94,10 +94,11 @@ class Harness:
 
     Args:
         directory: where its database is.
+        groups: options by group, for another store than SQLite.
         options: of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
     """
 
-    def __init__(self, directory, **options):
+    def __init__(self, directory, groups=None, **options):
         quick = {
             "poll_interval": 0.02,
             "dispatch_interval": 0.05,
@@ -105,13 +106,16 @@ class Harness:
             "retry_ceiling": 0.1,
             "max_failures": 4,
         }
+        database = {"connection": f"sqlite:///{directory}/poppy.sqlite3"}
+        sections = {
+            "drivers:storage:sqlalchemy": database,
+            "drivers:distributed_task:taskflow": {**quick, **options},
+            **(groups or {}),
+        }
+        lines = []
+        for section, values in sections.items():
+            lines += [f"[{section}]", *(f"{name} = {value}" for name, value in values.items())]
         path = directory / "poppy.conf"
-        lines = [
-            "[drivers:storage:sqlalchemy]",
-            f"connection = sqlite:///{directory}/poppy.sqlite3",
-            "[drivers:distributed_task:taskflow]",
-            *(f"{name} = {value}" for name, value in {**quick, **options}.items()),
-        ]
         path.write_text("\n".join(lines) + "\n")
         self.conf = config.load([], files=[str(path)])
         self.boot = Bootstrap(self.conf)
