@@ -4,8 +4,12 @@
 It starts a Poppy on the embedded default (SQLite, no other server), an nginx as the tenant's
 origin and a Varnish as the operator's edge, all on loopback. Where nginx or Varnish can't be
 had, it says so and shows the same on the mock provider, whose edge nobody can fetch from.
+
+With ``--production``, Poppy is a server and two workers, processes of their own, on a real
+Cassandra and a real ZooKeeper.
 """
 
+import argparse
 import contextlib
 import os
 import pathlib
@@ -13,14 +17,16 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import requests
 
+from tests.real.cassandra import Cassandra
 from tests.real.nginx import Nginx
-from tests.real.poppy import Installation
+from tests.real.poppy import Installation, Options
 from tests.real.varnish import Varnish
+from tests.real.zookeeper import ZooKeeper
 
 DOMAIN = "www.example.com"
 #: Loopback address of the origin; Poppy's origins speak on port 80 or 443.
@@ -111,16 +117,49 @@ def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
 
 
 @contextlib.contextmanager
-def poppy(
-    directory: pathlib.Path, provider: str, options: Mapping[str, str]
-) -> Iterator[Installation]:
+def embedded(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
     """A running poppy-standalone."""
-    installation = Installation(
-        directory, {"drivers": {"providers": provider}, f"drivers:provider:{provider}": options}
-    )
+    story.step("Poppy itself: API and worker in one, on an embedded database")
+    installation = Installation(directory, options)
+    begun = time.monotonic()
     with installation.session, installation.daemon("poppy-standalone"):
         installation.wait_until_up()
+        story.tell(f"{installation.base} answers after {time.monotonic() - begun:.1f} s")
         yield installation
+
+
+@contextlib.contextmanager
+def production(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
+    """A running poppy-server and two poppy-workers, on Cassandra and ZooKeeper."""
+    story.step("The backbone: Cassandra keeps services, ZooKeeper delivers jobs")
+    with Cassandra() as store, ZooKeeper() as board:
+        story.tell(f"Cassandra at {store.host}:{store.port}, ZooKeeper at {board.hosts}")
+        host, _, port = board.hosts.partition(":")
+        installation = Installation(
+            directory,
+            {
+                **options,
+                "drivers": {**options["drivers"], "storage": "cassandra"},
+                "drivers:storage:cassandra": {"cluster": store.host, "port": store.port},
+                "drivers:distributed_task:taskflow": {
+                    "jobboard_backend_type": "zookeeper",
+                    "jobboard_backend_host": host,
+                    "jobboard_backend_port": port,
+                },
+            },
+        )
+        story.step("Poppy itself: one server and two workers")
+        if installation.manage("db", "sync").returncode != 0:
+            raise DemoError("poppy-manage db sync failed")
+        with (
+            installation.session,
+            installation.daemon("poppy-server"),
+            installation.daemon("poppy-worker"),
+            installation.daemon("poppy-worker"),
+        ):
+            installation.wait_until_up()
+            story.tell(f"{installation.base} answers")
+            yield installation
 
 
 def fetch(url: str) -> requests.Response:
@@ -200,6 +239,11 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
 
 def main() -> int:
     """Run the demo; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="tools/demo", description="One service, told.")
+    parser.add_argument(
+        "--production", action="store_true", help="on Cassandra and ZooKeeper, with two workers"
+    )
+    start = production if parser.parse_args().production else embedded
     story = Story()
     print("Poppy: describe a CDN service once, run it at any provider.")
     with tempfile.TemporaryDirectory(prefix="poppy-demo-") as name:
@@ -208,11 +252,11 @@ def main() -> int:
             with edge(story) as real:
                 edge_url, options = real or (None, {})
                 provider = "varnish" if real else "mock"
-                story.step("Poppy itself: API and worker in one, on an embedded database")
-                begun = time.monotonic()
-                with poppy(directory, provider, options) as installation:
-                    seconds = time.monotonic() - begun
-                    story.tell(f"{installation.base} answers after {seconds:.1f} s")
+                groups = {
+                    "drivers": {"providers": provider},
+                    f"drivers:provider:{provider}": options,
+                }
+                with start(story, directory, groups) as installation:
                     tour(story, Api(installation, story), provider, edge_url)
         except DemoError as exc:
             print(f"\nThe demo failed: {exc}", file=sys.stderr)
