@@ -93,6 +93,7 @@ def prepare(bootstrap: Bootstrap) -> None:
     """
     _ = bootstrap.manager
     config.validate(bootstrap.conf)
+    bootstrap.distributed_task.check()
     try:
         bootstrap.storage.check()
     except errors.Unavailable as exc:

@@ -32,6 +32,14 @@ class DistributedTask(Driver, abc.ABC):
     KIND: ClassVar[str] = "distributed_task"
 
     @abc.abstractmethod
+    def check(self) -> None:
+        """Make sure, at start, that the options can work.
+
+        Raises:
+            ConfigError: they can't; names the option.
+        """
+
+    @abc.abstractmethod
     def has_room(self) -> bool:
         """Whether to post an operation, or to leave it in storage for the workers to fetch.
 

@@ -56,6 +56,8 @@ class Dispatcher:
                 posted = self.look()
             except (errors.Unavailable, taskflow.exceptions.TaskFlowException) as exc:
                 LOG.warning("Could not look for due operations: %s", exc)
+            except Exception:  # noqa: BLE001 - without this thread nothing parked ever goes on
+                LOG.exception("Looking for due operations failed; trying again")
             # There may be more where these came from: see to it that no worker runs dry.
             pause = self._interval / 5 if posted else self._interval
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
+import sqlalchemy.exc
 import taskflow.exceptions
 import taskflow.jobs.backends
 import taskflow.jobs.base
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, sql
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
@@ -30,6 +31,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds for which an answer about the board's depth holds.
 ROOM_AGE = 0.2
+#: Seconds until a board that did not answer is asked again.
+AWAY_AGE = 5.0
 
 
 class Poster(Protocol):
@@ -159,7 +162,9 @@ class TaskFlowDriver(DistributedTask):
         # TaskFlow's boards hold connections: one for each process, made after the fork.
         self._posting_lock = threading.Lock()
         self._posting: tuple[int, Poster] | None = None
-        self._room = (0.0, False)
+        # Until when an answer holds, and the answer.
+        self._room = (0.0, True)
+        self._asking = threading.Lock()
 
     @property
     def workers(self) -> int:
@@ -171,18 +176,32 @@ class TaskFlowDriver(DistributedTask):
         """Seconds after which a posted job that no worker has begun counts as lost."""
         return float(self.options.redelivery)
 
+    def check(self) -> None:
+        """Make sure that the board's options can work; asks no server."""
+        if self._board_conf()["board"] == "poppy_sql":
+            connection = self._board_conf()["connection"]
+            try:
+                sql.make_engine(connection).dispose()
+            except (ValueError, ImportError, sqlalchemy.exc.ArgumentError) as exc:
+                raise errors.ConfigError(
+                    f"[drivers:distributed_task:taskflow] jobboard_backend_connection: {exc}"
+                ) from exc
+
     def has_room(self) -> bool:
         """Whether the board has fewer jobs than ``board_depth``; asked a few times a second."""
-        asked_at, answer = self._room
-        now = time.monotonic()
-        if now - asked_at > ROOM_AGE:
-            try:
-                answer = self._poster().job_count < self.options.board_depth
-            except taskflow.exceptions.TaskFlowException as exc:
-                LOG.warning("The job board does not answer; operations wait in storage: %s", exc)
-                answer = False
-            self._room = (now, answer)
-        return answer
+        until, answer = self._room
+        # One thread asks; the others go by the answer of before, and wait for nothing.
+        if time.monotonic() < until or not self._asking.acquire(blocking=False):
+            return answer
+        try:
+            answer = self._poster().job_count < self.options.board_depth
+            self._room = (time.monotonic() + ROOM_AGE, answer)
+        except (taskflow.exceptions.TaskFlowException, errors.ConfigError) as exc:
+            LOG.warning("The job board does not answer; operations wait in storage: %s", exc)
+            self._room = (time.monotonic() + AWAY_AGE, False)
+        finally:
+            self._asking.release()
+        return self._room[1]
 
     def post(self, key: OperationKey) -> None:
         """Put a job on the board that names the operation, and nothing else."""

@@ -86,12 +86,16 @@ class OperationRun:
             self._operation.step(step).state is StepState.DONE for step in steps
         )
 
-    def attempt(self, step: str, work: Callable[[], None]) -> None:
+    def attempt(
+        self, step: str, work: Callable[[], None], undo: Callable[[], None] | None = None
+    ) -> None:
         """Do one step, unless it has been done or has failed for good before.
 
         Args:
             step: the name it is remembered by.
             work: calls a driver, and may :meth:`remember` what came of it.
+            undo: removes what ``work`` made. Called when a delete overtook the run while it
+                was in ``work``: the delete may have cleaned up before that had its effect.
 
         Raises:
             Unavailable: storage does not answer; the attempt is to be given up.
@@ -99,7 +103,7 @@ class OperationRun:
         known = self._operation.step(step).state
         if self.lost or known in (StepState.DONE, StepState.FAILED):
             return
-        self._speak_for_the_request()
+        self.speak_for_the_request()
         try:
             self._policy.call(work)
         except InProgressError as exc:
@@ -120,7 +124,31 @@ class OperationRun:
         else:
             LOG.info("%s: %s is done", self, step)
             outcome = Step(step, StepState.DONE)
-        self._checkpoint(outcome)
+        stored = self._checkpoint(outcome)
+        if not stored and undo is not None and self._is_deleted():
+            self._undo(step, undo)
+
+    def _is_deleted(self) -> bool:
+        try:
+            service = self._storage.services.get(self.service.project_id, self.service.service_id)
+        except errors.NotFound:
+            return True
+        deleting = ProviderStatus.DELETE_IN_PROGRESS
+        return all(detail.status is deleting for detail in service.provider_details.values())
+
+    def _undo(self, step: str, undo: Callable[[], None]) -> None:
+        try:
+            self._policy.call(undo)
+        except errors.DriverError as exc:
+            LOG.error(
+                "%s: %s had its effect after the service was deleted and could not be undone; "
+                "please remove it by hand: %s",
+                self,
+                step,
+                exc,
+            )
+        else:
+            LOG.info("%s: %s was undone, the service is deleted", self, step)
 
     def remember(self, change: Callable[[Details], object]) -> None:
         """Change the service's provider details; stored with the outcome of the step."""
@@ -129,7 +157,7 @@ class OperationRun:
             change(details)
             self.service = self.service.with_details(details)
 
-    def _speak_for_the_request(self) -> None:
+    def speak_for_the_request(self) -> None:
         """Have what this thread logs carry the ids of the API request that asked for it."""
         operation = self._operation
         context.RequestContext(
@@ -142,7 +170,8 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _checkpoint(self, step: Step) -> None:
+    def _checkpoint(self, step: Step) -> bool:
+        """Store the outcome of a step; whether the run still had the right to."""
         with self._lock:
             now = _now()
             self._operation = replace(
@@ -151,6 +180,7 @@ class OperationRun:
                 next_attempt_at=now + self._lease,
             )
             self._write(self._writes_details())
+            return not self.lost
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
@@ -190,7 +220,7 @@ class OperationRun:
         """
         if self.lost:
             return
-        self._speak_for_the_request()
+        self.speak_for_the_request()
         waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
         if waiting and not self._give_up():
             self._park()

@@ -50,7 +50,11 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
             if deployment.in_progress:
                 raise InProgressError(f"{name} is at it", deployment.poll_after)
 
-        run.attempt(ensure_step(name), work)
+        def undo() -> None:
+            known = run.service.provider_details.get(name)
+            _loaded(name, self._providers).remove(run.service, known)
+
+        run.attempt(ensure_step(name), work, undo)
 
 
 class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -86,7 +90,7 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
                     if entry.domain in names
                 }
             )
-            stale = operator_names(run.service) - set(names.values())
+            stale = operator_names(run.service, self._dns) - set(names.values())
             if stale:
                 self._dns.remove(sorted(stale))
 
@@ -117,7 +121,7 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
                 self._dns.operator_name(domain.domain, domain.certificate)
                 for domain in run.service.spec.domains
             }
-            self._dns.remove(sorted(expected | operator_names(run.service)))
+            self._dns.remove(sorted(expected | operator_names(run.service, self._dns)))
 
         run.attempt(REMOVE_DNS, work)
 
@@ -180,13 +184,16 @@ class Conclude(taskflow.task.Task):  # type: ignore[misc]
         run.conclude()
 
 
-def operator_names(service: Service) -> set[str]:
-    """Every operator name that may stand in DNS for a service."""
+def operator_names(service: Service, dns: DNSDriver) -> set[str]:
+    """Every operator name that may stand in DNS for a service.
+
+    Also those that nobody has acknowledged: the reply may have been lost, or the worker.
+    """
     return {
         entry.operator_url
+        or dns.operator_name(entry.domain, "shared" if dns.owns(entry.domain) else None)
         for detail in service.provider_details.values()
         for entry in detail.access_urls
-        if entry.operator_url
     }
 
 

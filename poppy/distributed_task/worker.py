@@ -10,6 +10,7 @@ from typing import Any
 import taskflow.engines.base
 import taskflow.exceptions
 import taskflow.jobs.base
+from oslo_context import context
 from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
@@ -101,6 +102,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
 
     def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool:
         """Run one operation; whether its job is done with (else it goes back to the board)."""
+        # This thread's last request has nothing to do with this job.
+        context.RequestContext()
         try:
             consume: bool = super()._dispatch_job(job)
         except errors.NotRunnable as exc:
@@ -126,6 +129,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         """Begin the operation that the job names, and build the engine that runs it."""
         run = OperationRun(self._storage, _key_of(job), job.uuid, self._policy, self._lease)
         self._runs[job.uuid] = run
+        run.speak_for_the_request()
         flow = flows.build(
             run.operation, run.service, self._storage.flavors, self._providers, self._dns
         )
@@ -208,3 +212,5 @@ class TaskFlowWorker:
                 self._conductor.renew_runs()
             except errors.Unavailable as exc:
                 LOG.warning("Could not renew the operations under way: %s", exc)
+            except Exception:  # noqa: BLE001 - without this thread every long run is lost
+                LOG.exception("Renewing the operations under way failed; trying again")

@@ -61,6 +61,11 @@ class DNSDriver(Driver, abc.ABC):
         """
         return domain if certificate == "shared" else f"{domain}.{self.options.suffix}"
 
+    def owns(self, domain: str) -> bool:
+        """Whether a name is under one of the operator's own suffixes."""
+        suffixes = (self.options.suffix, self.options.shared_ssl_domain_suffix)
+        return any(domain == suffix or domain.endswith(f".{suffix}") for suffix in suffixes)
+
     def shared_domains(self, label: str) -> list[str]:
         """The names a label can have under the shared certificate, in order of preference."""
         options = self.options

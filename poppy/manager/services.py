@@ -121,12 +121,16 @@ class ServicesManager:
         For what went missing out there: an edge that lost its configuration, say.
 
         Raises:
-            ServiceBusy: the service is disabled, or neither deployed nor failed.
+            ServiceBusy: the service is disabled, or neither deployed nor failed; or what
+                failed was its deletion.
             NotFound: the project has none of that id.
         """
 
         def decide(service: Service) -> Change:
             _check_settled(service)
+            operations = self._storage.operations.list(project_id, service_id)
+            if operations and operations[-1].kind is Kind.DELETE:
+                raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
             return self._updated(service, service.spec, request_id)
 
         self._change(project_id, service_id, decide)

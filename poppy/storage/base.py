@@ -186,9 +186,10 @@ class OperationStore(abc.ABC):
         """Write what a run has reached, if it still has the right to.
 
         Args:
-            operation: with the attempt of the run. A finished state ends the run; a success
-                releases the domains that the service's document does not name any more. While
-                it is unfinished, ``next_attempt_at`` must be set, or it would be lost.
+            operation: with the attempt of the run. A finished state ends the run; the success
+                of anything but a purge releases the domains that the service's document does
+                not name any more. While it is unfinished, ``next_attempt_at`` must be set, or it
+                would be lost.
             details: the service's provider details; None leaves them alone. The service's
                 ``updated_at`` becomes the operation's.
 

@@ -336,13 +336,15 @@ def test_a_delete_supersedes_a_create_that_is_under_way(poppy):
 
     def delete_meanwhile():
         poppy.services.delete(PROJECT, ids[0], None)
+        poppy.wait(lambda: poppy.states(ids[0])[-1] == ("delete", "succeeded"))
 
     poppy.cdn_a.script = [delete_meanwhile]
     ids.append(poppy.create())
     with poppy.working():
         assert poppy.settle(ids[0]) is None
+        # The call that was under way had its effect after the delete had cleaned up.
+        poppy.wait(lambda: poppy.cdn_a.objects == {})
     assert poppy.states(ids[0]) == [("create", "superseded"), ("delete", "succeeded")]
-    assert poppy.cdn_a.objects == {}
     assert poppy.dns.cnames == {}
 
 
@@ -436,3 +438,66 @@ def test_what_finds_no_room_on_the_board_waits_in_storage_and_is_fetched_from_th
     assert poppy.cdn_a.calls == ["ensure"] * 30
     assert [poppy.operations(service_id)[0].attempt for service_id in ids] == [1] * 30
     poppy.close()
+
+
+def test_a_purge_does_not_free_what_a_change_behind_it_is_about_to_drop(poppy):
+    service_id = poppy.create(domains=[{"domain": "a.example.com"}, {"domain": "b.example.com"}])
+    with poppy.working():
+        poppy.settle(service_id)
+    poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+    patch = [{"op": "remove", "path": "/domains/1"}]
+    poppy.services.update(PROJECT, service_id, patch, None)
+    poppy.cdn_a.script = [None, REFUSED]
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.FAILED
+    assert poppy.states(service_id)[1:] == [("purge", "succeeded"), ("update", "failed")]
+    with pytest.raises(errors.DomainTaken):
+        poppy.services.create("other", poppy.document("b.example.com"), None)
+
+
+def test_a_name_whose_making_nobody_acknowledged_is_removed_all_the_same(poppy):
+    service_id = poppy.create(domain="a.example.com")
+    name = "b.example.com.cdn.example.net"
+
+    def applied_but_lost():
+        poppy.dns.cnames[name] = "x"
+        raise errors.PermanentError("the reply was lost")
+
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.dns.script = [applied_but_lost]
+        patch = [{"op": "add", "path": "/domains/-", "value": {"domain": "b.example.com"}}]
+        poppy.services.update(PROJECT, service_id, patch, None)
+        assert poppy.settle(service_id).status is Status.FAILED
+        poppy.services.update(PROJECT, service_id, [{"op": "remove", "path": "/domains/1"}], None)
+        poppy.settle(service_id)
+        assert name not in poppy.dns.cnames
+
+
+def test_what_should_have_been_deleted_is_not_redeployed(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [REFUSED]
+        poppy.services.delete(PROJECT, service_id, None)
+        assert poppy.settle(service_id).status is Status.FAILED
+        with pytest.raises(errors.ServiceBusy):
+            poppy.services.redeploy(PROJECT, service_id, None)
+
+
+def test_a_failure_that_nobody_foresaw_does_not_end_the_dispatcher(poppy, monkeypatch):
+    due = poppy.storage.operations.due
+    calls = []
+
+    def broken(now, limit):
+        calls.append(now)
+        if len(calls) < 3:
+            raise ValueError("a row of a newer version")
+        return due(now, limit)
+
+    monkeypatch.setattr(poppy.storage.operations, "due", broken)
+    poppy.cdn_a.script = [LATER]
+    service_id = poppy.create()
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert len(calls) > 3

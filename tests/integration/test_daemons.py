@@ -123,6 +123,10 @@ def _children(pid):
         ({"drivers:transport:pecan": {"port": "none"}}, "port"),
         ({"DEFAULT": {"auth_strategy": "magic"}}, "auth_strategy"),
         ({"DEFAULT": {"state_path": "/nonexistent/place"}}, "/nonexistent/place"),
+        (
+            {"drivers:distributed_task:taskflow": {"jobboard_backend_connection": "nonsense"}},
+            "jobboard_backend_connection",
+        ),
     ],
 )
 def test_a_configuration_that_can_not_work_stops_the_start_with_a_clear_word(

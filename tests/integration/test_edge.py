@@ -68,6 +68,15 @@ def test_a_service_is_served_changed_purged_and_removed(edge):
     assert edge.fetch()[0] == 404
 
 
+def test_a_request_that_would_go_round_is_stopped(edge):
+    url = edge.create()
+    edge.poppy.wait_for(url, "deployed")
+    where = "http://{}:{}/".format(*edge.node.http)
+    for loop, status in [("poppy", 508), ("other, poppy; v=1", 508), ("poppyseed", 200)]:
+        headers = {"Host": DOMAIN, "CDN-Loop": loop}
+        assert requests.get(where, headers=headers, timeout=10).status_code == status
+
+
 def test_a_restarted_node_is_filled_again_by_one_command(edge):
     url = edge.create()
     edge.poppy.wait_for(url, "deployed")

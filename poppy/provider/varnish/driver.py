@@ -130,7 +130,11 @@ class VarnishProvider(Provider):
         ),
         cfg.ListOpt(
             "refused_origins",
-            default=["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10"],
+            default=[
+                *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10"),
+                # Metadata services of clouds, by IPv6, and IPv4 addresses within IPv6 ones.
+                *("fd00:ec2::/32", "64:ff9b::/96", "::ffff:0:0/96", "2002::/16"),
+            ],
             help="Networks that no origin may be in, because a tenant could reach through the "
             "edge what is not public. Add your own internal networks.",
         ),

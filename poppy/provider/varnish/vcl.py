@@ -99,10 +99,24 @@ def router_vcl(labels: Mapping[str, str]) -> str:
     calls = "".join(f"    call routes_{n};\n" for n, _ in enumerate(tables))
     return (
         f"vcl 4.1;\n\nimport std;\n\nbackend default none;\n\n{subs}sub vcl_recv {{\n"
-        f"{_NORMAL_HOST}{calls}    return (synth(404));\n}}\n\nsub vcl_synth {{\n"
+        f"{_NO_LOOP}{_NORMAL_HOST}{calls}    return (synth(404));\n}}\n\nsub vcl_synth {{\n"
         f"{_ERROR_BODY.format('resp')}\n}}\n"
     )
 
+
+# An origin may resolve to an edge: then one request would go round and round (RFC 8586).
+_NO_LOOP = """\
+    if (req.http.CDN-Loop ~ "(^|[ ,])poppy([ ,;]|$)") {
+        return (synth(508));
+    }
+"""
+_MARK_LOOP = """\
+    if (bereq.http.CDN-Loop) {
+        set bereq.http.CDN-Loop = bereq.http.CDN-Loop + ", poppy";
+    } else {
+        set bereq.http.CDN-Loop = "poppy";
+    }
+"""
 
 _NORMAL_HOST = (
     '    set req.http.host = std.tolower(regsub(req.http.host, "[.]?(?::[0-9]*)?$", ""));\n'
@@ -223,6 +237,7 @@ def _backend_fetch(targets: Sequence[_Target]) -> str:
     return (
         "sub vcl_backend_fetch {\n"
         + "".join(f"    unset bereq.http.x-poppy-{name};\n" for name in headers)
+        + _MARK_LOOP
         + _chain(cases, "bereq.url", _select(0, targets[0]))
         + "}"
     )
