@@ -4,7 +4,7 @@
 import concurrent.futures
 import datetime
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import taskflow.engines.base
@@ -28,6 +28,50 @@ LOG = log.getLogger(__name__)
 
 #: Seconds before a job goes back to the board when storage does not answer.
 PAUSE = 1.0
+#: Seconds: the longest pause between looks at a board that does not answer.
+MAX_PAUSE = 15.0
+
+
+class PatientBoard:
+    """A board as the conductor sees it: only jobs that are free, and calm in an outage.
+
+    TaskFlow's conductor tries to claim whatever it is shown, and logs a traceback at each of its
+    looks at a board that does not answer, several times a second.
+
+    Args:
+        stopped: ends a pause.
+    """
+
+    def __init__(self, board: taskflow.jobs.base.JobBoard, stopped: threading.Event) -> None:
+        self._board = board
+        self._stopped = stopped
+        self._pause = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._board, name)
+
+    def iterjobs(self, ensure_fresh: bool = False) -> Iterator[taskflow.jobs.base.Job]:
+        """The free jobs; none, after a pause that grows, when the board does not answer."""
+        try:
+            jobs = list(self._board.iterjobs(only_unclaimed=True, ensure_fresh=ensure_fresh))
+        except taskflow.exceptions.JobFailure as exc:
+            self._pause = min(MAX_PAUSE, max(PAUSE, 2 * self._pause))
+            LOG.warning(
+                "The job board does not answer; looking again in %.0f s: %s", self._pause, exc
+            )
+            self._stopped.wait(self._pause)
+            return iter(())
+        self._pause = 0.0
+        return iter(jobs)
+
+    def claim(self, job: taskflow.jobs.base.Job, who: str) -> None:
+        """Claim a job; one that can't be claimed for an outage is left to the next look."""
+        try:
+            self._board.claim(job, who)
+        except (taskflow.exceptions.UnclaimableJob, taskflow.exceptions.NotFound):
+            raise
+        except taskflow.exceptions.JobFailure as exc:
+            raise taskflow.exceptions.UnclaimableJob(str(exc)) from exc
 
 
 class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
@@ -62,9 +106,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         concurrency: int,
         poll_interval: float,
     ) -> None:
+        self._stopped = threading.Event()
         super().__init__(
             name,
-            board,
+            PatientBoard(board, self._stopped),
             wait_timeout=poll_interval,
             max_simultaneous_jobs=concurrency,
             # TaskFlow's own choice takes a second to shut down.
@@ -78,7 +123,6 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         self._post = post
         self._policy = policy
         self._lease = lease
-        self._stopped = threading.Event()
         self._runs: dict[str, OperationRun] = {}
 
     def stop(self) -> None:
