@@ -6,35 +6,42 @@ worker died, and when the time has come that they were parked for.
 """
 
 import datetime
+import random
 import threading
 from collections.abc import Callable
 
 import taskflow.exceptions
-import taskflow.jobs.base
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.distributed_task.claiming import Board
 from poppy.model.operations import OperationKey
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
+#: Seconds between looks, at most, while there is more in storage than the board has room for.
+BUSY = 0.1
+
 
 class Dispatcher:
     """Looks into storage now and then. Any number of them may do so side by side.
+
+    While there is a backlog, it keeps the board filled: it looks more often, but only at how full
+    the board is. When it meets another dispatcher in storage it leaves the rest to that one.
 
     Args:
         post: puts an operation on the board.
         interval: seconds between looks.
         redelivery: how long after it was posted an operation that no worker has begun is
             posted again.
-        depth: about how many jobs the board may hold.
+        depth: about how many jobs may wait on the board.
     """
 
     def __init__(
         self,
         storage: Storage,
-        board: taskflow.jobs.base.JobBoard,
+        board: Board,
         post: Callable[[OperationKey], None],
         interval: float,
         redelivery: datetime.timedelta,
@@ -50,44 +57,44 @@ class Dispatcher:
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``; what does not answer is tried again at the next look."""
         pause = self._interval
-        while not stopped.wait(pause):
-            posted = 0
+        # Dispatchers that were started together shall not look at the same moments.
+        while not stopped.wait(pause * random.uniform(0.75, 1.25)):
+            pause = self._interval
             try:
-                posted = self.look()
+                if self.look():
+                    pause = min(BUSY, self._interval)
             except (errors.Unavailable, taskflow.exceptions.TaskFlowException) as exc:
                 LOG.warning("Could not look for due operations: %s", exc)
             except Exception:  # noqa: BLE001 - without this thread nothing parked ever goes on
                 LOG.exception("Looking for due operations failed; trying again")
-            # There may be more where these came from: see to it that no worker runs dry.
-            pause = self._interval / 5 if posted else self._interval
 
-    def look(self) -> int:
+    def look(self) -> bool:
         """Post what is due, as far as the board has room.
 
         Returns:
-            How many operations were posted.
+            Whether there may be more to post soon: storage holds more, or nobody knows, since
+            the board is so full that servers leave theirs in storage.
 
         Raises:
             Unavailable: storage does not answer, or the board.
+            TaskFlowException: the board does not answer.
         """
         if not self._board.connected:
-            return 0
-        room = self._depth - self._board.job_count
-        if room <= 0:
-            return 0
+            return False
+        room = self._depth - self._board.waiting(self._depth)
+        if room <= self._depth // 8:
+            return True
         now = datetime.datetime.now(datetime.UTC)
         due = self._storage.operations.due(now, room)
         if not due:
-            return 0
+            return False
         # One whose job only waits its turn on a busy board needs no second job. A claimed job
         # does not count: its worker may have parked the operation and be about to consume it.
         waiting = self._board.iterjobs(only_unclaimed=True, ensure_fresh=True)
         delivered = {job.name for job in waiting}
-        posted = 0
         for operation in due:
             if not self._storage.operations.requeue(operation, now + self._redelivery):
-                continue
+                return True
             if operation.operation_id not in delivered:
                 self._post(operation.key)
-                posted += 1
-        return posted
+        return len(due) == room

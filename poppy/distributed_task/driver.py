@@ -2,24 +2,24 @@
 """The TaskFlow driver: jobs on a board, workers that claim them."""
 
 import datetime
+import functools
 import os
 import socket
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
-import sqlalchemy.exc
 import taskflow.exceptions
-import taskflow.jobs.backends
-import taskflow.jobs.base
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors, sql
+from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.base import DistributedTask, Worker
-from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
+from poppy.distributed_task.board import boards
+from poppy.distributed_task.board.boards import Poster
+from poppy.distributed_task.claiming import Board
 from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
@@ -29,74 +29,17 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: Seconds for which an answer about the board's depth holds.
+#: Seconds for which an answer about the board's room holds.
 ROOM_AGE = 0.2
 #: Seconds until a board that did not answer is asked again.
 AWAY_AGE = 5.0
-
-
-class Poster(Protocol):
-    """What posting takes of a board."""
-
-    def connect(self) -> None:
-        """Open the connection."""
-
-    def close(self) -> None:
-        """Close it."""
-
-    @property
-    def job_count(self) -> int:
-        """How many jobs there are, about."""
-
-    def post(self, name: str, details: Mapping[str, str]) -> object:
-        """Add a job."""
 
 
 class TaskFlowDriver(DistributedTask):
     """Posts operations as jobs on a TaskFlow job board; its workers are TaskFlow conductors."""
 
     OPTS: ClassVar = (
-        cfg.StrOpt(
-            "jobboard_backend_type",
-            default="sql",
-            choices=[
-                ("sql", "a table in a database: no further server needed"),
-                ("zookeeper", "Apache ZooKeeper: workers in any number and place"),
-            ],
-            help="What the job board is made of.",
-        ),
-        cfg.StrOpt(
-            "jobboard_backend_connection",
-            secret=True,
-            help="SQLAlchemy URL of the sql board. Default: that of the sqlalchemy store.",
-        ),
-        cfg.ListOpt(
-            "jobboard_backend_host",
-            default=["127.0.0.1"],
-            help="Hosts of the zookeeper board.",
-        ),
-        cfg.PortOpt(
-            "jobboard_backend_port", default=2181, help="Port of the zookeeper board's hosts."
-        ),
-        cfg.StrOpt(
-            "jobboard_path",
-            default="poppy",
-            help="Name of the board, so that several installations can share one backend.",
-        ),
-        cfg.IntOpt(
-            "board_depth",
-            default=100,
-            min=1,
-            help="About how many jobs the board may hold. More operations than that wait in "
-            "storage, from where the workers feed the board: boards grow slow when they are "
-            "deep. Use a few times the concurrency of all workers together.",
-        ),
-        cfg.IntOpt(
-            "claim_lease",
-            default=15,
-            min=1,
-            help="Seconds after which the jobs of a worker that died are free again (sql board).",
-        ),
+        *boards.OPTS,
         cfg.IntOpt(
             "concurrency",
             default=10,
@@ -162,8 +105,8 @@ class TaskFlowDriver(DistributedTask):
         # TaskFlow's boards hold connections: one for each process, made after the fork.
         self._posting_lock = threading.Lock()
         self._posting: tuple[int, Poster] | None = None
-        # Until when an answer holds, and the answer.
-        self._room = (0.0, True)
+        # Until when an answer holds, and for how many jobs there was room.
+        self._room = (0.0, 1)
         self._asking = threading.Lock()
 
     @property
@@ -178,36 +121,40 @@ class TaskFlowDriver(DistributedTask):
 
     def check(self) -> None:
         """Make sure that the board's options can work; asks no server."""
-        if self._board_conf()["board"] == "poppy_sql":
-            connection = self._board_conf()["connection"]
-            try:
-                sql.make_engine(connection).dispose()
-            except (ValueError, ImportError, sqlalchemy.exc.ArgumentError) as exc:
-                raise errors.ConfigError(
-                    f"[drivers:distributed_task:taskflow] jobboard_backend_connection: {exc}"
-                ) from exc
+        boards.check(self.conf, self.options)
 
     def has_room(self) -> bool:
-        """Whether the board has fewer jobs than ``board_depth``; asked a few times a second."""
-        until, answer = self._room
+        """Whether fewer than three quarters of ``board_depth`` jobs wait, as of just now.
+
+        The last quarter is for the workers, who feed the board from storage: so what has waited
+        there is not overtaken by what comes in.
+        """
+        until, left = self._room
         # One thread asks; the others go by the answer of before, and wait for nothing.
-        if time.monotonic() < until or not self._asking.acquire(blocking=False):
-            return answer
+        if time.monotonic() >= until and self._asking.acquire(blocking=False):
+            try:
+                until, left = self._ask_for_room()
+            finally:
+                self._asking.release()
+        self._room = (until, left - 1)
+        return left > 0
+
+    def _ask_for_room(self) -> tuple[float, int]:
+        depth = self.options.board_depth
+        limit = depth - depth // 4
         try:
-            answer = self._poster().job_count < self.options.board_depth
-            self._room = (time.monotonic() + ROOM_AGE, answer)
+            left = limit - self._poster().waiting(limit)
         except (taskflow.exceptions.TaskFlowException, errors.ConfigError) as exc:
             LOG.warning("The job board does not answer; operations wait in storage: %s", exc)
-            self._room = (time.monotonic() + AWAY_AGE, False)
-        finally:
-            self._asking.release()
-        return self._room[1]
+            return time.monotonic() + AWAY_AGE, 0
+        return time.monotonic() + ROOM_AGE, left
 
     def post(self, key: OperationKey) -> None:
         """Put a job on the board that names the operation, and nothing else."""
         try:
             self._poster().post(key.operation_id, details=key._asdict())
         except taskflow.exceptions.TaskFlowException as exc:
+            self._room = (time.monotonic() + AWAY_AGE, 0)
             raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
 
     def worker(
@@ -215,7 +162,8 @@ class TaskFlowDriver(DistributedTask):
     ) -> Worker:
         """A conductor with a board of its own."""
         options = self.options
-        board = self._new_board(f"{socket.gethostname()}:{os.getpid()}")
+        board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
+        post = functools.partial(_post, board)
         lease = datetime.timedelta(seconds=options.run_lease)
         policy = RetryPolicy(
             park_base=options.retry_base,
@@ -229,7 +177,7 @@ class TaskFlowDriver(DistributedTask):
             storage,
             providers,
             dns,
-            self.post,
+            post,
             policy,
             lease,
             concurrency=options.concurrency,
@@ -238,7 +186,7 @@ class TaskFlowDriver(DistributedTask):
         dispatcher = Dispatcher(
             storage,
             board,
-            self.post,
+            post,
             options.dispatch_interval,
             datetime.timedelta(seconds=options.redelivery),
             options.board_depth,
@@ -259,44 +207,18 @@ class TaskFlowDriver(DistributedTask):
                 self._posting[1].close()
             self._posting = None
 
-    def _poster(self) -> "Poster":
+    def _poster(self) -> Poster:
         with self._posting_lock:
             if self._posting is None or self._posting[0] != os.getpid():
-                poster = self._new_poster()
+                name = f"poster@{socket.gethostname()}:{os.getpid()}"
+                poster = boards.make_poster(name, self.conf, self.options)
                 poster.connect()
                 self._posting = (os.getpid(), poster)
             return self._posting[1]
 
-    def _new_poster(self) -> "Poster":
-        conf = self._board_conf()
-        if conf["board"] == "zookeeper":
-            return ZooKeeperPoster(conf["hosts"], conf["path"])
-        board: Poster = self._new_board(f"poster@{socket.gethostname()}:{os.getpid()}")
-        return board
 
-    def _new_board(self, name: str) -> taskflow.jobs.base.JobBoard:
-        return taskflow.jobs.backends.fetch(name, self._board_conf())
-
-    def _board_conf(self) -> dict[str, Any]:
-        options = self.options
-        if options.jobboard_backend_type == "zookeeper":
-            port = options.jobboard_backend_port
-            return {
-                "board": "zookeeper",
-                "hosts": ",".join(f"{host}:{port}" for host in options.jobboard_backend_host),
-                "path": f"/taskflow/jobs/{options.jobboard_path}",
-            }
-        return {
-            "board": "poppy_sql",
-            "connection": options.jobboard_backend_connection or self._store_connection(),
-            "path": options.jobboard_path,
-            "lease": options.claim_lease,
-        }
-
-    def _store_connection(self) -> str:
-        if self.conf.drivers.storage != "sqlalchemy":
-            raise errors.ConfigError(
-                "[drivers:distributed_task:taskflow] jobboard_backend_connection must be set: "
-                "the job board is sql, the store is not"
-            )
-        return str(self.conf["drivers:storage:sqlalchemy"].connection)
+def _post(board: Board, key: OperationKey) -> None:
+    try:
+        board.post(key.operation_id, details=key._asdict())
+    except taskflow.exceptions.TaskFlowException as exc:
+        raise errors.Unavailable(f"The job board does not answer: {exc}") from exc

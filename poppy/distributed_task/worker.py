@@ -4,7 +4,7 @@
 import concurrent.futures
 import datetime
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import taskflow.engines.base
@@ -17,10 +17,11 @@ from taskflow.conductors.backends import impl_nonblocking
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import flows
+from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
-from poppy.model.operations import OperationKey
+from poppy.model.operations import OperationKey, State
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -28,50 +29,6 @@ LOG = log.getLogger(__name__)
 
 #: Seconds before a job goes back to the board when storage does not answer.
 PAUSE = 1.0
-#: Seconds: the longest pause between looks at a board that does not answer.
-MAX_PAUSE = 15.0
-
-
-class PatientBoard:
-    """A board as the conductor sees it: only jobs that are free, and calm in an outage.
-
-    TaskFlow's conductor tries to claim whatever it is shown, and logs a traceback at each of its
-    looks at a board that does not answer, several times a second.
-
-    Args:
-        stopped: ends a pause.
-    """
-
-    def __init__(self, board: taskflow.jobs.base.JobBoard, stopped: threading.Event) -> None:
-        self._board = board
-        self._stopped = stopped
-        self._pause = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._board, name)
-
-    def iterjobs(self, ensure_fresh: bool = False) -> Iterator[taskflow.jobs.base.Job]:
-        """The free jobs; none, after a pause that grows, when the board does not answer."""
-        try:
-            jobs = list(self._board.iterjobs(only_unclaimed=True, ensure_fresh=ensure_fresh))
-        except taskflow.exceptions.JobFailure as exc:
-            self._pause = min(MAX_PAUSE, max(PAUSE, 2 * self._pause))
-            LOG.warning(
-                "The job board does not answer; looking again in %.0f s: %s", self._pause, exc
-            )
-            self._stopped.wait(self._pause)
-            return iter(())
-        self._pause = 0.0
-        return iter(jobs)
-
-    def claim(self, job: taskflow.jobs.base.Job, who: str) -> None:
-        """Claim a job; one that can't be claimed for an outage is left to the next look."""
-        try:
-            self._board.claim(job, who)
-        except (taskflow.exceptions.UnclaimableJob, taskflow.exceptions.NotFound):
-            raise
-        except taskflow.exceptions.JobFailure as exc:
-            raise taskflow.exceptions.UnclaimableJob(str(exc)) from exc
 
 
 class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
@@ -96,7 +53,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
     def __init__(
         self,
         name: str,
-        board: taskflow.jobs.base.JobBoard,
+        board: Board,
         storage: Storage,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
@@ -107,16 +64,18 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         poll_interval: float,
     ) -> None:
         self._stopped = threading.Event()
+        self._idle = Idle(poll_interval)
         super().__init__(
             name,
-            PatientBoard(board, self._stopped),
-            wait_timeout=poll_interval,
+            PatientBoard(board, self._stopped, lambda: concurrency - len(self._dispatched)),
+            wait_timeout=self._idle,
             max_simultaneous_jobs=concurrency,
             # TaskFlow's own choice takes a second to shut down.
             executor_factory=lambda: concurrent.futures.ThreadPoolExecutor(concurrency),
         )
         # For the tasks of operations that call several providers side by side.
         self._task_pool = concurrent.futures.ThreadPoolExecutor(concurrency)
+        board.on_change(self._idle.wake)
         self._storage = storage
         self._providers = providers
         self._dns = dns
@@ -152,6 +111,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             consume: bool = super()._dispatch_job(job)
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
+            self._defer(job)
             return True
         except errors.Unavailable as exc:
             LOG.warning("Job %s goes back to the board: %s", job.uuid, exc)
@@ -162,6 +122,34 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         if run is not None and run.following is not None:
             self._post_following(run.following)
         return consume
+
+    def _on_job_done(self, job: taskflow.jobs.base.Job, done: Any) -> None:
+        """End the job's claim; then there is room for another one."""
+        super()._on_job_done(job, done)
+        self._idle.wake()
+
+    def _defer(self, job: taskflow.jobs.base.Job) -> None:
+        """See to it that an operation that waits for an earlier one is not posted before that.
+
+        It is due again when the earlier one ends; this is for the case that it never does.
+        """
+        try:
+            key = _key_of(job)
+            operations = self._storage.operations
+            unfinished = [
+                operation
+                for operation in operations.list(key.project_id, key.service_id)
+                if not operation.state.finished
+            ]
+            if not unfinished or unfinished[0].key == key:
+                return
+            first_due = unfinished[0].next_attempt_at
+            for operation in unfinished[1:]:
+                due = operation.next_attempt_at
+                if operation.key == key and operation.state is State.QUEUED and first_due and due:
+                    operations.requeue(operation, max(due, first_due + self._lease))
+        except (errors.NotRunnable, errors.Unavailable) as exc:
+            LOG.info("Job %s could not be deferred: %s", job.uuid, exc)
 
     def _post_following(self, key: OperationKey) -> None:
         try:
@@ -201,7 +189,7 @@ class TaskFlowWorker:
 
     def __init__(
         self,
-        board: taskflow.jobs.base.JobBoard,
+        board: Board,
         conductor: OperationConductor,
         dispatcher: Dispatcher,
         renewal: float,
@@ -217,6 +205,7 @@ class TaskFlowWorker:
     def run(self) -> None:
         """Work until :meth:`stop`; what is under way then is handed back after its task."""
         if not self._connect():
+            self._conductor.close()
             return
         helpers = [
             threading.Thread(

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL job board on a real PostgreSQL."""
 
+import functools
 import unittest
 from collections.abc import Iterator
 
 import pytest
 
+from poppy.distributed_task.board.sql import SQLJobBoard
+from poppy.testing import board as contract
 from tests.real.postgresql import PostgreSQL
 from tests.unit.distributed_task.board import boards
 
@@ -50,3 +53,16 @@ class TestContract(boards.BoardContract, unittest.TestCase):
     @pytest.fixture(autouse=True)
     def _use(self, connection):
         self.connection = connection
+
+
+class TestPoppysContract(contract.BoardContract):
+    LEASE = 1.0
+
+    @pytest.fixture
+    def factory(self, connection):
+        return functools.partial(make, connection, self.LEASE)
+
+
+def make(connection, lease, name, path):
+    conf = {"connection": connection, "lease": lease, "path": path, "poll_interval": 0.05}
+    return SQLJobBoard(name, conf)

@@ -3,6 +3,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 
 
 class _Posts:
@@ -14,11 +15,24 @@ class _Posts:
     def reset(self) -> None:
         self._condition = threading.Condition()
         self.count = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        with self._condition:
+            self._listeners.append(wake)
+
+    def leave(self, wake: Callable[[], None]) -> None:
+        with self._condition:
+            if wake in self._listeners:
+                self._listeners.remove(wake)
 
     def note(self) -> None:
         with self._condition:
             self.count += 1
             self._condition.notify_all()
+            listeners = list(self._listeners)
+        for wake in listeners:
+            wake()
 
     def wait_beyond(self, count: int, timeout: float) -> None:
         with self._condition:

@@ -16,7 +16,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -36,7 +36,8 @@ from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
 
 LOG = logging.getLogger(__name__)
 
-_PAGE = 500
+# Who looks for work takes from the first few; who wants all of them asks less often.
+_FIRST_PAGE, _PAGE = 64, 500
 _POST = sa.insert(JOBS)
 
 
@@ -77,6 +78,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         self._engine: sa.Engine | None = None
         self._pid = 0
         self._heartbeat = Heartbeat(name, self._lease, self._renew)
+        self._wake: Callable[[], None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -117,6 +119,13 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             self._heartbeat.stop()
             self._engine.dispose()
             self._engine = None
+            if self._wake is not None:
+                POSTS.leave(self._wake)
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called when a job is posted in this process; others tell nobody."""
+        self._wake = wake
+        POSTS.listen(wake)
 
     def register_entity(self, entity: Any) -> None:
         """Do nothing: a claim names its owner, there is no list of conductors to keep."""
@@ -175,16 +184,17 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         listing = sa.select(JOBS).where(JOBS.c.path == self._path).order_by(rank, sequence)
         if only_unclaimed:
             listing = listing.where(self._claimable())
-        page = listing.limit(_PAGE)
+        size = _FIRST_PAGE
+        page = listing.limit(size)
         while True:
             with self._transaction("list the jobs") as conn:
                 rows = conn.execute(page).mappings().all()
             for row in rows:
                 yield SQLJob(self, row, self._persistence)
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
-            last = rows[-1]
-            page = listing.limit(_PAGE).where(
+            last, size = rows[-1], _PAGE
+            page = listing.limit(size).where(
                 sa.or_(
                     rank > last["priority"],
                     sa.and_(rank == last["priority"], sequence > last["sequence"]),
@@ -221,6 +231,13 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         with self._transaction("count the jobs") as conn:
             return int(conn.execute(query).scalar_one())
 
+    def waiting(self, limit: int) -> int:
+        """How many jobs wait to be claimed, counted up to ``limit``, which bounds the cost."""
+        free = sa.select(sa.literal(1)).where(JOBS.c.path == self._path, self._claimable())
+        query = sa.select(sa.func.count()).select_from(free.limit(limit).subquery())
+        with self._transaction("count the jobs") as conn:
+            return int(conn.execute(query).scalar_one())
+
     def find_owner(self, job: SQLJob) -> str | None:
         """Return who holds the job; None when there is no claim, it lapsed, or no such job."""
         row = self.look(job)
@@ -243,9 +260,8 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             NotFound: It is not on the board.
         """
         _check_who(who)
-        # A conductor tries every job it sees, also those that run already: ask before taking the
-        # lock for writing.
-        self._check_unclaimed(job, self.look(job))
+        if self._heartbeat.token_of(job.uuid):
+            self._check_unclaimed(job, self.look(job))
         token = uuidutils.generate_uuid()
         claim = {"owner": who, "claim_token": token, "last_modified": time.time()}
         with self._transaction("claim a job", writes=True) as conn:

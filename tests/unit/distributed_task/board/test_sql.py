@@ -123,6 +123,7 @@ def test_details_that_are_not_json_are_refused_as_a_job_failure(board):
 
 
 def test_higher_priorities_come_first_and_older_jobs_before_newer_ones(board, monkeypatch):
+    monkeypatch.setattr(board_module, "_FIRST_PAGE", 3)
     monkeypatch.setattr(board_module, "_PAGE", 2)
     for name, priority in [
         ("4", "NORMAL"), ("5", "NORMAL"), ("7", "VERY_LOW"), ("1", "VERY_HIGH"), ("6", "LOW"),

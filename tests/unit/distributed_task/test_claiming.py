@@ -3,11 +3,12 @@
 
 import logging
 import threading
+import time
 
 import pytest
 import taskflow.exceptions
 
-from poppy.distributed_task import worker
+from poppy.distributed_task import claiming
 
 
 class Board:
@@ -16,16 +17,20 @@ class Board:
     def __init__(self):
         self.away = False
         self.asked = []
+        self.jobs = ["job"]
+        self.taken = set()
 
     def iterjobs(self, **options):
         self.asked.append(options)
         if self.away:
             raise taskflow.exceptions.JobFailure("no answer")
-        return iter(["job"])
+        return iter(self.jobs)
 
     def claim(self, job, who):
         if self.away:
             raise taskflow.exceptions.JobFailure("no answer")
+        if job in self.taken:
+            raise taskflow.exceptions.UnclaimableJob("another was faster")
 
     @property
     def connected(self):
@@ -56,7 +61,7 @@ def board():
 
 @pytest.fixture
 def patient(board, stopped):
-    return worker.PatientBoard(board, stopped)
+    return claiming.PatientBoard(board, stopped)
 
 
 def test_only_free_jobs_are_shown(patient, board):
@@ -90,3 +95,52 @@ def test_a_claim_that_fails_for_an_outage_is_no_claim(patient, board):
     board.away = True
     with pytest.raises(taskflow.exceptions.UnclaimableJob):
         patient.claim("job", "me")
+
+
+def test_without_a_free_place_the_board_is_not_asked(board, stopped):
+    places = [0]
+    patient = claiming.PatientBoard(board, stopped, lambda: places[0])
+    board.jobs = ["a", "b", "c"]
+    assert list(patient.iterjobs()) == []
+    assert board.asked == []
+    places[0] = 2
+    jobs = patient.iterjobs()
+    assert next(jobs) == "a"
+    places[0] = 0
+    assert list(jobs) == []
+    places[0] = 2
+    assert list(patient.iterjobs()) == ["b", "c"], "from the list of a moment ago"
+    assert len(board.asked) == 1
+
+
+def test_alone_the_oldest_is_taken_first_and_after_a_collision_any_of_the_first(patient, board):
+    board.jobs = list(range(100))
+
+    def first():
+        patient._jobs.clear()
+        return next(patient.iterjobs())
+
+    assert {first() for _ in range(20)} == {0}
+    board.taken = {0}
+    for _ in range(3):
+        with pytest.raises(taskflow.exceptions.UnclaimableJob):
+            patient.claim(0, "me")
+    seen = {first() for _ in range(16)}
+    assert len(seen) > 3
+    assert max(seen) < 32
+    for _ in range(32):
+        first()
+    assert first() == 0, "after a while without collisions"
+
+
+def test_a_pause_is_over_when_there_may_be_something():
+    idle = claiming.Idle(30)
+    begin = time.monotonic()
+    threading.Timer(0.05, idle.wake).start()
+    idle.wait()
+    idle.wake()
+    idle.wait()
+    threading.Timer(0.05, idle.interrupt).start()
+    idle.wait()
+    assert idle.is_stopped()
+    assert time.monotonic() - begin < 5

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ZooKeeper board of a worker."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kazoo import exceptions as kazoo_exceptions
+from kazoo.protocol import paths
+from oslo_log import log
+from oslo_utils import timeutils
+from taskflow import exceptions as excp
+from taskflow.jobs import base
+from taskflow.jobs.backends import impl_zookeeper
+
+from poppy.distributed_task.board.client import ERRORS, Client, Settings
+from poppy.distributed_task.board.job import JobIterator
+from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, unclaimed_of
+
+LOG = log.getLogger(__name__)
+
+
+class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
+    """TaskFlow's ZooKeeper board, for a worker that outlives sessions, servers and their data.
+
+    It holds one watch, on the board's node, and lists the children when that has fired and
+    somebody asks. It finds its way back by itself: after a pause of any length, to a server that
+    has lost everything, and when its path was removed. All methods that ask ZooKeeper raise
+    ``taskflow.exceptions.JobFailure`` when it does not answer in ``settings.timeout`` seconds.
+
+    A claim is a node that lives as long as the session. When the answer to a claim, or to the end
+    of one, is lost, the board does not know whether it holds the job. It then gives up what it
+    may hold: else nobody could have that job as long as this process lives.
+    """
+
+    def __init__(self, name: str, path: str, settings: Settings) -> None:
+        """Make a board that is not connected yet; ``path`` is that of its node."""
+        self._client: Client = Client(settings)
+        super().__init__(name, {"path": path}, client=self._client, emit_notifications=False)
+        # Beside the board, not within it, and not shared with the boards beside it.
+        self._trash_path = f"{path}.trash"
+        self._changed = threading.Event()
+        self._changed.set()
+        self._listing = threading.Lock()
+        self._wake: Callable[[], None] = self._changed.set
+        self._names: frozenset[str] = frozenset()
+        self._origin: tuple[int | None, int] = (None, 0)
+        self._unreadable: set[str] = set()
+        self._doubtful: set[str] = set()
+        self._client.add_listener(self._on_change)
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called, in a thread of the board's, when jobs may have come or gone."""
+        self._wake = wake
+
+    def _on_change(self, _event: object) -> None:
+        self._changed.set()
+        self._wake()
+
+    @property
+    def connected(self) -> bool:
+        """Whether ZooKeeper can be asked now."""
+        return self._client.ready
+
+    def connect(self, timeout: float | None = None) -> None:
+        """Connect, make the board's node if need be, and watch it; returns soon.
+
+        When it fails, connecting goes on in the background; the call may be repeated.
+
+        Raises:
+            JobFailure: there is no connection yet, or the node can't be read and written.
+        """
+        self._client.ensure_ready()
+        self._refresh(force=True)
+
+    def close(self) -> None:
+        """End the session, which gives back all claims."""
+        self._client.shut()
+        super().close()
+
+    def register_entity(self, entity: Any) -> None:
+        """Do nothing: a claim names its owner, there is no list of conductors to keep."""
+
+    @property
+    def job_count(self) -> int:
+        """How many jobs there are, claimed or not."""
+        self._refresh()
+        return len(jobs_of(self._names))
+
+    def waiting(self, limit: int) -> int:
+        """How many jobs wait for a worker, counted up to ``limit``."""
+        self._refresh()
+        return min(limit, len(unclaimed_of(self._names)))
+
+    def iterjobs(self, only_unclaimed: bool = False, ensure_fresh: bool = False) -> JobIterator:
+        """Iterate over the jobs, as they are now; there are none while ZooKeeper is away."""
+        jobs: list[Any] = []
+        if self.connected:
+            self._release_doubtful()
+            self._refresh(force=ensure_fresh)
+            names = self._names
+            with self._job_cond:
+                jobs = sorted(self._known_jobs.values())
+            if only_unclaimed:
+                jobs = [job for job in jobs if paths.basename(job.lock_path) not in names]
+        return JobIterator(self, only_unclaimed, ensure_fresh, jobs=iter(jobs))
+
+    def wait(self, timeout: float | None = None) -> JobIterator:
+        """Wait until there is a job, claimed or not.
+
+        Raises:
+            NotFound: there was none in time.
+        """
+        watch = timeutils.StopWatch(duration=timeout)
+        watch.start()
+        while True:
+            jobs = list(self.iterjobs())
+            if jobs:
+                return JobIterator(self, jobs=iter(jobs))
+            if watch.expired():
+                raise excp.NotFound(f"No job has arrived in {watch.elapsed():.1f} seconds")
+            self._changed.wait(watch.leftover(return_none=True))
+
+    def post(
+        self,
+        name: str,
+        book: Any = None,
+        details: Mapping[str, Any] | None = None,
+        priority: Any = base.JobPriority.NORMAL,
+    ) -> Any:
+        """Add a job. When the reply is lost it may be there all the same."""
+        self._client.ensure_ready()
+        try:
+            job = super().post(name, book=book, details=details, priority=priority)
+        except excp.NotFound:
+            self._make_paths()
+            job = super().post(name, book=book, details=details, priority=priority)
+        self._change_names(add=(paths.basename(job.path),))
+        return job
+
+    def claim(self, job: Any, who: str) -> None:
+        """Claim a job; the first lock decides.
+
+        Raises:
+            UnclaimableJob: somebody has it.
+            NotFound: it is not on the board.
+        """
+        lock = paths.basename(job.lock_path)
+        try:
+            super().claim(job, who)
+        except excp.UnclaimableJob:
+            self._change_names(add=(lock,))
+            raise
+        except excp.NotFound:
+            self._forget(job)
+            raise
+        except excp.JobFailure:
+            self._doubtful.add(job.path)
+            raise
+        self._doubtful.discard(job.path)
+        self._change_names(add=(lock,))
+
+    def consume(self, job: Any, who: str) -> None:
+        """Remove a finished job for good."""
+        with self._ending(job):
+            super().consume(job, who)
+        self._forget(job)
+
+    def abandon(self, job: Any, who: str) -> None:
+        """Give a claim back."""
+        with self._ending(job):
+            super().abandon(job, who)
+        self._change_names(remove=(paths.basename(job.lock_path),))
+        self._wake()
+
+    def trash(self, job: Any, who: str) -> None:
+        """Move a broken job to the path of the board with ``.trash`` appended."""
+        with self._ending(job):
+            super().trash(job, who)
+        self._forget(job)
+
+    @contextlib.contextmanager
+    def _ending(self, job: Any) -> Any:
+        try:
+            yield
+        except (excp.JobFailure, excp.NotFound):
+            self._doubtful.add(job.path)
+            raise
+
+    def _release_doubtful(self) -> None:
+        """Give up the claims that this session may hold without knowing."""
+        for path in list(self._doubtful):
+            lock = path + LOCK
+            try:
+                found = self._client.exists(lock)
+                if found and found.ephemeralOwner == self._client.session:
+                    LOG.warning("Board %s gives up %s, whose state it lost", self.name, lock)
+                    self._client.delete(lock, version=found.version)
+            except kazoo_exceptions.NoNodeError:
+                pass
+            except ERRORS as exc:
+                raise failure("release a job", exc) from exc
+            self._doubtful.discard(path)
+
+    def _forget(self, job: Any) -> None:
+        self._change_names(remove=map(paths.basename, (job.path, job.lock_path)))
+        self._remove_job(job.path)
+
+    def _change_names(self, add: Any = (), remove: Any = ()) -> None:
+        """Note what this board has done itself; the next list will say the same."""
+        with self._job_cond:
+            self._names = (self._names - frozenset(remove)) | frozenset(add)
+
+    def _refresh(self, force: bool = False) -> None:
+        """List the board if it has changed since it was last listed."""
+        with self._listing:
+            if not (force or self._changed.is_set()):
+                return
+            self._changed.clear()
+            try:
+                self._list(force)
+            except ERRORS as exc:
+                self._changed.set()
+                raise failure("list the jobs", exc) from exc
+
+    def _list(self, thorough: bool) -> None:
+        origin = self._client.session
+        try:
+            names, stat = self._children()
+        except kazoo_exceptions.NoNodeError:
+            self._make_paths()
+            names, stat = self._children()
+        current = {paths.join(self.path, name) for name in jobs_of(names)}
+        with self._job_cond:
+            # Numbers begin anew on a board that was made anew: its job may have an old one's path.
+            renewed = self._origin != (origin, stat.czxid)
+            for path in list(self._known_jobs):
+                if renewed or path not in current:
+                    del self._known_jobs[path]
+            self._names = frozenset(names)
+            unknown = sorted(current - self._known_jobs.keys())
+        self._origin = (origin, stat.czxid)
+        self._unreadable = set() if renewed or thorough else self._unreadable & current
+        self._read([path for path in unknown if path not in self._unreadable])
+
+    def _children(self) -> Any:
+        return self._client.get_children(self.path, watch=self._on_change, include_data=True)
+
+    def _read(self, unknown: list[str]) -> None:
+        requests = [(path, self._client.get_async(path)) for path in unknown]
+        for path, request in requests:
+            self._process_child(path, request)
+            if path in self._known_jobs:
+                continue
+            if request.successful():
+                self._unreadable.add(path)
+            elif not isinstance(request.exception, kazoo_exceptions.NoNodeError):
+                self._changed.set()
+
+    def _make_paths(self) -> None:
+        try:
+            self._client.ensure_path(self.path)
+            self._client.ensure_path(self.trash_path)
+        except ERRORS as exc:
+            raise failure(f"make {self.path}", exc) from exc

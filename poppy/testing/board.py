@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every job board has to fulfil, as tests; see :mod:`poppy.testing.provider`."""
+
+import abc
+import multiprocessing
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+import taskflow.exceptions
+
+from poppy.distributed_task.claiming import Board
+
+#: Makes a board that is not connected, given its name and its path; can be pickled.
+Factory = Callable[[str, str], Board]
+
+_DETAILS = {"project_id": "p", "service_id": "café", "operation_id": "日本語 \N{SNOWMAN}"}
+
+
+def eventually(check: Callable[[], Any], timeout: float = 15.0) -> None:
+    """Wait until ``check`` returns something true; errors of a board mean "not yet"."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            if check():
+                return
+        except taskflow.exceptions.TaskFlowException:
+            pass
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class BoardContract:
+    """The tests. They need a fixture ``factory``: see :data:`Factory`."""
+
+    LEASE = 2.0
+    """Seconds after which the jobs of a killed process are free; to be set by the factory too."""
+
+    @pytest.fixture
+    def path(self) -> str:
+        """The board's own place in the backend."""
+        return uuid.uuid4().hex
+
+    @pytest.fixture
+    def boards(self, factory: Factory, path: str) -> Iterator[Callable[..., Board]]:
+        """Makes connected boards, that are closed at the end."""
+        made: list[Board] = []
+
+        def make(name: str = "worker", at: str = path) -> Board:
+            made.append(factory(name, at))
+            made[-1].connect()
+            return made[-1]
+
+        yield make
+        for board in made:
+            board.close()
+
+    @pytest.fixture
+    def board(self, boards: Callable[..., Board]) -> Board:
+        return boards()
+
+    def test_what_is_posted_is_seen_by_others_with_all_its_details(
+        self, board: Board, boards: Callable[..., Board]
+    ) -> None:
+        other = boards("other")
+        board.post("näme", details=_DETAILS)
+
+        eventually(lambda: names(other))
+
+        (job,) = other.iterjobs(only_unclaimed=True)
+        assert (job.name, job.details) == ("näme", _DETAILS)
+
+    def test_the_oldest_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
+        other = boards("other")
+        posted = [f"job {number}" for number in range(12)]
+        for name in posted:
+            board.post(name, details={})
+
+        eventually(lambda: len(names(other)) == len(posted))
+
+        assert names(other) == names(board) == posted
+
+    def test_a_claim_is_exclusive_and_hides_the_job(
+        self, board: Board, boards: Callable[..., Board]
+    ) -> None:
+        other = boards("other")
+        board.post("job", details={})
+        eventually(lambda: names(other))
+        (seen,) = other.iterjobs(only_unclaimed=True)
+        (job,) = board.iterjobs(only_unclaimed=True)
+
+        board.claim(job, "worker")
+
+        with pytest.raises(taskflow.exceptions.UnclaimableJob):
+            other.claim(seen, "other")
+        with pytest.raises(taskflow.exceptions.UnclaimableJob):
+            board.claim(job, "worker")
+        assert names(board) == []
+        eventually(lambda: not names(other))
+        assert [job.name for job in other.iterjobs()] == ["job"]
+
+    def test_a_consumed_job_is_gone_for_good(
+        self, board: Any, boards: Callable[..., Board]
+    ) -> None:
+        other: Any = boards("other")
+        board.post("job", details={})
+        eventually(lambda: names(other))
+        (seen,) = other.iterjobs()
+        (job,) = board.iterjobs(only_unclaimed=True)
+        board.claim(job, "worker")
+
+        board.consume(job, "worker")
+
+        eventually(lambda: not list(other.iterjobs()))
+        assert list(board.iterjobs()) == []
+        with pytest.raises(taskflow.exceptions.NotFound):
+            other.claim(seen, "other")
+        with pytest.raises(taskflow.exceptions.NotFound):
+            board.consume(job, "worker")
+
+    def test_an_abandoned_job_is_free(self, board: Any, boards: Callable[..., Board]) -> None:
+        other: Any = boards("other")
+        board.post("job", details={})
+        (job,) = board.iterjobs(only_unclaimed=True)
+        board.claim(job, "worker")
+
+        board.abandon(job, "worker")
+
+        eventually(lambda: names(other))
+        (seen,) = other.iterjobs(only_unclaimed=True)
+        other.claim(seen, "other")
+        other.consume(seen, "other")
+
+    def test_only_its_holder_can_end_a_claim(
+        self, board: Any, boards: Callable[..., Board]
+    ) -> None:
+        other: Any = boards("other")
+        board.post("job", details={})
+        eventually(lambda: names(other))
+        (seen,) = other.iterjobs()
+        (job,) = board.iterjobs()
+        board.claim(job, "worker")
+
+        for end in (other.consume, other.abandon):
+            with pytest.raises(taskflow.exceptions.JobFailure):
+                end(seen, "other")
+
+        assert names(board) == []
+        board.consume(job, "worker")
+
+    def test_boards_at_other_paths_are_apart(
+        self, board: Board, boards: Callable[..., Board]
+    ) -> None:
+        elsewhere = boards("elsewhere", uuid.uuid4().hex)
+        elsewhere.post("there", details={})
+        board.post("here", details={})
+
+        assert names(board) == ["here"]
+        assert names(elsewhere) == ["there"]
+        assert board.waiting(10) == 1
+
+    def test_waiting_jobs_are_counted_up_to_a_limit_and_without_claimed_ones(
+        self, board: Board, boards: Callable[..., Board]
+    ) -> None:
+        other = boards("other")
+        assert board.waiting(5) == 0
+        for number in range(6):
+            board.post(str(number), details={})
+        assert (board.waiting(5), board.waiting(10)) == (5, 6)
+
+        for job in list(board.iterjobs(only_unclaimed=True))[:4]:
+            board.claim(job, "worker")
+
+        assert board.waiting(5) == 2
+        eventually(lambda: other.waiting(5) == 2)
+
+    def test_who_waits_is_woken_by_a_post(self, board: Board) -> None:
+        woken = threading.Event()
+        board.on_change(woken.set)
+        board.post("job", details={})
+        assert woken.wait(5)
+
+    def test_each_job_goes_to_one_of_the_racing_processes(
+        self, board: Board, factory: Factory, path: str
+    ) -> None:
+        posted = [f"{number:02}" for number in range(40)]
+        for name in posted:
+            board.post(name, details={})
+
+        shares = in_processes(2, claim_all, factory, path)
+
+        assert sorted(sum(shares, [])) == posted
+        assert all(shares), "one process had all of them: that was no race"
+
+    def test_the_job_of_a_killed_process_is_free_after_its_lease(
+        self, board: Any, factory: Factory, path: str
+    ) -> None:
+        board.post("job", details={})
+        context = multiprocessing.get_context("spawn")
+        claimed = context.Event()
+        claimer = context.Process(target=claim_and_hang, args=(factory, path, claimed))
+        claimer.start()
+        try:
+            assert claimed.wait(30)
+            eventually(lambda: not names(board))
+        finally:
+            claimer.kill()
+            claimer.join()
+        begin = time.monotonic()
+
+        eventually(lambda: names(board))
+
+        assert time.monotonic() - begin < self.LEASE + 3
+        (job,) = board.iterjobs(only_unclaimed=True)
+        board.claim(job, "worker")
+        board.consume(job, "worker")
+
+    def test_a_fork_needs_a_board_of_its_own_and_leaves_the_parents_alone(
+        self, board: Any, factory: Factory, path: str
+    ) -> None:
+        board.post("first", details={})
+        (job,) = board.iterjobs(only_unclaimed=True)
+        board.claim(job, "worker")
+        child = os.fork()
+        if child == 0:
+            os._exit(_after_fork(board, factory, path))
+
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        board.consume(job, "worker")
+        eventually(lambda: names(board) == ["from the child"])
+
+
+class OutageContract(BoardContract, abc.ABC):
+    """More tests, for a board whose backend can be taken away.
+
+    Posting is to fail within ``PROMPT`` seconds while it is.
+    """
+
+    PROMPT = 3.0
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop the backend."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start it, with the data that it had."""
+
+    @abc.abstractmethod
+    def wipe(self) -> None:
+        """Start it without any data; it may be running."""
+
+    def test_posting_to_a_backend_that_is_down_fails_soon_and_costs_nothing(
+        self, board: Board
+    ) -> None:
+        board.post("before", details={})
+        threads = threading.active_count()
+        self.stop()
+        try:
+            begin = time.monotonic()
+            for _ in range(50):
+                with pytest.raises(taskflow.exceptions.JobFailure):
+                    board.post("meanwhile", details={})
+            assert time.monotonic() - begin < self.PROMPT
+            assert threading.active_count() <= threads
+        finally:
+            self.start()
+
+        eventually(lambda: board.post("after", details={}) or True)
+
+        assert names(board)[-1] == "after"
+
+    def test_connecting_while_it_is_down_fails_soon_and_works_later(
+        self, factory: Factory, path: str
+    ) -> None:
+        self.stop()
+        board = factory("early", path)
+        try:
+            for _ in range(3):
+                begin = time.monotonic()
+                with pytest.raises(taskflow.exceptions.JobFailure):
+                    board.connect()
+                assert time.monotonic() - begin < self.PROMPT
+        finally:
+            self.start()
+        eventually(lambda: _connect(board))
+        board.post("job", details={})
+        assert names(board) == ["job"]
+        board.close()
+
+    def test_jobs_survive_a_restart_and_are_worked_off_by_who_was_connected(
+        self, board: Any
+    ) -> None:
+        board.post("job", details={})
+        self.stop()
+        self.start()
+
+        eventually(lambda: names(board) == ["job"])
+
+        eventually(lambda: _run(board) == "job")
+
+    def test_a_backend_that_has_lost_its_data_is_used_by_who_was_connected(
+        self, board: Any, boards: Callable[..., Board]
+    ) -> None:
+        other: Any = boards("other")
+        for number in range(3):
+            board.post(f"old {number}", details={})
+        eventually(lambda: len(names(other)) == 3)
+        self.wipe()
+
+        eventually(lambda: board.post("new", details={}) or True)
+
+        eventually(lambda: names(other) == ["new"])
+        eventually(lambda: _run(other) == "new")
+
+
+def names(board: Board) -> list[str]:
+    """The names of the jobs that wait."""
+    return [job.name for job in board.iterjobs(only_unclaimed=True)]
+
+
+def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call a function of a module in so many fresh processes, all at the same moment."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        count, mp_context=context, initializer=_set_barrier, initargs=(context.Barrier(count),)
+    ) as executor:
+        calls = [executor.submit(_call_at_barrier, function, *arguments) for _ in range(count)]
+        return [call.result(60) for call in calls]
+
+
+_barriers: list[Any] = []
+
+
+def _set_barrier(barrier: Any) -> None:
+    _barriers.append(barrier)
+
+
+def _call_at_barrier(function: Callable[..., Any], *arguments: Any) -> Any:
+    _barriers[0].wait(60)
+    return function(*arguments)
+
+
+def claim_all(factory: Factory, path: str) -> list[str]:
+    """Claim and consume all that can be had; gives the names."""
+    board: Any = factory("racer", path)
+    board.connect()
+    claimed = []
+    for job in list(board.iterjobs(only_unclaimed=True)):
+        try:
+            board.claim(job, f"process {os.getpid()}")
+        except (taskflow.exceptions.UnclaimableJob, taskflow.exceptions.NotFound):
+            continue
+        claimed.append(job.name)
+        board.consume(job, f"process {os.getpid()}")
+        # As if it had some work to do, so that the others get some.
+        time.sleep(0.01)
+    board.close()
+    return claimed
+
+
+def claim_and_hang(factory: Factory, path: str, claimed: Any) -> None:
+    """Claim the only job, say so, and wait to be killed."""
+    board = factory("hanging", path)
+    board.connect()
+    eventually(lambda: names(board))
+    (job,) = board.iterjobs(only_unclaimed=True)
+    board.claim(job, "hanging")
+    claimed.set()
+    time.sleep(120)
+
+
+def _after_fork(board: Board, factory: Factory, path: str) -> int:
+    """What the child does; its exit status."""
+    try:
+        board.post("by mistake", details={})
+    except taskflow.exceptions.JobFailure:
+        pass
+    else:
+        return 1
+    own = factory("child", path)
+    own.connect()
+    own.post("from the child", details={})
+    own.close()
+    return 0
+
+
+def _connect(board: Board) -> bool:
+    board.connect()
+    return board.connected
+
+
+def _run(board: Any) -> str | None:
+    for job in board.iterjobs(only_unclaimed=True):
+        board.claim(job, "worker")
+        board.consume(job, "worker")
+        return str(job.name)
+    return None

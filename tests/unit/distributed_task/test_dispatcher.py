@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feeding the board from storage."""
+
+import datetime
+import threading
+import time
+
+import pytest
+
+from poppy.common import errors
+from poppy.distributed_task.dispatcher import Dispatcher
+from poppy.model.operations import Kind, Operation
+
+NOW = datetime.datetime.now(datetime.UTC)
+LATER = datetime.timedelta(seconds=30)
+
+
+class Job:
+    def __init__(self, name):
+        self.name = name
+
+
+class Board:
+    """Jobs that nobody claims."""
+
+    connected = True
+
+    def __init__(self):
+        self.names = []
+        self.counted = 0
+
+    def waiting(self, limit):
+        self.counted += 1
+        return min(limit, len(self.names))
+
+    def iterjobs(self, only_unclaimed, ensure_fresh):
+        assert only_unclaimed
+        return map(Job, self.names)
+
+    def post(self, key):
+        self.names.append(key.operation_id)
+
+
+class Operations:
+    """Due operations, of which others may take some in between."""
+
+    def __init__(self, count):
+        self.queued = {f"{number:04}": NOW for number in range(count)}
+        self.asked = 0
+        self.taken = set()
+
+    def due(self, now, limit):
+        self.asked += 1
+        ids = [name for name, at in sorted(self.queued.items()) if at <= now]
+        return [self._operation(name) for name in ids[:limit]]
+
+    def _operation(self, name):
+        return Operation(
+            project_id="p",
+            service_id="s",
+            operation_id=name,
+            kind=Kind.CREATE,
+            created_at=NOW,
+            updated_at=NOW,
+            next_attempt_at=self.queued[name],
+        )
+
+    def requeue(self, operation, until):
+        name = operation.operation_id
+        if name in self.taken or self.queued[name] != operation.next_attempt_at:
+            return False
+        self.queued[name] = until
+        return True
+
+
+class Storage:
+    def __init__(self, count):
+        self.operations = Operations(count)
+
+
+def make(storage, board, depth=16, interval=1.0, post=None):
+    return Dispatcher(storage, board, post or board.post, interval, LATER, depth)
+
+
+def test_the_board_is_filled_with_the_longest_due_and_no_more():
+    storage, board = Storage(20), Board()
+    assert make(storage, board).look()
+    assert board.names == [f"{number:04}" for number in range(16)]
+
+
+def test_a_full_board_costs_one_count_and_storage_nothing():
+    storage, board = Storage(20), Board()
+    board.names = ["x"] * 15
+    assert make(storage, board).look(), "there may be more"
+    assert storage.operations.asked == 0
+    assert board.counted == 1
+
+
+def test_with_nothing_due_there_is_no_hurry():
+    assert not make(Storage(0), Board()).look()
+    assert not make(Storage(3), Board()).look()
+
+
+def test_a_job_that_waits_its_turn_is_not_doubled():
+    storage, board = Storage(3), Board()
+    board.names = ["0001"]
+    make(storage, board).look()
+    assert sorted(board.names) == ["0000", "0001", "0002"]
+    make(storage, board).look()
+    assert sorted(board.names) == ["0000", "0001", "0002"]
+
+
+def test_who_meets_another_dispatcher_leaves_the_rest_to_it():
+    storage, board = Storage(10), Board()
+    storage.operations.taken = {"0002"}
+    assert make(storage, board).look()
+    assert board.names == ["0000", "0001"]
+
+
+def test_side_by_side_they_post_each_operation_once_and_do_not_overfill():
+    storage, board = Storage(500), Board()
+    lock = threading.Lock()
+    posted, deepest = [], []
+    real = storage.operations.requeue
+
+    def requeue(operation, until):
+        with lock:
+            return real(operation, until)
+
+    def post(key):
+        with lock:
+            posted.append(key.operation_id)
+            board.names.append(key.operation_id)
+            deepest.append(len(board.names))
+
+    storage.operations.requeue = requeue
+    stopped = threading.Event()
+    threads = [
+        threading.Thread(
+            target=make(storage, board, depth=50, interval=0.01, post=post).run, args=(stopped,)
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while len(posted) < 500 and time.monotonic() < deadline:
+        time.sleep(0.002)
+        with lock:
+            del board.names[:5]
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(posted) == sorted(storage.operations.queued)
+    assert max(deepest) <= 100
+
+
+def test_a_board_that_is_away_is_left_alone():
+    storage, board = Storage(5), Board()
+    board.connected = False
+    assert not make(storage, board).look()
+    assert storage.operations.asked == 0
+
+
+def test_an_outage_or_a_surprise_does_not_end_it():
+    storage, board = Storage(5), Board()
+    failures = [errors.Unavailable("away"), ValueError("surprise")]
+
+    def post(key):
+        if failures:
+            raise failures.pop()
+        board.post(key)
+
+    stopped = threading.Event()
+    thread = threading.Thread(
+        target=make(storage, board, interval=0.01, post=post).run, args=(stopped,)
+    )
+    thread.start()
+    deadline = time.monotonic() + 10
+    while len(board.names) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stopped.set()
+    thread.join()
+    # The two whose posting failed are found again after the redelivery.
+    assert board.names == ["0002", "0003", "0004"]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7])
+def test_small_boards_work_too(depth):
+    storage, board = Storage(10), Board()
+    dispatcher = make(storage, board, depth=depth)
+    while dispatcher.look():
+        board.names.clear()
+    assert all(at > NOW for at in storage.operations.queued.values())

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Room on the board, and the options of the boards."""
+
+import threading
+import time
+
+import pytest
+import taskflow.exceptions
+
+from poppy.common import config, errors
+from poppy.distributed_task.board import boards
+from poppy.distributed_task.driver import TaskFlowDriver
+
+GROUP = "drivers:distributed_task:taskflow"
+
+
+class Poster:
+    """Has so many jobs, and counts how often it is asked."""
+
+    def __init__(self, jobs=0):
+        self.jobs = jobs
+        self.asked = 0
+        self.away = False
+        self.slow = 0.0
+
+    def waiting(self, limit):
+        self.asked += 1
+        time.sleep(self.slow)
+        if self.away:
+            raise taskflow.exceptions.JobFailure("no answer")
+        return min(limit, self.jobs)
+
+    def post(self, name, details):
+        if self.away:
+            raise taskflow.exceptions.JobFailure("no answer")
+        self.jobs += 1
+
+
+@pytest.fixture
+def driver(tmp_path):
+    path = tmp_path / "poppy.conf"
+    path.write_text(f"[{GROUP}]\nboard_depth = 40\n")
+    return TaskFlowDriver(config.load([], files=[str(path)]), "taskflow")
+
+
+@pytest.fixture
+def poster(driver, monkeypatch):
+    made = Poster()
+    monkeypatch.setattr(driver, "_poster", lambda: made)
+    return made
+
+
+def test_a_burst_asks_once_and_does_not_overfill(driver, poster):
+    assert sum(driver.has_room() for _ in range(100)) == 30
+    assert poster.asked <= 2
+
+
+def test_the_last_quarter_is_for_the_dispatchers(driver, poster):
+    poster.jobs = 29
+    assert driver.has_room()
+    driver._room = (0.0, 0)
+    poster.jobs = 30
+    assert not driver.has_room()
+
+
+def test_a_board_that_does_not_answer_has_no_room_and_is_left_alone_for_a_while(driver, poster):
+    poster.away = True
+    assert not any(driver.has_room() for _ in range(10))
+    assert poster.asked == 1
+
+
+def test_a_post_that_failed_says_so_to_the_next_request(driver, poster):
+    assert driver.has_room()
+    poster.away = True
+    with pytest.raises(errors.Unavailable):
+        driver.post(_key())
+    assert not driver.has_room()
+    assert poster.asked == 1
+
+
+def test_while_one_thread_asks_the_others_do_not_wait(driver, poster):
+    driver.has_room()
+    driver._room = (0.0, 5)
+    poster.slow = 0.5
+    asking = threading.Thread(target=driver.has_room)
+    asking.start()
+    time.sleep(0.1)
+    begin = time.monotonic()
+    assert driver.has_room()
+    assert time.monotonic() - begin < 0.2
+    asking.join()
+
+
+def _key():
+    from poppy.model.operations import OperationKey
+
+    return OperationKey("p", "s", "o")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("zk1", "zk1:2181"),
+        ("zk1.example.net:2182", "zk1.example.net:2182"),
+        ("10.0.0.1", "10.0.0.1:2181"),
+        ("10.0.0.1:99", "10.0.0.1:99"),
+        ("::1", "[::1]:2181"),
+        ("[::1]", "[::1]:2181"),
+        ("[2001:db8::1]:2182", "[2001:db8::1]:2182"),
+    ],
+)
+def test_hosts_may_have_ports_and_be_ipv6(host, expected):
+    assert boards.address(host, 2181) == expected
+
+
+def zookeeper(tmp_path, **options):
+    path = tmp_path / "poppy.conf"
+    lines = [f"{name} = {value}" for name, value in options.items()]
+    path.write_text("\n".join([f"[{GROUP}]", "jobboard_backend_type = zookeeper", *lines]))
+    return TaskFlowDriver(config.load([], files=[str(path)]), "taskflow")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"jobboard_auth": "nopassword"}, "jobboard_auth"),
+        ({"jobboard_backend_host": "host:port"}, "jobboard_backend_host"),
+        ({"jobboard_backend_host": ""}, "jobboard_backend_host"),
+    ],
+)
+def test_options_that_can_not_work_are_named_at_start(tmp_path, options, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        zookeeper(tmp_path, **options).check()
+
+
+def test_options_reach_the_client(tmp_path):
+    driver = zookeeper(
+        tmp_path,
+        jobboard_backend_host="zk1,::1,zk2:99",
+        jobboard_path="/cdn/jobs",
+        jobboard_auth="poppy:a:b",
+        jobboard_session_timeout=5,
+        jobboard_use_ssl="true",
+    )
+    driver.check()
+    path, settings = boards._zookeeper(driver.options)
+    assert path == "/cdn/jobs"
+    assert settings.hosts == "zk1:2181,[::1]:2181,zk2:99"
+    assert (settings.auth, settings.session_timeout) == ("poppy:a:b", 5.0)
+    assert (settings.use_ssl, settings.verify) == (True, True)
+
+
+def test_a_server_without_zookeeper_starts_and_stores(tmp_path):
+    driver = zookeeper(tmp_path, jobboard_backend_port=1, jobboard_timeout=0.2)
+    begin = time.monotonic()
+    assert not driver.has_room()
+    for _ in range(5):
+        with pytest.raises(errors.Unavailable):
+            driver.post(_key())
+    assert not driver.is_alive()
+    driver.close()
+    assert time.monotonic() - begin < 3
