@@ -18,6 +18,7 @@
     ├── ConfigError             the operator's configuration can't work
     └── DriverError             what provider and DNS drivers raise, and nothing else
         ├── RetryableError      may work later: rate limit, outage, timeout
+        ├── InProgressError     has begun and needs time: ask again later
         └── PermanentError      will not work however often it is tried
 
 Only the transport turns these into HTTP (``poppy.transport.pecan.errors``).
@@ -124,6 +125,18 @@ class RetryableError(DriverError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class InProgressError(DriverError):
+    """The other side is at it and needs time; asking again after a while is no failure.
+
+    Attributes:
+        poll_after: seconds until it makes sense to ask.
+    """
+
+    def __init__(self, message: str, poll_after: float) -> None:
+        super().__init__(message)
+        self.poll_after = poll_after
 
 
 class PermanentError(DriverError):

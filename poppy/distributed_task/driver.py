@@ -106,7 +106,7 @@ class TaskFlowDriver(DistributedTask):
         self._posting_lock = threading.Lock()
         self._posting: tuple[int, Poster] | None = None
         # Until when an answer holds, and for how many jobs there was room.
-        self._room = (0.0, 1)
+        self._room = (0.0, self._limit)
         self._asking = threading.Lock()
 
     @property
@@ -139,11 +139,13 @@ class TaskFlowDriver(DistributedTask):
         self._room = (until, left - 1)
         return left > 0
 
+    @property
+    def _limit(self) -> int:
+        return int(self.options.board_depth - self.options.board_depth // 4)
+
     def _ask_for_room(self) -> tuple[float, int]:
-        depth = self.options.board_depth
-        limit = depth - depth // 4
         try:
-            left = limit - self._poster().waiting(limit)
+            left = self._limit - self._poster().waiting(self._limit)
         except (taskflow.exceptions.TaskFlowException, errors.ConfigError) as exc:
             LOG.warning("The job board does not answer; operations wait in storage: %s", exc)
             return time.monotonic() + AWAY_AGE, 0

@@ -26,18 +26,6 @@ LOG = log.getLogger(__name__)
 Details = dict[str, ProviderDetail]
 
 
-class InProgressError(Exception):
-    """The other side is still at it; asking again after a while is no failure.
-
-    Attributes:
-        poll_after: seconds.
-    """
-
-    def __init__(self, message: str, poll_after: float) -> None:
-        super().__init__(message)
-        self.poll_after = poll_after
-
-
 class OperationRun:
     """One attempt at an operation.
 
@@ -106,7 +94,7 @@ class OperationRun:
         self.speak_for_the_request()
         try:
             self._policy.call(work)
-        except InProgressError as exc:
+        except errors.InProgressError as exc:
             self._wait(exc.poll_after)
             outcome = Step(step, StepState.WAITING, str(exc))
         except errors.RetryableError as exc:

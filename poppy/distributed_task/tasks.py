@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import taskflow.task
 
 from poppy.common import errors
-from poppy.distributed_task.run import Details, InProgressError, OperationRun
+from poppy.distributed_task.run import Details, OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
@@ -48,7 +48,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
             if deployment.in_progress:
-                raise InProgressError(f"{name} is at it", deployment.poll_after)
+                raise errors.InProgressError(f"{name} is at it", deployment.poll_after)
 
         def undo() -> None:
             known = run.service.provider_details.get(name)

@@ -2,12 +2,16 @@
 """The contract of CDN provider drivers."""
 
 import abc
+import datetime
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from poppy.common.driver import Driver
+from poppy.common.errors import PermanentError
+from poppy.common.http import Quota
+from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
 
@@ -30,6 +34,7 @@ class Capability(enum.StrEnum):
     SNI_CERTIFICATE = "sni certificates"
     CUSTOM_CERTIFICATE = "custom certificates"
     LOG_DELIVERY = "log delivery"
+    ANALYTICS = "analytics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,56 @@ class Deployment:
     in_progress: bool = False
     poll_after: float = 10.0
     certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """How far a provider got with a certificate.
+
+    Attributes:
+        status: ``create_in_progress``, ``deployed``, ``failed`` or ``cancelled``.
+        details: what the driver wants to see again, and may show to the tenant (how to validate
+            the domain, say); a JSON document, without secrets.
+        in_progress: as in :class:`Deployment`, with ``poll_after``.
+    """
+
+    status: str
+    details: Mapping[str, object] = field(default_factory=dict)
+    in_progress: bool = False
+    poll_after: float = 60.0
+
+
+class Metric(enum.StrEnum):
+    """What can be counted."""
+
+    REQUEST_COUNT = "requestCount"
+    BANDWIDTH_OUT = "bandwidthOut"
+    RESPONSES_1XX = "httpResponseCode_1XX"
+    RESPONSES_2XX = "httpResponseCode_2XX"
+    RESPONSES_3XX = "httpResponseCode_3XX"
+    RESPONSES_4XX = "httpResponseCode_4XX"
+    RESPONSES_5XX = "httpResponseCode_5XX"
+
+
+class Query(NamedTuple):
+    """What is asked of a provider's statistics.
+
+    Attributes:
+        start: the first moment, in UTC.
+        end: the moment behind the last.
+    """
+
+    domain: str
+    metric: Metric
+    start: datetime.datetime
+    end: datetime.datetime
+
+
+class Point(NamedTuple):
+    """A count: requests, responses, or bytes, within the interval that begins at ``timestamp``."""
+
+    timestamp: datetime.datetime
+    value: int
 
 
 class Provider(Driver, abc.ABC):
@@ -75,7 +130,8 @@ class Provider(Driver, abc.ABC):
       limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
       not. Anything else counts as a bug in the driver; it is logged and retried.
     * Every call to the provider has a timeout. Waiting is not the driver's business: report
-      ``in_progress`` or raise with ``retry_after``, and you are called again.
+      ``in_progress``, raise :class:`~poppy.common.errors.InProgressError` (where there is
+      nothing to report), or raise with ``retry_after``, and you are called again.
     * A service never affects another one: what is refused is refused as a whole, and what
       serves goes on serving.
     * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you.
@@ -107,6 +163,7 @@ class Provider(Driver, abc.ABC):
         """Leave nothing of the service at the provider; fine if there is nothing.
 
         Raises:
+            InProgressError: it has begun, and is to be called again to see to the rest.
             RetryableError: may work later.
             PermanentError: the provider refuses; an operator has to look.
         """
@@ -123,3 +180,40 @@ class Provider(Driver, abc.ABC):
     @abc.abstractmethod
     def health(self) -> bool:
         """Whether the provider answers now; never raises; bounded by a few seconds."""
+
+    @property
+    def quota(self) -> Mapping[str, Quota]:
+        """What the provider's last answers said of its limits, by the limit's name."""
+        return {}
+
+    def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
+        """Have a certificate that was ordered by itself, before any service uses its domain.
+
+        For drivers that declare ``SAN_CERTIFICATE`` or ``SNI_CERTIFICATE``. (Certificates of a
+        service's own domains are the business of :meth:`ensure`.)
+
+        Args:
+            known: what the last call gave, if Poppy knows.
+
+        Raises:
+            RetryableError: may work later.
+            PermanentError: the provider refuses it.
+        """
+        raise PermanentError(f"{self.name} has no {certificate.cert_type} certificates")
+
+    def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
+        """Give up such a certificate; fine if there is none. Raises as :meth:`remove`."""
+        raise PermanentError(f"{self.name} has no {certificate.cert_type} certificates")
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """What was counted, in order of time, by zone (``Global`` where there is only one).
+
+        For drivers that declare ``ANALYTICS``.
+
+        Raises:
+            RetryableError: may work later.
+            PermanentError: the provider refuses, or has no such service.
+        """
+        raise PermanentError(f"{self.name} has no analytics")

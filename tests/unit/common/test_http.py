@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP for drivers, against a real server on loopback."""
+
+import datetime
+import http.server
+import json
+import threading
+
+import pytest
+
+from poppy.common import http as driver_http
+from poppy.common.errors import PermanentError, RetryableError
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, headers, body = self.server.answers[self.path.partition("?")[0]]
+        if status is None:
+            self.close_connection = True
+            return
+        self.server.seen.append((self.command, self.path, dict(self.headers)))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    made.answers, made.seen = {}, []
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def client(server):
+    return driver_http.Client(
+        "example",
+        f"http://127.0.0.1:{server.server_port}/v1",
+        headers={"Authorization": "secret"},
+        timeout=(1.0, 1.0),
+    )
+
+
+def test_a_good_answer_is_decoded_and_fields_are_sent(server, client):
+    server.answers["/v1/a"] = (200, {}, b'{"x": 1}')
+    assert client.json("GET", "/a", params={"q": "1"}) == {"x": 1}
+    ((_, path, headers),) = server.seen
+    assert path == "/v1/a?q=1"
+    assert headers["Authorization"] == "secret"
+
+
+def test_an_empty_answer_is_none(server, client):
+    server.answers["/v1/a"] = (204, {}, b"")
+    assert client.json("POST", "/a") is None
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+def test_what_may_pass_is_retryable(server, client, status):
+    server.answers["/v1/a"] = (status, {"Retry-After": "17"}, b"try later")
+    with pytest.raises(
+        RetryableError, match=f"example answered GET with {status}: try later"
+    ) as e:
+        client.request("GET", "/a")
+    assert e.value.retry_after == 17
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 422])
+def test_what_is_refused_is_permanent_unless_accepted(server, client, status):
+    server.answers["/v1/a"] = (status, {"Location": "/elsewhere"}, json.dumps("no").encode())
+    with pytest.raises(PermanentError, match=f"with {status}"):
+        client.request("GET", "/a")
+    assert client.request("GET", "/a", accept={status}).status_code == status
+
+
+def test_no_answer_is_retryable_and_tells_no_secret(server, client):
+    server.answers["/v1/a"] = (None, {}, b"")
+    with pytest.raises(RetryableError, match="did not answer") as caught:
+        client.request("GET", "/a?key=secret")
+    assert "secret" not in str(caught.value)
+    assert caught.value.retry_after is None
+
+
+def test_something_in_between_that_answers_in_html_is_retryable(server, client):
+    server.answers["/v1/a"] = (200, {}, b"<html>")
+    with pytest.raises(RetryableError, match="no JSON"):
+        client.json("GET", "/a")
+
+
+def test_answers_says_whether_a_server_is_there(server, client):
+    server.answers |= {"/v1/up": (200, {}, b""), "/v1/down": (503, {}, b"")}
+    assert client.answers("/up")
+    assert not client.answers("/down")
+
+
+def test_limits_are_kept(server, client):
+    fields = {"Fastly-RateLimit-Remaining": "9", "Fastly-RateLimit-Reset": "1893456000"}
+    server.answers["/v1/a"] = (200, fields, b"")
+    client.request("GET", "/a")
+    reset = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+    assert client.quota == {"writes": driver_http.Quota(None, 9, reset)}
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("12.5", 12.5),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_in_all_its_forms(value, wait):
+    assert driver_http.retry_after({"Retry-After": value}) == wait
+
+
+def test_a_limit_that_is_used_up_says_when_to_come_back():
+    fields = {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}
+    wait = driver_http.retry_after(fields)
+    assert 58 < wait <= 60
+    assert driver_http.retry_after({**fields, "X-RateLimit-Remaining": "1"}) is None
+
+
+def test_quota_fields_that_make_no_sense_are_ignored():
+    assert driver_http.quotas({"X-RateLimit-Remaining": "many"}) == {}
+    found = driver_http.quotas({"RateLimit-Remaining": "3", "RateLimit-Reset": "never"})
+    assert found == {"requests": driver_http.Quota(None, 3, None)}
