@@ -110,7 +110,7 @@ class OperationRun:
             self._failed = True
             outcome = _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
         else:
-            LOG.info("%s: %s is done", self, step)
+            LOG.debug("%s: %s is done", self, step)
             outcome = Step(step, StepState.DONE)
         stored = self._checkpoint(outcome)
         if not stored and undo is not None and self._is_deleted():

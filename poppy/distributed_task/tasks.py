@@ -173,17 +173,6 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(ensure_step(self._name), work)
 
 
-class Conclude(taskflow.task.Task):  # type: ignore[misc]
-    """Store what became of the attempt."""
-
-    def __init__(self) -> None:
-        super().__init__(name="conclude")
-
-    def execute(self, run: OperationRun) -> None:
-        """Park or finish the operation."""
-        run.conclude()
-
-
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:
     """Every operator name that may stand in DNS for a service.
 

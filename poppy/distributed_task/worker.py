@@ -10,6 +10,7 @@ from typing import Any
 import taskflow.engines.base
 import taskflow.exceptions
 import taskflow.jobs.base
+import taskflow.states
 from oslo_context import context
 from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
@@ -82,7 +83,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         self._post = post
         self._policy = policy
         self._lease = lease
-        self._runs: dict[str, OperationRun] = {}
+        self._engines: dict[str, tuple[OperationRun, taskflow.engines.base.Engine]] = {}
 
     def stop(self) -> None:
         """Claim nothing more; what runs is suspended after its current task."""
@@ -100,7 +101,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         Raises:
             Unavailable: storage does not answer.
         """
-        for run in list(self._runs.values()):
+        for run, _ in list(self._engines.values()):
             run.renew()
 
     def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool:
@@ -109,6 +110,9 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         context.RequestContext()
         try:
             consume: bool = super()._dispatch_job(job)
+            run, engine = self._engines[job.uuid]
+            if engine.storage.get_flow_state() == taskflow.states.SUCCESS:
+                run.conclude()
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
             self._defer(job)
@@ -118,8 +122,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             self._stopped.wait(PAUSE)
             return False
         finally:
-            run = self._runs.pop(job.uuid, None)
-        if run is not None and run.following is not None:
+            self._engines.pop(job.uuid, None)
+        if run.following is not None:
             self._post_following(run.following)
         return consume
 
@@ -157,10 +161,15 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         except errors.Unavailable as exc:
             LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
 
+    def _listeners_from_job(
+        self, job: taskflow.jobs.base.Job, engine: taskflow.engines.base.Engine
+    ) -> list[Any]:
+        # TaskFlow would have each state of each task logged; the run says what matters.
+        return []
+
     def _engine_from_job(self, job: taskflow.jobs.base.Job) -> taskflow.engines.base.Engine:
         """Begin the operation that the job names, and build the engine that runs it."""
         run = OperationRun(self._storage, _key_of(job), job.uuid, self._policy, self._lease)
-        self._runs[job.uuid] = run
         run.speak_for_the_request()
         flow = flows.build(
             run.operation, run.service, self._storage.flavors, self._providers, self._dns
@@ -168,8 +177,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         options: dict[str, Any] = {"engine": "serial"}
         if len(run.service.provider_details) > 1:
             options = {"engine": "parallel", "executor": self._task_pool}
-        LOG.info("%s: begins", run)
-        return taskflow.engines.load(flow, store={"run": run}, **options)
+        LOG.debug("%s: begins", run)
+        engine = taskflow.engines.load(flow, store={"run": run}, **options)
+        self._engines[job.uuid] = run, engine
+        return engine
 
 
 def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
