@@ -2,14 +2,17 @@
 """One attempt at an operation: what its tasks share, and what they may write.
 
 The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
-retried where that helps), and its outcome is stored at once, so that an attempt that comes after
-goes on where this one stopped. What is stored is conditional on the attempt: a worker that was
-overtaken finds out at its next write and stops. One that a delete has overtaken says so when its
-last call has ended, for the delete waits until then.
+retried where that helps), and its outcome is stored, so that an attempt that comes after goes on
+where this one stopped. Steps that follow each other within a second are stored together: if the
+worker dies meanwhile they are done once more, which drivers allow, and everybody else saves the
+time. What is stored is conditional on the attempt: a worker that was overtaken finds out at its
+next write and stops. One that a delete has overtaken says so when its last call has ended, for
+the delete waits until then.
 """
 
 import datetime
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +29,9 @@ from poppy.model.operations import Kind, Operation, OperationKey, State, Step, S
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
+
+#: Seconds since its last write after which a run stores what a step has reached.
+CHECKPOINT_AGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,12 @@ class OperationRun:
         self._outage: errors.Unavailable | None = None
         self._failed = False
         self._retry_after: float | None = None
-        # Tasks of several providers run side by side.
-        self._lock = threading.Lock()
+        self._written_at = time.monotonic()
+        self._unwritten = False
+        # The steps whose calls have ended, and what removes what they have made.
+        self._called: list[tuple[str, Callable[[], None] | None]] = []
+        # Tasks of several providers run side by side, and signs of life are given meanwhile.
+        self._lock = threading.RLock()
 
     @property
     def operation(self) -> Operation:
@@ -109,8 +119,7 @@ class OperationRun:
             step: the name it is remembered by.
             driver: that is called, as ``<kind>:<name>``.
             work: calls the driver, and may :meth:`remember` what came of it.
-            undo: removes what ``work`` made, if that turns out to have had its effect when it
-                was too late.
+            undo: removes what ``work`` made; called if that had its effect too late.
         """
         known = self._operation.step(step).state
         if self.lost or self._stopped or known in (StepState.DONE, StepState.FAILED):
@@ -129,9 +138,7 @@ class OperationRun:
                 )
             return
         try:
-            self._checkpoint(reached)
-            if self._is_overtaken():
-                late.see_to(self._storage, self._operation, step, self._policy, undo)
+            self._record(reached, undo)
         except errors.Unavailable as exc:
             self._outage = exc
             self._stopped = True
@@ -195,16 +202,21 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _checkpoint(self, step: Step) -> None:
-        """Store the outcome of a step, if the run still has the right to."""
+    def _record(self, step: Step, undo: Callable[[], None] | None) -> None:
+        """Note the outcome of a step, and store it unless the last write was just now."""
         with self._lock:
-            now = _now()
-            self._operation = replace(
-                self._operation.with_step(step),
-                updated_at=now,
-                next_attempt_at=now + self._lease,
-            )
-            self._write(self._writes_details())
+            self._called.append((step.name, undo))
+            self._operation = self._operation.with_step(step)
+            self._unwritten = True
+            if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        now = _now()
+        self._operation = replace(
+            self._operation, updated_at=now, next_attempt_at=now + self._lease
+        )
+        self._write(self._writes_details())
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
@@ -217,6 +229,8 @@ class OperationRun:
                 self._operation, self.service.provider_details if details else None
             )
             self.following = following.key if following else None
+            self._unwritten = False
+            self._written_at = time.monotonic()
         except errors.Fenced as exc:
             self._lose(exc)
 
@@ -229,16 +243,18 @@ class OperationRun:
 
     def renew(self) -> None:
         """Tell storage that this run is alive; also for the delete that waits for its end."""
-        if self._ended or self._is_overtaken():
-            return
         operations = self._storage.operations
         key, attempt = self._operation.key, self._operation.attempt
-        try:
-            if not operations.renew(key, attempt, _now() + self._lease):
-                self._lose(errors.Superseded("a delete has overtaken it"))
-        except errors.Fenced as exc:
-            # It may have ended since.
-            if not self._ended:
+        with self._lock:
+            if self._ended or self._is_overtaken():
+                return
+            if self._unwritten and not self.lost:
+                self._checkpoint()
+                return
+            try:
+                if not operations.renew(key, attempt, _now() + self._lease):
+                    self._lose(errors.Superseded("a delete has overtaken it"))
+            except errors.Fenced as exc:
                 self._lose(exc)
 
     @property
@@ -252,15 +268,16 @@ class OperationRun:
         Raises:
             Unavailable: storage does not answer.
         """
-        if self.lost or self._ended:
-            return
-        now = _now()
-        self._operation = replace(
-            self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
-        )
-        self._ended = True
-        self._write(details=False)
-        self.handed_back = not self.lost
+        with self._lock:
+            if self.lost or self._ended:
+                return
+            now = _now()
+            self._operation = replace(
+                self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
+            )
+            self._ended = True
+            self._write(self._writes_details())
+            self.handed_back = not self.lost
         LOG.info("%s: handed back", self)
 
     def conclude(self) -> None:
@@ -275,13 +292,18 @@ class OperationRun:
         if self._stopped:
             self.hand_back()
             return
-        try:
+        with self._lock:
             if not self.lost:
                 self._conclude()
             if self._superseded:
                 self._acknowledge()
-        finally:
             self._ended = True
+        if self._is_overtaken():
+            self._see_to_what_was_done()
+
+    def _see_to_what_was_done(self) -> None:
+        for step, undo in self._called:
+            late.see_to(self._storage, self._operation, step, self._policy, undo)
 
     def _acknowledge(self) -> None:
         key, attempt = self._operation.key, self._operation.attempt
@@ -331,7 +353,7 @@ class OperationRun:
             updated_at=now,
             next_attempt_at=now + pause,
         )
-        self._write(details=False)
+        self._write(self._writes_details())
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:
@@ -360,11 +382,10 @@ class OperationRun:
             Unavailable: storage does not answer.
         """
         self.speak_for_the_request()
-        try:
+        with self._lock:
             self._finish_failed([Step("", StepState.FAILED, reason, error_class)], reason)
             if self._superseded:
                 self._acknowledge()
-        finally:
             self._ended = True
 
     def _finish_failed(self, failed: list[Step], reason: str | None = None) -> None:
