@@ -71,6 +71,14 @@ STORAGE_OPTS = (
         min=0,
         help="How many services a project may have unless its own limit is set.",
     ),
+    cfg.IntOpt(
+        "operation_retention",
+        default=30,
+        min=0,
+        max=3650,
+        help="Days for which operations are kept after their end; 0 means for ever. They can be "
+        "read for so long, also when their service is gone.",
+    ),
 )
 
 PROVIDER_OPTS = (
