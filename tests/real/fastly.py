@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.real.fastly_account import KINDS, Account, Refused, object_document
+from tests.real.fastly_account import Account
+from tests.real.fastly_objects import KINDS, Refused, object_document
 from tests.real.fastly_tls import TLS
 
 TOKEN = "fastly-secret-token"
@@ -135,10 +136,11 @@ class Fastly:
 
     def answer(self, request: Request) -> tuple[int, dict[str, str], Any] | None:
         """Status, header fields and document; None for no answer at all."""
+        # Not within the lock: a test may send requests of its own here.
+        fault = self.fault(request)
+        if fault == LOST_REQUEST:
+            return None
         with self._lock:
-            fault = self.fault(request)
-            if fault == LOST_REQUEST:
-                return None
             status, document = self._answer(request)
             headers = self._limit_fields() if request.changes else {}
             self.seen.append(Seen(request.method, request.path, status))

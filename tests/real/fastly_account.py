@@ -10,76 +10,25 @@ happens, the double takes the course that is harder on a client, or offers both 
 import copy
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.real import fastly_vcl
+from tests.real.fastly_objects import (
+    KINDS,
+    OTHER,
+    REFERENCES,
+    REQUIRED,
+    Fields,
+    Refused,
+    check,
+    check_change,
+    object_document,
+    only,
+)
 
-Fields = dict[str, str]
-
-#: By kind: (where a version's document has it, the fields that a form may have).
-KINDS: Mapping[str, tuple[str, str]] = {
-    "domain": ("domains", "name comment"),
-    "condition": ("conditions", "name type statement priority comment"),
-    "backend": (
-        "backends",
-        "name address port override_host request_condition auto_loadbalance weight comment "
-        "connect_timeout first_byte_timeout between_bytes_timeout max_conn shield healthcheck "
-        "use_ssl ssl_check_cert ssl_cert_hostname ssl_sni_hostname ssl_ca_cert ssl_ciphers "
-        "min_tls_version max_tls_version",
-    ),
-    "cache_settings": ("cache_settings", "name action cache_condition ttl stale_ttl"),
-    "response_object": (
-        "response_objects",
-        "name status response content content_type request_condition cache_condition",
-    ),
-    "snippet": ("snippets", "name type content dynamic priority"),
-}
-#: Kinds that a version may have besides, which others made.
-OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
-
-_BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
-_NUMBERS = {"port", "connect_timeout", "first_byte_timeout", "between_bytes_timeout"}
-_NUMERIC = _NUMBERS | {"ttl", "stale_ttl", "priority", "status"}
-_CHOICES = {
-    ("condition", "type"): {"REQUEST", "CACHE", "RESPONSE", "PREFETCH"},
-    ("cache_settings", "action"): {"", "pass", "cache", "restart"},
-    ("snippet", "type"): {
-        *("init", "recv", "hash", "hit", "miss", "pass", "fetch", "error", "deliver", "log"),
-        "none",
-    },
-    ("snippet", "dynamic"): {"0", "1"},
-}
-_REQUIRED = {
-    "domain": {"name"},
-    "condition": {"name", "type", "statement"},
-    "backend": {"name", "address"},
-    "cache_settings": {"name"},
-    "response_object": {"name"},
-    "snippet": {"name", "type", "dynamic", "content"},
-}
-_IMMUTABLE = {("condition", "type"), ("snippet", "type"), ("snippet", "dynamic")}
-_REFERENCES = {
-    "backend": {"request_condition": "REQUEST"},
-    "cache_settings": {"cache_condition": "CACHE"},
-    "response_object": {"request_condition": "REQUEST", "cache_condition": "CACHE"},
-}
 _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,}")
-
-
-class Refused(Exception):
-    """The account does not do that.
-
-    Attributes:
-        status: of the answer.
-        document: of the answer.
-    """
-
-    def __init__(self, status: int, msg: str, detail: str | None = None) -> None:
-        super().__init__(f"{status} {msg}: {detail}")
-        self.status = status
-        self.document: dict[str, Any] = {"msg": msg, "detail": detail}
 
 
 @dataclass
@@ -121,23 +70,6 @@ class Version:
         return found | {kind: self.other.get(kind, []) for kind in OTHER}
 
 
-def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """An object as the API gives it back: booleans and numbers for backends, null for none."""
-    _, names = KINDS[kind]
-    found: dict[str, Any] = {"created_at": "2030-01-02T03:04:05Z", "deleted_at": None}
-    for name in names.split():
-        value = fields.get(name)
-        if name in _BOOLEANS:
-            found[name] = value == "1"
-        elif name in _NUMBERS and value is not None:
-            found[name] = int(value)
-        elif name in {"override_host", "action"}:
-            found[name] = value or None
-        else:
-            found[name] = value
-    return found
-
-
 @dataclass
 class Service:
     """One service."""
@@ -174,6 +106,7 @@ class Account:
         unique_names: whether two services may not have the same name.
         max_backends: of a version.
         purges: (service, key or ``*``, soft), in order.
+        activated: (service, objects) of each version that was made to serve, in order.
     """
 
     def __init__(self) -> None:
@@ -182,6 +115,7 @@ class Account:
         self.unique_names = True
         self.max_backends = 5
         self.purges: list[tuple[str, str, bool]] = []
+        self.activated: list[tuple[str, dict[str, dict[str, Fields]]]] = []
         self._ids = itertools.count(1)
 
     def living(self) -> list[Service]:
@@ -215,7 +149,7 @@ class Account:
 
     def create(self, form: Fields) -> Service:
         """Make a service."""
-        _only(form, "name comment type")
+        only(form, "name comment type")
         name = form.get("name", "")
         if not name:
             raise Refused(400, "Bad request", "Name can't be blank")
@@ -251,7 +185,7 @@ class Account:
     def add(self, service_id: str, number: int, kind: str, form: Fields) -> Fields:
         """Add an object."""
         objects = self.editable(service_id, number).objects[kind]
-        _check(kind, form, _REQUIRED[kind])
+        check(kind, form, REQUIRED[kind])
         name = form["name"]
         if name in objects:
             raise Refused(409, "Duplicate record", f"Duplicate {kind}: '{name}'")
@@ -263,10 +197,7 @@ class Account:
     def change(self, service_id: str, number: int, kind: str, name: str, form: Fields) -> Fields:
         """Change an object."""
         found = self._object(service_id, number, kind, name)
-        _check(kind, form, set())
-        for option, value in form.items():
-            if (kind, option) in _IMMUTABLE and found.get(option) != value:
-                raise Refused(400, "Bad request", f"{option} of a {kind} can't be changed")
+        check_change(kind, form, found)
         if form.get("name", name) != name:
             raise Refused(400, "Bad request", "the double does not rename")
         found.update(form)
@@ -291,6 +222,7 @@ class Account:
         for other in self.service(service_id).versions.values():
             other.active = False
         version.active = version.locked = True
+        self.activated.append((service_id, copy.deepcopy(version.objects)))
         return version
 
     def deactivate(self, service_id: str, number: int) -> Version:
@@ -341,32 +273,9 @@ class Account:
             if other is not None and other.service_id != service_id:
                 yield f"Domain '{domain}' is already in use by service {other.service_id}"
         conditions = version.objects["condition"]
-        for kind, references in _REFERENCES.items():
+        for kind, references in REFERENCES.items():
             for name, fields in version.objects[kind].items():
                 for option, wanted in references.items():
                     condition = fields.get(option)
                     if condition and conditions.get(condition, {}).get("type") != wanted:
                         yield f"{kind} '{name}' has no {wanted} condition '{condition}'"
-
-
-def _only(form: Fields, allowed: str) -> None:
-    unknown = set(form) - set(allowed.split())
-    if unknown:
-        raise Refused(400, "Bad request", f"Unknown parameters: {', '.join(sorted(unknown))}")
-
-
-def _check(kind: str, form: Fields, required: set[str]) -> None:
-    _only(form, KINDS[kind][1])
-    for option in required:
-        if not form.get(option):
-            raise Refused(400, "Bad request", f"{option} of a {kind} can't be blank")
-    for option, value in form.items():
-        if option in _NUMERIC and value and not value.isdigit():
-            raise Refused(400, "Bad request", f"{option} is no number: {value!r}")
-        if option in _BOOLEANS and value not in {"0", "1"}:
-            raise Refused(400, "Bad request", f"{option} is no boolean: {value!r}")
-        choices = _CHOICES.get((kind, option))
-        if choices is not None and value not in choices:
-            raise Refused(400, "Bad request", f"{option} of a {kind} can't be {value!r}")
-    if not 1 <= int(form.get("port") or 80) <= 65535:
-        raise Refused(400, "Bad request", "port is out of range")

@@ -8,7 +8,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from tests.real.fastly_account import Account, Refused
+from tests.real.fastly_account import Account
+from tests.real.fastly_objects import Refused
 
 DEFAULT = "TLSdefault"
 AUTHORITIES = {"certainly", "lets-encrypt", "globalsign"}

@@ -159,7 +159,15 @@ class FastlyProvider(Provider):
         self._versions.converge(fastly_id, objects)
         for domain in sorted(_dropped(service, known)):
             self._certificates.remove(domain, force=True)
-        return self._deployment(service, known, fastly_id)
+        try:
+            return self._deployment(service, known, fastly_id)
+        except PermanentError as exc:
+            # Fastly takes orders only for what is served: what it refuses may be but late.
+            if self._versions.serves(fastly_id, objects):
+                raise
+            raise RetryableError(
+                f"Fastly's service {fastly_id} was changed by others meanwhile", _AGAIN
+            ) from exc
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete service and certificates; see :meth:`Provider.remove`."""

@@ -101,6 +101,11 @@ class Versions:
             f"Fastly's service {service} was changed by others meanwhile", retry_after=_AGAIN
         )
 
+    def serves(self, service: str, objects: Objects) -> bool:
+        """Whether the active version has just these objects."""
+        active = (self._api.details(service) or {}).get("active_version")
+        return bool(active) and not changes(active, objects)
+
     def stop(self, service: str) -> None:
         """Have nothing served, so that the service can be deleted; fine if there is none."""
         active = self._serving(service)
