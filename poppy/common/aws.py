@@ -103,9 +103,24 @@ class Service:
             raise ConfigError(f"{driver}: access_key_id and secret_access_key go together")
         self._driver = driver
         self._name = name
-        self._options = options
-        self._client = self._make(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
-        self._impatient = self._make(_HEALTH_TIMEOUT / 2, _HEALTH_TIMEOUT / 2, 1)
+        session = boto3.session.Session(
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
+            region_name=REGION,
+        )
+
+        def client(connect: float, read: float, attempts: int) -> Any:
+            settings = Config(
+                connect_timeout=connect,
+                read_timeout=read,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                user_agent_extra="poppy",
+            )
+            return session.client(name, endpoint_url=options.endpoint_url, config=settings)
+
+        # A session is not safe to share between threads; clients are.
+        self._client = client(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
+        self._impatient = client(_HEALTH_TIMEOUT / 2, _HEALTH_TIMEOUT / 2, 1)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation by its boto3 name (``get_distribution``); gives what it answers.
@@ -138,21 +153,6 @@ class Service:
         except DriverError:
             return False
         return True
-
-    def _make(self, connect: float, read: float, attempts: int) -> Any:
-        # A session is not safe to share between threads; a client is.
-        session = boto3.session.Session(
-            aws_access_key_id=self._options.access_key_id,
-            aws_secret_access_key=self._options.secret_access_key,
-            region_name=REGION,
-        )
-        config = Config(
-            connect_timeout=connect,
-            read_timeout=read,
-            retries={"mode": "standard", "total_max_attempts": attempts},
-            user_agent_extra="poppy",
-        )
-        return session.client(self._name, endpoint_url=self._options.endpoint_url, config=config)
 
     def _call(self, client: Any, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         try:

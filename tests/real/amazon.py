@@ -10,10 +10,12 @@ a certificate in use stays.
 certificates that nobody has validated yet; at first they are issued.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from moto.acm.models import AWSCertificateManagerBackend, CertBundle, acm_backends
 from moto.cloudfront import models, urls
 from moto.cloudfront.exceptions import CloudFrontException, NoSuchFunctionExists
@@ -79,9 +81,7 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
     _validate_aliases(backend, config, own)
 
 
-def _validate_aliases(
-    backend: CloudFrontBackend, config: dict[str, Any], own: str | None
-) -> None:
+def _validate_aliases(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:
     aliases = set(config["Aliases"].get("Items") or [])
     for other in backend.distributions.values():
         taken = set(other.distribution_config.Aliases.get("Items") or [])
@@ -92,7 +92,9 @@ def _validate_aliases(
     arn = config["ViewerCertificate"].get("ACMCertificateArn", "")
     held = acm_backends[backend.account_id]["us-east-1"]._certificates.get(arn)
     if held is None:
-        _refuse("InvalidViewerCertificate", "To add an alternate domain name, attach a certificate")
+        _refuse(
+            "InvalidViewerCertificate", "To add an alternate domain name, attach a certificate"
+        )
         return
     held.check()
     for alias in aliases:
@@ -214,6 +216,10 @@ _delete_certificate = AWSCertificateManagerBackend.delete_certificate
 _request_certificate = AWSCertificateManagerBackend.request_certificate
 
 
+# Making a key takes long, and nobody uses it.
+rsa.generate_private_key = functools.cache(rsa.generate_private_key)
+
+
 def _validation(self: CertBundle) -> None:
     if self.status == "PENDING_VALIDATION":
         self.status = _ACM["status"]
@@ -227,8 +233,11 @@ def _drop_certificate(self: AWSCertificateManagerBackend, arn: str) -> None:
 
 
 def _ask_certificate(
-    self: AWSCertificateManagerBackend, domain_name: str, idempotency_token: str, *args: Any,
-    **kwargs: Any
+    self: AWSCertificateManagerBackend,
+    domain_name: str,
+    idempotency_token: str,
+    *args: Any,
+    **kwargs: Any,
 ) -> str:
     # What Amazon does when a certificate was deleted within the hour is not documented; the
     # worst would be to name it again.

@@ -6,6 +6,7 @@ while one takes the place of another, and after a lost reply.
 """
 
 import hashlib
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -80,13 +81,13 @@ class Certificates:
             RetryableError: ACM knows nothing of what it just gave; try again.
         """
         fitting = [found for found in self.of(owner) if found.names == frozenset(names)]
-        useful = [found for found in fitting if found.is_issued or found.is_pending]
-        if useful:
-            return min(useful, key=lambda found: (found.is_pending, found.arn))
         if fitting:
-            self._delete(fitting[0].arn)
-            return fitting[0]
-        return self._request(owner, sorted(names))
+            chosen = min(fitting, key=lambda found: (not found.is_issued, found.arn))
+        else:
+            chosen = self._request(owner, sorted(names))
+        if not (chosen.is_issued or chosen.is_pending):
+            self._delete(chosen.arn)
+        return chosen
 
     def of(self, owner: Owner) -> list[Certificate]:
         """All certificates of an owner."""
@@ -120,13 +121,11 @@ class Certificates:
             raise InProgressError("A certificate is still in use", _RELEASE)
 
     def _request(self, owner: Owner, names: Sequence[str]) -> Certificate:
-        # Within an hour, ACM takes a repeated request for the same one; after that, the tags
-        # tell. It may also name one that was deleted meanwhile.
-        token, lost = "", None
-        for _ in range(2):
-            text = "\n".join([*owner, *names, token])
-            token = hashlib.sha256(text.encode()).hexdigest()[:32]
-            lost = self._acm.call(
+        # By its token, ACM knows a request that is repeated within an hour, before the tags can
+        # be relied on. It may then name one that was deleted meanwhile, and is to make another.
+        known = hashlib.sha256("\n".join([*owner, *names]).encode()).hexdigest()[:32]
+        for token in (known, uuid.uuid4().hex):
+            arn = self._acm.call(
                 "request_certificate",
                 DomainName=names[0],
                 SubjectAlternativeNames=names,
@@ -134,11 +133,11 @@ class Certificates:
                 IdempotencyToken=token,
                 Tags=[{"Key": owner.tag, "Value": owner.value}],
             )["CertificateArn"]
-            found = self.get(lost)
+            found = self.get(arn)
             if found is not None:
                 LOG.info("Asked for the certificate %s", found.arn)
                 return found
-        raise RetryableError(f"ACM does not know yet of its certificate {lost}")
+        raise RetryableError(f"ACM does not know yet of its certificate {arn}")
 
     def _arns(self, owner: Owner) -> list[str]:
         pages = self._tagging.pages(
