@@ -33,6 +33,8 @@ class Unreliable:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+            disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
                 proxy._handle(self)
