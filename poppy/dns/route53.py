@@ -94,13 +94,13 @@ class Route53DNS(DNSDriver):
                 yield record
 
     def _pages(self, zone: str, name: str) -> Iterator[dict[str, Any]]:
-        """The zone from a name on, in small pages, as most names have one record."""
+        """The zone from a name on, in small pages, as names have few records."""
         return self._service.pages(
             "list_resource_record_sets",
             HostedZoneId=zone,
             StartRecordName=name,
             StartRecordType="CNAME",
-            PaginationConfig={"PageSize": 2},
+            PaginationConfig={"PageSize": 20},
         )
 
     def _change(self, zone: str, changes: Iterable[tuple[str, dict[str, Any]]]) -> None:
@@ -118,11 +118,12 @@ class Route53DNS(DNSDriver):
                     },
                 )
             except aws.Refused as exc:
+                # Amazon's "not found" may be about the zone that we remember, or the record.
                 if exc.code == "NoSuchHostedZone":
                     self._zones.clear()
-                if exc.code == "InvalidChangeBatch" and _is_outdated(str(exc)):
-                    raise RetryableError(str(exc)) from exc
-                raise
+                elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
+                    raise
+                raise RetryableError(str(exc)) from exc
 
     def _by_zone(self, names: Iterable[str]) -> dict[str, list[str]]:
         zones: dict[str, list[str]] = {}

@@ -20,6 +20,7 @@ class Unreliable:
             it: ``ok``; ``lost``: the server does it, and the reply is lost; ``dead``: it does
             not reach the server; or a status to answer it with instead.
         headers: of an answer with such a status.
+        body: of an answer with such a status.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,6 +30,7 @@ class Unreliable:
         self.calls: list[str] = []
         self.plan: Callable[[int], str | int] = lambda _number: "ok"
         self.headers: dict[str, str] = {}
+        self.body = b""
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,7 +63,7 @@ class Unreliable:
             fate = self.plan(self._number)
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         if isinstance(fate, int):
-            self._answer(request, fate, list(self.headers.items()), b"")
+            self._answer(request, fate, list(self.headers.items()), self.body)
             return
         if fate == "dead":
             request.close_connection = True
