@@ -89,9 +89,8 @@ class OperationRun:
         self._failed = False
         self._retry_after: float | None = None
         self._written_at = time.monotonic()
-        self._unwritten = False
-        # The steps whose calls have ended, and what removes what they have made.
-        self._called: list[tuple[str, Callable[[], None] | None]] = []
+        # Steps since then, and how to undo what they have made.
+        self._unwritten: list[tuple[str, Callable[[], None] | None]] = []
         # Tasks of several providers run side by side, and signs of life are given meanwhile.
         self._lock = threading.RLock()
 
@@ -119,7 +118,8 @@ class OperationRun:
             step: the name it is remembered by.
             driver: that is called, as ``<kind>:<name>``.
             work: calls the driver, and may :meth:`remember` what came of it.
-            undo: removes what ``work`` made; called if that had its effect too late.
+            undo: removes what ``work`` made, if that turns out to have had its effect when it
+                was too late.
         """
         known = self._operation.step(step).state
         if self.lost or self._stopped or known in (StepState.DONE, StepState.FAILED):
@@ -139,6 +139,7 @@ class OperationRun:
             return
         try:
             self._record(reached, undo)
+            self._see_to_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
             self._stopped = True
@@ -205,9 +206,8 @@ class OperationRun:
     def _record(self, step: Step, undo: Callable[[], None] | None) -> None:
         """Note the outcome of a step, and store it unless the last write was just now."""
         with self._lock:
-            self._called.append((step.name, undo))
             self._operation = self._operation.with_step(step)
-            self._unwritten = True
+            self._unwritten.append((step.name, undo))
             if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
                 self._checkpoint()
 
@@ -216,21 +216,28 @@ class OperationRun:
         self._operation = replace(
             self._operation, updated_at=now, next_attempt_at=now + self._lease
         )
-        self._write(self._writes_details())
+        self._write()
+
+    def _see_to_late_steps(self) -> None:
+        if not self._is_overtaken():
+            return
+        with self._lock:
+            steps, self._unwritten = self._unwritten, []
+        for step, undo in steps:
+            late.see_to(self._storage, self._operation, step, self._policy, undo)
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
         purge = self._operation.purge
         return purge is None or not purge.hard
 
-    def _write(self, details: bool) -> None:
+    def _write(self) -> None:
+        details = self.service.provider_details if self._writes_details() else None
         try:
-            following = self._storage.operations.save(
-                self._operation, self.service.provider_details if details else None
-            )
+            following = self._storage.operations.save(self._operation, details)
             self.following = following.key if following else None
-            self._unwritten = False
             self._written_at = time.monotonic()
+            self._unwritten.clear()
         except errors.Fenced as exc:
             self._lose(exc)
 
@@ -243,18 +250,28 @@ class OperationRun:
 
     def renew(self) -> None:
         """Tell storage that this run is alive; also for the delete that waits for its end."""
+        # Who holds the lock is writing, which is a sign of life as well.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._renew()
+        finally:
+            self._lock.release()
+
+    def _renew(self) -> None:
+        if self._ended or self._is_overtaken():
+            return
+        if self._unwritten and not self.lost:
+            self._checkpoint()
+            return
         operations = self._storage.operations
         key, attempt = self._operation.key, self._operation.attempt
-        with self._lock:
-            if self._ended or self._is_overtaken():
-                return
-            if self._unwritten and not self.lost:
-                self._checkpoint()
-                return
-            try:
-                if not operations.renew(key, attempt, _now() + self._lease):
-                    self._lose(errors.Superseded("a delete has overtaken it"))
-            except errors.Fenced as exc:
+        try:
+            if not operations.renew(key, attempt, _now() + self._lease):
+                self._lose(errors.Superseded("a delete has overtaken it"))
+        except errors.Fenced as exc:
+            # It may have ended since.
+            if not self._ended:
                 self._lose(exc)
 
     @property
@@ -276,8 +293,8 @@ class OperationRun:
                 self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
             )
             self._ended = True
-            self._write(self._writes_details())
-            self.handed_back = not self.lost
+            self._write()
+        self.handed_back = not self.lost
         LOG.info("%s: handed back", self)
 
     def conclude(self) -> None:
@@ -298,12 +315,7 @@ class OperationRun:
             if self._superseded:
                 self._acknowledge()
             self._ended = True
-        if self._is_overtaken():
-            self._see_to_what_was_done()
-
-    def _see_to_what_was_done(self) -> None:
-        for step, undo in self._called:
-            late.see_to(self._storage, self._operation, step, self._policy, undo)
+        self._see_to_late_steps()
 
     def _acknowledge(self) -> None:
         key, attempt = self._operation.key, self._operation.attempt
@@ -353,7 +365,7 @@ class OperationRun:
             updated_at=now,
             next_attempt_at=now + pause,
         )
-        self._write(self._writes_details())
+        self._write()
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:
@@ -367,11 +379,12 @@ class OperationRun:
         if self._operation.kind is Kind.DELETE:
             try:
                 self._storage.operations.remove(self._operation)
+                self._unwritten.clear()
             except errors.Fenced as exc:
                 self._lose(exc)
         else:
             self.remember(lambda details: outcome.settle(details, self._operation.kind, []))
-            self._write(self._writes_details())
+            self._write()
         if not self.lost:
             LOG.info("%s: succeeded", self)
 
@@ -382,10 +395,11 @@ class OperationRun:
             Unavailable: storage does not answer.
         """
         self.speak_for_the_request()
-        with self._lock:
+        try:
             self._finish_failed([Step("", StepState.FAILED, reason, error_class)], reason)
             if self._superseded:
                 self._acknowledge()
+        finally:
             self._ended = True
 
     def _finish_failed(self, failed: list[Step], reason: str | None = None) -> None:
@@ -397,7 +411,7 @@ class OperationRun:
             next_attempt_at=None,
         )
         self.remember(lambda details: outcome.settle(details, self._operation.kind, failed))
-        self._write(self._writes_details())
+        self._write()
         if not self.lost:
             LOG.error("%s: failed: %s", self, self._operation.error)
 
