@@ -80,6 +80,9 @@ def test_what_a_worker_can_not_finish_in_time_is_handed_back(install):
     with installation.daemon("poppy-worker"):
         wait(lambda: operation_of(installation, url).state is State.RUNNING, 10)
         installation.wait_for(url, "deployed")
+        table = installation.manage("workers", "list").stdout.splitlines()
+        assert table[0].startswith("host ")
+        assert len(table) == 3, "the first worker has left"
     assert len(list(installation.objects.glob("*.json"))) == 1
 
 
