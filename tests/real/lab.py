@@ -33,6 +33,7 @@ from tests.real.knot import Knot
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
+from tests.real.powerdns import PowerDNS
 from tests.real.varnish import Varnish
 from tests.real.zookeeper import ZooKeeper
 
@@ -339,6 +340,21 @@ def _rfc2136(make: Callable[[], NameServer]) -> Iterator[Record]:
         }
 
 
+@contextlib.contextmanager
+def _powerdns() -> Iterator[Record]:
+    with PowerDNS() as server:
+        options = {
+            "urls": server.url,
+            "api_key": server.secret,
+            "suffix": SUFFIX,
+            "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        }
+        yield {
+            "values": {"dig": f"dig @{server.host} -p {server.port} www.example.com.{SUFFIX}"},
+            "conf": {"drivers": {"dns": "powerdns"}, "drivers:dns:powerdns": options},
+        }
+
+
 PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "bind": functools.partial(_rfc2136, Bind),
     "cassandra": _cassandra,
@@ -346,6 +362,7 @@ PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "knot": functools.partial(_rfc2136, Knot),
     "nginx": _nginx,
     "postgresql": _postgresql,
+    "powerdns": _powerdns,
     "varnish": _varnish,
     "zookeeper": _zookeeper,
 }
