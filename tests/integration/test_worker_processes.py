@@ -122,6 +122,27 @@ def test_a_job_that_kills_each_of_its_workers_is_set_aside(install, tmp_path, mo
     assert errors == [{"message": operation.error}]
 
 
+def test_a_worker_in_which_too_many_calls_hang_is_replaced(install):
+    installation = install(
+        {
+            "drivers:provider:mock": {"latency": 600},
+            TASKFLOW: {"step_timeout": 1, "max_hung_calls": 1, "retry_base": 600},
+        }
+    )
+    log = installation.directory / "poppy.log"
+    with installation.daemon("poppy-worker") as worker:
+        url = installation.create_service()
+        wait(lambda: "another one is started" in log.read_text(), 30)
+        wait(lambda: installation.manage("workers", "list").stdout.count("\n") == 3, 30)
+        assert worker.poll() is None
+        status, seconds = stop(worker)
+        assert status == 0
+        assert seconds < 10
+    operation = operation_of(installation, url)
+    assert operation.failures >= 1
+    assert operation.crashes == 0
+
+
 def test_sighup_has_options_read_again_without_a_restart(install):
     installation = install({TASKFLOW: {"max_failures": 2}})
     log = installation.directory / "poppy.log"
