@@ -92,29 +92,43 @@ class OperationRun:
         if self.lost or known in (StepState.DONE, StepState.FAILED):
             return
         self.speak_for_the_request()
+        outcome = self._outcome(step, work)
+        stored = outcome is not None and self._checkpoint(outcome)
+        if not stored and undo is not None and self._is_deleted():
+            self._undo(step, undo)
+
+    def _outcome(self, step: str, work: Callable[[], None]) -> Step | None:
+        """What came of a step; None when the run was overtaken before it could be repeated."""
         try:
-            self._policy.call(work)
+            self._policy.call(work, self._check_right)
+        except errors.Unavailable:
+            raise
+        except errors.Fenced:
+            return None
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
-            outcome = Step(step, StepState.WAITING, str(exc))
+            return Step(step, StepState.WAITING, str(exc))
         except errors.RetryableError as exc:
             LOG.warning("%s: %s may work later: %s", self, step, exc)
             self._failed = True
             self._wait(exc.retry_after)
-            outcome = _step(step, StepState.WAITING, exc)
+            return _step(step, StepState.WAITING, exc)
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
-            outcome = _step(step, StepState.FAILED, exc)
+            return _step(step, StepState.FAILED, exc)
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
             self._failed = True
-            outcome = _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
-        else:
-            LOG.debug("%s: %s is done", self, step)
-            outcome = Step(step, StepState.DONE)
-        stored = self._checkpoint(outcome)
-        if not stored and undo is not None and self._is_deleted():
-            self._undo(step, undo)
+            message = "internal error; see the operator's log"
+            return _step(step, StepState.WAITING, exc, message)
+        LOG.debug("%s: %s is done", self, step)
+        return Step(step, StepState.DONE)
+
+    def _check_right(self) -> None:
+        """Keep a call from being repeated with what was overtaken while it was under way."""
+        self.renew()
+        if self.lost:
+            raise errors.Fenced("another run has taken over")
 
     def _is_deleted(self) -> bool:
         try:

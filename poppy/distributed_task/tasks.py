@@ -100,7 +100,7 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
 
-        run.attempt(DNS, work)
+        run.attempt(DNS, work, lambda: _remove_names(run.service, self._dns))
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -116,14 +116,7 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
     def execute(self, run: OperationRun) -> None:
         """Remove the names we know of, and those that a lost reply may have left."""
 
-        def work() -> None:
-            expected = {
-                self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in run.service.spec.domains
-            }
-            self._dns.remove(sorted(expected | operator_names(run.service, self._dns)))
-
-        run.attempt(REMOVE_DNS, work)
+        run.attempt(REMOVE_DNS, lambda: _remove_names(run.service, self._dns))
 
 
 class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -184,6 +177,13 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
         for detail in service.provider_details.values()
         for entry in detail.access_urls
     }
+
+
+def _remove_names(service: Service, dns: DNSDriver) -> None:
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate) for domain in service.spec.domains
+    }
+    dns.remove(sorted(expected | operator_names(service, dns)))
 
 
 def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:

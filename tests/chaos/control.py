@@ -93,8 +93,7 @@ class Double:
 
     def zone(self) -> dict[str, str]:
         """The CNAMEs."""
-        answer = self._session.get(f"{self.url}/zone", timeout=30)
-        return dict(answer.json())
+        return dict(self._call("GET", "zone"))
 
     def _call(self, method: str, what: str, json: Any = None) -> Any:
         url = f"{self.url}/control/{what}"

@@ -17,7 +17,7 @@ An object is ``{"id", "reference", "document", "etag", "pending", "deleting", "p
 
 The zone::
 
-    GET    /zone                    {"<name>": "<target>"}
+    GET    /zone?name=N&name=...    {"<name>": "<target>"} of those that there are
     POST   /zone                    {"set": {"<name>": "<target>"}} or {"unset": ["<name>"]}: 204
 
 For the tests, under ``/control``: see :class:`tests.chaos.control.Double`.
@@ -140,6 +140,11 @@ class State:
             found["purges"].append(body)
             return 201, None
 
+    def resolve(self, names: list[str]) -> Answer:
+        """The names that there are."""
+        with self.lock:
+            return 200, {name: self.zone[name] for name in names if name in self.zone}
+
     def change_zone(self, body: Any) -> Answer:
         """Set and unset names."""
         with self.lock:
@@ -179,33 +184,33 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, method: str) -> None:
         url = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(url.query))
+        query = urllib.parse.parse_qs(url.query)
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         head, _, rest = url.path.strip("/").partition("/")
         if head == "control":
             self._send(*_control(self.server.state, rest, method, body))
         elif head == "zone":
-            self._zone(method, body)
+            self._zone(method, query.get("name", []), body)
         elif head == "objects":
             self._provider(method, rest, query, body)
         else:
             self._send(404, {"message": self.path})
 
-    def _zone(self, method: str, body: Any) -> None:
+    def _zone(self, method: str, names: list[str], body: Any) -> None:
         state = self.server.state
         if method == "GET":
-            self._send(200, state.zone)
+            self._serve("resolve", names, lambda _polls: state.resolve(names))
             return
         operation = "set" if "set" in body else "unset"
         self._serve(operation, list(body[operation]), lambda _polls: state.change_zone(body))
 
-    def _provider(self, method: str, rest: str, query: dict[str, str], body: Any) -> None:
+    def _provider(self, method: str, rest: str, query: dict[str, list[str]], body: Any) -> None:
         state = self.server.state
         name, _, part = rest.partition("/")
         subject = state.reference_of(name)
         if method == "GET":
-            reference = query.get("reference")
+            reference = query.get("reference", [None])[0]
             self._serve("find", [reference or ""], lambda _polls: state.find(reference))
         elif method == "POST" and not name:
             subject = body["document"]["reference"]
@@ -336,6 +341,8 @@ def _control(state: State, what: str, method: str, body: Any) -> Answer:
             return 200, [hold.told for hold in state.holds.values()]
         if what == "journal":
             return 200, state.journal
+        if what == "zone":
+            return 200, dict(state.zone)
         if what == "objects":
             # Not a poll.
             return 200, list(state.objects.values())

@@ -118,8 +118,12 @@ class ChaosDNS(DNSDriver):
         self._http = _client(name, self.options)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs."""
-        self._http.request("POST", "zone", json={"set": dict(cnames)}, headers=_caller())
+        """Look which CNAMEs differ, and set those."""
+        names = sorted(cnames)
+        zone = self._http.json("GET", "zone", params={"name": names}, headers=_caller())
+        wrong = {name: cnames[name] for name in names if zone.get(name) != cnames[name]}
+        if wrong:
+            self._http.request("POST", "zone", json={"set": wrong}, headers=_caller())
 
     def remove(self, names: Sequence[str]) -> None:
         """Unset the CNAMEs."""

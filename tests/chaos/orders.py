@@ -38,7 +38,7 @@ class Order:
 
     Attributes:
         operation: of the calls it is about: ``find``, ``create``, ``replace``, ``delete`` or
-            ``purge`` at the provider, ``set`` or ``unset`` in the zone; ``*`` for any.
+            ``purge`` at the provider; ``resolve``, ``set`` or ``unset`` in the zone; or ``*``.
         subject: a service id, or a name in the zone; None for any.
         times: how often it is carried out; None for ever.
         probability: that it is carried out, at each call that it is about.

@@ -14,8 +14,8 @@ BEFORE, AFTER = Action.HOLD_BEFORE, Action.HOLD_AFTER
 #: The calls of each kind of request, as the driver makes them. Held *after* its effect, a call's
 #: outcome is not stored; held *before* it, that of the step before is.
 CALLS = {
-    "create": ("find", "create", "set"),
-    "update": ("find", "replace", "set"),
+    "create": ("find", "create", "resolve", "set"),
+    "update": ("find", "replace", "resolve"),
     "delete": ("unset", "find", "delete"),
     "purge": ("find", "purge"),
 }
