@@ -33,6 +33,7 @@ _BOARD: Mapping[str, Any] = {
     "jobboard_session_timeout": SESSION_TIMEOUT,
     "jobboard_timeout": 1.0,
     "run_lease": RUN_LEASE,
+    "concurrency": 20,
     "redelivery": 2.0,
     "poll_interval": 0.05,
     "dispatch_interval": 0.2,
@@ -141,6 +142,8 @@ class Site:
 
     def end_worker(self, worker: subprocess.Popen[str]) -> int:
         """Ask a worker to end; returns its exit status."""
+        # Before it has a child it has no manners either.
+        wait(lambda: _has_children(worker.pid))
         self.workers.remove(worker)
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=60)
@@ -209,6 +212,12 @@ class Site:
         for group, values in self._options.items():
             groups.setdefault(group, {}).update(values)
         return groups
+
+
+def _has_children(pid: int) -> bool:
+    # A child belongs to the thread that forked it.
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return any(task.read_text() for task in tasks)
 
 
 def wait(condition: Callable[[], bool], timeout: float = 20.0) -> float:

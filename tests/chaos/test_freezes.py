@@ -15,41 +15,55 @@ from tests.chaos.site import wait
 
 pytestmark = pytest.mark.real
 
+_GIVEN_UP = ": given up: "
 BEFORE, AFTER = Action.HOLD_BEFORE, Action.HOLD_AFTER
 
 
 class Sleeper:
-    """A worker that is frozen within a call of the double, and the worker beside it."""
+    """A worker that is frozen within calls of the double, and the worker beside it."""
 
     def __init__(self, site):
         self._site = site
         self._worker = site.start_worker()
+        self._holds = {}
 
-    def fall_asleep(self, go_on=True):
-        """Freeze it in the call that is held, and have that answered, or cut off."""
-        self._hold = self._site.double.held()
+    def hold(self, action, call, ask, go_on=True):
+        """Ask for something of which a call is held; it will be answered, or cut off."""
+        self._site.double.order(action, call)
+        asked = ask()
+        numbers = lambda: {hold["number"] for hold in self._site.double.holds()}  # noqa: E731
+        wait(lambda: numbers() - self._holds.keys())
+        (number,) = numbers() - self._holds.keys()
+        self._holds[number] = go_on
+        return asked
+
+    def fall_asleep(self):
+        """Freeze it in all these calls, and have those end."""
         self._site.freeze(self._worker)
-        self._site.double.release(self._hold, go_on)
+        for hold in self._site.double.holds():
+            self._pid = hold["caller"]
+            self._site.double.release(hold, self._holds[hold["number"]])
         self._site.start_worker()
 
     def wake_up(self):
         """Let it go on; gives what it changed at the provider and in the zone since."""
         known = len(self._site.double.journal())
         self._site.thaw(self._worker)
-        wait(lambda: self._gave_up_or_ended(known), 15)
+        wait(lambda: self._given_up() >= len(self._holds), 15)
         # It may think of something more to do.
         time.sleep(1.0)
-        return [
+        return sorted(
             call["operation"]
             for call in self._site.double.journal()[known:]
-            if call["caller"] == self._hold["caller"]
+            if call["caller"] == self._pid
             and call["operation"] not in ("find", "resolve")
             and (call["status"] or 500) < 300
-        ]
+        )
 
-    def _gave_up_or_ended(self, _known):
-        return f" {self._hold['caller']} " in "".join(
-            line for line in self._site.log.read_text().splitlines() if "given up" in line
+    def _given_up(self):
+        lines = self._site.log.read_text().splitlines()
+        return len(
+            {line[-200:] for line in lines if f" {self._pid} " in line and _GIVEN_UP in line}
         )
 
 
@@ -58,73 +72,43 @@ def sleeper(site):
     return Sleeper(site)
 
 
-def test_asleep_before_it_creates_another_creates(site, client, sleeper):
-    site.double.order(AFTER, "find")
-    service = client.create()
+def test_another_worker_has_done_it_all_meanwhile(site, client, sleeper):
+    old, older, leaving = client.create(), client.create(), client.create()
+    for service in (old, older, leaving):
+        client.tenant.wait(service[1], "deployed")
+    creates = [
+        sleeper.hold(AFTER, call, client.create) for call in ("find", "create", "resolve", "set")
+    ]
+    # What it read before it changes the object is no longer so.
+    sleeper.hold(AFTER, "find", lambda: client.update(old, 2))
+    sleeper.hold(BEFORE, "replace", lambda: client.update(older, 2), go_on=False)
+    sleeper.hold(AFTER, "find", lambda: client.delete(leaving))
     sleeper.fall_asleep()
-    client.tenant.wait(service[1], "deployed")
-    assert sleeper.wake_up() == []
+    for service in (*creates, old, older):
+        client.tenant.wait(service[1], "deployed")
+    client.tenant.wait(leaving[1], "gone")
+    for service in (old, older):
+        client.update(service, 3)
+        client.tenant.wait(service[1], "deployed")
+
+    # Names that it had found missing it sets once more, to the same.
+    assert sleeper.wake_up() == ["set"]
     assert site.verdict() == []
 
 
-@pytest.mark.parametrize("call", ["create", "set"])
-def test_asleep_after_the_effect_another_goes_on(site, client, sleeper, call):
-    site.double.order(AFTER, call)
-    service = client.create()
+def test_the_services_are_deleted_meanwhile(site, client, sleeper):
+    services = [
+        sleeper.hold(AFTER, "find", client.create),
+        sleeper.hold(BEFORE, "create", client.create, go_on=False),
+        sleeper.hold(AFTER, "resolve", client.create),
+        sleeper.hold(BEFORE, "set", client.create, go_on=False),
+    ]
     sleeper.fall_asleep()
-    client.tenant.wait(service[1], "deployed")
-    assert sleeper.wake_up() == []
-    assert site.verdict() == []
+    for service in services:
+        client.delete(service)
+    for service in services:
+        client.tenant.wait(service[1], "gone")
 
-
-def test_asleep_before_it_replaces_the_newest_document_stays(site, client, sleeper):
-    service = client.deployed()
-    site.double.order(AFTER, "find")
-    client.update(service, 2)
-    sleeper.fall_asleep()
-    client.tenant.wait(service[1], "deployed")
-    client.update(service, 3)
-    client.tenant.wait(service[1], "deployed")
-    assert sleeper.wake_up() == []
-    assert site.verdict() == []
-
-
-def test_asleep_before_it_creates_what_is_deleted_meanwhile_stays_so(site, client, sleeper):
-    site.double.order(AFTER, "find")
-    service = client.create()
-    sleeper.fall_asleep()
-    client.delete(service)
-    client.tenant.wait(service[1], "gone")
-    # What it could not be kept from doing, it has undone.
-    assert sleeper.wake_up() in ([], ["create", "delete"])
-    assert site.verdict() == []
-
-
-def test_asleep_before_it_sets_names_what_is_deleted_meanwhile_stays_so(site, client, sleeper):
-    site.double.order(BEFORE, "set")
-    service = client.create()
-    sleeper.fall_asleep(go_on=False)
-    client.delete(service)
-    client.tenant.wait(service[1], "gone")
-    assert sleeper.wake_up() == []
-    assert site.verdict() == []
-
-
-def test_asleep_within_the_dns_driver_what_is_deleted_meanwhile_stays_so(site, client, sleeper):
-    site.double.order(AFTER, "resolve")
-    service = client.create()
-    sleeper.fall_asleep()
-    client.delete(service)
-    client.tenant.wait(service[1], "gone")
-    assert sleeper.wake_up() in ([], ["set", "unset"])
-    assert site.verdict() == []
-
-
-def test_asleep_before_it_deletes_another_deletes(site, client, sleeper):
-    service = client.deployed()
-    site.double.order(AFTER, "find")
-    client.delete(service)
-    sleeper.fall_asleep()
-    client.tenant.wait(service[1], "gone")
-    assert sleeper.wake_up() == []
+    # What it could not be kept from doing it has undone.
+    assert sleeper.wake_up() == ["create", "delete", "set", *["unset"] * 2]
     assert site.verdict() == []

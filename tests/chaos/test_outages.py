@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts that Poppy stands on fail while requests come in and operations are under way."""
+
+import threading
+import time
+
+import pytest
+
+from tests.chaos.orders import Action
+from tests.chaos.site import SESSION_TIMEOUT, wait
+from tests.chaos.tenant import Answer
+from tests.chaos.test_kills import AFTER, hold_everywhere
+
+pytestmark = pytest.mark.real
+
+
+def busy(site, client):
+    """Requests of each kind, each held at a boundary; some wait behind them."""
+    held = hold_everywhere(site, client, "create")
+    return held + [client.create() for _ in range(12)]
+
+
+@pytest.mark.parametrize("how", ["restarted", "wiped", "frozen"])
+def test_zookeeper_fails_under_load(site, client, how):
+    site.start_worker()
+    site.start_worker()
+    services = busy(site, client)
+    zookeeper = site.zookeeper
+    if how == "wiped":
+        zookeeper.wipe()
+    else:
+        (zookeeper.kill if how == "restarted" else zookeeper.pause)()
+        # Accepted all the same, if not at once.
+        services += [client.create() for _ in range(3)]
+        time.sleep(SESSION_TIMEOUT + 1)
+        (zookeeper.start if how == "restarted" else zookeeper.resume)()
+    site.double.behave()
+
+    assert site.verdict() == []
+
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_cassandra_is_away_while_outcomes_are_to_be_stored(site, client):
+    site.start_worker()
+    site.start_worker()
+    services = busy(site, client)
+    site.cassandra.stop()
+    try:
+        # The drivers' calls end; what came of them can't be stored.
+        site.double.behave()
+        refused = client.tenant.create("site-while-away", ["www.site-while-away.example.com"])
+    finally:
+        site.cassandra.start()
+    wait(lambda: client.tenant.status(services[0][1]) is not None, 60)
+
+    assert site.verdict() == []
+
+    assert refused.answer is Answer.UNKNOWN
+    assert refused.status == 503
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+@pytest.mark.parametrize("call", ["create", "set"])
+def test_a_worker_is_killed_while_an_outcome_is_being_stored(site, client, call):
+    worker = site.start_worker()
+    site.double.order(AFTER, call)
+    service = client.create()
+    hold = site.double.held()
+    site.cassandra.pause()
+    try:
+        site.double.release(hold)
+        time.sleep(0.5)
+        site.kill_worker(worker)
+    finally:
+        site.cassandra.resume()
+    site.start_worker()
+    assert site.verdict() == []
+    creates = [c for c in site.double.journal() if c["operation"] == "create"]
+    assert len([c for c in creates if service[1] in c["subjects"]]) == 1
+
+
+def test_the_server_is_killed_between_storing_and_posting(site, client):
+    # There is room on the board, as of just now.
+    client.create()
+    site.zookeeper.pause()
+    try:
+        other = site.tenant("project-1")
+        name = "site-not-posted"
+        asking = threading.Thread(target=other.create, args=(name, [f"www.{name}.example.com"]))
+        asking.start()
+        wait(lambda: name in {service.spec.name for service in site.look().services})
+        site.kill_server()
+        asking.join()
+        other.close()
+    finally:
+        site.zookeeper.resume()
+    asked = [request for request in site.journal.requests if request.name == name]
+    assert [request.answer for request in asked] == [Answer.UNKNOWN]
+    site.start_server()
+    site.start_worker()
+
+    assert site.verdict() == []
+
+    (service,) = (s for s in site.look().services if s.spec.name == name)
+    assert str(service.status) == "deployed"
+
+
+def test_workers_are_replaced_one_by_one_under_load(site, client):
+    site.start_worker()
+    site.start_worker()
+    site.double.order(Action.SLOW, "create", times=None, probability=0.5, value=3)
+    services = []
+    for _ in range(2):
+        services += [client.create() for _ in range(10)]
+        site.start_worker()
+        assert site.end_worker(site.workers[0]) == 0
+    assert site.verdict() == []
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_the_provider_is_out_of_order_for_a_while(site, client):
+    site.start_worker()
+    site.double.order(Action.FAIL, times=None, probability=0.5)
+    site.double.order(Action.LIMIT, times=None, probability=0.5, value=1)
+    site.double.order(Action.LOSE, times=None, probability=0.5)
+    site.double.order(Action.CUT, times=None, probability=0.5)
+    services = [client.create() for _ in range(10)]
+    time.sleep(4)
+    site.double.behave()
+    assert site.verdict() == []
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
