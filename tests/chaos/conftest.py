@@ -27,6 +27,7 @@ def site(shared_site):
     yield shared_site
     shared_site.end_workers()
     shared_site.double.behave()
+    shared_site.restore_server()
     # What one test has found is not the next one's business.
     shared_site.forgive()
 

@@ -2,6 +2,7 @@
 """Breaks a site by a plan, one thing at a time, and leaves it well."""
 
 import contextlib
+import datetime
 import threading
 import time
 from collections import Counter
@@ -46,6 +47,8 @@ class Breaker:
         self.failure: BaseException | None = None
         self._site = site
         self._blows = blows
+        # In the form of the daemons' log beside it.
+        self._log = site.log.with_name("faults.log")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="breaker")
         self._deal: dict[Fault, Callable[[Blow], None]] = {
@@ -76,8 +79,11 @@ class Breaker:
             for blow in self._blows:
                 if self._stopped.wait(blow.after):
                     return
+                began = datetime.datetime.now()
                 self._deal[blow.fault](blow)
                 self.dealt[blow.fault] += 1
+                with self._log.open("a") as log:
+                    log.write(f"{began} to {datetime.datetime.now()}: {blow.fault}\n")
         except BaseException as exc:  # noqa: BLE001 - told by whoever waits for the thread
             self.failure = exc
 

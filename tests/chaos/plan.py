@@ -4,7 +4,7 @@
 import enum
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class Act(enum.StrEnum):
@@ -40,6 +40,13 @@ class Life:
     def requests(self) -> int:
         """How many of the acts are requests."""
         return sum(act in _REQUESTS for act in self.acts)
+
+    def renamed(self, number: int) -> "Life":
+        """The same life of another service, with other domains."""
+        domains = tuple(
+            tuple(f"again{number}.{domain}" for domain in names) for names in self.domains
+        )
+        return replace(self, name=f"{self.name}-again{number}", domains=domains)
 
 
 def lives(seed: int, client: str, requests: int) -> Iterator[Life]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from poppy.model.operations import Operation
 from tests.chaos import checker, plan
-from tests.chaos.checker import Violation, World
+from tests.chaos.checker import Violation, World, Wrong
 from tests.chaos.faults import Breaker
 from tests.chaos.plan import Act, Life
 from tests.chaos.site import Site
@@ -17,6 +17,8 @@ from tests.chaos.tenant import Answer, Request, Tenant, document_of
 
 #: Seconds until a client asks for the next thing, whatever became of the last.
 PATIENCE = 60.0
+#: How many domains a service may have.
+_DOMAINS = 10
 #: How often a client asks again for what was refused, or for what nobody answered.
 _TRIES = 30
 
@@ -81,7 +83,10 @@ def run(wanted: Plan, directory: Path) -> Report:
         settling = time.monotonic()
         world = site.settle()
         settling = time.monotonic() - settling
-        report = Report(wanted, checker.check(site.journal, world))
+        violations = checker.check(site.journal, world)
+        if not violations:
+            violations = _use_again(site, world)
+        report = Report(wanted, violations)
         report.rows = {
             "seed": str(wanted.seed),
             **_requests(site.journal.requests),
@@ -97,6 +102,20 @@ def run(wanted: Plan, directory: Path) -> Report:
         return report
 
 
+def _use_again(site: Site, world: World) -> list[Violation]:
+    """Make services of all domains that are nobody's now; tells which still are somebody's."""
+    documents = [request.document for request in site.journal.requests if request.document]
+    asked = {entry["domain"] for document in documents for entry in document["domains"]}
+    free = sorted(asked - {name for s in world.services for name in s.spec.domain_names})
+    tenant = site.tenant("tenant-again")
+    for first in range(0, len(free), _DOMAINS):
+        tenant.create(f"again-{first}", free[first : first + _DOMAINS])
+    tenant.close()
+    refused = [r for r in site.journal.requests if r.project_id == tenant.project_id and r.text]
+    taken = [Violation(Wrong.ORPHAN, request.name, request.text) for request in refused]
+    return taken + checker.check(site.journal, site.settle())
+
+
 def _live(site: Site, project: str, lives: list[Life]) -> None:
     tenant = site.tenant(project)
     for life in lives:
@@ -109,7 +128,8 @@ class _Liver:
 
     def __init__(self, tenant: Tenant, life: Life) -> None:
         self._tenant = tenant
-        self._life = life
+        self._planned = self._life = life
+        self._tries = 0
         self._service_id = ""
 
     def live(self) -> None:
@@ -129,12 +149,16 @@ class _Liver:
                 self._service_id = request.service_id or ""
                 return True
             if act is Act.CREATE and request.answer is Answer.UNKNOWN:
-                # It may be there, under an id that nobody told.
-                return False
+                # It may be there, under an id that nobody told: this is to be another one.
+                self._tries += 1
+                self._life = self._planned.renamed(self._tries)
             if request.status == 404:
                 # An earlier delete, which nobody had answered, was accepted.
                 return False
-            # Not settled yet; or a create of a domain whose last service ends just now.
+            # Not settled yet; or a domain is still somebody's whose answer was lost.
+            if act is Act.CREATE and "taken" in request.text:
+                self._tries += 1
+                self._life = self._planned.renamed(self._tries)
             time.sleep(0.5)
         return False
 

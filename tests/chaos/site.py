@@ -115,10 +115,20 @@ class Site:
         """As they are stored."""
         return self._boot.storage.operations.list(project_id, service_id)
 
+    def names(self, project_id: str) -> set[str]:
+        """Of the services of a project, as they are stored."""
+        listed = self._boot.storage.services.list(project_id, None, 100)
+        return {service.spec.name for service in listed}
+
     def start_server(self) -> None:
         """Start the server, and wait until it answers."""
         self.server = self._daemons.enter_context(self.installation.daemon("poppy-server"))
         self.installation.wait_until_up()
+
+    def restore_server(self) -> None:
+        """Start the server if it does not run."""
+        if self.server.poll() is not None:
+            self.start_server()
 
     def kill_server(self) -> None:
         """End the server as a power cut would."""
