@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from poppy.bootstrap import Bootstrap
-from poppy.common import config
+from poppy.common import config, errors
 from tests.chaos import checker, plugin
 from tests.chaos.checker import Violation, World
 from tests.chaos.control import Double
@@ -39,8 +39,10 @@ _BOARD: Mapping[str, Any] = {
     "dispatch_interval": 0.2,
     "retry_base": 0.2,
     "retry_ceiling": 1.0,
-    # An outage of the provider is no reason to give up here.
+    # Neither outages nor kills are a reason to give up here.
     "max_failures": 1000,
+    "max_crashes": 1000,
+    "shutdown_grace": 5,
 }
 
 
@@ -173,8 +175,15 @@ class Site:
         os.killpg(worker.pid, signal.SIGCONT)
 
     def look(self) -> World:
-        """What there is now."""
-        return checker.look(self._boot.storage, self.journal, self.double)
+        """What there is now; waits for a store that was away."""
+        deadline = time.monotonic() + SETTLE
+        while True:
+            try:
+                return checker.look(self._boot.storage, self.journal, self.double)
+            except errors.Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def settle(self, timeout: float = SETTLE) -> World:
         """Wait until nothing is under way any more, or the time is up; gives what there is."""
@@ -200,7 +209,7 @@ class Site:
         return new
 
     def _configuration(self) -> Mapping[str, Mapping[str, Any]]:
-        reach = {"url": self.double.url, "timeout": CALL_TIMEOUT}
+        reach = {"url": self.double.url, "timeout": CALL_TIMEOUT, "breaker_pause": 1}
         groups: dict[str, dict[str, Any]] = {
             "drivers": {"storage": "cassandra", "providers": "chaos", "dns": "chaos"},
             "drivers:storage": {"max_services_per_project": 10000},

@@ -26,9 +26,6 @@ def test_deleted_at_any_boundary_nothing_is_left(site, client, kind):
     assert {client.tenant.status(service[1]) for service in services} == {"gone"}
 
 
-@pytest.mark.xfail(
-    reason="a delete begins while the run it supersedes is in a driver's call, and has no lease"
-)
 @pytest.mark.parametrize("kind", ["create", "update"])
 def test_deleted_at_any_boundary_and_the_worker_killed_nothing_is_left(site, client, kind):
     worker = site.start_worker()
