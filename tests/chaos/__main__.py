@@ -4,6 +4,7 @@
 import argparse
 import itertools
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(report)
     if report.violations:
-        print(f"the log is {directory / 'poppy.log'}; again with --seed {seed}", file=sys.stderr)
+        print(f"all logs are in {directory}; again with --seed {seed}", file=sys.stderr)
+    else:
+        shutil.rmtree(directory)
     return int(bool(report.violations))
 
 

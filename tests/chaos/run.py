@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The long run: tenants ask and parts break, both by a plan; the checker has the last word."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from poppy.model.operations import Operation
@@ -17,6 +18,8 @@ from tests.chaos.tenant import Answer, Request, Tenant, document_of
 
 #: Seconds until a client asks for the next thing, whatever became of the last.
 PATIENCE = 60.0
+#: Seconds after which the claim of a request that died can be taken over, and some more.
+_GRACE = 330.0
 #: How many domains a service may have.
 _DOMAINS = 10
 #: How often a client asks again for what was refused, or for what nobody answered.
@@ -87,6 +90,7 @@ def run(wanted: Plan, directory: Path) -> Report:
         if not violations:
             violations = _use_again(site, world)
         report = Report(wanted, violations)
+        _keep(site, directory)
         report.rows = {
             "seed": str(wanted.seed),
             **_requests(site.journal.requests),
@@ -102,11 +106,30 @@ def run(wanted: Plan, directory: Path) -> Report:
         return report
 
 
+def _keep(site: Site, directory: Path) -> None:
+    """Write down who asked for what, and what the provider and the zone were asked."""
+    for name, entries in (
+        ("requests.log", map(asdict, site.journal.requests)),
+        ("calls.log", site.double.journal()),
+    ):
+        (directory / name).write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+
+
 def _use_again(site: Site, world: World) -> list[Violation]:
-    """Make services of all domains that are nobody's now; tells which still are somebody's."""
-    documents = [request.document for request in site.journal.requests if request.document]
-    asked = {entry["domain"] for document in documents for entry in document["domains"]}
-    free = sorted(asked - {name for s in world.services for name in s.spec.domain_names})
+    """Make services of all domains that are nobody's now; tells which still are somebody's.
+
+    But for those of requests that were not answered: what is left of one that was given up half
+    way is another's to take only after a while.
+    """
+    late = time.time() - _GRACE
+    asked, doubtful = set(), set()
+    for request in site.journal.requests:
+        domains = {entry["domain"] for entry in (request.document or {}).get("domains", ())}
+        asked |= domains
+        if request.answer is Answer.UNKNOWN and request.at > late:
+            doubtful |= domains
+    owned = {name for service in world.services for name in service.spec.domain_names}
+    free = sorted(asked - owned - doubtful)
     tenant = site.tenant("tenant-again")
     for first in range(0, len(free), _DOMAINS):
         tenant.create(f"again-{first}", free[first : first + _DOMAINS])

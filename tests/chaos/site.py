@@ -136,9 +136,10 @@ class Site:
         """End the server as a power cut would."""
         kill(self.server)
 
-    def start_worker(self) -> subprocess.Popen[str]:
-        """Start a worker; it finds its way by itself."""
-        worker = self._daemons.enter_context(self.installation.daemon("poppy-worker"))
+    def start_worker(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a worker, with more arguments if need be; it finds its way by itself."""
+        daemon = self.installation.daemon("poppy-worker", *arguments)
+        worker = self._daemons.enter_context(daemon)
         self.workers.append(worker)
         return worker
 

@@ -135,3 +135,22 @@ def test_the_provider_is_out_of_order_for_a_while(site, client):
     site.double.behave()
     assert site.verdict() == []
     assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_what_the_provider_refuses_fails_and_says_why_and_can_be_deleted(site, client):
+    site.start_worker()
+    services = []
+    for call in ("create", "set"):
+        site.double.order(Action.REFUSE, call)
+        services.append(client.create())
+        client.tenant.wait(services[-1][1], "failed")
+    changed = client.deployed()
+    site.double.order(Action.REFUSE, "replace")
+    client.update(changed, 2)
+    client.tenant.wait(changed[1], "failed")
+    assert site.verdict() == []
+    for service in (*services, changed):
+        client.delete(service)
+    assert site.verdict() == []
+    gone = {service[1] for service in services}
+    assert not [thing for thing in site.double.objects() if thing["reference"] in gone]

@@ -88,10 +88,10 @@ class Installation:
         )
 
     @contextlib.contextmanager
-    def daemon(self, program: str) -> Iterator[subprocess.Popen[str]]:
+    def daemon(self, program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A daemon in a process group of its own, ended at the end by SIGTERM."""
         process = subprocess.Popen(
-            self.command(program),
+            [*self.command(program), *arguments],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
