@@ -2,14 +2,17 @@
 """One attempt at an operation: what its tasks share, and what they may write.
 
 The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
-retried where that helps), and its outcome is stored at once, so that an attempt that comes after
-goes on where this one stopped. What is stored is conditional on the attempt: a worker that was
-overtaken finds out at its next write and stops. One that a delete has overtaken says so when its
-last call has ended, for the delete waits until then.
+retried where that helps), and its outcome is stored, so that an attempt that comes after goes on
+where this one stopped. Steps that follow each other within a second are stored together: if the
+worker dies meanwhile they are done once more, which drivers allow, and everybody else saves the
+time. What is stored is conditional on the attempt: a worker that was overtaken finds out at its
+next write and stops. One that a delete has overtaken says so when its last call has ended, for
+the delete waits until then.
 """
 
 import datetime
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +29,9 @@ from poppy.model.operations import Kind, Operation, OperationKey, State, Step, S
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
+
+#: Seconds since its last write after which a run stores what a step has reached.
+CHECKPOINT_AGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,11 @@ class OperationRun:
         self._outage: errors.Unavailable | None = None
         self._failed = False
         self._retry_after: float | None = None
-        # Tasks of several providers run side by side.
-        self._lock = threading.Lock()
+        self._written_at = time.monotonic()
+        # Steps since then, and how to undo what they have made.
+        self._unwritten: list[tuple[str, Callable[[], None] | None]] = []
+        # Tasks of several providers run side by side, and signs of life are given meanwhile.
+        self._lock = threading.RLock()
 
     @property
     def operation(self) -> Operation:
@@ -135,10 +144,8 @@ class OperationRun:
         except _NotAgain:
             reached = None
         try:
-            if reached is not None:
-                self._checkpoint(reached)
-            if self._is_overtaken():
-                late.see_to(self._storage, self._operation, step, self._policy, undo)
+            self._record(step, reached, undo)
+            self._see_to_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
             self._stopped = True
@@ -215,28 +222,43 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _checkpoint(self, step: Step) -> None:
-        """Store the outcome of a step, if the run still has the right to."""
+    def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
+        """Note the outcome of a step, if any, and store it unless the last write was just now."""
         with self._lock:
-            now = _now()
-            self._operation = replace(
-                self._operation.with_step(step),
-                updated_at=now,
-                next_attempt_at=now + self._lease,
-            )
-            self._write(self._writes_details())
+            self._unwritten.append((name, undo))
+            if step is None:
+                return
+            self._operation = self._operation.with_step(step)
+            if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        now = _now()
+        self._operation = replace(
+            self._operation, updated_at=now, next_attempt_at=now + self._lease
+        )
+        self._write()
+
+    def _see_to_late_steps(self) -> None:
+        if not self._is_overtaken():
+            return
+        with self._lock:
+            steps, self._unwritten = self._unwritten, []
+        for step, undo in steps:
+            late.see_to(self._storage, self._operation, step, self._policy, undo)
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
         purge = self._operation.purge
         return purge is None or not purge.hard
 
-    def _write(self, details: bool) -> None:
+    def _write(self) -> None:
+        details = self.service.provider_details if self._writes_details() else None
         try:
-            following = self._storage.operations.save(
-                self._operation, self.service.provider_details if details else None
-            )
+            following = self._storage.operations.save(self._operation, details)
             self.following = following.key if following else None
+            self._written_at = time.monotonic()
+            self._unwritten.clear()
         except errors.Fenced as exc:
             self._lose(exc)
 
@@ -249,7 +271,19 @@ class OperationRun:
 
     def renew(self) -> None:
         """Tell storage that this run is alive; also for the delete that waits for its end."""
+        # Who holds the lock is writing, which is a sign of life as well.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._renew()
+        finally:
+            self._lock.release()
+
+    def _renew(self) -> None:
         if self._ended or self._is_overtaken():
+            return
+        if self._unwritten and not self.lost:
+            self._checkpoint()
             return
         operations = self._storage.operations
         key, attempt = self._operation.key, self._operation.attempt
@@ -272,14 +306,15 @@ class OperationRun:
         Raises:
             Unavailable: storage does not answer.
         """
-        if self.lost or self._ended:
-            return
-        now = _now()
-        self._operation = replace(
-            self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
-        )
-        self._ended = True
-        self._write(details=False)
+        with self._lock:
+            if self.lost or self._ended:
+                return
+            now = _now()
+            self._operation = replace(
+                self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
+            )
+            self._ended = True
+            self._write()
         self.handed_back = not self.lost
         LOG.info("%s: handed back", self)
 
@@ -295,13 +330,13 @@ class OperationRun:
         if self._stopped:
             self.hand_back()
             return
-        try:
+        with self._lock:
             if not self.lost:
                 self._conclude()
             if self._superseded:
                 self._acknowledge()
-        finally:
             self._ended = True
+        self._see_to_late_steps()
 
     def _acknowledge(self) -> None:
         key, attempt = self._operation.key, self._operation.attempt
@@ -351,7 +386,7 @@ class OperationRun:
             updated_at=now,
             next_attempt_at=now + pause,
         )
-        self._write(details=False)
+        self._write()
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:
@@ -365,11 +400,12 @@ class OperationRun:
         if self._operation.kind is Kind.DELETE:
             try:
                 self._storage.operations.remove(self._operation)
+                self._unwritten.clear()
             except errors.Fenced as exc:
                 self._lose(exc)
         else:
             self.remember(lambda details: outcome.settle(details, self._operation.kind, []))
-            self._write(self._writes_details())
+            self._write()
         if not self.lost:
             LOG.info("%s: succeeded", self)
 
@@ -396,7 +432,7 @@ class OperationRun:
             next_attempt_at=None,
         )
         self.remember(lambda details: outcome.settle(details, self._operation.kind, failed))
-        self._write(self._writes_details())
+        self._write()
         if not self.lost:
             LOG.error("%s: failed: %s", self, self._operation.error)
 
