@@ -29,6 +29,8 @@ from tests.chaos.tenant import Answer, Journal, Request
 #: The only provider of the flavor.
 PROVIDER = "chaos"
 _TTL = 86400
+#: Of the operator's names.
+SUFFIX = "cdn.example.net"
 
 
 class Wrong(enum.StrEnum):
@@ -63,7 +65,6 @@ class World:
         objects: at the provider.
         zone: target by name.
         refused: service ids of which the provider refused something, on order.
-        suffix: of the operator's names.
     """
 
     services: Sequence[Service]
@@ -71,7 +72,6 @@ class World:
     objects: Sequence[Mapping[str, Any]]
     zone: Mapping[str, str]
     refused: Collection[str] = ()
-    suffix: str = "cdn.example.net"
 
 
 def look(storage: Storage, journal: Journal, double: Any) -> World:
@@ -87,10 +87,23 @@ def look(storage: Storage, journal: Journal, double: Any) -> World:
     operations = {
         service_id: storage.operations.list(project, service_id) for project, service_id in known
     }
+    refusals = {
+        subject
+        for call in double.journal()
+        if call.get("refusal") == 400
+        for subject in call["subjects"]
+    }
     refused = {
-        s for call in double.journal() if call.get("refusal") == 400 for s in call["subjects"]
+        str(request.service_id)
+        for request in journal.requests
+        if refusals & {request.service_id, *_asked_names(request)}
     }
     return World(services, operations, double.objects(), double.zone(), refused)
+
+
+def _asked_names(request: Request) -> set[str]:
+    domains = (request.document or {}).get("domains", ())
+    return {f"{entry['domain']}.{SUFFIX}" for entry in domains}
 
 
 def unfinished(world: World) -> list[Operation]:
@@ -213,7 +226,7 @@ def _check_object(
     for url in expected.purges:
         if url not in purged:
             yield Violation(Wrong.LOST, service_id, f"{url} was not purged")
-    for operator_name, target in _names(service, name, world.suffix).items():
+    for operator_name, target in _names(service, name, SUFFIX).items():
         there = world.zone.get(operator_name)
         if there is None:
             yield Violation(Wrong.LOST, service_id, f"{operator_name} is not in the zone")
@@ -229,7 +242,7 @@ def _orphans(stored: Mapping[str, Service], world: World) -> Iterator[Violation]
     for thing in world.objects:
         if thing["reference"] not in stored:
             yield _orphan(thing["id"], f"is an object of {thing['reference']}, which is gone")
-    owned = {name for service in stored.values() for name in _names(service, "", world.suffix)}
+    owned = {name for service in stored.values() for name in _names(service, "", SUFFIX)}
     # What was refused half way may leave the names of what was before.
     refused = {
         entry.operator_url
