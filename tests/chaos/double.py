@@ -186,7 +186,12 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        text = self.rfile.read(length)
+        if len(text) < length:
+            # Its caller was killed while it sent it.
+            self.close_connection = True
+            return
+        body = json.loads(text) if text else None
         head, _, rest = url.path.strip("/").partition("/")
         if head == "control":
             self._send(*_control(self.server.state, rest, method, body))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The double and its drivers: good behaviour by the public contracts, bad behaviour on order."""
 
+import socket
 import threading
 import time
 
@@ -204,6 +205,14 @@ def test_the_journal_tells_who_called_when_and_to_what_effect(double, provider):
     assert (found["operation"], found["subjects"]) == ("find", [service.service_id])
     assert (created["operation"], created["status"]) == ("create", 201)
     assert began <= found["at"] <= created["at"] <= time.time()
+
+
+def test_half_a_request_has_no_effect(double):
+    host, _, port = double.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /zone HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n{}")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
 
 
 def draws(seed, calls):
