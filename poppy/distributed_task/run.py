@@ -53,6 +53,10 @@ class Means:
     gates: Gates
 
 
+class _NotAgain(errors.PoppyError):
+    """A call that failed is not repeated: the run has lost its right to, or nobody can tell."""
+
+
 class OperationRun:
     """One attempt at an operation.
 
@@ -138,8 +142,10 @@ class OperationRun:
                     Step(step, StepState.WAITING, str(exc))
                 )
             return
+        except _NotAgain:
+            reached = None
         try:
-            self._record(reached, undo)
+            self._record(step, reached, undo)
             self._see_to_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
@@ -156,7 +162,7 @@ class OperationRun:
 
         def called() -> None:
             self.speak_for_the_request()
-            self._policy.call(work)
+            self._policy.call(work, self._check_right)
 
         def ended_late() -> None:
             late.see_to(self._storage, self._operation, step, self._policy, undo)
@@ -175,7 +181,7 @@ class OperationRun:
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
             return _step(step, StepState.FAILED, exc)
-        except (Interrupted, NotNow):
+        except (Interrupted, NotNow, _NotAgain):
             raise
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
@@ -183,6 +189,19 @@ class OperationRun:
             return _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
         LOG.debug("%s: %s is done", self, step)
         return Step(step, StepState.DONE)
+
+    def _check_right(self) -> None:
+        """Keep a call from being repeated when the run was overtaken while it was under way.
+
+        Else a worker that was frozen within a call would make it again, with an old document.
+        """
+        try:
+            self.renew()
+        except errors.Unavailable as exc:
+            self._outage = exc
+            self._stopped = True
+        if self.lost or self._stopped:
+            raise _NotAgain("the run may have been overtaken")
 
     def remember(self, change: Callable[[Details], object]) -> None:
         """Change the service's provider details; stored with the outcome of the step."""
@@ -204,11 +223,13 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _record(self, step: Step, undo: Callable[[], None] | None) -> None:
-        """Note the outcome of a step, and store it unless the last write was just now."""
+    def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
+        """Note the outcome of a step, if any, and store it unless the last write was just now."""
         with self._lock:
+            self._unwritten.append((name, undo))
+            if step is None:
+                return
             self._operation = self._operation.with_step(step)
-            self._unwritten.append((step.name, undo))
             if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
                 self._checkpoint()
 
