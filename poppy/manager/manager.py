@@ -11,6 +11,8 @@ from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
+from poppy.manager.limits import LimitsManager
+from poppy.manager.lookups import LookupsManager
 from poppy.manager.services import ServicesManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -23,6 +25,8 @@ class Manager(Driver):
         services: create, read, change, purge and delete services.
         flavors: the operator's choice of providers.
         health: whether the parts answer.
+        limits: how many services a project may have.
+        lookups: services over all projects.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -37,13 +41,16 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        default_limit = conf["drivers:storage"].max_services_per_project
         self.services = ServicesManager(
             storage,
             distributed_task,
             providers,
             dns,
             default_ttl=conf["drivers:provider"].default_cache_ttl,
-            default_limit=conf["drivers:storage"].max_services_per_project,
+            default_limit=default_limit,
         )
         self.flavors = FlavorsManager(storage, providers)
+        self.limits = LimitsManager(storage, default_limit)
+        self.lookups = LookupsManager(storage)
         self.health = HealthManager(storage, distributed_task, providers, dns)

@@ -7,6 +7,8 @@ same: the operation is in storage, where workers look for what nobody has delive
 """
 
 import datetime
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,19 +17,25 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager import lookups, requirements, shared
 from poppy.manager import patch as json_patch
-from poppy.manager import requirements, shared
 from poppy.model import ids, validation
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, Purge
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
-from poppy.storage.base import Storage
+from poppy.storage.base import IdempotencyKey, Storage
 
 LOG = log.getLogger(__name__)
 
 #: What is to be stored: the service as it shall be, and what is to be done about it.
 Change = tuple[Service, Operation]
+
+#: Raises an error when a service is not as it has to be for a change.
+Check = Callable[[Service], None]
+
+#: How long an idempotency key is remembered.
+KEY_LIFE = datetime.timedelta(days=1)
 
 #: How often a change is decided anew because another request changed the service meanwhile.
 MAX_CONFLICTS = 20
@@ -52,8 +60,14 @@ class ServicesManager:
         self._default_ttl = default_ttl
         self._default_limit = default_limit
 
-    def create(self, project_id: str, document: object, request_id: str | None) -> str:
+    def create(
+        self, project_id: str, document: object, request_id: str | None, key: str | None = None
+    ) -> str:
         """Store a service and have it provisioned.
+
+        Args:
+            key: of the client's own: with one that has created a service within a day, nothing
+                is done but to tell its id.
 
         Returns:
             The id of the new service.
@@ -62,7 +76,13 @@ class ServicesManager:
             InvalidRequest: the document is invalid, names an unknown flavor, asks for what a
                 provider can't do, or a domain is taken.
             LimitReached: the project has as many services as it may.
+            KeyReused: by the key another service was asked for.
         """
+        mark = None if key is None else _mark(key, document)
+        if mark is not None:
+            known = self._storage.services.created_by(project_id, mark)
+            if known is not None:
+                return known
         spec = validation.service(document, self._default_ttl)
         flavor = self._flavor(spec)
         requirements.check(spec, flavor, self._providers)
@@ -79,9 +99,12 @@ class ServicesManager:
                 created_at=operation.created_at,
                 updated_at=operation.created_at,
             )
-            self._storage.services.create(service, operation, self._default_limit)
+            self._storage.services.create(service, operation, self._default_limit, mark)
 
-        shared.store_placed(spec, (), self._dns, store)
+        try:
+            shared.store_placed(spec, (), self._dns, store)
+        except errors.Repeated as exc:
+            return exc.service_id
         self._post(operation)
         return service_id
 
@@ -93,14 +116,49 @@ class ServicesManager:
         """
         return self._storage.services.get(project_id, service_id)
 
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
-        """At most ``limit`` services behind ``marker``, oldest first."""
-        return self._storage.services.list(project_id, marker, limit)
+    def list(
+        self,
+        project_id: str,
+        marker: str | None,
+        limit: int,
+        status: str | None = None,
+        domain: str | None = None,
+    ) -> Sequence[Service]:
+        """At most ``limit`` services behind ``marker``, oldest first.
+
+        Args:
+            status: only services of this status.
+            domain: only the service that has this domain.
+
+        Raises:
+            InvalidRequest: there is no such status, or the domain is none.
+        """
+        wanted = None if status is None else lookups.status_of(status)
+        if domain is None:
+            return self._storage.services.list(project_id, marker, limit, wanted)
+        try:
+            found = self._storage.lookups.by_claim(lookups.host(domain, "domain"))
+        except errors.NotFound:
+            return []
+        matches = (
+            found.project_id == project_id
+            and found.service_id > (marker or "")
+            and wanted in (None, found.status)
+        )
+        return [found] if matches else []
 
     def update(
-        self, project_id: str, service_id: str, patch: object, request_id: str | None
+        self,
+        project_id: str,
+        service_id: str,
+        patch: object,
+        request_id: str | None,
+        check: Check | None = None,
     ) -> None:
         """Change a service's document by a JSON Patch and have the change provisioned.
+
+        Args:
+            check: looks at the service that is to be changed, and raises if it may not be.
 
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
@@ -110,6 +168,8 @@ class ServicesManager:
         operations = validation.patch(patch)
 
         def decide(service: Service) -> Change:
+            if check is not None:
+                check(service)
             _check_settled(service)
             return self._updated(service, self._patched(service, operations), request_id)
 
@@ -135,14 +195,25 @@ class ServicesManager:
 
         self._change(project_id, service_id, decide)
 
-    def delete(self, project_id: str, service_id: str, request_id: str | None) -> None:
+    def delete(
+        self,
+        project_id: str,
+        service_id: str,
+        request_id: str | None,
+        check: Check | None = None,
+    ) -> None:
         """Have a service removed; whatever else is under way for it is given up.
+
+        Args:
+            check: as for :meth:`update`.
 
         Raises:
             NotFound: the project has none of that id.
         """
 
         def decide(service: Service) -> Change | None:
+            if check is not None:
+                check(service)
             deleting = ProviderStatus.DELETE_IN_PROGRESS
             if all(detail.status is deleting for detail in service.provider_details.values()):
                 return None
@@ -287,6 +358,13 @@ class ServicesManager:
                 operation.service_id,
                 exc,
             )
+
+
+def _mark(key: str, document: object) -> IdempotencyKey:
+    """The key with a fingerprint of what is asked for, however that was written down."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
+    return IdempotencyKey(key, fingerprint, datetime.datetime.now(datetime.UTC) + KEY_LIFE)
 
 
 def _check_settled(service: Service) -> None:

@@ -22,11 +22,18 @@ would have them.
 
 import pytest
 
-_PARTS = ("case", "flavors", "queue", "removal", "runs", "services", "submissions")
+_PARTS = (
+    *("amendments", "case", "documents", "flavors", "keys", "lookups", "queue", "removal", "runs"),
+    *("services", "submissions"),
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # After the line above, which makes the asserts in these modules say what they compared.
+from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
+from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
+from poppy.testing.storage.keys import KeyContract  # noqa: E402
+from poppy.testing.storage.lookups import LookupContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
@@ -44,5 +51,10 @@ class StorageContract(
     RunContract,
     RemovalContract,
     StoreContract,
+    LookupContract,
+    KeyContract,
+    AmendmentContract,
+    LimitContract,
+    DocumentContract,
 ):
     """Every sentence of :mod:`poppy.storage.base`, as tests."""

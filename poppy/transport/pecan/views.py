@@ -92,11 +92,17 @@ def service_href(service_id: str, base: str) -> str:
     return f"{base}/services/{service_id}"
 
 
-def services(page: Sequence[Service], limit: int, base: str) -> dict[str, Any]:
-    """A page of services, with a link to the next one unless this one is not full."""
+def services(
+    page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
+    """A page of services, with a link to the next one unless this one is not full.
+
+    Args:
+        filters: what the client has asked for, which the next page has to keep to.
+    """
     links = []
     if len(page) >= limit:
-        query = f"marker={page[-1].service_id}&limit={limit}"
+        query = urllib.parse.urlencode({"marker": page[-1].service_id, "limit": limit, **filters})
         links.append(_link(f"{base}/services?{query}", "next"))
     return {"services": [service(entry, base) for entry in page], "links": links}
 

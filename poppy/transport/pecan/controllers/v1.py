@@ -4,6 +4,9 @@
 from typing import TYPE_CHECKING
 
 from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers.admin import domains as admin_domains
+from poppy.transport.pecan.controllers.admin import limits as admin_limits
+from poppy.transport.pecan.controllers.admin import services as admin_services
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
@@ -26,5 +29,9 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/admin/services": admin_services.Services,
+        "/v1.0/admin/domains": admin_domains.Domains,
+        "/v1.0/admin/domains/{domain}": admin_domains.Domain,
+        "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
     }
     return {template: resource(manager, settings) for template, resource in table.items()}
