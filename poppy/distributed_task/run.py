@@ -2,13 +2,16 @@
 """One attempt at an operation: what its tasks share, and what they may write.
 
 The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
-retried where that helps), and its outcome is stored at once, so that an attempt that comes after
-goes on where this one stopped. What is stored is conditional on the attempt: a worker that was
-overtaken finds out at its next write and stops.
+retried where that helps), and its outcome is stored, so that an attempt that comes after goes on
+where this one stopped. Steps that follow each other within a second are stored together: if the
+worker dies meanwhile they are done once more, which drivers allow, and everybody else saves the
+time. What is stored is conditional on the attempt: a worker that was overtaken finds out at its
+next write and stops.
 """
 
 import datetime
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +27,9 @@ from poppy.storage.base import Storage
 LOG = log.getLogger(__name__)
 
 Details = dict[str, ProviderDetail]
+
+#: Seconds since its last write after which a run stores what a step has reached.
+CHECKPOINT_AGE = 1.0
 
 
 class OperationRun:
@@ -60,8 +66,11 @@ class OperationRun:
         self._lease = lease
         self._failed = False
         self._retry_after: float | None = None
-        # Tasks of several providers run side by side.
-        self._lock = threading.Lock()
+        self._written_at = time.monotonic()
+        self._unwritten = False
+        self._undos: list[tuple[str, Callable[[], None]]] = []
+        # Tasks of several providers run side by side, and signs of life are given meanwhile.
+        self._lock = threading.RLock()
 
     @property
     def operation(self) -> Operation:
@@ -82,8 +91,8 @@ class OperationRun:
         Args:
             step: the name it is remembered by.
             work: calls a driver, and may :meth:`remember` what came of it.
-            undo: removes what ``work`` made. Called when a delete overtook the run while it
-                was in ``work``: the delete may have cleaned up before that had its effect.
+            undo: removes what ``work`` made. Called when a delete has overtaken the run: it
+                may have cleaned up before ``work`` had its effect.
 
         Raises:
             Unavailable: storage does not answer; the attempt is to be given up.
@@ -112,9 +121,9 @@ class OperationRun:
         else:
             LOG.debug("%s: %s is done", self, step)
             outcome = Step(step, StepState.DONE)
-        stored = self._checkpoint(outcome)
-        if not stored and undo is not None and self._is_deleted():
-            self._undo(step, undo)
+        if undo is not None:
+            self._undos.append((step, undo))
+        self._record(outcome)
 
     def _is_deleted(self) -> bool:
         try:
@@ -158,17 +167,20 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _checkpoint(self, step: Step) -> bool:
-        """Store the outcome of a step; whether the run still had the right to."""
+    def _record(self, step: Step) -> None:
+        """Note the outcome of a step, and store it unless the last write was just now."""
         with self._lock:
-            now = _now()
-            self._operation = replace(
-                self._operation.with_step(step),
-                updated_at=now,
-                next_attempt_at=now + self._lease,
-            )
-            self._write(self._writes_details())
-            return not self.lost
+            self._operation = self._operation.with_step(step)
+            self._unwritten = True
+            if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        now = _now()
+        self._operation = replace(
+            self._operation, updated_at=now, next_attempt_at=now + self._lease
+        )
+        self._write(self._writes_details())
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
@@ -181,6 +193,8 @@ class OperationRun:
                 self._operation, self.service.provider_details if details else None
             )
             self.following = following.key if following else None
+            self._unwritten = False
+            self._written_at = time.monotonic()
         except errors.Fenced as exc:
             self._lose(exc)
 
@@ -189,10 +203,20 @@ class OperationRun:
         LOG.warning("%s: given up: %s", self, reason)
         self.lost = True
 
+    def clean_up(self) -> None:
+        """Undo what this run has done, if a delete has taken over; after its last task."""
+        if self.lost and self._undos and self._is_deleted():
+            for step, undo in self._undos:
+                self._undo(step, undo)
+
     def renew(self) -> None:
         """Tell storage that this run is alive."""
-        if self._operation.state is not State.RUNNING:
-            return
+        with self._lock:
+            if self._operation.state is not State.RUNNING or self.lost:
+                return
+            if self._unwritten:
+                self._checkpoint()
+                return
         try:
             self._storage.operations.renew(
                 self._operation.key, self._operation.attempt, _now() + self._lease
@@ -206,9 +230,12 @@ class OperationRun:
         Raises:
             Unavailable: storage does not answer; the attempt is to be given up.
         """
-        if self.lost:
-            return
-        self.speak_for_the_request()
+        with self._lock:
+            if not self.lost:
+                self.speak_for_the_request()
+                self._conclude()
+
+    def _conclude(self) -> None:
         waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
         if waiting and not self._give_up():
             self._park()
@@ -249,7 +276,7 @@ class OperationRun:
             updated_at=now,
             next_attempt_at=now + pause,
         )
-        self._write(details=False)
+        self._write(self._writes_details())
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:

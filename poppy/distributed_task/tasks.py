@@ -100,7 +100,7 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
 
-        run.attempt(DNS, work)
+        run.attempt(DNS, work, lambda: self._dns.remove(sorted(_all_names(run, self._dns))))
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -117,11 +117,7 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
         """Remove the names we know of, and those that a lost reply may have left."""
 
         def work() -> None:
-            expected = {
-                self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in run.service.spec.domains
-            }
-            self._dns.remove(sorted(expected | operator_names(run.service, self._dns)))
+            self._dns.remove(sorted(_all_names(run, self._dns)))
 
         run.attempt(REMOVE_DNS, work)
 
@@ -184,6 +180,13 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
         for detail in service.provider_details.values()
         for entry in detail.access_urls
     }
+
+
+def _all_names(run: OperationRun, dns: DNSDriver) -> set[str]:
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate) for domain in run.service.spec.domains
+    }
+    return expected | operator_names(run.service, dns)
 
 
 def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:

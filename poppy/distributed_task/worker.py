@@ -111,8 +111,12 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         try:
             consume: bool = super()._dispatch_job(job)
             run, engine = self._engines[job.uuid]
-            if engine.storage.get_flow_state() == taskflow.states.SUCCESS:
+            state = engine.storage.get_flow_state()
+            if state == taskflow.states.SUCCESS:
                 run.conclude()
+                run.clean_up()
+            elif state == taskflow.states.SUSPENDED:
+                run.renew()
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
             self._defer(job)

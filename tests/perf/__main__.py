@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "create": create.run,
     "cold-start": cold_start.run,
     "worker": drain.run,
+    "worker-production": drain.run_in_production,
 }
 
 
