@@ -36,6 +36,8 @@ def build(
         return delete(deployed, providers, dns)
     if operation.kind is Kind.PURGE:
         return purge(deployed, providers)
+    if operation.kind is Kind.DISABLE:
+        return disable(dns)
     flavor = flavors.get(service.spec.flavor_id).provider_names
     retired = [name for name in deployed if name not in flavor]
     return ensure(str(operation.kind), flavor, retired, providers, dns)
@@ -70,6 +72,11 @@ def delete(
             [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
         ),
     )
+
+
+def disable(dns: DNSDriver) -> taskflow.flow.Flow:
+    """Disable: names only. What the providers have stays, for when it is enabled again."""
+    return linear_flow.Flow("disable").add(tasks.DisableDNS(dns))
 
 
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:

@@ -83,14 +83,13 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
                 for domain in spec.domains
             }
             first = run.service.provider_details[self._providers[0]]
-            self._dns.ensure(
-                {
-                    names[entry.domain]: entry.provider_url
-                    for entry in first.access_urls
-                    if entry.domain in names
-                }
-            )
-            stale = operator_names(run.service, self._dns) - set(names.values())
+            cnames = {
+                _operator_name(entry, names): _target(entry, run.service, self._dns)
+                for entry in first.access_urls
+                if entry.domain in names
+            }
+            self._dns.ensure(cnames)
+            stale = operator_names(run.service, self._dns) - set(names.values()) - set(cnames)
             if stale:
                 self._dns.remove(sorted(stale))
 
@@ -101,6 +100,24 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
             run.remember(remember)
 
         run.attempt(DNS, work, lambda: self._dns.remove(sorted(_all_names(run, self._dns))))
+
+
+class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
+    """Point every name of a service at the operator's host for what is switched off."""
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__(name="switch names off in DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """There is nothing to remember: where the names belong stays known."""
+
+        def work() -> None:
+            names = sorted(operator_names(run.service, self._dns))
+            if names:
+                self._dns.ensure(dict.fromkeys(names, self._dns.options.url_404))
+
+        run.attempt(DNS, work)
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -189,6 +206,16 @@ def _all_names(run: OperationRun, dns: DNSDriver) -> set[str]:
     return expected | operator_names(run.service, dns)
 
 
+def _operator_name(entry: AccessURL, names: Mapping[str, str]) -> str:
+    """The name that an access URL has or gets; an operator may have chosen another one."""
+    return entry.operator_url if entry.moved and entry.operator_url else names[entry.domain]
+
+
+def _target(entry: AccessURL, service: Service, dns: DNSDriver) -> str:
+    """Where the name of an access URL points."""
+    return str(dns.options.url_404) if service.disabled else entry.provider_url
+
+
 def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
     if name not in providers:
         raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
@@ -200,9 +227,13 @@ def _deployed(
 ) -> ProviderDetail:
     """The detail after a success; the status is settled when the operation ends.
 
-    Entries of dropped domains are kept: their names still stand in DNS.
+    Entries of dropped domains are kept: their names still stand in DNS. So are those that an
+    operator has moved by hand, or every update would move them back.
     """
-    before = {entry.domain: entry for entry in known.access_urls} if known else {}
+    entries = known.access_urls if known else ()
+    before = {entry.domain: entry for entry in entries}
+    moved = tuple(entry for entry in entries if entry.moved)
+    settled = {entry.domain for entry in moved}
     current = tuple(
         AccessURL(
             domain=domain,
@@ -210,15 +241,18 @@ def _deployed(
             operator_url=before[domain].operator_url if domain in before else None,
         )
         for domain, url in deployment.access_urls.items()
+        if domain not in settled
     )
     dropped = tuple(
         entry
         for domain, entry in before.items()
-        if domain not in service.spec.domain_names and domain not in deployment.access_urls
+        if domain not in service.spec.domain_names
+        and domain not in deployment.access_urls
+        and not entry.moved
     )
     return ProviderDetail(
         status=known.status if known else ProviderStatus.DEPLOY_IN_PROGRESS,
         provider_service_id=deployment.provider_service_id,
-        access_urls=current + dropped,
+        access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
     )

@@ -9,6 +9,8 @@ from oslo_config import cfg
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager.actions import ActionsManager
+from poppy.manager.changes import Changes
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
@@ -23,6 +25,7 @@ class Manager(Driver):
 
     Attributes:
         services: create, read, change, purge and delete services.
+        actions: what operators do to services of any project.
         flavors: the operator's choice of providers.
         health: whether the parts answer.
         limits: how many services a project may have.
@@ -42,14 +45,16 @@ class Manager(Driver):
     ) -> None:
         super().__init__(conf, name)
         default_limit = conf["drivers:storage"].max_services_per_project
+        changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
             storage,
-            distributed_task,
+            changes,
             providers,
             dns,
             default_ttl=conf["drivers:provider"].default_cache_ttl,
             default_limit=default_limit,
         )
+        self.actions = ActionsManager(storage, changes, self.services)
         self.flavors = FlavorsManager(storage, providers)
         self.limits = LimitsManager(storage, default_limit)
         self.lookups = LookupsManager(storage)

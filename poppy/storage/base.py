@@ -239,7 +239,7 @@ class OperationStore(abc.ABC):
 
         Args:
             operation: with the attempt of the run. A finished state ends the run; the success
-                of anything but a purge releases the domains that the service's document does
+                of one that deploys releases the domains that the service's document does
                 not name any more. While it is unfinished, ``next_attempt_at`` must be set, or it
                 would be lost.
             details: the service's provider details; None leaves them alone. The service's

@@ -12,7 +12,7 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
@@ -283,7 +283,7 @@ def _advance(
 
 
 def _kept_claims(found: Truth, service: Service, operation: Operation) -> Mapping[str, str]:
-    if operation.state is not State.SUCCEEDED or operation.kind is Kind.PURGE:
+    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
         return found.claims
     named = service.claims
     return {name: token for name, token in found.claims.items() if name in named}

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from poppy.common import errors
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.sqlalchemy import claims, lookups, rows, schema
@@ -167,7 +167,7 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if operation.state is State.SUCCEEDED and operation.kind is not Kind.PURGE:
+            if operation.state is State.SUCCEEDED and operation.kind.deploys:
                 claims.release_unused(conn, service)
             return _next(conn, operation) if operation.state.finished else None
 
