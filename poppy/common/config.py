@@ -69,6 +69,12 @@ STORAGE_OPTS = (
         min=0,
         help="How many services a project may have unless its own limit is set.",
     ),
+    cfg.IntOpt(
+        "max_certificates_per_project",
+        default=100,
+        min=0,
+        help="How many certificates a project may have ordered.",
+    ),
 )
 
 PROVIDER_OPTS = (

@@ -41,7 +41,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(name)
-            deployment = _loaded(name, self._providers).ensure(run.service, known)
+            deployment = loaded(name, self._providers).ensure(run.service, known)
 
             def remember(details: Details) -> None:
                 details[name] = _deployed(run.service, details.get(name), deployment)
@@ -52,7 +52,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
-            _loaded(name, self._providers).remove(run.service, known)
+            loaded(name, self._providers).remove(run.service, known)
 
         run.attempt(ensure_step(name), work, undo)
 
@@ -159,7 +159,7 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).remove(run.service, known)
+            loaded(self._name, self._providers).remove(run.service, known)
             run.remember(lambda details: details.pop(self._name, None))
 
         run.attempt(remove_step(self._name), work)
@@ -181,7 +181,7 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).purge(run.service, known, purge)
+            loaded(self._name, self._providers).purge(run.service, known, purge)
 
         run.attempt(ensure_step(self._name), work)
 
@@ -216,7 +216,12 @@ def _target(entry: AccessURL, service: Service, dns: DNSDriver) -> str:
     return str(dns.options.url_404) if service.disabled else entry.provider_url
 
 
-def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+    """A provider that an operation names.
+
+    Raises:
+        PermanentError: it is not loaded.
+    """
     if name not in providers:
         raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
     return providers[name]

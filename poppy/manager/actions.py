@@ -9,7 +9,7 @@ from poppy.common import errors
 from poppy.manager.changes import MAX_CONFLICTS, Change, Changes
 from poppy.manager.lookups import host
 from poppy.manager.services import ServicesManager
-from poppy.model import admin_schemas, ids, names, validation
+from poppy.model import admin_schemas, ids, validation
 from poppy.model.operations import Kind
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.storage.base import Storage
@@ -57,7 +57,7 @@ class ActionsManager:
                 raise errors.NotFound(f"No service has the domain {name}") from None
             action(found.project_id, found.service_id, request_id)
             return None
-        project_id = _project(body)
+        project_id = body["project_id"]
         page = self._storage.services.list(project_id, marker, BATCH)
         for service in page:
             try:
@@ -216,13 +216,7 @@ def amended(
 def _identity(body: dict[str, str]) -> tuple[str, str]:
     if not ids.is_uuid(body["service_id"]):
         raise errors.InvalidRequest("The service_id must be a UUID")
-    return _project(body), body["service_id"].lower()
-
-
-def _project(body: dict[str, str]) -> str:
-    if not names.PROJECT_ID.fullmatch(body["project_id"]):
-        raise errors.InvalidRequest("The project_id is not valid")
-    return body["project_id"]
+    return body["project_id"], body["service_id"].lower()
 
 
 def _is_being_deleted(service: Service) -> bool:

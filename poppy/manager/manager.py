@@ -10,6 +10,7 @@ from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.actions import ActionsManager
+from poppy.manager.certificates import CertificatesManager
 from poppy.manager.changes import Changes
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
@@ -26,6 +27,7 @@ class Manager(Driver):
     Attributes:
         services: create, read, change, purge and delete services.
         actions: what operators do to services of any project.
+        certificates: orders for certificates.
         flavors: the operator's choice of providers.
         health: whether the parts answer.
         limits: how many services a project may have.
@@ -55,6 +57,14 @@ class Manager(Driver):
             default_limit=default_limit,
         )
         self.actions = ActionsManager(storage, changes, self.services)
+        self.certificates = CertificatesManager(
+            storage,
+            changes,
+            self.services,
+            providers,
+            dns,
+            limit=conf["drivers:storage"].max_certificates_per_project,
+        )
         self.flavors = FlavorsManager(storage, providers)
         self.limits = LimitsManager(storage, default_limit)
         self.lookups = LookupsManager(storage)

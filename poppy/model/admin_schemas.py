@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON Schemas of what operators send; see :mod:`poppy.model.schemas`."""
 
-from poppy.model.schemas import Schema, host, record, text
+from poppy.model import certificates
+from poppy.model.schemas import PROJECT_ID, Schema, host, record, text
 
 LIMIT: Schema = record(
     "Limit",
@@ -16,7 +17,7 @@ LIMIT: Schema = record(
     ("limit",),
 )
 
-_PROJECT_ID = text("A project.", 1, 255)
+_PROJECT_ID = text("A project.", 1, 255, PROJECT_ID)
 _SERVICE_ID = text("The id of a service.", 36, 36)
 _ACTION: Schema = {
     "description": "What is done.",
@@ -28,7 +29,7 @@ SERVICE_ACTION: Schema = {
     "title": "Action on services",
     "properties": {
         "action": _ACTION,
-        "project_id": text("All services of this project.", 1, 255),
+        "project_id": text("All services of this project.", 1, 255, PROJECT_ID),
         "domain": host("The service that has this domain."),
     },
     "required": ["action"],
@@ -59,3 +60,32 @@ PROVIDER_DETAILS: Schema = record(
     },
     ("project_id", "domain_name", "operator_url", "provider_url"),
 )
+
+CERTIFICATE: Schema = record(
+    "Order for a certificate",
+    {
+        "flavor_id": text("The flavor whose providers are to have it.", 1, 256),
+        "cert_type": {"description": "Of which kind.", "enum": list(certificates.TYPES)},
+        "domain_name": host("The host name that it is for."),
+        # As long as leaves room for the namespace that its orders are in.
+        "project_id": text("The project that orders it.", 1, 200, PROJECT_ID),
+    },
+    ("flavor_id", "cert_type", "domain_name", "project_id"),
+)
+
+CERTIFICATE_PATCH: Schema = {
+    "type": "array",
+    "title": "Status of a certificate",
+    "description": "A JSON Patch (RFC 6902) of exactly one operation.",
+    "minItems": 1,
+    "maxItems": 1,
+    "items": record(
+        "Replacement of the status",
+        {
+            "op": {"const": "replace"},
+            "path": {"enum": ["/status", "status"]},
+            "value": {"enum": list(certificates.STATES)},
+        },
+        ("op", "path", "value"),
+    ),
+}

@@ -7,7 +7,7 @@ namespace of its own beside the project's, so that neither sees the other. What 
 the domain but the pair of certificate type and domain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,19 @@ def status_of(details: "Mapping[str, ProviderDetail]") -> str:
     """How far an order got, over all its providers: of :data:`STATES`, or being deleted."""
     if any(detail.status == "delete_in_progress" for detail in details.values()):
         return "delete_in_progress"
-    if any(detail.status == "failed" for detail in details.values()):
-        return "failed"
-    known = {state for detail in details.values() for state in detail.certificates.values()}
+    return worst(map(_state, details.values()))
+
+
+def worst(states: Iterable[str]) -> str:
+    """What the states of several providers add up to."""
+    known = set(states)
     return next((state for state in STATES if state in known), "create_in_progress")
+
+
+def _state(detail: "ProviderDetail") -> str:
+    state = worst(detail.certificates.values())
+    if detail.status in ("deploy_in_progress", "update_in_progress"):
+        return state if state == "deployed" else "create_in_progress"
+    if detail.status == "failed" and state != "cancelled":
+        return "failed"
+    return state

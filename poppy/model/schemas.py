@@ -19,6 +19,7 @@ MAX_PATCH_OPERATIONS = 100
 _TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH = r"^[!-~]*$(?!\n)"
+PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
 _POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
 
 PATTERNS: Mapping[str, str] = {
@@ -28,6 +29,7 @@ PATTERNS: Mapping[str, str] = {
         "is not made of printable ASCII characters without spaces; percent-encode all others"
         " (RFC 3986, section 2.1)"
     ),
+    PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
     _POINTER: "is no JSON Pointer (RFC 6901)",
 }
 """What is wrong with a string that does not match, by pattern."""

@@ -8,12 +8,10 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
-from poppy.model.services import Domain, Service
+from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
-
-#: How certificate states of several providers add up: the first that any of them reports.
-_CERTIFICATE_STATES = ("failed", "cancelled", "create_in_progress", "deployed")
 
 _FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
 
@@ -149,9 +147,29 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
     """A shared certificate is there already; any other is as far as its slowest provider."""
     if domain.certificate == "shared":
         return "deployed"
-    known = {
+    return certificates.worst(
         detail.certificates[domain.domain]
         for detail in entry.provider_details.values()
         if domain.domain in detail.certificates
+    )
+
+
+def certificate(order: Service) -> dict[str, Any]:
+    """An order for a certificate, with what its providers say of it."""
+    (domain,) = order.spec.domains
+    return {
+        "flavor_id": order.spec.flavor_id,
+        "domain_name": domain.domain,
+        "cert_type": domain.certificate,
+        "cert_details": {
+            name: {"extra_info": _extra_info(domain.domain, detail)}
+            for name, detail in order.provider_details.items()
+        },
+        "status": certificates.status_of(order.provider_details),
+        "project_id": certificates.owner(order.project_id),
     }
-    return next((state for state in _CERTIFICATE_STATES if state in known), "create_in_progress")
+
+
+def _extra_info(domain: str, detail: ProviderDetail) -> dict[str, Any]:
+    info = {**detail.extra, "status": detail.certificates.get(domain, "create_in_progress")}
+    return {**info, "error": detail.error_message} if detail.error_message else info

@@ -10,11 +10,13 @@ import pytest
 
 from poppy.common import config
 from poppy.common.errors import PermanentError, RetryableError
+from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.provider.base import Provider
 from poppy.provider.mock import MockProvider
 from poppy.testing.builders import make_service
+from poppy.testing.certificates import CertificateContract
 from poppy.testing.provider import ProviderContract
 
 
@@ -27,7 +29,7 @@ def make_provider(**options: object) -> MockProvider:
     return provider
 
 
-class TestInMemory(ProviderContract):
+class TestInMemory(ProviderContract, CertificateContract):
     @pytest.fixture
     def provider(self) -> MockProvider:
         return make_provider()
@@ -112,3 +114,11 @@ for number in range(10**9):
     last = reader.find("s")
     assert last is not None
     assert last["updates"] >= max(found["updates"] for found in seen if found) >= 1
+
+
+def test_certificates_are_no_services(tmp_path: Path) -> None:
+    for provider in (make_provider(), make_provider(directory=str(tmp_path))):
+        provider.ensure_certificate(Certificate("p", "www.example.com", "san", "standard"), None)
+        service = make_service()
+        provider.ensure(service, None)
+        assert provider.service_ids() == {service.service_id}

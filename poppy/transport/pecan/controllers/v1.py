@@ -3,7 +3,17 @@
 
 from typing import TYPE_CHECKING
 
-from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers import (
+    assets,
+    certificates,
+    flavors,
+    health,
+    home,
+    ping,
+    root,
+    services,
+)
+from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
 from poppy.transport.pecan.controllers.admin import domains as admin_domains
 from poppy.transport.pecan.controllers.admin import limits as admin_limits
 from poppy.transport.pecan.controllers.admin import services as admin_services
@@ -29,6 +39,10 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/ssl_certificate": certificates.Certificates,
+        "/v1.0/ssl_certificate/{domain}": certificates.Certificate,
+        "/v1.0/admin/certificates": admin_certificates.Certificates,
+        "/v1.0/admin/certificates/{domain}": admin_certificates.Certificate,
         "/v1.0/admin/services": admin_services.Services,
         "/v1.0/admin/services/action": admin_services.Action,
         "/v1.0/admin/services/status": admin_services.Status,
