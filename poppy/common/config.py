@@ -85,6 +85,13 @@ PROVIDER_OPTS = (
         max=31536000,
         help="Seconds an edge may keep content of a service that says nothing about caching.",
     ),
+    cfg.FloatOpt(
+        "analytics_timeout",
+        default=10.0,
+        min=0.01,
+        help="Seconds in which a provider has to answer when a client asks for statistics, for "
+        "the request waits for it.",
+    ),
 )
 
 #: (group, options) of everything that is not a driver's own.

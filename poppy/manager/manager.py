@@ -10,6 +10,7 @@ from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.actions import ActionsManager
+from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.changes import Changes
 from poppy.manager.flavors import FlavorsManager
@@ -27,6 +28,7 @@ class Manager(Driver):
     Attributes:
         services: create, read, change, purge and delete services.
         actions: what operators do to services of any project.
+        analytics: what providers have counted.
         certificates: orders for certificates.
         flavors: the operator's choice of providers.
         health: whether the parts answer.
@@ -64,6 +66,9 @@ class Manager(Driver):
             providers,
             dns,
             limit=conf["drivers:storage"].max_certificates_per_project,
+        )
+        self.analytics = AnalyticsManager(
+            storage, providers, conf["drivers:provider"].analytics_timeout
         )
         self.flavors = FlavorsManager(storage, providers)
         self.limits = LimitsManager(storage, default_limit)

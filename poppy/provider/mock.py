@@ -2,12 +2,13 @@
 """The provider ``mock``: a CDN that exists only as files, for tests and for trying Poppy out."""
 
 import contextlib
+import datetime
 import json
 import os
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -18,7 +19,15 @@ from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
-from poppy.provider.base import Capability, Deployment, Issuance, Provider
+from poppy.provider.base import (
+    Capability,
+    Deployment,
+    Issuance,
+    Metric,
+    Point,
+    Provider,
+    Query,
+)
 
 _CERTIFICATE = "certificate:"
 
@@ -107,6 +116,21 @@ class MockProvider(Provider):
         with self._call():
             self._delete(_certificate(certificate))
 
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """Made-up counts, hour by hour: the same whenever they are asked for."""
+        with self._call():
+            if self.find(service.service_id) is None:
+                raise PermanentError(f"{self.name} has no service {service.service_id}")
+        hour = datetime.timedelta(hours=1)
+        first = query.start.replace(minute=0, second=0, microsecond=0)
+        hours = [first + n * hour for n in range(-(-(query.end - first) // hour))]
+        return {
+            zone: [Point(moment, _count(query, zone, moment)) for moment in hours]
+            for zone in ("North America", "EMEA", "APAC")
+        }
+
     def health(self) -> bool:
         """Whether the objects can be read."""
         try:
@@ -166,6 +190,27 @@ class MockProvider(Provider):
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(temporary, path)
+
+
+#: Of a thousand responses, about how many are of each class.
+_SHARES = {
+    Metric.RESPONSES_1XX: 0,
+    Metric.RESPONSES_2XX: 900,
+    Metric.RESPONSES_3XX: 70,
+    Metric.RESPONSES_4XX: 25,
+    Metric.RESPONSES_5XX: 5,
+}
+_BYTES_OF_A_RESPONSE = 20_000
+
+
+def _count(query: Query, zone: str, moment: datetime.datetime) -> int:
+    """A count as a real site might have: the classes add up, and bytes follow from requests."""
+    visitors = zlib.crc32(f"{query.domain} {zone} {moment:%Y%m%d%H}".encode()) % 5000
+    classes = {metric: visitors * share // 1000 for metric, share in _SHARES.items()}
+    if query.metric in classes:
+        return classes[query.metric]
+    requests = sum(classes.values())
+    return requests * (_BYTES_OF_A_RESPONSE if query.metric is Metric.BANDWIDTH_OUT else 1)
 
 
 def _certificate(certificate: Certificate) -> str:

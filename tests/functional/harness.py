@@ -14,7 +14,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import State
-from poppy.provider.base import Capability, Deployment, Issuance, Provider
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider
 from poppy.testing.builders import make_flavor
 
 PROJECT = "project-1"
@@ -32,6 +32,7 @@ class ScriptedProvider(Provider):
         self.calls = []
         self.purges = []
         self.certificates = {}
+        self.queries = []
         self.certificate_status = "create_in_progress"
 
     def _act(self, call):
@@ -72,6 +73,11 @@ class ScriptedProvider(Provider):
     def remove_certificate(self, certificate, known):
         self._act("remove_certificate")
         self.certificates.pop(certificate, None)
+
+    def metrics(self, service, known, query):
+        self.queries.append(query)
+        answer = self._act("metrics")
+        return answer or {"Global": [Point(query.start, 3), Point(query.end, 5)]}
 
     def health(self):
         return True

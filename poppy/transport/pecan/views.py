@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poppy.manager.analytics import Report
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.services import Domain, ProviderDetail, Service
@@ -122,6 +123,22 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
     return document
+
+
+def analytics(report: Report) -> dict[str, Any]:
+    """What was counted for a domain, by zone."""
+    return {
+        "domain": report.query.domain,
+        str(report.query.metric): {
+            zone: [
+                {"timestamp": f"{point.timestamp:%Y-%m-%dT%H:%M:%S}", "count": point.value}
+                for point in points
+            ]
+            for zone, points in report.zones.items()
+        },
+        "provider": report.provider,
+        "flavor": report.flavor_id,
+    }
 
 
 def _access_urls(entry: Service) -> list[str]:

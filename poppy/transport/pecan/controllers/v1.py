@@ -4,6 +4,7 @@
 from typing import TYPE_CHECKING
 
 from poppy.transport.pecan.controllers import (
+    analytics,
     assets,
     certificates,
     flavors,
@@ -39,6 +40,7 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/services/{service_id}/analytics": analytics.Analytics,
         "/v1.0/ssl_certificate": certificates.Certificates,
         "/v1.0/ssl_certificate/{domain}": certificates.Certificate,
         "/v1.0/admin/certificates": admin_certificates.Certificates,
