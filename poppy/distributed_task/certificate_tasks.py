@@ -10,8 +10,9 @@ from dataclasses import replace
 import taskflow.task
 
 from poppy.common import errors
-from poppy.distributed_task.run import Details, OperationRun
-from poppy.distributed_task.tasks import ensure_step, loaded, remove_step
+from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.run import OperationRun
+from poppy.distributed_task.tasks import ensure_step, loaded, provider_gate, remove_step
 from poppy.model import certificates
 from poppy.model.certificates import Certificate
 from poppy.model.services import ProviderDetail, Service
@@ -52,7 +53,7 @@ class EnsureCertificate(taskflow.task.Task):  # type: ignore[misc]
             known = _known(run.service.provider_details[name], certificate)
             loaded(name, self._providers).remove_certificate(certificate, known)
 
-        run.attempt(ensure_step(name), work, undo)
+        run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
 class RemoveCertificate(taskflow.task.Task):  # type: ignore[misc]
@@ -71,7 +72,7 @@ class RemoveCertificate(taskflow.task.Task):  # type: ignore[misc]
             known = _known(run.service.provider_details[self._name], certificate)
             loaded(self._name, self._providers).remove_certificate(certificate, known)
 
-        run.attempt(remove_step(self._name), work)
+        run.attempt(remove_step(self._name), provider_gate(self._name), work)
 
 
 def certificate_of(order: Service) -> Certificate:

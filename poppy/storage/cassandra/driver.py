@@ -10,6 +10,7 @@ from poppy.storage import base
 from poppy.storage.cassandra import migrate, options
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.flavors import FlavorStore
+from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.lookups import DocumentStore, LookupStore, ProjectStore
@@ -53,6 +54,7 @@ class CassandraStorage(base.Storage):
         self.flavors = FlavorStore(self._database, uses)
         self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
         self.operations = OperationStore(self._database, claims, hints, views)
+        self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database, index)
         self.documents = DocumentStore(self._database)
