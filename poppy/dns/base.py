@@ -18,12 +18,6 @@ COMMON_OPTS = (
         help="The operator's DNS suffix: a domain is reached by <domain>.<suffix>, which is a "
         "CNAME to the provider's name.",
     ),
-    cfg.HostDomainOpt(
-        "url_404",
-        default="notfound.example.net",
-        help="What the names of disabled services are a CNAME to: a host that answers every "
-        "request with 404.",
-    ),
     cfg.IntOpt(
         "shared_ssl_num_shards",
         default=0,
