@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manager: everything a transport can ask of Poppy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -9,6 +9,7 @@ from oslo_config import cfg
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager import log_delivery
 from poppy.manager.actions import ActionsManager
 from poppy.manager.akamai import AkamaiManager
 from poppy.manager.analytics import AnalyticsManager
@@ -40,6 +41,11 @@ class Manager(Driver):
 
     KIND: ClassVar[str] = "manager"
 
+    @classmethod
+    def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
+        """Log delivery has a group of its own, as clients and operators know it."""
+        return [*super().option_groups(name), (log_delivery.GROUP, log_delivery.OPTS)]
+
     def __init__(
         self,
         conf: cfg.ConfigOpts,
@@ -57,6 +63,7 @@ class Manager(Driver):
             changes,
             providers,
             dns,
+            log_delivery.LogDelivery(conf),
             default_ttl=conf["drivers:provider"].default_cache_ttl,
             default_limit=default_limit,
         )

@@ -122,6 +122,8 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
+    if entry.spec.log_delivery and entry.log_url:
+        document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
 
 
