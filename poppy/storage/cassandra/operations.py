@@ -31,6 +31,9 @@ _SPARE = 50
 _REGION_GRACE = 86400.0
 """Seconds after which a region that has not settled its own hints is given up."""
 
+_RUNS = 1000
+"""Runs of this process whose truth is remembered."""
+
 
 class OperationStore(base.OperationStore):
     """See the contract for each method."""
@@ -40,6 +43,9 @@ class OperationStore(base.OperationStore):
         self._claims = claims
         self._hints = hints
         self._views = views
+        # As the last write of a run left it: the next one need not read it again, for if it is
+        # not so any more it can't be written by it.
+        self._runs: dict[OperationKey, Truth] = {}
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
@@ -140,7 +146,7 @@ class OperationStore(base.OperationStore):
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Move the lease of a run."""
         for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
+            found = self._read_run(key)
             run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
                 return not run.state.finished
@@ -209,6 +215,7 @@ class OperationStore(base.OperationStore):
         stored = truth.write(self._database, found, change)
         if stored is None:
             return None
+        self._remember_runs(stored, held)
         finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
@@ -236,11 +243,21 @@ class OperationStore(base.OperationStore):
         return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
-        found = truth.read_with_operation(self._database, operation.key)
+        found = self._read_run(operation.key)
         _check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
             raise _fenced(operation.key)
         return found, found.alive
+
+    def _read_run(self, key: OperationKey) -> Truth:
+        return self._runs.pop(key, None) or truth.read_with_operation(self._database, key)
+
+    def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
+        if len(self._runs) > _RUNS:
+            self._runs.clear()
+        for operation, _slot in written:
+            if operation.state is State.RUNNING:
+                self._runs[operation.key] = stored
 
     def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
