@@ -26,6 +26,7 @@ _UNDER_WAY = {
     Kind.UPDATE: ProviderStatus.UPDATE_IN_PROGRESS,
     Kind.DELETE: ProviderStatus.DELETE_IN_PROGRESS,
     Kind.PURGE: ProviderStatus.UPDATE_IN_PROGRESS,
+    Kind.DISABLE: ProviderStatus.UPDATE_IN_PROGRESS,
 }
 
 
