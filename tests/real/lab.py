@@ -27,6 +27,7 @@ import pytest
 
 from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.jvm import spare_address
+from tests.real.moto import Moto
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
 from tests.real.varnish import Varnish
@@ -312,6 +313,22 @@ def _varnish() -> Iterator[Record]:
 
 
 @contextlib.contextmanager
+def _moto() -> Iterator[Record]:
+    with Moto() as server:
+        zone = server.client("route53").create_hosted_zone(
+            Name="cdn.example.net", CallerReference="lab"
+        )
+        yield {
+            "values": {"url": server.url, "hosted zone": zone["HostedZone"]["Name"]},
+            "conf": {
+                "drivers": {"providers": "cloudfront", "dns": "route53"},
+                "drivers:provider:cloudfront": {**server.options, "poll_after": 1},
+                "drivers:dns:route53": {**server.options, "suffix": "cdn.example.net"},
+            },
+        }
+
+
+@contextlib.contextmanager
 def _nginx() -> Iterator[Record]:
     # Poppy's origins speak on port 80, which only root may have.
     port = 80 if os.geteuid() == 0 else 8080
@@ -322,6 +339,7 @@ def _nginx() -> Iterator[Record]:
 PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
+    "moto": _moto,
     "nginx": _nginx,
     "postgresql": _postgresql,
     "varnish": _varnish,
