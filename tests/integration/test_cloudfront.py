@@ -365,7 +365,7 @@ def test_making_a_service_can_stop_after_any_call(shaken: Shaken, account: Accou
         assert account.count(service) == (0, 0, 0)
         service = replace(rich_service(), service_id=make_service().service_id)
 
-    assert interrupted(proxy, lambda: settle(provider, service), check) > 8
+    assert interrupted(shaken.proxy, lambda: settle(shaken.provider, service), check) > 8
 
 
 def test_changing_a_service_can_stop_after_any_call(shaken: Shaken, account: Account) -> None:
@@ -381,7 +381,9 @@ def test_changing_a_service_can_stop_after_any_call(shaken: Shaken, account: Acc
         settle(provider, service, known)
         assert account.count(service) == (1, 1, 1)
 
-    calls = interrupted(proxy, lambda: settle(provider, changed(service), known), check)
+    calls = interrupted(
+        shaken.proxy, lambda: settle(shaken.provider, changed(service), known), check
+    )
     assert calls > 8
 
 
@@ -395,13 +397,12 @@ def test_removing_a_service_can_stop_after_any_call(shaken: Shaken, account: Acc
         assert account.count(service) == (0, 0, 0)
         settle(provider, service)
 
-    assert interrupted(proxy, lambda: take_away(provider, service), check) > 8
+    assert interrupted(shaken.proxy, lambda: take_away(shaken.provider, service), check) > 8
 
 
 def test_a_service_that_is_half_removed_can_be_made_again(
-    shaken: Shaken, account: Account
+    shaken: Shaken, provider: CloudFrontProvider, account: Account
 ) -> None:
-    provider, proxy = shaken
     service = rich_service()
     settle(provider, service)
 
@@ -411,7 +412,7 @@ def test_a_service_that_is_half_removed_can_be_made_again(
         assert account.config(service)["Enabled"] is True
         assert account.count(service) == (1, 1, 1)
 
-    interrupted(proxy, lambda: take_away(provider, service), check)
+    interrupted(shaken.proxy, lambda: take_away(shaken.provider, service), check)
 
 
 def test_a_storm_of_throttling_and_lost_replies_leaves_one_of_each(
@@ -506,6 +507,18 @@ def test_a_certificate_that_fails_is_told_and_asked_for_anew(
     moto.validate("ISSUED")
 
     assert settle(provider, service).certificates["www.rich.example.com"] == "deployed"
+    assert account.count(service) == (1, 1, 1)
+
+
+def test_a_certificate_whose_tag_is_not_found_yet_is_not_asked_for_twice(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    service = rich_service()
+    moto.find_tags("off")
+    for _ in range(3):
+        provider.ensure(service, None)
+    moto.find_tags("on")
+
     assert account.count(service) == (1, 1, 1)
 
 
