@@ -11,6 +11,7 @@ the delete waits until then.
 """
 
 import datetime
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -224,7 +225,14 @@ class OperationRun:
         with self._lock:
             steps, self._unwritten = self._unwritten, []
         for step, undo in steps:
-            late.see_to(self._storage, self._operation, step, self._policy, undo)
+            see_to = functools.partial(
+                late.see_to, self._storage, self._operation, step, self._policy, undo
+            )
+            try:
+                # It may call a driver, which may hang.
+                self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
+            except (errors.RetryableError, Interrupted) as exc:
+                LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
 
     def _writes_details(self) -> bool:
         # A hard purge leaves the service alone: other requests may change it meanwhile.
@@ -425,6 +433,10 @@ class OperationRun:
 
 def _step(name: str, state: StepState, error: Exception, message: str | None = None) -> Step:
     return Step(name, state, message or str(error), type(error).__name__)
+
+
+def _nothing() -> None:
+    """There is nothing to be done."""
 
 
 def _reasons(operation: Operation, state: StepState) -> str:
