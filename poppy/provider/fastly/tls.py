@@ -165,7 +165,14 @@ class Certificates:
         return str(records[0]["id"])
 
     def _order(self, domain: str) -> Subscription:
-        data = self._api.subscribe(domain, self._configuration, self._authority)["data"]
+        try:
+            data = self._api.subscribe(domain, self._configuration, self._authority)["data"]
+        except PermanentError:
+            # Fine if another worker was faster.
+            found = self.find(domain)
+            if found is None:
+                raise
+            return found
         found = self.find(domain)
         if found is None:
             return Subscription.from_json_api(data, {})

@@ -189,6 +189,51 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
             return
 
 
+def test_another_removal_between_any_two_calls() -> None:
+    for number in range(1, _MOST):
+        with Fastly() as fastly:
+            provider, other = make_provider(fastly), make_provider(fastly)
+            service = with_https(whole_service())
+            provider.ensure(service, None)
+            left = [number]
+
+            def between(
+                _request: Request,
+                left: list[int] = left,
+                other: FastlyProvider = other,
+                service: Service = service,
+            ) -> str:
+                left[0] -= 1
+                if left[0] == 0:
+                    other.remove(service, None)
+                return NONE
+
+            fastly.fault = between
+            provider.remove(service, None)
+
+            assert fastly.account.living() == []
+            assert fastly.tls.subscriptions == {}
+        if left[0] > 0:
+            return
+
+
+def test_a_version_that_another_worker_deactivated_is_no_obstacle(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    service = whole_service()
+    fastly_id = provider.ensure(service, None).provider_service_id
+
+    def first(request: Request) -> str:
+        if request.path.endswith("/deactivate"):
+            fastly.account.deactivate(fastly_id, 1)
+        return NONE
+
+    fastly.fault = first
+    provider.remove(service, None)
+
+    assert fastly.account.living() == []
+
+
 def test_two_workers_at_once_make_one_object(fastly: Fastly) -> None:
     fastly.account.unique_names = False
     service = with_https(whole_service())
