@@ -104,7 +104,7 @@ class Versions:
     def serves(self, service: str, objects: Objects) -> bool:
         """Whether the active version has just these objects."""
         active = (self._api.details(service) or {}).get("active_version")
-        return bool(active) and not changes(active, objects)
+        return active is not None and not changes(active, objects)
 
     def stop(self, service: str) -> None:
         """Have nothing served, so that the service can be deleted; fine if there is none."""

@@ -110,6 +110,7 @@ def test_an_order_for_several_domains_is_used_and_left_alone(
     fastly.tls.subscriptions["SUB999"] = by_hand
 
     assert provider.ensure(service, None).certificates == {NAME: "deployed"}
+    fastly.tls.subscriptions["SUB998"] = Subscription("SUB998", (NAME,), DEFAULT, "certainly")
     provider.remove(service, None)
 
     assert list(fastly.tls.subscriptions) == ["SUB999"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.common.errors import DriverError, PermanentError, RetryableError
-from poppy.model.services import Service
+from poppy.model.services import Caching, Rule, Service
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service
@@ -44,6 +44,13 @@ def changed(service: Service) -> Service:
     """Other domains, origins and rules, and less of everything."""
     spec = make_service(domains=["www.b.example.com", HTTP]).spec
     return with_ttl(replace(service, spec=replace(spec, caching=service.spec.caching[:1])), 5)
+
+
+def small_service() -> Service:
+    """A service of few objects, for what takes many runs."""
+    caching = (Caching("default", 60, (Rule("all", "/*"),)),)
+    spec = make_service(domains=[HTTP]).spec
+    return with_https(make_service(spec=replace(spec, caching=caching)))
 
 
 class _Stop:
@@ -159,8 +166,8 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
         with Fastly() as fastly:
             fastly.account.unique_names = unique_names
             provider, other = make_provider(fastly), make_provider(fastly)
-            service = with_https(whole_service())
-            theirs = service if same else changed(service)
+            service = small_service()
+            theirs = service if same else with_ttl(changed(service), 6)
             left = [number]
 
             def between(
