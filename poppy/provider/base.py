@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from oslo_config import cfg
+
+from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
@@ -146,6 +149,7 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
 
     @property
