@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
@@ -15,8 +15,8 @@ from tests.real import fastly_vcl
 from tests.unit.provider.fastly.services import whole_service
 
 
-def objects(spec: ServiceSpec, settings: Settings | None = None) -> Objects:
-    return wanted(spec, settings or Settings())
+def objects(spec: ServiceSpec, chosen: Settings | None = None) -> Objects:
+    return wanted(spec, chosen or Settings())
 
 
 def backend(origin: Origin) -> Mapping[str, str]:
@@ -74,8 +74,7 @@ def test_an_origin_is_a_backend(origin: Origin, expected: dict[str, str]) -> Non
 
 
 def test_times_are_what_the_operator_said() -> None:
-    settings = Settings(7, 1.5, 2.0, 0.25)
-    found = objects(whole_service().spec, settings)
+    found = objects(whole_service().spec, Settings(7, 1.5, 2.0, 0.25))
 
     origin = found["backend"]["poppy origin 0"]
     assert origin["connect_timeout"] == "1500"
@@ -87,15 +86,15 @@ def test_times_are_what_the_operator_said() -> None:
 
 def test_caching_is_a_setting_with_a_condition_for_each_entry() -> None:
     found = objects(whole_service().spec)
-    settings = found["cache_settings"]
+    entries = found["cache_settings"]
 
-    assert [(entry["ttl"], entry["action"]) for entry in settings.values()] == [
+    assert [(entry["ttl"], entry["action"]) for entry in entries.values()] == [
         ("3600", "cache"),
         ("0", "pass"),
         ("30", "cache"),
         ("30", "cache"),
     ]
-    for name, entry in settings.items():
+    for name, entry in entries.items():
         assert entry["cache_condition"] == name
         assert found["condition"][name]["type"] == "CACHE"
     kept = found["condition"]["poppy caching 0"]["statement"]
@@ -146,6 +145,8 @@ _text = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_s
 _hostile = st.sampled_from(['"} error 500; #', "%22", '"', "\n}", "{{", "*/", "%", "\\", '")'])
 
 
+# No deadline: the time it takes says more about the machine.
+@settings(deadline=None)
 @given(path=_text | _hostile, referrer=_text | _hostile)
 def test_no_text_of_a_tenant_is_vcl(path: str, referrer: str) -> None:
     rule = Rule("r", path, referrer=referrer)
