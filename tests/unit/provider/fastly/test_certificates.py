@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates that Fastly orders, and those that the operator has uploaded."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -34,10 +35,12 @@ def ordered(domain: str = NAME) -> Certificate:
 
 
 def test_while_it_waits_the_tenant_is_told_what_to_do(
-    fastly: Fastly, provider: FastlyProvider, service: Service
+    fastly: Fastly, provider: FastlyProvider, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     deployment = provider.ensure(service, None)
 
+    assert f"{service.service_id}: {deployment.message}" in caplog.text
     assert deployment.in_progress
     assert deployment.poll_after == 60
     assert deployment.certificates == {NAME: "create_in_progress"}
