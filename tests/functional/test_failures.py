@@ -100,6 +100,22 @@ class TestDeleteOvertakesARun:
             assert poppy.settle(service_id) is None
         assert poppy.cdn_a.objects == {}
 
+    @pytest.mark.parametrize("where", ["cdn_a", "dns"])
+    def test_a_run_that_lost_its_lease_undoes_what_it_has_done_after_the_delete(self, make, where):
+        poppy, hold = make(run_lease=1), Hold()
+        getattr(poppy, where).script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            # As if this worker could not reach the store.
+            worker._conductor.renew_runs = lambda: None
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+            removals = poppy.dns.removals + poppy.cdn_a.calls.count("remove")
+            hold.go.set()
+            poppy.wait(lambda: poppy.dns.removals + poppy.cdn_a.calls.count("remove") > removals)
+            poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
+
 
 class TestJobThatKillsItsWorkers:
     def lose_runs(self, poppy, service_id, times):

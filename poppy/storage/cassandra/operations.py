@@ -6,7 +6,7 @@ Every method that writes reads the service's partition and writes it by one cond
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from oslo_log import log
@@ -17,6 +17,7 @@ from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hint, Hints
 from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
@@ -28,18 +29,36 @@ LOG = log.getLogger(__name__)
 _SPARE = 50
 """Hints read at a time beyond the wanted number, for some may be of no use."""
 
+_FIND_PAGE = 1000
+_FAR = datetime.datetime(2900, 1, 1, tzinfo=datetime.UTC)
+"""Later than anything is due."""
+
 _REGION_GRACE = 86400.0
 """Seconds after which a region that has not settled its own hints is given up."""
+
+_RUNS = 1000
+"""Runs of this process whose truth is remembered."""
 
 
 class OperationStore(base.OperationStore):
     """See the contract for each method."""
 
-    def __init__(self, database: Database, claims: Claims, hints: Hints, views: Views) -> None:
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        hints: Hints,
+        views: Views,
+        failures: Failures,
+    ) -> None:
+        self._failures = failures
         self._database = database
         self._claims = claims
         self._hints = hints
         self._views = views
+        # As the last write of a run left it: the next one need not read it again, for if it is
+        # not so any more it can't be written by it.
+        self._runs: dict[OperationKey, Truth] = {}
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
@@ -54,6 +73,43 @@ class OperationStore(base.OperationStore):
         rows = self._database.read(truth.LIST_OPERATIONS, parameters)
         # A partition that was fenced before its service was stored has no row.
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A slice of the service's partition, backwards."""
+        parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
+        statement = truth.HISTORY
+        if marker is not None:
+            statement, parameters = truth.HISTORY_AFTER, {**parameters, "marker": marker}
+        rows = self._database.read(statement, parameters)
+        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Follow all hints: of what is or will be due, and of failures."""
+        unfinished = {state for state in states if not state.finished}
+        if unfinished:
+            found = (it for it in self._unfinished() if it.state in unfinished)
+            yield from (it for it in found if it.created_at <= before)
+        if State.FAILED in states:
+            yield from (it for it in self._failed() if it.created_at <= before)
+
+    def _unfinished(self) -> Iterator[Operation]:
+        for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+            for start in range(0, len(hints), _SPARE):
+                yield from self._look(hints[start : start + _SPARE])
+
+    def _failed(self) -> Iterator[Operation]:
+        for failures in self._failures.pages():
+            calls = [(truth.READ_OPERATION, failure.key._asdict()) for failure in failures]
+            for failure, rows in zip(failures, self._database.read_each(calls), strict=True):
+                held = truth.to_held(*failure.key[:2], rows[0]) if rows else None
+                if held is not None and failure.is_about(held.operation):
+                    yield held.operation
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Nothing: Cassandra forgets them by itself."""
+        return 0
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Follow hints, the oldest slots first, until enough operations are found.
@@ -140,7 +196,7 @@ class OperationStore(base.OperationStore):
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Move the lease of a run."""
         for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
+            found = self._read_run(key)
             run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
                 return not run.state.finished
@@ -204,11 +260,13 @@ class OperationStore(base.OperationStore):
         stay, and whoever finds them writes the views.
         """
         clock = found.tick()
+        self._failures.put(operations)
         held = self._hints.put(operations, clock)
         change = Change(clock, service, claims if service else None, operations=held)
         stored = truth.write(self._database, found, change)
         if stored is None:
             return None
+        self._remember_runs(stored, held)
         finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
@@ -236,11 +294,21 @@ class OperationStore(base.OperationStore):
         return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
-        found = truth.read_with_operation(self._database, operation.key)
+        found = self._read_run(operation.key)
         _check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
             raise _fenced(operation.key)
         return found, found.alive
+
+    def _read_run(self, key: OperationKey) -> Truth:
+        return self._runs.pop(key, None) or truth.read_with_operation(self._database, key)
+
+    def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
+        if len(self._runs) > _RUNS:
+            self._runs.clear()
+        for operation, _slot in written:
+            if operation.state is State.RUNNING:
+                self._runs[operation.key] = stored
 
     def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""

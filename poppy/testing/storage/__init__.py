@@ -23,8 +23,8 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("case", "crashes", "flavors", "fleet", "queue", "removal", "runs", "services"),
-    *("submissions", "superseding"),
+    *("case", "crashes", "flavors", "fleet", "listing", "queue", "removal", "runs"),
+    *("services", "submissions", "superseding"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
+from poppy.testing.storage.listing import ListingContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
@@ -51,6 +52,7 @@ class StorageContract(
     CrashContract,
     SupersedingContract,
     FleetContract,
+    ListingContract,
     RemovalContract,
     StoreContract,
 ):
