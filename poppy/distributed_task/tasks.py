@@ -48,7 +48,8 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
             if deployment.in_progress:
-                raise errors.InProgressError(f"{name} is at it", deployment.poll_after)
+                message = deployment.message or f"{name} is at it"
+                raise errors.InProgressError(message, deployment.poll_after)
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
