@@ -139,7 +139,10 @@ class Akamai:
                 for method, pattern, act in double.routes:
                     found = re.fullmatch(pattern, request.path)
                     if method == request.method and found:
-                        return act(request, *found.groups())
+                        try:
+                            return act(request, *found.groups())
+                        except KeyError as exc:
+                            return 400, {}, {**_problem(400), "detail": f"no {exc}"}
         return 404, {}, _problem(404)
 
     def _unsigned(self, handler: "_Handler", body: bytes) -> str | None:

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.provider.akamai.edgegrid import GONE, Document, Session
 
-_TYPE = "application/vnd.akamai.cps."
-_ENROLLMENT = f"{_TYPE}enrollment.v11+json"
-_ENROLLMENTS = f"{_TYPE}enrollments.v11+json"
-_STATUS = f"{_TYPE}enrollment-status.v1+json"
-_CHANGE = f"{_TYPE}change.v2+json"
-_CHANGE_ID = f"{_TYPE}change-id.v1+json"
-_DEPLOYMENT = f"{_TYPE}deployment.v7+json"
-_CHALLENGES = f"{_TYPE}dv-challenges.v2+json"
-_ACKNOWLEDGEMENT = f"{_TYPE}acknowledgement.v1+json"
+#: What all of this API's media types begin with.
+MEDIA_TYPE = "application/vnd.akamai.cps."
+_ENROLLMENT = f"{MEDIA_TYPE}enrollment.v11+json"
+_ENROLLMENTS = f"{MEDIA_TYPE}enrollments.v11+json"
+_STATUS = f"{MEDIA_TYPE}enrollment-status.v1+json"
+_CHANGE = f"{MEDIA_TYPE}change.v2+json"
+_CHANGE_ID = f"{MEDIA_TYPE}change-id.v1+json"
+_DEPLOYMENT = f"{MEDIA_TYPE}deployment.v7+json"
+_CHALLENGES = f"{MEDIA_TYPE}dv-challenges.v2+json"
+_ACKNOWLEDGEMENT = f"{MEDIA_TYPE}acknowledgement.v1+json"
 #: What Akamai adds to an enrollment, and does not take back.
 _READ_ONLY = frozenset(
     {"id", "location", "pendingChanges", "assignedSlots", "stagingSlots", "productionSlots"}

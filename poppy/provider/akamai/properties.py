@@ -133,21 +133,21 @@ class Properties:
             return version
         LOG.debug("property %s: %s", property_id, changed or "other names")
         ids = self._edge_ids(edges) if moved else {}
-        if any(one.version == version for one in self._papi.activations(property_id)):
+        if self._is_locked(property_id, version):
             version = self._papi.new_version(property_id, version, etag)
             _present, etag = self._papi.rules(property_id, version)
-        if moved:
-            wanted = [_hostname(domain, edge, ids) for domain, edge in sorted(edges.items())]
-            etag = self._papi.put_hostnames(property_id, version, etag, wanted)
-        if changed:
-            written = self._papi.put_rules(property_id, version, etag, tree)
-            lost = rules.difference(written.get("rules"), tree)
-            if lost:
-                # Else each look would find a difference, and make a new version without end.
-                raise PermanentError(
-                    f"Akamai does not keep {lost} as it was given: the option rule_format, or "
-                    "the product, does not know it"
-                )
+        try:
+            if moved:
+                wanted = [_hostname(domain, edge, ids) for domain, edge in sorted(edges.items())]
+                etag = self._papi.put_hostnames(property_id, version, etag, wanted)
+            if changed:
+                self._put_rules(property_id, version, etag, tree)
+        except PermanentError as exc:
+            if self._is_locked(property_id, version):
+                raise RetryableError(
+                    f"Version {version} of {property_id} was activated meanwhile", _AGAIN
+                ) from exc
+            raise
         return version
 
     def activate(self, property_id: str, version: int) -> Progress:
@@ -193,6 +193,20 @@ class Properties:
                 wait = self._pending(found.property_id, pending[0]).poll_after
             raise InProgressError(f"Akamai deactivates {found.name}", wait)
         self._papi.delete(found.property_id)
+
+    def _is_locked(self, property_id: str, version: int) -> bool:
+        """Whether a version is, or was, on its way to a network, and can't be changed."""
+        return any(one.version == version for one in self._papi.activations(property_id))
+
+    def _put_rules(self, property_id: str, version: int, etag: str, tree: Document) -> None:
+        written = self._papi.put_rules(property_id, version, etag, tree)
+        lost = rules.difference(written.get("rules"), tree)
+        if lost:
+            # Else each look would find a difference, and make a new version without end.
+            raise PermanentError(
+                f"Akamai does not keep {lost} as it was given: the option rule_format, or the "
+                "product, does not know it"
+            )
 
     def _pending(self, property_id: str, one: Activation) -> Progress:
         wait = self._papi.ready_in(property_id, one.activation_id)
