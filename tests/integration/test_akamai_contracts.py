@@ -56,8 +56,10 @@ def with_media_types_of_ours(document: Path, directory: Path) -> Path:
         result = {key: narrowed(entry) for key, entry in found.items()}
         content = result.get("content")
         if isinstance(content, dict) and len(content) > 1:
-            ours = {k: v for k, v in content.items() if k.removeprefix(cps.MEDIA_TYPE) in used}
-            result["content"] = ours or content
+            # Where the driver uses two, they are for other operations.
+            ours = [k for k in content if k.removeprefix(cps.MEDIA_TYPE) in used]
+            ours.sort(key=lambda name: "challenges" not in name)
+            result["content"] = {name: content[name] for name in ours[:1]} or content
         return result
 
     copy = directory / document.name

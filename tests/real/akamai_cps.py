@@ -158,7 +158,7 @@ class CPSDouble:
                 "challenges": [
                     {
                         "type": "dns-01",
-                        "status": "pending",
+                        "status": "Pending",
                         "fullPath": f"_acme-challenge.{name}.",
                         "responseBody": f"proof-of-{name}",
                         "validationRecords": [],

@@ -214,5 +214,5 @@ def _records(challenges: Sequence[Document], domain: str) -> list[Record]:
         for entry in challenges
         if entry["domain"] == domain
         for way in entry["challenges"]
-        if way.get("type") == "dns-01" and way.get("status") != "valid"
+        if way.get("type") == "dns-01" and str(way.get("status")).lower() != "valid"
     ]

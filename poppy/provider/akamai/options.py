@@ -36,9 +36,9 @@ CREDENTIALS: Sequence[cfg.Opt] = (
 )
 
 PLACE: Sequence[cfg.Opt] = (
-    cfg.StrOpt("contract", help="The contract that everything is made under (ctr_...)."),
-    cfg.StrOpt("group", help="The group that everything is made in (grp_...)."),
-    cfg.StrOpt("product", default="prd_Fresca", help="The product of properties (prd_...)."),
+    cfg.StrOpt("contract", help="The contract that everything is made under (``ctr_...``)."),
+    cfg.StrOpt("group", help="The group that everything is made in (``grp_...``)."),
+    cfg.StrOpt("product", default="prd_Fresca", help="The product of properties (``prd_...``)."),
     cfg.StrOpt(
         "network",
         default="PRODUCTION",
