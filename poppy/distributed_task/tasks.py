@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 import taskflow.task
 
 from poppy.common import errors
-from poppy.distributed_task.run import Details, OperationRun
+from poppy.common.driver import Driver
+from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
@@ -20,6 +22,16 @@ REMOVE_DNS = "remove:dns"
 def ensure_step(provider: str) -> str:
     """The step in which a provider is made to serve, or to purge."""
     return f"provider:{provider}"
+
+
+def gate_of(driver: Driver) -> str:
+    """What the gate before a driver is called."""
+    return f"{driver.KIND}:{driver.name}"
+
+
+def provider_gate(name: str) -> str:
+    """As :func:`gate_of`, of a provider that may not be loaded."""
+    return f"{Provider.KIND}:{name}"
 
 
 def remove_step(provider: str) -> str:
@@ -55,7 +67,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
             known = run.service.provider_details.get(name)
             _loaded(name, self._providers).remove(run.service, known)
 
-        run.attempt(ensure_step(name), work, undo)
+        run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
 class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -101,7 +113,10 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
 
-        run.attempt(DNS, work, lambda: self._dns.remove(sorted(_all_names(run, self._dns))))
+        def undo() -> None:
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
+
+        run.attempt(DNS, gate_of(self._dns), work, undo)
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -118,9 +133,9 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
         """Remove the names we know of, and those that a lost reply may have left."""
 
         def work() -> None:
-            self._dns.remove(sorted(_all_names(run, self._dns)))
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
 
-        run.attempt(REMOVE_DNS, work)
+        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
 
 
 class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -146,7 +161,7 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
             _loaded(self._name, self._providers).remove(run.service, known)
             run.remember(lambda details: details.pop(self._name, None))
 
-        run.attempt(remove_step(self._name), work)
+        run.attempt(remove_step(self._name), provider_gate(self._name), work)
 
 
 class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -167,7 +182,15 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
             known = run.service.provider_details.get(self._name)
             _loaded(self._name, self._providers).purge(run.service, known, purge)
 
-        run.attempt(ensure_step(self._name), work)
+        run.attempt(ensure_step(self._name), provider_gate(self._name), work)
+
+
+def expected_names(service: Service, dns: DNSDriver) -> set[str]:
+    """Every operator name that a service has or should have."""
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate) for domain in service.spec.domains
+    }
+    return expected | operator_names(service, dns)
 
 
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:
@@ -181,13 +204,6 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
         for detail in service.provider_details.values()
         for entry in detail.access_urls
     }
-
-
-def _all_names(run: OperationRun, dns: DNSDriver) -> set[str]:
-    expected = {
-        dns.operator_name(domain.domain, domain.certificate) for domain in run.service.spec.domains
-    }
-    return expected | operator_names(run.service, dns)
 
 
 def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:

@@ -11,6 +11,7 @@ from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
+from poppy.manager.operations import OperationsManager
 from poppy.manager.services import ServicesManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -22,6 +23,7 @@ class Manager(Driver):
     Attributes:
         services: create, read, change, purge and delete services.
         flavors: the operator's choice of providers.
+        operations: what became of requests, for tenants and operators.
         health: whether the parts answer.
     """
 
@@ -46,4 +48,5 @@ class Manager(Driver):
             default_limit=conf["drivers:storage"].max_services_per_project,
         )
         self.flavors = FlavorsManager(storage, providers)
+        self.operations = OperationsManager(storage)
         self.health = HealthManager(storage, distributed_task, providers, dns)

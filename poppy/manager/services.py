@@ -19,7 +19,7 @@ from poppy.manager import patch as json_patch
 from poppy.manager import requirements, shared
 from poppy.model import ids, validation
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Kind, Operation, Purge
+from poppy.model.operations import Kind, Operation, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -31,6 +31,8 @@ Change = tuple[Service, Operation]
 
 #: How often a change is decided anew because another request changed the service meanwhile.
 MAX_CONFLICTS = 20
+#: Among so many of the latest operations of a service those that wait are looked for.
+_LATEST = 100
 
 
 class ServicesManager:
@@ -110,6 +112,7 @@ class ServicesManager:
         operations = validation.patch(patch)
 
         def decide(service: Service) -> Change:
+            self._check_nothing_waits(service)
             _check_settled(service)
             return self._updated(service, self._patched(service, operations), request_id)
 
@@ -242,6 +245,18 @@ class ServicesManager:
             domain.domain for domain in service.spec.domains if domain.certificate == "shared"
         }
         return validation.service(patched, self._default_ttl, placed)
+
+    def _check_nothing_waits(self, service: Service) -> None:
+        """Refuse what would have to wait for something that waits itself, maybe for hours."""
+        latest = self._storage.operations.history(
+            service.project_id, service.service_id, None, _LATEST
+        )
+        for operation in latest:
+            if operation.state is State.WAITING:
+                raise errors.ServiceBusy(
+                    f"Service {service.service_id} can't be changed now: its {operation.kind}, "
+                    f"operation {operation.operation_id}, waits ({operation.error})"
+                )
 
     def _flavor(self, spec: ServiceSpec) -> Flavor:
         try:

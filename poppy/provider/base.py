@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from oslo_config import cfg
+
+from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
@@ -129,6 +132,9 @@ class Provider(Driver, abc.ABC):
       there was none. A reply may have been lost, so when the id is not known, look for the
       object by ``service.service_id`` before making one. After any number of calls there is
       exactly one object for a service.
+    * A worker can be held up between a look and a change, and be overtaken meanwhile. Where the
+      provider can make a change on the condition that nothing has changed since the look
+      (``If-Match``, versions), use that, and raise RetryableError when it has.
     * A driver raises :class:`~poppy.common.errors.RetryableError` for what may pass (rate
       limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
       not. Anything else counts as a bug in the driver; it is logged and retried.
@@ -146,6 +152,7 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
 
     @property

@@ -11,13 +11,14 @@ Every method may raise :class:`poppy.common.errors.Unavailable` when the store d
 
 import abc
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Operation, OperationKey
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
+from poppy.storage.fleet import FleetStore
 
 
 class Run(NamedTuple):
@@ -110,7 +111,9 @@ class ServiceStore(abc.ABC):
 
         Domains that the new document adds are claimed. Those it drops stay claimed until an
         operation succeeds: until then a provider may still serve them. A delete makes every
-        unfinished operation of the service ``superseded``, whose runs are then fenced.
+        unfinished operation of the service ``superseded``. One that runs is fenced, but keeps
+        its ``next_attempt_at`` as a lease on the service: its worker may be in a driver's call
+        that has its effect later. See :meth:`OperationStore.acknowledge`.
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
@@ -122,9 +125,27 @@ class ServiceStore(abc.ABC):
             InvalidRequest: there is no such flavor (any more).
         """
 
+    @abc.abstractmethod
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation again that had failed: all or nothing.
+
+        Args:
+            service: as for :meth:`submit`; its document is as it was.
+            operation: as it shall be; its ``attempt`` as read.
+
+        Raises:
+            Changed: the stored revision is another; or the operation has not failed, or was
+                tried again since it was read.
+            NotFound: the service is gone.
+        """
+
 
 class OperationStore(abc.ABC):
-    """Operations, and the writes of the workers that run them."""
+    """Operations, and the writes of the workers that run them.
+
+    Finished ones are forgotten some time after their end, as the option ``operation_retention``
+    of ``[drivers:storage]`` says.
+    """
 
     @abc.abstractmethod
     def get(self, key: OperationKey) -> Operation:
@@ -139,6 +160,40 @@ class OperationStore(abc.ABC):
         """All operations of a service, by id (which is by creation)."""
 
     @abc.abstractmethod
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page of the operations of a service, the latest first. They outlive the service.
+
+        Args:
+            marker: the page begins behind this id, whether or not such an operation exists.
+            limit: at most so many.
+        """
+
+    @abc.abstractmethod
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Operations of all services that are in one of these states, in any order.
+
+        They are read a piece at a time as they are asked for. The cost depends on how many
+        unfinished ones there are, or failed ones, but not on how many operations or services.
+
+        Args:
+            states: unfinished ones, and ``failed``.
+            before: only those that were asked for until then.
+        """
+
+    @abc.abstractmethod
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Forget operations that ended before a moment, unless the store does that by itself.
+
+        Args:
+            limit: about so many at most.
+
+        Returns:
+            How many were forgotten; as many as ``limit``, if there are more.
+        """
+
+    @abc.abstractmethod
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Unfinished operations whose ``next_attempt_at`` has come, the longest due first.
 
@@ -149,7 +204,8 @@ class OperationStore(abc.ABC):
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation for posting, so that no other dispatcher posts it as well.
 
-        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost.
+        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost, and
+        its ``crashes`` grow by one.
 
         Args:
             operation: as read from :meth:`due`.
@@ -165,6 +221,8 @@ class OperationStore(abc.ABC):
     ) -> Run:
         """Begin a run: the state becomes ``running``, the attempt grows by one.
 
+        So do the ``crashes`` of one that was ``running`` already: that run was lost.
+
         From then on, an earlier run of the operation can't write any more. The operation of a
         service that was asked for first runs first, and one at a time. (Ids may come from the
         clocks of several servers, so the one that runs may have a later id.)
@@ -178,7 +236,8 @@ class OperationStore(abc.ABC):
 
         Raises:
             NotRunnable: it is finished or gone; an earlier one is unfinished, or another one
-                of the service is running; another job runs it; it waits and is not due.
+                of the service is running, or superseded and still holds the service; another
+                job runs it; it waits and is not due.
         """
 
     @abc.abstractmethod
@@ -198,15 +257,33 @@ class OperationStore(abc.ABC):
             which is due from then on.
 
         Raises:
-            Fenced: superseded, or begun by another worker meanwhile. Nothing is written.
+            Superseded: a delete has overtaken it, and waits for :meth:`acknowledge`.
+            Fenced: parked, finished, or begun by another worker meanwhile; or superseded, and
+                its lease has been taken to have lapsed. Nothing is written.
         """
 
     @abc.abstractmethod
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Say that the run is alive: it counts as lost only after ``until``.
+
+        Returns:
+            Whether it may go on. False when it was superseded: it then has to end as soon as
+            it can, and holds the service until it does or ``until`` has passed.
 
         Raises:
             Fenced: as for :meth:`save`.
+        """
+
+    @abc.abstractmethod
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """Say that a superseded run has ended: none of its calls can have an effect any more.
+
+        Does nothing if it has been said before, or if the run's lease had lapsed.
+
+        Returns:
+            The operation that had to wait for it, if any, which is due from then on.
         """
 
     @abc.abstractmethod
@@ -228,6 +305,7 @@ class Storage(Driver, abc.ABC):
         flavors: see :class:`FlavorStore`.
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
+        fleet: see :class:`~poppy.storage.fleet.FleetStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -235,6 +313,7 @@ class Storage(Driver, abc.ABC):
     flavors: FlavorStore
     services: ServiceStore
     operations: OperationStore
+    fleet: FleetStore
 
     @abc.abstractmethod
     def sync(self) -> None:

@@ -115,6 +115,29 @@ class ServiceStore(base.ServiceStore):
                 if flavor_id != service.spec.flavor_id:
                     self._uses.drop(stored, flavor_id)
 
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue a failed operation by one batch."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, operation.key)
+            if not found.operations:
+                raise _not_found(service.service_id)
+            known = _check(found, service)
+            before = found.operations[operation.operation_id]
+            if (before.operation.state, before.operation.attempt) != (
+                State.FAILED,
+                operation.attempt,
+            ):
+                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+            clock = found.tick()
+            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
+            change = Change(clock, changed, operations=self._hints.put([operation], clock))
+            stored = truth.write(self._database, found, change)
+            if stored is not None:
+                with best_effort(LOG, "The project's list of services"):
+                    self._views.refresh(stored)
+                return
+        raise AssertionError("attempts() ends with an error")
+
     def _store_first(
         self,
         empty: Truth,
@@ -193,16 +216,27 @@ class ServiceStore(base.ServiceStore):
 
 
 def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
-    """The unfinished operations other than the given one, ended by it."""
+    """The unfinished operations other than the given one, ended by it; a run keeps its lease."""
     return [
         replace(
             held.operation,
             state=State.SUPERSEDED,
-            next_attempt_at=None,
+            next_attempt_at=held.operation.next_attempt_at
+            if held.operation.state is State.RUNNING
+            else None,
             updated_at=by.updated_at,
         )
         for operation_id, held in found.operations.items()
         if operation_id != by.operation_id and not held.operation.state.finished
+    ]
+
+
+def let_go(found: Truth) -> Sequence[Operation]:
+    """The superseded operations of the truth that hold the service, without their leases."""
+    return [
+        replace(held.operation, next_attempt_at=None)
+        for held in found.operations.values()
+        if held.operation.is_held
     ]
 
 

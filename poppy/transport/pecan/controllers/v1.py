@@ -3,7 +3,17 @@
 
 from typing import TYPE_CHECKING
 
-from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers import (
+    assets,
+    flavors,
+    health,
+    home,
+    operations,
+    ping,
+    root,
+    services,
+)
+from poppy.transport.pecan.controllers.admin import operations as admin_operations
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
@@ -26,5 +36,9 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/services/{service_id}/operations": operations.Operations,
+        "/v1.0/services/{service_id}/operations/{operation_id}": operations.Operation,
+        "/v1.0/admin/operations": admin_operations.Operations,
+        "/v1.0/admin/operations/{operation_id}/action": admin_operations.OperationAction,
     }
     return {template: resource(manager, settings) for template, resource in table.items()}
