@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pecan.core
 from oslo_config import cfg
 
+from poppy.common import metrics
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
-from poppy.transport.pecan.middleware import ProxyHeaders, RequestId
+from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routing import Handler, Router
@@ -55,4 +56,5 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     )
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = ProxyHeaders(application, conf)
-    return RequestId(application)
+    application = RequestId(application)
+    return Measured(application) if metrics.enabled() else application
