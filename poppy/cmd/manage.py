@@ -11,6 +11,7 @@ from oslo_log import log
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import operations, schema
 from poppy.common import config, errors
+from poppy.model import certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +77,8 @@ def _services_redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> N
     begun = left = 0
     for service in bootstrap.storage.services.scan():
         wanted = (
-            arguments.provider in (None, *service.provider_details)
+            not certificates.is_namespace(service.project_id)
+            and arguments.provider in (None, *service.provider_details)
             and arguments.project in (None, service.project_id)
             and arguments.service in (None, service.service_id)
         )

@@ -165,7 +165,7 @@ class OperationsManager:
 
 def _under_way(service: Service, operation: Operation) -> Service:
     """The service as it shows while the operation runs."""
-    if operation.purge is not None and operation.purge.hard:
+    if not _tells_of(operation):
         return service
     status = _UNDER_WAY[operation.kind]
     return service.with_details(
@@ -178,8 +178,14 @@ def _under_way(service: Service, operation: Operation) -> Service:
     )
 
 
+def _tells_of(operation: Operation) -> bool:
+    """Whether the details of a service's providers say how far an operation got."""
+    purge = operation.purge
+    return operation.kind is not Kind.DISABLE and not (purge is not None and purge.hard)
+
+
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
-    if operation.purge is not None and operation.purge.hard:
+    if not _tells_of(operation):
         return None
     details = dict(service.provider_details)
     step = Step("", StepState.FAILED, CANCELLED, "Cancelled")

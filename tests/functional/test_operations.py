@@ -302,6 +302,18 @@ def test_slow_activation_is_polled_without_counting_as_failure(poppy):
     assert operation.failures == 0
 
 
+def test_what_a_provider_waits_for_is_told(poppy):
+    urls = {"www.example.com": "x.example"}
+    poppy.cdn_a.script = [
+        Deployment("x", urls, in_progress=True, poll_after=60, message="make this record")
+    ]
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+    (operation,) = poppy.operations(service_id)
+    assert operation.step("provider:cdn-a").message == "make this record"
+
+
 def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(poppy):
     poppy.cdn_b.script = [REFUSED]
     service_id = poppy.create(flavor_id="both")

@@ -9,13 +9,12 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poppy.manager.analytics import Report
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, State, Step
-from poppy.model.services import Domain, Service
+from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
-
-#: How certificate states of several providers add up: the first that any of them reports.
-_CERTIFICATE_STATES = ("failed", "cancelled", "create_in_progress", "deployed")
 
 _FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
 
@@ -94,11 +93,17 @@ def service_href(service_id: str, base: str) -> str:
     return f"{base}/services/{service_id}"
 
 
-def services(page: Sequence[Service], limit: int, base: str) -> dict[str, Any]:
-    """A page of services, with a link to the next one unless this one is not full."""
+def services(
+    page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
+    """A page of services, with a link to the next one unless this one is not full.
+
+    Args:
+        filters: what the client has asked for, which the next page has to keep to.
+    """
     links = []
     if len(page) >= limit:
-        query = f"marker={page[-1].service_id}&limit={limit}"
+        query = urllib.parse.urlencode({"marker": page[-1].service_id, "limit": limit, **filters})
         links.append(_link(f"{base}/services?{query}", "next"))
     return {"services": [service(entry, base) for entry in page], "links": links}
 
@@ -119,6 +124,8 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
+    if entry.spec.log_delivery and entry.log_url:
+        document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
 
 
@@ -175,6 +182,22 @@ def _moment(moment: datetime.datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
+def analytics(report: Report) -> dict[str, Any]:
+    """What was counted for a domain, by zone."""
+    return {
+        "domain": report.query.domain,
+        str(report.query.metric): {
+            zone: [
+                {"timestamp": f"{point.timestamp:%Y-%m-%dT%H:%M:%S}", "count": point.value}
+                for point in points
+            ]
+            for zone, points in report.zones.items()
+        },
+        "provider": report.provider,
+        "flavor": report.flavor_id,
+    }
+
+
 def _access_urls(entry: Service) -> list[str]:
     """The operator's names, each once, however many providers serve it."""
     return list(
@@ -198,9 +221,29 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
     """A shared certificate is there already; any other is as far as its slowest provider."""
     if domain.certificate == "shared":
         return "deployed"
-    known = {
+    return certificates.worst(
         detail.certificates[domain.domain]
         for detail in entry.provider_details.values()
         if domain.domain in detail.certificates
+    )
+
+
+def certificate(order: Service) -> dict[str, Any]:
+    """An order for a certificate, with what its providers say of it."""
+    (domain,) = order.spec.domains
+    return {
+        "flavor_id": order.spec.flavor_id,
+        "domain_name": domain.domain,
+        "cert_type": domain.certificate,
+        "cert_details": {
+            name: {"extra_info": _extra_info(domain.domain, detail)}
+            for name, detail in order.provider_details.items()
+        },
+        "status": certificates.status_of(order.provider_details),
+        "project_id": certificates.owner(order.project_id),
     }
-    return next((state for state in _CERTIFICATE_STATES if state in known), "create_in_progress")
+
+
+def _extra_info(domain: str, detail: ProviderDetail) -> dict[str, Any]:
+    info = {**detail.extra, "status": detail.certificates.get(domain, "create_in_progress")}
+    return {**info, "error": detail.error_message} if detail.error_message else info
