@@ -3,7 +3,7 @@
 
 project = "Poppy"
 copyright = "Poppy developers"
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "oslo_config.sphinxext"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "oslo_config.sphinxext", "oslo_policy.sphinxext"]
 html_theme = "alabaster"
 exclude_patterns: list[str] = []
 nitpicky = False

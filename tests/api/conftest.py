@@ -16,8 +16,8 @@ from tests.functional.harness import PROJECT, Harness
 class Api:
     """A client of one project, and a look into the database behind it."""
 
-    def __init__(self, directory, **options):
-        self.harness = Harness(directory, **options)
+    def __init__(self, directory, groups=None, **options):
+        self.harness = Harness(directory, groups, **options)
         # Asking the board makes its tables.
         assert self.harness.boot.distributed_task.is_alive()
         self._database = directory / "poppy.sqlite3"

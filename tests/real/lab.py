@@ -27,6 +27,7 @@ import pytest
 
 from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.jvm import spare_address
+from tests.real.keystone import Keystone
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
 from tests.real.varnish import Varnish
@@ -319,9 +320,23 @@ def _nginx() -> Iterator[Record]:
         yield {"values": {"url": f"http://{server.host}:{server.port}"}, "conf": {}}
 
 
+@contextlib.contextmanager
+def _keystone() -> Iterator[Record]:
+    with Keystone() as server:
+        yield {
+            "values": {
+                "url": server.url,
+                "password": server.password,
+                "directory": str(server.directory),
+            },
+            "conf": server.conf,
+        }
+
+
 PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
+    "keystone": _keystone,
     "nginx": _nginx,
     "postgresql": _postgresql,
     "varnish": _varnish,

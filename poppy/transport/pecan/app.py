@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pecan.core
 from oslo_config import cfg
 
+from poppy.policies.enforcer import Policy
+from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
@@ -47,7 +49,7 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     """The whole pipeline; a request passes it from the last line to the first."""
     application: WSGIApplication = Application(
         Router(v1.routes(manager, settings)),
-        hooks=[ContextHook(settings), ErrorHook()],
+        hooks=[ContextHook(settings, auth.make(conf), Policy(conf)), ErrorHook()],
         request_cls=Request,
         response_cls=Response,
         guess_content_type_from_ext=False,

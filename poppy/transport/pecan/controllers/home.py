@@ -14,7 +14,7 @@ class Home(Resource):
 
     media_types = (JSON, JSON_HOME)
 
-    @handler
+    @handler("cdn:home:get")
     def get(self, request: Request, response: Response) -> Response:
         """The document, as plain JSON unless json-home is asked for."""
         content_type = acceptable(request, self.media_types) or JSON
