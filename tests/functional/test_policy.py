@@ -23,6 +23,7 @@ SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
 ANYBODY = {
     ("GET", "/"),
     ("GET", "/v1.0/ping"),
+    ("GET", "/v1.0/openapi.json"),
     ("GET", "/v1.0/health"),
     ("GET", "/v1.0/health/storage/{name}"),
     ("GET", "/v1.0/health/dns/{name}"),

@@ -4,11 +4,13 @@
 # The fixture is an argument by the name it is imported by.
 # ruff: noqa: F811
 
+import re
 import secrets
 from types import SimpleNamespace
 
 import pytest
 
+from poppy.model import ids
 from tests.api.conftest import Api
 from tests.real.fixtures import keystone  # noqa: F401
 from tests.real.poppy import free_port
@@ -91,6 +93,16 @@ class TestTokens:
     def test_are_needed(self, call, keystone):
         for path in ("/v1.0", "/v1.0/services", "/v1.0/flavors", "/v1.0/flavors/standard"):
             self.check_refused(call(None, "GET", path), keystone)
+
+    def test_are_needed_for_every_route_that_has_a_rule(self, call, api, keystone):
+        paths = api.call("GET", "/v1.0/openapi.json").json["paths"]
+        for template, methods in paths.items():
+            path = template.replace("{service_id}", ids.new())
+            path = re.sub(r"{\w+}", "anything", path)
+            for method, operation in methods.items():
+                if operation["security"]:
+                    answer = api.app.request(path, method=method.upper(), expect_errors=True)
+                    self.check_refused(answer, keystone)
 
     @pytest.mark.parametrize("token", ["", "x", "x" * 5000, "gAAAAAB" + "A" * 200, "é"])
     def test_that_are_none_are_refused(self, api, keystone, token):

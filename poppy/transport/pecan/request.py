@@ -23,6 +23,7 @@ PROJECT_ID_IN_URL = "poppy.project_id_in_url"
 BASE_URL = "poppy.base_url"
 
 JSON = "application/json"
+JSON_HOME = "application/json-home"
 JSON_PATCH = "application/json-patch+json"
 
 #: How deep arrays and objects may nest; the deepest document of the API has 6 levels.

@@ -3,10 +3,8 @@
 
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler
-from poppy.transport.pecan.request import JSON, Request, acceptable
+from poppy.transport.pecan.request import JSON, JSON_HOME, Request, acceptable
 from poppy.transport.pecan.response import Response, reply
-
-JSON_HOME = "application/json-home"
 
 
 class Home(Resource):

@@ -3,7 +3,16 @@
 
 from typing import TYPE_CHECKING
 
-from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers import (
+    assets,
+    flavors,
+    health,
+    home,
+    openapi,
+    ping,
+    root,
+    services,
+)
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
@@ -27,4 +36,6 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
     }
-    return {template: resource(manager, settings) for template, resource in table.items()}
+    resources = {template: resource(manager, settings) for template, resource in table.items()}
+    resources["/v1.0/openapi.json"] = openapi.OpenAPI(manager, settings, resources)
+    return resources
