@@ -27,9 +27,7 @@ class ApiReference(Directive):
 
     def run(self) -> list[nodes.Node]:
         """All of it, as sections of the page."""
-        settings = Settings(
-            max_services_per_page=20, max_body_size=65536, project_id_in_url=False
-        )
+        settings = Settings(max_services_per_page=20, max_body_size=65536, project_id_in_url=False)
         routes = v1.routes(None, settings)  # type: ignore[arg-type]
         made = document.make(routes, settings, "https://cdn.example.com")
         node = nodes.section()

@@ -10,7 +10,7 @@ import webob
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, logs
 from poppy.policies.enforcer import Identity
 from poppy.transport.pecan.errors import RequestRefused
 from poppy.transport.pecan.request import Request
@@ -88,12 +88,14 @@ class Keystone:
         self._failures = (exceptions.ClientException,)
         # To let requests without a valid token through is not for the operator to decide: it
         # would also make a token count as invalid while Keystone is away.
-        options = {"oslo_config_config": conf, "delay_auth_decision": "false"}
+        settings = {"oslo_config_config": conf, "delay_auth_decision": "false"}
         try:
-            self._middleware = auth_token.AuthProtocol(_let_through, options)
+            self._middleware = auth_token.AuthProtocol(_let_through, settings)
         except (*self._failures, auth_token.ConfigurationError, cfg.Error) as exc:
             raise errors.ConfigError(f"[keystone_authtoken] {exc}") from exc
-        if not conf.keystone_authtoken.auth_type:
+        options = conf.keystone_authtoken
+        logs.learn(options[name] for name in options if re.search("password|secret", name))
+        if not options.auth_type:
             raise errors.ConfigError(
                 "[keystone_authtoken] auth_type is not set: auth_strategy = keystone needs it, "
                 "and the credentials of Poppy's own user"

@@ -28,6 +28,7 @@ from poppy.transport.pecan.routing import PROJECT_SEGMENT, VERSION
 LOG = log.getLogger(__name__)
 
 NOBODY = Identity()
+_SAFE = ("GET", "HEAD")
 
 
 class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
@@ -59,6 +60,8 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
             who = self._strategy.identify(request)
             self._remember(request, who)
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
+            # Who changes what is worth a line; the path is not in it, it may hold anything.
+            LOG.log(log.DEBUG if request.method in _SAFE else log.INFO, "%s: allowed", rule)
             # A link must be one that the router takes back.
             if (
                 self._project_id_in_url
@@ -82,6 +85,7 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
         if who.project_id is None and self._policy.needs_project(rule):
             raise _forbidden("The request needs a token for a project")
         if not self._policy.allows(rule, who):
+            LOG.info("%s: refused", rule)
             raise _forbidden(f"The policy does not allow it ({rule})")
 
     @staticmethod
