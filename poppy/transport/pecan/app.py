@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pecan.core
 from oslo_config import cfg
+from oslo_middleware.cors import CORS
 
 from poppy.policies.enforcer import Policy
 from poppy.transport.pecan import auth
@@ -57,4 +58,8 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     )
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = ProxyHeaders(application, conf)
-    return RequestId(application)
+    application = RequestId(application)
+    if conf.cors.allowed_origin:
+        # Outermost, since a page may read no answer without its header fields, not even a fault.
+        application = CORS(application, conf)
+    return application

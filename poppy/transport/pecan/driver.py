@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
-from oslo_middleware import http_proxy_to_wsgi
+from oslo_middleware import cors, http_proxy_to_wsgi
 
 from poppy.transport.base import Transport
-from poppy.transport.pecan import app, server
+from poppy.transport.pecan import app, middleware, server
 from poppy.transport.pecan.controllers.base import Settings
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class PecanTransport(Transport):
     def __init__(self, conf: cfg.ConfigOpts, name: str, manager: "Manager") -> None:
         super().__init__(conf, name, manager)
         conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
+        middleware.set_defaults()
+        conf.register_opts(cors.OPTS, group="cors")
         self._max_body_size: int = conf[LIMITS_GROUP].max_body_size
         settings = Settings(
             max_services_per_page=conf[LIMITS_GROUP].max_services_per_page,
