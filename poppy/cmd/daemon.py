@@ -6,6 +6,7 @@ and binds the socket; then it forks. Children connect for themselves; a child th
 replaced; SIGTERM ends them all gracefully.
 """
 
+import math
 import pathlib
 import socket
 import sys
@@ -21,8 +22,10 @@ from poppy.common import config, errors, logs
 
 LOG = log.getLogger(__name__)
 
-#: Seconds that requests and tasks under way are given on SIGTERM.
+#: Seconds that requests under way are given on SIGTERM.
 GRACE = 60
+#: Exit status of a worker process that can't go on: the parent starts another.
+WORN_OUT = 3
 
 
 class Server(cotyledon.Service):  # type: ignore[misc]
@@ -57,6 +60,7 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
     def __init__(self, worker_id: int, bootstrap: Bootstrap) -> None:
         super().__init__(worker_id)
         self._worker = bootstrap.worker()
+        self._terminated = threading.Event()
         self._done = threading.Event()
 
     def run(self) -> None:
@@ -65,9 +69,13 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
             self._worker.run()
         finally:
             self._done.set()
+        if not self._terminated.is_set():
+            LOG.error("This worker can't go on; another one is started")
+            sys.exit(WORN_OUT)
 
     def terminate(self) -> None:
-        """Finish the tasks under way, hand the rest back, then return."""
+        """Finish what is under way or hand it back, then return."""
+        self._terminated.set()
         self._worker.stop()
         self._done.wait()
 
@@ -116,7 +124,8 @@ def main(
         before(bootstrap)
         if conf.debug:
             conf.log_opt_values(LOG, log.DEBUG)
-        manager = cotyledon.ServiceManager(graceful_shutdown_timeout=GRACE)
+        grace = max(GRACE, math.ceil(bootstrap.distributed_task.grace))
+        manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
         for step in add:
             step(manager, bootstrap)
     except (errors.ConfigError, cfg.Error) as exc:

@@ -14,6 +14,7 @@
     ├── Changed                 a conditional write lost to another writer
     ├── NotRunnable             this operation is not for this worker to run now
     │   └── Fenced              ... and the run that was under way has lost its right to write
+    │       └── Superseded      ... to a delete, which waits until the run acknowledges that
     ├── Unavailable             a part Poppy needs does not answer (storage, job board)
     ├── ConfigError             the operator's configuration can't work
     └── DriverError             what provider and DNS drivers raise, and nothing else
@@ -93,6 +94,10 @@ class NotRunnable(PoppyError):
 
 class Fenced(NotRunnable):
     """The run lost its right to write: superseded, or taken over by another worker."""
+
+
+class Superseded(Fenced):
+    """A delete overtook the run, and waits for it to end: the run has to acknowledge that."""
 
 
 class Unavailable(PoppyError):

@@ -13,8 +13,11 @@ An engine holds open connections, which do not survive a ``fork``: make it in th
 uses it, after the fork.
 """
 
+import os
 import sqlite3
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +36,11 @@ _POOL_RECYCLE = 1800
 _CONNECT_TIMEOUT = 5
 _DRIVERS_WITH_CONNECT_TIMEOUT = frozenset({"psycopg2", "psycopg", "pymysql", "mysqldb"})
 _WRITES = "poppy_writes"
+
+# By file: the threads of a process queue for SQLite's only writer. It would have them sleep and
+# try again, longer each time, while the writer is long done.
+_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+os.register_at_fork(after_in_child=_turns.clear)
 
 
 def make_engine(connection: str) -> sa.Engine:
@@ -91,10 +99,25 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         sqlalchemy.exc.OperationalError: The server is away, or the lock was not to be had in time.
     """
-    with engine.connect() as conn:
+    with engine.connect() as conn, _turn(engine):
         conn.execution_options(**{_WRITES: True})
         with conn.begin():
             yield conn
+
+
+@contextmanager
+def _turn(engine: sa.Engine) -> Iterator[None]:
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    turn = _turns[str(engine.url.database)]
+    # Whoever waits in vain asks SQLite all the same, which knows what to say.
+    held = turn.acquire(timeout=BUSY_TIMEOUT)
+    try:
+        yield
+    finally:
+        if held:
+            turn.release()
 
 
 def _make_sqlite_engine(url: sa.URL) -> sa.Engine:

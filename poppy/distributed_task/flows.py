@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of operation does, as TaskFlow flows: recipes to be read from top to bottom."""
+"""What each kind of operation does, as TaskFlow flows: recipes to be read from top to bottom.
+
+They hold nothing but calls of drivers; what became of them is concluded by the run.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import taskflow.flow
+import taskflow.task
 from taskflow.patterns import linear_flow, unordered_flow
 
 from poppy.distributed_task import tasks
@@ -46,14 +50,12 @@ def ensure(
 ) -> taskflow.flow.Flow:
     """Create and update: all providers, then DNS, then clean those no longer in the flavor."""
     return linear_flow.Flow(name).add(
-        unordered_flow.Flow("providers").add(
-            *(tasks.EnsureProvider(provider, providers) for provider in flavor)
-        ),
+        *_side_by_side("providers", [tasks.EnsureProvider(it, providers) for it in flavor]),
         tasks.EnsureDNS(dns, flavor),
-        unordered_flow.Flow("retired providers").add(
-            *(tasks.RemoveProvider(name, providers, tasks.DNS) for name in retired)
+        *_side_by_side(
+            "retired providers",
+            [tasks.RemoveProvider(it, providers, tasks.DNS) for it in retired],
         ),
-        tasks.Conclude(),
     )
 
 
@@ -63,18 +65,22 @@ def delete(
     """Delete: DNS first, so that no name points at nothing, then all providers."""
     return linear_flow.Flow("delete").add(
         tasks.RemoveDNS(dns),
-        unordered_flow.Flow("providers").add(
-            *(tasks.RemoveProvider(name, providers, tasks.REMOVE_DNS) for name in deployed)
+        *_side_by_side(
+            "providers",
+            [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
         ),
-        tasks.Conclude(),
     )
 
 
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:
     """Purge: all providers."""
     return linear_flow.Flow("purge").add(
-        unordered_flow.Flow("providers").add(
-            *(tasks.PurgeProvider(provider, providers) for provider in deployed)
-        ),
-        tasks.Conclude(),
+        *_side_by_side("providers", [tasks.PurgeProvider(it, providers) for it in deployed])
     )
+
+
+def _side_by_side(
+    name: str, found: Sequence[taskflow.task.Task]
+) -> Sequence[taskflow.task.Task | taskflow.flow.Flow]:
+    """Tasks in any order. One alone needs no flow around it, which would cost time to compile."""
+    return [unordered_flow.Flow(name).add(*found)] if len(found) > 1 else found

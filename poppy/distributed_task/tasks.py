@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 import taskflow.task
 
 from poppy.common import errors
-from poppy.distributed_task.run import Details, OperationRun
+from poppy.common.driver import Driver
+from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
@@ -20,6 +22,16 @@ REMOVE_DNS = "remove:dns"
 def ensure_step(provider: str) -> str:
     """The step in which a provider is made to serve, or to purge."""
     return f"provider:{provider}"
+
+
+def gate_of(driver: Driver) -> str:
+    """What the gate before a driver is called."""
+    return f"{driver.KIND}:{driver.name}"
+
+
+def provider_gate(name: str) -> str:
+    """As :func:`gate_of`, of a provider that may not be loaded."""
+    return f"{Provider.KIND}:{name}"
 
 
 def remove_step(provider: str) -> str:
@@ -48,13 +60,14 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
             if deployment.in_progress:
-                raise errors.InProgressError(f"{name} is at it", deployment.poll_after)
+                message = deployment.message or f"{name} is at it"
+                raise errors.InProgressError(message, deployment.poll_after)
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
             _loaded(name, self._providers).remove(run.service, known)
 
-        run.attempt(ensure_step(name), work, undo)
+        run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
 class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -100,7 +113,10 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
 
-        run.attempt(DNS, work)
+        def undo() -> None:
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
+
+        run.attempt(DNS, gate_of(self._dns), work, undo)
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -117,13 +133,9 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
         """Remove the names we know of, and those that a lost reply may have left."""
 
         def work() -> None:
-            expected = {
-                self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in run.service.spec.domains
-            }
-            self._dns.remove(sorted(expected | operator_names(run.service, self._dns)))
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
 
-        run.attempt(REMOVE_DNS, work)
+        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
 
 
 class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -149,7 +161,7 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
             _loaded(self._name, self._providers).remove(run.service, known)
             run.remember(lambda details: details.pop(self._name, None))
 
-        run.attempt(remove_step(self._name), work)
+        run.attempt(remove_step(self._name), provider_gate(self._name), work)
 
 
 class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -170,18 +182,15 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
             known = run.service.provider_details.get(self._name)
             _loaded(self._name, self._providers).purge(run.service, known, purge)
 
-        run.attempt(ensure_step(self._name), work)
+        run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 
 
-class Conclude(taskflow.task.Task):  # type: ignore[misc]
-    """Store what became of the attempt."""
-
-    def __init__(self) -> None:
-        super().__init__(name="conclude")
-
-    def execute(self, run: OperationRun) -> None:
-        """Park or finish the operation."""
-        run.conclude()
+def expected_names(service: Service, dns: DNSDriver) -> set[str]:
+    """Every operator name that a service has or should have."""
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate) for domain in service.spec.domains
+    }
+    return expected | operator_names(service, dns)
 
 
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
+from poppy.common import limits
 from poppy.common.driver import Driver
 
 #: Options that every DNS driver has, in its own group.
@@ -34,6 +35,19 @@ COMMON_OPTS = (
         default="secure.example.net",
         help="The DNS suffix of the shared shards.",
     ),
+    cfg.IntOpt(
+        "ttl",
+        default=300,
+        min=0,
+        max=2147483647,
+        help="Seconds for which resolvers may keep the operator's names: the longest that a "
+        "change takes to reach everyone.",
+    ),
+    cfg.StrOpt(
+        "url_404",
+        help="Where the names of disabled services point to: the name of a host that answers "
+        "every request with 404. Unset: their names are removed.",
+    ),
 )
 
 
@@ -41,17 +55,19 @@ class DNSDriver(Driver, abc.ABC):
     """Where the operator's names are made. This is the driver author's manual.
 
     The one kind of record Poppy makes is a CNAME from the operator's name of a domain to the
-    provider's name. Both verbs are idempotent and take all names of a service at once, so that
-    a driver can send one request per zone. They raise
-    :class:`~poppy.common.errors.RetryableError` or
+    provider's name. Both verbs are idempotent and take all names of a service at once; what is
+    in one zone goes by one request, where the protocol can (see :mod:`poppy.dns.zones`). They
+    raise :class:`~poppy.common.errors.RetryableError` or
     :class:`~poppy.common.errors.PermanentError`, as provider drivers do. Every call to the
-    server has a timeout.
+    server has a timeout, and where there are several servers, the next one is asked when one
+    does not answer (see :mod:`poppy.dns.servers`).
 
     Make a driver known by an entry point in the namespace ``poppy.dns``, and run
     ``poppy.testing.dns.DNSContract`` over it.
     """
 
     KIND: ClassVar[str] = "dns"
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
 
     def operator_name(self, domain: str, certificate: str | None) -> str:
@@ -76,15 +92,27 @@ class DNSDriver(Driver, abc.ABC):
 
     @abc.abstractmethod
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Make each operator name a CNAME to its provider name, whatever it was before.
+        """Make each operator name a CNAME to its provider name, whatever that was before.
+
+        Records with a TTL of ``options.ttl`` are made, changed, and never doubled. A name that
+        has records of other types is not ours, and is left as it is.
 
         Args:
             cnames: provider name by operator name, without trailing dots.
+
+        Raises:
+            RetryableError: may work later; names may have been changed, in any number.
+            PermanentError: the server refuses, or a name has other records; names the name.
         """
 
     @abc.abstractmethod
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs of these operator names; fine if there are none."""
+        """Remove the CNAMEs of these operator names, and no other records; fine if there are none.
+
+        Raises:
+            RetryableError: may work later.
+            PermanentError: the server refuses.
+        """
 
     @abc.abstractmethod
     def health(self) -> bool:

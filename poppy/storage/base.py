@@ -18,6 +18,7 @@ from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, OperationKey
 from poppy.model.services import ProviderDetails, Service
+from poppy.storage.fleet import FleetStore
 
 
 class Run(NamedTuple):
@@ -110,7 +111,9 @@ class ServiceStore(abc.ABC):
 
         Domains that the new document adds are claimed. Those it drops stay claimed until an
         operation succeeds: until then a provider may still serve them. A delete makes every
-        unfinished operation of the service ``superseded``, whose runs are then fenced.
+        unfinished operation of the service ``superseded``. One that runs is fenced, but keeps
+        its ``next_attempt_at`` as a lease on the service: its worker may be in a driver's call
+        that has its effect later. See :meth:`OperationStore.acknowledge`.
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
@@ -149,7 +152,8 @@ class OperationStore(abc.ABC):
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation for posting, so that no other dispatcher posts it as well.
 
-        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost.
+        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost, and
+        its ``crashes`` grow by one.
 
         Args:
             operation: as read from :meth:`due`.
@@ -165,6 +169,8 @@ class OperationStore(abc.ABC):
     ) -> Run:
         """Begin a run: the state becomes ``running``, the attempt grows by one.
 
+        So do the ``crashes`` of one that was ``running`` already: that run was lost.
+
         From then on, an earlier run of the operation can't write any more. The operation of a
         service that was asked for first runs first, and one at a time. (Ids may come from the
         clocks of several servers, so the one that runs may have a later id.)
@@ -178,7 +184,8 @@ class OperationStore(abc.ABC):
 
         Raises:
             NotRunnable: it is finished or gone; an earlier one is unfinished, or another one
-                of the service is running; another job runs it; it waits and is not due.
+                of the service is running, or superseded and still holds the service; another
+                job runs it; it waits and is not due.
         """
 
     @abc.abstractmethod
@@ -198,15 +205,33 @@ class OperationStore(abc.ABC):
             which is due from then on.
 
         Raises:
-            Fenced: superseded, or begun by another worker meanwhile. Nothing is written.
+            Superseded: a delete has overtaken it, and waits for :meth:`acknowledge`.
+            Fenced: parked, finished, or begun by another worker meanwhile; or superseded, and
+                its lease has been taken to have lapsed. Nothing is written.
         """
 
     @abc.abstractmethod
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Say that the run is alive: it counts as lost only after ``until``.
+
+        Returns:
+            Whether it may go on. False when it was superseded: it then has to end as soon as
+            it can, and holds the service until it does or ``until`` has passed.
 
         Raises:
             Fenced: as for :meth:`save`.
+        """
+
+    @abc.abstractmethod
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """Say that a superseded run has ended: none of its calls can have an effect any more.
+
+        Does nothing if it has been said before, or if the run's lease had lapsed.
+
+        Returns:
+            The operation that had to wait for it, if any, which is due from then on.
         """
 
     @abc.abstractmethod
@@ -228,6 +253,7 @@ class Storage(Driver, abc.ABC):
         flavors: see :class:`FlavorStore`.
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
+        fleet: see :class:`~poppy.storage.fleet.FleetStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -235,6 +261,7 @@ class Storage(Driver, abc.ABC):
     flavors: FlavorStore
     services: ServiceStore
     operations: OperationStore
+    fleet: FleetStore
 
     @abc.abstractmethod
     def sync(self) -> None:

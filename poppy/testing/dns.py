@@ -82,6 +82,28 @@ class DNSContract(abc.ABC):
         driver.ensure({})
         driver.remove([])
 
+    def test_names_below_each_other_do_not_meet(self, driver: DNSDriver) -> None:
+        upper, lower = self.name(driver, "shop"), self.name(driver, "www.shop")
+
+        driver.ensure({lower: _EDGE})
+        driver.ensure({upper: "upper.example.com"})
+
+        assert self.resolve(driver, upper) == "upper.example.com"
+        assert self.resolve(driver, lower) == _EDGE
+        driver.remove([upper])
+        assert self.resolve(driver, upper) is None
+        assert self.resolve(driver, lower) == _EDGE
+
+    def test_the_names_of_a_call_may_be_partly_there(self, driver: DNSDriver) -> None:
+        old, new = self.name(driver, "old"), self.name(driver, "new")
+        driver.ensure({old: _EDGE})
+
+        driver.ensure({old: _EDGE, new: _EDGE})
+        assert [self.resolve(driver, name) for name in (old, new)] == [_EDGE, _EDGE]
+
+        driver.remove([old, self.name(driver, "never"), new])
+        assert [self.resolve(driver, name) for name in (old, new)] == [None, None]
+
     def test_a_removed_name_can_be_made_again(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
         driver.ensure({name: _EDGE})

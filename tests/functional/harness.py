@@ -68,6 +68,7 @@ class ScriptedDNS(DNSDriver):
         super().__init__(conf, name)
         self.script = []
         self.cnames = {}
+        self.removals = 0
 
     def _act(self):
         if self.script:
@@ -84,6 +85,7 @@ class ScriptedDNS(DNSDriver):
         self._act()
         for name in names:
             self.cnames.pop(name, None)
+        self.removals += 1
 
     def health(self):
         return True

@@ -189,7 +189,7 @@ class TestCommand:
     def test_unknown_names_are_refused_with_those_there_are(self, lab: Run, state: Path) -> None:
         answer = lab("up", "zookeeper", "oracle")
         assert answer.returncode == 2
-        assert "there is no 'oracle'; there are cassandra, cassandra2dc" in answer.stderr
+        assert "there is no 'oracle'; there are bind, cassandra, cassandra2dc" in answer.stderr
         assert not state.exists()
 
     def test_down_of_nothing_is_fine(self, lab: Run, state: Path) -> None:

@@ -43,6 +43,7 @@ DEPLOYED = {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1")}
 TABLES = [
     *("services", "services_by_project", "services_archive", "domains", "places"),
     *("flavors", "flavor_uses", "due", "due_slots", "due_hours"),
+    *("failed_operations", "failed_days", "workers", "breakers"),
 ]
 
 

@@ -9,6 +9,7 @@ may by now be somebody else's.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import select
@@ -25,11 +26,15 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.real.bind import Bind
 from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.jvm import spare_address
 from tests.real.keystone import Keystone
+from tests.real.knot import Knot
+from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
+from tests.real.powerdns import PowerDNS
 from tests.real.varnish import Varnish
 from tests.real.zookeeper import ZooKeeper
 
@@ -333,12 +338,46 @@ def _keystone() -> Iterator[Record]:
         }
 
 
+@contextlib.contextmanager
+def _rfc2136(make: Callable[[], NameServer]) -> Iterator[Record]:
+    with make() as server:
+        options = {
+            "servers": server.address,
+            "suffix": SUFFIX,
+            "shared_ssl_domain_suffix": SHARED_SUFFIX,
+            "tsig_key_name": server.key_name,
+            "tsig_key_secret": server.secret,
+        }
+        yield {
+            "values": {"dig": f"dig @{server.host} -p {server.port} www.example.com.{SUFFIX}"},
+            "conf": {"drivers": {"dns": "rfc2136"}, "drivers:dns:rfc2136": options},
+        }
+
+
+@contextlib.contextmanager
+def _powerdns() -> Iterator[Record]:
+    with PowerDNS() as server:
+        options = {
+            "urls": server.url,
+            "api_key": server.secret,
+            "suffix": SUFFIX,
+            "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        }
+        yield {
+            "values": {"dig": f"dig @{server.host} -p {server.port} www.example.com.{SUFFIX}"},
+            "conf": {"drivers": {"dns": "powerdns"}, "drivers:dns:powerdns": options},
+        }
+
+
 PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
+    "bind": functools.partial(_rfc2136, Bind),
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
     "keystone": _keystone,
+    "knot": functools.partial(_rfc2136, Knot),
     "nginx": _nginx,
     "postgresql": _postgresql,
+    "powerdns": _powerdns,
     "varnish": _varnish,
     "zookeeper": _zookeeper,
 }

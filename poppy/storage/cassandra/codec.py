@@ -87,6 +87,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
         "state": str(operation.state),
         "attempt": operation.attempt,
         "failures": operation.failures,
+        "crashes": operation.crashes,
         "next_attempt_at": optional_number(operation.next_attempt_at),
         "slot": slot,
         "runner": operation.runner,
@@ -98,7 +99,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
 
 def to_operation(key: OperationKey, columns: Any) -> Operation:
     """From :data:`OPERATION_COLUMNS`, in that order."""
-    kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns
+    kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns[:9]
     return Operation(
         *key,
         kind=Kind(kind),
@@ -107,6 +108,8 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
         state=State(state),
         attempt=attempt,
         failures=failures,
+        # Operations of the first version have none.
+        crashes=columns[9] or 0,
         next_attempt_at=None if due_at is None else to_moment(due_at),
         runner=runner,
         **Operation.progress_from_dict(json.loads(progress)),
@@ -114,7 +117,8 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
 
 
 OPERATION_COLUMNS = (
-    "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at"
+    "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at, "
+    "crashes"
 )
 SERVICE_COLUMNS = (
     "spec, provider_details, disabled, revision, service_created_at, service_updated_at"

@@ -10,6 +10,7 @@ from poppy.storage import base
 from poppy.storage.cassandra import migrate, options
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.flavors import FlavorStore
+from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
@@ -50,6 +51,7 @@ class CassandraStorage(base.Storage):
         self.flavors = FlavorStore(self._database, uses)
         self.services = ServiceStore(self._database, claims, places, uses, hints, views)
         self.operations = OperationStore(self._database, claims, hints, views)
+        self.fleet = FleetStore(self._database)
 
     def sync(self) -> None:
         """Make or change keyspace and tables; see :func:`.migrate.sync`."""

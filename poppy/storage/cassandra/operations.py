@@ -18,7 +18,7 @@ from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.hints import Hint, Hints
-from poppy.storage.cassandra.services import superseded
+from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.truth import GRACE, Change, Held, Truth, best_effort
 from poppy.storage.cassandra.views import Views
@@ -79,7 +79,13 @@ class OperationStore(base.OperationStore):
             held = found.operations.get(operation.operation_id)
             if held is None or _moment(held.operation) != _moment(operation):
                 return False
-            taken = replace(held.operation, state=State.QUEUED, next_attempt_at=next_attempt_at)
+            lost = held.operation.state is State.RUNNING
+            taken = replace(
+                held.operation,
+                state=State.QUEUED,
+                next_attempt_at=next_attempt_at,
+                crashes=held.operation.crashes + int(lost),
+            )
             if self._write(found, [taken]) is not None:
                 return True
         raise AssertionError("attempts() ends with an error")
@@ -91,26 +97,34 @@ class OperationStore(base.OperationStore):
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, key)
             held = found.operations.get(key.operation_id)
-            if held is None or found.alive is None:
+            service = found.alive
+            if held is None or service is None:
                 raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
+            overtaken = [it for it, state in found.queue.items() if state == State.SUPERSEDED]
+            found = truth.with_operations(self._database, found, overtaken)
             _check_runnable(found, held.operation, runner, now)
+            lost = held.operation.state is State.RUNNING
             begun = replace(
                 held.operation,
                 state=State.RUNNING,
                 attempt=held.operation.attempt + 1,
+                crashes=held.operation.crashes + int(lost),
                 runner=runner,
                 next_attempt_at=until,
                 updated_at=now,
             )
-            if self._write(found, [begun]) is not None:
-                return base.Run(_utc(begun), found.alive)
+            # Leases that have lapsed end with it: a run that wakes shall know.
+            if self._write(found, [begun, *let_go(found)]) is not None:
+                return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress, and what follows from it."""
         for _ in truth.attempts():
             found, service = self._find_run(operation)
-            found, following = self._following(found, operation)
+            following = None
+            if operation.state.finished:
+                found, following = self._following(found, operation.key, operation.updated_at)
             changed = _advance(service, operation, details)
             kept = _kept_claims(found, service, operation)
             dropped = {name: it for name, it in found.claims.items() if name not in kept}
@@ -123,13 +137,31 @@ class OperationStore(base.OperationStore):
                 return following
         raise AssertionError("attempts() ends with an error")
 
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Move the lease of a run."""
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, key)
-            run = _check_ours(found, key, attempt, None)
+            run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
-                return
+                return not run.state.finished
+        raise AssertionError("attempts() ends with an error")
+
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """End the lease of a superseded run."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, key)
+            run = _held_by(found, key, attempt)
+            if run is None or found.alive is None:
+                return None
+            found, following = self._following(found, key, now)
+            ended = [replace(run, next_attempt_at=None)]
+            if following is not None:
+                ended.append(following)
+            if self._write(found, ended) is not None:
+                return following
+        raise AssertionError("attempts() ends with an error")
 
     def remove(self, operation: Operation) -> None:
         """End a service.
@@ -144,7 +176,7 @@ class OperationStore(base.OperationStore):
         for _ in truth.attempts():
             found, service = self._find_run(operation)
             found = truth.with_operations(self._database, found, found.queue)
-            ended = [operation, *superseded(found, operation)]
+            ended = [operation, *superseded(found, operation), *let_go(found)]
             clock = found.tick()
             change = Change(
                 clock,
@@ -186,16 +218,22 @@ class OperationStore(base.OperationStore):
             self._hints.drop(before, held, clock)
         return stored
 
-    def _following(self, found: Truth, operation: Operation) -> tuple[Truth, Operation | None]:
+    def _following(
+        self, found: Truth, key: OperationKey, now: datetime.datetime
+    ) -> tuple[Truth, Operation | None]:
         """The operation that had to wait for this one, due from now on."""
-        waiting = [it for it in sorted(found.queue) if it != operation.operation_id]
-        if not operation.state.finished or not waiting:
+        waiting = [
+            it
+            for it, state in sorted(found.queue.items())
+            if it != key.operation_id and state != State.SUPERSEDED
+        ]
+        if not waiting:
             return found, None
         found = truth.with_operations(self._database, found, waiting[:1])
         held = found.operations.get(waiting[0])
         if held is None:
             return found, None
-        return found, _utc(replace(held.operation, next_attempt_at=operation.updated_at))
+        return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
         found = truth.read_with_operation(self._database, operation.key)
@@ -238,8 +276,14 @@ def _check_runnable(
     found: Truth, operation: Operation, runner: str, now: datetime.datetime
 ) -> None:
     for other, state in found.queue.items():
+        if other == operation.operation_id:
+            continue
         earlier = other < operation.operation_id or state == State.RUNNING
-        if earlier and other != operation.operation_id:
+        if state == State.SUPERSEDED:
+            held = found.operations.get(other)
+            lease = held.operation.next_attempt_at if held is not None else None
+            earlier = lease is not None and lease > now
+        if earlier:
             raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
     if not _is_runnable(operation, runner, now):
         raise errors.NotRunnable(
@@ -263,10 +307,20 @@ def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | Non
     By its job too: two regions that could not see each other can count the same attempt.
     """
     held = found.operations.get(key.operation_id)
+    if held is not None and _held_by(found, key, attempt) is not None:
+        raise errors.Superseded(f"Operation {key.operation_id} was superseded")
     if held is None or held.operation.state is not State.RUNNING:
         raise _fenced(key)
     if held.operation.attempt != attempt or runner not in (None, held.operation.runner):
         raise _fenced(key)
+    return held.operation
+
+
+def _held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
+    """The operation as stored, if it is superseded and this run still holds the service."""
+    held = found.operations.get(key.operation_id)
+    if held is None or not held.operation.is_held or held.operation.attempt != attempt:
+        return None
     return held.operation
 
 

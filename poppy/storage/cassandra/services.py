@@ -193,16 +193,27 @@ class ServiceStore(base.ServiceStore):
 
 
 def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
-    """The unfinished operations other than the given one, ended by it."""
+    """The unfinished operations other than the given one, ended by it; a run keeps its lease."""
     return [
         replace(
             held.operation,
             state=State.SUPERSEDED,
-            next_attempt_at=None,
+            next_attempt_at=held.operation.next_attempt_at
+            if held.operation.state is State.RUNNING
+            else None,
             updated_at=by.updated_at,
         )
         for operation_id, held in found.operations.items()
         if operation_id != by.operation_id and not held.operation.state.finished
+    ]
+
+
+def let_go(found: Truth) -> Sequence[Operation]:
+    """The superseded operations of the truth that hold the service, without their leases."""
+    return [
+        replace(held.operation, next_attempt_at=None)
+        for held in found.operations.values()
+        if held.operation.is_held
     ]
 
 

@@ -84,7 +84,7 @@ CLOSE = (
 PUT_OPERATION = (
     f"INSERT INTO services (project_id, service_id, {_OPERATION}) VALUES (:project_id, "
     ":service_id, :operation_id, :slot, :kind, :state, :attempt, :failures, :next_attempt_at, "
-    ":runner, :progress, :created_at, :updated_at)"
+    ":runner, :progress, :created_at, :updated_at, :crashes)"
 )
 
 GRACE = 300.0
@@ -108,7 +108,8 @@ class Truth:
         writer: of the last write; None while nothing was ever written.
         clock: of the last write, in microseconds: later than any before, and not much behind
             the time of day.
-        queue: the states of the unfinished operations, by id.
+        queue: the states of the unfinished operations, and of superseded ones whose run has
+            not ended, by id.
         claims: the service's domains, each with the token of its claim.
         service: None if there is none; of a removed one, as it was last.
         removed_at: when it was removed, or fenced before it was created.
@@ -310,7 +311,7 @@ def _apply(truth: Truth, change: Change, writer: uuid.UUID) -> Truth:
     queue = dict(truth.queue)
     for held in change.operations:
         queue.pop(held.operation.operation_id, None)
-        if not held.operation.state.finished:
+        if not held.operation.state.finished or held.operation.is_held:
             queue[held.operation.operation_id] = str(held.operation.state)
     written = {held.operation.operation_id: held for held in change.operations}
     return replace(

@@ -11,6 +11,7 @@ from poppy.storage import base
 from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.flavors import FlavorStore
+from poppy.storage.sqlalchemy.fleet import FleetStore
 from poppy.storage.sqlalchemy.operations import OperationStore
 from poppy.storage.sqlalchemy.services import ServiceStore
 
@@ -46,6 +47,7 @@ class SQLAlchemyStorage(base.Storage):
         self.flavors = FlavorStore(self._database)
         self.services = ServiceStore(self._database)
         self.operations = OperationStore(self._database)
+        self.fleet = FleetStore(self._database)
 
     def sync(self) -> None:
         """Make or change the tables; see :func:`upgrade.upgrade`."""

@@ -34,11 +34,19 @@ ITS_OPERATIONS = sa.and_(
 
 _LOCK_SERVICE = sa.select(schema.SERVICES).where(THIS_SERVICE).with_for_update()
 _ADD_OPERATION = sa.insert(schema.OPERATIONS)
-_SUPERSEDE = (
+_SUPERSEDED = str(State.SUPERSEDED)
+_END = (
     sa.update(schema.OPERATIONS)
-    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED))
-    .values(state=str(State.SUPERSEDED), next_attempt_at=None)
+    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED), _O.state != str(State.RUNNING))
+    .values(state=_SUPERSEDED, next_attempt_at=None)
 )
+_OVERTAKE = (
+    sa.update(schema.OPERATIONS)
+    .where(ITS_OPERATIONS, _O.state == str(State.RUNNING))
+    .values(state=_SUPERSEDED)
+)
+HELD = sa.and_(_O.state == _SUPERSEDED, _O.next_attempt_at.is_not(None))
+_LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_attempt_at=None)
 
 
 def identify(key: OperationKey | Service) -> dict[str, Any]:
@@ -69,8 +77,14 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
 
 
 def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """End every unfinished operation of the service; their runs can't write any more."""
-    conn.execute(_SUPERSEDE, {**identify(key), "updated_at": at})
+    """End every unfinished operation of the service; one that runs keeps its lease."""
+    conn.execute(_END, {**identify(key), "updated_at": at})
+    conn.execute(_OVERTAKE, {**identify(key), "updated_at": at})
+
+
+def let_go(conn: sa.Connection, key: OperationKey) -> None:
+    """End the leases of superseded runs."""
+    conn.execute(_LET_GO, identify(key))
 
 
 def to_service(row: sa.Row[Any]) -> Service:
@@ -118,6 +132,7 @@ def to_operation(row: sa.Row[Any]) -> Operation:
         state=State(row.state),
         attempt=row.attempt,
         failures=row.failures,
+        crashes=row.crashes,
         next_attempt_at=row.next_attempt_at,
         runner=row.runner,
         **Operation.progress_from_dict(row.progress),
@@ -129,6 +144,7 @@ def progress_of(operation: Operation) -> dict[str, Any]:
     return {
         "state": str(operation.state),
         "failures": operation.failures,
+        "crashes": operation.crashes,
         # A finished operation must never be due again, whatever the caller left in there.
         "next_attempt_at": None if operation.state.finished else operation.next_attempt_at,
         "runner": operation.runner,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All migrations, oldest first: known here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -136,6 +136,7 @@ OPERATIONS = sa.Table(
     sa.Column("state", _WORD, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_attempt_at", Instant),
     sa.Column("runner", _NAME),
     sa.Column("progress", Document, nullable=False),
@@ -143,6 +144,8 @@ OPERATIONS = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
     # Which operations of a service are unfinished, however many it has had.
     sa.Index("ix_operations_state", "service_id", "state"),
+    # Which operations of all services have a state, however many there are.
+    sa.Index("ix_operations_listing", "state", "created_at", "operation_id"),
     **_MYSQL,
 )
 sa.Index(
@@ -152,6 +155,24 @@ sa.Index(
     # Finished operations are no longer in it, where the database can leave rows out.
     sqlite_where=OPERATIONS.c.next_attempt_at.is_not(None),
     postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
+)
+
+WORKERS = sa.Table(
+    "workers",
+    METADATA,
+    sa.Column("worker_id", _ID, primary_key=True),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    **_MYSQL,
+)
+
+BREAKERS = sa.Table(
+    "breakers",
+    METADATA,
+    sa.Column("driver", _NAME, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    **_MYSQL,
 )
 
 ARCHIVE = sa.Table(

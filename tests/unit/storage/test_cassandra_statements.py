@@ -29,6 +29,8 @@ def _partition_keys():
     keys = {"schema_migrations": ["shelf"], "schema_lock": ["name"]}
     for migration in migrate.migrations():
         for statement in migration.statements:
+            if re.match(r"ALTER TABLE \w+ ADD IF NOT EXISTS ", statement):
+                continue
             table = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)[1]
             key = re.search(r"PRIMARY KEY \(\(([^)]*)\)", statement)[1]
             keys[table] = [column.strip() for column in key.split(",")]

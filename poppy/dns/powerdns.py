@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``powerdns``: a PowerDNS Authoritative Server, through its HTTP API."""
+
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import requests
+from oslo_config import cfg
+
+from poppy.common.errors import ConfigError, DriverError, PermanentError
+from poppy.common.http import Client
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.servers import Servers
+from poppy.dns.zones import ZONES_OPT, Zones
+
+#: Seconds to connect, and for an answer, when the question is just whether there is any.
+HEALTH_TIMEOUT = (2.0, 2.0)
+
+
+class PowerDNS(DNSDriver):
+    """Sends one PATCH for each zone, which is done as a whole or not at all.
+
+    See https://doc.powerdns.com/authoritative/http-api/zone.html for the API (v1).
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *COMMON_OPTS,
+        cfg.ListOpt(
+            "urls",
+            default=["http://127.0.0.1:8081"],
+            help="Where the API of the server is; with several, the next is asked when one does "
+            "not answer. All must lead to the same zones.",
+        ),
+        cfg.StrOpt("api_key", secret=True, help="The server's api-key."),
+        cfg.StrOpt(
+            "server_id", default="localhost", help="What the API calls the server in its paths."
+        ),
+        ZONES_OPT,
+        cfg.FloatOpt("timeout", default=10.0, min=0.1, help="Seconds for an answer of the API."),
+        cfg.StrOpt(
+            "ca_file",
+            help="File with the certificates that an https API is checked by; unset: those that "
+            "are well known.",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        options = self.options
+        if not options.urls or not options.api_key:
+            missing = "api_key" if options.urls else "urls"
+            raise ConfigError(f"[drivers:dns:{name}] {missing} is missing")
+        self._servers = self._clients((options.timeout, options.timeout))
+        self._asked_briefly = self._clients(HEALTH_TIMEOUT)
+        self._zones = Zones(options.zones, options.suffix, self._find_zone)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs, with one request for each zone; see :meth:`DNSDriver.ensure`."""
+        for zone, names in self._zones.group(cnames).items():
+            self._patch(zone, [_cname(name, cnames[name], self.options.ttl) for name in names])
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove the CNAMEs, with one request for each zone; see :meth:`DNSDriver.remove`."""
+        for zone, members in self._zones.group(names).items():
+            self._patch(zone, [_nothing(name, "CNAME") for name in members])
+
+    def health(self) -> bool:
+        """Whether the API answers, with this key."""
+        try:
+            self._asked_briefly.call(lambda it: it.request("GET", self._path()))
+        except DriverError:
+            return False
+        return True
+
+    def _patch(self, zone: str, rrsets: Sequence[Mapping[str, Any]]) -> None:
+        path = self._path("zones", zone)
+        body = {"rrsets": rrsets}
+        accept = (HTTPStatus.NOT_FOUND,)
+        answer = self._servers.call(lambda it: it.request("PATCH", path, json=body, accept=accept))
+        if not answer.ok:
+            self._zones.forget()
+            raise PermanentError(f"{self.name} has no zone {zone}")
+
+    def _find_zone(self, name: str) -> str | None:
+        """The id of a zone; it is the name, but for characters that a path can't have."""
+        if self.options.zones:
+            return f"{name}."
+        params = {"zone": f"{name}.", "dnssec": "false"}
+        path = self._path("zones")
+        found = self._servers.call(lambda it: it.json("GET", path, params=params))
+        return str(found[0]["id"]) if found else None
+
+    def _path(self, *parts: str) -> str:
+        """A path of the API. Ids hold what they need escaped by "=" already."""
+        quoted = (urllib.parse.quote(part, safe="=") for part in (self.options.server_id, *parts))
+        return "/api/v1/servers/" + "/".join(quoted)
+
+    def _clients(self, timeout: tuple[float, float]) -> Servers[Client]:
+        options = self.options
+        return Servers(
+            [
+                Client(
+                    f"{self.name} ({urllib.parse.urlsplit(url).netloc.rpartition('@')[2]})",
+                    url,
+                    headers={"X-API-Key": options.api_key},
+                    timeout=timeout,
+                    verify=options.ca_file or True,
+                    explain=_explain,
+                )
+                for url in options.urls
+            ]
+        )
+
+
+def _cname(name: str, target: str, ttl: int) -> dict[str, Any]:
+    return {
+        "name": f"{name}.",
+        "type": "CNAME",
+        "ttl": ttl,
+        "changetype": "REPLACE",
+        "records": [{"content": f"{target}.", "disabled": False}],
+    }
+
+
+def _nothing(name: str, rdtype: str) -> dict[str, Any]:
+    return {"name": f"{name}.", "type": rdtype, "changetype": "DELETE"}
+
+
+def _explain(response: requests.Response) -> str:
+    """The server's own words."""
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return response.text

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``rfc2136``: any server that takes dynamic updates (BIND, Knot, PowerDNS ...)."""
+
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
+import dns.update
+from oslo_config import cfg
+
+from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.rfc2136.server import Server
+from poppy.dns.servers import Servers
+from poppy.dns.zones import ZONES_OPT, Zones
+
+#: Seconds, at most, for each server to tell whether it is there.
+HEALTH_TIMEOUT = 2.0
+#: Records that a name may have by mistake: an update that meets one is refused as a whole. Those
+#: of other types are found when the name is looked at afterwards.
+_FOREIGN = ("A", "AAAA", "NS", "MX", "TXT")
+
+
+class RFC2136(DNSDriver):
+    """Sends one UPDATE (RFC 2136) for each zone, signed by TSIG (RFC 8945).
+
+    An UPDATE is done as a whole or not at all. But servers silently leave out a CNAME that would
+    stand beside other records (RFC 2136, section 3.4.2.2), so the names are looked at afterwards.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *COMMON_OPTS,
+        cfg.ListOpt(
+            "servers",
+            default=["127.0.0.1"],
+            help="Servers that take updates, as host or host:port ([address]:port for IPv6). "
+            "When one does not answer, the next is asked: all must lead to the same zones.",
+        ),
+        ZONES_OPT,
+        cfg.StrOpt("tsig_key_name", help="Name of the TSIG key. Unset: nothing is signed."),
+        cfg.StrOpt("tsig_key_secret", secret=True, help="The TSIG key, in base64."),
+        cfg.StrOpt(
+            "tsig_algorithm",
+            default="hmac-sha256",
+            choices=["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"],
+            help="Algorithm of the TSIG key.",
+        ),
+        cfg.FloatOpt(
+            "timeout", default=5.0, min=0.1, help="Seconds for a server's answer to one message."
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        options = self.options
+        try:
+            key = _key(options.tsig_key_name, options.tsig_key_secret, options.tsig_algorithm)
+            servers = [Server.parse(text, key, options.timeout) for text in options.servers]
+        except ConfigError as exc:
+            raise ConfigError(f"[drivers:dns:{name}] {exc}") from exc
+        if not servers:
+            raise ConfigError(f"[drivers:dns:{name}] servers: names no server")
+        self._servers = Servers(servers)
+        timeout = min(HEALTH_TIMEOUT, options.timeout)
+        self._asked_briefly = Servers([replace(server, timeout=timeout) for server in servers])
+        self._zones = Zones(options.zones, options.suffix, self._find_zone)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs, with one message for each zone; see :meth:`DNSDriver.ensure`."""
+        for zone, names in self._zones.group(cnames).items():
+            wanted = {_absolute(name): _absolute(cnames[name]) for name in names}
+            update = dns.update.UpdateMessage(zone)
+            for name, target in wanted.items():
+                for rdtype in _FOREIGN:
+                    update.absent(name, rdtype)
+                update.replace(name, self.options.ttl, "CNAME", target.to_text())
+            self._servers.call(lambda it: _ensure(it, zone, update, wanted))  # noqa: B023
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove the CNAMEs, with one message for each zone; see :meth:`DNSDriver.remove`."""
+        for zone, members in self._zones.group(names).items():
+            update = dns.update.UpdateMessage(zone)
+            for name in members:
+                update.delete(_absolute(name), "CNAME")
+            self._servers.call(lambda it: it.update(update, zone))  # noqa: B023
+
+    def health(self) -> bool:
+        """Whether a server answers for the suffix."""
+        suffix = _absolute(self.options.suffix)
+        try:
+            self._asked_briefly.call(lambda it: it.look(suffix, "SOA"))
+        except DriverError:
+            return False
+        return True
+
+    def _find_zone(self, name: str) -> str | None:
+        if self.options.zones:
+            return name
+        apex = _absolute(name)
+        answer = self._servers.call(lambda it: it.look(apex, "SOA"))
+        found = answer.get_rrset(answer.answer, apex, dns.rdataclass.IN, dns.rdatatype.SOA)
+        return name if found else None
+
+
+def _ensure(
+    server: Server,
+    zone: str,
+    update: dns.update.UpdateMessage,
+    wanted: Mapping[dns.name.Name, dns.name.Name],
+) -> None:
+    done = server.update(update, zone)
+    for name, target in wanted.items():
+        if done and _target(server, name) == target:
+            continue
+        foreign = [rdtype for rdtype in server.types(name) if rdtype != "CNAME"]
+        if foreign:
+            raise PermanentError(
+                f"{name.to_text(omit_final_dot=True)} can't be made a CNAME: it has other records "
+                f"({', '.join(foreign)})"
+            )
+        if done:
+            raise RetryableError(f"{server} was updated, but does not serve {name} yet")
+    if not done:
+        raise RetryableError(f"{server} met records that are gone by now in zone {zone}")
+
+
+def _target(server: Server, name: dns.name.Name) -> dns.name.Name | None:
+    answer = server.look(name, "CNAME")
+    found = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, dns.rdatatype.CNAME)
+    return found[0].target if found else None
+
+
+def _absolute(name: str) -> dns.name.Name:
+    return dns.name.from_text(name)
+
+
+def _key(name: str | None, secret: str | None, algorithm: str) -> dns.tsig.Key | None:
+    if not name and not secret:
+        return None
+    if not name or not secret:
+        raise ConfigError("tsig_key_name and tsig_key_secret go together: one of them is missing")
+    try:
+        return dns.tsig.Key(name, secret, algorithm)
+    except (binascii.Error, ValueError) as exc:
+        # Not its own words, which may quote the secret.
+        raise ConfigError("tsig_key_secret is not base64") from exc

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``route53``: the operator's names in hosted zones of Amazon Route 53.
+
+See ``doc/source/drivers/route53.rst``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from oslo_config import cfg
+
+from poppy.common import aws
+from poppy.common.errors import PermanentError, RetryableError
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+
+#: Changes in a request. Amazon allows 1,000 records and 32,000 characters of values, and counts
+#: an UPSERT twice; so many of the longest names stay below that.
+_BATCH = 60
+
+
+class Route53DNS(DNSDriver):
+    """Makes CNAMEs in hosted zones, those of a zone in one transaction of at most 60.
+
+    Needs the extra ``poppy[route53]``. A change is accepted at once and on all of Amazon's name
+    servers within about a minute, which is not waited for.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *COMMON_OPTS,
+        *aws.OPTS,
+        cfg.ListOpt(
+            "hosted_zone_ids",
+            default=[],
+            help="The ids of the public hosted zones with the suffixes. Empty: they are found "
+            "by their names, which must be unique in the account.",
+        ),
+        cfg.IntOpt(
+            "ttl",
+            default=300,
+            min=0,
+            max=2147483647,
+            help="Seconds that resolvers may keep a name.",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: they contradict each other.
+        """
+        super().__init__(conf, name)
+        self._service = aws.Service(name, "route53", self.options)
+        self._zones: dict[str, str] = {}
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs; see :meth:`DNSDriver.ensure`."""
+        for zone, names in self._by_zone(cnames).items():
+            records = (self._record(name, cnames[name]) for name in names)
+            self._change(zone, (("UPSERT", record) for record in records))
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
+        for zone, members in self._by_zone(names).items():
+            # A record can only be deleted by saying what is in it.
+            found = [record for name in members for record in self._find(zone, name)]
+            self._change(zone, (("DELETE", record) for record in found))
+
+    def health(self) -> bool:
+        """Whether Amazon answers, and lets us."""
+        if self.options.hosted_zone_ids:
+            return self._service.answers("get_hosted_zone", Id=self.options.hosted_zone_ids[0])
+        return self._service.answers("list_hosted_zones_by_name", MaxItems="1")
+
+    def find(self, name: str) -> list[dict[str, Any]]:
+        """The CNAME records of a name as Amazon shows them, for tests and demos."""
+        return list(self._find(self._zone(name), name))
+
+    def _record(self, name: str, target: str) -> dict[str, Any]:
+        return {
+            "Name": name,
+            "Type": "CNAME",
+            "TTL": self.options.ttl,
+            "ResourceRecords": [{"Value": target}],
+        }
+
+    def _find(self, zone: str, name: str) -> Iterator[dict[str, Any]]:
+        """The CNAME of a name; several if they are weighted, say."""
+        for page in self._pages(zone, name):
+            for record in page["ResourceRecordSets"]:
+                if (record["Name"].rstrip("."), record["Type"]) != (name.lower(), "CNAME"):
+                    return
+                yield record
+
+    def _pages(self, zone: str, name: str) -> Iterator[dict[str, Any]]:
+        """The zone from a name on, in small pages, as names have few records."""
+        return self._service.pages(
+            "list_resource_record_sets",
+            HostedZoneId=zone,
+            StartRecordName=name,
+            StartRecordType="CNAME",
+            PaginationConfig={"PageSize": 20},
+        )
+
+    def _change(self, zone: str, changes: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        wanted = iter(changes)
+        while batch := list(islice(wanted, _BATCH)):
+            try:
+                self._service.call(
+                    "change_resource_record_sets",
+                    HostedZoneId=zone,
+                    ChangeBatch={
+                        "Changes": [
+                            {"Action": action, "ResourceRecordSet": record}
+                            for action, record in batch
+                        ]
+                    },
+                )
+            except aws.Refused as exc:
+                # Amazon's "not found" may be about the zone that we remember, or the record.
+                if exc.code == "NoSuchHostedZone":
+                    self._zones.clear()
+                elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
+                    raise
+                raise RetryableError(str(exc)) from exc
+
+    def _by_zone(self, names: Iterable[str]) -> dict[str, list[str]]:
+        zones: dict[str, list[str]] = {}
+        for name in names:
+            zones.setdefault(self._zone(name), []).append(name)
+        return zones
+
+    def _zone(self, name: str) -> str:
+        """The id of the hosted zone for a name: the one with the longest name.
+
+        Raises:
+            PermanentError: there is none, or more than one.
+        """
+        suffixes = (self.options.suffix, self.options.shared_ssl_domain_suffix)
+        # One search for each suffix: zones are few, and there are as many names as domains.
+        suffix = next((entry for entry in suffixes if name.endswith(f".{entry}")), name)
+        if suffix not in self._zones:
+            self._zones[suffix] = self._search(suffix)
+        return self._zones[suffix]
+
+    def _search(self, suffix: str) -> str:
+        for count in range(suffix.count(".") + 1):
+            zone_name = suffix.split(".", count)[-1]
+            found = self._named(zone_name)
+            if len(found) > 1:
+                raise PermanentError(
+                    f"There are several hosted zones {zone_name}: name one in hosted_zone_ids"
+                )
+            if found:
+                return found[0]
+        raise PermanentError(f"There is no hosted zone for {suffix}")
+
+    def _named(self, zone_name: str) -> list[str]:
+        """The ids of the public hosted zones of a name."""
+        if self.options.hosted_zone_ids:
+            zones = [
+                self._service.call("get_hosted_zone", Id=zone_id)["HostedZone"]
+                for zone_id in self.options.hosted_zone_ids
+            ]
+        else:
+            answer = self._service.call("list_hosted_zones_by_name", DNSName=zone_name)
+            zones = answer["HostedZones"]
+        return [
+            zone["Id"].rpartition("/")[2]
+            for zone in zones
+            if zone["Name"].rstrip(".") == zone_name and not zone["Config"].get("PrivateZone")
+        ]
+
+
+def _is_outdated(message: str) -> bool:
+    """Whether a delete was refused because the record is not any more what was read."""
+    return "not found" in message or "do not match" in message

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``powerdns`` on a real server; what it did is resolved."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from poppy.common.errors import PermanentError, RetryableError
+from poppy.dns import powerdns
+from poppy.dns.base import DNSDriver
+from poppy.testing.dns import DNSContract
+from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, free_port
+from tests.real.powerdns import PowerDNS
+from tests.unit.dns.making import make_driver
+
+pytestmark = pytest.mark.real
+
+EDGE = "edge.example.com"
+NAME = f"www.example.org.{SUFFIX}"
+SHARED = f"shop.scdn0.{SHARED_SUFFIX}"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PowerDNS]:
+    with PowerDNS() as running:
+        yield running
+
+
+@pytest.fixture
+def server(running: PowerDNS) -> PowerDNS:
+    running.clear()
+    return running
+
+
+def driver_for(server: PowerDNS, **options: object) -> powerdns.PowerDNS:
+    given = {
+        "urls": [server.url],
+        "api_key": server.secret,
+        "suffix": SUFFIX,
+        "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        **options,
+    }
+    return make_driver(powerdns.PowerDNS, **given)
+
+
+class TestContract(DNSContract):
+    @pytest.fixture
+    def driver(self, server: PowerDNS) -> powerdns.PowerDNS:
+        self.server = server
+        return driver_for(server)
+
+    def resolve(self, driver: DNSDriver, name: str) -> str | None:
+        return self.server.resolve(name)
+
+
+def test_records_have_the_ttl(server: PowerDNS) -> None:
+    driver_for(server, ttl=77).ensure({NAME: EDGE})
+    assert server.ttl(NAME) == 77
+
+
+def test_one_request_for_each_zone(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
+    driver = driver_for(server)
+    with caplog.at_level(logging.DEBUG, "poppy.common.http"):
+        driver.ensure({NAME: EDGE, f"other.{SUFFIX}": EDGE, SHARED: EDGE})
+    assert caplog.text.count("PATCH 204") == 2
+    assert server.resolve(SHARED) == EDGE
+    assert server.secret not in caplog.text
+
+
+@pytest.mark.parametrize("zone", [SUFFIX, f"{SUFFIX}."])
+def test_configured_zones_are_not_looked_for(
+    server: PowerDNS, caplog: pytest.LogCaptureFixture, zone: str
+) -> None:
+    driver = driver_for(server, zones=["example.net", zone])
+    with caplog.at_level(logging.DEBUG, "poppy.common.http"):
+        driver.ensure({NAME: EDGE})
+    assert "GET" not in caplog.text
+    assert server.resolve(NAME) == EDGE
+    with pytest.raises(PermanentError, match="has no zone example.net"):
+        driver.ensure({f"www.{SHARED_SUFFIX}": EDGE})
+
+
+def test_a_suffix_without_a_zone_is_told(server: PowerDNS) -> None:
+    with pytest.raises(PermanentError, match="no zone for www.a.test.other.test"):
+        driver_for(server, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
+
+
+@pytest.mark.parametrize(("label", "rdtype"), [("taken", "A"), ("odd", "HINFO")])
+def test_a_name_with_other_records_is_refused_with_all_of_its_zone(
+    server: PowerDNS, label: str, rdtype: str
+) -> None:
+    before = server.records()
+    with pytest.raises(PermanentError, match=rf"{label}.{SUFFIX}. IN CNAME: Conflicts"):
+        driver_for(server).ensure({NAME: EDGE, f"{label}.{SUFFIX}": EDGE})
+    driver_for(server).remove([f"{label}.{SUFFIX}"])
+    assert server.records() == before
+
+
+def test_a_wrong_key_is_told_and_not_shown(server: PowerDNS) -> None:
+    driver = driver_for(server, api_key="wr0ng")
+    with pytest.raises(PermanentError, match="answered GET with 401") as caught:
+        driver.ensure({NAME: EDGE})
+    assert "wr0ng" not in str(caught.value)
+    assert driver.health() is False
+
+
+def test_the_next_server_is_asked(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    driver = driver_for(server, urls=[nobody, server.url])
+    driver.ensure({NAME: EDGE})
+    assert nobody.removeprefix("http://") in caplog.text
+    caplog.clear()
+    driver.remove([NAME])
+    assert not caplog.text
+    assert server.resolve(NAME) is None
+    assert driver.health() is True
+
+
+def test_a_server_that_hangs(server: PowerDNS) -> None:
+    driver = driver_for(server, timeout=1.0)
+    driver.ensure({NAME: EDGE})
+    server.pause()
+    try:
+        begun = time.monotonic()
+        with pytest.raises(RetryableError, match="did not answer"):
+            driver.ensure({NAME: "other.example.com"})
+        assert driver.health() is False
+        assert time.monotonic() - begun < 8
+    finally:
+        server.resume()
+    driver.ensure({NAME: "other.example.com"})
+    assert server.resolve(NAME) == "other.example.com"
+
+
+def test_a_server_that_is_away(server: PowerDNS) -> None:
+    driver = driver_for(server, urls=[f"http://127.0.0.1:{free_port()}"])
+    with pytest.raises(RetryableError, match="did not answer"):
+        driver.ensure({NAME: EDGE})
+    assert driver.health() is False

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real BIND, for the length of a test."""
+
+from collections.abc import Sequence
+
+from tests.real.nameserver import ZONE_FILE, ZONES, NameServer
+
+_CONFIG = """
+options {{
+    directory "{directory}";
+    pid-file "named.pid";
+    session-keyfile "session.key";
+    lock-file none;
+    listen-on port {port} {{ {host}; }};
+    listen-on-v6 {{ none; }};
+    recursion no;
+    dnssec-validation no;
+    notify no;
+}};
+controls {{ }};
+key "{key_name}" {{ algorithm hmac-sha256; secret "{secret}"; }};
+key "stranger" {{ algorithm hmac-sha256; secret "{secret}"; }};
+"""
+
+_ZONE = """
+zone "{zone}" {{
+    type primary;
+    file "{zone}.zone";
+    allow-update {{ key "{key_name}"; }};
+    allow-transfer {{ key "{key_name}"; }};
+}};
+"""
+
+
+class Bind(NameServer):
+    """BIND 9 with a TSIG key that may change the zones, and one, ``stranger``, that may not."""
+
+    PROGRAM = "named"
+    PACKAGE = "bind9"
+
+    def prepare(self) -> None:
+        """Write named.conf and the zones."""
+        values = {
+            "directory": self.directory,
+            "host": self.host,
+            "port": self.port,
+            "key_name": self.key_name,
+            "secret": self.secret,
+        }
+        config = [_CONFIG.format(**values)]
+        for zone in ZONES:
+            config.append(_ZONE.format(zone=zone, **values))
+            (self.directory / f"{zone}.zone").write_text(ZONE_FILE)
+        (self.directory / "named.conf").write_text("".join(config))
+
+    def command(self, program: str) -> Sequence[str]:
+        """In the foreground, with its log on standard error."""
+        return [program, "-g", "-n", "1", "-U", "1", "-c", str(self.directory / "named.conf")]

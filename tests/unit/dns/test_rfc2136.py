@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``rfc2136``: its options, and answers that no honest server gives."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import dns.rcode
+import pytest
+
+from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.dns.rfc2136.driver import RFC2136
+from poppy.dns.rfc2136.server import Server
+from tests.unit.dns.making import make_driver
+
+KEY = {"tsig_key_name": "poppy", "tsig_key_secret": "c2VjcmV0"}
+NAME = "www.example.org.cdn.example.net"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("192.0.2.1", "192.0.2.1", 53),
+        ("ns.example.net:5353", "ns.example.net", 5353),
+        ("[2001:db8::1]", "2001:db8::1", 53),
+        ("[2001:db8::1]:5353", "2001:db8::1", 5353),
+    ],
+)
+def test_servers_are_read(text: str, host: str, port: int) -> None:
+    server = Server.parse(text, None, 1.0)
+    assert (server.host, server.port) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "2001:db8::1", "ns:0", "ns:99999", "[::1]53"])
+def test_servers_that_are_none_are_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[drivers:dns:tested\]"):
+        make_driver(RFC2136, servers=[text])
+
+
+def test_there_must_be_a_server() -> None:
+    with pytest.raises(ConfigError, match="servers"):
+        make_driver(RFC2136, servers=[])
+
+
+@pytest.mark.parametrize("missing", KEY)
+def test_half_a_key_is_told(missing: str) -> None:
+    options = {name: value for name, value in KEY.items() if name != missing}
+    with pytest.raises(ConfigError, match="go together"):
+        make_driver(RFC2136, **options)
+
+
+def test_a_bad_secret_is_told_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="not base64") as caught:
+        make_driver(RFC2136, tsig_key_name="poppy", tsig_key_secret="s3cr*t")
+    assert "s3cr*t" not in str(caught.value)
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """A server whose answers come from a test; gives its address."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while True:
+                data, client = sock.recvfrom(65535)
+                if data == b"end":
+                    return
+                sock.sendto(answer(data), client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "{}:{}".format(*sock.getsockname())
+        finally:
+            with socket.socket(type=socket.SOCK_DGRAM) as other:
+                other.sendto(b"end", sock.getsockname())
+            thread.join()
+
+
+def plain(rcode: int) -> Callable[[bytes], bytes]:
+    """Answers with this code and nothing else (RFC 1035, section 4.1; RFC 2136, section 2.2)."""
+
+    def answer(asked: bytes) -> bytes:
+        opcode = asked[2] & 0x78
+        flags = bytes([0x80 | opcode, rcode])
+        if opcode:
+            return asked[:2] + flags + bytes(8)
+        return asked[:2] + flags + asked[4:6] + bytes(6) + asked[12:]
+
+    return answer
+
+
+def test_an_answer_without_a_signature_is_not_believed() -> None:
+    with answering(plain(dns.rcode.NOERROR)) as address:
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"], **KEY)
+        with pytest.raises(RetryableError, match="without a signature|requires a TSIG"):
+            driver.remove([NAME])
+
+
+@pytest.mark.parametrize(
+    ("rcode", "error", "words"),
+    [
+        (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
+        (dns.rcode.REFUSED, RetryableError, "zone frozen"),
+        (dns.rcode.NOTAUTH, RetryableError, "NOTAUTH"),
+        (dns.rcode.NOTIMP, PermanentError, "does not do dynamic updates"),
+        (dns.rcode.NOTZONE, PermanentError, "not in the zone"),
+        (dns.rcode.FORMERR, PermanentError, "FORMERR"),
+        (dns.rcode.NXRRSET, RetryableError, "answers NXRRSET"),
+    ],
+)
+def test_refusals_are_told_apart(rcode: int, error: type[Exception], words: str) -> None:
+    with answering(plain(rcode)) as address:
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
+        with pytest.raises(error, match=rf"{address} does not do an update of .*{words}"):
+            driver.ensure({NAME: "edge.example.com"})
+
+
+def test_an_update_that_does_not_show_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secondary that forwards updates serves them only after the next transfer."""
+    # It is asked for by TCP, which this server does not speak.
+    monkeypatch.setattr(Server, "types", lambda self, name: [])
+    with answering(plain(dns.rcode.NOERROR)) as address:
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
+        with pytest.raises(RetryableError, match="does not serve .* yet"):
+            driver.ensure({NAME: "edge.example.com"})
+
+
+def test_what_is_no_dns_message_is_told() -> None:
+    def answer(asked: bytes) -> bytes:
+        return asked[:2] + b"\xa8\x00\x00"
+
+    with answering(answer) as address:
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"], timeout=0.5)
+        with pytest.raises(RetryableError, match=f"{address} "):
+            driver.remove([NAME])
+        assert driver.health() is False
