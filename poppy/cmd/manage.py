@@ -10,6 +10,7 @@ from oslo_config import cfg
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import schema
 from poppy.common import config, errors, logs
+from poppy.model import certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +75,8 @@ def _services_redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> N
     begun = left = 0
     for service in bootstrap.storage.services.scan():
         wanted = (
-            arguments.provider in (None, *service.provider_details)
+            not certificates.is_namespace(service.project_id)
+            and arguments.provider in (None, *service.provider_details)
             and arguments.project in (None, service.project_id)
             and arguments.service in (None, service.service_id)
         )

@@ -69,6 +69,12 @@ STORAGE_OPTS = (
         min=0,
         help="How many services a project may have unless its own limit is set.",
     ),
+    cfg.IntOpt(
+        "max_certificates_per_project",
+        default=100,
+        min=0,
+        help="How many certificates a project may have ordered.",
+    ),
 )
 
 PROVIDER_OPTS = (
@@ -78,6 +84,13 @@ PROVIDER_OPTS = (
         min=0,
         max=31536000,
         help="Seconds an edge may keep content of a service that says nothing about caching.",
+    ),
+    cfg.FloatOpt(
+        "analytics_timeout",
+        default=10.0,
+        min=0.01,
+        help="Seconds in which a provider has to answer when a client asks for statistics, for "
+        "the request waits for it.",
     ),
 )
 

@@ -227,9 +227,10 @@ class OperationRun:
             late.see_to(self._storage, self._operation, step, self._policy, undo)
 
     def _writes_details(self) -> bool:
-        # A hard purge leaves the service alone: other requests may change it meanwhile.
+        # These leave the service alone: other requests may change it meanwhile.
         purge = self._operation.purge
-        return purge is None or not purge.hard
+        alone = self._operation.kind is Kind.DISABLE or (purge is not None and purge.hard)
+        return not alone
 
     def _write(self) -> None:
         details = self.service.provider_details if self._writes_details() else None

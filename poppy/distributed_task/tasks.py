@@ -53,7 +53,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(name)
-            deployment = _loaded(name, self._providers).ensure(run.service, known)
+            deployment = loaded(name, self._providers).ensure(run.service, known)
 
             def remember(details: Details) -> None:
                 details[name] = _deployed(run.service, details.get(name), deployment)
@@ -65,7 +65,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
-            _loaded(name, self._providers).remove(run.service, known)
+            loaded(name, self._providers).remove(run.service, known)
 
         run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
@@ -96,14 +96,13 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
                 for domain in spec.domains
             }
             first = run.service.provider_details[self._providers[0]]
-            self._dns.ensure(
-                {
-                    names[entry.domain]: entry.provider_url
-                    for entry in first.access_urls
-                    if entry.domain in names
-                }
-            )
-            stale = operator_names(run.service, self._dns) - set(names.values())
+            cnames = {
+                _operator_name(entry, names): _target(entry, run.service, self._dns)
+                for entry in first.access_urls
+                if entry.domain in names
+            }
+            self._dns.ensure(cnames)
+            stale = operator_names(run.service, self._dns) - set(names.values()) - set(cnames)
             if stale:
                 self._dns.remove(sorted(stale))
 
@@ -117,6 +116,24 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
             self._dns.remove(sorted(expected_names(run.service, self._dns)))
 
         run.attempt(DNS, gate_of(self._dns), work, undo)
+
+
+class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
+    """Point every name of a service at the operator's host for what is switched off."""
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__(name="switch names off in DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """There is nothing to remember: where the names belong stays known."""
+
+        def work() -> None:
+            names = sorted(operator_names(run.service, self._dns))
+            if names:
+                self._dns.ensure(dict.fromkeys(names, self._dns.options.url_404))
+
+        run.attempt(DNS, gate_of(self._dns), work)
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -158,7 +175,7 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).remove(run.service, known)
+            loaded(self._name, self._providers).remove(run.service, known)
             run.remember(lambda details: details.pop(self._name, None))
 
         run.attempt(remove_step(self._name), provider_gate(self._name), work)
@@ -180,7 +197,7 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).purge(run.service, known, purge)
+            loaded(self._name, self._providers).purge(run.service, known, purge)
 
         run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 
@@ -206,7 +223,22 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
     }
 
 
-def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+def _operator_name(entry: AccessURL, names: Mapping[str, str]) -> str:
+    """The name that an access URL has or gets; an operator may have chosen another one."""
+    return entry.operator_url if entry.moved and entry.operator_url else names[entry.domain]
+
+
+def _target(entry: AccessURL, service: Service, dns: DNSDriver) -> str:
+    """Where the name of an access URL points."""
+    return str(dns.options.url_404) if service.disabled else entry.provider_url
+
+
+def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+    """A provider that an operation names.
+
+    Raises:
+        PermanentError: it is not loaded.
+    """
     if name not in providers:
         raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
     return providers[name]
@@ -217,9 +249,13 @@ def _deployed(
 ) -> ProviderDetail:
     """The detail after a success; the status is settled when the operation ends.
 
-    Entries of dropped domains are kept: their names still stand in DNS.
+    Entries of dropped domains are kept: their names still stand in DNS. So are those that an
+    operator has moved by hand, or every update would move them back.
     """
-    before = {entry.domain: entry for entry in known.access_urls} if known else {}
+    entries = known.access_urls if known else ()
+    before = {entry.domain: entry for entry in entries}
+    moved = tuple(entry for entry in entries if entry.moved)
+    settled = {entry.domain for entry in moved}
     current = tuple(
         AccessURL(
             domain=domain,
@@ -227,15 +263,18 @@ def _deployed(
             operator_url=before[domain].operator_url if domain in before else None,
         )
         for domain, url in deployment.access_urls.items()
+        if domain not in settled
     )
     dropped = tuple(
         entry
         for domain, entry in before.items()
-        if domain not in service.spec.domain_names and domain not in deployment.access_urls
+        if domain not in service.spec.domain_names
+        and domain not in deployment.access_urls
+        and not entry.moved
     )
     return ProviderDetail(
         status=known.status if known else ProviderStatus.DEPLOY_IN_PROGRESS,
         provider_service_id=deployment.provider_service_id,
-        access_urls=current + dropped,
+        access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
     )

@@ -9,8 +9,14 @@ from oslo_config import cfg
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager.actions import ActionsManager
+from poppy.manager.analytics import AnalyticsManager
+from poppy.manager.certificates import CertificatesManager
+from poppy.manager.changes import Changes
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
+from poppy.manager.limits import LimitsManager
+from poppy.manager.lookups import LookupsManager
 from poppy.manager.services import ServicesManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -21,8 +27,13 @@ class Manager(Driver):
 
     Attributes:
         services: create, read, change, purge and delete services.
+        actions: what operators do to services of any project.
+        analytics: what providers have counted.
+        certificates: orders for certificates.
         flavors: the operator's choice of providers.
         health: whether the parts answer.
+        limits: how many services a project may have.
+        lookups: services over all projects.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -37,13 +48,29 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        default_limit = conf["drivers:storage"].max_services_per_project
+        changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
             storage,
-            distributed_task,
+            changes,
             providers,
             dns,
             default_ttl=conf["drivers:provider"].default_cache_ttl,
-            default_limit=conf["drivers:storage"].max_services_per_project,
+            default_limit=default_limit,
+        )
+        self.actions = ActionsManager(storage, changes, self.services)
+        self.certificates = CertificatesManager(
+            storage,
+            changes,
+            self.services,
+            providers,
+            dns,
+            limit=conf["drivers:storage"].max_certificates_per_project,
+        )
+        self.analytics = AnalyticsManager(
+            storage, providers, conf["drivers:provider"].analytics_timeout
         )
         self.flavors = FlavorsManager(storage, providers)
+        self.limits = LimitsManager(storage, default_limit)
+        self.lookups = LookupsManager(storage)
         self.health = HealthManager(storage, distributed_task, providers, dns)

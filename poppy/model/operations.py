@@ -15,6 +15,12 @@ class Kind(enum.StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     PURGE = "purge"
+    DISABLE = "disable"
+
+    @property
+    def deploys(self) -> bool:
+        """Whether its success means that providers and DNS are as the document says."""
+        return self in (Kind.CREATE, Kind.UPDATE)
 
 
 class State(enum.StrEnum):

@@ -14,6 +14,8 @@ Rule = policy.RuleDefault
 READER = "rule:cdn:reader"
 MEMBER = "rule:cdn:member"
 ADMIN = "rule:cdn:admin"
+#: What decides whether a handler shows more than the caller's own project.
+ALL_PROJECTS = "cdn:all_projects"
 
 RULES = (
     policy.RuleDefault(
@@ -30,6 +32,12 @@ RULES = (
         "cdn:reader",
         "role:reader or rule:cdn:member",
         "Looks at the services of its project, and changes nothing.",
+    ),
+    policy.RuleDefault(
+        ALL_PROJECTS,
+        "rule:cdn:admin and not role:noauth",
+        "Reaches the certificates of any project. The role noauth is that of a client which, "
+        "without Keystone, does not say which roles it has: a tenant, for all we know.",
     ),
 )
 

@@ -19,4 +19,10 @@ RULES = (
         "Have cached content of a service purged.",
         f"DELETE {_SERVICE}/assets",
     ),
+    project_rule(
+        "cdn:services:analytics",
+        READER,
+        "See what providers have counted for a service.",
+        f"GET {_SERVICE}/analytics",
+    ),
 )

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of storage drivers.
 
-A driver keeps four things: flavors, services, the domains that services have claimed, and
-operations. It holds no policy: which request may follow which is the manager's business, how an
-operation runs is the worker's. What it does guarantee is atomicity, as each method says, against
-any number of servers and workers in other processes.
+A driver keeps flavors, services, the domains that services have claimed, and operations; and
+what operators look up (see :mod:`poppy.storage.lookups`). It holds no policy: which request may
+follow which is the manager's business, how an operation runs is the worker's. What it does
+guarantee is atomicity, as each method says, against any number of servers and workers in other
+processes.
 
 Every method may raise :class:`poppy.common.errors.Unavailable` when the store does not answer.
 """
@@ -17,8 +18,9 @@ from typing import ClassVar, NamedTuple
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, OperationKey
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.services import ProviderDetails, Service, Status
 from poppy.storage.fleet import FleetStore
+from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
 
 
 class Run(NamedTuple):
@@ -26,6 +28,21 @@ class Run(NamedTuple):
 
     operation: Operation
     service: Service
+
+
+class IdempotencyKey(NamedTuple):
+    """What a client marks a request with, so that it can be repeated without a second effect.
+
+    Attributes:
+        value: the client's own; says something within its project only.
+        fingerprint: of what is asked for, at most 64 characters: with another one it is another
+            request.
+        expires_at: when it may be forgotten.
+    """
+
+    value: str
+    fingerprint: str
+    expires_at: datetime.datetime
 
 
 class FlavorStore(abc.ABC):
@@ -65,17 +82,34 @@ class ServiceStore(abc.ABC):
     """Services and the domains they have claimed."""
 
     @abc.abstractmethod
-    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+    def create(
+        self,
+        service: Service,
+        operation: Operation,
+        default_limit: int,
+        key: IdempotencyKey | None = None,
+    ) -> None:
         """Store a new service with its first operation and claim its domains: all or nothing.
 
         Args:
             default_limit: how many services the project may have unless it has a limit of
                 its own; holds under concurrent creates.
+            key: is stored with the service, or neither is.
 
         Raises:
+            Repeated: the project has created a service by this key before; names it.
+            KeyReused: ... and asked for another one then.
             DomainTaken: a domain is claimed already; of two at the same time one gets it.
             LimitReached: the project has as many services as it may.
             InvalidRequest: there is no such flavor (any more).
+        """
+
+    @abc.abstractmethod
+    def created_by(self, project_id: str, key: IdempotencyKey) -> str | None:
+        """The id of the service that was created by this key, which may be gone by now.
+
+        Raises:
+            KeyReused: by this key another one was asked for.
         """
 
     @abc.abstractmethod
@@ -87,7 +121,9 @@ class ServiceStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+    def list(
+        self, project_id: str, marker: str | None, limit: int, status: Status | None = None
+    ) -> Sequence[Service]:
         """A page of the project's services, by id (which is by creation).
 
         The cost must not depend on how many services the project has.
@@ -95,6 +131,7 @@ class ServiceStore(abc.ABC):
         Args:
             marker: the page begins behind this id, whether or not such a service exists.
             limit: at most so many.
+            status: only services of this status.
         """
 
     @abc.abstractmethod
@@ -123,6 +160,21 @@ class ServiceStore(abc.ABC):
             NotFound: the service is gone.
             DomainTaken: an added domain is another service's.
             InvalidRequest: there is no such flavor (any more).
+        """
+
+    @abc.abstractmethod
+    def amend(self, service: Service) -> None:
+        """Replace what is stored of a service; nothing is to be done about it.
+
+        For what an operator corrects by hand. Its document is not to change.
+
+        Args:
+            service: as read from this store, with changes; its ``revision`` as read.
+
+        Raises:
+            Changed: the stored revision is another.
+            NotFound: the service is gone.
+            ServiceBusy: it has unfinished operations, which would overwrite this.
         """
 
 
@@ -194,7 +246,7 @@ class OperationStore(abc.ABC):
 
         Args:
             operation: with the attempt of the run. A finished state ends the run; the success
-                of anything but a purge releases the domains that the service's document does
+                of one that deploys releases the domains that the service's document does
                 not name any more. While it is unfinished, ``next_attempt_at`` must be set, or it
                 would be lost.
             details: the service's provider details; None leaves them alone. The service's
@@ -254,6 +306,9 @@ class Storage(Driver, abc.ABC):
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
         fleet: see :class:`~poppy.storage.fleet.FleetStore`.
+        projects: see :class:`~poppy.storage.lookups.ProjectStore`.
+        lookups: see :class:`~poppy.storage.lookups.LookupStore`.
+        documents: see :class:`~poppy.storage.lookups.DocumentStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -262,6 +317,9 @@ class Storage(Driver, abc.ABC):
     services: ServiceStore
     operations: OperationStore
     fleet: FleetStore
+    projects: ProjectStore
+    lookups: LookupStore
+    documents: DocumentStore
 
     @abc.abstractmethod
     def sync(self) -> None:

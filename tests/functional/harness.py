@@ -14,7 +14,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import State
-from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider
 from poppy.testing.builders import make_flavor
 
 PROJECT = "project-1"
@@ -31,6 +31,9 @@ class ScriptedProvider(Provider):
         self.objects = {}
         self.calls = []
         self.purges = []
+        self.certificates = {}
+        self.queries = []
+        self.certificate_status = "create_in_progress"
 
     def _act(self, call):
         self.calls.append(call)
@@ -47,7 +50,12 @@ class ScriptedProvider(Provider):
         if isinstance(answer, Deployment):
             return answer
         urls = {d.domain: f"{d.domain}.{self.name}.example" for d in service.spec.domains}
-        return Deployment(f"{self.name}-{service.service_id}", urls)
+        states = {
+            entry.domain: self.certificate_status
+            for entry in service.spec.domains
+            if entry.certificate
+        }
+        return Deployment(f"{self.name}-{service.service_id}", urls, certificates=states)
 
     def remove(self, service, known):
         self._act("remove")
@@ -56,6 +64,20 @@ class ScriptedProvider(Provider):
     def purge(self, service, known, purge):
         self._act("purge")
         self.purges.append(purge)
+
+    def ensure_certificate(self, certificate, known):
+        answer = self._act("ensure_certificate")
+        self.certificates[certificate] = known
+        return answer or Issuance("deployed", {"serial": 7})
+
+    def remove_certificate(self, certificate, known):
+        self._act("remove_certificate")
+        self.certificates.pop(certificate, None)
+
+    def metrics(self, service, known, query):
+        self.queries.append(query)
+        answer = self._act("metrics")
+        return answer or {"Global": [Point(query.start, 3), Point(query.end, 5)]}
 
     def health(self):
         return True

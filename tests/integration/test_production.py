@@ -9,6 +9,12 @@ import pytest
 pytest.importorskip("cassandra")
 
 from tests.api import conftest
+from tests.api.test_actions import *
+from tests.api.test_analytics import *
+from tests.api.test_certificates import *
+from tests.api.test_limits import *
+from tests.api.test_lookups import *
+from tests.api.test_repetition import *
 from tests.api.test_services import *
 from tests.functional.harness import Harness
 from tests.functional.test_operations import *

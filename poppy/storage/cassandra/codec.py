@@ -47,12 +47,13 @@ def service_columns(service: Service) -> dict[str, Any]:
         "revision": service.revision,
         "service_created_at": to_number(service.created_at),
         "service_updated_at": to_number(service.updated_at),
+        "log_url": service.log_url,
     }
 
 
 def to_service(project_id: str, service_id: str, columns: Any) -> Service:
     """From the columns of :func:`service_columns`, in that order."""
-    spec, details, disabled, revision, created_at, updated_at = columns
+    spec, details, disabled, revision, created_at, updated_at, *later = columns
     return Service(
         project_id=project_id,
         service_id=service_id,
@@ -64,6 +65,8 @@ def to_service(project_id: str, service_id: str, columns: Any) -> Service:
         updated_at=to_moment(updated_at),
         disabled=disabled,
         revision=revision,
+        # What is not written again since has no column for it.
+        log_url=later[0] if later else None,
     )
 
 
@@ -121,7 +124,7 @@ OPERATION_COLUMNS = (
     "crashes"
 )
 SERVICE_COLUMNS = (
-    "spec, provider_details, disabled, revision, service_created_at, service_updated_at"
+    "spec, provider_details, disabled, revision, service_created_at, service_updated_at, log_url"
 )
 
 

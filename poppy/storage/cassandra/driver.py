@@ -12,6 +12,8 @@ from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.flavors import FlavorStore
 from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import DocumentStore, LookupStore, ProjectStore
 from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.services import ServiceStore
@@ -47,11 +49,15 @@ class CassandraStorage(base.Storage):
         places = Places(self._database)
         uses = Uses(self._database)
         hints = Hints(self._database)
-        views = Views(self._database, claims, places, uses)
+        index = Index(self._database)
+        views = Views(self._database, claims, places, uses, index)
         self.flavors = FlavorStore(self._database, uses)
-        self.services = ServiceStore(self._database, claims, places, uses, hints, views)
+        self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
         self.operations = OperationStore(self._database, claims, hints, views)
         self.fleet = FleetStore(self._database)
+        self.projects = ProjectStore(self._database)
+        self.lookups = LookupStore(self._database, index)
+        self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
         """Make or change keyspace and tables; see :func:`.migrate.sync`."""

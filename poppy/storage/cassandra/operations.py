@@ -12,7 +12,7 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
@@ -187,7 +187,7 @@ class OperationStore(base.OperationStore):
             stored = truth.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "Giving back what a removed service had"):
-                    self._views.refresh(stored)
+                    self._views.refresh(stored, found)
                     self._hints.drop(found.operations.values(), (), clock)
                 return
 
@@ -214,7 +214,7 @@ class OperationStore(base.OperationStore):
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "What follows from an operation"):
             if finished or service is not None:
-                self._views.refresh(stored)
+                self._views.refresh(stored, found)
             self._hints.drop(before, held, clock)
         return stored
 
@@ -337,9 +337,9 @@ def _advance(
 
 
 def _kept_claims(found: Truth, service: Service, operation: Operation) -> Mapping[str, str]:
-    if operation.state is not State.SUCCEEDED or operation.kind is Kind.PURGE:
+    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
         return found.claims
-    named = service.spec.domain_names
+    named = service.claims
     return {name: token for name, token in found.claims.items() if name in named}
 
 

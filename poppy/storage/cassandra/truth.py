@@ -37,7 +37,7 @@ from poppy.storage.cassandra.session import Call, Database, Row, Undecided
 
 _STATICS = f"writer, clock, queue, claims, removed_at, {codec.SERVICE_COLUMNS}"
 _OPERATION = f"operation_id, slot, {codec.OPERATION_COLUMNS}"
-_N_STATICS = 11
+_N_STATICS = 12
 
 READ = (
     f"SELECT {_STATICS} FROM services WHERE project_id = :project_id "
@@ -75,7 +75,7 @@ CHANGE = (
     "UPDATE services SET writer = :writer, clock = :clock, queue = :queue, claims = :claims, "
     "removed_at = :removed_at, spec = :spec, provider_details = :provider_details, "
     "disabled = :disabled, revision = :revision, service_created_at = :service_created_at, "
-    f"service_updated_at = :service_updated_at {_WHERE}"
+    f"service_updated_at = :service_updated_at, log_url = :log_url {_WHERE}"
 )
 CLOSE = (
     "UPDATE services SET writer = :writer, clock = :clock, queue = :queue, "
@@ -163,6 +163,16 @@ def read(database: Database, key: tuple[str, ...], level: int | None = None) -> 
     identity = {"project_id": project_id, "service_id": service_id}
     rows = database.read(READ, identity, level)
     return _to_truth(project_id, service_id, rows[0]) if rows else Truth(project_id, service_id)
+
+
+def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[Truth]:
+    """Several services' partitions, without operations, asked side by side."""
+    identities = [{"project_id": key[0], "service_id": key[1]} for key in keys]
+    answers = database.read_each((READ, identity) for identity in identities)
+    return [
+        _to_truth(*key, rows[0]) if rows else Truth(*key)
+        for key, rows in zip(keys, answers, strict=True)
+    ]
 
 
 def scan(database: Database) -> Iterator[Truth]:

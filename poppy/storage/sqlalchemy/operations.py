@@ -12,7 +12,7 @@ from poppy.common import errors
 from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, rows, schema
+from poppy.storage.sqlalchemy import claims, lookups, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
 _O = schema.OPERATIONS.c
@@ -191,7 +191,7 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if operation.state is State.SUCCEEDED and operation.kind is not Kind.PURGE:
+            if operation.state is State.SUCCEEDED and operation.kind.deploys:
                 claims.release_unused(conn, service)
             if not operation.state.finished:
                 return None
@@ -240,6 +240,7 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             conn.execute(_ARCHIVE, _archived(service, operation.updated_at))
             claims.release_all(conn, service)
+            lookups.put_urls(conn, service.with_details({}))
             conn.execute(_DELETE_SERVICE, rows.identify(service))
             rows.supersede(conn, operation.key, operation.updated_at)
             rows.let_go(conn, operation.key)
@@ -277,10 +278,11 @@ def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime)
         {
             **rows.identify(service),
             "provider_details": rows.details_to_dict(service.provider_details),
-            "status": str(service.status),
+            "status": service.shelf,
             "updated_at": at,
         },
     )
+    lookups.put_urls(conn, service)
 
 
 def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Operation | None:

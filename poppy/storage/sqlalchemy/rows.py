@@ -33,6 +33,9 @@ ITS_OPERATIONS = sa.and_(
 )
 
 _LOCK_SERVICE = sa.select(schema.SERVICES).where(THIS_SERVICE).with_for_update()
+_HAS_UNFINISHED = (
+    sa.select(_O.operation_id).where(ITS_OPERATIONS, _O.state.in_(UNFINISHED)).limit(1)
+)
 _ADD_OPERATION = sa.insert(schema.OPERATIONS)
 _SUPERSEDED = str(State.SUPERSEDED)
 _END = (
@@ -76,6 +79,11 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
     )
 
 
+def has_unfinished(conn: sa.Connection, service: Service) -> bool:
+    """Whether anything is still to be done about a service."""
+    return conn.execute(_HAS_UNFINISHED, identify(service)).first() is not None
+
+
 def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
     """End every unfinished operation of the service; one that runs keeps its lease."""
     conn.execute(_END, {**identify(key), "updated_at": at})
@@ -100,6 +108,7 @@ def to_service(row: sa.Row[Any]) -> Service:
         updated_at=row.updated_at,
         disabled=row.disabled,
         revision=row.revision,
+        log_url=row.log_url,
     )
 
 
@@ -108,10 +117,11 @@ def changes_of(service: Service) -> dict[str, Any]:
     return {
         "spec": service.spec.to_dict(),
         "provider_details": details_to_dict(service.provider_details),
-        "status": str(service.status),
+        "status": service.shelf,
         "flavor_id": service.spec.flavor_id,
         "disabled": service.disabled,
         "updated_at": service.updated_at,
+        "log_url": service.log_url,
     }
 
 

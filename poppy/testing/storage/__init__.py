@@ -23,15 +23,19 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("case", "crashes", "flavors", "fleet", "queue", "removal", "runs", "services"),
-    *("submissions", "superseding"),
+    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "lookups"),
+    *("queue", "removal", "runs", "services", "submissions", "superseding"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # After the line above, which makes the asserts in these modules say what they compared.
+from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
 from poppy.testing.storage.crashes import CrashContract  # noqa: E402
+from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
+from poppy.testing.storage.keys import KeyContract  # noqa: E402
+from poppy.testing.storage.lookups import LookupContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
@@ -53,5 +57,10 @@ class StorageContract(
     FleetContract,
     RemovalContract,
     StoreContract,
+    LookupContract,
+    KeyContract,
+    AmendmentContract,
+    LimitContract,
+    DocumentContract,
 ):
     """Every sentence of :mod:`poppy.storage.base`, as tests."""

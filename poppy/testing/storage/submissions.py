@@ -185,6 +185,18 @@ class SubmissionContract(StorageCase):
         settle(stocked, add(stocked))
         assert not is_free(stocked, "other.example.com")
 
+    @pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE])
+    def test_success_of_what_deploys_nothing_releases_no_domain(
+        self, stocked: Storage, kind: Kind
+    ) -> None:
+        service = settle(stocked, add(stocked, domains=["a.example.com", "b.example.com"]))
+        dropped = replace(service, spec=replace(service.spec, domains=service.spec.domains[:1]))
+        update = submit(stocked, dropped)
+        finish(stocked, begin(stocked, update).operation, State.FAILED)
+        other = submit(stocked, stored(stocked, service), kind)
+        finish(stocked, begin(stocked, other).operation)
+        assert not is_free(stocked, "b.example.com")
+
     def test_delete_supersedes_every_unfinished_operation(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         for kind in (Kind.UPDATE, Kind.PURGE):

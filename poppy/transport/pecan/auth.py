@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors, logs
+from poppy.model import names
 from poppy.policies.enforcer import Identity
 from poppy.transport.pecan.errors import RequestRefused
 from poppy.transport.pecan.request import Request
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
 LOG = log.getLogger(__name__)
 
-#: What ``noauth`` takes a client for that does not say which roles it has.
-TRUSTED_ROLES = ("admin", "member", "reader")
-
-#: Letters, digits and what UUIDs, Keystone domains and older identity services put between.
-_IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+#: What ``noauth`` takes a client for that does not say which roles it has; the last one tells
+#: rules that it did not.
+TRUSTED_ROLES = ("admin", "member", "reader", "noauth")
 
 
 class Strategy(Protocol):
@@ -140,7 +139,7 @@ def _unavailable() -> errors.Unavailable:
 
 def _identifier(request: Request, header: str) -> str | None:
     value: str | None = request.environ.get(f"HTTP_{header.upper().replace('-', '_')}")
-    if value and not _IDENTIFIER.fullmatch(value):
+    if value and not names.PROJECT_ID.fullmatch(value):
         what = "Project ID" if header == "X-Project-ID" else "user id"
         raise errors.InvalidRequest(f"The {what} in the {header} header is not valid")
     return value or None

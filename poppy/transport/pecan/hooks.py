@@ -10,12 +10,14 @@ from oslo_log import log
 from oslo_middleware import request_id
 
 from poppy.common import errors
+from poppy.policies.base import ALL_PROJECTS
 from poppy.policies.enforcer import Identity, Policy
 from poppy.transport.pecan import errors as http_errors
 from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings
 from poppy.transport.pecan.request import (
     BASE_URL,
+    IS_ADMIN,
     PROJECT_ID,
     PROJECT_ID_IN_URL,
     Request,
@@ -62,6 +64,7 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
             # Who changes what is worth a line; the path is not in it, it may hold anything.
             LOG.log(log.DEBUG if request.method in _SAFE else log.INFO, "%s: allowed", rule)
+            request.environ[IS_ADMIN] = self._policy.allows(ALL_PROJECTS, who)
             # A link must be one that the router takes back.
             if (
                 self._project_id_in_url

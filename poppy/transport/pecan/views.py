@@ -8,12 +8,11 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poppy.manager.analytics import Report
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
-from poppy.model.services import Domain, Service
+from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
-
-#: How certificate states of several providers add up: the first that any of them reports.
-_CERTIFICATE_STATES = ("failed", "cancelled", "create_in_progress", "deployed")
 
 _FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
 
@@ -92,11 +91,17 @@ def service_href(service_id: str, base: str) -> str:
     return f"{base}/services/{service_id}"
 
 
-def services(page: Sequence[Service], limit: int, base: str) -> dict[str, Any]:
-    """A page of services, with a link to the next one unless this one is not full."""
+def services(
+    page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
+    """A page of services, with a link to the next one unless this one is not full.
+
+    Args:
+        filters: what the client has asked for, which the next page has to keep to.
+    """
     links = []
     if len(page) >= limit:
-        query = f"marker={page[-1].service_id}&limit={limit}"
+        query = urllib.parse.urlencode({"marker": page[-1].service_id, "limit": limit, **filters})
         links.append(_link(f"{base}/services?{query}", "next"))
     return {"services": [service(entry, base) for entry in page], "links": links}
 
@@ -118,6 +123,22 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
     return document
+
+
+def analytics(report: Report) -> dict[str, Any]:
+    """What was counted for a domain, by zone."""
+    return {
+        "domain": report.query.domain,
+        str(report.query.metric): {
+            zone: [
+                {"timestamp": f"{point.timestamp:%Y-%m-%dT%H:%M:%S}", "count": point.value}
+                for point in points
+            ]
+            for zone, points in report.zones.items()
+        },
+        "provider": report.provider,
+        "flavor": report.flavor_id,
+    }
 
 
 def _access_urls(entry: Service) -> list[str]:
@@ -143,9 +164,29 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
     """A shared certificate is there already; any other is as far as its slowest provider."""
     if domain.certificate == "shared":
         return "deployed"
-    known = {
+    return certificates.worst(
         detail.certificates[domain.domain]
         for detail in entry.provider_details.values()
         if domain.domain in detail.certificates
+    )
+
+
+def certificate(order: Service) -> dict[str, Any]:
+    """An order for a certificate, with what its providers say of it."""
+    (domain,) = order.spec.domains
+    return {
+        "flavor_id": order.spec.flavor_id,
+        "domain_name": domain.domain,
+        "cert_type": domain.certificate,
+        "cert_details": {
+            name: {"extra_info": _extra_info(domain.domain, detail)}
+            for name, detail in order.provider_details.items()
+        },
+        "status": certificates.status_of(order.provider_details),
+        "project_id": certificates.owner(order.project_id),
     }
-    return next((state for state in _CERTIFICATE_STATES if state in known), "create_in_progress")
+
+
+def _extra_info(domain: str, detail: ProviderDetail) -> dict[str, Any]:
+    info = {**detail.extra, "status": detail.certificates.get(domain, "create_in_progress")}
+    return {**info, "error": detail.error_message} if detail.error_message else info

@@ -8,6 +8,7 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import Kind
+from poppy.model.services import Status
 from poppy.testing.builders import NOW, make_flavor
 from poppy.testing.storage.case import add, begin, first_operation, remove, submit
 
@@ -38,9 +39,22 @@ class TestQueries:
                 "services_1 (project_id=? AND service_id>?",
             ),
             (lambda s, it: s.operations.list("p", it), "operations_1 (service_id=?"),
+            (
+                lambda s, it: s.services.list("p", it, 5, Status.FAILED),
+                "ix_services_project_status (project_id=? AND status=? AND service_id>?",
+            ),
+            (
+                lambda s, it: s.lookups.by_status("failed", it, 5),
+                "ix_services_status (status=? AND service_id>?",
+            ),
+            (lambda s, it: s.lookups.by_claim("a.example.com"), "domains_1 (domain=?"),
+            (
+                lambda s, it: s.lookups.domains_at("a.example.com", None, 5),
+                "provider_urls_1 (provider_url=? AND domain>?",
+            ),
             (lambda s, it: s.operations.due(NOW, 5), "ix_operations_due (next_attempt_at<?"),
         ],
-        ids=["get", "list", "operations", "due"],
+        ids=["get", "list", "operations", "list-status", "status", "claim", "url", "due"],
     )
     def test_query_walks_an_index_and_sorts_nothing(
         self, storage, service, statements, path, ask, index

@@ -4,7 +4,9 @@
 from typing import TYPE_CHECKING
 
 from poppy.transport.pecan.controllers import (
+    analytics,
     assets,
+    certificates,
     flavors,
     health,
     home,
@@ -13,6 +15,10 @@ from poppy.transport.pecan.controllers import (
     root,
     services,
 )
+from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
+from poppy.transport.pecan.controllers.admin import domains as admin_domains
+from poppy.transport.pecan.controllers.admin import limits as admin_limits
+from poppy.transport.pecan.controllers.admin import services as admin_services
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
@@ -35,6 +41,18 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/services/{service_id}/analytics": analytics.Analytics,
+        "/v1.0/ssl_certificate": certificates.Certificates,
+        "/v1.0/ssl_certificate/{domain}": certificates.Certificate,
+        "/v1.0/admin/certificates": admin_certificates.Certificates,
+        "/v1.0/admin/certificates/{domain}": admin_certificates.Certificate,
+        "/v1.0/admin/services": admin_services.Services,
+        "/v1.0/admin/services/action": admin_services.Action,
+        "/v1.0/admin/services/status": admin_services.Status,
+        "/v1.0/admin/services/provider_details/{service_id}": admin_services.ProviderDetails,
+        "/v1.0/admin/domains": admin_domains.Domains,
+        "/v1.0/admin/domains/{domain}": admin_domains.Domain,
+        "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
     }
     resources = {template: resource(manager, settings) for template, resource in table.items()}
     resources["/v1.0/openapi.json"] = openapi.OpenAPI(manager, settings, resources)

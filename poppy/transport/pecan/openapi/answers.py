@@ -8,7 +8,7 @@ answered as they were sent.
 import copy
 from typing import Any
 
-from poppy.model import schemas
+from poppy.model import certificates, schemas
 from poppy.model.schemas import Schema
 from poppy.model.services import Status
 
@@ -153,7 +153,7 @@ def _service() -> Schema:
     domain = sent["domains"]["items"]
     domain["properties"]["certificate_status"] = {
         "description": "With https: how far its certificate is.",
-        "enum": ["create_in_progress", "deployed", "failed", "cancelled"],
+        "enum": list(certificates.STATES),
     }
     for name in ("domains", "origins"):
         # An operator may have more of them served than a tenant may ask for.
@@ -232,4 +232,27 @@ SERVICES = answer(
 SERVICES_EXAMPLE = {
     "services": [SERVICE_EXAMPLE],
     "links": [{"href": f"{BASE}/services?marker={SERVICE_ID}&limit=1", "rel": "next"}],
+}
+
+_POINTS = array(
+    answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}), "In order of time."
+)
+
+ANALYTICS: Schema = {
+    "type": "object",
+    "title": "Analytics",
+    "properties": {"domain": TEXT, "provider": TEXT, "flavor": TEXT},
+    "required": ["domain", "provider", "flavor"],
+    "additionalProperties": {
+        "type": "object",
+        "description": "The counts by zone; its name is the metric's.",
+        "additionalProperties": _POINTS,
+    },
+}
+
+ANALYTICS_EXAMPLE = {
+    "domain": "www.example.com",
+    "requestCount": {"EMEA": [{"timestamp": "2026-01-01T00:00:00", "count": 1234}]},
+    "provider": "mock",
+    "flavor": "standard",
 }

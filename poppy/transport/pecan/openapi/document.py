@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from poppy.transport.pecan.openapi import answers, flavors, home, services
+from poppy.transport.pecan.openapi import admin, answers, certificates, flavors, home, services
 from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Parameter
 from poppy.transport.pecan.request import JSON
 
@@ -22,6 +22,8 @@ _UNDESCRIBED = ("HEAD", "OPTIONS")
 SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
     "name": ("The driver, as it is configured.", answers.TEXT, "mock"),
     "flavor_id": ("The flavor.", {"type": "string", "minLength": 1}, "standard"),
+    "domain": ("The domain.", answers.TEXT, "www.example.com"),
+    "project_id": ("The project.", answers.TEXT, answers.PROJECT_ID),
     "service_id": ("The service.", answers.UUID, answers.SERVICE_ID),
 }
 
@@ -29,6 +31,8 @@ SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
 HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     REQUEST_ID: ("The id of the request, to be quoted in reports.", answers.TEXT),
     "Location": ("Where it is.", {"type": "string", "format": "uri"}),
+    "ETag": ("The entity tag of the answer.", answers.TEXT),
+    "Link": ("Where the next page is (RFC 8288).", answers.TEXT),
     "Retry-After": ("Seconds after which trying again makes sense.", {"type": "integer"}),
     "WWW-Authenticate": ("Where to get a token.", answers.TEXT),
     "Accept": ("What the Content-Type of the request can be.", answers.TEXT),
@@ -49,6 +53,7 @@ ERRORS: Mapping[HTTPStatus, tuple[str, tuple[str, ...]]] = {
     HTTPStatus.CONFLICT: ("Something depends on it, or others change it at this moment.", ()),
     HTTPStatus.PRECONDITION_FAILED: ("It is not what If-Match names.", ()),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("The body is too large.", ()),
+    HTTPStatus.UNPROCESSABLE_ENTITY: ("The Idempotency-Key came with another request.", ()),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
         "The body is not what its Content-Type must be.",
         ("Accept", "Accept-Patch"),
@@ -70,7 +75,13 @@ may do from `X-Roles`."""
 
 def descriptions(settings: "Settings") -> dict[str, Operation]:
     """All descriptions, by ``METHOD /template``."""
-    return {**home.OPERATIONS, **flavors.OPERATIONS, **services.operations(settings)}
+    return {
+        **home.OPERATIONS,
+        **flavors.OPERATIONS,
+        **services.operations(settings),
+        **certificates.OPERATIONS,
+        **admin.OPERATIONS,
+    }
 
 
 def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) -> dict[str, Any]:
@@ -173,6 +184,7 @@ def _parameter(given: Parameter) -> dict[str, Any]:
     made = {
         "name": given.name,
         "in": given.place,
+        "required": given.required,
         "description": given.description,
         "schema": given.schema,
     }
@@ -182,7 +194,7 @@ def _parameter(given: Parameter) -> dict[str, Any]:
 def _answer(given: Answer) -> dict[str, Any]:
     made: dict[str, Any] = {
         "description": given.description,
-        "headers": _headers(given.headers, required=True),
+        "headers": _headers(given.headers, given.may_have),
     }
     if given.schema is not None:
         made["content"] = _content(Body(given.schema, given.example, given.media_types))
@@ -198,7 +210,7 @@ def _error(status: HTTPStatus) -> dict[str, Any]:
     description, headers = ERRORS[status]
     return {
         "description": description,
-        "headers": _headers(headers, required=False),
+        "headers": _headers((), headers),
         "content": {
             JSON: {
                 "schema": {"$ref": "#/components/schemas/Error"},
@@ -208,16 +220,16 @@ def _error(status: HTTPStatus) -> dict[str, Any]:
     }
 
 
-def _headers(names: tuple[str, ...], required: bool) -> dict[str, Any]:
+def _headers(certain: tuple[str, ...], possible: tuple[str, ...]) -> dict[str, Any]:
     """The one that all answers have, and these."""
-    certain = {REQUEST_ID, *names} if required else {REQUEST_ID}
+    always = (REQUEST_ID, *certain)
     return {
         name: {
             "description": HEADERS[name][0],
-            "required": name in certain,
+            "required": name in always,
             "schema": HEADERS[name][1],
         }
-        for name in (REQUEST_ID, *names)
+        for name in (*always, *possible)
     }
 
 

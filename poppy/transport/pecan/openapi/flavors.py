@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from poppy.model import schemas
 from poppy.transport.pecan.openapi import answers
-from poppy.transport.pecan.openapi.operation import Answer, Body, Link, Operation
+from poppy.transport.pecan.openapi.operation import Answer, Body, Link, Operation, tagged
 
 _ONE = {"flavor_id": "$response.body#/id"}
 _LINKS = {
@@ -14,14 +14,16 @@ _LINKS = {
 }
 
 OPERATIONS = {
-    "GET /v1.0/flavors": Operation(
-        id="listFlavors",
-        summary="What services can choose from.",
-        answers={
-            HTTPStatus.OK: Answer(
-                "All flavors.", answers.FLAVORS, {"flavors": [answers.FLAVOR_EXAMPLE]}
-            )
-        },
+    "GET /v1.0/flavors": tagged(
+        Operation(
+            id="listFlavors",
+            summary="What services can choose from.",
+            answers={
+                HTTPStatus.OK: Answer(
+                    "All flavors.", answers.FLAVORS, {"flavors": [answers.FLAVOR_EXAMPLE]}
+                )
+            },
+        )
     ),
     "POST /v1.0/flavors": Operation(
         id="createFlavor",
@@ -37,15 +39,17 @@ OPERATIONS = {
             )
         },
     ),
-    "GET /v1.0/flavors/{flavor_id}": Operation(
-        id="getFlavor",
-        summary="One flavor.",
-        answers={
-            HTTPStatus.OK: Answer(
-                "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
-            )
-        },
-        errors=(HTTPStatus.NOT_FOUND,),
+    "GET /v1.0/flavors/{flavor_id}": tagged(
+        Operation(
+            id="getFlavor",
+            summary="One flavor.",
+            answers={
+                HTTPStatus.OK: Answer(
+                    "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
+                )
+            },
+            errors=(HTTPStatus.NOT_FOUND,),
+        )
     ),
     "DELETE /v1.0/flavors/{flavor_id}": Operation(
         id="deleteFlavor",

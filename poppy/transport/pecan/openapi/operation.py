@@ -2,7 +2,7 @@
 """How one route is described."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,7 @@ class Parameter:
     schema: Schema
     example: Any = None
     place: str = "query"
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ class Answer:
     Attributes:
         schema: of the body; None when there is none.
         headers: names of header fields it has besides those that all answers have.
+        may_have: names of header fields that only some of these answers have.
     """
 
     description: str
     schema: Schema | None = None
     example: Any = None
     headers: tuple[str, ...] = ()
+    may_have: tuple[str, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
     media_types: tuple[str, ...] = (JSON,)
 
@@ -87,3 +90,42 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     errors: tuple[HTTPStatus, ...] = ()
+
+
+def tagged(operation: Operation) -> Operation:
+    """A GET whose answer has an entity tag, and that is 304 for who has that already."""
+    found = operation.answers[HTTPStatus.OK]
+    return replace(
+        operation,
+        parameters=(
+            *operation.parameters,
+            Parameter(
+                "If-None-Match",
+                "Entity tags of what the client has already.",
+                {"type": "string"},
+                place="header",
+            ),
+        ),
+        answers={
+            **operation.answers,
+            HTTPStatus.OK: replace(found, headers=(*found.headers, "ETag")),
+            HTTPStatus.NOT_MODIFIED: Answer("It is as If-None-Match says.", headers=("ETag",)),
+        },
+    )
+
+
+def conditional(operation: Operation) -> Operation:
+    """A change that is made only if the thing is as the client has seen it."""
+    return replace(
+        operation,
+        parameters=(
+            *operation.parameters,
+            Parameter(
+                "If-Match",
+                "The entity tag of what the client has seen; else it is a 412.",
+                {"type": "string"},
+                place="header",
+            ),
+        ),
+        errors=(*operation.errors, HTTPStatus.PRECONDITION_FAILED),
+    )
