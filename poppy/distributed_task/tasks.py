@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks that flows are made of. Each does one thing at one driver and can be run twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import taskflow.task
 
@@ -97,11 +97,14 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
             }
             first = run.service.provider_details[self._providers[0]]
             cnames = {
-                _operator_name(entry, names): _target(entry, run.service, self._dns)
+                _operator_name(entry, names): entry.provider_url
                 for entry in first.access_urls
                 if entry.domain in names
             }
-            self._dns.ensure(cnames)
+            if run.service.disabled:
+                switch_off(cnames, self._dns)
+            else:
+                self._dns.ensure(cnames)
             stale = operator_names(run.service, self._dns) - set(names.values()) - set(cnames)
             if stale:
                 self._dns.remove(sorted(stale))
@@ -119,7 +122,10 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
 
 class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
-    """Point every name of a service at the operator's host for what is switched off."""
+    """Have no name of a service lead to its providers any more.
+
+    They lead to the operator's host for that, or are removed where there is none.
+    """
 
     def __init__(self, dns: DNSDriver) -> None:
         super().__init__(name="switch names off in DNS")
@@ -129,9 +135,7 @@ class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
         """There is nothing to remember: where the names belong stays known."""
 
         def work() -> None:
-            names = sorted(operator_names(run.service, self._dns))
-            if names:
-                self._dns.ensure(dict.fromkeys(names, self._dns.options.url_404))
+            switch_off(operator_names(run.service, self._dns), self._dns)
 
         run.attempt(DNS, gate_of(self._dns), work)
 
@@ -210,6 +214,16 @@ def expected_names(service: Service, dns: DNSDriver) -> set[str]:
     return expected | operator_names(service, dns)
 
 
+def switch_off(names: Collection[str], dns: DNSDriver) -> None:
+    """Have names lead to where the operator wants those of disabled services to lead."""
+    if not names:
+        return
+    if dns.options.url_404:
+        dns.ensure(dict.fromkeys(sorted(names), str(dns.options.url_404)))
+    else:
+        dns.remove(sorted(names))
+
+
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:
     """Every operator name that may stand in DNS for a service.
 
@@ -226,11 +240,6 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
 def _operator_name(entry: AccessURL, names: Mapping[str, str]) -> str:
     """The name that an access URL has or gets; an operator may have chosen another one."""
     return entry.operator_url if entry.moved and entry.operator_url else names[entry.domain]
-
-
-def _target(entry: AccessURL, service: Service, dns: DNSDriver) -> str:
-    """Where the name of an access URL points."""
-    return str(dns.options.url_404) if service.disabled else entry.provider_url
 
 
 def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:

@@ -10,6 +10,7 @@ from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.actions import ActionsManager
+from poppy.manager.akamai import AkamaiManager
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.changes import Changes
@@ -28,6 +29,7 @@ class Manager(Driver):
     Attributes:
         services: create, read, change, purge and delete services.
         actions: what operators do to services of any project.
+        akamai: what operators of Akamai's driver keep and have done.
         analytics: what providers have counted.
         certificates: orders for certificates.
         flavors: the operator's choice of providers.
@@ -67,6 +69,7 @@ class Manager(Driver):
             dns,
             limit=conf["drivers:storage"].max_certificates_per_project,
         )
+        self.akamai = AkamaiManager(storage, self.services, self.actions, self.certificates)
         self.analytics = AnalyticsManager(
             storage, providers, conf["drivers:provider"].analytics_timeout
         )

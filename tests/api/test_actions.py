@@ -60,6 +60,17 @@ def test_a_disabled_service_leads_nowhere_until_it_is_enabled(api, cnames, by):
     assert api.call("GET", path).json == before
 
 
+def test_names_of_disabled_services_are_removed_where_they_have_nowhere_to_lead(api, cnames):
+    api.harness.conf.set_override("url_404", None, group="drivers:dns:scripted")
+    path = deployed(api)
+    act(api, "disable", project_id=PROJECT)
+    api.deploy(path)
+    assert cnames == {}
+    act(api, "enable", project_id=PROJECT)
+    api.deploy(path)
+    assert cnames == {OPERATOR: PROVIDER}
+
+
 def test_an_action_twice_is_done_once(api):
     path = deployed(api)
     for action, kinds in (

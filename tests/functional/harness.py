@@ -134,6 +134,7 @@ class Harness:
         sections = {
             "drivers:storage:sqlalchemy": database,
             "drivers:distributed_task:taskflow": {**quick, **options},
+            "drivers:dns:scripted": {"url_404": "notfound.example.net"},
             **(groups or {}),
         }
         lines = []

@@ -10,6 +10,7 @@ pytest.importorskip("cassandra")
 
 from tests.api import conftest
 from tests.api.test_actions import *
+from tests.api.test_akamai import *
 from tests.api.test_analytics import *
 from tests.api.test_certificates import *
 from tests.api.test_limits import *

@@ -15,6 +15,7 @@ from poppy.transport.pecan.controllers import (
     root,
     services,
 )
+from poppy.transport.pecan.controllers.admin import akamai as admin_akamai
 from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
 from poppy.transport.pecan.controllers.admin import domains as admin_domains
 from poppy.transport.pecan.controllers.admin import limits as admin_limits
@@ -23,6 +24,20 @@ from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
+
+
+AKAMAI = "/v1.0/admin/provider/akamai"
+
+
+def _akamai() -> dict[str, type[Resource]]:
+    return {
+        "/service": admin_akamai.Migration,
+        "/background_job": admin_akamai.BackgroundJob,
+        "/background_job/san_mapping": admin_akamai.SanMapping,
+        "/ssl_certificate/retry_list": admin_akamai.RetryList,
+        "/ssl_certificate/config/{name}": admin_akamai.SanConfig,
+        "/ssl_certificate/sni_config/{name}": admin_akamai.SniConfig,
+    }
 
 
 def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
@@ -53,6 +68,7 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/admin/domains": admin_domains.Domains,
         "/v1.0/admin/domains/{domain}": admin_domains.Domain,
         "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
+        **{f"{AKAMAI}{path}": resource for path, resource in _akamai().items()},
     }
     resources = {template: resource(manager, settings) for template, resource in table.items()}
     resources["/v1.0/openapi.json"] = openapi.OpenAPI(manager, settings, resources)
