@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from poppy.transport.pecan.openapi import admin, answers, certificates, flavors, home, services
+from poppy.transport.pecan.openapi import (
+    admin,
+    akamai,
+    answers,
+    certificates,
+    flavors,
+    home,
+    services,
+)
 from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Parameter
 from poppy.transport.pecan.request import JSON
 
@@ -20,7 +28,7 @@ _UNDESCRIBED = ("HEAD", "OPTIONS")
 
 #: The variable segments of URLs, by their name in the table.
 SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
-    "name": ("The driver, as it is configured.", answers.TEXT, "mock"),
+    "name": ("The driver, or certificate, as it is configured.", answers.TEXT, "mock"),
     "flavor_id": ("The flavor.", {"type": "string", "minLength": 1}, "standard"),
     "domain": ("The domain.", answers.TEXT, "www.example.com"),
     "project_id": ("The project.", answers.TEXT, answers.PROJECT_ID),
@@ -81,6 +89,7 @@ def descriptions(settings: "Settings") -> dict[str, Operation]:
         **services.operations(settings),
         **certificates.OPERATIONS,
         **admin.OPERATIONS,
+        **akamai.OPERATIONS,
     }
 
 
