@@ -58,11 +58,19 @@ def with_location_link(document):
 served = Switch()
 found = schemathesis.openapi.from_wsgi("/v1.0/openapi.json", served)
 document = with_location_link(found.raw_schema)
+options = {
+    # No values from the source code: they would be others after each change of it.
+    "analysis": {"constants": {"enabled": False}},
+    "phases": {"coverage": {"unexpected-methods": ["PUT", "TRACE"]}},
+    # What breaks a schema may also be too large, or of another type.
+    "checks": {
+        "negative_data_rejection": {"expected-statuses": [400, 403, 404, 406, 413, 415, 422]}
+    },
+}
 schema = schemathesis.openapi.from_dict(
     # Schemathesis adds links of its own.
     copy.deepcopy(document),
-    # No values from the source code: they would be others after each change of it.
-    config=SchemathesisConfig.from_dict({"analysis": {"constants": {"enabled": False}}}),
+    config=SchemathesisConfig.from_dict(options),
 )
 schema.app = served
 
@@ -87,7 +95,7 @@ bounded = settings(
 
 
 @schema.parametrize()
-@settings(bounded, max_examples=40)
+@settings(bounded, max_examples=15)
 def test_any_request_gets_an_answer_that_is_described(case):
     case.call_and_validate(headers=HEADERS, excluded_checks=EXCLUDED)
 
@@ -112,7 +120,10 @@ def improve(case, api, number):
 def machine(api, answered):
     """What follows links from answer to answer, and has accepted work done at once."""
 
-    class Requests(schema.as_state_machine()):
+    # What no links lead to would only be more of the same between these.
+    linked = schema.exclude(path_regex="/admin/|/ssl_certificate|/health|/akamai")
+
+    class Requests(linked.as_state_machine()):
         def setup(self):
             api.forget()
             self.number = 0
@@ -129,7 +140,7 @@ def machine(api, answered):
         def after_call(self, response, case):
             super().after_call(response, case)
             answered[case.operation.label].add(response.status_code)
-            if response.status_code == 202:
+            if response.status_code == 202 and "/v1.0/services" in case.operation.label:
                 location = response.headers.get("location", [""])[0]
                 given = (case.path_parameters or {}).get("service_id")
                 api.deploy(location or f"/v1.0/services/{given}")

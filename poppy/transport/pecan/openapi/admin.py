@@ -10,7 +10,6 @@ from poppy.transport.pecan.openapi.certificates import CERT_TYPE, ORDER, ORDER_E
 from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Parameter, tagged
 from poppy.transport.pecan.request import JSON, JSON_PATCH
 
-_NOT_FOUND = (HTTPStatus.NOT_FOUND,)
 _CHANGES = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 _ONE = {"project_id": answers.PROJECT_ID, "service_id": answers.SERVICE_ID}
 
@@ -123,7 +122,6 @@ OPERATIONS = {
             answers={
                 HTTPStatus.OK: Answer("It.", answers.SERVICE, answers.SERVICE_EXAMPLE),
             },
-            errors=_NOT_FOUND,
         )
     ),
     "GET /v1.0/admin/limits/{project_id}": Operation(

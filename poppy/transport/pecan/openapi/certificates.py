@@ -65,7 +65,6 @@ OPERATIONS = {
                     ORDER_EXAMPLE,
                 )
             },
-            errors=(HTTPStatus.NOT_FOUND,),
         )
     ),
     "DELETE /v1.0/ssl_certificate/{domain}": Operation(

@@ -151,7 +151,7 @@ def _operation(template: str, rule: str | None, described: Operation) -> dict[st
             *(_segment(name) for name in re.findall(r"{(\w+)}", template)),
             *map(_parameter, described.parameters),
         ],
-        "responses": _responses(rule, described),
+        "responses": _responses(template, rule, described),
     }
     if text:
         made["description"] = "\n\n".join(text)
@@ -160,16 +160,18 @@ def _operation(template: str, rule: str | None, described: Operation) -> dict[st
     return made
 
 
-def _responses(rule: str | None, described: Operation) -> dict[str, Any]:
+def _responses(template: str, rule: str | None, described: Operation) -> dict[str, Any]:
     found = {str(status.value): _answer(made) for status, made in described.answers.items()}
-    for status in sorted(_errors(rule, described)):
+    for status in sorted(_errors(template, rule, described)):
         found.setdefault(str(status.value), {"$ref": f"#/components/responses/{_name(status)}"})
     return found
 
 
-def _errors(rule: str | None, described: Operation) -> set[HTTPStatus]:
+def _errors(template: str, rule: str | None, described: Operation) -> set[HTTPStatus]:
     """The ordinary errors of a route."""
     found = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, *described.errors}
+    if "{" in template:
+        found.add(HTTPStatus.NOT_FOUND)
     if rule is not None:
         found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
     if described.body is not None:

@@ -48,13 +48,12 @@ OPERATIONS = {
                     "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
                 )
             },
-            errors=(HTTPStatus.NOT_FOUND,),
         )
     ),
     "DELETE /v1.0/flavors/{flavor_id}": Operation(
         id="deleteFlavor",
         summary="Remove a flavor that no service uses.",
         answers={HTTPStatus.NO_CONTENT: Answer("It is gone.")},
-        errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        errors=(HTTPStatus.CONFLICT,),
     ),
 }

@@ -16,7 +16,6 @@ def _part(kind: str, what: str) -> Operation:
         answers={
             HTTPStatus.OK: Answer("Whether it does.", answers.ONLINE, {"online": "true"}),
         },
-        errors=(HTTPStatus.NOT_FOUND,),
     )
 
 

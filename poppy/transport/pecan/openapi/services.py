@@ -26,7 +26,6 @@ _TIME = {
     "type": "string",
     "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$(?!\n)",
 }
-_NOT_FOUND = (HTTPStatus.NOT_FOUND,)
 
 
 def _links(pointer: str) -> dict[str, Link]:
@@ -113,7 +112,6 @@ def operations(settings: Settings) -> dict[str, Operation]:
                         links=_links("/id"),
                     )
                 },
-                errors=_NOT_FOUND,
             )
         ),
         "PATCH /v1.0/services/{service_id}": conditional(
@@ -132,7 +130,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
                         "The change is stored, and being deployed.", headers=("Location",)
                     )
                 },
-                errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+                errors=(HTTPStatus.CONFLICT,),
             )
         ),
         "DELETE /v1.0/services/{service_id}": conditional(
@@ -142,7 +140,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
                 description="Accepted at any time, also again. The service is gone (404) once all "
                 "is removed; if something can't be, it is failed with the reason.",
                 answers={HTTPStatus.ACCEPTED: Answer("It is being removed.")},
-                errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+                errors=(HTTPStatus.CONFLICT,),
             )
         ),
         "DELETE /v1.0/services/{service_id}/assets": Operation(
@@ -164,7 +162,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
                 ),
             ),
             answers={HTTPStatus.ACCEPTED: Answer("It is being purged.", headers=("Location",))},
-            errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+            errors=(HTTPStatus.CONFLICT,),
         ),
         "GET /v1.0/services/{service_id}/analytics": Operation(
             id="getAnalytics",
@@ -192,6 +190,5 @@ def operations(settings: Settings) -> dict[str, Operation]:
                     answers.ANALYTICS_EXAMPLE,
                 )
             },
-            errors=_NOT_FOUND,
         ),
     }
