@@ -3,9 +3,10 @@
 
 The parent reads the configuration, loads the drivers (so that what can't work stops it at once)
 and binds the socket; then it forks. Children connect for themselves; a child that dies is
-replaced; SIGTERM ends them all gracefully.
+replaced; SIGTERM ends them all gracefully, SIGHUP has them read the configuration again.
 """
 
+import functools
 import math
 import pathlib
 import socket
@@ -35,6 +36,7 @@ class Server(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, bootstrap: Bootstrap, sock: socket.socket) -> None:
         super().__init__(worker_id)
+        self._conf = bootstrap.conf
         self._transport = bootstrap.transport
         self._sock = sock
         self._done = threading.Event()
@@ -45,6 +47,10 @@ class Server(cotyledon.Service):  # type: ignore[misc]
             self._transport.serve(self._sock)
         finally:
             self._done.set()
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        config.reload(self._conf)
 
     def terminate(self) -> None:
         """Answer what has been asked, then return."""
@@ -59,6 +65,7 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, bootstrap: Bootstrap) -> None:
         super().__init__(worker_id)
+        self._conf = bootstrap.conf
         self._worker = bootstrap.worker()
         self._terminated = threading.Event()
         self._done = threading.Event()
@@ -72,6 +79,10 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
         if not self._terminated.is_set():
             LOG.error("This worker can't go on; another one is started")
             sys.exit(WORN_OUT)
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        config.reload(self._conf)
 
     def terminate(self) -> None:
         """Finish what is under way or hand it back, then return."""
@@ -126,6 +137,8 @@ def main(
             conf.log_opt_values(LOG, log.DEBUG)
         grace = max(GRACE, math.ceil(bootstrap.distributed_task.grace))
         manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
+        # Children that are started later have it from this process.
+        manager.register_hooks(on_reload=functools.partial(config.reload, conf))
         for step in add:
             step(manager, bootstrap)
     except (errors.ConfigError, cfg.Error) as exc:

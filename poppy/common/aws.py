@@ -72,6 +72,8 @@ _PASSING = frozenset(
 )
 _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
 _SERVER_ERROR = 500
+#: Characters of an answer that are quoted in an error.
+_QUOTED = 500
 
 
 class Refused(PermanentError):
@@ -178,7 +180,7 @@ def _refusal(what: str, error: Any) -> DriverError:
     told = error.response.get("Error", {})
     metadata = error.response.get("ResponseMetadata", {})
     code = str(told.get("Code", ""))
-    message = f"{what}: {told.get('Message') or 'refused'} ({code})"
+    message = f"{what}: {str(told.get('Message') or 'refused')[:_QUOTED]} ({code})"
     status = int(metadata.get("HTTPStatusCode", 0))
     if status >= _SERVER_ERROR or status == 429 or code in _PASSING or _THROTTLED.search(code):
         headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))

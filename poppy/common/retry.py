@@ -43,13 +43,22 @@ class RetryPolicy:
     max_crashes: int = 5
     step_timeout: float = 300.0
 
-    def call(self, work: Callable[[], T]) -> T:
+    def call(self, work: Callable[[], T], may_repeat: Callable[[], None] = lambda: None) -> T:
         """Call ``work``, again while it raises RetryableError and the wait is short.
+
+        Args:
+            may_repeat: called before each further call; raises if there must be none.
 
         Raises:
             DriverError: the last one, as raised.
         """
+
+        def before(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number > 1:
+                may_repeat()
+
         return tenacity.Retrying(
+            before=before,
             retry=tenacity.retry_if_exception(self._is_quick),
             stop=tenacity.stop_after_attempt(self.quick_attempts),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=self.quick_ceiling),

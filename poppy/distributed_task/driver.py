@@ -260,6 +260,7 @@ class TaskFlowDriver(DistributedTask):
             options.dispatch_interval,
             datetime.timedelta(seconds=options.redelivery),
             options.board_depth,
+            self._retention(),
         )
         made = TaskFlowWorker(
             board,
@@ -270,6 +271,10 @@ class TaskFlowDriver(DistributedTask):
             grace=options.shutdown_grace,
         )
         return made
+
+    def _retention(self) -> datetime.timedelta | None:
+        days = self.conf["drivers:storage"].operation_retention
+        return datetime.timedelta(days=days) if days else None
 
     def _policy(self) -> RetryPolicy:
         """As the options are now."""

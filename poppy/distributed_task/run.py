@@ -11,6 +11,7 @@ the delete waits until then.
 """
 
 import datetime
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,10 @@ class Means:
     lease: datetime.timedelta
     calls: Calls
     gates: Gates
+
+
+class _NotAgain(errors.PoppyError):
+    """A call that failed is not repeated: the run has lost its right to, or nobody can tell."""
 
 
 class OperationRun:
@@ -137,8 +142,10 @@ class OperationRun:
                     Step(step, StepState.WAITING, str(exc))
                 )
             return
+        except _NotAgain:
+            reached = None
         try:
-            self._record(reached, undo)
+            self._record(step, reached, undo)
             self._see_to_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
@@ -155,7 +162,7 @@ class OperationRun:
 
         def called() -> None:
             self.speak_for_the_request()
-            self._policy.call(work)
+            self._policy.call(work, self._check_right)
 
         def ended_late() -> None:
             late.see_to(self._storage, self._operation, step, self._policy, undo)
@@ -174,7 +181,7 @@ class OperationRun:
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
             return _step(step, StepState.FAILED, exc)
-        except (Interrupted, NotNow):
+        except (Interrupted, NotNow, _NotAgain):
             raise
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
@@ -182,6 +189,19 @@ class OperationRun:
             return _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
         LOG.debug("%s: %s is done", self, step)
         return Step(step, StepState.DONE)
+
+    def _check_right(self) -> None:
+        """Keep a call from being repeated when the run was overtaken while it was under way.
+
+        Else a worker that was frozen within a call would make it again, with an old document.
+        """
+        try:
+            self.renew()
+        except errors.Unavailable as exc:
+            self._outage = exc
+            self._stopped = True
+        if self.lost or self._stopped:
+            raise _NotAgain("the run may have been overtaken")
 
     def remember(self, change: Callable[[Details], object]) -> None:
         """Change the service's provider details; stored with the outcome of the step."""
@@ -203,11 +223,13 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _record(self, step: Step, undo: Callable[[], None] | None) -> None:
-        """Note the outcome of a step, and store it unless the last write was just now."""
+    def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
+        """Note the outcome of a step, if any, and store it unless the last write was just now."""
         with self._lock:
+            self._unwritten.append((name, undo))
+            if step is None:
+                return
             self._operation = self._operation.with_step(step)
-            self._unwritten.append((step.name, undo))
             if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
                 self._checkpoint()
 
@@ -224,7 +246,14 @@ class OperationRun:
         with self._lock:
             steps, self._unwritten = self._unwritten, []
         for step, undo in steps:
-            late.see_to(self._storage, self._operation, step, self._policy, undo)
+            see_to = functools.partial(
+                late.see_to, self._storage, self._operation, step, self._policy, undo
+            )
+            try:
+                # It may call a driver, which may hang.
+                self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
+            except (errors.RetryableError, Interrupted) as exc:
+                LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
 
     def _writes_details(self) -> bool:
         # These leave the service alone: other requests may change it meanwhile.
@@ -426,6 +455,10 @@ class OperationRun:
 
 def _step(name: str, state: StepState, error: Exception, message: str | None = None) -> Step:
     return Step(name, state, message or str(error), type(error).__name__)
+
+
+def _nothing() -> None:
+    """There is nothing to be done."""
 
 
 def _reasons(operation: Operation, state: StepState) -> str:

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from poppy.common import aws
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.zones import Zones
 
 #: Changes in a request. Amazon allows 1,000 records and 32,000 characters of values, and counts
 #: an UPSERT twice; so many of the longest names stay below that.
@@ -35,13 +36,6 @@ class Route53DNS(DNSDriver):
             help="The ids of the public hosted zones with the suffixes. Empty: they are found "
             "by their names, which must be unique in the account.",
         ),
-        cfg.IntOpt(
-            "ttl",
-            default=300,
-            min=0,
-            max=2147483647,
-            help="Seconds that resolvers may keep a name.",
-        ),
     )
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
@@ -52,17 +46,17 @@ class Route53DNS(DNSDriver):
         """
         super().__init__(conf, name)
         self._service = aws.Service(name, "route53", self.options)
-        self._zones: dict[str, str] = {}
+        self._zones = Zones[str]((), self.options.suffix, self._find_zone)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
         """Set the CNAMEs; see :meth:`DNSDriver.ensure`."""
-        for zone, names in self._by_zone(cnames).items():
+        for zone, names in self._zones.group(cnames).items():
             records = (self._record(name, cnames[name]) for name in names)
             self._change(zone, (("UPSERT", record) for record in records))
 
     def remove(self, names: Sequence[str]) -> None:
         """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
-        for zone, members in self._by_zone(names).items():
+        for zone, members in self._zones.group(names).items():
             # A record can only be deleted by saying what is in it.
             found = [record for name in members for record in self._find(zone, name)]
             self._change(zone, (("DELETE", record) for record in found))
@@ -72,10 +66,6 @@ class Route53DNS(DNSDriver):
         if self.options.hosted_zone_ids:
             return self._service.answers("get_hosted_zone", Id=self.options.hosted_zone_ids[0])
         return self._service.answers("list_hosted_zones_by_name", MaxItems="1")
-
-    def find(self, name: str) -> list[dict[str, Any]]:
-        """The CNAME records of a name as Amazon shows them, for tests and demos."""
-        return list(self._find(self._zone(name), name))
 
     def _record(self, name: str, target: str) -> dict[str, Any]:
         return {
@@ -120,44 +110,17 @@ class Route53DNS(DNSDriver):
             except aws.Refused as exc:
                 # Amazon's "not found" may be about the zone that we remember, or the record.
                 if exc.code == "NoSuchHostedZone":
-                    self._zones.clear()
+                    self._zones.forget()
                 elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
                     raise
                 raise RetryableError(str(exc)) from exc
 
-    def _by_zone(self, names: Iterable[str]) -> dict[str, list[str]]:
-        zones: dict[str, list[str]] = {}
-        for name in names:
-            zones.setdefault(self._zone(name), []).append(name)
-        return zones
-
-    def _zone(self, name: str) -> str:
-        """The id of the hosted zone for a name: the one with the longest name.
+    def _find_zone(self, zone_name: str) -> str | None:
+        """The id of the public hosted zone of a name; None if there is none.
 
         Raises:
-            PermanentError: there is none, or more than one.
+            PermanentError: there is more than one.
         """
-        suffixes = (self.options.suffix, self.options.shared_ssl_domain_suffix)
-        # One search for each suffix: zones are few, and there are as many names as domains.
-        suffix = next((entry for entry in suffixes if name.endswith(f".{entry}")), name)
-        if suffix not in self._zones:
-            self._zones[suffix] = self._search(suffix)
-        return self._zones[suffix]
-
-    def _search(self, suffix: str) -> str:
-        for count in range(suffix.count(".") + 1):
-            zone_name = suffix.split(".", count)[-1]
-            found = self._named(zone_name)
-            if len(found) > 1:
-                raise PermanentError(
-                    f"There are several hosted zones {zone_name}: name one in hosted_zone_ids"
-                )
-            if found:
-                return found[0]
-        raise PermanentError(f"There is no hosted zone for {suffix}")
-
-    def _named(self, zone_name: str) -> list[str]:
-        """The ids of the public hosted zones of a name."""
         if self.options.hosted_zone_ids:
             zones = [
                 self._service.call("get_hosted_zone", Id=zone_id)["HostedZone"]
@@ -166,11 +129,16 @@ class Route53DNS(DNSDriver):
         else:
             answer = self._service.call("list_hosted_zones_by_name", DNSName=zone_name)
             zones = answer["HostedZones"]
-        return [
+        found = [
             zone["Id"].rpartition("/")[2]
             for zone in zones
             if zone["Name"].rstrip(".") == zone_name and not zone["Config"].get("PrivateZone")
         ]
+        if len(found) > 1:
+            raise PermanentError(
+                f"There are several hosted zones {zone_name}: name one in hosted_zone_ids"
+            )
+        return str(found[0]) if found else None
 
 
 def _is_outdated(message: str) -> bool:

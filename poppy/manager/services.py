@@ -5,20 +5,24 @@ import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.manager import lookups, requirements, shared
 from poppy.manager import patch as json_patch
 from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
+from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
-from poppy.model.operations import Kind, Purge
+from poppy.model.operations import Kind, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import IdempotencyKey, Storage
 
 #: How long an idempotency key is remembered.
 KEY_LIFE = datetime.timedelta(days=1)
+#: Among so many of the latest operations of a service those that wait are looked for.
+_LATEST = 100
 
 
 class ServicesManager:
@@ -30,6 +34,7 @@ class ServicesManager:
         changes: Changes,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
+        log_delivery: LogDelivery,
         default_ttl: int,
         default_limit: int,
     ) -> None:
@@ -37,15 +42,22 @@ class ServicesManager:
         self._changes = changes
         self._providers = providers
         self._dns = dns
+        self._log_delivery = log_delivery
         self._default_ttl = default_ttl
         self._default_limit = default_limit
 
     def create(
-        self, project_id: str, document: object, request_id: str | None, key: str | None = None
+        self,
+        project_id: str,
+        document: object,
+        request_id: str | None,
+        key: str | None = None,
+        token: str | None = None,
     ) -> str:
         """Store a service and have it provisioned.
 
         Args:
+            token: of whoever asks, for what is to be done on their behalf; never kept.
             key: of the client's own: with one that has created a service within a day, nothing
                 is done but to tell its id.
 
@@ -66,6 +78,7 @@ class ServicesManager:
         spec = validation.service(document, self._default_ttl)
         flavor = self._changes.flavor(spec.flavor_id)
         requirements.check(spec, flavor, self._providers)
+        log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()
         operation = self._changes.operation(project_id, service_id, Kind.CREATE, request_id)
@@ -78,6 +91,7 @@ class ServicesManager:
                 provider_details=dict.fromkeys(flavor.provider_names, detail),
                 created_at=operation.created_at,
                 updated_at=operation.created_at,
+                log_url=log_url,
             )
             self._storage.services.create(service, operation, self._default_limit, mark)
 
@@ -134,11 +148,13 @@ class ServicesManager:
         patch: object,
         request_id: str | None,
         check: Check | None = None,
+        token: str | None = None,
     ) -> None:
         """Change a service's document by a JSON Patch and have the change provisioned.
 
         Args:
             check: looks at the service that is to be changed, and raises if it may not be.
+            token: as for :meth:`create`.
 
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
@@ -150,8 +166,14 @@ class ServicesManager:
         def decide(service: Service) -> Change:
             if check is not None:
                 check(service)
+            self._check_nothing_waits(service)
             check_settled(service)
-            return self._changes.updated(service, self._patched(service, operations), request_id)
+            spec = self._patched(service, operations)
+            changed, operation = self._changes.updated(service, spec, request_id)
+            if spec.log_delivery and service.log_url is None:
+                log_url = self._log_delivery.container(project_id, token)
+                changed = replace(changed, log_url=log_url)
+            return changed, operation
 
         self._changes.make(project_id, service_id, decide)
 
@@ -250,6 +272,18 @@ class ServicesManager:
             domain.domain for domain in service.spec.domains if domain.certificate == "shared"
         }
         return validation.service(patched, self._default_ttl, placed)
+
+    def _check_nothing_waits(self, service: Service) -> None:
+        """Refuse what would have to wait for something that waits itself, maybe for hours."""
+        latest = self._storage.operations.history(
+            service.project_id, service.service_id, None, _LATEST
+        )
+        for operation in latest:
+            if operation.state is State.WAITING:
+                raise errors.ServiceBusy(
+                    f"Service {service.service_id} can't be changed now: its {operation.kind}, "
+                    f"operation {operation.operation_id}, waits ({operation.error})"
+                )
 
 
 def _mark(key: str, document: object) -> IdempotencyKey:

@@ -142,15 +142,6 @@ class Operation:
         return self.state is State.SUPERSEDED and self.next_attempt_at is not None
 
     @property
-    def expires(self) -> bool:
-        """Whether it may be forgotten some time after its end.
-
-        A delete that failed says what has to be done about its service, for as long as there is
-        one.
-        """
-        return self.state.finished and (self.kind, self.state) != (Kind.DELETE, State.FAILED)
-
-    @property
     def since(self) -> datetime.datetime:
         """Since when it has been tried."""
         return self.retried_at or self.created_at

@@ -306,3 +306,13 @@ PATCH: Schema = {
         ],
     },
 }
+
+OPERATION_ACTION: Schema = record(
+    "What an operator does about an operation",
+    {
+        "action": {"enum": ["retry", "cancel"]},
+        "project_id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _TEXT},
+        "service_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _TEXT},
+    },
+    required=("action", "project_id", "service_id"),
+)

@@ -22,6 +22,7 @@ _MAX_BREACHES = 500
 _SERVICE = jsonschema.Draft202012Validator(schemas.SERVICE)
 _FLAVOR = jsonschema.Draft202012Validator(schemas.FLAVOR)
 _PATCH = jsonschema.Draft202012Validator(schemas.PATCH)
+_OPERATION_ACTION = jsonschema.Draft202012Validator(schemas.OPERATION_ACTION)
 
 _VALIDATORS: dict[int, jsonschema.Draft202012Validator] = {}
 
@@ -94,6 +95,15 @@ def patch(document: object) -> list[dict[str, Any]]:
         {member: operation[member] for member in _PATCH_MEMBERS if member in operation}
         for operation in operations
     ]
+
+
+def operation_action(document: object) -> Mapping[str, str]:
+    """What an operator wants done about an operation: ``action``, and where it is.
+
+    Raises:
+        SchemaInvalid: the schema is broken; all breaches are listed.
+    """
+    return cast(Mapping[str, str], _valid(_OPERATION_ACTION, document))
 
 
 def keeping_to(schema: schemas.Schema, document: object) -> Any:

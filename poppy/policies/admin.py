@@ -66,4 +66,16 @@ RULES = (
         "Say what became of a certificate.",
         f"PATCH {_ADMIN}/certificates/{{domain}}",
     ),
+    service_rule(
+        "cdn:admin_operations:list",
+        ADMIN,
+        "List the unfinished and the failed operations of all projects.",
+        f"GET {_ADMIN}/operations",
+    ),
+    service_rule(
+        "cdn:admin_operations:action",
+        ADMIN,
+        "Retry or cancel an operation.",
+        f"POST {_ADMIN}/operations/{{operation_id}}/action",
+    ),
 )

@@ -25,4 +25,16 @@ RULES = (
         "See what providers have counted for a service.",
         f"GET {_SERVICE}/analytics",
     ),
+    project_rule(
+        "cdn:operations:list",
+        READER,
+        "List what was asked of a service.",
+        f"GET {_SERVICE}/operations",
+    ),
+    project_rule(
+        "cdn:operations:get",
+        READER,
+        "See how far an operation got.",
+        f"GET {_SERVICE}/operations/{{operation_id}}",
+    ),
 )

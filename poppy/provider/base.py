@@ -132,6 +132,9 @@ class Provider(Driver, abc.ABC):
       there was none. A reply may have been lost, so when the id is not known, look for the
       object by ``service.service_id`` before making one. After any number of calls there is
       exactly one object for a service.
+    * A worker can be held up between a look and a change, and be overtaken meanwhile. Where the
+      provider can make a change on the condition that nothing has changed since the look
+      (``If-Match``, versions), use that, and raise RetryableError when it has.
     * A driver raises :class:`~poppy.common.errors.RetryableError` for what may pass (rate
       limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
       not. Anything else counts as a bug in the driver; it is logged and retried.

@@ -12,12 +12,12 @@ Every method may raise :class:`poppy.common.errors.Unavailable` when the store d
 
 import abc
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Operation, OperationKey
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service, Status
 from poppy.storage.fleet import FleetStore
 from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
@@ -163,6 +163,20 @@ class ServiceStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation again that had failed: all or nothing.
+
+        Args:
+            service: as for :meth:`submit`; its document is as it was.
+            operation: as it shall be; its ``attempt`` as read.
+
+        Raises:
+            Changed: the stored revision is another; or the operation has not failed, or was
+                tried again since it was read.
+            NotFound: the service is gone.
+        """
+
+    @abc.abstractmethod
     def amend(self, service: Service) -> None:
         """Replace what is stored of a service; nothing is to be done about it.
 
@@ -179,7 +193,11 @@ class ServiceStore(abc.ABC):
 
 
 class OperationStore(abc.ABC):
-    """Operations, and the writes of the workers that run them."""
+    """Operations, and the writes of the workers that run them.
+
+    Finished ones are forgotten some time after their end, as the option ``operation_retention``
+    of ``[drivers:storage]`` says.
+    """
 
     @abc.abstractmethod
     def get(self, key: OperationKey) -> Operation:
@@ -192,6 +210,41 @@ class OperationStore(abc.ABC):
     @abc.abstractmethod
     def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
         """All operations of a service, by id (which is by creation)."""
+
+    @abc.abstractmethod
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page of the operations of a service, the latest first. They outlive the service.
+
+        Args:
+            marker: the page begins behind this id, whether or not such an operation exists.
+            limit: at most so many.
+        """
+
+    @abc.abstractmethod
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Operations of all services that are in one of these states, the oldest first.
+
+        They are read a piece at a time as they are asked for. The cost depends on how many
+        unfinished ones there are, or failed ones, but not on how many operations or services.
+        (What is the oldest is told by ids or times, which clocks of several servers have made.)
+
+        Args:
+            states: unfinished ones, and ``failed``.
+            before: only those that were asked for until then.
+        """
+
+    @abc.abstractmethod
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Forget operations that ended before a moment, unless the store does that by itself.
+
+        Args:
+            limit: about so many at most.
+
+        Returns:
+            How many were forgotten; as many as ``limit``, if there are more.
+        """
 
     @abc.abstractmethod
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:

@@ -86,7 +86,12 @@ class FakeServices:
             raise self.error
 
     def create(
-        self, project_id: str, document: object, request_id: str | None, key: str | None = None
+        self,
+        project_id: str,
+        document: object,
+        request_id: str | None,
+        key: str | None = None,
+        token: str | None = None,
     ) -> str:
         self._called("create", project_id, document, request_id, key)
         return SERVICE_ID
@@ -112,6 +117,7 @@ class FakeServices:
         patch: object,
         request_id: str | None,
         check: Any = None,
+        token: str | None = None,
     ) -> None:
         self._called("update", project_id, service_id, patch, request_id)
 

@@ -64,14 +64,19 @@ class TestDeleteOvertakesARun:
         assert poppy.cdn_a.calls == ["ensure", "remove"], "it is cleaned up once"
 
     def test_it_begins_at_once_when_the_run_has_ended(self, make):
-        poppy, hold = make(run_lease=600, redelivery=600), Hold()
+        poppy, hold = make(run_lease=900, redelivery=600), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
+
+        def is_deferred():
+            delete = poppy.operations(service_id)[-1]
+            return (delete.next_attempt_at - delete.created_at).total_seconds() > 700
+
         with poppy.working():
             assert hold.begun.wait(10)
             poppy.services.delete(PROJECT, service_id, None)
             # The job of the delete comes, finds that it has to wait, and is gone.
-            poppy.wait(lambda: poppy.boot.distributed_task._poster().job_count == 1)
+            poppy.wait(is_deferred)
             hold.go.set()
             assert poppy.settle(service_id) is None
 
@@ -99,6 +104,22 @@ class TestDeleteOvertakesARun:
             hold.go.set()
             assert poppy.settle(service_id) is None
         assert poppy.cdn_a.objects == {}
+
+    @pytest.mark.parametrize("where", ["cdn_a", "dns"])
+    def test_a_run_that_lost_its_lease_undoes_what_it_has_done_after_the_delete(self, make, where):
+        poppy, hold = make(run_lease=1), Hold()
+        getattr(poppy, where).script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            # As if this worker could not reach the store.
+            worker._conductor.renew_runs = lambda: None
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+            removals = poppy.dns.removals + poppy.cdn_a.calls.count("remove")
+            hold.go.set()
+            poppy.wait(lambda: poppy.dns.removals + poppy.cdn_a.calls.count("remove") > removals)
+            poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
 
 
 class TestJobThatKillsItsWorkers:

@@ -151,12 +151,27 @@ def test_a_change_waits_for_a_purge_that_came_before_it(poppy):
         poppy.settle(service_id)
         poppy.cdn_a.calls.clear()
         poppy.cdn_a.script = [errors.RetryableError("busy", retry_after=2.1)]
-        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
-        patch = [{"op": "replace", "path": "/name", "value": "another"}]
-        poppy.services.update(PROJECT, service_id, patch, None)
+    poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+    patch = [{"op": "replace", "path": "/name", "value": "another"}]
+    poppy.services.update(PROJECT, service_id, patch, None)
+    with poppy.working():
         assert poppy.settle(service_id).status is Status.DEPLOYED
     assert poppy.cdn_a.calls == ["purge", "purge", "ensure"]
     assert poppy.states(service_id)[1:] == [("purge", "succeeded"), ("update", "succeeded")]
+
+
+def test_a_change_is_refused_while_a_purge_waits(poppy):
+    service_id = poppy.create()
+    patch = [{"op": "replace", "path": "/name", "value": "another"}]
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [LATER]
+        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        with pytest.raises(errors.ServiceBusy, match="its purge, operation .* waits .*our rate"):
+            poppy.services.update(PROJECT, service_id, patch, None)
+        poppy.settle(service_id)
+        poppy.services.update(PROJECT, service_id, patch, None)
 
 
 def test_a_hiccup_is_retried_within_the_attempt(poppy):
@@ -285,6 +300,18 @@ def test_slow_activation_is_polled_without_counting_as_failure(poppy):
     (operation,) = poppy.operations(service_id)
     assert operation.attempt == 9
     assert operation.failures == 0
+
+
+def test_what_a_provider_waits_for_is_told(poppy):
+    urls = {"www.example.com": "x.example"}
+    poppy.cdn_a.script = [
+        Deployment("x", urls, in_progress=True, poll_after=60, message="make this record")
+    ]
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+    (operation,) = poppy.operations(service_id)
+    assert operation.step("provider:cdn-a").message == "make this record"
 
 
 def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(poppy):

@@ -136,7 +136,7 @@ def test_of_two_zones_with_one_name_the_operator_has_to_choose(moto: Moto, zones
 
 
 def test_no_zone_is_told(moto: Moto) -> None:
-    with pytest.raises(PermanentError, match=f"no hosted zone for {SUFFIX}"):
+    with pytest.raises(PermanentError, match=f"no zone for www.{SUFFIX}"):
         make_driver(moto).ensure({f"www.{SUFFIX}": "edge.example.com"})
 
 

@@ -16,6 +16,7 @@ from tests.perf import (
     get,
     get_http,
     listing,
+    parked,
     posting,
     scaling,
     transport,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "worker": drain.run,
     "worker-production": drain.run_in_production,
     "scaling": scaling.run,
+    "parked": parked.run,
 }
 
 

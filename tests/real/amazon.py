@@ -7,7 +7,8 @@ only and with an issued certificate that covers it, functions that are published
 a certificate in use stays. And Route 53's: a record is deleted as it is or not at all.
 
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` says what becomes of
-certificates that nobody has validated yet; at first they are issued.
+certificates that nobody has validated yet; at first they are issued. ``POST /lab/tagging`` with
+``off`` keeps new tags from being found, as they may be for some seconds, until there is ``on``.
 """
 
 import functools
@@ -21,7 +22,7 @@ from moto.cloudfront import models, urls
 from moto.cloudfront.exceptions import CloudFrontException, NoSuchFunctionExists
 from moto.cloudfront.models import CloudFrontBackend, CloudFrontFunction, DistributionConfig
 from moto.cloudfront.responses import CloudFrontResponse
-from moto.core.exceptions import ServiceException
+from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.route53.exceptions import Route53ClientError
@@ -30,7 +31,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 _MOST_BEHAVIOURS = 75
 _LONGEST_CODE = 10240
-_ACM = {"status": "ISSUED"}
+_CONTROLS = {"acm": "ISSUED", "tagging": "on"}
 
 
 def _refuse(code: str, message: str) -> None:
@@ -68,6 +69,15 @@ def _functions(config: Any) -> Iterable[str]:
     for entry in [config.DefaultCacheBehavior, *others]:
         for function in entry.function_associations.get("Items", []):
             yield function["FunctionARN"]
+
+
+def _uses(distribution: Any) -> set[str]:
+    """The ARNs of what a distribution uses."""
+    config = distribution.distribution_config
+    uses = {*_functions(config), config.ViewerCertificate.acm_certificate_arn}
+    if distribution.status != "Deployed":
+        uses |= vars(distribution).get("used", set())
+    return uses
 
 
 def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:
@@ -139,12 +149,15 @@ def _update_distribution(
     _match(etag, if_match)
     _validate(self, dist_config, _id)
     before = found.distribution_config
+    used = _uses(found)
     _update(self, dist_config, _id, if_match)
     try:
         _check_functions(self, found.distribution_config)
     except CloudFrontException:
         found.distribution_config = before
         raise
+    # Edges go on using what it had until the change has reached them.
+    found.used = used
     found.etag = models.random_id()
     found.status = "InProgress"
     found._tick = 0
@@ -184,7 +197,7 @@ def _drop_function(self: CloudFrontBackend, name: str, if_match: Any) -> None:
     function = self.describe_function(name)
     _match(function.etag, if_match)
     for distribution in self.distributions.values():
-        if function.arn in _functions(distribution.distribution_config):
+        if function.arn in _uses(distribution):
             _refuse("FunctionInUse", "The function is associated with a distribution")
     _delete_function(self, name, if_match)
 
@@ -224,13 +237,17 @@ rsa.generate_private_key = functools.cache(rsa.generate_private_key)
 
 def _validation(self: CertBundle) -> None:
     if self.status == "PENDING_VALIDATION":
-        self.status = _ACM["status"]
+        self.status = _CONTROLS["acm"]
+
+
+class _InUse(AWSError):
+    TYPE = "ResourceInUseException"
 
 
 def _drop_certificate(self: AWSCertificateManagerBackend, arn: str) -> None:
     for distribution in models.cloudfront_backends[self.account_id]["aws"].distributions.values():
-        if distribution.distribution_config.ViewerCertificate.acm_certificate_arn == arn:
-            raise ServiceException("ResourceInUseException", f"Certificate {arn} is in use")
+        if arn in _uses(distribution):
+            raise _InUse(f"Certificate {arn} is in use")
     _delete_certificate(self, arn)
 
 
@@ -249,6 +266,12 @@ def _ask_certificate(
     return _request_certificate(self, domain_name, idempotency_token, *args, **kwargs)
 
 
+def _tagged(self: AWSCertificateManagerBackend) -> Iterable[Any]:
+    return _iter_tagged(self) if _CONTROLS["tagging"] == "on" else ()
+
+
+_iter_tagged = AWSCertificateManagerBackend.iter_tagged_resources
+AWSCertificateManagerBackend.iter_tagged_resources = _tagged  # type: ignore[method-assign, assignment]
 CertBundle.check = _validation  # type: ignore[method-assign]
 AWSCertificateManagerBackend.delete_certificate = _drop_certificate  # type: ignore[method-assign]
 AWSCertificateManagerBackend.request_certificate = _ask_certificate  # type: ignore[method-assign]
@@ -289,9 +312,10 @@ Route53Backend.change_resource_record_sets = _change_records_exactly  # type: ig
 
 def _with_controls(application: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if environ["PATH_INFO"] != "/lab/acm":
+        _, lab, name = f"{environ['PATH_INFO']}//".split("/")[:3]
+        if lab != "lab":
             return application(environ, start_response)
-        _ACM["status"] = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+        _CONTROLS[name] = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
         start_response("204 No Content", [])
         return []
 

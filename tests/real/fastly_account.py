@@ -216,6 +216,8 @@ class Account:
     def activate(self, service_id: str, number: int) -> Version:
         """Have a version serve."""
         version = self.version(service_id, number)
+        if version.active:
+            raise Refused(400, "Bad request", f"Version {number} is active already")
         problems = self.problems(service_id, number)
         if problems:
             raise Refused(400, "Bad request", "; ".join(problems))

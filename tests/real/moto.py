@@ -61,13 +61,18 @@ class Moto:
         )
 
     def reset(self) -> None:
-        """Forget everything, and issue certificates at once."""
+        """Forget everything, issue certificates at once, and find tags at once."""
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
         self.validate("ISSUED")
+        self.find_tags("on")
 
     def validate(self, status: str) -> None:
         """What becomes of certificates that wait: a status of ACM."""
         requests.post(f"{self.url}/lab/acm", data=status, timeout=10).raise_for_status()
+
+    def find_tags(self, state: str) -> None:
+        """Whether tags of certificates are found: ``on`` or ``off``."""
+        requests.post(f"{self.url}/lab/tagging", data=state, timeout=10).raise_for_status()
 
     def __exit__(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
+from oslo_log import log
 
 from poppy.common.errors import ConfigError, PermanentError, RetryableError
 from poppy.common.http import Quota
@@ -20,6 +21,8 @@ from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.provider.fastly.tls import Certificates, Subscription
 from poppy.provider.fastly.versions import Versions
+
+LOG = log.getLogger(__name__)
 
 _OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
@@ -255,6 +258,8 @@ class FastlyProvider(Provider):
             for domain in _with_own_certificate(service.spec)
         }
         waiting = [order for order in orders.values() if order.status == "create_in_progress"]
+        for order in waiting:
+            LOG.info("%s: service %s: %s", self.name, service.service_id, order.wants)
         certificates = {domain: order.status for domain, order in orders.items()}
         certificates |= {
             domain.domain: "deployed"

@@ -9,11 +9,9 @@ See https://www.fastly.com/documentation/reference/api/tls/subs/.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError
 from poppy.provider.fastly.api import API, Document
 
-_MOST = 5  # Orders that there may be of one domain, by a race.
-_AGAIN = 5.0  # Seconds.
 _STATUSES = {
     "pending": "create_in_progress",
     "processing": "create_in_progress",
@@ -127,24 +125,23 @@ class Certificates:
 
     def find(self, domain: str) -> Subscription | None:
         """The order for the domain: one that has got its certificate, else the oldest."""
-        document = self._api.subscriptions(domain)
-        included = {entry["id"]: entry for entry in document.get("included") or ()}
-        found = [Subscription.from_json_api(data, included) for data in document["data"]]
         ranks = {"deployed": 0, "create_in_progress": 1, "failed": 2}
         return min(
-            found,
+            self._all(domain),
             key=lambda entry: (ranks[entry.status], entry.created_at, entry.subscription_id),
             default=None,
         )
 
     def remove(self, domain: str, *, force: bool) -> None:
-        """Give up the order for just this domain; others, made by hand, are left alone."""
-        for _ in range(_MOST):
-            found = self.find(domain)
-            if found is None or found.domains != (domain,):
-                return
-            self._api.unsubscribe(found.subscription_id, force=force)
-        raise RetryableError(f"Fastly still has an order for {domain}", retry_after=_AGAIN)
+        """Give up orders for just this domain; others, made by hand, are left alone."""
+        for order in self._all(domain):
+            if order.domains == (domain,):
+                self._api.unsubscribe(order.subscription_id, force=force)
+
+    def _all(self, domain: str) -> list[Subscription]:
+        document = self._api.subscriptions(domain)
+        included = {entry["id"]: entry for entry in document.get("included") or ()}
+        return [Subscription.from_json_api(data, included) for data in document["data"]]
 
     def access_name(self, configuration: str) -> str:
         """The name that domains with this TLS configuration are to be a CNAME of.
@@ -165,7 +162,14 @@ class Certificates:
         return str(records[0]["id"])
 
     def _order(self, domain: str) -> Subscription:
-        data = self._api.subscribe(domain, self._configuration, self._authority)["data"]
+        try:
+            data = self._api.subscribe(domain, self._configuration, self._authority)["data"]
+        except PermanentError:
+            # Fine if another worker was faster.
+            found = self.find(domain)
+            if found is None:
+                raise
+            return found
         found = self.find(domain)
         if found is None:
             return Subscription.from_json_api(data, {})

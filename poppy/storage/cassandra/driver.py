@@ -9,6 +9,7 @@ from poppy.common import errors
 from poppy.storage import base
 from poppy.storage.cassandra import migrate, options
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
 from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
@@ -44,16 +45,18 @@ class CassandraStorage(base.Storage):
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
         group = f"[drivers:{self.KIND}:{name}]"
-        self._database = Database(self.options, conf.datacenter, group)
+        retention = conf["drivers:storage"].operation_retention * 86400
+        self._database = Database(self.options, conf.datacenter, group, retention)
         claims = Claims(self._database)
         places = Places(self._database)
         uses = Uses(self._database)
         hints = Hints(self._database)
+        failures = Failures(self._database)
         index = Index(self._database)
         views = Views(self._database, claims, places, uses, index)
         self.flavors = FlavorStore(self._database, uses)
         self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
-        self.operations = OperationStore(self._database, claims, hints, views)
+        self.operations = OperationStore(self._database, claims, hints, views, failures)
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database, index)

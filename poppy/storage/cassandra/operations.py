@@ -6,7 +6,7 @@ Every method that writes reads the service's partition and writes it by one cond
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from oslo_log import log
@@ -17,6 +17,7 @@ from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hint, Hints
 from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
@@ -28,18 +29,36 @@ LOG = log.getLogger(__name__)
 _SPARE = 50
 """Hints read at a time beyond the wanted number, for some may be of no use."""
 
+_FIND_PAGE = 1000
+_FAR = datetime.datetime(2900, 1, 1, tzinfo=datetime.UTC)
+"""Later than anything is due."""
+
 _REGION_GRACE = 86400.0
 """Seconds after which a region that has not settled its own hints is given up."""
+
+_RUNS = 1000
+"""Runs of this process whose truth is remembered."""
 
 
 class OperationStore(base.OperationStore):
     """See the contract for each method."""
 
-    def __init__(self, database: Database, claims: Claims, hints: Hints, views: Views) -> None:
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        hints: Hints,
+        views: Views,
+        failures: Failures,
+    ) -> None:
+        self._failures = failures
         self._database = database
         self._claims = claims
         self._hints = hints
         self._views = views
+        # As the last write of a run left it: the next one need not read it again, for if it is
+        # not so any more it can't be written by it.
+        self._runs: dict[OperationKey, Truth] = {}
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
@@ -54,6 +73,42 @@ class OperationStore(base.OperationStore):
         rows = self._database.read(truth.LIST_OPERATIONS, parameters)
         # A partition that was fenced before its service was stored has no row.
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A slice of the service's partition, backwards."""
+        parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
+        statement = truth.HISTORY
+        if marker is not None:
+            statement, parameters = truth.HISTORY_AFTER, {**parameters, "marker": marker}
+        rows = self._database.read(statement, parameters)
+        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
+        keys: set[OperationKey] = set()
+        if any(not state.finished for state in states):
+            for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+                keys.update(hint.key for hint in hints)
+        if State.FAILED in states:
+            keys.update(self._failures.keys())
+        ordered = sorted(keys, key=lambda key: key.operation_id)
+        for start in range(0, len(ordered), _SPARE):
+            for operation in self._read(ordered[start : start + _SPARE]):
+                # A hint may be of what was: what is counts.
+                if operation.state in states and operation.created_at <= before:
+                    yield operation
+
+    def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
+        calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
+        for key, rows in zip(keys, self._database.read_each(calls), strict=True):
+            if rows:
+                yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Nothing: Cassandra forgets them by itself."""
+        return 0
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Follow hints, the oldest slots first, until enough operations are found.
@@ -140,7 +195,7 @@ class OperationStore(base.OperationStore):
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Move the lease of a run."""
         for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
+            found = self._read_run(key)
             run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
                 return not run.state.finished
@@ -204,11 +259,13 @@ class OperationStore(base.OperationStore):
         stay, and whoever finds them writes the views.
         """
         clock = found.tick()
+        self._failures.put(operations)
         held = self._hints.put(operations, clock)
         change = Change(clock, service, claims if service else None, operations=held)
         stored = truth.write(self._database, found, change)
         if stored is None:
             return None
+        self._remember_runs(stored, held)
         finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
@@ -236,11 +293,21 @@ class OperationStore(base.OperationStore):
         return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
-        found = truth.read_with_operation(self._database, operation.key)
+        found = self._read_run(operation.key)
         _check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
             raise _fenced(operation.key)
         return found, found.alive
+
+    def _read_run(self, key: OperationKey) -> Truth:
+        return self._runs.pop(key, None) or truth.read_with_operation(self._database, key)
+
+    def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
+        if len(self._runs) > _RUNS:
+            self._runs.clear()
+        for operation, _slot in written:
+            if operation.state is State.RUNNING:
+                self._runs[operation.key] = stored
 
     def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
@@ -307,7 +374,8 @@ def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | Non
     By its job too: two regions that could not see each other can count the same attempt.
     """
     held = found.operations.get(key.operation_id)
-    if held is not None and _held_by(found, key, attempt) is not None:
+    overtaken = _held_by(found, key, attempt)
+    if overtaken is not None and runner in (None, overtaken.runner):
         raise errors.Superseded(f"Operation {key.operation_id} was superseded")
     if held is None or held.operation.state is not State.RUNNING:
         raise _fenced(key)

@@ -138,6 +138,29 @@ class ServiceStore(base.ServiceStore):
                 if flavor_id != service.spec.flavor_id:
                     self._uses.drop(stored, flavor_id)
 
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue a failed operation by one batch."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, operation.key)
+            if not found.operations:
+                raise _not_found(service.service_id)
+            known = _check(found, service)
+            before = found.operations[operation.operation_id]
+            if (before.operation.state, before.operation.attempt) != (
+                State.FAILED,
+                operation.attempt,
+            ):
+                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+            clock = found.tick()
+            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
+            change = Change(clock, changed, operations=self._hints.put([operation], clock))
+            stored = truth.write(self._database, found, change)
+            if stored is not None:
+                with best_effort(LOG, "The project's list of services"):
+                    self._views.refresh(stored)
+                return
+        raise AssertionError("attempts() ends with an error")
+
     def amend(self, service: Service) -> None:
         """Write the truth, which must have nothing queued.
 

@@ -69,6 +69,15 @@ READ_STATE = (
     "SELECT writer, removed_at FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id LIMIT 1"
 )
+HISTORY = (
+    f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id = :service_id ORDER BY operation_id DESC LIMIT :page"
+)
+HISTORY_AFTER = (
+    f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id = :service_id AND operation_id < :marker "
+    "ORDER BY operation_id DESC LIMIT :page"
+)
 _WHERE = "WHERE project_id = :project_id AND service_id = :service_id IF writer = :as_read"
 STEP = f"UPDATE services SET writer = :writer, clock = :clock, queue = :queue {_WHERE}"
 CHANGE = (
@@ -84,7 +93,7 @@ CLOSE = (
 PUT_OPERATION = (
     f"INSERT INTO services (project_id, service_id, {_OPERATION}) VALUES (:project_id, "
     ":service_id, :operation_id, :slot, :kind, :state, :attempt, :failures, :next_attempt_at, "
-    ":runner, :progress, :created_at, :updated_at, :crashes)"
+    ":runner, :progress, :created_at, :updated_at, :crashes) USING TTL :ttl"
 )
 
 GRACE = 300.0
@@ -242,7 +251,9 @@ def write(
     changed = _apply(truth, change, writer)
     calls = [_statement(changed, change, truth.writer)]
     for held in change.operations:
-        calls.append((PUT_OPERATION, codec.operation_columns(held.operation, held.slot)))
+        ttl = database.retention if held.operation.state.finished else 0
+        row = {**codec.operation_columns(held.operation, held.slot), "ttl": ttl}
+        calls.append((PUT_OPERATION, row))
     serial = database.levels.operations if serial is None else serial
     try:
         applied, found = database.cas(calls, serial)

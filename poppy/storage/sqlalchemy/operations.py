@@ -2,7 +2,8 @@
 """Operations in SQL, and the fenced writes of the runs."""
 
 import datetime
-from collections.abc import Sequence
+import heapq
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,40 @@ _STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("o
 
 _GET = sa.select(schema.OPERATIONS).where(_THIS)
 _LIST = sa.select(schema.OPERATIONS).where(rows.ITS_OPERATIONS).order_by(_O.operation_id)
+_HISTORY = (
+    sa.select(schema.OPERATIONS)
+    .where(rows.ITS_OPERATIONS)
+    .order_by(_O.operation_id.desc())
+    .limit(sa.bindparam("page"))
+)
+_HISTORY_AFTER = _HISTORY.where(_O.operation_id < sa.bindparam("marker"))
+_FIND_PAGE = 200
+_FIND = (
+    sa.select(schema.OPERATIONS)
+    .where(
+        _O.state == sa.bindparam("wanted"),
+        _O.created_at <= sa.bindparam("before"),
+        sa.tuple_(_O.created_at, _O.operation_id)
+        > sa.tuple_(sa.bindparam("from_moment", type_=schema.Instant), sa.bindparam("from_id")),
+    )
+    .order_by(_O.created_at, _O.operation_id)
+    .limit(sa.bindparam("page"))
+)
+_EXPIRED = (
+    sa.select(_O.service_id, _O.operation_id)
+    .where(
+        _O.state == sa.bindparam("wanted"),
+        _O.created_at < sa.bindparam("before"),
+        _O.updated_at < sa.bindparam("before"),
+    )
+    .order_by(_O.created_at)
+    .limit(sa.bindparam("page"))
+)
+_FORGET = sa.delete(schema.OPERATIONS).where(
+    _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
+)
+_FINISHED = tuple(str(state) for state in State if state.finished)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _DUE = (
     sa.select(schema.OPERATIONS)
     .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
@@ -133,6 +168,59 @@ class OperationStore(base.OperationStore):
         parameters = {"project": project_id, "service": service_id}
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(_LIST, parameters)]
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page, read from the primary key's index backwards."""
+        parameters = {"project": project_id, "service": service_id, "page": limit}
+        statement = _HISTORY
+        if marker is not None:
+            statement, parameters = _HISTORY_AFTER, {**parameters, "marker": marker}
+        with self._database.read() as conn:
+            return [rows.to_operation(row) for row in conn.execute(statement, parameters)]
+
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """The oldest first, from the index of states."""
+        found = [self._find(str(state), before) for state in states]
+        return heapq.merge(*found, key=lambda operation: operation.created_at)
+
+    def _find(self, state: str, before: datetime.datetime) -> Iterator[Operation]:
+        moment, operation_id = _EPOCH, ""
+        while True:
+            parameters = {
+                "wanted": state,
+                "before": before,
+                "from_moment": moment,
+                "from_id": operation_id,
+                "page": _FIND_PAGE,
+            }
+            with self._database.read() as conn:
+                page = [rows.to_operation(row) for row in conn.execute(_FIND, parameters)]
+            yield from page
+            if len(page) < _FIND_PAGE:
+                return
+            moment, operation_id = page[-1].created_at, page[-1].operation_id
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Delete from the head of the index of states, by primary key."""
+        gone = 0
+        for state in _FINISHED:
+            parameters = {"wanted": state, "before": before, "page": limit - gone}
+            with self._database.read() as conn:
+                keys = [
+                    {"service": service_id, "operation": operation_id}
+                    for service_id, operation_id in conn.execute(_EXPIRED, parameters)
+                ]
+            self._forget(keys)
+            gone += len(keys)
+            if gone >= limit:
+                break
+        return gone
+
+    def _forget(self, keys: Sequence[dict[str, str]]) -> None:
+        if keys:
+            self._database.write(lambda conn: conn.execute(_FORGET, keys))
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """The head of the index of unfinished operations."""

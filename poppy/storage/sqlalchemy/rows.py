@@ -49,6 +49,12 @@ _OVERTAKE = (
     .values(state=_SUPERSEDED)
 )
 HELD = sa.and_(_O.state == _SUPERSEDED, _O.next_attempt_at.is_not(None))
+_REOPEN = sa.update(schema.OPERATIONS).where(
+    ITS_OPERATIONS,
+    _O.operation_id == sa.bindparam("operation"),
+    _O.state == str(State.FAILED),
+    _O.attempt == sa.bindparam("as_read"),
+)
 _LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_attempt_at=None)
 
 
@@ -77,6 +83,17 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
             **progress_of(operation),
         },
     )
+
+
+def reopen(conn: sa.Connection, operation: Operation) -> bool:
+    """Queue an operation that has failed; whether it has, and was not tried again since."""
+    parameters = {
+        **identify(operation.key),
+        "operation": operation.operation_id,
+        "as_read": operation.attempt,
+        **progress_of(operation),
+    }
+    return conn.execute(_REOPEN, parameters).rowcount == 1
 
 
 def has_unfinished(conn: sa.Connection, service: Service) -> bool:

@@ -143,6 +143,16 @@ class ServiceStore(base.ServiceStore):
 
         self._database.write(work)
 
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue a failed operation in one transaction."""
+
+        def work(conn: sa.Connection) -> None:
+            self._replace(conn, service)
+            if not rows.reopen(conn, operation):
+                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+
+        self._database.write(work)
+
     def amend(self, service: Service) -> None:
         """Replace a service in one transaction, under the lock of its row."""
 

@@ -23,8 +23,8 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "lookups"),
-    *("queue", "removal", "runs", "services", "submissions", "superseding"),
+    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "listing"),
+    *("lookups", "queue", "removal", "runs", "services", "submissions", "superseding"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
@@ -35,6 +35,7 @@ from poppy.testing.storage.documents import DocumentContract, LimitContract  # n
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
+from poppy.testing.storage.listing import ListingContract  # noqa: E402
 from poppy.testing.storage.lookups import LookupContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
@@ -55,6 +56,7 @@ class StorageContract(
     CrashContract,
     SupersedingContract,
     FleetContract,
+    ListingContract,
     RemovalContract,
     StoreContract,
     LookupContract,

@@ -92,6 +92,11 @@ class Request(webob.Request):  # type: ignore[misc]
         return self.environ[PROJECT_ID]  # type: ignore[no-any-return]
 
     @property
+    def token(self) -> str | None:
+        """The token of whoever asks, to act on their behalf with; never to be logged."""
+        return self.environ.get("HTTP_X_AUTH_TOKEN")  # type: ignore[no-any-return]
+
+    @property
     def asking_project(self) -> str | None:
         """The project whose things may be seen; None for an operator, who may see all."""
         return None if self.environ.get(IS_ADMIN) else self.project_id

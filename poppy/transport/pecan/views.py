@@ -4,6 +4,7 @@
 ``base`` is what links begin with: ``<host>/v1.0``, with the project id if so configured.
 """
 
+import datetime
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from poppy.manager.analytics import Report
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
+from poppy.model.operations import Operation, State, Step
 from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
 
@@ -122,7 +124,62 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
+    if entry.spec.log_delivery and entry.log_url:
+        document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
+
+
+def operations(
+    page: Sequence[Operation], service_id: str, limit: int, base: str
+) -> dict[str, Any]:
+    """A page of a service's operations, with a link to the next one unless it is not full."""
+    links = []
+    if len(page) >= limit:
+        query = f"marker={page[-1].operation_id}&limit={limit}"
+        links.append(_link(f"{service_href(service_id, base)}/operations?{query}", "next"))
+    return {"operations": [operation(entry, base) for entry in page], "links": links}
+
+
+def operation(entry: Operation, base: str) -> dict[str, Any]:
+    """An operation: what was asked, and how far each provider and DNS got with it."""
+    service = service_href(entry.service_id, base)
+    waits = entry.state in (State.WAITING, State.QUEUED)
+    return {
+        "id": entry.operation_id,
+        "project_id": entry.project_id,
+        "service_id": entry.service_id,
+        "action": str(entry.kind),
+        "purge": entry.purge._asdict() if entry.purge else None,
+        "state": str(entry.state),
+        "reason": entry.error,
+        "attempts": entry.attempt,
+        "failures": entry.failures,
+        "next_attempt_at": _moment(entry.next_attempt_at if waits else None),
+        "created_at": _moment(entry.created_at),
+        "updated_at": _moment(entry.updated_at),
+        "request_id": entry.request_id,
+        "steps": [_step(step) for step in entry.steps],
+        "links": [
+            _link(f"{service}/operations/{entry.operation_id}", "self"),
+            _link(service, "service"),
+        ],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    kind, _, provider = step.name.removeprefix("remove:").partition(":")
+    return {
+        "driver": kind,
+        "provider": provider or None,
+        "action": "remove" if step.name.startswith("remove:") else "ensure",
+        "state": str(step.state),
+        "message": step.message,
+    }
+
+
+def _moment(moment: datetime.datetime | None) -> str | None:
+    """RFC 3339, in UTC and to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def analytics(report: Report) -> dict[str, Any]:

@@ -41,7 +41,11 @@ class Services(Resource):
         """A new one, accepted to be provisioned."""
         body = document(request, self.settings.max_body_size)
         service_id = self.manager.services.create(
-            request.project_id, body, request.request_id, key=idempotency_key(request)
+            request.project_id,
+            body,
+            request.request_id,
+            key=idempotency_key(request),
+            token=request.token,
         )
         return accepted(request, service_id)
 
@@ -61,7 +65,12 @@ class Service(Resource):
         service_id = uuid(service_id, "service id")
         body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
         self.manager.services.update(
-            request.project_id, service_id, body, request.request_id, check=_check(request)
+            request.project_id,
+            service_id,
+            body,
+            request.request_id,
+            check=_check(request),
+            token=request.token,
         )
         return accepted(request, service_id)
 

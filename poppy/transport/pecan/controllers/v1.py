@@ -11,6 +11,7 @@ from poppy.transport.pecan.controllers import (
     health,
     home,
     openapi,
+    operations,
     ping,
     root,
     services,
@@ -19,6 +20,7 @@ from poppy.transport.pecan.controllers.admin import akamai as admin_akamai
 from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
 from poppy.transport.pecan.controllers.admin import domains as admin_domains
 from poppy.transport.pecan.controllers.admin import limits as admin_limits
+from poppy.transport.pecan.controllers.admin import operations as admin_operations
 from poppy.transport.pecan.controllers.admin import services as admin_services
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
@@ -56,6 +58,10 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/services/{service_id}/operations": operations.Operations,
+        "/v1.0/services/{service_id}/operations/{operation_id}": operations.Operation,
+        "/v1.0/admin/operations": admin_operations.Operations,
+        "/v1.0/admin/operations/{operation_id}/action": admin_operations.OperationAction,
         "/v1.0/services/{service_id}/analytics": analytics.Analytics,
         "/v1.0/ssl_certificate": certificates.Certificates,
         "/v1.0/ssl_certificate/{domain}": certificates.Certificate,

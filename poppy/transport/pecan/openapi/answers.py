@@ -18,6 +18,7 @@ TEXT: Schema = {"type": "string"}
 
 BASE = "https://cdn.example.com/v1.0"
 SERVICE_ID = "01981f6e-2b8f-7c3a-9d52-6f0c3a7e1b44"
+OPERATION_ID = "01981f6e-4d10-7b22-8a6f-0b9e5c3d2a17"
 PROJECT_ID = "5b1f0e7c9a2d4b3f8e6a1c0d2f4b6a8c"
 
 

@@ -13,6 +13,7 @@ from poppy.transport.pecan.openapi import (
     certificates,
     flavors,
     home,
+    operations,
     services,
 )
 from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Parameter
@@ -32,6 +33,7 @@ SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
     "flavor_id": ("The flavor.", {"type": "string", "minLength": 1}, "standard"),
     "domain": ("The domain.", answers.TEXT, "www.example.com"),
     "project_id": ("The project.", answers.TEXT, answers.PROJECT_ID),
+    "operation_id": ("The operation.", answers.UUID, answers.OPERATION_ID),
     "service_id": ("The service.", answers.UUID, answers.SERVICE_ID),
 }
 
@@ -87,6 +89,7 @@ def descriptions(settings: "Settings") -> dict[str, Operation]:
         **home.OPERATIONS,
         **flavors.OPERATIONS,
         **services.operations(settings),
+        **operations.OPERATIONS,
         **certificates.OPERATIONS,
         **admin.OPERATIONS,
         **akamai.OPERATIONS,

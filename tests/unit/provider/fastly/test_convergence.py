@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.common.errors import DriverError, PermanentError, RetryableError
-from poppy.model.services import Service
+from poppy.model.services import Caching, Rule, Service
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service
@@ -44,6 +44,13 @@ def changed(service: Service) -> Service:
     """Other domains, origins and rules, and less of everything."""
     spec = make_service(domains=["www.b.example.com", HTTP]).spec
     return with_ttl(replace(service, spec=replace(spec, caching=service.spec.caching[:1])), 5)
+
+
+def small_service() -> Service:
+    """A service of few objects, for what takes many runs."""
+    caching = (Caching("default", 60, (Rule("all", "/*"),)),)
+    spec = make_service(domains=[HTTP]).spec
+    return with_https(make_service(spec=replace(spec, caching=caching)))
 
 
 class _Stop:
@@ -159,8 +166,8 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
         with Fastly() as fastly:
             fastly.account.unique_names = unique_names
             provider, other = make_provider(fastly), make_provider(fastly)
-            service = with_https(whole_service())
-            theirs = service if same else changed(service)
+            service = small_service()
+            theirs = service if same else with_ttl(changed(service), 6)
             left = [number]
 
             def between(
@@ -187,6 +194,51 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
             assert all(objects in documents for _, objects in fastly.account.activated)
         if left[0] > 0:
             return
+
+
+def test_another_removal_between_any_two_calls() -> None:
+    for number in range(1, _MOST):
+        with Fastly() as fastly:
+            provider, other = make_provider(fastly), make_provider(fastly)
+            service = with_https(whole_service())
+            provider.ensure(service, None)
+            left = [number]
+
+            def between(
+                _request: Request,
+                left: list[int] = left,
+                other: FastlyProvider = other,
+                service: Service = service,
+            ) -> str:
+                left[0] -= 1
+                if left[0] == 0:
+                    other.remove(service, None)
+                return NONE
+
+            fastly.fault = between
+            provider.remove(service, None)
+
+            assert fastly.account.living() == []
+            assert fastly.tls.subscriptions == {}
+        if left[0] > 0:
+            return
+
+
+def test_a_version_that_another_worker_deactivated_is_no_obstacle(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    service = whole_service()
+    fastly_id = provider.ensure(service, None).provider_service_id
+
+    def first(request: Request) -> str:
+        if request.path.endswith("/deactivate"):
+            fastly.account.deactivate(fastly_id, 1)
+        return NONE
+
+    fastly.fault = first
+    provider.remove(service, None)
+
+    assert fastly.account.living() == []
 
 
 def test_two_workers_at_once_make_one_object(fastly: Fastly) -> None:
