@@ -157,7 +157,7 @@ def test_requests_that_follow_each_other_get_answers_that_are_described(api):
     steps = settings(bounded, max_examples=40, stateful_step_count=10)
     run_state_machine_as_test(machine(api, answered), settings=steps)
     reached = {label for label in linked() if answered[label] & {200, 201, 202, 204}}
-    # Which they are is chance, and changes with the API; but what never gets anywhere tests little.
+    # Which they are is chance, and changes with the API; what gets nowhere would test little.
     assert len(reached) >= len(linked()) / 2, dict(answered)
     assert 202 in answered["POST /v1.0/services"]
     assert 201 in answered["POST /v1.0/flavors"]
