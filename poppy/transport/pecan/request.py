@@ -27,6 +27,7 @@ ROUTE = "poppy.route"
 IS_ADMIN = "poppy.is_admin"
 
 JSON = "application/json"
+JSON_HOME = "application/json-home"
 JSON_PATCH = "application/json-patch+json"
 
 #: How deep arrays and objects may nest; the deepest document of the API has 6 levels.
