@@ -9,10 +9,13 @@ No label has a value that tenants choose, so how many series there are depends o
 configuration alone.
 """
 
+import collections
 import glob
 import os
 import pathlib
 import shutil
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +56,10 @@ OPTS = (
 _REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _AGE = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 43200.0, 86400.0)
+
+
+#: Seconds for which what is batched may wait.
+DELAY = 0.25
 
 
 class Instrument:
@@ -112,6 +119,41 @@ class Histogram(Instrument):
             self._child(labels).observe(seconds)
 
 
+class BatchedHistogram(Histogram):
+    """For what is so quick and so frequent that recording it must cost next to nothing.
+
+    Amid a request, the client's code and data are in none of the processor's caches, and recording
+    takes five times as long as when it is done over and over. So it is put off, for a moment.
+    """
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(name, text, labels, **options)
+        self._waiting: collections.deque[tuple[float, tuple[str, ...]]] = collections.deque()
+        self._writing = False
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Count one that took so long, within :data:`DELAY`."""
+        if self._metric is not None:
+            self._waiting.append((seconds, labels))
+            if not self._writing:
+                # A thread of the process that observes: it must not be made before a fork.
+                self._writing = True
+                threading.Thread(target=self._write, name="metrics", daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        """How many are not written yet."""
+        return len(self._waiting)
+
+    def _write(self) -> None:
+        while True:
+            time.sleep(DELAY)
+            # Nobody else takes from it.
+            while self._waiting:
+                seconds, labels = self._waiting.popleft()
+                super().observe(seconds, *labels)
+
+
 class Gauge(Instrument):
     """A value of the moment. ``mode`` says how those of several processes become one."""
 
@@ -126,7 +168,7 @@ class Gauge(Instrument):
             self._child(labels).set(value)
 
 
-REQUESTS = Histogram(
+REQUESTS = BatchedHistogram(
     "poppy_http_request_duration_seconds",
     "Seconds until an API request was answered, by URL template, method and class of status.",
     ("method", "route", "status"),
