@@ -51,7 +51,9 @@ def load(path: str) -> Document:
     except (TypeError, ValueError, RecursionError) as exc:
         raise exceptions.CommandError(f"{name} has a value that JSON has not: {exc}") from exc
     if not isinstance(found, dict):
-        raise exceptions.CommandError(f"{name} has to hold one document, with a key for each field")
+        raise exceptions.CommandError(
+            f"{name} has to hold one document, with a key for each field"
+        )
     return writable(found)
 
 
@@ -119,9 +121,7 @@ def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
         }
     ordered = [field for field in current if field in desired]
     then = {field: desired[field] for field in dict.fromkeys((*ordered, *desired))}
-    lines = difflib.unified_diff(
-        _lines(current), _lines(then), "now", "then", lineterm="", n=3
-    )
+    lines = difflib.unified_diff(_lines(current), _lines(then), "now", "then", lineterm="", n=3)
     return list(lines)
 
 
@@ -151,15 +151,20 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal in JSON, where true is not 1."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    """Equal in JSON, where 1.0 is 1, but true is not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _is_default_caching(caching: Any) -> bool:
     """Whether it is what the server fills in, whatever the time."""
     if not isinstance(caching, list) or len(caching) != 1:
         return False
-    return {**caching[0], "ttl": 0} == {"name": "default", "ttl": 0, "rules": _DEFAULT_RULES}
+    entry = caching[0] if isinstance(caching[0], dict) else {}
+    return {**entry, "ttl": 0} == {"name": "default", "ttl": 0, "rules": _DEFAULT_RULES}
 
 
 def _each(entries: Any, change: Callable[[Document, int], Document]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from poppyclient import api, documents, schema
+from poppyclient import api, connection, documents, schema
 
 _SETTLED = ("deployed", "failed")
 _UNFINISHED = ("queued", "running", "waiting")
@@ -133,8 +133,10 @@ def _check_document(client: api.Client, document: documents.Document, plan: Plan
 
 def _check_settled(client: api.Client, shown: Mapping[str, Any], plan: Plan) -> None:
     if shown["status"] not in _SETTLED:
-        plan.problems.append(f"The service is {shown['status']}; only when it is deployed or "
-                             "failed can it be changed.")
+        plan.problems.append(
+            f"The service is {shown['status']}; only when it is deployed or "
+            "failed can it be changed."
+        )
         return
     for operation in client.operations(shown["id"], 20):
         if operation["state"] in _UNFINISHED:
@@ -148,7 +150,7 @@ def _providers(client: api.Client, document: Mapping[str, Any], plan: Plan) -> l
         return []
     try:
         flavor = client.flavor(flavor_id)
-    except api.Refused as refused:
+    except connection.Refused as refused:
         if refused.status != HTTPStatus.NOT_FOUND:
             raise
         plan.problems.append(f"There is no flavor '{flavor_id}'")
@@ -163,7 +165,7 @@ def _check_domains(
     for domain in domains:
         try:
             owners = [entry["id"] for entry in client.services(domain=domain)]
-        except api.Refused as refused:
+        except connection.Refused as refused:
             plan.problems.append(str(refused))
             continue
         plan.problems.extend(

@@ -7,9 +7,10 @@ from typing import Any
 from keystoneauth1 import adapter
 from osc_lib import utils
 
-from poppyclient import api
+from poppyclient import api, connection
 
 API_NAME = "cdn"
+SERVICE_TYPE = "cdn"
 DEFAULT_API_VERSION = "1"
 API_VERSION_OPTION = "os_cdn_api_version"
 API_VERSIONS = {"1": "poppyclient.api.Client"}
@@ -53,11 +54,11 @@ def make_client(instance: Any) -> api.Client:
     project = config.get("cdn_project_id") or config.get("auth", {}).get("project_id")
     http = adapter.Adapter(
         instance.session,
-        service_type=api.SERVICE_TYPE,
+        service_type=SERVICE_TYPE,
         interface=instance.interface,
         region_name=instance.region_name or None,
         endpoint_override=config.get("cdn_endpoint_override") or None,
         client_name="python-poppyclient",
         auth=instance.auth,
     )
-    return api.Client(http, project)
+    return api.Client(connection.Connection(http, project))

@@ -9,7 +9,15 @@ import referencing
 import referencing.jsonschema
 
 _HOME = "urn:poppy:openapi"
-_PLACE = ("paths", "/v1.0/services", "post", "requestBody", "content", "application/json", "schema")
+_PLACE = (
+    "paths",
+    "/v1.0/services",
+    "post",
+    "requestBody",
+    "content",
+    "application/json",
+    "schema",
+)
 _MOST = 20
 
 
@@ -28,12 +36,10 @@ def breaches(description: Mapping[str, Any], document: Any) -> list[str] | None:
             return None
         place = place[key]
     # The whole description is the base, so that "$ref"s find their "#/components/...".
-    resource = referencing.Resource(description, referencing.jsonschema.DRAFT202012)
+    resource = referencing.jsonschema.DRAFT202012.create_resource(description)
     registry: Any = referencing.Registry().with_resource(_HOME, resource)
     pointer = "/".join(key.replace("~", "~0").replace("/", "~1") for key in _PLACE)
-    validator = jsonschema.Draft202012Validator(
-        {"$ref": f"{_HOME}#/{pointer}"}, registry=registry
-    )
+    validator = jsonschema.Draft202012Validator({"$ref": f"{_HOME}#/{pointer}"}, registry=registry)
     found = sorted(validator.iter_errors(document), key=lambda error: str(error.json_path))
     return [_text(error) for error in found[:_MOST]]
 

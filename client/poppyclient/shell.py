@@ -20,6 +20,8 @@ _PREFIX = f"{plugin.API_NAME} "
 class _Commands(commandmanager.CommandManager):
     """The plug-in's."""
 
+    commands: dict[str, Any]
+
     def load_commands(self, namespace: str) -> None:
         super().load_commands(namespace)
         self.commands = {

@@ -55,8 +55,8 @@ def follow(
         looks += 1
         if time.monotonic() + pause > deadline:
             raise exceptions.CommandError(
-                f"The {action} of service {service_id} is not done after {timeout:g} s. It goes on; "
-                f"operation {operation['id']} tells how far it is"
+                f"The {action} of service {service_id} is not done after {timeout:g} s. It goes "
+                f"on; operation {operation['id']} tells how far it is"
             )
         sleep(pause)
     if operation["state"] != "succeeded":

@@ -22,7 +22,9 @@ class List(base.Base, command.Lister):
         """The options."""
         parser = super().get_parser(prog_name)
         base.add_service(parser, nargs="?")
-        parser.add_argument("--limit", type=base.positive, metavar="<number>", help="At most so many")
+        parser.add_argument(
+            "--limit", type=base.positive, metavar="<number>", help="At most so many"
+        )
         parser.add_argument(
             "--all-projects",
             action="store_true",
@@ -34,7 +36,9 @@ class List(base.Base, command.Lister):
             help="With --all-projects: queued, running, waiting, unfinished or failed",
         )
         parser.add_argument(
-            "--provider", metavar="<name>", help="With --all-projects: those it keeps from their end"
+            "--provider",
+            metavar="<name>",
+            help="With --all-projects: those it keeps from their end",
         )
         parser.add_argument(
             "--older-than",

@@ -10,7 +10,7 @@ from typing import Any
 from osc_lib import exceptions
 from osc_lib.command import command
 
-from poppyclient import api, documents, plan
+from poppyclient import connection, documents, plan
 from poppyclient.commands import base
 
 Row = tuple[Sequence[str], Sequence[Any]]
@@ -38,7 +38,7 @@ class Create(base.FromFile, command.ShowOne):
         key = parsed_args.idempotency_key or str(uuid.uuid4())
         try:
             service_id, answer = self.client.create_service(document, key)
-        except api.Unanswered as exc:
+        except connection.Unanswered as exc:
             raise exceptions.CommandError(
                 f"{exc}. Whether the service is being created is not known; with "
                 f"--idempotency-key {key} the same command can be repeated, and there will be one"
@@ -139,7 +139,7 @@ class Set(base.FromFile, command.ShowOne):
             return base.shown(self.client.service(service_id)[0])
         try:
             answer = self.client.update_service(service_id, patch, tag)
-        except api.Refused as refused:
+        except connection.Refused as refused:
             if refused.status != HTTPStatus.PRECONDITION_FAILED:
                 raise
             # Somebody else was faster, or an answer that got lost was to this very change.
