@@ -71,8 +71,8 @@ class Connection:
     def __init__(
         self,
         http: adapter.Adapter,
-        project_id: str | None = None,
-        patience: float = PATIENCE,
+        project_id: str | None,
+        patience: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http = http

@@ -61,4 +61,4 @@ def make_client(instance: Any) -> api.Client:
         client_name="python-poppyclient",
         auth=instance.auth,
     )
-    return api.Client(connection.Connection(http, project))
+    return api.Client(connection.Connection(http, project, connection.PATIENCE))
