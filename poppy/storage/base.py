@@ -224,10 +224,11 @@ class OperationStore(abc.ABC):
 
     @abc.abstractmethod
     def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
-        """Operations of all services that are in one of these states, in any order.
+        """Operations of all services that are in one of these states, the oldest first.
 
         They are read a piece at a time as they are asked for. The cost depends on how many
         unfinished ones there are, or failed ones, but not on how many operations or services.
+        (What is the oldest is told by ids or times, which clocks of several servers have made.)
 
         Args:
             states: unfinished ones, and ``failed``.

@@ -64,14 +64,19 @@ class TestDeleteOvertakesARun:
         assert poppy.cdn_a.calls == ["ensure", "remove"], "it is cleaned up once"
 
     def test_it_begins_at_once_when_the_run_has_ended(self, make):
-        poppy, hold = make(run_lease=600, redelivery=600), Hold()
+        poppy, hold = make(run_lease=900, redelivery=600), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
+
+        def is_deferred():
+            delete = poppy.operations(service_id)[-1]
+            return (delete.next_attempt_at - delete.created_at).total_seconds() > 700
+
         with poppy.working():
             assert hold.begun.wait(10)
             poppy.services.delete(PROJECT, service_id, None)
             # The job of the delete comes, finds that it has to wait, and is gone.
-            poppy.wait(lambda: poppy.boot.distributed_task._poster().job_count == 1)
+            poppy.wait(is_deferred)
             hold.go.set()
             assert poppy.settle(service_id) is None
 

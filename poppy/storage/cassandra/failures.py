@@ -6,7 +6,6 @@ that no truth goes with is passed over; it goes when its time to live is over.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra import codec
@@ -28,18 +27,6 @@ HINTS = (
 )
 
 
-class Failure(NamedTuple):
-    """A hint as it was read."""
-
-    failed_at: int
-    key: OperationKey
-
-    def is_about(self, operation: Operation) -> bool:
-        """Whether that is how the operation ended, as it is stored now."""
-        moment = codec.to_number(operation.updated_at)
-        return operation.state is State.FAILED and moment == self.failed_at
-
-
 class Failures:
     """Writes and reads hints of failures."""
 
@@ -54,18 +41,18 @@ class Failures:
         self._database.write((PUT_DAY, {"day": _key(it)["day"], "ttl": ttl}) for it in failed)
         self._database.write((PUT, {**_key(it), "ttl": ttl}) for it in failed)
 
-    def pages(self) -> Iterator[list[Failure]]:
-        """All hints, a piece at a time."""
+    def keys(self) -> Iterator[OperationKey]:
+        """Where operations are that have failed, or had; maybe more than once."""
         for (day,) in self._database.read(DAYS, {}):
-            last = Failure(0, OperationKey("", "", ""))
+            failed_at, last = 0, OperationKey("", "", "")
             while True:
-                after = {"failed_at": last.failed_at, **last.key._asdict()}
+                after = {"failed_at": failed_at, **last._asdict()}
                 rows = self._database.read(HINTS, {"day": day, "page": _PAGE, **after})
-                found = [Failure(failed_at, OperationKey(*key)) for failed_at, *key in rows]
-                yield found
-                if len(found) < _PAGE:
+                for failed_at, *key in rows:  # noqa: B007 - goes on behind the last
+                    last = OperationKey(*key)
+                    yield last
+                if len(rows) < _PAGE:
                     break
-                last = found[-1]
 
 
 def _key(operation: Operation) -> dict[str, object]:

@@ -86,26 +86,25 @@ class OperationStore(base.OperationStore):
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
     def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
-        """Follow all hints: of what is or will be due, and of failures."""
-        unfinished = {state for state in states if not state.finished}
-        if unfinished:
-            found = (it for it in self._unfinished() if it.state in unfinished)
-            yield from (it for it in found if it.created_at <= before)
+        """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
+        keys: set[OperationKey] = set()
+        if any(not state.finished for state in states):
+            for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+                keys.update(hint.key for hint in hints)
         if State.FAILED in states:
-            yield from (it for it in self._failed() if it.created_at <= before)
+            keys.update(self._failures.keys())
+        ordered = sorted(keys, key=lambda key: key.operation_id)
+        for start in range(0, len(ordered), _SPARE):
+            for operation in self._read(ordered[start : start + _SPARE]):
+                # A hint may be of what was: what is counts.
+                if operation.state in states and operation.created_at <= before:
+                    yield operation
 
-    def _unfinished(self) -> Iterator[Operation]:
-        for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
-            for start in range(0, len(hints), _SPARE):
-                yield from self._look(hints[start : start + _SPARE])
-
-    def _failed(self) -> Iterator[Operation]:
-        for failures in self._failures.pages():
-            calls = [(truth.READ_OPERATION, failure.key._asdict()) for failure in failures]
-            for failure, rows in zip(failures, self._database.read_each(calls), strict=True):
-                held = truth.to_held(*failure.key[:2], rows[0]) if rows else None
-                if held is not None and failure.is_about(held.operation):
-                    yield held.operation
+    def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
+        calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
+        for key, rows in zip(keys, self._database.read_each(calls), strict=True):
+            if rows:
+                yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
         """Nothing: Cassandra forgets them by itself."""
@@ -375,7 +374,8 @@ def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | Non
     By its job too: two regions that could not see each other can count the same attempt.
     """
     held = found.operations.get(key.operation_id)
-    if held is not None and _held_by(found, key, attempt) is not None:
+    overtaken = _held_by(found, key, attempt)
+    if overtaken is not None and runner in (None, overtaken.runner):
         raise errors.Superseded(f"Operation {key.operation_id} was superseded")
     if held is None or held.operation.state is not State.RUNNING:
         raise _fenced(key)

@@ -66,7 +66,7 @@ class ListingContract(StorageCase):
             (UNFINISHED, [queued, running, waiting]),
             ([State.FAILED], []),
         ):
-            assert by_id(stocked.operations.find(states, NOW)) == expected
+            assert list(stocked.operations.find(states, NOW)) == expected
 
     def test_only_old_ones_are_found(self, stocked: Storage) -> None:
         service = make_service()
