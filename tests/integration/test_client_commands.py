@@ -262,14 +262,15 @@ def test_plan_says_what_would_be_refused(domain):
     assert (same.code, "Nothing would change" in same.out) == (0, True)
 
 
-def test_plan_validates_as_far_as_the_server_lets_it(domain, installation):
+def test_plan_checks_the_file_by_the_schema_that_the_server_publishes(domain, network):
     write(domain, cacheing=[])
-    told = run("service", "plan", "-f", "service.yaml")
-    published = installation.session.get(installation.base + "/v1.0/openapi.json", timeout=10)
-    if published.status_code == 404:
-        assert "does not publish a schema" in told.out
-    else:
-        refused(told, "cacheing")
+    refused(run("service", "plan", "-f", "service.yaml"), "[document]-Additional prop", "cacheing")
+    write(domain)
+    valid = run("service", "plan", "-f", "service.yaml")
+    assert (valid.code, "schema" in valid.out) == (0, False)
+    network.restart(lambda number: 404 if number == 1 else "ok")
+    unpublished = run("service", "plan", "-f", "service.yaml")
+    assert (unpublished.code, "does not publish a schema" in unpublished.out) == (0, True)
 
 
 def test_purge_analytics_and_the_ways_to_name_a_service(domain, installation):
