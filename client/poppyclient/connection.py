@@ -149,7 +149,10 @@ class Connection:
     def _where(self) -> str:
         """The URL of the version, with the project in it if the catalogue says so."""
         if self._base is None:
-            endpoint = self._http.get_endpoint()
+            try:
+                endpoint = self._http.get_endpoint()
+            except keystone.CatalogException:
+                endpoint = None
             if not endpoint:
                 raise exceptions.CommandError(
                     "Where is Poppy? The catalogue has no service of type 'cdn'; or give "
