@@ -150,17 +150,18 @@ def test_what_a_dead_process_has_counted_is_kept_but_not_what_it_did(site, tmp_p
         site.sees("worker", 6, "poppy_worker_slots")
         finished = {"kind": "create", "state": "succeeded", "provider": "mock"}
         site.sees("worker", 1, "poppy_operation_age_seconds_count", **finished)
+        wait(lambda: len(gauges(site, tmp_path)) == 3, 20)
         killed = gauges(site, tmp_path)
         assert worker.pid not in killed
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        wait(lambda: len(gauges(site, tmp_path) - killed) == 2, 20)
+        wait(lambda: len(gauges(site, tmp_path) - killed) == len(killed), 40)
         site.sees("worker", 6, "poppy_worker_slots")
         assert site.value("worker", "poppy_operation_age_seconds_count", **finished) == 1
 
 
 def gauges(site, directory):
-    """Ids of the worker processes that tell of their load."""
+    """Ids of the processes that the worker daemon forked: two work, one answers."""
     files = (directory / "metrics" / str(site.ports["worker"])).glob("gauge_livesum_*.db")
     pids = {int(path.stem.rpartition("_")[2]) for path in files}
     return {pid for pid in pids if b"poppy-worker" in command_line(pid) and is_child(pid)}
@@ -220,3 +221,15 @@ def test_a_port_that_is_taken_stops_the_start(site):
             assert second.returncode == 1
             assert "[metrics] bind = 127.0.0.1, server_port = " in output
         assert site.value("server", "poppy_storage_up") in (None, 1)
+
+
+def test_standalone_tells_of_both_its_halves_at_one_port(site):
+    installation = site.installation
+    with installation.daemon("poppy-standalone"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        installation.wait_for(installation.create_service(), "deployed")
+        finished = {"kind": "create", "state": "succeeded", "provider": "mock"}
+        site.sees("server", 1, "poppy_operation_age_seconds_count", **finished)
+        posted = {"method": "POST", "route": "/v1.0/services", "status": "2xx"}
+        site.sees("server", 1, "poppy_http_request_duration_seconds_count", **posted)
