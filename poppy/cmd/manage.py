@@ -9,7 +9,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import operations, schema
+from poppy.cmd import operations, regions, schema
 from poppy.common import config, errors
 from poppy.model import certificates
 
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     redeploy.add_argument("--service", help="only the service of this id")
     redeploy.set_defaults(run=_services_redeploy)
     operations.add(areas)
+    regions.add(areas)
     return parser
 
 
