@@ -6,7 +6,7 @@ origin and a Varnish as the operator's edge, all on loopback. Where nginx or Var
 had, it says so and shows the same on the mock provider, whose edge nobody can fetch from.
 
 With ``--production``, Poppy is a server and two workers, processes of their own, on a real
-Cassandra and a real ZooKeeper.
+Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_regions`.)
 """
 
 import argparse
