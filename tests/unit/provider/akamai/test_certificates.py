@@ -203,6 +203,16 @@ def test_a_change_by_somebody_else_at_the_same_moment_is_waited_for(
     assert not names(akamai, shared[0]) & {DOMAIN}
 
 
+def test_a_shared_certificate_that_never_got_the_domain_is_not_deployed(
+    akamai: Akamai, san: AkamaiProvider, shared: list[int]
+) -> None:
+    san.ensure_certificate(order("san"), None)
+    akamai.cps.end_change(shared[0], "dropped")
+    found = san.ensure_certificate(order("san"), None)
+    assert (found.status, found.in_progress) == ("cancelled", False)
+    assert f"came to nothing for {DOMAIN}" in str(found.details["waits_for"])
+
+
 def test_a_domain_leaves_a_shared_certificate_once_no_change_is_under_way(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
