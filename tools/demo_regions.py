@@ -171,13 +171,26 @@ class Directory:
 
     def ask(self, client: str) -> str:
         """The address that a client of an address is told, or ''."""
+        answer = self._answer(client)
+        return str(answer.answer[0][0].address) if answer and answer.answer else ""
+
+    def scope(self, client: str) -> int:
+        """For how large a network a resolver may keep that answer, as the length of its prefix.
+
+        With 0 it would tell it to everybody (RFC 7871, section 7.3.1).
+        """
+        answer = self._answer(client)
+        found = (
+            [it for it in answer.options if isinstance(it, dns.edns.ECSOption)] if answer else []
+        )
+        return int(found[0].scopelen) if found else 0
+
+    def _answer(self, client: str) -> dns.message.Message | None:
         options = [dns.edns.ECSOption(client, SUBNET)]
         query = dns.message.make_query(NAME, "A", use_edns=0, options=options)
         with contextlib.suppress(dns.exception.DNSException, OSError):
-            answer = dns.query.udp(query, self._server.host, 3, self._server.port)
-            if answer.answer:
-                return str(answer.answer[0][0].address)
-        return ""
+            return dns.query.udp(query, self._server.host, 3, self._server.port)
+        return None
 
     def leads(self, client: str, host: str) -> bool:
         """Whether a client is told that address time and again.
@@ -332,6 +345,8 @@ def tour(
             lambda client=client, region=region: directory.leads(client, region.host),
             30,
         )
+        if directory.scope(client) != SUBNET:
+            raise DemoError("resolvers would keep that answer for everybody")
         story.tell(f"client subnet {client}/{SUBNET}: A {region.host} ({region.name})")
 
     story.step("What one region is told, the other knows")

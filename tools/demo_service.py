@@ -239,7 +239,11 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
 
 def main() -> int:
     """Run the demo; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="tools/demo", description="One service, told.")
+    parser = argparse.ArgumentParser(
+        prog="tools/demo",
+        description="One service, told.",
+        epilog="tools/demo --regions is another one: two regions, of which one is lost.",
+    )
     parser.add_argument(
         "--production", action="store_true", help="on Cassandra and ZooKeeper, with two workers"
     )
