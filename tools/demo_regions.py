@@ -368,6 +368,7 @@ def tour(
     second = here.must("POST", "/v1.0/services", 202, service("shop.example.com"))
     location = second.headers["Location"]
     wait("the other region knows it", lambda: there.call("GET", location)[0].ok, 10)
+    story.tell(f"{left.name} knows it too")
     begun = time.monotonic()
     lost.lose()
     story.tell("killed: Cassandra, ZooKeeper, poppy-server, poppy-worker")

@@ -18,10 +18,8 @@ from poppy.storage.cassandra.session import Database
 
 _STRATEGY = "NetworkTopologyStrategy"
 _REPLICATION = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
-_VERSIONS = (
-    "SELECT data_center, schema_version FROM system.local",
-    "SELECT data_center, schema_version FROM system.peers",
-)
+_OWN = "SELECT schema_version FROM system.local"
+_PEERS = "SELECT peer, data_center, schema_version FROM system.peers"
 _AGREEMENT = 30.0
 _POLL = 0.2
 _PROBE = 2.0
@@ -45,7 +43,7 @@ def drop(database: Database, region: str, *, force: bool = False) -> None:
 
     Raises:
         InvalidRequest: it has no replicas, is our own, or nodes of it answer.
-        Unavailable: our nodes do not answer, or do not agree about the change.
+        Unavailable: our nodes do not answer, or one does not take over what was changed.
     """
     own = database.region
     cluster, session = database.admin(None, agreement=0)
@@ -75,7 +73,7 @@ def add(database: Database, region: str, number: int) -> None:
     Raises:
         InvalidRequest: the cluster has no such data centre, it has replicas, or there is no
             such number of nodes.
-        Unavailable: the nodes do not answer, or do not agree about the change.
+        Unavailable: the nodes do not answer, or one does not take over what was changed.
     """
     cluster, session = database.admin(None, agreement=0)
     try:
@@ -117,15 +115,23 @@ def _change(
     )
     # The driver would wait for the lost nodes too, and in vain.
     deadline = time.monotonic() + _AGREEMENT
-    while len(_versions(session, lost)) > 1:
+    while behind := _behind(session, lost):
         if time.monotonic() > deadline:
-            raise errors.Unavailable("The nodes do not agree about the schema")
+            raise errors.Unavailable(
+                f"The keyspace is changed, but {', '.join(behind)} has not taken that over; if "
+                "it is down, it will when it starts"
+            )
         time.sleep(_POLL)
 
 
-def _versions(session: Any, lost: str | None) -> set[Any]:
-    rows = [row for query in _VERSIONS for row in session.execute(query)]
-    return {version for datacenter, version in rows if datacenter != lost}
+def _behind(session: Any, lost: str | None) -> list[str]:
+    """Addresses of nodes with another schema than the one that we speak with."""
+    own = session.execute(_OWN).one()[0]
+    return [
+        str(peer)
+        for peer, datacenter, version in session.execute(_PEERS)
+        if datacenter != lost and version != own
+    ]
 
 
 def _living(cluster: Cluster, region: str, port: int) -> list[str]:
