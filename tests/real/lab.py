@@ -29,6 +29,7 @@ import pytest
 from tests.real.bind import Bind
 from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.jvm import spare_address
+from tests.real.keystone import Keystone
 from tests.real.knot import Knot
 from tests.real.moto import Moto
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
@@ -342,6 +343,19 @@ def _nginx() -> Iterator[Record]:
 
 
 @contextlib.contextmanager
+def _keystone() -> Iterator[Record]:
+    with Keystone() as server:
+        yield {
+            "values": {
+                "url": server.url,
+                "password": server.password,
+                "directory": str(server.directory),
+            },
+            "conf": server.conf,
+        }
+
+
+@contextlib.contextmanager
 def _rfc2136(make: Callable[[], NameServer]) -> Iterator[Record]:
     with make() as server:
         options = {
@@ -376,6 +390,7 @@ PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "bind": functools.partial(_rfc2136, Bind),
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
+    "keystone": _keystone,
     "knot": functools.partial(_rfc2136, Knot),
     "moto": _moto,
     "nginx": _nginx,
