@@ -99,6 +99,8 @@ class DNSDriver(Driver, abc.ABC):
             cnames: provider name by operator name, without trailing dots.
 
         Raises:
+            InProgressError: the server knows, but its name servers don't yet; to be called
+                again, which must be cheap then.
             RetryableError: may work later; names may have been changed, in any number.
             PermanentError: the server refuses, or a name has other records; names the name.
         """
@@ -108,6 +110,7 @@ class DNSDriver(Driver, abc.ABC):
         """Remove the CNAMEs of these operator names, and no other records; fine if there are none.
 
         Raises:
+            InProgressError: as for :meth:`ensure`: resolvers may still be told the names.
             RetryableError: may work later.
             PermanentError: the server refuses.
         """
