@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
+extras='[test,docs,postgresql,cassandra,akamai,cloudfront,designate,route53,swift]'
 
 say() { printf '%s\n' "== $*" >&2; }
 
@@ -31,9 +32,9 @@ debian() {
     fi
 }
 
-# python EXTRAS - a virtual environment with Poppy, made once and again when setup.cfg changes.
+# python - a virtual environment with Poppy, made once and again when setup.cfg changes.
 python() {
-    local extras=$1 stamp
+    local stamp
     stamp="$extras $(cksum <setup.cfg)"
     if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

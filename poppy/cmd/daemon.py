@@ -3,9 +3,11 @@
 
 The parent reads the configuration, loads the drivers (so that what can't work stops it at once)
 and binds the socket; then it forks. Children connect for themselves; a child that dies is
-replaced; SIGTERM ends them all gracefully.
+replaced; SIGTERM ends them all gracefully, SIGHUP has them read the configuration again.
 """
 
+import functools
+import math
 import pathlib
 import socket
 import sys
@@ -21,8 +23,10 @@ from poppy.common import config, errors
 
 LOG = log.getLogger(__name__)
 
-#: Seconds that requests and tasks under way are given on SIGTERM.
+#: Seconds that requests under way are given on SIGTERM.
 GRACE = 60
+#: Exit status of a worker process that can't go on: the parent starts another.
+WORN_OUT = 3
 
 
 class Server(cotyledon.Service):  # type: ignore[misc]
@@ -32,6 +36,7 @@ class Server(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, bootstrap: Bootstrap, sock: socket.socket) -> None:
         super().__init__(worker_id)
+        self._conf = bootstrap.conf
         self._transport = bootstrap.transport
         self._sock = sock
         self._done = threading.Event()
@@ -42,6 +47,10 @@ class Server(cotyledon.Service):  # type: ignore[misc]
             self._transport.serve(self._sock)
         finally:
             self._done.set()
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        config.reload(self._conf)
 
     def terminate(self) -> None:
         """Answer what has been asked, then return."""
@@ -56,7 +65,9 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, bootstrap: Bootstrap) -> None:
         super().__init__(worker_id)
+        self._conf = bootstrap.conf
         self._worker = bootstrap.worker()
+        self._terminated = threading.Event()
         self._done = threading.Event()
 
     def run(self) -> None:
@@ -65,9 +76,17 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
             self._worker.run()
         finally:
             self._done.set()
+        if not self._terminated.is_set():
+            LOG.error("This worker can't go on; another one is started")
+            sys.exit(WORN_OUT)
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        config.reload(self._conf)
 
     def terminate(self) -> None:
-        """Finish the tasks under way, hand the rest back, then return."""
+        """Finish what is under way or hand it back, then return."""
+        self._terminated.set()
         self._worker.stop()
         self._done.wait()
 
@@ -114,7 +133,10 @@ def main(
         log.setup(conf, "poppy")
         bootstrap = Bootstrap(conf)
         before(bootstrap)
-        manager = cotyledon.ServiceManager(graceful_shutdown_timeout=GRACE)
+        grace = max(GRACE, math.ceil(bootstrap.distributed_task.grace))
+        manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
+        # Children that are started later have it from this process.
+        manager.register_hooks(on_reload=functools.partial(config.reload, conf))
         for step in add:
             step(manager, bootstrap)
     except (errors.ConfigError, cfg.Error) as exc:

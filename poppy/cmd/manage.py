@@ -9,8 +9,9 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import schema
+from poppy.cmd import operations, schema
 from poppy.common import config, errors
+from poppy.model import certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     redeploy.add_argument("--project", help="only services of this project")
     redeploy.add_argument("--service", help="only the service of this id")
     redeploy.set_defaults(run=_services_redeploy)
+    operations.add(areas)
     return parser
 
 
@@ -75,7 +77,8 @@ def _services_redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> N
     begun = left = 0
     for service in bootstrap.storage.services.scan():
         wanted = (
-            arguments.provider in (None, *service.provider_details)
+            not certificates.is_namespace(service.project_id)
+            and arguments.provider in (None, *service.provider_details)
             and arguments.project in (None, service.project_id)
             and arguments.service in (None, service.service_id)
         )

@@ -12,6 +12,8 @@ from oslo_log import log
 
 from poppy.common import errors
 
+LOG = log.getLogger(__name__)
+
 DEFAULT_OPTS = (
     cfg.StrOpt(
         "state_path",
@@ -69,6 +71,20 @@ STORAGE_OPTS = (
         min=0,
         help="How many services a project may have unless its own limit is set.",
     ),
+    cfg.IntOpt(
+        "operation_retention",
+        default=30,
+        min=0,
+        max=3650,
+        help="Days for which operations are kept after their end; 0 means for ever. They can be "
+        "read for so long, also when their service is gone.",
+    ),
+    cfg.IntOpt(
+        "max_certificates_per_project",
+        default=100,
+        min=0,
+        help="How many certificates a project may have ordered.",
+    ),
 )
 
 PROVIDER_OPTS = (
@@ -78,6 +94,13 @@ PROVIDER_OPTS = (
         min=0,
         max=31536000,
         help="Seconds an edge may keep content of a service that says nothing about caching.",
+    ),
+    cfg.FloatOpt(
+        "analytics_timeout",
+        default=10.0,
+        min=0.01,
+        help="Seconds in which a provider has to answer when a client asks for statistics, for "
+        "the request waits for it.",
     ),
 )
 
@@ -126,6 +149,25 @@ def validate(conf: cfg.ConfigOpts) -> None:
                 options[name]
             except ValueError as exc:
                 raise errors.ConfigError(f"[{group or 'DEFAULT'}] {name}: {exc}") from exc
+
+
+def reload(conf: cfg.ConfigOpts) -> bool:
+    """Read the files again and take over the options that may change while Poppy runs.
+
+    Returns:
+        Whether that was done. What can't be read, or can't work, is logged and changes nothing.
+    """
+    before = conf._mutable_ns
+    try:
+        conf.mutate_config_files()
+        validate(conf)
+    except (cfg.Error, errors.ConfigError) as exc:
+        conf._mutable_ns = before
+        conf.clear_override("state_path")  # which is none; values that were read are forgotten
+        LOG.error("The configuration stays as it is: %s", exc)
+        return False
+    LOG.info("The configuration was read again")
+    return True
 
 
 def new() -> cfg.ConfigOpts:

@@ -34,6 +34,8 @@ class Driver:
 
     KIND: ClassVar[str]
     OPTS: ClassVar[Sequence[cfg.Opt]] = ()
+    #: Options that all drivers of the kind have.
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = ()
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         self.conf = conf
@@ -46,7 +48,7 @@ class Driver:
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
         """The groups of options that a driver of this name reads; mostly just its own."""
-        return [(f"drivers:{cls.KIND}:{name}", cls.OPTS)]
+        return [(f"drivers:{cls.KIND}:{name}", (*cls.OPTS, *cls.KIND_OPTS))]
 
 
 def load(kind: str, name: str, conf: cfg.ConfigOpts, **collaborators: Any) -> Any:

@@ -7,13 +7,17 @@
     ├── InvalidRequest          what the client sent can't be accepted
     │   ├── SchemaInvalid       ... it breaks a JSON Schema; carries one message per breach
     │   ├── DomainTaken         ... a domain belongs to another service
-    │   └── ServiceBusy         ... not in the state the request needs
+    │   ├── ServiceBusy         ... not in the state the request needs
+    │   └── KeyReused           ... its idempotency key belongs to another request
     ├── LimitReached            the project may not have more services
     ├── NotFound                no such thing, or not this project's
     ├── InUse                   can't go while something depends on it
     ├── Changed                 a conditional write lost to another writer
+    ├── PreconditionFailed      it is not as the client said it had to be
+    ├── Repeated                this create was done before
     ├── NotRunnable             this operation is not for this worker to run now
     │   └── Fenced              ... and the run that was under way has lost its right to write
+    │       └── Superseded      ... to a delete, which waits until the run acknowledges that
     ├── Unavailable             a part Poppy needs does not answer (storage, job board)
     ├── ConfigError             the operator's configuration can't work
     └── DriverError             what provider and DNS drivers raise, and nothing else
@@ -63,6 +67,13 @@ class ServiceBusy(InvalidRequest):
     """The service is not in a state in which the request makes sense."""
 
 
+class KeyReused(InvalidRequest):
+    """An idempotency key came with another request before."""
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used with another request before")
+
+
 class LimitReached(PoppyError):
     """The project already has as many services as it may.
 
@@ -87,12 +98,32 @@ class Changed(PoppyError):
     """The stored thing is no longer what the caller read; read again and decide again."""
 
 
+class PreconditionFailed(PoppyError):
+    """What is there is not what the client meant to change."""
+
+
+class Repeated(PoppyError):
+    """The service was created before, by the same idempotency key.
+
+    Attributes:
+        service_id: of that service.
+    """
+
+    def __init__(self, service_id: str) -> None:
+        super().__init__(f"Service {service_id} was created by this request before")
+        self.service_id = service_id
+
+
 class NotRunnable(PoppyError):
     """The operation is finished, gone, another's, or has to wait for an earlier one."""
 
 
 class Fenced(NotRunnable):
     """The run lost its right to write: superseded, or taken over by another worker."""
+
+
+class Superseded(Fenced):
+    """A delete overtook the run, and waits for it to end: the run has to acknowledge that."""
 
 
 class Unavailable(PoppyError):

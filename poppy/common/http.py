@@ -6,6 +6,7 @@ What is sent and received is never logged: it may hold secrets.
 
 import datetime
 import email.utils
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -197,25 +198,43 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - _now()).total_seconds())
 
 
-#: Pairs of header fields in use: (name, limit, remaining, reset).
+#: Header fields in use: (name, limit, remaining, reset). Of two rows of one name, the first that
+#: says when it resets counts.
 _QUOTA_FIELDS = (
     ("requests", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    # Akamai: when a call is possible again, a moment.
+    ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Next"),
     ("writes", "Fastly-RateLimit-Limit", "Fastly-RateLimit-Remaining", "Fastly-RateLimit-Reset"),
 )
+#: Akamai, of what a contract or property may have: X-Limit-Hosts-Per-Property-Remaining.
+_THINGS = re.compile(r"(?i)x-limit-([a-z-]+)-remaining")
 
 
 def quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
-    """The limits that an answer tells of, by the names of :data:`_QUOTA_FIELDS`."""
-    found = {}
+    """The limits that an answer tells of.
+
+    By the names of :data:`_QUOTA_FIELDS`, and for limits on things by what they limit
+    (``hosts-per-property``).
+    """
+    found: dict[str, Quota] = {}
     for name, limit, remaining, reset in _QUOTA_FIELDS:
-        left = _number(headers.get(remaining))
-        if left is not None and name not in found:
-            whole = _number(headers.get(limit))
-            found[name] = Quota(
-                None if whole is None else int(whole), int(left), _moment(headers.get(reset))
-            )
+        quota = _quota(headers, limit, remaining, reset)
+        if quota is not None and (name not in found or found[name].resets_at is None):
+            found[name] = quota
+    for field in headers:
+        things = _THINGS.fullmatch(field)
+        quota = things and _quota(headers, f"X-Limit-{things[1]}-Limit", field, "")
+        if things and quota:
+            found[things[1].lower()] = quota
     return found
+
+
+def _quota(headers: Mapping[str, str], limit: str, remaining: str, reset: str) -> Quota | None:
+    left, whole = _number(headers.get(remaining)), _number(headers.get(limit))
+    if left is None:
+        return None
+    return Quota(None if whole is None else int(whole), int(left), _moment(headers.get(reset)))
 
 
 #: A reset beyond this is a moment in seconds since 1970, not a number of seconds from now.

@@ -30,6 +30,8 @@ class RetryPolicy:
         park_ceiling: seconds; the ceiling of any parked wait that nobody asked for.
         max_failures: after so many failed attempts an operation fails for good.
         max_age: nor is an operation older than this tried again.
+        max_crashes: after so many runs in a row whose worker died it fails for good.
+        step_timeout: seconds that one step may take, quick retries included.
     """
 
     quick_attempts: int = 3
@@ -38,14 +40,25 @@ class RetryPolicy:
     park_ceiling: float = 600.0
     max_failures: int = 20
     max_age: datetime.timedelta = datetime.timedelta(days=1)
+    max_crashes: int = 5
+    step_timeout: float = 300.0
 
-    def call(self, work: Callable[[], T]) -> T:
+    def call(self, work: Callable[[], T], may_repeat: Callable[[], None] = lambda: None) -> T:
         """Call ``work``, again while it raises RetryableError and the wait is short.
+
+        Args:
+            may_repeat: called before each further call; raises if there must be none.
 
         Raises:
             DriverError: the last one, as raised.
         """
+
+        def before(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number > 1:
+                may_repeat()
+
         return tenacity.Retrying(
+            before=before,
             retry=tenacity.retry_if_exception(self._is_quick),
             stop=tenacity.stop_after_attempt(self.quick_attempts),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=self.quick_ceiling),

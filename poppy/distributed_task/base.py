@@ -16,7 +16,10 @@ class Worker(Protocol):
     """Runs operations until it is told to stop."""
 
     def run(self) -> None:
-        """Work until :meth:`stop`; operations under way are finished or handed back."""
+        """Work until :meth:`stop`; operations under way are finished or handed back.
+
+        It may also return by itself, when only a new process can go on.
+        """
 
     def stop(self) -> None:
         """Ask :meth:`run` to return; safe from another thread or a signal handler."""
@@ -64,6 +67,11 @@ class DistributedTask(Driver, abc.ABC):
     @abc.abstractmethod
     def workers(self) -> int:
         """How many worker processes are wanted on this machine."""
+
+    @property
+    @abc.abstractmethod
+    def grace(self) -> float:
+        """Seconds in which a worker that is told to stop does so."""
 
     @property
     @abc.abstractmethod

@@ -2,12 +2,14 @@
 """The dispatcher: puts what is due, and nobody has delivered, on the board.
 
 Operations come here when a server could not post them, when the board was lost, when their
-worker died, and when the time has come that they were parked for.
+worker died, and when the time has come that they were parked for. Now and then those that have
+ended long ago are forgotten.
 """
 
 import datetime
 import random
 import threading
+import time
 from collections.abc import Callable
 
 import taskflow.exceptions
@@ -22,6 +24,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds between looks, at most, while there is more in storage than the board has room for.
 BUSY = 0.1
+#: Seconds between looks for operations to be forgotten, and how many at a time.
+SWEEP, SWEPT = 3600.0, 500
 
 
 class Dispatcher:
@@ -36,6 +40,7 @@ class Dispatcher:
         redelivery: how long after it was posted an operation that no worker has begun is
             posted again.
         depth: about how many jobs may wait on the board.
+        retention: how long after their end operations are kept; None means for ever.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Dispatcher:
         interval: float,
         redelivery: datetime.timedelta,
         depth: int,
+        retention: datetime.timedelta | None = None,
     ) -> None:
         self._storage = storage
         self._board = board
@@ -53,6 +59,9 @@ class Dispatcher:
         self._interval = interval
         self._redelivery = redelivery
         self._depth = depth
+        self._retention = retention
+        # Dispatchers that were started together do not sweep together.
+        self._next_sweep = time.monotonic() + random.uniform(0, SWEEP)
 
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``; what does not answer is tried again at the next look."""
@@ -63,10 +72,25 @@ class Dispatcher:
             try:
                 if self.look():
                     pause = min(BUSY, self._interval)
+                if time.monotonic() >= self._next_sweep:
+                    self.sweep()
             except (errors.Unavailable, taskflow.exceptions.TaskFlowException) as exc:
                 LOG.warning("Could not look for due operations: %s", exc)
             except Exception:  # noqa: BLE001 - without this thread nothing parked ever goes on
                 LOG.exception("Looking for due operations failed; trying again")
+
+    def sweep(self) -> None:
+        """Have storage forget some of what has ended long ago; soon again if there is more.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        self._next_sweep = time.monotonic() + SWEEP
+        if self._retention is None:
+            return
+        before = datetime.datetime.now(datetime.UTC) - self._retention
+        if self._storage.operations.prune(before, SWEPT) >= SWEPT:
+            self._next_sweep = time.monotonic()
 
     def look(self) -> bool:
         """Post what is due, as far as the board has room.

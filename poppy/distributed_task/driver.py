@@ -3,6 +3,7 @@
 
 import datetime
 import functools
+import importlib.metadata
 import os
 import socket
 import threading
@@ -15,14 +16,22 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.limits import Limits
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
+from poppy.distributed_task.breakers import Breakers
+from poppy.distributed_task.calls import Calls
 from poppy.distributed_task.claiming import Board
 from poppy.distributed_task.dispatcher import Dispatcher
+from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task.gates import Gates
+from poppy.distributed_task.run import Means
+from poppy.distributed_task.tasks import gate_of
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
+from poppy.model import fleet, ids
 from poppy.model.operations import OperationKey
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -31,6 +40,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds for which an answer about the board's room holds.
 ROOM_AGE = 0.2
+#: Seconds that a worker takes, beyond its grace, to hand back what has not ended.
+STORING = 15.0
 #: Seconds until a board that did not answer is asked again.
 AWAY_AGE = 5.0
 
@@ -77,18 +88,21 @@ class TaskFlowDriver(DistributedTask):
             "max_failures",
             default=20,
             min=1,
+            mutable=True,
             help="After so many failed attempts an operation fails for good.",
         ),
         cfg.IntOpt(
             "max_age",
             default=86400,
             min=1,
+            mutable=True,
             help="Seconds after which an operation that did not succeed fails for good.",
         ),
         cfg.FloatOpt(
             "retry_base",
             default=5.0,
             min=0.01,
+            mutable=True,
             help="Seconds: the longest wait after the first failed attempt; it doubles with "
             "each further one.",
         ),
@@ -96,7 +110,48 @@ class TaskFlowDriver(DistributedTask):
             "retry_ceiling",
             default=600.0,
             min=0.01,
+            mutable=True,
             help="Seconds: the longest wait between attempts that a provider did not ask for.",
+        ),
+        cfg.IntOpt(
+            "max_crashes",
+            default=5,
+            min=1,
+            mutable=True,
+            help="An operation during which so many workers died or were lost in a row, without "
+            "ending it or parking it in between, fails for good: it may be what kills them.",
+        ),
+        cfg.FloatOpt(
+            "step_timeout",
+            default=300.0,
+            min=0.1,
+            mutable=True,
+            help="Seconds that one step of an operation (a call of a driver) may take. After "
+            "that the worker does not wait for it any more: the step counts as failed in a way "
+            "that may pass. Drivers have shorter timeouts of their own; this is for the case "
+            "that they fail.",
+        ),
+        cfg.IntOpt(
+            "max_hung_calls",
+            default=10,
+            min=1,
+            help="A worker process that has left so many calls behind, none of which has ended "
+            "so far, hands back what it does and ends. It is started anew at once.",
+        ),
+        cfg.IntOpt(
+            "shutdown_grace",
+            default=30,
+            min=0,
+            help="Seconds in which the operations under way may end when a worker is told to "
+            "stop (SIGTERM). What has not ended then is handed back: another worker goes on "
+            "with it at once.",
+        ),
+        cfg.FloatOpt(
+            "heartbeat_interval",
+            default=10.0,
+            min=0.1,
+            help="Seconds between a worker's signs of life in storage. One that has missed three "
+            "counts as dead: the others take its share of each driver's rate.",
         ),
     )
 
@@ -113,6 +168,11 @@ class TaskFlowDriver(DistributedTask):
     def workers(self) -> int:
         """How many worker processes are wanted on this machine."""
         return int(self.options.workers)
+
+    @property
+    def grace(self) -> float:
+        """Seconds in which a worker that is told to stop does so."""
+        return float(self.options.shutdown_grace) + STORING
 
     @property
     def redelivery(self) -> float:
@@ -166,24 +226,32 @@ class TaskFlowDriver(DistributedTask):
         options = self.options
         board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
         post = functools.partial(_post, board)
-        lease = datetime.timedelta(seconds=options.run_lease)
-        policy = RetryPolicy(
-            park_base=options.retry_base,
-            park_ceiling=options.retry_ceiling,
-            max_failures=options.max_failures,
-            max_age=datetime.timedelta(seconds=options.max_age),
+        # Made one after the other, each looks at what comes behind it when it is used.
+        calls = Calls(options.max_hung_calls, lambda: made.stop())
+        gates = Gates(
+            {
+                gate_of(it): functools.partial(Limits.of, it.options)
+                for it in (*providers.values(), dns)
+            },
+            Breakers(storage.fleet),
+            lambda: presence.workers,
         )
+        lease = datetime.timedelta(seconds=options.run_lease)
         conductor = OperationConductor(
             board.name,
             board,
-            storage,
+            Means(storage, self._policy, lease, calls, gates),
             providers,
             dns,
             post,
-            policy,
-            lease,
             concurrency=options.concurrency,
             poll_interval=options.poll_interval,
+        )
+        presence = Presence(
+            storage.fleet,
+            self._describe(),
+            lambda: (conductor.busy, calls.hung),
+            options.heartbeat_interval,
         )
         dispatcher = Dispatcher(
             storage,
@@ -192,8 +260,46 @@ class TaskFlowDriver(DistributedTask):
             options.dispatch_interval,
             datetime.timedelta(seconds=options.redelivery),
             options.board_depth,
+            self._retention(),
         )
-        return TaskFlowWorker(board, conductor, dispatcher, renewal=options.run_lease / 3)
+        made = TaskFlowWorker(
+            board,
+            conductor,
+            dispatcher,
+            presence,
+            renewal=options.run_lease / 3,
+            grace=options.shutdown_grace,
+        )
+        return made
+
+    def _retention(self) -> datetime.timedelta | None:
+        days = self.conf["drivers:storage"].operation_retention
+        return datetime.timedelta(days=days) if days else None
+
+    def _policy(self) -> RetryPolicy:
+        """As the options are now."""
+        options = self.options
+        return RetryPolicy(
+            park_base=options.retry_base,
+            park_ceiling=options.retry_ceiling,
+            max_failures=options.max_failures,
+            max_age=datetime.timedelta(seconds=options.max_age),
+            max_crashes=options.max_crashes,
+            step_timeout=options.step_timeout,
+        )
+
+    def _describe(self) -> fleet.Worker:
+        now = datetime.datetime.now(datetime.UTC)
+        return fleet.Worker(
+            worker_id=ids.new(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=importlib.metadata.version("poppy"),
+            datacenter=self.conf.datacenter,
+            started_at=now,
+            seen_at=now,
+            slots=self.options.concurrency,
+        )
 
     def is_alive(self) -> bool:
         """Whether the board can be reached."""

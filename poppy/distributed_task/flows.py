@@ -10,8 +10,9 @@ import taskflow.flow
 import taskflow.task
 from taskflow.patterns import linear_flow, unordered_flow
 
-from poppy.distributed_task import tasks
+from poppy.distributed_task import certificate_tasks, tasks
 from poppy.dns.base import DNSDriver
+from poppy.model import certificates
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service
 from poppy.provider.base import Provider
@@ -32,10 +33,14 @@ def build(
         providers: the loaded drivers.
     """
     deployed = tuple(service.provider_details)
+    if certificates.is_namespace(service.project_id):
+        return order(operation, deployed, providers)
     if operation.kind is Kind.DELETE:
         return delete(deployed, providers, dns)
     if operation.kind is Kind.PURGE:
         return purge(deployed, providers)
+    if operation.kind is Kind.DISABLE:
+        return disable(dns)
     flavor = flavors.get(service.spec.flavor_id).provider_names
     retired = [name for name in deployed if name not in flavor]
     return ensure(str(operation.kind), flavor, retired, providers, dns)
@@ -69,6 +74,22 @@ def delete(
             "providers",
             [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
         ),
+    )
+
+
+def disable(dns: DNSDriver) -> taskflow.flow.Flow:
+    """Disable: names only. What the providers have stays, for when it is enabled again."""
+    return linear_flow.Flow("disable").add(tasks.DisableDNS(dns))
+
+
+def order(
+    operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]
+) -> taskflow.flow.Flow:
+    """Create, update and delete of a certificate that was ordered by itself: all providers."""
+    deletes = operation.kind is Kind.DELETE
+    task = certificate_tasks.RemoveCertificate if deletes else certificate_tasks.EnsureCertificate
+    return linear_flow.Flow(f"{operation.kind} certificate").add(
+        *_side_by_side("providers", [task(name, providers) for name in names])
     )
 
 

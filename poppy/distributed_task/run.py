@@ -2,28 +2,59 @@
 """One attempt at an operation: what its tasks share, and what they may write.
 
 The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
-retried where that helps), and its outcome is stored at once, so that an attempt that comes after
-goes on where this one stopped. What is stored is conditional on the attempt: a worker that was
-overtaken finds out at its next write and stops.
+retried where that helps), and its outcome is stored, so that an attempt that comes after goes on
+where this one stopped. Steps that follow each other within a second are stored together: if the
+worker dies meanwhile they are done once more, which drivers allow, and everybody else saves the
+time. What is stored is conditional on the attempt: a worker that was overtaken finds out at its
+next write and stops. One that a delete has overtaken says so when its last call has ended, for
+the delete waits until then.
 """
 
 import datetime
+import functools
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from oslo_context import context
 from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
+from poppy.distributed_task import late, outcome
+from poppy.distributed_task.calls import Calls, Interrupted
+from poppy.distributed_task.gates import Gates, NotNow
+from poppy.distributed_task.outcome import Details
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
-from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-Details = dict[str, ProviderDetail]
+#: Seconds since its last write after which a run stores what a step has reached.
+CHECKPOINT_AGE = 1.0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What all runs of a worker share.
+
+    Attributes:
+        policy: gives the retry policy as it is now.
+        lease: how long after its last write a run counts as lost.
+        calls: where drivers are called.
+        gates: whether they may be called now.
+    """
+
+    storage: Storage
+    policy: Callable[[], RetryPolicy]
+    lease: datetime.timedelta
+    calls: Calls
+    gates: Gates
+
+
+class _NotAgain(errors.PoppyError):
+    """A call that failed is not repeated: the run has lost its right to, or nobody can tell."""
 
 
 class OperationRun:
@@ -35,33 +66,38 @@ class OperationRun:
 
     Args:
         runner: the job that delivered it.
-        lease: how long after its last write the run counts as lost.
 
     Attributes:
         service: as stored, with the provider details that this run has reached.
         lost: the run may not write any more; its tasks do nothing from then on.
         following: the operation of the service that can run now that this one is finished.
+        handed_back: it was not finished; another worker is to go on with it at once.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        key: OperationKey,
-        runner: str,
-        policy: RetryPolicy,
-        lease: datetime.timedelta,
-    ) -> None:
+    def __init__(self, means: Means, key: OperationKey, runner: str) -> None:
         now = _now()
-        self._operation, self.service = storage.operations.begin(key, runner, now, now + lease)
+        storage = means.storage
+        self._lease = means.lease
+        self._operation, self.service = storage.operations.begin(
+            key, runner, now, now + self._lease
+        )
         self.lost = False
         self.following: OperationKey | None = None
+        self.handed_back = False
         self._storage = storage
-        self._policy = policy
-        self._lease = lease
+        self._means = means
+        self._policy = means.policy()
+        self._superseded = False
+        self._ended = False
+        self._stopped = False
+        self._outage: errors.Unavailable | None = None
         self._failed = False
         self._retry_after: float | None = None
-        # Tasks of several providers run side by side.
-        self._lock = threading.Lock()
+        self._written_at = time.monotonic()
+        # Steps since then, and how to undo what they have made.
+        self._unwritten: list[tuple[str, Callable[[], None] | None]] = []
+        # Tasks of several providers run side by side, and signs of life are given meanwhile.
+        self._lock = threading.RLock()
 
     @property
     def operation(self) -> Operation:
@@ -75,68 +111,97 @@ class OperationRun:
         )
 
     def attempt(
-        self, step: str, work: Callable[[], None], undo: Callable[[], None] | None = None
+        self,
+        step: str,
+        driver: str,
+        work: Callable[[], None],
+        undo: Callable[[], None] | None = None,
     ) -> None:
         """Do one step, unless it has been done or has failed for good before.
 
         Args:
             step: the name it is remembered by.
-            work: calls a driver, and may :meth:`remember` what came of it.
-            undo: removes what ``work`` made. Called when a delete overtook the run while it
-                was in ``work``: the delete may have cleaned up before that had its effect.
-
-        Raises:
-            Unavailable: storage does not answer; the attempt is to be given up.
+            driver: that is called, as ``<kind>:<name>``.
+            work: calls the driver, and may :meth:`remember` what came of it.
+            undo: removes what ``work`` made, if that turns out to have had its effect when it
+                was too late.
         """
         known = self._operation.step(step).state
-        if self.lost or known in (StepState.DONE, StepState.FAILED):
+        if self.lost or self._stopped or known in (StepState.DONE, StepState.FAILED):
             return
-        self.speak_for_the_request()
         try:
-            self._policy.call(work)
+            reached = self._call(step, driver, work, undo)
+        except Interrupted:
+            self._stopped = True
+            return
+        except NotNow as exc:
+            self._wait(exc.seconds)
+            # Stored at the end, when it is parked: nothing has happened.
+            with self._lock:
+                self._operation = self._operation.with_step(
+                    Step(step, StepState.WAITING, str(exc))
+                )
+            return
+        except _NotAgain:
+            reached = None
+        try:
+            self._record(step, reached, undo)
+            self._see_to_late_steps()
+        except errors.Unavailable as exc:
+            self._outage = exc
+            self._stopped = True
+
+    def _is_overtaken(self) -> bool:
+        """Whether others may have gone on, who do not wait for the end of this run's calls."""
+        return self.lost and not self._superseded
+
+    def _call(
+        self, step: str, driver: str, work: Callable[[], None], undo: Callable[[], None] | None
+    ) -> Step:
+        """Call the driver; gives what came of it."""
+
+        def called() -> None:
+            self.speak_for_the_request()
+            self._policy.call(work, self._check_right)
+
+        def ended_late() -> None:
+            late.see_to(self._storage, self._operation, step, self._policy, undo)
+
+        try:
+            with self._means.gates.passing(driver, self.service.service_id):
+                self._means.calls.run(called, self._policy.step_timeout, ended_late)
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
-            outcome = Step(step, StepState.WAITING, str(exc))
+            return Step(step, StepState.WAITING, str(exc))
         except errors.RetryableError as exc:
             LOG.warning("%s: %s may work later: %s", self, step, exc)
             self._failed = True
             self._wait(exc.retry_after)
-            outcome = _step(step, StepState.WAITING, exc)
+            return _step(step, StepState.WAITING, exc)
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
-            outcome = _step(step, StepState.FAILED, exc)
+            return _step(step, StepState.FAILED, exc)
+        except (Interrupted, NotNow, _NotAgain):
+            raise
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
             self._failed = True
-            outcome = _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
-        else:
-            LOG.debug("%s: %s is done", self, step)
-            outcome = Step(step, StepState.DONE)
-        stored = self._checkpoint(outcome)
-        if not stored and undo is not None and self._is_deleted():
-            self._undo(step, undo)
+            return _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
+        LOG.debug("%s: %s is done", self, step)
+        return Step(step, StepState.DONE)
 
-    def _is_deleted(self) -> bool:
-        try:
-            service = self._storage.services.get(self.service.project_id, self.service.service_id)
-        except errors.NotFound:
-            return True
-        deleting = ProviderStatus.DELETE_IN_PROGRESS
-        return all(detail.status is deleting for detail in service.provider_details.values())
+    def _check_right(self) -> None:
+        """Keep a call from being repeated when the run was overtaken while it was under way.
 
-    def _undo(self, step: str, undo: Callable[[], None]) -> None:
+        Else a worker that was frozen within a call would make it again, with an old document.
+        """
         try:
-            self._policy.call(undo)
-        except errors.DriverError as exc:
-            LOG.error(
-                "%s: %s had its effect after the service was deleted and could not be undone; "
-                "please remove it by hand: %s",
-                self,
-                step,
-                exc,
-            )
-        else:
-            LOG.info("%s: %s was undone, the service is deleted", self, step)
+            self.renew()
+        except errors.Unavailable as exc:
+            self._outage = exc
+            self._stopped = True
+        if self.lost or self._stopped:
+            raise _NotAgain("the run may have been overtaken")
 
     def remember(self, change: Callable[[Details], object]) -> None:
         """Change the service's provider details; stored with the outcome of the step."""
@@ -158,57 +223,137 @@ class OperationRun:
         if seconds is not None:
             self._retry_after = max(self._retry_after or 0.0, seconds)
 
-    def _checkpoint(self, step: Step) -> bool:
-        """Store the outcome of a step; whether the run still had the right to."""
+    def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
+        """Note the outcome of a step, if any, and store it unless the last write was just now."""
         with self._lock:
-            now = _now()
-            self._operation = replace(
-                self._operation.with_step(step),
-                updated_at=now,
-                next_attempt_at=now + self._lease,
+            self._unwritten.append((name, undo))
+            if step is None:
+                return
+            self._operation = self._operation.with_step(step)
+            if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        now = _now()
+        self._operation = replace(
+            self._operation, updated_at=now, next_attempt_at=now + self._lease
+        )
+        self._write()
+
+    def _see_to_late_steps(self) -> None:
+        if not self._is_overtaken():
+            return
+        with self._lock:
+            steps, self._unwritten = self._unwritten, []
+        for step, undo in steps:
+            see_to = functools.partial(
+                late.see_to, self._storage, self._operation, step, self._policy, undo
             )
-            self._write(self._writes_details())
-            return not self.lost
+            try:
+                # It may call a driver, which may hang.
+                self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
+            except (errors.RetryableError, Interrupted) as exc:
+                LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
 
     def _writes_details(self) -> bool:
-        # A hard purge leaves the service alone: other requests may change it meanwhile.
+        # These leave the service alone: other requests may change it meanwhile.
         purge = self._operation.purge
-        return purge is None or not purge.hard
+        alone = self._operation.kind is Kind.DISABLE or (purge is not None and purge.hard)
+        return not alone
 
-    def _write(self, details: bool) -> None:
+    def _write(self) -> None:
+        details = self.service.provider_details if self._writes_details() else None
         try:
-            following = self._storage.operations.save(
-                self._operation, self.service.provider_details if details else None
-            )
+            following = self._storage.operations.save(self._operation, details)
             self.following = following.key if following else None
+            self._written_at = time.monotonic()
+            self._unwritten.clear()
         except errors.Fenced as exc:
             self._lose(exc)
 
     def _lose(self, reason: errors.Fenced) -> None:
         """Stop writing: another run, or a delete, has taken over."""
-        LOG.warning("%s: given up: %s", self, reason)
+        if not self.lost:
+            LOG.warning("%s: given up: %s", self, reason)
         self.lost = True
+        self._superseded = isinstance(reason, errors.Superseded)
 
     def renew(self) -> None:
-        """Tell storage that this run is alive."""
-        if self._operation.state is not State.RUNNING:
+        """Tell storage that this run is alive; also for the delete that waits for its end."""
+        # Who holds the lock is writing, which is a sign of life as well.
+        if not self._lock.acquire(blocking=False):
             return
         try:
-            self._storage.operations.renew(
-                self._operation.key, self._operation.attempt, _now() + self._lease
-            )
+            self._renew()
+        finally:
+            self._lock.release()
+
+    def _renew(self) -> None:
+        if self._ended or self._is_overtaken():
+            return
+        if self._unwritten and not self.lost:
+            self._checkpoint()
+            return
+        operations = self._storage.operations
+        key, attempt = self._operation.key, self._operation.attempt
+        try:
+            if not operations.renew(key, attempt, _now() + self._lease):
+                self._lose(errors.Superseded("a delete has overtaken it"))
         except errors.Fenced as exc:
-            self._lose(exc)
+            # It may have ended since.
+            if not self._ended:
+                self._lose(exc)
+
+    @property
+    def crashes(self) -> int:
+        """How many runs before this one were lost, in a row."""
+        return self._operation.crashes
+
+    def hand_back(self) -> None:
+        """Have another worker go on at once.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        with self._lock:
+            if self.lost or self._ended:
+                return
+            now = _now()
+            self._operation = replace(
+                self._operation, state=State.QUEUED, updated_at=now, next_attempt_at=now
+            )
+            self._ended = True
+            self._write()
+        self.handed_back = not self.lost
+        LOG.info("%s: handed back", self)
 
     def conclude(self) -> None:
-        """Store what became of the attempt: parked, or finished.
+        """Store what became of the attempt: parked, finished, or handed back.
 
         Raises:
             Unavailable: storage does not answer; the attempt is to be given up.
         """
-        if self.lost:
-            return
         self.speak_for_the_request()
+        if self._outage is not None:
+            raise self._outage
+        if self._stopped:
+            self.hand_back()
+            return
+        with self._lock:
+            if not self.lost:
+                self._conclude()
+            if self._superseded:
+                self._acknowledge()
+            self._ended = True
+        self._see_to_late_steps()
+
+    def _acknowledge(self) -> None:
+        key, attempt = self._operation.key, self._operation.attempt
+        following = self._storage.operations.acknowledge(key, attempt, _now())
+        self.following = following.key if following else None
+        LOG.info("%s: has ended for the delete that overtook it", self)
+
+    def _conclude(self) -> None:
         waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
         if waiting and not self._give_up():
             self._park()
@@ -223,7 +368,7 @@ class OperationRun:
         """Count this attempt; at the end of the budget, what waits has failed."""
         operation = self._operation
         failures = operation.failures + int(self._failed)
-        age = _now() - operation.created_at
+        age = _now() - operation.since
         self._operation = replace(operation, failures=failures)
         if not self._policy.exhausted(failures, age):
             return False
@@ -246,10 +391,11 @@ class OperationRun:
             operation,
             state=State.WAITING,
             error=_reasons(operation, StepState.WAITING),
+            crashes=0,
             updated_at=now,
             next_attempt_at=now + pause,
         )
-        self._write(details=False)
+        self._write()
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:
@@ -263,50 +409,41 @@ class OperationRun:
         if self._operation.kind is Kind.DELETE:
             try:
                 self._storage.operations.remove(self._operation)
+                self._unwritten.clear()
             except errors.Fenced as exc:
                 self._lose(exc)
         else:
-            self._settle_details({})
-            self._write(self._writes_details())
+            self.remember(lambda details: outcome.settle(details, self._operation.kind, []))
+            self._write()
         if not self.lost:
             LOG.info("%s: succeeded", self)
 
-    def _finish_failed(self, failed: list[Step]) -> None:
+    def fail(self, reason: str, error_class: str) -> None:
+        """End the operation for good, for a reason that is no driver's.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        self.speak_for_the_request()
+        try:
+            self._finish_failed([Step("", StepState.FAILED, reason, error_class)], reason)
+            if self._superseded:
+                self._acknowledge()
+        finally:
+            self._ended = True
+
+    def _finish_failed(self, failed: list[Step], reason: str | None = None) -> None:
         self._operation = replace(
             self._operation,
             state=State.FAILED,
-            error=_reasons(self._operation, StepState.FAILED),
+            error=reason or _reasons(self._operation, StepState.FAILED),
             updated_at=_now(),
             next_attempt_at=None,
         )
-        self._settle_details({step.name.rpartition(":")[2]: step for step in failed})
-        self._write(self._writes_details())
+        self.remember(lambda details: outcome.settle(details, self._operation.kind, failed))
+        self._write()
         if not self.lost:
             LOG.error("%s: failed: %s", self, self._operation.error)
-
-    def _settle_details(self, failed: dict[str, Step]) -> None:
-        """Give every provider its final status.
-
-        Args:
-            failed: the steps that failed, by provider; one of ``dns`` failed for all of them.
-        """
-        purge = self._operation.kind is Kind.PURGE
-
-        def settle(details: Details) -> None:
-            for name, detail in details.items():
-                where = name if name in failed else "dns"
-                step = failed.get(where)
-                # What could not be purged is still deployed, and serves.
-                broken = step is not None and not purge
-                details[name] = replace(
-                    detail,
-                    status=ProviderStatus.FAILED if broken else ProviderStatus.DEPLOYED,
-                    error_message=_explain(where, step, purge) if step else None,
-                    error_info=step.name if step else None,
-                    error_class=step.error_class if step else None,
-                )
-
-        self.remember(settle)
 
     def __str__(self) -> str:
         operation = self._operation
@@ -320,8 +457,8 @@ def _step(name: str, state: StepState, error: Exception, message: str | None = N
     return Step(name, state, message or str(error), type(error).__name__)
 
 
-def _explain(where: str, step: Step, purge: bool) -> str:
-    return f"{'purge at ' if purge else ''}{where}: {step.message}"
+def _nothing() -> None:
+    """There is nothing to be done."""
 
 
 def _reasons(operation: Operation, state: StepState) -> str:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks that flows are made of. Each does one thing at one driver and can be run twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import taskflow.task
 
 from poppy.common import errors
-from poppy.distributed_task.run import Details, OperationRun
+from poppy.common.driver import Driver
+from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
@@ -20,6 +22,16 @@ REMOVE_DNS = "remove:dns"
 def ensure_step(provider: str) -> str:
     """The step in which a provider is made to serve, or to purge."""
     return f"provider:{provider}"
+
+
+def gate_of(driver: Driver) -> str:
+    """What the gate before a driver is called."""
+    return f"{driver.KIND}:{driver.name}"
+
+
+def provider_gate(name: str) -> str:
+    """As :func:`gate_of`, of a provider that may not be loaded."""
+    return f"{Provider.KIND}:{name}"
 
 
 def remove_step(provider: str) -> str:
@@ -41,20 +53,21 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(name)
-            deployment = _loaded(name, self._providers).ensure(run.service, known)
+            deployment = loaded(name, self._providers).ensure(run.service, known)
 
             def remember(details: Details) -> None:
                 details[name] = _deployed(run.service, details.get(name), deployment)
 
             run.remember(remember)
             if deployment.in_progress:
-                raise errors.InProgressError(f"{name} is at it", deployment.poll_after)
+                message = deployment.message or f"{name} is at it"
+                raise errors.InProgressError(message, deployment.poll_after)
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
-            _loaded(name, self._providers).remove(run.service, known)
+            loaded(name, self._providers).remove(run.service, known)
 
-        run.attempt(ensure_step(name), work, undo)
+        run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
 class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -83,14 +96,16 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
                 for domain in spec.domains
             }
             first = run.service.provider_details[self._providers[0]]
-            self._dns.ensure(
-                {
-                    names[entry.domain]: entry.provider_url
-                    for entry in first.access_urls
-                    if entry.domain in names
-                }
-            )
-            stale = operator_names(run.service, self._dns) - set(names.values())
+            cnames = {
+                _operator_name(entry, names): entry.provider_url
+                for entry in first.access_urls
+                if entry.domain in names
+            }
+            if run.service.disabled:
+                switch_off(cnames, self._dns)
+            else:
+                self._dns.ensure(cnames)
+            stale = operator_names(run.service, self._dns) - set(names.values()) - set(cnames)
             if stale:
                 self._dns.remove(sorted(stale))
 
@@ -100,7 +115,29 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
 
             run.remember(remember)
 
-        run.attempt(DNS, work)
+        def undo() -> None:
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
+
+        run.attempt(DNS, gate_of(self._dns), work, undo)
+
+
+class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
+    """Have no name of a service lead to its providers any more.
+
+    They lead to the operator's host for that, or are removed where there is none.
+    """
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__(name="switch names off in DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """There is nothing to remember: where the names belong stays known."""
+
+        def work() -> None:
+            switch_off(operator_names(run.service, self._dns), self._dns)
+
+        run.attempt(DNS, gate_of(self._dns), work)
 
 
 class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
@@ -117,13 +154,9 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
         """Remove the names we know of, and those that a lost reply may have left."""
 
         def work() -> None:
-            expected = {
-                self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in run.service.spec.domains
-            }
-            self._dns.remove(sorted(expected | operator_names(run.service, self._dns)))
+            self._dns.remove(sorted(expected_names(run.service, self._dns)))
 
-        run.attempt(REMOVE_DNS, work)
+        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
 
 
 class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -146,10 +179,10 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).remove(run.service, known)
+            loaded(self._name, self._providers).remove(run.service, known)
             run.remember(lambda details: details.pop(self._name, None))
 
-        run.attempt(remove_step(self._name), work)
+        run.attempt(remove_step(self._name), provider_gate(self._name), work)
 
 
 class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
@@ -168,9 +201,27 @@ class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            _loaded(self._name, self._providers).purge(run.service, known, purge)
+            loaded(self._name, self._providers).purge(run.service, known, purge)
 
-        run.attempt(ensure_step(self._name), work)
+        run.attempt(ensure_step(self._name), provider_gate(self._name), work)
+
+
+def expected_names(service: Service, dns: DNSDriver) -> set[str]:
+    """Every operator name that a service has or should have."""
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate) for domain in service.spec.domains
+    }
+    return expected | operator_names(service, dns)
+
+
+def switch_off(names: Collection[str], dns: DNSDriver) -> None:
+    """Have names lead to where the operator wants those of disabled services to lead."""
+    if not names:
+        return
+    if dns.options.url_404:
+        dns.ensure(dict.fromkeys(sorted(names), str(dns.options.url_404)))
+    else:
+        dns.remove(sorted(names))
 
 
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:
@@ -186,7 +237,17 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
     }
 
 
-def _loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+def _operator_name(entry: AccessURL, names: Mapping[str, str]) -> str:
+    """The name that an access URL has or gets; an operator may have chosen another one."""
+    return entry.operator_url if entry.moved and entry.operator_url else names[entry.domain]
+
+
+def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
+    """A provider that an operation names.
+
+    Raises:
+        PermanentError: it is not loaded.
+    """
     if name not in providers:
         raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
     return providers[name]
@@ -197,9 +258,13 @@ def _deployed(
 ) -> ProviderDetail:
     """The detail after a success; the status is settled when the operation ends.
 
-    Entries of dropped domains are kept: their names still stand in DNS.
+    Entries of dropped domains are kept: their names still stand in DNS. So are those that an
+    operator has moved by hand, or every update would move them back.
     """
-    before = {entry.domain: entry for entry in known.access_urls} if known else {}
+    entries = known.access_urls if known else ()
+    before = {entry.domain: entry for entry in entries}
+    moved = tuple(entry for entry in entries if entry.moved)
+    settled = {entry.domain for entry in moved}
     current = tuple(
         AccessURL(
             domain=domain,
@@ -207,15 +272,18 @@ def _deployed(
             operator_url=before[domain].operator_url if domain in before else None,
         )
         for domain, url in deployment.access_urls.items()
+        if domain not in settled
     )
     dropped = tuple(
         entry
         for domain, entry in before.items()
-        if domain not in service.spec.domain_names and domain not in deployment.access_urls
+        if domain not in service.spec.domain_names
+        and domain not in deployment.access_urls
+        and not entry.moved
     )
     return ProviderDetail(
         status=known.status if known else ProviderStatus.DEPLOY_IN_PROGRESS,
         provider_service_id=deployment.provider_service_id,
-        access_urls=current + dropped,
+        access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
     )

@@ -2,7 +2,6 @@
 """The worker: claims jobs from the board and runs the operations that they name."""
 
 import concurrent.futures
-import datetime
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,21 +9,19 @@ from typing import Any
 import taskflow.engines.base
 import taskflow.exceptions
 import taskflow.jobs.base
-import taskflow.states
 from oslo_context import context
 from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
 from poppy.common import errors
-from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import flows
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.dispatcher import Dispatcher
-from poppy.distributed_task.run import OperationRun
+from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task.run import Means, OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import OperationKey, State
 from poppy.provider.base import Provider
-from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
@@ -40,27 +37,18 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
 
     Args:
         post: puts an operation on the board.
-        lease: how long after its last sign of life a run counts as lost.
         concurrency: how many operations run at the same time.
         poll_interval: seconds between looks at the board while there is nothing to do.
     """
-
-    # A job whose outcome could not be stored goes back to the board.
-    NO_CONSUME_EXCEPTIONS = (
-        *impl_nonblocking.NonBlockingConductor.NO_CONSUME_EXCEPTIONS,
-        errors.Unavailable,
-    )
 
     def __init__(
         self,
         name: str,
         board: Board,
-        storage: Storage,
+        means: Means,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
         post: Callable[[OperationKey], None],
-        policy: RetryPolicy,
-        lease: datetime.timedelta,
         concurrency: int,
         poll_interval: float,
     ) -> None:
@@ -77,22 +65,30 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         # For the tasks of operations that call several providers side by side.
         self._task_pool = concurrent.futures.ThreadPoolExecutor(concurrency)
         board.on_change(self._idle.wake)
-        self._storage = storage
+        self._means = means
         self._providers = providers
         self._dns = dns
         self._post = post
-        self._policy = policy
-        self._lease = lease
-        self._engines: dict[str, tuple[OperationRun, taskflow.engines.base.Engine]] = {}
+        self._runs: dict[str, OperationRun] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many operations run now."""
+        return len(self._runs)
 
     def stop(self) -> None:
-        """Claim nothing more; what runs is suspended after its current task."""
+        """Claim nothing more; what runs goes on to its end."""
         self._stopped.set()
         super().stop()
+
+    def interrupt(self) -> None:
+        """Hand back what still runs, without waiting for the calls that are under way."""
+        self._means.calls.interrupt()
 
     def close(self) -> None:
         """Let go of the board and of the threads; after :meth:`run` has returned."""
         self._task_pool.shutdown()
+        self._means.calls.close()
         super().close()
 
     def renew_runs(self) -> None:
@@ -101,31 +97,55 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         Raises:
             Unavailable: storage does not answer.
         """
-        for run, _ in list(self._engines.values()):
+        for run in list(self._runs.values()):
             run.renew()
 
     def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool:
         """Run one operation; whether its job is done with (else it goes back to the board)."""
         # This thread's last request has nothing to do with this job.
         context.RequestContext()
+        run = None
         try:
-            consume: bool = super()._dispatch_job(job)
-            run, engine = self._engines[job.uuid]
-            if engine.storage.get_flow_state() == taskflow.states.SUCCESS:
-                run.conclude()
+            run = self._runs[job.uuid] = OperationRun(self._means, _key_of(job), job.uuid)
+            self._run(run)
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
             self._defer(job)
             return True
         except errors.Unavailable as exc:
             LOG.warning("Job %s goes back to the board: %s", job.uuid, exc)
-            self._stopped.wait(PAUSE)
+            self._give_up(run)
             return False
+        except Exception:  # noqa: BLE001 - its lease lapses, and lost runs are counted
+            LOG.exception("Job %s broke; the operation is tried again later", job.uuid)
+            return True
         finally:
-            self._engines.pop(job.uuid, None)
+            self._runs.pop(job.uuid, None)
         if run.following is not None:
             self._post_following(run.following)
-        return consume
+        return not run.handed_back
+
+    def _run(self, run: OperationRun) -> None:
+        crashes, most = run.crashes, self._means.policy().max_crashes
+        if crashes >= most:
+            run.fail(
+                f"set aside: {crashes} times in a row its worker died, or was lost, while it "
+                "ran this operation",
+                "WorkerCrashed",
+            )
+            return
+        LOG.debug("%s: begins", run)
+        self._engine_of(run).run()
+        run.conclude()
+
+    def _give_up(self, run: OperationRun | None) -> None:
+        """Storage does not answer: the run is not lost if it does a moment later."""
+        self._stopped.wait(PAUSE)
+        try:
+            if run is not None:
+                run.hand_back()
+        except errors.Unavailable:
+            LOG.info("%s: could not be handed back", run)
 
     def _on_job_done(self, job: taskflow.jobs.base.Job, done: Any) -> None:
         """End the job's claim; then there is room for another one."""
@@ -139,19 +159,21 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         """
         try:
             key = _key_of(job)
-            operations = self._storage.operations
-            unfinished = [
-                operation
-                for operation in operations.list(key.project_id, key.service_id)
-                if not operation.state.finished
-            ]
-            if not unfinished or unfinished[0].key == key:
+            operations = self._means.storage.operations
+            listed = operations.list(key.project_id, key.service_id)
+            held = [it.next_attempt_at for it in listed if it.is_held and it.next_attempt_at]
+            unfinished = [operation for operation in listed if not operation.state.finished]
+            if not unfinished or (unfinished[0].key == key and not held):
                 return
             first_due = unfinished[0].next_attempt_at
-            for operation in unfinished[1:]:
+            for operation in unfinished:
                 due = operation.next_attempt_at
-                if operation.key == key and operation.state is State.QUEUED and first_due and due:
-                    operations.requeue(operation, max(due, first_due + self._lease))
+                if operation.key != key or operation.state is not State.QUEUED or not due:
+                    continue
+                if held:
+                    operations.requeue(operation, max(held))
+                elif first_due:
+                    operations.requeue(operation, max(due, first_due + self._means.lease))
         except (errors.NotRunnable, errors.Unavailable) as exc:
             LOG.info("Job %s could not be deferred: %s", job.uuid, exc)
 
@@ -161,26 +183,15 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         except errors.Unavailable as exc:
             LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
 
-    def _listeners_from_job(
-        self, job: taskflow.jobs.base.Job, engine: taskflow.engines.base.Engine
-    ) -> list[Any]:
-        # TaskFlow would have each state of each task logged; the run says what matters.
-        return []
-
-    def _engine_from_job(self, job: taskflow.jobs.base.Job) -> taskflow.engines.base.Engine:
-        """Begin the operation that the job names, and build the engine that runs it."""
-        run = OperationRun(self._storage, _key_of(job), job.uuid, self._policy, self._lease)
+    def _engine_of(self, run: OperationRun) -> taskflow.engines.base.Engine:
+        """Build the engine that runs an operation."""
         run.speak_for_the_request()
-        flow = flows.build(
-            run.operation, run.service, self._storage.flavors, self._providers, self._dns
-        )
+        flavors = self._means.storage.flavors
+        flow = flows.build(run.operation, run.service, flavors, self._providers, self._dns)
         options: dict[str, Any] = {"engine": "serial"}
         if len(run.service.provider_details) > 1:
             options = {"engine": "parallel", "executor": self._task_pool}
-        LOG.debug("%s: begins", run)
-        engine = taskflow.engines.load(flow, store={"run": run}, **options)
-        self._engines[job.uuid] = run, engine
-        return engine
+        return taskflow.engines.load(flow, store={"run": run}, **options)
 
 
 def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
@@ -191,10 +202,12 @@ def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
 
 
 class TaskFlowWorker:
-    """A conductor, a dispatcher and a heartbeat, which stop together.
+    """A conductor, a dispatcher and signs of life, which stop together.
 
     Args:
+        presence: signs of life of this worker.
         renewal: seconds between signs of life of the operations under way.
+        grace: seconds in which operations under way may end after :meth:`stop`.
         reconnect: seconds between tries while the board can't be reached.
     """
 
@@ -203,18 +216,23 @@ class TaskFlowWorker:
         board: Board,
         conductor: OperationConductor,
         dispatcher: Dispatcher,
+        presence: Presence,
         renewal: float,
+        grace: float,
         reconnect: float = 2.0,
     ) -> None:
         self._board = board
         self._conductor = conductor
         self._dispatcher = dispatcher
+        self._presence = presence
         self._renewal = renewal
+        self._grace = grace
         self._reconnect = reconnect
         self._stopped = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
-        """Work until :meth:`stop`; what is under way then is handed back after its task."""
+        """Work until :meth:`stop`; what has not ended in time then is handed back."""
         if not self._connect():
             self._conductor.close()
             return
@@ -222,7 +240,9 @@ class TaskFlowWorker:
             threading.Thread(
                 target=self._dispatcher.run, args=(self._stopped,), name="dispatcher"
             ),
-            threading.Thread(target=self._heartbeat, name="heartbeat"),
+            threading.Thread(target=self._renew, name="renewal"),
+            threading.Thread(target=self._presence.run, args=(self._ended,), name="presence"),
+            threading.Thread(target=self._limit_the_end, name="end"),
         ]
         for helper in helpers:
             helper.start()
@@ -230,14 +250,21 @@ class TaskFlowWorker:
             self._conductor.run()
         finally:
             self._stopped.set()
+            self._ended.set()
             for helper in helpers:
                 helper.join()
             self._conductor.close()
 
     def stop(self) -> None:
-        """Ask :meth:`run` to return."""
+        """Ask :meth:`run` to return, at the latest after ``grace``."""
         self._stopped.set()
         self._conductor.stop()
+
+    def _limit_the_end(self) -> None:
+        self._stopped.wait()
+        if not self._ended.wait(self._grace):
+            LOG.warning("What still runs after %.0f s is handed back", self._grace)
+            self._conductor.interrupt()
 
     def _connect(self) -> bool:
         while not self._stopped.is_set():
@@ -250,8 +277,8 @@ class TaskFlowWorker:
                 return True
         return False
 
-    def _heartbeat(self) -> None:
-        while not self._stopped.wait(self._renewal):
+    def _renew(self) -> None:
+        while not self._ended.wait(self._renewal):
             try:
                 self._conductor.renew_runs()
             except errors.Unavailable as exc:

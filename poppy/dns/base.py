@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
+from poppy.common import limits
 from poppy.common.driver import Driver
 
 #: Options that every DNS driver has, in its own group.
@@ -66,6 +67,7 @@ class DNSDriver(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "dns"
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
 
     def operator_name(self, domain: str, certificate: str | None) -> str:

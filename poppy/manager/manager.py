@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manager: everything a transport can ask of Poppy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -9,8 +9,17 @@ from oslo_config import cfg
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager import log_delivery
+from poppy.manager.actions import ActionsManager
+from poppy.manager.akamai import AkamaiManager
+from poppy.manager.analytics import AnalyticsManager
+from poppy.manager.certificates import CertificatesManager
+from poppy.manager.changes import Changes
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
+from poppy.manager.limits import LimitsManager
+from poppy.manager.lookups import LookupsManager
+from poppy.manager.operations import OperationsManager
 from poppy.manager.services import ServicesManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -21,11 +30,23 @@ class Manager(Driver):
 
     Attributes:
         services: create, read, change, purge and delete services.
+        actions: what operators do to services of any project.
+        akamai: what operators of Akamai's driver keep and have done.
+        analytics: what providers have counted.
+        certificates: orders for certificates.
         flavors: the operator's choice of providers.
+        operations: what became of requests, for tenants and operators.
         health: whether the parts answer.
+        limits: how many services a project may have.
+        lookups: services over all projects.
     """
 
     KIND: ClassVar[str] = "manager"
+
+    @classmethod
+    def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
+        """Log delivery has a group of its own, as clients and operators know it."""
+        return [*super().option_groups(name), (log_delivery.GROUP, log_delivery.OPTS)]
 
     def __init__(
         self,
@@ -37,13 +58,32 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        default_limit = conf["drivers:storage"].max_services_per_project
+        changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
             storage,
-            distributed_task,
+            changes,
             providers,
             dns,
+            log_delivery.LogDelivery(conf),
             default_ttl=conf["drivers:provider"].default_cache_ttl,
-            default_limit=conf["drivers:storage"].max_services_per_project,
+            default_limit=default_limit,
+        )
+        self.actions = ActionsManager(storage, changes, self.services)
+        self.certificates = CertificatesManager(
+            storage,
+            changes,
+            self.services,
+            providers,
+            dns,
+            limit=conf["drivers:storage"].max_certificates_per_project,
+        )
+        self.akamai = AkamaiManager(storage, self.services, self.actions, self.certificates)
+        self.analytics = AnalyticsManager(
+            storage, providers, conf["drivers:provider"].analytics_timeout
         )
         self.flavors = FlavorsManager(storage, providers)
+        self.limits = LimitsManager(storage, default_limit)
+        self.lookups = LookupsManager(storage)
+        self.operations = OperationsManager(storage)
         self.health = HealthManager(storage, distributed_task, providers, dns)

@@ -35,6 +35,12 @@ def check(spec: ServiceSpec, flavor: Flavor, providers: Mapping[str, Provider]) 
                     f"Provider '{provider.name}' of flavor '{flavor.flavor_id}' does not "
                     f"support {capability}, which {offender} asks for"
                 )
+        try:
+            provider.check(spec)
+        except errors.PermanentError as exc:
+            raise errors.InvalidRequest(
+                f"Provider '{provider.name}' of flavor '{flavor.flavor_id}': {exc}"
+            ) from exc
 
 
 def check_soft_purge(flavor: Flavor, providers: Mapping[str, Provider]) -> None:

@@ -1,36 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services: create, read, change, purge and delete.
-
-Each change is stored together with an operation, in one step, before anything else happens;
-then a job is posted that names the operation. When posting fails, the request is accepted all the
-same: the operation is in storage, where workers look for what nobody has delivered.
-"""
+"""Services: create, read, change, purge and delete."""
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from oslo_log import log
-
 from poppy.common import errors
-from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager import lookups, requirements, shared
 from poppy.manager import patch as json_patch
-from poppy.manager import requirements, shared
+from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
+from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
-from poppy.model.flavors import Flavor
-from poppy.model.operations import Kind, Operation, Purge
+from poppy.model.operations import Kind, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
-from poppy.storage.base import Storage
+from poppy.storage.base import IdempotencyKey, Storage
 
-LOG = log.getLogger(__name__)
-
-#: What is to be stored: the service as it shall be, and what is to be done about it.
-Change = tuple[Service, Operation]
-
-#: How often a change is decided anew because another request changed the service meanwhile.
-MAX_CONFLICTS = 20
+#: How long an idempotency key is remembered.
+KEY_LIFE = datetime.timedelta(days=1)
+#: Among so many of the latest operations of a service those that wait are looked for.
+_LATEST = 100
 
 
 class ServicesManager:
@@ -39,21 +31,35 @@ class ServicesManager:
     def __init__(
         self,
         storage: Storage,
-        distributed_task: DistributedTask,
+        changes: Changes,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
+        log_delivery: LogDelivery,
         default_ttl: int,
         default_limit: int,
     ) -> None:
         self._storage = storage
-        self._distributed_task = distributed_task
+        self._changes = changes
         self._providers = providers
         self._dns = dns
+        self._log_delivery = log_delivery
         self._default_ttl = default_ttl
         self._default_limit = default_limit
 
-    def create(self, project_id: str, document: object, request_id: str | None) -> str:
+    def create(
+        self,
+        project_id: str,
+        document: object,
+        request_id: str | None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> str:
         """Store a service and have it provisioned.
+
+        Args:
+            token: of whoever asks, for what is to be done on their behalf; never kept.
+            key: of the client's own: with one that has created a service within a day, nothing
+                is done but to tell its id.
 
         Returns:
             The id of the new service.
@@ -62,13 +68,20 @@ class ServicesManager:
             InvalidRequest: the document is invalid, names an unknown flavor, asks for what a
                 provider can't do, or a domain is taken.
             LimitReached: the project has as many services as it may.
+            KeyReused: by the key another service was asked for.
         """
+        mark = None if key is None else _mark(key, document)
+        if mark is not None:
+            known = self._storage.services.created_by(project_id, mark)
+            if known is not None:
+                return known
         spec = validation.service(document, self._default_ttl)
-        flavor = self._flavor(spec)
+        flavor = self._changes.flavor(spec.flavor_id)
         requirements.check(spec, flavor, self._providers)
+        log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()
-        operation = self._operation(project_id, service_id, Kind.CREATE, request_id)
+        operation = self._changes.operation(project_id, service_id, Kind.CREATE, request_id)
 
         def store(placed: ServiceSpec) -> None:
             service = Service(
@@ -78,11 +91,15 @@ class ServicesManager:
                 provider_details=dict.fromkeys(flavor.provider_names, detail),
                 created_at=operation.created_at,
                 updated_at=operation.created_at,
+                log_url=log_url,
             )
-            self._storage.services.create(service, operation, self._default_limit)
+            self._storage.services.create(service, operation, self._default_limit, mark)
 
-        shared.store_placed(spec, (), self._dns, store)
-        self._post(operation)
+        try:
+            shared.store_placed(spec, (), self._dns, store)
+        except errors.Repeated as exc:
+            return exc.service_id
+        self._changes.post(operation)
         return service_id
 
     def get(self, project_id: str, service_id: str) -> Service:
@@ -93,14 +110,51 @@ class ServicesManager:
         """
         return self._storage.services.get(project_id, service_id)
 
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
-        """At most ``limit`` services behind ``marker``, oldest first."""
-        return self._storage.services.list(project_id, marker, limit)
+    def list(
+        self,
+        project_id: str,
+        marker: str | None,
+        limit: int,
+        status: str | None = None,
+        domain: str | None = None,
+    ) -> Sequence[Service]:
+        """At most ``limit`` services behind ``marker``, oldest first.
+
+        Args:
+            status: only services of this status.
+            domain: only the service that has this domain.
+
+        Raises:
+            InvalidRequest: there is no such status, or the domain is none.
+        """
+        wanted = None if status is None else lookups.status_of(status)
+        if domain is None:
+            return self._storage.services.list(project_id, marker, limit, wanted)
+        try:
+            found = self._storage.lookups.by_claim(lookups.host(domain, "domain"))
+        except errors.NotFound:
+            return []
+        matches = (
+            found.project_id == project_id
+            and found.service_id > (marker or "")
+            and wanted in (None, found.status)
+        )
+        return [found] if matches else []
 
     def update(
-        self, project_id: str, service_id: str, patch: object, request_id: str | None
+        self,
+        project_id: str,
+        service_id: str,
+        patch: object,
+        request_id: str | None,
+        check: Check | None = None,
+        token: str | None = None,
     ) -> None:
         """Change a service's document by a JSON Patch and have the change provisioned.
+
+        Args:
+            check: looks at the service that is to be changed, and raises if it may not be.
+            token: as for :meth:`create`.
 
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
@@ -110,10 +164,18 @@ class ServicesManager:
         operations = validation.patch(patch)
 
         def decide(service: Service) -> Change:
-            _check_settled(service)
-            return self._updated(service, self._patched(service, operations), request_id)
+            if check is not None:
+                check(service)
+            self._check_nothing_waits(service)
+            check_settled(service)
+            spec = self._patched(service, operations)
+            changed, operation = self._changes.updated(service, spec, request_id)
+            if spec.log_delivery and service.log_url is None:
+                log_url = self._log_delivery.container(project_id, token)
+                changed = replace(changed, log_url=log_url)
+            return changed, operation
 
-        self._change(project_id, service_id, decide)
+        self._changes.make(project_id, service_id, decide)
 
     def redeploy(self, project_id: str, service_id: str, request_id: str | None) -> None:
         """Have the providers and DNS made what the document says, unchanged as it is.
@@ -127,33 +189,46 @@ class ServicesManager:
         """
 
         def decide(service: Service) -> Change:
-            _check_settled(service)
+            check_settled(service)
             operations = self._storage.operations.list(project_id, service_id)
             if operations and operations[-1].kind is Kind.DELETE:
                 raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
-            return self._updated(service, service.spec, request_id)
+            return self._changes.updated(service, service.spec, request_id)
 
-        self._change(project_id, service_id, decide)
+        self._changes.make(project_id, service_id, decide)
 
-    def delete(self, project_id: str, service_id: str, request_id: str | None) -> None:
+    def delete(
+        self,
+        project_id: str,
+        service_id: str,
+        request_id: str | None,
+        check: Check | None = None,
+    ) -> None:
         """Have a service removed; whatever else is under way for it is given up.
+
+        Args:
+            check: as for :meth:`update`.
 
         Raises:
             NotFound: the project has none of that id.
         """
 
         def decide(service: Service) -> Change | None:
+            if check is not None:
+                check(service)
             deleting = ProviderStatus.DELETE_IN_PROGRESS
             if all(detail.status is deleting for detail in service.provider_details.values()):
                 return None
             details = {
-                name: _with_status(detail, deleting)
+                name: with_status(detail, deleting)
                 for name, detail in service.provider_details.items()
             }
-            operation = self._operation(project_id, service_id, Kind.DELETE, request_id=request_id)
+            operation = self._changes.operation(
+                project_id, service_id, Kind.DELETE, request_id=request_id
+            )
             return service.with_details(details), operation
 
-        self._change(project_id, service_id, decide)
+        self._changes.make(project_id, service_id, decide)
 
     def purge(
         self, project_id: str, service_id: str, purge: Purge, request_id: str | None
@@ -172,66 +247,21 @@ class ServicesManager:
                     f"Service {service_id} is {service.status}; only a deployed service can be "
                     "purged"
                 )
-            operation = self._operation(
+            operation = self._changes.operation(
                 project_id, service_id, Kind.PURGE, purge=purge, request_id=request_id
             )
             if purge.hard:
                 return service, operation
-            requirements.check_soft_purge(self._flavor(service.spec), self._providers)
+            requirements.check_soft_purge(
+                self._changes.flavor(service.spec.flavor_id), self._providers
+            )
             details = {
-                name: _with_status(detail, ProviderStatus.UPDATE_IN_PROGRESS)
+                name: with_status(detail, ProviderStatus.UPDATE_IN_PROGRESS)
                 for name, detail in service.provider_details.items()
             }
             return service.with_details(details), operation
 
-        self._change(project_id, service_id, decide)
-
-    def _change(
-        self,
-        project_id: str,
-        service_id: str,
-        decide: Callable[[Service], Change | None],
-    ) -> None:
-        """Read, decide, store; decide anew when another request was faster; then post."""
-        for _ in range(MAX_CONFLICTS):
-            service = self._storage.services.get(project_id, service_id)
-            change = decide(service)
-            if change is None:
-                return
-            changed, operation = change
-
-            def store(
-                spec: ServiceSpec, changed: Service = changed, operation: Operation = operation
-            ) -> None:
-                self._storage.services.submit(
-                    replace(changed, spec=spec, updated_at=operation.created_at), operation
-                )
-
-            try:
-                shared.store_placed(changed.spec, service.spec.domain_names, self._dns, store)
-            except errors.Changed:
-                continue
-            self._post(operation)
-            return
-        raise errors.Unavailable(
-            f"Service {service_id} is being changed by too many requests at once", retry_after=1
-        )
-
-    def _updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
-        flavor = self._flavor(spec)
-        requirements.check(spec, flavor, self._providers)
-        # Providers that the flavor does not name any more are kept until they are clean.
-        providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
-        details = {
-            name: _with_status(
-                service.provider_details.get(name), ProviderStatus.UPDATE_IN_PROGRESS
-            )
-            for name in providers
-        }
-        operation = self._operation(
-            service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
-        )
-        return replace(service, spec=spec, provider_details=details), operation
+        self._changes.make(project_id, service_id, decide)
 
     def _patched(self, service: Service, patch: Sequence[Mapping[str, object]]) -> ServiceSpec:
         document = {"project_id": service.project_id, **service.spec.to_dict()}
@@ -243,62 +273,21 @@ class ServicesManager:
         }
         return validation.service(patched, self._default_ttl, placed)
 
-    def _flavor(self, spec: ServiceSpec) -> Flavor:
-        try:
-            return self._storage.flavors.get(spec.flavor_id)
-        except errors.NotFound as exc:
-            raise errors.InvalidRequest(f"There is no flavor '{spec.flavor_id}'") from exc
-
-    def _operation(
-        self,
-        project_id: str,
-        service_id: str,
-        kind: Kind,
-        request_id: str | None,
-        purge: Purge | None = None,
-    ) -> Operation:
-        now = datetime.datetime.now(datetime.UTC)
-        # Without room on the board it is due at once, for the workers to fetch from storage.
-        due_at = now
-        if self._distributed_task.has_room():
-            due_at += datetime.timedelta(seconds=self._distributed_task.redelivery)
-        return Operation(
-            project_id=project_id,
-            service_id=service_id,
-            operation_id=ids.new(),
-            kind=kind,
-            created_at=now,
-            updated_at=now,
-            next_attempt_at=due_at,
-            purge=purge,
-            request_id=request_id,
+    def _check_nothing_waits(self, service: Service) -> None:
+        """Refuse what would have to wait for something that waits itself, maybe for hours."""
+        latest = self._storage.operations.history(
+            service.project_id, service.service_id, None, _LATEST
         )
-
-    def _post(self, operation: Operation) -> None:
-        if operation.next_attempt_at == operation.created_at:
-            return
-        try:
-            self._distributed_task.post(operation.key)
-        except errors.Unavailable as exc:
-            LOG.warning(
-                "Operation %s of service %s is stored but could not be posted; a worker will "
-                "find it in storage: %s",
-                operation.operation_id,
-                operation.service_id,
-                exc,
-            )
+        for operation in latest:
+            if operation.state is State.WAITING:
+                raise errors.ServiceBusy(
+                    f"Service {service.service_id} can't be changed now: its {operation.kind}, "
+                    f"operation {operation.operation_id}, waits ({operation.error})"
+                )
 
 
-def _check_settled(service: Service) -> None:
-    if service.status not in (Status.DEPLOYED, Status.FAILED):
-        raise errors.ServiceBusy(
-            f"Service {service.service_id} is {service.status}; it can be changed once it is "
-            "deployed or failed"
-        )
-
-
-def _with_status(detail: ProviderDetail | None, status: ProviderStatus) -> ProviderDetail:
-    """The detail with another status and without the errors of what went before."""
-    if detail is None:
-        return ProviderDetail(status=status)
-    return replace(detail, status=status, error_message=None, error_info=None, error_class=None)
+def _mark(key: str, document: object) -> IdempotencyKey:
+    """The key with a fingerprint of what is asked for, however that was written down."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
+    return IdempotencyKey(key, fingerprint, datetime.datetime.now(datetime.UTC) + KEY_LIFE)

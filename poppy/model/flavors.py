@@ -8,10 +8,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class FlavorProvider:
-    """A provider of a flavor, with the address of its public page."""
+    """A provider of a flavor, with the addresses of its public pages, in order."""
 
     provider: str
-    url: str
+    urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,7 @@ class Flavor:
             providers=tuple(
                 FlavorProvider(
                     provider=entry["provider"],
-                    url=next(
-                        link["href"] for link in entry["links"] if link["rel"] == "provider_url"
-                    ),
+                    urls=tuple(link["href"] for link in entry["links"]),
                 )
                 for entry in document["providers"]
             ),
@@ -49,7 +47,7 @@ class Flavor:
             "providers": [
                 {
                     "provider": entry.provider,
-                    "links": [{"href": entry.url, "rel": "provider_url"}],
+                    "links": [{"href": url, "rel": "provider_url"} for url in entry.urls],
                 }
                 for entry in self.providers
             ],

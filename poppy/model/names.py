@@ -10,6 +10,9 @@ import publicsuffixlist
 
 MAX_NAME = 253
 
+#: Letters, digits and what UUIDs, Keystone domains and older identity services put between.
+PROJECT_ID = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TLD = re.compile(r"[a-z]{2,63}")
 _PREFIX = re.compile(r"[0-9]{1,3}")

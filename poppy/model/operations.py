@@ -15,6 +15,12 @@ class Kind(enum.StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     PURGE = "purge"
+    DISABLE = "disable"
+
+    @property
+    def deploys(self) -> bool:
+        """Whether its success means that providers and DNS are as the document says."""
+        return self in (Kind.CREATE, Kind.UPDATE)
 
 
 class State(enum.StrEnum):
@@ -26,6 +32,8 @@ class State(enum.StrEnum):
           ↑          │  ↑
           │ (lost)   ↓  │ (due)
           └─────── waiting             a delete makes any unfinished one superseded
+
+    A superseded one may still be in a driver's call, see :attr:`Operation.is_held`.
     """
 
     QUEUED = "queued"
@@ -99,11 +107,15 @@ class Operation:
         failures: how many attempts ended in an error that may pass; polling is none.
         next_attempt_at: when the dispatcher may put it on the board again, in UTC: for
             ``queued`` when its job counts as lost, for ``waiting`` when it is due, for
-            ``running`` when its worker counts as lost; None once it is finished.
+            ``running`` when its worker counts as lost; None once it is finished, but for one
+            that was superseded while it ran: there, when its worker counts as lost.
+        crashes: how many runs in a row were lost: begun, and then neither parked, finished nor
+            handed back.
         runner: the job that runs it, so that a job that was taken over is known as such.
         steps: how far each driver's part got, in order.
         error: why it waits or failed, in words.
         request_id: of the API request that asked for it.
+        retried_at: when an operator had it tried anew after it had failed.
     """
 
     project_id: str
@@ -115,12 +127,24 @@ class Operation:
     state: State = State.QUEUED
     attempt: int = 0
     failures: int = 0
+    crashes: int = 0
     next_attempt_at: datetime.datetime | None = None
     runner: str | None = None
     steps: tuple[Step, ...] = ()
     error: str | None = None
     purge: Purge | None = None
     request_id: str | None = None
+    retried_at: datetime.datetime | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is superseded, but its worker may not have ended its driver's call yet."""
+        return self.state is State.SUPERSEDED and self.next_attempt_at is not None
+
+    @property
+    def since(self) -> datetime.datetime:
+        """Since when it has been tried."""
+        return self.retried_at or self.created_at
 
     @property
     def key(self) -> OperationKey:
@@ -140,7 +164,7 @@ class Operation:
         return replace(self, steps=steps)
 
     def progress_to_dict(self) -> dict[str, Any]:
-        """What is not looked up by: steps, error, purge and request id, for storage."""
+        """What is not looked up by: steps, error, purge and the like, for storage."""
         return {
             "steps": [
                 {
@@ -154,6 +178,7 @@ class Operation:
             "error": self.error,
             "purge": self.purge._asdict() if self.purge else None,
             "request_id": self.request_id,
+            "retried_at": self.retried_at.isoformat() if self.retried_at else None,
         }
 
     @staticmethod
@@ -167,4 +192,10 @@ class Operation:
             "error": document["error"],
             "purge": Purge(**document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
+            # Operations of the first version have none.
+            "retried_at": _moment(document.get("retried_at")),
         }
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    return datetime.datetime.fromisoformat(text) if text else None

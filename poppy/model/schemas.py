@@ -19,6 +19,7 @@ MAX_PATCH_OPERATIONS = 100
 _TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH = r"^[!-~]*$(?!\n)"
+PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
 _POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
 
 PATTERNS: Mapping[str, str] = {
@@ -28,6 +29,7 @@ PATTERNS: Mapping[str, str] = {
         "is not made of printable ASCII characters without spaces; percent-encode all others"
         " (RFC 3986, section 2.1)"
     ),
+    PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
     _POINTER: "is no JSON Pointer (RFC 6901)",
 }
 """What is wrong with a string that does not match, by pattern."""
@@ -35,7 +37,7 @@ PATTERNS: Mapping[str, str] = {
 RESTRICTION_KINDS = ("referrer", "client_ip", "geography")
 
 
-def _object(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
+def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
     """An object with these keys and no others."""
     return {
         "type": "object",
@@ -46,7 +48,7 @@ def _object(title: str, properties: Schema, required: tuple[str, ...]) -> Schema
     }
 
 
-def _text(
+def text(
     description: str, shortest: int, longest: int | None = None, pattern: str = _TEXT
 ) -> Schema:
     """A string; lengths in characters (code points), as JSON Schema counts them."""
@@ -56,7 +58,7 @@ def _text(
     return schema | {"pattern": pattern}
 
 
-def _host(description: str, longest: int = 253) -> Schema:
+def host(description: str, longest: int = 253) -> Schema:
     """A string that ``rules`` looks at more closely, with messages better than a pattern's.
 
     253 characters are what a name of 255 octets on the wire (RFC 1035, section 2.3.4) leaves.
@@ -69,38 +71,38 @@ def _host(description: str, longest: int = 253) -> Schema:
     }
 
 
-_REQUEST_URL = _text(
+_REQUEST_URL = text(
     "A path, with * for any run of characters; a missing leading / is added.",
     1,
     MAX_REQUEST_URL,
     _PATH,
 )
 
-_PATH_RULE = _object(
+_PATH_RULE = record(
     "Path rule",
     {
-        "name": _text("A name for the rule.", 1, 256),
+        "name": text("A name for the rule.", 1, 256),
         "request_url": _REQUEST_URL,
     },
     ("name", "request_url"),
 )
 
-_RESTRICTION_RULE = _object(
+_RESTRICTION_RULE = record(
     "Restriction rule",
     {
-        "name": _text("A name for the rule.", 1, 256),
-        "referrer": _host("Host name in the Referer header of the request.", 1024),
-        "client_ip": _text("IPv4 or IPv6 address, or CIDR block, of the client.", 1),
-        "geography": _text("Country or zone the client is in.", 1),
+        "name": text("A name for the rule.", 1, 256),
+        "referrer": host("Host name in the Referer header of the request.", 1024),
+        "client_ip": text("IPv4 or IPv6 address, or CIDR block, of the client.", 1),
+        "geography": text("Country or zone the client is in.", 1),
         "request_url": _REQUEST_URL | {"default": "/*"},
     },
     ("name",),
 ) | {"oneOf": [{"required": [kind]} for kind in RESTRICTION_KINDS]}
 
-_DOMAIN = _object(
+_DOMAIN = record(
     "Domain",
     {
-        "domain": _host(
+        "domain": host(
             "Name that is asked for: lower case, no root domain; a single label for a shared"
             " certificate."
         ),
@@ -117,10 +119,10 @@ _DOMAIN = _object(
     ("domain",),
 )
 
-_ORIGIN = _object(
+_ORIGIN = record(
     "Origin",
     {
-        "origin": _host("Domain name, IPv4 or IPv6 address the content is fetched from."),
+        "origin": host("Domain name, IPv4 or IPv6 address the content is fetched from."),
         "port": {"description": "TCP port.", "enum": [80, 443], "default": 80},
         "ssl": {
             "type": "boolean",
@@ -135,7 +137,7 @@ _ORIGIN = _object(
             "enum": ["domain", "origin", "custom"],
             "default": "domain",
         },
-        "hostheadervalue": _host("Host header to the origin; with hostheadertype custom only."),
+        "hostheadervalue": host("Host header to the origin; with hostheadertype custom only."),
         "rules": {
             "type": "array",
             "description": (
@@ -147,10 +149,10 @@ _ORIGIN = _object(
     ("origin",),
 )
 
-_CACHING = _object(
+_CACHING = record(
     "Caching",
     {
-        "name": _text("A name for the entry.", 1, 256),
+        "name": text("A name for the entry.", 1, 256),
         "ttl": {
             "type": "integer",
             "description": "Seconds an edge may keep an answer.",
@@ -166,10 +168,10 @@ _CACHING = _object(
     ("name", "ttl"),
 )
 
-_RESTRICTION = _object(
+_RESTRICTION = record(
     "Restriction",
     {
-        "name": _text("A name for the restriction.", 1, 256),
+        "name": text("A name for the restriction.", 1, 256),
         "access": {
             "description": "Whether what matches may, or may not, have the content.",
             "enum": ["whitelist", "blacklist"],
@@ -185,11 +187,11 @@ _RESTRICTION = _object(
     ("name", "rules"),
 )
 
-SERVICE: Schema = _object(
+SERVICE: Schema = record(
     "Service",
     {
-        "name": _text("A name for the service.", 3, 256),
-        "flavor_id": _text("The flavor: which providers deliver it.", 1, 256),
+        "name": text("A name for the service.", 3, 256),
+        "flavor_id": text("The flavor: which providers deliver it.", 1, 256),
         "domains": {
             "type": "array",
             "description": "Names the content is asked for by.",
@@ -214,7 +216,7 @@ SERVICE: Schema = _object(
             "description": "Who may have the content.",
             "items": _RESTRICTION,
         },
-        "log_delivery": _object(
+        "log_delivery": record(
             "Log delivery",
             {
                 "enabled": {
@@ -229,24 +231,24 @@ SERVICE: Schema = _object(
     ("name", "flavor_id", "domains", "origins"),
 )
 
-FLAVOR: Schema = _object(
+FLAVOR: Schema = record(
     "Flavor",
     {
-        "id": _text("What services call it; a part of its URL.", 3, 64, _PATH_SAFE_TEXT),
+        "id": text("What services call it; a part of its URL.", 3, 64, _PATH_SAFE_TEXT),
         "providers": {
             "type": "array",
             "description": "The providers that deliver a service of this flavor.",
-            "items": _object(
+            "items": record(
                 "Flavor provider",
                 {
-                    "provider": _text("Name of a loaded provider.", 1),
+                    "provider": text("Name of a loaded provider.", 1),
                     "links": {
                         "type": "array",
                         "description": "Where the provider's public page is.",
-                        "items": _object(
+                        "items": record(
                             "Provider link",
                             {
-                                "href": _text("URL of the page.", 2),
+                                "href": text("URL of the page.", 2),
                                 "rel": {
                                     "description": "What the link is.",
                                     "const": "provider_url",
@@ -304,3 +306,13 @@ PATCH: Schema = {
         ],
     },
 }
+
+OPERATION_ACTION: Schema = record(
+    "What an operator does about an operation",
+    {
+        "action": {"enum": ["retry", "cancel"]},
+        "project_id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _TEXT},
+        "service_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _TEXT},
+    },
+    required=("action", "project_id", "service_id"),
+)

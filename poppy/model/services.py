@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from poppy.model import certificates
+
 
 class Status(enum.StrEnum):
     """What a client sees; see :attr:`Service.status` for how it follows from the providers."""
@@ -248,11 +250,13 @@ class AccessURL:
     Attributes:
         operator_url: the name under the operator's DNS suffix, None until it stands in DNS.
         provider_url: the provider's name, which ``operator_url`` is a CNAME to.
+        moved: an operator has set both by hand; they stay until they are set again.
     """
 
     domain: str
     provider_url: str
     operator_url: str | None = None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +269,8 @@ class ProviderDetail:
         error_message: for the tenant: why ``status`` is ``failed``, or the last purge failed.
         error_info: which step of the operation it was, for the operator.
         error_class: the kind of error, a class name.
+        extra: of a certificate's order, what the driver wants to see again; see
+            :class:`poppy.provider.base.Issuance`.
     """
 
     status: ProviderStatus
@@ -274,11 +280,15 @@ class ProviderDetail:
     error_message: str | None = None
     error_info: str | None = None
     error_class: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def with_operator_names(self, names: Mapping[str, str]) -> Self:
-        """The same detail with these operator names, by domain, and without other domains."""
+        """The same detail with these operator names, by domain, and without other domains.
+
+        A name that an operator has chosen by hand stays.
+        """
         urls = tuple(
-            replace(entry, operator_url=names[entry.domain])
+            entry if entry.moved else replace(entry, operator_url=names[entry.domain])
             for entry in self.access_urls
             if entry.domain in names
         )
@@ -302,6 +312,7 @@ class ProviderDetail:
                     "domain": entry.domain,
                     "provider_url": entry.provider_url,
                     "operator_url": entry.operator_url,
+                    "moved": entry.moved,
                 }
                 for entry in self.access_urls
             ],
@@ -309,6 +320,7 @@ class ProviderDetail:
             "error_message": self.error_message,
             "error_info": self.error_info,
             "error_class": self.error_class,
+            "extra": dict(self.extra),
         }
 
 
@@ -330,6 +342,7 @@ class Service:
         provider_details: by provider name.
         disabled: the operator switched it off.
         revision: grows by one with every stored change; 1 when created.
+        log_url: where its access logs are delivered to.
     """
 
     project_id: str
@@ -340,6 +353,7 @@ class Service:
     updated_at: datetime.datetime
     disabled: bool = False
     revision: int = 1
+    log_url: str | None = None
 
     @property
     def status(self) -> Status:
@@ -351,6 +365,32 @@ class Service:
             if provider_status in present:
                 return status
         return Status.DEPLOYED
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """What nobody else may have: its domains; of an order, the certificate it is for."""
+        if not certificates.is_namespace(self.project_id):
+            return self.spec.domain_names
+        return frozenset(
+            certificates.claim(domain.domain, domain.certificate or "")
+            for domain in self.spec.domains
+        )
+
+    @property
+    def shelf(self) -> str:
+        """Where it stands in lists by status: services by theirs, orders apart from them."""
+        if not certificates.is_namespace(self.project_id):
+            return str(self.status)
+        return certificates.shelf(certificates.status_of(self.provider_details))
+
+    @property
+    def provider_urls(self) -> frozenset[tuple[str, str]]:
+        """Each provider's name for one of its domains, with the domain."""
+        return frozenset(
+            (entry.provider_url, entry.domain)
+            for detail in self.provider_details.values()
+            for entry in detail.access_urls
+        )
 
     @property
     def errors(self) -> tuple[str, ...]:

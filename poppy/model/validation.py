@@ -22,6 +22,9 @@ _MAX_BREACHES = 500
 _SERVICE = jsonschema.Draft202012Validator(schemas.SERVICE)
 _FLAVOR = jsonschema.Draft202012Validator(schemas.FLAVOR)
 _PATCH = jsonschema.Draft202012Validator(schemas.PATCH)
+_OPERATION_ACTION = jsonschema.Draft202012Validator(schemas.OPERATION_ACTION)
+
+_VALIDATORS: dict[int, jsonschema.Draft202012Validator] = {}
 
 _PATCH_MEMBERS = ("op", "path", "from", "value")
 _PLURALS = {"character": "characters", "entry": "entries"}
@@ -92,6 +95,31 @@ def patch(document: object) -> list[dict[str, Any]]:
         {member: operation[member] for member in _PATCH_MEMBERS if member in operation}
         for operation in operations
     ]
+
+
+def operation_action(document: object) -> Mapping[str, str]:
+    """What an operator wants done about an operation: ``action``, and where it is.
+
+    Raises:
+        SchemaInvalid: the schema is broken; all breaches are listed.
+    """
+    return cast(Mapping[str, str], _valid(_OPERATION_ACTION, document))
+
+
+def keeping_to(schema: schemas.Schema, document: object) -> Any:
+    """A document that keeps to a schema.
+
+    Raises:
+        SchemaInvalid: it does not; all breaches are listed, up to a limit.
+    """
+    return _valid(_validator(id(schema), schema), document)
+
+
+def _validator(key: int, schema: schemas.Schema) -> jsonschema.Draft202012Validator:
+    # Schemas are constants, and so are their ids; to make a validator takes a while.
+    if key not in _VALIDATORS:
+        _VALIDATORS[key] = jsonschema.Draft202012Validator(schema)
+    return _VALIDATORS[key]
 
 
 def _origin(entry: Mapping[str, Any], default_rules: tuple[Rule, ...]) -> Origin:

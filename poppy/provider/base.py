@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from oslo_config import cfg
+
+from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.services import ProviderDetail, Service, ServiceSpec
 
 
 class Capability(enum.StrEnum):
@@ -48,6 +51,8 @@ class Deployment:
             :meth:`Provider.ensure` is called again later, which must be cheap then.
         poll_after: with ``in_progress``, seconds until it makes sense to ask again.
         certificates: certificate status by domain.
+        message: with ``in_progress``, what it waits for, for the tenant; empty if it just takes
+            time.
     """
 
     provider_service_id: str
@@ -55,6 +60,7 @@ class Deployment:
     in_progress: bool = False
     poll_after: float = 10.0
     certificates: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,9 @@ class Provider(Driver, abc.ABC):
       there was none. A reply may have been lost, so when the id is not known, look for the
       object by ``service.service_id`` before making one. After any number of calls there is
       exactly one object for a service.
+    * A worker can be held up between a look and a change, and be overtaken meanwhile. Where the
+      provider can make a change on the condition that nothing has changed since the look
+      (``If-Match``, versions), use that, and raise RetryableError when it has.
     * A driver raises :class:`~poppy.common.errors.RetryableError` for what may pass (rate
       limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
       not. Anything else counts as a bug in the driver; it is logged and retried.
@@ -134,7 +143,8 @@ class Provider(Driver, abc.ABC):
       nothing to report), or raise with ``retry_after``, and you are called again.
     * A service never affects another one: what is refused is refused as a whole, and what
       serves goes on serving.
-    * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you.
+    * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you, nor
+      do those that :meth:`check` refuses.
     * Options are declared in ``OPTS``; secrets with ``secret=True``; they are never logged.
 
     Make it known by an entry point in the namespace ``poppy.provider``, and run
@@ -142,12 +152,23 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
 
     @property
     def supports(self) -> frozenset[Capability]:
         """``SUPPORTS``, unless the driver's options add to it or take from it."""
         return self.SUPPORTS
+
+    def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse a document that no capability tells the provider can't do.
+
+        Called before a service is accepted, with one that asks for nothing beyond
+        :attr:`supports`. It looks at the document only: no call to the provider, no waiting.
+
+        Raises:
+            PermanentError: names the part of the document, and why.
+        """
 
     @abc.abstractmethod
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:

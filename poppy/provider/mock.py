@@ -2,11 +2,13 @@
 """The provider ``mock``: a CDN that exists only as files, for tests and for trying Poppy out."""
 
 import contextlib
+import datetime
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -14,9 +16,20 @@ from urllib.parse import quote
 from oslo_config import cfg
 
 from poppy.common.errors import PermanentError, RetryableError
+from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
-from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.base import (
+    Capability,
+    Deployment,
+    Issuance,
+    Metric,
+    Point,
+    Provider,
+    Query,
+)
+
+_CERTIFICATE = "certificate:"
 
 
 class MockProvider(Provider):
@@ -79,11 +92,7 @@ class MockProvider(Provider):
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the object; see :meth:`Provider.remove`."""
         with self._call():
-            if not self.options.directory:
-                self._memory.pop(service.service_id, None)
-                return
-            with _as_driver_error():
-                self._path(service.service_id).unlink(missing_ok=True)
+            self._delete(service.service_id)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Note the purge in the object; see :meth:`Provider.purge`."""
@@ -93,6 +102,34 @@ class MockProvider(Provider):
                 raise PermanentError(f"{self.name} has no service {service.service_id}")
             found["purges"].append(purge._asdict())
             self._write(service.service_id, found)
+
+    def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
+        """Issue it at once; see :meth:`Provider.ensure_certificate`."""
+        with self._call():
+            name = _certificate(certificate)
+            found = self.find(name) or {"serial": zlib.crc32(name.encode())}
+            self._write(name, found)
+        return Issuance("deployed", {"serial": found["serial"]})
+
+    def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
+        """Forget it; see :meth:`Provider.remove_certificate`."""
+        with self._call():
+            self._delete(_certificate(certificate))
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """Made-up counts, hour by hour: the same whenever they are asked for."""
+        with self._call():
+            if self.find(service.service_id) is None:
+                raise PermanentError(f"{self.name} has no service {service.service_id}")
+        hour = datetime.timedelta(hours=1)
+        first = query.start.replace(minute=0, second=0, microsecond=0)
+        hours = [first + n * hour for n in range(-(-(query.end - first) // hour))]
+        return {
+            zone: [Point(moment, _count(query, zone, moment)) for moment in hours]
+            for zone in ("North America", "EMEA", "APAC")
+        }
 
     def health(self) -> bool:
         """Whether the objects can be read."""
@@ -119,15 +156,23 @@ class MockProvider(Provider):
     def service_ids(self) -> set[str]:
         """The services that have an object."""
         if not self.options.directory:
-            return set(self._memory)
+            return {name for name in self._memory if not name.startswith(_CERTIFICATE)}
         files = Path(self.options.directory).glob("*.json")
-        return {json.loads(file.read_text(encoding="utf-8"))["service_id"] for file in files}
+        found = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+        return {it["service_id"] for it in found if "service_id" in it}
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[None]:
         time.sleep(self.options.latency / 2)
         yield
         time.sleep(self.options.latency / 2)
+
+    def _delete(self, service_id: str) -> None:
+        if not self.options.directory:
+            self._memory.pop(service_id, None)
+            return
+        with _as_driver_error():
+            self._path(service_id).unlink(missing_ok=True)
 
     def _path(self, service_id: str) -> Path:
         return Path(self.options.directory) / f"{quote(service_id, safe='')}.json"
@@ -145,6 +190,31 @@ class MockProvider(Provider):
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(temporary, path)
+
+
+#: Of a thousand responses, about how many are of each class.
+_SHARES = {
+    Metric.RESPONSES_1XX: 0,
+    Metric.RESPONSES_2XX: 900,
+    Metric.RESPONSES_3XX: 70,
+    Metric.RESPONSES_4XX: 25,
+    Metric.RESPONSES_5XX: 5,
+}
+_BYTES_OF_A_RESPONSE = 20_000
+
+
+def _count(query: Query, zone: str, moment: datetime.datetime) -> int:
+    """A count as a real site might have: the classes add up, and bytes follow from requests."""
+    visitors = zlib.crc32(f"{query.domain} {zone} {moment:%Y%m%d%H}".encode()) % 5000
+    classes = {metric: visitors * share // 1000 for metric, share in _SHARES.items()}
+    if query.metric in classes:
+        return classes[query.metric]
+    requests = sum(classes.values())
+    return requests * (_BYTES_OF_A_RESPONSE if query.metric is Metric.BANDWIDTH_OUT else 1)
+
+
+def _certificate(certificate: Certificate) -> str:
+    return f"{_CERTIFICATE}{certificate.cert_type}:{certificate.domain_name}"
 
 
 @contextlib.contextmanager

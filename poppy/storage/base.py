@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of storage drivers.
 
-A driver keeps four things: flavors, services, the domains that services have claimed, and
-operations. It holds no policy: which request may follow which is the manager's business, how an
-operation runs is the worker's. What it does guarantee is atomicity, as each method says, against
-any number of servers and workers in other processes.
+A driver keeps flavors, services, the domains that services have claimed, and operations; and
+what operators look up (see :mod:`poppy.storage.lookups`). It holds no policy: which request may
+follow which is the manager's business, how an operation runs is the worker's. What it does
+guarantee is atomicity, as each method says, against any number of servers and workers in other
+processes.
 
 Every method may raise :class:`poppy.common.errors.Unavailable` when the store does not answer.
 """
 
 import abc
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Operation, OperationKey
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.model.services import ProviderDetails, Service, Status
+from poppy.storage.fleet import FleetStore
+from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
 
 
 class Run(NamedTuple):
@@ -25,6 +28,21 @@ class Run(NamedTuple):
 
     operation: Operation
     service: Service
+
+
+class IdempotencyKey(NamedTuple):
+    """What a client marks a request with, so that it can be repeated without a second effect.
+
+    Attributes:
+        value: the client's own; says something within its project only.
+        fingerprint: of what is asked for, at most 64 characters: with another one it is another
+            request.
+        expires_at: when it may be forgotten.
+    """
+
+    value: str
+    fingerprint: str
+    expires_at: datetime.datetime
 
 
 class FlavorStore(abc.ABC):
@@ -64,17 +82,34 @@ class ServiceStore(abc.ABC):
     """Services and the domains they have claimed."""
 
     @abc.abstractmethod
-    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+    def create(
+        self,
+        service: Service,
+        operation: Operation,
+        default_limit: int,
+        key: IdempotencyKey | None = None,
+    ) -> None:
         """Store a new service with its first operation and claim its domains: all or nothing.
 
         Args:
             default_limit: how many services the project may have unless it has a limit of
                 its own; holds under concurrent creates.
+            key: is stored with the service, or neither is.
 
         Raises:
+            Repeated: the project has created a service by this key before; names it.
+            KeyReused: ... and asked for another one then.
             DomainTaken: a domain is claimed already; of two at the same time one gets it.
             LimitReached: the project has as many services as it may.
             InvalidRequest: there is no such flavor (any more).
+        """
+
+    @abc.abstractmethod
+    def created_by(self, project_id: str, key: IdempotencyKey) -> str | None:
+        """The id of the service that was created by this key, which may be gone by now.
+
+        Raises:
+            KeyReused: by this key another one was asked for.
         """
 
     @abc.abstractmethod
@@ -86,7 +121,9 @@ class ServiceStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+    def list(
+        self, project_id: str, marker: str | None, limit: int, status: Status | None = None
+    ) -> Sequence[Service]:
         """A page of the project's services, by id (which is by creation).
 
         The cost must not depend on how many services the project has.
@@ -94,6 +131,7 @@ class ServiceStore(abc.ABC):
         Args:
             marker: the page begins behind this id, whether or not such a service exists.
             limit: at most so many.
+            status: only services of this status.
         """
 
     @abc.abstractmethod
@@ -110,7 +148,9 @@ class ServiceStore(abc.ABC):
 
         Domains that the new document adds are claimed. Those it drops stay claimed until an
         operation succeeds: until then a provider may still serve them. A delete makes every
-        unfinished operation of the service ``superseded``, whose runs are then fenced.
+        unfinished operation of the service ``superseded``. One that runs is fenced, but keeps
+        its ``next_attempt_at`` as a lease on the service: its worker may be in a driver's call
+        that has its effect later. See :meth:`OperationStore.acknowledge`.
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
@@ -122,9 +162,42 @@ class ServiceStore(abc.ABC):
             InvalidRequest: there is no such flavor (any more).
         """
 
+    @abc.abstractmethod
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue an operation again that had failed: all or nothing.
+
+        Args:
+            service: as for :meth:`submit`; its document is as it was.
+            operation: as it shall be; its ``attempt`` as read.
+
+        Raises:
+            Changed: the stored revision is another; or the operation has not failed, or was
+                tried again since it was read.
+            NotFound: the service is gone.
+        """
+
+    @abc.abstractmethod
+    def amend(self, service: Service) -> None:
+        """Replace what is stored of a service; nothing is to be done about it.
+
+        For what an operator corrects by hand. Its document is not to change.
+
+        Args:
+            service: as read from this store, with changes; its ``revision`` as read.
+
+        Raises:
+            Changed: the stored revision is another.
+            NotFound: the service is gone.
+            ServiceBusy: it has unfinished operations, which would overwrite this.
+        """
+
 
 class OperationStore(abc.ABC):
-    """Operations, and the writes of the workers that run them."""
+    """Operations, and the writes of the workers that run them.
+
+    Finished ones are forgotten some time after their end, as the option ``operation_retention``
+    of ``[drivers:storage]`` says.
+    """
 
     @abc.abstractmethod
     def get(self, key: OperationKey) -> Operation:
@@ -139,6 +212,41 @@ class OperationStore(abc.ABC):
         """All operations of a service, by id (which is by creation)."""
 
     @abc.abstractmethod
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page of the operations of a service, the latest first. They outlive the service.
+
+        Args:
+            marker: the page begins behind this id, whether or not such an operation exists.
+            limit: at most so many.
+        """
+
+    @abc.abstractmethod
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Operations of all services that are in one of these states, the oldest first.
+
+        They are read a piece at a time as they are asked for. The cost depends on how many
+        unfinished ones there are, or failed ones, but not on how many operations or services.
+        (What is the oldest is told by ids or times, which clocks of several servers have made.)
+
+        Args:
+            states: unfinished ones, and ``failed``.
+            before: only those that were asked for until then.
+        """
+
+    @abc.abstractmethod
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Forget operations that ended before a moment, unless the store does that by itself.
+
+        Args:
+            limit: about so many at most.
+
+        Returns:
+            How many were forgotten; as many as ``limit``, if there are more.
+        """
+
+    @abc.abstractmethod
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Unfinished operations whose ``next_attempt_at`` has come, the longest due first.
 
@@ -149,7 +257,8 @@ class OperationStore(abc.ABC):
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation for posting, so that no other dispatcher posts it as well.
 
-        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost.
+        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost, and
+        its ``crashes`` grow by one.
 
         Args:
             operation: as read from :meth:`due`.
@@ -165,6 +274,8 @@ class OperationStore(abc.ABC):
     ) -> Run:
         """Begin a run: the state becomes ``running``, the attempt grows by one.
 
+        So do the ``crashes`` of one that was ``running`` already: that run was lost.
+
         From then on, an earlier run of the operation can't write any more. The operation of a
         service that was asked for first runs first, and one at a time. (Ids may come from the
         clocks of several servers, so the one that runs may have a later id.)
@@ -178,7 +289,8 @@ class OperationStore(abc.ABC):
 
         Raises:
             NotRunnable: it is finished or gone; an earlier one is unfinished, or another one
-                of the service is running; another job runs it; it waits and is not due.
+                of the service is running, or superseded and still holds the service; another
+                job runs it; it waits and is not due.
         """
 
     @abc.abstractmethod
@@ -187,7 +299,7 @@ class OperationStore(abc.ABC):
 
         Args:
             operation: with the attempt of the run. A finished state ends the run; the success
-                of anything but a purge releases the domains that the service's document does
+                of one that deploys releases the domains that the service's document does
                 not name any more. While it is unfinished, ``next_attempt_at`` must be set, or it
                 would be lost.
             details: the service's provider details; None leaves them alone. The service's
@@ -198,15 +310,33 @@ class OperationStore(abc.ABC):
             which is due from then on.
 
         Raises:
-            Fenced: superseded, or begun by another worker meanwhile. Nothing is written.
+            Superseded: a delete has overtaken it, and waits for :meth:`acknowledge`.
+            Fenced: parked, finished, or begun by another worker meanwhile; or superseded, and
+                its lease has been taken to have lapsed. Nothing is written.
         """
 
     @abc.abstractmethod
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Say that the run is alive: it counts as lost only after ``until``.
+
+        Returns:
+            Whether it may go on. False when it was superseded: it then has to end as soon as
+            it can, and holds the service until it does or ``until`` has passed.
 
         Raises:
             Fenced: as for :meth:`save`.
+        """
+
+    @abc.abstractmethod
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """Say that a superseded run has ended: none of its calls can have an effect any more.
+
+        Does nothing if it has been said before, or if the run's lease had lapsed.
+
+        Returns:
+            The operation that had to wait for it, if any, which is due from then on.
         """
 
     @abc.abstractmethod
@@ -228,6 +358,10 @@ class Storage(Driver, abc.ABC):
         flavors: see :class:`FlavorStore`.
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
+        fleet: see :class:`~poppy.storage.fleet.FleetStore`.
+        projects: see :class:`~poppy.storage.lookups.ProjectStore`.
+        lookups: see :class:`~poppy.storage.lookups.LookupStore`.
+        documents: see :class:`~poppy.storage.lookups.DocumentStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -235,6 +369,10 @@ class Storage(Driver, abc.ABC):
     flavors: FlavorStore
     services: ServiceStore
     operations: OperationStore
+    fleet: FleetStore
+    projects: ProjectStore
+    lookups: LookupStore
+    documents: DocumentStore
 
     @abc.abstractmethod
     def sync(self) -> None:

@@ -34,7 +34,7 @@ def make_flavor(flavor_id: str = FLAVOR_ID, providers: Sequence[str] = ("mock",)
     """A flavor of these providers."""
     return Flavor(
         flavor_id,
-        tuple(FlavorProvider(name, f"https://www.{name}.example/") for name in providers),
+        tuple(FlavorProvider(name, (f"https://www.{name}.example/",)) for name in providers),
     )
 
 

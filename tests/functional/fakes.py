@@ -85,8 +85,15 @@ class FakeServices:
         if self.error is not None:
             raise self.error
 
-    def create(self, project_id: str, document: object, request_id: str | None) -> str:
-        self._called("create", project_id, document, request_id)
+    def create(
+        self,
+        project_id: str,
+        document: object,
+        request_id: str | None,
+        key: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        self._called("create", project_id, document, request_id, key)
         return SERVICE_ID
 
     def get(self, project_id: str, service_id: str) -> Service:
@@ -96,17 +103,27 @@ class FakeServices:
         except KeyError:
             raise errors.NotFound(f"There is no service {service_id}") from None
 
-    def list(self, project_id: str, marker: str | None, limit: int) -> list[Service]:
-        self._called("list", project_id, marker, limit)
+    def list(
+        self, project_id: str, marker: str | None, limit: int, **filters: str
+    ) -> list[Service]:
+        self._called("list", project_id, marker, limit, *sorted(filters.items()))
         found = [entry for (owner, _), entry in self.found.items() if owner == project_id]
         return [entry for entry in found if marker is None or entry.service_id > marker][:limit]
 
     def update(
-        self, project_id: str, service_id: str, patch: object, request_id: str | None
+        self,
+        project_id: str,
+        service_id: str,
+        patch: object,
+        request_id: str | None,
+        check: Any = None,
+        token: str | None = None,
     ) -> None:
         self._called("update", project_id, service_id, patch, request_id)
 
-    def delete(self, project_id: str, service_id: str, request_id: str | None) -> None:
+    def delete(
+        self, project_id: str, service_id: str, request_id: str | None, check: Any = None
+    ) -> None:
         self._called("delete", project_id, service_id, request_id)
 
     def purge(

@@ -14,7 +14,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import State
-from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider
 from poppy.testing.builders import make_flavor
 
 PROJECT = "project-1"
@@ -31,6 +31,9 @@ class ScriptedProvider(Provider):
         self.objects = {}
         self.calls = []
         self.purges = []
+        self.certificates = {}
+        self.queries = []
+        self.certificate_status = "create_in_progress"
 
     def _act(self, call):
         self.calls.append(call)
@@ -47,7 +50,12 @@ class ScriptedProvider(Provider):
         if isinstance(answer, Deployment):
             return answer
         urls = {d.domain: f"{d.domain}.{self.name}.example" for d in service.spec.domains}
-        return Deployment(f"{self.name}-{service.service_id}", urls)
+        states = {
+            entry.domain: self.certificate_status
+            for entry in service.spec.domains
+            if entry.certificate
+        }
+        return Deployment(f"{self.name}-{service.service_id}", urls, certificates=states)
 
     def remove(self, service, known):
         self._act("remove")
@@ -56,6 +64,20 @@ class ScriptedProvider(Provider):
     def purge(self, service, known, purge):
         self._act("purge")
         self.purges.append(purge)
+
+    def ensure_certificate(self, certificate, known):
+        answer = self._act("ensure_certificate")
+        self.certificates[certificate] = known
+        return answer or Issuance("deployed", {"serial": 7})
+
+    def remove_certificate(self, certificate, known):
+        self._act("remove_certificate")
+        self.certificates.pop(certificate, None)
+
+    def metrics(self, service, known, query):
+        self.queries.append(query)
+        answer = self._act("metrics")
+        return answer or {"Global": [Point(query.start, 3), Point(query.end, 5)]}
 
     def health(self):
         return True
@@ -68,6 +90,7 @@ class ScriptedDNS(DNSDriver):
         super().__init__(conf, name)
         self.script = []
         self.cnames = {}
+        self.removals = 0
 
     def _act(self):
         if self.script:
@@ -84,6 +107,7 @@ class ScriptedDNS(DNSDriver):
         self._act()
         for name in names:
             self.cnames.pop(name, None)
+        self.removals += 1
 
     def health(self):
         return True
@@ -110,6 +134,7 @@ class Harness:
         sections = {
             "drivers:storage:sqlalchemy": database,
             "drivers:distributed_task:taskflow": {**quick, **options},
+            "drivers:dns:scripted": {"url_404": "notfound.example.net"},
             **(groups or {}),
         }
         lines = []

@@ -16,6 +16,13 @@ def test_create(app):
     assert response.location == "http://localhost/v1.0/flavors/standard"
 
 
+def test_a_provider_keeps_all_its_links(app):
+    links = [{"href": f"http://{n}.example", "rel": "provider_url"} for n in "ab"]
+    flavor = {"id": "many", "providers": [{"provider": "fastly", "links": links}]}
+    app.post_json("/v1.0/flavors", flavor, status=201)
+    assert app.get("/v1.0/flavors/many").json["providers"] == flavor["providers"]
+
+
 def test_get(app, manager):
     manager.flavors.create(fakes.FLAVOR)
     assert app.get("/v1.0/flavors/standard").json == SHOWN

@@ -8,6 +8,7 @@ from poppy.common import errors
 from poppy.model.operations import Purge
 from poppy.model.services import Status
 from poppy.provider.base import Deployment
+from poppy.testing.builders import make_flavor
 from tests.functional.harness import PROJECT, Harness
 
 BUSY = errors.RetryableError("the provider is busy", retry_after=0.05)
@@ -150,12 +151,27 @@ def test_a_change_waits_for_a_purge_that_came_before_it(poppy):
         poppy.settle(service_id)
         poppy.cdn_a.calls.clear()
         poppy.cdn_a.script = [errors.RetryableError("busy", retry_after=2.1)]
-        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
-        patch = [{"op": "replace", "path": "/name", "value": "another"}]
-        poppy.services.update(PROJECT, service_id, patch, None)
+    poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+    patch = [{"op": "replace", "path": "/name", "value": "another"}]
+    poppy.services.update(PROJECT, service_id, patch, None)
+    with poppy.working():
         assert poppy.settle(service_id).status is Status.DEPLOYED
     assert poppy.cdn_a.calls == ["purge", "purge", "ensure"]
     assert poppy.states(service_id)[1:] == [("purge", "succeeded"), ("update", "succeeded")]
+
+
+def test_a_change_is_refused_while_a_purge_waits(poppy):
+    service_id = poppy.create()
+    patch = [{"op": "replace", "path": "/name", "value": "another"}]
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [LATER]
+        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        with pytest.raises(errors.ServiceBusy, match="its purge, operation .* waits .*our rate"):
+            poppy.services.update(PROJECT, service_id, patch, None)
+        poppy.settle(service_id)
+        poppy.services.update(PROJECT, service_id, patch, None)
 
 
 def test_a_hiccup_is_retried_within_the_attempt(poppy):
@@ -177,7 +193,8 @@ def test_an_outage_parks_the_operation_and_holds_nothing(tmp_path):
         assert "the provider limits our rate" in operation.error
         assert operation.next_attempt_at > operation.updated_at
         # The only slot of the only worker is free for another service meanwhile.
-        other = poppy.create(domain="other.example.com")
+        poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
+        other = poppy.create(domain="other.example.com", flavor_id="other")
         assert poppy.settle(other).status is Status.DEPLOYED
         assert poppy.is_waiting(parked)
         assert poppy.settle(parked).status is Status.DEPLOYED
@@ -285,6 +302,18 @@ def test_slow_activation_is_polled_without_counting_as_failure(poppy):
     assert operation.failures == 0
 
 
+def test_what_a_provider_waits_for_is_told(poppy):
+    urls = {"www.example.com": "x.example"}
+    poppy.cdn_a.script = [
+        Deployment("x", urls, in_progress=True, poll_after=60, message="make this record")
+    ]
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+    (operation,) = poppy.operations(service_id)
+    assert operation.step("provider:cdn-a").message == "make this record"
+
+
 def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(poppy):
     poppy.cdn_b.script = [REFUSED]
     service_id = poppy.create(flavor_id="both")
@@ -331,23 +360,6 @@ def test_a_provider_that_is_not_loaded_any_more_fails_the_operation(poppy):
     assert "not loaded" in service.errors[0]
 
 
-def test_a_delete_supersedes_a_create_that_is_under_way(poppy):
-    ids = []
-
-    def delete_meanwhile():
-        poppy.services.delete(PROJECT, ids[0], None)
-        poppy.wait(lambda: poppy.states(ids[0])[-1] == ("delete", "succeeded"))
-
-    poppy.cdn_a.script = [delete_meanwhile]
-    ids.append(poppy.create())
-    with poppy.working():
-        assert poppy.settle(ids[0]) is None
-        # The call that was under way had its effect after the delete had cleaned up.
-        poppy.wait(lambda: poppy.cdn_a.objects == {})
-    assert poppy.states(ids[0]) == [("create", "superseded"), ("delete", "succeeded")]
-    assert poppy.dns.cnames == {}
-
-
 def test_a_request_whose_job_could_not_be_posted_is_found_in_storage(tmp_path, monkeypatch):
     poppy = Harness(tmp_path, redelivery=0.2)
 
@@ -381,18 +393,6 @@ def test_a_job_that_names_nothing_is_dropped(poppy):
     board.post("gone", details={"project_id": "p", "service_id": "s", "operation_id": "o"})
     with poppy.working():
         poppy.wait(lambda: board.job_count == 0)
-
-
-def test_a_stopped_worker_hands_back_what_it_had_begun(poppy):
-    ids = []
-    poppy.cdn_a.script = [lambda: worker.stop()]
-    ids.append(poppy.create())
-    with poppy.working() as worker:
-        poppy.wait(lambda: poppy.cdn_a.calls)
-    assert poppy.states(ids[0]) == [("create", "running")]
-    with poppy.working():
-        assert poppy.settle(ids[0]).status is Status.DEPLOYED
-    assert poppy.cdn_a.calls == ["ensure"], "a step that was done is not done again"
 
 
 def test_what_a_driver_logs_carries_the_id_of_the_request(poppy):

@@ -9,8 +9,17 @@ import pytest
 pytest.importorskip("cassandra")
 
 from tests.api import conftest
+from tests.api.test_actions import *
+from tests.api.test_akamai import *
+from tests.api.test_analytics import *
+from tests.api.test_certificates import *
+from tests.api.test_limits import *
+from tests.api.test_lookups import *
+from tests.api.test_operations import *
+from tests.api.test_repetition import *
 from tests.api.test_services import *
 from tests.functional.harness import Harness
+from tests.functional.test_failures import TestDeleteOvertakesARun  # noqa: F401
 from tests.functional.test_operations import *
 from tests.integration.test_storage_cassandra import TABLES, make_storage
 from tests.real.fixtures import cassandra, zookeeper  # noqa: F401
@@ -77,6 +86,19 @@ def api(tmp_path, backbone):
 def shared_api(api):
     """The tables are shared by the tests of this file, so there is one API at a time."""
     return api
+
+
+@pytest.fixture
+def make(tmp_path, backbone):
+    made = []
+
+    def make(**options):
+        made.append(Harness(tmp_path, **{**backbone(), **options}))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
 
 
 @pytest.fixture

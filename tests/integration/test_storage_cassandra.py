@@ -4,6 +4,7 @@
 import contextlib
 import datetime
 import multiprocessing
+import time
 import uuid
 from dataclasses import replace
 
@@ -13,12 +14,13 @@ pytest.importorskip("cassandra")
 
 from poppy.common import config, errors
 from poppy.model.operations import Kind, State
-from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.model.services import ProviderDetail, ProviderStatus, Status
 from poppy.storage.cassandra import codec, migrate, truth
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.session import Undecided
 from poppy.testing.builders import PROJECT_ID, after, make_flavor, make_operation, make_service
 from poppy.testing.storage import StorageContract
+from poppy.testing.storage import keys as key_contract
 from poppy.testing.storage.case import (
     LIMIT,
     add,
@@ -43,6 +45,9 @@ DEPLOYED = {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1")}
 TABLES = [
     *("services", "services_by_project", "services_archive", "domains", "places"),
     *("flavors", "flavor_uses", "due", "due_slots", "due_hours"),
+    *("failed_operations", "failed_days", "workers", "breakers"),
+    *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
+    *("idempotency_keys", "documents"),
 ]
 
 
@@ -104,6 +109,9 @@ def empty(cassandra, keyspace):  # noqa: F811
 
 
 class TestContract(StorageContract):
+    def let_expire(self):
+        time.sleep(2)
+
     @pytest.fixture
     def storage(self, connect):
         driver = connect()
@@ -305,6 +313,62 @@ class TestOrphans:
         remove(stocked, listed)
         late.refresh(old)
         assert list(stocked.services.list(PROJECT_ID, None, 10)) == []
+
+    def test_rows_of_a_status_that_a_submit_did_not_get_to_drop_are_dropped_by_a_reader(
+        self, stocked, monkeypatch, cql
+    ):
+        service = add(stocked)
+        failed = {"mock": ProviderDetail(ProviderStatus.FAILED)}
+        with monkeypatch.context() as patched:
+            patched.setattr(stocked.services._views, "refresh", unavailable)
+            submit(stocked, service.with_details(failed))
+        stored = stocked.services.get(PROJECT_ID, service.service_id)
+        submit(stocked, stored)
+        assert len(cql("SELECT * FROM services_by_status")) == 2
+        assert stocked.lookups.by_status("create_in_progress", None, 5) == []
+        assert stocked.lookups.by_status("failed", None, 5) == [(PROJECT_ID, service.service_id)]
+        assert len(cql("SELECT * FROM services_by_status")) == 1
+        creating = Status.CREATE_IN_PROGRESS
+        assert stocked.services.list(PROJECT_ID, None, 5, creating) == []
+
+    def test_row_that_is_newer_than_the_truth_at_hand_is_left(self, stocked, monkeypatch):
+        service = add(stocked)
+        old = truth.read(stocked._database, (PROJECT_ID, service.service_id))
+        submit(stocked, service.with_details(DEPLOYED))
+        with monkeypatch.context() as patched:
+            # As a replica of another region may answer.
+            patched.setattr(truth, "read_each", lambda _, keys: [old] * len(keys))
+            assert stocked.lookups.by_status("deployed", None, 5) == []
+        assert stocked.lookups.by_status("deployed", None, 5) == [(PROJECT_ID, service.service_id)]
+
+    def test_key_of_a_create_that_died_creates_another(self, stocked, dies):
+        with dies():
+            key_contract.create(stocked, make_service())
+        assert stocked.services.created_by(PROJECT_ID, key_contract.KEY) is None
+        service = make_service()
+        key_contract.create(stocked, service)
+        assert stocked.services.created_by(PROJECT_ID, key_contract.KEY) == service.service_id
+
+    def test_create_that_slept_while_it_was_repeated_is_refused(
+        self, stocked, connect, monkeypatch
+    ):
+        other = connect()
+        write = truth.write
+        repeated = []
+
+        def sleep(database, found, change, serial=None):
+            if not repeated:
+                repeated.append(make_service())
+                key_contract.create(other, repeated[0])
+            return write(database, found, change, serial)
+
+        monkeypatch.setattr(truth, "write", sleep)
+        with pytest.raises(errors.Unavailable):
+            key_contract.create(stocked, make_service())
+        (stored,) = stocked.services.list(PROJECT_ID, None, 10)
+        assert stored.service_id == repeated[0].service_id
+        assert stocked.services.created_by(PROJECT_ID, key_contract.KEY) == stored.service_id
+        other.close()
 
 
 def unavailable(*_):

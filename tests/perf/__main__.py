@@ -8,7 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from tests.perf import cold_start, create, drain, get, get_http, listing, transport
+from tests.perf import (
+    cassandra,
+    cold_start,
+    create,
+    drain,
+    get,
+    get_http,
+    listing,
+    parked,
+    posting,
+    scaling,
+    transport,
+)
 from tests.perf.common import Effort
 from tests.perf.results import Result, table
 
@@ -17,9 +29,14 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "get-http": get_http.run,
     "transport": transport.run,
     "list": listing.run,
+    "cassandra": cassandra.run,
     "create": create.run,
     "cold-start": cold_start.run,
+    "posting": posting.run,
     "worker": drain.run,
+    "worker-production": drain.run_in_production,
+    "scaling": scaling.run,
+    "parked": parked.run,
 }
 
 

@@ -19,7 +19,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config
 from poppy.testing.builders import make_flavor
 from tests.functional import fakes
-from tests.real.poppy import PROJECT, Installation
+from tests.real.poppy import PROJECT, Installation, Options
 
 Application = Callable[..., Any]
 Measure = Callable[[], float]
@@ -125,15 +125,21 @@ def document(domain: str) -> dict[str, Any]:
 
 
 class Poppy:
-    """All of Poppy but the daemons, in this process: SQLite store, SQL board, mock drivers.
+    """All of Poppy but the daemons, in this process, with mock drivers.
+
+    Args:
+        options: of the store and the board, by group; by default SQLite for both.
 
     Attributes:
-        installation: its configuration file, for daemons on the same database.
-        url: of the database.
+        installation: its configuration file, for daemons on the same store and board.
+        url: of the SQLite database, if that is the store.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self.installation = Installation(directory, OPTIONS)
+    def __init__(self, directory: pathlib.Path, options: Options | None = None) -> None:
+        groups: dict[str, dict[str, Any]] = {name: {**it} for name, it in OPTIONS.items()}
+        for name, values in (options or {}).items():
+            groups.setdefault(name, {}).update(values)
+        self.installation = Installation(directory, groups)
         conf = config.load([], files=[str(self.installation.config)])
         # As in a daemon: logging costs what it costs there.
         log.setup(conf, "poppy")
@@ -145,12 +151,12 @@ class Poppy:
 
 
 @contextlib.contextmanager
-def poppy() -> Iterator[Poppy]:
+def poppy(options: Options | None = None) -> Iterator[Poppy]:
     """A Poppy without any services, in a directory that is removed afterwards."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers = list(root.handlers)
     with tempfile.TemporaryDirectory(prefix="poppy-perf-") as directory:
-        made = Poppy(pathlib.Path(directory))
+        made = Poppy(pathlib.Path(directory), options)
         try:
             yield made
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many deployed services at once, written as the store itself would have written them."""
+"""Many deployed services at once, written to SQLite as the store itself would have done it."""
 
 import datetime
 from typing import Any
@@ -21,7 +21,7 @@ def services(url: str, projects: dict[str, int]) -> dict[str, list[str]]:
     projects have as good a locality.
     """
     engine = sql.make_engine(url)
-    spec = validation.service(document("www.example.com"), 3600).to_dict()
+    spec = template()
     made: dict[str, list[str]] = {}
     try:
         with sql.write(engine) as conn:
@@ -32,38 +32,43 @@ def services(url: str, projects: dict[str, int]) -> dict[str, list[str]]:
     return made
 
 
+def template() -> dict[str, Any]:
+    """The document of every service, but for its domain."""
+    return validation.service(document("www.example.com"), 3600).to_dict()
+
+
 def _project(conn: sa.Connection, project: str, count: int, spec: dict[str, Any]) -> list[str]:
-    now = datetime.datetime.now(datetime.UTC)
-    made = [_service(project, spec, now) for _ in range(count)]
+    made = [service(project, spec, ids.new()) for _ in range(count)]
     conn.execute(sa.insert(schema.PROJECTS), {"project_id": project, "services": count})
     conn.execute(
         sa.insert(schema.SERVICES),
         [
             {
                 "project_id": project,
-                "service_id": service.service_id,
-                "created_at": now,
+                "service_id": it.service_id,
+                "created_at": it.created_at,
                 "revision": 3,
-                **rows.changes_of(service),
+                **rows.changes_of(it),
             }
-            for service in made
+            for it in made
         ],
     )
     conn.execute(
         sa.insert(schema.DOMAINS),
         [
-            {"domain": domain, "project_id": project, "service_id": service.service_id}
-            for service in made
-            for domain in service.spec.domain_names
+            {"domain": domain, "project_id": project, "service_id": it.service_id}
+            for it in made
+            for domain in it.spec.domain_names
         ],
     )
-    for service in made:
-        rows.add_operation(conn, _operation(service))
-    return [service.service_id for service in made]
+    for it in made:
+        rows.add_operation(conn, operation(it))
+    return [it.service_id for it in made]
 
 
-def _service(project: str, spec: dict[str, Any], now: datetime.datetime) -> Service:
-    service_id = ids.new()
+def service(project: str, spec: dict[str, Any], service_id: str) -> Service:
+    """A service that is deployed, with a domain of its own."""
+    now = datetime.datetime.now(datetime.UTC)
     domain = f"www.{service_id}.example.com"
     detail = ProviderDetail(
         status=ProviderStatus.DEPLOYED,
@@ -80,14 +85,15 @@ def _service(project: str, spec: dict[str, Any], now: datetime.datetime) -> Serv
     )
 
 
-def _operation(service: Service) -> Operation:
+def operation(deployed: Service) -> Operation:
+    """The operation that has created it."""
     return Operation(
-        project_id=service.project_id,
-        service_id=service.service_id,
+        project_id=deployed.project_id,
+        service_id=deployed.service_id,
         operation_id=ids.new(),
         kind=Kind.CREATE,
-        created_at=service.created_at,
-        updated_at=service.updated_at,
+        created_at=deployed.created_at,
+        updated_at=deployed.updated_at,
         state=State.SUCCEEDED,
         attempt=1,
     )

@@ -31,6 +31,7 @@ from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.designate import Designate
 from tests.real.jvm import spare_address
 from tests.real.knot import Knot
+from tests.real.moto import Moto
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
@@ -318,6 +319,22 @@ def _varnish() -> Iterator[Record]:
 
 
 @contextlib.contextmanager
+def _moto() -> Iterator[Record]:
+    with Moto() as server:
+        zone = server.client("route53").create_hosted_zone(
+            Name="cdn.example.net", CallerReference="lab"
+        )
+        yield {
+            "values": {"url": server.url, "hosted zone": zone["HostedZone"]["Name"]},
+            "conf": {
+                "drivers": {"providers": "cloudfront", "dns": "route53"},
+                "drivers:provider:cloudfront": {**server.options, "poll_after": 1},
+                "drivers:dns:route53": {**server.options, "suffix": "cdn.example.net"},
+            },
+        }
+
+
+@contextlib.contextmanager
 def _nginx() -> Iterator[Record]:
     # Poppy's origins speak on port 80, which only root may have.
     port = 80 if os.geteuid() == 0 else 8080
@@ -378,6 +395,7 @@ PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "cassandra2dc": _cassandra2dc,
     "designate": _designate,
     "knot": functools.partial(_rfc2136, Knot),
+    "moto": _moto,
     "nginx": _nginx,
     "postgresql": _postgresql,
     "powerdns": _powerdns,

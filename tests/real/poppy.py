@@ -34,10 +34,17 @@ class Installation:
     Args:
         directory: for the database, the mock provider's objects, the mock DNS, and logs.
         options: option by name by group, added to what makes all of that work.
+        environment: variables that the programs find besides this process's own.
     """
 
-    def __init__(self, directory: pathlib.Path, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        options: Options | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
+        self._environment = {**os.environ, **(environment or {})}
         self.base = f"http://127.0.0.1:{free_port()}"
         self.objects = directory / "objects"
         groups: dict[str, dict[str, Any]] = {
@@ -73,18 +80,23 @@ class Installation:
         """Run poppy-manage to its end."""
         line = self.command("poppy-manage")
         return subprocess.run(
-            [line[0], *line[1:], *arguments], capture_output=True, text=True, timeout=60
+            [line[0], *line[1:], *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=self._environment,
         )
 
     @contextlib.contextmanager
-    def daemon(self, program: str) -> Iterator[subprocess.Popen[str]]:
+    def daemon(self, program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A daemon in a process group of its own, ended at the end by SIGTERM."""
         process = subprocess.Popen(
-            self.command(program),
+            [*self.command(program), *arguments],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=self._environment,
         )
         try:
             yield process

@@ -47,12 +47,13 @@ def service_columns(service: Service) -> dict[str, Any]:
         "revision": service.revision,
         "service_created_at": to_number(service.created_at),
         "service_updated_at": to_number(service.updated_at),
+        "log_url": service.log_url,
     }
 
 
 def to_service(project_id: str, service_id: str, columns: Any) -> Service:
     """From the columns of :func:`service_columns`, in that order."""
-    spec, details, disabled, revision, created_at, updated_at = columns
+    spec, details, disabled, revision, created_at, updated_at, *later = columns
     return Service(
         project_id=project_id,
         service_id=service_id,
@@ -64,6 +65,8 @@ def to_service(project_id: str, service_id: str, columns: Any) -> Service:
         updated_at=to_moment(updated_at),
         disabled=disabled,
         revision=revision,
+        # What is not written again since has no column for it.
+        log_url=later[0] if later else None,
     )
 
 
@@ -87,6 +90,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
         "state": str(operation.state),
         "attempt": operation.attempt,
         "failures": operation.failures,
+        "crashes": operation.crashes,
         "next_attempt_at": optional_number(operation.next_attempt_at),
         "slot": slot,
         "runner": operation.runner,
@@ -98,7 +102,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
 
 def to_operation(key: OperationKey, columns: Any) -> Operation:
     """From :data:`OPERATION_COLUMNS`, in that order."""
-    kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns
+    kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns[:9]
     return Operation(
         *key,
         kind=Kind(kind),
@@ -107,6 +111,8 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
         state=State(state),
         attempt=attempt,
         failures=failures,
+        # Operations of the first version have none.
+        crashes=columns[9] or 0,
         next_attempt_at=None if due_at is None else to_moment(due_at),
         runner=runner,
         **Operation.progress_from_dict(json.loads(progress)),
@@ -114,10 +120,11 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
 
 
 OPERATION_COLUMNS = (
-    "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at"
+    "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at, "
+    "crashes"
 )
 SERVICE_COLUMNS = (
-    "spec, provider_details, disabled, revision, service_created_at, service_updated_at"
+    "spec, provider_details, disabled, revision, service_created_at, service_updated_at, log_url"
 )
 
 

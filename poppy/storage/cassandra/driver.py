@@ -9,8 +9,12 @@ from poppy.common import errors
 from poppy.storage import base
 from poppy.storage.cassandra import migrate, options
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
+from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import DocumentStore, LookupStore, ProjectStore
 from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.services import ServiceStore
@@ -41,15 +45,22 @@ class CassandraStorage(base.Storage):
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
         group = f"[drivers:{self.KIND}:{name}]"
-        self._database = Database(self.options, conf.datacenter, group)
+        retention = conf["drivers:storage"].operation_retention * 86400
+        self._database = Database(self.options, conf.datacenter, group, retention)
         claims = Claims(self._database)
         places = Places(self._database)
         uses = Uses(self._database)
         hints = Hints(self._database)
-        views = Views(self._database, claims, places, uses)
+        failures = Failures(self._database)
+        index = Index(self._database)
+        views = Views(self._database, claims, places, uses, index)
         self.flavors = FlavorStore(self._database, uses)
-        self.services = ServiceStore(self._database, claims, places, uses, hints, views)
-        self.operations = OperationStore(self._database, claims, hints, views)
+        self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
+        self.operations = OperationStore(self._database, claims, hints, views, failures)
+        self.fleet = FleetStore(self._database)
+        self.projects = ProjectStore(self._database)
+        self.lookups = LookupStore(self._database, index)
+        self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
         """Make or change keyspace and tables; see :func:`.migrate.sync`."""

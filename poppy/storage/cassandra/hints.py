@@ -203,6 +203,9 @@ class Hints:
 
 
 def _hold(operation: Operation, moment: int) -> Held:
+    if operation.is_held:
+        # Nothing is to be done when its lease lapses, but for the delete that waits for it.
+        return Held(operation, None)
     if operation.state.finished or operation.next_attempt_at is None:
         return Held(replace(operation, next_attempt_at=None), None)
     due_at = max(codec.to_number(operation.next_attempt_at), moment)

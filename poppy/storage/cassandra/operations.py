@@ -6,19 +6,20 @@ Every method that writes reads the service's partition and writes it by one cond
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hint, Hints
-from poppy.storage.cassandra.services import superseded
+from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.truth import GRACE, Change, Held, Truth, best_effort
 from poppy.storage.cassandra.views import Views
@@ -28,18 +29,36 @@ LOG = log.getLogger(__name__)
 _SPARE = 50
 """Hints read at a time beyond the wanted number, for some may be of no use."""
 
+_FIND_PAGE = 1000
+_FAR = datetime.datetime(2900, 1, 1, tzinfo=datetime.UTC)
+"""Later than anything is due."""
+
 _REGION_GRACE = 86400.0
 """Seconds after which a region that has not settled its own hints is given up."""
+
+_RUNS = 1000
+"""Runs of this process whose truth is remembered."""
 
 
 class OperationStore(base.OperationStore):
     """See the contract for each method."""
 
-    def __init__(self, database: Database, claims: Claims, hints: Hints, views: Views) -> None:
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        hints: Hints,
+        views: Views,
+        failures: Failures,
+    ) -> None:
+        self._failures = failures
         self._database = database
         self._claims = claims
         self._hints = hints
         self._views = views
+        # As the last write of a run left it: the next one need not read it again, for if it is
+        # not so any more it can't be written by it.
+        self._runs: dict[OperationKey, Truth] = {}
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
@@ -54,6 +73,42 @@ class OperationStore(base.OperationStore):
         rows = self._database.read(truth.LIST_OPERATIONS, parameters)
         # A partition that was fenced before its service was stored has no row.
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A slice of the service's partition, backwards."""
+        parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
+        statement = truth.HISTORY
+        if marker is not None:
+            statement, parameters = truth.HISTORY_AFTER, {**parameters, "marker": marker}
+        rows = self._database.read(statement, parameters)
+        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
+        keys: set[OperationKey] = set()
+        if any(not state.finished for state in states):
+            for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+                keys.update(hint.key for hint in hints)
+        if State.FAILED in states:
+            keys.update(self._failures.keys())
+        ordered = sorted(keys, key=lambda key: key.operation_id)
+        for start in range(0, len(ordered), _SPARE):
+            for operation in self._read(ordered[start : start + _SPARE]):
+                # A hint may be of what was: what is counts.
+                if operation.state in states and operation.created_at <= before:
+                    yield operation
+
+    def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
+        calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
+        for key, rows in zip(keys, self._database.read_each(calls), strict=True):
+            if rows:
+                yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Nothing: Cassandra forgets them by itself."""
+        return 0
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Follow hints, the oldest slots first, until enough operations are found.
@@ -79,7 +134,13 @@ class OperationStore(base.OperationStore):
             held = found.operations.get(operation.operation_id)
             if held is None or _moment(held.operation) != _moment(operation):
                 return False
-            taken = replace(held.operation, state=State.QUEUED, next_attempt_at=next_attempt_at)
+            lost = held.operation.state is State.RUNNING
+            taken = replace(
+                held.operation,
+                state=State.QUEUED,
+                next_attempt_at=next_attempt_at,
+                crashes=held.operation.crashes + int(lost),
+            )
             if self._write(found, [taken]) is not None:
                 return True
         raise AssertionError("attempts() ends with an error")
@@ -91,26 +152,34 @@ class OperationStore(base.OperationStore):
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, key)
             held = found.operations.get(key.operation_id)
-            if held is None or found.alive is None:
+            service = found.alive
+            if held is None or service is None:
                 raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
+            overtaken = [it for it, state in found.queue.items() if state == State.SUPERSEDED]
+            found = truth.with_operations(self._database, found, overtaken)
             _check_runnable(found, held.operation, runner, now)
+            lost = held.operation.state is State.RUNNING
             begun = replace(
                 held.operation,
                 state=State.RUNNING,
                 attempt=held.operation.attempt + 1,
+                crashes=held.operation.crashes + int(lost),
                 runner=runner,
                 next_attempt_at=until,
                 updated_at=now,
             )
-            if self._write(found, [begun]) is not None:
-                return base.Run(_utc(begun), found.alive)
+            # Leases that have lapsed end with it: a run that wakes shall know.
+            if self._write(found, [begun, *let_go(found)]) is not None:
+                return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress, and what follows from it."""
         for _ in truth.attempts():
             found, service = self._find_run(operation)
-            found, following = self._following(found, operation)
+            following = None
+            if operation.state.finished:
+                found, following = self._following(found, operation.key, operation.updated_at)
             changed = _advance(service, operation, details)
             kept = _kept_claims(found, service, operation)
             dropped = {name: it for name, it in found.claims.items() if name not in kept}
@@ -123,13 +192,31 @@ class OperationStore(base.OperationStore):
                 return following
         raise AssertionError("attempts() ends with an error")
 
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Move the lease of a run."""
         for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
-            run = _check_ours(found, key, attempt, None)
+            found = self._read_run(key)
+            run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
-                return
+                return not run.state.finished
+        raise AssertionError("attempts() ends with an error")
+
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """End the lease of a superseded run."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, key)
+            run = _held_by(found, key, attempt)
+            if run is None or found.alive is None:
+                return None
+            found, following = self._following(found, key, now)
+            ended = [replace(run, next_attempt_at=None)]
+            if following is not None:
+                ended.append(following)
+            if self._write(found, ended) is not None:
+                return following
+        raise AssertionError("attempts() ends with an error")
 
     def remove(self, operation: Operation) -> None:
         """End a service.
@@ -144,7 +231,7 @@ class OperationStore(base.OperationStore):
         for _ in truth.attempts():
             found, service = self._find_run(operation)
             found = truth.with_operations(self._database, found, found.queue)
-            ended = [operation, *superseded(found, operation)]
+            ended = [operation, *superseded(found, operation), *let_go(found)]
             clock = found.tick()
             change = Change(
                 clock,
@@ -155,7 +242,7 @@ class OperationStore(base.OperationStore):
             stored = truth.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "Giving back what a removed service had"):
-                    self._views.refresh(stored)
+                    self._views.refresh(stored, found)
                     self._hints.drop(found.operations.values(), (), clock)
                 return
 
@@ -172,37 +259,55 @@ class OperationStore(base.OperationStore):
         stay, and whoever finds them writes the views.
         """
         clock = found.tick()
+        self._failures.put(operations)
         held = self._hints.put(operations, clock)
         change = Change(clock, service, claims if service else None, operations=held)
         stored = truth.write(self._database, found, change)
         if stored is None:
             return None
+        self._remember_runs(stored, held)
         finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "What follows from an operation"):
             if finished or service is not None:
-                self._views.refresh(stored)
+                self._views.refresh(stored, found)
             self._hints.drop(before, held, clock)
         return stored
 
-    def _following(self, found: Truth, operation: Operation) -> tuple[Truth, Operation | None]:
+    def _following(
+        self, found: Truth, key: OperationKey, now: datetime.datetime
+    ) -> tuple[Truth, Operation | None]:
         """The operation that had to wait for this one, due from now on."""
-        waiting = [it for it in sorted(found.queue) if it != operation.operation_id]
-        if not operation.state.finished or not waiting:
+        waiting = [
+            it
+            for it, state in sorted(found.queue.items())
+            if it != key.operation_id and state != State.SUPERSEDED
+        ]
+        if not waiting:
             return found, None
         found = truth.with_operations(self._database, found, waiting[:1])
         held = found.operations.get(waiting[0])
         if held is None:
             return found, None
-        return found, _utc(replace(held.operation, next_attempt_at=operation.updated_at))
+        return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
-        found = truth.read_with_operation(self._database, operation.key)
+        found = self._read_run(operation.key)
         _check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
             raise _fenced(operation.key)
         return found, found.alive
+
+    def _read_run(self, key: OperationKey) -> Truth:
+        return self._runs.pop(key, None) or truth.read_with_operation(self._database, key)
+
+    def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
+        if len(self._runs) > _RUNS:
+            self._runs.clear()
+        for operation, _slot in written:
+            if operation.state is State.RUNNING:
+                self._runs[operation.key] = stored
 
     def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
@@ -238,8 +343,14 @@ def _check_runnable(
     found: Truth, operation: Operation, runner: str, now: datetime.datetime
 ) -> None:
     for other, state in found.queue.items():
+        if other == operation.operation_id:
+            continue
         earlier = other < operation.operation_id or state == State.RUNNING
-        if earlier and other != operation.operation_id:
+        if state == State.SUPERSEDED:
+            held = found.operations.get(other)
+            lease = held.operation.next_attempt_at if held is not None else None
+            earlier = lease is not None and lease > now
+        if earlier:
             raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
     if not _is_runnable(operation, runner, now):
         raise errors.NotRunnable(
@@ -263,10 +374,21 @@ def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | Non
     By its job too: two regions that could not see each other can count the same attempt.
     """
     held = found.operations.get(key.operation_id)
+    overtaken = _held_by(found, key, attempt)
+    if overtaken is not None and runner in (None, overtaken.runner):
+        raise errors.Superseded(f"Operation {key.operation_id} was superseded")
     if held is None or held.operation.state is not State.RUNNING:
         raise _fenced(key)
     if held.operation.attempt != attempt or runner not in (None, held.operation.runner):
         raise _fenced(key)
+    return held.operation
+
+
+def _held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
+    """The operation as stored, if it is superseded and this run still holds the service."""
+    held = found.operations.get(key.operation_id)
+    if held is None or not held.operation.is_held or held.operation.attempt != attempt:
+        return None
     return held.operation
 
 
@@ -283,9 +405,9 @@ def _advance(
 
 
 def _kept_claims(found: Truth, service: Service, operation: Operation) -> Mapping[str, str]:
-    if operation.state is not State.SUCCEEDED or operation.kind is Kind.PURGE:
+    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
         return found.claims
-    named = service.spec.domain_names
+    named = service.claims
     return {name: token for name, token in found.claims.items() if name in named}
 
 

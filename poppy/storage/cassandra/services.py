@@ -8,11 +8,13 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
-from poppy.model.services import Service
+from poppy.model.services import Service, Status
 from poppy.storage import base
 from poppy.storage.cassandra import codec, truth, views
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.keys import Keys
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.truth import Change, Truth, best_effort
@@ -36,6 +38,7 @@ class ServiceStore(base.ServiceStore):
         uses: Uses,
         hints: Hints,
         refreshed: Views,
+        index: Index,
     ) -> None:
         self._database = database
         self._claims = claims
@@ -43,8 +46,16 @@ class ServiceStore(base.ServiceStore):
         self._uses = uses
         self._hints = hints
         self._views = refreshed
+        self._index = index
+        self._keys = Keys(database)
 
-    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+    def create(
+        self,
+        service: Service,
+        operation: Operation,
+        default_limit: int,
+        key: base.IdempotencyKey | None = None,
+    ) -> None:
         """Take what the service needs, then store it with its operation by one batch.
 
         What was taken is given back on failure; if that fails too, it is an orphan, which is
@@ -54,20 +65,28 @@ class ServiceStore(base.ServiceStore):
             Unavailable: it may or may not have been stored; if it was, its operation runs.
         """
         empty = Truth(service.project_id, service.service_id)
+        if key is not None:
+            self._keys.claim(empty, key)
         tokens: dict[str, str] = {}
         clock = empty.tick()
         try:
             self._uses.begin(empty, service.spec.flavor_id, clock)
             self._places.take(service.project_id, service.service_id, default_limit)
-            self._claims.claim(empty, service.spec.domain_names, tokens)
+            self._claims.claim(empty, service.claims, tokens)
             stored = self._store_first(empty, service, operation, tokens, clock)
         except errors.PoppyError as exc:
             with best_effort(LOG, "Giving back what a refused service had"):
                 if not isinstance(exc, errors.Unavailable) or self._is_closed(empty):
                     self._give_back(replace(empty, clock=clock), service, tokens)
+                    if key is not None:
+                        self._keys.release(empty, key)
             raise
         with best_effort(LOG, "The project's list of services"):
             self._views.refresh(stored)
+
+    def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
+        """The key's row, and the truth that must be there."""
+        return self._keys.find(project_id, key)
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service: the static columns of one partition."""
@@ -76,8 +95,12 @@ class ServiceStore(base.ServiceStore):
             raise _not_found(service_id)
         return service
 
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
+    def list(
+        self, project_id: str, marker: str | None, limit: int, status: Status | None = None
+    ) -> Sequence[Service]:
         """A page: a slice of the project's partition, from the marker on."""
+        if status is not None:
+            return self._index.of_project(project_id, str(status), marker, limit)
         parameters = {"project_id": project_id, "marker": marker or "", "page": limit}
         return [
             codec.from_document(project_id, service_id, document)
@@ -108,12 +131,53 @@ class ServiceStore(base.ServiceStore):
                     self._claims.release(tokens)
             raise
         with best_effort(LOG, "The project's list of services"):
-            self._views.refresh(stored)
+            self._views.refresh(stored, gone)
             self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
             if gone.service is not None:
                 flavor_id = gone.service.spec.flavor_id
                 if flavor_id != service.spec.flavor_id:
                     self._uses.drop(stored, flavor_id)
+
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue a failed operation by one batch."""
+        for _ in truth.attempts():
+            found = truth.read_with_operation(self._database, operation.key)
+            if not found.operations:
+                raise _not_found(service.service_id)
+            known = _check(found, service)
+            before = found.operations[operation.operation_id]
+            if (before.operation.state, before.operation.attempt) != (
+                State.FAILED,
+                operation.attempt,
+            ):
+                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+            clock = found.tick()
+            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
+            change = Change(clock, changed, operations=self._hints.put([operation], clock))
+            stored = truth.write(self._database, found, change)
+            if stored is not None:
+                with best_effort(LOG, "The project's list of services"):
+                    self._views.refresh(stored)
+                return
+        raise AssertionError("attempts() ends with an error")
+
+    def amend(self, service: Service) -> None:
+        """Write the truth, which must have nothing queued.
+
+        No hint leads to a process that dies before it has written the views: until the next
+        change they may show what was before.
+        """
+        for _ in truth.attempts():
+            found = truth.read(self._database, (service.project_id, service.service_id))
+            known = _check(found, service)
+            if found.queue:
+                raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
+            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
+            stored = truth.write(self._database, found, Change(found.tick(), changed))
+            if stored is not None:
+                with best_effort(LOG, "The project's list of services"):
+                    self._views.refresh(stored, found)
+                return
 
     def _store_first(
         self,
@@ -172,7 +236,7 @@ class ServiceStore(base.ServiceStore):
             moved = known.spec.flavor_id != service.spec.flavor_id
             if moved:
                 self._uses.begin(found, service.spec.flavor_id, clock)
-            added = service.spec.domain_names - found.claims.keys()
+            added = service.claims - found.claims.keys()
             self._claims.claim(found, added, tokens)
             ended: Sequence[Operation] = ()
             if operation.kind is Kind.DELETE:
@@ -193,16 +257,27 @@ class ServiceStore(base.ServiceStore):
 
 
 def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
-    """The unfinished operations other than the given one, ended by it."""
+    """The unfinished operations other than the given one, ended by it; a run keeps its lease."""
     return [
         replace(
             held.operation,
             state=State.SUPERSEDED,
-            next_attempt_at=None,
+            next_attempt_at=held.operation.next_attempt_at
+            if held.operation.state is State.RUNNING
+            else None,
             updated_at=by.updated_at,
         )
         for operation_id, held in found.operations.items()
         if operation_id != by.operation_id and not held.operation.state.finished
+    ]
+
+
+def let_go(found: Truth) -> Sequence[Operation]:
+    """The superseded operations of the truth that hold the service, without their leases."""
+    return [
+        replace(held.operation, next_attempt_at=None)
+        for held in found.operations.values()
+        if held.operation.is_held
     ]
 
 

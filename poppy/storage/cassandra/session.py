@@ -87,13 +87,16 @@ class Database:
         options: the driver's option group.
         datacenter: of this process, if the options name none.
         option: how the group is called, for messages.
+        retention: seconds.
 
     Attributes:
         levels: the consistency levels to use.
+        retention: seconds for which finished operations are kept; 0 means for ever.
     """
 
-    def __init__(self, options: Any, datacenter: str, option: str) -> None:
+    def __init__(self, options: Any, datacenter: str, option: str, retention: int = 0) -> None:
         self.options = options
+        self.retention = retention
         self._datacenter = options.datacenter or datacenter
         self._option = option
         claims = getattr(ConsistencyLevel, options.serial_consistency_level)

@@ -37,7 +37,7 @@ from poppy.storage.cassandra.session import Call, Database, Row, Undecided
 
 _STATICS = f"writer, clock, queue, claims, removed_at, {codec.SERVICE_COLUMNS}"
 _OPERATION = f"operation_id, slot, {codec.OPERATION_COLUMNS}"
-_N_STATICS = 11
+_N_STATICS = 12
 
 READ = (
     f"SELECT {_STATICS} FROM services WHERE project_id = :project_id "
@@ -69,13 +69,22 @@ READ_STATE = (
     "SELECT writer, removed_at FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id LIMIT 1"
 )
+HISTORY = (
+    f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id = :service_id ORDER BY operation_id DESC LIMIT :page"
+)
+HISTORY_AFTER = (
+    f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id = :service_id AND operation_id < :marker "
+    "ORDER BY operation_id DESC LIMIT :page"
+)
 _WHERE = "WHERE project_id = :project_id AND service_id = :service_id IF writer = :as_read"
 STEP = f"UPDATE services SET writer = :writer, clock = :clock, queue = :queue {_WHERE}"
 CHANGE = (
     "UPDATE services SET writer = :writer, clock = :clock, queue = :queue, claims = :claims, "
     "removed_at = :removed_at, spec = :spec, provider_details = :provider_details, "
     "disabled = :disabled, revision = :revision, service_created_at = :service_created_at, "
-    f"service_updated_at = :service_updated_at {_WHERE}"
+    f"service_updated_at = :service_updated_at, log_url = :log_url {_WHERE}"
 )
 CLOSE = (
     "UPDATE services SET writer = :writer, clock = :clock, queue = :queue, "
@@ -84,7 +93,7 @@ CLOSE = (
 PUT_OPERATION = (
     f"INSERT INTO services (project_id, service_id, {_OPERATION}) VALUES (:project_id, "
     ":service_id, :operation_id, :slot, :kind, :state, :attempt, :failures, :next_attempt_at, "
-    ":runner, :progress, :created_at, :updated_at)"
+    ":runner, :progress, :created_at, :updated_at, :crashes) USING TTL :ttl"
 )
 
 GRACE = 300.0
@@ -108,7 +117,8 @@ class Truth:
         writer: of the last write; None while nothing was ever written.
         clock: of the last write, in microseconds: later than any before, and not much behind
             the time of day.
-        queue: the states of the unfinished operations, by id.
+        queue: the states of the unfinished operations, and of superseded ones whose run has
+            not ended, by id.
         claims: the service's domains, each with the token of its claim.
         service: None if there is none; of a removed one, as it was last.
         removed_at: when it was removed, or fenced before it was created.
@@ -162,6 +172,16 @@ def read(database: Database, key: tuple[str, ...], level: int | None = None) -> 
     identity = {"project_id": project_id, "service_id": service_id}
     rows = database.read(READ, identity, level)
     return _to_truth(project_id, service_id, rows[0]) if rows else Truth(project_id, service_id)
+
+
+def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[Truth]:
+    """Several services' partitions, without operations, asked side by side."""
+    identities = [{"project_id": key[0], "service_id": key[1]} for key in keys]
+    answers = database.read_each((READ, identity) for identity in identities)
+    return [
+        _to_truth(*key, rows[0]) if rows else Truth(*key)
+        for key, rows in zip(keys, answers, strict=True)
+    ]
 
 
 def scan(database: Database) -> Iterator[Truth]:
@@ -231,7 +251,9 @@ def write(
     changed = _apply(truth, change, writer)
     calls = [_statement(changed, change, truth.writer)]
     for held in change.operations:
-        calls.append((PUT_OPERATION, codec.operation_columns(held.operation, held.slot)))
+        ttl = database.retention if held.operation.state.finished else 0
+        row = {**codec.operation_columns(held.operation, held.slot), "ttl": ttl}
+        calls.append((PUT_OPERATION, row))
     serial = database.levels.operations if serial is None else serial
     try:
         applied, found = database.cas(calls, serial)
@@ -310,7 +332,7 @@ def _apply(truth: Truth, change: Change, writer: uuid.UUID) -> Truth:
     queue = dict(truth.queue)
     for held in change.operations:
         queue.pop(held.operation.operation_id, None)
-        if not held.operation.state.finished:
+        if not held.operation.state.finished or held.operation.is_held:
             queue[held.operation.operation_id] = str(held.operation.state)
     written = {held.operation.operation_id: held for held in change.operations}
     return replace(

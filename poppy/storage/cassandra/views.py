@@ -6,6 +6,7 @@ All of this can be done again at any time, by anyone who has read the truth.
 
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.truth import Truth
@@ -32,14 +33,20 @@ LIST = (
 class Views:
     """Brings everything into agreement with a service's truth."""
 
-    def __init__(self, database: Database, claims: Claims, places: Places, uses: Uses) -> None:
+    def __init__(
+        self, database: Database, claims: Claims, places: Places, uses: Uses, index: Index
+    ) -> None:
         self._database = database
+        self._index = index
         self._claims = claims
         self._places = places
         self._uses = uses
 
-    def refresh(self, truth: Truth) -> None:
+    def refresh(self, truth: Truth, before: Truth | None = None) -> None:
         """After any change of the truth.
+
+        Args:
+            before: the truth that it took the place of, if that is known.
 
         Raises:
             Unavailable: some of it may not have been done.
@@ -48,10 +55,12 @@ class Views:
             return
         key = {**truth.identity, "clock": truth.clock}
         document = codec.document_of(truth.service)
+        indexed = self._index.writes(truth, before)
         if truth.removed_at is None:
-            self._database.write([(PUT, {**key, "document": document})])
+            self._database.write([(PUT, {**key, "document": document}), *indexed])
             return
-        self._database.write([(DELETE, key), (ARCHIVE, {**key, "document": document})])
+        archived = (ARCHIVE, {**key, "document": document})
+        self._database.write([(DELETE, key), archived, *indexed])
         self._claims.release(truth.claims)
         self._places.give_back(truth.project_id, truth.service_id)
         self._uses.drop(truth, truth.service.spec.flavor_id)

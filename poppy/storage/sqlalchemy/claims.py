@@ -56,7 +56,7 @@ def count_up(conn: sa.Connection, project_id: str, default_limit: int) -> None:
         return
     limit = conn.execute(_READ_LIMIT, parameters).scalar()
     if limit is None:
-        _add_project(conn, project_id)
+        add_project(conn, project_id)
         if conn.execute(_COUNT_UP, parameters).rowcount == 1:
             return
         limit = conn.execute(_READ_LIMIT, parameters).scalar()
@@ -75,17 +75,17 @@ def claim(conn: sa.Connection, service: Service) -> None:
         DomainTaken: one is another service's. (Another transaction that claims it at the same
             time is waited for.)
     """
-    _insert(conn, service, service.spec.domain_names - _claimed(conn, service))
+    _insert(conn, service, service.claims - _claimed(conn, service))
 
 
 def claim_first(conn: sa.Connection, service: Service) -> None:
     """As :func:`claim`, for a service that has no domains yet."""
-    _insert(conn, service, service.spec.domain_names)
+    _insert(conn, service, service.claims)
 
 
 def release_unused(conn: sa.Connection, service: Service) -> None:
     """Let go of the domains that the service's document does not name."""
-    kept = sorted(service.spec.domain_names)
+    kept = sorted(service.claims)
     conn.execute(_RELEASE_OTHERS, {**rows.identify(service), "kept": kept})
 
 
@@ -114,7 +114,8 @@ def _insert(conn: sa.Connection, service: Service, domains: Iterable[str]) -> No
             raise errors.DomainTaken(domain) from exc
 
 
-def _add_project(conn: sa.Connection, project_id: str) -> None:
+def add_project(conn: sa.Connection, project_id: str) -> None:
+    """Make the row of a project, unless it is there."""
     try:
         with conn.begin_nested():
             conn.execute(_ADD_PROJECT, {"project_id": project_id})

@@ -11,6 +11,8 @@ from poppy.storage import base
 from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.flavors import FlavorStore
+from poppy.storage.sqlalchemy.fleet import FleetStore
+from poppy.storage.sqlalchemy.lookups import DocumentStore, LookupStore, ProjectStore
 from poppy.storage.sqlalchemy.operations import OperationStore
 from poppy.storage.sqlalchemy.services import ServiceStore
 
@@ -46,6 +48,10 @@ class SQLAlchemyStorage(base.Storage):
         self.flavors = FlavorStore(self._database)
         self.services = ServiceStore(self._database)
         self.operations = OperationStore(self._database)
+        self.fleet = FleetStore(self._database)
+        self.projects = ProjectStore(self._database)
+        self.lookups = LookupStore(self._database)
+        self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
         """Make or change the tables; see :func:`upgrade.upgrade`."""

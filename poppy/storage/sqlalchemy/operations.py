@@ -2,7 +2,8 @@
 """Operations in SQL, and the fenced writes of the runs."""
 
 import datetime
-from collections.abc import Sequence
+import heapq
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +13,56 @@ from poppy.common import errors
 from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, rows, schema
+from poppy.storage.sqlalchemy import claims, lookups, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
 _O = schema.OPERATIONS.c
 
 _RUNNING = str(State.RUNNING)
+_SUPERSEDED = str(State.SUPERSEDED)
 _UNFINISHED = _O.state.in_(rows.UNFINISHED)
 _THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
 _STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("our_attempt"))
 
 _GET = sa.select(schema.OPERATIONS).where(_THIS)
 _LIST = sa.select(schema.OPERATIONS).where(rows.ITS_OPERATIONS).order_by(_O.operation_id)
+_HISTORY = (
+    sa.select(schema.OPERATIONS)
+    .where(rows.ITS_OPERATIONS)
+    .order_by(_O.operation_id.desc())
+    .limit(sa.bindparam("page"))
+)
+_HISTORY_AFTER = _HISTORY.where(_O.operation_id < sa.bindparam("marker"))
+_FIND_PAGE = 200
+_FIND = (
+    sa.select(schema.OPERATIONS)
+    .where(
+        _O.state == sa.bindparam("wanted"),
+        _O.created_at <= sa.bindparam("before"),
+        sa.tuple_(_O.created_at, _O.operation_id)
+        > sa.tuple_(sa.bindparam("from_moment", type_=schema.Instant), sa.bindparam("from_id")),
+    )
+    .order_by(_O.created_at, _O.operation_id)
+    .limit(sa.bindparam("page"))
+)
+_EXPIRED = (
+    sa.select(_O.service_id, _O.operation_id)
+    .where(
+        _O.state == sa.bindparam("wanted"),
+        _O.created_at < sa.bindparam("before"),
+        _O.updated_at < sa.bindparam("before"),
+    )
+    .order_by(_O.created_at)
+    .limit(sa.bindparam("page"))
+)
+_FORGET = sa.delete(schema.OPERATIONS).where(
+    _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
+)
+_FINISHED = tuple(str(state) for state in State if state.finished)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _DUE = (
     sa.select(schema.OPERATIONS)
-    .where(_O.next_attempt_at <= sa.bindparam("now"))
+    .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
     .order_by(_O.next_attempt_at, _O.operation_id)
     .limit(sa.bindparam("page"))
 )
@@ -38,17 +74,27 @@ _REQUEUE = (
         _O.attempt == sa.bindparam("attempt_read"),
         _O.next_attempt_at == sa.bindparam("time_read"),
     )
-    .values(state=str(State.QUEUED), next_attempt_at=sa.bindparam("until"))
+    .values(
+        state=str(State.QUEUED),
+        next_attempt_at=sa.bindparam("until"),
+        crashes=_O.crashes + sa.bindparam("lost", type_=sa.Integer),
+    )
 )
-# What has to end before this operation may begin: earlier ones, and one that runs already. That
-# one may have the greater id, when the clocks of two servers that made the ids differ.
+# What has to end before this operation may begin: earlier ones, one that runs already, and one
+# that was superseded and may still be in a driver's call. These may have the greater id, when the
+# clocks of two servers that made the ids differ.
 _OBSTACLES = (
     sa.select(_O.operation_id)
     .where(
         rows.ITS_OPERATIONS,
-        _UNFINISHED,
         _O.operation_id != sa.bindparam("operation"),
-        sa.or_(_O.operation_id < sa.bindparam("operation"), _O.state == _RUNNING),
+        sa.or_(
+            sa.and_(
+                _UNFINISHED,
+                sa.or_(_O.operation_id < sa.bindparam("operation"), _O.state == _RUNNING),
+            ),
+            sa.and_(rows.HELD, _O.next_attempt_at > sa.bindparam("now")),
+        ),
     )
     .limit(1)
 )
@@ -63,18 +109,26 @@ _BEGIN = (
             _O.next_attempt_at <= sa.bindparam("now"),
         ),
     )
-    .values(
-        state=_RUNNING,
-        attempt=_O.attempt + 1,
-        runner=sa.bindparam("runner_now"),
-        next_attempt_at=sa.bindparam("until"),
-        updated_at=sa.bindparam("now"),
+    # In this order: MySQL would have the later ones see what the earlier ones have set.
+    .ordered_values(
+        (_O.crashes, _O.crashes + sa.case((_O.state == _RUNNING, 1), else_=0)),
+        (_O.attempt, _O.attempt + 1),
+        (_O.state, _RUNNING),
+        (_O.runner, sa.bindparam("runner_now")),
+        (_O.next_attempt_at, sa.bindparam("until")),
+        (_O.updated_at, sa.bindparam("now")),
     )
 )
 _SAVE = sa.update(schema.OPERATIONS).where(_STILL_OURS)
+_STILL_HELD = sa.and_(_THIS, rows.HELD, _O.attempt == sa.bindparam("our_attempt"))
+_IS_HELD = sa.select(_O.operation_id).where(_STILL_HELD)
 _RENEW = (
     sa.update(schema.OPERATIONS).where(_STILL_OURS).values(next_attempt_at=sa.bindparam("until"))
 )
+_HOLD = (
+    sa.update(schema.OPERATIONS).where(_STILL_HELD).values(next_attempt_at=sa.bindparam("until"))
+)
+_ACKNOWLEDGE = sa.update(schema.OPERATIONS).where(_STILL_HELD).values(next_attempt_at=None)
 _NEXT = (
     sa.select(schema.OPERATIONS)
     .where(rows.ITS_OPERATIONS, _UNFINISHED)
@@ -115,6 +169,59 @@ class OperationStore(base.OperationStore):
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(_LIST, parameters)]
 
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page, read from the primary key's index backwards."""
+        parameters = {"project": project_id, "service": service_id, "page": limit}
+        statement = _HISTORY
+        if marker is not None:
+            statement, parameters = _HISTORY_AFTER, {**parameters, "marker": marker}
+        with self._database.read() as conn:
+            return [rows.to_operation(row) for row in conn.execute(statement, parameters)]
+
+    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+        """The oldest first, from the index of states."""
+        found = [self._find(str(state), before) for state in states]
+        return heapq.merge(*found, key=lambda operation: operation.created_at)
+
+    def _find(self, state: str, before: datetime.datetime) -> Iterator[Operation]:
+        moment, operation_id = _EPOCH, ""
+        while True:
+            parameters = {
+                "wanted": state,
+                "before": before,
+                "from_moment": moment,
+                "from_id": operation_id,
+                "page": _FIND_PAGE,
+            }
+            with self._database.read() as conn:
+                page = [rows.to_operation(row) for row in conn.execute(_FIND, parameters)]
+            yield from page
+            if len(page) < _FIND_PAGE:
+                return
+            moment, operation_id = page[-1].created_at, page[-1].operation_id
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Delete from the head of the index of states, by primary key."""
+        gone = 0
+        for state in _FINISHED:
+            parameters = {"wanted": state, "before": before, "page": limit - gone}
+            with self._database.read() as conn:
+                keys = [
+                    {"service": service_id, "operation": operation_id}
+                    for service_id, operation_id in conn.execute(_EXPIRED, parameters)
+                ]
+            self._forget(keys)
+            gone += len(keys)
+            if gone >= limit:
+                break
+        return gone
+
+    def _forget(self, keys: Sequence[dict[str, str]]) -> None:
+        if keys:
+            self._database.write(lambda conn: conn.execute(_FORGET, keys))
+
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """The head of the index of unfinished operations."""
         with self._database.read() as conn:
@@ -129,6 +236,7 @@ class OperationStore(base.OperationStore):
             "attempt_read": operation.attempt,
             "time_read": operation.next_attempt_at,
             "until": next_attempt_at,
+            "lost": int(operation.state is State.RUNNING),
         }
         return self._database.write(lambda conn: conn.execute(_REQUEUE, parameters).rowcount == 1)
 
@@ -143,7 +251,7 @@ class OperationStore(base.OperationStore):
             service = rows.lock_service(conn, key)
             if service is None:
                 raise errors.NotRunnable(f"Service {key.service_id} is gone")
-            obstacle = conn.execute(_OBSTACLES, this).scalar()
+            obstacle = conn.execute(_OBSTACLES, {**this, "now": now}).scalar()
             if obstacle is not None:
                 raise errors.NotRunnable(
                     f"Operation {key.operation_id} has to wait for {obstacle}"
@@ -152,7 +260,11 @@ class OperationStore(base.OperationStore):
                 raise errors.NotRunnable(
                     f"Operation {key.operation_id} is finished, gone, not due, or another job's"
                 )
-            return base.Run(rows.to_operation(conn.execute(_GET, this).one()), service)
+            operation = rows.to_operation(conn.execute(_GET, this).one())
+            if operation.kind is Kind.DELETE:
+                # The leases that have lapsed; a run that wakes shall know.
+                rows.let_go(conn, key)
+            return base.Run(operation, service)
 
         return self._database.write(work)
 
@@ -167,21 +279,41 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if operation.state is State.SUCCEEDED and operation.kind is not Kind.PURGE:
+            if operation.state is State.SUCCEEDED and operation.kind.deploys:
                 claims.release_unused(conn, service)
-            return _next(conn, operation) if operation.state.finished else None
+            if not operation.state.finished:
+                return None
+            return _next(conn, operation.key, operation.updated_at)
 
         return self._database.write(work)
 
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> None:
-        """Move the lease of a run: one conditional update."""
+    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
+        """Move the lease of a run: one conditional update, or two if it was superseded."""
         parameters = {**_identify(key), "our_attempt": attempt, "until": until}
 
-        def work(conn: sa.Connection) -> None:
-            if conn.execute(_RENEW, parameters).rowcount != 1:
+        def work(conn: sa.Connection) -> bool:
+            if conn.execute(_RENEW, parameters).rowcount == 1:
+                return True
+            if conn.execute(_HOLD, parameters).rowcount != 1:
                 raise _fenced(key)
+            return False
 
-        self._database.write(work)
+        return self._database.write(work)
+
+    def acknowledge(
+        self, key: OperationKey, attempt: int, now: datetime.datetime
+    ) -> Operation | None:
+        """End the lease of a superseded run, under the lock of the service's row."""
+
+        def work(conn: sa.Connection) -> Operation | None:
+            if rows.lock_service(conn, key) is None:
+                return None
+            parameters = {**_identify(key), "our_attempt": attempt}
+            if conn.execute(_ACKNOWLEDGE, parameters).rowcount != 1:
+                return None
+            return _next(conn, key, now)
+
+        return self._database.write(work)
 
     def remove(self, operation: Operation) -> None:
         """Archive and delete a service, in one transaction.
@@ -196,8 +328,10 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             conn.execute(_ARCHIVE, _archived(service, operation.updated_at))
             claims.release_all(conn, service)
+            lookups.put_urls(conn, service.with_details({}))
             conn.execute(_DELETE_SERVICE, rows.identify(service))
             rows.supersede(conn, operation.key, operation.updated_at)
+            rows.let_go(conn, operation.key)
 
         self._database.write(work)
 
@@ -220,6 +354,9 @@ def _write(conn: sa.Connection, operation: Operation) -> None:
         **rows.progress_of(operation),
     }
     if conn.execute(_SAVE, parameters).rowcount != 1:
+        held = {**_identify(operation.key), "our_attempt": operation.attempt}
+        if conn.execute(_IS_HELD, held).first() is not None:
+            raise errors.Superseded(f"Operation {operation.operation_id} was superseded")
         raise _fenced(operation.key)
 
 
@@ -229,19 +366,20 @@ def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime)
         {
             **rows.identify(service),
             "provider_details": rows.details_to_dict(service.provider_details),
-            "status": str(service.status),
+            "status": service.shelf,
             "updated_at": at,
         },
     )
+    lookups.put_urls(conn, service)
 
 
-def _next(conn: sa.Connection, operation: Operation) -> Operation | None:
-    row = conn.execute(_NEXT, rows.identify(operation.key)).first()
+def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Operation | None:
+    row = conn.execute(_NEXT, rows.identify(key)).first()
     if row is None:
         return None
     # It had to wait for this one; from now on nothing but a worker is missing.
-    following = replace(rows.to_operation(row), next_attempt_at=operation.updated_at)
-    conn.execute(_MAKE_DUE, {**_identify(following.key), "now": operation.updated_at})
+    following = replace(rows.to_operation(row), next_attempt_at=now)
+    conn.execute(_MAKE_DUE, {**_identify(following.key), "now": now})
     return following
 
 

@@ -33,12 +33,29 @@ ITS_OPERATIONS = sa.and_(
 )
 
 _LOCK_SERVICE = sa.select(schema.SERVICES).where(THIS_SERVICE).with_for_update()
-_ADD_OPERATION = sa.insert(schema.OPERATIONS)
-_SUPERSEDE = (
-    sa.update(schema.OPERATIONS)
-    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED))
-    .values(state=str(State.SUPERSEDED), next_attempt_at=None)
+_HAS_UNFINISHED = (
+    sa.select(_O.operation_id).where(ITS_OPERATIONS, _O.state.in_(UNFINISHED)).limit(1)
 )
+_ADD_OPERATION = sa.insert(schema.OPERATIONS)
+_SUPERSEDED = str(State.SUPERSEDED)
+_END = (
+    sa.update(schema.OPERATIONS)
+    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED), _O.state != str(State.RUNNING))
+    .values(state=_SUPERSEDED, next_attempt_at=None)
+)
+_OVERTAKE = (
+    sa.update(schema.OPERATIONS)
+    .where(ITS_OPERATIONS, _O.state == str(State.RUNNING))
+    .values(state=_SUPERSEDED)
+)
+HELD = sa.and_(_O.state == _SUPERSEDED, _O.next_attempt_at.is_not(None))
+_REOPEN = sa.update(schema.OPERATIONS).where(
+    ITS_OPERATIONS,
+    _O.operation_id == sa.bindparam("operation"),
+    _O.state == str(State.FAILED),
+    _O.attempt == sa.bindparam("as_read"),
+)
+_LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_attempt_at=None)
 
 
 def identify(key: OperationKey | Service) -> dict[str, Any]:
@@ -68,9 +85,31 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
     )
 
 
+def reopen(conn: sa.Connection, operation: Operation) -> bool:
+    """Queue an operation that has failed; whether it has, and was not tried again since."""
+    parameters = {
+        **identify(operation.key),
+        "operation": operation.operation_id,
+        "as_read": operation.attempt,
+        **progress_of(operation),
+    }
+    return conn.execute(_REOPEN, parameters).rowcount == 1
+
+
+def has_unfinished(conn: sa.Connection, service: Service) -> bool:
+    """Whether anything is still to be done about a service."""
+    return conn.execute(_HAS_UNFINISHED, identify(service)).first() is not None
+
+
 def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """End every unfinished operation of the service; their runs can't write any more."""
-    conn.execute(_SUPERSEDE, {**identify(key), "updated_at": at})
+    """End every unfinished operation of the service; one that runs keeps its lease."""
+    conn.execute(_END, {**identify(key), "updated_at": at})
+    conn.execute(_OVERTAKE, {**identify(key), "updated_at": at})
+
+
+def let_go(conn: sa.Connection, key: OperationKey) -> None:
+    """End the leases of superseded runs."""
+    conn.execute(_LET_GO, identify(key))
 
 
 def to_service(row: sa.Row[Any]) -> Service:
@@ -86,6 +125,7 @@ def to_service(row: sa.Row[Any]) -> Service:
         updated_at=row.updated_at,
         disabled=row.disabled,
         revision=row.revision,
+        log_url=row.log_url,
     )
 
 
@@ -94,10 +134,11 @@ def changes_of(service: Service) -> dict[str, Any]:
     return {
         "spec": service.spec.to_dict(),
         "provider_details": details_to_dict(service.provider_details),
-        "status": str(service.status),
+        "status": service.shelf,
         "flavor_id": service.spec.flavor_id,
         "disabled": service.disabled,
         "updated_at": service.updated_at,
+        "log_url": service.log_url,
     }
 
 
@@ -118,6 +159,7 @@ def to_operation(row: sa.Row[Any]) -> Operation:
         state=State(row.state),
         attempt=row.attempt,
         failures=row.failures,
+        crashes=row.crashes,
         next_attempt_at=row.next_attempt_at,
         runner=row.runner,
         **Operation.progress_from_dict(row.progress),
@@ -129,6 +171,7 @@ def progress_of(operation: Operation) -> dict[str, Any]:
     return {
         "state": str(operation.state),
         "failures": operation.failures,
+        "crashes": operation.crashes,
         # A finished operation must never be due again, whatever the caller left in there.
         "next_attempt_at": None if operation.state.finished else operation.next_attempt_at,
         "runner": operation.runner,

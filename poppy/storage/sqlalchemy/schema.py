@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002", "0003")
 """All migrations, oldest first: known here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -67,6 +67,7 @@ def _text(length: int) -> sa.types.TypeEngine[str]:
 
 
 _NAME = _text(255)
+_URL = _text(2048)
 _ID = _text(36)
 _WORD = _text(32)
 _MYSQL: dict[str, Any] = {
@@ -114,6 +115,9 @@ SERVICES = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("log_url", _URL),
+    sa.Index("ix_services_status", "status", "service_id"),
+    sa.Index("ix_services_project_status", "project_id", "status", "service_id"),
     **_MYSQL,
 )
 
@@ -136,6 +140,7 @@ OPERATIONS = sa.Table(
     sa.Column("state", _WORD, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_attempt_at", Instant),
     sa.Column("runner", _NAME),
     sa.Column("progress", Document, nullable=False),
@@ -143,6 +148,8 @@ OPERATIONS = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
     # Which operations of a service are unfinished, however many it has had.
     sa.Index("ix_operations_state", "service_id", "state"),
+    # Which operations of all services have a state, however many there are.
+    sa.Index("ix_operations_listing", "state", "created_at", "operation_id"),
     **_MYSQL,
 )
 sa.Index(
@@ -154,6 +161,24 @@ sa.Index(
     postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
 )
 
+WORKERS = sa.Table(
+    "workers",
+    METADATA,
+    sa.Column("worker_id", _ID, primary_key=True),
+    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    **_MYSQL,
+)
+
+BREAKERS = sa.Table(
+    "breakers",
+    METADATA,
+    sa.Column("driver", _NAME, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("document", Document, nullable=False),
+    **_MYSQL,
+)
+
 ARCHIVE = sa.Table(
     "services_archive",
     METADATA,
@@ -161,5 +186,35 @@ ARCHIVE = sa.Table(
     sa.Column("service_id", _ID, primary_key=True),
     sa.Column("document", Document, nullable=False),
     sa.Column("deleted_at", Instant, nullable=False),
+    **_MYSQL,
+)
+
+PROVIDER_URLS = sa.Table(
+    "provider_urls",
+    METADATA,
+    sa.Column("provider_url", _NAME, primary_key=True),
+    sa.Column("domain", _NAME, primary_key=True),
+    sa.Column("service_id", _ID, primary_key=True, index=True),
+    **_MYSQL,
+)
+"""Which domains each name of a provider serves; follows from ``provider_details``."""
+
+IDEMPOTENCY_KEYS = sa.Table(
+    "idempotency_keys",
+    METADATA,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("value", _NAME, primary_key=True),
+    sa.Column("fingerprint", _text(64), nullable=False),
+    sa.Column("service_id", _ID, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    **_MYSQL,
+)
+
+DOCUMENTS = sa.Table(
+    "documents",
+    METADATA,
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("content", Document, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
     **_MYSQL,
 )

@@ -8,9 +8,9 @@ from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation
-from poppy.model.services import Service
+from poppy.model.services import Service, Status
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, rows, schema
+from poppy.storage.sqlalchemy import claims, keys, lookups, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
 _S = schema.SERVICES.c
@@ -21,6 +21,16 @@ _EXISTS = sa.select(_S.service_id).where(rows.THIS_SERVICE)
 _LIST = (
     sa.select(schema.SERVICES)
     .where(_S.project_id == sa.bindparam("project"), _S.service_id > sa.bindparam("marker"))
+    .order_by(_S.service_id)
+    .limit(sa.bindparam("page"))
+)
+_LIST_BY_STATUS = (
+    sa.select(schema.SERVICES)
+    .where(
+        _S.project_id == sa.bindparam("project"),
+        _S.status == sa.bindparam("only"),
+        _S.service_id > sa.bindparam("marker"),
+    )
     .order_by(_S.service_id)
     .limit(sa.bindparam("page"))
 )
@@ -47,10 +57,19 @@ class ServiceStore(base.ServiceStore):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, service: Service, operation: Operation, default_limit: int) -> None:
+    def create(
+        self,
+        service: Service,
+        operation: Operation,
+        default_limit: int,
+        key: base.IdempotencyKey | None = None,
+    ) -> None:
         """Store a service, its claims and its operation in one transaction."""
 
         def work(conn: sa.Connection) -> None:
+            # Before the place is counted: a repetition needs none.
+            if key is not None:
+                keys.add(conn, service, key, operation.created_at)
             claims.count_up(conn, service.project_id, default_limit)
             try:
                 conn.execute(
@@ -66,9 +85,15 @@ class ServiceStore(base.ServiceStore):
             except sa_exc.IntegrityError as exc:
                 raise _no_such_flavor(service) from exc
             claims.claim_first(conn, service)
+            lookups.put_urls(conn, service)
             rows.add_operation(conn, operation)
 
         self._database.write(work)
+
+    def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
+        """Read the key's row."""
+        with self._database.read() as conn:
+            return keys.find(conn, project_id, key)
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service by its primary key."""
@@ -78,11 +103,17 @@ class ServiceStore(base.ServiceStore):
             raise _not_found(service_id)
         return rows.to_service(row)
 
-    def list(self, project_id: str, marker: str | None, limit: int) -> Sequence[Service]:
-        """A page, read from the primary key's index from the marker on."""
+    def list(
+        self, project_id: str, marker: str | None, limit: int, status: Status | None = None
+    ) -> Sequence[Service]:
+        """A page, read from an index from the marker on."""
         parameters = {"project": project_id, "marker": marker or "", "page": limit}
+        query = _LIST
+        if status is not None:
+            query = _LIST_BY_STATUS
+            parameters["only"] = str(status)
         with self._database.read() as conn:
-            return [rows.to_service(row) for row in conn.execute(_LIST, parameters)]
+            return [rows.to_service(row) for row in conn.execute(query, parameters)]
 
     def scan(self) -> Iterator[Service]:
         """All services, a page at a time by the primary key; none is held open between."""
@@ -105,9 +136,31 @@ class ServiceStore(base.ServiceStore):
         def work(conn: sa.Connection) -> None:
             self._replace(conn, service)
             claims.claim(conn, service)
+            lookups.put_urls(conn, service)
             if operation.kind is Kind.DELETE:
                 rows.supersede(conn, operation.key, operation.created_at)
             rows.add_operation(conn, operation)
+
+        self._database.write(work)
+
+    def reopen(self, service: Service, operation: Operation) -> None:
+        """Replace a service and queue a failed operation in one transaction."""
+
+        def work(conn: sa.Connection) -> None:
+            self._replace(conn, service)
+            if not rows.reopen(conn, operation):
+                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+
+        self._database.write(work)
+
+    def amend(self, service: Service) -> None:
+        """Replace a service in one transaction, under the lock of its row."""
+
+        def work(conn: sa.Connection) -> None:
+            self._replace(conn, service)
+            if rows.has_unfinished(conn, service):
+                raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
+            lookups.put_urls(conn, service)
 
         self._database.write(work)
 

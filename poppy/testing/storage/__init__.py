@@ -22,16 +22,27 @@ would have them.
 
 import pytest
 
-_PARTS = ("case", "flavors", "queue", "removal", "runs", "services", "submissions")
+_PARTS = (
+    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "listing"),
+    *("lookups", "queue", "removal", "runs", "services", "submissions", "superseding"),
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # After the line above, which makes the asserts in these modules say what they compared.
+from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
+from poppy.testing.storage.crashes import CrashContract  # noqa: E402
+from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
+from poppy.testing.storage.fleet import FleetContract  # noqa: E402
+from poppy.testing.storage.keys import KeyContract  # noqa: E402
+from poppy.testing.storage.listing import ListingContract  # noqa: E402
+from poppy.testing.storage.lookups import LookupContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
 from poppy.testing.storage.services import ServiceContract  # noqa: E402
 from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
+from poppy.testing.storage.superseding import SupersedingContract  # noqa: E402
 
 __all__ = ["StorageContract"]
 
@@ -42,7 +53,16 @@ class StorageContract(
     SubmissionContract,
     QueueContract,
     RunContract,
+    CrashContract,
+    SupersedingContract,
+    FleetContract,
+    ListingContract,
     RemovalContract,
     StoreContract,
+    LookupContract,
+    KeyContract,
+    AmendmentContract,
+    LimitContract,
+    DocumentContract,
 ):
     """Every sentence of :mod:`poppy.storage.base`, as tests."""

@@ -120,6 +120,7 @@ class QueueContract(StorageCase):
         assert stocked.operations.requeue(run.operation, after(90))
         stored = stocked.operations.get(run.operation.key)
         assert (stored.state, stored.next_attempt_at) == (State.QUEUED, after(90))
+        assert stored.crashes == 1
 
     def test_operation_begun_since_it_was_read_is_not_taken(self, stocked: Storage) -> None:
         operation = first_operation(stocked, add(stocked))

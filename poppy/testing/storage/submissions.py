@@ -185,6 +185,18 @@ class SubmissionContract(StorageCase):
         settle(stocked, add(stocked))
         assert not is_free(stocked, "other.example.com")
 
+    @pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE])
+    def test_success_of_what_deploys_nothing_releases_no_domain(
+        self, stocked: Storage, kind: Kind
+    ) -> None:
+        service = settle(stocked, add(stocked, domains=["a.example.com", "b.example.com"]))
+        dropped = replace(service, spec=replace(service.spec, domains=service.spec.domains[:1]))
+        update = submit(stocked, dropped)
+        finish(stocked, begin(stocked, update).operation, State.FAILED)
+        other = submit(stocked, stored(stocked, service), kind)
+        finish(stocked, begin(stocked, other).operation)
+        assert not is_free(stocked, "b.example.com")
+
     def test_delete_supersedes_every_unfinished_operation(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         for kind in (Kind.UPDATE, Kind.PURGE):
@@ -202,7 +214,8 @@ class SubmissionContract(StorageCase):
             State.SUPERSEDED,
             State.QUEUED,
         ]
-        assert [operation.next_attempt_at for operation in after_delete[1:3]] == [None, None]
+        # The update that ran holds the service until its worker has ended or is lost.
+        assert [it.next_attempt_at for it in after_delete[1:3]] == [after(30), None]
         assert after_delete[3] == delete
         assert stocked.operations.get(other.key) == other
         assert {due.key for due in stocked.operations.due(after(3600), 10)} == {

@@ -11,10 +11,13 @@ from poppy.common import errors
 #: Status by error class; the entry of the nearest base class counts (RFC 9110, section 15).
 STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    # As draft-ietf-httpapi-idempotency-key-header has it (section 2.7).
+    errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.LimitReached: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.InUse: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.PoppyError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens before each handler, and when one raises."""
 
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +10,7 @@ from oslo_log import log
 from oslo_middleware import request_id
 
 from poppy.common import errors
+from poppy.model import names
 from poppy.transport.pecan import errors as http_errors
 from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.request import (
@@ -25,9 +25,6 @@ from poppy.transport.pecan.response import Response, reply
 from poppy.transport.pecan.routing import PROJECT_SEGMENT, VERSION
 
 LOG = log.getLogger(__name__)
-
-#: Letters, digits and what UUIDs, Keystone domains and older identity services put between.
-_PROJECT_ID = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 
 class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
@@ -67,7 +64,7 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
         project_id: str | None = request.environ.get("HTTP_X_PROJECT_ID")
         if not project_id:
             raise errors.InvalidRequest("The Project ID must be provided.")
-        if not _PROJECT_ID.fullmatch(project_id):
+        if not names.PROJECT_ID.fullmatch(project_id):
             raise errors.InvalidRequest("The Project ID in the X-Project-ID header is not valid")
         in_url = request.environ.get(PROJECT_ID_IN_URL)
         if in_url is not None and in_url != project_id:

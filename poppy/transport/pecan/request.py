@@ -21,6 +21,8 @@ REQUEST_ID = "openstack.request_id"
 PROJECT_ID = "poppy.project_id"
 PROJECT_ID_IN_URL = "poppy.project_id_in_url"
 BASE_URL = "poppy.base_url"
+#: Whether whoever asks may look at all projects.
+IS_ADMIN = "poppy.is_admin"
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -87,6 +89,16 @@ class Request(webob.Request):  # type: ignore[misc]
     def project_id(self) -> str:
         """The project the request belongs to."""
         return self.environ[PROJECT_ID]  # type: ignore[no-any-return]
+
+    @property
+    def token(self) -> str | None:
+        """The token of whoever asks, to act on their behalf with; never to be logged."""
+        return self.environ.get("HTTP_X_AUTH_TOKEN")  # type: ignore[no-any-return]
+
+    @property
+    def asking_project(self) -> str | None:
+        """The project whose things may be seen; None for an operator, who may see all."""
+        return None if self.environ.get(IS_ADMIN) else self.project_id
 
     @property
     def base_url(self) -> str:

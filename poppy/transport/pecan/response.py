@@ -10,6 +10,7 @@ import webob
 
 from poppy.transport.pecan.request import JSON
 
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _ENCODER = json.JSONEncoder(separators=(", ", ": "), check_circular=False)
 
 
@@ -29,17 +30,19 @@ def reply(
     status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
     content_type: str = JSON,
+    body: bytes = b"",
 ) -> Response:
     """A response.
 
     Args:
         document: what the body says; None for no body.
+        body: of a document that is encoded already.
     """
     fields = list((headers or {}).items())
-    body = b""
     if document is not None:
         body = encode(document)
+    if body:
         fields.append(("Content-Type", content_type))
-    if status != HTTPStatus.NO_CONTENT:
+    if status not in _BODILESS:
         fields.append(("Content-Length", str(len(body))))
     return Response(status=f"{status.value} {status.phrase}", headerlist=fields, app_iter=[body])

@@ -4,16 +4,17 @@
 ``base`` is what links begin with: ``<host>/v1.0``, with the project id if so configured.
 """
 
+import datetime
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from poppy.manager.analytics import Report
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
-from poppy.model.services import Domain, Service
+from poppy.model.operations import Operation, State, Step
+from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
-
-#: How certificate states of several providers add up: the first that any of them reports.
-_CERTIFICATE_STATES = ("failed", "cancelled", "create_in_progress", "deployed")
 
 _FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
 
@@ -92,11 +93,17 @@ def service_href(service_id: str, base: str) -> str:
     return f"{base}/services/{service_id}"
 
 
-def services(page: Sequence[Service], limit: int, base: str) -> dict[str, Any]:
-    """A page of services, with a link to the next one unless this one is not full."""
+def services(
+    page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
+    """A page of services, with a link to the next one unless this one is not full.
+
+    Args:
+        filters: what the client has asked for, which the next page has to keep to.
+    """
     links = []
     if len(page) >= limit:
-        query = f"marker={page[-1].service_id}&limit={limit}"
+        query = urllib.parse.urlencode({"marker": page[-1].service_id, "limit": limit, **filters})
         links.append(_link(f"{base}/services?{query}", "next"))
     return {"services": [service(entry, base) for entry in page], "links": links}
 
@@ -117,7 +124,78 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
+    if entry.spec.log_delivery and entry.log_url:
+        document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
+
+
+def operations(
+    page: Sequence[Operation], service_id: str, limit: int, base: str
+) -> dict[str, Any]:
+    """A page of a service's operations, with a link to the next one unless it is not full."""
+    links = []
+    if len(page) >= limit:
+        query = f"marker={page[-1].operation_id}&limit={limit}"
+        links.append(_link(f"{service_href(service_id, base)}/operations?{query}", "next"))
+    return {"operations": [operation(entry, base) for entry in page], "links": links}
+
+
+def operation(entry: Operation, base: str) -> dict[str, Any]:
+    """An operation: what was asked, and how far each provider and DNS got with it."""
+    service = service_href(entry.service_id, base)
+    waits = entry.state in (State.WAITING, State.QUEUED)
+    return {
+        "id": entry.operation_id,
+        "project_id": entry.project_id,
+        "service_id": entry.service_id,
+        "action": str(entry.kind),
+        "purge": entry.purge._asdict() if entry.purge else None,
+        "state": str(entry.state),
+        "reason": entry.error,
+        "attempts": entry.attempt,
+        "failures": entry.failures,
+        "next_attempt_at": _moment(entry.next_attempt_at if waits else None),
+        "created_at": _moment(entry.created_at),
+        "updated_at": _moment(entry.updated_at),
+        "request_id": entry.request_id,
+        "steps": [_step(step) for step in entry.steps],
+        "links": [
+            _link(f"{service}/operations/{entry.operation_id}", "self"),
+            _link(service, "service"),
+        ],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    kind, _, provider = step.name.removeprefix("remove:").partition(":")
+    return {
+        "driver": kind,
+        "provider": provider or None,
+        "action": "remove" if step.name.startswith("remove:") else "ensure",
+        "state": str(step.state),
+        "message": step.message,
+    }
+
+
+def _moment(moment: datetime.datetime | None) -> str | None:
+    """RFC 3339, in UTC and to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+def analytics(report: Report) -> dict[str, Any]:
+    """What was counted for a domain, by zone."""
+    return {
+        "domain": report.query.domain,
+        str(report.query.metric): {
+            zone: [
+                {"timestamp": f"{point.timestamp:%Y-%m-%dT%H:%M:%S}", "count": point.value}
+                for point in points
+            ]
+            for zone, points in report.zones.items()
+        },
+        "provider": report.provider,
+        "flavor": report.flavor_id,
+    }
 
 
 def _access_urls(entry: Service) -> list[str]:
@@ -143,9 +221,29 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
     """A shared certificate is there already; any other is as far as its slowest provider."""
     if domain.certificate == "shared":
         return "deployed"
-    known = {
+    return certificates.worst(
         detail.certificates[domain.domain]
         for detail in entry.provider_details.values()
         if domain.domain in detail.certificates
+    )
+
+
+def certificate(order: Service) -> dict[str, Any]:
+    """An order for a certificate, with what its providers say of it."""
+    (domain,) = order.spec.domains
+    return {
+        "flavor_id": order.spec.flavor_id,
+        "domain_name": domain.domain,
+        "cert_type": domain.certificate,
+        "cert_details": {
+            name: {"extra_info": _extra_info(domain.domain, detail)}
+            for name, detail in order.provider_details.items()
+        },
+        "status": certificates.status_of(order.provider_details),
+        "project_id": certificates.owner(order.project_id),
     }
-    return next((state for state in _CERTIFICATE_STATES if state in known), "create_in_progress")
+
+
+def _extra_info(domain: str, detail: ProviderDetail) -> dict[str, Any]:
+    info = {**detail.extra, "status": detail.certificates.get(domain, "create_in_progress")}
+    return {**info, "error": detail.error_message} if detail.error_message else info

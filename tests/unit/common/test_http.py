@@ -138,3 +138,18 @@ def test_quota_fields_that_make_no_sense_are_ignored():
     assert driver_http.quotas({"X-RateLimit-Remaining": "many"}) == {}
     found = driver_http.quotas({"RateLimit-Remaining": "3", "RateLimit-Reset": "never"})
     assert found == {"requests": driver_http.Quota(None, 3, None)}
+
+
+def test_akamai_says_when_the_next_call_is_possible_and_what_is_left_of_things():
+    then = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)).isoformat()
+    fields = {
+        "X-RateLimit-Limit": "60",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Next": then,
+        "X-Limit-Hosts-Per-Property-Limit": "100",
+        "X-Limit-Hosts-Per-Property-Remaining": "0",
+    }
+    found = driver_http.quotas(fields)
+    assert found["requests"].resets_at == datetime.datetime.fromisoformat(then)
+    assert found["hosts-per-property"] == driver_http.Quota(100, 0, None)
+    assert 28 < driver_http.retry_after(fields) <= 30

@@ -41,6 +41,20 @@ def test_what_does_not_pass_is_raised_as_it_was():
     assert work.calls == 3
 
 
+def test_a_call_that_must_not_be_repeated_is_not():
+    work, asked = Flaky(9, errors.RetryableError("busy")), []
+
+    def may_repeat():
+        asked.append(work.calls)
+        if work.calls == 2:
+            raise errors.Fenced("overtaken")
+
+    with pytest.raises(errors.Fenced):
+        QUICK.call(work, may_repeat)
+    assert asked == [1, 2]
+    assert work.calls == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [

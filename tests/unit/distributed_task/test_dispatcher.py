@@ -8,6 +8,7 @@ import time
 import pytest
 
 from poppy.common import errors
+from poppy.distributed_task import dispatcher as dispatcher_module
 from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.model.operations import Kind, Operation
 
@@ -192,3 +193,40 @@ def test_small_boards_work_too(depth):
     while dispatcher.look():
         board.names.clear()
     assert all(at > NOW for at in storage.operations.queued.values())
+
+
+class Old:
+    """Storage with operations that have ended long ago."""
+
+    def __init__(self, old):
+        self.operations = self
+        self.old = old
+        self.asked = []
+
+    def prune(self, before, limit):
+        self.asked.append(before)
+        gone = min(self.old, limit)
+        self.old -= gone
+        return gone
+
+
+@pytest.mark.parametrize(("old", "times"), [(0, 1), (499, 1), (500, 2), (1700, 4)])
+def test_what_ended_long_ago_is_forgotten_piece_by_piece(monkeypatch, old, times):
+    storage = Old(old)
+    days = datetime.timedelta(days=3)
+    dispatcher = Dispatcher(storage, Board(), None, 1.0, LATER, 10, days)
+    clock = time.monotonic() + dispatcher_module.SWEEP
+    monkeypatch.setattr(dispatcher_module.time, "monotonic", lambda: clock)
+    for _ in range(10):
+        if clock >= dispatcher._next_sweep:
+            dispatcher.sweep()
+    assert storage.old == 0
+    assert len(storage.asked) == times
+    ago = datetime.datetime.now(datetime.UTC) - storage.asked[0]
+    assert abs(ago - days) < datetime.timedelta(seconds=10)
+
+
+def test_nothing_is_forgotten_if_all_is_to_be_kept():
+    storage = Old(5)
+    Dispatcher(storage, Board(), None, 1.0, LATER, 10).sweep()
+    assert storage.asked == []

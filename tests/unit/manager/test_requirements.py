@@ -42,6 +42,18 @@ class Limited:
         self.name = name
         self.supports = frozenset(supports)
 
+    def check(self, spec):
+        if spec.name == "refused":
+            raise errors.PermanentError("the name is refused")
+
+
+def test_a_service_is_refused_by_a_provider_that_can_not_do_its_document():
+    flavor = make_flavor("f", ["able"])
+    providers = {"able": Limited("able", Capability)}
+    spec = dataclasses.replace(make_spec(), name="refused")
+    with pytest.raises(errors.InvalidRequest, match="'able' .*the name is refused"):
+        requirements.check(spec, flavor, providers)
+
 
 def test_a_plain_service_needs_nothing_special():
     assert list(requirements.needs(make_spec())) == []

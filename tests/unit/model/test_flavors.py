@@ -7,7 +7,10 @@ from poppy.model.flavors import Flavor, FlavorProvider
 
 FLAVOR = Flavor(
     "standard",
-    (FlavorProvider("varnish", "http://a.example"), FlavorProvider("mock", "http://b.example")),
+    (
+        FlavorProvider("varnish", ("http://a.example", "http://docs.a.example")),
+        FlavorProvider("mock", ("http://b.example",)),
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from poppy.model import schemas
+from poppy.model import admin_schemas, akamai_schemas, schemas
 from tests.unit.model.documents import (
     FULL,
     MINIMAL,
@@ -20,12 +20,23 @@ ALL = {"SERVICE": schemas.SERVICE, "FLAVOR": schemas.FLAVOR, "PATCH": schemas.PA
 
 RULE = {"name": "r", "request_url": "/r"}
 WITH_RULE = variant(FULL, "origins.0.rules", [RULE])
+OPERATORS = {
+    name: value
+    for module in (admin_schemas, akamai_schemas)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, dict) and name != "JOBS"
+} | akamai_schemas.JOBS
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_schema_is_valid_draft_2020_12_and_fits_in_utf8(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(ALL[name])
     assert json.loads(json.dumps(ALL[name], ensure_ascii=False).encode()) == ALL[name]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_schema_of_operators_is_valid_draft_2020_12(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(OPERATORS[name])
 
 
 def _fields(schema: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -47,7 +58,7 @@ def test_every_field_is_described_for_the_api_documentation(name: str) -> None:
 def test_every_pattern_has_words_for_its_breach() -> None:
     patterns = {
         field["pattern"]
-        for schema in ALL.values()
+        for schema in (*ALL.values(), *OPERATORS.values())
         for _, field in _fields(schema)
         if "pattern" in field
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``mock``, in memory and in files."""
 
+import datetime
 import subprocess
 import sys
 import time
@@ -10,11 +11,13 @@ import pytest
 
 from poppy.common import config
 from poppy.common.errors import PermanentError, RetryableError
+from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import Service
-from poppy.provider.base import Provider
+from poppy.provider.base import Metric, Provider, Query
 from poppy.provider.mock import MockProvider
 from poppy.testing.builders import make_service
+from poppy.testing.certificates import CertificateContract
 from poppy.testing.provider import ProviderContract
 
 
@@ -27,7 +30,7 @@ def make_provider(**options: object) -> MockProvider:
     return provider
 
 
-class TestInMemory(ProviderContract):
+class TestInMemory(ProviderContract, CertificateContract):
     @pytest.fixture
     def provider(self) -> MockProvider:
         return make_provider()
@@ -112,3 +115,32 @@ for number in range(10**9):
     last = reader.find("s")
     assert last is not None
     assert last["updates"] >= max(found["updates"] for found in seen if found) >= 1
+
+
+def test_certificates_are_no_services(tmp_path: Path) -> None:
+    for provider in (make_provider(), make_provider(directory=str(tmp_path))):
+        provider.ensure_certificate(Certificate("p", "www.example.com", "san", "standard"), None)
+        service = make_service()
+        provider.ensure(service, None)
+        assert provider.service_ids() == {service.service_id}
+
+
+def test_made_up_counts_are_the_same_each_time_and_add_up() -> None:
+    provider, service = make_provider(), make_service(domains=["www.example.com"])
+    start = datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC)
+    end = start + datetime.timedelta(hours=3)
+
+    def ask(metric: Metric) -> list[int]:
+        zones = provider.metrics(service, None, Query("www.example.com", metric, start, end))
+        assert all([p.timestamp.hour for p in zone] == [12, 13, 14, 15] for zone in zones.values())
+        return [point.value for zone in zones.values() for point in zone]
+
+    with pytest.raises(PermanentError):
+        ask(Metric.REQUEST_COUNT)
+    provider.ensure(service, None)
+    requests = ask(Metric.REQUEST_COUNT)
+    assert requests == ask(Metric.REQUEST_COUNT)
+    assert len(set(requests)) > 6
+    classes = [metric for metric in Metric if "XX" in metric]
+    assert [sum(column) for column in zip(*map(ask, classes), strict=True)] == requests
+    assert ask(Metric.BANDWIDTH_OUT) == [20_000 * n for n in requests]

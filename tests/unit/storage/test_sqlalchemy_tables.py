@@ -7,9 +7,10 @@ import sqlite3
 import pytest
 
 from poppy.common import errors
-from poppy.model.operations import Kind
-from poppy.testing.builders import NOW, make_flavor
-from poppy.testing.storage.case import add, begin, first_operation, remove, submit
+from poppy.model.operations import Kind, State
+from poppy.model.services import Status
+from poppy.testing.builders import NOW, after, make_flavor
+from poppy.testing.storage.case import add, begin, first_operation, remove, settle, submit
 
 
 class TestQueries:
@@ -38,9 +39,33 @@ class TestQueries:
                 "services_1 (project_id=? AND service_id>?",
             ),
             (lambda s, it: s.operations.list("p", it), "operations_1 (service_id=?"),
+            (
+                lambda s, it: s.services.list("p", it, 5, Status.FAILED),
+                "ix_services_project_status (project_id=? AND status=? AND service_id>?",
+            ),
+            (
+                lambda s, it: s.lookups.by_status("failed", it, 5),
+                "ix_services_status (status=? AND service_id>?",
+            ),
+            (lambda s, it: s.lookups.by_claim("a.example.com"), "domains_1 (domain=?"),
+            (
+                lambda s, it: s.lookups.domains_at("a.example.com", None, 5),
+                "provider_urls_1 (provider_url=? AND domain>?",
+            ),
             (lambda s, it: s.operations.due(NOW, 5), "ix_operations_due (next_attempt_at<?"),
+            (
+                lambda s, it: s.operations.history("p", it, it, 5),
+                "operations_1 (service_id=? AND operation_id<?",
+            ),
+            (
+                lambda s, it: list(s.operations.find([State.FAILED], NOW)),
+                "ix_operations_listing (state=? AND ",
+            ),
         ],
-        ids=["get", "list", "operations", "due"],
+        ids=[
+            *("get", "list", "operations", "list-status", "status", "claim", "url", "due"),
+            *("history", "find"),
+        ],
     )
     def test_query_walks_an_index_and_sorts_nothing(
         self, storage, service, statements, path, ask, index
@@ -85,6 +110,15 @@ class TestTables:
         microseconds = int(NOW.timestamp()) * 10**6 + NOW.microsecond
         assert peek(query) == [(service.spec.name, microseconds)]
         assert peek("SELECT * FROM domains") == []
+
+    def test_operations_that_ended_long_ago_are_forgotten(self, stocked, peek):
+        for _ in range(3):
+            settle(stocked, add(stocked))
+        unfinished = first_operation(stocked, add(stocked))
+        assert stocked.operations.prune(NOW, 10) == 0
+        assert stocked.operations.prune(after(1), 2) == 2
+        assert stocked.operations.prune(after(1), 2) == 1
+        assert peek("SELECT operation_id FROM operations") == [(unfinished.operation_id,)]
 
     def test_status_is_stored_for_operators(self, stocked, peek):
         service = add(stocked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 import pecan
 
 from poppy.common import errors
-from poppy.model import ids
+from poppy.model import ids, names
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response, reply
 
@@ -72,6 +72,17 @@ class Resource:
     def options(self, request: Request, response: Response, *segments: str) -> Response:
         """Which methods there are (RFC 9110, section 9.3.7)."""
         return reply(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(self.handlers)})
+
+
+def project(text: str) -> str:
+    """A project that an operator names.
+
+    Raises:
+        InvalidRequest: it can't be one.
+    """
+    if not names.PROJECT_ID.fullmatch(text):
+        raise errors.InvalidRequest("The project id is not valid")
+    return text
 
 
 def uuid(text: str, what: str) -> str:

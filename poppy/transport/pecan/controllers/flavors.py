@@ -4,6 +4,7 @@
 from http import HTTPStatus
 
 from poppy.transport.pecan import views
+from poppy.transport.pecan.conditional import tagged
 from poppy.transport.pecan.controllers.base import Resource, handler
 from poppy.transport.pecan.request import Request, document
 from poppy.transport.pecan.response import Response, reply
@@ -16,7 +17,8 @@ class Flavors(Resource):
     def get(self, request: Request, response: Response) -> Response:
         """The list."""
         found = self.manager.flavors.list()
-        return reply({"flavors": [views.flavor(entry, request.base_url) for entry in found]})
+        shown = {"flavors": [views.flavor(entry, request.base_url) for entry in found]}
+        return tagged(request, shown)
 
     @handler
     def post(self, request: Request, response: Response) -> Response:
@@ -32,7 +34,7 @@ class Flavor(Resource):
     @handler
     def get(self, request: Request, response: Response, flavor_id: str) -> Response:
         """Its document."""
-        return reply(views.flavor(self.manager.flavors.get(flavor_id), request.base_url))
+        return tagged(request, views.flavor(self.manager.flavors.get(flavor_id), request.base_url))
 
     @handler
     def delete(self, request: Request, response: Response, flavor_id: str) -> Response:

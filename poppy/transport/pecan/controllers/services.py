@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/v1.0/services``: what tenants have."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 
+from poppy.model.services import Service as ServiceModel
 from poppy.transport.pecan import views
+from poppy.transport.pecan.conditional import idempotency_key, precondition, tagged
 from poppy.transport.pecan.controllers.base import Resource, handler, uuid
 from poppy.transport.pecan.request import (
     JSON,
@@ -28,14 +31,22 @@ class Services(Resource):
         marker = parameter(request, "marker")
         if marker is not None:
             marker = uuid(marker, "marker")
-        found = self.manager.services.list(request.project_id, marker, limit)
-        return reply(views.services(found, limit, request.base_url))
+        filters = {name: parameter(request, name) for name in ("status", "domain")}
+        given = {name: text for name, text in filters.items() if text is not None}
+        found = self.manager.services.list(request.project_id, marker, limit, **given)
+        return tagged(request, views.services(found, limit, request.base_url, given))
 
     @handler
     def post(self, request: Request, response: Response) -> Response:
         """A new one, accepted to be provisioned."""
         body = document(request, self.settings.max_body_size)
-        service_id = self.manager.services.create(request.project_id, body, request.request_id)
+        service_id = self.manager.services.create(
+            request.project_id,
+            body,
+            request.request_id,
+            key=idempotency_key(request),
+            token=request.token,
+        )
         return accepted(request, service_id)
 
 
@@ -46,22 +57,35 @@ class Service(Resource):
     def get(self, request: Request, response: Response, service_id: str) -> Response:
         """Its document."""
         found = self.manager.services.get(request.project_id, uuid(service_id, "service id"))
-        return reply(views.service(found, request.base_url))
+        return tagged(request, views.service(found, request.base_url), found.revision)
 
     @handler
     def patch(self, request: Request, response: Response, service_id: str) -> Response:
         """A change of its document by JSON Patch (RFC 6902), accepted to be provisioned."""
         service_id = uuid(service_id, "service id")
         body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
-        self.manager.services.update(request.project_id, service_id, body, request.request_id)
+        self.manager.services.update(
+            request.project_id,
+            service_id,
+            body,
+            request.request_id,
+            check=_check(request),
+            token=request.token,
+        )
         return accepted(request, service_id)
 
     @handler
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
         """Accepted to be removed wherever it is."""
         service_id = uuid(service_id, "service id")
-        self.manager.services.delete(request.project_id, service_id, request.request_id)
+        self.manager.services.delete(
+            request.project_id, service_id, request.request_id, check=_check(request)
+        )
         return reply(status=HTTPStatus.ACCEPTED)
+
+
+def _check(request: Request) -> Callable[[ServiceModel], None] | None:
+    return precondition(request, lambda service: views.service(service, request.base_url))
 
 
 def accepted(request: Request, service_id: str) -> Response:

@@ -3,11 +3,42 @@
 
 from typing import TYPE_CHECKING
 
-from poppy.transport.pecan.controllers import assets, flavors, health, home, ping, root, services
+from poppy.transport.pecan.controllers import (
+    analytics,
+    assets,
+    certificates,
+    flavors,
+    health,
+    home,
+    operations,
+    ping,
+    root,
+    services,
+)
+from poppy.transport.pecan.controllers.admin import akamai as admin_akamai
+from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
+from poppy.transport.pecan.controllers.admin import domains as admin_domains
+from poppy.transport.pecan.controllers.admin import limits as admin_limits
+from poppy.transport.pecan.controllers.admin import operations as admin_operations
+from poppy.transport.pecan.controllers.admin import services as admin_services
 from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
+
+
+AKAMAI = "/v1.0/admin/provider/akamai"
+
+
+def _akamai() -> dict[str, type[Resource]]:
+    return {
+        "/service": admin_akamai.Migration,
+        "/background_job": admin_akamai.BackgroundJob,
+        "/background_job/san_mapping": admin_akamai.SanMapping,
+        "/ssl_certificate/retry_list": admin_akamai.RetryList,
+        "/ssl_certificate/config/{name}": admin_akamai.SanConfig,
+        "/ssl_certificate/sni_config/{name}": admin_akamai.SniConfig,
+    }
 
 
 def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
@@ -26,5 +57,22 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services": services.Services,
         "/v1.0/services/{service_id}": services.Service,
         "/v1.0/services/{service_id}/assets": assets.Assets,
+        "/v1.0/services/{service_id}/operations": operations.Operations,
+        "/v1.0/services/{service_id}/operations/{operation_id}": operations.Operation,
+        "/v1.0/admin/operations": admin_operations.Operations,
+        "/v1.0/admin/operations/{operation_id}/action": admin_operations.OperationAction,
+        "/v1.0/services/{service_id}/analytics": analytics.Analytics,
+        "/v1.0/ssl_certificate": certificates.Certificates,
+        "/v1.0/ssl_certificate/{domain}": certificates.Certificate,
+        "/v1.0/admin/certificates": admin_certificates.Certificates,
+        "/v1.0/admin/certificates/{domain}": admin_certificates.Certificate,
+        "/v1.0/admin/services": admin_services.Services,
+        "/v1.0/admin/services/action": admin_services.Action,
+        "/v1.0/admin/services/status": admin_services.Status,
+        "/v1.0/admin/services/provider_details/{service_id}": admin_services.ProviderDetails,
+        "/v1.0/admin/domains": admin_domains.Domains,
+        "/v1.0/admin/domains/{domain}": admin_domains.Domain,
+        "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
+        **{f"{AKAMAI}{path}": resource for path, resource in _akamai().items()},
     }
     return {template: resource(manager, settings) for template, resource in table.items()}

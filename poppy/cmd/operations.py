@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``poppy-manage operations`` and ``poppy-manage workers``."""
+
+import argparse
+import datetime
+from typing import Any
+
+from poppy.bootstrap import Bootstrap
+from poppy.cmd import tables
+from poppy.common import errors
+from poppy.manager.operations import OPEN
+from poppy.model import ids
+from poppy.model.fleet import Worker
+from poppy.model.operations import Operation, OperationKey, State
+
+_STATES = {
+    **{str(state): frozenset({state}) for state in sorted(OPEN)},
+    "unfinished": OPEN - {State.FAILED},
+}
+_COLUMNS = ("operation_id", "project_id", "service_id", "kind", "state", "age", "tries", "reason")
+_WORKER_COLUMNS = ("host", "pid", "datacenter", "version", "up", "seen", "slots", "busy", "hung")
+
+
+def add(areas: Any) -> None:
+    """Add the areas to the parser of poppy-manage."""
+    actions = areas.add_parser("operations", help="what hangs and what failed").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    found = actions.add_parser(
+        "list", help="operations of all projects that are unfinished or failed, the oldest first"
+    )
+    found.add_argument("--state", choices=_STATES, help="only those; default: all of these")
+    found.add_argument(
+        "--older-than", type=float, default=0, metavar="SECONDS", help="since they were asked for"
+    )
+    found.add_argument("--provider", help="only those that this provider keeps from their end")
+    found.add_argument("--limit", type=int, default=100, help="default: 100")
+    found.set_defaults(run=_list)
+    tables.add_format(found)
+    for name, run, text in (
+        ("show", _show, "everything about one"),
+        ("retry", _retry, "try a failed one again, from the first step that is not done"),
+        ("cancel", _cancel, "have a queued or waiting one fail"),
+    ):
+        action = actions.add_parser(name, help=text)
+        for part in ("project", "service", "operation"):
+            action.add_argument(part, metavar=part.upper(), help="its id")
+        action.set_defaults(run=run)
+        if name == "show":
+            tables.add_format(action)
+
+    actions = areas.add_parser("workers", help="the worker processes").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    workers = actions.add_parser("list", help="those that were seen during the last day")
+    workers.set_defaults(run=_workers)
+    tables.add_format(workers)
+
+
+def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    states = _STATES[arguments.state] if arguments.state else OPEN
+    if arguments.limit < 1 or arguments.older_than < 0:
+        raise errors.InvalidRequest("--limit and --older-than must not be negative")
+    operations = bootstrap.manager.operations
+    found = operations.find(states, arguments.older_than, arguments.provider, arguments.limit)
+    tables.show([_document(it) for it in found], _COLUMNS, arguments.format)
+
+
+def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    found = bootstrap.manager.operations.get(_key(arguments))
+    steps = [
+        {"name": step.name, "state": str(step.state), "message": step.message}
+        for step in found.steps
+    ]
+    tables.show_one({**_document(found), "steps": steps}, arguments.format)
+
+
+def _retry(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    bootstrap.manager.operations.retry(_key(arguments))
+    print(f"Operation {arguments.operation} is tried again.")
+
+
+def _cancel(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    bootstrap.manager.operations.cancel(_key(arguments))
+    print(f"Operation {arguments.operation} is cancelled.")
+
+
+def _workers(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    day_ago = _now() - datetime.timedelta(days=1)
+    found = bootstrap.storage.fleet.workers(day_ago)
+    tables.show([_worker(it) for it in found], _WORKER_COLUMNS, arguments.format)
+
+
+def _key(arguments: argparse.Namespace) -> OperationKey:
+    for name in ("service", "operation"):
+        if not ids.is_uuid(getattr(arguments, name)):
+            raise errors.InvalidRequest(f"{name.upper()} must be a UUID")
+    return OperationKey(arguments.project, arguments.service, arguments.operation)
+
+
+def _document(operation: Operation) -> dict[str, Any]:
+    return {
+        "operation_id": operation.operation_id,
+        "project_id": operation.project_id,
+        "service_id": operation.service_id,
+        "kind": str(operation.kind),
+        "state": str(operation.state),
+        "age": _since(operation.created_at),
+        "tries": operation.attempt,
+        "failures": operation.failures,
+        "crashes": operation.crashes,
+        "created_at": operation.created_at.isoformat(),
+        "updated_at": operation.updated_at.isoformat(),
+        "next_attempt_at": operation.next_attempt_at.isoformat()
+        if operation.next_attempt_at
+        else None,
+        "request_id": operation.request_id,
+        "purge": operation.purge.url or "everything" if operation.purge else None,
+        "reason": operation.error,
+    }
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    return {
+        **worker.to_dict(),
+        "datacenter": worker.datacenter or None,
+        "up": _since(worker.started_at),
+        "seen": f"{_since(worker.seen_at)} ago",
+    }
+
+
+def _since(moment: datetime.datetime) -> str:
+    """How long ago, as people say it."""
+    seconds = max(0, int((_now() - moment).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the commands show what they found: as a table for people, or as JSON."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Characters of a column, except the last.
+WIDEST = 60
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Let the user choose."""
+    parser.add_argument(
+        "-f", "--format", choices=("table", "json"), default="table", help="default: table"
+    )
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: str) -> None:
+    """Print what was found.
+
+    Args:
+        rows: documents, of which a table shows some columns and JSON shows all.
+        form: ``table`` or ``json``.
+    """
+    if form == "json":
+        print(json.dumps(list(rows), indent=2))
+        return
+    lines = [[_text(row[column], column == columns[-1]) for column in columns] for row in rows]
+    widths = [
+        max(len(cell) for cell in (column, *(line[index] for line in lines)))
+        for index, column in enumerate(columns)
+    ]
+    for line in (list(columns), ["-" * width for width in widths], *lines):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def show_one(document: Mapping[str, Any], form: str) -> None:
+    """Print one document, in a table one field per line."""
+    if form == "json":
+        print(json.dumps(document, indent=2))
+        return
+    width = max(map(len, document))
+    for name, value in document.items():
+        if isinstance(value, list):
+            print(f"{name.ljust(width)}  {'' if value else '-'}".rstrip())
+            for entry in value:
+                print(f"{'':{width}}  - {', '.join(f'{k}: {v}' for k, v in entry.items())}")
+        else:
+            print(f"{name.ljust(width)}  {_text(value, True)}")
+
+
+def _text(value: Any, whole: bool) -> str:
+    text = "-" if value is None else " ".join(str(value).split())
+    return text if whole or len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

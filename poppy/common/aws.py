@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Amazon's APIs for drivers: every call is bounded in time, every failure is a driver error.
+
+What is sent and received is never logged: it may hold secrets. Needs boto3, which the extras of
+the drivers bring.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from oslo_config import cfg
+from requests.structures import CaseInsensitiveDict
+
+from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.common.http import retry_after
+
+try:
+    import boto3
+    import botocore.exceptions
+    from botocore.config import Config
+except ImportError as exc:
+    raise ImportError(
+        "boto3 is not installed: pip install poppy[cloudfront] or poppy[route53]"
+    ) from exc
+
+#: CloudFront and Route 53 have one control plane, which is here; so have the certificates that
+#: CloudFront can use, and its statistics.
+REGION = "us-east-1"
+
+#: Options of every driver on Amazon's APIs.
+OPTS = (
+    cfg.StrOpt(
+        "access_key_id",
+        help="The access key of the IAM user to act as. Unset: whatever boto3 finds by itself "
+        "(environment, shared files, the role of the machine or container).",
+    ),
+    cfg.StrOpt(
+        "secret_access_key",
+        secret=True,
+        help="The secret of access_key_id.",
+    ),
+    cfg.StrOpt(
+        "endpoint_url",
+        help="Send every call here instead of to Amazon: for tests, and for clouds that speak "
+        "the same APIs.",
+    ),
+)
+
+_CONNECT_TIMEOUT = 5.0
+_READ_TIMEOUT = 20.0
+#: A call that is throttled or gets no answer is sent again by botocore, within seconds; what
+#: lasts longer is the business of whoever called the driver.
+_ATTEMPTS = 3
+#: Seconds for a health check, in all.
+_HEALTH_TIMEOUT = 3.0
+
+#: Codes of 4xx that may pass, besides those that are about throttling: somebody else changed
+#: the thing since it was read, a change is under way, or a token of a role has run out.
+_PASSING = frozenset(
+    {
+        "PreconditionFailed",
+        "InvalidIfMatchVersion",
+        "PriorRequestNotComplete",
+        "ConcurrentModification",
+        "TooManyInvalidationsInProgress",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+    }
+)
+_THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
+_SERVER_ERROR = 500
+#: Characters of an answer that are quoted in an error.
+_QUOTED = 500
+
+
+class Refused(PermanentError):
+    """Amazon refuses a call, and would again.
+
+    Attributes:
+        code: of the error, as Amazon's references list them for each call.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Service:
+    """One of Amazon's services, for any number of threads.
+
+    Args:
+        driver: the driver's name, for messages.
+        name: the service, as boto3 names it.
+        options: the driver's option group, with :data:`OPTS`.
+
+    Raises:
+        ConfigError: the options contradict each other.
+    """
+
+    def __init__(self, driver: str, name: str, options: Any) -> None:
+        if bool(options.access_key_id) != bool(options.secret_access_key):
+            raise ConfigError(f"{driver}: access_key_id and secret_access_key go together")
+        self._driver = driver
+        self._name = name
+        session = boto3.session.Session(
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
+            region_name=REGION,
+        )
+
+        def client(connect: float, read: float, attempts: int) -> Any:
+            settings = Config(
+                connect_timeout=connect,
+                read_timeout=read,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                user_agent_extra="poppy",
+            )
+            return session.client(name, endpoint_url=options.endpoint_url, config=settings)
+
+        # A session is not safe to share between threads; clients are.
+        self._client = client(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
+        self._impatient = client(_HEALTH_TIMEOUT / 2, _HEALTH_TIMEOUT / 2, 1)
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation by its boto3 name (``get_distribution``); gives what it answers.
+
+        Raises:
+            RetryableError: no answer, throttled, 5xx, or changed by somebody else meanwhile;
+                with the wait that the answer asks for.
+            Refused: anything else that Amazon says no to.
+            PermanentError: Amazon's own model of the call does not allow the parameters.
+        """
+        return self._call(self._client, operation, parameters)
+
+    def pages(self, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Call an operation as often as it takes to see all of a list; gives each answer."""
+        paginator = self._client.get_paginator(operation)
+        pages = iter(paginator.paginate(**parameters))
+        while True:
+            try:
+                page = next(pages, None)
+            except Exception as exc:
+                raise self._error(operation, exc) from exc
+            if page is None:
+                return
+            yield page
+
+    def answers(self, operation: str, **parameters: Any) -> bool:
+        """Whether a call works now, within a few seconds; never raises."""
+        try:
+            self._call(self._impatient, operation, parameters)
+        except DriverError:
+            return False
+        return True
+
+    def _call(self, client: Any, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(client, operation)(**parameters)
+        except Exception as exc:
+            raise self._error(operation, exc) from exc
+        return answer
+
+    def _error(self, operation: str, error: Exception) -> Exception:
+        what = f"{self._driver}: {self._name} {operation}"
+        if isinstance(error, botocore.exceptions.ClientError):
+            return _refusal(what, error)
+        if isinstance(error, botocore.exceptions.ParamValidationError):
+            return PermanentError(f"{what}: {error}")
+        if isinstance(error, botocore.exceptions.BotoCoreError):
+            # Also when there are no credentials: those of a role come from a server that may be
+            # away for a moment. The words of botocore may hold the URL.
+            return RetryableError(f"{what} got no answer: {type(error).__name__}")
+        return error
+
+
+def _refusal(what: str, error: Any) -> DriverError:
+    told = error.response.get("Error", {})
+    metadata = error.response.get("ResponseMetadata", {})
+    code = str(told.get("Code", ""))
+    message = f"{what}: {str(told.get('Message') or 'refused')[:_QUOTED]} ({code})"
+    status = int(metadata.get("HTTPStatusCode", 0))
+    if status >= _SERVER_ERROR or status == 429 or code in _PASSING or _THROTTLED.search(code):
+        headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))
+        return RetryableError(message, retry_after=retry_after(headers))
+    return Refused(message, code)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver's call may have done after nobody waited for it any more.
+
+A call that hung, or whose run was overtaken, may have its effect when the service has long moved
+on: an object of a service that is deleted, or an older document over a newer one. Such a call is
+seen to when it ends. Only a call that outlives its process escapes that.
+"""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.common.retry import RetryPolicy
+from poppy.model import ids
+from poppy.model.operations import Kind, Operation, StepState
+from poppy.model.services import ProviderStatus, Service
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+_CONFLICTS = 10
+
+
+def see_to(
+    storage: Storage,
+    operation: Operation,
+    step: str,
+    policy: RetryPolicy,
+    undo: Callable[[], None] | None,
+) -> None:
+    """Undo a late call's effect, or have the service made what it should be once more.
+
+    Args:
+        operation: that the call was made for.
+        step: of that operation.
+        undo: removes what the call may have made; None if it makes nothing.
+    """
+    if operation.kind is Kind.PURGE:
+        return
+    try:
+        service = storage.services.get(operation.project_id, operation.service_id)
+    except errors.NotFound:
+        _undo(operation, step, policy, undo)
+        return
+    deleting = ProviderStatus.DELETE_IN_PROGRESS
+    if all(detail.status is deleting for detail in service.provider_details.values()):
+        _undo(operation, step, policy, undo)
+        return
+    now = storage.operations.get(operation.key)
+    if now.state.finished or now.step(step).state is StepState.DONE:
+        _make_again(storage, service, operation.request_id)
+
+
+def _undo(
+    operation: Operation, step: str, policy: RetryPolicy, undo: Callable[[], None] | None
+) -> None:
+    if undo is None:
+        return
+    try:
+        policy.call(undo)
+    except errors.DriverError as exc:
+        LOG.error(
+            "%s of service %s had its effect after the service was deleted and could not be "
+            "undone; please remove it by hand: %s",
+            step,
+            operation.service_id,
+            exc,
+        )
+    else:
+        LOG.info("%s was undone, service %s is deleted", step, operation.service_id)
+
+
+def _make_again(storage: Storage, service: Service, request_id: str | None) -> None:
+    for _ in range(_CONFLICTS):
+        before = storage.operations.list(service.project_id, service.service_id)
+        if before and before[-1].kind is Kind.DELETE:
+            return
+        now = datetime.datetime.now(datetime.UTC)
+        operation = Operation(
+            project_id=service.project_id,
+            service_id=service.service_id,
+            operation_id=ids.new(),
+            kind=Kind.UPDATE,
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=now,
+            request_id=request_id,
+        )
+        updating = ProviderStatus.UPDATE_IN_PROGRESS
+        details = {
+            name: replace(detail, status=updating)
+            for name, detail in service.provider_details.items()
+        }
+        try:
+            storage.services.submit(
+                replace(service.with_details(details), updated_at=now), operation
+            )
+        except errors.Changed:
+            service = storage.services.get(service.project_id, service.service_id)
+        except errors.NotFound:
+            return
+        else:
+            LOG.warning(
+                "Service %s is made what it should be once more, for a late call may have "
+                "changed it",
+                service.service_id,
+            )
+            return

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators do to services of any project."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+
+from poppy.common import errors
+from poppy.manager.changes import MAX_CONFLICTS, Change, Changes
+from poppy.manager.lookups import host
+from poppy.manager.services import ServicesManager
+from poppy.model import admin_schemas, ids, validation
+from poppy.model.operations import Kind
+from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
+from poppy.storage.base import Storage
+
+#: So many services of a project are seen to by one request, for it is to answer in time.
+BATCH = 100
+
+Action = Callable[[str, str, str | None], object]
+
+
+class ActionsManager:
+    """Switches services off and on, and corrects what is known of them."""
+
+    def __init__(self, storage: Storage, changes: Changes, services: ServicesManager) -> None:
+        self._storage = storage
+        self._changes = changes
+        self._actions: dict[str, Action] = {
+            "enable": self.enable,
+            "disable": self.disable,
+            "delete": services.delete,
+        }
+
+    def act(self, document: object, marker: str | None, request_id: str | None) -> str | None:
+        """Enable, disable or delete the services of a project, or the one that has a domain.
+
+        Repeating it is harmless: what is done already is passed over.
+
+        Args:
+            marker: goes on behind the service of this id.
+
+        Returns:
+            The marker to go on with, if the project has more services; else None.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+            NotFound: no service has the domain.
+        """
+        body = validation.keeping_to(admin_schemas.SERVICE_ACTION, document)
+        action = self._actions[body["action"]]
+        if "domain" in body:
+            name = host(body["domain"], "domain")
+            try:
+                found = self._storage.lookups.by_claim(name)
+            except errors.NotFound:
+                raise errors.NotFound(f"No service has the domain {name}") from None
+            action(found.project_id, found.service_id, request_id)
+            return None
+        project_id = body["project_id"]
+        page = self._storage.services.list(project_id, marker, BATCH)
+        for service in page:
+            try:
+                action(project_id, service.service_id, request_id)
+            except errors.NotFound:
+                continue  # it went meanwhile
+        return page[-1].service_id if len(page) == BATCH else None
+
+    def disable(self, project_id: str, service_id: str, request_id: str | None) -> None:
+        """Have a service's names lead nowhere; it shows as disabled at once.
+
+        Raises:
+            NotFound: the project has none of that id.
+        """
+
+        def decide(service: Service) -> Change | None:
+            if service.disabled or _is_being_deleted(service):
+                return None
+            operation = self._changes.operation(project_id, service_id, Kind.DISABLE, request_id)
+            return replace(service, disabled=True), operation
+
+        self._changes.make(project_id, service_id, decide)
+
+    def enable(self, project_id: str, service_id: str, request_id: str | None) -> None:
+        """Have a disabled service deployed again as its document says.
+
+        Raises:
+            NotFound: the project has none of that id.
+        """
+
+        def decide(service: Service) -> Change | None:
+            if not service.disabled or _is_being_deleted(service):
+                return None
+            return self._changes.updated(
+                replace(service, disabled=False), service.spec, request_id
+            )
+
+        self._changes.make(project_id, service_id, decide)
+
+    def set_status(self, document: object, request_id: str | None) -> bool:
+        """Say by hand what became of a service at its providers.
+
+        A service that no provider has anything of can't be deployed by saying so: it is
+        deployed once more instead.
+
+        Returns:
+            Whether it is being deployed now.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+            ServiceBusy: something is under way for it.
+            NotFound: the project has none of that id.
+        """
+        body = validation.keeping_to(admin_schemas.SERVICE_STATUS, document)
+        project_id, service_id = _identity(body)
+        service = self._storage.services.get(project_id, service_id)
+        deployed = body["status"] == "deployed"
+        if deployed and not any(map(_is_there, service.provider_details.values())):
+            return self._changes.make(
+                project_id,
+                service_id,
+                lambda found: self._changes.updated(found, found.spec, request_id),
+            )
+        status = ProviderStatus.DEPLOYED if deployed else ProviderStatus.FAILED
+
+        def amend(found: Service) -> Service:
+            details = {
+                name: _judged(detail, status) for name, detail in found.provider_details.items()
+            }
+            return found.with_details(details)
+
+        amended(self._storage, project_id, service_id, amend)
+        return False
+
+    def move(self, service_id: str, document: object, request_id: str | None) -> bool:
+        """Point a domain's name at another name of its provider, by hand.
+
+        It stays there until it is moved again, whatever updates come. A name that the domain
+        had before goes on working: it points to the same place.
+
+        Returns:
+            Whether there was anything to change.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+            ServiceBusy: the service is being deleted.
+            NotFound: the project has no such service, or the service no such domain.
+        """
+        body = validation.keeping_to(admin_schemas.PROVIDER_DETAILS, document)
+        project_id, _ = _identity({**body, "service_id": service_id})
+        domain = host(body["domain_name"], "domain_name")
+        wanted = AccessURL(
+            domain,
+            host(body["provider_url"], "provider_url"),
+            host(body["operator_url"], "operator_url"),
+            moved=True,
+        )
+        return self.move_to(project_id, service_id, wanted, None, request_id)
+
+    def move_to(
+        self,
+        project_id: str,
+        service_id: str,
+        wanted: AccessURL,
+        certificate: str | None,
+        request_id: str | None,
+    ) -> bool:
+        """As :meth:`move`.
+
+        Args:
+            wanted: without an operator's name, it keeps the one that it has.
+            certificate: what to note as the status of the domain's certificate.
+        """
+
+        def decide(service: Service) -> Change | None:
+            if _is_being_deleted(service):
+                raise errors.ServiceBusy(f"Service {service_id} is being deleted")
+            details = {
+                name: _moved(detail, wanted, certificate)
+                for name, detail in service.provider_details.items()
+            }
+            entries = [it for detail in details.values() for it in detail.access_urls]
+            if all(entry.domain != wanted.domain for entry in entries):
+                raise errors.NotFound(f"Service {service_id} has no name for {wanted.domain} yet")
+            if details == service.provider_details:
+                return None
+            changed = service.with_details(details)
+            return self._changes.updated(changed, changed.spec, request_id)
+
+        return self._changes.make(project_id, service_id, decide)
+
+
+def amended(
+    storage: Storage, project_id: str, service_id: str, amend: Callable[[Service], Service]
+) -> None:
+    """Correct what is stored of a service; decided anew when another request was faster.
+
+    Raises:
+        ServiceBusy: something is under way for it.
+        NotFound: the project has none of that id.
+    """
+    for _ in range(MAX_CONFLICTS):
+        service = amend(storage.services.get(project_id, service_id))
+        try:
+            storage.services.amend(
+                replace(service, updated_at=datetime.datetime.now(datetime.UTC))
+            )
+        except errors.Changed:
+            continue
+        return
+    raise errors.Unavailable(
+        f"Service {service_id} is being changed by too many requests at once", retry_after=1
+    )
+
+
+def _identity(body: dict[str, str]) -> tuple[str, str]:
+    if not ids.is_uuid(body["service_id"]):
+        raise errors.InvalidRequest("The service_id must be a UUID")
+    return body["project_id"], body["service_id"].lower()
+
+
+def _is_being_deleted(service: Service) -> bool:
+    deleting = ProviderStatus.DELETE_IN_PROGRESS
+    return all(detail.status is deleting for detail in service.provider_details.values())
+
+
+def _is_there(detail: ProviderDetail) -> bool:
+    return bool(detail.provider_service_id or detail.access_urls)
+
+
+def _judged(detail: ProviderDetail, status: ProviderStatus) -> ProviderDetail:
+    if status is ProviderStatus.FAILED:
+        return replace(detail, status=status)
+    return replace(detail, status=status, error_message=None, error_info=None, error_class=None)
+
+
+def _moved(detail: ProviderDetail, wanted: AccessURL, certificate: str | None) -> ProviderDetail:
+    """The detail with a domain's name moved, and with all names that it had before."""
+    mine = [entry for entry in detail.access_urls if entry.domain == wanted.domain]
+    if not mine:
+        return detail
+    first = wanted.operator_url or mine[0].operator_url
+    known = dict.fromkeys([first, *(entry.operator_url for entry in mine)])
+    entries = [replace(wanted, operator_url=name) for name in known if name or len(known) == 1]
+    if {(it.provider_url, it.operator_url) for it in mine} == {
+        (it.provider_url, it.operator_url) for it in entries
+    }:
+        entries = mine
+    others = [entry for entry in detail.access_urls if entry.domain != wanted.domain]
+    states = dict(detail.certificates)
+    if certificate is not None:
+        states[wanted.domain] = certificate
+    return replace(detail, access_urls=(*entries, *others), certificates=states)

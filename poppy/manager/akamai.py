@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators of Akamai's driver keep lists of, and have done about what is in them.
+
+The lists are documents of the store. What a job does about an entry is an operation like any
+other: the driver is asked once more to have the domain's certificate, and looks for itself how
+far that is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from poppy.common import errors
+from poppy.manager.actions import ActionsManager
+from poppy.manager.certificates import CertificatesManager
+from poppy.manager.changes import MAX_CONFLICTS
+from poppy.manager.lookups import host
+from poppy.manager.services import ServicesManager
+from poppy.model import akamai_schemas, ids, validation
+from poppy.model.schemas import Schema
+from poppy.model.services import AccessURL, Service
+from poppy.storage.base import Storage
+
+SAN_MAPPING = "akamai/san_mapping"
+RETRY_LIST = "akamai/retry_list"
+HOSTNAME_LIMIT = "san_cert_hostname_limit"
+DEFAULT_HOSTNAME_LIMIT = 80
+
+_EDGE_SUFFIX = ".edgekey.net"
+_MOD = "akamai_update_papi_property_for_mod_"
+
+Entry = dict[str, Any]
+Outcome = tuple[list[Entry], list[Entry]]
+
+
+class AkamaiManager:
+    """Lists of domains, settings of certificates, and jobs."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        services: ServicesManager,
+        actions: ActionsManager,
+        certificates: CertificatesManager,
+    ) -> None:
+        self._storage = storage
+        self._services = services
+        self._actions = actions
+        self._certificates = certificates
+
+    def migrate(self, document: object, request_id: str | None) -> None:
+        """Point a domain's name at the edge host of another certificate.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+            NotFound: the project has no such service, or the service no such domain.
+        """
+        body = validation.keeping_to(akamai_schemas.MIGRATION, document)
+        if not ids.is_uuid(body["service_id"]):
+            raise errors.InvalidRequest("The service_id must be a UUID")
+        name = body["new_cert"].lower()
+        edge = name if name.endswith(_EDGE_SUFFIX) else f"{name}{_EDGE_SUFFIX}"
+        wanted = AccessURL(
+            host(body["domain_name"], "domain_name"), host(edge, "new_cert"), moved=True
+        )
+        status = body.get("cert_status", "deployed")
+        service_id = body["service_id"].lower()
+        self._actions.move_to(body["project_id"], service_id, wanted, status, request_id)
+
+    def run(self, document: object, request_id: str | None) -> Outcome:
+        """Do something about the domains of the list of SAN mappings.
+
+        Returns:
+            Entries for which there is an operation now, and those without, with an
+            ``error_message``.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+        """
+        job = validation.keeping_to(akamai_schemas.JOB, document)["job_type"]
+        body = validation.keeping_to(akamai_schemas.JOBS[job], document)
+        queue = self.queue(SAN_MAPPING)
+        if job.startswith(_MOD):
+            concerned = [it for it in queue if it["cert_type"] == job.removeprefix(_MOD)]
+            if body.get("action") == "remove":
+                reason = "To remove it, give its certificate up: DELETE /ssl_certificate/<domain>"
+                return [], [{**entry, "error_message": reason} for entry in concerned]
+            return self._each(concerned, lambda it: self._look_again(it, request_id))
+        project_id = body.get("project_id")
+        concerned = [it for it in queue if project_id in (None, it["project_id"])]
+        sent, ignored = self._each(concerned, lambda it: self._look_again(it, request_id))
+        self._drop(SAN_MAPPING, sent)
+        return sent, ignored
+
+    def retry(self, request_id: str | None) -> Outcome:
+        """Order the certificates of the retry list again; as :meth:`run`."""
+        sent, ignored = self._each(
+            self.queue(RETRY_LIST), lambda it: self._order_again(it, request_id)
+        )
+        self._drop(RETRY_LIST, sent)
+        return sent, ignored
+
+    def queue(self, name: str) -> list[Entry]:
+        """A list as it is."""
+        return list(self._storage.documents.get(name).content or [])
+
+    def put_queue(self, name: str, document: object) -> tuple[list[Entry], list[Entry]]:
+        """Replace a list.
+
+        Returns:
+            The list as it is now, and what is not in it any more.
+
+        Raises:
+            InvalidRequest: the document is invalid, or an entry names a domain that is none, or
+                that no service has though it asks to make sure of that.
+        """
+        schema = akamai_schemas.RETRY_LIST if name == RETRY_LIST else akamai_schemas.SAN_MAPPING
+        wanted: list[Entry] = validation.keeping_to(schema, document)
+        for entry in wanted:
+            host(entry["domain_name"], "domain_name")
+            if entry.get("validate_service") and self._service_of(entry) is None:
+                raise errors.InvalidRequest(
+                    f"Project {entry['project_id']} has no service with {entry['domain_name']}"
+                )
+        before: list[Entry] = []
+
+        def replace(known: list[Entry] | None) -> list[Entry]:
+            before[:] = known or []
+            return wanted
+
+        self._change(name, replace)
+        return wanted, [entry for entry in before if entry not in wanted]
+
+    def config(self, kind: str, name: str) -> Mapping[str, Any]:
+        """The settings of a certificate; or the limit of all SAN certificates, by its name.
+
+        Args:
+            kind: ``san`` or ``sni``.
+
+        Raises:
+            InvalidRequest: there are none.
+        """
+        found: Mapping[str, Any] | None = self._storage.documents.get(_config(kind, name)).content
+        if found is None and (kind, name) == ("san", HOSTNAME_LIMIT):
+            return {HOSTNAME_LIMIT: DEFAULT_HOSTNAME_LIMIT}
+        if found is None:
+            raise errors.InvalidRequest(f"There are no settings of the {kind} certificate {name}")
+        return found
+
+    def put_config(self, kind: str, name: str, document: object) -> Mapping[str, Any]:
+        """Change some of the settings of a certificate; gives them all.
+
+        Raises:
+            InvalidRequest: the document is invalid.
+        """
+        schema: Schema = akamai_schemas.SNI_CONFIG
+        if kind == "san":
+            limit = name == HOSTNAME_LIMIT
+            schema = akamai_schemas.HOSTNAME_LIMIT if limit else akamai_schemas.SAN_CONFIG
+        body = validation.keeping_to(schema, document)
+        if name != HOSTNAME_LIMIT:
+            host(name, "certificate")
+
+        def change(known: Mapping[str, Any] | None) -> Mapping[str, Any]:
+            return body if name == HOSTNAME_LIMIT else {**(known or {"enabled": True}), **body}
+
+        result: Mapping[str, Any] = self._change(_config(kind, name), change)
+        return result
+
+    def _each(self, entries: Sequence[Entry], work: Callable[[Entry], object]) -> Outcome:
+        sent, ignored = [], []
+        for entry in entries:
+            try:
+                work(entry)
+            except (errors.InvalidRequest, errors.NotFound, errors.LimitReached) as exc:
+                ignored.append({**entry, "error_message": str(exc)})
+            else:
+                sent.append(entry)
+        return sent, ignored
+
+    def _look_again(self, entry: Entry, request_id: str | None) -> None:
+        """By the order for the certificate, or by the service that has the domain."""
+        try:
+            self._certificates.redo(entry["domain_name"], entry["cert_type"], request_id)
+            return
+        except errors.ServiceBusy:
+            raise
+        except errors.InvalidRequest:
+            service = self._service_of(entry)
+            if service is None:
+                raise
+        self._services.redeploy(service.project_id, service.service_id, request_id)
+
+    def _order_again(self, entry: Entry, request_id: str | None) -> None:
+        if entry.get("validate_service") and self._service_of(entry) is None:
+            raise errors.NotFound(f"No service has {entry['domain_name']} any more")
+        names = ("domain_name", "project_id", "flavor_id")
+        order = {**{name: entry[name] for name in names}, "cert_type": "san"}
+        self._certificates.create(None, order, request_id)
+
+    def _service_of(self, entry: Entry) -> Service | None:
+        try:
+            found = self._storage.lookups.by_claim(host(entry["domain_name"], "domain_name"))
+        except errors.NotFound:
+            return None
+        return found if found.project_id == entry["project_id"] else None
+
+    def _drop(self, name: str, done: Sequence[Entry]) -> None:
+        if done:
+            self._change(name, lambda known: [it for it in known or [] if it not in done])
+
+    def _change(self, name: str, change: Callable[[Any], Any]) -> Any:
+        for _ in range(MAX_CONFLICTS):
+            known = self._storage.documents.get(name)
+            content = change(known.content)
+            try:
+                self._storage.documents.put(name, content, known.version)
+            except errors.Changed:
+                continue
+            return content
+        raise errors.Unavailable(f"{name} is being changed by too many requests at once")
+
+
+def _config(kind: str, name: str) -> str:
+    return f"akamai/{kind}_config/{name}"

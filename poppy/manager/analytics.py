@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What providers have counted: the one answer for which a third party is asked meanwhile.
+
+So it is bounded: a call has to answer in time, few calls are made at once, and an answer is
+kept for a minute.
+"""
+
+import collections
+import concurrent.futures
+import datetime
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from poppy.common import errors
+from poppy.manager.lookups import host
+from poppy.model.services import ProviderDetail, Service
+from poppy.provider.base import Capability, Metric, Point, Provider, Query
+from poppy.storage.base import Storage
+
+#: What is asked for unless the client says otherwise.
+DEFAULT_PERIOD = datetime.timedelta(days=1)
+MAX_PERIOD = datetime.timedelta(days=366)
+
+_TIME = "%Y-%m-%dT%H:%M:%S"
+_CALLS = 4
+_KEPT = 1000
+_KEPT_FOR = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was counted for a domain.
+
+    Attributes:
+        zones: the counts in order of time, by zone.
+    """
+
+    query: Query
+    provider: str
+    flavor_id: str
+    zones: Mapping[str, Sequence[Point]]
+
+
+class AnalyticsManager:
+    """Asks providers for their statistics.
+
+    Args:
+        timeout: seconds in which a provider has to answer.
+    """
+
+    def __init__(
+        self, storage: Storage, providers: Mapping[str, Provider], timeout: float
+    ) -> None:
+        self._storage = storage
+        self._providers = providers
+        self._timeout = timeout
+        # Starts no thread before the first call, and so none before a fork.
+        self._pool = concurrent.futures.ThreadPoolExecutor(_CALLS, "analytics")
+        self._lock = threading.Lock()
+        self._kept: collections.OrderedDict[object, tuple[float, Report]] = (
+            collections.OrderedDict()
+        )
+
+    def report(
+        self,
+        project_id: str,
+        service_id: str,
+        domain: str | None,
+        metric: str | None,
+        start: str | None,
+        end: str | None,
+    ) -> Report:
+        """What was counted for a domain of a service.
+
+        Args:
+            metric: one of :class:`Metric`.
+            start: the first moment, in UTC, as ``YYYY-mm-ddTHH:MM:SS``; a day before ``end``
+                if it is not given.
+            end: the moment behind the last; now if it is not given.
+
+        Raises:
+            InvalidRequest: one of these makes no sense, or no provider of the service counts.
+            NotFound: the project has no such service, or the service no such domain.
+            Unavailable: the provider does not answer.
+        """
+        query = _query(domain, metric, start, end)
+        service = self._storage.services.get(project_id, service_id)
+        if query.domain not in service.spec.domain_names:
+            raise errors.NotFound(f"Service {service_id} has no domain {query.domain}")
+        name, detail = self._source(service, query.domain)
+        key = (service_id, service.spec.flavor_id, name, query)
+        kept = self._recall(key)
+        if kept is None:
+            zones = self._ask(self._providers[name], service, detail, query)
+            kept = Report(query, name, service.spec.flavor_id, zones)
+            self._keep(key, kept)
+        return kept
+
+    def _source(self, service: Service, domain: str) -> tuple[str, ProviderDetail]:
+        """The first provider that serves the domain and counts."""
+        for name, detail in service.provider_details.items():
+            provider = self._providers.get(name)
+            serves = any(entry.domain == domain for entry in detail.access_urls)
+            if serves and provider and Capability.ANALYTICS in provider.supports:
+                return name, detail
+        raise errors.InvalidRequest(f"No provider has {Capability.ANALYTICS} of {domain}")
+
+    def _ask(
+        self, provider: Provider, service: Service, detail: ProviderDetail, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        call = self._pool.submit(provider.metrics, service, detail, query)
+        try:
+            return call.result(self._timeout)
+        except TimeoutError as exc:
+            call.cancel()
+            raise errors.Unavailable(f"{provider.name} does not answer in time") from exc
+        except errors.RetryableError as exc:
+            wait = max(1, round(exc.retry_after or 5))
+            raise errors.Unavailable(f"{provider.name}: {exc}", wait) from exc
+        except errors.DriverError as exc:
+            raise errors.Unavailable(f"{provider.name}: {exc}", 60) from exc
+
+    def _recall(self, key: object) -> Report | None:
+        with self._lock:
+            until, report = self._kept.get(key, (0.0, None))
+            return report if time.monotonic() < until else None
+
+    def _keep(self, key: object, report: Report) -> None:
+        with self._lock:
+            self._kept[key] = (time.monotonic() + _KEPT_FOR, report)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+
+def _query(domain: str | None, metric: str | None, start: str | None, end: str | None) -> Query:
+    name = host(domain or "", "domain")
+    try:
+        counted = Metric(metric or "")
+    except ValueError:
+        known = ", ".join(Metric)
+        raise errors.InvalidRequest(f"The metricType must be one of {known}") from None
+    # To the minute, so that who asks again soon gets the answer that is kept.
+    now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
+    last = now if end is None else _moment(end, "endTime")
+    first = last - DEFAULT_PERIOD if start is None else _moment(start, "startTime")
+    if not datetime.timedelta() < last - first <= MAX_PERIOD:
+        raise errors.InvalidRequest(
+            f"The endTime must be after the startTime, by {MAX_PERIOD.days} days at most"
+        )
+    return Query(name, counted, first, last)
+
+
+def _moment(text: str, what: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.strptime(text, _TIME)
+    except ValueError:
+        raise errors.InvalidRequest(f"The {what} must be YYYY-mm-ddTHH:MM:SS") from None
+    if moment.year < 1970:
+        raise errors.InvalidRequest(f"The {what} is before 1970")
+    return moment.replace(tzinfo=datetime.UTC)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How any change is made: read, decide, store together with an operation, then post.
+
+Each change is stored together with an operation, in one step, before anything else happens;
+then a job is posted that names the operation. When posting fails, the request is accepted all the
+same: the operation is in storage, where workers look for what nobody has delivered.
+"""
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.distributed_task.base import DistributedTask
+from poppy.dns.base import DNSDriver
+from poppy.manager import requirements, shared
+from poppy.model import ids
+from poppy.model.flavors import Flavor
+from poppy.model.operations import Kind, Operation, Purge
+from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+#: What is to be stored: the service as it shall be, and what is to be done about it.
+Change = tuple[Service, Operation]
+
+#: Raises an error when a service is not as it has to be for a change.
+Check = Callable[[Service], None]
+
+#: How often a change is decided anew because another request changed the service meanwhile.
+MAX_CONFLICTS = 20
+
+
+class Changes:
+    """Makes changes, for the managers of all resources that workers look after."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        distributed_task: DistributedTask,
+        providers: Mapping[str, Provider],
+        dns: DNSDriver,
+    ) -> None:
+        self._storage = storage
+        self._distributed_task = distributed_task
+        self._providers = providers
+        self._dns = dns
+
+    def make(
+        self, project_id: str, service_id: str, decide: Callable[[Service], Change | None]
+    ) -> bool:
+        """Read, decide, store; decide anew when another request was faster; then post.
+
+        Args:
+            decide: gives None when there is nothing to do.
+
+        Returns:
+            Whether there was something to do.
+
+        Raises:
+            NotFound: the project has no service of that id.
+            DomainTaken: an added domain is another service's.
+        """
+        for _ in range(MAX_CONFLICTS):
+            service = self._storage.services.get(project_id, service_id)
+            change = decide(service)
+            if change is None:
+                return False
+            changed, operation = change
+
+            def store(
+                spec: ServiceSpec, changed: Service = changed, operation: Operation = operation
+            ) -> None:
+                self._storage.services.submit(
+                    replace(changed, spec=spec, updated_at=operation.created_at), operation
+                )
+
+            try:
+                shared.store_placed(changed.spec, service.spec.domain_names, self._dns, store)
+            except errors.Changed:
+                continue
+            self.post(operation)
+            return True
+        raise errors.Unavailable(
+            f"Service {service_id} is being changed by too many requests at once", retry_after=1
+        )
+
+    def updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
+        """Have the providers of its flavor make a service what a document says.
+
+        Raises:
+            InvalidRequest: there is no such flavor, or a provider can't do it.
+        """
+        flavor = self.flavor(spec.flavor_id)
+        requirements.check(spec, flavor, self._providers)
+        # Providers that the flavor does not name any more are kept until they are clean.
+        providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
+        details = {
+            name: with_status(
+                service.provider_details.get(name), ProviderStatus.UPDATE_IN_PROGRESS
+            )
+            for name in providers
+        }
+        operation = self.operation(
+            service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
+        )
+        return replace(service, spec=spec, provider_details=details), operation
+
+    def flavor(self, flavor_id: str) -> Flavor:
+        """A flavor that a request names.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        try:
+            return self._storage.flavors.get(flavor_id)
+        except errors.NotFound as exc:
+            raise errors.InvalidRequest(f"There is no flavor '{flavor_id}'") from exc
+
+    def operation(
+        self,
+        project_id: str,
+        service_id: str,
+        kind: Kind,
+        request_id: str | None,
+        purge: Purge | None = None,
+    ) -> Operation:
+        """A new operation, which is to be posted once it is stored."""
+        now = datetime.datetime.now(datetime.UTC)
+        # Without room on the board it is due at once, for the workers to fetch from storage.
+        due_at = now
+        if self._distributed_task.has_room():
+            due_at += datetime.timedelta(seconds=self._distributed_task.redelivery)
+        return Operation(
+            project_id=project_id,
+            service_id=service_id,
+            operation_id=ids.new(),
+            kind=kind,
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=due_at,
+            purge=purge,
+            request_id=request_id,
+        )
+
+    def post(self, operation: Operation) -> None:
+        """Tell the workers of an operation that is stored; never fails."""
+        if operation.next_attempt_at == operation.created_at:
+            return
+        try:
+            self._distributed_task.post(operation.key)
+        except errors.Unavailable as exc:
+            LOG.warning(
+                "Operation %s of service %s is stored but could not be posted; a worker will "
+                "find it in storage: %s",
+                operation.operation_id,
+                operation.service_id,
+                exc,
+            )
+
+
+def check_settled(service: Service) -> None:
+    """Refuse to change a service while something is under way.
+
+    Raises:
+        ServiceBusy: it is disabled, or neither deployed nor failed.
+    """
+    if service.status not in (Status.DEPLOYED, Status.FAILED):
+        raise errors.ServiceBusy(
+            f"Service {service.service_id} is {service.status}; it can be changed once it is "
+            "deployed or failed"
+        )
+
+
+def with_status(detail: ProviderDetail | None, status: ProviderStatus) -> ProviderDetail:
+    """The detail with another status and without the errors of what went before."""
+    if detail is None:
+        return ProviderDetail(status=status)
+    return replace(detail, status=status, error_message=None, error_info=None, error_class=None)

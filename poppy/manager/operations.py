@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations: what tenants see of them, and what operators do about those that hang or failed."""
+
+import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.distributed_task import outcome
+from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
+from poppy.model.services import ProviderDetails, ProviderStatus, Service
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+#: The states in which an operation may need an operator.
+OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.FAILED})
+
+CANCELLED = "cancelled by operator"
+
+_LEASE = datetime.timedelta(seconds=60)
+_UNDER_WAY = {
+    Kind.CREATE: ProviderStatus.DEPLOY_IN_PROGRESS,
+    Kind.UPDATE: ProviderStatus.UPDATE_IN_PROGRESS,
+    Kind.DELETE: ProviderStatus.DELETE_IN_PROGRESS,
+    Kind.PURGE: ProviderStatus.UPDATE_IN_PROGRESS,
+}
+
+
+class OperationsManager:
+    """Operations of all services."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """A page of what was asked of a service, the latest first; also after its end.
+
+        Raises:
+            NotFound: the project has, and lately had, no such service.
+        """
+        found = self._storage.operations.history(project_id, service_id, marker, limit)
+        if not found and not self._storage.operations.history(project_id, service_id, None, 1):
+            self._storage.services.get(project_id, service_id)
+        return found
+
+    def get(self, key: OperationKey) -> Operation:
+        """Read an operation.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._storage.operations.get(key)
+
+    def find(
+        self, states: Collection[State], older_than: float, provider: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """Operations of all projects, the oldest first.
+
+        Args:
+            states: of :data:`OPEN`.
+            older_than: seconds since they were asked for, at least.
+            provider: only those that this provider keeps from their end.
+        """
+        before = _now() - datetime.timedelta(seconds=older_than)
+        found = []
+        for operation in self._storage.operations.find(states, before):
+            if provider is None or self._is_at(operation, provider):
+                found.append(operation)
+                if len(found) == limit:
+                    break
+        return sorted(found, key=lambda it: (it.created_at, it.operation_id))
+
+    def retry(self, key: OperationKey) -> None:
+        """Have a failed operation tried anew, from the first step that is not done.
+
+        Raises:
+            NotFound: there is none, or its service is gone.
+            InvalidRequest: it has not failed, or the service has moved on since.
+            Changed: the service was changed at the same moment.
+        """
+        operation = self.get(key)
+        service = self._storage.services.get(key.project_id, key.service_id)
+        if operation.state is not State.FAILED:
+            raise errors.InvalidRequest(
+                f"Operation {key.operation_id} is {operation.state}; only a failed one can be "
+                "tried again"
+            )
+        self._check_is_last(operation)
+        now = _now()
+        again = replace(
+            operation,
+            state=State.QUEUED,
+            steps=tuple(it for it in operation.steps if it.state is StepState.DONE),
+            failures=0,
+            crashes=0,
+            error=None,
+            retried_at=now,
+            updated_at=now,
+            # The dispatcher of some worker finds it within a second.
+            next_attempt_at=now,
+        )
+        changed = replace(_under_way(service, operation), updated_at=now)
+        self._storage.services.reopen(changed, again)
+        LOG.info("Operation %s is tried again for an operator", key.operation_id)
+
+    def cancel(self, key: OperationKey) -> None:
+        """End an operation that waits or is queued; it has failed then, and so has its service.
+
+        Raises:
+            NotFound: there is none.
+            InvalidRequest: it is finished, or runs, or waits for an earlier one of its service.
+            Changed: a worker has taken it at the same moment.
+        """
+        operation = self.get(key)
+        if operation.state not in (State.WAITING, State.QUEUED):
+            raise errors.InvalidRequest(
+                f"Operation {key.operation_id} is {operation.state}; only one that is waiting or "
+                "queued can be cancelled"
+            )
+        now = _now()
+        if operation.state is State.WAITING and not self._storage.operations.requeue(
+            operation, now + _LEASE
+        ):
+            raise errors.Changed(f"Operation {key.operation_id} has just been taken by a worker")
+        try:
+            begun, service = self._storage.operations.begin(key, CANCELLED, now, now + _LEASE)
+        except errors.NotRunnable as exc:
+            raise errors.InvalidRequest(f"It can't be cancelled now: {exc}") from exc
+        ended = replace(
+            begun, state=State.FAILED, error=CANCELLED, updated_at=now, next_attempt_at=None
+        )
+        self._storage.operations.save(ended, _failed(service, ended))
+        LOG.info("Operation %s was cancelled for an operator", key.operation_id)
+
+    def _check_is_last(self, operation: Operation) -> None:
+        if operation.kind is Kind.PURGE:
+            return
+        listed = self._storage.operations.list(operation.project_id, operation.service_id)
+        for other in listed:
+            if other.operation_id > operation.operation_id and other.kind is not Kind.PURGE:
+                raise errors.InvalidRequest(
+                    f"Operation {operation.operation_id} can't be tried again: the service was "
+                    f"changed since, by operation {other.operation_id}"
+                )
+
+    def _is_at(self, operation: Operation, provider: str) -> bool:
+        """Whether an operation has not got past a provider, or is yet to get there."""
+        for step in operation.steps:
+            kind, _, name = step.name.removeprefix("remove:").partition(":")
+            if (kind, name) == ("provider", provider):
+                return step.state is not StepState.DONE
+        if operation.state is State.FAILED:
+            return False
+        try:
+            service = self._storage.services.get(operation.project_id, operation.service_id)
+        except errors.NotFound:
+            return False
+        return provider in service.provider_details
+
+
+def _under_way(service: Service, operation: Operation) -> Service:
+    """The service as it shows while the operation runs."""
+    if not _tells_of(operation):
+        return service
+    status = _UNDER_WAY[operation.kind]
+    return service.with_details(
+        {
+            name: replace(
+                detail, status=status, error_message=None, error_info=None, error_class=None
+            )
+            for name, detail in service.provider_details.items()
+        }
+    )
+
+
+def _tells_of(operation: Operation) -> bool:
+    """Whether the details of a service's providers say how far an operation got."""
+    purge = operation.purge
+    return operation.kind is not Kind.DISABLE and not (purge is not None and purge.hard)
+
+
+def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
+    if not _tells_of(operation):
+        return None
+    details = dict(service.provider_details)
+    step = Step("", StepState.FAILED, CANCELLED, "Cancelled")
+    outcome.settle(details, operation.kind, [step])
+    return details
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

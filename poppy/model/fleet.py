@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the workers tell each other: who is there, and which drivers are to be left alone."""
+
+import datetime
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process, as it says of itself.
+
+    Attributes:
+        version: of Poppy.
+        datacenter: as configured; "" if it is not.
+        seen_at: when it last said so.
+        slots: how many operations it runs at the same time.
+        busy: how many it runs now.
+        hung: how many calls of drivers it has given up waiting for.
+    """
+
+    worker_id: str
+    host: str
+    pid: int
+    version: str
+    datacenter: str
+    started_at: datetime.datetime
+    seen_at: datetime.datetime
+    slots: int
+    busy: int = 0
+    hung: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "worker_id": self.worker_id,
+            "host": self.host,
+            "pid": self.pid,
+            "version": self.version,
+            "datacenter": self.datacenter,
+            "started_at": self.started_at.isoformat(),
+            "seen_at": self.seen_at.isoformat(),
+            "slots": self.slots,
+            "busy": self.busy,
+            "hung": self.hung,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        moments = {
+            name: datetime.datetime.fromisoformat(document[name])
+            for name in ("started_at", "seen_at")
+        }
+        return cls(**{**document, **moments})
+
+
+class BreakerState(enum.StrEnum):
+    """Whether a driver may be called.
+
+    ::
+
+        closed ──(failures in a row, or asked to wait)──→ open
+          ↑                                              │  ↑
+          │ (it worked)                          (pause) ↓  │ (it failed)
+          └──────────────────────────────────────────── probing
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The circuit breaker of one driver, which all workers share.
+
+    Attributes:
+        driver: ``<kind>:<name>``.
+        until: while ``open``: until when nobody calls it. While ``probing``: when the one call
+            that is let through counts as lost.
+        openings: how often it has opened since it last worked.
+        reason: why it opened, in words.
+        version: how often it was stored; 0 if never.
+    """
+
+    driver: str
+    state: BreakerState = BreakerState.CLOSED
+    until: datetime.datetime | None = None
+    openings: int = 0
+    reason: str | None = None
+    version: int = 0
+
+    def closes(self, now: datetime.datetime) -> datetime.datetime | None:
+        """Until when it is not worth asking; None if calls may go on, or one may try."""
+        if self.state is BreakerState.CLOSED or self.until is None or self.until <= now:
+            return None
+        return self.until
+
+    def next(self, **changes: Any) -> Self:
+        """The same with changes, as it will be once stored."""
+        return replace(self, version=self.version + 1, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON document, without driver and version, which stores keep apart."""
+        return {
+            "state": str(self.state),
+            "until": self.until.isoformat() if self.until else None,
+            "openings": self.openings,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_dict(cls, driver: str, version: int, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        until = document["until"]
+        return cls(
+            driver=driver,
+            state=BreakerState(document["state"]),
+            until=datetime.datetime.fromisoformat(until) if until else None,
+            openings=document["openings"],
+            reason=document["reason"],
+            version=version,
+        )

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``akamai``.
+
+See ``doc/source/drivers/akamai.rst`` for what becomes of each field of a service.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from oslo_config import cfg
+
+from poppy.common.errors import ConfigError, InProgressError, PermanentError
+from poppy.common.http import Quota
+from poppy.model.certificates import Certificate
+from poppy.model.operations import Purge
+from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
+from poppy.provider.akamai import reporting, rules
+from poppy.provider.akamai.ccu import CCU
+from poppy.provider.akamai.certificates import Certificates, Order
+from poppy.provider.akamai.cps import CPS
+from poppy.provider.akamai.edgegrid import Document, Session, credentials
+from poppy.provider.akamai.options import OPTS
+from poppy.provider.akamai.papi import PAPI, Property
+from poppy.provider.akamai.properties import EdgeHostname, Progress, Properties
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+
+SECURE_SUFFIX = ".edgekey.net"
+_OWN_CERTIFICATE = ("san", "sni")
+_HEALTH_TIMEOUT = 3.0  # Seconds.
+_REQUIRED = ("contract", "group", "product", "notify_emails")
+#: Bytes of the part of an edge hostname that is one's own; a name has 255 bytes in all.
+_LONGEST_PREFIX = 60
+
+
+class AkamaiProvider(Provider):
+    """Runs services at Akamai: one property for each of Poppy's, named for its id.
+
+    (Poppy once put many services into one property, as policies of a reseller's API. A property
+    of its own needs no such contract; a service's rules can't reach another's; and a change of
+    one activates nothing else.)
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.GEOGRAPHY,
+            Capability.SOFT_PURGE,
+            Capability.ORIGIN_SSL,
+            Capability.ANALYTICS,
+        }
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: something is missing or can't be read.
+        """
+        super().__init__(conf, name)
+        options = self.options
+        self._group = f"drivers:provider:{name}"
+        for option in _REQUIRED:
+            if not options[option]:
+                raise self._error(f"{option} is not set")
+        self._template = self._read_template()
+        self._settings = rules.Settings(
+            methods=tuple(options.methods),
+            downgrade=options.allow_https_downgrade,
+            origin_ip_version=options.origin_ip_version,
+        )
+        self._session = self._new_session(options.timeout)
+        self._quick_papi = self._papi(self._new_session(min(_HEALTH_TIMEOUT, options.timeout)))
+        self._properties = Properties(
+            self._papi(self._session),
+            options.network,
+            options.notify_emails,
+            options.ip_version,
+            options.poll_after,
+        )
+        self._ccu = CCU(self._session, options.network)
+        self._certificates = Certificates(
+            CPS(self._session, options.contract),
+            options.san_certs,
+            options.san_cert_hostname_limit,
+            self._template,
+            options.poll_after,
+        )
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """With the kinds of certificates that the options allow."""
+        options = self.options
+        kinds = {
+            Capability.SAN_CERTIFICATE: options.san_certs,
+            Capability.SNI_CERTIFICATE: options.enrollment_template,
+            Capability.SHARED_CERTIFICATE: options.shared_edge_hostname,
+        }
+        return self.SUPPORTS | {kind for kind, option in kinds.items() if option}
+
+    @property
+    def quota(self) -> Mapping[str, Quota]:
+        """What is left of Akamai's limits on calls and on things."""
+        return self._session.quota
+
+    def check(self, spec: ServiceSpec) -> None:
+        """Refuse paths, origins and names that Akamai can't do."""
+        rules.check(spec, self._settings)
+        for domain in spec.domains:
+            own = domain.certificate == "sni" or (
+                domain.certificate is None and "{domain}" in self.options.http_edge_hostname
+            )
+            if own and len(domain.domain) > _LONGEST_PREFIX:
+                raise PermanentError(
+                    f"Domain {domain.domain} is too long for a name at Akamai: "
+                    f"{_LONGEST_PREFIX} characters"
+                )
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Have the property serve the document; see :meth:`Provider.ensure`."""
+        spec = service.spec
+        self.check(spec)
+        orders = self._orders(spec)
+        found = self._properties.find(service, known) or self._properties.make(service)
+        edges = self._edges(spec, found, orders)
+        progress = self._serve(service, found, edges)
+        had = known.certificates if known is not None else {}
+        gone = set(had) - {one.domain for one in spec.domains if one.certificate}
+        if progress.done:
+            self._drop_certificates(gone)
+            gone = set()
+        waiting = [one for one in orders.values() if one.status == "create_in_progress"]
+        certificates = {domain: order.status for domain, order in orders.items()}
+        certificates |= {one.domain: "deployed" for one in spec.domains if _is_shared(one)}
+        # Until they are given up, they have to be remembered.
+        certificates |= {domain: had[domain] for domain in gone}
+        return Deployment(
+            provider_service_id=found.property_id,
+            access_urls={domain: self._public(edges[domain].name) for domain in sorted(edges)},
+            in_progress=bool(waiting) or not progress.done,
+            poll_after=self.options.poll_after if progress.done else progress.poll_after,
+            certificates=certificates,
+            message="; ".join(one.wants for one in waiting),
+        )
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Deactivate and delete the property, then the certificates; see base."""
+        self._properties.take_down(service, known)
+        had = set(known.certificates if known is not None else {})
+        own = {one.domain for one in service.spec.domains if one.certificate in _OWN_CERTIFICATE}
+        self._drop_certificates(own | had)
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Evict or invalidate; a pattern purges all, since Akamai purges no patterns."""
+        found = self._existing(service, known)
+        if purge.url is None or "*" in purge.url:
+            cp_code = self._properties.existing_cp_code(service, found)
+            self._ccu.purge_cp_code(cp_code, hard=purge.hard)
+            return
+        path = quote(purge.url, safe="/%?&=:;,+$!~*'()@[]-._")
+        urls = [f"{one.protocol}://{one.domain}{path}" for one in service.spec.domains]
+        self._ccu.purge_urls(urls, hard=purge.hard)
+
+    def health(self) -> bool:
+        """Whether Akamai answers and takes the credentials."""
+        return self._quick_papi.answers()
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """Counts of the whole service; see :meth:`Provider.metrics`."""
+        found = self._existing(service, known)
+        cp_code = self._properties.existing_cp_code(service, found)
+        return {"Global": reporting.points(self._session, cp_code, query)}
+
+    def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
+        """Order it, or say how far it is."""
+        self._check_kind(certificate)
+        order = self._certificates.ensure(certificate.domain_name, certificate.cert_type)
+        return self._issuance(order)
+
+    def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
+        """Give it up."""
+        self._check_kind(certificate)
+        self._certificates.remove(certificate.domain_name, certificate.cert_type)
+
+    def certificate_status(self, certificate: Certificate) -> Issuance | None:
+        """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
+        order = self._certificates.find(certificate.domain_name, certificate.cert_type)
+        return None if order is None else self._issuance(order)
+
+    def san_mapping(self, service: Service) -> Mapping[str, str | None]:
+        """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
+        wanted = (one.domain for one in service.spec.domains if one.certificate == "san")
+        enrollments = {domain: self._certificates.enrollment(domain, "san") for domain in wanted}
+        return {
+            domain: one.common_name + SECURE_SUFFIX if one else None
+            for domain, one in enrollments.items()
+        }
+
+    def update_property(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
+        orders = self._orders(service.spec)
+        return self._move(service, known, {d: _secure_edge(one) for d, one in orders.items()})
+
+    def migrate(
+        self, service: Service, known: ProviderDetail | None, domain: str, new_cert: str
+    ) -> Deployment:
+        """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
+        if domain not in service.spec.domain_names:
+            raise PermanentError(f"Service {service.service_id} has no domain {domain}")
+        name = new_cert if new_cert.endswith(SECURE_SUFFIX) else f"{new_cert}{SECURE_SUFFIX}"
+        certificate = self._certificates.by_name(name.removesuffix(SECURE_SUFFIX))
+        enrollment = certificate.enrollment_id if certificate else None
+        edge = EdgeHostname(name, enrollment, ours=certificate is not None)
+        return self._move(service, known, {domain: edge})
+
+    def _move(
+        self,
+        service: Service,
+        known: ProviderDetail | None,
+        moved: Mapping[str, EdgeHostname],
+    ) -> Deployment:
+        """Lead some domains to other edge hostnames, and nothing else."""
+        found = self._existing(service, known)
+        present = self._properties.edge_hostnames(found)
+        edges = {domain: EdgeHostname(name, ours=False) for domain, name in present.items()}
+        edges |= {domain: edge for domain, edge in moved.items() if domain in edges}
+        progress = self._serve(service, found, edges)
+        return Deployment(
+            provider_service_id=found.property_id,
+            access_urls={domain: self._public(edges[domain].name) for domain in sorted(edges)},
+            in_progress=not progress.done,
+            poll_after=progress.poll_after,
+            certificates=known.certificates if known is not None else {},
+        )
+
+    def _serve(
+        self, service: Service, found: Property, edges: Mapping[str, EdgeHostname]
+    ) -> Progress:
+        def tree_for(cp_code: int) -> Document:
+            return rules.tree(service.spec, cp_code, self._settings)
+
+        version = self._properties.write(service, found, tree_for, edges)
+        return self._properties.activate(found.property_id, version)
+
+    def _existing(self, service: Service, known: ProviderDetail | None) -> Property:
+        found = self._properties.find(service, known)
+        if found is None:
+            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        return found
+
+    def _orders(self, spec: ServiceSpec) -> dict[str, Order]:
+        """The orders for domains with a certificate of their own, each with its enrollment."""
+        orders = {
+            domain.domain: self._certificates.ensure(domain.domain, domain.certificate)
+            for domain in spec.domains
+            if domain.certificate in _OWN_CERTIFICATE
+        }
+        unplaced = [order.wants for order in orders.values() if order.enrollment_id is None]
+        if unplaced:
+            raise InProgressError("; ".join(unplaced), self.options.poll_after)
+        return orders
+
+    def _edges(
+        self, spec: ServiceSpec, found: Property, orders: Mapping[str, Order]
+    ) -> dict[str, EdgeHostname]:
+        """By domain, where it leads."""
+        present = self._properties.edge_hostnames(found) if orders else {}
+        edges = {}
+        for domain in spec.domains:
+            name = domain.domain
+            if name in orders:
+                edges[name] = self._secure_edge(domain, orders[name], present.get(name, ""))
+            elif _is_shared(domain):
+                edges[name] = EdgeHostname(self.options.shared_edge_hostname, ours=False)
+            else:
+                edges[name] = self._plain_edge(name)
+        return edges
+
+    def _secure_edge(self, domain: Domain, order: Order, present: str) -> EdgeHostname:
+        """Its certificate's, unless it was migrated, of which the property is the record."""
+        edge = _secure_edge(order)
+        if not present.endswith(SECURE_SUFFIX) or present == edge.name:
+            return edge
+        if domain.certificate == "san":
+            # There it was when it had a certificate of its own.
+            migrated = present != domain.domain + SECURE_SUFFIX
+        else:
+            shared = self._certificates.shared_names()
+            migrated = present.removesuffix(SECURE_SUFFIX) not in shared
+        return EdgeHostname(present, ours=False) if migrated else edge
+
+    def _plain_edge(self, domain: str) -> EdgeHostname:
+        template: str = self.options.http_edge_hostname
+        return EdgeHostname(template.replace("{domain}", domain), ours="{domain}" in template)
+
+    def _public(self, edge: str) -> str:
+        """The name by which the network's servers are reached."""
+        if self.options.network == "STAGING" and edge.endswith(".net"):
+            return f"{edge.removesuffix('.net')}-staging.net"
+        return edge
+
+    def _drop_certificates(self, domains: Collection[str]) -> None:
+        """Give up whatever certificates of their own domains have."""
+        kinds = [kind for kind in _OWN_CERTIFICATE if _capability(kind) in self.supports]
+        for domain in sorted(domains):
+            for kind in kinds:
+                self._certificates.remove(domain, kind)
+
+    def _check_kind(self, certificate: Certificate) -> None:
+        kind = _capability(certificate.cert_type)
+        if kind not in self.supports:
+            raise PermanentError(f"{self.name} has no {kind}")
+
+    def _issuance(self, order: Order) -> Issuance:
+        details: dict[str, object] = {
+            "enrollment_id": order.enrollment_id,
+            "edge_hostname": order.common_name + SECURE_SUFFIX if order.common_name else None,
+            "waits_for": order.wants,
+            "validation": [record._asdict() for record in order.records],
+        }
+        return Issuance(
+            status=order.status,
+            details=details,
+            in_progress=order.status == "create_in_progress",
+            poll_after=self.options.poll_after,
+        )
+
+    def _new_session(self, timeout: float) -> Session:
+        options = self.options
+        found = credentials(options, self._group)
+        return Session(
+            self.name,
+            options.api_url or f"https://{found.host}",
+            found,
+            timeout,
+            options.account_switch_key,
+        )
+
+    def _papi(self, session: Session) -> PAPI:
+        options = self.options
+        return PAPI(session, options.contract, options.group, options.product, options.rule_format)
+
+    def _read_template(self) -> Document | None:
+        file = self.options.enrollment_template
+        if not file:
+            return None
+        try:
+            found: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise self._error(f"enrollment_template can't be read: {exc}") from exc
+        if not isinstance(found, dict):
+            raise self._error("enrollment_template holds no JSON object")
+        return found
+
+    def _error(self, message: str) -> ConfigError:
+        return ConfigError(f"[{self._group}] {message}")
+
+
+def _capability(kind: str) -> Capability:
+    return Capability(f"{kind} certificates")
+
+
+def _is_shared(domain: Domain) -> bool:
+    return domain.certificate == "shared"
+
+
+def _secure_edge(order: Order) -> EdgeHostname:
+    return EdgeHostname(order.common_name + SECURE_SUFFIX, order.enrollment_id)

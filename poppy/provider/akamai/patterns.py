@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths as Akamai's criterion ``path`` matches them, and how two patterns lie to each other."""
+
+import re
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Rule
+
+#: The pattern of every path.
+EVERYTHING = "/*"
+
+
+def path_pattern(rule: Rule) -> str:
+    """The pattern for a rule's ``request_url``; ``*`` is any run of characters.
+
+    Raises:
+        PermanentError: Akamai can't match it; names the rule.
+    """
+    url = rule.request_url or EVERYTHING
+    pattern = re.sub(r"\*+", "*", url if url.startswith("/") else f"/{url}")
+    if "?" in pattern:
+        # There it stands for any one character; and the query is no part of what is matched.
+        raise PermanentError(f"Rule '{rule.name}': Akamai does not match queries ({url!r})")
+    return pattern
+
+
+def specificity(pattern: str) -> tuple[int, str]:
+    """Sort key: patterns with fewer characters besides ``*`` first, ``/*`` before all."""
+    return len(pattern.replace("*", "")), pattern
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Whether every path that the other pattern matches is matched by this one."""
+    # A wildcard of the other is a character that only a wildcard of this one can take. Each
+    # piece is best found as early as it can be.
+    first, *middle = pattern.split("*")
+    if not middle:
+        return pattern == other
+    last = middle.pop()
+    if not (other.startswith(first) and other.endswith(last)):
+        return False
+    position, end = len(first), len(other) - len(last)
+    for piece in middle:
+        position = other.find(piece, position, end)
+        if position < 0:
+            return False
+        position += len(piece)
+    return position <= end
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a path that both patterns match."""
+    # Row by row: whether what is left of ``one`` and of ``other`` has a common text.
+    below = [False] * (len(other) + 1)
+    for i in range(len(one), -1, -1):
+        row = [False] * (len(other) + 1)
+        for j in range(len(other), -1, -1):
+            a, b = one[i : i + 1], other[j : j + 1]
+            if not a and not b:
+                row[j] = True
+            elif a == "*":
+                row[j] = below[j] or (bool(b) and row[j + 1])
+            elif b == "*":
+                row[j] = row[j + 1] or (bool(a) and below[j])
+            else:
+                row[j] = a == b and below[j + 1]
+        below = row
+    return below[0]

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service document as a rule tree of Property Manager.
+
+See https://techdocs.akamai.com/property-mgr/reference/rule-trees. Rules are tried from the top;
+each that matches is done, and undoes what one above it said of the same thing. So rules about
+paths stand in the order of their specificity, the most specific last.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from poppy.common.errors import PermanentError
+from poppy.model.names import address
+from poppy.model.services import Origin, ServiceSpec
+from poppy.provider.akamai import access
+from poppy.provider.akamai.edgegrid import Document
+from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
+
+_HOST_HEADERS = {
+    "domain": "REQUEST_HOST_HEADER",
+    "origin": "ORIGIN_HOSTNAME",
+    "custom": "CUSTOM",
+}
+#: Ways to write a time, the longest first: seconds, and the letter.
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+class Settings(NamedTuple):
+    """What the operator decided for all services.
+
+    Attributes:
+        methods: besides GET and HEAD, those that are passed to origins.
+        downgrade: whether an origin without TLS may be asked on behalf of a client with it.
+        origin_ip_version: of the addresses of origins: ``IPV4``, ``IPV6`` or ``DUALSTACK``.
+    """
+
+    methods: tuple[str, ...] = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    downgrade: bool = False
+    origin_ip_version: str = "DUALSTACK"
+
+
+#: The behaviour that lets a method pass.
+METHODS = {
+    "POST": ("allowPost", {"enabled": True, "allowWithoutContentLength": False}),
+    "PUT": ("allowPut", {"enabled": True}),
+    "PATCH": ("allowPatch", {"enabled": True}),
+    "DELETE": ("allowDelete", {"enabled": True}),
+    "OPTIONS": ("allowOptions", {"enabled": True}),
+}
+
+
+def check(spec: ServiceSpec, settings: Settings) -> None:
+    """Refuse what no rule tree can say.
+
+    Raises:
+        PermanentError: names the offender.
+    """
+    secure = _secure(spec)
+    for origin in spec.origins:
+        _check_origin(origin, secure, settings)
+    by_path = [rule for origin in spec.origins for rule in origin.rules]
+    by_path += [rule for entry in spec.caching for rule in entry.rules]
+    for rule in by_path:
+        path_pattern(rule)
+    access.denials(spec)
+
+
+def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
+    if ":" in (address(origin.origin) or ""):
+        raise PermanentError(f"Origin {origin.origin}: Akamai takes names and IPv4 addresses")
+    if origin.ssl and origin.port != 443:
+        raise PermanentError(
+            f"Origin {origin.origin}: Akamai speaks TLS to port 443 only, not {origin.port}"
+        )
+    if secure and not origin.ssl and not settings.downgrade:
+        raise PermanentError(
+            f"Origin {origin.origin} needs ssl, because the service has https domains: Akamai "
+            "asks origins as it was asked"
+        )
+
+
+def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
+    """The rule tree of a service whose traffic is counted, and purged, by this CP code."""
+    children = [
+        _rule("Origins", children=_origins(spec, settings)),
+        _rule("Caching", children=_caching(spec)),
+        *access.restrictions(spec),
+    ]
+    return {
+        "name": "default",
+        "options": {"is_secure": _secure(spec)},
+        "behaviors": [
+            _origin(spec.origins[0], settings),
+            behavior("cpCode", value={"id": cp_code}),
+            _ttl(None),
+            *(behavior(*METHODS[method]) for method in settings.methods),
+        ],
+        "criteria": [],
+        "children": children,
+    }
+
+
+def cp_code(rules: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Number and name of the CP code that a rule tree counts by; None if it has none."""
+    for entry in rules.get("behaviors") or ():
+        value = (entry.get("options") or {}).get("value")
+        if entry.get("name") == "cpCode" and isinstance(value, dict) and value.get("id"):
+            return int(value["id"]), str(value.get("name", ""))
+    return None
+
+
+def difference(found: Any, wanted: Any, where: str = "rules") -> str | None:
+    """Where something lacks what is wanted; None if it has all of it.
+
+    Akamai adds to what it is given: defaults of options, identifiers, empty lists. So members
+    that are not wanted are no difference; lists must be as long and in the same order.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(found, dict):
+            return where
+        pairs = [(f"{where}.{key}", found.get(key), value) for key, value in wanted.items()]
+        return _first_difference(pairs)
+    if isinstance(wanted, list):
+        if not wanted and found is None:
+            return None
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return where
+        pairs = [
+            (f"{where}[{number}]", *pair)
+            for number, pair in enumerate(zip(found, wanted, strict=True))
+        ]
+        return _first_difference(pairs)
+    return None if found == wanted else where
+
+
+def _first_difference(pairs: Iterable[tuple[str, Any, Any]]) -> str | None:
+    differences = (difference(found, wanted, where) for where, found, wanted in pairs)
+    return next((where for where in differences if where), None)
+
+
+def _secure(spec: ServiceSpec) -> bool:
+    return any(domain.protocol == "https" for domain in spec.domains)
+
+
+def _origins(spec: ServiceSpec, settings: Settings) -> list[Document]:
+    """A rule for each path of an origin, and one for what is left to the first origin.
+
+    Because nothing takes back what a rule says of the protocol, each is about just those paths
+    that no more specific one is about.
+    """
+    by_pattern = {
+        path_pattern(rule): origin
+        for origin in spec.origins
+        for rule in origin.rules
+        if origin is not spec.origins[0] or path_pattern(rule) != EVERYTHING
+    }
+    by_pattern.setdefault(EVERYTHING, spec.origins[0])
+    ranked = sorted(by_pattern, key=specificity)
+    rules = []
+    for number, pattern in enumerate(ranked):
+        origin = by_pattern[pattern]
+        others = [other for other in ranked[number + 1 :] if overlap(pattern, other)]
+        behaviors = [_origin(origin, settings), *_protocol(origin, settings)]
+        rules.append(_rule(f"{origin.origin} {pattern}", _paths(pattern, others), behaviors))
+    return rules
+
+
+def _origin(origin: Origin, settings: Settings) -> Document:
+    options: Document = {
+        "originType": "CUSTOMER",
+        "hostname": origin.origin,
+        "forwardHostHeader": _HOST_HEADERS[origin.hostheadertype],
+        # What one domain's clients get must not be what another's asked for.
+        "cacheKeyHostname": "REQUEST_HOST_HEADER",
+        "ipVersion": settings.origin_ip_version,
+        "compress": True,
+        "enableTrueClientIp": False,
+        "httpPort": 80 if origin.ssl else origin.port,
+        "httpsPort": 443,
+        "originSni": True,
+        "verificationMode": "PLATFORM_SETTINGS",
+    }
+    if origin.hostheadertype == "custom":
+        options["customForwardHostHeader"] = origin.hostheadervalue
+    return behavior("origin", options)
+
+
+def _protocol(origin: Origin, settings: Settings) -> list[Document]:
+    """Akamai asks an origin as it was asked, unless told otherwise."""
+    if origin.ssl:
+        return [behavior("httpToHttpsUpgrade")]
+    return [behavior("allowHTTPSDowngrade", enabled=True)] if settings.downgrade else []
+
+
+def _caching(spec: ServiceSpec) -> list[Document]:
+    by_pattern = {path_pattern(rule): entry for entry in spec.caching for rule in entry.rules}
+    return [
+        _rule(f"{by_pattern[pattern].name} {pattern}", _paths(pattern), [_ttl(entry.ttl)])
+        for pattern in sorted(by_pattern, key=specificity)
+        for entry in (by_pattern[pattern],)
+    ]
+
+
+def _ttl(seconds: int | None) -> Document:
+    if seconds is None:
+        return behavior(
+            "caching", behavior="CACHE_CONTROL_AND_EXPIRES", mustRevalidate=False, defaultTtl="2m"
+        )
+    if seconds == 0:
+        return behavior("caching", behavior="NO_STORE")
+    return behavior("caching", behavior="MAX_AGE", mustRevalidate=False, ttl=duration(seconds))
+
+
+def duration(seconds: int) -> str:
+    """A time as Property Manager writes it: a number with the largest unit that gives one."""
+    size, letter = next(unit for unit in _UNITS if seconds % unit[0] == 0)
+    return f"{seconds // size}{letter}"
+
+
+def _paths(pattern: str, others: Sequence[str] = ()) -> list[Document]:
+    """Criteria: the pattern matches, and none of the others."""
+    found = [] if pattern == EVERYTHING else [access.path([pattern])]
+    return [*found, *([access.path(others, matches=False)] if others else [])]
+
+
+def _rule(
+    name: str,
+    criteria: Sequence[Document] = (),
+    behaviors: Sequence[Document] = (),
+    children: Sequence[Document] = (),
+) -> Document:
+    return access.rule(name, criteria, behaviors, children)
+
+
+def behavior(name: str, options: Mapping[str, Any] | None = None, **more: Any) -> Document:
+    """A behaviour with its options."""
+    return {"name": name, "options": {**(options or {}), **more}}

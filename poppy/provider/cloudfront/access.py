@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a distribution can't say by itself, as a CloudFront function: restrictions, host headers.
+
+What tenants wrote reaches the function's code only as JSON of ASCII characters, which is also
+JavaScript, so that there is nothing to escape from.
+"""
+
+import importlib.resources
+import ipaddress
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Origin, Restriction, Rule, ServiceSpec
+from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
+from poppy.provider.varnish.geography import country_codes
+from poppy.provider.varnish.matching import specificity
+
+#: Bytes of a function's code; Amazon's quota, which can't be raised.
+LONGEST_CODE = 10_240
+
+_CODE = importlib.resources.files(__package__).joinpath("function.js").read_text("utf-8")
+
+
+class Countries(NamedTuple):
+    """A geographic restriction of a whole distribution.
+
+    Attributes:
+        kind: ``whitelist``, ``blacklist`` or ``none``.
+        codes: ISO 3166-1 alpha-2, in order.
+    """
+
+    kind: str = "none"
+    codes: tuple[str, ...] = ()
+
+
+class Access(NamedTuple):
+    """What becomes of the restrictions and the host headers of a service.
+
+    Attributes:
+        countries: the part that CloudFront does by itself.
+        code: the function for the rest; empty if nothing is left.
+        needs_country: whether the function looks at the viewer's country.
+    """
+
+    countries: Countries
+    code: str
+    needs_country: bool
+
+
+def access(spec: ServiceSpec) -> Access:
+    """Divide the work between CloudFront's own restriction and a function.
+
+    Raises:
+        PermanentError: a rule can't be expressed; names it.
+    """
+    rules = [rule for entry in spec.restrictions for rule in entry.rules]
+    geography = [rule for rule in rules if rule.kind == "geography"]
+    by_path = any(_reach(rule) != EVERYTHING for rule in geography)
+    countries = Countries() if by_path else _countries(spec.restrictions)
+    kinds = ["client_ip", "referrer"] + (["geography"] if by_path else [])
+    lists = [
+        {"access": kind_of_list, "kind": kind, "rules": found}
+        for kind_of_list in ("blacklist", "whitelist")
+        for kind in kinds
+        if (found := _rules(spec.restrictions, kind_of_list, kind))
+    ]
+    routes = _routes(spec.origins)
+    if not lists and not routes:
+        return Access(countries, "", False)
+    return Access(countries, _code(lists, routes), by_path)
+
+
+def _code(lists: Sequence[Any], routes: Sequence[Any]) -> str:
+    # Without comments, which count.
+    body = re.sub(r"^\s*//.*\n|^\s+", "", _CODE, flags=re.MULTILINE)
+    head = "import cf from 'cloudfront';\n" if routes else ""
+    code = f"{head}var LISTS = {_json(lists)};\nvar ROUTES = {_json(routes)};\n{body}"
+    if len(code) > LONGEST_CODE:
+        raise PermanentError(
+            f"The restrictions need a function of {len(code)} bytes; CloudFront takes "
+            f"{LONGEST_CODE}"
+        )
+    return code
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+
+
+def _rules(restrictions: Sequence[Restriction], kind_of_list: str, kind: str) -> list[Any]:
+    return [
+        [_reach(rule), _value(rule)]
+        for entry in restrictions
+        if entry.access == kind_of_list
+        for rule in entry.rules
+        if rule.kind == kind
+    ]
+
+
+def _reach(rule: Rule) -> str:
+    """Which paths a restriction is about, as the function compares them: decoded."""
+    url = rule.request_url or "/*"
+    if "?" in url:
+        raise PermanentError(f"Rule '{rule.name}': CloudFront does not match queries ({url!r})")
+    pattern = re.sub("/+", "/", re.sub(r"\*+", "*", f"/{unquote(url)}"))
+    return EVERYTHING if pattern == "/*" else pattern
+
+
+def _value(rule: Rule) -> Any:
+    if rule.client_ip is not None:
+        return _network(rule.client_ip)
+    if rule.referrer is not None:
+        return rule.referrer.lower()
+    return sorted(_codes(rule))
+
+
+def _network(text: str) -> list[Any]:
+    """A network as its 16-bit groups and the length of its prefix."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as exc:
+        raise PermanentError(f"{text!r} is no IP address or CIDR block") from exc
+    packed = network.network_address.packed
+    groups = [int.from_bytes(packed[n : n + 2], "big") for n in range(0, len(packed), 2)]
+    return [groups, network.prefixlen]
+
+
+def _codes(rule: Rule) -> frozenset[str]:
+    try:
+        return country_codes(rule.geography or "")
+    except KeyError as exc:
+        raise PermanentError(f"There is no country or continent {rule.geography!r}") from exc
+
+
+def _countries(restrictions: Sequence[Restriction]) -> Countries:
+    """The countries of all geography rules, which are about every path."""
+    codes: dict[str, set[str]] = {"whitelist": set(), "blacklist": set()}
+    for entry in restrictions:
+        for rule in entry.rules:
+            if rule.kind == "geography":
+                codes[entry.access] |= _codes(rule)
+    if not codes["whitelist"]:
+        black = tuple(sorted(codes["blacklist"]))
+        return Countries("blacklist", black) if black else Countries()
+    left = tuple(sorted(codes["whitelist"] - codes["blacklist"]))
+    if not left:
+        raise PermanentError("The geography restrictions leave no country")
+    return Countries("whitelist", left)
+
+
+def _routes(origins: Sequence[Origin]) -> list[list[str | None]]:
+    """The host header by path, most specific first; none if no origin has one of its own."""
+    if all(origin.hostheadertype != "custom" for origin in origins):
+        return []
+    hosts = [
+        origin.hostheadervalue if origin.hostheadertype == "custom" else None for origin in origins
+    ]
+    routes: list[list[str | None]] = sorted(
+        (
+            [path_pattern(rule), host]
+            for origin, host in zip(origins, hosts, strict=True)
+            for rule in origin.rules
+        ),
+        key=lambda route: specificity(str(route[0])),
+    )
+    return [*routes, [EVERYTHING, hosts[0]]]

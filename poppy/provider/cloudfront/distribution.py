@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler: what a service is, as a CloudFront distribution. No I/O.
+
+Shapes are those of ``DistributionConfig`` in Amazon's CloudFront API reference (2020-05-31).
+"""
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Origin, ServiceSpec
+from poppy.provider.cloudfront.access import Access, Countries, access
+from poppy.provider.cloudfront.paths import Behaviour, behaviours
+
+#: The longest that a cached answer is kept where no rule says how long, if the origin does (a
+#: year), and if it does not.
+_LONGEST_TTL = 31536000
+_UNSAID_TTL = 120
+
+_METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
+#: Request headers that origins get, and that answers are kept apart by, besides the host.
+_HEADERS = ["Authorization", "Origin"]
+_COUNTRY = "CloudFront-Viewer-Country"
+
+Config = dict[str, Any]
+
+
+class Settings(NamedTuple):
+    """What the operator decided for all services; see the driver's options."""
+
+    price_class: str = "PriceClass_All"
+    strip_cookies: bool = False
+    minimum_protocol_version: str = "TLSv1.2_2021"
+
+
+class Viewer(NamedTuple):
+    """How viewers reach a distribution: its own names, and the certificate that covers them."""
+
+    aliases: tuple[str, ...] = ()
+    certificate_arn: str | None = None
+
+
+class Plan(NamedTuple):
+    """A service document, compiled as far as it goes without asking Amazon.
+
+    Attributes:
+        code: of the function, empty if it takes none.
+    """
+
+    origins: tuple[Origin, ...]
+    behaviours: tuple[Behaviour, ...]
+    access: Access
+
+    @property
+    def code(self) -> str:
+        """The code of the service's function; empty if it needs none."""
+        return self.access.code
+
+
+def plan(spec: ServiceSpec) -> Plan:
+    """Compile a document.
+
+    Raises:
+        PermanentError: something in it can't be had from CloudFront; names it.
+    """
+    kinds = {domain.certificate for domain in spec.domains}
+    if "shared" in kinds and len(kinds) > 1:
+        raise PermanentError(
+            "CloudFront has one certificate for a service: shared domains and others don't mix"
+        )
+    for origin in spec.origins:
+        if _is_address(origin.origin):
+            raise PermanentError(f"Origin '{origin.origin}': CloudFront needs a name, no address")
+    found = behaviours(spec.origins, spec.caching)
+    return Plan(spec.origins, tuple(found), access(spec))
+
+
+def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Settings) -> Config:
+    """What a distribution shall be, without ``CallerReference`` and ``Comment``."""
+
+    def behaviour(entry: Behaviour) -> Config:
+        return _behaviour(plan, entry, function_arn, settings)
+
+    *others, default = plan.behaviours
+    return {
+        "Enabled": True,
+        "Aliases": items(viewer.aliases),
+        "Origins": items([_origin(origin) for origin in plan.origins]),
+        "DefaultCacheBehavior": behaviour(default),
+        "CacheBehaviors": items(
+            [{"PathPattern": entry.pattern, **behaviour(entry)} for entry in others]
+        ),
+        "PriceClass": settings.price_class,
+        "HttpVersion": "http2and3",
+        "IsIPV6Enabled": True,
+        "ViewerCertificate": _certificate(viewer.certificate_arn, settings),
+        "Restrictions": {"GeoRestriction": _restriction(plan.access.countries)},
+    }
+
+
+def digest(config: Config) -> str:
+    """A short name for what a distribution shall be."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def items(values: Sequence[Any]) -> Config:
+    """A list as CloudFront has them."""
+    return {"Quantity": len(values), "Items": list(values)} if values else {"Quantity": 0}
+
+
+def merge(wanted: Config, existing: Mapping[str, Any]) -> Config:
+    """What to send to change a distribution: it has to be whole.
+
+    What Poppy says nothing about stays (a web ACL, logging, a shield of an origin ...).
+    """
+    merged = dict(existing)
+    for key, value in wanted.items():
+        before = existing.get(key)
+        merged[key] = value
+        if key in ("ViewerCertificate", "Restrictions"):
+            continue
+        if isinstance(value, dict) and isinstance(before, Mapping):
+            change = _merge_items if "Quantity" in value else merge
+            merged[key] = change(value, before)
+    return merged
+
+
+def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
+    known = {_name(entry): entry for entry in existing.get("Items", ()) if isinstance(entry, dict)}
+    values = [
+        merge(entry, known.get(_name(entry), {})) if isinstance(entry, dict) else entry
+        for entry in wanted.get("Items", ())
+    ]
+    # Other keys than the list, such as CachedMethods beside AllowedMethods.
+    return {**{k: v for k, v in wanted.items() if k not in ("Quantity", "Items")}, **items(values)}
+
+
+def _name(entry: Mapping[str, Any]) -> Any:
+    return entry.get("Id") or entry.get("PathPattern")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _origin_id(origin: Origin) -> str:
+    scheme = "https" if origin.ssl else "http"
+    name = f"{scheme}://{origin.origin}:{origin.port}"
+    return f"origin-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _origin(origin: Origin) -> Config:
+    return {
+        "Id": _origin_id(origin),
+        "DomainName": origin.origin,
+        "CustomOriginConfig": {
+            # The one that is not used must be there as well.
+            "HTTPPort": 80 if origin.ssl else origin.port,
+            "HTTPSPort": origin.port if origin.ssl else 443,
+            "OriginProtocolPolicy": "https-only" if origin.ssl else "http-only",
+            "OriginSslProtocols": items(["TLSv1.2"]),
+        },
+    }
+
+
+def _behaviour(
+    plan: Plan, entry: Behaviour, function_arn: str | None, settings: Settings
+) -> Config:
+    origin = plan.origins[entry.origin]
+    headers = [*_HEADERS]
+    if origin.hostheadertype == "domain":
+        # Without it, an origin sees its own name.
+        headers.append("Host")
+    if plan.access.needs_country:
+        headers.append(_COUNTRY)
+    function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
+    return {
+        "TargetOriginId": _origin_id(origin),
+        "ViewerProtocolPolicy": "allow-all",
+        "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
+        "Compress": True,
+        "FunctionAssociations": items(function if function_arn else []),
+        # The minimum stays 0, or CloudFront would keep what the origin says is private.
+        "MinTTL": 0,
+        "DefaultTTL": _UNSAID_TTL if entry.ttl is None else entry.ttl,
+        "MaxTTL": _LONGEST_TTL if entry.ttl is None else entry.ttl,
+        "ForwardedValues": {
+            "QueryString": True,
+            "Cookies": {"Forward": "none" if settings.strip_cookies else "all"},
+            "Headers": items(sorted(headers)),
+        },
+    }
+
+
+def _certificate(arn: str | None, settings: Settings) -> Config:
+    if arn is None:
+        return {"CloudFrontDefaultCertificate": True}
+    return {
+        "ACMCertificateArn": arn,
+        "SSLSupportMethod": "sni-only",
+        "MinimumProtocolVersion": settings.minimum_protocol_version,
+    }
+
+
+def _restriction(countries: Countries) -> Config:
+    return {"RestrictionType": countries.kind, **items(countries.codes)}

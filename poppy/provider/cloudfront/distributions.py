@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distribution of a service: found, made, changed and deleted."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from oslo_log import log
+
+from poppy.common import aws
+from poppy.common.errors import InProgressError, RetryableError
+from poppy.provider.cloudfront.distribution import Config, Viewer, digest, merge
+
+LOG = log.getLogger(__name__)
+
+_ID = re.compile(r"\bE[A-Z0-9]{6,31}\b")
+
+
+class Distribution(NamedTuple):
+    """A distribution as CloudFront has it.
+
+    Attributes:
+        domain_name: where it is reached, ``*.cloudfront.net``.
+        is_deployed: whether its configuration is at every edge.
+        etag: of the configuration, to change it by.
+    """
+
+    distribution_id: str
+    domain_name: str
+    is_deployed: bool
+    etag: str
+    config: Mapping[str, Any]
+
+    @property
+    def viewer(self) -> Viewer:
+        """How viewers reach it now."""
+        return Viewer(
+            tuple(self.config["Aliases"].get("Items", ())),
+            self.config["ViewerCertificate"].get("ACMCertificateArn") or None,
+        )
+
+
+class Distributions:
+    """CloudFront distributions, at most one for a service.
+
+    The service's id is a distribution's caller reference, which CloudFront keeps unique. The
+    comment begins with it as well, for a search, and ends with the digest of what Poppy wanted,
+    so that what CloudFront writes in another way, or an operator added, is not a difference.
+
+    Args:
+        poll_after: seconds until a change may have reached every edge.
+    """
+
+    def __init__(self, cloudfront: aws.Service, poll_after: float) -> None:
+        self._cloudfront = cloudfront
+        self._poll_after = poll_after
+
+    def ensure(
+        self, service_id: str, known_id: str | None, make: Callable[[Viewer], Config]
+    ) -> Distribution:
+        """Have a distribution of a configuration.
+
+        Args:
+            known_id: its id, if Poppy knows it.
+            make: gives the configuration, for how viewers reach the distribution now.
+        """
+        found = self._get(known_id) if known_id else None
+        if found is None:
+            found = self._create(service_id, make(Viewer()))
+        wanted = _commented(service_id, make(found.viewer))
+        if found.config["Comment"] != wanted["Comment"]:
+            LOG.info("Changing the distribution %s", found.distribution_id)
+            answer = self._cloudfront.call(
+                "update_distribution",
+                Id=found.distribution_id,
+                IfMatch=found.etag,
+                DistributionConfig=merge(wanted, found.config),
+            )
+            found = _read(answer)
+        return found
+
+    def find(self, service_id: str, known_id: str | None) -> Distribution | None:
+        """The distribution of a service; by its id if that is known, else by a search of all."""
+        found = self._get(known_id) if known_id else None
+        if found is not None:
+            return found
+        for page in self._cloudfront.pages("list_distributions"):
+            for entry in page["DistributionList"].get("Items", ()):
+                if entry["Comment"].split()[:2] == ["poppy", service_id]:
+                    return self._get(entry["Id"])
+        return None
+
+    def remove(self, service_id: str, known_id: str | None) -> None:
+        """Disable the distribution, and once that is everywhere, delete it.
+
+        Raises:
+            InProgressError: it is not gone yet.
+        """
+        found = self.find(service_id, known_id)
+        if found is None:
+            return
+        if found.config["Enabled"]:
+            # Without the digest, so that a distribution on its way out fits no document.
+            config = {**found.config, "Enabled": False, "Comment": f"poppy {service_id} removed"}
+            self._cloudfront.call(
+                "update_distribution",
+                Id=found.distribution_id,
+                IfMatch=found.etag,
+                DistributionConfig=config,
+            )
+            raise InProgressError("CloudFront disables the distribution", self._poll_after)
+        if not found.is_deployed:
+            raise InProgressError("CloudFront disables the distribution", self._poll_after)
+        try:
+            self._cloudfront.call(
+                "delete_distribution", Id=found.distribution_id, IfMatch=found.etag
+            )
+        except aws.Refused as exc:
+            if exc.code == "DistributionNotDisabled":
+                raise InProgressError(str(exc), self._poll_after) from exc
+            if exc.code != "NoSuchDistribution":
+                raise
+
+    def _create(self, service_id: str, config: Config) -> Distribution:
+        """Make the distribution, or give the one that was made before."""
+        whole = {"CallerReference": service_id, **_commented(service_id, config)}
+        try:
+            answer = self._cloudfront.call("create_distribution", DistributionConfig=whole)
+        except aws.Refused as exc:
+            if exc.code != "DistributionAlreadyExists":
+                raise
+            # The message ends with the id; that is not documented, so a search is next.
+            said = _ID.findall(str(exc))
+            found = self.find(service_id, said[-1] if said else None)
+            if found is None:
+                raise RetryableError(str(exc)) from exc
+            return found
+        found = _read(answer)
+        LOG.info("Made the distribution %s", found.distribution_id)
+        return found
+
+    def _get(self, distribution_id: str) -> Distribution | None:
+        try:
+            return _read(self._cloudfront.call("get_distribution", Id=distribution_id))
+        except aws.Refused as exc:
+            if exc.code == "NoSuchDistribution":
+                return None
+            raise
+
+
+def _commented(service_id: str, config: Config) -> Config:
+    return {**config, "Comment": f"poppy {service_id} {digest(config)}"}
+
+
+def _read(answer: Mapping[str, Any]) -> Distribution:
+    entry = answer["Distribution"]
+    return Distribution(
+        distribution_id=entry["Id"],
+        domain_name=entry["DomainName"],
+        is_deployed=entry["Status"] == "Deployed",
+        etag=answer["ETag"],
+        config=entry["DistributionConfig"],
+    )

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``cloudfront``: Amazon CloudFront.
+
+See ``doc/source/drivers/cloudfront.rst`` for what becomes of each field of a service.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from oslo_config import cfg
+
+from poppy.common import aws
+from poppy.common.errors import InProgressError, PermanentError
+from poppy.model import certificates as model
+from poppy.model.operations import Purge
+from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+from poppy.provider.cloudfront import distribution
+from poppy.provider.cloudfront.certificates import (
+    DOMAIN_TAG,
+    SERVICE_TAG,
+    Certificate,
+    Certificates,
+    Owner,
+)
+from poppy.provider.cloudfront.distribution import Config, Settings, Viewer
+from poppy.provider.cloudfront.distributions import Distribution, Distributions
+from poppy.provider.cloudfront.functions import Functions
+from poppy.provider.cloudfront.statistics import counted
+
+#: Seconds until it makes sense to look whether a tenant has made the records for a certificate.
+_VALIDATION = 60.0
+
+
+class CloudFrontProvider(Provider):
+    """Runs each service as one distribution, with one certificate for all of its domains.
+
+    Needs the extra ``poppy[cloudfront]``. What CloudFront has no setting for is done by a
+    function of the service's own. All of it is found by the service's id, so that any step can
+    be repeated: by the caller reference of the distribution, the names of functions, and a tag
+    of the certificates.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *aws.OPTS,
+        cfg.StrOpt(
+            "certificate_arn",
+            help="The operator's own certificate in ACM (us-east-1), for services all of whose "
+            "domains it covers: those with shared certificates. Unset: there are none.",
+        ),
+        cfg.StrOpt(
+            "price_class",
+            default="PriceClass_All",
+            choices=["PriceClass_All", "PriceClass_200", "PriceClass_100"],
+            help="Which of CloudFront's edges serve; fewer cost less.",
+        ),
+        cfg.StrOpt(
+            "minimum_protocol_version",
+            default="TLSv1.2_2021",
+            help="The oldest TLS that viewers may speak: one of CloudFront's security policies.",
+        ),
+        cfg.StrOpt(
+            "cookies",
+            default="pass",
+            choices=[
+                ("pass", "origins get cookies, and answers are kept apart by them"),
+                ("strip", "origins get no cookies"),
+            ],
+            help="What to do with requests that have cookies.",
+        ),
+        cfg.FloatOpt(
+            "poll_after",
+            default=30.0,
+            min=0.0,
+            help="Seconds between two looks at whether a change has reached every edge, which "
+            "takes CloudFront some minutes.",
+        ),
+    )
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.GEOGRAPHY,
+            Capability.ORIGIN_SSL,
+            Capability.SAN_CERTIFICATE,
+            Capability.SNI_CERTIFICATE,
+            Capability.ANALYTICS,
+        }
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: they contradict each other.
+        """
+        super().__init__(conf, name)
+        options = self.options
+        self._cloudfront = aws.Service(name, "cloudfront", options)
+        self._cloudwatch = aws.Service(name, "cloudwatch", options)
+        self._distributions = Distributions(self._cloudfront, options.poll_after)
+        self._functions = Functions(self._cloudfront)
+        self._certificates = Certificates(
+            aws.Service(name, "acm", options),
+            aws.Service(name, "resourcegroupstaggingapi", options),
+        )
+        self._settings = Settings(
+            options.price_class, options.cookies == "strip", options.minimum_protocol_version
+        )
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """Shared certificates too, if the operator has one."""
+        shared = {Capability.SHARED_CERTIFICATE} if self.options.certificate_arn else set()
+        return self.SUPPORTS | shared
+
+    def check(self, spec: ServiceSpec) -> None:
+        """Compile the document; see :meth:`Provider.check`."""
+        distribution.plan(spec)
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Make or change the distribution; see :meth:`Provider.ensure`.
+
+        It serves under its own name from the start, and under a domain once its certificate is
+        issued. While a changed set of domains waits for one, it goes on with those it had.
+        """
+        plan = distribution.plan(service.spec)
+        certificate = self._certificate(service)
+        service_id = service.service_id
+        function_arn = self._functions.ensure(service_id, plan.code) if plan.code else None
+        names = tuple(sorted(service.spec.domain_names))
+
+        def make(now: Viewer) -> Config:
+            kept = tuple(alias for alias in now.aliases if alias in names)
+            viewer = Viewer(kept, now.certificate_arn if kept else None)
+            if certificate.is_issued:
+                viewer = Viewer(names, certificate.arn)
+            return distribution.config(plan, viewer, function_arn, self._settings)
+
+        known_id = known.provider_service_id if known else None
+        found = self._distributions.ensure(service_id, known_id, make)
+        self._tidy(service, plan.code, {certificate.arn, found.viewer.certificate_arn or ""})
+        if not (certificate.is_issued or certificate.is_pending):
+            raise _failed(certificate)
+        return self._deployment(service.spec, found, certificate)
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Disable and delete the distribution, then what it used; see :meth:`Provider.remove`."""
+        known_id = known.provider_service_id if known else None
+        self._distributions.remove(service.service_id, known_id)
+        if not self._functions.remove_others(service.service_id, ""):
+            raise InProgressError("A function is still in use", self.options.poll_after)
+        self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Ask for an invalidation, which takes about a minute; see :meth:`Provider.purge`."""
+        found = self._find(service, known)
+        self._cloudfront.call(
+            "create_invalidation",
+            DistributionId=found.distribution_id,
+            InvalidationBatch={
+                "CallerReference": str(uuid.uuid4()),
+                "Paths": distribution.items(_invalidated(purge.url)),
+            },
+        )
+
+    def health(self) -> bool:
+        """Whether CloudFront answers, and lets us."""
+        return self._cloudfront.answers("list_distributions", MaxItems="1")
+
+    def ensure_certificate(
+        self, certificate: model.Certificate, known: Issuance | None
+    ) -> Issuance:
+        """Have one domain validated ahead; see :meth:`Provider.ensure_certificate`.
+
+        ACM asks for the same record whenever a domain of an account is to be validated. So the
+        certificate of a service with the domain is issued without further ado.
+        """
+        name = certificate.domain_name
+        found = self._certificates.ensure(Owner(DOMAIN_TAG, name), {name})
+        records = [{"type": "CNAME", "name": n, "value": v} for n, v in found.records.items()]
+        return Issuance(
+            status=_status(found),
+            details={"certificate_arn": found.arn, "validation": records, "error": found.reason},
+            in_progress=found.is_pending,
+            poll_after=_VALIDATION,
+        )
+
+    def remove_certificate(self, certificate: model.Certificate, known: Issuance | None) -> None:
+        """Delete it; see :meth:`Provider.remove_certificate`."""
+        self._certificates.remove(Owner(DOMAIN_TAG, certificate.domain_name))
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """What CloudWatch has of the distribution; see :meth:`Provider.metrics`."""
+        if len(service.spec.domains) > 1:
+            raise PermanentError("CloudFront does not count the domains of a service one by one")
+        found = self._find(service, known)
+        return {"Global": counted(self._cloudwatch, found.distribution_id, query)}
+
+    def _find(self, service: Service, known: ProviderDetail | None) -> Distribution:
+        known_id = known.provider_service_id if known else None
+        found = self._distributions.find(service.service_id, known_id)
+        if found is None:
+            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        return found
+
+    def _certificate(self, service: Service) -> Certificate:
+        """The operator's certificate if it covers all domains, else one of the service's own.
+
+        CloudFront takes no domain without one, not even for http.
+        """
+        names = service.spec.domain_names
+        if self.options.certificate_arn:
+            found = self._certificates.get(self.options.certificate_arn)
+            if found is not None and found.is_issued and all(map(found.covers, names)):
+                return found
+        for domain in service.spec.domains:
+            if domain.certificate == "shared":
+                raise PermanentError(
+                    f"{self.name}: certificate_arn is not issued, or not for {domain.domain}"
+                )
+        return self._certificates.ensure(Owner(SERVICE_TAG, service.service_id), names)
+
+    def _tidy(self, service: Service, code: str, certificates: set[str]) -> None:
+        """Remove what the distribution does not use any more.
+
+        What CloudFront still holds on to is left for the next call, at the latest for removal.
+        """
+        self._functions.remove_others(service.service_id, code)
+        owner = Owner(SERVICE_TAG, service.service_id)
+        self._certificates.remove_others(owner, certificates)
+
+    def _deployment(
+        self, spec: ServiceSpec, found: Distribution, certificate: Certificate
+    ) -> Deployment:
+        status = _status(certificate)
+        return Deployment(
+            provider_service_id=found.distribution_id,
+            access_urls=dict.fromkeys(sorted(spec.domain_names), found.domain_name),
+            in_progress=certificate.is_pending or not found.is_deployed,
+            poll_after=_VALIDATION if certificate.is_pending else self.options.poll_after,
+            certificates={entry.domain: status for entry in spec.domains if entry.certificate},
+            message=_to_do(certificate) if certificate.is_pending else "",
+        )
+
+
+def _invalidated(url: str | None) -> list[str]:
+    """The paths of an invalidation, where only a last ``*`` is a wildcard."""
+    if url is None:
+        return ["/*"]
+    before, star, _ = url.partition("*")
+    if star:
+        return [f"{before}*"]
+    return [url] if "?" in url else [url, f"{url}?*"]
+
+
+def _status(certificate: Certificate) -> str:
+    if certificate.is_issued:
+        return "deployed"
+    return "create_in_progress" if certificate.is_pending else "failed"
+
+
+def _to_do(certificate: Certificate) -> str:
+    """What the tenant has to do for a certificate."""
+    records = "; ".join(f"{n} CNAME {v}" for n, v in sorted(certificate.records.items()))
+    if not records:
+        return "Amazon prepares the certificate"
+    return f"Waiting for these DNS records, which must stay: {records}"
+
+
+def _failed(certificate: Certificate) -> PermanentError:
+    names = ", ".join(sorted(certificate.names))
+    reason = certificate.reason or certificate.status
+    return PermanentError(f"The certificate for {names} failed: {reason}")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The function of a service: made, published and deleted."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from poppy.common import aws
+from poppy.common.errors import RetryableError
+
+_RUNTIME = "cloudfront-js-2.0"
+
+
+class Functions:
+    """CloudFront functions, one for each version of a service's code.
+
+    A function's name is the service's id and a digest of its code, and its code never changes.
+    So a distribution goes from one version to the next with its own change, as a whole.
+    """
+
+    def __init__(self, cloudfront: aws.Service) -> None:
+        self._cloudfront = cloudfront
+
+    def ensure(self, service_id: str, code: str) -> str:
+        """Have this code published for a service; gives the function's ARN."""
+        name = _name(service_id, code)
+        live = self._describe(name, "LIVE")
+        if live is not None:
+            return _arn(live)
+        draft = self._describe(name, "DEVELOPMENT")
+        if draft is None:
+            draft = self._create(service_id, name, code)
+        self._cloudfront.call("publish_function", Name=name, IfMatch=draft["ETag"])
+        return _arn(draft)
+
+    def remove_others(self, service_id: str, code: str) -> bool:
+        """Delete the functions of a service but the one of this code; empty for all.
+
+        One that a distribution still uses stays. Gives whether all others are gone.
+        """
+        kept = _name(service_id, code) if code else None
+        return all([self._delete(name) for name in self._names(service_id) if name != kept])
+
+    def _names(self, service_id: str) -> Iterator[str]:
+        # Each function has this stage, whether or not it was published.
+        parameters: dict[str, Any] = {"Stage": "DEVELOPMENT"}
+        while True:
+            page = self._cloudfront.call("list_functions", **parameters)["FunctionList"]
+            for entry in page.get("Items", ()):
+                if entry["Name"].startswith(_prefix(service_id)):
+                    yield entry["Name"]
+            if not page.get("NextMarker"):
+                return
+            parameters["Marker"] = page["NextMarker"]
+
+    def _create(self, service_id: str, name: str, code: str) -> dict[str, Any]:
+        try:
+            return self._cloudfront.call(
+                "create_function",
+                Name=name,
+                FunctionConfig={"Comment": f"poppy {service_id}", "Runtime": _RUNTIME},
+                FunctionCode=code.encode(),
+            )
+        except aws.Refused as exc:
+            if exc.code == "FunctionAlreadyExists":
+                # Another call was faster; look again.
+                raise RetryableError(str(exc)) from exc
+            raise
+
+    def _delete(self, name: str) -> bool:
+        found = self._describe(name, "DEVELOPMENT")
+        if found is None:
+            return True
+        try:
+            self._cloudfront.call("delete_function", Name=name, IfMatch=found["ETag"])
+        except aws.Refused as exc:
+            if exc.code == "FunctionInUse":
+                return False
+            if exc.code != "NoSuchFunctionExists":
+                raise
+        return True
+
+    def _describe(self, name: str, stage: str) -> dict[str, Any] | None:
+        try:
+            return self._cloudfront.call("describe_function", Name=name, Stage=stage)
+        except aws.Refused as exc:
+            if exc.code == "NoSuchFunctionExists":
+                return None
+            raise
+
+
+def _prefix(service_id: str) -> str:
+    return f"poppy-{service_id}-"
+
+
+def _name(service_id: str, code: str) -> str:
+    return _prefix(service_id) + hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def _arn(answer: dict[str, Any]) -> str:
+    return str(answer["FunctionSummary"]["FunctionMetadata"]["FunctionARN"])

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths as CloudFront matches them, and one ordered list of behaviours out of two kinds of rules.
+
+A service says by path which origin serves it, and by path how long it is kept, each by the most
+specific rule. CloudFront has one list for both, of which the first match holds. So the list is
+made of all pairs of an origin's rule and a caching rule, each with the paths that match both, in
+the order of their specificity: a request's first match is then the pair of its two rules.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Caching, Origin, Rule
+from poppy.provider.varnish.matching import specificity
+
+#: The pattern of every path.
+EVERYTHING = "*"
+#: Behaviours besides the default one; Amazon's quota, which it may raise for an account.
+MOST_BEHAVIOURS = 75
+#: Characters of a pattern, and which, by "Path pattern" in Amazon's developer guide.
+_LONGEST = 255
+_ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
+#: Patterns that two patterns may have in common before the service is refused.
+_MOST_COMMON = 50
+_MOST_STEPS = 100_000
+
+T = TypeVar("T")
+
+
+class Behaviour(NamedTuple):
+    """What happens to requests whose path matches ``pattern``.
+
+    Attributes:
+        origin: the number of the origin.
+        ttl: seconds, or None where no caching rule says anything.
+    """
+
+    pattern: str
+    origin: int
+    ttl: int | None
+
+
+def path_pattern(rule: Rule) -> str:
+    """The pattern for a rule's ``request_url``.
+
+    Raises:
+        PermanentError: CloudFront can't match it; names the rule.
+    """
+    url = rule.request_url or "/*"
+    pattern = re.sub(r"\*+", "*", url if url.startswith("/") else f"/{url}")
+    if pattern == "/*":
+        return EVERYTHING
+    if "?" in pattern:
+        raise PermanentError(f"Rule '{rule.name}': CloudFront does not match queries ({url!r})")
+    if not _ALLOWED.fullmatch(pattern):
+        raise PermanentError(
+            f"Rule '{rule.name}': CloudFront does not match all characters of {url!r}"
+        )
+    if len(pattern) > _LONGEST:
+        raise PermanentError(f"Rule '{rule.name}': CloudFront matches {_LONGEST} characters")
+    return pattern
+
+
+def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Behaviour]:
+    """The behaviours in the order in which they are tried; the last one is for everything else.
+
+    Raises:
+        PermanentError: CloudFront can't match a path, or there are too many behaviours.
+    """
+    by_origin = _ranked((rule, number) for number, o in enumerate(origins) for rule in o.rules)
+    by_ttl = _ranked((rule, entry.ttl) for entry in caching for rule in entry.rules)
+    steps = iter(range(_MOST_STEPS))
+    kept: list[Behaviour] = []
+    for first, origin in [*by_origin, (EVERYTHING, 0)]:
+        for second, ttl in [*by_ttl, (EVERYTHING, None)]:
+            for pattern in sorted(common(first, second, steps), key=specificity):
+                if not any(covers(known.pattern, pattern) for known in kept):
+                    kept.append(Behaviour(pattern, origin, ttl))
+    default = kept[-1]
+    # What would be treated like everything else needs no behaviour of its own at the end.
+    while len(kept) > 1 and kept[-2][1:] == default[1:]:
+        del kept[-2]
+    if len(kept) - 1 > MOST_BEHAVIOURS:
+        raise PermanentError(
+            f"The paths of origins and caching together need {len(kept) - 1} behaviours; "
+            f"CloudFront has {MOST_BEHAVIOURS}"
+        )
+    for behaviour in kept:
+        if len(behaviour.pattern) > _LONGEST:
+            raise PermanentError(f"CloudFront matches {_LONGEST} characters of a path at most")
+    return kept
+
+
+def _ranked(rules: Iterable[tuple[Rule, T]]) -> list[tuple[str, T]]:
+    found = [(path_pattern(rule), value) for rule, value in rules]
+    return sorted(found, key=lambda entry: specificity(entry[0]))
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Whether every path of the other pattern is one of this; may overlook that it is so."""
+    # A wildcard of the other is a character which only a wildcard of this can take.
+    first, *middle = pattern.split("*")
+    if not middle:
+        return pattern == other
+    last = middle.pop()
+    if not (other.startswith(first) and other.endswith(last)):
+        return False
+    position, end = len(first), len(other) - len(last)
+    for part in middle:
+        position = other.find(part, position, end)
+        if position < 0:
+            return False
+        position += len(part)
+    return position <= end
+
+
+def common(first: str, second: str, steps: Iterator[int]) -> frozenset[str]:
+    """Patterns which together match what both patterns match; none if that is nothing.
+
+    Args:
+        steps: one is taken from it for each step, so that no service takes for ever.
+
+    Raises:
+        PermanentError: it takes too many.
+    """
+    if covers(first, second):
+        return frozenset({second})
+    if covers(second, first):
+        return frozenset({first})
+
+    @functools.cache
+    def rest(i: int, j: int) -> frozenset[str]:
+        """For what is left from the i-th and the j-th character on."""
+        a, b = first[i : i + 1], second[j : j + 1]
+        if next(steps, None) is None:
+            raise PermanentError(f"The paths {first} and {second} overlap in too many ways")
+        if not a and not b:
+            return frozenset({""})
+        if a == "*" and b == "*":
+            found = [f"*{tail.lstrip('*')}" for tail in rest(i + 1, j) | rest(i, j + 1)]
+        elif a == "*":
+            found = [*rest(i + 1, j), *(b + tail for tail in (rest(i, j + 1) if b else ()))]
+        elif b == "*":
+            found = [*rest(i, j + 1), *(a + tail for tail in (rest(i + 1, j) if a else ()))]
+        else:
+            found = [a + tail for tail in rest(i + 1, j + 1)] if a == b else []
+        if len(found) > _MOST_COMMON:
+            raise PermanentError(f"The paths {first} and {second} overlap in too many ways")
+        return frozenset(found)
+
+    found = rest(0, 0)
+    return frozenset(
+        one for one in found if not any(other != one and covers(other, one) for other in found)
+    )

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service is at Fastly: the objects of a version. No I/O; the same input, the same result.
+
+Objects are named for their place in the document (``poppy origin 1``), so that a changed entry
+changes an object and does not make another.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from poppy.common.errors import PermanentError
+from poppy.model import names
+from poppy.model.services import Caching, Origin, ServiceSpec
+from poppy.provider.fastly import vcl
+
+#: Fields by name by kind, all as text. The kinds are in an order in which objects can be made.
+Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
+
+_LASTING = (200, 203, 300, 301)  # Statuses of answers that a rule's TTL is for.
+_MISSING = (404, 410)
+_MISSING_TTL = 60  # Seconds that "not found" is kept at most.
+_SHAREABLE = (
+    '!beresp.http.Set-Cookie && beresp.http.Cache-Control !~ "(?i)(?:private|no-store|no-cache)"'
+)
+
+
+_VERDICTS = (("malformed", 400, "Bad Request"), ("refused", 403, "Forbidden"))
+
+
+class Settings(NamedTuple):
+    """What the operator decided for all services; times in seconds.
+
+    Attributes:
+        grace: how long past its TTL, or a soft purge, an object may be served stale.
+    """
+
+    grace: int = 300
+    connect_timeout: float = 5.0
+    first_byte_timeout: float = 60.0
+    between_bytes_timeout: float = 60.0
+
+
+def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
+    """The objects that serve a document.
+
+    Raises:
+        PermanentError: something in the document can't be expressed; names it.
+    """
+    verdicts = _VERDICTS if spec.restrictions else _VERDICTS[:1]
+    conditions = [
+        *_origin_conditions(spec),
+        *_cache_conditions(spec.caching),
+        *(_verdict_condition(verdict) for verdict, _, _ in verdicts),
+    ]
+    lists = {
+        "domain": [{"name": name, "comment": ""} for name in sorted(spec.domain_names)],
+        "condition": conditions,
+        "backend": [
+            _backend(number, origin, settings) for number, origin in enumerate(spec.origins)
+        ],
+        "cache_settings": _cache_settings(spec.caching, settings),
+        "response_object": [_response(*verdict) for verdict in verdicts],
+        "snippet": _snippets(spec, settings),
+    }
+    return {
+        kind: {fields["name"]: fields for fields in objects} for kind, objects in lists.items()
+    }
+
+
+def digest(objects: Objects) -> str:
+    """A short name for what these objects do."""
+    text = json.dumps(objects, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _condition(name: str, kind: str, statement: str) -> dict[str, str]:
+    return {"name": name, "type": kind, "statement": statement, "priority": "10", "comment": ""}
+
+
+def _origin_conditions(spec: ServiceSpec) -> list[dict[str, str]]:
+    return [
+        _condition(f"poppy origin {number}", "REQUEST", f'{vcl.ORIGIN} == "{number}"')
+        for number in range(1, len(spec.origins))
+    ]
+
+
+def _verdict_condition(verdict: str) -> dict[str, str]:
+    return _condition(f"poppy {verdict}", "REQUEST", f'{vcl.VERDICT} == "{verdict}"')
+
+
+def _response(verdict: str, status: int, reason: str) -> dict[str, str]:
+    return {
+        "name": f"poppy {verdict}",
+        "request_condition": f"poppy {verdict}",
+        "status": str(status),
+        "response": reason,
+        "content": f"Error {status} {reason}",
+        "content_type": "text/plain; charset=utf-8",
+    }
+
+
+def _backend(number: int, origin: Origin, settings: Settings) -> dict[str, str]:
+    host = {"origin": origin.origin, "custom": origin.hostheadervalue}.get(origin.hostheadertype)
+    fields = {
+        "name": f"poppy origin {number}",
+        "address": origin.origin,
+        "port": str(origin.port),
+        "override_host": _bracketed(host) if host else "",
+        "request_condition": f"poppy origin {number}" if number else "",
+        "auto_loadbalance": "0",
+        "connect_timeout": _milliseconds(settings.connect_timeout),
+        "first_byte_timeout": _milliseconds(settings.first_byte_timeout),
+        "between_bytes_timeout": _milliseconds(settings.between_bytes_timeout),
+        "use_ssl": "1" if origin.ssl else "0",
+        "comment": "",
+    }
+    if origin.ssl:
+        name = _certified_name(origin)
+        fields |= {"ssl_check_cert": "1", "ssl_cert_hostname": name, "ssl_sni_hostname": name}
+    return fields
+
+
+def _certified_name(origin: Origin) -> str:
+    """The name that the origin's certificate has to be for."""
+    if names.address(origin.origin) is None:
+        return origin.origin
+    if origin.hostheadertype == "custom" and origin.hostheadervalue:
+        return origin.hostheadervalue
+    raise PermanentError(
+        f"Origin {origin.origin} with TLS needs hostheadertype custom: an address says nothing "
+        "about the name that its certificate has to be for"
+    )
+
+
+def _cache_conditions(caching: Iterable[Caching]) -> list[dict[str, str]]:
+    entries = list(enumerate(caching))
+    conditions = []
+    for number, entry in entries:
+        statement = f'{vcl.CACHING} == "{number}"'
+        if entry.ttl:
+            statement = f"{statement} && ({_status(_LASTING)}) && {_SHAREABLE}"
+        conditions.append(_condition(f"poppy caching {number}", "CACHE", statement))
+    kept = "|".join(str(number) for number, entry in entries if entry.ttl)
+    if kept:
+        statement = f'{vcl.CACHING} ~ "^(?:{kept})$" && ({_status(_MISSING)}) && {_SHAREABLE}'
+        conditions.append(_condition("poppy caching missing", "CACHE", statement))
+    return conditions
+
+
+def _cache_settings(caching: Iterable[Caching], settings: Settings) -> list[dict[str, str]]:
+    entries = list(enumerate(caching))
+    objects = [
+        _cache_setting(f"poppy caching {number}", entry.ttl, settings) for number, entry in entries
+    ]
+    kept = [entry.ttl for _, entry in entries if entry.ttl]
+    if kept:
+        ttl = min(_MISSING_TTL, *kept)
+        objects.append(_cache_setting("poppy caching missing", ttl, settings))
+    return objects
+
+
+def _cache_setting(name: str, ttl: int, settings: Settings) -> dict[str, str]:
+    return {
+        "name": name,
+        "cache_condition": name,
+        "action": "cache" if ttl else "pass",
+        "ttl": str(ttl),
+        "stale_ttl": str(settings.grace if ttl else 0),
+    }
+
+
+def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
+    contents = {
+        "poppy clients": ("init", vcl.acls(spec)),
+        "poppy request": ("recv", vcl.request(spec)),
+        "poppy key": ("hash", vcl.KEY),
+        "poppy miss": ("miss", vcl.CLEAN),
+        "poppy pass": ("pass", vcl.CLEAN),
+        "poppy answer": ("fetch", vcl.answer(settings.grace)),
+    }
+    return [
+        {"name": name, "type": kind, "dynamic": "0", "priority": "100", "content": content}
+        for name, (kind, content) in contents.items()
+        if content
+    ]
+
+
+def _status(statuses: Iterable[int]) -> str:
+    return " || ".join(f"beresp.status == {status}" for status in statuses)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``fastly``.
+
+See ``doc/source/drivers/fastly.rst`` for what becomes of each field of a service.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.http import Quota
+from poppy.model.certificates import Certificate
+from poppy.model.operations import Purge
+from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+from poppy.provider.fastly import keys, statistics
+from poppy.provider.fastly.api import API
+from poppy.provider.fastly.configuration import Settings, wanted
+from poppy.provider.fastly.tls import Certificates, Subscription
+from poppy.provider.fastly.versions import Versions
+
+LOG = log.getLogger(__name__)
+
+_OWN_CERTIFICATE = ("san", "sni")
+_HEALTH_TIMEOUT = 3.0  # Seconds.
+_POLL = 60.0  # Seconds; issuing takes minutes once the domain's owner has done their part.
+_AGAIN = 5.0  # Seconds.
+_MOST = 5  # Objects that there may be of one service, by a race.
+_COMMENT = "made by Poppy, which undoes what is changed by hand"
+
+
+class FastlyProvider(Provider):
+    """Runs services at Fastly: one Fastly service for each of Poppy's, named for its id."""
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        cfg.StrOpt(
+            "token",
+            secret=True,
+            help="An API token of a user or an automation token, with the scope global and the "
+            "role of an engineer; to order certificates, also the permission to manage TLS.",
+        ),
+        cfg.StrOpt("api_url", default="https://api.fastly.com", help="Where Fastly's API is."),
+        cfg.FloatOpt(
+            "timeout",
+            default=30.0,
+            min=0.1,
+            help="Seconds until Fastly's answer to one call counts as lost.",
+        ),
+        cfg.StrOpt(
+            "http_access_name",
+            default="dualstack.nonssl.global.fastly.net",
+            help="What http domains are made a CNAME of; {domain} in it stands for the domain.",
+        ),
+        cfg.StrOpt(
+            "tls_configuration",
+            help="Id of the TLS configuration that san and sni certificates are ordered with; it "
+            "names what their domains are made a CNAME of. Default: the account's.",
+        ),
+        cfg.StrOpt(
+            "certificate_authority",
+            choices=["certainly", "lets-encrypt", "globalsign"],
+            help="Who issues san and sni certificates. Default: Fastly's.",
+        ),
+        cfg.StrOpt(
+            "shared_tls_configuration",
+            help="Id of the TLS configuration with your certificate for shared domains, which you "
+            "have uploaded and activated at Fastly.",
+        ),
+        cfg.StrOpt(
+            "shared_access_name",
+            help="What shared domains are made a CNAME of, instead of what "
+            "shared_tls_configuration names. Without both, no shared certificates.",
+        ),
+        cfg.IntOpt(
+            "grace",
+            default=300,
+            min=0,
+            help="Seconds past its TTL, or after a soft purge, during which an object may be "
+            "served stale: while a new one is fetched, and while the origin is down.",
+        ),
+        cfg.FloatOpt(
+            "connect_timeout",
+            default=5.0,
+            min=0.1,
+            help="Seconds that an edge waits for a connection to an origin.",
+        ),
+        cfg.FloatOpt(
+            "first_byte_timeout",
+            default=60.0,
+            min=0.1,
+            help="Seconds that an edge waits for an origin to begin its answer.",
+        ),
+        cfg.FloatOpt(
+            "between_bytes_timeout",
+            default=60.0,
+            min=0.1,
+            help="Seconds that an edge waits for an origin to go on with its answer.",
+        ),
+    )
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.GEOGRAPHY,
+            Capability.SOFT_PURGE,
+            Capability.ORIGIN_SSL,
+            Capability.IPV6_ORIGIN,
+            Capability.SAN_CERTIFICATE,
+            Capability.SNI_CERTIFICATE,
+            Capability.ANALYTICS,
+        }
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: there is no token.
+        """
+        super().__init__(conf, name)
+        options = self.options
+        if not options.token:
+            raise ConfigError(f"[drivers:provider:{name}] token is not set")
+        self._settings = Settings(
+            grace=options.grace,
+            connect_timeout=options.connect_timeout,
+            first_byte_timeout=options.first_byte_timeout,
+            between_bytes_timeout=options.between_bytes_timeout,
+        )
+        self._api = API(name, options.api_url, options.token, options.timeout)
+        timeout = min(options.timeout, _HEALTH_TIMEOUT)
+        self._quick_api = API(name, options.api_url, options.token, timeout)
+        self._versions = Versions(self._api)
+        self._certificates = Certificates(
+            self._api, options.tls_configuration, options.certificate_authority
+        )
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """Shared certificates too, if it is known what their domains are a CNAME of."""
+        if self.options.shared_access_name or self.options.shared_tls_configuration:
+            return self.SUPPORTS | {Capability.SHARED_CERTIFICATE}
+        return self.SUPPORTS
+
+    @property
+    def quota(self) -> Mapping[str, Quota]:
+        """What is left of Fastly's limit on changes."""
+        return self._api.quota
+
+    def check(self, spec: ServiceSpec) -> None:
+        """Refuse what has no expression at Fastly; see :meth:`Provider.check`."""
+        wanted(spec, self._settings)
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Have an active version that serves the document; see :meth:`Provider.ensure`."""
+        objects = wanted(service.spec, self._settings)
+        fastly_id = self._find(service, known) or self._make(service)
+        self._versions.converge(fastly_id, objects)
+        for domain in sorted(_dropped(service, known)):
+            self._certificates.remove(domain, force=True)
+        try:
+            return self._deployment(service, known, fastly_id)
+        except PermanentError as exc:
+            # Fastly takes orders only for what is served: what it refuses may be but late.
+            if self._versions.serves(fastly_id, objects):
+                raise
+            raise RetryableError(
+                f"Fastly's service {fastly_id} was changed by others meanwhile", _AGAIN
+            ) from exc
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Delete service and certificates; see :meth:`Provider.remove`."""
+        ordered = {domain.domain for domain in _with_own_certificate(service.spec)}
+        for domain in sorted(ordered | _dropped(service, known)):
+            self._certificates.remove(domain, force=True)
+        for _ in range(_MOST):
+            fastly_id = self._find(service, known)
+            if fastly_id is None:
+                return
+            self._versions.stop(fastly_id)
+            self._api.delete_service(fastly_id)
+        raise RetryableError(f"Fastly still has a service {_name(service)}", retry_after=_AGAIN)
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Evict or make stale by surrogate key; see :meth:`Provider.purge`."""
+        key = keys.key(purge.url)
+        fastly_id = self._find(service, known)
+        if fastly_id is None:
+            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        if key == keys.EVERYTHING and purge.hard:
+            self._api.purge_all(fastly_id)
+        else:
+            self._api.purge_key(fastly_id, key, soft=not purge.hard)
+
+    def health(self) -> bool:
+        """Whether Fastly answers and takes the token."""
+        return self._quick_api.answers()
+
+    def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
+        """Order it, which Fastly allows for domains of active services only."""
+        retry = known is not None and known.status == "failed"
+        found = self._certificates.ensure(certificate.domain_name, retry=retry)
+        return Issuance(
+            status=found.status,
+            details={"validation": [record._asdict() for record in found.records]},
+            in_progress=found.status == "create_in_progress",
+            poll_after=_POLL,
+        )
+
+    def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
+        """Give up the order; Fastly refuses while the certificate is in use."""
+        self._certificates.remove(certificate.domain_name, force=False)
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """Counts of the whole service by Fastly's regions; see :meth:`Provider.metrics`."""
+        fastly_id = self._find(service, known)
+        if fastly_id is None:
+            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        return statistics.metrics(self._api, fastly_id, query)
+
+    def _find(self, service: Service, known: ProviderDetail | None) -> str | None:
+        """The id of the service's object, whether we know of it or not."""
+        name = _name(service)
+        if known is not None and known.provider_service_id is not None:
+            details = self._api.details(known.provider_service_id)
+            # Fastly tells of deleted services for a while.
+            if details is not None and details["name"] == name and not details.get("deleted_at"):
+                return known.provider_service_id
+        return self._api.find_service(name)
+
+    def _make(self, service: Service) -> str:
+        """Make the object, of which there must be no other afterwards."""
+        made = self._api.create_service(_name(service), _COMMENT)
+        found = self._api.find_service(_name(service)) or made
+        if found is None:
+            raise RetryableError(
+                f"Fastly has a service {_name(service)}, but does not find it", retry_after=_AGAIN
+            )
+        if made is not None and made != found:
+            # Another worker was faster, and the account does not mind two of one name.
+            self._api.delete_service(made)
+        return found
+
+    def _deployment(
+        self, service: Service, known: ProviderDetail | None, fastly_id: str
+    ) -> Deployment:
+        before = known.certificates if known is not None else {}
+        orders = {
+            domain.domain: self._certificates.ensure(
+                domain.domain, retry=before.get(domain.domain) == "failed"
+            )
+            for domain in _with_own_certificate(service.spec)
+        }
+        waiting = [order for order in orders.values() if order.status == "create_in_progress"]
+        for order in waiting:
+            LOG.info("%s: service %s: %s", self.name, service.service_id, order.wants)
+        certificates = {domain: order.status for domain, order in orders.items()}
+        certificates |= {
+            domain.domain: "deployed"
+            for domain in service.spec.domains
+            if domain.certificate == "shared"
+        }
+        return Deployment(
+            provider_service_id=fastly_id,
+            access_urls={
+                domain.domain: self._access_name(domain, orders.get(domain.domain))
+                for domain in sorted(service.spec.domains, key=lambda domain: domain.domain)
+            },
+            in_progress=bool(waiting),
+            poll_after=_POLL,
+            certificates=certificates,
+            message="; ".join(order.wants for order in waiting),
+        )
+
+    def _access_name(self, domain: Domain, order: Subscription | None) -> str:
+        options = self.options
+        if domain.certificate == "shared":
+            if options.shared_access_name:
+                return str(options.shared_access_name)
+            return self._certificates.access_name(options.shared_tls_configuration)
+        if order is None:
+            return str(options.http_access_name).replace("{domain}", domain.domain)
+        configuration = order.configuration or options.tls_configuration
+        if configuration is None:
+            raise PermanentError(
+                f"Fastly does not say which TLS configuration {domain.domain} has: set "
+                "tls_configuration"
+            )
+        return self._certificates.access_name(configuration)
+
+
+def _name(service: Service) -> str:
+    """What a service's object is called at Fastly, so that it can be found."""
+    return f"poppy-{service.service_id}"
+
+
+def _with_own_certificate(spec: ServiceSpec) -> Iterator[Domain]:
+    return (domain for domain in spec.domains if domain.certificate in _OWN_CERTIFICATE)
+
+
+def _dropped(service: Service, known: ProviderDetail | None) -> set[str]:
+    """Domains that had a certificate of their own, as far as we know, and don't any more."""
+    before = known.certificates if known is not None else {}
+    kept = {domain.domain for domain in _with_own_certificate(service.spec)}
+    shared = {d.domain for d in service.spec.domains if d.certificate == "shared"}
+    return set(before) - kept - shared

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which operations have failed: hints, by day, written before the truth that they are about.
+
+As with the hints of what is due, nothing is decided by them: the reader looks at the truth. A hint
+that no truth goes with is passed over; it goes when its time to live is over.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.session import Database
+
+DAY = 86_400_000_000
+_PAGE = 200
+
+PUT = (
+    "INSERT INTO failed_operations (day, failed_at, project_id, service_id, operation_id) "
+    "VALUES (:day, :failed_at, :project_id, :service_id, :operation_id) USING TTL :ttl"
+)
+PUT_DAY = "INSERT INTO failed_days (shelf, day) VALUES (0, :day) USING TTL :ttl"
+DAYS = "SELECT day FROM failed_days WHERE shelf = 0"
+HINTS = (
+    "SELECT failed_at, project_id, service_id, operation_id FROM failed_operations "
+    "WHERE day = :day AND (failed_at, project_id, service_id, operation_id) > "
+    "(:failed_at, :project_id, :service_id, :operation_id) LIMIT :page"
+)
+
+
+class Failures:
+    """Writes and reads hints of failures."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, operations: Iterable[Operation]) -> None:
+        """Write hints of those that have failed, before the truth is written."""
+        failed = [it for it in operations if it.state is State.FAILED]
+        ttl = self._database.retention
+        # First the index, in which no day may be missing.
+        self._database.write((PUT_DAY, {"day": _key(it)["day"], "ttl": ttl}) for it in failed)
+        self._database.write((PUT, {**_key(it), "ttl": ttl}) for it in failed)
+
+    def keys(self) -> Iterator[OperationKey]:
+        """Where operations are that have failed, or had; maybe more than once."""
+        for (day,) in self._database.read(DAYS, {}):
+            failed_at, last = 0, OperationKey("", "", "")
+            while True:
+                after = {"failed_at": failed_at, **last._asdict()}
+                rows = self._database.read(HINTS, {"day": day, "page": _PAGE, **after})
+                for failed_at, *key in rows:  # noqa: B007 - goes on behind the last
+                    last = OperationKey(*key)
+                    yield last
+                if len(rows) < _PAGE:
+                    break
+
+
+def _key(operation: Operation) -> dict[str, object]:
+    failed_at = codec.to_number(operation.updated_at)
+    return {
+        "day": failed_at - failed_at % DAY,
+        "failed_at": failed_at,
+        **operation.key._asdict(),
+    }

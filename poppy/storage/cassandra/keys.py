@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Idempotency keys: a claim, as that to a domain, which names the service that is to be created.
+
+It is made before the service's truth and counts once that is there. One whose service is not
+there is an orphan: its maker died, failed, or is on its way. It is taken over behind a fence, so
+that of a request and its repetition, however they overlap, one creates a service.
+"""
+
+import time
+from typing import Any
+
+from poppy.common import errors
+from poppy.storage.base import IdempotencyKey
+from poppy.storage.cassandra import truth
+from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.cassandra.truth import Truth
+
+CLAIM = (
+    "INSERT INTO idempotency_keys (project_id, value, fingerprint, service_id) "
+    "VALUES (:project_id, :value, :fingerprint, :service_id) IF NOT EXISTS USING TTL :ttl"
+)
+TAKE_OVER = (
+    "UPDATE idempotency_keys USING TTL :ttl SET fingerprint = :fingerprint, "
+    "service_id = :service_id WHERE project_id = :project_id AND value = :value "
+    "IF service_id = :as_read"
+)
+RELEASE = (
+    "DELETE FROM idempotency_keys WHERE project_id = :project_id AND value = :value "
+    "IF service_id = :service_id"
+)
+READ = (
+    "SELECT service_id, fingerprint FROM idempotency_keys "
+    "WHERE project_id = :project_id AND value = :value"
+)
+
+
+class Keys:
+    """Makes and looks up claims."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, project_id: str, key: IdempotencyKey) -> str | None:
+        """See :meth:`ServiceStore.created_by`."""
+        known = self._read(project_id, key, self._database.levels.wide)
+        if known is None or self._truth(project_id, known[0]).service is None:
+            return None
+        return _checked(known, key)
+
+    def claim(self, owner: Truth, key: IdempotencyKey) -> None:
+        """Claim a key for a service that is about to be created.
+
+        Raises:
+            Repeated: the key has created a service before.
+            KeyReused: ... and asked for another one then.
+        """
+        row = {
+            **owner.identity,
+            "value": key.value,
+            "fingerprint": key.fingerprint,
+            "ttl": max(1, int(key.expires_at.timestamp() - time.time())),
+        }
+        serial = self._database.levels.claims
+        call: tuple[str, dict[str, Any]] = (CLAIM, row)
+        for _ in truth.attempts():
+            try:
+                if self._database.cas([call], serial)[0]:
+                    return
+            except Undecided:
+                pass  # the serial read below brings it to its end
+            known = self._read(owner.project_id, key, serial)
+            if known is None:
+                call = (CLAIM, row)
+                continue
+            if known[0] == owner.service_id:
+                return
+            found = self._truth(owner.project_id, known[0])
+            if found.service is not None:
+                raise errors.Repeated(_checked(known, key))
+            if found.removed_at is not None or truth.fence(self._database, found):
+                call = (TAKE_OVER, {**row, "as_read": known[0]})
+
+    def release(self, owner: Truth, key: IdempotencyKey) -> None:
+        """Let go of a key whose service was refused."""
+        parameters = {**owner.identity, "value": key.value}
+        self._database.cas([(RELEASE, parameters)], self._database.levels.claims)
+
+    def _truth(self, project_id: str, service_id: str) -> Truth:
+        return truth.read(self._database, (project_id, service_id), self._database.levels.claims)
+
+    def _read(self, project_id: str, key: IdempotencyKey, level: int) -> tuple[str, str] | None:
+        where = {"project_id": project_id, "value": key.value}
+        rows = self._database.read(READ, where, level)
+        return (rows[0][0], rows[0][1]) if rows and rows[0][0] else None
+
+
+def _checked(known: tuple[str, str], key: IdempotencyKey) -> str:
+    service_id, fingerprint = known
+    if fingerprint != key.fingerprint:
+        raise errors.KeyReused
+    return service_id

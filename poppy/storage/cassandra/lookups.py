@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits, look-ups and documents in Cassandra."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from poppy.common import errors
+from poppy.model.services import Service
+from poppy.storage import lookups
+from poppy.storage.cassandra import claims, codec, truth
+from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.session import Call, Database, Undecided
+
+GET_LIMIT = (
+    "SELECT service_id, service_limit FROM places "
+    "WHERE project_id = :project_id AND service_id = ''"
+)
+# With the row that makes the static column readable by its key; see places.
+SET_LIMIT = (
+    "INSERT INTO places (project_id, service_id, service_limit) "
+    "VALUES (:project_id, '', :service_limit)"
+)
+GET_DOCUMENT = "SELECT content, version FROM documents WHERE name = :name"
+ADD_DOCUMENT = (
+    "INSERT INTO documents (name, content, version) VALUES (:name, :content, :version) "
+    "IF NOT EXISTS"
+)
+PUT_DOCUMENT = (
+    "UPDATE documents SET content = :content, version = :version WHERE name = :name "
+    "IF version = :as_read"
+)
+
+
+class ProjectStore(lookups.ProjectStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get_limit(self, project_id: str) -> int | None:
+        """Read a static column of the project's places."""
+        parameters = {"project_id": project_id}
+        rows = self._database.read(GET_LIMIT, parameters, self._database.levels.wide)
+        limit: int | None = rows[0][1] if rows else None
+        return limit
+
+    def set_limit(self, project_id: str, limit: int) -> None:
+        """Write it; of two at the same time, the later one stands."""
+        parameters = {"project_id": project_id, "service_limit": limit}
+        self._database.write([(SET_LIMIT, parameters)], self._database.levels.wide)
+
+
+class LookupStore(lookups.LookupStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database, index: Index) -> None:
+        self._database = database
+        self._index = index
+
+    def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[lookups.Found]:
+        """A page of a view, checked by the truth."""
+        entries = self._index.by_status(shelf, marker, limit)
+        return [lookups.Found(entry.project_id, entry.service_id) for entry in entries]
+
+    def by_claim(self, claim: str) -> Service:
+        """The claim, and the truth that must name it."""
+        rows = self._database.read(claims.READ, {"domain": claim})
+        if rows:
+            project_id, service_id, token, _claimed_at = rows[0]
+            found = truth.read(self._database, (project_id, service_id))
+            if found.alive is not None and found.claims.get(claim) == str(token):
+                return found.alive
+        raise errors.NotFound(f"Nobody has {claim}")
+
+    def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
+        """A page of a view, checked by the truth."""
+        return self._index.domains_at(provider_url, marker, limit)
+
+
+class DocumentStore(lookups.DocumentStore):
+    """See the contract for each method."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> lookups.Document:
+        """Read a document: one row."""
+        rows = self._database.read(GET_DOCUMENT, {"name": name}, self._database.levels.wide)
+        if not rows:
+            return lookups.Document(None, 0)
+        return lookups.Document(json.loads(rows[0][0]), rows[0][1])
+
+    def put(self, name: str, content: Any, version: int) -> None:
+        """One conditional write.
+
+        Raises:
+            Unavailable: it may or may not have been written; if it was, repeated it is Changed.
+        """
+        row = {"name": name, "content": codec.to_text(content), "version": version + 1}
+        call: Call = (ADD_DOCUMENT, row)
+        if version:
+            call = (PUT_DOCUMENT, {**row, "as_read": version})
+        try:
+            applied, _found = self._database.cas([call], self._database.levels.claims)
+        except Undecided as exc:
+            raise errors.Unavailable(str(exc)) from exc
+        if not applied:
+            raise errors.Changed(f"{name} was changed by another request")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Idempotency keys in SQL; all of these are parts of a caller's transaction."""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+
+from poppy.common import errors
+from poppy.model.services import Service
+from poppy.storage.base import IdempotencyKey
+from poppy.storage.sqlalchemy import schema
+
+_K = schema.IDEMPOTENCY_KEYS.c
+
+_FIND = sa.select(_K.service_id, _K.fingerprint).where(
+    _K.project_id == sa.bindparam("project"), _K.value == sa.bindparam("key")
+)
+_ADD = sa.insert(schema.IDEMPOTENCY_KEYS)
+_FORGET = sa.delete(schema.IDEMPOTENCY_KEYS).where(
+    _K.project_id == sa.bindparam("project"), _K.expires_at <= sa.bindparam("now")
+)
+
+
+def find(conn: sa.Connection, project_id: str, key: IdempotencyKey) -> str | None:
+    """See :meth:`ServiceStore.created_by`."""
+    row = conn.execute(_FIND, {"project": project_id, "key": key.value}).first()
+    if row is None:
+        return None
+    if row.fingerprint != key.fingerprint:
+        raise errors.KeyReused
+    service_id: str = row.service_id
+    return service_id
+
+
+def add(
+    conn: sa.Connection, service: Service, key: IdempotencyKey, now: datetime.datetime
+) -> None:
+    """Store a key with the service that it creates; the project's old ones are forgotten.
+
+    Another transaction with the same key is waited for: the primary key lets one of them in.
+
+    Raises:
+        Repeated: the key has created a service before.
+        KeyReused: ... and asked for another one then.
+    """
+    conn.execute(_FORGET, {"project": service.project_id, "now": now})
+    row = {
+        "project_id": service.project_id,
+        "value": key.value,
+        "fingerprint": key.fingerprint,
+        "service_id": service.service_id,
+        "expires_at": key.expires_at,
+    }
+    try:
+        with conn.begin_nested():
+            conn.execute(_ADD, row)
+    except sa_exc.IntegrityError as exc:
+        known = find(conn, service.project_id, key)
+        if known is None:
+            raise errors.Unavailable("The request is being repeated too fast") from exc
+        raise errors.Repeated(known) from exc

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of creates that carry an idempotency key."""
+
+import datetime
+from dataclasses import replace
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.services import Service
+from poppy.storage.base import IdempotencyKey, Storage
+from poppy.testing.builders import PROJECT_ID, make_operation, make_service
+from poppy.testing.storage.case import LIMIT, Connect, StorageCase, add, each, race, remove
+
+_NOW = datetime.datetime.now(datetime.UTC)
+KEY = IdempotencyKey("k-1", "a" * 64, _NOW + datetime.timedelta(days=1))
+OTHER = KEY._replace(fingerprint="b" * 64)
+
+
+def create(
+    storage: Storage,
+    service: Service,
+    key: IdempotencyKey = KEY,
+    limit: int = LIMIT,
+    now: datetime.datetime = _NOW,
+) -> None:
+    """Create a service by a key."""
+    operation = replace(make_operation(service), created_at=now)
+    storage.services.create(service, operation, limit, key)
+
+
+class KeyContract(StorageCase):
+    """By one key one service is created, however often it is asked for."""
+
+    def test_repeated_create_names_the_first_service_and_stores_nothing(
+        self, stocked: Storage
+    ) -> None:
+        assert stocked.services.created_by(PROJECT_ID, KEY) is None
+        first, second = make_service(), make_service()
+        create(stocked, first)
+        assert stocked.services.created_by(PROJECT_ID, KEY) == first.service_id
+        # Its place and its domain are taken by then: a repetition needs none.
+        with pytest.raises(errors.Repeated) as caught:
+            create(stocked, replace(second, spec=first.spec), limit=1)
+        assert caught.value.service_id == first.service_id
+        assert list(stocked.services.list(PROJECT_ID, None, 10)) == [first]
+        add(stocked, limit=2, domains=second.spec.domain_names)
+
+    def test_key_of_another_request_is_refused(self, stocked: Storage) -> None:
+        create(stocked, make_service())
+        with pytest.raises(errors.KeyReused):
+            create(stocked, make_service(), OTHER)
+        with pytest.raises(errors.KeyReused):
+            stocked.services.created_by(PROJECT_ID, OTHER)
+        assert len(stocked.services.list(PROJECT_ID, None, 10)) == 1
+
+    def test_key_is_its_projects_own(self, stocked: Storage) -> None:
+        create(stocked, make_service())
+        create(stocked, make_service(project_id="another"), OTHER)
+        assert stocked.services.created_by("third", KEY) is None
+
+    def test_refused_create_leaves_its_key_unused(self, stocked: Storage) -> None:
+        taken = add(stocked)
+        service = make_service(spec=taken.spec)
+        with pytest.raises(errors.DomainTaken):
+            create(stocked, service)
+        with pytest.raises(errors.LimitReached):
+            create(stocked, make_service(), limit=1)
+        assert stocked.services.created_by(PROJECT_ID, KEY) is None
+        create(stocked, make_service(), OTHER)
+
+    def test_key_outlives_its_service(self, stocked: Storage) -> None:
+        service = make_service()
+        create(stocked, service)
+        remove(stocked, service)
+        assert stocked.services.created_by(PROJECT_ID, KEY) == service.service_id
+        with pytest.raises(errors.Repeated):
+            create(stocked, make_service())
+
+    def test_expired_key_may_be_used_again(self, stocked: Storage) -> None:
+        soon = KEY._replace(expires_at=_NOW + datetime.timedelta(seconds=1))
+        create(stocked, make_service(), soon)
+        self.let_expire()
+        service = make_service()
+        later = _NOW + datetime.timedelta(seconds=5)
+        create(stocked, service, OTHER, now=later)
+        assert stocked.services.created_by(PROJECT_ID, OTHER) == service.service_id
+
+    def let_expire(self) -> None:
+        """For stores that go by their own clock: wait some seconds."""
+
+    def test_of_several_with_one_key_at_once_one_is_created(
+        self, stocked: Storage, connect_again: Connect
+    ) -> None:
+        services = [make_service() for _ in range(6)]
+
+        def attempt(storage: Storage, service: Service) -> str:
+            try:
+                create(storage, service)
+            except errors.Repeated as exc:
+                return exc.service_id
+            except errors.Unavailable:
+                return ""  # overtaken by a repetition
+            return service.service_id
+
+        told = set(race(connect_again, each(attempt, services))) - {""}
+        (stored,) = stocked.services.list(PROJECT_ID, None, 10)
+        assert told <= {stored.service_id}
+        with pytest.raises(errors.Repeated):
+            create(stocked, make_service())

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entity tags and what clients make depend on them (RFC 9110, sections 8.8.3 and 13)."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from poppy.common import errors
+from poppy.model.services import Service
+from poppy.transport.pecan.request import Request
+from poppy.transport.pecan.response import Response, encode, reply
+
+_DIGEST = 16
+# A string of Structured Fields (RFC 9651, section 3.3.3), or one without quotes, which many send.
+_KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
+_MAX_KEY = 255
+
+
+def tagged(request: Request, document: Any, revision: int | None = None) -> Response:
+    """A document with its entity tag; 304 when the client has it already.
+
+    Args:
+        revision: of the thing that is shown, so that a later one never gets an earlier tag.
+    """
+    body = encode(document)
+    tag = _tag(body, revision)
+    headers = {"ETag": f'"{tag}"'}
+    if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
+        return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return reply(headers=headers, body=body)
+
+
+def precondition(
+    request: Request, render: Callable[[Service], Any]
+) -> Callable[[Service], None] | None:
+    """What ``If-Match`` asks for, as a check of the service that is about to be changed.
+
+    Args:
+        render: the document that GET would answer with.
+
+    Returns:
+        Raises PreconditionFailed unless the service is shown as the client has seen it; None
+        if the client asks for nothing.
+    """
+    if "HTTP_IF_MATCH" not in request.environ:
+        return None
+    wanted = request.if_match
+
+    def check(service: Service) -> None:
+        if _tag(encode(render(service)), service.revision) not in wanted:
+            raise errors.PreconditionFailed(
+                f"Service {service.service_id} is not as it was when you read it"
+            )
+
+    return check
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The ``Idempotency-Key`` of a request (draft-ietf-httpapi-idempotency-key-header).
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if text is None:
+        return None
+    match = _KEY.fullmatch(text.strip())
+    if match is None or len(text) > _MAX_KEY:
+        raise errors.InvalidRequest(
+            f"The Idempotency-Key must have 1..{_MAX_KEY} printable ASCII characters"
+        )
+    return re.sub(r"\\(.)", r"\1", match["quoted"]) if match["quoted"] else match["plain"]
+
+
+def _tag(body: bytes, revision: int | None) -> str:
+    digest = hashlib.sha256(body).hexdigest()[:_DIGEST]
+    return digest if revision is None else f"{revision}-{digest}"

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/admin/limits``: how many services a project may have."""
+
+from http import HTTPStatus
+
+from poppy.transport.pecan.controllers.base import Resource, handler, project
+from poppy.transport.pecan.request import Request, document
+from poppy.transport.pecan.response import Response, reply
+
+
+class Limit(Resource):
+    """The limit of one project."""
+
+    @handler
+    def get(self, request: Request, response: Response, project_id: str) -> Response:
+        """What counts for it: its own, or the default."""
+        return reply({"limit": self.manager.limits.get(project(project_id))})
+
+    @handler
+    def put(self, request: Request, response: Response, project_id: str) -> Response:
+        """One of its own from now on."""
+        body = document(request, self.settings.max_body_size)
+        self.manager.limits.set(project(project_id), body)
+        return reply(status=HTTPStatus.CREATED)

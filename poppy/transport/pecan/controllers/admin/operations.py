@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/admin/operations``: what hangs, what failed, and what to do about it."""
+
+from http import HTTPStatus
+
+from poppy.common import errors
+from poppy.manager.operations import OPEN
+from poppy.model import validation
+from poppy.model.operations import OperationKey, State
+from poppy.transport.pecan import views
+from poppy.transport.pecan.controllers.base import Resource, handler, uuid
+from poppy.transport.pecan.request import Request, document, integer, parameter
+from poppy.transport.pecan.response import Response, reply
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+#: Seconds: more than any operation is kept.
+MAX_AGE = 999_999_999
+
+_STATES = {
+    **{str(state): frozenset({state}) for state in OPEN},
+    "unfinished": frozenset({State.QUEUED, State.RUNNING, State.WAITING}),
+}
+
+
+class Operations(Resource):
+    """Operations of all projects that are not finished, or failed."""
+
+    @handler
+    def get(self, request: Request, response: Response) -> Response:
+        """The oldest first."""
+        state = parameter(request, "state")
+        if state is not None and state not in _STATES:
+            raise errors.InvalidRequest(
+                f"Query parameter 'state' must be one of {', '.join(sorted(_STATES))}"
+            )
+        states = OPEN if state is None else _STATES[state]
+        older_than = 0
+        if parameter(request, "older_than") not in (None, "0"):
+            older_than = integer(request, "older_than", 0, MAX_AGE)
+        limit = integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+        provider = parameter(request, "provider")
+        found = self.manager.operations.find(states, older_than, provider, limit)
+        return reply({"operations": [views.operation(it, request.base_url) for it in found]})
+
+
+class OperationAction(Resource):
+    """What an operator does about one."""
+
+    @handler
+    def post(self, request: Request, response: Response, operation_id: str) -> Response:
+        """Try it again, or cancel it."""
+        body = validation.operation_action(document(request, self.settings.max_body_size))
+        key = OperationKey(
+            body["project_id"],
+            uuid(body["service_id"], "service id"),
+            uuid(operation_id, "operation id"),
+        )
+        actions = {
+            "retry": self.manager.operations.retry,
+            "cancel": self.manager.operations.cancel,
+        }
+        actions[body["action"]](key)
+        return reply(status=HTTPStatus.ACCEPTED)

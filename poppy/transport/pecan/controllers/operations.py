@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/services/{id}/operations``: what was asked of a service, and what became of it."""
+
+from poppy.model.operations import OperationKey
+from poppy.transport.pecan import views
+from poppy.transport.pecan.controllers.base import Resource, handler, uuid
+from poppy.transport.pecan.request import Request, integer, parameter
+from poppy.transport.pecan.response import Response, reply
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+
+class Operations(Resource):
+    """The operations of a service. They are there for a while after it is gone."""
+
+    @handler
+    def get(self, request: Request, response: Response, service_id: str) -> Response:
+        """A page of them, the latest first."""
+        service_id = uuid(service_id, "service id")
+        limit = integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+        marker = parameter(request, "marker")
+        if marker is not None:
+            marker = uuid(marker, "marker")
+        found = self.manager.operations.history(request.project_id, service_id, marker, limit)
+        return reply(views.operations(found, service_id, limit, request.base_url))
+
+
+class Operation(Resource):
+    """One operation."""
+
+    @handler
+    def get(
+        self, request: Request, response: Response, service_id: str, operation_id: str
+    ) -> Response:
+        """How far it got."""
+        key = OperationKey(
+            request.project_id,
+            uuid(service_id, "service id"),
+            uuid(operation_id, "operation id"),
+        )
+        return reply(views.operation(self.manager.operations.get(key), request.base_url))

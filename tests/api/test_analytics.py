@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Analytics over the whole API."""
+
+import datetime
+import time
+
+import pytest
+
+from poppy.common import errors
+from poppy.provider.base import Metric
+
+DOMAIN = "www.example.com"
+DAY = "startTime=2026-01-01T00:00:00&endTime=2026-01-02T00:00:00"
+
+
+@pytest.fixture
+def path(api):
+    path = api.create(DOMAIN)
+    api.deploy(path)
+    return f"{path}/analytics"
+
+
+def ask(api, path, domain=DOMAIN, metric="requestCount", times=DAY, project=None):
+    query = f"?domain={domain}&metricType={metric}&{times}"
+    return api.call("GET", f"{path}{query}", project=project)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_what_was_counted_is_told_by_zone(api, path, metric):
+    answer = ask(api, path, metric=metric)
+    assert answer.status_code == 200
+    assert answer.json == {
+        "domain": DOMAIN,
+        str(metric): {
+            "Global": [
+                {"timestamp": "2026-01-01T00:00:00", "count": 3},
+                {"timestamp": "2026-01-02T00:00:00", "count": 5},
+            ]
+        },
+        "provider": "cdn-a",
+        "flavor": "standard",
+    }
+    (query,) = api.harness.cdn_a.queries
+    assert query.start == datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    assert query.end == datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+
+
+def test_it_is_the_last_day_unless_said_otherwise(api, path):
+    assert ask(api, path, times="").status_code == 200
+    (query,) = api.harness.cdn_a.queries
+    assert query.end - query.start == datetime.timedelta(days=1)
+    now = datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta() <= now - query.end < datetime.timedelta(minutes=2)
+
+
+def test_the_provider_is_asked_once_in_a_while(api, path):
+    first = ask(api, path).json
+    assert ask(api, path).json == first
+    assert len(api.harness.cdn_a.queries) == 1
+    ask(api, path, metric="bandwidthOut")
+    assert len(api.harness.cdn_a.queries) == 2
+
+
+def test_a_provider_that_is_slow_delays_nobody_for_long(api, path):
+    api.harness.boot.manager.analytics._timeout = 0.2
+    api.harness.cdn_a.script = [lambda: time.sleep(1)]
+    begun = time.monotonic()
+    answer = ask(api, path)
+    assert (answer.status_code, time.monotonic() - begun < 0.9) == (503, True)
+    assert "cdn-a" in answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [(errors.RetryableError("busy", 30), "30"), (errors.PermanentError("no"), "60")],
+)
+def test_a_provider_that_can_not_tell_is_said_so_and_asked_again(api, path, error, wait):
+    api.harness.cdn_a.script = [error]
+    answer = ask(api, path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, wait)
+    assert ask(api, path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        f"?domain={DOMAIN}",
+        "?metricType=requestCount",
+        f"?domain={DOMAIN}&metricType=nosuch",
+        "?domain=a_b&metricType=requestCount",
+        f"?domain={DOMAIN}&metricType=requestCount&startTime=yesterday",
+        f"?domain={DOMAIN}&metricType=requestCount&endTime=2026-01-01",
+        f"?domain={DOMAIN}&metricType=requestCount&endTime=0001-01-01T00:00:00",
+        f"?domain={DOMAIN}&metricType=requestCount&startTime=2999-01-01T00:00:00",
+        f"?domain={DOMAIN}&metricType=requestCount&startTime=1999-01-01T00:00:00",
+        f"?domain={DOMAIN}&metricType=requestCount&{DAY.replace('01-02', '01-01')}",
+        f"?domain={DOMAIN}&domain={DOMAIN}&metricType=requestCount",
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(api, path, query):
+    assert api.call("GET", f"{path}{query}").status_code == 400
+    assert api.harness.cdn_a.queries == []
+
+
+def test_another_domain_or_service_is_not_found(api, path):
+    assert ask(api, path, "other.example.com").status_code == 404
+    assert ask(api, path, project="another").status_code == 404
+    missing = "/v1.0/services/01890000-0000-7000-8000-000000000001/analytics"
+    assert ask(api, missing).status_code == 404
+    assert ask(api, "/v1.0/services/x/analytics").status_code == 400
+
+
+def test_a_provider_without_analytics_is_said_so(api, path, monkeypatch):
+    monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
+    answer = ask(api, path)
+    assert answer.status_code == 400
+    assert "analytics" in answer.json["message"]

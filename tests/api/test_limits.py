@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1.0/admin/limits`` over the whole API."""
+
+import pytest
+
+from tests.functional.harness import PROJECT
+
+LIMITS = "/v1.0/admin/limits"
+
+
+def test_a_project_has_the_default_limit_until_it_gets_one_of_its_own(api):
+    answer = api.call("GET", f"{LIMITS}/{PROJECT}")
+    assert (answer.status_code, answer.json) == (200, {"limit": 20})
+    answer = api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 1})
+    assert (answer.status_code, answer.body) == (201, b"")
+    assert api.call("GET", f"{LIMITS}/{PROJECT}").json == {"limit": 1}
+    assert api.call("GET", f"{LIMITS}/another").json == {"limit": 20}
+
+
+def test_the_limit_counts_from_then_on(api):
+    api.create("a.example.com")
+    api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 1})
+    answer = api.post(api.document("b.example.com"))
+    assert answer.status_code == 403
+    assert "1 services" in answer.json["message"]
+    api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 2})
+    api.create("b.example.com")
+    api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 0})
+    assert len(api.call("GET", "/v1.0/services").json["services"]) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], None, {"limit": -1}, {"limit": "5"}, {"limit": True}, {"limit": 1, "x": 1}]
+)
+def test_an_invalid_limit_is_refused(api, body):
+    answer = api.call("PUT", f"{LIMITS}/{PROJECT}", body)
+    assert answer.status_code in (400, 415)
+    assert api.call("GET", f"{LIMITS}/{PROJECT}").json == {"limit": 20}
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_impossible_project_is_refused(api, method):
+    body = {"limit": 1} if method == "PUT" else None
+    assert api.call(method, f"{LIMITS}/a%20b", body).status_code == 400

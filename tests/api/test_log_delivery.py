@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Log delivery over the whole API, to a small server that answers as Keystone and Swift do."""
+
+import logging
+
+import pytest
+
+pytest.importorskip("keystoneauth1")
+
+from tests.api.conftest import Api
+from tests.functional.harness import PROJECT
+from tests.real.swift import Swift
+
+LOGS = {"log_delivery": {"enabled": True}}
+ENABLE = [{"op": "replace", "path": "/log_delivery/enabled", "value": True}]
+DISABLE = [{"op": "replace", "path": "/log_delivery/enabled", "value": False}]
+TOKEN = {"X-Auth-Token": "tenants-secret-token"}
+
+
+@pytest.fixture
+def swift():
+    with Swift() as server:
+        server.tokens["tenants-secret-token"] = PROJECT
+        server.regions[PROJECT] = ["dc1", "dc2"]
+        yield server
+
+
+@pytest.fixture
+def delivering(tmp_path, swift):
+    options = {"identity_url": f"{swift.url}/v3", "preferred_dcs": "dc9,dc2", "timeout": 2}
+    made = Api(tmp_path, groups={"log_delivery": options})
+    yield made
+    made.close()
+
+
+def post(api, **headers):
+    return api.post(api.document(**LOGS), **headers)
+
+
+def logs_of(api, path):
+    links = api.call("GET", path).json["links"]
+    return [link["href"] for link in links if link["rel"] == "log_delivery"]
+
+
+def test_logs_go_to_a_container_of_the_tenants_own(delivering, swift):
+    answer = post(delivering, **TOKEN)
+    assert answer.status_code == 202, answer.text
+    path = answer.headers["Location"].removeprefix("http://localhost")
+    assert swift.containers == [f"/dc2/v1/AUTH_{PROJECT}/.CDN_ACCESS_LOGS"]
+    url = swift.url + swift.containers[0]
+    assert logs_of(delivering, path) == [url]
+    delivering.deploy(path)
+    assert logs_of(delivering, path) == [url]
+    assert delivering.harness.get(path.rpartition("/")[2]).log_url == url
+
+
+def test_a_change_can_switch_logs_on_and_off(delivering, swift):
+    path = delivering.create()
+    delivering.deploy(path)
+    assert swift.containers == []
+    assert delivering.call("PATCH", path, ENABLE).status_code == 400
+    assert delivering.call("PATCH", path, ENABLE, **TOKEN).status_code == 202
+    delivering.deploy(path)
+    assert len(logs_of(delivering, path)) == len(swift.containers) == 1
+    assert delivering.call("PATCH", path, DISABLE).status_code == 202
+    delivering.deploy(path)
+    assert logs_of(delivering, path) == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": ""}, {"X-Auth-Token": "expired"}])
+def test_without_a_good_token_it_is_refused(delivering, swift, headers):
+    answer = post(delivering, **headers)
+    assert answer.status_code == 400
+    assert delivering.rows()["services"] == 0
+    assert swift.containers == []
+
+
+def test_a_project_without_an_object_store_is_refused(delivering, swift):
+    swift.regions[PROJECT] = ["dc1"]
+    answer = post(delivering, **TOKEN)
+    assert answer.status_code == 400
+    assert "object store" in answer.json["message"]
+
+
+@pytest.mark.parametrize(("failing", "status"), [(503, 503), (403, 400)])
+def test_an_object_store_that_fails_is_said_so(delivering, swift, failing, status):
+    swift.failing = failing
+    assert post(delivering, **TOKEN).status_code == status
+    assert delivering.rows()["services"] == 0
+    swift.failing = None
+    assert post(delivering, **TOKEN).status_code == 202
+
+
+def test_an_object_store_that_is_away_is_said_so(delivering, swift):
+    swift._server.server_close()
+    delivering.harness.conf.set_override("timeout", 0.3, group="log_delivery")
+    assert post(delivering, **TOKEN).status_code == 503
+
+
+def test_the_token_is_not_kept_and_not_logged(delivering, swift, caplog, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    path = post(delivering, **TOKEN).headers["Location"]
+    delivering.deploy(path)
+    assert "tenants-secret-token" not in caplog.text
+    files = [file for file in tmp_path.iterdir() if file.is_file()]
+    assert any(file.name == "poppy.sqlite3" for file in files)
+    assert all(b"tenants-secret-token" not in file.read_bytes() for file in files)
+
+
+def test_where_nothing_is_configured_nothing_is_made(api):
+    path = api.create(**LOGS)
+    assert logs_of(api, path) == []

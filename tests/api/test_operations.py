@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tenants see of operations, and what operators do about them."""
+
+import datetime
+import uuid
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.operations import Purge
+from tests.functional.fakes import refused
+from tests.functional.harness import PROJECT
+
+LATER = errors.RetryableError("the provider limits our rate", retry_after=600)
+REFUSED = errors.PermanentError("the provider refuses it")
+ADMIN = "/v1.0/admin/operations"
+
+
+def get(api, path, **options):
+    answer = api.call("GET", path, **options)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def only(api, path):
+    """The only operation of a service."""
+    (operation,) = get(api, f"{path}/operations")["operations"]
+    return operation
+
+
+def act(api, operation, wanted, **changes):
+    body = {
+        "action": wanted,
+        "project_id": operation["project_id"],
+        "service_id": operation["service_id"],
+        **changes,
+    }
+    return api.call("POST", f"{ADMIN}/{operation['id']}/action", body)
+
+
+def park(api, path, error=LATER):
+    """Have the only operation of a service wait."""
+    api.harness.cdn_a.script = [error]
+    with api.harness.working():
+        api.harness.wait(lambda: only(api, path)["state"] == "waiting")
+    return only(api, path)
+
+
+def fail(api, path):
+    api.harness.cdn_a.script = [REFUSED]
+    api.deploy(path)
+    return get(api, f"{path}/operations")["operations"][0]
+
+
+def test_a_queued_operation_says_what_was_asked(api):
+    path = api.create()
+    operation = only(api, path)
+    assert {name: operation[name] for name in ("action", "state", "attempts", "failures")} == {
+        "action": "create",
+        "state": "queued",
+        "attempts": 0,
+        "failures": 0,
+    }
+    assert operation["service_id"] == path.rpartition("/")[2]
+    assert operation["project_id"] == PROJECT
+    assert operation["steps"] == []
+    assert operation["request_id"].startswith("req-")
+    hrefs = {link["rel"]: link["href"] for link in operation["links"]}
+    assert get(api, hrefs["self"].removeprefix("http://localhost")) == operation
+    assert hrefs["service"] == f"http://localhost{path}"
+
+
+def test_a_waiting_operation_says_why_and_until_when(api):
+    operation = park(api, api.create(flavor_id="both"))
+    assert operation["reason"] == "provider:cdn-a: the provider limits our rate"
+    due = datetime.datetime.fromisoformat(operation["next_attempt_at"])
+    assert due - datetime.datetime.now(datetime.UTC) > datetime.timedelta(seconds=500)
+    steps = sorted(operation["steps"], key=lambda step: step["provider"])
+    assert steps == [
+        {
+            "driver": "provider",
+            "provider": "cdn-a",
+            "action": "ensure",
+            "state": "waiting",
+            "message": "the provider limits our rate",
+        },
+        {
+            "driver": "provider",
+            "provider": "cdn-b",
+            "action": "ensure",
+            "state": "done",
+            "message": None,
+        },
+    ]
+
+
+def test_operations_are_paged_latest_first(api):
+    path = api.create()
+    api.deploy(path)
+    for number in range(3):
+        api.call("DELETE", f"{path}/assets?url=/{number}")
+    first = get(api, f"{path}/operations?limit=3")
+    assert [it["purge"]["url"] for it in first["operations"]] == ["/2", "/1", "/0"]
+    (link,) = first["links"]
+    second = get(api, link["href"].removeprefix("http://localhost"))
+    assert [it["action"] for it in second["operations"]] == ["create"]
+    assert second["links"] == []
+    refused(api.call("GET", f"{path}/operations?limit=0"), 400)
+    refused(api.call("GET", f"{path}/operations?marker=x"), 400)
+
+
+def test_a_hard_purge_that_failed_shows_here_though_the_service_is_deployed(api):
+    path = api.create()
+    api.deploy(path)
+    api.call("DELETE", f"{path}/assets?all=true")
+    operation = fail(api, path)
+    assert (operation["action"], operation["state"]) == ("purge", "failed")
+    assert operation["reason"] == "provider:cdn-a: the provider refuses it"
+    assert get(api, path)["status"] == "deployed"
+
+
+def test_operations_outlive_their_service(api):
+    path = api.create()
+    api.deploy(path)
+    api.call("DELETE", path)
+    assert [it["action"] for it in get(api, f"{path}/operations")["operations"]] == [
+        "delete",
+        "create",
+    ]
+    api.deploy(path)
+    refused(api.call("GET", path), 404)
+    found = get(api, f"{path}/operations")["operations"]
+    assert [(it["action"], it["state"]) for it in found] == [
+        ("delete", "succeeded"),
+        ("create", "succeeded"),
+    ]
+    assert get(api, f"{path}/operations/{found[0]['id']}") == found[0]
+
+
+def test_operations_are_their_projects_own(api):
+    path = api.create()
+    operation = only(api, path)
+    refused(api.call("GET", f"{path}/operations", project="another"), 404)
+    refused(api.call("GET", f"{path}/operations/{operation['id']}", project="another"), 404)
+    refused(api.call("GET", f"/v1.0/services/{uuid.uuid4()}/operations"), 404)
+    refused(api.call("GET", f"{path}/operations/{uuid.uuid4()}"), 404)
+    refused(api.call("GET", f"{path}/operations/x"), 400)
+    refused(api.call("GET", "/v1.0/services/x/operations"), 400)
+
+
+def test_operators_find_what_hangs_and_what_failed(api):
+    slow = errors.InProgressError("it is being activated", 600)
+    waiting = park(api, api.create("a.example.com"), slow)
+    failed = fail(api, api.create("b.example.com"))
+    done = api.create("c.example.com", project="another")
+    api.deploy(done, "another")
+    queued = api.create("d.example.com", project="another")
+
+    def found(query=""):
+        return [it["id"] for it in get(api, f"{ADMIN}{query}")["operations"]]
+
+    (of_another,) = get(api, f"{queued}/operations", project="another")["operations"]
+    assert found() == [waiting["id"], failed["id"], of_another["id"]]
+    assert found("?state=failed") == [failed["id"]]
+    assert found("?state=waiting") == [waiting["id"]]
+    assert found("?state=unfinished") == [waiting["id"], of_another["id"]]
+    assert found("?state=running") == []
+    assert found("?limit=1") == [waiting["id"]]
+    assert found("?older_than=3600") == []
+    assert found("?older_than=0") == found()
+    assert found("?provider=cdn-a") == found()
+    assert found("?provider=cdn-b") == []
+
+
+@pytest.mark.parametrize(
+    "query", ["state=succeeded", "state=", "older_than=-1", "older_than=x", "limit=1001"]
+)
+def test_a_bad_question_of_an_operator_is_refused(api, query):
+    name = query.partition("=")[0]
+    assert name in refused(api.call("GET", f"{ADMIN}?{query}"), 400)
+
+
+def test_a_failed_operation_is_tried_again(api):
+    path = api.create(flavor_id="both")
+    api.harness.cdn_b.script = [REFUSED]
+    api.deploy(path)
+    operation = only(api, path)
+    assert get(api, path)["status"] == "failed"
+    answer = act(api, operation, "retry")
+    assert answer.status_code == 202, answer.text
+    document = get(api, path)
+    assert (document["status"], document["errors"]) == ("create_in_progress", [])
+    assert only(api, path)["state"] == "queued"
+    api.deploy(path)
+    assert get(api, path)["status"] == "deployed"
+    again = only(api, path)
+    assert (again["id"], again["state"], again["attempts"]) == (operation["id"], "succeeded", 2)
+    assert api.harness.cdn_a.calls == ["ensure"], "what was done is not done again"
+
+
+def test_a_failed_delete_is_tried_again(api):
+    path = api.create()
+    api.deploy(path)
+    api.call("DELETE", path)
+    operation = fail(api, path)
+    assert act(api, operation, "retry").status_code == 202
+    assert get(api, path)["status"] == "delete_in_progress"
+    api.deploy(path)
+    refused(api.call("GET", path), 404)
+
+
+def test_what_an_operator_tries_again_has_its_whole_budget(api):
+    api.harness.conf.set_override("max_age", 3600, group="drivers:distributed_task:taskflow")
+    path = api.create()
+    operation = fail(api, path)
+    key = api.harness.operations(operation["service_id"])[0].key
+    act(api, operation, "retry")
+    retried = api.harness.storage.operations.get(key)
+    assert retried.since > retried.created_at
+    assert (retried.failures, retried.crashes, retried.error) == (0, 0, None)
+
+
+def test_only_a_failed_operation_is_tried_again(api):
+    path = api.create()
+    assert "only a failed one" in refused(act(api, only(api, path), "retry"), 400)
+    api.deploy(path)
+    assert "only a failed one" in refused(act(api, only(api, path), "retry"), 400)
+
+
+def test_what_was_changed_since_is_not_tried_again(api):
+    path = api.create()
+    operation = fail(api, path)
+    patch = [{"op": "replace", "path": "/name", "value": "newer"}]
+    assert api.call("PATCH", path, patch).status_code == 202
+    assert "was changed since" in refused(act(api, operation, "retry"), 400)
+
+
+def test_a_waiting_operation_is_cancelled(api):
+    path = api.create()
+    operation = park(api, path)
+    assert act(api, operation, "cancel").status_code == 202
+    document = get(api, path)
+    assert document["status"] == "failed"
+    assert document["errors"] == [{"message": "cancelled by operator"}]
+    cancelled = only(api, path)
+    assert (cancelled["state"], cancelled["reason"]) == ("failed", "cancelled by operator")
+    assert cancelled["next_attempt_at"] is None
+    with api.harness.working():
+        api.harness.wait(lambda: api.harness.boot.distributed_task._poster().job_count == 0)
+    assert only(api, path)["attempts"] == cancelled["attempts"], "it is left alone"
+    # The tenant can go on from there, and so can the operator.
+    assert act(api, cancelled, "retry").status_code == 202
+
+
+def test_a_queued_operation_is_cancelled(api):
+    path = api.create()
+    assert act(api, only(api, path), "cancel").status_code == 202
+    assert only(api, path)["state"] == "failed"
+    api.deploy(path)
+    assert api.harness.cdn_a.calls == []
+
+
+def test_what_follows_a_cancelled_operation_goes_on(api):
+    path = api.create()
+    api.deploy(path)
+    for url in ("/a", "/b"):
+        api.call("DELETE", f"{path}/assets?url={url}")
+    _second, first, _create = get(api, f"{path}/operations")["operations"]
+    assert act(api, first, "cancel").status_code == 202
+    api.deploy(path)
+    assert api.harness.cdn_a.purges == [Purge("/b", True)]
+
+
+def test_what_can_not_be_cancelled_says_why(api):
+    path = api.create()
+    api.deploy(path)
+    assert "only one that is waiting or queued" in refused(
+        act(api, only(api, path), "cancel"), 400
+    )
+    for url in ("/a", "/b"):
+        api.call("DELETE", f"{path}/assets?url={url}")
+    second = get(api, f"{path}/operations")["operations"][0]
+    assert "has to wait for" in refused(act(api, second, "cancel"), 400)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"action": "restart"}, {"project_id": ""}, {"service_id": "x"}, {"more": 1}],
+    ids=["action", "project", "service", "unknown key"],
+)
+def test_a_bad_action_is_refused(api, changes):
+    refused(act(api, only(api, api.create()), "cancel", **changes), 400)
+
+
+def test_an_action_on_nothing_is_not_found(api):
+    operation = only(api, api.create())
+    for changes in ({"project_id": "another"}, {"service_id": str(uuid.uuid4())}):
+        refused(act(api, operation, "cancel", **changes), 404)
+    refused(act(api, {**operation, "id": str(uuid.uuid4())}, "retry"), 404)

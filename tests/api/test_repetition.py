@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What saves clients from each other and from lost answers: ETag and Idempotency-Key."""
+
+import threading
+
+import pytest
+
+NAME = [{"op": "replace", "path": "/name", "value": "another name"}]
+
+
+def etag(api, path):
+    return api.call("GET", path).headers["ETag"]
+
+
+def test_what_the_client_has_already_is_not_sent_again(api):
+    path = api.create()
+    for url in (path, "/v1.0/services", "/v1.0/flavors", "/v1.0/flavors/standard"):
+        tag = etag(api, url)
+        assert tag.startswith('"')
+        for header in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            answer = api.call("GET", url, **{"If-None-Match": header})
+            assert (answer.status_code, answer.body) == (304, b"")
+            assert answer.headers["ETag"] == tag
+            assert "Content-Type" not in answer.headers
+        answer = api.call("GET", url, **{"If-None-Match": '"other"'})
+        assert answer.status_code == 200
+        assert answer.headers["ETag"] == tag
+
+
+def test_the_tag_changes_with_what_is_shown(api):
+    path = api.create()
+    tags = [etag(api, path)]
+    api.deploy(path)
+    tags.append(etag(api, path))
+    api.call("PATCH", path, NAME)
+    tags.append(etag(api, path))
+    assert len(set(tags)) == 3
+    assert api.call("GET", path, **{"If-None-Match": tags[0]}).status_code == 200
+
+
+def test_a_change_goes_to_what_the_client_has_seen_or_nowhere(api):
+    path = api.create()
+    seen = etag(api, path)
+    api.deploy(path)
+    now = etag(api, path)
+    for header in (seen, f"W/{now}", '"other"', "nonsense"):
+        for method, body in (("PATCH", NAME), ("DELETE", None)):
+            answer = api.call(method, path, body, **{"If-Match": header})
+            assert answer.status_code == 412, header
+            assert answer.json["message"]
+    assert etag(api, path) == now
+    assert api.call("PATCH", path, NAME, **{"If-Match": f"{seen}, {now}"}).status_code == 202
+    assert api.call("PATCH", path, NAME, **{"If-Match": now}).status_code == 412
+    api.deploy(path)
+    assert api.call("DELETE", path, **{"If-Match": etag(api, path)}).status_code == 202
+    assert api.call("DELETE", path, **{"If-Match": "*"}).status_code == 202
+
+
+def test_a_precondition_on_nothing_is_not_found(api):
+    path = api.create()[:-4] + "0000"
+    assert api.call("PATCH", path, NAME, **{"If-Match": "*"}).status_code == 404
+
+
+def test_a_repeated_post_with_a_key_gets_the_same_location(api):
+    document = api.document()
+    first = api.post(document, **{"Idempotency-Key": '"k-1"'})
+    assert first.status_code == 202
+    reordered = dict(reversed(document.items()))
+    for header in ('"k-1"', "k-1"):
+        again = api.post(reordered, **{"Idempotency-Key": header})
+        assert (again.status_code, again.body) == (202, b"")
+        assert again.headers["Location"] == first.headers["Location"]
+    assert api.rows()["services"] == 1
+    # Also when the flavor, the limit or the service is not as it was.
+    path = first.headers["Location"].removeprefix("http://localhost")
+    api.call("DELETE", path)
+    api.deploy(path)
+    again = api.post(document, **{"Idempotency-Key": "k-1"})
+    assert again.headers["Location"] == first.headers["Location"]
+    assert api.rows()["services"] == 0
+
+
+def test_another_request_with_the_same_key_is_refused(api):
+    api.post(api.document("a.example.com"), **{"Idempotency-Key": "k-1"})
+    answer = api.post(api.document("b.example.com"), **{"Idempotency-Key": "k-1"})
+    assert answer.status_code == 422
+    assert "idempotency key" in answer.json["message"]
+    assert api.rows()["services"] == 1
+
+
+def test_a_key_is_its_projects_own(api):
+    one = api.post(api.document("a.example.com"), **{"Idempotency-Key": "k-1"})
+    options = {"project": "another", "Idempotency-Key": "k-1"}
+    other = api.post(api.document("b.example.com"), **options)
+    assert other.status_code == 202
+    assert other.headers["Location"] != one.headers["Location"]
+
+
+def test_a_refused_post_leaves_its_key_unused(api):
+    api.create("taken.example.com")
+    for document in (api.document("taken.example.com"), {}, api.document(flavor_id="nosuch")):
+        assert api.post(document, **{"Idempotency-Key": "k-1"}).status_code == 400
+    answer = api.post(api.document("free.example.com"), **{"Idempotency-Key": "k-1"})
+    assert answer.status_code == 202
+
+
+def test_of_simultaneous_posts_with_one_key_one_creates(api):
+    document = api.document()
+    barrier = threading.Barrier(5)
+    answers = []
+
+    def post():
+        barrier.wait()
+        answers.append(api.post(document, **{"Idempotency-Key": "k-1"}))
+
+    threads = [threading.Thread(target=post) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # One that was overtaken by a repetition may be told to come again.
+    assert {answer.status_code for answer in answers} <= {202, 503}
+    locations = {a.headers["Location"] for a in answers if a.status_code == 202}
+    assert len(locations) == 1
+    assert api.rows()["services"] == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", '""', '"a', "a b", "k" * 256, "schl\xfcssel"])
+def test_a_key_that_is_none_is_refused(shared_api, key):
+    answer = shared_api.post(shared_api.document(), **{"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json["message"]

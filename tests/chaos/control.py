@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The double as its process, seen by those who give it orders."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from tests.chaos.orders import Action
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Double:
+    """A running double.
+
+    ``with Double() as double:`` starts it and ends it.
+
+    Args:
+        seed: of what is left to chance.
+
+    Attributes:
+        url: where the drivers reach it.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.double", "--seed", str(self._seed)],
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        self._session = requests.Session()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._session.close()
+        self._process.terminate()
+        self._process.communicate(timeout=10)
+
+    def order(self, action: Action, operation: str = "*", **details: Any) -> None:
+        """Give an order; see :class:`tests.chaos.orders.Order`."""
+        order = {"action": str(action), "operation": operation, **details}
+        self._call("POST", "orders", json=order)
+
+    def behave(self) -> None:
+        """Forget all orders, and let what is held go on."""
+        self._call("DELETE", "orders")
+        for hold in self.holds():
+            self.release(hold)
+
+    def holds(self) -> list[dict[str, Any]]:
+        """The calls that wait to be released."""
+        return list(self._call("GET", "holds"))
+
+    def held(self, timeout: float = 20.0) -> dict[str, Any]:
+        """Wait for a call to be held; it tells ``caller``, a process id, ``operation`` ..."""
+        deadline = time.monotonic() + timeout
+        while not (found := self.holds()):
+            assert time.monotonic() < deadline, "no call was held in time"
+            time.sleep(0.02)
+        return found[0]
+
+    def release(self, hold: dict[str, Any], go_on: bool = True) -> None:
+        """Let a held call go on; or drop it, as though it had never arrived."""
+        self._call("POST", "holds", json={"number": hold["number"], "go_on": go_on})
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every call so far, in order: ``operation``, ``subjects``, ``caller``, ``status`` ...
+
+        ``status`` is that of the effect; None as long as there was none.
+        """
+        return list(self._call("GET", "journal"))
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The provider's objects; see :mod:`tests.chaos.double`."""
+        return list(self._call("GET", "objects"))
+
+    def zone(self) -> dict[str, str]:
+        """The CNAMEs."""
+        return dict(self._call("GET", "zone"))
+
+    def _call(self, method: str, what: str, json: Any = None) -> Any:
+        url = f"{self.url}/control/{what}"
+        answer = self._session.request(method, url, json=json, timeout=30)
+        assert answer.ok, answer.text
+        return answer.json() if answer.content else None

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provider and a DNS zone as one HTTP server that does as it is told, and misbehaves on order.
+
+It is a process of its own, so that it survives whoever calls it; what it has is in its memory.
+
+The provider::
+
+    GET    /objects?reference=R     the objects that a customer made under a reference of its own
+    POST   /objects                 {"reference": R or null, "document": {...}}: 201, or 409 when
+                                    there is one of that reference (null: no question asked)
+    PUT    /objects/<id>            {"document": {...}}, with If-Match: 200, 404 or 412
+    DELETE /objects/<id>            204, 404; 202 when it takes time: it is gone after some GETs
+    POST   /objects/<id>/purges     {"url": "/path" or null, "hard": true}: 201, 404
+
+An object is ``{"id", "reference", "document", "etag", "pending", "deleting", "purges"}``;
+``pending`` counts the polls (GETs) until what was asked last is finished.
+
+The zone::
+
+    GET    /zone?name=N&name=...    {"<name>": "<target>"} of those that there are
+    POST   /zone                    {"set": {"<name>": "<target>"}} or {"unset": ["<name>"]}: 204
+
+For the tests, under ``/control``: see :class:`tests.chaos.control.Double`.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.chaos.orders import Action, Order, Orders
+
+Answer = tuple[int, Any]
+
+
+class Hold:
+    """A call that waits to be released."""
+
+    def __init__(self, number: int, call: dict[str, Any], stage: str) -> None:
+        self.told = {"number": number, "stage": stage, **call}
+        self._released = threading.Event()
+        self._go_on = True
+
+    def wait(self) -> bool:
+        """Wait; returns whether to go on (else the caller's connection is closed)."""
+        self._released.wait()
+        return self._go_on
+
+    def release(self, go_on: bool) -> None:
+        """Let it go on, or drop it."""
+        self._go_on = go_on
+        self._released.set()
+
+
+class State:
+    """What the double has, and what it was asked."""
+
+    def __init__(self, seed: int) -> None:
+        self.orders = Orders(seed)
+        self.lock = threading.RLock()
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.zone: dict[str, str] = {}
+        self.journal: list[dict[str, Any]] = []
+        self.holds: dict[int, Hold] = {}
+        self._numbers = iter(range(1, sys.maxsize))
+
+    def number(self) -> int:
+        """The next of a row of numbers."""
+        with self.lock:
+            return next(self._numbers)
+
+    def find(self, reference: str | None) -> Answer:
+        """The objects of a reference, or all; each is polled."""
+        with self.lock:
+            found = [o for o in self.objects.values() if reference in (None, o["reference"])]
+            for thing in found:
+                self._poll(thing)
+            return 200, [dict(o) for o in found if o["id"] in self.objects]
+
+    def _poll(self, thing: dict[str, Any]) -> None:
+        thing["pending"] = max(0, thing["pending"] - 1)
+        if thing["deleting"] and not thing["pending"]:
+            del self.objects[thing["id"]]
+
+    def create(self, body: Any, polls: int) -> Answer:
+        """Make an object."""
+        with self.lock:
+            reference = body["reference"]
+            same = [o for o in self.objects.values() if reference and o["reference"] == reference]
+            if same:
+                return 409, {"message": f"there is {same[0]['id']} for {reference}"}
+            made = {
+                "id": f"obj-{self.number()}",
+                # A careless customer's: it names no reference, but the checker must know.
+                "reference": reference or body["document"]["reference"],
+                "document": body["document"],
+                "etag": str(self.number()),
+                "pending": polls,
+                "deleting": False,
+                "purges": [],
+            }
+            self.objects[made["id"]] = made
+            return 201, dict(made)
+
+    def replace(self, name: str, body: Any, etag: str | None, polls: int) -> Answer:
+        """Change an object, if it is still what the caller has seen."""
+        with self.lock:
+            found = self.objects.get(name)
+            if found is None or found["deleting"]:
+                return 404, {"message": f"there is no {name}"}
+            if etag != found["etag"]:
+                return 412, {"message": f"{name} is now {found['etag']}"}
+            found |= {"document": body["document"], "etag": str(self.number()), "pending": polls}
+            return 200, dict(found)
+
+    def delete(self, name: str, polls: int) -> Answer:
+        """Remove an object, at once or after some polls."""
+        with self.lock:
+            found = self.objects.get(name)
+            if found is None:
+                return 404, {"message": f"there is no {name}"}
+            if polls or found["deleting"]:
+                found |= {"deleting": True, "pending": max(polls, found["pending"])}
+                return 202, dict(found)
+            del self.objects[name]
+            return 204, None
+
+    def purge(self, name: str, body: Any) -> Answer:
+        """Note a purge."""
+        with self.lock:
+            found = self.objects.get(name)
+            if found is None or found["deleting"]:
+                return 404, {"message": f"there is no {name}"}
+            found["purges"].append(body)
+            return 201, None
+
+    def resolve(self, names: list[str]) -> Answer:
+        """The names that there are."""
+        with self.lock:
+            return 200, {name: self.zone[name] for name in names if name in self.zone}
+
+    def change_zone(self, body: Any) -> Answer:
+        """Set and unset names."""
+        with self.lock:
+            self.zone.update(body.get("set", {}))
+            for name in body.get("unset", ()):
+                self.zone.pop(name, None)
+            return 204, None
+
+    def reference_of(self, name: str) -> str:
+        """Whose an object is; empty when there is none."""
+        with self.lock:
+            return str(self.objects.get(name, {}).get("reference") or "")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Requests; what it does with them is State's business."""
+
+    protocol_version = "HTTP/1.1"
+    # Headers and body leave in two pieces, which Nagle would hold up for 40 ms.
+    disable_nagle_algorithm = True
+    server: "Server"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing; there is the journal."""
+
+    def do_GET(self) -> None:
+        self._route("GET")
+
+    def do_POST(self) -> None:
+        self._route("POST")
+
+    def do_PUT(self) -> None:
+        self._route("PUT")
+
+    def do_DELETE(self) -> None:
+        self._route("DELETE")
+
+    def _route(self, method: str) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        query = urllib.parse.parse_qs(url.query)
+        length = int(self.headers.get("Content-Length") or 0)
+        text = self.rfile.read(length)
+        if len(text) < length:
+            # Its caller was killed while it sent it.
+            self.close_connection = True
+            return
+        body = json.loads(text) if text else None
+        head, _, rest = url.path.strip("/").partition("/")
+        if head == "control":
+            self._send(*_control(self.server.state, rest, method, body))
+        elif head == "zone":
+            self._zone(method, query.get("name", []), body)
+        elif head == "objects":
+            self._provider(method, rest, query, body)
+        else:
+            self._send(404, {"message": self.path})
+
+    def _zone(self, method: str, names: list[str], body: Any) -> None:
+        state = self.server.state
+        if method == "GET":
+            self._serve("resolve", names, lambda _polls: state.resolve(names))
+            return
+        operation = "set" if "set" in body else "unset"
+        self._serve(operation, list(body[operation]), lambda _polls: state.change_zone(body))
+
+    def _provider(self, method: str, rest: str, query: dict[str, list[str]], body: Any) -> None:
+        state = self.server.state
+        name, _, part = rest.partition("/")
+        subject = state.reference_of(name)
+        if method == "GET":
+            reference = query.get("reference", [None])[0]
+            self._serve("find", [reference or ""], lambda _polls: state.find(reference))
+        elif method == "POST" and not name:
+            subject = body["document"]["reference"]
+            self._serve("create", [subject], lambda polls: state.create(body, polls))
+        elif method == "POST" and part == "purges":
+            self._serve("purge", [subject], lambda _polls: state.purge(name, body))
+        elif method == "PUT":
+            etag = self.headers.get("If-Match")
+            self._serve("replace", [subject], lambda polls: state.replace(name, body, etag, polls))
+        else:
+            self._serve("delete", [subject], lambda polls: state.delete(name, polls))
+
+    def _serve(self, operation: str, subjects: list[str], effect: Callable[[int], Answer]) -> None:
+        """Carry out a call, or the order that stands for it."""
+        state = self.server.state
+        order = state.orders.next(operation, subjects)
+        call = {
+            "operation": operation,
+            "subjects": subjects,
+            "caller": int(self.headers.get("X-Caller") or 0),
+            "at": time.time(),
+            "order": str(order.action) if order else None,
+            "status": None,
+        }
+        with state.lock:
+            state.journal.append(call)
+        if order and not self._before(order, call):
+            return
+        polls = int(order.value) if order and order.action is Action.SLOW else 0
+        status, answer = effect(polls)
+        call["status"] = status
+        if order is None or self._after(order, call, status, answer):
+            self._send(status, answer)
+
+    def _before(self, order: Order, call: dict[str, Any]) -> bool:
+        """What is done instead of the effect, or before; whether the call goes on."""
+        if order.action is Action.HOLD_BEFORE:
+            return self._hold(call, "before")
+        if order.action is Action.HANG:
+            time.sleep(order.value)
+            self.close_connection = True
+            return False
+        status = {Action.LIMIT: 429, Action.FAIL: 500, Action.REFUSE: 400}.get(order.action)
+        if status is None:
+            return True
+        call["refusal"] = status
+        wait = {"Retry-After": f"{order.value:g}"} if status == 429 else {}
+        self._send(status, {"message": "as ordered"}, wait)
+        return False
+
+    def _after(self, order: Order, call: dict[str, Any], status: int, answer: Any) -> bool:
+        """What is done between the effect and the answer; whether there is one."""
+        if order.action is Action.HOLD_AFTER:
+            return self._hold(call, "after")
+        if order.action is Action.LOSE:
+            self.close_connection = True
+            return False
+        if order.action is Action.CUT:
+            self._send(status, answer, cut=True)
+            return False
+        return True
+
+    def _hold(self, call: dict[str, Any], stage: str) -> bool:
+        state = self.server.state
+        hold = Hold(state.number(), call, stage)
+        with state.lock:
+            state.holds[hold.told["number"]] = hold
+        if hold.wait():
+            return True
+        self.close_connection = True
+        return False
+
+    def _send(
+        self,
+        status: int,
+        answer: Any,
+        headers: dict[str, str] | None = None,
+        cut: bool = False,
+    ) -> None:
+        text = b"" if answer is None else json.dumps(answer).encode()
+        # Of an empty answer nothing but the head can be cut off.
+        length = len(text) or (1 if cut else 0)
+        # Whoever called may be dead by now.
+        with contextlib.suppress(ConnectionError):
+            if cut and status == 204:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            if status != 204:
+                self.send_header("Content-Length", str(length))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text[: len(text) // 2] if cut else text)
+            self.close_connection = self.close_connection or cut
+
+
+class Server(ThreadingHTTPServer):
+    """The server with its state."""
+
+    daemon_threads = True
+    # Workers of the long run come in crowds.
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], seed: int) -> None:
+        super().__init__(address, Handler)
+        self.state = State(seed)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Callers get killed; that is what this is about. Anything else is told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _control(state: State, what: str, method: str, body: Any) -> Answer:
+    with state.lock:
+        if what == "orders" and method == "POST":
+            state.orders.give(Order(**body))
+            return 204, None
+        if what == "orders":
+            state.orders.clear()
+            return 204, None
+        if what == "holds" and method == "POST":
+            state.holds.pop(body["number"]).release(body["go_on"])
+            return 204, None
+        if what == "holds":
+            return 200, [hold.told for hold in state.holds.values()]
+        if what == "journal":
+            return 200, state.journal
+        if what == "zone":
+            return 200, dict(state.zone)
+        if what == "objects":
+            # Not a poll.
+            return 200, list(state.objects.values())
+        return 404, {"message": what}
+
+
+def main() -> None:
+    """Serve until killed; the first line of output is the address."""
+    parser = argparse.ArgumentParser(description="The provider and DNS double.")
+    parser.add_argument("--seed", type=int, default=0, help="of what is left to chance")
+    server = Server(("127.0.0.1", 0), parser.parse_args().seed)
+    print("http://{}:{}".format(*server.server_address), flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

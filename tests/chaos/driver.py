@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drivers of the double: honest ones, as a third party would write them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from oslo_config import cfg
+
+from poppy.common import http
+from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.model.operations import Purge
+from poppy.model.services import ProviderDetail, Service
+from poppy.provider.base import Capability, Deployment, Provider
+
+#: Seconds between looks at what takes time.
+_POLL = 0.2
+_OPTS = (
+    cfg.StrOpt("url", required=True, help="Where the double is."),
+    cfg.FloatOpt("timeout", default=2.0, help="Seconds to wait for an answer."),
+)
+
+
+class ChaosProvider(Provider):
+    """Keeps one object for a service, which it finds by the service's id."""
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *_OPTS,
+        cfg.BoolOpt(
+            "careless",
+            default=False,
+            help="Make an object without looking for one, as a bad driver does.",
+        ),
+    )
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(Capability)
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        self._http = _client(name, self.options)
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Make the object, or change it, on the condition that it is still as it was found."""
+        document = {"reference": service.service_id, "spec": service.spec.to_dict()}
+        known_id = known.provider_service_id if known else None
+        careless = self.options.careless and known_id is None
+        found = None if careless else self._find(service)
+        if found is None:
+            reference = None if careless else service.service_id
+            found = self._call("POST", "objects", {"reference": reference, "document": document})
+        elif found["deleting"]:
+            raise PermanentError(f"{found['id']} is being deleted")
+        elif found["document"] != document:
+            path, seen = f"objects/{found['id']}", {"If-Match": found["etag"]}
+            found = self._call("PUT", path, {"document": document}, seen)
+        return Deployment(
+            provider_service_id=found["id"],
+            access_urls={
+                domain: access_url(domain, found["id"]) for domain in service.spec.domain_names
+            },
+            in_progress=found["pending"] > 0,
+            poll_after=_POLL,
+        )
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Delete the object, which may take time."""
+        found = self._find(service)
+        if found is None:
+            return
+        if not found["deleting"]:
+            path = f"objects/{found['id']}"
+            answer = self._http.request("DELETE", path, accept={404}, headers=_caller())
+            if answer.status_code != 202:
+                return
+        raise InProgressError(f"{found['id']} is being deleted", _POLL)
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Purge; doing so twice is harmless."""
+        found = self._find(service)
+        if found is None:
+            raise PermanentError(f"there is no object of service {service.service_id}")
+        self._call("POST", f"objects/{found['id']}/purges", purge._asdict())
+
+    def health(self) -> bool:
+        """Whether the double answers."""
+        return self._http.answers("control/holds")
+
+    def _find(self, service: Service) -> dict[str, Any] | None:
+        query = {"reference": service.service_id}
+        found = self._http.json("GET", "objects", params=query, headers=_caller())
+        if len(found) > 1:
+            raise PermanentError(f"there is more than one object: {[o['id'] for o in found]}")
+        return found[0] if found else None
+
+    def _call(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Change something; somebody else's change in between is a reason to look again."""
+        answer = self._http.request(
+            method,
+            path,
+            accept={404, 409, 412},
+            json=body,
+            headers={**_caller(), **(headers or {})},
+        )
+        if not answer.ok:
+            raise RetryableError(f"{path} was changed meanwhile: {answer.status_code}")
+        return answer.json() if answer.content else None
+
+
+class ChaosDNS(DNSDriver):
+    """Keeps CNAMEs in the double's zone."""
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (*COMMON_OPTS, *_OPTS)
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        self._http = _client(name, self.options)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Look which CNAMEs differ, and set those."""
+        names = sorted(cnames)
+        zone = self._http.json("GET", "zone", params={"name": names}, headers=_caller())
+        wrong = {name: cnames[name] for name in names if zone.get(name) != cnames[name]}
+        if wrong:
+            self._http.request("POST", "zone", json={"set": wrong}, headers=_caller())
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Unset the CNAMEs."""
+        self._http.request("POST", "zone", json={"unset": list(names)}, headers=_caller())
+
+    def health(self) -> bool:
+        """Whether the double answers."""
+        return self._http.answers("control/holds")
+
+
+def access_url(domain: str, name: str) -> str:
+    """Where an object of the double serves a domain."""
+    return f"{domain}.{name}.chaos.example.net"
+
+
+def _client(name: str, options: Any) -> http.Client:
+    return http.Client(name, options.url, timeout=(1.0, options.timeout))
+
+
+def _caller() -> dict[str, str]:
+    """Tells the double which process calls."""
+    return {"X-Caller": str(os.getpid())}

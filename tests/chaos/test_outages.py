@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts that Poppy stands on fail while requests come in and operations are under way."""
+
+import threading
+import time
+
+import pytest
+
+from tests.chaos.orders import Action
+from tests.chaos.site import SESSION_TIMEOUT, wait
+from tests.chaos.tenant import Answer
+from tests.chaos.test_kills import AFTER, hold_everywhere
+
+pytestmark = pytest.mark.real
+
+
+def busy(site, client):
+    """Requests of each kind, each held at a boundary; some wait behind them."""
+    held = hold_everywhere(site, client, "create")
+    return held + [client.create() for _ in range(12)]
+
+
+@pytest.mark.parametrize("how", ["restarted", "wiped", "frozen"])
+def test_zookeeper_fails_under_load(site, client, how):
+    site.start_worker()
+    site.start_worker()
+    services = busy(site, client)
+    zookeeper = site.zookeeper
+    if how == "wiped":
+        zookeeper.wipe()
+    else:
+        (zookeeper.kill if how == "restarted" else zookeeper.pause)()
+        # Accepted all the same, if not at once.
+        services += [client.create() for _ in range(3)]
+        time.sleep(SESSION_TIMEOUT + 1)
+        (zookeeper.start if how == "restarted" else zookeeper.resume)()
+    site.double.behave()
+
+    assert site.verdict() == []
+
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_cassandra_is_away_while_outcomes_are_to_be_stored(site, client):
+    site.start_worker()
+    site.start_worker()
+    services = busy(site, client)
+    site.cassandra.stop()
+    try:
+        # The drivers' calls end; what came of them can't be stored.
+        site.double.behave()
+        refused = client.tenant.create("site-while-away", ["www.site-while-away.example.com"])
+    finally:
+        site.cassandra.start()
+    wait(lambda: client.tenant.status(services[0][1]) is not None, 60)
+
+    assert site.verdict() == []
+
+    assert refused.answer is Answer.UNKNOWN
+    assert refused.status == 503
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+@pytest.mark.parametrize("call", ["create", "set"])
+def test_a_worker_is_killed_while_an_outcome_is_being_stored(site, client, call):
+    worker = site.start_worker()
+    site.double.order(AFTER, call)
+    service = client.create()
+    hold = site.double.held()
+    site.cassandra.pause()
+    try:
+        site.double.release(hold)
+        time.sleep(0.5)
+        site.kill_worker(worker)
+    finally:
+        site.cassandra.resume()
+    site.start_worker()
+    assert site.verdict() == []
+    creates = [c for c in site.double.journal() if c["operation"] == "create"]
+    assert len([c for c in creates if service[1] in c["subjects"]]) == 1
+
+
+def test_the_server_is_killed_between_storing_and_posting(site):
+    asked = next(filter(None, (unposted(site, f"unposted-{number}") for number in range(5))))
+    site.start_worker()
+
+    assert site.verdict() == []
+
+    (service,) = (s for s in site.look().services if s.spec.name == asked.name)
+    assert str(service.status) == "deployed"
+
+
+def unposted(site, name):
+    """A create whose server is killed while it posts; None when it was faster than the kill."""
+    tenant = site.tenant(name)
+    # From now on it knows for a moment that there is room on the board.
+    tenant.create(f"{name}-before", [f"www.{name}-before.example.com"])
+    site.zookeeper.pause()
+    try:
+        domains = [f"www.{name}.example.com"]
+        asking = threading.Thread(target=tenant.create, args=(name, domains))
+        asking.start()
+        wait(lambda: name in site.names(tenant.project_id))
+        site.kill_server()
+        asking.join()
+    finally:
+        site.zookeeper.resume()
+        tenant.close()
+    site.start_server()
+    (asked,) = (request for request in site.journal.requests if request.name == name)
+    return asked if asked.answer is Answer.UNKNOWN else None
+
+
+def test_workers_are_replaced_one_by_one_under_load(site, client):
+    site.start_worker()
+    site.start_worker()
+    site.double.order(Action.SLOW, "create", times=None, probability=0.5, value=3)
+    services = []
+    for _ in range(2):
+        services += [client.create() for _ in range(10)]
+        site.start_worker()
+        assert site.end_worker(site.workers[0]) == 0
+    assert site.verdict() == []
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_the_provider_is_out_of_order_for_a_while(site, client):
+    site.start_worker()
+    site.double.order(Action.FAIL, times=None, probability=0.5)
+    site.double.order(Action.LIMIT, times=None, probability=0.5, value=1)
+    site.double.order(Action.LOSE, times=None, probability=0.5)
+    site.double.order(Action.CUT, times=None, probability=0.5)
+    services = [client.create() for _ in range(10)]
+    time.sleep(4)
+    site.double.behave()
+    assert site.verdict() == []
+    assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
+
+
+def test_what_the_provider_refuses_fails_and_says_why_and_can_be_deleted(site, client):
+    site.start_worker()
+    services = []
+    for call in ("create", "set"):
+        site.double.order(Action.REFUSE, call)
+        services.append(client.create())
+        client.tenant.wait(services[-1][1], "failed")
+    changed = client.deployed()
+    site.double.order(Action.REFUSE, "replace")
+    client.update(changed, 2)
+    client.tenant.wait(changed[1], "failed")
+    assert site.verdict() == []
+    for service in (*services, changed):
+        client.delete(service)
+    assert site.verdict() == []
+    gone = {service[1] for service in services}
+    assert not [thing for thing in site.double.objects() if thing["reference"] in gone]

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Provisioning is never lost, never doubled, never stuck: on a real store, board and worker."""
+
+import datetime
+import threading
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.fleet import BreakerState
+from poppy.model.operations import Purge, State
+from poppy.model.services import Status
+from poppy.testing.builders import make_flavor
+from tests.functional.harness import PROJECT, Harness
+
+DOWN = errors.RetryableError("the provider is down")
+LATER = errors.RetryableError("the provider limits our rate", retry_after=30)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes a Poppy, with options."""
+    made = []
+
+    def make(**options):
+        made.append(Harness(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
+
+
+class Hold:
+    """A call that stays where it is until it is let go; with ``effect``, that comes then."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        assert self.go.wait(20)
+
+
+class TestDeleteOvertakesARun:
+    @pytest.mark.parametrize("where", ["cdn_a", "dns"])
+    def test_it_waits_until_the_call_under_way_has_had_its_effect(self, make, where):
+        poppy, hold = make(), Hold()
+        getattr(poppy, where).script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            # Longer than a dispatcher takes.
+            threading.Event().wait(0.5)
+            assert poppy.states(service_id) == [("create", "superseded"), ("delete", "queued")]
+            assert "remove" not in poppy.cdn_a.calls
+            hold.go.set()
+            assert poppy.settle(service_id) is None
+        assert poppy.states(service_id) == [("create", "superseded"), ("delete", "succeeded")]
+        assert poppy.cdn_a.objects == {}
+        assert poppy.dns.cnames == {}
+        assert poppy.cdn_a.calls == ["ensure", "remove"], "it is cleaned up once"
+
+    def test_it_begins_at_once_when_the_run_has_ended(self, make):
+        poppy, hold = make(run_lease=900, redelivery=600), Hold()
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+
+        def is_deferred():
+            delete = poppy.operations(service_id)[-1]
+            return (delete.next_attempt_at - delete.created_at).total_seconds() > 700
+
+        with poppy.working():
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            # The job of the delete comes, finds that it has to wait, and is gone.
+            poppy.wait(is_deferred)
+            hold.go.set()
+            assert poppy.settle(service_id) is None
+
+    def test_it_begins_after_the_lease_when_the_worker_is_gone(self, make):
+        poppy = make()
+        service_id = poppy.create()
+        key = poppy.operations(service_id)[0].key
+        now = datetime.datetime.now(datetime.UTC)
+        until = now + datetime.timedelta(seconds=1)
+        poppy.storage.operations.begin(key, "of a worker that is gone", now, until)
+        poppy.services.delete(PROJECT, service_id, None)
+        with poppy.working():
+            assert poppy.settle(service_id) is None
+        assert datetime.datetime.now(datetime.UTC) >= until
+
+    def test_the_lease_is_kept_while_the_call_goes_on(self, make):
+        poppy, hold = make(run_lease=1), Hold()
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            threading.Event().wait(2.5)
+            assert poppy.states(service_id)[-1] == ("delete", "queued")
+            hold.go.set()
+            assert poppy.settle(service_id) is None
+        assert poppy.cdn_a.objects == {}
+
+    @pytest.mark.parametrize("where", ["cdn_a", "dns"])
+    def test_a_run_that_lost_its_lease_undoes_what_it_has_done_after_the_delete(self, make, where):
+        poppy, hold = make(run_lease=1), Hold()
+        getattr(poppy, where).script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            # As if this worker could not reach the store.
+            worker._conductor.renew_runs = lambda: None
+            assert hold.begun.wait(10)
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+            removals = poppy.dns.removals + poppy.cdn_a.calls.count("remove")
+            hold.go.set()
+            poppy.wait(lambda: poppy.dns.removals + poppy.cdn_a.calls.count("remove") > removals)
+            poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
+
+
+class TestJobThatKillsItsWorkers:
+    def lose_runs(self, poppy, service_id, times):
+        key = poppy.operations(service_id)[-1].key
+        past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
+        for number in range(times):
+            poppy.storage.operations.begin(key, f"killed-{number}", past, past)
+
+    def test_it_is_set_aside_with_the_reason(self, make):
+        poppy = make(max_crashes=3)
+        service_id = poppy.create()
+        self.lose_runs(poppy, service_id, 3)
+        with poppy.working():
+            service = poppy.settle(service_id)
+        assert service.status is Status.FAILED
+        (operation,) = poppy.operations(service_id)
+        assert operation.state is State.FAILED
+        assert operation.error.startswith("set aside: 3 times in a row its worker died")
+        assert service.errors == (operation.error,)
+        assert poppy.cdn_a.calls == []
+
+    def test_it_may_be_lost_less_often_than_that(self, make):
+        poppy = make(max_crashes=3)
+        service_id = poppy.create()
+        self.lose_runs(poppy, service_id, 2)
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+
+    def test_a_delete_that_is_set_aside_may_be_repeated(self, make):
+        poppy = make(max_crashes=2)
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.settle(service_id)
+        poppy.services.delete(PROJECT, service_id, None)
+        self.lose_runs(poppy, service_id, 2)
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.FAILED
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+
+    def test_a_purge_that_is_set_aside_leaves_the_service_deployed(self, make):
+        poppy = make(max_crashes=2)
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.settle(service_id)
+        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+        self.lose_runs(poppy, service_id, 2)
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+        assert "set aside" in poppy.operations(service_id)[-1].error
+
+    def test_what_is_behind_it_goes_on(self, make):
+        poppy = make(max_crashes=2)
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.settle(service_id)
+        poppy.services.purge(PROJECT, service_id, Purge("/a", True), None)
+        self.lose_runs(poppy, service_id, 2)
+        poppy.services.purge(PROJECT, service_id, Purge("/b", True), None)
+        with poppy.working():
+            poppy.settle(service_id)
+        assert poppy.cdn_a.purges == [Purge("/b", True)]
+
+
+class TestCallThatHangs:
+    def test_it_is_left_behind_and_tried_again_without_holding_the_slot(self, make):
+        poppy, hold = make(step_timeout=0.3, concurrency=1), Hold()
+        poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            assert hold.begun.wait(10)
+            other = poppy.create(domain="other.example.com", flavor_id="other")
+            assert poppy.settle(other).status is Status.DEPLOYED
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+            (operation,) = poppy.operations(service_id)
+            assert (operation.attempt, operation.failures) == (2, 1)
+            hold.go.set()
+
+    def test_its_reason_says_so(self, make):
+        poppy, hold = make(step_timeout=0.3, retry_base=30, retry_ceiling=30), Hold()
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.wait(lambda: poppy.is_waiting(service_id))
+            hold.go.set()
+        assert poppy.operations(service_id)[0].error == "provider:cdn-a: no answer within 0.3 s"
+
+    @pytest.mark.parametrize("where", ["cdn_a", "dns"])
+    def test_its_late_effect_is_undone_when_the_service_is_deleted(self, make, where):
+        poppy, hold = make(step_timeout=0.3, retry_base=30, retry_ceiling=30), Hold()
+        getattr(poppy, where).script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.wait(lambda: poppy.is_waiting(service_id))
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+            before = len(poppy.cdn_a.calls) + poppy.dns.removals
+            hold.go.set()
+            poppy.wait(lambda: len(poppy.cdn_a.calls) + poppy.dns.removals > before)
+            poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
+
+    def test_its_late_effect_does_not_outlive_a_newer_change(self, make):
+        poppy, hold = make(step_timeout=0.3), Hold()
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+            patch = [{"op": "replace", "path": "/name", "value": "newer"}]
+            poppy.services.update(PROJECT, service_id, patch, None)
+            poppy.settle(service_id)
+            hold.go.set()
+            poppy.wait(lambda: len(poppy.operations(service_id)) == 3)
+            service = poppy.settle(service_id)
+        assert service.status is Status.DEPLOYED
+        assert poppy.cdn_a.objects[service_id] == service.spec
+
+    def test_too_many_of_them_end_the_worker(self, make):
+        poppy, hold = make(step_timeout=0.2, max_hung_calls=2), Hold()
+        poppy.cdn_a.script = [hold] * 2
+        ids = [poppy.create(domain=f"n{number}.example.com") for number in range(2)]
+        worker = poppy.boot.worker()
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        thread.join(timeout=15)
+        assert not thread.is_alive(), "it has ended by itself"
+        hold.go.set()
+        with poppy.working():
+            for service_id in ids:
+                assert poppy.settle(service_id).status is Status.DEPLOYED
+
+
+class TestStop:
+    def test_what_is_under_way_is_finished(self, make):
+        poppy, hold = make(shutdown_grace=20), Hold()
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            assert hold.begun.wait(10)
+            worker.stop()
+            hold.go.set()
+        assert poppy.get(service_id).status is Status.DEPLOYED
+
+    def test_nothing_more_is_begun(self, make):
+        poppy, hold = make(shutdown_grace=20, concurrency=1), Hold()
+        poppy.cdn_a.script = [hold]
+        poppy.create()
+        with poppy.working() as worker:
+            assert hold.begun.wait(10)
+            other = poppy.create(domain="other.example.com")
+            worker.stop()
+            hold.go.set()
+        assert poppy.states(other) == [("create", "queued")]
+
+    def test_what_has_not_ended_in_time_is_handed_back(self, make):
+        poppy, hold = (
+            make(shutdown_grace=0, run_lease=600, redelivery=600, claim_lease=600),
+            Hold(),
+        )
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            assert hold.begun.wait(10)
+            worker.stop()
+        (operation,) = poppy.operations(service_id)
+        assert (operation.state, operation.crashes) == (State.QUEUED, 0)
+        assert operation.next_attempt_at <= datetime.datetime.now(datetime.UTC)
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+            hold.go.set()
+        assert poppy.operations(service_id)[0].failures == 0
+
+    def test_steps_that_were_done_are_not_done_again(self, make):
+        poppy, hold = make(shutdown_grace=0), Hold()
+        poppy.dns.script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            assert hold.begun.wait(10)
+            worker.stop()
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+            hold.go.set()
+        assert poppy.cdn_a.calls == ["ensure"]
+
+
+class TestStorageOutage:
+    def test_a_run_that_could_not_be_stored_does_not_count_as_a_crash(self, make, monkeypatch):
+        poppy = make(max_crashes=1)
+        save = poppy.storage.operations.save
+        calls = []
+
+        def broken(operation, details):
+            calls.append(operation)
+            if len(calls) == 1:
+                raise errors.Unavailable("for a moment")
+            return save(operation, details)
+
+        monkeypatch.setattr(poppy.storage.operations, "save", broken)
+        service_id = poppy.create()
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+
+
+class TestBreaker:
+    def test_what_asks_to_wait_speaks_for_all_services(self, make):
+        poppy = make()
+        poppy.cdn_a.script = [LATER]
+        first = poppy.create()
+        with poppy.working():
+            poppy.wait(lambda: poppy.is_waiting(first))
+            others = [poppy.create(domain=f"n{number}.example.com") for number in range(3)]
+            for service_id in others:
+                poppy.wait(lambda: poppy.is_waiting(service_id))  # noqa: B023
+        assert poppy.cdn_a.calls == ["ensure"]
+        for service_id in others:
+            (operation,) = poppy.operations(service_id)
+            assert operation.failures == 0
+            assert "left alone for a while: the provider limits our rate" in operation.error
+
+    def test_many_services_that_fail_in_a_row_open_it_for_all(self, make):
+        poppy = make(retry_base=30, retry_ceiling=30)
+        poppy.boot.manager.services._default_limit = 100
+        poppy.cdn_a.script = [DOWN] * 1000
+        ids = [poppy.create(domain=f"n{number}.example.com") for number in range(30)]
+        with poppy.working():
+            for service_id in ids:
+                poppy.wait(lambda: poppy.is_waiting(service_id))  # noqa: B023
+        failed = [it for it in ids if poppy.operations(it)[0].failures]
+        # Five open it; those that were under way then may fail as well.
+        assert 5 <= len(failed) <= 15
+        (breaker,) = poppy.storage.fleet.breakers()
+        assert (breaker.driver, breaker.state) == ("provider:cdn-a", BreakerState.OPEN)
+
+    def test_a_service_that_fails_alone_does_not_open_it(self, make):
+        poppy = make(max_failures=20)
+        poppy.cdn_a.script = [DOWN] * 30
+        service_id = poppy.create()
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+        assert poppy.storage.fleet.breakers() == []
+
+    def test_it_closes_after_a_call_that_works(self, make):
+        poppy = make()
+        poppy.cdn_a.script = [errors.RetryableError("wait", retry_after=2.1)]
+        first = poppy.create()
+        with poppy.working():
+            poppy.wait(lambda: poppy.is_waiting(first))
+            second = poppy.create(domain="b.example.com")
+            for service_id in (first, second):
+                assert poppy.settle(service_id).status is Status.DEPLOYED
+        (breaker,) = poppy.storage.fleet.breakers()
+        assert (breaker.state, breaker.openings) == (BreakerState.CLOSED, 0)
+        assert poppy.operations(second)[0].failures == 0
+
+    def test_other_drivers_are_not_concerned(self, make):
+        poppy = make()
+        poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
+        poppy.cdn_a.script = [LATER]
+        service_id = poppy.create()
+        with poppy.working():
+            poppy.wait(lambda: poppy.is_waiting(service_id))
+            other = poppy.create(domain="b.example.com", flavor_id="other")
+            assert poppy.settle(other).status is Status.DEPLOYED
+
+
+def test_workers_are_seen_while_they_live(make):
+    poppy = make(heartbeat_interval=0.1)
+    long_ago = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+    with poppy.working():
+        poppy.wait(lambda: poppy.storage.fleet.workers(long_ago))
+        (worker,) = poppy.storage.fleet.workers(long_ago)
+        assert (worker.slots, worker.busy, worker.hung) == (10, 0, 0)
+        poppy.wait(lambda: poppy.storage.fleet.workers(long_ago)[0].seen_at > worker.seen_at)
+    assert poppy.storage.fleet.workers(long_ago) == []

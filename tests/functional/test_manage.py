@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""poppy-manage operations and workers, on a real store and worker."""
+
+import datetime
+import json
+import uuid
+
+import pytest
+
+from poppy.cmd import manage
+from poppy.common import errors
+from poppy.model.fleet import Worker
+from poppy.model.services import Status
+from tests.functional.harness import PROJECT, Harness
+
+
+@pytest.fixture
+def poppy(tmp_path):
+    made = Harness(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(poppy, capsys):
+    """Runs a command in this process; gives what it prints."""
+
+    def run(*line):
+        arguments = manage._parser().parse_args(line)
+        arguments.run(poppy.boot, arguments)
+        return capsys.readouterr().out
+
+    return run
+
+
+def listed(run, *line):
+    return json.loads(run(*line, "-f", "json"))
+
+
+def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
+    service_id = poppy.create()
+    (operation,) = listed(run, "operations", "list")
+    assert (operation["state"], operation["kind"]) == ("queued", "create")
+    key = (PROJECT, service_id, operation["operation_id"])
+    with pytest.raises(errors.InvalidRequest, match="only a failed one can be tried again"):
+        run("operations", "retry", *key)
+
+    assert run("operations", "cancel", *key) == f"Operation {key[2]} is cancelled.\n"
+    assert poppy.get(service_id).status is Status.FAILED
+    table = run("operations", "list", "--state", "failed").splitlines()
+    assert table[0].split() == [
+        *("operation_id", "project_id", "service_id"),
+        *("kind", "state", "age", "tries", "reason"),
+    ]
+    assert table[2].startswith(operation["operation_id"])
+    assert table[2].endswith("cancelled by operator")
+
+    assert run("operations", "retry", *key) == f"Operation {key[2]} is tried again.\n"
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert listed(run, "operations", "list") == []
+
+
+def test_one_operation_is_shown_with_its_steps(poppy, run):
+    poppy.cdn_a.script = [errors.PermanentError("refused")]
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+    (operation,) = poppy.operations(service_id)
+    shown = run("operations", "show", *operation.key)
+    assert "- name: provider:cdn-a, state: failed, message: refused" in shown
+    document = listed(run, "operations", "show", *operation.key)
+    assert document["steps"] == [
+        {"name": "provider:cdn-a", "state": "failed", "message": "refused"}
+    ]
+
+
+def test_a_list_can_be_narrowed(poppy, run):
+    poppy.create()
+    assert len(listed(run, "operations", "list", "--provider", "cdn-a")) == 1
+    for narrow in (
+        ("--provider", "cdn-b"),
+        ("--older-than", "3600"),
+        ("--state", "running"),
+    ):
+        assert listed(run, "operations", "list", *narrow) == []
+    with pytest.raises(errors.InvalidRequest, match="--limit"):
+        run("operations", "list", "--limit", "0")
+
+
+def test_what_is_not_there_is_said(run):
+    with pytest.raises(errors.NotFound):
+        run("operations", "show", PROJECT, str(uuid.uuid4()), str(uuid.uuid4()))
+    with pytest.raises(errors.InvalidRequest, match="SERVICE must be a UUID"):
+        run("operations", "cancel", PROJECT, "x", "y")
+
+
+def test_workers_are_listed(poppy, run):
+    now = datetime.datetime.now(datetime.UTC)
+    ago = now - datetime.timedelta(seconds=90)
+    worker = Worker("w-1", "host-1", 17, "1.2", "", ago, now, slots=10, busy=3, hung=1)
+    poppy.storage.fleet.beat(worker)
+    table = run("workers", "list").splitlines()
+    assert table[0].split() == [
+        *("host", "pid", "datacenter", "version", "up"),
+        *("seen", "slots", "busy", "hung"),
+    ]
+    line = " ".join(table[2].split())
+    assert line.startswith("host-1 17 - 1.2 1 min ")
+    assert line.endswith(" s ago 10 3 1")
+    (document,) = listed(run, "workers", "list")
+    assert document["worker_id"] == "w-1"

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``cloudfront``: the contract, the life of a service, purges and statistics."""
+
+# Fixtures are used by their imported names:
+# ruff: noqa: F811
+
+import datetime
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poppy.common.errors import (
+    ConfigError,
+    PermanentError,
+    RetryableError,
+)
+from poppy.model.operations import Purge
+from poppy.model.services import (
+    Domain,
+    ProviderDetail,
+    ProviderStatus,
+    Service,
+)
+from poppy.provider.base import Metric, Point, Provider, Query
+from poppy.provider.cloudfront.driver import CloudFrontProvider
+from poppy.testing.builders import make_service
+from poppy.testing.provider import ProviderContract, known_from
+from tests.real.cloudfront import (  # noqa: F401
+    Account,
+    Shaken,
+    account,
+    changed,
+    make_provider,
+    moto,
+    one_account,
+    one_provider,
+    one_shaken,
+    provider,
+    rich_service,
+    server,
+    settle,
+    shaken,
+    take_away,
+    with_caching,
+)
+from tests.real.moto import Moto
+
+pytestmark = pytest.mark.real
+
+
+class TestContract(ProviderContract):
+    @pytest.fixture
+    def provider(self, provider: CloudFrontProvider, account: Account) -> CloudFrontProvider:
+        self.account = account
+        return provider
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        return self.account.distributions(service)
+
+
+def test_the_life_of_a_service(provider: CloudFrontProvider, account: Account) -> None:
+    service = rich_service()
+
+    deployment = settle(provider, service)
+
+    known = known_from(deployment)
+    assert set(deployment.access_urls) == service.spec.domain_names
+    assert set(deployment.certificates.values()) == {"deployed"}
+    assert account.count(service) == (1, 1, 1)
+    made = account.config(service)
+    assert set(made["Aliases"]["Items"]) == service.spec.domain_names
+    assert [
+        (entry["PathPattern"], entry["DefaultTTL"], entry["MaxTTL"], entry["MinTTL"])
+        for entry in made["CacheBehaviors"]["Items"]
+    ] == [
+        ("/images/*.jpg", 60, 60, 0),
+        ("/images/*", 3600, 3600, 0),
+        ("/cart/*", 0, 0, 0),
+        ("/*.jpg", 60, 60, 0),
+    ]
+    geography = made["Restrictions"]["GeoRestriction"]
+    assert (geography["RestrictionType"], geography["Items"]) == ("whitelist", ["DE", "FR"])
+    functions = account.functions(service)
+
+    other = changed(service)
+    after = settle(provider, other, known)
+
+    assert after.provider_service_id == deployment.provider_service_id
+    assert account.count(service) == (1, 1, 1)
+    assert account.functions(service) != functions
+    assert account.names(service) == [other.spec.domain_names]
+    made = account.config(service)
+    assert set(made["Aliases"]["Items"]) == other.spec.domain_names
+    assert made["Restrictions"]["GeoRestriction"]["RestrictionType"] == "none"
+
+    plain = replace(service, spec=replace(other.spec, restrictions=()))
+    settle(provider, plain, known)
+
+    assert account.count(service) == (1, 0, 1)
+
+    provider.purge(plain, known, Purge("/images/*", True))
+    take_away(provider, plain, known)
+
+    assert account.count(service) == (0, 0, 0)
+
+
+def test_an_unchanged_service_is_only_looked_at(shaken: Shaken) -> None:
+    provider, proxy = shaken
+    service = rich_service()
+    known = known_from(settle(provider, service))
+    proxy.restart()
+
+    provider.ensure(service, known)
+
+    # A POST to "/" may be any call of ACM and of the tagging API.
+    assert set(proxy.calls) <= {"POST /"} | {c for c in proxy.calls if c.startswith("GET ")}
+    assert len(proxy.calls) <= 6
+
+
+def test_what_the_operator_added_stays(provider: CloudFrontProvider, account: Account) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    mine = {
+        **answer["DistributionConfig"],
+        "WebACLId": "arn:aws:wafv2:acl",
+        "HttpVersion": "http2",
+    }
+    account.cloudfront.update_distribution(
+        Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=mine
+    )
+
+    settle(provider, with_caching(service, 5), known)
+
+    made = account.config(service)
+    assert made["WebACLId"] == "arn:aws:wafv2:acl"
+    assert made["DefaultCacheBehavior"]["DefaultTTL"] == 5
+    assert made["HttpVersion"] == "http2and3"
+
+
+def test_a_change_that_somebody_else_was_faster_with_is_tried_again(
+    moto: Moto, account: Account
+) -> None:
+    provider, faster = make_provider(moto), make_provider(moto)
+    service = make_service()
+    known = known_from(settle(provider, service))
+    wanted = with_caching(service, 5)
+    update = provider._cloudfront._client.update_distribution
+
+    def too_late(**kwargs: Any) -> Any:
+        faster.ensure(with_caching(service, 6), known)
+        return update(**kwargs)
+
+    provider._cloudfront._client.update_distribution = too_late
+    with pytest.raises(RetryableError, match="PreconditionFailed"):
+        provider.ensure(wanted, known)
+    provider._cloudfront._client.update_distribution = update
+    settle(provider, wanted, known)
+
+    assert account.config(service)["DefaultCacheBehavior"]["DefaultTTL"] == 5
+
+
+def test_a_domain_of_another_distribution_is_refused_in_words(
+    provider: CloudFrontProvider,
+) -> None:
+    settle(provider, make_service(domains=["www.taken.example.com"]))
+
+    with pytest.raises(PermanentError, match="CNAMEs are already"):
+        settle(provider, make_service(domains=["www.taken.example.com"]))
+
+
+def test_a_refused_change_leaves_what_serves(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    settle(provider, make_service(domains=["www.taken.example.com"]))
+    service = rich_service()
+    known = known_from(settle(provider, service))
+    before = account.config(service)
+    spec = replace(changed(service).spec, domains=(Domain("www.taken.example.com"),))
+
+    with pytest.raises(PermanentError):
+        settle(provider, replace(service, spec=spec), known)
+
+    assert account.config(service) == before
+    assert settle(provider, service, known).access_urls
+    assert account.count(service) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "paths"),
+    [
+        (None, ["/*"]),
+        ("/a", ["/a", "/a?*"]),
+        ("/a?q=1", ["/a?q=1"]),
+        ("/dir/*", ["/dir/*"]),
+        ("/dir/*.jpg", ["/dir/*"]),
+    ],
+)
+def test_a_purge_names_paths_as_cloudfront_knows_them(
+    provider: CloudFrontProvider, account: Account, url: str | None, paths: list[str]
+) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+
+    provider.purge(service, known, Purge(url, True))
+
+    listed = account.cloudfront.list_invalidations(DistributionId=known.provider_service_id)
+    (found,) = listed["InvalidationList"]["Items"]
+    answer = account.cloudfront.get_invalidation(
+        DistributionId=known.provider_service_id, Id=found["Id"]
+    )
+    assert answer["Invalidation"]["InvalidationBatch"]["Paths"]["Items"] == paths
+
+
+def test_statistics_come_from_cloudwatch(moto: Moto, provider: CloudFrontProvider) -> None:
+    service = make_service(domains=["www.counted.example.com"])
+    known = known_from(settle(provider, service))
+    now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
+    start = now.replace(minute=0) - datetime.timedelta(hours=3)
+    dimensions = [
+        {"Name": "DistributionId", "Value": known.provider_service_id},
+        {"Name": "Region", "Value": "Global"},
+    ]
+    data = [("Requests", 200, 0), ("Requests", 40, 5), ("4xxErrorRate", 25.0, 0)]
+    moto.client("cloudwatch").put_metric_data(
+        Namespace="AWS/CloudFront",
+        MetricData=[
+            {
+                "MetricName": name,
+                "Value": value,
+                "Timestamp": start + datetime.timedelta(minutes=minute),
+                "Dimensions": dimensions,
+            }
+            for name, value, minute in data
+        ],
+    )
+
+    def ask(metric: Metric) -> object:
+        query = Query("www.counted.example.com", metric, start, now)
+        return [tuple(point) for point in provider.metrics(service, known, query)["Global"]]
+
+    later = start + datetime.timedelta(minutes=5)
+    assert ask(Metric.REQUEST_COUNT) == [Point(start, 200), Point(later, 40)]
+    assert ask(Metric.RESPONSES_4XX) == [Point(start, 50), Point(later, 0)]
+    assert ask(Metric.BANDWIDTH_OUT) == []
+    with pytest.raises(PermanentError, match="does not count"):
+        ask(Metric.RESPONSES_2XX)
+
+
+def test_statistics_of_one_domain_of_several_are_not_made_up(
+    provider: CloudFrontProvider,
+) -> None:
+    service = rich_service()
+    moment = datetime.datetime.now(datetime.UTC)
+    with pytest.raises(PermanentError, match="one by one"):
+        provider.metrics(
+            service,
+            ProviderDetail(ProviderStatus.DEPLOYED),
+            Query("www.rich.example.com", Metric.REQUEST_COUNT, moment, moment),
+        )
+
+
+def test_half_of_a_key_is_refused_at_start(moto: Moto) -> None:
+    with pytest.raises(ConfigError, match="go together"):
+        make_provider(moto, secret_access_key=None)

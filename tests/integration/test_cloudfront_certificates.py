@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``cloudfront`` and the certificates of its services."""
+
+# Fixtures are used by their imported names:
+# ruff: noqa: F811
+
+from dataclasses import replace
+
+import pytest
+
+from poppy.common.errors import (
+    PermanentError,
+)
+from poppy.model.certificates import Certificate
+from poppy.model.services import (
+    Domain,
+)
+from poppy.provider.base import Capability
+from poppy.provider.cloudfront.driver import CloudFrontProvider
+from poppy.testing.builders import make_service, make_spec
+from poppy.testing.provider import known_from
+from tests.real.cloudfront import (  # noqa: F401
+    Account,
+    account,
+    changed,
+    make_provider,
+    moto,
+    one_account,
+    one_provider,
+    provider,
+    rich_service,
+    server,
+    settle,
+    take_away,
+)
+from tests.real.moto import Moto
+
+pytestmark = pytest.mark.real
+
+
+def test_a_service_waits_for_its_certificate_and_says_what_to_do(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    moto.validate("PENDING_VALIDATION")
+    service = rich_service()
+
+    waiting = provider.ensure(service, None)
+    known = known_from(waiting)
+
+    assert waiting.in_progress
+    assert waiting.poll_after >= 60
+    assert set(waiting.certificates.values()) == {"create_in_progress"}
+    for domain in service.spec.domain_names:
+        assert f".{domain} CNAME _" in waiting.message
+    assert account.config(service)["Aliases"]["Quantity"] == 0
+    assert provider.ensure(service, known).provider_service_id == waiting.provider_service_id
+
+    moto.validate("ISSUED")
+    done = settle(provider, service, known)
+
+    assert set(done.certificates.values()) == {"deployed"}
+    assert done.message == ""
+    assert set(account.config(service)["Aliases"]["Items"]) == service.spec.domain_names
+
+
+def test_kept_domains_are_served_while_an_added_one_waits(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    service = rich_service()
+    known = known_from(settle(provider, service))
+    moto.validate("PENDING_VALIDATION")
+
+    for _ in range(3):
+        assert provider.ensure(changed(service), known).in_progress
+
+    assert account.config(service)["Aliases"]["Items"] == ["www.rich.example.com"]
+    assert len(account.certificates(service)) == 2
+    moto.validate("ISSUED")
+    settle(provider, changed(service), known)
+    assert account.names(service) == [changed(service).spec.domain_names]
+
+
+def test_a_certificate_that_fails_is_told_and_asked_for_anew(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    moto.validate("FAILED")
+    service = rich_service()
+
+    with pytest.raises(PermanentError, match=r"certificate for .*www\.rich.* failed"):
+        for _ in range(3):
+            provider.ensure(service, None)
+    moto.validate("ISSUED")
+
+    assert settle(provider, service).certificates["www.rich.example.com"] == "deployed"
+    assert account.count(service) == (1, 1, 1)
+
+
+def test_a_certificate_whose_tag_is_not_found_yet_is_not_asked_for_twice(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    service = rich_service()
+    moto.find_tags("off")
+    for _ in range(3):
+        provider.ensure(service, None)
+    moto.find_tags("on")
+
+    assert account.count(service) == (1, 1, 1)
+
+
+def test_plain_http_needs_a_certificate_too(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = make_service(domains=["www.plain.example.com"])
+
+    deployment = settle(provider, service)
+
+    assert deployment.certificates == {}
+    assert account.names(service) == [{"www.plain.example.com"}]
+
+
+def test_shared_domains_have_the_operators_certificate(moto: Moto, account: Account) -> None:
+    arn = account.acm.request_certificate(DomainName="*.scdn0.secure.example.net")
+    provider = make_provider(moto, certificate_arn=arn["CertificateArn"])
+    domains = (Domain("shop.scdn0.secure.example.net", "https", "shared"),)
+    service = make_service(spec=make_spec(domains=[]))
+    service = replace(service, spec=replace(service.spec, domains=domains))
+
+    settle(provider, service)
+
+    assert Capability.SHARED_CERTIFICATE in provider.supports
+    assert account.certificates(service) == []
+    viewer = account.config(service)["ViewerCertificate"]
+    assert viewer["ACMCertificateArn"] == arn["CertificateArn"]
+    take_away(provider, service)
+    account.acm.describe_certificate(CertificateArn=arn["CertificateArn"])
+
+    elsewhere = (Domain("shop.scdn1.secure.example.net", "https", "shared"),)
+    with pytest.raises(PermanentError, match=r"shop\.scdn1"):
+        provider.ensure(replace(service, spec=replace(service.spec, domains=elsewhere)), None)
+
+
+def test_a_certificate_can_be_ordered_ahead(
+    moto: Moto, provider: CloudFrontProvider, account: Account
+) -> None:
+    order = Certificate("42", "www.ahead.example.com", "san", "standard")
+    moto.validate("PENDING_VALIDATION")
+
+    pending = provider.ensure_certificate(order, None)
+    again = provider.ensure_certificate(order, None)
+
+    assert pending == again
+    assert (pending.status, pending.in_progress) == ("create_in_progress", True)
+    (record,) = pending.details["validation"]  # type: ignore[misc, str-unpack]
+    assert record["name"].endswith(".www.ahead.example.com")  # type: ignore[index]
+    moto.validate("ISSUED")
+    assert provider.ensure_certificate(order, pending).status == "deployed"
+    provider.remove_certificate(order, pending)
+    provider.remove_certificate(order, None)
+    assert account.acm.list_certificates()["CertificateSummaryList"] == []

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the function of a CloudFront distribution does with requests; run by Node.js."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from poppy.model.services import Origin, Restriction, Rule
+from poppy.provider.cloudfront.access import LONGEST_CODE, access
+from poppy.testing.builders import make_spec
+from tests.real.node import run_function
+
+pytestmark = pytest.mark.real
+
+PASSED, REFUSED, BAD = 200, 403, 400
+
+
+def request(uri: str = "/", ip: str = "198.51.100.1", **headers: str) -> dict[str, Any]:
+    """A request as a function sees it (event structure of CloudFront Functions)."""
+    return {
+        "version": "1.0",
+        "context": {"eventType": "viewer-request"},
+        "viewer": {"ip": ip},
+        "request": {
+            "method": "GET",
+            "uri": uri,
+            "querystring": {},
+            "headers": {
+                name.replace("_", "-"): {"value": value} for name, value in headers.items()
+            },
+            "cookies": {},
+        },
+    }
+
+
+def restrictions(*entries: tuple[str, Sequence[Rule]]) -> tuple[Restriction, ...]:
+    return tuple(
+        Restriction(f"r{number}", kind, tuple(rules))
+        for number, (kind, rules) in enumerate(entries)
+    )
+
+
+def statuses(code: str, requests: Sequence[dict[str, Any]]) -> list[int]:
+    """The status of each; a request that is passed on is unchanged."""
+    answers = run_function(code, requests)
+    found = []
+    for sent, answer in zip(requests, answers, strict=True):
+        status = answer["result"].get("statusCode", PASSED)
+        if status == PASSED:
+            assert answer["result"] == sent["request"]
+        found.append(status)
+    return found
+
+
+def check(entries: tuple[Restriction, ...], cases: Sequence[tuple[dict[str, Any], int]]) -> None:
+    code = access(make_spec(restrictions=entries)).code
+    found = statuses(code, [case[0] for case in cases])
+    for (sent, expected), status in zip(cases, found, strict=True):
+        assert status == expected, sent
+
+
+def test_addresses_are_refused_by_network() -> None:
+    check(
+        restrictions(
+            (
+                "blacklist",
+                [
+                    Rule("a", client_ip="192.0.2.0/25"),
+                    Rule("b", client_ip="203.0.113.7"),
+                    Rule("c", client_ip="2001:db8:1:8000::/49"),
+                    Rule("d", client_ip="::1"),
+                ],
+            )
+        ),
+        [
+            (request(ip="192.0.2.127"), REFUSED),
+            (request(ip="192.0.2.128"), PASSED),
+            (request(ip="192.0.3.1"), PASSED),
+            (request(ip="203.0.113.7"), REFUSED),
+            (request(ip="::ffff:203.0.113.7"), REFUSED),
+            (request(ip="203.0.113.8"), PASSED),
+            (request(ip="2001:db8:1:8000::"), REFUSED),
+            (request(ip="2001:db8:1:ffff:1:2:3:4"), REFUSED),
+            (request(ip="2001:db8:1:7fff::1"), PASSED),
+            (request(ip="2001:0db8:0001:9000:0000:0000:0000:0001"), REFUSED),
+            (request(ip="::1"), REFUSED),
+            (request(ip="::2"), PASSED),
+            (request(ip="1::"), PASSED),
+        ],
+    )
+
+
+def test_every_address_can_be_meant() -> None:
+    check(
+        restrictions(("whitelist", [Rule("a", client_ip="0.0.0.0/0")])),
+        [(request(ip="255.255.255.255"), PASSED), (request(ip="2001:db8::1"), REFUSED)],
+    )
+
+
+def test_referrers_are_matched_by_host() -> None:
+    check(
+        restrictions(("whitelist", [Rule("a", referrer="Example.com")])),
+        [
+            (request(referer="https://example.com/page"), PASSED),
+            (request(referer="http://WWW.example.com:8080"), PASSED),
+            (request(referer="https://example.com."), PASSED),
+            (request(referer="https://user@example.com/?q"), PASSED),
+            (request(referer="https://badexample.com/"), REFUSED),
+            (request(referer="https://example.com.evil.test/"), REFUSED),
+            (request(referer="https://evil.test/?https://example.com/"), REFUSED),
+            (request(referer="https://example.com@evil.test/"), REFUSED),
+            (request(referer="example.com"), REFUSED),
+            (request(), REFUSED),
+        ],
+    )
+
+
+def test_countries_are_matched_where_paths_matter() -> None:
+    check(
+        restrictions(
+            ("whitelist", [Rule("a", geography="US"), Rule("b", "/de/*", geography="Germany")]),
+            ("blacklist", [Rule("c", "/eu/*", geography="Europe")]),
+        ),
+        [
+            (request("/", cloudfront_viewer_country="US"), PASSED),
+            (request("/", cloudfront_viewer_country="DE"), REFUSED),
+            (request("/de/a", cloudfront_viewer_country="DE"), PASSED),
+            (request("/de/a", cloudfront_viewer_country="FR"), REFUSED),
+            (request("/eu/a", cloudfront_viewer_country="FR"), REFUSED),
+            (request("/"), REFUSED),
+        ],
+    )
+
+
+def test_a_path_can_not_be_spelled_differently() -> None:
+    check(
+        restrictions(("blacklist", [Rule("a", "/secret dir/*", client_ip="0.0.0.0/0")])),
+        [
+            (request("/secret%20dir/x"), REFUSED),
+            (request("/s%65cret%20dir/x"), REFUSED),
+            (request("//secret%20dir///x"), REFUSED),
+            (request("/secret%20dir%2Fx"), REFUSED),
+            (request("/secret%20dir"), PASSED),
+            (request("/x/../secret%20dir/x"), BAD),
+            (request("/x/%2e%2e/secret%20dir/x"), BAD),
+            (request("/%zz"), BAD),
+            (request("/.well-known/x"), PASSED),
+            (request("/a..b/..c"), PASSED),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths", "others"),
+    [
+        ("/a*b*c", ["/abc", "/axbxc", "/abbcc"], ["/ab", "/acb", "/abcx"]),
+        ("/*.jpg", ["/.jpg", "/x/y.jpg"], ["/x.jpgx", "/jpg"]),
+        ("/a", ["/a"], ["/a/", "/ab", "/"]),
+        ("/ab*bc", ["/abbc", "/abxbc"], ["/abc"]),
+    ],
+)
+def test_a_pattern_is_of_the_whole_path(pattern: str, paths: list[str], others: list[str]) -> None:
+    check(
+        restrictions(("blacklist", [Rule("a", pattern, client_ip="0.0.0.0/0")])),
+        [(request(path), REFUSED) for path in paths]
+        + [(request(path), PASSED) for path in others],
+    )
+
+
+def test_kinds_are_independent_and_whitelists_add_up() -> None:
+    check(
+        restrictions(
+            ("whitelist", [Rule("a", "/x/*", client_ip="192.0.2.1")]),
+            ("whitelist", [Rule("b", "/x/*", client_ip="192.0.2.2")]),
+            ("whitelist", [Rule("c", referrer="example.com")]),
+        ),
+        [
+            (request("/x/1", "192.0.2.1", referer="http://example.com"), PASSED),
+            (request("/x/1", "192.0.2.2", referer="http://example.com"), PASSED),
+            (request("/x/1", "192.0.2.3", referer="http://example.com"), REFUSED),
+            (request("/x/1", "192.0.2.1"), REFUSED),
+            (request("/y", "192.0.2.3", referer="http://example.com"), PASSED),
+        ],
+    )
+
+
+def test_an_origin_gets_the_host_of_its_own() -> None:
+    origins = (
+        Origin("a.example.com", rules=(Rule("a", "/*"),)),
+        Origin("b.example.com", 80, False, "custom", "b.example.org", (Rule("b", "/b/*"),)),
+        Origin("c.example.com", 80, False, "custom", "c.example.org", (Rule("c", "/b/c/*"),)),
+    )
+    code = access(make_spec(origins=origins)).code
+
+    answers = run_function(code, [request(uri) for uri in ("/", "/b/", "/b/c/d", "/b")])
+
+    assert [answer["origin"] for answer in answers] == [
+        [],
+        [{"hostHeader": "b.example.org"}],
+        [{"hostHeader": "c.example.org"}],
+        [],
+    ]
+
+
+def test_what_tenants_wrote_can_not_become_code() -> None:
+    nasty = "/');throw 1;//\\\"\u2028\u00e4`${1}\n</script>*"
+    entries = restrictions(("blacklist", [Rule("a", nasty, client_ip="0.0.0.0/0")]))
+    code = access(make_spec(restrictions=entries)).code
+
+    assert code.isascii()
+    assert statuses(code, [request("/x")]) == [PASSED]
+
+
+def test_a_long_list_of_rules_fits() -> None:
+    rules = [Rule(f"r{n}", client_ip=f"10.{n}.0.0/16") for n in range(200)]
+    code = access(make_spec(restrictions=restrictions(("blacklist", rules)))).code
+
+    assert len(code) <= LONGEST_CODE
+    assert statuses(code, [request(ip="10.199.1.1"), request(ip="10.200.1.1")]) == [
+        REFUSED,
+        PASSED,
+    ]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way, from the API to Fastly's, with the daemon as an operator runs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from poppy.common import config, driver
+from poppy.storage.base import Storage
+from tests.real.fastly import TOKEN, Fastly
+from tests.real.poppy import PROJECT, Installation, wait
+
+HTTPS = "secure.example.com"
+
+DOCUMENT: dict[str, Any] = {
+    "name": "site",
+    "flavor_id": "standard",
+    "domains": [
+        {"domain": "www.example.com"},
+        {"domain": HTTPS, "protocol": "https", "certificate": "sni"},
+    ],
+    "origins": [
+        {"origin": "origin.example.net"},
+        {
+            "origin": "static.example.net",
+            "port": 443,
+            "ssl": True,
+            "rules": [{"name": "static", "request_url": "/static/*"}],
+        },
+    ],
+    "caching": [
+        {"name": "default", "ttl": 3600},
+        {"name": "news", "ttl": 30, "rules": [{"name": "news", "request_url": "/news/*"}]},
+    ],
+    "restrictions": [
+        {
+            "name": "office",
+            "access": "blacklist",
+            "rules": [
+                {"name": "ip", "client_ip": "192.0.2.0/24"},
+                {"name": "land", "geography": "Canada", "request_url": "/local/*"},
+            ],
+        }
+    ],
+}
+
+
+def test_a_service_from_post_to_delete(tmp_path: Path) -> None:
+    with Fastly() as fastly:
+        options = {
+            "drivers": {"providers": "fastly"},
+            "drivers:provider:fastly": {"token": TOKEN, "api_url": fastly.url, "timeout": 5},
+        }
+        poppy = Installation(tmp_path, {**options, "DEFAULT": {"debug": True}})
+        with poppy.daemon("poppy-standalone"):
+            poppy.wait_until_up()
+            poppy.create_flavor("fastly")
+            _refused(poppy)
+            assert fastly.account.services == {}
+
+            url = _post(poppy, DOCUMENT)
+            wait(lambda: f"make _acme-challenge.{HTTPS} a CNAME" in _waits_for(poppy, url), 20)
+            assert poppy.status(url) == "create_in_progress"
+            (service,) = fastly.account.living()
+            assert service.active is not None
+
+            fastly.tls.set_state(HTTPS, "issued")
+            # Rather than to wait for a minute.
+            answer = poppy.session.delete(url, timeout=10)
+            assert answer.status_code == 202, answer.text
+            poppy.wait_for(url, "gone")
+            assert fastly.account.living() == []
+            assert fastly.tls.subscriptions == {}
+
+            url = _post(poppy, {**DOCUMENT, "domains": DOCUMENT["domains"][:1]})
+            poppy.wait_for(url, "deployed")
+            _patch(poppy, url)
+            poppy.wait_for(url, "deployed")
+            (service,) = fastly.account.living()
+            assert service.active is not None
+            assert set(service.active.objects["domain"]) == {"new.example.com"}
+            answer = poppy.session.delete(f"{url}/assets?url=/a&hard=false", timeout=10)
+            assert answer.status_code == 202, answer.text
+            wait(lambda: len(fastly.account.purges) == 1, 20)
+            poppy.wait_for(url, "deployed")
+            poppy.session.delete(url, timeout=10)
+            poppy.wait_for(url, "gone")
+
+            assert fastly.account.living() == []
+            refused = [entry for entry in fastly.refused if entry.status != 404]
+            assert refused == []
+    assert TOKEN not in (tmp_path / "poppy.log").read_text()
+
+
+def _refused(poppy: Installation) -> None:
+    """What Fastly has no expression for is refused when it is posted."""
+    origin = {"origin": "192.0.2.7", "port": 443, "ssl": True}
+    answer = poppy.session.post(
+        poppy.base + "/v1.0/services", json={**DOCUMENT, "origins": [origin]}, timeout=10
+    )
+    assert answer.status_code == 400
+    assert "Origin 192.0.2.7 with TLS needs hostheadertype custom" in answer.json()["message"]
+
+
+def _post(poppy: Installation, document: dict[str, Any]) -> str:
+    answer = poppy.session.post(poppy.base + "/v1.0/services", json=document, timeout=10)
+    assert answer.status_code == 202, answer.text
+    return str(answer.headers["Location"])
+
+
+def _patch(poppy: Installation, url: str) -> None:
+    change = [{"op": "replace", "path": "/domains", "value": [{"domain": "new.example.com"}]}]
+    answer = poppy.session.patch(
+        url,
+        data=json.dumps(change),
+        headers={"Content-Type": "application/json-patch+json"},
+        timeout=10,
+    )
+    assert answer.status_code == 202, answer.text
+
+
+def _waits_for(poppy: Installation, url: str) -> str:
+    """What the operations of a service wait for, as it is stored."""
+    conf = config.new()
+    conf(["--config-file", str(poppy.config)])
+    storage: Storage = driver.load("storage", conf.drivers.storage, conf)
+    try:
+        found = storage.operations.list(PROJECT, url.rpartition("/")[2])
+        return "; ".join(step.message or "" for entry in found for step in entry.steps)
+    finally:
+        storage.close()

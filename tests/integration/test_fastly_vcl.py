@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the snippets and conditions for Fastly decide, run by a real Varnish.
+
+Fastly's VCL and Varnish's are two dialects of one language. What the driver writes keeps to what
+they have in common, but for the few names translated here. Around it stands what Fastly
+generates, in its order: snippets, then conditions with what refers to them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.provider.fastly.configuration import Objects, Settings, digest, wanted
+from poppy.testing.builders import make_spec
+from tests.real.edge import Answer, admin, ask
+from tests.real.origin import Origin as WebServer
+from tests.real.varnish import Varnish
+from tests.unit.provider.fastly.services import whole_service
+
+pytestmark = pytest.mark.real
+
+COUNTRY = "req.http.X-Test-Country"
+HERE = "127.0.0.0/8"
+
+
+def translated(text: str) -> str:
+    text = text.replace("client.geo.country_code", COUNTRY)
+    return re.sub(r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);", text)
+
+
+def simulated(objects: Objects, web: WebServer) -> str:
+    """A version of a service as a VCL for Varnish."""
+    snippets = {entry["type"]: entry["content"] for entry in objects["snippet"].values()}
+    statements = {name: entry["statement"] for name, entry in objects["condition"].items()}
+    refusals = "".join(
+        f"if ({statements[entry['request_condition']]}) {{ return (synth({entry['status']})); }}\n"
+        for entry in objects["response_object"].values()
+    )
+    origins = "".join(
+        f'if ({statements[entry["request_condition"]]}) {{ set req.http.X-Origin = "{name}"; }}\n'
+        for name, entry in objects["backend"].items()
+        if entry["request_condition"]
+    )
+    # Fastly has the client's request at hand in vcl_fetch.
+    keep = "set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching;"
+    settings = "".join(
+        f"if ({_in_fetch(statements[entry['cache_condition']])}) {{\n"
+        f"set beresp.ttl = {entry['ttl']}s;\n"
+        f'set beresp.http.X-TTL = "{entry["ttl"]}";\n'
+        + ("" if entry["action"] == "cache" else "set beresp.uncacheable = true;\n")
+        + "return (deliver);\n}\n"
+        for entry in objects["cache_settings"].values()
+    )
+    return translated(f"""vcl 4.1;
+backend default {{ .host = "{web.address}"; .port = "80"; }}
+{snippets.get("init", "")}
+sub vcl_recv {{
+{snippets["recv"]}
+{refusals}
+set req.http.X-Origin = "poppy origin 0";
+{origins}
+if (req.method == "FASTLYPURGE") {{
+    return (synth(200));
+}}
+return (hash);
+}}
+sub vcl_hash {{
+{snippets["hash"]}
+}}
+sub vcl_backend_fetch {{
+{keep}
+{snippets["miss"]}
+{snippets["pass"]}
+}}
+sub vcl_backend_response {{
+{settings}
+if (beresp.http.Cache-Control ~ "private|no-store" || beresp.http.Set-Cookie) {{
+    set beresp.uncacheable = true;
+}}
+return (deliver);
+}}
+sub vcl_synth {{
+set resp.http.X-Requires-Auth = req.http.Fastly-Purge-Requires-Auth;
+}}
+sub vcl_deliver {{
+set resp.http.X-Origin = req.http.X-Origin;
+if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }}
+}}
+""")
+
+
+def _in_fetch(statement: str) -> str:
+    return statement.replace("req.http.X-Poppy-Caching", "bereq.http.X-Kept-Caching")
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Varnish]:
+    with Varnish() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[WebServer]:
+    with WebServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _as_new(web: WebServer) -> None:
+    web.content, web.status = "first", 200
+    web.headers.clear()
+    web.requests.clear()
+
+
+def load(node: Varnish, web: WebServer, spec: ServiceSpec) -> None:
+    objects = wanted(spec, Settings())
+    name = f"v{digest(objects)}"
+    with admin(node) as connection:
+        if name not in connection.command("vcl.list"):
+            connection.inline(name, simulated(objects, web))
+        connection.command("vcl.use", name)
+        if "running" not in connection.command("status"):
+            connection.command("start")
+        connection.command("ban", "obj.status", "!=", "0")
+
+
+OPEN = replace(whole_service().spec, restrictions=())
+
+
+def test_the_most_specific_rule_chooses_origin_and_ttl(node: Varnish, web: WebServer) -> None:
+    load(node, web, OPEN)
+
+    def found(path: str) -> tuple[str, str | None]:
+        headers = ask(node, path).headers
+        return headers["x-origin"][-1], headers.get("x-ttl")
+
+    assert found("/") == ("0", "3600")
+    assert found("/static/a?v=1") == ("1", "3600")
+    assert found("/%73tatic/b") == ("1", "3600")
+    assert found("/any/where.png") == ("1", "3600")
+    assert found("/news/today") == ("0", "30")
+    assert found("/login") == ("0", "0")
+    assert found("/login/x") == ("0", "3600")
+
+
+def test_what_is_kept_and_what_is_not(node: Varnish, web: WebServer) -> None:
+    load(node, web, OPEN)
+
+    def kept(path: str, **headers: str) -> bool:
+        ask(node, path, **headers)
+        return ask(node, path, **headers).cache == "HIT"
+
+    assert kept("/kept")
+    assert not kept("/login")
+    web.headers["Cache-Control"] = "private, max-age=100"
+    assert not kept("/private")
+    web.headers = {"Set-Cookie": "a=b"}
+    assert not kept("/cookie")
+    web.headers = {"Cache-Control": "max-age=1"}
+    assert ask(node, "/short-lived").headers["x-ttl"] == "3600"
+    web.headers = {}
+    web.status = 404
+    assert ask(node, "/missing").headers["x-ttl"] == "30"
+    assert ask(node, "/login?missing").headers["x-ttl"] == "0"
+    web.status = 500
+    assert "x-ttl" not in ask(node, "/broken").headers
+
+
+def test_what_was_fetched_with_credentials_is_for_nobody_else(
+    node: Varnish, web: WebServer
+) -> None:
+    load(node, web, OPEN)
+
+    mine = ask(node, "/account", Authorization="Basic mine")
+    again = ask(node, "/account", Authorization="Basic mine")
+    theirs = ask(node, "/account", Authorization="Basic theirs")
+    anybodys = ask(node, "/account")
+
+    assert [answer.cache for answer in (mine, again, theirs, anybodys)] == [
+        "MISS",
+        "HIT",
+        "MISS",
+        "MISS",
+    ]
+
+
+def test_paths_with_dots_are_refused(node: Varnish, web: WebServer) -> None:
+    load(node, web, OPEN)
+    assert [ask(node, path).status for path in ("/a/../b", "/a/%2e%2e/b", "/a/./b")] == [400] * 3
+    assert ask(node, "/a/..b").status == 200
+
+
+def test_only_fastly_itself_purges(node: Varnish, web: WebServer) -> None:
+    load(node, web, whole_service().spec)
+
+    # Restrictions are not about it: Fastly sends it itself, from wherever.
+    purge = ask(node, "/static/a", method="FASTLYPURGE")
+    other = ask(node, "/static/a")
+
+    assert (purge.status, purge.headers.get("x-requires-auth")) == (200, "1")
+    assert (other.status, other.headers.get("x-requires-auth")) == (403, "")
+
+
+def restricted(node: Varnish, web: WebServer, access: str, *rules: Rule) -> None:
+    restrictions = (Restriction("r", access, rules),)
+    load(node, web, make_spec(domains=["www.a.example.com"], restrictions=restrictions))
+
+
+@pytest.mark.parametrize(
+    ("access", "rule", "headers", "status"),
+    [
+        ("whitelist", Rule("r", "/*", client_ip=HERE), {}, 200),
+        ("whitelist", Rule("r", "/*", client_ip="192.0.2.0/24"), {}, 403),
+        ("blacklist", Rule("r", "/*", client_ip=HERE), {}, 403),
+        ("blacklist", Rule("r", "/*", client_ip="2001:db8::/32"), {}, 200),
+        ("whitelist", Rule("r", "/other/*", client_ip="192.0.2.7"), {}, 200),
+        ("whitelist", Rule("r", "/*", referrer="a.example.com"), {}, 403),
+        (
+            "whitelist",
+            Rule("r", "/*", referrer="a.example.com"),
+            {"Referer": "https://www.a.example.com/x"},
+            200,
+        ),
+        (
+            "blacklist",
+            Rule("r", "/*", referrer="a.example.com"),
+            {"Referer": "https://nota.example.com/"},
+            200,
+        ),
+        ("whitelist", Rule("r", "/*", geography="Canada"), {"X-Test-Country": "CA"}, 200),
+        ("whitelist", Rule("r", "/*", geography="Canada"), {"X-Test-Country": "US"}, 403),
+        ("whitelist", Rule("r", "/*", geography="Canada"), {}, 403),
+        ("blacklist", Rule("r", "/*", geography="Europe"), {"X-Test-Country": "DE"}, 403),
+    ],
+)
+def test_restrictions(
+    node: Varnish,
+    web: WebServer,
+    access: str,
+    rule: Rule,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    restricted(node, web, access, rule)
+    assert ask(node, "/page", **headers).status == status
+
+
+def test_kinds_are_independent_and_rules_of_a_kind_add_up(node: Varnish, web: WebServer) -> None:
+    restricted(
+        node,
+        web,
+        "whitelist",
+        Rule("a", "/*", referrer="a.example.com"),
+        Rule("b", "/*", referrer="b.example.com"),
+        Rule("c", "/local/*", geography="Canada"),
+    )
+
+    def status(path: str, **headers: str) -> int:
+        return ask(node, path, **headers).status
+
+    assert status("/page", Referer="http://b.example.com/") == 200
+    assert status("/page", Referer="http://c.example.com/") == 403
+    assert status("/local/page", Referer="http://b.example.com/") == 403
+    assert status("/local/page", Referer="http://b.example.com/", X_Test_Country="CA") == 200
+    assert status("/local/page", X_Test_Country="CA") == 403
+
+
+def test_header_fields_from_outside_decide_nothing_and_go_nowhere(
+    node: Varnish, web: WebServer
+) -> None:
+    load(node, web, OPEN)
+    forged = {"X-Poppy-Origin": "1", "X-Poppy-Caching": "1", "X-Poppy-Verdict": "refused"}
+
+    answer: Answer = ask(node, "/forged", **forged)
+
+    assert (answer.status, answer.headers["x-origin"][-1]) == (200, "0")
+    assert answer.headers["x-ttl"] == "3600"
+
+
+def test_a_pattern_of_each_kind_compiles(node: Varnish, web: WebServer) -> None:
+    paths = ("/a%20b", "/*.jpg", "/s?q=1", '/"quoted"', "/a*b*c", "/%41%25", "/~(x)[y]{z}")
+    rules = tuple(Rule(path, path) for path in paths)
+    caching = (Caching("some", 7, rules),)
+    origins = (Origin("a.example.com"), Origin("b.example.com", rules=rules))
+    load(node, web, make_spec(caching=caching, origins=origins))
+
+    for path in ("/a%20b", "/x.jpg", "/s?q=1", "/%22quoted%22", "/a1b2c", "/A%25"):
+        headers = ask(node, path).headers
+        assert (headers["x-origin"][-1], headers["x-ttl"]) == ("1", "7"), path
+    assert ask(node, "/s?q=2").headers["x-origin"][-1] == "0"

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two worker processes beside one, on Cassandra and ZooKeeper.
+
+As an operator runs them: ``poppy-worker`` with one process, and with two. Time runs from the
+first operation that is finished to the last, so that starting costs nothing. The goal holds on
+machines with cores for workers, Cassandra and ZooKeeper: four at least.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+
+from poppy.model import ids
+from poppy.model.services import Status
+from tests.perf.backbone import backbone
+from tests.perf.common import PROJECT, Effort, Poppy, alternate, document, poppy
+from tests.perf.results import Goal, Result
+from tests.real.poppy import Options
+
+_CORES = 4
+_PATIENCE = 120.0
+
+
+def run(effort: Effort) -> list[Result]:
+    """Operations per second."""
+    jobs, rounds = effort.pick(300, 80), effort.pick(5, 1)
+    with backbone() as servers:
+        one, two = servers.options(), servers.options()
+        with poppy(_with_workers(one, 1)) as single, poppy(_with_workers(two, 2)) as double:
+            a, b = alternate(rounds, lambda: _drain(double, jobs), lambda: _drain(single, jobs))
+    cores = os.cpu_count() or 1
+    goal = Goal(">=", 1.7) if cores >= _CORES else None
+    return [Result("scaling", "op/s", ("two workers", a), ("one worker", b), goal)]
+
+
+def _with_workers(options: Options, count: int) -> Options:
+    group = "drivers:distributed_task:taskflow"
+    return {**options, group: {**options[group], "workers": count}}
+
+
+def _drain(made: Poppy, jobs: int) -> float:
+    services = made.boot.manager.services
+    created = [
+        services.create(PROJECT, document(f"www.{ids.new()}.example.com"), None)
+        for _ in range(jobs)
+    ]
+    with made.installation.daemon("poppy-worker"):
+        begin, first = _wait(made, created, 0)
+        end, last = _wait(made, created[first:], jobs - first - 1)
+    return (last + 1) / (end - begin)
+
+
+def _wait(made: Poppy, created: Sequence[str], index: int) -> tuple[float, int]:
+    """Wait until the service at an index is deployed and all before it.
+
+    They are worked off in about this order, so one look at the next tells enough for now.
+
+    Returns:
+        When that was so, and the index of the first that was not deployed then, or the last.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    done = 0
+    while time.monotonic() < deadline:
+        service = made.boot.manager.services.get(PROJECT, created[done])
+        if service.status is not Status.DEPLOYED:
+            time.sleep(0.02)
+        elif done == len(created) - 1 or done >= index:
+            return time.monotonic(), done
+        else:
+            done += 1
+    raise RuntimeError(f"{done} of {len(created)} were done in {_PATIENCE:.0f} s")

@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the double of Akamai that is Property Manager (PAPI)."""
+
+import copy
+import datetime
+import hashlib
+import itertools
+import json
+from typing import Any
+
+_LOCKED = "version is or was active and can't be edited"
+Answer = tuple[int, dict[str, str], Any]
+
+
+class PAPIDouble:
+    """Properties, edge hostnames and CP codes.
+
+    Attributes:
+        takes: looks at its activations after which an activation is done; None: it never is.
+        outcomes: what the next activations become instead of ``ACTIVE``, in order.
+        refused: behaviours that rules must not have.
+        dropped: options that this product does not know, and drops.
+        properties: by id.
+        edge_hostnames: by id.
+        cp_codes: names by number.
+    """
+
+    def __init__(self, contract: str, group: str, product: str) -> None:
+        self._scope = {"contractId": contract, "groupId": group}
+        self._account = {"accountId": "act_A-CCT9012", **self._scope}
+        self._product = product
+        self._numbers = itertools.count(100001)
+        self.takes: int | None = 2
+        self.outcomes: list[str] = []
+        self.refused: set[str] = set()
+        self.dropped: set[str] = set()
+        self.properties: dict[str, dict[str, Any]] = {}
+        self.edge_hostnames: dict[str, dict[str, Any]] = {}
+        self.cp_codes: dict[int, str] = {}
+        one, version = r"/papi/v1/properties/([^/]+)", r"/versions/(\d+)"
+        self.routes = [
+            ("GET", "/papi/v1/contracts", self._contracts),
+            ("POST", "/papi/v1/search/find-by-value", self._search),
+            ("GET", "/papi/v1/properties", self._list),
+            ("POST", "/papi/v1/properties", self._create),
+            ("GET", one, self._get),
+            ("DELETE", one, self._delete),
+            ("POST", f"{one}/versions", self._new_version),
+            ("GET", f"{one}{version}/rules", self._get_rules),
+            ("PUT", f"{one}{version}/rules", self._put_rules),
+            ("GET", f"{one}{version}/hostnames", self._get_hostnames),
+            ("PUT", f"{one}{version}/hostnames", self._put_hostnames),
+            ("GET", f"{one}/activations", self._activations),
+            ("GET", f"{one}/activations/([^/]+)", self._activation),
+            ("POST", f"{one}/activations", self._activate),
+            ("GET", "/papi/v1/edgehostnames", self._edge_hostnames),
+            ("POST", "/papi/v1/edgehostnames", self._create_edge_hostname),
+            ("GET", "/papi/v1/cpcodes", self._cp_codes),
+            ("POST", "/papi/v1/cpcodes", self._create_cp_code),
+        ]
+
+    def named(self, name: str) -> list[str]:
+        """The ids of properties with a name."""
+        return [key for key, found in self.properties.items() if found["name"] == name]
+
+    def version(self, property_id: str, number: int = 0) -> dict[str, Any]:
+        """A version; the latest by default."""
+        found: dict[str, Any] = self.properties[property_id]["versions"][number - 1]
+        return found
+
+    def serving(self, network: str = "PRODUCTION") -> dict[str, tuple[str, str]]:
+        """By domain, which property serves it, and by what edge hostname."""
+        return {
+            entry["cnameFrom"]: (key, entry["cnameTo"])
+            for key, found in self.properties.items()
+            if found["active"].get(network)
+            for entry in self.version(key, found["active"][network])["hostnames"]
+        }
+
+    def _contracts(self, _request: Any) -> Answer:
+        items = [{"contractId": self._scope["contractId"], "contractTypeName": "DIRECT_CUSTOMER"}]
+        return 200, {}, {"accountId": "act_A-CCT9012", "contracts": {"items": items}}
+
+    def _search(self, request: Any) -> Answer:
+        items = []
+        for key in self.named(request.body["propertyName"]):
+            found = self.properties[key]
+            numbers = {len(found["versions"]), *filter(None, found["active"].values())}
+            items += [
+                {
+                    **self._account,
+                    "propertyId": key,
+                    "propertyName": found["name"],
+                    "propertyVersion": number,
+                    "productionStatus": self._status(found, "PRODUCTION", number),
+                    "stagingStatus": self._status(found, "STAGING", number),
+                    "updatedByUser": "poppy",
+                    "updatedDate": _now(),
+                }
+                for number in sorted(numbers)
+            ]
+        return 200, {}, {"versions": {"items": items}}
+
+    def _list(self, request: Any) -> Answer:
+        items = [self._shown(key) for key in self.properties]
+        return self._scoped(request) or (200, {}, {"properties": {"items": items}})
+
+    def _create(self, request: Any) -> Answer:
+        name = request.body["propertyName"]
+        if self.named(name):
+            return _problem(400, "property_name_not_unique", f"{name} is taken")
+        if request.body["productId"] != self._product:
+            return _problem(400, "product", "no such product")
+        key = f"prp_{next(self._numbers)}"
+        empty = {"name": "default", "behaviors": [], "criteria": [], "children": [], "options": {}}
+        first = {"rules": empty, "hostnames": [], "ruleFormat": request.body["ruleFormat"]}
+        self.properties[key] = {
+            "name": name,
+            "versions": [first],
+            "activations": [],
+            "active": {},
+        }
+        link = f"/papi/v1/properties/{key}?contractId=x&groupId=y"
+        return self._scoped(request) or (201, {"Location": link}, {"propertyLink": link})
+
+    def _get(self, _request: Any, key: str) -> Answer:
+        if key not in self.properties:
+            return _problem(404, "not-found", "no such property")
+        return 200, {}, {"properties": {"items": [self._shown(key)]}}
+
+    def _delete(self, _request: Any, key: str) -> Answer:
+        if key not in self.properties:
+            return _problem(404, "not-found", "no such property")
+        if any(self.properties[key]["active"].values()) or self._pending(key):
+            return _problem(500, "active", "the property is active")
+        del self.properties[key]
+        return 200, {}, {"message": "Deletion Successful."}
+
+    def _new_version(self, request: Any, key: str) -> Answer:
+        number = request.body["createFromVersion"]
+        source = self.version(key, number)
+        if request.body.get("createFromVersionEtag") != _etag(source):
+            return _problem(412, "precondition", "it has changed")
+        self.properties[key]["versions"].append(copy.deepcopy(source))
+        count = len(self.properties[key]["versions"])
+        link = f"/papi/v1/properties/{key}/versions/{count}?contractId=x&groupId=y"
+        return 201, {"Location": link}, {"versionLink": link}
+
+    def _get_rules(self, _request: Any, key: str, number: str) -> Answer:
+        found = self.version(key, int(number))
+        return 200, {"ETag": f'"{_etag(found)}"'}, self._shown_rules(key, int(number))
+
+    def _put_rules(self, request: Any, key: str, number: str) -> Answer:
+        refusal = self._not_editable(request, key, int(number))
+        if refusal:
+            return refusal
+        rules = copy.deepcopy(request.body["rules"])
+        errors = self._errors(rules)
+        found = self.version(key, int(number))
+        found["rules"] = self._normal(rules)
+        shown = self._shown_rules(key, int(number))
+        if errors:
+            shown["errors"] = errors
+        return 200, {"ETag": f'"{_etag(found)}"'}, shown
+
+    def _get_hostnames(self, _request: Any, key: str, number: str) -> Answer:
+        return 200, {}, self._shown_hostnames(key, int(number))
+
+    def _put_hostnames(self, request: Any, key: str, number: str) -> Answer:
+        refusal = self._not_editable(request, key, int(number))
+        if refusal:
+            return refusal
+        for entry in request.body:
+            edge = self.edge_hostnames.get(entry["edgeHostnameId"])
+            if edge is None or edge["edgeHostnameDomain"] != entry["cnameTo"]:
+                return _problem(400, "hostname", f"no edge hostname {entry['cnameTo']}")
+        self.version(key, int(number))["hostnames"] = copy.deepcopy(request.body)
+        return 200, {}, self._shown_hostnames(key, int(number))
+
+    def _activations(self, _request: Any, key: str) -> Answer:
+        self._look(key)
+        return 200, {}, self._shown_activations(key, self.properties[key]["activations"])
+
+    def _activation(self, _request: Any, key: str, activation: str) -> Answer:
+        found = [
+            one for one in self.properties[key]["activations"] if one["activationId"] == activation
+        ]
+        if not found:
+            return _problem(404, "not-found", "no such activation")
+        wait = {"Retry-After": "7"} if _is_pending(found[0]) else {}
+        return 200, wait, self._shown_activations(key, found)
+
+    def _activate(self, request: Any, key: str) -> Answer:
+        network, number = request.body["network"], request.body["propertyVersion"]
+        if any(one["network"] == network for one in self._pending(key)):
+            return _problem(422, "property_activation_still_pending", "still pending")
+        found = self.properties[key]
+        kind = request.body.get("activationType", "ACTIVATE")
+        if kind == "ACTIVATE":
+            serving = self.serving(network)
+            names = [entry["cnameFrom"] for entry in self.version(key, number)["hostnames"]]
+            taken = [name for name in names if serving.get(name, (key,))[0] != key]
+            errors = self._errors(self.version(key, number)["rules"])
+            if not names or taken or errors:
+                return _problem(400, "validation", f"can't be activated: {taken} {errors}")
+        elif found["active"].get(network) != number:
+            return _problem(400, "not-active", "it is not active")
+        activation = {
+            "activationId": f"atv_{next(self._numbers)}",
+            "activationType": kind,
+            "network": network,
+            "note": request.body.get("note", ""),
+            "notifyEmails": request.body["notifyEmails"],
+            "propertyId": key,
+            "propertyName": found["name"],
+            "propertyVersion": number,
+            "status": "PENDING",
+            "submitDate": _now(),
+            "updateDate": _now(),
+            "looks": 0,
+        }
+        found["activations"].append(activation)
+        link = f"/papi/v1/properties/{key}/activations/{activation['activationId']}?contractId=x"
+        return 201, {"Location": link}, {"activationLink": link}
+
+    def _edge_hostnames(self, request: Any) -> Answer:
+        items = list(self.edge_hostnames.values())
+        shown = {**self._account, "edgeHostnames": {"items": items}}
+        return self._scoped(request) or (200, {}, shown)
+
+    def _create_edge_hostname(self, request: Any) -> Answer:
+        body = request.body
+        name = f"{body['domainPrefix']}.{body['domainSuffix']}"
+        if any(one["edgeHostnameDomain"] == name for one in self.edge_hostnames.values()):
+            return _problem(400, "edge-hostname", f"{name} exists")
+        secure = body.get("secureNetwork") == "ENHANCED_TLS"
+        if secure != (body["domainSuffix"] == "edgekey.net") or secure != (
+            "certEnrollmentId" in body
+        ):
+            return _problem(400, "edge-hostname", "suffix, network and enrollment do not fit")
+        key = self.add_edge_hostname(name, secure=secure)
+        link = f"/papi/v1/edgehostnames/{key}?contractId=x&groupId=y"
+        return self._scoped(request) or (201, {"Location": link}, {"edgeHostnameLink": link})
+
+    def add_edge_hostname(self, name: str, *, secure: bool = False) -> str:
+        """Make an edge hostname, as an operator would; its id."""
+        key = f"ehn_{next(self._numbers)}"
+        prefix, *suffix = name.rsplit(".", 2)
+        self.edge_hostnames[key] = {
+            "domainPrefix": prefix,
+            "domainSuffix": ".".join(suffix),
+            "edgeHostnameDomain": name,
+            "edgeHostnameId": key,
+            "ipVersionBehavior": "IPV6_COMPLIANCE",
+            "productId": self._product,
+            "secure": secure,
+        }
+        return key
+
+    def _cp_codes(self, request: Any) -> Answer:
+        items = [
+            {
+                "cpcodeId": f"cpc_{number}",
+                "cpcodeName": name,
+                "createdDate": "2026-01-01T00:00:00Z",
+                "productIds": [self._product],
+            }
+            for number, name in self.cp_codes.items()
+        ]
+        return self._scoped(request) or (200, {}, {**self._account, "cpcodes": {"items": items}})
+
+    def _create_cp_code(self, request: Any) -> Answer:
+        number = next(self._numbers)
+        self.cp_codes[number] = request.body["cpcodeName"]
+        link = f"/papi/v1/cpcodes/cpc_{number}?contractId=x&groupId=y"
+        return self._scoped(request) or (201, {"Location": link}, {"cpcodeLink": link})
+
+    def _scoped(self, request: Any) -> Answer | None:
+        given = {name: request.params.get(name) for name in self._scope}
+        return None if given == self._scope else _problem(403, "forbidden", f"not in {given}")
+
+    def _shown(self, key: str) -> dict[str, Any]:
+        found = self.properties[key]
+        return {
+            **self._account,
+            "assetId": "aid_1",
+            "latestVersion": len(found["versions"]),
+            "note": "",
+            "productionVersion": found["active"].get("PRODUCTION"),
+            "propertyId": key,
+            "propertyName": found["name"],
+            "stagingVersion": found["active"].get("STAGING"),
+        }
+
+    def _head(self, key: str, number: int) -> dict[str, Any]:
+        etag = _etag(self.version(key, number))
+        return {**self._account, "propertyId": key, "propertyVersion": number, "etag": etag}
+
+    def _shown_rules(self, key: str, number: int) -> dict[str, Any]:
+        found = self.version(key, number)
+        return {
+            **self._head(key, number),
+            "ruleFormat": found["ruleFormat"],
+            "rules": found["rules"],
+        }
+
+    def _shown_hostnames(self, key: str, number: int) -> dict[str, Any]:
+        items = self.version(key, number)["hostnames"]
+        return {**self._head(key, number), "hostnames": {"items": items}}
+
+    def _shown_activations(self, key: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+        items = [{name: one[name] for name in one if name != "looks"} for one in found]
+        return {**self._account, "activations": {"items": items}}
+
+    def _not_editable(self, request: Any, key: str, number: int) -> Answer | None:
+        found = self.properties[key]
+        if any(one["propertyVersion"] == number for one in found["activations"]):
+            return _problem(403, "locked", _LOCKED)
+        if request.headers.get("if-match") != f'"{_etag(self.version(key, number))}"':
+            return _problem(412, "precondition", "it has changed")
+        return None
+
+    def _errors(self, rules: dict[str, Any]) -> list[dict[str, str]]:
+        """What is wrong with a rule tree, in the words of the double."""
+        first = {one["name"]: one["options"] for one in rules["behaviors"]}
+        found = [name for name in ("origin", "cpCode") if name not in first]
+        code = first.get("cpCode", {}).get("value", {}).get("id")
+        if code is not None and code not in self.cp_codes:
+            found.append(f"cpCode {code}")
+        found += sorted(self.refused & {one["name"] for one in _behaviors(rules)})
+        return [
+            {"type": "https://problems.example/required", "title": "Invalid", "detail": name}
+            for name in found
+        ]
+
+    def _normal(self, rules: dict[str, Any]) -> dict[str, Any]:
+        """As Akamai stores them: with defaults and names added, without what it does not know."""
+        for one in _behaviors(rules):
+            options = one["options"]
+            for name in self.dropped & set(options):
+                del options[name]
+            if one["name"] == "origin":
+                options.setdefault("minTlsVersion", "DYNAMIC")
+            if one["name"] == "cpCode":
+                number = options["value"]["id"]
+                options["value"]["name"] = self.cp_codes.get(number, "")
+        return rules
+
+    def _pending(self, key: str) -> list[dict[str, Any]]:
+        return [one for one in self.properties[key]["activations"] if _is_pending(one)]
+
+    def _look(self, key: str) -> None:
+        """Time goes on by being asked."""
+        for one in self._pending(key):
+            one["looks"] += 1
+            if self.takes is not None and one["looks"] > self.takes:
+                self._finish(key, one)
+
+    def _finish(self, key: str, one: dict[str, Any]) -> None:
+        active = self.properties[key]["active"]
+        outcome = self.outcomes.pop(0) if self.outcomes else "ACTIVE"
+        one["updateDate"] = _now()
+        if outcome != "ACTIVE":
+            one["status"] = outcome
+            one["failureCause"] = {"title": "Activation failed", "detail": "the reason"}
+            return
+        for other in self.properties[key]["activations"]:
+            if other["network"] == one["network"] and other["status"] == "ACTIVE":
+                other["status"] = "INACTIVE"
+        if one["activationType"] == "DEACTIVATE":
+            one["status"], active[one["network"]] = "DEACTIVATED", None
+        else:
+            one["status"], active[one["network"]] = "ACTIVE", one["propertyVersion"]
+
+    def _status(self, found: dict[str, Any], network: str, number: int) -> str:
+        return "ACTIVE" if found["active"].get(network) == number else "INACTIVE"
+
+
+def _behaviors(rules: dict[str, Any]) -> list[dict[str, Any]]:
+    found = list(rules.get("behaviors", []))
+    for child in rules.get("children", []):
+        found += _behaviors(child)
+    return found
+
+
+def _is_pending(activation: dict[str, Any]) -> bool:
+    return activation["status"] == "PENDING"
+
+
+def _etag(version: dict[str, Any]) -> str:
+    return hashlib.sha1(json.dumps(version, sort_keys=True).encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _problem(status: int, kind: str, detail: str) -> Answer:
+    document = {
+        "type": f"https://problems.luna.akamaiapis.net/papi/v1/{kind}",
+        "title": "Problem",
+        "detail": detail,
+        "instance": "/papi/v1/x",
+        "status": status,
+    }
+    return status, {}, document

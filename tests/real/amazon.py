@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server that ``tests.real.moto`` starts: moto, and of Amazon's rules what moto leaves out.
+
+As the CloudFront API reference (2020-05-31) has them: entity tags that change and are compared,
+changes that take time, deleting only what is disabled and unused, an alias in one distribution
+only and with an issued certificate that covers it, functions that are published and kept. ACM's:
+a certificate in use stays. And Route 53's: a record is deleted as it is or not at all.
+
+``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` says what becomes of
+certificates that nobody has validated yet; at first they are issued. ``POST /lab/tagging`` with
+``off`` keeps new tags from being found, as they may be for some seconds, until there is ``on``.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from moto.acm.models import AWSCertificateManagerBackend, CertBundle, acm_backends
+from moto.cloudfront import models, urls
+from moto.cloudfront.exceptions import CloudFrontException, NoSuchFunctionExists
+from moto.cloudfront.models import CloudFrontBackend, CloudFrontFunction, DistributionConfig
+from moto.cloudfront.responses import CloudFrontResponse
+from moto.core.exceptions import AWSError
+from moto.core.responses import ActionResult
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.route53.exceptions import Route53ClientError
+from moto.route53.models import Route53Backend
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+_MOST_BEHAVIOURS = 75
+_LONGEST_CODE = 10240
+_CONTROLS = {"acm": "ISSUED", "tagging": "on"}
+
+
+def _refuse(code: str, message: str) -> None:
+    raise CloudFrontException(code, message)
+
+
+# --- distributions ---------------------------------------------------------------------------
+
+_create, _update = CloudFrontBackend.create_distribution, CloudFrontBackend.update_distribution
+_delete = CloudFrontBackend.delete_distribution
+_behaviour = models.DefaultCacheBehaviour.__init__
+
+
+def _init_behaviour(self: Any, config: dict[str, Any]) -> None:
+    _behaviour(self, config)
+    if "ForwardedValues" in config and config.get("CachePolicyId"):
+        _refuse("InvalidArgument", "ForwardedValues and a cache policy exclude each other")
+    self.function_associations = config.get("FunctionAssociations", {"Quantity": 0})
+
+
+def _lists(value: Any) -> Iterable[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "Quantity" in value:
+            yield value
+        for entry in value.values():
+            yield from _lists(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _lists(entry)
+
+
+def _functions(config: Any) -> Iterable[str]:
+    """The ARNs of the functions of a configuration, as moto keeps it."""
+    others = config.CacheBehaviors.get("Items") or []
+    for entry in [config.DefaultCacheBehavior, *others]:
+        for function in entry.function_associations.get("Items", []):
+            yield function["FunctionARN"]
+
+
+def _uses(distribution: Any) -> set[str]:
+    """The ARNs of what a distribution uses."""
+    config = distribution.distribution_config
+    uses = {*_functions(config), config.ViewerCertificate.acm_certificate_arn}
+    if distribution.status != "Deployed":
+        uses |= vars(distribution).get("used", set())
+    return uses
+
+
+def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:
+    """Refuse what CloudFront would; the configuration is as it was sent."""
+    for entry in _lists(config):
+        if int(entry["Quantity"]) != len(entry.get("Items") or []):
+            _refuse("InconsistentQuantities", "The value of Quantity and the size of Items differ")
+    patterns = [e["PathPattern"] for e in config["CacheBehaviors"].get("Items") or []]
+    if len(patterns) > _MOST_BEHAVIOURS:
+        _refuse("TooManyCacheBehaviors", "Too many cache behaviors")
+    if len(set(patterns)) < len(patterns):
+        _refuse("InvalidArgument", "The parameter PathPattern contains duplicates")
+    _validate_aliases(backend, config, own)
+
+
+def _validate_aliases(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:
+    aliases = set(config["Aliases"].get("Items") or [])
+    for other in backend.distributions.values():
+        taken = set(other.distribution_config.Aliases.get("Items") or [])
+        if other.distribution_id != own and taken & aliases:
+            _refuse("CNAMEAlreadyExists", "One or more of the CNAMEs are already associated")
+    if not aliases:
+        return
+    arn = config["ViewerCertificate"].get("ACMCertificateArn", "")
+    held = acm_backends[backend.account_id]["us-east-1"]._certificates.get(arn)
+    if held is None:
+        _refuse(
+            "InvalidViewerCertificate", "To add an alternate domain name, attach a certificate"
+        )
+        return
+    held.check()
+    for alias in aliases:
+        covered = {alias, f"*.{alias.partition('.')[2]}"} & {*held.sans, held.common_name}
+        if held.status != "ISSUED" or not covered:
+            _refuse("InvalidViewerCertificate", f"The certificate does not cover {alias}")
+
+
+def _check_functions(backend: CloudFrontBackend, config: DistributionConfig) -> None:
+    live = {f.arn for f in backend.functions.values() if f.stage == "LIVE"}
+    for arn in _functions(config):
+        if arn not in live:
+            _refuse("InvalidFunctionAssociation", f"There is no published function {arn}")
+
+
+def _create_distribution(
+    self: CloudFrontBackend, distribution_config: dict[str, Any], tags: list[dict[str, str]]
+) -> Any:
+    known = self._distribution_with_caller_reference(distribution_config["CallerReference"])
+    if known is None:
+        _validate(self, distribution_config, None)
+    made = _create(self, distribution_config, tags)
+    try:
+        _check_functions(self, made[0].distribution_config)
+    except CloudFrontException:
+        del self.distributions[made[0].distribution_id]
+        raise
+    return made
+
+
+def _match(known: str, sent: Any) -> None:
+    if sent != known:
+        _refuse("PreconditionFailed", "The precondition in the request evaluated to false")
+
+
+def _update_distribution(
+    self: CloudFrontBackend, dist_config: dict[str, Any], _id: str, if_match: Any
+) -> Any:
+    found, etag = self.get_distribution(_id)
+    _match(etag, if_match)
+    _validate(self, dist_config, _id)
+    before = found.distribution_config
+    used = _uses(found)
+    _update(self, dist_config, _id, if_match)
+    try:
+        _check_functions(self, found.distribution_config)
+    except CloudFrontException:
+        found.distribution_config = before
+        raise
+    # Edges go on using what it had until the change has reached them.
+    found.used = used
+    found.etag = models.random_id()
+    found.status = "InProgress"
+    found._tick = 0
+    return found, found.location, found.etag
+
+
+def _delete_distribution(self: CloudFrontBackend, distribution_id: str, if_match: Any) -> None:
+    found, etag = self.get_distribution(distribution_id)
+    _match(etag, if_match)
+    if str(found.distribution_config.Enabled).lower() != "false" or found.status != "Deployed":
+        _refuse("DistributionNotDisabled", "The distribution you are trying to delete is in use")
+    _delete(self, distribution_id, if_match)
+
+
+models.DefaultCacheBehaviour.__init__ = _init_behaviour  # type: ignore[method-assign]
+CloudFrontBackend.create_distribution = _create_distribution  # type: ignore[method-assign]
+CloudFrontBackend.update_distribution = _update_distribution  # type: ignore[method-assign]
+CloudFrontBackend.delete_distribution = _delete_distribution  # type: ignore[method-assign]
+
+
+# --- functions -------------------------------------------------------------------------------
+
+_create_function, _delete_function = (
+    CloudFrontBackend.create_function,
+    CloudFrontBackend.delete_function,
+)
+_describe_function = CloudFrontResponse.describe_function
+
+
+def _make_function(self: CloudFrontBackend, function_code: bytes, **kwargs: Any) -> Any:
+    if len(function_code) > _LONGEST_CODE:
+        _refuse("FunctionSizeLimitExceeded", "The function is too large")
+    return _create_function(self, function_code=function_code, **kwargs)
+
+
+def _drop_function(self: CloudFrontBackend, name: str, if_match: Any) -> None:
+    function = self.describe_function(name)
+    _match(function.etag, if_match)
+    for distribution in self.distributions.values():
+        if function.arn in _uses(distribution):
+            _refuse("FunctionInUse", "The function is associated with a distribution")
+    _delete_function(self, name, if_match)
+
+
+def _describe_stage(self: CloudFrontResponse) -> ActionResult:
+    function: CloudFrontFunction = self.backend.describe_function(self._get_param("Name"))
+    if self._get_param("Stage") == "LIVE" and function.stage != "LIVE":
+        raise NoSuchFunctionExists(function.name)
+    return _describe_function(self)
+
+
+def _publish_function(self: CloudFrontResponse) -> ActionResult:
+    function: CloudFrontFunction = self.backend.describe_function(self._get_param("Name"))
+    _match(function.etag, self._get_param("IfMatch"))
+    function.stage, function.status = "LIVE", "UNASSOCIATED"
+    return ActionResult({"FunctionSummary": function.function_summary})
+
+
+CloudFrontBackend.create_function = _make_function  # type: ignore[method-assign]
+CloudFrontBackend.delete_function = _drop_function  # type: ignore[method-assign]
+CloudFrontResponse.describe_function = _describe_stage  # type: ignore[method-assign]
+CloudFrontResponse.publish_function = _publish_function  # type: ignore[attr-defined]
+urls.url_paths["{0}/2020-05-31/function/(?P<function_name>[^/]+)/publish$"] = (
+    CloudFrontResponse.dispatch
+)
+
+
+# --- certificates ----------------------------------------------------------------------------
+
+_delete_certificate = AWSCertificateManagerBackend.delete_certificate
+_request_certificate = AWSCertificateManagerBackend.request_certificate
+
+
+# Making a key takes long, and nobody uses it.
+rsa.generate_private_key = functools.cache(rsa.generate_private_key)
+
+
+def _validation(self: CertBundle) -> None:
+    if self.status == "PENDING_VALIDATION":
+        self.status = _CONTROLS["acm"]
+
+
+class _InUse(AWSError):
+    TYPE = "ResourceInUseException"
+
+
+def _drop_certificate(self: AWSCertificateManagerBackend, arn: str) -> None:
+    for distribution in models.cloudfront_backends[self.account_id]["aws"].distributions.values():
+        if arn in _uses(distribution):
+            raise _InUse(f"Certificate {arn} is in use")
+    _delete_certificate(self, arn)
+
+
+def _ask_certificate(
+    self: AWSCertificateManagerBackend,
+    domain_name: str,
+    idempotency_token: str,
+    *args: Any,
+    **kwargs: Any,
+) -> str:
+    # What Amazon does when a certificate was deleted within the hour is not documented; the
+    # worst would be to name it again.
+    arn = self._get_arn_from_idempotency_token(idempotency_token)
+    if arn and arn not in self._certificates:
+        return arn
+    return _request_certificate(self, domain_name, idempotency_token, *args, **kwargs)
+
+
+def _tagged(self: AWSCertificateManagerBackend) -> Iterable[Any]:
+    return _iter_tagged(self) if _CONTROLS["tagging"] == "on" else ()
+
+
+_iter_tagged = AWSCertificateManagerBackend.iter_tagged_resources
+AWSCertificateManagerBackend.iter_tagged_resources = _tagged  # type: ignore[method-assign, assignment]
+CertBundle.check = _validation  # type: ignore[method-assign]
+AWSCertificateManagerBackend.delete_certificate = _drop_certificate  # type: ignore[method-assign]
+AWSCertificateManagerBackend.request_certificate = _ask_certificate  # type: ignore[method-assign]
+
+
+# --- DNS -------------------------------------------------------------------------------------
+
+_change_records = Route53Backend.change_resource_record_sets
+
+
+def _change_records_exactly(
+    self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]
+) -> None:
+    # A record is only deleted by saying what is in it, and else the whole batch is refused.
+    records = self.get_hosted_zone(zoneid).rrsets
+    known = [(r.name, r.type, r.set_identifier, r.ttl, r.records) for r in records]
+    for change in change_list:
+        record = change["ResourceRecordSet"]
+        sent = (
+            record["Name"].rstrip(".") + ".",
+            record["Type"],
+            record.get("SetIdentifier"),
+            record.get("TTL"),
+            [entry["Value"] for entry in record.get("ResourceRecords", ())],
+        )
+        if change["Action"] == "DELETE" and sent not in known:
+            name = f"[name='{sent[0]}', type='{sent[1]}']"
+            message = f"[Tried to delete resource record set {name} but it was not found]"
+            raise Route53ClientError("InvalidChangeBatch", message)
+    _change_records(self, zoneid, change_list)
+
+
+Route53Backend.change_resource_record_sets = _change_records_exactly  # type: ignore[method-assign]
+
+
+# --- the server ------------------------------------------------------------------------------
+
+
+def _with_controls(application: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        _, lab, name = f"{environ['PATH_INFO']}//".split("/")[:3]
+        if lab != "lab":
+            return application(environ, start_response)
+        _CONTROLS[name] = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+        start_response("204 No Content", [])
+        return []
+
+    return wrapped
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+    disable_nagle_algorithm = True
+
+    def log_request(self, *_args: Any) -> None:
+        pass
+
+
+def main() -> None:
+    """Serve on a free port of the address that is the first argument; print the port."""
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server(
+        sys.argv[1], 0, _with_controls(application), threaded=True, request_handler=_Quiet
+    )
+    print(server.port, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

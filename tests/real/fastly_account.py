@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Fastly knows of a customer, and its rules, for :mod:`tests.real.fastly`.
+
+From the fields and values of the API reference
+(https://www.fastly.com/documentation/reference/api/) and what its answers look like in the
+recorded ones of https://github.com/fastly/go-fastly. Where the reference does not say what
+happens, the double takes the course that is harder on a client, or offers both as an option.
+"""
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.real import fastly_vcl
+from tests.real.fastly_objects import (
+    KINDS,
+    OTHER,
+    REFERENCES,
+    REQUIRED,
+    Fields,
+    Refused,
+    check,
+    check_change,
+    object_document,
+    only,
+)
+
+_HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,}")
+
+
+@dataclass
+class Version:
+    """One version of a service; what a change makes of it is its objects only."""
+
+    number: int
+    comment: str = ""
+    active: bool = False
+    locked: bool = False
+    objects: dict[str, dict[str, Fields]] = field(
+        default_factory=lambda: {kind: {} for kind in KINDS}
+    )
+    other: dict[str, list[Any]] = field(default_factory=dict)
+
+    def summary(self, service: str) -> dict[str, Any]:
+        """As in a list of versions."""
+        return {
+            "number": self.number,
+            "comment": self.comment,
+            "active": self.active,
+            "locked": self.locked,
+            "service_id": service,
+            "deployed": False,
+            "staging": False,
+            "testing": False,
+            "deleted_at": None,
+            "created_at": "2030-01-02T03:04:05Z",
+            "updated_at": "2030-01-02T03:04:05Z",
+        }
+
+    def document(self, service: str) -> dict[str, Any]:
+        """With all its objects."""
+        found = self.summary(service)
+        for kind, (plural, _) in KINDS.items():
+            found[plural] = [
+                object_document(kind, fields) for fields in self.objects[kind].values()
+            ]
+        return found | {kind: self.other.get(kind, []) for kind in OTHER}
+
+
+@dataclass
+class Service:
+    """One service."""
+
+    service_id: str
+    name: str
+    comment: str
+    deleted: bool = False
+    versions: dict[int, Version] = field(default_factory=lambda: {1: Version(1)})
+
+    @property
+    def active(self) -> Version | None:
+        """The version that serves."""
+        return next((entry for entry in self.versions.values() if entry.active), None)
+
+    def document(self) -> dict[str, Any]:
+        """Without objects."""
+        return {
+            "id": self.service_id,
+            "name": self.name,
+            "comment": self.comment,
+            "type": "vcl",
+            "customer_id": "customer",
+            "deleted_at": "2030-01-02T03:04:05Z" if self.deleted else None,
+            "versions": [entry.summary(self.service_id) for entry in self.versions.values()],
+        }
+
+
+class Account:
+    """A customer's services.
+
+    Attributes:
+        taken: domains of other customers.
+        unique_names: whether two services may not have the same name.
+        max_backends: of a version.
+        purges: (service, key or ``*``, soft), in order.
+        activated: (service, objects) of each version that was made to serve, in order.
+    """
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self.taken: set[str] = set()
+        self.unique_names = True
+        self.max_backends = 5
+        self.purges: list[tuple[str, str, bool]] = []
+        self.activated: list[tuple[str, dict[str, dict[str, Fields]]]] = []
+        self._ids = itertools.count(1)
+
+    def living(self) -> list[Service]:
+        """Services that are not deleted, the oldest first."""
+        return [service for service in self.services.values() if not service.deleted]
+
+    def service(self, service_id: str, *, deleted: bool = False) -> Service:
+        """One service.
+
+        Args:
+            deleted: also one that was, as Fastly tells of them for a while.
+        """
+        found = self.services.get(service_id)
+        if found is None or (found.deleted and not deleted):
+            raise Refused(404, "Record not found", "Cannot find service")
+        return found
+
+    def version(self, service_id: str, number: int) -> Version:
+        """One version of a service."""
+        found = self.service(service_id).versions.get(number)
+        if found is None:
+            raise Refused(404, "Record not found", f"Cannot find version '{number}'")
+        return found
+
+    def search(self, name: str) -> Service:
+        """The service of a name."""
+        for service in self.living():
+            if service.name == name:
+                return service
+        raise Refused(404, "Record not found", "Cannot load service")
+
+    def create(self, form: Fields) -> Service:
+        """Make a service."""
+        only(form, "name comment type")
+        name = form.get("name", "")
+        if not name:
+            raise Refused(400, "Bad request", "Name can't be blank")
+        if self.unique_names and any(service.name == name for service in self.living()):
+            raise Refused(409, "Duplicate record", f"Duplicate service: '{name}'")
+        service_id = f"SU{next(self._ids)}"
+        self.services[service_id] = Service(service_id, name, form.get("comment", ""))
+        return self.services[service_id]
+
+    def delete(self, service_id: str) -> None:
+        """Delete a service."""
+        service = self.service(service_id)
+        if service.active is not None:
+            raise Refused(400, "Bad request", "Cannot delete service with active version")
+        service.deleted = True
+
+    def clone(self, service_id: str, number: int) -> Version:
+        """A new version like another."""
+        base = self.version(service_id, number)
+        versions = self.service(service_id).versions
+        made = copy.deepcopy(base)
+        made.number, made.active, made.locked = max(versions) + 1, False, False
+        versions[made.number] = made
+        return made
+
+    def editable(self, service_id: str, number: int) -> Version:
+        """A version that may be changed."""
+        found = self.version(service_id, number)
+        if found.locked:
+            raise Refused(422, "Bad request", f"Version {number} is locked")
+        return found
+
+    def add(self, service_id: str, number: int, kind: str, form: Fields) -> Fields:
+        """Add an object."""
+        objects = self.editable(service_id, number).objects[kind]
+        check(kind, form, REQUIRED[kind])
+        name = form["name"]
+        if name in objects:
+            raise Refused(409, "Duplicate record", f"Duplicate {kind}: '{name}'")
+        if kind == "domain":
+            self._check_domain(name)
+        objects[name] = dict(form)
+        return objects[name]
+
+    def change(self, service_id: str, number: int, kind: str, name: str, form: Fields) -> Fields:
+        """Change an object."""
+        found = self._object(service_id, number, kind, name)
+        check_change(kind, form, found)
+        if form.get("name", name) != name:
+            raise Refused(400, "Bad request", "the double does not rename")
+        found.update(form)
+        return found
+
+    def drop(self, service_id: str, number: int, kind: str, name: str) -> None:
+        """Remove an object."""
+        self._object(service_id, number, kind, name)
+        del self.version(service_id, number).objects[kind][name]
+
+    def problems(self, service_id: str, number: int) -> list[str]:
+        """Why a version can't be activated."""
+        version = self.version(service_id, number)
+        return [*self._problems(service_id, version), *fastly_vcl.problems(version.objects)]
+
+    def activate(self, service_id: str, number: int) -> Version:
+        """Have a version serve."""
+        version = self.version(service_id, number)
+        if version.active:
+            raise Refused(400, "Bad request", f"Version {number} is active already")
+        problems = self.problems(service_id, number)
+        if problems:
+            raise Refused(400, "Bad request", "; ".join(problems))
+        for other in self.service(service_id).versions.values():
+            other.active = False
+        version.active = version.locked = True
+        self.activated.append((service_id, copy.deepcopy(version.objects)))
+        return version
+
+    def deactivate(self, service_id: str, number: int) -> Version:
+        """Have nothing serve."""
+        version = self.version(service_id, number)
+        if not version.active:
+            raise Refused(400, "Bad request", f"Version {number} is not active")
+        version.active = False
+        return version
+
+    def purge(self, service_id: str, key: str, soft: bool) -> None:
+        """Note a purge."""
+        self.service(service_id)
+        if len(key) > 1024:
+            raise Refused(400, "Bad request", "the key is too long")
+        self.purges.append((service_id, key, soft))
+
+    def serves(self, domain: str) -> Service | None:
+        """The service of this account whose active version has a domain."""
+        for service in self.living():
+            if service.active and domain in service.active.objects["domain"]:
+                return service
+        return None
+
+    def _object(self, service_id: str, number: int, kind: str, name: str) -> Fields:
+        found = self.editable(service_id, number).objects[kind].get(name)
+        if found is None:
+            raise Refused(404, "Record not found", f"Couldn't find {kind} '{name}'")
+        return found
+
+    def _check_domain(self, name: str) -> None:
+        if not _HOST.fullmatch(name) or len(name) > 253:
+            raise Refused(400, "Bad request", f"Domain '{name}' is not valid")
+        if name in self.taken:
+            raise Refused(
+                400, "Bad request", f"Domain '{name}' is already taken by another customer"
+            )
+
+    def _problems(self, service_id: str, version: Version) -> Iterator[str]:
+        if not version.objects["domain"]:
+            yield "Version has no associated domains"
+        if not version.objects["backend"]:
+            yield "Version has no associated backends"
+        if len(version.objects["backend"]) > self.max_backends:
+            yield f"Exceeding max number of backends: {self.max_backends}"
+        for domain in version.objects["domain"]:
+            other = self.serves(domain)
+            if other is not None and other.service_id != service_id:
+                yield f"Domain '{domain}' is already in use by service {other.service_id}"
+        conditions = version.objects["condition"]
+        for kind, references in REFERENCES.items():
+            for name, fields in version.objects[kind].items():
+                for option, wanted in references.items():
+                    condition = fields.get(option)
+                    if condition and conditions.get(condition, {}).get("type") != wanted:
+                        yield f"{kind} '{name}' has no {wanted} condition '{condition}'"

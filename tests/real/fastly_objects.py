@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of objects of a version, and their fields, for :mod:`tests.real.fastly_account`.
+
+Fields and values are those of the API reference, as its official clients have them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Fields = dict[str, str]
+
+#: By kind: (where a version's document has it, the fields that a form may have).
+KINDS: Mapping[str, tuple[str, str]] = {
+    "domain": ("domains", "name comment"),
+    "condition": ("conditions", "name type statement priority comment"),
+    "backend": (
+        "backends",
+        "name address port override_host request_condition auto_loadbalance weight comment "
+        "connect_timeout first_byte_timeout between_bytes_timeout max_conn shield healthcheck "
+        "use_ssl ssl_check_cert ssl_cert_hostname ssl_sni_hostname ssl_ca_cert ssl_ciphers "
+        "min_tls_version max_tls_version",
+    ),
+    "cache_settings": ("cache_settings", "name action cache_condition ttl stale_ttl"),
+    "response_object": (
+        "response_objects",
+        "name status response content content_type request_condition cache_condition",
+    ),
+    "snippet": ("snippets", "name type content dynamic priority"),
+}
+#: Kinds that a version may have besides, which others made.
+OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
+
+_BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
+_NUMBERS = {"port", "connect_timeout", "first_byte_timeout", "between_bytes_timeout"}
+_NUMERIC = _NUMBERS | {"ttl", "stale_ttl", "priority", "status"}
+_CHOICES = {
+    ("condition", "type"): {"REQUEST", "CACHE", "RESPONSE", "PREFETCH"},
+    ("cache_settings", "action"): {"", "pass", "cache", "restart"},
+    ("snippet", "type"): {
+        *("init", "recv", "hash", "hit", "miss", "pass", "fetch", "error", "deliver", "log"),
+        "none",
+    },
+    ("snippet", "dynamic"): {"0", "1"},
+}
+REQUIRED = {
+    "domain": {"name"},
+    "condition": {"name", "type", "statement"},
+    "backend": {"name", "address"},
+    "cache_settings": {"name"},
+    "response_object": {"name"},
+    "snippet": {"name", "type", "dynamic", "content"},
+}
+_IMMUTABLE = {("condition", "type"), ("snippet", "type"), ("snippet", "dynamic")}
+REFERENCES = {
+    "backend": {"request_condition": "REQUEST"},
+    "cache_settings": {"cache_condition": "CACHE"},
+    "response_object": {"request_condition": "REQUEST", "cache_condition": "CACHE"},
+}
+
+
+class Refused(Exception):
+    """The account does not do that.
+
+    Attributes:
+        status: of the answer.
+        document: of the answer.
+    """
+
+    def __init__(self, status: int, msg: str, detail: str | None = None) -> None:
+        super().__init__(f"{status} {msg}: {detail}")
+        self.status = status
+        self.document: dict[str, Any] = {"msg": msg, "detail": detail}
+
+
+def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """An object as the API gives it back: booleans and numbers for backends, null for none."""
+    _, names = KINDS[kind]
+    found: dict[str, Any] = {"created_at": "2030-01-02T03:04:05Z", "deleted_at": None}
+    for name in names.split():
+        value = fields.get(name)
+        if name in _BOOLEANS:
+            found[name] = value == "1"
+        elif name in _NUMBERS and value is not None:
+            found[name] = int(value)
+        elif name in {"override_host", "action"}:
+            found[name] = value or None
+        else:
+            found[name] = value
+    return found
+
+
+def only(form: Fields, allowed: str) -> None:
+    """Refuse fields that there are not."""
+    unknown = set(form) - set(allowed.split())
+    if unknown:
+        raise Refused(400, "Bad request", f"Unknown parameters: {', '.join(sorted(unknown))}")
+
+
+def check(kind: str, form: Fields, required: set[str]) -> None:
+    """Refuse values that a kind of object can't have."""
+    only(form, KINDS[kind][1])
+    for option in required:
+        if not form.get(option):
+            raise Refused(400, "Bad request", f"{option} of a {kind} can't be blank")
+    for option, value in form.items():
+        if option in _NUMERIC and value and not value.isdigit():
+            raise Refused(400, "Bad request", f"{option} is no number: {value!r}")
+        if option in _BOOLEANS and value not in {"0", "1"}:
+            raise Refused(400, "Bad request", f"{option} is no boolean: {value!r}")
+        choices = _CHOICES.get((kind, option))
+        if choices is not None and value not in choices:
+            raise Refused(400, "Bad request", f"{option} of a {kind} can't be {value!r}")
+    if not 1 <= int(form.get("port") or 80) <= 65535:
+        raise Refused(400, "Bad request", "port is out of range")
+
+
+def check_change(kind: str, form: Fields, found: Mapping[str, str]) -> None:
+    """Refuse what an object can't become."""
+    check(kind, form, set())
+    for option, value in form.items():
+        if (kind, option) in _IMMUTABLE and found.get(option) != value:
+            raise Refused(400, "Bad request", f"{option} of a {kind} can't be changed")

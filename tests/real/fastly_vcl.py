@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A look at VCL as Fastly's compiler would have it, for :mod:`tests.real.fastly_account`.
+
+No compiler: it knows strings (in which ``%`` begins an escape), brackets, which names there are
+in which subroutine, and that access lists have to be declared.
+See https://www.fastly.com/documentation/reference/vcl/.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+_STRING = re.compile(r'"[^"\n]*"')
+_COMMENT = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_NAME = re.compile(r"(?<![\w.])(?:req|bereq|beresp|obj|resp|client|re|digest)\.[\w.-]+")
+_ACL = re.compile(r"\bacl\s+(\w+)\s*\{")
+_IN_ACL = re.compile(r"client\.ip\s*!?~\s*(\w+)")
+_PAIRS = {")": "(", "}": "{"}
+
+_REQUEST = {"req.url", "req.url.path", "req.method", "client.ip", "client.geo.country_code"}
+_EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1"}
+#: By the type of a snippet or a condition: names besides, and prefixes of header fields.
+_PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
+    "init": (set(), ()),
+    "recv": (_EVERYWHERE, ("req.http.",)),
+    "REQUEST": (_EVERYWHERE, ("req.http.",)),
+    "hash": (_EVERYWHERE | {"req.hash"}, ("req.http.",)),
+    "miss": (_EVERYWHERE, ("req.http.", "bereq.http.")),
+    "pass": (_EVERYWHERE, ("req.http.", "bereq.http.")),
+    "fetch": (
+        _EVERYWHERE
+        | {"beresp.ttl", "beresp.status", "beresp.stale_if_error"}
+        | {"beresp.stale_while_revalidate"},
+        ("req.http.", "beresp.http."),
+    ),
+    "CACHE": (_EVERYWHERE | {"beresp.status", "beresp.ttl"}, ("req.http.", "beresp.http.")),
+}
+
+
+def problems(objects: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator[str]:
+    """What a compiler would refuse in a version's snippets and conditions."""
+    snippets = objects["snippet"].values()
+    declared = {
+        name
+        for entry in snippets
+        if entry["type"] == "init"
+        for name in _ACL.findall(entry["content"])
+    }
+    for entry in snippets:
+        for problem in _text_problems(entry["content"], entry["type"], declared):
+            yield f"Syntax error: snippet '{entry['name']}': {problem}"
+    for entry in objects["condition"].values():
+        for problem in _text_problems(entry["statement"], entry["type"], declared):
+            yield f"Syntax error: condition '{entry['name']}': {problem}"
+
+
+def _text_problems(text: str, place: str, declared: set[str]) -> Iterator[str]:
+    for string in _STRING.findall(text):
+        if "%" in string:
+            yield f"% begins an escape in {string}"
+        yield from _expression_problems(string)
+    bare = _COMMENT.sub("", _STRING.sub('""', text))
+    if '"' in bare.replace('""', ""):
+        yield "a string does not end"
+    yield from _bracket_problems(bare)
+    if place not in _PLACES:
+        yield f"the double does not know {place}"
+        return
+    names, prefixes = _PLACES[place]
+    for name in _NAME.findall(bare):
+        if name not in names and not name.startswith(prefixes or ("\0",)):
+            yield f"{name} is not there in {place}"
+    for name in _IN_ACL.findall(bare):
+        if name not in declared:
+            yield f"there is no ACL {name}"
+
+
+def _expression_problems(string: str) -> Iterator[str]:
+    if "\\" not in string and "(?" not in string:
+        return
+    try:
+        re.compile(string.strip('"'))
+    except re.error as exc:
+        yield f"the expression {string} is wrong: {exc}"
+
+
+def _bracket_problems(text: str) -> Iterator[str]:
+    open_ones: list[str] = []
+    for character in text:
+        if character in _PAIRS.values():
+            open_ones.append(character)
+        elif character in _PAIRS and (not open_ones or open_ones.pop() != _PAIRS[character]):
+            yield f"{character} without {_PAIRS[character]}"
+            return
+    if open_ones:
+        yield f"{open_ones[-1]} is not closed"

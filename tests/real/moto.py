@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Amazon's APIs (CloudFront, ACM, Route 53, CloudWatch) from a server on loopback."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import requests
+
+from tests.real import unavailable
+
+_ROOT = Path(__file__).parents[2]
+_CREDENTIALS = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "secret"}
+
+
+class Moto:
+    """A moto server, made stricter by :mod:`tests.real.amazon`, while it is entered.
+
+    Attributes:
+        url: the endpoint of all its services.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if importlib.util.find_spec("flask_cors") is None:
+            unavailable("moto's server is not installed", "pip install 'moto[server]'")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.real.amazon", "127.0.0.1"],
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdout is not None
+        port = self._process.stdout.readline().strip()
+        if not port:
+            self.__exit__(None, None, None)
+            raise RuntimeError("moto did not start; run: python -m tests.real.amazon 127.0.0.1")
+        self.url = f"http://127.0.0.1:{int(port)}"
+        return self
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of a driver that is to use it."""
+        return {
+            "endpoint_url": self.url,
+            "access_key_id": _CREDENTIALS["aws_access_key_id"],
+            "secret_access_key": _CREDENTIALS["aws_secret_access_key"],
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client, to look by oneself."""
+        return boto3.client(
+            service, endpoint_url=self.url, region_name="us-east-1", **_CREDENTIALS
+        )
+
+    def reset(self) -> None:
+        """Forget everything, issue certificates at once, and find tags at once."""
+        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.validate("ISSUED")
+        self.find_tags("on")
+
+    def validate(self, status: str) -> None:
+        """What becomes of certificates that wait: a status of ACM."""
+        requests.post(f"{self.url}/lab/acm", data=status, timeout=10).raise_for_status()
+
+    def find_tags(self, state: str) -> None:
+        """Whether tags of certificates are found: ``on`` or ``off``."""
+        requests.post(f"{self.url}/lab/tagging", data=state, timeout=10).raise_for_status()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate(timeout=10)
+            self._process = None

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prism, which holds requests and answers against a vendor's OpenAPI document.
+
+It is put between a driver and a double: https://docs.stoplight.io/docs/prism. ``prism.json``
+beside this file pins what npm fetches, once, into the user's cache.
+"""
+
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.real import unavailable
+
+_PACKAGE = Path(__file__).with_name("prism.json")
+_SPECS = Path(__file__).parents[2].parent / "shared" / "specs"
+_FETCH_TIMEOUT = 300.0
+_START_TIMEOUT = 300.0
+
+
+def specification(vendor: str, name: str) -> Path:
+    """A vendor's document, which is not part of this repository; skips the test without it."""
+    found = _SPECS / vendor / f"{name}.json"
+    if not found.is_file():
+        unavailable(f"{vendor}'s OpenAPI document {name} is not there", f"put it at {found}")
+    return found
+
+
+class Prism:
+    """A proxy that lets everything pass, and tells what was wrong with it, while it is entered.
+
+    It adds the header ``sl-violations`` to answers, where either side broke the contract.
+
+    Args:
+        document: the contract; its paths are relative to its server's URL.
+        upstream: what stands behind the proxy, with the path of the server's URL.
+    """
+
+    def __init__(self, document: Path, upstream: str) -> None:
+        self._document = document
+        self._upstream = upstream
+
+    def __enter__(self) -> Self:
+        program = _program()
+        self.host, self.port = "127.0.0.1", _free_port()
+        self._log = tempfile.TemporaryFile()
+        where = ["--host", self.host, "--port", str(self.port)]
+        self._process = subprocess.Popen(
+            [program, "proxy", *where, str(self._document), self._upstream],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            # In one process, that ends when it is told to.
+            env={**os.environ, "NODE_ENV": "production"},
+        )
+        return self
+
+    def wait(self) -> None:
+        """Return when it answers; several start in the time of one if none is waited for before.
+
+        Raises:
+            RuntimeError: it does not start; with what it said.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection((self.host, self.port), timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self._log.seek(0)
+                    said = self._log.read().decode(errors="replace")
+                    raise RuntimeError(f"Prism does not start: {said[-2000:]}") from None
+                time.sleep(0.05)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+@functools.cache
+def _program() -> str:
+    """Prism's program; installs it when it is not there yet.
+
+    Any number of processes may call this at once: one fetches, the others wait.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        unavailable("there is no Node.js with npm", "apt-get install nodejs npm")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
+    name = f"prism-{hashlib.sha256(_PACKAGE.read_bytes()).hexdigest()[:16]}"
+    wanted = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not wanted.is_dir():
+            _fetch(wanted)
+    return str(wanted / "node_modules/.bin/prism")
+
+
+def _fetch(wanted: Path) -> None:
+    """Have npm install it, and show it under its name only when all of it is there."""
+    with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=f"{wanted.name}.") as name:
+        target = Path(name) / "prism"
+        target.mkdir()
+        shutil.copy(_PACKAGE, target / "package.json")
+        said = ""
+        try:
+            run = subprocess.run(
+                ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"],
+                cwd=target,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_FETCH_TIMEOUT,
+            )
+            if run.returncode:
+                said = (run.stderr or run.stdout)[-400:]
+        except subprocess.TimeoutExpired:
+            said = f"it took more than {_FETCH_TIMEOUT:.0f} s"
+        if said:
+            unavailable(
+                f"npm could not fetch Prism ({said})",
+                "let npm reach a registry, then npm install @stoplight/prism-cli",
+            )
+        target.rename(wanted)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

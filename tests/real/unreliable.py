@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Something between a driver and its vendor's server that loses and refuses, as networks do."""
+
+import http.client
+import http.server
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class Unreliable:
+    """An HTTP proxy in front of one server, on loopback, while it is entered.
+
+    Attributes:
+        url: what to ask instead of the server.
+        calls: ``METHOD path`` of every request that reached the server, in order.
+        plan: says, for the number of a request (from 1, see :meth:`restart`), what becomes of
+            it: ``ok``; ``lost``: the server does it, and the reply is lost; ``dead``: it does
+            not reach the server; or a status to answer it with instead.
+        headers: of an answer with such a status.
+        body: of an answer with such a status.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._lock = threading.Lock()
+        self._number = 0
+        self.calls: list[str] = []
+        self.plan: Callable[[int], str | int] = lambda _number: "ok"
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+            disable_nagle_algorithm = True
+
+            def handle_any(self) -> None:
+                proxy._handle(self)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = handle_any  # noqa: N815
+
+            def log_message(self, *_args: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def restart(self, plan: Callable[[int], str | int] | None = None) -> None:
+        """Count from 1 again, by a plan; without one, everything works."""
+        with self._lock:
+            self._number = 0
+            self.calls = []
+            self.plan = plan or (lambda _number: "ok")
+
+    def _handle(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self._number += 1
+            fate = self.plan(self._number)
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if isinstance(fate, int):
+            self._answer(request, fate, list(self.headers.items()), self.body)
+            return
+        if fate == "dead":
+            request.close_connection = True
+            return
+        status, headers, content = self._forward(request, body)
+        if fate == "lost":
+            request.close_connection = True
+            return
+        self._answer(request, status, headers, content)
+
+    def _forward(
+        self, request: http.server.BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        self.calls.append(f"{request.command} {request.path}")
+        connection = http.client.HTTPConnection(
+            self._target.hostname or "", self._target.port, timeout=30
+        )
+        try:
+            connection.request(request.command, request.path, body, dict(request.headers))
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def _answer(
+        self,
+        request: http.server.BaseHTTPRequestHandler,
+        status: int,
+        headers: list[tuple[str, str]],
+        content: bytes,
+    ) -> None:
+        request.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                request.send_header(name, value)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=10)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``akamai`` keeps the contract of all providers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from poppy.common.errors import InProgressError
+from poppy.model.services import Domain, Service
+from poppy.provider.akamai.driver import AkamaiProvider
+from poppy.provider.base import Provider
+from poppy.testing.provider import ProviderContract
+from tests.real.akamai import Akamai
+from tests.unit.provider.akamai.conftest import make_provider, template
+
+
+class TestAkamai(ProviderContract):
+    @pytest.fixture(autouse=True)
+    def _double(self, akamai: Akamai) -> None:
+        self.akamai = akamai
+
+    @pytest.fixture
+    def provider(self, provider: AkamaiProvider) -> AkamaiProvider:
+        return provider
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        return self.akamai.papi.named(f"poppy-{service.service_id}")
+
+
+class TestAkamaiWithSNI(TestAkamai):
+    """The same for https domains with a certificate each."""
+
+    @pytest.fixture
+    def provider(self, akamai: Akamai, tmp_path: Path) -> AkamaiProvider:
+        return make_provider(
+            akamai, enrollment_template=template(tmp_path), allow_https_downgrade=True
+        )
+
+    def service(self, *domains: str) -> Service:
+        return secured(super().service(*domains), "sni")
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        found = super().objects(provider, service)
+        if not found:
+            for domain in service.spec.domain_names:
+                assert not self.akamai.cps.named(domain)
+        return found
+
+
+class TestAkamaiWithSAN(TestAkamai):
+    """The same for https domains that share a certificate."""
+
+    @pytest.fixture
+    def provider(self, akamai: Akamai) -> AkamaiProvider:
+        self.shared = [akamai.cps.add("san1.cdn.example"), akamai.cps.add("san2.cdn.example")]
+        return make_provider(akamai, san_certs=self.shared, allow_https_downgrade=True)
+
+    def service(self, *domains: str) -> Service:
+        return secured(super().service(*domains), "san")
+
+    def settle(self, provider, service, known=None):
+        for _ in range(20):
+            try:
+                return super().settle(provider, service, known)
+            except InProgressError:
+                for number in self.shared:
+                    if self.akamai.cps.enrollments[number]["change"]:
+                        self.akamai.cps.end_change(number)
+        raise AssertionError("never settled")
+
+
+def secured(service: Service, kind: str) -> Service:
+    domains = tuple(Domain(one.domain, "https", kind) for one in service.spec.domains)
+    return replace(service, spec=replace(service.spec, domains=domains))

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever is lost, refused or done twice, there is one property in the end, and it serves."""
+
+import contextlib
+import datetime
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
+from poppy.model.services import Caching, Rule, Service
+from poppy.provider.akamai.driver import AkamaiProvider
+from poppy.provider.base import Deployment
+from poppy.testing.builders import make_service
+from poppy.testing.provider import known_from
+from tests.real.akamai import Akamai
+from tests.unit.provider.akamai.conftest import make_provider
+
+DOMAINS = ("www.a.example", "www.b.example")
+
+
+def settle(
+    provider: AkamaiProvider, service: Service, known: Deployment | None = None
+) -> Deployment:
+    """As a worker does: again after whatever may pass, with what the last call gave."""
+    for _ in range(60):
+        try:
+            found = provider.ensure(service, known_from(known) if known else None)
+        except (RetryableError, InProgressError):
+            continue
+        if not found.in_progress:
+            return found
+        known = found
+    raise AssertionError("it is never done")
+
+
+def take_away(provider: AkamaiProvider, service: Service) -> None:
+    for _ in range(60):
+        with contextlib.suppress(RetryableError, InProgressError):
+            provider.remove(service, None)
+            return
+    raise AssertionError("it is never done")
+
+
+def changed(service: Service) -> Service:
+    caching = (Caching("changed", 60, (Rule("changed", "/changed/*"),)),)
+    return replace(service, spec=replace(service.spec, caching=caching))
+
+
+def state(akamai: Akamai, service: Service) -> dict[str, Any]:
+    """What there is for a service, without what depends on how it came to be."""
+    (key,) = akamai.papi.named(f"poppy-{service.service_id}")
+    found = akamai.papi.properties[key]
+    active = found["active"]["PRODUCTION"]
+    names = {entry["cnameFrom"]: entry["cnameTo"] for entry in found["versions"][-1]["hostnames"]}
+    codes = [name for name in akamai.papi.cp_codes.values() if service.service_id in name]
+    edges = [edge["edgeHostnameDomain"] for edge in akamai.papi.edge_hostnames.values()]
+    return {
+        "latest is active": active == len(found["versions"]),
+        "versions": len(found["versions"]),
+        "ttl": str(found["versions"][-1]["rules"]["children"][1]),
+        "names": names,
+        "CP codes": len(codes),
+        "edges": sorted(edges),
+        "served": {name: key for name, (key, _) in akamai.papi.serving().items()} and names,
+    }
+
+
+@pytest.mark.parametrize("fate", ["lost", 429])
+def test_whichever_call_fails_the_next_attempts_lead_to_the_same(fate: str | int) -> None:
+    service = make_service(domains=DOMAINS)
+    with Akamai() as akamai:
+        akamai.papi.takes = 1
+        provider = make_provider(akamai)
+        known = settle(provider, service)
+        settle(provider, changed(service), known)
+        wanted = state(akamai, service)
+        take_away(provider, changed(service))
+        calls = len(akamai.calls)
+    assert calls > 30
+    for number in range(1, calls + 1):
+        with Akamai() as akamai:
+            akamai.papi.takes = 1
+            akamai.restart(lambda call, number=number: fate if call == number else "ok")
+            provider = make_provider(akamai)
+            known = settle(provider, service)
+            # As if the first answers had never arrived.
+            settle(provider, changed(service), known if number % 2 else None)
+            assert state(akamai, service) == wanted, number
+            take_away(provider, changed(service))
+            assert akamai.papi.properties == {}, number
+
+
+def test_a_storm_of_429_and_lost_replies_leaves_one_property(akamai: Akamai) -> None:
+    fates: list[str | int] = ["ok", "lost", 429, 429, "dead"]
+    akamai.restart(lambda call: fates[call * 7 % 5])
+    provider, service = make_provider(akamai), make_service(domains=DOMAINS)
+    for _ in range(400):
+        with contextlib.suppress(DriverError):
+            if not provider.ensure(service, None).in_progress:
+                break
+    akamai.restart()
+
+    settle(provider, service)
+
+    assert len(akamai.papi.properties) == 1
+    assert state(akamai, service)["latest is active"]
+
+
+def test_workers_side_by_side_make_one_property(akamai: Akamai) -> None:
+    service = make_service(domains=DOMAINS)
+    barrier = threading.Barrier(4)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        provider = make_provider(akamai)
+        barrier.wait()
+        try:
+            settle(provider, service)
+        except BaseException as exc:  # noqa: BLE001 - shown by the test
+            failures.append(exc)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert failures == []
+    assert len(akamai.papi.properties) == 1
+    settle(make_provider(akamai), service)
+    assert state(akamai, service)["latest is active"]
+
+
+def test_a_property_that_the_search_does_not_know_yet_is_found(
+    akamai: Akamai, provider: AkamaiProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(domains=DOMAINS)
+    first = settle(provider, service)
+    monkeypatch.setattr(provider._properties._papi, "find", lambda _name: None)
+
+    assert settle(provider, service, None) == first
+
+
+def test_nothing_is_written_when_nothing_differs(akamai: Akamai, provider: AkamaiProvider) -> None:
+    service = make_service(domains=DOMAINS)
+    known = settle(provider, service)
+    akamai.restart()
+
+    provider.ensure(service, known_from(known))
+
+    assert {call.split()[0] for call in akamai.calls} == {"GET"}
+    assert len(akamai.calls) <= 5
+
+
+def test_a_draft_is_used_and_what_was_active_becomes_a_new_version(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service(domains=DOMAINS)
+    known = settle(provider, service)
+    akamai.papi.refused = {"caching"}
+    with pytest.raises(PermanentError, match=r"refuses the rules.*Invalid: caching"):
+        provider.ensure(changed(service), known_from(known))
+    assert state(akamai, service)["versions"] == 2
+    akamai.papi.refused = set()
+
+    settle(provider, changed(service), known)
+
+    assert state(akamai, service)["versions"] == 2
+    assert state(akamai, service)["latest is active"]
+
+
+def test_what_is_changed_by_hand_is_put_back(akamai: Akamai, provider: AkamaiProvider) -> None:
+    service = make_service(domains=DOMAINS)
+    known = settle(provider, service)
+    wanted = state(akamai, service)
+    akamai.papi.version(known.provider_service_id)["rules"]["behaviors"].pop()
+
+    settle(provider, service, known)
+
+    assert state(akamai, service) == {**wanted, "versions": 2}
+
+
+def test_a_draft_that_somebody_writes_meanwhile_is_looked_at_again(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service(domains=DOMAINS)
+
+    def interfere(call: int) -> str:
+        if akamai.calls[-1].startswith("PUT") and "/hostnames" in akamai.calls[-1]:
+            for found in akamai.papi.properties.values():
+                found["versions"][-1]["ruleFormat"] += "x"
+                akamai.plan = lambda _call: "ok"
+        return "ok"
+
+    akamai.restart(interfere)
+    with pytest.raises(RetryableError, match="changed by somebody else") as caught:
+        provider.ensure(service, None)
+    assert caught.value.retry_after is not None
+    settle(provider, service)
+    assert state(akamai, service)["latest is active"]
+
+
+def test_options_that_akamai_drops_are_told_and_make_no_versions_without_end(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service(domains=DOMAINS)
+    akamai.papi.dropped = {"originSni"}
+    for _ in range(3):
+        with pytest.raises(PermanentError, match=r"does not keep .*originSni.*rule_format"):
+            provider.ensure(service, None)
+    (key,) = akamai.papi.properties
+    assert len(akamai.papi.properties[key]["versions"]) == 1
+
+
+def test_an_activation_is_waited_for_as_long_as_akamai_says(akamai: Akamai) -> None:
+    provider, service = make_provider(akamai, poll_after=99), make_service()
+    akamai.papi.takes = None
+    first = provider.ensure(service, None)
+    assert (first.in_progress, first.poll_after) == (True, 99)
+
+    again = provider.ensure(service, known_from(first))
+
+    assert (again.in_progress, again.poll_after) == (True, 7)
+    assert sum("POST" in call and "/activations" in call for call in akamai.calls) == 1
+
+
+def test_a_failed_activation_is_tried_again_a_few_times(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service()
+    akamai.papi.outcomes = ["FAILED", "ABORTED"]
+    settle(provider, service)
+    assert state(akamai, service)["versions"] == 1
+
+    akamai.papi.outcomes = ["FAILED"] * 3
+    with pytest.raises(PermanentError, match="Activation failed: the reason"):
+        settle(provider, changed(service))
+    assert akamai.papi.serving()  # What served before goes on.
+
+    # An hour later, whoever asks again gets another attempt.
+    (found,) = akamai.papi.properties.values()
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
+    for activation in found["activations"]:
+        activation["updateDate"] = long_ago.isoformat()
+    settle(provider, changed(service))
+    assert state(akamai, service)["latest is active"]
+
+
+def test_an_activation_that_akamai_refuses_fails_with_its_words(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    other, service = make_service(domains=("www.x.example",)), make_service()
+    settle(provider, other)
+    taken = replace(service, spec=other.spec)
+    with pytest.raises(PermanentError, match="can't be activated.*www.x.example"):
+        provider.ensure(taken, None)
+
+
+def test_deactivation_comes_before_removal(akamai: Akamai, provider: AkamaiProvider) -> None:
+    service = make_service(domains=DOMAINS)
+    known = settle(provider, service)
+    akamai.papi.takes = None
+    with pytest.raises(InProgressError):
+        provider.remove(service, known_from(known))
+    with pytest.raises(InProgressError) as caught:
+        provider.remove(service, known_from(known))
+    assert caught.value.poll_after == 7
+    assert len(akamai.papi.properties) == 1
+    akamai.papi.takes = 0
+    take_away(provider, service)
+    assert akamai.papi.properties == {}
+
+
+def test_a_service_is_removed_in_the_middle_of_its_activation(
+    akamai: Akamai, provider: AkamaiProvider
+) -> None:
+    service = make_service(domains=DOMAINS)
+    provider.ensure(service, None)
+    take_away(provider, service)
+    assert akamai.papi.properties == {}
+
+
+def test_on_staging_names_are_those_of_its_servers(akamai: Akamai) -> None:
+    provider, service = make_provider(akamai, network="STAGING"), make_service(domains=DOMAINS)
+    found = settle(provider, service)
+    assert found.access_urls["www.a.example"] == "www.a.example.edgesuite-staging.net"
+    assert set(akamai.papi.serving("STAGING")) == set(DOMAINS)
+    assert akamai.papi.serving() == {}
+    take_away(provider, service)
+
+
+def test_an_edge_hostname_can_be_one_for_all(akamai: Akamai) -> None:
+    provider = make_provider(akamai, http_edge_hostname="cdn.example.edgesuite.net")
+    service = make_service(domains=DOMAINS)
+    with pytest.raises(PermanentError, match="no edge hostname cdn.example.edgesuite.net"):
+        settle(provider, service)
+    akamai.papi.add_edge_hostname("cdn.example.edgesuite.net")
+    found = settle(provider, service)
+    assert set(found.access_urls.values()) == {"cdn.example.edgesuite.net"}
+    assert len(akamai.papi.edge_hostnames) == 1
+
+
+def test_limits_on_calls_and_things_are_told(
+    akamai: Akamai, provider: AkamaiProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=50)
+    answer: Callable[..., Any] = akamai._do
+
+    def limited(*arguments: Any) -> Any:
+        status, headers, document = answer(*arguments)
+        fields = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0"}
+        fields |= {
+            "X-RateLimit-Next": then.isoformat(),
+            "X-Limit-Hosts-Per-Property-Remaining": "9",
+        }
+        return 429, {**headers, **fields}, document
+
+    monkeypatch.setattr(akamai, "_do", limited)
+    with pytest.raises(RetryableError) as caught:
+        provider.ensure(make_service(), None)
+    assert 40 < (caught.value.retry_after or 0) <= 50
+    assert provider.quota["requests"].remaining == 0
+    assert provider.quota["hosts-per-property"].remaining == 9

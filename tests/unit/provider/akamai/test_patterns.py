@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How patterns lie to each other, against all short paths."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Rule
+from poppy.provider.akamai.patterns import covers, overlap, path_pattern, specificity
+
+_PATHS = ["".join(path) for n in range(5) for path in itertools.product("ab", repeat=n)]
+_patterns = st.text("ab*", max_size=4).map(lambda text: re.sub(r"\*+", "*", text))
+
+
+def matches(pattern: str) -> set[str]:
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    return {path for path in _PATHS if re.fullmatch(expression, path)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(_patterns, _patterns)
+def test_overlap_and_covers_are_what_matching_all_paths_says(one: str, other: str) -> None:
+    # Patterns have four characters at most, so that some path of four shows what they share.
+    if matches(one) & matches(other):
+        assert overlap(one, other)
+    if covers(one, other):
+        assert matches(other) <= matches(one)
+    assert overlap(one, other) == overlap(other, one)
+    if not overlap(one, other):
+        assert not matches(one) & matches(other)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other", "does"),
+    [
+        ("/*", "/a/*", True),
+        ("/a/*", "/*", False),
+        ("/a/*", "/a/*.jpg", True),
+        ("/*.jpg", "/a/*", False),
+        ("/*/b/*/c", "/x/b/y/b/z/c", True),
+        ("/a", "/a", True),
+        ("/a*a", "/a", False),
+    ],
+)
+def test_covers(pattern: str, other: str, does: bool) -> None:
+    assert covers(pattern, other) is does
+
+
+def test_patterns_of_the_longest_kind_take_no_time() -> None:
+    assert overlap("/" + "a*" * 500, "/" + "*a" * 500)
+
+
+def test_of_two_patterns_the_one_with_more_characters_is_more_specific() -> None:
+    found = sorted(["/images/*", "/*", "/images/a", "/*.css"], key=specificity)
+    assert found == ["/*", "/*.css", "/images/*", "/images/a"]
+
+
+def test_a_slash_is_added_and_stars_are_one() -> None:
+    assert path_pattern(Rule("r", "a/**")) == "/a/*"
+    assert path_pattern(Rule("r")) == "/*"
+
+
+def test_a_query_can_not_be_matched() -> None:
+    with pytest.raises(PermanentError, match="Rule 'r'.*does not match queries"):
+        path_pattern(Rule("r", "/a?b=*"))

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service is, as a CloudFront distribution."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Caching, Domain, Origin, Restriction, Rule
+from poppy.provider.cloudfront.distribution import (
+    Config,
+    Settings,
+    Viewer,
+    config,
+    digest,
+    items,
+    merge,
+    plan,
+)
+from poppy.testing.builders import make_spec
+
+ARN = "arn:aws:acm:us-east-1:1:certificate/c"
+
+
+def make(viewer: Viewer | None = None, settings: Settings | None = None, **changes: Any) -> Config:
+    compiled = plan(make_spec(["www.a.example.com"], **changes))
+    return config(compiled, viewer or Viewer(), None, settings or Settings())
+
+
+def restricted(access: str, *rules: Rule) -> tuple[Restriction, ...]:
+    return (Restriction("r", access, rules),)
+
+
+def test_an_origin_is_asked_as_the_service_says() -> None:
+    made = make(
+        origins=(
+            Origin("a.example.com", 80, False, rules=(Rule("default", "/*"),)),
+            Origin("b.example.com", 443, True, rules=(Rule("b", "/b"),)),
+            Origin("c.example.com", 443, False, rules=(Rule("c", "/c"),)),
+        )
+    )
+
+    custom = {o["DomainName"]: o["CustomOriginConfig"] for o in made["Origins"]["Items"]}
+    assert {
+        name: (c["OriginProtocolPolicy"], c["HTTPPort"], c["HTTPSPort"])
+        for name, c in custom.items()
+    } == {
+        "a.example.com": ("http-only", 80, 443),
+        "b.example.com": ("https-only", 80, 443),
+        "c.example.com": ("http-only", 443, 443),
+    }
+    ids = {o["DomainName"]: o["Id"] for o in made["Origins"]["Items"]}
+    targets = {b["PathPattern"]: b["TargetOriginId"] for b in made["CacheBehaviors"]["Items"]}
+    assert targets == {"/b": ids["b.example.com"], "/c": ids["c.example.com"]}
+    assert made["DefaultCacheBehavior"]["TargetOriginId"] == ids["a.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_forwarded"), [("domain", True), ("origin", False), ("custom", False)]
+)
+def test_the_requested_host_reaches_an_origin_that_wants_it(kind: str, is_forwarded: bool) -> None:
+    made = make(origins=(Origin("a.example.com", 80, False, kind, "host.example.org"),))
+
+    headers = made["DefaultCacheBehavior"]["ForwardedValues"]["Headers"]["Items"]
+    assert ("Host" in headers) == is_forwarded
+    assert {"Authorization", "Origin"} <= set(headers)
+
+
+def test_what_an_origin_calls_private_is_not_kept() -> None:
+    made = make(caching=(Caching("c", 3600, (Rule("r", "/*"),)),))
+
+    default = made["DefaultCacheBehavior"]
+    assert (default["MinTTL"], default["DefaultTTL"], default["MaxTTL"]) == (0, 3600, 3600)
+    unsaid = make()["DefaultCacheBehavior"]
+    assert (unsaid["MinTTL"], unsaid["DefaultTTL"], unsaid["MaxTTL"]) == (0, 120, 31536000)
+
+
+def test_the_operator_decides_about_cookies_edges_and_tls() -> None:
+    settings = Settings("PriceClass_100", True, "TLSv1.3_2025")
+    made = make(Viewer(("www.a.example.com",), ARN), settings)
+
+    assert made["PriceClass"] == "PriceClass_100"
+    assert made["DefaultCacheBehavior"]["ForwardedValues"]["Cookies"] == {"Forward": "none"}
+    assert made["ViewerCertificate"] == {
+        "ACMCertificateArn": ARN,
+        "SSLSupportMethod": "sni-only",
+        "MinimumProtocolVersion": "TLSv1.3_2025",
+    }
+    assert make()["DefaultCacheBehavior"]["ForwardedValues"]["Cookies"] == {"Forward": "all"}
+    assert make()["ViewerCertificate"] == {"CloudFrontDefaultCertificate": True}
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "kind", "codes"),
+    [
+        (restricted("whitelist", Rule("r", geography="Germany")), "whitelist", ["DE"]),
+        (restricted("blacklist", Rule("r", "/*", geography="us")), "blacklist", ["US"]),
+        (
+            restricted("whitelist", Rule("r", geography="DE"), Rule("s", geography="FR"))
+            + restricted("blacklist", Rule("t", geography="FR")),
+            "whitelist",
+            ["DE"],
+        ),
+        ((), "none", []),
+    ],
+)
+def test_countries_for_every_path_are_cloudfronts_own_restriction(
+    restrictions: tuple[Restriction, ...], kind: str, codes: list[str]
+) -> None:
+    compiled = plan(make_spec(restrictions=restrictions))
+    made = config(compiled, Viewer(), None, Settings())
+
+    assert made["Restrictions"]["GeoRestriction"] == {"RestrictionType": kind, **items(codes)}
+    assert compiled.code == ""
+
+
+def test_countries_of_some_paths_are_the_functions_business() -> None:
+    compiled = plan(
+        make_spec(
+            restrictions=restricted(
+                "whitelist", Rule("r", "/de/*", geography="DE"), Rule("s", geography="US")
+            )
+        )
+    )
+    made = config(compiled, Viewer(), "arn:function", Settings())
+
+    assert made["Restrictions"]["GeoRestriction"]["RestrictionType"] == "none"
+    default = made["DefaultCacheBehavior"]
+    assert "CloudFront-Viewer-Country" in default["ForwardedValues"]["Headers"]["Items"]
+    assert default["FunctionAssociations"]["Items"] == [
+        {"FunctionARN": "arn:function", "EventType": "viewer-request"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "offender"),
+    [
+        ({"origins": (Origin("192.0.2.1"),)}, "192.0.2.1"),
+        ({"origins": (Origin("2001:db8::1"),)}, "2001:db8::1"),
+        ({"caching": (Caching("c", 1, (Rule("the rule", "/a?b"),)),)}, "the rule"),
+        ({"restrictions": restricted("whitelist", Rule("g", geography="Atlantis"))}, "Atlantis"),
+        ({"restrictions": restricted("whitelist", Rule("c", client_ip="nobody"))}, "nobody"),
+        ({"restrictions": restricted("whitelist", Rule("q", "/a?b", "x.example"))}, "'q'"),
+        (
+            {
+                "restrictions": restricted("whitelist", Rule("g", geography="DE"))
+                + restricted("blacklist", Rule("h", geography="Europe"))
+            },
+            "no country",
+        ),
+        (
+            {
+                "restrictions": restricted(
+                    "blacklist", *(Rule("r", f"/{n}/*", f"{n}.example.com") for n in range(300))
+                )
+            },
+            "10240",
+        ),
+        (
+            {
+                "domains": (
+                    Domain("a.scdn.example.net", "https", "shared"),
+                    Domain("www.a.example.com", "https", "san"),
+                )
+            },
+            "shared domains",
+        ),
+    ],
+)
+def test_what_cloudfront_can_not_do_is_refused_by_name(
+    changes: dict[str, Any], offender: str
+) -> None:
+    with pytest.raises(PermanentError, match=offender):
+        plan(replace(make_spec(), **changes))
+
+
+def test_a_digest_is_of_all_that_is_wanted() -> None:
+    one = make()
+
+    assert digest(one) == digest(make())
+    assert digest(one) != digest(make(Viewer(("www.a.example.com",), ARN)))
+    assert digest(one) != digest(make(caching=(Caching("c", 1, (Rule("r", "/*"),)),)))
+
+
+def test_a_change_keeps_what_poppy_says_nothing_about() -> None:
+    spec: dict[str, Any] = {
+        "origins": (
+            Origin("a.example.com", rules=(Rule("a", "/*"),)),
+            Origin("b.example.com", rules=(Rule("b", "/b"),)),
+        )
+    }
+    existing = make(**spec)
+    existing |= {"WebACLId": "acl", "Logging": {"Enabled": True}, "CallerReference": "s"}
+    existing["Origins"]["Items"][1]["OriginShield"] = {"Enabled": True}
+    existing["DefaultCacheBehavior"]["LambdaFunctionAssociations"] = items(["mine"])
+    existing["ViewerCertificate"] = {"CloudFrontDefaultCertificate": True, "Certificate": "old"}
+    wanted = make(
+        Viewer(("www.a.example.com",), ARN),
+        origins=(replace(spec["origins"][1], rules=(Rule("b", "/*"),)),),
+    )
+
+    merged = merge(wanted, existing)
+
+    assert merged["WebACLId"] == "acl"
+    assert merged["Logging"] == {"Enabled": True}
+    assert merged["CallerReference"] == "s"
+    (origin,) = merged["Origins"]["Items"]
+    assert (origin["DomainName"], origin["OriginShield"]) == ("b.example.com", {"Enabled": True})
+    assert merged["DefaultCacheBehavior"]["LambdaFunctionAssociations"] == items(["mine"])
+    assert merged["ViewerCertificate"] == wanted["ViewerCertificate"]
+    assert merged["CacheBehaviors"] == {"Quantity": 0}
+    methods = merged["DefaultCacheBehavior"]["AllowedMethods"]
+    assert methods["CachedMethods"] == items(["GET", "HEAD"])
+
+
+def test_merging_what_is_there_changes_nothing() -> None:
+    existing = make(Viewer(("www.a.example.com",), ARN))
+
+    assert merge(make(Viewer(("www.a.example.com",), ARN)), existing) == existing

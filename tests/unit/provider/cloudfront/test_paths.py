@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules by path, as one ordered list of CloudFront behaviours."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from poppy.common.errors import PermanentError
+from poppy.model.services import Caching, Origin, Rule
+from poppy.provider.cloudfront.paths import behaviours, common, covers, path_pattern
+from poppy.provider.varnish.matching import specificity
+
+#: Short ones of few letters, so that they overlap in many ways.
+PATTERNS = st.text("ab*", max_size=6).map(lambda text: "/" + re.sub(r"\*+", "*", text))
+PATHS = st.text("ab/", max_size=8).map(lambda text: "/" + text)
+
+
+def matches(pattern: str, path: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path) is not None
+
+
+def origins(*rules: list[str]) -> list[Origin]:
+    return [
+        Origin(f"{number}.example.com", rules=tuple(Rule(url, url) for url in urls))
+        for number, urls in enumerate(rules)
+    ]
+
+
+def caching(**rules: list[str]) -> list[Caching]:
+    return [
+        Caching(ttl, int(ttl.strip("t")), tuple(Rule(url, url) for url in urls))
+        for ttl, urls in rules.items()
+    ]
+
+
+@given(PATTERNS, PATTERNS, PATHS)
+def test_the_common_patterns_match_what_both_match(first: str, second: str, path: str) -> None:
+    found = common(first, second, iter(range(10**6)))
+
+    both = matches(first, path) and matches(second, path)
+    assert any(matches(pattern, path) for pattern in found) == both
+
+
+@given(PATTERNS, PATTERNS, PATHS)
+def test_a_pattern_that_covers_another_matches_all_of_its_paths(
+    first: str, second: str, path: str
+) -> None:
+    if covers(first, second) and matches(second, path):
+        assert matches(first, path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("*", "/a*", True),
+        ("/a*", "/a*b", True),
+        ("/a*b", "/a*", False),
+        ("/*b*", "/a*bc", True),
+        ("/ab*b", "/ab", False),
+        ("/a", "/a", True),
+        ("/a", "/*", False),
+    ],
+)
+def test_whether_a_pattern_covers_another(first: str, second: str, expected: bool) -> None:
+    assert covers(first, second) is expected
+
+
+@given(
+    st.lists(PATTERNS, unique=True, max_size=4),
+    st.lists(PATTERNS, unique=True, max_size=4),
+    PATHS,
+)
+def test_a_request_gets_its_most_specific_origin_and_its_most_specific_ttl(
+    by_origin: list[str], by_ttl: list[str], path: str
+) -> None:
+    def choice(patterns: list[str], otherwise: int | None) -> int | None:
+        ranked = sorted(patterns, key=specificity)
+        fitting = [pattern for pattern in ranked if matches(pattern, path)]
+        return patterns.index(fitting[0]) + 1 if fitting else otherwise
+
+    rules = origins(["/*"], *([url] for url in by_origin))
+    ttls = caching(**{f"t{number + 1}": [url] for number, url in enumerate(by_ttl)})
+    assume("/*" not in by_origin)
+
+    try:
+        found = behaviours(rules, ttls)
+    except PermanentError:
+        assume(False)
+
+    first = next(entry for entry in found if matches(entry.pattern, path))
+    assert (first.origin, first.ttl) == (choice(by_origin, 0), choice(by_ttl, None))
+
+
+def test_rules_of_both_kinds_become_one_list() -> None:
+    found = behaviours(
+        origins(["/*"], ["/images/*"]), caching(t3600=["/*"], t60=["/*.jpg"], t0=["/cart"])
+    )
+
+    assert [tuple(entry) for entry in found] == [
+        ("/images/*.jpg", 1, 60),
+        ("/images/*", 1, 3600),
+        ("/*.jpg", 0, 60),
+        ("/cart", 0, 0),
+        ("*", 0, 3600),
+    ]
+
+
+def test_what_is_like_everything_else_needs_no_behaviour() -> None:
+    found = behaviours(origins(["/*"], ["/images/*"]), caching(t60=["/*", "/css/*", "/js/*"]))
+
+    assert [entry.pattern for entry in found] == ["/images/*", "*"]
+
+
+def test_no_caching_rule_is_no_ttl() -> None:
+    assert [tuple(e) for e in behaviours(origins(["/*"]), ())] == [("*", 0, None)]
+
+
+@pytest.mark.parametrize(
+    ("url", "pattern"),
+    [("/*", "*"), ("/a/**b", "/a/*b"), ("a", "/a"), (None, "*"), ("/~u/$+@:&'\"", "/~u/$+@:&'\"")],
+)
+def test_a_url_is_a_pattern(url: str | None, pattern: str) -> None:
+    assert path_pattern(Rule("r", url)) == pattern
+
+
+@pytest.mark.parametrize("url", ["/a?b=1", "/a b", "/ä", "/a%20b", "/" + 255 * "a"])
+def test_a_url_that_cloudfront_can_not_match_is_refused_by_name(url: str) -> None:
+    with pytest.raises(PermanentError, match="'the rule'"):
+        path_pattern(Rule("the rule", url))
+
+
+def test_too_many_behaviours_are_refused() -> None:
+    many = [f"/{number}/*" for number in range(76)]
+
+    assert len(behaviours(origins(["/*"], many[:75]), ())) == 76
+    with pytest.raises(PermanentError, match="76 behaviours"):
+        behaviours(origins(["/*"], many), ())
+
+
+def test_a_pattern_that_grows_too_long_is_refused() -> None:
+    with pytest.raises(PermanentError, match="255 characters"):
+        behaviours(origins(["/*"], ["/" + 150 * "a" + "*"]), caching(t1=["/*" + 150 * "b"]))
+
+
+def test_no_patterns_keep_us_busy() -> None:
+    with pytest.raises(PermanentError, match="overlap in too many ways"):
+        behaviours(origins(["/*"], ["/" + "*a" * 100]), caching(t1=["/" + "a*" * 100]))
+    with pytest.raises(PermanentError, match="too many"):
+        behaviours(
+            origins(["/*"], [f"/*{'ab' * n}" for n in range(1, 100)]),
+            caching(t1=[f"/{'ab' * n}*" for n in range(1, 100)]),
+        )

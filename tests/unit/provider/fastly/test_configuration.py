@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of each field of a service."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.provider.fastly.configuration import Objects, Settings, digest, wanted
+from poppy.testing.builders import make_spec
+from tests.real import fastly_vcl
+from tests.unit.provider.fastly.services import whole_service
+
+
+def objects(spec: ServiceSpec, chosen: Settings | None = None) -> Objects:
+    return wanted(spec, chosen or Settings())
+
+
+def backend(origin: Origin) -> Mapping[str, str]:
+    return objects(make_spec(origins=(origin,)))["backend"]["poppy origin 0"]
+
+
+def snippet(spec: ServiceSpec, name: str = "poppy request") -> str:
+    return objects(spec)["snippet"][name]["content"]
+
+
+def test_origins_by_path_have_conditions_and_the_first_has_none() -> None:
+    found = objects(whole_service().spec)
+
+    assert found["backend"]["poppy origin 0"]["request_condition"] == ""
+    assert found["backend"]["poppy origin 1"]["request_condition"] == "poppy origin 1"
+    condition = found["condition"]["poppy origin 1"]
+    assert condition["type"] == "REQUEST"
+    assert condition["statement"] == 'req.http.X-Poppy-Origin == "1"'
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (Origin("o.example.com"), {"port": "80", "use_ssl": "0", "override_host": ""}),
+        (
+            Origin("o.example.com", 443, True),
+            {
+                "port": "443",
+                "use_ssl": "1",
+                "ssl_check_cert": "1",
+                "ssl_cert_hostname": "o.example.com",
+                "ssl_sni_hostname": "o.example.com",
+            },
+        ),
+        (Origin("o.example.com", hostheadertype="origin"), {"override_host": "o.example.com"}),
+        (Origin("2001:db8::7", hostheadertype="origin"), {"override_host": "[2001:db8::7]"}),
+        (
+            Origin("192.0.2.7", 443, True, "custom", "c.example.com"),
+            {
+                "address": "192.0.2.7",
+                "override_host": "c.example.com",
+                "ssl_cert_hostname": "c.example.com",
+                "ssl_sni_hostname": "c.example.com",
+            },
+        ),
+        (
+            Origin("o.example.com", 443, True, "custom", "c.example.com"),
+            {"override_host": "c.example.com", "ssl_cert_hostname": "o.example.com"},
+        ),
+    ],
+)
+def test_an_origin_is_a_backend(origin: Origin, expected: dict[str, str]) -> None:
+    found = backend(origin)
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_times_are_what_the_operator_said() -> None:
+    found = objects(whole_service().spec, Settings(7, 1.5, 2.0, 0.25))
+
+    origin = found["backend"]["poppy origin 0"]
+    assert origin["connect_timeout"] == "1500"
+    assert origin["first_byte_timeout"] == "2000"
+    assert origin["between_bytes_timeout"] == "250"
+    assert found["cache_settings"]["poppy caching 0"]["stale_ttl"] == "7"
+    assert "stale_while_revalidate = 7s" in found["snippet"]["poppy answer"]["content"]
+
+
+def test_caching_is_a_setting_with_a_condition_for_each_entry() -> None:
+    found = objects(whole_service().spec)
+    entries = found["cache_settings"]
+
+    assert [(entry["ttl"], entry["action"]) for entry in entries.values()] == [
+        ("3600", "cache"),
+        ("0", "pass"),
+        ("30", "cache"),
+        ("30", "cache"),
+    ]
+    for name, entry in entries.items():
+        assert entry["cache_condition"] == name
+        assert found["condition"][name]["type"] == "CACHE"
+    kept = found["condition"]["poppy caching 0"]["statement"]
+    assert "beresp.status == 200" in kept
+    assert "!beresp.http.Set-Cookie" in kept
+    assert "private|no-store|no-cache" in kept
+    missing = found["condition"]["poppy caching missing"]["statement"]
+    assert missing.startswith('req.http.X-Poppy-Caching ~ "^(?:0|2)$" && (beresp.status == 404')
+    never = found["condition"]["poppy caching 1"]["statement"]
+    assert never == 'req.http.X-Poppy-Caching == "1"'
+
+
+def test_nothing_kept_means_no_setting_for_what_is_missing() -> None:
+    spec = make_spec(caching=(Caching("never", 0, (Rule("all", "/*"),)),))
+    assert list(objects(spec)["cache_settings"]) == ["poppy caching 0"]
+
+
+def test_restrictions_bring_a_403_and_lists_of_addresses() -> None:
+    found = objects(whole_service().spec)
+
+    assert found["response_object"]["poppy refused"]["status"] == "403"
+    assert found["snippet"]["poppy clients"]["type"] == "init"
+    assert '"192.0.2.0"/24;' in found["snippet"]["poppy clients"]["content"]
+    assert '"2001:db8::"/32;' in found["snippet"]["poppy clients"]["content"]
+    assert 'client.geo.country_code ~ "^(?:CA)$"' in found["snippet"]["poppy request"]["content"]
+
+
+def test_without_restrictions_there_is_none_of_that() -> None:
+    found = objects(make_spec())
+    assert list(found["response_object"]) == ["poppy malformed"]
+    assert "poppy clients" not in found["snippet"]
+
+
+def test_nobody_purges_without_the_token() -> None:
+    text = snippet(make_spec())
+    assert 'if (req.method == "FASTLYPURGE") {' in text
+    assert 'set req.http.Fastly-Purge-Requires-Auth = "1";' in text
+
+
+def test_the_same_document_has_the_same_digest_and_another_another() -> None:
+    spec = whole_service().spec
+    assert digest(objects(spec)) == digest(objects(replace(spec)))
+    assert digest(objects(spec)) != digest(objects(replace(spec, caching=spec.caching[:1])))
+    assert digest(objects(spec)) != digest(objects(spec, Settings(grace=1)))
+
+
+_text = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_size=1, max_size=30)
+_hostile = st.sampled_from(['"} error 500; #', "%22", '"', "\n}", "{{", "*/", "%", "\\", '")'])
+
+
+# No deadline: the time it takes says more about the machine.
+@settings(deadline=None)
+@given(path=_text | _hostile, referrer=_text | _hostile)
+def test_no_text_of_a_tenant_is_vcl(path: str, referrer: str) -> None:
+    rule = Rule("r", path, referrer=referrer)
+    spec = make_spec(
+        origins=(Origin("a.example.com"), Origin("b.example.com", rules=(Rule("o", path),))),
+        caching=(Caching("c", 5, (Rule("c", path),)),),
+        restrictions=(Restriction("r", "blacklist", (rule,)),),
+    )
+    plain = replace(
+        spec,
+        origins=(Origin("a.example.com"), Origin("b.example.com", rules=(Rule("o", "/x"),))),
+        caching=(Caching("c", 5, (Rule("c", "/x"),)),),
+        restrictions=(
+            Restriction("r", "blacklist", (Rule("r", "/x", referrer="x.example.com"),)),
+        ),
+    )
+
+    assert list(fastly_vcl.problems(objects(spec))) == []
+    if path.strip("/") != "*":
+        # The same statements, whatever is in the strings.
+        assert _skeleton(snippet(spec)) == _skeleton(snippet(plain))
+
+
+def _skeleton(text: str) -> str:
+    return "".join(part for number, part in enumerate(text.split('"')) if number % 2 == 0)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``fastly`` keeps the contract of all providers."""
+
+from dataclasses import replace
+
+import pytest
+
+from poppy.model.services import Domain, ProviderDetail, Service
+from poppy.provider.base import Deployment, Provider
+from poppy.provider.fastly.driver import FastlyProvider
+from poppy.testing.provider import ProviderContract
+from tests.real.fastly import Fastly
+
+
+class TestFastly(ProviderContract):
+    @pytest.fixture(autouse=True)
+    def _double(self, fastly: Fastly) -> None:
+        self.fastly = fastly
+
+    @pytest.fixture
+    def provider(self, provider: FastlyProvider) -> FastlyProvider:
+        return provider
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        name = f"poppy-{service.service_id}"
+        return [found.service_id for found in self.fastly.account.living() if found.name == name]
+
+
+class TestFastlyWithCertificates(TestFastly):
+    """The same for https domains, whose certificates are issued when Poppy asks again."""
+
+    def service(self, *domains: str) -> Service:
+        service = super().service(*domains)
+        https = tuple(Domain(entry.domain, "https", "sni") for entry in service.spec.domains)
+        return replace(service, spec=replace(service.spec, domains=https))
+
+    def settle(
+        self, provider: Provider, service: Service, known: ProviderDetail | None = None
+    ) -> Deployment:
+        provider.ensure(service, known)
+        for domain in service.spec.domain_names:
+            self.fastly.tls.set_state(domain, "issued")
+        return super().settle(provider, service, known)
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        found = super().objects(provider, service)
+        if not found:
+            orders = [self.fastly.tls.of(domain) for domain in service.spec.domain_names]
+            assert not any(orders)
+        return found
