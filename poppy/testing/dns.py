@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from poppy.common.errors import InProgressError
 from poppy.dns.base import DNSDriver
+from poppy.dns.steering import Policy, Steering, Target
 
 _EDGE = "edge.example.com"
 #: Seconds until what is in progress has to be done.
@@ -135,6 +136,80 @@ class DNSContract(abc.ABC):
         assert found == [f"edge{number}.example.com" for number in range(self.MANY)]
         self.remove(driver, names)
         assert {self.resolve(driver, name) for name in names} == {None}
+
+
+class SteeringContract(DNSContract):
+    """What a driver has to fulfil that declares all of ``STEERING``."""
+
+    @abc.abstractmethod
+    def ask(self, driver: DNSDriver, name: str, country: str) -> str | None:
+        """What a client in DE, AT, US or JP is told that ``name`` is a CNAME to."""
+
+    def steer(self, driver: DNSDriver, policies: Mapping[str, Policy]) -> None:
+        """Steer, as often as the driver asks for."""
+        _until_done(lambda: driver.steer(policies))
+
+    def test_it_declares_all(self, driver: DNSDriver) -> None:
+        assert driver.steering == frozenset(Steering)
+
+    def test_a_client_is_sent_to_the_target_for_its_place(self, driver: DNSDriver) -> None:
+        name = self.name(driver, "www")
+
+        self.steer(
+            driver,
+            {
+                name: [
+                    Target("everywhere.example.com"),
+                    Target("europe.example.com", continents=("EU",)),
+                    Target("germany.example.com", countries=("DE", "CH")),
+                ]
+            },
+        )
+
+        answers = {code: self.ask(driver, name, code) for code in ("DE", "AT", "US", "JP")}
+        assert answers == {
+            "DE": "germany.example.com",
+            "AT": "europe.example.com",
+            "US": "everywhere.example.com",
+            "JP": "everywhere.example.com",
+        }
+
+    def test_where_all_targets_have_places_others_get_the_first(self, driver: DNSDriver) -> None:
+        name = self.name(driver, "www")
+
+        policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com", 1, ("US",))]
+        self.steer(driver, {name: policy})
+
+        answers = [self.ask(driver, name, code) for code in ("DE", "US", "JP")]
+        assert answers == ["a.example.com", "b.example.com", "a.example.com"]
+
+    def test_a_weight_of_nothing_gets_nobody(self, driver: DNSDriver) -> None:
+        names = [self.name(driver, f"www{number}") for number in range(10)]
+
+        policy = [Target("a.example.com", 0), Target("b.example.com", 5)]
+        self.steer(driver, dict.fromkeys(names, policy))
+
+        assert {self.ask(driver, name, "DE") for name in names} == {"b.example.com"}
+
+    def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
+        name, other = self.name(driver, "www"), self.name(driver, "other")
+        self.ensure(driver, {name: _EDGE, other: _EDGE})
+        policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com")]
+
+        self.steer(driver, {name: policy})
+        self.steer(driver, {name: policy})
+        assert self.ask(driver, name, "DE") == "a.example.com"
+
+        self.steer(driver, {name: [Target("c.example.com", 1, ("DE",)), Target("b.example.com")]})
+        assert self.ask(driver, name, "DE") == "c.example.com"
+
+        self.ensure(driver, {name: _EDGE})
+        assert [self.ask(driver, name, code) for code in ("DE", "US")] == [_EDGE, _EDGE]
+
+        self.steer(driver, {name: policy})
+        self.remove(driver, [name])
+        assert self.ask(driver, name, "DE") is None
+        assert self.resolve(driver, other) == _EDGE
 
 
 def _until_done(work: Callable[[], None]) -> None:

@@ -70,6 +70,8 @@ class PowerDNS(NameServer):
         """Write pdns.conf and fill the database."""
         if not _SCHEMA.exists():
             unavailable(f"there is no {_SCHEMA}", f"apt-get install {self.PACKAGE}")
+        if "geoip" in self._more and not list(Path("/usr/lib").glob("*/pdns/libgeoipbackend.so")):
+            unavailable("PowerDNS has no backend geoip", "apt-get install pdns-backend-geoip")
         values = {"host": self.host, "port": self.port, "api_port": self._api_port}
         config = _CONFIG.format(directory=self.directory, secret=self.secret, **values)
         (self.directory / "pdns.conf").write_text(config + self._more)
