@@ -9,10 +9,8 @@ after it has forked its workers.
 import os
 from typing import Any
 
-from oslo_log import log
-
 from poppy.bootstrap import Bootstrap
-from poppy.common import config
+from poppy.common import config, logs
 
 _cache: dict[str, Any] = {}
 
@@ -24,6 +22,6 @@ def __getattr__(name: str) -> Any:
     if name not in _cache:
         path = os.environ.get("POPPY_CONFIG_FILE")
         conf = config.load(files=[path] if path else None)
-        log.setup(conf, "poppy")
+        logs.setup(conf)
         _cache[name] = Bootstrap(conf).transport.application
     return _cache[name]

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
-extras='[test,docs,postgresql,cassandra,akamai,cloudfront,designate,route53,swift]'
+extras='[test,docs,postgresql,cassandra,akamai,cloudfront,route53]'
 
 say() { printf '%s\n' "== $*" >&2; }
 

@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the documentation is built."""
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "_extensions"))
+
 project = "Poppy"
 copyright = "Poppy developers"
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "oslo_config.sphinxext"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "oslo_config.sphinxext",
+    "oslo_policy.sphinxext",
+    "api_reference",
+]
 html_theme = "alabaster"
 exclude_patterns: list[str] = []
 nitpicky = False

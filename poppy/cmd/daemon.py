@@ -19,7 +19,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
-from poppy.common import config, errors
+from poppy.common import config, errors, logs
 
 LOG = log.getLogger(__name__)
 
@@ -130,9 +130,11 @@ def main(
     program = pathlib.Path(sys.argv[0]).name
     try:
         conf = config.load(sys.argv[1:] if argv is None else argv)
-        log.setup(conf, "poppy")
+        logs.setup(conf)
         bootstrap = Bootstrap(conf)
         before(bootstrap)
+        if conf.debug:
+            conf.log_opt_values(LOG, log.DEBUG)
         grace = max(GRACE, math.ceil(bootstrap.distributed_task.grace))
         manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
         # Children that are started later have it from this process.
@@ -140,7 +142,7 @@ def main(
         for step in add:
             step(manager, bootstrap)
     except (errors.ConfigError, cfg.Error) as exc:
-        print(f"{program}: {exc}", file=sys.stderr)
+        print(f"{program}: {logs.mask(str(exc))}", file=sys.stderr)
         return 1
     manager.run()
     return 0

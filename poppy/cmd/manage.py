@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from oslo_config import cfg
-from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import operations, schema
-from poppy.common import config, errors
+from poppy.common import config, errors, logs
 from poppy.model import certificates
 
 
@@ -19,14 +18,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         conf = config.load(files=arguments.config_file or None)
-        log.setup(conf, "poppy")
+        logs.setup(conf)
         bootstrap = Bootstrap(conf)
         try:
             arguments.run(bootstrap, arguments)
         finally:
             bootstrap.close()
     except (errors.PoppyError, cfg.Error) as exc:
-        print(f"poppy-manage: {exc}", file=sys.stderr)
+        print(f"poppy-manage: {logs.mask(str(exc))}", file=sys.stderr)
         return 1
     return 0
 

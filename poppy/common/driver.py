@@ -9,14 +9,15 @@ namespace ``poppy.<kind>`` gives it its name, and its options live in the config
         OPTS = (cfg.StrOpt("api_key", secret=True, required=True, help="..."),)
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import stevedore
 import stevedore.exception
 from oslo_config import cfg
 
-from poppy.common import errors
+from poppy.common import errors, logs
 
 
 class Driver:
@@ -43,12 +44,21 @@ class Driver:
         for group, options in self.option_groups(name):
             conf.register_group(cfg.OptGroup(group))
             conf.register_opts(options, group=group)
+            logs.learn(_secret_values(conf[group], options))
         self.options: Any = conf[f"drivers:{self.KIND}:{name}"]
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
         """The groups of options that a driver of this name reads; mostly just its own."""
         return [(f"drivers:{cls.KIND}:{name}", (*cls.OPTS, *cls.KIND_OPTS))]
+
+
+def _secret_values(group: Any, options: Sequence[cfg.Opt]) -> Iterator[object]:
+    """What may never be logged; values that can't be read are for ``config.validate``."""
+    for option in options:
+        if option.secret:
+            with contextlib.suppress(cfg.Error, ValueError):
+                yield group[option.dest]
 
 
 def load(kind: str, name: str, conf: cfg.ConfigOpts, **collaborators: Any) -> Any:

@@ -30,8 +30,9 @@ LOG = log.getLogger(__name__)
 ASKED = 2.0
 #: Seconds: the longest pause of a breaker that nobody asked for.
 MAX_PAUSE = 600.0
-#: Seconds after which the one call that a breaker lets through counts as lost.
-PROBE = 120.0
+#: Seconds after which the one call that a breaker lets through counts as lost, and another may
+#: try: its worker may have died. (One that takes longer is not disturbed by that.)
+PROBE = 30.0
 #: Seconds: the least and the most over which those that waited come back.
 SPREAD = (1.0, 60.0)
 #: Seconds that are waited in place for a token.

@@ -4,6 +4,8 @@
 import concurrent.futures
 from collections.abc import Callable, Mapping
 
+from oslo_context import context
+
 from poppy.common import errors
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
@@ -56,13 +58,21 @@ class HealthManager:
 def _ask(
     checks: Mapping[str, Mapping[str, Callable[[], bool]]],
 ) -> dict[str, dict[str, bool]]:
+    request = context.get_current()
     size = sum(len(parts) for parts in checks.values())
     with concurrent.futures.ThreadPoolExecutor(max_workers=size) as pool:
         answers = {
-            kind: {name: pool.submit(ask) for name, ask in parts.items()}
+            kind: {name: pool.submit(_logged, request, ask) for name, ask in parts.items()}
             for kind, parts in checks.items()
         }
         return {
             kind: {name: answer.result() for name, answer in parts.items()}
             for kind, parts in answers.items()
         }
+
+
+def _logged(request: context.RequestContext | None, ask: Callable[[], bool]) -> bool:
+    """Ask in a thread whose log lines are those of the request."""
+    if request is not None:
+        request.update_store()
+    return ask()

@@ -20,7 +20,7 @@ OPTS = (
         "identity_url",
         schemes=["http", "https"],
         help="URL of Keystone's v3 API. Unset: services may ask for log delivery, but no "
-        "container is made. Needs pip install poppy[log_delivery].",
+        "container is made.",
     ),
     cfg.StrOpt(
         "container_name",
@@ -110,18 +110,10 @@ class LogDelivery:
 
 
 def _keystoneauth() -> Any:
-    """The library, which takes longer to import than most of a start.
+    """The library, which takes longer to import than most of a start."""
+    import keystoneauth1
+    import keystoneauth1.exceptions
+    import keystoneauth1.identity.v3
+    import keystoneauth1.session
 
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import keystoneauth1
-        import keystoneauth1.exceptions
-        import keystoneauth1.identity.v3
-        import keystoneauth1.session
-    except ImportError as exc:
-        raise errors.ConfigError(
-            "[log_delivery] identity_url needs keystoneauth1: pip install poppy[log_delivery]"
-        ) from exc
     return keystoneauth1

@@ -38,12 +38,12 @@ MIGRATION: Schema = record(
     ("project_id", "service_id", "domain_name", "new_cert"),
 )
 
-_CHECK: Schema = record(
+CHECK: Schema = record(
     "Look at certificates again",
     {"job_type": {"const": "akamai_check_and_update_cert_status"}, "project_id": _PROJECT_ID},
     ("job_type",),
 )
-_UPDATE: Schema = record(
+UPDATE: Schema = record(
     "Update properties",
     {
         "job_type": {
@@ -60,8 +60,8 @@ _UPDATE: Schema = record(
 )
 
 JOBS: dict[str, Schema] = {
-    "akamai_check_and_update_cert_status": _CHECK,
-    **{f"akamai_update_papi_property_for_mod_{kind}": _UPDATE for kind in certificates.TYPES},
+    "akamai_check_and_update_cert_status": CHECK,
+    **{f"akamai_update_papi_property_for_mod_{kind}": UPDATE for kind in certificates.TYPES},
 }
 """The body of each job, by its type."""
 

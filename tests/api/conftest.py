@@ -8,20 +8,20 @@ import contextlib
 import sqlite3
 
 import pytest
-import webtest
 
+from tests.api.contract import CheckedApp
 from tests.functional.harness import PROJECT, Harness
 
 
 class Api:
     """A client of one project, and a look into the database behind it."""
 
-    def __init__(self, directory, **options):
-        self.harness = Harness(directory, **options)
+    def __init__(self, directory, groups=None, **options):
+        self.harness = Harness(directory, groups, **options)
         # Asking the board makes its tables.
         assert self.harness.boot.distributed_task.is_alive()
         self._database = directory / "poppy.sqlite3"
-        self.app = webtest.TestApp(self.harness.boot.transport.application)
+        self.app = CheckedApp(self.harness.boot.transport.application)
         self.headers = {"X-Project-ID": PROJECT}
 
     def call(self, method, path, body=None, project=None, **headers):
@@ -59,6 +59,16 @@ class Api:
                 table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
                 for table in tables
             }
+
+    def forget(self):
+        """Be as new: empty all tables, but for the two flavors."""
+        with contextlib.closing(sqlite3.connect(self._database)) as db:
+            tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            for (table,) in db.execute(tables).fetchall():
+                if table != "alembic_version":
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608
+            db.commit()
+        self.harness.create_flavors()
 
     def close(self):
         self.harness.close()

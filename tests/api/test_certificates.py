@@ -140,8 +140,11 @@ def test_only_the_project_that_ordered_it_sees_it(api):
 
 def test_an_operator_sees_all(api):
     order(api)
-    options = {"headers": {"X-Project-ID": "op"}, "extra_environ": {"poppy.is_admin": "yes"}}
-    assert api.app.get(f"{ORDERS}/{DOMAIN}", **options).json["project_id"] == PROJECT
+    headers = {"X-Project-ID": "op", "X-Roles": "admin"}
+    assert api.app.get(f"{ORDERS}/{DOMAIN}", headers=headers).json["project_id"] == PROJECT
+    for roles in ("member", "reader"):
+        answer = api.call("GET", f"{ORDERS}/{DOMAIN}", project="op", **{"X-Roles": roles})
+        assert answer.status_code == 404
 
 
 def test_a_deleted_order_is_given_up_and_gone(api):

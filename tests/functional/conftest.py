@@ -37,7 +37,7 @@ def make(conf, manager):
     return make
 
 
-GROUPS = {"limits": "drivers:transport:limits", "middleware": "oslo_middleware"}
+GROUPS = {"limits": "drivers:transport:limits", "middleware": "oslo_middleware", "cors": "cors"}
 
 
 @pytest.fixture

@@ -156,9 +156,12 @@ class Harness:
         self.boot.dns = self.dns
         self.boot.storage.sync()
         self.storage = self.boot.storage
+        self.create_flavors()
+        self.services = self.boot.manager.services
+
+    def create_flavors(self):
         self.storage.flavors.create(make_flavor("standard", ["cdn-a"]))
         self.storage.flavors.create(make_flavor("both", ["cdn-a", "cdn-b"]))
-        self.services = self.boot.manager.services
 
     def document(self, domain="www.example.com", **changes):
         return {

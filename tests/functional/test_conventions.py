@@ -52,7 +52,7 @@ class TestProject:
         assert "resources" in app.get(f"/v1.0/{fakes.PROJECT}").json
 
     def test_in_the_url_must_be_that_of_the_header(self, app, manager):
-        assert "in the URL" in refused(app.get("/v1.0/999/services", status=400), 400)
+        assert "in the URL" in refused(app.get("/v1.0/999/services", status=403), 403)
         assert manager.services.calls == []
 
     def test_in_the_url_does_not_replace_the_header(self, app):

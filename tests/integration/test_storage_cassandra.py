@@ -196,6 +196,7 @@ class TestOrphans:
     def overdue(self, monkeypatch):
         for module in ("claims", "places", "operations"):
             monkeypatch.setattr(f"poppy.storage.cassandra.{module}.GRACE", -1.0)
+        monkeypatch.setattr("poppy.storage.cassandra.claims.OWN_GRACE", -1.0)
 
     @pytest.fixture
     def dies(self, monkeypatch):
@@ -210,14 +211,21 @@ class TestOrphans:
 
         return dying
 
-    def test_claim_of_a_create_that_died_is_taken_over_later(self, stocked, dies, monkeypatch):
+    @pytest.mark.parametrize(
+        ("project", "grace"), [("another", "GRACE"), (PROJECT_ID, "OWN_GRACE")]
+    )
+    def test_claim_of_a_create_that_died_is_taken_over_later(
+        self, stocked, dies, monkeypatch, project, grace
+    ):
         with dies():
             add(stocked, domains=["a.example.com"])
+        wanted = make_service(domains=["a.example.com"], project_id=project)
+        with pytest.raises(errors.DomainTaken):
+            create(stocked, wanted)
+        monkeypatch.setattr(f"poppy.storage.cassandra.claims.{grace}", -1.0)
+        create(stocked, wanted)
         assert not is_free(stocked, "a.example.com")
-        monkeypatch.setattr("poppy.storage.cassandra.claims.GRACE", -1.0)
-        service = add(stocked, domains=["a.example.com"])
-        assert not is_free(stocked, "a.example.com")
-        remove(stocked, service)
+        remove(stocked, wanted)
 
     def test_create_that_slept_while_its_claim_was_taken_over_is_refused(
         self, stocked, connect, overdue, monkeypatch

@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from oslo_log import log
-
 from poppy.bootstrap import Bootstrap
-from poppy.common import config
+from poppy.common import config, logs
 from poppy.testing.builders import make_flavor
 from tests.functional import fakes
 from tests.real.poppy import PROJECT, Installation, Options
@@ -142,7 +140,7 @@ class Poppy:
         self.installation = Installation(directory, groups)
         conf = config.load([], files=[str(self.installation.config)])
         # As in a daemon: logging costs what it costs there.
-        log.setup(conf, "poppy")
+        logs.setup(conf)
         self.boot = Bootstrap(conf)
         self.boot.storage.sync()
         self.boot.storage.flavors.create(make_flavor())

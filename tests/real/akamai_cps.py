@@ -180,7 +180,8 @@ class CPSDouble:
         if not self.enrollments[int(number)]["deployed"]:
             return 404, {}, {"title": "nothing is deployed"}
         certificate = {"certificate": "PEM", "trustChain": "PEM", "signatureAlgorithm": "SHA-256"}
-        network = {"quicEnabled": False, "sniOnly": True}
+        names = sorted(self.enrollments[int(number)]["deployed"])
+        network = {"quicEnabled": False, "sniOnly": True, "dnsNames": names}
         body = {
             "primaryCertificate": certificate,
             "multiStackedCertificates": [],
@@ -201,6 +202,8 @@ class CPSDouble:
         if state == "completed":
             csr = found["document"]["csr"]
             found["deployed"] = {csr["cn"], *csr["sans"]}
+            found["change"] = None
+        elif state == "dropped":
             found["change"] = None
         else:
             found["change"]["state"] = state

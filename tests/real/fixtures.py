@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: one Cassandra and one ZooKeeper for all tests of a run, whatever its processes.
+"""Fixtures: one Cassandra, ZooKeeper and Keystone for all tests of a run, whatever its processes.
 
 A test module, or a ``conftest.py``, imports those that it uses. The first test that asks for a
 server starts it, and the last worker of pytest-xdist that used it stops it. Since others use it
@@ -18,6 +18,7 @@ import pytest
 
 from tests.real import unavailable
 from tests.real.jars import jars, java
+from tests.real.keystone import KeystoneClient, python
 from tests.real.lab import Lab, LabError, Record
 
 
@@ -51,6 +52,14 @@ def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedZooKee
         yield SharedZooKeeper(**record["values"])
 
 
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeystoneClient]:
+    """The run's one Keystone, with a client of its administrator."""
+    with _shared("keystone", tmp_path_factory) as record:
+        values = record["values"]
+        yield KeystoneClient(values["url"], values["password"], Path(values["directory"]))
+
+
 @pytest.fixture
 def keyspace() -> str:
     """The name of a keyspace that there is not yet; whoever makes it may leave it behind."""
@@ -67,8 +76,11 @@ def chroot() -> str:
 def _shared(name: str, factory: pytest.TempPathFactory) -> Iterator[Record]:
     """A server for as long as any process of this run uses it."""
     # Here, and not in its keeper, so that the first test says what is going on when it fails.
-    java()
-    jars()
+    if name == "keystone":
+        python()
+    else:
+        java()
+        jars()
     directory, run = factory.getbasetemp(), os.getpid()
     if "PYTEST_XDIST_WORKER" in os.environ:
         directory, run = directory.parent, os.getppid()

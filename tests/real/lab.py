@@ -30,6 +30,7 @@ from tests.real.bind import Bind
 from tests.real.cassandra import Cassandra, CassandraPair
 from tests.real.designate import Designate
 from tests.real.jvm import spare_address
+from tests.real.keystone import Keystone
 from tests.real.knot import Knot
 from tests.real.moto import Moto
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
@@ -343,6 +344,19 @@ def _nginx() -> Iterator[Record]:
 
 
 @contextlib.contextmanager
+def _keystone() -> Iterator[Record]:
+    with Keystone() as server:
+        yield {
+            "values": {
+                "url": server.url,
+                "password": server.password,
+                "directory": str(server.directory),
+            },
+            "conf": server.conf,
+        }
+
+
+@contextlib.contextmanager
 def _rfc2136(make: Callable[[], NameServer]) -> Iterator[Record]:
     with make() as server:
         options = {
@@ -394,6 +408,7 @@ PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
     "designate": _designate,
+    "keystone": _keystone,
     "knot": functools.partial(_rfc2136, Knot),
     "moto": _moto,
     "nginx": _nginx,

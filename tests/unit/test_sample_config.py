@@ -6,21 +6,31 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def test_the_sample_configuration_is_what_the_options_say(tmp_path):
-    generated = tmp_path / "poppy.conf.sample"
-    program = shutil.which("oslo-config-generator", path=pathlib.Path(sys.executable).parent)
+@pytest.mark.parametrize(
+    ("generator", "config", "sample"),
+    [
+        ("oslo-config-generator", "config-generator.conf", "poppy.conf.sample"),
+        ("oslopolicy-sample-generator", "policy-generator.conf", "policy.yaml.sample"),
+    ],
+)
+def test_samples_are_what_the_code_says(tmp_path, generator, config, sample):
+    generated = tmp_path / sample
+    program = shutil.which(generator, path=pathlib.Path(sys.executable).parent)
     subprocess.run(
-        [
-            program,
-            *("--config-file", "etc/config-generator.conf"),
-            *("--output-file", str(generated)),
-        ],
+        [program, "--config-file", f"etc/{config}", "--output-file", str(generated)],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    sample = ROOT / "etc" / "poppy.conf.sample"
-    assert generated.read_text() == sample.read_text(), "run: tox -e genconfig"
+    assert generated.read_text() == (ROOT / "etc" / sample).read_text(), "run: tox -e genconfig"
+
+
+def test_policy_commands_find_the_rules():
+    program = shutil.which("oslopolicy-policy-generator", path=pathlib.Path(sys.executable).parent)
+    run = subprocess.run([program, "--namespace", "poppy"], check=True, capture_output=True)
+    assert b'"cdn:services:create": "rule:cdn:member"' in run.stdout

@@ -15,7 +15,8 @@ from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, covers, overlap, path_pattern, specificity
 from poppy.provider.varnish.geography import country_codes
 
-#: Names of rules and reasons for refusals: kept short, since Akamai shows them in its logs.
+_LONGEST_NAME = 100
+#: What Akamai's logs say of a refusal.
 _REASON = "poppy-{access}-{kind}"
 
 
@@ -197,7 +198,7 @@ def rule(
 ) -> Document:
     """A rule for requests that meet all criteria, or any of them."""
     return {
-        "name": name,
+        "name": name[:_LONGEST_NAME],
         "criteria": list(criteria),
         "criteriaMustSatisfy": "any" if any_of else "all",
         "behaviors": list(behaviors),

@@ -170,13 +170,11 @@ class Certificates:
         change = self._cps.change(one.changes[-1]) if one.changes else None
         if change is not None and change.state != "completed":
             return self._changing(one, change, domain)
-        if self._cps.is_deployed(one.enrollment_id):
+        if self._cps.is_deployed(one, domain):
             return Order(one.enrollment_id, one.common_name, "deployed")
         if one.changes:
             return Order(one.enrollment_id, one.common_name, "create_in_progress", _taking(one))
-        wants = f"Akamai has given up the certificate {one.common_name}, enrollment " + str(
-            one.enrollment_id
-        )
+        wants = f"the certificate {one.common_name} came to nothing for {domain}"
         return Order(one.enrollment_id, one.common_name, "cancelled", wants)
 
     def _changing(self, one: Enrollment, change: Change, domain: str) -> Order:

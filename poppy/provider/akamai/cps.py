@@ -7,8 +7,9 @@ for hours, and may wait for somebody's input.
 """
 
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import Any, NamedTuple
+
+import requests
 
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.provider.akamai.edgegrid import GONE, Document, Session
@@ -88,7 +89,7 @@ class CPS:
         """One of them; None if there is none."""
         path = f"/enrollments/{int(enrollment_id)}"
         response = self._request("GET", path, _ENROLLMENT, accept=GONE)
-        return None if response.status_code in GONE else _enrollment(response.json())
+        return None if response.status_code in GONE else _enrollment(_object(response))
 
     def create(self, document: Document) -> int:
         """Order a certificate; the id of the enrollment."""
@@ -135,7 +136,7 @@ class CPS:
         response = self._request("GET", _local(path), _CHANGE, accept=GONE)
         if response.status_code in GONE:
             return None
-        found = response.json()
+        found = _object(response)
         status = found["statusInfo"]
         inputs = {
             entry["update"].rpartition("/")[2]: entry for entry in found.get("allowedInput") or ()
@@ -162,24 +163,37 @@ class CPS:
             json={"acknowledgement": "acknowledge"},
         )
 
-    def is_deployed(self, enrollment_id: int) -> bool:
-        """Whether some certificate of it is on the production network."""
-        path = f"/enrollments/{int(enrollment_id)}/deployments/production"
-        response = self._request("GET", path, _DEPLOYMENT, accept=GONE)
-        return int(response.status_code) == HTTPStatus.OK
+    def is_deployed(self, one: Enrollment, domain: str) -> bool:
+        """Whether its certificate on the production network is for a domain.
 
-    def _request(self, method: str, path: str, media: str, **options: Any) -> Any:
+        Where Akamai does not say for which it is, it is for all.
+        """
+        path = f"/enrollments/{one.enrollment_id}/deployments/production"
+        response = self._request("GET", path, _DEPLOYMENT, accept=GONE)
+        if response.status_code in GONE:
+            return False
+        found = _object(response)
+        # The reference shows it both with this envelope and without.
+        network = found.get("production", found).get("networkConfiguration") or {}
+        names = network.get("dnsNames")
+        return not names or domain in {name.lower() for name in names}
+
+    def _request(self, method: str, path: str, media: str, **options: Any) -> requests.Response:
         headers = {"Accept": media, **options.pop("headers", {})}
         return self._session.request(method, f"/cps/v2{path}", headers=headers, **options)
 
     def _json(self, method: str, path: str, media: str, **options: Any) -> Document:
-        try:
-            document = self._request(method, path, media, **options).json()
-        except ValueError as exc:
-            raise RetryableError("Akamai answered with no JSON") from exc
-        if not isinstance(document, dict):
-            raise RetryableError("Akamai answered with no JSON object")
-        return document
+        return _object(self._request(method, path, media, **options))
+
+
+def _object(response: requests.Response) -> Document:
+    try:
+        document = response.json()
+    except ValueError as exc:
+        raise RetryableError("Akamai answered with no JSON") from exc
+    if not isinstance(document, dict):
+        raise RetryableError("Akamai answered with no JSON object")
+    return document
 
 
 def _enrollment(found: Document) -> Enrollment:

@@ -16,18 +16,18 @@ from poppy.common.errors import ConfigError, InProgressError, PermanentError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
+from poppy.model.services import ProviderDetail, Service, ServiceSpec
 from poppy.provider.akamai import reporting, rules
 from poppy.provider.akamai.ccu import CCU
 from poppy.provider.akamai.certificates import Certificates, Order
 from poppy.provider.akamai.cps import CPS
 from poppy.provider.akamai.edgegrid import Document, Session, credentials
+from poppy.provider.akamai.edges import SECURE_SUFFIX, EdgeHostname, Edges, secure_edge
 from poppy.provider.akamai.options import OPTS
 from poppy.provider.akamai.papi import PAPI, Property
-from poppy.provider.akamai.properties import EdgeHostname, Progress, Properties
+from poppy.provider.akamai.properties import Progress, Properties
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
 
-SECURE_SUFFIX = ".edgekey.net"
 _OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
 _REQUIRED = ("contract", "group", "product", "notify_emails")
@@ -92,6 +92,13 @@ class AkamaiProvider(Provider):
             options.poll_after,
         )
 
+        self._edges = Edges(
+            options.http_edge_hostname,
+            options.shared_edge_hostname,
+            options.network,
+            self._certificates,
+        )
+
     @property
     def supports(self) -> frozenset[Capability]:
         """With the kinds of certificates that the options allow."""
@@ -127,7 +134,8 @@ class AkamaiProvider(Provider):
         self.check(spec)
         orders = self._orders(spec)
         found = self._properties.find(service, known) or self._properties.make(service)
-        edges = self._edges(spec, found, orders)
+        present = self._properties.edge_hostnames(found) if orders else {}
+        edges = self._edges.of(spec, orders, present)
         progress = self._serve(service, found, edges)
         had = known.certificates if known is not None else {}
         gone = set(had) - {one.domain for one in spec.domains if one.certificate}
@@ -136,12 +144,16 @@ class AkamaiProvider(Provider):
             gone = set()
         waiting = [one for one in orders.values() if one.status == "create_in_progress"]
         certificates = {domain: order.status for domain, order in orders.items()}
-        certificates |= {one.domain: "deployed" for one in spec.domains if _is_shared(one)}
+        certificates |= {
+            one.domain: "deployed" for one in spec.domains if one.certificate == "shared"
+        }
         # Until they are given up, they have to be remembered.
         certificates |= {domain: had[domain] for domain in gone}
         return Deployment(
             provider_service_id=found.property_id,
-            access_urls={domain: self._public(edges[domain].name) for domain in sorted(edges)},
+            access_urls={
+                domain: self._edges.public(edges[domain].name) for domain in sorted(edges)
+            },
             in_progress=bool(waiting) or not progress.done,
             poll_after=self.options.poll_after if progress.done else progress.poll_after,
             certificates=certificates,
@@ -206,7 +218,7 @@ class AkamaiProvider(Provider):
     def update_property(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
         orders = self._orders(service.spec)
-        return self._move(service, known, {d: _secure_edge(one) for d, one in orders.items()})
+        return self._move(service, known, {d: secure_edge(one) for d, one in orders.items()})
 
     def migrate(
         self, service: Service, known: ProviderDetail | None, domain: str, new_cert: str
@@ -234,7 +246,9 @@ class AkamaiProvider(Provider):
         progress = self._serve(service, found, edges)
         return Deployment(
             provider_service_id=found.property_id,
-            access_urls={domain: self._public(edges[domain].name) for domain in sorted(edges)},
+            access_urls={
+                domain: self._edges.public(edges[domain].name) for domain in sorted(edges)
+            },
             in_progress=not progress.done,
             poll_after=progress.poll_after,
             certificates=known.certificates if known is not None else {},
@@ -266,45 +280,6 @@ class AkamaiProvider(Provider):
         if unplaced:
             raise InProgressError("; ".join(unplaced), self.options.poll_after)
         return orders
-
-    def _edges(
-        self, spec: ServiceSpec, found: Property, orders: Mapping[str, Order]
-    ) -> dict[str, EdgeHostname]:
-        """By domain, where it leads."""
-        present = self._properties.edge_hostnames(found) if orders else {}
-        edges = {}
-        for domain in spec.domains:
-            name = domain.domain
-            if name in orders:
-                edges[name] = self._secure_edge(domain, orders[name], present.get(name, ""))
-            elif _is_shared(domain):
-                edges[name] = EdgeHostname(self.options.shared_edge_hostname, ours=False)
-            else:
-                edges[name] = self._plain_edge(name)
-        return edges
-
-    def _secure_edge(self, domain: Domain, order: Order, present: str) -> EdgeHostname:
-        """Its certificate's, unless it was migrated, of which the property is the record."""
-        edge = _secure_edge(order)
-        if not present.endswith(SECURE_SUFFIX) or present == edge.name:
-            return edge
-        if domain.certificate == "san":
-            # There it was when it had a certificate of its own.
-            migrated = present != domain.domain + SECURE_SUFFIX
-        else:
-            shared = self._certificates.shared_names()
-            migrated = present.removesuffix(SECURE_SUFFIX) not in shared
-        return EdgeHostname(present, ours=False) if migrated else edge
-
-    def _plain_edge(self, domain: str) -> EdgeHostname:
-        template: str = self.options.http_edge_hostname
-        return EdgeHostname(template.replace("{domain}", domain), ours="{domain}" in template)
-
-    def _public(self, edge: str) -> str:
-        """The name by which the network's servers are reached."""
-        if self.options.network == "STAGING" and edge.endswith(".net"):
-            return f"{edge.removesuffix('.net')}-staging.net"
-        return edge
 
     def _drop_certificates(self, domains: Collection[str]) -> None:
         """Give up whatever certificates of their own domains have."""
@@ -365,11 +340,3 @@ class AkamaiProvider(Provider):
 
 def _capability(kind: str) -> Capability:
     return Capability(f"{kind} certificates")
-
-
-def _is_shared(domain: Domain) -> bool:
-    return domain.certificate == "shared"
-
-
-def _secure_edge(order: Order) -> EdgeHostname:
-    return EdgeHostname(order.common_name + SECURE_SUFFIX, order.enrollment_id)

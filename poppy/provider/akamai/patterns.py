@@ -2,26 +2,33 @@
 """Paths as Akamai's criterion ``path`` matches them, and how two patterns lie to each other."""
 
 import re
+from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Rule
 
 #: The pattern of every path.
 EVERYTHING = "/*"
+#: Encoded wildcards, which decoded would be some. (Two braces would begin a variable.)
+_UNSAYABLE = re.compile("%2a|%3f", re.IGNORECASE)
 
 
 def path_pattern(rule: Rule) -> str:
     """The pattern for a rule's ``request_url``; ``*`` is any run of characters.
 
+    As Akamai compares paths: decoded, and with runs of slashes as one.
+
     Raises:
         PermanentError: Akamai can't match it; names the rule.
     """
     url = rule.request_url or EVERYTHING
-    pattern = re.sub(r"\*+", "*", url if url.startswith("/") else f"/{url}")
-    if "?" in pattern:
+    if "?" in url:
         # There it stands for any one character; and the query is no part of what is matched.
         raise PermanentError(f"Rule '{rule.name}': Akamai does not match queries ({url!r})")
-    return pattern
+    pattern = unquote(re.sub(r"\*+", "*", f"/{url}"))
+    if _UNSAYABLE.search(url) or "{{" in pattern:
+        raise PermanentError(f"Rule '{rule.name}': Akamai can't match the characters of {url!r}")
+    return re.sub("/+", "/", pattern)
 
 
 def specificity(pattern: str) -> tuple[int, str]:

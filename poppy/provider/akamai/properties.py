@@ -15,6 +15,7 @@ from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document
+from poppy.provider.akamai.edges import EdgeHostname
 from poppy.provider.akamai.papi import PAPI, Activation, Property
 
 LOG = log.getLogger(__name__)
@@ -23,21 +24,6 @@ _AGAIN = 5.0  # Seconds.
 _LONGEST_POLL = 600.0  # Seconds.
 _MOST_FAILURES = 3
 _FAILURES_COUNT = datetime.timedelta(hours=1)
-
-
-class EdgeHostname(NamedTuple):
-    """A name at Akamai that a domain is made a CNAME of.
-
-    Attributes:
-        name: the whole of it.
-        enrollment: whose certificate it serves TLS with; None for plain HTTP, and for one that
-            the operator has made.
-        ours: whether it may be made when it is missing.
-    """
-
-    name: str
-    enrollment: int | None = None
-    ours: bool = True
 
 
 class Progress(NamedTuple):
@@ -251,7 +237,7 @@ class Properties:
     def _make_edge(self, edge: EdgeHostname) -> None:
         if not edge.ours:
             raise PermanentError(f"Akamai has no edge hostname {edge.name} in this contract")
-        prefix, suffix = _split(edge.name)
+        prefix, suffix = edge.parts
         create: Callable[..., None] = self._papi.create_edge_hostname
         try:
             create(prefix, suffix, self._ip_version, edge.enrollment)
@@ -274,12 +260,6 @@ def _hostname(domain: str, edge: EdgeHostname, ids: Mapping[str, str]) -> dict[s
         "edgeHostnameId": ids[edge.name],
         "certProvisioningType": "CPS_MANAGED",
     }
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The part of an edge hostname that is one's own, and the domain of Akamai's."""
-    prefix, *suffix = name.rsplit(".", 2)
-    return prefix, ".".join(suffix)
 
 
 def _failures(activations: Sequence[Activation], version: int) -> list[Activation]:

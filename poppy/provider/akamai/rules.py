@@ -193,11 +193,10 @@ def _protocol(origin: Origin, settings: Settings) -> list[Document]:
 
 
 def _caching(spec: ServiceSpec) -> list[Document]:
-    by_pattern = {path_pattern(rule): entry for entry in spec.caching for rule in entry.rules}
+    ttls = {path_pattern(rule): entry.ttl for entry in spec.caching for rule in entry.rules}
     return [
-        _rule(f"{by_pattern[pattern].name} {pattern}", _paths(pattern), [_ttl(entry.ttl)])
-        for pattern in sorted(by_pattern, key=specificity)
-        for entry in (by_pattern[pattern],)
+        _rule(f"{ttls[pattern]} s {pattern}", _paths(pattern), [_ttl(ttls[pattern])])
+        for pattern in sorted(ttls, key=specificity)
     ]
 
 

@@ -31,6 +31,8 @@ TAKE_OVER = (
 )
 RELEASE = "DELETE FROM domains WHERE domain = :domain IF claim = :claim"
 READ = "SELECT project_id, service_id, claim, claimed_at FROM domains WHERE domain = :domain"
+OWN_GRACE = 10.0
+"""As :data:`GRACE`, for a claim that the same project asks for; a request rarely takes longer."""
 _COLUMNS = ("project_id", "service_id", "claim", "claimed_at")
 
 
@@ -108,7 +110,9 @@ class Claims:
         if str(found["claim"]) in holder.claims.values():
             return False
         own = key == (owner.project_id, owner.service_id)
-        if not own and codec.now() - found["claimed_at"] < GRACE * 1_000_000:
+        # A tenant whose request was not answered asks again.
+        patience = OWN_GRACE if key[0] == owner.project_id else GRACE
+        if not own and codec.now() - found["claimed_at"] < patience * 1_000_000:
             return False
         LOG.info("A claim of service %s that it does not name is taken over", key[1])
         return truth.fence(self._database, holder)

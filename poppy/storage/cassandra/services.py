@@ -157,7 +157,7 @@ class ServiceStore(base.ServiceStore):
             stored = truth.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "The project's list of services"):
-                    self._views.refresh(stored)
+                    self._views.refresh(stored, found)
                 return
         raise AssertionError("attempts() ends with an error")
 

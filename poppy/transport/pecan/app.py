@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pecan.core
 from oslo_config import cfg
+from oslo_middleware.cors import CORS
 
+from poppy.policies.enforcer import Policy
+from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
@@ -47,7 +50,7 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     """The whole pipeline; a request passes it from the last line to the first."""
     application: WSGIApplication = Application(
         Router(v1.routes(manager, settings)),
-        hooks=[ContextHook(settings), ErrorHook()],
+        hooks=[ContextHook(settings, auth.make(conf), Policy(conf)), ErrorHook()],
         request_cls=Request,
         response_cls=Response,
         guess_content_type_from_ext=False,
@@ -55,4 +58,8 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     )
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = ProxyHeaders(application, conf)
-    return RequestId(application)
+    application = RequestId(application)
+    if conf.cors.allowed_origin:
+        # Outermost, since a page may read no answer without its header fields, not even a fault.
+        application = CORS(application, conf)
+    return application

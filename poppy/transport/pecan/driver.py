@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
-from oslo_log import log
-from oslo_middleware import http_proxy_to_wsgi
+from oslo_middleware import cors, http_proxy_to_wsgi
 
-from poppy.common import errors
 from poppy.transport.base import Transport
-from poppy.transport.pecan import app, server
+from poppy.transport.pecan import app, middleware, server
 from poppy.transport.pecan.controllers.base import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from poppy.manager.manager import Manager
-
-LOG = log.getLogger(__name__)
 
 LIMITS_GROUP = "drivers:transport:limits"
 
@@ -78,8 +74,9 @@ class PecanTransport(Transport):
 
     def __init__(self, conf: cfg.ConfigOpts, name: str, manager: "Manager") -> None:
         super().__init__(conf, name, manager)
-        _check_auth(conf.auth_strategy)
         conf.register_opts(http_proxy_to_wsgi.OPTS, group="oslo_middleware")
+        middleware.set_defaults()
+        conf.register_opts(cors.OPTS, group="cors")
         self._max_body_size: int = conf[LIMITS_GROUP].max_body_size
         settings = Settings(
             max_services_per_page=conf[LIMITS_GROUP].max_services_per_page,
@@ -128,21 +125,3 @@ class PecanTransport(Transport):
         self._stopped = True
         if self._server is not None:
             self._server.stop()
-
-
-def _check_auth(strategy: str) -> None:
-    """Never be more open than the operator believes.
-
-    Raises:
-        ConfigError: this version can't do it.
-    """
-    if strategy == "keystone":
-        raise errors.ConfigError(
-            "[DEFAULT] auth_strategy = keystone is not available in this version; put your auth "
-            "middleware in front, have it set X-Project-ID, and use noauth"
-        )
-    LOG.warning(
-        "auth_strategy is %s: whoever reaches this server acts for any project. Only auth "
-        "middleware in front, which sets X-Project-ID, may reach it.",
-        strategy,
-    )

@@ -10,11 +10,14 @@ from oslo_log import log
 from oslo_middleware import request_id
 
 from poppy.common import errors
-from poppy.model import names
+from poppy.policies.base import ALL_PROJECTS
+from poppy.policies.enforcer import Identity, Policy
 from poppy.transport.pecan import errors as http_errors
-from poppy.transport.pecan.controllers.base import Resource, Settings
+from poppy.transport.pecan.auth import Strategy
+from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings
 from poppy.transport.pecan.request import (
     BASE_URL,
+    IS_ADMIN,
     PROJECT_ID,
     PROJECT_ID_IN_URL,
     Request,
@@ -26,14 +29,22 @@ from poppy.transport.pecan.routing import PROJECT_SEGMENT, VERSION
 
 LOG = log.getLogger(__name__)
 
+NOBODY = Identity()
+_SAFE = ("GET", "HEAD")
+
 
 class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
-    """Settles whose request it is, what its links begin with, and that JSON will do."""
+    """Settles who asks and whether they may, what links begin with, and that JSON will do.
+
+    Here, and nowhere else, the policy is enforced: a handler runs only after its rule allowed it.
+    """
 
     priority = 1
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, strategy: Strategy, policy: Policy) -> None:
         self._project_id_in_url = settings.project_id_in_url
+        self._strategy = strategy
+        self._policy = policy
 
     def before(self, state: Any) -> None:
         """Runs once the handler is known, so that an unknown path is a 404 for anybody."""
@@ -45,34 +56,58 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
                 HTTPStatus.NOT_ACCEPTABLE, f"The answer can only be {offered}"
             )
         base = f"{host_url(request)}/{VERSION}"
-        project_id = None
-        if resource.needs_project and request.method != "OPTIONS":
-            project_id = self._project(request)
+        who = NOBODY
+        rule: str | None = state.controller.rule
+        if rule is not PUBLIC:
+            who = self._strategy.identify(request)
+            self._remember(request, who)
+            self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
+            # Who changes what is worth a line; the path is not in it, it may hold anything.
+            LOG.log(log.DEBUG if request.method in _SAFE else log.INFO, "%s: allowed", rule)
+            request.environ[IS_ADMIN] = self._policy.allows(ALL_PROJECTS, who)
             # A link must be one that the router takes back.
-            if self._project_id_in_url and PROJECT_SEGMENT.fullmatch(project_id):
-                base = f"{base}/{project_id}"
+            if (
+                self._project_id_in_url
+                and who.project_id is not None
+                and PROJECT_SEGMENT.fullmatch(who.project_id)
+            ):
+                base = f"{base}/{who.project_id}"
+        else:
+            self._remember(request, who)
+        request.environ[PROJECT_ID] = who.project_id
         request.environ[BASE_URL] = base
+
+    def _check(self, rule: str, who: Identity, in_url: str | None) -> None:
+        """The token is the authority for the project; the URL may only repeat it.
+
+        Raises:
+            RequestRefused: 403.
+        """
+        if in_url not in (None, who.project_id):
+            raise _forbidden("The project in the URL is not the one that the request is for")
+        if who.project_id is None and self._policy.needs_project(rule):
+            raise _forbidden("The request needs a token for a project")
+        if not self._policy.allows(rule, who):
+            LOG.info("%s: refused", rule)
+            raise _forbidden(f"The policy does not allow it ({rule})")
+
+    @staticmethod
+    def _remember(request: Request, who: Identity) -> None:
+        """Have the log tell whose request it is; the token itself stays out of it."""
         context.RequestContext(
             request_id=request.request_id,
             global_request_id=request.environ.get(request_id.GLOBAL_REQ_ID),
-            project_id=project_id,
+            user_id=who.user_id,
+            project_id=who.project_id,
+            domain_id=who.domain_id,
+            user_domain_id=who.user_domain_id,
+            project_domain_id=who.project_domain_id,
+            system_scope=who.system_scope,
         )
 
-    @staticmethod
-    def _project(request: Request) -> str:
-        """The header is the authority: auth middleware sets it. The URL may only repeat it."""
-        project_id: str | None = request.environ.get("HTTP_X_PROJECT_ID")
-        if not project_id:
-            raise errors.InvalidRequest("The Project ID must be provided.")
-        if not names.PROJECT_ID.fullmatch(project_id):
-            raise errors.InvalidRequest("The Project ID in the X-Project-ID header is not valid")
-        in_url = request.environ.get(PROJECT_ID_IN_URL)
-        if in_url is not None and in_url != project_id:
-            raise errors.InvalidRequest(
-                "The Project ID in the URL is not the one of the X-Project-ID header"
-            )
-        request.environ[PROJECT_ID] = project_id
-        return project_id
+
+def _forbidden(message: str) -> http_errors.RequestRefused:
+    return http_errors.RequestRefused(HTTPStatus.FORBIDDEN, message)
 
 
 class ErrorHook(pecan.hooks.PecanHook):  # type: ignore[misc]

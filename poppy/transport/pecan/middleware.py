@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import webob
 from oslo_context import context
 from oslo_log import log
-from oslo_middleware import http_proxy_to_wsgi, request_id
+from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
 from poppy.transport.pecan import errors
 from poppy.transport.pecan.request import REQUEST_ID
@@ -28,6 +28,33 @@ LOG = log.getLogger(__name__)
 
 _HEADER = request_id.HTTP_RESP_HEADER_REQUEST_ID
 _GLOBAL_ID = re.compile(request_id.ID_FORMAT)
+
+
+def set_defaults() -> None:
+    """What pages of other origins need of this API; the entry point ``oslo.config.opts.defaults``.
+
+    There are no cookies here, so that pages need no credentials but the token that they send.
+    """
+    cors.set_defaults(
+        allow_credentials=False,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=[
+            "X-Auth-Token",
+            "X-Project-ID",
+            "X-Roles",
+            "X-OpenStack-Request-ID",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+        ],
+        expose_headers=[
+            "Location",
+            "ETag",
+            "Retry-After",
+            "WWW-Authenticate",
+            "X-OpenStack-Request-ID",
+        ],
+    )
 
 
 class RequestId:

@@ -25,6 +25,7 @@ BASE_URL = "poppy.base_url"
 IS_ADMIN = "poppy.is_admin"
 
 JSON = "application/json"
+JSON_HOME = "application/json-home"
 JSON_PATCH = "application/json-patch+json"
 
 #: How deep arrays and objects may nest; the deepest document of the API has 6 levels.

@@ -10,7 +10,7 @@ from poppy.transport.pecan.response import Response, reply
 class Analytics(Resource):
     """The statistics of a service's domains."""
 
-    @handler
+    @handler("cdn:services:analytics")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
         """One metric of one domain, by zone."""
         names = ("domain", "metricType", "startTime", "endTime")

@@ -19,7 +19,7 @@ _SCHEME = re.compile(r"/*[A-Za-z][A-Za-z0-9+.-]*://")
 class Assets(Resource):
     """The cached content of a service."""
 
-    @handler
+    @handler("cdn:services:purge")
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
         """Purge it, or a part of it."""
         service_id = uuid(service_id, "service id")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Response])
 
+#: The rule of what anybody may ask, without a token.
+PUBLIC = None
+
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -36,9 +39,21 @@ class Settings:
     project_id_in_url: bool
 
 
-def handler(function: F) -> F:
-    """Mark a method as one that answers requests."""
-    return cast(F, pecan.expose(content_type=JSON)(function))
+def handler(rule: str | None) -> Callable[[F], F]:
+    """Mark a method as one that answers requests.
+
+    Args:
+        rule: the policy rule that must allow it (see :mod:`poppy.policies`), or ``PUBLIC``.
+    """
+    if callable(rule):
+        raise TypeError(f'{rule} needs a policy rule: @handler("cdn:..."), or @handler(PUBLIC)')
+
+    def mark(function: F) -> F:
+        exposed = pecan.expose(content_type=JSON)(function)
+        exposed.rule = rule
+        return cast(F, exposed)
+
+    return mark
 
 
 class Resource:
@@ -49,12 +64,10 @@ class Resource:
     the manager and returns what a view makes of the result. It raises for anything else.
 
     Attributes:
-        needs_project: whether a request has to say which project it belongs to.
         media_types: what answers can be, best first.
         handlers: by method, in the order of the ``Allow`` header.
     """
 
-    needs_project: ClassVar[bool] = True
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
 
     def __init__(self, manager: "Manager", settings: Settings) -> None:
@@ -68,7 +81,7 @@ class Resource:
             self.handlers["HEAD"] = self.handlers["GET"]
         self.handlers["OPTIONS"] = self.options
 
-    @handler
+    @handler(PUBLIC)
     def options(self, request: Request, response: Response, *segments: str) -> Response:
         """Which methods there are (RFC 9110, section 9.3.7)."""
         return reply(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(self.handlers)})

@@ -13,7 +13,7 @@ from poppy.transport.pecan.response import Response, reply
 class Certificates(Resource):
     """All orders of a project."""
 
-    @handler
+    @handler("cdn:certificates:create")
     def post(self, request: Request, response: Response) -> Response:
         """A new one, accepted."""
         body = document(request, self.settings.max_body_size)
@@ -24,14 +24,14 @@ class Certificates(Resource):
 class Certificate(Resource):
     """The orders for one domain."""
 
-    @handler
+    @handler("cdn:certificates:get")
     def get(self, request: Request, response: Response, domain: str) -> Response:
         """The order; a list, if there is one of each type."""
         found = self.manager.certificates.get(request.asking_project, domain)
         shown = [views.certificate(order) for order in found]
         return tagged(request, shown[0] if len(shown) == 1 else shown)
 
-    @handler
+    @handler("cdn:certificates:delete")
     def delete(self, request: Request, response: Response, domain: str) -> Response:
         """Accepted to be given up."""
         cert_type = parameter(request, "cert_type")

@@ -13,14 +13,14 @@ from poppy.transport.pecan.response import Response, reply
 class Flavors(Resource):
     """All flavors."""
 
-    @handler
+    @handler("cdn:flavors:list")
     def get(self, request: Request, response: Response) -> Response:
         """The list."""
         found = self.manager.flavors.list()
         shown = {"flavors": [views.flavor(entry, request.base_url) for entry in found]}
         return tagged(request, shown)
 
-    @handler
+    @handler("cdn:flavors:create")
     def post(self, request: Request, response: Response) -> Response:
         """A new one."""
         body = document(request, self.settings.max_body_size)
@@ -31,12 +31,12 @@ class Flavors(Resource):
 class Flavor(Resource):
     """One flavor."""
 
-    @handler
+    @handler("cdn:flavors:get")
     def get(self, request: Request, response: Response, flavor_id: str) -> Response:
         """Its document."""
         return tagged(request, views.flavor(self.manager.flavors.get(flavor_id), request.base_url))
 
-    @handler
+    @handler("cdn:flavors:delete")
     def delete(self, request: Request, response: Response, flavor_id: str) -> Response:
         """Gone at once."""
         self.manager.flavors.delete(flavor_id)

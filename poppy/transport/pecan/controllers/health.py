@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import ClassVar
 
 from poppy.transport.pecan import views
-from poppy.transport.pecan.controllers.base import Resource, handler
+from poppy.transport.pecan.controllers.base import PUBLIC, Resource, handler
 from poppy.transport.pecan.request import Request
 from poppy.transport.pecan.response import Response, reply
 
@@ -13,9 +13,7 @@ from poppy.transport.pecan.response import Response, reply
 class Health(Resource):
     """All parts."""
 
-    needs_project = False
-
-    @handler
+    @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
         """The report; 503 when any part is down."""
         report = self.manager.health.report()
@@ -27,10 +25,9 @@ class Health(Resource):
 class _PartHealth(Resource):
     """One part; ``KIND`` is what the manager calls its kind."""
 
-    needs_project = False
     KIND: ClassVar[str]
 
-    @handler
+    @handler(PUBLIC)
     def get(self, request: Request, response: Response, name: str) -> Response:
         """Whether it answers: 200 in either case."""
         return reply(views.online(self.manager.health.check(self.KIND, name)))

@@ -3,10 +3,8 @@
 
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler
-from poppy.transport.pecan.request import JSON, Request, acceptable
+from poppy.transport.pecan.request import JSON, JSON_HOME, Request, acceptable
 from poppy.transport.pecan.response import Response, reply
-
-JSON_HOME = "application/json-home"
 
 
 class Home(Resource):
@@ -14,7 +12,7 @@ class Home(Resource):
 
     media_types = (JSON, JSON_HOME)
 
-    @handler
+    @handler("cdn:home:get")
     def get(self, request: Request, response: Response) -> Response:
         """The document, as plain JSON unless json-home is asked for."""
         content_type = acceptable(request, self.media_types) or JSON

@@ -14,7 +14,7 @@ MAX_LIMIT = 100
 class Operations(Resource):
     """The operations of a service. They are there for a while after it is gone."""
 
-    @handler
+    @handler("cdn:operations:list")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
         """A page of them, the latest first."""
         service_id = uuid(service_id, "service id")
@@ -29,7 +29,7 @@ class Operations(Resource):
 class Operation(Resource):
     """One operation."""
 
-    @handler
+    @handler("cdn:operations:get")
     def get(
         self, request: Request, response: Response, service_id: str, operation_id: str
     ) -> Response:

@@ -4,7 +4,7 @@
 from http import HTTPStatus
 
 from poppy.common import errors
-from poppy.transport.pecan.controllers.base import Resource, handler
+from poppy.transport.pecan.controllers.base import PUBLIC, Resource, handler
 from poppy.transport.pecan.request import Request
 from poppy.transport.pecan.response import Response, reply
 
@@ -12,9 +12,7 @@ from poppy.transport.pecan.response import Response, reply
 class Ping(Resource):
     """Storage and job board together."""
 
-    needs_project = False
-
-    @handler
+    @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
         """204, or 503 when either is silent."""
         if not self.manager.health.ping():

@@ -24,7 +24,7 @@ DEFAULT_LIMIT = 10
 class Services(Resource):
     """The services of a project."""
 
-    @handler
+    @handler("cdn:services:list")
     def get(self, request: Request, response: Response) -> Response:
         """A page of them, oldest first."""
         limit = integer(request, "limit", DEFAULT_LIMIT, self.settings.max_services_per_page)
@@ -36,7 +36,7 @@ class Services(Resource):
         found = self.manager.services.list(request.project_id, marker, limit, **given)
         return tagged(request, views.services(found, limit, request.base_url, given))
 
-    @handler
+    @handler("cdn:services:create")
     def post(self, request: Request, response: Response) -> Response:
         """A new one, accepted to be provisioned."""
         body = document(request, self.settings.max_body_size)
@@ -53,13 +53,13 @@ class Services(Resource):
 class Service(Resource):
     """One service."""
 
-    @handler
+    @handler("cdn:services:get")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
         """Its document."""
         found = self.manager.services.get(request.project_id, uuid(service_id, "service id"))
         return tagged(request, views.service(found, request.base_url), found.revision)
 
-    @handler
+    @handler("cdn:services:update")
     def patch(self, request: Request, response: Response, service_id: str) -> Response:
         """A change of its document by JSON Patch (RFC 6902), accepted to be provisioned."""
         service_id = uuid(service_id, "service id")
@@ -74,7 +74,7 @@ class Service(Resource):
         )
         return accepted(request, service_id)
 
-    @handler
+    @handler("cdn:services:delete")
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
         """Accepted to be removed wherever it is."""
         service_id = uuid(service_id, "service id")

@@ -10,6 +10,7 @@ from poppy.transport.pecan.controllers import (
     flavors,
     health,
     home,
+    openapi,
     operations,
     ping,
     root,
@@ -75,4 +76,6 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
         **{f"{AKAMAI}{path}": resource for path, resource in _akamai().items()},
     }
-    return {template: resource(manager, settings) for template, resource in table.items()}
+    resources = {template: resource(manager, settings) for template, resource in table.items()}
+    resources["/v1.0/openapi.json"] = openapi.OpenAPI(manager, settings, resources)
+    return resources

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates: of one domain, and shared; and the jobs that operators can have done."""
 
+import concurrent.futures
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,24 +125,24 @@ def test_whichever_call_fails_there_is_one_enrollment(
 
 def test_two_workers_order_one(akamai: Akamai, tmp_path: Path) -> None:
     barrier = threading.Barrier(2)
+    file = template(tmp_path)
 
-    def work() -> None:
-        provider = make_provider(akamai, enrollment_template=template(tmp_path))
+    def worker() -> Callable[[], Issuance]:
+        provider = make_provider(akamai, enrollment_template=file)
         create = provider._certificates._cps.create
 
         def together(document: dict[str, object]) -> int:
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=60)
             return create(document)
 
         provider._certificates._cps.create = together  # type: ignore[method-assign]
-        provider.ensure_certificate(order("sni"), None)
+        return lambda: provider.ensure_certificate(order("sni"), None)
 
-    workers = [threading.Thread(target=work) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = [one.result() for one in [pool.submit(worker()) for _ in range(2)]]
+
     assert len(akamai.cps.named(DOMAIN)) == 1
+    assert len({str(one.details["enrollment_id"]) for one in found}) == 1
 
 
 def test_only_what_poppy_made_is_deleted(akamai: Akamai, sni: AkamaiProvider) -> None:
@@ -201,6 +203,16 @@ def test_a_change_by_somebody_else_at_the_same_moment_is_waited_for(
     found = san.ensure_certificate(order("san"), None)
     assert found.in_progress
     assert not names(akamai, shared[0]) & {DOMAIN}
+
+
+def test_a_shared_certificate_that_never_got_the_domain_is_not_deployed(
+    akamai: Akamai, san: AkamaiProvider, shared: list[int]
+) -> None:
+    san.ensure_certificate(order("san"), None)
+    akamai.cps.end_change(shared[0], "dropped")
+    found = san.ensure_certificate(order("san"), None)
+    assert (found.status, found.in_progress) == ("cancelled", False)
+    assert f"came to nothing for {DOMAIN}" in str(found.details["waits_for"])
 
 
 def test_a_domain_leaves_a_shared_certificate_once_no_change_is_under_way(

@@ -67,3 +67,13 @@ def test_a_slash_is_added_and_stars_are_one() -> None:
 def test_a_query_can_not_be_matched() -> None:
     with pytest.raises(PermanentError, match="Rule 'r'.*does not match queries"):
         path_pattern(Rule("r", "/a?b=*"))
+
+
+def test_a_path_is_what_akamai_has_decoded() -> None:
+    assert path_pattern(Rule("r", "//a%20b//%C3%BC/*")) == "/a b/ü/*"
+
+
+@pytest.mark.parametrize("url", ["/a%2A", "/%3fb", "/{{builtin.AK_HOST}}", "/%7b%7Bx"])
+def test_what_would_mean_something_else_to_akamai_is_refused(url: str) -> None:
+    with pytest.raises(PermanentError, match="Rule 'r'.*can't match the characters"):
+        path_pattern(Rule("r", url))

@@ -13,7 +13,7 @@ from poppy.transport.pecan.response import Response, reply
 class Migration(Resource):
     """Moves of domains to other certificates."""
 
-    @handler
+    @handler("cdn:admin_akamai:migrate")
     def post(self, request: Request, response: Response) -> Response:
         """Accepted."""
         body = document(request, self.settings.max_body_size)
@@ -24,7 +24,7 @@ class Migration(Resource):
 class BackgroundJob(Resource):
     """Jobs."""
 
-    @handler
+    @handler("cdn:admin_akamai:run")
     def post(self, request: Request, response: Response) -> Response:
         """Accepted for what has been sent."""
         body = document(request, self.settings.max_body_size)
@@ -37,12 +37,12 @@ class _Queue(Resource):
 
     NAME: ClassVar[str]
 
-    @handler
+    @handler("cdn:admin_akamai:get_queue")
     def get(self, request: Request, response: Response) -> Response:
         """As it is."""
         return reply(self.manager.akamai.queue(self.NAME))
 
-    @handler
+    @handler("cdn:admin_akamai:update_queue")
     def put(self, request: Request, response: Response) -> Response:
         """Another one in its place."""
         body = document(request, self.settings.max_body_size)
@@ -61,7 +61,7 @@ class RetryList(_Queue):
 
     NAME = akamai.RETRY_LIST
 
-    @handler
+    @handler("cdn:admin_akamai:retry")
     def post(self, request: Request, response: Response) -> Response:
         """Order them again, as far as that is possible."""
         sent, ignored = self.manager.akamai.retry(request.request_id)
@@ -73,12 +73,12 @@ class _Config(Resource):
 
     CERT_TYPE: ClassVar[str]
 
-    @handler
+    @handler("cdn:admin_akamai:get_config")
     def get(self, request: Request, response: Response, name: str) -> Response:
         """As they are."""
         return reply(self.manager.akamai.config(self.CERT_TYPE, name))
 
-    @handler
+    @handler("cdn:admin_akamai:update_config")
     def post(self, request: Request, response: Response, name: str) -> Response:
         """Some of them changed."""
         body = document(request, self.settings.max_body_size)

@@ -16,7 +16,7 @@ _MAX_PAGE = 100
 class Certificates(Resource):
     """All orders, by status."""
 
-    @handler
+    @handler("cdn:admin_certificates:list")
     def get(self, request: Request, response: Response) -> Response:
         """A page of them; the header ``Link`` leads to the next."""
         status = parameter(request, "status") or ""
@@ -35,7 +35,7 @@ class Certificates(Resource):
 class Certificate(Resource):
     """The orders for one domain."""
 
-    @handler
+    @handler("cdn:admin_certificates:update")
     def patch(self, request: Request, response: Response, domain: str) -> Response:
         """The status, said by hand."""
         body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))

@@ -12,7 +12,7 @@ from poppy.transport.pecan.response import Response
 class Domains(Resource):
     """All domains, by the name of a provider that serves them."""
 
-    @handler
+    @handler("cdn:admin_domains:list")
     def get(self, request: Request, response: Response) -> Response:
         """A page of them, in order; the header ``Link`` leads to the next."""
         url = parameter(request, "provider_url") or ""
@@ -26,7 +26,7 @@ class Domains(Resource):
 class Domain(Resource):
     """One domain."""
 
-    @handler
+    @handler("cdn:admin_domains:get")
     def get(self, request: Request, response: Response, domain: str) -> Response:
         """The service that has it."""
         service = self.manager.lookups.by_domain(domain)

@@ -11,12 +11,12 @@ from poppy.transport.pecan.response import Response, reply
 class Limit(Resource):
     """The limit of one project."""
 
-    @handler
+    @handler("cdn:admin_limits:get")
     def get(self, request: Request, response: Response, project_id: str) -> Response:
         """What counts for it: its own, or the default."""
         return reply({"limit": self.manager.limits.get(project(project_id))})
 
-    @handler
+    @handler("cdn:admin_limits:update")
     def put(self, request: Request, response: Response, project_id: str) -> Response:
         """One of its own from now on."""
         body = document(request, self.settings.max_body_size)

@@ -17,7 +17,7 @@ MAX_LIMIT = 1000
 #: Seconds: more than any operation is kept.
 MAX_AGE = 999_999_999
 
-_STATES = {
+STATES = {
     **{str(state): frozenset({state}) for state in OPEN},
     "unfinished": frozenset({State.QUEUED, State.RUNNING, State.WAITING}),
 }
@@ -26,15 +26,15 @@ _STATES = {
 class Operations(Resource):
     """Operations of all projects that are not finished, or failed."""
 
-    @handler
+    @handler("cdn:admin_operations:list")
     def get(self, request: Request, response: Response) -> Response:
         """The oldest first."""
         state = parameter(request, "state")
-        if state is not None and state not in _STATES:
+        if state is not None and state not in STATES:
             raise errors.InvalidRequest(
-                f"Query parameter 'state' must be one of {', '.join(sorted(_STATES))}"
+                f"Query parameter 'state' must be one of {', '.join(sorted(STATES))}"
             )
-        states = OPEN if state is None else _STATES[state]
+        states = OPEN if state is None else STATES[state]
         older_than = 0
         if parameter(request, "older_than") not in (None, "0"):
             older_than = integer(request, "older_than", 0, MAX_AGE)
@@ -47,7 +47,7 @@ class Operations(Resource):
 class OperationAction(Resource):
     """What an operator does about one."""
 
-    @handler
+    @handler("cdn:admin_operations:action")
     def post(self, request: Request, response: Response, operation_id: str) -> Response:
         """Try it again, or cancel it."""
         body = validation.operation_action(document(request, self.settings.max_body_size))

@@ -12,7 +12,7 @@ from poppy.transport.pecan.response import Response, reply
 class Services(Resource):
     """All services, by status."""
 
-    @handler
+    @handler("cdn:admin_services:list")
     def get(self, request: Request, response: Response) -> Response:
         """A page of them; the header ``Link`` leads to the next."""
         status = parameter(request, "status") or ""
@@ -27,7 +27,7 @@ class Services(Resource):
 class Action(Resource):
     """Something done to the services of a project, or to the one that has a domain."""
 
-    @handler
+    @handler("cdn:admin_services:action")
     def post(self, request: Request, response: Response) -> Response:
         """Accepted; of a project with many services, the header ``Link`` leads to the rest."""
         body = document(request, self.settings.max_body_size)
@@ -39,7 +39,7 @@ class Action(Resource):
 class Status(Resource):
     """What became of a service, said by hand."""
 
-    @handler
+    @handler("cdn:admin_services:set_status")
     def post(self, request: Request, response: Response) -> Response:
         """201, or 202 when it is being deployed instead."""
         body = document(request, self.settings.max_body_size)
@@ -50,7 +50,7 @@ class Status(Resource):
 class ProviderDetails(Resource):
     """Where the names of a service's domains point, said by hand."""
 
-    @handler
+    @handler("cdn:admin_services:set_provider_details")
     def patch(self, request: Request, response: Response, service_id: str) -> Response:
         """201, or 202 when there is nothing to change."""
         body = document(request, self.settings.max_body_size)

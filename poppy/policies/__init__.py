@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: the rules of the API, by oslo.policy.
+
+A handler names its rule (``@handler("cdn:services:list")``), a module here defines it, and
+:class:`poppy.policies.enforcer.Policy` decides. Operators override rules in ``policy.yaml``.
+"""
+
+from poppy.policies import admin, akamai, base, certificates, flavors, home, services
+
+_MODULES = (base, home, flavors, services, certificates, admin, akamai)
+
+
+def list_rules() -> list[base.Rule]:
+    """Every rule; the entry point ``oslo.policy.policies``."""
+    return [rule for module in _MODULES for rule in module.RULES]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptions of the operators' routes of Akamai's driver."""
+
+from http import HTTPStatus
+from typing import Any
+
+from poppy.model import akamai_schemas
+from poppy.model.schemas import Schema
+from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.openapi.operation import Answer, Body, Operation
+
+_AKAMAI = "/v1.0/admin/provider/akamai"
+_MAPPING = f"{_AKAMAI}/background_job/san_mapping"
+_RETRY = f"{_AKAMAI}/ssl_certificate/retry_list"
+
+_DOMAIN = {
+    "domain_name": "www.example.com",
+    "project_id": answers.PROJECT_ID,
+    "flavor_id": "standard",
+}
+_ENTRIES: Schema = answers.array({"type": "object"}, "Entries of the list.")
+_OUTCOME = answers.answer("Outcome", {"sent": _ENTRIES, "ignored": _ENTRIES})
+_OUTCOME_EXAMPLE = {
+    "sent": [_DOMAIN],
+    "ignored": [
+        {
+            **_DOMAIN,
+            "domain_name": "b.example.com",
+            "error_message": "No service has b.example.com any more",
+        }
+    ],
+}
+
+
+def _queue(name: str, what: str, schema: Schema, entry: dict[str, Any]) -> dict[str, Operation]:
+    """GET and PUT of a list."""
+    return {
+        "GET": Operation(
+            id=f"get{name}",
+            summary=f"The list of {what}.",
+            answers={HTTPStatus.OK: Answer("The list.", schema, [entry])},
+        ),
+        "PUT": Operation(
+            id=f"put{name}",
+            summary=f"Replace the list of {what}.",
+            body=Body(schema, [entry]),
+            answers={
+                HTTPStatus.OK: Answer(
+                    "The list, and what is not in it any more.",
+                    answers.answer("Replaced list", {"queue": schema, "deleted": _ENTRIES}),
+                    {"queue": [entry], "deleted": []},
+                )
+            },
+        ),
+    }
+
+
+def _config(kind: str, schema: Schema, example: dict[str, Any]) -> dict[str, Operation]:
+    """GET and POST of the settings of certificates."""
+    settings: Schema = {"type": "object", "title": f"{kind} settings"}
+    return {
+        "GET": Operation(
+            id=f"get{kind}Config",
+            summary=f"The settings of a {kind.upper()} certificate.",
+            answers={HTTPStatus.OK: Answer("Its settings.", settings, example)},
+        ),
+        "POST": Operation(
+            id=f"set{kind}Config",
+            summary=f"Change settings of a {kind.upper()} certificate.",
+            body=Body(schema, example),
+            answers={HTTPStatus.ACCEPTED: Answer("Its settings.", settings, example)},
+        ),
+    }
+
+
+_BY_PATH: dict[str, dict[str, Operation]] = {
+    f"{_AKAMAI}/service": {
+        "POST": Operation(
+            id="migrateDomain",
+            summary="Move a domain to the edge host of another certificate.",
+            description=".edgekey.net is added where it is missing.",
+            body=Body(
+                akamai_schemas.MIGRATION,
+                {
+                    "project_id": answers.PROJECT_ID,
+                    "service_id": answers.SERVICE_ID,
+                    "domain_name": "www.example.com",
+                    "new_cert": "san2.example.com.edgekey.net",
+                },
+            ),
+            answers={HTTPStatus.ACCEPTED: Answer("It is being moved.")},
+            errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        )
+    },
+    f"{_AKAMAI}/background_job": {
+        "POST": Operation(
+            id="runJob",
+            summary="Run a job over the list of domains whose certificate is to be looked at.",
+            body=Body(
+                {"oneOf": [akamai_schemas.CHECK, akamai_schemas.UPDATE]},
+                {"job_type": "akamai_check_and_update_cert_status"},
+            ),
+            answers={
+                HTTPStatus.ACCEPTED: Answer(
+                    "What is being done, and what is not.", _OUTCOME, _OUTCOME_EXAMPLE
+                )
+            },
+        )
+    },
+    _MAPPING: _queue(
+        "SanMapping",
+        "domains whose certificate is to be looked at",
+        akamai_schemas.SAN_MAPPING,
+        {**_DOMAIN, "cert_type": "san"},
+    ),
+    _RETRY: {
+        **_queue(
+            "RetryList",
+            "domains whose certificate is to be ordered again",
+            akamai_schemas.RETRY_LIST,
+            _DOMAIN,
+        ),
+        "POST": Operation(
+            id="retryCertificates",
+            summary="Order the certificates of the list again.",
+            answers={
+                HTTPStatus.ACCEPTED: Answer(
+                    "What is being done, and what is not.", _OUTCOME, _OUTCOME_EXAMPLE
+                )
+            },
+        ),
+    },
+    f"{_AKAMAI}/ssl_certificate/config/{{name}}": _config(
+        "San",
+        {"anyOf": [akamai_schemas.SAN_CONFIG, akamai_schemas.HOSTNAME_LIMIT]},
+        {"spsId": 1234, "enabled": True},
+    ),
+    f"{_AKAMAI}/ssl_certificate/sni_config/{{name}}": _config(
+        "Sni", akamai_schemas.SNI_CONFIG, {"enrollmentId": 1234, "enabled": True}
+    ),
+}
+
+OPERATIONS = {
+    f"{method} {path}": operation
+    for path, operations in _BY_PATH.items()
+    for method, operation in operations.items()
+}

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas of the documents that the API answers with, and examples of them.
+
+Requests have theirs in :mod:`poppy.model.schemas`; these are made of them where documents are
+answered as they were sent.
+"""
+
+import copy
+from typing import Any
+
+from poppy.model import certificates, schemas
+from poppy.model.schemas import Schema
+from poppy.model.services import Status
+
+UUID: Schema = {"type": "string", "format": "uuid"}
+#: Text that nothing more is said about.
+TEXT: Schema = {"type": "string"}
+
+BASE = "https://cdn.example.com/v1.0"
+SERVICE_ID = "01981f6e-2b8f-7c3a-9d52-6f0c3a7e1b44"
+OPERATION_ID = "01981f6e-4d10-7b22-8a6f-0b9e5c3d2a17"
+PROJECT_ID = "5b1f0e7c9a2d4b3f8e6a1c0d2f4b6a8c"
+
+
+def answer(title: str, properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+    """An object with these members and no others; all are there but the optional ones."""
+    return {
+        "type": "object",
+        "title": title,
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def array(items: Schema, description: str = "") -> Schema:
+    """A list."""
+    made: Schema = {"type": "array", "items": items}
+    return made | ({"description": description} if description else {})
+
+
+LINK = answer(
+    "Link",
+    {
+        "href": {"type": "string", "description": "Where it is."},
+        "rel": {"type": "string", "description": "What it is."},
+    },
+)
+
+ERROR = answer(
+    "Error",
+    {
+        "message": {
+            "description": "What is wrong; one entry per breach of a schema.",
+            "oneOf": [
+                TEXT,
+                answer("Breaches", {"errors": array(answer("Breach", {"message": TEXT}))}),
+            ],
+        },
+        "request_id": {
+            "type": "string",
+            "description": "What to quote in a report; also in x-openstack-request-id.",
+        },
+    },
+)
+
+ERROR_EXAMPLE = {
+    "message": "Domain www.example.com has already been taken",
+    "request_id": "req-6c2a1f5e-3b7d-4e8f-9a0b-1c2d3e4f5a6b",
+}
+
+VERSIONS = answer(
+    "Versions",
+    {
+        "versions": array(
+            answer(
+                "Version",
+                {"id": TEXT, "status": {"enum": ["CURRENT"]}, "links": array(LINK)},
+            )
+        )
+    },
+)
+
+VERSIONS_EXAMPLE = {
+    "versions": [
+        {"id": "v1.0", "status": "CURRENT", "links": [{"href": f"{BASE}/", "rel": "self"}]}
+    ]
+}
+
+HOME: Schema = answer(
+    "Home document",
+    {
+        "resources": {
+            "type": "object",
+            "description": "Resources by relation (draft-nottingham-json-home-06).",
+            "additionalProperties": {"type": "object"},
+        }
+    },
+)
+
+ONLINE = answer("Part", {"online": {"enum": ["true", "false"], "description": "As text."}})
+
+_PARTS: Schema = {
+    "type": "object",
+    "description": "Parts by name.",
+    "additionalProperties": answer("Part of a report", {**ONLINE["properties"], "links": LINK}),
+}
+
+HEALTH = answer(
+    "Health", {kind: _PARTS for kind in ("storage", "dns", "distributed_task", "providers")}
+)
+
+
+def _health_example(kind: str, name: str) -> dict[str, Any]:
+    link = {"href": f"{BASE}/health/{kind}/{name}", "rel": "self"}
+    return {name: {"online": "true", "links": link}}
+
+
+HEALTH_EXAMPLE = {
+    "storage": _health_example("storage", "cassandra"),
+    "dns": _health_example("dns", "designate"),
+    "distributed_task": _health_example("distributed_task", "taskflow"),
+    "providers": _health_example("provider", "varnish"),
+}
+
+HEALTH_DOWN_EXAMPLE = {
+    **HEALTH_EXAMPLE,
+    "dns": {"designate": {**HEALTH_EXAMPLE["dns"]["designate"], "online": "false"}},
+}
+
+FLAVOR: Schema = answer("Flavor document", {**schemas.FLAVOR["properties"], "links": array(LINK)})
+
+FLAVOR_REQUEST_EXAMPLE = {
+    "id": "standard",
+    "providers": [
+        {
+            "provider": "varnish",
+            "links": [{"href": "https://varnish-cache.org", "rel": "provider_url"}],
+        }
+    ],
+}
+
+FLAVOR_EXAMPLE = {
+    **FLAVOR_REQUEST_EXAMPLE,
+    "links": [{"href": f"{BASE}/flavors/standard", "rel": "self"}],
+}
+
+FLAVORS = answer("Flavors", {"flavors": array(FLAVOR)})
+
+
+def _service() -> Schema:
+    """A service as it is answered: as it was sent, with all defaults, and what became of it."""
+    sent = copy.deepcopy(schemas.SERVICE["properties"])
+    domain = sent["domains"]["items"]
+    domain["properties"]["certificate_status"] = {
+        "description": "With https: how far its certificate is.",
+        "enum": list(certificates.STATES),
+    }
+    for name in ("domains", "origins"):
+        # An operator may have more of them served than a tenant may ask for.
+        sent[name].pop("maxItems", None)
+    return answer(
+        "Service document",
+        {
+            "id": UUID,
+            "project_id": TEXT,
+            **sent,
+            "status": {
+                "description": "What became of it.",
+                "enum": [status.value for status in Status],
+            },
+            "errors": array(answer("Failure", {"message": TEXT}), "Why it is failed."),
+            "links": array(
+                LINK, "self, flavor, and as access_url what to make the domains a CNAME to."
+            ),
+        },
+    )
+
+
+SERVICE = _service()
+
+SERVICE_REQUEST_EXAMPLE = {
+    "name": "my web site",
+    "flavor_id": "standard",
+    "domains": [{"domain": "www.example.com", "protocol": "http"}],
+    "origins": [
+        {
+            "origin": "origin.example.com",
+            "port": 80,
+            "ssl": False,
+            "hostheadertype": "domain",
+            "rules": [{"name": "all", "request_url": "/*"}],
+        }
+    ],
+    "caching": [
+        {
+            "name": "default",
+            "ttl": 86400,
+            "rules": [{"name": "all", "request_url": "/*"}],
+        }
+    ],
+    "restrictions": [
+        {
+            "name": "ours",
+            "access": "whitelist",
+            "rules": [{"name": "site", "referrer": "www.example.com", "request_url": "/*"}],
+        }
+    ],
+    "log_delivery": {"enabled": False},
+}
+
+SERVICE_EXAMPLE = {
+    "id": SERVICE_ID,
+    "project_id": PROJECT_ID,
+    **SERVICE_REQUEST_EXAMPLE,
+    "status": "deployed",
+    "errors": [],
+    "links": [
+        {"href": f"{BASE}/services/{SERVICE_ID}", "rel": "self"},
+        {"href": f"{BASE}/flavors/standard", "rel": "flavor"},
+        {"href": "www.example.com.cdn.example.net", "rel": "access_url"},
+    ],
+}
+
+SERVICES = answer(
+    "Services",
+    {
+        "services": array(SERVICE, "Oldest first."),
+        "links": array(LINK, "next, while the page is full."),
+    },
+)
+
+SERVICES_EXAMPLE = {
+    "services": [SERVICE_EXAMPLE],
+    "links": [{"href": f"{BASE}/services?marker={SERVICE_ID}&limit=1", "rel": "next"}],
+}
+
+_POINTS = array(
+    answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}), "In order of time."
+)
+
+ANALYTICS: Schema = {
+    "type": "object",
+    "title": "Analytics",
+    "properties": {"domain": TEXT, "provider": TEXT, "flavor": TEXT},
+    "required": ["domain", "provider", "flavor"],
+    "additionalProperties": {
+        "type": "object",
+        "description": "The counts by zone; its name is the metric's.",
+        "additionalProperties": _POINTS,
+    },
+}
+
+ANALYTICS_EXAMPLE = {
+    "domain": "www.example.com",
+    "requestCount": {"EMEA": [{"timestamp": "2026-01-01T00:00:00", "count": 1234}]},
+    "provider": "mock",
+    "flavor": "standard",
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptions of what tells about Poppy itself."""
+
+from http import HTTPStatus
+
+from poppy.transport.pecan import views
+from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.openapi.operation import Answer, Operation
+from poppy.transport.pecan.request import JSON, JSON_HOME
+
+
+def _part(kind: str, what: str) -> Operation:
+    return Operation(
+        id=f"get{kind}Health",
+        summary=f"Whether {what} answers.",
+        answers={
+            HTTPStatus.OK: Answer("Whether it does.", answers.ONLINE, {"online": "true"}),
+        },
+    )
+
+
+OPERATIONS = {
+    "GET /": Operation(
+        id="getVersions",
+        summary="The versions of the API.",
+        answers={
+            HTTPStatus.OK: Answer("All of them.", answers.VERSIONS, answers.VERSIONS_EXAMPLE)
+        },
+    ),
+    "GET /v1.0": Operation(
+        id="getHome",
+        summary="The resources of the API, as a home document.",
+        answers={
+            HTTPStatus.OK: Answer(
+                "The document.", answers.HOME, views.HOME, media_types=(JSON, JSON_HOME)
+            )
+        },
+    ),
+    "GET /v1.0/openapi.json": Operation(
+        id="getOpenAPI",
+        summary="This document.",
+        answers={
+            HTTPStatus.OK: Answer(
+                "An OpenAPI 3.1 document.", {"type": "object"}, {"openapi": "3.1.1", "...": "..."}
+            )
+        },
+    ),
+    "GET /v1.0/ping": Operation(
+        id="ping",
+        summary="Whether requests can be served; for load balancers.",
+        answers={HTTPStatus.NO_CONTENT: Answer("Storage and job board answer.")},
+        errors=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
+    "GET /v1.0/health": Operation(
+        id="getHealth",
+        summary="Which of the parts answer.",
+        answers={
+            HTTPStatus.OK: Answer("All of them.", answers.HEALTH, answers.HEALTH_EXAMPLE),
+            HTTPStatus.SERVICE_UNAVAILABLE: Answer(
+                "Not all of them.", answers.HEALTH, answers.HEALTH_DOWN_EXAMPLE
+            ),
+        },
+    ),
+    "GET /v1.0/health/storage/{name}": _part("Storage", "a storage driver"),
+    "GET /v1.0/health/dns/{name}": _part("DNS", "a DNS driver"),
+    "GET /v1.0/health/distributed_task/{name}": _part("DistributedTask", "a job board"),
+    "GET /v1.0/health/provider/{name}": _part("Provider", "a CDN provider"),
+}

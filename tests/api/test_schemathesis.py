@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schemathesis: requests made from the OpenAPI document, and answers compared with it.
+
+No request may end in a 5xx, what breaks a schema must be refused, and every answer must be one
+that is described. The requests are the same in each run.
+"""
+
+import collections
+import copy
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi import checks
+
+from poppy.common import config
+from poppy.transport.pecan.driver import PecanTransport
+from tests.api.conftest import Api
+from tests.functional import fakes
+from tests.functional.harness import PROJECT
+
+HEADERS = {"X-Project-ID": PROJECT}
+
+#: What does not hold here, and why.
+EXCLUDED = [
+    # A schema can't say everything: a domain may be taken, or not one that a service may have.
+    checks.positive_data_acceptance,
+    # There is no Keystone here; the tests that have one ask for every route without a token.
+    checks.ignored_auth,
+]
+
+
+class Switch:
+    """A WSGI application that is another one during tests: the document is needed before them."""
+
+    def __init__(self):
+        conf = config.new()
+        conf([])
+        self.application = PecanTransport(conf, "pecan", manager=fakes.FakeManager()).application
+
+    def __call__(self, environ, start_response):
+        return self.application(environ, start_response)
+
+
+def with_location_link(document):
+    """The document, with what OpenAPI itself can't say: the id is the end of the Location."""
+    accepted = document["paths"]["/v1.0/services"]["post"]["responses"]["202"]
+    one = {"service_id": "$response.header.Location#regex:/services/(.+)"}
+    accepted["links"] = {
+        operation: {"operationId": operation, "parameters": one}
+        for operation in ("getService", "updateService", "purgeService", "deleteService")
+    }
+    return document
+
+
+served = Switch()
+found = schemathesis.openapi.from_wsgi("/v1.0/openapi.json", served)
+document = with_location_link(found.raw_schema)
+options = {
+    # No values from the source code: they would be others after each change of it.
+    "analysis": {"constants": {"enabled": False}},
+    "phases": {"coverage": {"unexpected-methods": ["PUT", "TRACE"]}},
+    # What breaks a schema may also be too large, or of another type.
+    "checks": {
+        "negative_data_rejection": {"expected-statuses": [400, 403, 404, 406, 413, 415, 422]}
+    },
+}
+schema = schemathesis.openapi.from_dict(
+    # Schemathesis adds links of its own.
+    copy.deepcopy(document),
+    config=SchemathesisConfig.from_dict(options),
+)
+schema.app = served
+
+
+@pytest.fixture(scope="module", autouse=True)
+def api(tmp_path_factory):
+    """An API with a service that is deployed."""
+    limit = {"drivers:storage": {"max_services_per_project": 100000}}
+    made = Api(tmp_path_factory.mktemp("api"), limit)
+    made.deploy(made.create("first.example.com"))
+    served.application = made.harness.boot.transport.application
+    yield made
+    made.close()
+
+
+bounded = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@schema.parametrize()
+@settings(bounded, max_examples=15)
+def test_any_request_gets_an_answer_that_is_described(case):
+    case.call_and_validate(headers=HEADERS, excluded_checks=EXCLUDED)
+
+
+def improve(case, api, number):
+    """Have a request make sense where a schema can't say what would."""
+    label = case.operation.label
+    if label == "POST /v1.0/services":
+        case.body = api.document(f"n{number}.example.com")
+    elif label == "POST /v1.0/flavors":
+        links = [{"href": "http://example.com", "rel": "provider_url"}]
+        case.body = {
+            "id": f"flavor-{number}",
+            "providers": [{"provider": "cdn-a", "links": links}],
+        }
+    elif label == "PATCH /v1.0/services/{service_id}":
+        case.body = [{"op": "replace", "path": "/name", "value": f"name {number}"}]
+    elif label == "DELETE /v1.0/services/{service_id}/assets":
+        case.query = {"url": f"/{number}"}
+
+
+def machine(api, answered):
+    """What follows links from answer to answer, and has accepted work done at once."""
+
+    # What no links lead to would only be more of the same between these.
+    linked = schema.exclude(path_regex="/admin/|/ssl_certificate|/health|/akamai")
+
+    class Requests(linked.as_state_machine()):
+        def setup(self):
+            api.forget()
+            self.number = 0
+
+        def get_call_kwargs(self, case):
+            return {"headers": HEADERS}
+
+        def before_call(self, case):
+            super().before_call(case)
+            self.number += 1
+            if self.number % 3:
+                improve(case, api, self.number)
+
+        def after_call(self, response, case):
+            super().after_call(response, case)
+            answered[case.operation.label].add(response.status_code)
+            if response.status_code == 202 and "/v1.0/services" in case.operation.label:
+                location = response.headers.get("location", [""])[0]
+                given = (case.path_parameters or {}).get("service_id")
+                api.deploy(location or f"/v1.0/services/{given}")
+
+        def validate_response(self, response, case, **options):
+            case.validate_response(response, excluded_checks=EXCLUDED, recorder=self.recorder)
+
+    return Requests
+
+
+def test_requests_that_follow_each_other_get_answers_that_are_described(api):
+    """Services and flavors are made, changed, purged and removed, among requests of any kind."""
+    answered = collections.defaultdict(set)
+    steps = settings(bounded, max_examples=40, stateful_step_count=10)
+    run_state_machine_as_test(machine(api, answered), settings=steps)
+    reached = {label for label in linked() if answered[label] & {200, 201, 202, 204}}
+    # Which they are is chance, and changes with the API; what gets nowhere would test little.
+    assert len(reached) >= len(linked()) / 2, dict(answered)
+    assert 202 in answered["POST /v1.0/services"]
+    assert 201 in answered["POST /v1.0/flavors"]
+
+
+def linked():
+    """The operations that an answer leads to."""
+    operations = {
+        operation["operationId"]: (f"{method.upper()} {template}", operation)
+        for template, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    return {
+        operations[link["operationId"]][0]
+        for _, operation in operations.values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    }

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services at Akamai, from what a tenant asks to what is active there, on the double of it."""
+
+import pytest
+
+from poppy.common import errors
+from poppy.model.operations import Purge
+from poppy.model.services import Status
+from tests.functional.harness import PROJECT, Harness
+from tests.real.akamai import Akamai
+from tests.unit.provider.akamai.conftest import make_provider
+
+DOMAIN = "www.example.com"
+
+
+@pytest.fixture
+def akamai():
+    with Akamai() as running:
+        running.papi.takes = 2
+        yield running
+
+
+@pytest.fixture
+def poppy(akamai, tmp_path):
+    made = Harness(tmp_path)
+    # Its activations are polled by parking; the double says 7 s, which is too long for a test.
+    provider = make_provider(akamai)
+    provider._properties._papi.ready_in = lambda *_: 0.02
+    made.boot.providers["cdn-a"] = provider
+    yield made
+    made.close()
+
+
+def test_the_life_of_a_service(poppy, akamai):
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+        assert service.status is Status.DEPLOYED
+        assert set(akamai.papi.serving()) == {DOMAIN}
+        assert poppy.dns.cnames == {f"{DOMAIN}.cdn.example.net": f"{DOMAIN}.edgesuite.net"}
+
+        patch = [{"op": "add", "path": "/domains/-", "value": {"domain": "img.example.com"}}]
+        poppy.services.update(PROJECT, service_id, patch, "req-2")
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+        assert set(akamai.papi.serving()) == {DOMAIN, "img.example.com"}
+
+        poppy.services.purge(PROJECT, service_id, Purge("/a", True), "req-3")
+        poppy.settle(service_id)
+        assert len(akamai.edge.purges) == 1
+
+        poppy.services.delete(PROJECT, service_id, "req-4")
+        assert poppy.settle(service_id) is None
+    assert akamai.papi.properties == {}
+    assert poppy.dns.cnames == {}
+
+
+def test_an_activation_holds_no_worker(poppy, akamai):
+    akamai.papi.takes = None
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
+        akamai.papi.takes = 0
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+
+
+def test_akamai_s_words_are_shown_to_the_tenant(poppy, akamai):
+    akamai.papi.refused = {"caching"}
+    service_id = poppy.create()
+    with poppy.working():
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert "Akamai refuses the rules: Invalid: caching" in service.errors[0]
+
+
+def test_what_akamai_can_not_do_is_refused_at_once(poppy, akamai):
+    origin = {"origin": "origin.example.net", "port": 80, "ssl": True}
+    with pytest.raises(errors.InvalidRequest, match="TLS to port 443 only"):
+        poppy.create(origins=[origin])
+    rule = {"name": "r", "request_url": "/a?b=c"}
+    caching = [{"name": "c", "ttl": 1, "rules": [rule]}]
+    with pytest.raises(errors.InvalidRequest, match="does not match queries"):
+        poppy.create(caching=caching)
+    assert akamai.calls == []

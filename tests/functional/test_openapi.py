@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI document is valid, complete, and made of what the API itself goes by."""
+
+import json
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from poppy.model import schemas, validation
+from poppy.transport.pecan.controllers import v1
+from poppy.transport.pecan.controllers.base import Settings
+from poppy.transport.pecan.openapi import document
+
+SETTINGS = Settings(max_services_per_page=20, max_body_size=65536, project_id_in_url=False)
+
+
+def routes():
+    return v1.routes(None, SETTINGS)
+
+
+def made():
+    return document.make(routes(), SETTINGS, "https://cdn.example.com")
+
+
+def operations():
+    """(name, operation) of each."""
+    return [
+        (f"{method.upper()} {template}", operation)
+        for template, methods in made()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def contents():
+    """(place, schema, example) of each body, of requests and of answers."""
+    for name, operation in operations():
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{name} {media_type}", content["schema"], content["example"]
+        for status, answer in operation["responses"].items():
+            for content in answer.get("content", {}).values():
+                yield f"{name} {status}", content["schema"], content["example"]
+        for parameter in operation["parameters"]:
+            if "example" in parameter:
+                place = f"{name} {parameter['name']}"
+                yield place, parameter["schema"], parameter["example"]
+
+
+class TestDocument:
+    def test_is_what_openapi_3_1_asks_for(self):
+        written = json.loads(json.dumps(made()))
+        errors = [error.message for error in OpenAPIV31SpecValidator(written).iter_errors()]
+        assert errors == []
+        assert written["openapi"].startswith("3.1.")
+
+    def test_describes_every_route_and_nothing_else(self):
+        table = {
+            f"{method} {template}"
+            for template, resource in routes().items()
+            for method, _ in document.rules(resource)
+        }
+        assert set(document.descriptions(SETTINGS)) == table
+        assert {name for name, _ in operations()} == table
+
+    def test_of_a_route_without_description_is_not_made(self):
+        table = routes()
+        table["/v1.0/new"] = table["/v1.0/ping"]
+        with pytest.raises(KeyError, match="GET /v1.0/new"):
+            document.make(table, SETTINGS, "https://cdn.example.com")
+
+    def test_names_each_operation_once(self):
+        names = [operation["operationId"] for _, operation in operations()]
+        assert len(set(names)) == len(names)
+
+    def test_has_links_to_operations_and_parameters_that_there_are(self):
+        known = {operation["operationId"]: operation for _, operation in operations()}
+        followed = [
+            (link["operationId"], name)
+            for _, operation in operations()
+            for answer in operation["responses"].values()
+            for link in answer.get("links", {}).values()
+            for name in link["parameters"]
+        ]
+        assert followed
+        for operation, name in followed:
+            assert name in [parameter["name"] for parameter in known[operation]["parameters"]]
+
+    def test_asks_for_a_token_where_the_policy_has_a_rule(self):
+        for template, resource in routes().items():
+            for method, rule in document.rules(resource):
+                operation = made()["paths"][template][method.lower()]
+                assert bool(operation["security"]) is (rule is not None)
+                assert ("401" in operation["responses"]) is (rule is not None)
+                assert rule is None or rule in operation["description"]
+
+    def test_has_the_schemas_that_requests_are_checked_by(self):
+        paths = made()["paths"]
+        for method, template, schema in [
+            ("post", "/v1.0/services", schemas.SERVICE),
+            ("patch", "/v1.0/services/{service_id}", schemas.PATCH),
+            ("post", "/v1.0/flavors", schemas.FLAVOR),
+        ]:
+            for content in paths[template][method]["requestBody"]["content"].values():
+                assert content["schema"] is schema
+
+    def test_has_an_example_of_each_body(self):
+        for name, operation in operations():
+            bodies = [operation["requestBody"]] if "requestBody" in operation else []
+            for body in [*bodies, *operation["responses"].values()]:
+                for content in body.get("content", {}).values():
+                    assert "example" in content, name
+
+    @pytest.mark.parametrize(
+        ("schema", "example"),
+        [pytest.param(schema, example, id=place) for place, schema, example in contents()],
+    )
+    def test_has_examples_that_obey_their_schemas(self, schema, example):
+        jsonschema.Draft202012Validator(
+            schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+        ).validate(example)
+
+    def test_has_examples_that_are_more_than_schemas_say(self):
+        paths = made()["paths"]
+        body = paths["/v1.0/services"]["post"]["requestBody"]["content"]["application/json"]
+        spec = validation.service(body["example"], 86400)
+        assert spec.to_dict() == body["example"], "nothing had to be filled in"
+
+
+class TestServed:
+    def test_to_anybody_under_the_name_it_was_asked_by(self, app):
+        app.extra_environ = {}
+        answer = app.get("/v1.0/openapi.json", headers={"Host": "cdn.example.com"})
+        assert answer.content_type == "application/json"
+        assert answer.json["servers"] == [{"url": "http://cdn.example.com"}]
+        assert list(answer.json["paths"]) == list(routes())
+
+    def test_with_the_limits_of_this_installation(self, make):
+        app = make(limits__max_services_per_page=7)
+        parameters = app.get("/v1.0/openapi.json").json["paths"]["/v1.0/services"]["get"]
+        assert parameters["parameters"][0]["schema"]["maximum"] == 7

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every route has a rule, and the rules and the operator's policy file decide."""
+
+import itertools
+import json
+
+import pytest
+import webtest
+
+from poppy import policies
+from poppy.common import config
+from poppy.common.errors import ConfigError
+from poppy.policies import enforcer
+from poppy.transport.pecan.controllers import v1
+from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings, handler
+from poppy.transport.pecan.driver import PecanTransport
+from tests.functional import fakes
+from tests.functional.fakes import refused
+
+SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
+
+#: What anybody may ask. A line here is a decision; everything else needs a rule.
+ANYBODY = {
+    ("GET", "/"),
+    ("GET", "/v1.0/ping"),
+    ("GET", "/v1.0/openapi.json"),
+    ("GET", "/v1.0/health"),
+    ("GET", "/v1.0/health/storage/{name}"),
+    ("GET", "/v1.0/health/dns/{name}"),
+    ("GET", "/v1.0/health/distributed_task/{name}"),
+    ("GET", "/v1.0/health/provider/{name}"),
+}
+
+
+def rules_of(routes):
+    """The rule of each route: {(method, template): rule}."""
+    return {
+        (method, template): answer.rule
+        for template, resource in routes.items()
+        for method, answer in resource.handlers.items()
+        if method not in ("HEAD", "OPTIONS")
+    }
+
+
+def documented():
+    """What the rules say that they are about: {(method, template): rule}."""
+    return {
+        (operation["method"], operation["path"]): rule.name
+        for rule in policies.list_rules()
+        for operation in getattr(rule, "operations", ())
+    }
+
+
+@pytest.fixture
+def routes(manager):
+    return v1.routes(manager, Settings(20, 65536, False))
+
+
+class TestTable:
+    def test_every_route_has_a_rule_that_says_so(self, routes):
+        ruled = {route: rule for route, rule in rules_of(routes).items() if route not in ANYBODY}
+        assert ruled == documented()
+
+    def test_nothing_but_what_is_listed_is_public(self, routes):
+        found = {route for route, rule in rules_of(routes).items() if rule is PUBLIC}
+        assert found == ANYBODY
+
+    def test_head_and_options_need_no_more_than_get(self, routes):
+        for resource in routes.values():
+            assert resource.handlers["OPTIONS"].rule is PUBLIC
+            if "GET" in resource.handlers:
+                assert resource.handlers["HEAD"] == resource.handlers["GET"]
+
+    def test_rules_have_one_name_each(self):
+        names = [rule.name for rule in policies.list_rules()]
+        assert len(set(names)) == len(names)
+
+    def test_a_handler_without_a_rule_can_not_be_written(self):
+        with pytest.raises(TypeError, match="policy rule"):
+
+            class Open(Resource):
+                @handler
+                def get(self, request, response):
+                    raise AssertionError
+
+    def test_a_rule_that_is_not_defined_allows_nothing(self, conf):
+        policy = enforcer.Policy(conf)
+        who = enforcer.Identity("1", None, ("admin", "member", "reader"))
+        assert not policy.allows("cdn:nothing", who)
+
+
+class TestNoAuth:
+    """The client is trusted; it is admin unless it says that it has other roles."""
+
+    def call(self, app, method, path, roles, status):
+        headers = {"X-Roles": roles} if roles is not None else {}
+        body = fakes.FLAVOR if method == "POST" else None
+        answer = app.request(
+            path,
+            method=method,
+            headers={**headers, "Content-Type": "application/json"},
+            body=json.dumps(body).encode() if body else b"",
+            expect_errors=True,
+        )
+        assert answer.status_int == status, (method, path, roles, answer)
+        if status >= 400:
+            refused(answer, status)
+
+    @pytest.mark.parametrize("roles", [None, "admin", "reader, admin", "Admin"])
+    def test_admins_may_do_everything(self, app, manager, roles):
+        self.call(app, "POST", "/v1.0/flavors", roles, 201)
+        self.call(app, "DELETE", "/v1.0/flavors/standard", roles, 204)
+        self.call(app, "DELETE", SERVICE, roles, 202)
+
+    def test_members_change_services_only(self, app, manager):
+        self.call(app, "DELETE", SERVICE, "member", 202)
+        self.call(app, "GET", "/v1.0/services", "member", 200)
+        self.call(app, "POST", "/v1.0/flavors", "member", 403)
+        assert manager.flavors.found == {}
+
+    def test_readers_change_nothing(self, app, manager):
+        self.call(app, "GET", "/v1.0/services", "reader", 200)
+        self.call(app, "HEAD", "/v1.0/services", "reader", 200)
+        for method, path in [("DELETE", SERVICE), ("POST", "/v1.0/services")]:
+            self.call(app, method, path, "reader", 403)
+        assert [call[0] for call in manager.services.calls] == ["list", "list"]
+
+    @pytest.mark.parametrize("roles", ["", ",", "other", "admins", "é"])
+    def test_others_may_do_nothing(self, loose, roles):
+        environ = {"HTTP_X_ROLES": roles}
+        refused(loose.get("/v1.0", extra_environ=environ, expect_errors=True), 403)
+        loose.get("/v1.0/ping", extra_environ=environ, status=204)
+
+    @pytest.mark.parametrize("user", ["a b", "a\tb", "<b>", "x" * 256])
+    def test_a_user_must_be_an_identifier(self, loose, user):
+        environ = {"HTTP_X_USER_ID": user}
+        answer = loose.get("/v1.0", extra_environ=environ, expect_errors=True)
+        assert "X-User-ID" in refused(answer, 400)
+
+
+class TestFile:
+    @pytest.fixture
+    def file(self, tmp_path):
+        return tmp_path / "policy.yaml"
+
+    @pytest.fixture
+    def start(self, tmp_path, file, manager):
+        """The application with a policy file."""
+
+        def start():
+            path = tmp_path / "poppy.conf"
+            path.write_text(f"[oslo_policy]\npolicy_file = {file}\n")
+            conf = config.load([], files=[str(path)])
+            transport = PecanTransport(conf, "pecan", manager=manager)
+            environ = {"HTTP_X_PROJECT_ID": fakes.PROJECT, "HTTP_X_ROLES": "support"}
+            return webtest.TestApp(transport.application, extra_environ=environ)
+
+        return start
+
+    def test_changes_a_rule_and_leaves_the_others(self, start, file):
+        file.write_text('"cdn:services:list": "role:support"\n')
+        app = start()
+        app.get("/v1.0/services", status=200)
+        app.delete(SERVICE, status=403)
+
+    def test_may_speak_of_the_project(self, start, file):
+        mine = f"role:support and project_id:{fakes.PROJECT}"
+        file.write_text(f'"cdn:services:list": "{mine}"\n')
+        app = start()
+        app.get("/v1.0/services", status=200)
+        app.get("/v1.0/services", headers={"X-Project-ID": "4321"}, status=403)
+
+    def test_counts_again_when_it_changes(self, start, file, monkeypatch):
+        clock = itertools.count(step=enforcer.MEMORY)
+        monkeypatch.setattr(enforcer.time, "monotonic", lambda: next(clock))
+        file.write_text('"cdn:services:list": "!"\n')
+        app = start()
+        app.get("/v1.0/services", status=403)
+        file.write_text('"cdn:services:list": "role:support or role:other"\n')
+        app.get("/v1.0/services", status=200)
+
+    def test_is_asked_once_for_what_was_asked_before(self, start, file, monkeypatch):
+        file.write_text('"cdn:services:list": "role:support"\n')
+        app = start()
+        app.get("/v1.0/services", status=200)
+        monkeypatch.setattr(enforcer.Policy, "_decide", None)
+        app.get("/v1.0/services", status=200)
+
+    def test_that_is_not_there_is_an_error(self, start, file):
+        with pytest.raises(ConfigError, match=f"policy_file = {file}"):
+            start()
+
+    @pytest.mark.parametrize(
+        "content", ["{", "[1]", '"cdn:reader": "rule:nothing"', '"cdn:reader": "rule:cdn:reader"']
+    )
+    def test_that_can_not_work_is_an_error(self, start, file, content):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match="policy"):
+            start()

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole API behind a real Keystone."""
+
+# The fixture is an argument by the name it is imported by.
+# ruff: noqa: F811
+
+import re
+import secrets
+from types import SimpleNamespace
+
+import pytest
+
+from poppy.model import ids
+from tests.api.conftest import Api
+from tests.real.fixtures import keystone  # noqa: F401
+from tests.real.poppy import free_port
+
+pytestmark = pytest.mark.real
+
+LINKS = [{"href": "http://example.com", "rel": "provider_url"}]
+SYSTEM = {"system": {"all": True}}
+
+
+def flavor():
+    name = f"flavor-{secrets.token_hex(4)}"
+    return {"id": name, "providers": [{"provider": "cdn-a", "links": LINKS}]}
+
+
+@pytest.fixture(scope="module")
+def people(keystone):
+    """Two projects, and tokens for who works in them."""
+    ours, theirs = (keystone.project(f"{name}-{secrets.token_hex(4)}") for name in ("a", "b"))
+    member = keystone.user(ours, "member")
+    operator = keystone.user(None, "admin", system=True)
+    return SimpleNamespace(
+        ours=ours,
+        theirs=theirs,
+        member=member,
+        tokens={
+            "reader": keystone.token(keystone.user(ours, "reader"), ours),
+            "member": keystone.token(member, ours),
+            "admin": keystone.token(keystone.user(ours, "admin"), ours),
+            "stranger": keystone.token(keystone.user(theirs, "member"), theirs),
+            "nobody": keystone.token(keystone.user(ours, "service"), ours),
+            "unscoped": keystone.token(member, None),
+            "system": keystone.token(operator, SYSTEM),
+        },
+    )
+
+
+def poppy(directory, keystone, **changes):
+    """A whole Poppy that asks this Keystone."""
+    conf = keystone.conf
+    conf["keystone_authtoken"] |= {"token_cache_time": -1, **changes}
+    made = Api(directory, conf)
+    made.headers = {}
+    return made
+
+
+@pytest.fixture(scope="module")
+def api(keystone, tmp_path_factory):
+    made = poppy(tmp_path_factory.mktemp("keystone"), keystone)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def call(api, people):
+    """call(persona or token, method, path, body): the answer, checked when it is an error."""
+
+    def call(who, method, path, body=None, **headers):
+        token = people.tokens.get(who, who)
+        if token is not None:
+            headers["X-Auth-Token"] = token
+        answer = api.call(method, path, body, **headers)
+        if answer.status_code >= 400:
+            assert set(answer.json) == {"message", "request_id"}
+        return answer
+
+    return call
+
+
+def document(api, name=None):
+    return api.document(f"{name or secrets.token_hex(4)}.example.com")
+
+
+class TestTokens:
+    def check_refused(self, answer, keystone):
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
+        assert "X-Auth-Token" in answer.json["message"]
+
+    def test_are_needed(self, call, keystone):
+        for path in ("/v1.0", "/v1.0/services", "/v1.0/flavors", "/v1.0/flavors/standard"):
+            self.check_refused(call(None, "GET", path), keystone)
+
+    def test_are_needed_for_every_route_that_has_a_rule(self, call, api, keystone):
+        paths = api.call("GET", "/v1.0/openapi.json").json["paths"]
+        for template, methods in paths.items():
+            path = template.replace("{service_id}", ids.new())
+            path = re.sub(r"{\w+}", "anything", path)
+            for method, operation in methods.items():
+                if operation["security"]:
+                    answer = api.app.request(path, method=method.upper(), expect_errors=True)
+                    self.check_refused(answer, keystone)
+
+    @pytest.mark.parametrize("token", ["", "x", "x" * 5000, "gAAAAAB" + "A" * 200, "é"])
+    def test_that_are_none_are_refused(self, api, keystone, token):
+        environ = {"HTTP_X_AUTH_TOKEN": token}
+        answer = api.app.get("/v1.0/services", extra_environ=environ, expect_errors=True)
+        self.check_refused(answer, keystone)
+
+    def test_that_are_expired_are_refused(self, call, keystone, people):
+        token = keystone.expired_token(people.member, people.ours)
+        self.check_refused(call(token, "GET", "/v1.0/services"), keystone)
+
+    def test_that_are_revoked_are_refused(self, call, keystone, people):
+        token = keystone.token(people.member, people.ours)
+        assert call(token, "GET", "/v1.0/services").status_code == 200
+        keystone.revoke(token)
+        self.check_refused(call(token, "GET", "/v1.0/services"), keystone)
+
+    def test_for_nothing_reach_nothing_of_a_project(self, call):
+        assert call("unscoped", "GET", "/v1.0/services").status_code == 403
+        assert call("unscoped", "GET", "/v1.0/flavors").status_code == 403
+
+    @pytest.mark.parametrize("token", [None, "garbage"])
+    def test_are_not_needed_for_what_is_public(self, call, token):
+        for path in ("/", "/v1.0/ping", "/v1.0/health", "/v1.0/health/dns/scripted"):
+            assert call(token, "GET", path).status_code in (200, 204)
+        assert call(token, "OPTIONS", "/v1.0/services").status_code == 204
+        assert call(token, "GET", "/v1.0/nothing").status_code == 404
+
+    def test_are_what_counts_whatever_else_the_client_says(self, call, api, people):
+        path = call("member", "POST", "/v1.0/services", document(api)).headers["Location"]
+        path = path.removeprefix("http://localhost")
+        forged = {
+            "X-Project-ID": people.ours,
+            "X-Tenant-Id": people.ours,
+            "X-Roles": "admin,member,reader",
+            "X-Role": "admin",
+            "X-Identity-Status": "Confirmed",
+            "X-Service-Identity-Status": "Confirmed",
+            "X-Service-Roles": "service",
+            "X-User-Id": "root",
+            "X-Is-Admin-Project": "True",
+            "OpenStack-System-Scope": "all",
+        }
+        assert call(None, "GET", path, **forged).status_code == 401
+        assert call("stranger", "GET", path, **forged).status_code == 404
+        assert call("stranger", "DELETE", path, **forged).status_code == 404
+        assert call("stranger", "GET", "/v1.0/services", **forged).json["services"] == []
+        assert call("reader", "DELETE", path, **forged).status_code == 403
+        assert call("member", "POST", "/v1.0/flavors", flavor(), **forged).status_code == 403
+        assert call("nobody", "GET", path, **forged).status_code == 403
+        assert call("member", "GET", path).json["project_id"] == people.ours
+
+
+class TestRoles:
+    def test_of_readers_let_them_look(self, call):
+        assert call("reader", "GET", "/v1.0").status_code == 200
+        assert call("reader", "GET", "/v1.0/services").status_code == 200
+        assert call("reader", "HEAD", "/v1.0/services").status_code == 200
+        assert call("reader", "GET", "/v1.0/flavors").status_code == 200
+
+    def test_of_readers_let_them_change_nothing(self, call, api):
+        path = call("member", "POST", "/v1.0/services", document(api)).headers["Location"]
+        path = path.removeprefix("http://localhost")
+        patch = [{"op": "replace", "path": "/name", "value": "mine"}]
+        before = api.rows()
+        for method, where, body in [
+            ("POST", "/v1.0/services", document(api)),
+            ("PATCH", path, patch),
+            ("DELETE", path, None),
+            ("DELETE", f"{path}/assets?all=true", None),
+            ("POST", "/v1.0/flavors", flavor()),
+            ("DELETE", "/v1.0/flavors/standard", None),
+        ]:
+            answer = call("reader", method, where, body)
+            assert answer.status_code == 403
+            assert "cdn:" in answer.json["message"]
+        assert api.rows() == before
+
+    def test_of_members_let_them_change_what_is_their_projects(self, call, api):
+        answer = call("member", "POST", "/v1.0/services", document(api))
+        assert answer.status_code == 202
+        path = answer.headers["Location"].removeprefix("http://localhost")
+        assert call("reader", "GET", path).status_code == 200
+        assert call("stranger", "GET", path).status_code == 404
+        assert call("member", "DELETE", path).status_code == 202
+
+    def test_of_members_make_no_flavors(self, call):
+        assert call("member", "POST", "/v1.0/flavors", flavor()).status_code == 403
+        assert call("member", "DELETE", "/v1.0/flavors/both").status_code == 403
+
+    @pytest.mark.parametrize("who", ["admin", "system"])
+    def test_of_admins_make_flavors(self, call, who):
+        made = flavor()
+        assert call(who, "POST", "/v1.0/flavors", made).status_code == 201
+        assert call(who, "DELETE", f"/v1.0/flavors/{made['id']}").status_code == 204
+
+    def test_on_the_system_are_for_no_project(self, call):
+        answer = call("system", "GET", "/v1.0/services")
+        assert answer.status_code == 403
+        assert "project" in answer.json["message"]
+
+
+class TestProjectInTheURL:
+    def test_is_that_of_the_token(self, call, people):
+        assert call("member", "GET", f"/v1.0/{people.ours}/services").status_code == 200
+
+    @pytest.mark.parametrize("who", ["stranger", "system", "unscoped"])
+    def test_is_never_anothers(self, call, people, who):
+        for path in ("services", "flavors"):
+            answer = call(who, "GET", f"/v1.0/{people.ours}/{path}")
+            assert answer.status_code == 403
+
+    def test_is_in_links_when_configured(self, keystone, people, tmp_path):
+        keystone_conf = keystone.conf
+        keystone_conf["DEFAULT"]["project_id_in_url"] = True
+        made = Api(tmp_path, keystone_conf)
+        made.headers = {"X-Auth-Token": people.tokens["member"]}
+        try:
+            assert made.create().startswith(f"/v1.0/{people.ours}/services/")
+        finally:
+            made.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"auth_url": "closed", "http_request_max_retries": 0}, {"password": "wrong"}],
+    ids=["away", "refuses us"],
+)
+def test_a_keystone_that_is_no_help_is_not_the_clients_fault(keystone, people, tmp_path, changes):
+    if changes.get("auth_url"):
+        changes = {**changes, "auth_url": f"http://127.0.0.1:{free_port()}/v3"}
+    made = poppy(tmp_path, keystone, **changes)
+    made.headers = {"X-Auth-Token": people.tokens["member"]}
+    try:
+        answer = made.call("GET", "/v1.0/services")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert set(answer.json) == {"message", "request_id"}
+        assert made.call("GET", "/v1.0/ping").status_code == 204
+    finally:
+        made.close()
