@@ -25,6 +25,7 @@ from poppy.distributed_task.breakers import Breakers
 from poppy.distributed_task.calls import Calls
 from poppy.distributed_task.claiming import Board
 from poppy.distributed_task.dispatcher import Dispatcher
+from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.gates import Gates
 from poppy.distributed_task.run import Means
@@ -113,6 +114,37 @@ class TaskFlowDriver(DistributedTask):
             min=0.01,
             mutable=True,
             help="Seconds: the longest wait between attempts that a provider did not ask for.",
+        ),
+        cfg.BoolOpt(
+            "failover",
+            default=True,
+            help="Lead names of services that have several providers away from those that are "
+            "down, and back when they are up again. What most workers see counts.",
+        ),
+        cfg.FloatOpt(
+            "health_interval",
+            default=10.0,
+            min=0.01,
+            help="Seconds between looks at the health of providers, for failover.",
+        ),
+        cfg.IntOpt(
+            "failover_after",
+            default=3,
+            min=1,
+            help="A provider that did not answer at so many looks in a row counts as down.",
+        ),
+        cfg.IntOpt(
+            "failback_after",
+            default=30,
+            min=1,
+            help="One that was down and answered at so many looks in a row counts as up.",
+        ),
+        cfg.FloatOpt(
+            "failover_rate",
+            default=10.0,
+            min=0.01,
+            help="Services a second whose names failover changes, at most: mind the limits of "
+            "the DNS server.",
         ),
         cfg.IntOpt(
             "max_crashes",
@@ -255,10 +287,13 @@ class TaskFlowDriver(DistributedTask):
             concurrency=options.concurrency,
             poll_interval=options.poll_interval,
         )
+        described = self._describe()
+        pace = self._pace()
+        watch = Watch(providers, pace)
         presence = Presence(
             storage.fleet,
-            self._describe(),
-            Vitals(conductor, calls, providers, options.concurrency),
+            described,
+            Vitals(conductor, calls, watch, providers, options.concurrency),
             options.heartbeat_interval,
         )
         dispatcher = Dispatcher(
@@ -270,10 +305,14 @@ class TaskFlowDriver(DistributedTask):
             options.board_depth,
             self._retention(),
         )
+        failover = []
+        if options.failover and len(providers) > 1:
+            worker_id = described.worker_id
+            failover = [Failover(storage, watch, pace, worker_id, lambda: presence.alive)]
         made = TaskFlowWorker(
             board,
             conductor,
-            dispatcher,
+            [dispatcher, *failover],
             presence,
             renewal=options.run_lease / 3,
             grace=options.shutdown_grace,
@@ -294,6 +333,15 @@ class TaskFlowDriver(DistributedTask):
             max_age=datetime.timedelta(seconds=options.max_age),
             max_crashes=options.max_crashes,
             step_timeout=options.step_timeout,
+        )
+
+    def _pace(self) -> Pace:
+        options = self.options
+        return Pace(
+            interval=options.health_interval,
+            down_after=options.failover_after,
+            up_after=options.failback_after,
+            rate=options.failover_rate,
         )
 
     def _describe(self) -> fleet.Worker:

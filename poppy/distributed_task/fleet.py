@@ -3,7 +3,7 @@
 
 import datetime
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from oslo_log import log
@@ -32,21 +32,24 @@ class Presence:
     """Signs of life of one worker.
 
     Args:
-        load: gives how many operations run here now, and how many calls hang.
+        load: gives how many operations run here now, how many calls hang, and which providers
+            look down from here.
         interval: seconds between signs.
 
     Attributes:
         workers: how many workers were alive at the last look, this one included.
+        alive: those workers; empty until the first look.
     """
 
     def __init__(
         self,
         store: FleetStore,
         worker: Worker,
-        load: Callable[[], tuple[int, int]],
+        load: Callable[[], tuple[int, int, tuple[str, ...]]],
         interval: float,
     ) -> None:
         self.workers = 1
+        self.alive: Sequence[Worker] = ()
         self._store = store
         self._worker = worker
         self._load = load
@@ -63,12 +66,13 @@ class Presence:
             LOG.info("Could not say that this worker leaves: %s", exc)
 
     def _beat(self) -> None:
-        busy, hung = self._load()
+        busy, hung, down = self._load()
         now = datetime.datetime.now(datetime.UTC)
-        self._worker = replace(self._worker, seen_at=now, busy=busy, hung=hung)
+        self._worker = replace(self._worker, seen_at=now, busy=busy, hung=hung, down=down)
         try:
             self._store.beat(self._worker)
-            self.workers = max(1, len(self._store.workers(alive_since(self._interval))))
+            self.alive = self._store.workers(alive_since(self._interval))
+            self.workers = max(1, len(self.alive))
         except errors.Unavailable as exc:
             LOG.warning("Could not give a sign of life: %s", exc)
         except Exception:  # noqa: BLE001 - without this thread the worker counts as dead

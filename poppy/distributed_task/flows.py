@@ -13,6 +13,7 @@ from taskflow.patterns import linear_flow, unordered_flow
 from poppy.distributed_task import certificate_tasks, tasks
 from poppy.dns.base import DNSDriver
 from poppy.model import certificates
+from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service
 from poppy.provider.base import Provider
@@ -41,22 +42,25 @@ def build(
         return purge(deployed, providers)
     if operation.kind is Kind.DISABLE:
         return disable(dns)
-    flavor = flavors.get(service.spec.flavor_id).provider_names
-    retired = [name for name in deployed if name not in flavor]
+    flavor = flavors.get(service.spec.flavor_id)
+    if operation.kind is Kind.STEER:
+        return steer(flavor, dns)
+    retired = [name for name in deployed if name not in flavor.provider_names]
     return ensure(str(operation.kind), flavor, retired, providers, dns)
 
 
 def ensure(
     name: str,
-    flavor: Sequence[str],
+    flavor: Flavor,
     retired: Sequence[str],
     providers: Mapping[str, Provider],
     dns: DNSDriver,
 ) -> taskflow.flow.Flow:
     """Create and update: all providers, then DNS, then clean those no longer in the flavor."""
+    names = flavor.provider_names
     return linear_flow.Flow(name).add(
-        *_side_by_side("providers", [tasks.EnsureProvider(it, providers) for it in flavor]),
-        tasks.EnsureDNS(dns, flavor),
+        *_side_by_side("providers", [tasks.EnsureProvider(it, providers) for it in names]),
+        tasks.EnsureDNS(dns, flavor, after=[tasks.ensure_step(it) for it in names]),
         *_side_by_side(
             "retired providers",
             [tasks.RemoveProvider(it, providers, tasks.DNS) for it in retired],
@@ -75,6 +79,11 @@ def delete(
             [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
         ),
     )
+
+
+def steer(flavor: Flavor, dns: DNSDriver) -> taskflow.flow.Flow:
+    """Steer: names only, by what was stored of the providers when it was asked for."""
+    return linear_flow.Flow("steer").add(tasks.EnsureDNS(dns, flavor, after=()))
 
 
 def disable(dns: DNSDriver) -> taskflow.flow.Flow:

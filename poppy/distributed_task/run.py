@@ -266,7 +266,7 @@ class OperationRun:
     def _writes_details(self) -> bool:
         # These leave the service alone: other requests may change it meanwhile.
         purge = self._operation.purge
-        alone = self._operation.kind is Kind.DISABLE or (purge is not None and purge.hard)
+        alone = self._operation.kind.names_only or (purge is not None and purge.hard)
         return not alone
 
     def _write(self) -> None:

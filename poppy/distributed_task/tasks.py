@@ -7,9 +7,12 @@ import taskflow.task
 
 from poppy.common import errors
 from poppy.common.driver import Driver
+from poppy.distributed_task import steering
 from poppy.distributed_task.outcome import Details
 from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
+from poppy.dns.steering import Policy
+from poppy.model.flavors import Flavor
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
 
@@ -71,22 +74,23 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
 
 
 class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
-    """Point the operator's names at the first provider, and remove those of dropped domains.
+    """Have the operator's names lead to providers, and remove those of dropped domains.
 
-    Only once every provider serves: until then, names go on pointing where they did.
+    Only once every provider serves: until then, names go on leading where they did.
 
     Args:
-        providers: the flavor's, in its order of preference.
+        after: the steps that must be done before.
     """
 
-    def __init__(self, dns: DNSDriver, providers: Sequence[str]) -> None:
+    def __init__(self, dns: DNSDriver, flavor: Flavor, after: Sequence[str]) -> None:
         super().__init__(name="ensure names in DNS")
         self._dns = dns
-        self._providers = providers
+        self._flavor = flavor
+        self._after = after
 
     def execute(self, run: OperationRun) -> None:
         """Remember the operator's names; forget those of domains that are gone."""
-        if not run.done(*map(ensure_step, self._providers)):
+        if not run.done(*self._after):
             return
 
         def work() -> None:
@@ -95,17 +99,12 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
                 domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
                 for domain in spec.domains
             }
-            first = run.service.provider_details[self._providers[0]]
-            cnames = {
-                _operator_name(entry, names): entry.provider_url
-                for entry in first.access_urls
-                if entry.domain in names
-            }
+            policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
             if run.service.disabled:
-                switch_off(cnames, self._dns)
+                switch_off(policies, self._dns)
             else:
-                self._dns.ensure(cnames)
-            stale = operator_names(run.service, self._dns) - set(names.values()) - set(cnames)
+                lead(policies, self._dns)
+            stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
             if stale:
                 self._dns.remove(sorted(stale))
 
@@ -214,6 +213,15 @@ def expected_names(service: Service, dns: DNSDriver) -> set[str]:
     return expected | operator_names(service, dns)
 
 
+def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
+    """Have names lead to their providers."""
+    single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
+    if single:
+        dns.ensure(single)
+    if len(single) < len(policies):
+        dns.steer({name: it for name, it in policies.items() if name not in single})
+
+
 def switch_off(names: Collection[str], dns: DNSDriver) -> None:
     """Have names lead to where the operator wants those of disabled services to lead."""
     if not names:
@@ -235,11 +243,6 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
         for detail in service.provider_details.values()
         for entry in detail.access_urls
     }
-
-
-def _operator_name(entry: AccessURL, names: Mapping[str, str]) -> str:
-    """The name that an access URL has or gets; an operator may have chosen another one."""
-    return entry.operator_url if entry.moved and entry.operator_url else names[entry.domain]
 
 
 def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
@@ -286,4 +289,5 @@ def _deployed(
         provider_service_id=deployment.provider_service_id,
         access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
+        avoided=known.avoided if known else False,
     )

@@ -25,6 +25,12 @@ class _Hung(Protocol):
         """How many calls hang."""
 
 
+class _Down(Protocol):
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Which providers look down from here."""
+
+
 class Vitals:
     """The load of a worker, and what its providers' last answers said of their limits.
 
@@ -33,16 +39,22 @@ class Vitals:
     """
 
     def __init__(
-        self, conductor: _Busy, calls: _Hung, providers: Mapping[str, Provider], slots: int
+        self,
+        conductor: _Busy,
+        calls: _Hung,
+        watch: _Down,
+        providers: Mapping[str, Provider],
+        slots: int,
     ) -> None:
         self._conductor = conductor
         self._calls = calls
+        self._watch = watch
         self._providers = providers
         self._slots = slots
         self._quotas: dict[tuple[str, str], Quota] = {}
 
-    def __call__(self) -> tuple[int, int]:
-        """How many operations run now, and how many calls hang."""
+    def __call__(self) -> tuple[int, int, tuple[str, ...]]:
+        """How many operations run now, how many calls hang, and which providers look down."""
         busy, hung = self._conductor.busy, self._calls.hung
         if metrics.enabled():
             metrics.SLOTS.set(self._slots)
@@ -52,7 +64,7 @@ class Vitals:
                 self._note_quotas()
             except Exception:  # noqa: BLE001 - a driver's bug must not end the signs of life
                 LOG.exception("What a provider says of its limits could not be noted")
-        return busy, hung
+        return busy, hung, self._watch.down
 
     def _note_quotas(self) -> None:
         """Tell what has changed: another process may know more of what has not."""

@@ -4,8 +4,8 @@
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import taskflow.engines.base
 import taskflow.exceptions
@@ -17,7 +17,6 @@ from taskflow.conductors.backends import impl_nonblocking
 from poppy.common import errors
 from poppy.distributed_task import flows, measures
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
-from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.run import Means, OperationRun
 from poppy.dns.base import DNSDriver
@@ -205,10 +204,18 @@ def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
         raise errors.NotRunnable(f"it names no operation: {job.details}") from exc
 
 
+class Helper(Protocol):
+    """Something that goes on in a thread of its own."""
+
+    def run(self, stopped: threading.Event) -> None:
+        """Go on until ``stopped``."""
+
+
 class TaskFlowWorker:
-    """A conductor, a dispatcher and signs of life, which stop together.
+    """A conductor, helpers beside it, and signs of life, which stop together.
 
     Args:
+        helpers: the dispatcher, and failover.
         presence: signs of life of this worker.
         renewal: seconds between signs of life of the operations under way.
         grace: seconds in which operations under way may end after :meth:`stop`.
@@ -219,7 +226,7 @@ class TaskFlowWorker:
         self,
         board: Board,
         conductor: OperationConductor,
-        dispatcher: Dispatcher,
+        helpers: Sequence[Helper],
         presence: Presence,
         renewal: float,
         grace: float,
@@ -227,7 +234,7 @@ class TaskFlowWorker:
     ) -> None:
         self._board = board
         self._conductor = conductor
-        self._dispatcher = dispatcher
+        self._helpers = helpers
         self._presence = presence
         self._renewal = renewal
         self._grace = grace
@@ -241,8 +248,11 @@ class TaskFlowWorker:
             self._conductor.close()
             return
         helpers = [
-            threading.Thread(
-                target=self._dispatcher.run, args=(self._stopped,), name="dispatcher"
+            *(
+                threading.Thread(
+                    target=it.run, args=(self._stopped,), name=type(it).__name__.lower()
+                )
+                for it in self._helpers
             ),
             threading.Thread(target=self._renew, name="renewal"),
             threading.Thread(target=self._presence.run, args=(self._ended,), name="presence"),

@@ -9,6 +9,8 @@ from oslo_config import cfg
 
 from poppy.common import limits
 from poppy.common.driver import Driver
+from poppy.common.errors import PermanentError
+from poppy.dns.steering import Policy, Steering
 
 #: Options that every DNS driver has, in its own group.
 COMMON_OPTS = (
@@ -62,6 +64,10 @@ class DNSDriver(Driver, abc.ABC):
     server has a timeout, and where there are several servers, the next one is asked when one
     does not answer (see :mod:`poppy.dns.servers`).
 
+    Where a server can answer by weights, or by where the client is, a driver may declare it in
+    ``STEERING`` and have :meth:`steer`. What :meth:`steer` makes, :meth:`ensure` replaces and
+    :meth:`remove` removes.
+
     Make a driver known by an entry point in the namespace ``poppy.dns``, and run
     ``poppy.testing.dns.DNSContract`` over it.
     """
@@ -69,6 +75,12 @@ class DNSDriver(Driver, abc.ABC):
     KIND: ClassVar[str] = "dns"
     KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
+    STEERING: ClassVar[frozenset[Steering]] = frozenset()
+
+    @property
+    def steering(self) -> frozenset[Steering]:
+        """``STEERING``, unless the driver's options add to it or take from it."""
+        return self.STEERING
 
     def operator_name(self, domain: str, certificate: str | None) -> str:
         """The operator's name for a domain: where the tenant points it.
@@ -101,15 +113,29 @@ class DNSDriver(Driver, abc.ABC):
             cnames: provider name by operator name, without trailing dots.
 
         Raises:
+            InProgressError: the server knows, but its name servers don't yet; to be called
+                again, which must be cheap then.
             RetryableError: may work later; names may have been changed, in any number.
             PermanentError: the server refuses, or a name has other records; names the name.
         """
+
+    def steer(self, policies: Mapping[str, Policy]) -> None:
+        """Make each operator name lead where its policy says, whatever it led to before.
+
+        For drivers that declare what they can in ``STEERING``; policies hold nothing else. Raises
+        as :meth:`ensure`.
+
+        Args:
+            policies: by operator name, each of two targets or more.
+        """
+        raise PermanentError(f"{self.name} can't steer")
 
     @abc.abstractmethod
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs of these operator names, and no other records; fine if there are none.
 
         Raises:
+            InProgressError: as for :meth:`ensure`: resolvers may still be told the names.
             RetryableError: may work later.
             PermanentError: the server refuses.
         """

@@ -12,7 +12,9 @@ from oslo_config import cfg
 from poppy.common.errors import ConfigError, DriverError, PermanentError
 from poppy.common.http import Client
 from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.powerdns_lua import record
 from poppy.dns.servers import Servers
+from poppy.dns.steering import Policy, Steering
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Seconds to connect, and for an answer, when the question is just whether there is any.
@@ -39,6 +41,13 @@ class PowerDNS(DNSDriver):
         ),
         ZONES_OPT,
         cfg.FloatOpt("timeout", default=10.0, min=0.1, help="Seconds for an answer of the API."),
+        cfg.ListOpt(
+            "steering",
+            item_type=cfg.types.String(choices=[str(it) for it in Steering]),
+            default=[],
+            help="What the server's LUA records can go by: weights (needs enable-lua-records) "
+            "and geography (needs the geoip backend with a database as well).",
+        ),
         cfg.StrOpt(
             "ca_file",
             help="File with the certificates that an https API is checked by; unset: those that "
@@ -56,15 +65,36 @@ class PowerDNS(DNSDriver):
         self._asked_briefly = self._clients(HEALTH_TIMEOUT)
         self._zones = Zones(options.zones, options.suffix, self._find_zone)
 
+    @property
+    def steering(self) -> frozenset[Steering]:
+        """As the option says: the API does not tell."""
+        return frozenset(map(Steering, self.options.steering))
+
     def ensure(self, cnames: Mapping[str, str]) -> None:
         """Set the CNAMEs, with one request for each zone; see :meth:`DNSDriver.ensure`."""
-        for zone, names in self._zones.group(cnames).items():
-            self._patch(zone, [_cname(name, cnames[name], self.options.ttl) for name in names])
+        self._replace("LUA", "CNAME", {name: f"{target}." for name, target in cnames.items()})
+
+    def steer(self, policies: Mapping[str, Policy]) -> None:
+        """Set LUA records, which give CNAMEs; see :meth:`DNSDriver.steer`."""
+        self._replace("CNAME", "LUA", {name: record(it) for name, it in policies.items()})
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs, with one request for each zone; see :meth:`DNSDriver.remove`."""
+        """Remove what was set, with one request for each zone; see :meth:`DNSDriver.remove`."""
         for zone, members in self._zones.group(names).items():
-            self._patch(zone, [_nothing(name, "CNAME") for name in members])
+            gone = [_nothing(name, kind) for name in members for kind in self._kinds()]
+            self._patch(zone, gone)
+
+    def _replace(self, old: str, new: str, contents: Mapping[str, str]) -> None:
+        """Put records of one kind in place of those of the other."""
+        for zone, names in self._zones.group(contents).items():
+            # In this order: the server refuses a record beside one that is still to be deleted.
+            gone = [_nothing(name, old) for name in names if old in self._kinds()]
+            ttl = self.options.ttl
+            self._patch(zone, gone + [_record(name, new, contents[name], ttl) for name in names])
+
+    def _kinds(self) -> Sequence[str]:
+        """The kinds of records that may be ours."""
+        return ("CNAME", "LUA") if self.steering else ("CNAME",)
 
     def health(self) -> bool:
         """Whether the API answers, with this key."""
@@ -114,13 +144,13 @@ class PowerDNS(DNSDriver):
         )
 
 
-def _cname(name: str, target: str, ttl: int) -> dict[str, Any]:
+def _record(name: str, rdtype: str, content: str, ttl: int) -> dict[str, Any]:
     return {
         "name": f"{name}.",
-        "type": "CNAME",
+        "type": rdtype,
         "ttl": ttl,
         "changetype": "REPLACE",
-        "records": [{"content": f"{target}.", "disabled": False}],
+        "records": [{"content": content, "disabled": False}],
     }
 
 

@@ -4,6 +4,8 @@
 from collections.abc import Mapping, Sequence
 
 from poppy.common import errors
+from poppy.dns.base import DNSDriver
+from poppy.dns.steering import Steering
 from poppy.model import validation
 from poppy.model.flavors import Flavor
 from poppy.provider.base import Provider
@@ -13,22 +15,34 @@ from poppy.storage.base import Storage
 class FlavorsManager:
     """Flavors."""
 
-    def __init__(self, storage: Storage, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
+    ) -> None:
         self._storage = storage
         self._providers = providers
+        self._dns = dns
 
     def create(self, document: object) -> Flavor:
         """Define a flavor.
 
         Raises:
             InvalidRequest: the document is invalid, its id is taken, or it names a provider
-                that is not loaded, which the message names.
+                that is not loaded, or asks for what the DNS driver can't do, which the message
+                names.
         """
         flavor = validation.flavor(document)
         for name in flavor.provider_names:
             if name not in self._providers:
                 known = ", ".join(sorted(self._providers)) or "none"
                 raise errors.InvalidRequest(f"Provider '{name}' is not loaded (loaded: {known})")
+        for need, needed in (
+            (Steering.WEIGHTS, any(it.weight is not None for it in flavor.providers)),
+            (Steering.GEOGRAPHY, any(it.geography is not None for it in flavor.providers)),
+        ):
+            if needed and need not in self._dns.steering:
+                raise errors.InvalidRequest(
+                    f"The DNS driver '{self._dns.name}' can't answer by {need} as it is configured"
+                )
         self._storage.flavors.create(flavor)
         return flavor
 

@@ -82,7 +82,7 @@ class Manager(Driver):
         self.analytics = AnalyticsManager(
             storage, providers, conf["drivers:provider"].analytics_timeout
         )
-        self.flavors = FlavorsManager(storage, providers)
+        self.flavors = FlavorsManager(storage, providers, dns)
         self.limits = LimitsManager(storage, default_limit)
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)

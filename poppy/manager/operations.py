@@ -138,11 +138,12 @@ class OperationsManager:
         LOG.info("Operation %s was cancelled for an operator", key.operation_id)
 
     def _check_is_last(self, operation: Operation) -> None:
-        if operation.kind is Kind.PURGE:
+        apart = (Kind.PURGE, Kind.STEER)
+        if operation.kind in apart:
             return
         listed = self._storage.operations.list(operation.project_id, operation.service_id)
         for other in listed:
-            if other.operation_id > operation.operation_id and other.kind is not Kind.PURGE:
+            if other.operation_id > operation.operation_id and other.kind not in apart:
                 raise errors.InvalidRequest(
                     f"Operation {operation.operation_id} can't be tried again: the service was "
                     f"changed since, by operation {other.operation_id}"
@@ -181,7 +182,7 @@ def _under_way(service: Service, operation: Operation) -> Service:
 def _tells_of(operation: Operation) -> bool:
     """Whether the details of a service's providers say how far an operation got."""
     purge = operation.purge
-    return operation.kind is not Kind.DISABLE and not (purge is not None and purge.hard)
+    return not operation.kind.names_only and not (purge is not None and purge.hard)
 
 
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:

@@ -19,6 +19,7 @@ class Worker:
         slots: how many operations it runs at the same time.
         busy: how many it runs now.
         hung: how many calls of drivers it has given up waiting for.
+        down: providers that have not answered it for a while.
     """
 
     worker_id: str
@@ -31,6 +32,7 @@ class Worker:
     slots: int
     busy: int = 0
     hung: int = 0
+    down: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -45,6 +47,7 @@ class Worker:
             "slots": self.slots,
             "busy": self.busy,
             "hung": self.hung,
+            "down": list(self.down),
         }
 
     @classmethod
@@ -54,7 +57,7 @@ class Worker:
             name: datetime.datetime.fromisoformat(document[name])
             for name in ("started_at", "seen_at")
         }
-        return cls(**{**document, **moments})
+        return cls(**{**document, **moments, "down": tuple(document.get("down", ()))})
 
 
 class BreakerState(enum.StrEnum):

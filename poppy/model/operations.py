@@ -16,6 +16,12 @@ class Kind(enum.StrEnum):
     DELETE = "delete"
     PURGE = "purge"
     DISABLE = "disable"
+    STEER = "steer"
+
+    @property
+    def names_only(self) -> bool:
+        """Whether it changes names in DNS, and nothing of what is known of providers."""
+        return self in (Kind.DISABLE, Kind.STEER)
 
     @property
     def deploys(self) -> bool:

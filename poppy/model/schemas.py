@@ -21,6 +21,7 @@ _PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH = r"^[!-~]*$(?!\n)"
 PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
 _POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
+_COUNTRY = r"^[A-Z]{2}$(?!\n)"
 
 PATTERNS: Mapping[str, str] = {
     _TEXT: "has a control character or a lone surrogate",
@@ -31,6 +32,7 @@ PATTERNS: Mapping[str, str] = {
     ),
     PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
     _POINTER: "is no JSON Pointer (RFC 6901)",
+    _COUNTRY: "is no country code of two upper-case letters (ISO 3166-1)",
 }
 """What is wrong with a string that does not match, by pattern."""
 
@@ -231,6 +233,30 @@ SERVICE: Schema = record(
     ("name", "flavor_id", "domains", "origins"),
 )
 
+_GEOGRAPHY = record(
+    "Geography",
+    {
+        "countries": {
+            "type": "array",
+            "description": "Countries, by their ISO 3166-1 codes.",
+            "items": {"type": "string", "description": "Two letters.", "pattern": _COUNTRY},
+            "minItems": 1,
+            "maxItems": 250,
+        },
+        "continents": {
+            "type": "array",
+            "description": "Continents, but for countries that a provider of the flavor names.",
+            "items": {
+                "description": "A continent.",
+                "enum": ["AF", "AN", "AS", "EU", "NA", "OC", "SA"],
+            },
+            "minItems": 1,
+            "maxItems": 7,
+        },
+    },
+    (),
+) | {"minProperties": 1, "description": "Where the clients are that it is for."}
+
 FLAVOR: Schema = record(
     "Flavor",
     {
@@ -258,6 +284,13 @@ FLAVOR: Schema = record(
                         ),
                         "minItems": 1,
                     },
+                    "weight": {
+                        "type": "integer",
+                        "description": "Share of the clients; all providers have one, or none.",
+                        "minimum": 0,
+                        "maximum": 1000,
+                    },
+                    "geography": _GEOGRAPHY,
                 },
                 ("provider", "links"),
             ),

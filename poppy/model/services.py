@@ -269,6 +269,8 @@ class ProviderDetail:
         error_message: for the tenant: why ``status`` is ``failed``, or the last purge failed.
         error_info: which step of the operation it was, for the operator.
         error_class: the kind of error, a class name.
+        avoided: the operator's names do not lead here while there is any other provider: it was
+            lastingly down.
         extra: of a certificate's order, what the driver wants to see again; see
             :class:`poppy.provider.base.Issuance`.
     """
@@ -281,6 +283,7 @@ class ProviderDetail:
     error_info: str | None = None
     error_class: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    avoided: bool = False
 
     def with_operator_names(self, names: Mapping[str, str]) -> Self:
         """The same detail with these operator names, by domain, and without other domains.
@@ -321,6 +324,7 @@ class ProviderDetail:
             "error_info": self.error_info,
             "error_class": self.error_class,
             "extra": dict(self.extra),
+            "avoided": self.avoided,
         }
 
 

@@ -73,7 +73,8 @@ def flavor(document: object) -> Flavor:
 
     Raises:
         SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
-        InvalidRequest: a provider is listed more than once.
+        InvalidRequest: a provider is listed more than once; some have weights and others none,
+            or all weigh nothing.
     """
     result = Flavor.from_dict(cast(Mapping[str, Any], _valid(_FLAVOR, document)))
     seen: set[str] = set()
@@ -81,6 +82,12 @@ def flavor(document: object) -> Flavor:
         if name in seen:
             raise errors.InvalidRequest(f"Provider {name[:100]!r} is listed more than once")
         seen.add(name)
+    weights = [entry.weight for entry in result.providers]
+    if None in weights and any(weight is not None for weight in weights):
+        missing = result.provider_names[weights.index(None)]
+        raise errors.InvalidRequest(f"Provider {missing[:100]!r} has no weight, but others have")
+    if not any(weight is None or weight > 0 for weight in weights):
+        raise errors.InvalidRequest("All providers have the weight 0")
     return result
 
 

@@ -2,10 +2,16 @@
 """What every DNS driver has to fulfil, as tests; see :mod:`poppy.testing.provider`."""
 
 import abc
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+from poppy.common.errors import InProgressError
 from poppy.dns.base import DNSDriver
+from poppy.dns.steering import Policy, Steering, Target
 
 _EDGE = "edge.example.com"
+#: Seconds until what is in progress has to be done.
+_PATIENCE = 120.0
 
 
 class DNSContract(abc.ABC):
@@ -22,6 +28,14 @@ class DNSContract(abc.ABC):
         """An operator's name that the driver may make."""
         return driver.operator_name(f"{label}.example.org", None)
 
+    def ensure(self, driver: DNSDriver, cnames: Mapping[str, str]) -> None:
+        """Ensure, as often as the driver asks for."""
+        _until_done(lambda: driver.ensure(cnames))
+
+    def remove(self, driver: DNSDriver, names: Sequence[str]) -> None:
+        """Remove, as often as the driver asks for."""
+        _until_done(lambda: driver.remove(names))
+
     def test_health_is_a_truth_value(self, driver: DNSDriver) -> None:
         assert driver.health() is True
 
@@ -33,7 +47,7 @@ class DNSContract(abc.ABC):
     def test_ensure_makes_cnames(self, driver: DNSDriver) -> None:
         one, other = self.name(driver, "one"), self.name(driver, "other")
 
-        driver.ensure({one: _EDGE, other: "edge2.example.com"})
+        self.ensure(driver, {one: _EDGE, other: "edge2.example.com"})
 
         assert self.resolve(driver, one) == _EDGE
         assert self.resolve(driver, other) == "edge2.example.com"
@@ -41,84 +55,170 @@ class DNSContract(abc.ABC):
     def test_ensure_can_be_repeated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
 
-        driver.ensure({name: _EDGE})
-        driver.ensure({name: _EDGE})
+        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: _EDGE})
 
         assert self.resolve(driver, name) == _EDGE
 
     def test_ensure_changes_a_target_and_nothing_else(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
-        driver.ensure({name: _EDGE, other: _EDGE})
+        self.ensure(driver, {name: _EDGE, other: _EDGE})
 
-        driver.ensure({name: "changed.example.com"})
+        self.ensure(driver, {name: "changed.example.com"})
 
         assert self.resolve(driver, name) == "changed.example.com"
         assert self.resolve(driver, other) == _EDGE
 
     def test_remove_takes_these_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
-        driver.ensure({name: _EDGE, other: _EDGE})
+        self.ensure(driver, {name: _EDGE, other: _EDGE})
 
-        driver.remove([name])
+        self.remove(driver, [name])
 
         assert self.resolve(driver, name) is None
         assert self.resolve(driver, other) == _EDGE
 
     def test_remove_can_be_repeated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
-        driver.ensure({name: _EDGE})
+        self.ensure(driver, {name: _EDGE})
 
-        driver.remove([name])
-        driver.remove([name])
+        self.remove(driver, [name])
+        self.remove(driver, [name])
 
         assert self.resolve(driver, name) is None
 
     def test_remove_of_what_never_was_is_fine(self, driver: DNSDriver) -> None:
-        driver.remove([self.name(driver, "never")])
+        self.remove(driver, [self.name(driver, "never")])
 
         assert self.resolve(driver, self.name(driver, "never")) is None
 
     def test_nothing_to_do_is_fine(self, driver: DNSDriver) -> None:
-        driver.ensure({})
-        driver.remove([])
+        self.ensure(driver, {})
+        self.remove(driver, [])
 
     def test_names_below_each_other_do_not_meet(self, driver: DNSDriver) -> None:
         upper, lower = self.name(driver, "shop"), self.name(driver, "www.shop")
 
-        driver.ensure({lower: _EDGE})
-        driver.ensure({upper: "upper.example.com"})
+        self.ensure(driver, {lower: _EDGE})
+        self.ensure(driver, {upper: "upper.example.com"})
 
         assert self.resolve(driver, upper) == "upper.example.com"
         assert self.resolve(driver, lower) == _EDGE
-        driver.remove([upper])
+        self.remove(driver, [upper])
         assert self.resolve(driver, upper) is None
         assert self.resolve(driver, lower) == _EDGE
 
     def test_the_names_of_a_call_may_be_partly_there(self, driver: DNSDriver) -> None:
         old, new = self.name(driver, "old"), self.name(driver, "new")
-        driver.ensure({old: _EDGE})
+        self.ensure(driver, {old: _EDGE})
 
-        driver.ensure({old: _EDGE, new: _EDGE})
+        self.ensure(driver, {old: _EDGE, new: _EDGE})
         assert [self.resolve(driver, name) for name in (old, new)] == [_EDGE, _EDGE]
 
-        driver.remove([old, self.name(driver, "never"), new])
+        self.remove(driver, [old, self.name(driver, "never"), new])
         assert [self.resolve(driver, name) for name in (old, new)] == [None, None]
 
     def test_a_removed_name_can_be_made_again(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
-        driver.ensure({name: _EDGE})
-        driver.remove([name])
+        self.ensure(driver, {name: _EDGE})
+        self.remove(driver, [name])
 
-        driver.ensure({name: _EDGE})
+        self.ensure(driver, {name: _EDGE})
 
         assert self.resolve(driver, name) == _EDGE
 
     def test_many_names_at_once(self, driver: DNSDriver) -> None:
         names = [self.name(driver, f"www{number}") for number in range(self.MANY)]
 
-        driver.ensure({name: f"edge{n}.example.com" for n, name in enumerate(names)})
+        self.ensure(driver, {name: f"edge{n}.example.com" for n, name in enumerate(names)})
 
         found = [self.resolve(driver, name) for name in names]
         assert found == [f"edge{number}.example.com" for number in range(self.MANY)]
-        driver.remove(names)
+        self.remove(driver, names)
         assert {self.resolve(driver, name) for name in names} == {None}
+
+
+class SteeringContract(DNSContract):
+    """What a driver has to fulfil that declares all of ``STEERING``."""
+
+    @abc.abstractmethod
+    def ask(self, driver: DNSDriver, name: str, country: str) -> str | None:
+        """What a client in DE, AT, US or JP is told that ``name`` is a CNAME to."""
+
+    def steer(self, driver: DNSDriver, policies: Mapping[str, Policy]) -> None:
+        """Steer, as often as the driver asks for."""
+        _until_done(lambda: driver.steer(policies))
+
+    def test_it_declares_all(self, driver: DNSDriver) -> None:
+        assert driver.steering == frozenset(Steering)
+
+    def test_a_client_is_sent_to_the_target_for_its_place(self, driver: DNSDriver) -> None:
+        name = self.name(driver, "www")
+
+        self.steer(
+            driver,
+            {
+                name: [
+                    Target("everywhere.example.com"),
+                    Target("europe.example.com", continents=("EU",)),
+                    Target("germany.example.com", countries=("DE", "CH")),
+                ]
+            },
+        )
+
+        answers = {code: self.ask(driver, name, code) for code in ("DE", "AT", "US", "JP")}
+        assert answers == {
+            "DE": "germany.example.com",
+            "AT": "europe.example.com",
+            "US": "everywhere.example.com",
+            "JP": "everywhere.example.com",
+        }
+
+    def test_where_all_targets_have_places_others_get_the_first(self, driver: DNSDriver) -> None:
+        name = self.name(driver, "www")
+
+        policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com", 1, ("US",))]
+        self.steer(driver, {name: policy})
+
+        answers = [self.ask(driver, name, code) for code in ("DE", "US", "JP")]
+        assert answers == ["a.example.com", "b.example.com", "a.example.com"]
+
+    def test_a_weight_of_nothing_gets_nobody(self, driver: DNSDriver) -> None:
+        names = [self.name(driver, f"www{number}") for number in range(10)]
+
+        policy = [Target("a.example.com", 0), Target("b.example.com", 5)]
+        self.steer(driver, dict.fromkeys(names, policy))
+
+        assert {self.ask(driver, name, "DE") for name in names} == {"b.example.com"}
+
+    def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
+        name, other = self.name(driver, "www"), self.name(driver, "other")
+        self.ensure(driver, {name: _EDGE, other: _EDGE})
+        policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com")]
+
+        self.steer(driver, {name: policy})
+        self.steer(driver, {name: policy})
+        assert self.ask(driver, name, "DE") == "a.example.com"
+
+        self.steer(driver, {name: [Target("c.example.com", 1, ("DE",)), Target("b.example.com")]})
+        assert self.ask(driver, name, "DE") == "c.example.com"
+
+        self.ensure(driver, {name: _EDGE})
+        assert [self.ask(driver, name, code) for code in ("DE", "US")] == [_EDGE, _EDGE]
+
+        self.steer(driver, {name: policy})
+        self.remove(driver, [name])
+        assert self.ask(driver, name, "DE") is None
+        assert self.resolve(driver, other) == _EDGE
+
+
+def _until_done(work: Callable[[], None]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            work()
+        except InProgressError as exc:
+            assert time.monotonic() < deadline, exc
+            time.sleep(min(exc.poll_after, 0.5))
+        else:
+            return

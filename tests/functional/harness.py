@@ -28,6 +28,7 @@ class ScriptedProvider(Provider):
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
         self.script = []
+        self.healthy = True
         self.objects = {}
         self.calls = []
         self.purges = []
@@ -80,7 +81,7 @@ class ScriptedProvider(Provider):
         return answer or {"Global": [Point(query.start, 3), Point(query.end, 5)]}
 
     def health(self):
-        return True
+        return self.healthy
 
 
 class ScriptedDNS(DNSDriver):
@@ -102,6 +103,10 @@ class ScriptedDNS(DNSDriver):
     def ensure(self, cnames):
         self._act()
         self.cnames.update(cnames)
+
+    def steer(self, policies):
+        self._act()
+        self.cnames.update(policies)
 
     def remove(self, names):
         self._act()

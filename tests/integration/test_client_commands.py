@@ -5,15 +5,12 @@ import json
 import os
 import pathlib
 import re
-import shutil
-import subprocess
-import sys
 import uuid
 
 import pytest
 import yaml
 
-from tests.real.client import run
+from tests.real.client import program, run
 from tests.real.poppy import PROJECT, Installation, wait
 from tests.real.unreliable import Unreliable
 
@@ -391,15 +388,9 @@ def test_a_server_that_is_not_there_is_named(monkeypatch):
 
 def test_the_program_as_it_is_installed(domain):
     create(domain)
-    program = shutil.which("poppy", path=str(pathlib.Path(sys.executable).parent))
-    ended = subprocess.run(
-        [program, "service", "list", "--domain", domain, "-f", "json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout)[0]["Domains"] == [domain]
+    ended = program("poppy", "service", "list", "--domain", domain, "-f", "json")
+    assert (ended.code, ended.shown) == (0, ended.out)
+    assert json.loads(ended.out)[0]["Domains"] == [domain]
 
 
 def test_the_plug_in_of_openstackclient(domain, installation, monkeypatch):

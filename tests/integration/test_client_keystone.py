@@ -88,6 +88,32 @@ def test_the_catalogue_says_where_poppy_is_and_the_token_who_asks(log_in, projec
     assert "policy" in refused.shown.lower()
 
 
+@pytest.mark.parametrize(
+    "line", ["--os-cloud mycloud service list", "openstack --os-cloud mycloud cdn service list"]
+)
+def test_credentials_come_from_clouds_yaml_as_well(
+    keystone, region, project, tmp_path, monkeypatch, line
+):
+    for name in [name for name in os.environ if name.startswith(("OS_", "POPPY_"))]:
+        monkeypatch.delenv(name)
+    # Which directory it looks into, the library decides when it is imported.
+    file = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    name = f"user-{secrets.token_hex(4)}"
+    keystone.user(project, "reader", name=name)
+    auth = {
+        "auth_url": keystone.url,
+        "username": name,
+        "password": keystone.user_password,
+        "user_domain_id": "default",
+        "project_id": project,
+    }
+    cloud = {"auth": auth, "region_name": region}
+    file.write_text(yaml.safe_dump({"clouds": {"mycloud": cloud}}))
+    listed = run(*line.split(), "-f", "json")
+    assert (listed.code, listed.out.strip()) == (0, "[]"), listed.shown
+
+
 def test_a_wrong_password_is_told_without_a_trace_of_code(log_in, monkeypatch):
     log_in("member")
     monkeypatch.setenv("OS_PASSWORD", "wrong")

@@ -4,6 +4,10 @@
 import contextlib
 import io
 import logging
+import pathlib
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -29,8 +33,21 @@ class _Both(io.StringIO):
         return super().write(text)
 
 
+def program(name: str, *arguments: str) -> Result:
+    """Run a program of this environment in a process of its own.
+
+    OpenStackClient needs that: it keeps its first client, whoever asks later.
+    """
+    path = shutil.which(name, path=str(pathlib.Path(sys.executable).parent))
+    assert path, f"{name} is not installed"
+    ended = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=120)
+    return Result(ended.returncode, ended.stdout, ended.stdout + ended.stderr)
+
+
 def run(*arguments: str) -> Result:
     """Run ``poppy`` with these arguments, or ``openstack`` if that is the first one."""
+    if arguments[0] == "openstack":
+        return program(*arguments)
     terminal = io.StringIO()
     out = _Both(terminal)
     with (
@@ -39,19 +56,14 @@ def run(*arguments: str) -> Result:
         _logging(),
         warnings.catch_warnings(),
     ):
-        # OpenStackClient and its libraries use what some of them have deprecated.
+        # The libraries of OpenStack's clients use what some of them have deprecated.
         warnings.simplefilter("ignore")
-        if arguments[0] == "openstack":
-            from openstackclient import shell as openstack
+        from poppyclient import shell
 
-            code = openstack.main(list(arguments[1:]))
-        else:
-            from poppyclient import shell
-
-            try:
-                code = shell.main(arguments)
-            except SystemExit as exc:  # of argparse
-                code = int(exc.code or 0)
+        try:
+            code = shell.main(arguments)
+        except SystemExit as exc:  # of argparse
+            code = int(exc.code or 0)
     return Result(code, out.getvalue(), terminal.getvalue())
 
 

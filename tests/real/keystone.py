@@ -2,19 +2,16 @@
 """A Keystone of one's own, and a client of it.
 
 Keystone needs other versions of libraries than Poppy, so that it has a virtual environment of its
-own: made once, in the user's cache, and made anew when what is to be installed changes.
+own.
 """
 
 import contextlib
-import fcntl
 import functools
-import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +20,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.real import unavailable
+from tests.real import venv
 from tests.real.poppy import free_port
 
 _REQUIREMENTS = ("keystone==30.0.0", "waitress==3.0.2")
@@ -129,7 +126,7 @@ class KeystoneClient:
         answer = subprocess.run(
             [python(), "-P", _APP, "expired"],
             input=json.dumps(_request(user_id, scope)).encode(),
-            env={**_environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.directory)},
+            env={**venv.environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.directory)},
             capture_output=True,
             timeout=_START_TIMEOUT,
         )
@@ -228,7 +225,7 @@ class Keystone(KeystoneClient):
         run = subprocess.run(
             command,
             cwd=self.directory,
-            env=_environment(),
+            env=venv.environment(),
             capture_output=True,
             text=True,
             timeout=_START_TIMEOUT,
@@ -241,7 +238,7 @@ class Keystone(KeystoneClient):
             self._process = subprocess.Popen(
                 [program, "-P", _APP, "serve", "127.0.0.1", str(port)],
                 cwd=self.directory,
-                env={**_environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.directory)},
+                env={**venv.environment(), "OS_KEYSTONE_CONFIG_DIR": str(self.directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -275,54 +272,8 @@ class Keystone(KeystoneClient):
 
 
 def python() -> str:
-    """The Python that has Keystone; skips the test when it can't be had.
-
-    Any number of processes may call this at once: one installs, the others wait.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
-    wanted = f"{_REQUIREMENTS} {sys.version_info[:2]} {Path(sys.base_prefix).resolve()}"
-    place = cache / f"keystone-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
-    complete = place / "complete"
-    program = place / "bin" / "python"
-    if not complete.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with place.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not complete.exists():
-                _install(place, program)
-                complete.touch()
-    return str(program)
-
-
-def _install(place: Path, program: Path) -> None:
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(place)],
-        [str(program), "-m", "pip", "install", "-q", *_REQUIREMENTS],
-    ):
-        try:
-            run = subprocess.run(
-                command,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_INSTALL_TIMEOUT,
-            )
-            said = run.stderr if run.returncode else ""
-        except subprocess.TimeoutExpired:
-            said = f"it took more than {_INSTALL_TIMEOUT:.0f} s"
-        if said:
-            last = (said.strip().splitlines() or ["it said nothing"])[-1]
-            unavailable(
-                f"Keystone can't be installed ({last[:400]})",
-                f"let pip reach an index, then pip install {' '.join(_REQUIREMENTS)}",
-            )
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would lead that Python to our own packages; its warnings are its own."""
-    ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
-    return {**ours, "PYTHONWARNINGS": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    """The Python that has Keystone; skips the test when it can't be had."""
+    return venv.python("keystone", _REQUIREMENTS)
 
 
 def _request(user_id: str, scope: object) -> dict[str, Any]:

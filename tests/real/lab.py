@@ -28,6 +28,7 @@ import pytest
 
 from tests.real.bind import Bind
 from tests.real.cassandra import Cassandra, CassandraPair
+from tests.real.designate import Designate
 from tests.real.jvm import spare_address
 from tests.real.keystone import Keystone
 from tests.real.knot import Knot
@@ -386,10 +387,27 @@ def _powerdns() -> Iterator[Record]:
         }
 
 
+@contextlib.contextmanager
+def _designate() -> Iterator[Record]:
+    with Designate() as server:
+        options = {
+            "auth_type": "none",
+            "endpoint_override": server.url,
+            "suffix": SUFFIX,
+            "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        }
+        where = server.nameserver
+        yield {
+            "values": {"dig": f"dig @{where.host} -p {where.port} www.example.com.{SUFFIX}"},
+            "conf": {"drivers": {"dns": "designate"}, "drivers:dns:designate": options},
+        }
+
+
 PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "bind": functools.partial(_rfc2136, Bind),
     "cassandra": _cassandra,
     "cassandra2dc": _cassandra2dc,
+    "designate": _designate,
     "keystone": _keystone,
     "knot": functools.partial(_rfc2136, Knot),
     "moto": _moto,

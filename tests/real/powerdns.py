@@ -48,15 +48,17 @@ class PowerDNS(NameServer):
     PROGRAM = "pdns_server"
     PACKAGE = "pdns-server pdns-backend-sqlite3"
 
-    def __init__(self, config: str = "") -> None:
+    def __init__(self, config: str = "", zones: Sequence[str] = ZONES) -> None:
         """Start nothing yet.
 
         Args:
             config: lines to add to pdns.conf.
+            zones: that it begins with.
         """
         super().__init__()
         self._api_port = free_port()
         self._more = config
+        self._begins_with = zones
         self.url = f"http://{self.host}:{self._api_port}"
 
     @property
@@ -68,6 +70,8 @@ class PowerDNS(NameServer):
         """Write pdns.conf and fill the database."""
         if not _SCHEMA.exists():
             unavailable(f"there is no {_SCHEMA}", f"apt-get install {self.PACKAGE}")
+        if "geoip" in self._more and not list(Path("/usr/lib").glob("*/pdns/libgeoipbackend.so")):
+            unavailable("PowerDNS has no backend geoip", "apt-get install pdns-backend-geoip")
         values = {"host": self.host, "port": self.port, "api_port": self._api_port}
         config = _CONFIG.format(directory=self.directory, secret=self.secret, **values)
         (self.directory / "pdns.conf").write_text(config + self._more)
@@ -76,7 +80,7 @@ class PowerDNS(NameServer):
         database.close()
         tool = shutil.which("pdnsutil")
         assert tool, "pdnsutil comes with pdns_server"
-        for zone in ZONES:
+        for zone in self._begins_with:
             file = self.directory / f"{zone}.zone"
             file.write_text(ZONE_FILE)
             command = [tool, f"--config-dir={self.directory}", "load-zone", zone, str(file)]
@@ -85,6 +89,14 @@ class PowerDNS(NameServer):
     def command(self, program: str) -> Sequence[str]:
         """In the foreground."""
         return [program, f"--config-dir={self.directory}", "--daemon=no", "--guardian=no"]
+
+    def answers(self) -> bool:
+        """Whether it serves: zones, and its API."""
+        try:
+            requests.get(self.url, timeout=1)
+        except requests.RequestException:
+            return False
+        return not self._begins_with or super().answers()
 
     def change(self, zone: str, *changes: tuple[str, ...]) -> None:
         """As the base's, through the API."""

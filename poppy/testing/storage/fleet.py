@@ -12,7 +12,7 @@ from poppy.testing.storage.case import Connect, StorageCase, each, race
 
 def make_worker(host: str = "host-1", pid: int = 1, seen: float = 0) -> Worker:
     """A worker that was seen some seconds after NOW."""
-    return Worker(ids.new(), host, pid, "1.0", "dc1", NOW, after(seen), slots=10)
+    return Worker(ids.new(), host, pid, "1.0", "dc1", NOW, after(seen), slots=10, down=("mock",))
 
 
 class FleetContract(StorageCase):

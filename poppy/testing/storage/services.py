@@ -67,7 +67,7 @@ class ServiceContract(StorageCase):
                     "more",
                     "PermanentError",
                 ),
-                "varnish": ProviderDetail(ProviderStatus.DEPLOYED),
+                "varnish": ProviderDetail(ProviderStatus.DEPLOYED, avoided=True),
             },
             disabled=True,
         )

@@ -58,6 +58,10 @@ def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
     ]
 
 
+def test_steering_changes_names_and_asks_no_provider():
+    assert steps(built(Kind.STEER, ["a", "b"], ["a", "b"])) == ["ensure names in DNS"]
+
+
 def test_a_purge_calls_the_providers_and_nothing_else():
     assert steps(built(Kind.PURGE, None, ["a", "b"])) == [
         {"purge at a", "purge at b"},

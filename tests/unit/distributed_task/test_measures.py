@@ -118,7 +118,7 @@ def test_a_run_that_did_not_end_the_operation_is_just_a_run(record, state):
 
 
 class Load:
-    busy, hung = 3, 1
+    busy, hung, down = 3, 1, ("sick",)
 
 
 class Limited:
@@ -136,8 +136,8 @@ def _enabled(monkeypatch):
 def test_a_quota_is_told_when_it_changes_and_only_then(record):
     left, whole = record(metrics.QUOTA), record(metrics.QUOTA_LIMIT)
     provider = Limited()
-    vitals = Vitals(Load(), Load(), {"cdn": provider}, slots=5)
-    assert vitals() == (3, 1)
+    vitals = Vitals(Load(), Load(), Load(), {"cdn": provider}, slots=5)
+    assert vitals() == (3, 1, ("sick",))
     provider.quota = {"requests": Quota(100, 40), "things": Quota(None, 7)}
     vitals()
     vitals()
@@ -158,4 +158,4 @@ def test_a_provider_that_breaks_does_not_end_the_signs_of_life(record):
         def quota(self):
             raise KeyError("bug")
 
-    assert Vitals(Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1)
+    assert Vitals(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1, ("sick",))

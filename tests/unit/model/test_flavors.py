@@ -3,13 +3,15 @@
 
 import json
 
-from poppy.model.flavors import Flavor, FlavorProvider
+from poppy.model.flavors import Flavor, FlavorProvider, Geography
 
 FLAVOR = Flavor(
     "standard",
     (
         FlavorProvider("varnish", ("http://a.example", "http://docs.a.example")),
         FlavorProvider("mock", ("http://b.example",)),
+        FlavorProvider("other", ("http://c.example",), 0, Geography(("DE", "AT"), ("NA",))),
+        FlavorProvider("more", ("http://d.example",), 7, Geography(continents=("EU",))),
     ),
 )
 
@@ -18,5 +20,12 @@ def test_a_flavor_comes_back_from_json_as_it_was() -> None:
     assert Flavor.from_dict(json.loads(json.dumps(FLAVOR.to_dict()))) == FLAVOR
 
 
+def test_what_is_not_set_is_not_in_its_document() -> None:
+    first, _, other, more = FLAVOR.to_dict()["providers"]
+    assert set(first) == {"provider", "links"}
+    assert other["weight"] == 0
+    assert more["geography"] == {"continents": ["EU"]}
+
+
 def test_a_flavor_knows_its_providers_in_order() -> None:
-    assert FLAVOR.provider_names == ("varnish", "mock")
+    assert FLAVOR.provider_names == ("varnish", "mock", "other", "more")

@@ -44,7 +44,8 @@ def _fields(schema: Any) -> list[tuple[str, dict[str, Any]]]:
     for name, field in schema.get("properties", {}).items():
         found += [(name, field), *_fields(field)]
     if "items" in schema:
-        found += _fields(schema["items"])
+        items = schema["items"]
+        found += _fields(items) if "properties" in items else [("items", items)]
     return found
 
 

@@ -3,6 +3,7 @@
 
 import pytest
 
+from poppy.common import errors
 from poppy.model import validation
 from tests.unit.model.documents import FLAVOR, breaches, variant
 
@@ -61,6 +62,61 @@ def test_a_flavor_keeps_to_its_rules(path: str, value: object, expected: str) ->
 def test_a_flavor_needs_all_its_fields(path: str) -> None:
     (message,) = breaches(variant(FLAVOR, path), validation.flavor)
     assert f"'{path.rpartition('.')[2]}' is a required property" in message
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("weight", 0),
+        ("weight", 1000),
+        ("geography", {"countries": ["DE", "AT"]}),
+        ("geography", {"continents": ["EU"], "countries": ["US"]}),
+    ],
+)
+def test_a_flavor_may_say_how_clients_are_shared_out(field: str, value: object) -> None:
+    other = {"provider": "other", "links": FLAVOR["providers"][0]["links"], "weight": 1}
+    document = {"id": "standard", "providers": [{**FLAVOR["providers"][0], field: value}, other]}
+    if field != "weight":
+        del other["weight"]
+    assert validation.flavor(document).to_dict() == document
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("weight", -1, "-1 is less than the minimum of 0"),
+        ("weight", 1001, "1001 is greater than the maximum of 1000"),
+        ("weight", 0.5, "0.5 is not of type 'integer'"),
+        ("geography", {}, "{} should be non-empty"),
+        ("geography", {"cities": []}, "Additional properties are not allowed"),
+        ("geography.countries", [], "needs 1 entry or more, has 0"),
+        ("geography.countries", ["de"], "'de' is no country code of two upper-case letters"),
+        ("geography.countries", ["DEU"], "'DEU' is no country code of two upper-case letters"),
+        ("geography.continents", ["XX"], "'XX' is not one of ['AF', "),
+    ],
+)
+def test_how_clients_are_shared_out_keeps_to_its_rules(
+    field: str, value: object, expected: str
+) -> None:
+    name, _, inner = field.partition(".")
+    document = variant(FLAVOR, f"providers.0.{name}", {inner: value} if inner else value)
+    message = breaches(document, validation.flavor)[0]
+    assert message.startswith(f"[providers][0][{name}]")
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((1, None), "Provider 'p1' has no weight, but others have"), ((0, 0), "the weight 0")],
+)
+def test_weights_are_of_all_providers_and_not_all_nothing(
+    weights: tuple[int | None, ...], expected: str
+) -> None:
+    links = FLAVOR["providers"][0]["links"]
+    entries = [{"provider": f"p{n}", "links": links, "weight": w} for n, w in enumerate(weights)]
+    entries = [{k: v for k, v in entry.items() if v is not None} for entry in entries]
+    with pytest.raises(errors.InvalidRequest, match=expected):
+        validation.flavor({"id": "standard", "providers": entries})
 
 
 @pytest.mark.parametrize("op", ["add", "replace", "test"])

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leads names away from providers that are down, and back.
+
+Every worker looks at the providers and says in its signs of life which of them are lastingly
+down. What most workers say counts: one that can't reach a provider by its own fault changes
+nothing. The first of the workers that are alive then marks the services concerned, and queues an
+operation for each that changes its names: an operation like any other, which is tried again, and
+which no request has to wait for. The marks are kept with the service, so that whatever is done for
+it afterwards keeps to them.
+"""
+
+import datetime
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.distributed_task import steering
+from poppy.model import certificates, ids
+from poppy.model.flavors import Flavor
+from poppy.model.fleet import Worker
+from poppy.model.operations import Kind, Operation
+from poppy.model.services import Service, Status
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
+
+#: Seconds after which services are looked through again while a provider is down: there may be
+#: new ones, and such that were being changed the last time.
+AGAIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly things happen.
+
+    Attributes:
+        interval: seconds between looks at the providers.
+        down_after: so many looks in a row at which a provider did not answer make it down.
+        up_after: so many at which it did make it up again.
+        rate: services a second whose names are changed, at most.
+    """
+
+    interval: float = 10.0
+    down_after: int = 3
+    up_after: int = 30
+    rate: float = 10.0
+
+
+class Watch:
+    """Which providers are down, as seen from here; it takes several looks to change that.
+
+    Attributes:
+        down: their names, in order.
+    """
+
+    def __init__(self, providers: Mapping[str, Provider], pace: Pace) -> None:
+        self.down: tuple[str, ...] = ()
+        self._providers = providers
+        self._pace = pace
+        # How often in a row each was otherwise than it is known to be.
+        self._otherwise = dict.fromkeys(providers, 0)
+
+    def look(self) -> None:
+        """Ask all providers."""
+        down = set(self.down)
+        for name, provider in self._providers.items():
+            is_down = name in down
+            if self._answers(provider) != is_down:
+                self._otherwise[name] = 0
+                continue
+            self._otherwise[name] += 1
+            needed = self._pace.up_after if is_down else self._pace.down_after
+            if self._otherwise[name] >= needed:
+                self._otherwise[name] = 0
+                down ^= {name}
+                LOG.warning("Provider %s looks %s", name, "up again" if is_down else "down")
+        self.down = tuple(sorted(down))
+
+    @staticmethod
+    def _answers(provider: Provider) -> bool:
+        try:
+            return provider.health()
+        except Exception:  # noqa: BLE001 - it must not raise, but is another's code
+            LOG.exception("Asking %s for its health failed", provider.name)
+            return False
+
+
+def agreed(workers: Sequence[Worker]) -> frozenset[str]:
+    """The providers that more than half of the workers say are down."""
+    names = {name for worker in workers for name in worker.down}
+    return frozenset(
+        name for name in names if 2 * sum(name in it.down for it in workers) > len(workers)
+    )
+
+
+class Failover:
+    """Acts on what the workers agree on.
+
+    Args:
+        worker_id: of this worker.
+        alive: gives the workers that are alive, as of their last signs of life.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        watch: Watch,
+        pace: Pace,
+        worker_id: str,
+        alive: Callable[[], Sequence[Worker]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._storage = storage
+        self._watch = watch
+        self._pace = pace
+        self._worker_id = worker_id
+        self._alive = alive
+        self._clock = clock
+        self._done: frozenset[str] | None = None
+        self._again_at = 0.0
+
+    def run(self, stopped: threading.Event) -> None:
+        """Look until ``stopped``."""
+        while not stopped.wait(self._pace.interval):
+            try:
+                self._watch.look()
+                self.act(stopped)
+            except errors.Unavailable as exc:
+                LOG.warning("Names could not be led away from providers that are down: %s", exc)
+            except Exception:  # noqa: BLE001 - without this thread nobody looks any more
+                LOG.exception("Leading names away from providers failed; trying again")
+
+    def act(self, stopped: threading.Event) -> None:
+        """If it is for this worker to do, bring the services' names in line.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        workers = self._alive()
+        if not workers or min(worker.worker_id for worker in workers) != self._worker_id:
+            # Should it become this worker's turn, it does not know what the others have done.
+            self._done = None
+            return
+        down = agreed(workers)
+        if down == self._done and self._clock() < self._again_at:
+            return
+        if down != self._done:
+            LOG.warning("Names avoid these providers: %s", ", ".join(sorted(down)) or "none")
+        busy = self._lead(down, stopped)
+        if stopped.is_set():
+            return
+        self._done = down
+        self._again_at = self._clock() + AGAIN if down or busy else float("inf")
+
+    def _lead(self, down: Collection[str], stopped: threading.Event) -> bool:
+        """Go through all services; whether some have to be looked at again."""
+        busy = False
+        flavors = {flavor.flavor_id: flavor for flavor in self._storage.flavors.list()}
+        for service in self._storage.services.scan():
+            flavor = flavors.get(service.spec.flavor_id)
+            changed = flavor and marked(service, flavor, down)
+            # One that failed may have no names, or none any more: its next change sees to it.
+            if not changed or service.status is Status.FAILED:
+                continue
+            if service.status is not Status.DEPLOYED or not self._submit(changed):
+                busy = True
+            if stopped.wait(1 / self._pace.rate):
+                break
+        return busy
+
+    def _submit(self, service: Service) -> bool:
+        now = datetime.datetime.now(datetime.UTC)
+        operation = Operation(
+            project_id=service.project_id,
+            service_id=service.service_id,
+            operation_id=ids.new(),
+            kind=Kind.STEER,
+            created_at=now,
+            updated_at=now,
+            # The dispatcher finds it at its next look.
+            next_attempt_at=now,
+        )
+        try:
+            self._storage.services.submit(replace(service, updated_at=now), operation)
+        except (errors.Changed, errors.NotFound, errors.InvalidRequest):
+            return False
+        return True
+
+
+def marked(service: Service, flavor: Flavor, down: Collection[str]) -> Service | None:
+    """The service with marks at the providers to avoid; None if that changes no name.
+
+    Where all of its providers are down, its names stay where they are: it may be us, and there
+    is nowhere better to go.
+    """
+    details = service.provider_details
+    if certificates.is_namespace(service.project_id) or service.disabled or len(details) < 2:
+        return None
+    if all(name in down for name in details):
+        return None
+    changed = service.with_details(
+        {name: replace(detail, avoided=name in down) for name, detail in details.items()}
+    )
+    if steering.chosen(service, flavor) == steering.chosen(changed, flavor):
+        return None
+    return changed

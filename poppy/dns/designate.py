@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``designate``: OpenStack's DNS service, by its v2 API."""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import requests
+from keystoneauth1 import exceptions as ks_exceptions
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+from poppy.common.errors import (
+    ConfigError,
+    DriverError,
+    InProgressError,
+    PermanentError,
+    RetryableError,
+)
+from poppy.common.http import retry_after
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.zones import ZONES_OPT, Zones
+
+#: Seconds until it makes sense to look whether name servers have a change.
+POLL_AFTER = 2.0
+#: Seconds for an answer when the question is just whether there is any.
+HEALTH_TIMEOUT = 3.0
+#: Seconds to wait where the quota is used up, or another request changes the same zone.
+PAUSE = 10.0
+
+Recordset = Mapping[str, Any]
+
+
+def _keystone_opts() -> list[cfg.Opt]:
+    """What keystoneauth reads: how to get a token, how to speak HTTP, where the service is."""
+    session = loading.get_session_conf_options()
+    adapter = loading.get_adapter_conf_options(include_deprecated=False)
+    cfg.set_defaults(session, timeout=30)
+    cfg.set_defaults(adapter, service_type="dns")
+    plugin = loading.get_auth_plugin_conf_options("v3password")
+    return [*loading.get_auth_common_conf_options(), *plugin, *session, *adapter]
+
+
+class Designate(DNSDriver):
+    """Keeps one recordset for each name.
+
+    Designate accepts a change at once and brings it to its name servers afterwards; a name is
+    done only when that has happened, so that what is deployed can be resolved, and nothing that
+    a name still leads to is removed.
+
+    See https://docs.openstack.org/api-ref/dns/ for the API.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (*COMMON_OPTS, ZONES_OPT, *_keystone_opts())
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        group = f"drivers:dns:{name}"
+        try:
+            auth = loading.load_auth_from_conf_options(conf, group)
+            session = loading.load_session_from_conf_options(conf, group, auth=auth)
+            self._adapter = loading.load_adapter_from_conf_options(
+                conf, group, session=session, raise_exc=False, client_name="poppy"
+            )
+        except (ks_exceptions.ClientException, TypeError) as exc:
+            raise ConfigError(f"[{group}] {exc}") from exc
+        if auth is None:
+            raise ConfigError(f"[{group}] auth_type is missing, such as password")
+        self._zones = Zones(self.options.zones, self.options.suffix, self._find_zone)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs, one after the other; see :meth:`DNSDriver.ensure`."""
+        self._for_each(cnames, lambda zone, name: self._ensure(zone, name, cnames[name]))
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove the CNAMEs, one after the other; see :meth:`DNSDriver.remove`."""
+        self._for_each(names, self._remove)
+
+    def health(self) -> bool:
+        """Whether the API answers, with a token that it takes."""
+        try:
+            self._request("GET", "/v2/zones?limit=1", timeout=HEALTH_TIMEOUT)
+        except DriverError:
+            return False
+        return True
+
+    def _for_each(
+        self, names: Sequence[str] | Mapping[str, str], work: Callable[[str, str], bool]
+    ) -> None:
+        """Work on all names before the first one that is not done yet is waited for."""
+        pending = [
+            name
+            for zone, members in self._zones.group(names).items()
+            for name in members
+            if not work(zone, name)
+        ]
+        if pending:
+            raise InProgressError(
+                f"Designate is bringing {', '.join(pending)} to its name servers", POLL_AFTER
+            )
+
+    def _ensure(self, zone: str, name: str, target: str) -> bool:
+        """Have one CNAME; whether the name servers have it."""
+        path = f"/v2/zones/{zone}/recordsets"
+        wanted = {"records": [f"{target}."], "ttl": self.options.ttl}
+        found = self._recordsets(zone, name)
+        foreign = sorted(entry["type"] for entry in found if entry["type"] != "CNAME")
+        if foreign:
+            raise PermanentError(
+                f"{name} can't be made a CNAME: it has other records ({', '.join(foreign)})"
+            )
+        if not found:
+            body = {"name": f"{name}.", "type": "CNAME", **wanted}
+            return _is_active(self._request("POST", path, json=body).json())
+        (known,) = found
+        is_wanted = {key: known[key] for key in wanted} == wanted
+        if is_wanted and known["status"] != "ERROR":
+            return _is_active(known)
+        # What Designate could not bring to its name servers, it tries again when it is told again.
+        changed = self._request("PUT", f"{path}/{known['id']}", json=wanted).json()
+        if is_wanted:
+            raise RetryableError(f"Designate could not bring {name} to its name servers")
+        return _is_active(changed)
+
+    def _remove(self, zone: str, name: str) -> bool:
+        """Have no CNAME; whether the name servers have none.
+
+        A recordset that was deleted is not listed any more, although name servers still have it:
+        that shows at its zone only.
+        """
+        found = [entry for entry in self._recordsets(zone, name) if entry["type"] == "CNAME"]
+        for entry in found:
+            path = f"/v2/zones/{zone}/recordsets/{entry['id']}"
+            self._request("DELETE", path, accept=(HTTPStatus.NOT_FOUND,))
+        if found:
+            return False
+        status = self._request("GET", f"/v2/zones/{zone}").json()["status"]
+        if status == "ERROR":
+            raise RetryableError(
+                f"Designate could not bring the zone of {name} to its name servers"
+            )
+        return bool(status == "ACTIVE")
+
+    def _recordsets(self, zone: str, name: str) -> list[Recordset]:
+        params = {"name": f"{name}."}
+        answer = self._request("GET", f"/v2/zones/{zone}/recordsets", params=params)
+        recordsets: list[Recordset] = answer.json()["recordsets"]
+        return recordsets
+
+    def _find_zone(self, name: str) -> str | None:
+        """The id of a zone."""
+        answer = self._request("GET", "/v2/zones", params={"name": f"{name}."})
+        found = answer.json()["zones"]
+        return str(found[0]["id"]) if found else None
+
+    def _request(
+        self, method: str, path: str, accept: Sequence[int] = (), **options: Any
+    ) -> requests.Response:
+        try:
+            answer: requests.Response = self._adapter.request(path, method, **options)
+        except ks_exceptions.Unauthorized as exc:
+            raise PermanentError(f"Keystone refuses what {self.name} is to log in with") from exc
+        except ks_exceptions.ClientException as exc:
+            # Their words hold URLs, but no secrets: a password goes by the body.
+            raise RetryableError(f"{self.name} can't be reached: {exc}") from exc
+        if answer.ok or answer.status_code in accept:
+            return answer
+        raise self._error(method, answer)
+
+    def _error(self, method: str, answer: requests.Response) -> DriverError:
+        status = answer.status_code
+        message = f"{self.name} answered {method} with {status}{_words(answer)}"
+        # 409: another request has made the same meanwhile. 413: the quota, which can be raised.
+        if status in (HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+            return RetryableError(message, retry_after=PAUSE)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return RetryableError(message, retry_after=retry_after(answer.headers))
+        # It may be that the zone is gone, and there is one of another id.
+        self._zones.forget()
+        return PermanentError(message)
+
+
+def _is_active(recordset: Recordset) -> bool:
+    return bool(recordset["status"] == "ACTIVE")
+
+
+def _words(answer: requests.Response) -> str:
+    """Designate's own words, such as ``: over_quota: Quota exceeded for zone_recordsets.``."""
+    try:
+        body = answer.json()
+        words = [str(body[key]) for key in ("type", "message") if body.get(key)]
+        details = body.get("errors")
+    except (ValueError, AttributeError):
+        return ""
+    return "".join(f": {word}" for word in [*words, *([str(details)] if details else [])])[:500]

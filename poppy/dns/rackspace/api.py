@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rackspace Cloud DNS over HTTP: tokens, the limits of its rate, and jobs.
+
+See https://docs.rackspace.com/docs/cloud-dns for the API (v1.0), and
+https://docs.rackspace.com/docs/cloud-identity for the tokens (v2.0).
+"""
+
+import datetime
+import threading
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import requests
+
+from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
+from poppy.common.http import Client, retry_after
+
+#: Seconds between looks at a job: five a second are allowed for all of an account.
+POLL = 1.0
+#: Seconds until a job that takes long is looked for again, by what it was to do.
+POLL_AFTER = 10.0
+
+#: What is handled here, and not by the client.
+_EXPECTED = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+
+
+class Conflict(PermanentError):
+    """There is such a record, or one that excludes it."""
+
+
+class API:
+    """Cloud DNS for one account.
+
+    Args:
+        name: of the driver, for messages.
+        auth_url: of the identity service, without the version.
+        url: of Cloud DNS with the account; None takes it from the catalog.
+        patience: seconds to wait for a job.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        auth_url: str,
+        username: str,
+        api_key: str,
+        url: str | None,
+        timeout: float,
+        patience: float,
+    ) -> None:
+        self._name = name
+        timeouts = (timeout, timeout)
+        self._identity = Client(f"{name}'s identity", auth_url, timeout=timeouts, explain=_explain)
+        self._dns = Client(name, "", timeout=timeouts, explain=_explain)
+        credentials = {"username": username, "apiKey": api_key}
+        self._login = {"auth": {"RAX-KSKEY:apiKeyCredentials": credentials}}
+        self._given_url = url
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._session: tuple[str, str] | None = None
+
+    def get(self, path: str, **params: str) -> Any:
+        """Ask for something; the decoded answer.
+
+        Raises:
+            RetryableError: no answer, or a limit was met.
+            PermanentError: refused, or there is no such thing.
+        """
+        return self._request("GET", path, params=params).json()
+
+    def run(self, method: str, path: str, **options: Any) -> None:
+        """Ask for a change and wait until its job is done.
+
+        Raises:
+            InProgressError: it takes long.
+            Conflict: there is such a record, or one that excludes it.
+            RetryableError: no answer, or a limit was met, or the job failed at its side.
+            PermanentError: refused.
+        """
+        job = self._request(method, path, **options).json()
+        deadline = time.monotonic() + self._patience
+        while job["status"] in ("INITIALIZED", "RUNNING"):
+            if time.monotonic() > deadline:
+                raise InProgressError(f"{self._name} is at job {job['jobId']}", POLL_AFTER)
+            time.sleep(POLL)
+            job = self.get(f"/status/{job['jobId']}", showDetails="true")
+        if job["status"] != "COMPLETED":
+            fault = job.get("error") or {}
+            faults = (fault.get("failedItems") or {}).get("faults") or [fault]
+            # What was to be deleted and is gone is as it should be.
+            if method != "DELETE" or any(it.get("code") != HTTPStatus.NOT_FOUND for it in faults):
+                raise self._error(f"failed at {method}", int(fault.get("code") or 500), fault)
+
+    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+        for first in (True, False):
+            token, base = self._authenticated()
+            response = self._dns.request(
+                method,
+                base + path,
+                headers={"X-Auth-Token": token},
+                accept=_EXPECTED,
+                **options,
+            )
+            if response.status_code != HTTPStatus.UNAUTHORIZED or not first:
+                break
+            # The token was revoked, or its time is over.
+            self._forget(token)
+        if response.ok:
+            return response
+        fault = _fault(response)
+        error = self._error(f"answered {method} with", response.status_code, fault)
+        if isinstance(error, RetryableError):
+            error.retry_after = _wait(response.headers)
+        raise error
+
+    def _error(self, what: str, code: int, fault: Mapping[str, Any]) -> DriverError:
+        words = ": ".join(str(fault[key]) for key in ("message", "details") if fault.get(key))
+        message = f"{self._name} {what} {code}" + (f": {words[:500]}" if words else "")
+        if code == HTTPStatus.CONFLICT:
+            return Conflict(message)
+        if code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in (
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.TOO_MANY_REQUESTS,
+        ):
+            return RetryableError(message)
+        return PermanentError(message)
+
+    def _authenticated(self) -> tuple[str, str]:
+        """A token, and the URL to use it at."""
+        with self._lock:
+            if self._session is None:
+                access = self._identity.json("POST", "/v2.0/tokens", json=self._login)["access"]
+                url = self._given_url or self._endpoint(access["serviceCatalog"])
+                self._session = access["token"]["id"], url.rstrip("/")
+            return self._session
+
+    def _endpoint(self, catalog: list[dict[str, Any]]) -> str:
+        for service in catalog:
+            if service["type"] == "rax:dns" and service["endpoints"]:
+                return str(service["endpoints"][0]["publicURL"])
+        raise PermanentError(f"{self._name}: the account has no Cloud DNS in its catalog")
+
+    def _forget(self, token: str) -> None:
+        with self._lock:
+            # Another thread may have got a new one meanwhile.
+            if self._session is not None and self._session[0] == token:
+                self._session = None
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait; the field of rate limits is documented as Reply-After, an ISO 8601 date."""
+    try:
+        until = datetime.datetime.fromisoformat(headers.get("Reply-After", ""))
+    except ValueError:
+        return retry_after(headers)
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=datetime.UTC)
+    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+def _fault(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    # Limits of the rate are told by a proxy in front, which puts the fault into an object.
+    inner = next(iter(body.values()), None) if isinstance(body, dict) and len(body) == 1 else None
+    fault = inner if isinstance(inner, dict) else body
+    return fault if isinstance(fault, dict) else {}
+
+
+def _explain(response: requests.Response) -> str:
+    fault = _fault(response)
+    return ": ".join(str(fault[key]) for key in ("message", "details") if fault.get(key))

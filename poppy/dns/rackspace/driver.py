@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``rackspace``: Rackspace Cloud DNS."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from oslo_config import cfg
+
+from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.rackspace.api import API, Conflict
+from poppy.dns.zones import ZONES_OPT, Zones
+
+#: The shortest TTL that Cloud DNS takes, in seconds.
+MIN_TTL = 300
+#: The most records that one call may make or change.
+BATCH = 100
+#: Seconds for an answer when the question is just whether there is any.
+HEALTH_TIMEOUT = 3.0
+
+
+class Rackspace(DNSDriver):
+    """Looks for each name's record, then adds, changes or deletes all of a domain by one job.
+
+    A job that adds or changes is done as a whole or not at all.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *COMMON_OPTS,
+        cfg.StrOpt("username", help="Name of the cloud account's user."),
+        cfg.StrOpt("api_key", secret=True, help="The user's API key."),
+        cfg.StrOpt(
+            "auth_url",
+            default="https://identity.api.rackspacecloud.com",
+            help="The identity service, without a version.",
+        ),
+        cfg.StrOpt(
+            "url",
+            help="Cloud DNS with the account, such as "
+            "https://dns.api.rackspacecloud.com/v1.0/1234. Unset: from the user's catalog.",
+        ),
+        ZONES_OPT,
+        cfg.FloatOpt("timeout", default=15.0, min=0.1, help="Seconds for an answer of the API."),
+        cfg.FloatOpt(
+            "job_timeout",
+            default=15.0,
+            min=0,
+            help="Seconds to wait for a job. One that takes longer is not lost: the operation is "
+            "parked, and looks later what has become of it.",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        super().__init__(conf, name)
+        options = self.options
+        if not options.username or not options.api_key:
+            raise ConfigError(f"[drivers:dns:{name}] username and api_key are both needed")
+        if options.ttl < MIN_TTL:
+            raise ConfigError(
+                f"[drivers:dns:{name}] ttl is less than {MIN_TTL}, the least there is"
+            )
+        self._api = self._make_api(options.timeout)
+        self._asked_briefly = self._make_api(HEALTH_TIMEOUT)
+        self._zones = Zones(options.zones, options.suffix, self._find_domain)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs, with a job for each domain; see :meth:`DNSDriver.ensure`."""
+        for domain, names in self._zones.group(cnames).items():
+            add, change = [], []
+            for name in names:
+                wanted = {"data": cnames[name], "ttl": self.options.ttl}
+                known = self._record(domain, name)
+                if known is None:
+                    add.append({"name": name, "type": "CNAME", **wanted})
+                elif {key: known[key] for key in wanted} != wanted:
+                    change.append({"id": known["id"], "name": name, **wanted})
+            for method, records in (("PUT", change), ("POST", add)):
+                for batch in _batches(records):
+                    self._run(method, domain, json={"records": batch})
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove the CNAMEs, with a job for each domain; see :meth:`DNSDriver.remove`."""
+        for domain, members in self._zones.group(names).items():
+            found = [self._record(domain, name) for name in members]
+            for batch in _batches([record["id"] for record in found if record is not None]):
+                self._run("DELETE", domain, params={"id": batch})
+
+    def health(self) -> bool:
+        """Whether Cloud DNS answers, with a token that it takes."""
+        try:
+            self._asked_briefly.get("/limits")
+        except DriverError:
+            return False
+        return True
+
+    def _run(self, method: str, domain: str, **options: Any) -> None:
+        try:
+            with self._forgetting():
+                self._api.run(method, f"/domains/{domain}/records", **options)
+        except Conflict as exc:
+            self._judge(domain, options["json"]["records"], exc)
+
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """What is refused may be so because the domain is gone, and there is one of another id."""
+        try:
+            yield
+        except PermanentError:
+            self._zones.forget()
+            raise
+
+    def _judge(
+        self, domain: str, records: Sequence[Mapping[str, Any]], conflict: Conflict
+    ) -> None:
+        """What is in the way: our own record, from a job that was lost sight of, or another's."""
+        missing = [it["name"] for it in records if self._record(domain, it["name"]) is None]
+        if not missing:
+            raise RetryableError(f"made meanwhile: {conflict}") from conflict
+        raise PermanentError(
+            f"{' or '.join(missing)} can't be made a CNAME, for it has other records: {conflict}"
+        ) from conflict
+
+    def _record(self, domain: str, name: str) -> Mapping[str, Any] | None:
+        """The CNAME of a name. A search wants a type, so that others can't be looked for."""
+        path = f"/domains/{domain}/records"
+        with self._forgetting():
+            found = self._api.get(path, type="CNAME", name=name)["records"]
+        return next((record for record in found if record["name"] == name), None)
+
+    def _find_domain(self, name: str) -> str | None:
+        """The id of a domain."""
+        found = self._api.get("/domains", name=name)["domains"]
+        return next((str(domain["id"]) for domain in found if domain["name"] == name), None)
+
+    def _make_api(self, timeout: float) -> API:
+        options = self.options
+        return API(
+            self.name,
+            options.auth_url,
+            options.username,
+            options.api_key,
+            options.url,
+            timeout,
+            options.job_timeout,
+        )
+
+
+def _batches(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(entries), BATCH):
+        yield entries[start : start + BATCH]

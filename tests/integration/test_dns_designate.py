@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``designate`` on a real Designate; what it did is resolved at its PowerDNS."""
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.common.retry import RetryPolicy
+from poppy.dns import designate
+from poppy.dns.base import DNSDriver
+from poppy.testing.dns import DNSContract
+from tests.real.designate import Designate
+from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, free_port
+from tests.unit.dns.making import make_driver
+
+pytestmark = pytest.mark.real
+
+EDGE = "edge.example.com"
+_NUMBERS = itertools.count()
+
+
+def fresh() -> str:
+    """A name that no test has used: to empty the zones after each would take longer."""
+    return f"www.example{next(_NUMBERS)}.org.{SUFFIX}"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Designate]:
+    with Designate() as running:
+        yield running
+
+
+def driver_for(server: Designate, **options: object) -> designate.Designate:
+    given = {
+        "auth_type": "none",
+        "endpoint_override": server.url,
+        "suffix": SUFFIX,
+        "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        **options,
+    }
+    return make_driver(designate.Designate, **given)
+
+
+class TestContract(DNSContract):
+    # Each is a request, and a transfer to the name server takes a second or more.
+    MANY = 3
+
+    @pytest.fixture
+    def driver(self, server: Designate) -> designate.Designate:
+        self.server = server
+        self.site = f"example{next(_NUMBERS)}.org"
+        return driver_for(server)
+
+    def name(self, driver: DNSDriver, label: str) -> str:
+        return driver.operator_name(f"{label}.{self.site}", None)
+
+    def ensure(self, driver: DNSDriver, cnames: Mapping[str, str]) -> None:
+        """As the base's; tries again as a worker does, when SQLite refuses one of two writers."""
+        RetryPolicy(quick_attempts=10).call(functools.partial(super().ensure, driver, cnames))
+
+    def resolve(self, driver: DNSDriver, name: str) -> str | None:
+        return self.server.nameserver.resolve(name)
+
+    def test_it_is_done_when_the_name_server_has_it(self, driver: designate.Designate) -> None:
+        name = fresh()
+        with pytest.raises(InProgressError, match=f"bringing {name} to its name servers"):
+            driver.ensure({name: EDGE})
+        self.ensure(driver, {name: EDGE})
+        assert self.server.nameserver.resolve(name) == EDGE
+        with pytest.raises(InProgressError):
+            driver.remove([name])
+        self.remove(driver, [name])
+        assert self.server.nameserver.resolve(name) is None
+
+    def test_what_is_being_removed_is_made_again(self, driver: designate.Designate) -> None:
+        name = fresh()
+        self.ensure(driver, {name: EDGE})
+        with pytest.raises(InProgressError):
+            driver.remove([name])
+        self.ensure(driver, {name: "other.example.com"})
+        assert self.server.nameserver.resolve(name) == "other.example.com"
+
+    def test_records_have_the_ttl(self, server: Designate) -> None:
+        name = fresh()
+        self.ensure(driver_for(server, ttl=77), {name: EDGE})
+        assert server.nameserver.ttl(name) == 77
+
+
+def test_a_name_with_other_records_is_refused(server: Designate) -> None:
+    (zone,) = [z for z in server.call("GET", "/zones")["zones"] if z["name"] == f"{SUFFIX}."]
+    path = f"/zones/{zone['id']}/recordsets"
+    server.call("POST", path, name=f"taken.{SUFFIX}.", type="A", records=["192.0.2.1"])
+    driver = driver_for(server)
+    with pytest.raises(PermanentError, match=rf"taken.{SUFFIX} can't be .* other records \(A\)"):
+        driver.ensure({f"taken.{SUFFIX}": EDGE})
+    with contextlib.suppress(InProgressError):
+        driver.remove([f"taken.{SUFFIX}"])
+    assert [e["type"] for e in server.recordsets() if e["name"] == f"taken.{SUFFIX}."] == ["A"]
+
+
+def test_a_suffix_without_a_zone_is_told(server: Designate) -> None:
+    with pytest.raises(PermanentError, match="no zone for www.a.test.other.test"):
+        driver_for(server, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
+
+
+def test_used_up_quota_may_be_raised(server: Designate) -> None:
+    project = "noauth-project"
+    quotas = server.call("GET", f"/quotas/{project}")
+    server.call("PATCH", f"/quotas/{project}", zone_recordsets=1)
+    try:
+        with pytest.raises(RetryableError, match="over_quota"):
+            driver_for(server).ensure({f"{n}.{SUFFIX}": EDGE for n in ("one", "two")})
+    finally:
+        server.call("PATCH", f"/quotas/{project}", zone_recordsets=quotas["zone_recordsets"])
+
+
+def test_a_server_that_is_away(server: Designate) -> None:
+    driver = driver_for(server, endpoint_override=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(RetryableError, match="can't be reached"):
+        driver.ensure({fresh(): EDGE})
+    assert driver.health() is False

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End to end: the API, a worker, a real BIND that answers, and the Varnish that it leads to."""
+
+import contextlib
+from collections.abc import Iterator
+
+import dns.resolver
+import pytest
+import requests
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config
+from poppy.model.operations import Operation
+from tests.real.bind import Bind
+from tests.real.nameserver import SUFFIX
+from tests.real.origin import Origin
+from tests.real.poppy import PROJECT, Installation, wait
+from tests.real.varnish import Varnish
+
+pytestmark = pytest.mark.real
+
+DOMAIN = "www.example.com"
+NAME = f"{DOMAIN}.{SUFFIX}"
+EDGE = f"edge.{SUFFIX}"
+
+
+class Site:
+    """A poppy-standalone with an edge of its own and a name server."""
+
+    def __init__(
+        self, poppy: Installation, nameserver: Bind, node: Varnish, origin: Origin
+    ) -> None:
+        self.poppy = poppy
+        self.nameserver = nameserver
+        self.node = node
+        self.origin = origin
+
+    def create(self) -> str:
+        return self.poppy.create_service(DOMAIN, origins=[{"origin": self.origin.address}])
+
+    def address(self) -> str:
+        """Where the operator's name leads to, as any resolver finds out."""
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port = [self.nameserver.host], self.nameserver.port
+        answer = resolver.resolve(f"{NAME}.", "A")
+        assert answer.canonical_name.to_text(omit_final_dot=True) == EDGE
+        return str(answer[0])
+
+    def fetch(self, address: str) -> tuple[int, str | None]:
+        """What a browser gets there; the port is that of the test's Varnish."""
+        url = f"http://{address}:{self.node.http[1]}/"
+        answer = requests.get(url, headers={"Host": DOMAIN}, timeout=10)
+        return answer.status_code, answer.headers.get("X-Cache")
+
+    def operation(self, url: str) -> Operation:
+        """The last operation of a service, as it is stored."""
+        conf = config.load([], files=[str(self.poppy.config)])
+        with contextlib.closing(Bootstrap(conf).storage) as storage:
+            return storage.operations.list(PROJECT, url.rpartition("/")[2])[-1]
+
+
+@pytest.fixture
+def site(tmp_path) -> Iterator[Site]:
+    with Origin() as origin, Varnish() as node, Bind() as nameserver:
+        nameserver.change(SUFFIX, (EDGE, "A", "127.0.0.1"))
+        options = {
+            "drivers": {"providers": "varnish", "dns": "rfc2136"},
+            "drivers:provider:varnish": {
+                "nodes": node.management,
+                "secret_file": node.secret_file,
+                "edge_name": EDGE,
+                "refused_origins": "",
+            },
+            "drivers:dns:rfc2136": {
+                "servers": nameserver.address,
+                "suffix": SUFFIX,
+                "tsig_key_name": nameserver.key_name,
+                "tsig_key_secret": nameserver.secret,
+                "timeout": 1,
+            },
+            "drivers:distributed_task:taskflow": {"retry_base": 0.2, "retry_ceiling": 1},
+        }
+        poppy = Installation(tmp_path, options)
+        with poppy.session, poppy.daemon("poppy-standalone"):
+            poppy.wait_until_up()
+            poppy.create_flavor("varnish")
+            yield Site(poppy, nameserver, node, origin)
+
+
+def test_a_service_is_reached_by_its_name_until_it_is_deleted(site: Site) -> None:
+    before = site.nameserver.records()
+    url = site.create()
+    site.poppy.wait_for(url, "deployed")
+    links = site.poppy.session.get(url, timeout=10).json()["links"]
+    assert {"href": NAME, "rel": "access_url"} in links
+    address = site.address()
+    assert [site.fetch(address), site.fetch(address)] == [(200, "MISS"), (200, "HIT")]
+    assert site.poppy.session.delete(url + "/assets?all=true", timeout=10).status_code == 202
+    wait(lambda: site.fetch(address) == (200, "MISS"), 20)
+    health = site.poppy.session.get(site.poppy.base + "/v1.0/health/dns/rfc2136", timeout=10)
+    assert health.json() == {"online": "true"}
+    site.poppy.session.delete(url, timeout=10)
+    site.poppy.wait_for(url, "gone")
+    assert site.nameserver.records() == before
+
+
+def test_while_dns_is_down_only_its_step_waits(site: Site) -> None:
+    site.nameserver.stop()
+    url = site.create()
+    wait(lambda: site.operation(url).failures >= 2, 30)
+    steps = {step.name: str(step.state) for step in site.operation(url).steps}
+    assert steps == {"provider:varnish": "done", "dns": "waiting"}
+    assert site.poppy.status(url) == "create_in_progress"
+    assert site.fetch("127.0.0.1") == (200, "MISS"), "what the provider has done is kept"
+    # If the provider were asked again, it would now not answer.
+    site.node.stop()
+    site.nameserver.start()
+    site.poppy.wait_for(url, "deployed")
+    assert site.address() == "127.0.0.1"

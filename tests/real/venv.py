@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual environments for servers that need other versions of libraries than Poppy.
+
+Each is made once, in the user's cache, and made anew when what is to be installed changes.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.real import unavailable
+
+_INSTALL_TIMEOUT = 300.0
+
+
+def python(name: str, requirements: Sequence[str]) -> str:
+    """The Python that has all requirements; skips the test when they can't be had.
+
+    Any number of processes may call this at once: one installs, the others wait.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
+    wanted = f"{requirements} {sys.version_info[:2]} {Path(sys.base_prefix).resolve()}"
+    place = cache / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    complete = place / "complete"
+    program = place / "bin" / "python"
+    if not complete.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with place.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not complete.exists():
+                _install(name, requirements, place, program)
+                complete.touch()
+    return str(program)
+
+
+def environment() -> dict[str, str]:
+    """Ours without what would lead that Python to our own packages; its warnings are its own."""
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+    return {**ours, "PYTHONWARNINGS": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def _install(name: str, requirements: Sequence[str], place: Path, program: Path) -> None:
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(place)],
+        [str(program), "-m", "pip", "install", "-q", *requirements],
+    ):
+        try:
+            run = subprocess.run(
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_TIMEOUT,
+            )
+            said = run.stderr if run.returncode else ""
+        except subprocess.TimeoutExpired:
+            said = f"it took more than {_INSTALL_TIMEOUT:.0f} s"
+        if said:
+            last = (said.strip().splitlines() or ["it said nothing"])[-1]
+            unavailable(
+                f"{name} can't be installed ({last[:400]})",
+                f"let pip reach an index, then pip install {' '.join(requirements)}",
+            )

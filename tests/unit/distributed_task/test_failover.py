@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When names are led away from providers, and when they are not."""
+
+import datetime
+import threading
+from dataclasses import replace
+
+import pytest
+
+from poppy.common import errors
+from poppy.distributed_task.failover import AGAIN, Failover, Pace, Watch, agreed, marked
+from poppy.model.fleet import Worker
+from poppy.model.operations import Kind
+from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
+
+PACE = Pace(down_after=3, up_after=4, rate=1e6)
+FLAVOR = make_flavor(providers=("a", "b", "c"))
+
+
+class Provider:
+    def __init__(self):
+        self.healthy = True
+        self.name = "a"
+
+    def health(self):
+        if isinstance(self.healthy, Exception):
+            raise self.healthy
+        return self.healthy
+
+
+def look(watch, provider, *answers):
+    """What is down after each of these answers."""
+    seen = []
+    for answer in answers:
+        provider.healthy = answer
+        watch.look()
+        seen.append("a" in watch.down)
+    return seen
+
+
+def test_it_takes_several_looks_to_be_down_and_more_to_be_up():
+    provider = Provider()
+    watch = Watch({"a": provider, "b": Provider()}, PACE)
+    assert look(watch, provider, False, False, True, False, False) == [False] * 5
+    assert look(watch, provider, False) == [True]
+    assert look(watch, provider, True, True, True, False, True, True, True) == [True] * 7
+    assert look(watch, provider, True) == [False]
+    assert watch.down == ()
+
+
+def test_what_breaks_does_not_answer():
+    provider = Provider()
+    watch = Watch({"a": provider}, PACE)
+    assert look(watch, provider, *[ValueError("a bug")] * 3) == [False, False, True]
+
+
+def worker(number, *down):
+    moment = NOW + datetime.timedelta(seconds=number)
+    return Worker(f"w{number}", "host", number, "1", "", moment, moment, 10, down=down)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([[]], set()),
+        ([["a"]], {"a"}),
+        ([["a"], []], set()),
+        ([["a"], ["a"], []], {"a"}),
+        ([["a"], ["b"], ["a", "b"]], {"a", "b"}),
+        ([["a"], ["b"], ["c"]], set()),
+    ],
+)
+def test_what_most_workers_say_counts(said, expected):
+    assert agreed([worker(number, *down) for number, down in enumerate(said)]) == expected
+
+
+def deployed(*avoided, providers=("a", "b", "c"), **fields):
+    detail = ProviderDetail(ProviderStatus.DEPLOYED)
+    details = {name: replace(detail, avoided=name in avoided) for name in providers}
+    return make_service(spec=make_spec(["www.a.example.com"]), provider_details=details, **fields)
+
+
+def avoided(service):
+    return service and {name for name, it in service.provider_details.items() if it.avoided}
+
+
+@pytest.mark.parametrize(
+    ("service", "down", "expected"),
+    [
+        (deployed(), {"a"}, {"a"}),
+        (deployed(), {"c"}, {"c"}),
+        (deployed(), {"a", "other"}, {"a"}),
+        (deployed("a"), {"a"}, None),
+        (deployed("a"), set(), set()),
+        (deployed("a"), {"b"}, {"b"}),
+        (deployed(), {"a", "b", "c"}, None),
+        (deployed("a"), {"a", "b", "c"}, None),
+        (deployed(providers=("a",)), {"a"}, None),
+        (deployed(disabled=True), {"a"}, None),
+        (deployed(), {"other"}, None),
+    ],
+)
+def test_services_are_marked_where_that_changes_what_names_may_lead_to(service, down, expected):
+    assert avoided(marked(service, FLAVOR, down)) == expected
+
+
+class Store:
+    """A storage of some services, and what is submitted to it."""
+
+    def __init__(self, *services):
+        self.found = {service.service_id: service for service in services}
+        self.submitted = []
+        self.scans = 0
+        self.error = None
+        self.flavors = self.services = self
+
+    def list(self):
+        return [FLAVOR]
+
+    def scan(self):
+        self.scans += 1
+        return list(self.found.values())
+
+    def submit(self, service, operation):
+        if self.error:
+            raise self.error
+        self.found[service.service_id] = service
+        self.submitted.append((service.service_id, operation.kind, avoided(service)))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def failover(store, workers, worker_id="w0"):
+    clock = Clock()
+    return Failover(store, None, PACE, worker_id, lambda: workers, clock), clock
+
+
+def test_all_services_concerned_are_led_away_and_back():
+    services = deployed(), deployed(), deployed(providers=("b",))
+    store, workers = Store(*services), [worker(0, "a"), worker(1, "a")]
+    first, _ = failover(store, workers)
+    first.act(threading.Event())
+    concerned = {service.service_id for service in services[:2]}
+    assert {entry[0] for entry in store.submitted} == concerned
+    assert {entry[1:2] for entry in store.submitted} == {(Kind.STEER,)}
+    first.act(threading.Event())
+    assert store.scans == 1, "there is nothing new"
+    workers[:] = [worker(0), worker(1)]
+    first.act(threading.Event())
+    assert len(store.submitted) == 4
+    assert not any(avoided(service) for service in store.found.values())
+
+
+def test_only_the_first_worker_acts():
+    store, workers = Store(deployed()), [worker(0, "a"), worker(1, "a")]
+    second, _ = failover(store, workers, "w1")
+    second.act(threading.Event())
+    assert store.scans == 0
+    workers[:] = [worker(1, "a")]
+    second.act(threading.Event())
+    assert len(store.submitted) == 1, "until the first one is gone"
+
+
+def test_what_was_being_changed_is_looked_at_again():
+    busy = deployed()
+    detail = replace(busy.provider_details["b"], status=ProviderStatus.UPDATE_IN_PROGRESS)
+    store = Store(busy.with_details({**busy.provider_details, "b": detail}))
+    first, clock = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    assert store.submitted == []
+    store.found = {busy.service_id: busy}
+    first.act(threading.Event())
+    assert store.scans == 1, "not at once"
+    clock.now += AGAIN
+    first.act(threading.Event())
+    assert len(store.submitted) == 1
+
+
+def test_one_that_another_request_changed_is_looked_at_again():
+    store = Store(deployed())
+    store.error = errors.Changed("it was changed")
+    first, clock = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    store.error = None
+    clock.now += AGAIN
+    first.act(threading.Event())
+    assert len(store.submitted) == 1
+
+
+def test_a_service_that_failed_is_left_alone():
+    failed = deployed()
+    detail = replace(failed.provider_details["b"], status=ProviderStatus.FAILED)
+    store = Store(failed.with_details({**failed.provider_details, "b": detail}))
+    first, _ = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    assert store.submitted == []
+
+
+def test_the_rate_is_bounded():
+    store = Store(*(deployed() for _ in range(5)))
+    waits = []
+
+    class Stopped(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return len(waits) == 3
+
+    pace = replace(PACE, rate=4.0)
+    Failover(store, None, pace, "w0", lambda: [worker(0, "a")]).act(Stopped())
+    assert waits == [0.25] * 3
+    assert len(store.submitted) == 3, "and it ends when it is told to"
