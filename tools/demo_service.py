@@ -6,7 +6,7 @@ origin and a Varnish as the operator's edge, all on loopback. Where nginx or Var
 had, it says so and shows the same on the mock provider, whose edge nobody can fetch from.
 
 With ``--production``, Poppy is a server and two workers, processes of their own, on a real
-Cassandra and a real ZooKeeper.
+Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_regions`.)
 """
 
 import argparse
@@ -239,7 +239,11 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
 
 def main() -> int:
     """Run the demo; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="tools/demo", description="One service, told.")
+    parser = argparse.ArgumentParser(
+        prog="tools/demo",
+        description="One service, told.",
+        epilog="tools/demo --regions is another one: two regions, of which one is lost.",
+    )
     parser.add_argument(
         "--production", action="store_true", help="on Cassandra and ZooKeeper, with two workers"
     )

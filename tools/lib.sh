@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
-extras='[test,docs,postgresql,cassandra,akamai,cloudfront,route53]'
+extras='[test,docs,postgresql,cassandra,akamai,cloudfront,route53,metrics]'
 
 say() { printf '%s\n' "== $*" >&2; }
 
@@ -32,10 +32,11 @@ debian() {
     fi
 }
 
-# python - a virtual environment with Poppy, made once and again when setup.cfg changes.
+# python - a virtual environment with Poppy and its client, made once and again when a setup.cfg
+# changes.
 python() {
     local stamp
-    stamp="$extras $(cksum <setup.cfg)"
+    stamp="$extras $(cat setup.cfg client/setup.cfg | cksum)"
     if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         say "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
@@ -47,6 +48,6 @@ python() {
         python3 -m venv --clear "$venv"
     }
     "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr
-    "$venv/bin/pip" install -qq --no-build-isolation -e ".$extras"
+    "$venv/bin/pip" install -qq --no-build-isolation -e ".$extras" -e './client[openstack]'
     printf '%s' "$stamp" >"$venv/.stamp"
 }

@@ -19,6 +19,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
+from poppy.cmd import exporter
 from poppy.common import config, errors, logs
 
 LOG = log.getLogger(__name__)
@@ -125,8 +126,15 @@ def main(
     argv: Sequence[str] | None,
     *add: Callable[[cotyledon.ServiceManager, Bootstrap], None],
     before: Callable[[Bootstrap], None] = prepare,
+    metrics: str,
 ) -> int:
-    """Run a daemon; returns its exit status."""
+    """Run a daemon; returns its exit status.
+
+    Args:
+        add: what it consists of.
+        before: makes sure that it can work.
+        metrics: the option of ``[metrics]`` that names the port for them.
+    """
     program = pathlib.Path(sys.argv[0]).name
     try:
         conf = config.load(sys.argv[1:] if argv is None else argv)
@@ -139,6 +147,7 @@ def main(
         manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
         # Children that are started later have it from this process.
         manager.register_hooks(on_reload=functools.partial(config.reload, conf))
+        exporter.add(manager, bootstrap, metrics)
         for step in add:
             step(manager, bootstrap)
     except (errors.ConfigError, cfg.Error) as exc:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import operations, schema
+from poppy.cmd import operations, regions, schema
 from poppy.common import config, errors, logs
 from poppy.model import certificates
 
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     redeploy.add_argument("--service", help="only the service of this id")
     redeploy.set_defaults(run=_services_redeploy)
     operations.add(areas)
+    regions.add(areas)
     return parser
 
 

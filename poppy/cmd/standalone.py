@@ -9,7 +9,9 @@ from poppy.cmd import daemon, schema
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return daemon.main(argv, daemon.add_server, daemon.add_worker, before=_prepare)
+    return daemon.main(
+        argv, daemon.add_server, daemon.add_worker, before=_prepare, metrics="server_port"
+    )
 
 
 def _prepare(bootstrap: Bootstrap) -> None:

@@ -8,4 +8,4 @@ from poppy.cmd import daemon
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return daemon.main(argv, daemon.add_worker)
+    return daemon.main(argv, daemon.add_worker, metrics="worker_port")

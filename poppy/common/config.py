@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, metrics
 
 LOG = log.getLogger(__name__)
 
@@ -110,6 +110,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     ("drivers", DRIVERS_OPTS),
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),
+    (metrics.GROUP, metrics.OPTS),
 )
 
 

@@ -58,6 +58,14 @@ class DistributedTask(Driver, abc.ABC):
         """
 
     @abc.abstractmethod
+    def waiting(self, limit: int) -> int:
+        """How many operations have been posted and wait for a worker, counted up to ``limit``.
+
+        Raises:
+            Unavailable: nobody knows now.
+        """
+
+    @abc.abstractmethod
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
     ) -> Worker:

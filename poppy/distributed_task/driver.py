@@ -30,6 +30,7 @@ from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.gates import Gates
 from poppy.distributed_task.run import Means
 from poppy.distributed_task.tasks import gate_of
+from poppy.distributed_task.vitals import Vitals
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
 from poppy.model import fleet, ids
@@ -251,6 +252,13 @@ class TaskFlowDriver(DistributedTask):
             self._room = (time.monotonic() + AWAY_AGE, 0)
             raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
 
+    def waiting(self, limit: int) -> int:
+        """How many jobs nobody has claimed."""
+        try:
+            return self._poster().waiting(limit)
+        except taskflow.exceptions.TaskFlowException as exc:
+            raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
+
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
     ) -> Worker:
@@ -285,7 +293,7 @@ class TaskFlowDriver(DistributedTask):
         presence = Presence(
             storage.fleet,
             described,
-            lambda: (conductor.busy, calls.hung, watch.down),
+            Vitals(conductor, calls, watch, providers, options.concurrency),
             options.heartbeat_interval,
         )
         dispatcher = Dispatcher(

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from oslo_context import context
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, metrics
 from poppy.common.retry import RetryPolicy
-from poppy.distributed_task import late, outcome
+from poppy.distributed_task import late, measures, outcome
 from poppy.distributed_task.calls import Calls, Interrupted
 from poppy.distributed_task.gates import Gates, NotNow
 from poppy.distributed_task.outcome import Details
@@ -135,6 +135,7 @@ class OperationRun:
             self._stopped = True
             return
         except NotNow as exc:
+            metrics.DEFERRED.add(driver)
             self._wait(exc.seconds)
             # Stored at the end, when it is parked: nothing has happened.
             with self._lock:
@@ -160,15 +161,22 @@ class OperationRun:
     ) -> Step:
         """Call the driver; gives what came of it."""
 
+        verb = measures.verb_of(step, self._operation.kind)
+
+        def may_repeat() -> None:
+            self._check_right()
+            metrics.REPEATS.add(driver, verb)
+
         def called() -> None:
             self.speak_for_the_request()
-            self._policy.call(work, self._check_right)
+            self._policy.call(work, may_repeat)
 
         def ended_late() -> None:
             late.see_to(self._storage, self._operation, step, self._policy, undo)
 
         try:
-            with self._means.gates.passing(driver, self.service.service_id):
+            subject = self.service.service_id
+            with self._means.gates.passing(driver, subject), measures.call(driver, verb):
                 self._means.calls.run(called, self._policy.step_timeout, ended_late)
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
@@ -303,6 +311,17 @@ class OperationRun:
             # It may have ended since.
             if not self._ended:
                 self._lose(exc)
+
+    @property
+    def outcome(self) -> str:
+        """What came of this run, in a word."""
+        if self.lost:
+            return "superseded" if self._superseded else "lost"
+        if self.handed_back:
+            return "handed_back"
+        if self._operation.state is State.WAITING:
+            return "retried" if self._failed else "parked"
+        return str(self._operation.state) if self._operation.state.finished else "broken"
 
     @property
     def crashes(self) -> int:

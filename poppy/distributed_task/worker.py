@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
 from poppy.common import errors
-from poppy.distributed_task import flows
+from poppy.distributed_task import flows, measures
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.run import Means, OperationRun
@@ -104,6 +105,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         # This thread's last request has nothing to do with this job.
         context.RequestContext()
         run = None
+        began = time.monotonic()
         try:
             run = self._runs[job.uuid] = OperationRun(self._means, _key_of(job), job.uuid)
             self._run(run)
@@ -120,6 +122,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             return True
         finally:
             self._runs.pop(job.uuid, None)
+            if run is not None:
+                measures.run(run.operation, run.outcome, time.monotonic() - began)
         if run.following is not None:
             self._post_following(run.following)
         return not run.handed_back

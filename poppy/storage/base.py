@@ -12,9 +12,10 @@ Every method may raise :class:`poppy.common.errors.Unavailable` when the store d
 
 import abc
 import datetime
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, OperationKey, State
@@ -389,6 +390,34 @@ class Storage(Driver, abc.ABC):
         Raises:
             ConfigError: it is not; says what to run.
         """
+
+    def replicas(self) -> Mapping[str, int]:
+        """How many copies of all data each region keeps; empty where a store knows no regions."""
+        return {}
+
+    def drop_region(self, region: str, *, force: bool = False) -> None:
+        """Keep no copies in a region that is lost, so that the others decide without it.
+
+        Args:
+            force: though nodes of the region answer.
+
+        Raises:
+            InvalidRequest: there is no such region, or it is not lost.
+            Unavailable: the store does not answer.
+        """
+        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
+
+    def add_region(self, region: str, replicas: int) -> None:
+        """Keep copies in one more region; what is there already has to be copied to it.
+
+        Args:
+            replicas: how many copies.
+
+        Raises:
+            InvalidRequest: the region is unknown, or has copies already.
+            Unavailable: the store does not answer.
+        """
+        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
 
     @abc.abstractmethod
     def is_alive(self) -> bool:

@@ -110,3 +110,11 @@ def test_workers_are_listed(poppy, run):
     assert line.endswith(" s ago 10 3 1")
     (document,) = listed(run, "workers", "list")
     assert document["worker_id"] == "w-1"
+
+
+def test_a_store_without_regions_says_so(run):
+    assert listed(run, "regions", "list") == []
+    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
+        run("regions", "drop", "dc1")
+    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
+        run("regions", "add", "dc1", "3")

@@ -232,3 +232,43 @@ def _adds(region, domain):
         return add(region, domains=[domain])
     except errors.Unavailable:
         return None
+
+
+def test_lost_region_that_is_dropped_is_not_waited_for_and_comes_back_when_added(pair):
+    region = in_region(pair, "dc1", request_timeout=5.0)
+    assert dict(region.replicas()) == {"dc1": 1, "dc2": 1}
+    for name, why in (
+        ("dc2", f"dc2 is not lost: {pair.nodes['dc2'].host} answers"),
+        ("dc1", "dc1 is the region that this runs in"),
+        ("dc3", "No data is kept in dc3, only in: dc1, dc2"),
+    ):
+        with pytest.raises(errors.InvalidRequest, match=why):
+            region.drop_region(name)
+    pair.nodes["dc2"].kill()
+    try:
+        with pytest.raises(errors.Unavailable):
+            add(region, domains=["lost.example.com"])
+        region.drop_region("dc2")
+        assert dict(region.replicas()) == {"dc1": 1}
+        assert eventually(lambda: _adds(region, "lost.example.com"))
+    finally:
+        pair.nodes["dc2"].start()
+        pair.wait_until_joined()
+    for name, replicas, why in (
+        ("dc1", 1, "dc1 keeps 1 replicas already"),
+        ("dc2", 2, "2 replicas can't be kept in dc2, where there are 1 nodes"),
+        ("dc2", 0, "0 replicas can't be kept in dc2"),
+        ("dc3", 1, "1 replicas can't be kept in dc3, where there are 0 nodes"),
+    ):
+        with pytest.raises(errors.InvalidRequest, match=why):
+            region.add_region(name, replicas)
+    region.add_region("dc2", 1)
+    assert dict(region.replicas()) == {"dc1": 1, "dc2": 1}
+    other = in_region(pair, "dc2")
+    service = eventually(lambda: _adds(region, "back.example.com"))
+    assert eventually(lambda: is_there(other, service))
+    # Though reachable, a region can be dropped when its operator says so.
+    other.drop_region("dc1", force=True)
+    other.add_region("dc1", 1)
+    for driver in (region, other):
+        driver.close()

@@ -16,6 +16,7 @@ from tests.perf import (
     get,
     get_http,
     listing,
+    metrics,
     parked,
     posting,
     scaling,
@@ -27,6 +28,7 @@ from tests.perf.results import Result, table
 BENCHMARKS: dict[str, Callable[[Effort], list[Result]]] = {
     "get": get.run,
     "get-http": get_http.run,
+    "metrics": metrics.run,
     "transport": transport.run,
     "list": listing.run,
     "cassandra": cassandra.run,

@@ -58,6 +58,11 @@ class KeystoneClient:
         self._roles: dict[str, str] = {}
 
     @property
+    def user_password(self) -> str:
+        """Of all users but ``admin``."""
+        return _PASSWORD
+
+    @property
     def conf(self) -> dict[str, dict[str, Any]]:
         """What to write into poppy.conf, by group."""
         return {
@@ -91,6 +96,21 @@ class KeystoneClient:
         for role in roles:
             self._admin("PUT", f"{where}/users/{user_id}/roles/{self._role(role)}")
         return user_id
+
+    def endpoint(self, url: str, region: str) -> None:
+        """Enter a URL of a Poppy into the catalogue, for a region that there is not yet."""
+        self._admin("POST", "/regions", {"region": {"id": region}})
+        found = self._admin("GET", "/services?type=cdn")["services"]
+        service = found or [
+            self._admin("POST", "/services", {"service": {"type": "cdn"}})["service"]
+        ]
+        body = {
+            "interface": "public",
+            "service_id": service[0]["id"],
+            "region": region,
+            "url": url,
+        }
+        self._admin("POST", "/endpoints", {"endpoint": body})
 
     def token(self, user_id: str, scope: object) -> str:
         """A token for a user.

@@ -35,6 +35,8 @@ class Installation:
         directory: for the database, the mock provider's objects, the mock DNS, and logs.
         options: option by name by group, added to what makes all of that work.
         environment: variables that the programs find besides this process's own.
+        host: the address of the API.
+        port: of the API; by default a free one.
     """
 
     def __init__(
@@ -42,14 +44,18 @@ class Installation:
         directory: pathlib.Path,
         options: Options | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
     ) -> None:
         self.directory = directory
         self._environment = {**os.environ, **(environment or {})}
-        self.base = f"http://127.0.0.1:{free_port()}"
+        port = port or free_port()
+        self.base = f"http://{host}:{port}"
         self.objects = directory / "objects"
         groups: dict[str, dict[str, Any]] = {
             "DEFAULT": {"state_path": directory, "log_file": directory / "poppy.log"},
-            "drivers:transport:pecan": {"port": self.base.rpartition(":")[2], "workers": 1},
+            "drivers:transport:pecan": {"bind": host, "port": port, "workers": 1},
             "drivers:provider:mock": {"directory": self.objects},
             "drivers:dns:mock": {"file": directory / "dns.json"},
             "drivers:distributed_task:taskflow": {

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for Apache Cassandra."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from oslo_config import cfg
 
 from poppy.common import errors
 from poppy.storage import base
-from poppy.storage.cassandra import migrate, options
+from poppy.storage.cassandra import migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
@@ -69,6 +70,18 @@ class CassandraStorage(base.Storage):
     def check(self) -> None:
         """Refuse a schema that is not this version's; see :func:`.migrate.check`."""
         migrate.check(self._database)
+
+    def replicas(self) -> Mapping[str, int]:
+        """As the keyspace is replicated; see :meth:`.Storage.replicas`."""
+        return regions.replicas(self._database)
+
+    def drop_region(self, region: str, *, force: bool = False) -> None:
+        """See :func:`.regions.drop`."""
+        regions.drop(self._database, region, force=force)
+
+    def add_region(self, region: str, replicas: int) -> None:
+        """See :func:`.regions.add`."""
+        regions.add(self._database, region, replicas)
 
     def is_alive(self) -> bool:
         """Whether enough replicas answer a query of our tables; not before the first sync."""

@@ -190,10 +190,15 @@ class Database:
             self._session()
         return self._connection().region[0]
 
-    def admin(self, keyspace: str | None) -> tuple[Cluster, Any]:
-        """A connection for changes of the schema; the caller shuts the cluster down."""
+    def admin(self, keyspace: str | None, agreement: float = 30.0) -> tuple[Cluster, Any]:
+        """A connection for changes of the schema; the caller shuts the cluster down.
+
+        Args:
+            keyspace: to use; None for none.
+            agreement: seconds that a change waits for all nodes, lost ones too, to have it.
+        """
         with self._answering():
-            return self._open(keyspace)
+            return self._open(keyspace, agreement)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -252,8 +257,8 @@ class Database:
             statement = prepared[cql] = session.prepare(cql)
         return statement.bind(parameters)
 
-    def _open(self, keyspace: str | None) -> tuple[Cluster, Any]:
-        cluster = self._make_cluster()
+    def _open(self, keyspace: str | None, agreement: float = 30.0) -> tuple[Cluster, Any]:
+        cluster = self._make_cluster(agreement)
         try:
             return cluster, cluster.connect(keyspace)
         except BaseException as exc:
@@ -266,7 +271,7 @@ class Database:
                 ) from exc
             raise
 
-    def _make_cluster(self) -> Cluster:
+    def _make_cluster(self, agreement: float) -> Cluster:
         options = self.options
         profile = ExecutionProfile(
             load_balancing_policy=self._policy(),
@@ -287,7 +292,7 @@ class Database:
             reconnection_policy=ExponentialReconnectionPolicy(*_RECONNECT),
             connect_timeout=options.connect_timeout,
             control_connection_timeout=options.connect_timeout,
-            max_schema_agreement_wait=30,
+            max_schema_agreement_wait=agreement,
             monitor_reporting_enabled=False,
             application_name="poppy",
         )

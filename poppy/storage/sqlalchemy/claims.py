@@ -54,12 +54,12 @@ def count_up(conn: sa.Connection, project_id: str, default_limit: int) -> None:
     parameters = {"project": project_id, "default_limit": default_limit}
     if conn.execute(_COUNT_UP, parameters).rowcount == 1:
         return
-    limit = conn.execute(_READ_LIMIT, parameters).scalar()
-    if limit is None:
+    if conn.execute(_READ_LIMIT, parameters).scalar() is None:
         add_project(conn, project_id)
-        if conn.execute(_COUNT_UP, parameters).rowcount == 1:
-            return
-        limit = conn.execute(_READ_LIMIT, parameters).scalar()
+    # Also when the project is there: another transaction may have just brought it.
+    if conn.execute(_COUNT_UP, parameters).rowcount == 1:
+        return
+    limit = conn.execute(_READ_LIMIT, parameters).scalar()
     raise errors.LimitReached(project_id, limit if limit is not None else default_limit)
 
 

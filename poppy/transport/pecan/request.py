@@ -21,6 +21,8 @@ REQUEST_ID = "openstack.request_id"
 PROJECT_ID = "poppy.project_id"
 PROJECT_ID_IN_URL = "poppy.project_id_in_url"
 BASE_URL = "poppy.base_url"
+#: The template of the URL, once a resource is found.
+ROUTE = "poppy.route"
 #: Whether whoever asks may look at all projects.
 IS_ADMIN = "poppy.is_admin"
 

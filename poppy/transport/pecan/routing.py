@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from poppy.transport.pecan.errors import RequestRefused
-from poppy.transport.pecan.request import PROJECT_ID_IN_URL, Request
+from poppy.transport.pecan.request import PROJECT_ID_IN_URL, ROUTE, Request
 
 if TYPE_CHECKING:
     from poppy.transport.pecan.controllers.base import Resource
@@ -29,12 +29,13 @@ Handler = Callable[..., Any]
 class _Node:
     """A segment of the table: what may follow, and what is here."""
 
-    __slots__ = ("children", "resource", "variable")
+    __slots__ = ("children", "resource", "template", "variable")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.variable: _Node | None = None
         self.resource: Resource | None = None
+        self.template = ""
 
 
 class Router:
@@ -56,6 +57,7 @@ class Router:
                 else:
                     node = node.children.setdefault(segment, _Node())
             node.resource = resource
+            node.template = template
 
     def find(self, request: Request, path: str) -> tuple[Handler, list[str]]:
         """The handler for a request, and its arguments from the path.
@@ -70,9 +72,11 @@ class Router:
         segments = _segments(path)
         if len(segments) > 1 and segments[0] == VERSION and PROJECT_SEGMENT.fullmatch(segments[1]):
             request.environ[PROJECT_ID_IN_URL] = segments.pop(1)
-        resource, arguments = self._resource(segments)
-        if resource is None:
+        node, arguments = self._node(segments)
+        if node is None or node.resource is None:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+        request.environ[ROUTE] = node.template
+        resource = node.resource
         handler = resource.handlers.get(request.method)
         if handler is None:
             allowed = ", ".join(resource.handlers)
@@ -83,7 +87,7 @@ class Router:
             )
         return handler, arguments
 
-    def _resource(self, segments: Sequence[str]) -> "tuple[Resource | None, list[str]]":
+    def _node(self, segments: Sequence[str]) -> tuple[_Node | None, list[str]]:
         node = self._root
         arguments: list[str] = []
         for segment in segments:
@@ -94,7 +98,7 @@ class Router:
             if child is None:
                 return None, []
             node = child
-        return node.resource, arguments
+        return node, arguments
 
 
 def _segments(path: str) -> list[str]:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands have in common."""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cliff import columns
+from osc_lib import exceptions
+from osc_lib.command import command
+
+from poppyclient import api, documents, waiting
+
+_TIMEOUT = 3600.0
+
+
+class Nested(columns.FormattableColumn):
+    """A list or an object: YAML in a table, itself in JSON and YAML."""
+
+    def human_readable(self) -> str:
+        return documents.dump(self._value).rstrip() if self._value else ""
+
+
+class Lines(columns.FormattableColumn):
+    """A list of texts: one below the other in a table."""
+
+    def human_readable(self) -> str:
+        return "\n".join(str(entry) for entry in self._value)
+
+
+class Base(command.Command):
+    """Any command."""
+
+    @property
+    def client(self) -> api.Client:
+        """The server."""
+        client: api.Client = self.app.client_manager.cdn
+        return client
+
+
+class FromFile(Base):
+    """A command that takes a document; ``-f`` is its file, not the output's format."""
+
+    conflict_handler = "resolve"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """With ``--file``."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "-f",
+            "--file",
+            metavar="<file>",
+            required=True,
+            help="YAML or JSON file with the service's document; - is the standard input",
+        )
+        return parser
+
+
+def add_service(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """The argument that says which service."""
+    parser.add_argument(
+        "service", metavar="<service>", nargs=nargs, help="Its id, one of its domains, or its name"
+    )
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """The options of waiting."""
+    parser.add_argument(
+        "--wait", action="store_true", help="Wait until it is done, and tell how far it is"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=_TIMEOUT,
+        metavar="<seconds>",
+        help=f"How long to wait at most (default: {_TIMEOUT:g})",
+    )
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return number
+
+
+def positive(text: str) -> int:
+    """A positive integer."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not positive")
+    return number
+
+
+def wait(
+    client: api.Client,
+    args: argparse.Namespace,
+    service_id: str,
+    action: str,
+    request_id: str | None,
+) -> None:
+    """Wait if that was asked for; the arguments are those of :func:`waiting.follow`."""
+    if args.wait:
+        waiting.follow(client, service_id, action, request_id, args.timeout)
+
+
+def shown(document: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
+    """A service, for ShowOne: with its access URLs instead of all links."""
+    row = {key: value for key, value in document.items() if key != "links"}
+    row["access_urls"] = access_urls(document)
+    row["errors"] = [entry["message"] for entry in document["errors"]]
+    return fields(row)
+
+
+def fields(row: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
+    """A document, for ShowOne."""
+    return tuple(row), tuple(_cell(value) for value in row.values())
+
+
+def access_urls(document: Mapping[str, Any]) -> list[str]:
+    """What to make the domains a CNAME to."""
+    return [link["href"] for link in document["links"] if link["rel"] == "access_url"]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return Lines(value)
+    return Nested(value) if isinstance(value, list | dict) else value
+
+
+def complain(failures: Iterable[str], total: int) -> None:
+    """Of several things that were asked for, say which failed.
+
+    Raises:
+        CommandError: any did.
+    """
+    texts = list(failures)
+    if texts and total == 1:
+        raise exceptions.CommandError(texts[0])
+    if texts:
+        raise exceptions.CommandError("\n".join((*texts, f"{len(texts)} of {total} failed")))

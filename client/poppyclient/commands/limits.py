@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cdn limit ...``, for operators."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from osc_lib.command import command
+
+from poppyclient.commands import base
+
+
+class Show(base.Base, command.ShowOne):
+    """(Operators) How many services a project may have."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("project", metavar="<project>", help="Its id")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
+        """Show it."""
+        limit = self.client.limit(parsed_args.project)
+        return base.fields({"project_id": parsed_args.project, "limit": limit})
+
+
+class Set(base.Base):
+    """(Operators) Set how many services a project may have."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("project", metavar="<project>", help="Its id")
+        parser.add_argument("limit", metavar="<number>", type=int, help="0 or more")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Set it."""
+        self.client.set_limit(parsed_args.project, parsed_args.limit)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents of services: from a file, as the server writes them, and what differs."""
+
+import difflib
+import ipaddress
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+from osc_lib import exceptions
+
+Document = dict[str, Any]
+
+#: What the server adds to a document and takes back from nobody.
+_SHOWN = frozenset({"id", "project_id", "status", "errors", "links", "access_urls"})
+_EVERY_PATH = "/*"
+_DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
+#: The server's order of keys, at every depth; what is not here is at the end.
+_ORDER = (
+    *("name", "flavor_id", "domains", "origins", "caching", "restrictions", "log_delivery"),
+    *("domain", "protocol", "certificate"),
+    *("origin", "port", "ssl", "hostheadertype", "hostheadervalue"),
+    *("ttl", "access", "referrer", "client_ip", "geography", "request_url", "rules"),
+)
+
+
+def load(path: str) -> Document:
+    """The document in a YAML or JSON file; ``-`` is the standard input.
+
+    What ``service show`` adds to a document is left out, so that its output can be edited and
+    given back.
+
+    Raises:
+        CommandError: the file can't be read, or holds something else.
+    """
+    name = "the standard input" if path == "-" else path
+    try:
+        if path == "-":
+            found = yaml.safe_load(sys.stdin)
+        else:
+            with open(path, encoding="utf-8") as file:
+                found = yaml.safe_load(file)
+        # Dates, binary data, NaN: what YAML has and JSON has not.
+        found = json.loads(json.dumps(found, allow_nan=False))
+    except OSError as exc:
+        raise exceptions.CommandError(f"{name}: {exc.strerror or exc}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise exceptions.CommandError(f"{name} is no YAML: {exc}") from exc
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise exceptions.CommandError(f"{name} has a value that JSON has not: {exc}") from exc
+    if not isinstance(found, dict):
+        raise exceptions.CommandError(
+            f"{name} has to hold one document, with a key for each field"
+        )
+    return writable(found)
+
+
+def writable(document: Mapping[str, Any]) -> Document:
+    """What of a shown document is for the client to say."""
+    result = {key: value for key, value in document.items() if key not in _SHOWN}
+    if "domains" in result:
+        result["domains"] = _each(result["domains"], lambda entry, _: _without_status(entry))
+    return result
+
+
+def written_out(document: Mapping[str, Any], current: Mapping[str, Any] | None = None) -> Document:
+    """The document as the server would write it, with its defaults.
+
+    A document that the server will refuse may come out in any way. Without ``caching`` it stays
+    without: for how long is then the operator's to say.
+
+    Args:
+        current: the service as it is; it knows the full names of its shared domains.
+    """
+    known = (current or {}).get("domains", ())
+    result = dict(document)
+    for field, change in _FIELDS.items():
+        if field in result:
+            result[field] = _each(result[field], change)
+    if "domains" in result:
+        result["domains"] = _each(result["domains"], lambda entry, _: _shared(entry, known))
+    if result.get("caching") == []:
+        del result["caching"]
+    result.setdefault("restrictions", [])
+    logs = result.setdefault("log_delivery", {})
+    if isinstance(logs, dict):
+        result["log_delivery"] = {"enabled": False, **logs}
+    return _ordered(result)
+
+
+def patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Document]:
+    """The JSON Patch (RFC 6902) from one written-out document to another; empty if none.
+
+    Each field that differs is replaced as a whole: it is sent with ``If-Match``, so there is
+    nothing of another's in it that could get lost.
+    """
+    changes: list[Document] = []
+    for field in dict.fromkeys((*current, *desired)):
+        path = "/" + field.replace("~", "~0").replace("/", "~1")
+        if field not in desired:
+            if not (field == "caching" and _is_default_caching(current[field])):
+                changes.append({"op": "remove", "path": path})
+        elif field not in current:
+            changes.append({"op": "add", "path": path, "value": desired[field]})
+        elif not _same(current[field], desired[field]):
+            changes.append({"op": "replace", "path": path, "value": desired[field]})
+    return changes
+
+
+def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
+    """What differs, as lines of YAML with ``-``, ``+`` and their surroundings.
+
+    What a change leaves for the server to fill in is not shown as gone.
+    """
+    if "caching" in current and "caching" not in desired:
+        caching = current["caching"]
+        desired = dict(desired) | {
+            "caching": caching if _is_default_caching(caching) else "(the operator's default)"
+        }
+    ordered = [field for field in current if field in desired]
+    then = {field: desired[field] for field in dict.fromkeys((*ordered, *desired))}
+    lines = difflib.unified_diff(_lines(current), _lines(then), "now", "then", lineterm="", n=3)
+    return list(lines)
+
+
+def dump(document: Any) -> str:
+    """YAML, for people."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: what is there twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_ordered(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    known = [key for key in _ORDER if key in value]
+    return {key: _ordered(value[key]) for key in dict.fromkeys((*known, *value))}
+
+
+def _lines(document: Mapping[str, Any]) -> list[str]:
+    return dump(dict(document)).splitlines() if document else []
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal in JSON, where 1.0 is 1, but true is not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _is_default_caching(caching: Any) -> bool:
+    """Whether it is what the server fills in, whatever the time."""
+    if not isinstance(caching, list) or len(caching) != 1:
+        return False
+    entry = caching[0] if isinstance(caching[0], dict) else {}
+    return {**entry, "ttl": 0} == {"name": "default", "ttl": 0, "rules": _DEFAULT_RULES}
+
+
+def _each(entries: Any, change: Callable[[Document, int], Document]) -> Any:
+    if not isinstance(entries, list):
+        return entries
+    return [
+        change(entry, index) if isinstance(entry, dict) else entry
+        for index, entry in enumerate(entries)
+    ]
+
+
+def _without_status(domain: Document) -> Document:
+    return {key: value for key, value in domain.items() if key != "certificate_status"}
+
+
+def _domain(entry: Document, index: int) -> Document:
+    domain = {"protocol": "http", **entry}
+    if domain.get("certificate", "") is None:
+        del domain["certificate"]
+    return domain
+
+
+def _shared(entry: Document, known: Any) -> Document:
+    """A shared domain is asked for by a label and gets the operator's name behind it."""
+    name = entry.get("domain")
+    if entry.get("certificate") != "shared" or not isinstance(name, str) or "." in name:
+        return entry
+    for domain in known:
+        if domain.get("certificate") == "shared" and domain["domain"].split(".")[0] == name:
+            return {**entry, "domain": domain["domain"]}
+    return entry
+
+
+def _origin(entry: Document, index: int) -> Document:
+    origin = {"port": 80, "ssl": False, "hostheadertype": "domain", "rules": [], **entry}
+    origin["rules"] = _each(origin["rules"], _rule)
+    if index == 0 and not origin["rules"]:
+        origin["rules"] = _DEFAULT_RULES
+    if origin.get("hostheadervalue", "") is None:
+        del origin["hostheadervalue"]
+    for key in ("origin", "hostheadervalue"):
+        if isinstance(origin.get(key), str):
+            origin[key] = _host(origin[key])
+    return origin
+
+
+def _caching(entry: Document, index: int) -> Document:
+    return {**entry, "rules": _each(entry.get("rules"), _rule) or _DEFAULT_RULES}
+
+
+def _restriction(entry: Document, index: int) -> Document:
+    return {"access": "whitelist", **entry, "rules": _each(entry.get("rules"), _rule)}
+
+
+def _rule(entry: Document, index: int) -> Document:
+    rule = {"request_url": _EVERY_PATH, **entry}
+    path = rule["request_url"]
+    if isinstance(path, str) and not path.startswith("/"):
+        rule["request_url"] = f"/{path}"
+    if isinstance(rule.get("referrer"), str):
+        rule["referrer"] = _lower(rule["referrer"])
+    if isinstance(rule.get("client_ip"), str):
+        rule["client_ip"] = _network(rule["client_ip"])
+    return rule
+
+
+_FIELDS: Mapping[str, Callable[[Document, int], Document]] = {
+    "domains": _domain,
+    "origins": _origin,
+    "caching": _caching,
+    "restrictions": _restriction,
+}
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else text
+
+
+def _host(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return _lower(text)
+
+
+def _network(text: str) -> str:
+    try:
+        if "/" not in text:
+            return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return text

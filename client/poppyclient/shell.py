@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program ``poppy``: the commands of the plug-in without their "cdn"."""
+
+import argparse
+import functools
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cliff import commandmanager
+from osc_lib import clientmanager, shell
+from osc_lib.api import auth
+
+from poppyclient import api, plugin
+
+_PREFIX = f"{plugin.API_NAME} "
+
+
+class _Commands(commandmanager.CommandManager):
+    """The plug-in's."""
+
+    commands: dict[str, Any]
+
+    def load_commands(self, namespace: str) -> None:
+        super().load_commands(namespace)
+        self.commands = {
+            name.removeprefix(_PREFIX): command for name, command in self.commands.items()
+        }
+
+
+class _Clients(clientmanager.ClientManager):
+    """What commands find at ``app.client_manager``."""
+
+    @functools.cached_property
+    def cdn(self) -> api.Client:
+        """The client, made when a command asks for it."""
+        return plugin.make_client(self)
+
+
+class Shell(shell.OpenStackShell):
+    """The application."""
+
+    def __init__(self, **streams: Any) -> None:
+        super().__init__(
+            description="Services at any CDN provider: the command line of Poppy",
+            version=importlib.metadata.version("python-poppyclient"),
+            command_manager=_Commands(f"openstack.{plugin.API_NAME}.v1"),
+            **streams,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """The options of any OpenStack client, and ours."""
+        parser = super().build_option_parser(description, version, argparse_kwargs)
+        plugin.add_options(parser, "--endpoint", "--project-id")
+        auth.build_auth_plugins_option_parser(parser)
+        return parser
+
+    def _final_defaults(self) -> None:
+        """Who says where the server is and gives no credentials has a server without Keystone."""
+        super()._final_defaults()
+        given = self.options.cdn_endpoint_override and not self.options.cloud
+        keystone = getattr(self.options, "auth_url", None)
+        self._auth_type = "none" if given and not keystone else "password"
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Set up for the commands of this run."""
+        super().initialize_app(argv)
+        self.client_manager = _Clients(
+            cli_options=self.cloud,
+            api_version=self.api_version,
+            pw_func=shell.prompt_for_password,
+            app_name="poppy",
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code."""
+    return int(Shell().run(list(sys.argv[1:] if argv is None else argv)))

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of a daemon that answers ``GET /metrics``.
+
+It reads the files that its siblings write, so that a scrape costs them nothing, and looks into
+storage by itself every now and then, so that a scrape waits for nothing.
+"""
+
+import datetime
+import pathlib
+import socket
+import socketserver
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+
+import cotyledon
+from oslo_log import log
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config, errors, metrics
+from poppy.distributed_task.tasks import gate_of
+from poppy.model.fleet import Breaker, BreakerState
+
+LOG = log.getLogger(__name__)
+
+#: So many operations or jobs are counted at most.
+COUNTED = 1000
+#: A worker that was seen so long ago is alive.
+ALIVE = datetime.timedelta(minutes=1)
+#: Seconds in which a client has to send its request, and to take a part of the answer.
+PATIENCE = 10
+#: Seconds between looks at whether the process is to end.
+_TICK = 0.5
+
+
+def add(manager: cotyledon.ServiceManager, bootstrap: Bootstrap, port_option: str) -> None:
+    """Have metrics recorded, and a process started that exposes them, if a port is configured.
+
+    To be called before anything that records is made.
+
+    Raises:
+        ConfigError: the address or the directory can't be had.
+    """
+    options = bootstrap.conf[metrics.GROUP]
+    port = options[port_option]
+    if port is None:
+        return
+    # Whoever has the port has the directory: another daemon's files are not removed.
+    sock = _listen(options.bind, port, port_option)
+    directory = pathlib.Path(bootstrap.conf.state_path) / "metrics" / str(port)
+    metrics.enable(directory)
+    manager.add(Exporter, workers=1, args=(bootstrap, sock, directory))
+    LOG.info("Metrics are at http://%s:%d/metrics", options.bind, port)
+
+
+class Exporter(cotyledon.Service):  # type: ignore[misc]
+    """Answers ``GET /metrics``, and nothing else."""
+
+    name = "poppy-metrics"
+
+    def __init__(
+        self,
+        worker_id: int,
+        bootstrap: Bootstrap,
+        sock: socket.socket,
+        directory: pathlib.Path,
+    ) -> None:
+        super().__init__(worker_id)
+        self._bootstrap = bootstrap
+        self._sock = sock
+        self._directory = directory
+        self._stopped = threading.Event()
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Answer until terminated."""
+        shared = threading.Thread(target=self._look, name="shared state", daemon=True)
+        shared.start()
+        try:
+            with _Server(self._sock, _handler(self._directory)) as server:
+                while not self._stopped.is_set():
+                    server.handle_request()
+        finally:
+            self._done.set()
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        config.reload(self._bootstrap.conf)
+
+    def terminate(self) -> None:
+        """Stop; a scrape under way may be cut off."""
+        self._stopped.set()
+        self._done.wait()
+
+    def _look(self) -> None:
+        interval = self._bootstrap.conf[metrics.GROUP].refresh
+        while True:
+            metrics.forget_the_dead(self._directory)
+            try:
+                look(self._bootstrap)
+            except errors.PoppyError as exc:
+                metrics.STORAGE_UP.set(0)
+                LOG.warning("Could not look at what all daemons share: %s", exc)
+            except Exception:  # noqa: BLE001 - metrics that stand still look like calm
+                metrics.STORAGE_UP.set(0)
+                LOG.exception("Looking at what all daemons share failed; trying again")
+            if self._stopped.wait(interval):
+                return
+
+
+def look(bootstrap: Bootstrap) -> None:
+    """Note what all daemons share.
+
+    Raises:
+        Unavailable: storage does not answer.
+    """
+    storage = bootstrap.storage
+    now = datetime.datetime.now(datetime.UTC)
+    due = storage.operations.due(now, COUNTED)
+    moments = [it.next_attempt_at for it in due if it.next_attempt_at]
+    metrics.DUE.set(len(due))
+    metrics.DUE_AGE.set(max(((now - it).total_seconds() for it in moments), default=0.0))
+    metrics.WORKERS.set(len(storage.fleet.workers(now - ALIVE)))
+    known = {breaker.driver: breaker for breaker in storage.fleet.breakers()}
+    for driver in (*bootstrap.providers.values(), bootstrap.dns):
+        breaker = known.get(gate_of(driver)) or Breaker(gate_of(driver))
+        for state in BreakerState:
+            metrics.BREAKER.set(int(breaker.state is state), breaker.driver, state)
+    metrics.STORAGE_UP.set(1)
+    try:
+        metrics.JOBS.set(bootstrap.distributed_task.waiting(COUNTED))
+    except errors.Unavailable as exc:
+        metrics.BOARD_UP.set(0)
+        LOG.warning("Jobs could not be counted: %s", exc)
+    else:
+        metrics.BOARD_UP.set(1)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Takes connections from a socket that listens already."""
+
+    daemon_threads = True
+    timeout = _TICK
+
+    def __init__(self, sock: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(sock.getsockname()[:2], handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
+
+
+def _handler(directory: pathlib.Path) -> type[BaseHTTPRequestHandler]:
+    """Answers with what is in the files now, in the format that the client prefers."""
+    import prometheus_client
+    import prometheus_client.multiprocess
+
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.multiprocess.MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    base = prometheus_client.MetricsHandler.factory(registry)
+
+    class Handler(base):  # type: ignore[valid-type, misc]
+        timeout = PATIENCE
+
+        def do_GET(self) -> None:  # noqa: N802 - as its base calls it
+            if self.path.partition("?")[0] == "/metrics":
+                super().do_GET()
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND, "The metrics are at /metrics")
+
+    return Handler
+
+
+def _listen(host: str, port: int, port_option: str) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    except OSError as exc:
+        raise errors.ConfigError(
+            f"[{metrics.GROUP}] bind = {host}, {port_option} = {port}: can't listen there: {exc}"
+        ) from exc

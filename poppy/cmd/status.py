@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""poppy-status: whether this Poppy can take over from the one that runs."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from oslo_config import cfg
+from oslo_upgradecheck import upgradecheck
+
+from poppy import opts
+from poppy.bootstrap import Bootstrap
+from poppy.common import config, errors
+
+
+class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
+    """What is looked at. Nothing is changed, and no check stops another."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__()
+        self._conf = conf
+        self._bootstrap = Bootstrap(conf)
+
+    def check_drivers(self) -> upgradecheck.Result:
+        """All drivers can be loaded, with the options that they need."""
+        boot = self._bootstrap
+
+        def load() -> None:
+            _ = boot.transport
+            config.validate(self._conf)
+            boot.distributed_task.check()
+
+        return _result(load)
+
+    def check_options(self) -> upgradecheck.Result:
+        """The files say nothing that is deprecated or that nobody reads."""
+        try:
+            found = _remarks(self._conf)
+        except (OSError, cfg.Error) as exc:
+            return upgradecheck.Result(upgradecheck.Code.FAILURE, str(exc))
+        if not found:
+            return upgradecheck.Result(upgradecheck.Code.SUCCESS)
+        return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(found))
+
+    def check_schema(self) -> upgradecheck.Result:
+        """The schema is this version's."""
+        return _result(lambda: self._bootstrap.storage.check())
+
+    def check_board(self) -> upgradecheck.Result:
+        """The job board can be reached."""
+
+        def reach() -> None:
+            if not self._bootstrap.distributed_task.is_alive():
+                raise errors.Unavailable("The job board does not answer")
+
+        return _result(reach)
+
+    _upgrade_checks = (
+        ("Drivers", check_drivers),
+        ("Options", check_options),
+        ("Schema", check_schema),
+        ("Job board", check_board),
+    )
+
+    def close(self) -> None:
+        """Let go of what was connected."""
+        self._bootstrap.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 0 if all is well, 1 with warnings, 2 if the upgrade would fail."""
+    conf = config.new()
+    checks = Checks(conf)
+    try:
+        return int(
+            upgradecheck.main(conf, "poppy", checks, list(sys.argv[1:] if argv is None else argv))
+        )
+    except cfg.Error as exc:
+        print(f"poppy-status: {exc}", file=sys.stderr)
+        return int(upgradecheck.Code.FAILURE)
+    finally:
+        checks.close()
+
+
+def _result(check: Callable[[], object]) -> upgradecheck.Result:
+    try:
+        check()
+    except (errors.PoppyError, cfg.Error) as exc:
+        return upgradecheck.Result(upgradecheck.Code.FAILURE, str(exc))
+    return upgradecheck.Result(upgradecheck.Code.SUCCESS)
+
+
+def _remarks(conf: cfg.ConfigOpts) -> list[str]:
+    """What is to be said of the options that the configuration files set.
+
+    Those of a driver that is installed, but not in use, are fine.
+    """
+    known, deprecated = _installed()
+    for group in ("DEFAULT", *conf.keys()):
+        options = conf if group == "DEFAULT" else conf[group]
+        if group == "DEFAULT" or isinstance(options, cfg.ConfigOpts.GroupAttr):
+            known.update((group, name) for name in options)
+    remarks = []
+    for path in _files(conf):
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        for group, values in sections.items():
+            for option in values:
+                name = (group, option.replace("-", "_"))
+                if name in deprecated:
+                    remarks.append(f"{path}: [{group}] {option} is deprecated{deprecated[name]}")
+                elif name not in known:
+                    remarks.append(f"{path}: [{group}] {option} is unknown, and has no effect")
+    return remarks
+
+
+def _installed() -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
+    """The options of Poppy and of all installed drivers; and what to use for deprecated ones."""
+    known: set[tuple[str, str]] = set()
+    deprecated: dict[tuple[str, str], str] = {}
+    for group, options in opts.list_opts():
+        for option in options:
+            place = group or "DEFAULT"
+            known.add((place, option.dest))
+            if option.deprecated_for_removal:
+                deprecated[place, option.dest] = f": {option.deprecated_reason or 'no use'}"
+            for old in option.deprecated_opts:
+                name = (old.group or place, (old.name or option.dest).replace("-", "_"))
+                deprecated[name] = f"; use [{place}] {option.dest}"
+    return known, deprecated
+
+
+def _files(conf: cfg.ConfigOpts) -> list[str]:
+    directories = [pathlib.Path(it) for it in conf.config_dir or ()]
+    parts = [str(path) for it in directories for path in sorted(it.glob("*.conf"))]
+    return [*(conf.config_file or ()), *parts]

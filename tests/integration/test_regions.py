@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo of two regions: it checks each of its own steps, and fails when one is not so."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cassandra")
+
+from tests.real import unavailable
+from tests.real.jars import jars, java
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 300.0
+"""On a busy machine; an idle one takes a fifth of it."""
+
+
+def test_one_region_is_lost_and_the_other_goes_on_under_the_same_name():
+    java()
+    jars()
+    if shutil.which("pdns_server", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        unavailable("there is no pdns_server", "apt-get install pdns-server pdns-backend-sqlite3")
+    # Not below pytest's own directory: its name is too long for the servers' sockets.
+    with tempfile.TemporaryDirectory(prefix="poppy-regions-") as scratch:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "tools.demo_regions"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TMPDIR": scratch},
+        )
+        try:
+            told, _ = demo.communicate(timeout=SECONDS)
+        finally:
+            demo.terminate()
+            demo.wait(60)
+        left = sorted(path.name for path in Path(scratch).iterdir())
+        assert demo.returncode == 0, told
+        assert left == []
+        assert _processes_of(scratch) == []
+    addresses = dict(re.findall(r"(dc\d): Cassandra at \S+, the API will be at ([\d.]+):", told))
+    for subnet, address, region in re.findall(r"subnet (\S+)/24: A (\S+) \((dc\d)\)", told):
+        assert addresses[region] == address, subnet
+    assert re.findall(r"subnet 198.51.100.7/24: A \S+ \((dc\d)\)", told) == ["dc1", "dc2"]
+    assert told.index("dc2: 503") < told.index("Region dc1 keeps no data any more")
+
+
+def _processes_of(scratch: str) -> list[bytes]:
+    """Command lines of living processes that keep their temporary files in a directory."""
+    mark = f"TMPDIR={scratch}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "cmdline").read_bytes())
+            except OSError:
+                continue
+    return found

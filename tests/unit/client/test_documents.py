@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents as the client reads, completes and compares them; the server is the judge."""
+
+import copy
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poppy.model import validation
+from tests.unit.model.documents import FULL, MINIMAL, TTL
+
+pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
+exceptions = pytest.importorskip("osc_lib.exceptions")
+
+from poppyclient import documents  # noqa: E402
+
+ODD = {
+    "name": "odd",
+    "flavor_id": "cdn",
+    "domains": [{"domain": "www.example.com", "certificate": "sni", "protocol": "https"}],
+    "origins": [
+        {"origin": "2001:DB8:0:0::1", "port": 443.0},
+        {"origin": "B.example.net", "rules": [{"name": "b", "request_url": "b/*"}]},
+        {
+            "origin": "c.example.net",
+            "hostheadertype": "custom",
+            "hostheadervalue": "C.example.net",
+            "rules": [{"name": "c", "request_url": "/c"}],
+        },
+    ],
+    "caching": [{"ttl": 0, "name": "never", "rules": []}],
+    "restrictions": [
+        {
+            "name": "some",
+            "rules": [
+                {"name": "one", "referrer": "WWW.Example.com", "request_url": "x"},
+                {"name": "two", "client_ip": "192.0.2.9/24"},
+                {"name": "three", "client_ip": "2001:DB8::0:1"},
+            ],
+        }
+    ],
+    "log_delivery": {},
+}
+
+
+def stored(document):
+    return validation.service(document, TTL, shared=()).to_dict()
+
+
+@pytest.mark.parametrize("document", [MINIMAL, FULL, ODD])
+def test_a_document_is_written_out_as_the_server_does(document):
+    before = copy.deepcopy(document)
+    ours, theirs = documents.written_out(document), stored(document)
+    if "caching" not in document:
+        del theirs["caching"]
+    assert documents.patch(theirs, ours) == []
+    assert list(ours) == list(theirs)
+    assert document == before
+
+
+def test_what_the_server_has_stored_is_left_as_it_is():
+    theirs = stored(FULL)
+    assert documents.dump(documents.written_out(theirs)) == documents.dump(theirs)
+
+
+def test_without_caching_the_operators_default_is_kept_and_anything_else_removed():
+    current = stored(MINIMAL)
+    desired = documents.written_out(MINIMAL)
+    assert documents.patch(current, desired) == []
+    assert documents.diff(current, desired) == []
+    changed = stored({**MINIMAL, "caching": [{"name": "short", "ttl": 1}]})
+    assert documents.patch(changed, desired) == [{"op": "remove", "path": "/caching"}]
+    assert "+caching: (the operator's default)" in documents.diff(changed, desired)
+    assert stored(jsonpatch.apply_patch(changed, documents.patch(changed, desired))) == current
+
+
+def test_a_shared_domain_keeps_the_name_that_the_operator_gave_it():
+    current = {"domains": [{"domain": "shop.s3.example.net", "certificate": "shared"}]}
+    label = {"domain": "shop", "protocol": "https", "certificate": "shared"}
+    (domain,) = documents.written_out({"domains": [label]}, current)["domains"]
+    assert domain["domain"] == "shop.s3.example.net"
+    (domain,) = documents.written_out({"domains": [{**label, "domain": "other"}]}, current)[
+        "domains"
+    ]
+    assert domain["domain"] == "other"
+    (domain,) = documents.written_out({"domains": [{"domain": "shop"}]}, current)["domains"]
+    assert domain["domain"] == "shop"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b/~", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "y"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+ANY = st.dictionaries(st.sampled_from(["name", "a/b", "m~n", "origins", "caching", ""]), VALUES)
+
+
+@given(ANY, ANY)
+def test_a_patch_leads_from_one_document_to_the_other(current, desired):
+    current = {key: value for key, value in current.items() if key}
+    desired = {key: value for key, value in desired.items() if key}
+    made = documents.patch(current, desired)
+    result = jsonpatch.apply_patch(current, made) if made else current
+    assert documents.dump(dict(sorted(result.items()))) == documents.dump(
+        dict(sorted(desired.items()))
+    )
+    assert (made == []) == (repr(sorted(current.items())) == repr(sorted(desired.items())))
+
+
+@given(ANY)
+def test_no_document_is_too_wrong_to_be_sent_to_the_server(document):
+    documents.written_out(documents.writable(document))
+    documents.diff({}, documents.written_out(document))
+
+
+def test_true_is_not_one():
+    assert documents.patch({"a": [True]}, {"a": [1]}) == [
+        {"op": "replace", "path": "/a", "value": [1]}
+    ]
+
+
+def test_what_show_adds_is_left_out(tmp_path):
+    shown = {
+        **{key: "x" for key in ("id", "project_id", "status", "errors", "links", "access_urls")},
+        "name": "site",
+        "domains": [{"domain": "www.example.com", "certificate_status": "deployed"}],
+    }
+    file = tmp_path / "shown.yaml"
+    file.write_text(documents.dump(shown))
+    assert documents.load(str(file)) == {
+        "name": "site",
+        "domains": [{"domain": "www.example.com"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"a: [", "is no YAML"),
+        (b"\xff\xfe\xfa", "is no YAML"),
+        (b"- a\n", "one document"),
+        (b"", "one document"),
+        (b"a: 2020-01-01\n", "JSON has not"),
+        (b"a: .nan\n", "JSON has not"),
+        (b"a: &a [*a]\n", "JSON has not"),
+        (b"a: !!python/object:os.system {}\n", "is no YAML"),
+    ],
+)
+def test_a_file_with_anything_else_is_refused_by_its_name(tmp_path, content, says):
+    file = tmp_path / "service.yaml"
+    file.write_bytes(content)
+    with pytest.raises(exceptions.CommandError, match=says) as caught:
+        documents.load(str(file))
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(exceptions.CommandError, match=r"none\.yaml: No such file"):
+        documents.load(str(tmp_path / "none.yaml"))

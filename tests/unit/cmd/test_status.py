@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""poppy-status upgrade check, on real drivers and a real database."""
+
+import json
+
+import pytest
+from oslo_config import cfg
+
+from poppy.bootstrap import Bootstrap
+from poppy.cmd import status
+from poppy.common import config
+from poppy.provider.mock import MockProvider
+
+OK, WARNING, FAILURE = 0, 1, 2
+
+
+class Installed:
+    """A configuration and a database."""
+
+    def __init__(self, directory, capsys):
+        self._capsys = capsys
+        self.path = directory / "poppy.conf"
+        self._text = f"[DEFAULT]\nstate_path = {directory}\n"
+        self.path.write_text(self._text)
+        boot = Bootstrap(config.load([], files=[str(self.path)]))
+        boot.storage.sync()
+        boot.close()
+
+    def check(self, options=""):
+        """Exit status, and (code, details) by check."""
+        self.path.write_text(self._text + options)
+        code = status.main(["--config-file", str(self.path), "upgrade", "check", "--json"])
+        document = json.loads(self._capsys.readouterr().out)
+        return code, {it["check"]: (it["result"], it["details"]) for it in document["checks"]}
+
+
+@pytest.fixture
+def installed(tmp_path, capsys):
+    return Installed(tmp_path, capsys)
+
+
+def test_all_is_well(installed):
+    code, checks = installed.check("[drivers:provider:varnish]\nedge_name = not-in-use\n")
+    assert code == OK
+    assert set(checks) == {"Drivers", "Options", "Schema", "Job board"}
+    assert set(checks.values()) == {(OK, None)}
+
+
+def test_an_option_that_nobody_reads_is_named(installed):
+    code, checks = installed.check("[drivers]\nprovider = mock\n[oslo_middleware]\nx = 1\n")
+    assert code == WARNING
+    result, details = checks["Options"]
+    assert result == WARNING
+    assert "[drivers] provider is unknown" in details
+    assert "[oslo_middleware] x is unknown" in details
+
+
+def test_a_deprecated_option_is_named_with_what_to_use(installed, monkeypatch):
+    options = (
+        cfg.StrOpt("directory", deprecated_name="folder", deprecated_group="mock"),
+        cfg.StrOpt("suffix", default="a", deprecated_for_removal=True, deprecated_reason="old"),
+        cfg.FloatOpt("latency", default=0.0),
+    )
+    monkeypatch.setattr(MockProvider, "OPTS", options)
+    text = "[mock]\nfolder = /tmp\n[drivers:provider:mock]\nsuffix = b\nlatency = 0\n"
+    code, checks = installed.check(text)
+    assert code == WARNING
+    assert (
+        "[mock] folder is deprecated; use [drivers:provider:mock] directory"
+        in (checks["Options"][1])
+    )
+    assert "suffix is deprecated: old" in checks["Options"][1]
+    assert "latency" not in checks["Options"][1]
+
+
+def test_a_driver_that_does_not_load_fails_and_the_rest_is_still_checked(installed):
+    code, checks = installed.check("[drivers]\nproviders = nosuch\n")
+    assert code == FAILURE
+    assert "'nosuch'" in checks["Drivers"][1]
+    assert checks["Schema"] == (OK, None)
+
+
+def test_a_value_that_can_not_work_fails(installed):
+    code, checks = installed.check("[drivers:distributed_task:taskflow]\nconcurrency = none\n")
+    assert code == FAILURE
+    assert "concurrency" in checks["Drivers"][1]
+
+
+def test_a_schema_of_before_fails_and_says_what_to_run(installed, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    code, checks = installed.check(
+        f"[drivers:storage:sqlalchemy]\nconnection = sqlite:///{other}/poppy.sqlite3\n"
+    )
+    assert code == FAILURE
+    assert "poppy-manage db sync" in checks["Schema"][1]
+
+
+def test_a_board_that_does_not_answer_fails(installed):
+    code, checks = installed.check(
+        "[drivers:distributed_task:taskflow]\njobboard_backend_type = zookeeper\n"
+        "jobboard_backend_host = 127.0.0.1\njobboard_backend_port = 1\n"
+        "jobboard_timeout = 0.5\n"
+    )
+    assert code == FAILURE
+    assert checks["Job board"][0] == FAILURE
+
+
+def test_a_file_that_is_not_there_is_named(capsys):
+    assert status.main(["--config-file", "/no/such.conf", "upgrade", "check"]) == FAILURE
+    assert "/no/such.conf" in capsys.readouterr().err

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instruments, and the dashboard, alerts and documentation that name them."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from poppy.common import metrics
+
+ROOT = pathlib.Path(__file__).parents[3]
+MONITORING = ROOT / "etc" / "monitoring"
+SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
+SAMPLES = {
+    instrument.name + suffix: {*instrument.labels, *(["le"] if suffix == "_bucket" else [])}
+    for instrument in metrics.INSTRUMENTS
+    for suffix in SUFFIXES[instrument.kind]
+}
+
+
+def test_every_instrument_is_in_the_table_once():
+    declared = [it for it in vars(metrics).values() if isinstance(it, metrics.Instrument)]
+    assert sorted(it.name for it in declared) == sorted(it.name for it in metrics.INSTRUMENTS)
+
+
+def test_nothing_is_recorded_until_it_is_enabled():
+    assert not metrics.enabled()
+    metrics.REQUESTS.observe(1.0, "GET", "/", "2xx")
+    metrics.DEFERRED.add("provider:mock")
+    metrics.BUSY.set(1)
+    assert all(instrument._metric is None for instrument in metrics.INSTRUMENTS)
+
+
+def in_another_process(directory, code):
+    """What is enabled stays so in this process, so try it in another."""
+    program = f"import pathlib; directory = pathlib.Path({str(directory)!r})\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+RECORD = """
+import os
+from poppy.common import metrics
+metrics.enable(directory)
+if os.fork() == 0:
+    metrics.DEFERRED.add("a"); metrics.BUSY.set(5); os._exit(0)
+os.wait()
+metrics.DEFERRED.add("a"); metrics.DEFERRED.add("b"); metrics.BUSY.set(2)
+metrics.forget_the_dead(directory)
+import prometheus_client, prometheus_client.multiprocess as multiprocess
+registry = prometheus_client.CollectorRegistry()
+multiprocess.MultiProcessCollector(registry, str(directory))
+print(prometheus_client.generate_latest(registry).decode())
+"""
+
+
+def test_counts_of_a_dead_process_stay_and_its_gauges_go(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    left = tmp_path / "metrics" / "counter_1.db"
+    left.write_bytes(b"of another start")
+    result = in_another_process(tmp_path / "metrics", RECORD)
+    lines = result.stdout.splitlines()
+    assert 'poppy_driver_calls_deferred_total{driver="a"} 2.0' in lines, result.stderr
+    assert 'poppy_driver_calls_deferred_total{driver="b"} 1.0' in lines
+    assert "poppy_worker_slots_busy 2.0" in lines
+    assert not left.exists()
+
+
+def test_a_directory_that_can_not_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    code = "from poppy.common import metrics; metrics.enable(directory)"
+    result = in_another_process(tmp_path / "file" / "metrics", code)
+    assert "ConfigError: [DEFAULT] state_path: " in result.stderr
+
+
+def test_without_the_client_the_error_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "from poppy.common import metrics; metrics.enable(directory)"
+    )
+    result = in_another_process(tmp_path / "metrics", code)
+    assert "pip install 'poppy[metrics]'" in result.stderr
+
+
+def dashboard_expressions():
+    document = json.loads((MONITORING / "poppy-dashboard.json").read_text())
+    return [target["expr"] for panel in document["panels"] for target in panel.get("targets", ())]
+
+
+def alert_expressions():
+    document = yaml.safe_load((MONITORING / "poppy-alerts.yaml").read_text())
+    return [rule["expr"] for group in document["groups"] for rule in group["rules"]]
+
+
+EXPRESSIONS = [*dashboard_expressions(), *alert_expressions()]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_what_is_asked_of_prometheus_exists(expression):
+    names = set(re.findall(r"\bpoppy_\w+", expression))
+    assert names <= SAMPLES.keys()
+    assert names, "it asks nothing"
+    labels = set(re.findall(r'(\w+)\s*[=!]~?\s*"', expression))
+    for grouping in re.findall(r"\bby \(([^)]*)\)", expression):
+        labels |= {label.strip() for label in grouping.split(",")}
+    for name in names:
+        assert labels <= SAMPLES[name], f"{name} has no such label"
+    assert expression.count("(") == expression.count(")")
+
+
+def test_every_metric_is_on_the_dashboard():
+    shown = " ".join(dashboard_expressions())
+    missing = [it.name for it in metrics.INSTRUMENTS if it.name not in shown]
+    assert missing == []
+
+
+def test_panels_have_names_and_places_of_their_own():
+    panels = json.loads((MONITORING / "poppy-dashboard.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert len(places) == len(panels)
+
+
+def test_alerts_say_what_is_wrong_and_how_bad_it_is():
+    document = yaml.safe_load((MONITORING / "poppy-alerts.yaml").read_text())
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert re.fullmatch(r"\d+m", rule["for"])
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"]
+
+
+def test_the_documentation_has_every_metric_with_its_kind_and_labels():
+    text = (ROOT / "doc" / "source" / "metrics.rst").read_text()
+    rows = re.split(r"^(?=``poppy_)", text, flags=re.MULTILINE)[1:]
+    described = {re.match(r"``(\w+)``", row)[1]: row for row in rows}
+    assert set(described) == {it.name for it in metrics.INSTRUMENTS}
+    for instrument in metrics.INSTRUMENTS:
+        row = described[instrument.name]
+        assert row.split()[1] == instrument.kind[0]
+        for label in instrument.labels:
+            assert f"``{label}``" in row

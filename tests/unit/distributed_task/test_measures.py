@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is recorded of runs, calls and workers, by recording instruments."""
+
+import datetime
+
+import pytest
+
+from poppy.common import errors, metrics
+from poppy.common.http import Quota
+from poppy.distributed_task import measures
+from poppy.distributed_task.calls import Interrupted
+from poppy.distributed_task.vitals import Vitals
+from poppy.model.operations import Kind, Operation, State, Step
+
+
+class Recorder:
+    """Stands for a metric of the Prometheus client."""
+
+    def __init__(self):
+        self.seen = []
+
+    def labels(self, *values):
+        recorder = self
+
+        class Child:
+            def set(self, value):
+                recorder.seen.append((values, value))
+
+            observe = set
+
+        return Child()
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Has an instrument record; gives what it recorded."""
+
+    def record(instrument):
+        made = Recorder()
+        monkeypatch.setattr(instrument, "_metric", made)
+        monkeypatch.setattr(instrument, "_children", {})
+        return made.seen
+
+    return record
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (errors.InProgressError("wait", 1.0), "in_progress"),
+        (errors.RetryableError("busy"), "retryable"),
+        (errors.PermanentError("no"), "permanent"),
+        (Interrupted("stop"), "interrupted"),
+        (KeyError("bug"), "broken"),
+    ],
+)
+def test_a_call_is_recorded_by_what_it_raised(record, error, outcome):
+    seen = record(metrics.CALLS)
+    with pytest.raises(type(error)), measures.call("dns:mock", "ensure"):
+        raise error
+    with measures.call("dns:mock", "ensure"):
+        pass
+    assert [labels for labels, _ in seen] == [
+        ("dns:mock", "ensure", outcome),
+        ("dns:mock", "ensure", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "verb"),
+    [
+        ("provider:mock", Kind.CREATE, "ensure"),
+        ("provider:mock", Kind.PURGE, "purge"),
+        ("remove:provider:mock", Kind.UPDATE, "remove"),
+        ("remove:dns", Kind.DELETE, "remove"),
+        ("dns", Kind.DISABLE, "ensure"),
+    ],
+)
+def test_the_verb_follows_from_step_and_kind(step, kind, verb):
+    assert measures.verb_of(step, kind) == verb
+
+
+def operation(state, *steps):
+    asked = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=2)
+    return Operation(
+        project_id="p",
+        service_id="s",
+        operation_id="o",
+        kind=Kind.UPDATE,
+        created_at=asked,
+        updated_at=asked,
+        state=state,
+        steps=tuple(Step(name) for name in steps),
+    )
+
+
+def test_the_end_of_an_operation_is_recorded_with_its_age_and_providers(record):
+    runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
+    done = operation(State.SUCCEEDED, "provider:b", "provider:a", "dns", "remove:provider:c")
+    measures.run(done, "succeeded", 0.5)
+    assert runs == [(("update", "succeeded"), 0.5)]
+    ((labels, age),) = ended
+    assert labels == ("update", "succeeded", "a,b,c")
+    assert 120 <= age < 130
+
+
+def test_one_that_no_provider_has_seen_has_none(record):
+    ended = record(metrics.OPERATIONS)
+    measures.run(operation(State.FAILED), "failed", 0.1)
+    assert ended[0][0] == ("update", "failed", "none")
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.SUCCEEDED])
+def test_a_run_that_did_not_end_the_operation_is_just_a_run(record, state):
+    runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
+    measures.run(operation(state), "lost", 0.1)
+    assert (len(runs), ended) == (1, [])
+
+
+class Load:
+    busy, hung, down = 3, 1, ("sick",)
+
+
+class Limited:
+    """A provider as far as it is looked at."""
+
+    quota = {}
+
+
+@pytest.fixture
+def _enabled(monkeypatch):
+    monkeypatch.setattr(metrics, "_recording", True)
+
+
+@pytest.mark.usefixtures("_enabled")
+def test_a_quota_is_told_when_it_changes_and_only_then(record):
+    left, whole = record(metrics.QUOTA), record(metrics.QUOTA_LIMIT)
+    provider = Limited()
+    vitals = Vitals(Load(), Load(), Load(), {"cdn": provider}, slots=5)
+    assert vitals() == (3, 1, ("sick",))
+    provider.quota = {"requests": Quota(100, 40), "things": Quota(None, 7)}
+    vitals()
+    vitals()
+    provider.quota = {"requests": Quota(100, 39)}
+    vitals()
+    assert left == [
+        (("cdn", "requests"), 40),
+        (("cdn", "things"), 7),
+        (("cdn", "requests"), 39),
+    ]
+    assert whole == [(("cdn", "requests"), 100), (("cdn", "requests"), 100)]
+
+
+@pytest.mark.usefixtures("_enabled")
+def test_a_provider_that_breaks_does_not_end_the_signs_of_life(record):
+    class Broken:
+        @property
+        def quota(self):
+            raise KeyError("bug")
+
+    assert Vitals(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1, ("sick",))

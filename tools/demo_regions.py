@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo of two regions behind one name, of which one is lost.
+
+On one machine, each region is a Cassandra data centre, a ZooKeeper, a poppy-server and a
+poppy-worker at a loopback address of its own. PowerDNS answers the name of the API by the
+client's subnet (EDNS Client Subnet, RFC 7871) with the nearest region whose health check
+succeeds; it also keeps the names that Poppy makes. The edge, which tenants' visitors reach, is
+in no region.
+"""
+
+import contextlib
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import requests
+
+from tests.real.cassandra import CassandraPair
+from tests.real.nameserver import SHARED_SUFFIX, SUFFIX
+from tests.real.poppy import PROJECT, free_port
+from tests.real.powerdns import PowerDNS
+from tools.demo_region import CLIENTS, NAME, SUBNET, Directory, Region
+from tools.demo_service import ORIGIN, DemoError, Story, edge
+
+
+class Client:
+    """A tenant somewhere, who knows the one name only and looks it up for each request."""
+
+    def __init__(self, address: str, directory: Directory, story: Story) -> None:
+        self._address = address
+        self._directory = directory
+        self._story = story
+        self._session = requests.Session()
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[requests.Response, str]:
+        """Send a request; gives the answer, and the region that it came from."""
+        path = path_of(path)
+        target = self._directory.ask(self._address)
+        port = self._directory.port
+        headers = {"Host": f"{NAME}:{port}", "X-Project-ID": PROJECT}
+        answer = self._session.request(
+            method, f"http://{target}:{port}{path}", json=body, headers=headers, timeout=40
+        )
+        return answer, self._directory.names[target]
+
+    def must(self, method: str, path: str, expected: int, body: Any = None) -> requests.Response:
+        """As ``call``, and tell it; any other status ends the demo."""
+        answer, region = self.call(method, path, body)
+        told = f"{method} {path_of(path)} → {region}: {answer.status_code}"
+        self._story.tell(f"{self._address}: {told}")
+        if answer.status_code != expected:
+            raise DemoError(f"expected {expected}: {answer.text}")
+        return answer
+
+    def wait(self, path: str, wanted: str, seconds: float = 60.0) -> None:
+        """Watch a service until it has a status."""
+        begun = time.monotonic()
+        status = region = ""
+
+        def reached() -> bool:
+            nonlocal status, region
+            answer, region = self.call("GET", path)
+            status = answer.json()["status"] if answer.status_code == 200 else "unknown"
+            if status == "failed":
+                raise DemoError(f"the service failed: {answer.text}")
+            return status == wanted
+
+        wait(f"the service is {wanted}", reached, seconds)
+        elapsed = time.monotonic() - begun
+        self._story.tell(f"{self._address}: {region} says: {status} ({elapsed:.1f} s)")
+
+
+def path_of(url: str) -> str:
+    """A URL without the host, which the client looks up for each request."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(scheme="", netloc="").geturl()
+
+
+def wait(what: str, condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until a condition holds; that it does not in the time ends the demo."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DemoError(f"after {seconds:.0f} s it is still not so: {what}")
+        time.sleep(0.1)
+
+
+def visit(story: Story, edge_url: str | None, domain: str) -> None:
+    """Get a page through the edge, as a visitor would; anything but a page ends the demo."""
+    if edge_url:
+        answer = requests.get(edge_url + "/", headers={"Host": domain}, timeout=10)
+        story.tell(
+            f"a visitor: GET http://{domain}/ → {answer.status_code} {answer.text.strip()!r}"
+        )
+        if answer.status_code != 200:
+            raise DemoError("the edge does not serve it")
+
+
+def service(domain: str) -> Mapping[str, Any]:
+    """The body that describes a service."""
+    return {
+        "name": domain,
+        "flavor_id": "standard",
+        "domains": [{"domain": domain}],
+        "origins": [{"origin": ORIGIN}],
+        "caching": [{"name": "default", "ttl": 3600}],
+    }
+
+
+@contextlib.contextmanager
+def running(
+    story: Story, directory: pathlib.Path, options: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Sequence[Region], Directory]]:
+    """Two regions and the name server."""
+    story.step("Two regions: of each, a Cassandra data centre and a ZooKeeper")
+    port = free_port()
+    with (
+        PowerDNS("lua-health-checks-interval=1\n") as server,
+        CassandraPair() as pair,
+        contextlib.ExitStack() as stack,
+    ):
+        names = {
+            "urls": server.url,
+            "api_key": server.secret,
+            "suffix": SUFFIX,
+            "shared_ssl_domain_suffix": SHARED_SUFFIX,
+        }
+        groups = {
+            **options,
+            "drivers": {**options["drivers"], "dns": "powerdns"},
+            "drivers:dns:powerdns": names,
+        }
+        regions = []
+        for name, node in pair.nodes.items():
+            region = Region(name, node, directory / name, groups, port)
+            stack.callback(region.close)
+            region.start_board()
+            regions.append(region)
+            story.tell(
+                f"{name}: Cassandra at {node.host}, the API will be at {region.host}:{port}"
+            )
+        story.step("Poppy in both: a server and a worker each; PowerDNS in front of them")
+        story.tell(regions[0].manage("db", "sync").strip())
+        for region in regions:
+            region.start()
+        for region in regions:
+            region.installation.wait_until_up()
+        story.tell(f"both answer; PowerDNS knows {NAME}")
+        yield regions, Directory(server, {it.name: it.host for it in regions}, port)
+
+
+def tour(
+    story: Story,
+    regions: Sequence[Region],
+    directory: Directory,
+    provider: str,
+    edge_url: str | None,
+) -> None:
+    """What tenants and operators see before, during and after the loss of the first region."""
+    lost, left = regions
+    here, there = (Client(CLIENTS[region.name], directory, story) for region in regions)
+
+    story.step(f"One name, {NAME}: each client is told the nearest region")
+    for region in regions:
+        client = CLIENTS[region.name]
+        wait(
+            f"{client} is led to {region.name}",
+            lambda client=client, region=region: directory.leads(client, region.host),
+            30,
+        )
+        if directory.scope(client) != SUBNET:
+            raise DemoError("resolvers would keep that answer for everybody")
+        story.tell(f"client subnet {client}/{SUBNET}: A {region.host} ({region.name})")
+
+    story.step("What one region is told, the other knows")
+    links = [{"href": "https://varnish-cache.org", "rel": "provider_url"}]
+    flavor = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
+    here.must("POST", "/v1.0/flavors", 201, flavor)
+    first = here.must("POST", "/v1.0/services", 202, service("www.example.com")).headers[
+        "Location"
+    ]
+    there.wait(first, "deployed")
+    taken = there.must("POST", "/v1.0/services", 400, service("www.example.com"))
+    story.tell(f"no domain is given twice, whichever region is asked: {taken.json()['message']}")
+    visit(story, edge_url, "www.example.com")
+
+    story.step(
+        f"Region {lost.name} fails: first its worker, a request is accepted, then all of it"
+    )
+    lost.lose_worker()
+    second = here.must("POST", "/v1.0/services", 202, service("shop.example.com"))
+    location = second.headers["Location"]
+    wait("the other region knows it", lambda: there.call("GET", location)[0].ok, 10)
+    story.tell(f"{left.name} knows it too")
+    begun = time.monotonic()
+    lost.lose()
+    story.tell("killed: Cassandra, ZooKeeper, poppy-server, poppy-worker")
+
+    story.step("DNS leads everybody to the region that is left")
+    client = CLIENTS[lost.name]
+    wait("DNS leads away", lambda: directory.leads(client, left.host), 30)
+    story.tell(f"client subnet {client}/{SUBNET}: A {left.host} ({left.name})")
+    story.tell(f"{time.monotonic() - begun:.1f} s after the kill")
+    here.must("GET", first, 200)
+    visit(story, edge_url, "www.example.com")
+
+    story.step("What the lost region had accepted is done by the other")
+    here.wait(location, "deployed", 90)
+    visit(story, edge_url, "shop.example.com")
+
+    story.step("What needs no new domain goes on")
+    patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
+    here.must("PATCH", first, 202, patch)
+    here.wait(first, "deployed")
+    here.must("DELETE", first + "/assets?all=true", 202)
+
+    story.step("A new domain is refused: one of two regions is no majority of all replicas")
+    here.must("POST", "/v1.0/services", 503, service("new.example.com"))
+
+    story.step(f"The operator is sure that {lost.name} is lost, and drops it")
+    story.tell(f"poppy-manage regions drop {lost.name}")
+    story.tell(left.manage("regions", "drop", lost.name).strip())
+    third = here.must("POST", "/v1.0/services", 202, service("new.example.com"))
+    here.wait(third.headers["Location"], "deployed")
+    visit(story, edge_url, "new.example.com")
+
+
+def main() -> int:
+    """Run the demo; returns its exit status."""
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    story = Story()
+    print("Poppy: two regions, one name, and the loss of one region.")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="poppy-demo-") as name:
+        directory = pathlib.Path(name)
+        try:
+            with edge(story) as real:
+                edge_url, options = real or (None, {"directory": directory / "objects"})
+                provider = "varnish" if real else "mock"
+                groups = {
+                    "drivers": {"providers": provider},
+                    f"drivers:provider:{provider}": options,
+                }
+                with running(story, directory, groups) as (regions, answers):
+                    tour(story, regions, answers, provider, edge_url)
+        except pytest.skip.Exception as exc:
+            print(f"\nThe demo can't run here: {exc}", file=sys.stderr)
+            return 1
+        except (DemoError, AssertionError, requests.RequestException) as exc:
+            print(f"\nThe demo failed: {exc}", file=sys.stderr)
+            for log in sorted(directory.glob("*/poppy.log")):
+                print(f"{log}:\n{log.read_text()[-4000:]}", file=sys.stderr)
+            return 1
+    print(f"\nDone in {time.monotonic() - begun:.0f} s: one name, and nothing accepted was lost.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
