@@ -28,10 +28,12 @@ def policies(
     first = service.provider_details[candidates[0].provider]
     found: dict[str, Policy] = {}
     for entry in first.access_urls:
+        if entry.domain not in names:
+            continue
         if entry.moved and entry.operator_url:
             # An operator has set both by hand.
             found[entry.operator_url] = [Target(entry.provider_url)]
-        elif entry.domain in names:
+        else:
             targets = [
                 _target(candidate, url.provider_url, able)
                 for candidate in candidates

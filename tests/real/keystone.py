@@ -25,7 +25,6 @@ from tests.real.poppy import free_port
 
 _REQUIREMENTS = ("keystone==30.0.0", "waitress==3.0.2")
 _APP = Path(__file__).with_name("keystone_app.py")
-_INSTALL_TIMEOUT = 300.0
 _START_TIMEOUT = 60.0
 _TIMEOUT = 20.0
 _PASSWORD = "of-all-users-of-tests"

@@ -71,3 +71,12 @@ def test_what_an_operator_has_moved_stays():
         it.with_details(details), flavor(a=(1,), b=(1,)), {DOMAIN: NAME}, ALL
     )
     assert found == {"by-hand.example.net": [Target("by-hand.test")]}
+
+
+def test_domains_that_were_dropped_lead_nowhere():
+    for moved in (False, True):
+        entry = AccessURL(DOMAIN, "a.test", NAME, moved)
+        it = service()
+        detail = replace(it.provider_details["a"], access_urls=(entry,))
+        dropped = it.with_details({**it.provider_details, "a": detail})
+        assert steering.policies(dropped, flavor(), {}, ALL) == {}
