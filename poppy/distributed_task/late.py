@@ -45,8 +45,7 @@ def see_to(
     except errors.NotFound:
         _undo(operation, step, policy, undo)
         return
-    deleting = ProviderStatus.DELETE_IN_PROGRESS
-    if all(detail.status is deleting for detail in service.provider_details.values()):
+    if service.deleting:
         _undo(operation, step, policy, undo)
         return
     now = storage.operations.get(operation.key)

@@ -147,7 +147,7 @@ class OperationRun:
             reached = None
         try:
             self._record(step, reached, undo)
-            self._see_to_late_steps()
+            self.see_to_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
             self._stopped = True
@@ -203,12 +203,13 @@ class OperationRun:
 
         Else a worker that was frozen within a call would make it again, with an old document.
         """
-        try:
-            self.renew()
-        except errors.Unavailable as exc:
-            self._outage = exc
-            self._stopped = True
-        if self.lost or self._stopped:
+        with self._lock:
+            try:
+                self._renew()
+            except errors.Unavailable as exc:
+                self._outage = exc
+                self._stopped = True
+        if self.lost or self._stopped or self._ended:
             raise _NotAgain("the run may have been overtaken")
 
     def remember(self, change: Callable[[Details], object]) -> None:
@@ -248,7 +249,12 @@ class OperationRun:
         )
         self._write()
 
-    def _see_to_late_steps(self) -> None:
+    def see_to_late_steps(self) -> None:
+        """Undo, or make again, what this run has done when it was too late.
+
+        Raises:
+            Unavailable: storage does not answer; to be called again.
+        """
         if not self._is_overtaken():
             return
         with self._lock:
@@ -260,6 +266,10 @@ class OperationRun:
             try:
                 # It may call a driver, which may hang.
                 self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
+            except errors.Unavailable:
+                with self._lock:
+                    self._unwritten.append((step, undo))
+                raise
             except (errors.RetryableError, Interrupted) as exc:
                 LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
 
@@ -299,7 +309,7 @@ class OperationRun:
     def _renew(self) -> None:
         if self._ended or self._is_overtaken():
             return
-        if self._unwritten and not self.lost:
+        if self._unwritten and not self.lost and self._operation.state is State.RUNNING:
             self._checkpoint()
             return
         operations = self._storage.operations
@@ -357,14 +367,23 @@ class OperationRun:
             raise self._outage
         if self._stopped:
             self.hand_back()
-            return
-        with self._lock:
+        else:
+            with self._lock:
+                self._end()
+        self.see_to_late_steps()
+
+    def _end(self) -> None:
+        before = self._operation, self.service
+        try:
             if not self.lost:
                 self._conclude()
             if self._superseded:
                 self._acknowledge()
-            self._ended = True
-        self._see_to_late_steps()
+        except errors.Unavailable:
+            # What was to be stored is not what is so.
+            self._operation, self.service = before
+            raise
+        self._ended = True
 
     def _acknowledge(self) -> None:
         key, attempt = self._operation.key, self._operation.attempt

@@ -147,6 +147,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         try:
             if run is not None:
                 run.hand_back()
+                run.see_to_late_steps()
         except errors.Unavailable:
             LOG.info("%s: could not be handed back", run)
 

@@ -216,11 +216,10 @@ class ServicesManager:
         def decide(service: Service) -> Change | None:
             if check is not None:
                 check(service)
-            deleting = ProviderStatus.DELETE_IN_PROGRESS
-            if all(detail.status is deleting for detail in service.provider_details.values()):
+            if service.deleting:
                 return None
             details = {
-                name: with_status(detail, deleting)
+                name: with_status(detail, ProviderStatus.DELETE_IN_PROGRESS)
                 for name, detail in service.provider_details.items()
             }
             operation = self._changes.operation(

@@ -397,6 +397,12 @@ class Service:
         )
 
     @property
+    def deleting(self) -> bool:
+        """Whether its deletion was asked for, and nothing has failed since."""
+        statuses = {detail.status for detail in self.provider_details.values()}
+        return statuses == {ProviderStatus.DELETE_IN_PROGRESS}
+
+    @property
     def errors(self) -> tuple[str, ...]:
         """Why it failed, in words for the tenant; one for each provider that says so."""
         messages = (detail.error_message for detail in self.provider_details.values())

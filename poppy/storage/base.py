@@ -46,6 +46,17 @@ class IdempotencyKey(NamedTuple):
     expires_at: datetime.datetime
 
 
+def releases(operation: Operation, following: Operation | None) -> bool:
+    """Whether the end of an operation releases domains that the document does not name.
+
+    Not while another one is to deploy: the document may be its, and a provider may serve what
+    that one is to drop.
+    """
+    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
+        return False
+    return following is None or not following.kind.deploys
+
+
 class FlavorStore(abc.ABC):
     """Flavors."""
 
@@ -301,8 +312,8 @@ class OperationStore(abc.ABC):
         Args:
             operation: with the attempt of the run. A finished state ends the run; the success
                 of one that deploys releases the domains that the service's document does
-                not name any more. While it is unfinished, ``next_attempt_at`` must be set, or it
-                would be lost.
+                not name any more, unless another that deploys is queued. While it is
+                unfinished, ``next_attempt_at`` must be set, or it would be lost.
             details: the service's provider details; None leaves them alone. The service's
                 ``updated_at`` becomes the operation's.
 

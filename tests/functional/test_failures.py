@@ -238,6 +238,24 @@ class TestCallThatHangs:
         assert service.status is Status.DEPLOYED
         assert poppy.cdn_a.objects[service_id] == service.spec
 
+    def test_it_is_not_repeated_once_its_run_has_ended(self, make):
+        poppy, go = make(step_timeout=0.3), threading.Event()
+
+        def hang_and_fail():
+            go.wait(10)
+            raise errors.RetryableError("too late")
+
+        poppy.cdn_a.script = [hang_and_fail]
+        service_id = poppy.create()
+        with poppy.working():
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+            calls = len(poppy.cdn_a.calls)
+            go.set()
+            poppy.wait(lambda: len(poppy.operations(service_id)) == 2)
+            poppy.settle(service_id)
+            # One by the update that sees to the late effect, none by the call itself.
+            assert len(poppy.cdn_a.calls) == calls + 1
+
     def test_too_many_of_them_end_the_worker(self, make):
         poppy, hold = make(step_timeout=0.2, max_hung_calls=2), Hold()
         poppy.cdn_a.script = [hold] * 2
@@ -322,6 +340,28 @@ class TestStorageOutage:
         service_id = poppy.create()
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
+
+    def test_a_delete_whose_end_could_not_be_stored_ends_later(self, make, monkeypatch):
+        poppy = make(run_lease=1.0)
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            poppy.settle(service_id)
+            remove = poppy.storage.operations.remove
+            calls = []
+
+            def broken(operation):
+                calls.append(operation)
+                if len(calls) == 1:
+                    raise errors.Unavailable("for a moment")
+                return remove(operation)
+
+            monkeypatch.setattr(poppy.storage.operations, "remove", broken)
+            poppy.services.delete(PROJECT, service_id, None)
+            poppy.wait(lambda: calls)
+            # A sign of life in the pause before it is handed back.
+            worker._conductor.renew_runs()
+            assert poppy.settle(service_id) is None
+        assert poppy.states(service_id)[-1] == ("delete", "succeeded")
 
 
 class TestBreaker:

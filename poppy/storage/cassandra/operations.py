@@ -181,7 +181,9 @@ class OperationStore(base.OperationStore):
             if operation.state.finished:
                 found, following = self._following(found, operation.key, operation.updated_at)
             changed = _advance(service, operation, details)
-            kept = _kept_claims(found, service, operation)
+            kept = found.claims
+            if base.releases(operation, following):
+                kept = {name: it for name, it in found.claims.items() if name in service.claims}
             dropped = {name: it for name, it in found.claims.items() if name not in kept}
             if dropped and changed is None:
                 changed = service
@@ -402,13 +404,6 @@ def _advance(
         updated_at=operation.updated_at,
         revision=service.revision + 1,
     )
-
-
-def _kept_claims(found: Truth, service: Service, operation: Operation) -> Mapping[str, str]:
-    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
-        return found.claims
-    named = service.claims
-    return {name: token for name, token in found.claims.items() if name in named}
 
 
 def _is_meant(hint: Hint, held: Held) -> bool:

@@ -279,11 +279,12 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if operation.state is State.SUCCEEDED and operation.kind.deploys:
-                claims.release_unused(conn, service)
             if not operation.state.finished:
                 return None
-            return _next(conn, operation.key, operation.updated_at)
+            following = _next(conn, operation.key, operation.updated_at)
+            if base.releases(operation, following):
+                claims.release_unused(conn, service)
+            return following
 
         return self._database.write(work)
 

@@ -174,6 +174,18 @@ class SubmissionContract(StorageCase):
         finish(stocked, run.operation)
         assert not is_free(stocked, "b.example.com")
 
+    def test_what_is_dropped_stays_claimed_until_the_operation_that_drops_it_succeeds(
+        self, stocked: Storage
+    ) -> None:
+        service = add(stocked, domains=["a.example.com", "b.example.com"])
+        run = begin(stocked, first_operation(stocked, service))
+        dropped = replace(service, spec=replace(service.spec, domains=service.spec.domains[:1]))
+        update = submit(stocked, dropped)
+        finish(stocked, run.operation)
+        assert not is_free(stocked, "b.example.com")
+        finish(stocked, begin(stocked, update).operation)
+        assert is_free(stocked, "b.example.com")
+
     def test_success_and_an_added_domain_at_once_leave_the_domain_claimed(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
