@@ -166,8 +166,9 @@ class Client:
         marker: dict[str, str] = {}
         left = limit
         while left is None or left > 0:
-            size = _PAGE if left is None else min(_PAGE, left)
-            asked = {**query, **marker, "limit": str(size)}
+            # How long pages are is the server's to say, unless fewer are wanted.
+            size = {} if left is None else {"limit": str(min(_PAGE, left))}
+            asked = {**query, **marker, **size}
             page = self._request("GET", path, query=asked).document
             yield from page[key]
             if not any(link["rel"] == "next" for link in page["links"]):

@@ -152,16 +152,16 @@ class AkamaiManager:
         Raises:
             InvalidRequest: the document is invalid.
         """
+        limit = (kind, name) == ("san", HOSTNAME_LIMIT)
         schema: Schema = akamai_schemas.SNI_CONFIG
         if kind == "san":
-            limit = name == HOSTNAME_LIMIT
             schema = akamai_schemas.HOSTNAME_LIMIT if limit else akamai_schemas.SAN_CONFIG
         body = validation.keeping_to(schema, document)
-        if name != HOSTNAME_LIMIT:
+        if not limit:
             host(name, "certificate")
 
         def change(known: Mapping[str, Any] | None) -> Mapping[str, Any]:
-            return body if name == HOSTNAME_LIMIT else {**(known or {"enabled": True}), **body}
+            return body if limit else {**(known or {"enabled": True}), **body}
 
         result: Mapping[str, Any] = self._change(_config(kind, name), change)
         return result

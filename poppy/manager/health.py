@@ -2,6 +2,8 @@
 """Whether the parts that Poppy consists of answer."""
 
 import concurrent.futures
+import threading
+import time
 from collections.abc import Callable, Mapping
 
 from oslo_context import context
@@ -12,9 +14,16 @@ from poppy.dns.base import DNSDriver
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
+#: Seconds that a part's answer is good for: anybody may ask, and some parts are others' APIs.
+MEMORY = 5.0
+
 
 class HealthManager:
-    """Asks the drivers; each bounds its own answer to a few seconds."""
+    """Asks the drivers; each bounds its own answer to a few seconds.
+
+    However many ask, a part is asked once at a time, and not again for :data:`MEMORY`. Only
+    :meth:`ping` always asks: load balancers go by it, and what it asks is Poppy's own.
+    """
 
     def __init__(
         self,
@@ -29,6 +38,10 @@ class HealthManager:
             "distributed_task": {distributed_task.name: distributed_task.is_alive},
             "provider": {name: provider.health for name, provider in providers.items()},
         }
+        self._remembered: dict[str, dict[str, Callable[[], bool]]] = {
+            kind: {name: _Remembered(ask) for name, ask in parts.items()}
+            for kind, parts in self._checks.items()
+        }
 
     def ping(self) -> bool:
         """Whether requests can be served: storage and the job board answer."""
@@ -37,7 +50,7 @@ class HealthManager:
 
     def report(self) -> Mapping[str, Mapping[str, bool]]:
         """Whether each part answers: ``{kind: {name: bool}}``; asked side by side."""
-        return _ask(self._checks)
+        return _ask(self._remembered)
 
     def check(self, kind: str, name: str) -> bool:
         """Whether one part answers.
@@ -49,10 +62,27 @@ class HealthManager:
             NotFound: no part of that kind and name is loaded.
         """
         try:
-            ask = self._checks[kind][name]
+            ask = self._remembered[kind][name]
         except KeyError:
             raise errors.NotFound(f"There is no {kind} '{name}'") from None
         return ask()
+
+
+class _Remembered:
+    """A check whose last answer is given again for a while; who comes during one waits for it."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._known: tuple[bool, float] | None = None
+
+    def __call__(self) -> bool:
+        """Whether the part answers, or did a moment ago."""
+        with self._lock:
+            if self._known is None or time.monotonic() >= self._known[1]:
+                answer = self._ask()
+                self._known = answer, time.monotonic() + MEMORY
+            return self._known[0]
 
 
 def _ask(

@@ -86,7 +86,11 @@ class LogDelivery:
                 raise errors.InvalidRequest(f"Project {project_id} has no object store for logs")
             url = f"{endpoint.rstrip('/')}/{urllib.parse.quote(options.container_name)}"
             session.put(url, headers={"Content-Length": "0"})
-        except (problems.ConnectFailure, problems.HttpServerError) as exc:
+        except (
+            problems.ConnectionError,
+            problems.HttpServerError,
+            problems.TooManyRequests,
+        ) as exc:
             raise errors.Unavailable("The object store for logs does not answer") from exc
         except problems.ClientException as exc:
             raise errors.InvalidRequest(

@@ -2,7 +2,8 @@
 """From a request body to typed values: schema first, then defaults, then the other rules."""
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,6 +19,21 @@ MAX_MESSAGE_LENGTH = 200
 
 # Breaches that are looked at to list the first few of them in order.
 _MAX_BREACHES = 500
+
+
+def _unique_items(
+    validator: object, wanted: bool, value: object, schema: schemas.Schema
+) -> Iterator[jsonschema.ValidationError]:
+    """``uniqueItems``; jsonschema's own compares each object with each other."""
+    if wanted and isinstance(value, list):
+        texts = {json.dumps(entry, sort_keys=True) for entry in value}
+        if len(texts) < len(value):
+            yield jsonschema.ValidationError("has an entry more than once")
+
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"uniqueItems": _unique_items}
+)
 
 _SERVICE = jsonschema.Draft202012Validator(schemas.SERVICE)
 _FLAVOR = jsonschema.Draft202012Validator(schemas.FLAVOR)
@@ -119,13 +135,17 @@ def keeping_to(schema: schemas.Schema, document: object) -> Any:
     Raises:
         SchemaInvalid: it does not; all breaches are listed, up to a limit.
     """
+    most = schema.get("maxItems")
+    if isinstance(document, list) and most is not None and len(document) > most:
+        # Nobody needs to know what else is wrong with that many.
+        raise errors.SchemaInvalid([f"[document]-{_too_many(most, document)}"])
     return _valid(_validator(id(schema), schema), document)
 
 
 def _validator(key: int, schema: schemas.Schema) -> jsonschema.Draft202012Validator:
     # Schemas are constants, and so are their ids; to make a validator takes a while.
     if key not in _VALIDATORS:
-        _VALIDATORS[key] = jsonschema.Draft202012Validator(schema)
+        _VALIDATORS[key] = _Validator(schema)
     return _VALIDATORS[key]
 
 
@@ -214,7 +234,7 @@ def _reason(breach: jsonschema.ValidationError) -> str | None:
         case "minItems":
             return f"needs {_count(limit, 'entry')} or more, has {len(value)}"
         case "maxItems":
-            return f"may have {_count(limit, 'entry')} or fewer, has {len(value)}"
+            return _too_many(limit, value)
         case "pattern":
             return f"{value!r} {schemas.PATTERNS[limit]}"
         case "oneOf" if isinstance(value, Mapping):
@@ -224,6 +244,10 @@ def _reason(breach: jsonschema.ValidationError) -> str | None:
             return None
         case _:
             return breach.message
+
+
+def _too_many(limit: int, value: Collection[object]) -> str:
+    return f"may have {_count(limit, 'entry')} or fewer, has {len(value)}"
 
 
 def _count(number: int, noun: str) -> str:

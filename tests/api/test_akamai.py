@@ -182,6 +182,12 @@ def test_the_limit_of_san_certificates_is_kept(api):
         assert api.call("POST", url, body).status_code == 400
 
 
+def test_the_name_of_that_limit_is_no_certificate_of_another_kind(api):
+    url = f"{AKAMAI}/ssl_certificate/sni_config/san_cert_hostname_limit"
+    assert api.call("POST", url, {"enrollmentId": 7}).status_code == 400
+    assert api.call("GET", url).status_code == 400
+
+
 def test_a_domain_is_migrated_to_another_certificate(api):
     domain = {"domain": DOMAIN, "protocol": "https", "certificate": "san"}
     path = api.create(domains=[domain])

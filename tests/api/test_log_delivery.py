@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("keystoneauth1")
 
+from keystoneauth1 import exceptions, session
+
 from tests.api.conftest import Api
 from tests.functional.harness import PROJECT
 from tests.real.swift import Swift
@@ -82,7 +84,7 @@ def test_a_project_without_an_object_store_is_refused(delivering, swift):
     assert "object store" in answer.json["message"]
 
 
-@pytest.mark.parametrize(("failing", "status"), [(503, 503), (403, 400)])
+@pytest.mark.parametrize(("failing", "status"), [(503, 503), (429, 503), (403, 400)])
 def test_an_object_store_that_fails_is_said_so(delivering, swift, failing, status):
     swift.failing = failing
     assert post(delivering, **TOKEN).status_code == status
@@ -94,6 +96,16 @@ def test_an_object_store_that_fails_is_said_so(delivering, swift, failing, statu
 def test_an_object_store_that_is_away_is_said_so(delivering, swift):
     swift._server.server_close()
     delivering.harness.conf.set_override("timeout", 0.3, group="log_delivery")
+    assert post(delivering, **TOKEN).status_code == 503
+
+
+@pytest.mark.parametrize("problem", ["ConnectTimeout", "SSLError", "UnknownConnectionError"])
+def test_an_object_store_that_is_out_of_reach_is_said_so(delivering, monkeypatch, problem):
+    def put(*args, **kwargs):
+        known = getattr(exceptions, problem)
+        raise known("away", OSError()) if problem.startswith("Unknown") else known("away")
+
+    monkeypatch.setattr(session.Session, "put", put)
     assert post(delivering, **TOKEN).status_code == 503
 
 

@@ -55,6 +55,8 @@ def test_a_page_may_read_what_clients_need(browser):
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     for name in ("location", "etag", "x-openstack-request-id", "retry-after"):
         assert name in exposed
+    for name in ("link", "allow", "accept-patch"):
+        assert name in exposed
 
 
 def test_a_page_may_read_refusals_and_faults(browser, manager):

@@ -3,6 +3,7 @@
 
 import itertools
 import json
+from unittest import mock
 
 import pytest
 import webtest
@@ -11,6 +12,7 @@ from poppy import policies
 from poppy.common import config
 from poppy.common.errors import ConfigError
 from poppy.policies import enforcer
+from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings, handler
 from poppy.transport.pecan.driver import PecanTransport
@@ -136,6 +138,37 @@ class TestNoAuth:
         environ = {"HTTP_X_USER_ID": user}
         answer = loose.get("/v1.0", extra_environ=environ, expect_errors=True)
         assert "X-User-ID" in refused(answer, 400)
+
+
+class TestSystem:
+    """A token for the system has no project: only an operator's reaches any."""
+
+    @pytest.fixture
+    def call(self, app, manager, monkeypatch):
+        manager.certificates = mock.Mock()
+        manager.certificates.get.return_value = []
+
+        def call(method, role):
+            who = enforcer.Identity(None, "1", (role,), system_scope="all")
+            monkeypatch.setattr(auth.NoAuth, "identify", lambda self, request: who)
+            path = "/v1.0/ssl_certificate"
+            if method == "POST":
+                return app.post_json(path, {}, expect_errors=True)
+            return app.request(f"{path}/www.example.com", method=method, expect_errors=True)
+
+        return call
+
+    @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+    @pytest.mark.parametrize("role", ["reader", "member"])
+    def test_others_reach_no_certificate(self, call, manager, method, role):
+        refused(call(method, role), 403)
+        assert not manager.certificates.method_calls
+
+    @pytest.mark.parametrize(("method", "status"), [("POST", 202), ("GET", 200), ("DELETE", 202)])
+    def test_operators_reach_all(self, call, manager, method, status):
+        assert call(method, "admin").status_int == status
+        ((_, args, _),) = manager.certificates.method_calls
+        assert args[0] is None
 
 
 class TestFile:

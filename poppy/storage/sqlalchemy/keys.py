@@ -14,7 +14,9 @@ from poppy.storage.sqlalchemy import schema
 _K = schema.IDEMPOTENCY_KEYS.c
 
 _FIND = sa.select(_K.service_id, _K.fingerprint).where(
-    _K.project_id == sa.bindparam("project"), _K.value == sa.bindparam("key")
+    _K.project_id == sa.bindparam("project"),
+    _K.value == sa.bindparam("key"),
+    _K.expires_at > sa.bindparam("now"),
 )
 _ADD = sa.insert(schema.IDEMPOTENCY_KEYS)
 _FORGET = sa.delete(schema.IDEMPOTENCY_KEYS).where(
@@ -22,9 +24,11 @@ _FORGET = sa.delete(schema.IDEMPOTENCY_KEYS).where(
 )
 
 
-def find(conn: sa.Connection, project_id: str, key: IdempotencyKey) -> str | None:
-    """See :meth:`ServiceStore.created_by`."""
-    row = conn.execute(_FIND, {"project": project_id, "key": key.value}).first()
+def find(
+    conn: sa.Connection, project_id: str, key: IdempotencyKey, now: datetime.datetime
+) -> str | None:
+    """See :meth:`ServiceStore.created_by`; a key that has expired by ``now`` is none."""
+    row = conn.execute(_FIND, {"project": project_id, "key": key.value, "now": now}).first()
     if row is None:
         return None
     if row.fingerprint != key.fingerprint:
@@ -56,7 +60,7 @@ def add(
         with conn.begin_nested():
             conn.execute(_ADD, row)
     except sa_exc.IntegrityError as exc:
-        known = find(conn, service.project_id, key)
+        known = find(conn, service.project_id, key, now)
         if known is None:
             raise errors.Unavailable("The request is being repeated too fast") from exc
         raise errors.Repeated(known) from exc

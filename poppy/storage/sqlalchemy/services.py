@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services in SQL."""
 
+import datetime
 from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
@@ -93,7 +94,7 @@ class ServiceStore(base.ServiceStore):
     def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
         """Read the key's row."""
         with self._database.read() as conn:
-            return keys.find(conn, project_id, key)
+            return keys.find(conn, project_id, key, datetime.datetime.now(datetime.UTC))
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service by its primary key."""

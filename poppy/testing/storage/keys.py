@@ -86,6 +86,13 @@ class KeyContract(StorageCase):
         create(stocked, service, OTHER, now=later)
         assert stocked.services.created_by(PROJECT_ID, OTHER) == service.service_id
 
+    def test_expired_key_names_no_service(self, stocked: Storage) -> None:
+        old = KEY._replace(expires_at=_NOW - datetime.timedelta(seconds=1))
+        create(stocked, make_service(), old)
+        self.let_expire()
+        assert stocked.services.created_by(PROJECT_ID, old) is None
+        assert stocked.services.created_by(PROJECT_ID, OTHER) is None
+
     def let_expire(self) -> None:
         """For stores that go by their own clock: wait some seconds."""
 

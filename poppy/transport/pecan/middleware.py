@@ -54,6 +54,9 @@ def set_defaults() -> None:
             "ETag",
             "Retry-After",
             "WWW-Authenticate",
+            "Link",
+            "Allow",
+            "Accept-Patch",
             "X-OpenStack-Request-ID",
         ],
     )

@@ -100,8 +100,18 @@ class Request(webob.Request):  # type: ignore[misc]
 
     @property
     def asking_project(self) -> str | None:
-        """The project whose things may be seen; None for an operator, who may see all."""
-        return None if self.environ.get(IS_ADMIN) else self.project_id
+        """The project whose things may be seen; None for an operator, who may see all.
+
+        Raises:
+            RequestRefused: 403 for a token of no project, such as one for the system, that is
+                not an operator's.
+        """
+        if self.environ.get(IS_ADMIN):
+            return None
+        project_id: str | None = self.environ[PROJECT_ID]
+        if project_id is None:
+            raise RequestRefused(HTTPStatus.FORBIDDEN, "The request needs a token for a project")
+        return project_id
 
     @property
     def base_url(self) -> str:

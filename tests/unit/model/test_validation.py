@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poppy.common import errors
-from poppy.model import validation
+from poppy.model import akamai_schemas, validation
 from poppy.model.services import ServiceSpec
 from tests.unit.model.documents import FLAVOR, FULL, MINIMAL, TTL, accepted, breaches, variant
 
@@ -297,3 +297,34 @@ def test_a_nearly_valid_service_is_accepted_or_refused(
             "restrictions": [{"name": "x", "rules": restricted}],
         }
     )
+
+
+class TestQueues:
+    """Lists of operators' own; see poppy.model.akamai_schemas."""
+
+    @staticmethod
+    def entries(count: int) -> list[dict[str, Any]]:
+        names = [f"n{number}.example.com" for number in range(count)]
+        return [{"domain_name": it, "project_id": "1", "flavor_id": "cdn"} for it in names]
+
+    def breaches(self, document: object) -> list[str]:
+        with pytest.raises(errors.SchemaInvalid) as caught:
+            validation.keeping_to(akamai_schemas.RETRY_LIST, document)
+        return list(caught.value.messages)
+
+    def test_a_repetition_is_found_whatever_the_order_of_members(self) -> None:
+        entries = self.entries(3)
+        entries.append(dict(reversed(entries[0].items())))
+        assert self.breaches(entries) == ["[document]-has an entry more than once"]
+
+    def test_entries_are_not_compared_with_each_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jsonschema._utils.equal", None)
+        entries = self.entries(1000)
+        assert validation.keeping_to(akamai_schemas.RETRY_LIST, entries) == entries
+
+    def test_too_many_are_not_looked_at(self) -> None:
+        assert self.breaches([None] * 1001) == [
+            "[document]-may have 1000 entries or fewer, has 1001"
+        ]

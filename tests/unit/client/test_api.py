@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the client asks for pages."""
+
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
+pytest.importorskip("osc_lib")
+
+from poppyclient import api  # noqa: E402
+
+
+@pytest.fixture
+def client():
+    """Of a server that has two pages."""
+    made = api.Client(mock.Mock())
+    pages = [
+        {"services": [{"id": "1"}], "links": [{"rel": "next"}]},
+        {"services": [{"id": "2"}], "links": []},
+    ]
+    made._request = mock.Mock(side_effect=[mock.Mock(document=page) for page in pages])
+    return made
+
+
+def asked(client):
+    return [call.kwargs["query"] for call in client._request.call_args_list]
+
+
+def test_how_long_pages_are_is_left_to_the_server(client):
+    assert [it["id"] for it in client.services()] == ["1", "2"]
+    assert asked(client) == [{}, {"marker": "1"}]
+
+
+def test_no_more_are_asked_for_than_wanted(client):
+    assert [it["id"] for it in client.services(limit=2)] == ["1", "2"]
+    assert asked(client) == [{"limit": "2"}, {"marker": "1", "limit": "1"}]
