@@ -95,7 +95,7 @@ class OperationsManager:
         self._check_is_last(operation)
         if (
             operation.kind is Kind.PURGE
-            and _tells_of(operation)
+            and tells_of(operation)
             and service.status is not Status.DEPLOYED
         ):
             raise errors.InvalidRequest(
@@ -201,7 +201,7 @@ class OperationsManager:
 
 def _under_way(service: Service, operation: Operation) -> Service:
     """The service as it shows while the operation runs."""
-    if not _tells_of(operation):
+    if not tells_of(operation):
         return service
     status = _UNDER_WAY[operation.kind]
     return service.with_details(
@@ -214,14 +214,14 @@ def _under_way(service: Service, operation: Operation) -> Service:
     )
 
 
-def _tells_of(operation: Operation) -> bool:
+def tells_of(operation: Operation) -> bool:
     """Whether the details of a service's providers say how far an operation got."""
     purge = operation.purge
     return not operation.kind.names_only and not (purge is not None and purge.hard)
 
 
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
-    if not _tells_of(operation):
+    if not tells_of(operation):
         return None
     details = dict(service.provider_details)
     step = Step("", StepState.FAILED, CANCELLED, "Cancelled")
