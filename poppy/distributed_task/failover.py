@@ -164,8 +164,12 @@ class Failover:
         for service in self._storage.services.scan():
             flavor = flavors.get(service.spec.flavor_id)
             changed = flavor and marked(service, flavor, down)
-            # One that failed may have no names, or none any more: its next change sees to it.
-            if not changed or service.status is Status.FAILED:
+            if not changed:
+                continue
+            if service.status is Status.FAILED:
+                # It may have no names, or none any more: its next change sees to it, but goes by
+                # the marks that it has, so that these are put right after that.
+                busy = True
                 continue
             if service.status is not Status.DEPLOYED or not self._submit(changed):
                 busy = True
@@ -188,6 +192,11 @@ class Failover:
         try:
             self._storage.services.submit(replace(service, updated_at=now), operation)
         except (errors.Changed, errors.NotFound, errors.InvalidRequest):
+            return False
+        except errors.Unavailable as exc:
+            LOG.warning(
+                "The names of service %s are led elsewhere later: %s", service.service_id, exc
+            )
             return False
         return True
 

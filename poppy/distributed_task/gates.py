@@ -115,7 +115,10 @@ class Gate:
         finally:
             with self._lock:
                 self._running -= 1
-                if began is not None:
+                if began is None:
+                    # There was no call: the next one may have its token.
+                    self._tokens = None if self._tokens is None else self._tokens + 1
+                else:
                     self._seconds += 0.2 * (self._clock() - began - self._seconds)
 
     def _enter(self, limits: Limits) -> None:

@@ -5,14 +5,19 @@ import datetime
 from collections.abc import Callable
 from dataclasses import replace
 
+from oslo_log import log
+
 from poppy.common import errors
 from poppy.manager.changes import MAX_CONFLICTS, Change, Changes
 from poppy.manager.lookups import host
+from poppy.manager.operations import tells_of
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, ids, validation
-from poppy.model.operations import Kind
+from poppy.model.operations import Kind, State
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.storage.base import Storage
+
+LOG = log.getLogger(__name__)
 
 #: So many services of a project are seen to by one request, for it is to answer in time.
 BATCH = 100
@@ -35,7 +40,8 @@ class ActionsManager:
     def act(self, document: object, marker: str | None, request_id: str | None) -> str | None:
         """Enable, disable or delete the services of a project, or the one that has a domain.
 
-        Repeating it is harmless: what is done already is passed over.
+        Repeating it is harmless: what is done already is passed over. A service of the project
+        for which it can't be done does not keep it from the others; it is logged.
 
         Args:
             marker: goes on behind the service of this id.
@@ -44,7 +50,8 @@ class ActionsManager:
             The marker to go on with, if the project has more services; else None.
 
         Raises:
-            InvalidRequest: the document is invalid.
+            InvalidRequest: the document is invalid, or it can't be done for the service that
+                has the domain.
             NotFound: no service has the domain.
         """
         body = validation.keeping_to(admin_schemas.SERVICE_ACTION, document)
@@ -64,17 +71,29 @@ class ActionsManager:
                 action(project_id, service.service_id, request_id)
             except errors.NotFound:
                 continue  # it went meanwhile
+            except errors.InvalidRequest as exc:
+                LOG.warning(
+                    "Service %s of project %s is passed over by '%s': %s",
+                    service.service_id,
+                    project_id,
+                    body["action"],
+                    exc,
+                )
         return page[-1].service_id if len(page) == BATCH else None
 
     def disable(self, project_id: str, service_id: str, request_id: str | None) -> None:
         """Have a service's names lead nowhere; it shows as disabled at once.
+
+        Where that has failed, it is tried once more.
 
         Raises:
             NotFound: the project has none of that id.
         """
 
         def decide(service: Service) -> Change | None:
-            if service.disabled or _is_being_deleted(service):
+            if _is_being_deleted(service):
+                return None
+            if service.disabled and not self._disable_failed(service):
                 return None
             operation = self._changes.operation(project_id, service_id, Kind.DISABLE, request_id)
             return replace(service, disabled=True), operation
@@ -116,11 +135,13 @@ class ActionsManager:
         service = self._storage.services.get(project_id, service_id)
         deployed = body["status"] == "deployed"
         if deployed and not any(map(_is_there, service.provider_details.values())):
-            return self._changes.make(
-                project_id,
-                service_id,
-                lambda found: self._changes.updated(found, found.spec, request_id),
-            )
+
+            def decide(found: Service) -> Change:
+                if _is_being_deleted(found):
+                    raise errors.ServiceBusy(f"Service {service_id} is being deleted")
+                return self._changes.updated(found, found.spec, request_id)
+
+            return self._changes.make(project_id, service_id, decide)
         status = ProviderStatus.DEPLOYED if deployed else ProviderStatus.FAILED
 
         def amend(found: Service) -> Service:
@@ -143,7 +164,7 @@ class ActionsManager:
 
         Raises:
             InvalidRequest: the document is invalid.
-            ServiceBusy: the service is being deleted.
+            ServiceBusy: the service is being deleted, or something is under way for it.
             NotFound: the project has no such service, or the service no such domain.
         """
         body = validation.keeping_to(admin_schemas.PROVIDER_DETAILS, document)
@@ -184,10 +205,26 @@ class ActionsManager:
                 raise errors.NotFound(f"Service {service_id} has no name for {wanted.domain} yet")
             if details == service.provider_details:
                 return None
+            self._check_nothing_writes(service)
             changed = service.with_details(details)
             return self._changes.updated(changed, changed.spec, request_id)
 
         return self._changes.make(project_id, service_id, decide)
+
+    def _check_nothing_writes(self, service: Service) -> None:
+        """Refuse what an operation that has read the details before would write over."""
+        for it in self._storage.operations.list(service.project_id, service.service_id):
+            if not it.state.finished and tells_of(it):
+                raise errors.ServiceBusy(
+                    f"Service {service.service_id} has unfinished operations: its {it.kind}, "
+                    f"operation {it.operation_id}"
+                )
+
+    def _disable_failed(self, service: Service) -> bool:
+        """Whether a service's names may lead to it though it is disabled."""
+        listed = self._storage.operations.list(service.project_id, service.service_id)
+        asked = [it for it in listed if it.kind is Kind.DISABLE]
+        return bool(asked) and asked[-1].state is State.FAILED
 
 
 def amended(

@@ -52,6 +52,7 @@ class AkamaiManager:
 
         Raises:
             InvalidRequest: the document is invalid.
+            ServiceBusy: the service is being deleted, or something is under way for it.
             NotFound: the project has no such service, or the service no such domain.
         """
         body = validation.keeping_to(akamai_schemas.MIGRATION, document)

@@ -10,7 +10,7 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.distributed_task import outcome
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
-from poppy.model.services import ProviderDetails, ProviderStatus, Service
+from poppy.model.services import ProviderDetails, ProviderStatus, Service, Status
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
@@ -78,6 +78,8 @@ class OperationsManager:
     def retry(self, key: OperationKey) -> None:
         """Have a failed operation tried anew, from the first step that is not done.
 
+        A delete is begun from its first step.
+
         Raises:
             NotFound: there is none, or its service is gone.
             InvalidRequest: it has not failed, or the service has moved on since.
@@ -91,11 +93,22 @@ class OperationsManager:
                 "tried again"
             )
         self._check_is_last(operation)
+        if (
+            operation.kind is Kind.PURGE
+            and tells_of(operation)
+            and service.status is not Status.DEPLOYED
+        ):
+            raise errors.InvalidRequest(
+                f"Service {key.service_id} is {service.status}; only a deployed service can be "
+                "purged"
+            )
+        done = tuple(it for it in operation.steps if it.state is StepState.DONE)
         now = _now()
         again = replace(
             operation,
             state=State.QUEUED,
-            steps=tuple(it for it in operation.steps if it.state is StepState.DONE),
+            # What was clean once need not be clean any more: a delete goes everywhere again.
+            steps=() if operation.kind is Kind.DELETE else done,
             failures=0,
             crashes=0,
             error=None,
@@ -114,7 +127,7 @@ class OperationsManager:
         Raises:
             NotFound: there is none.
             InvalidRequest: it is finished, or runs, or waits for an earlier one of its service.
-            Changed: a worker has taken it at the same moment.
+            Changed: a worker has taken it, or a delete overtaken it, at the same moment.
         """
         operation = self.get(key)
         if operation.state not in (State.WAITING, State.QUEUED):
@@ -123,6 +136,7 @@ class OperationsManager:
                 "queued can be cancelled"
             )
         now = _now()
+        self._check_is_next(operation, now)
         if operation.state is State.WAITING and not self._storage.operations.requeue(
             operation, now + _LEASE
         ):
@@ -134,16 +148,37 @@ class OperationsManager:
         ended = replace(
             begun, state=State.FAILED, error=CANCELLED, updated_at=now, next_attempt_at=None
         )
-        self._storage.operations.save(ended, _failed(service, ended))
+        try:
+            self._storage.operations.save(ended, _failed(service, ended))
+        except errors.Fenced as exc:
+            # Nothing is under way here for which a delete would have to wait.
+            self._storage.operations.acknowledge(key, ended.attempt, now)
+            raise errors.Changed(f"Operation {key.operation_id} has just been overtaken") from exc
         LOG.info("Operation %s was cancelled for an operator", key.operation_id)
+
+    def _check_is_next(self, operation: Operation, now: datetime.datetime) -> None:
+        """Refuse what :meth:`OperationStore.begin` would, before anything is changed."""
+        listed = self._storage.operations.list(operation.project_id, operation.service_id)
+        for other in listed:
+            if other.operation_id == operation.operation_id:
+                continue
+            is_earlier = other.operation_id < operation.operation_id and not other.state.finished
+            until = other.next_attempt_at
+            is_held = other.is_held and until is not None and until > now
+            if is_earlier or is_held or other.state is State.RUNNING:
+                raise errors.InvalidRequest(
+                    f"It can't be cancelled now: operation {operation.operation_id} has to wait "
+                    f"for {other.operation_id}"
+                )
 
     def _check_is_last(self, operation: Operation) -> None:
         apart = (Kind.PURGE, Kind.STEER)
-        if operation.kind in apart:
-            return
         listed = self._storage.operations.list(operation.project_id, operation.service_id)
         for other in listed:
-            if other.operation_id > operation.operation_id and other.kind not in apart:
+            if other.operation_id <= operation.operation_id or other.kind in apart:
+                continue
+            # These change nothing that others have changed since, but nothing may follow a delete.
+            if operation.kind not in apart or other.kind is Kind.DELETE:
                 raise errors.InvalidRequest(
                     f"Operation {operation.operation_id} can't be tried again: the service was "
                     f"changed since, by operation {other.operation_id}"
@@ -166,7 +201,7 @@ class OperationsManager:
 
 def _under_way(service: Service, operation: Operation) -> Service:
     """The service as it shows while the operation runs."""
-    if not _tells_of(operation):
+    if not tells_of(operation):
         return service
     status = _UNDER_WAY[operation.kind]
     return service.with_details(
@@ -179,14 +214,14 @@ def _under_way(service: Service, operation: Operation) -> Service:
     )
 
 
-def _tells_of(operation: Operation) -> bool:
+def tells_of(operation: Operation) -> bool:
     """Whether the details of a service's providers say how far an operation got."""
     purge = operation.purge
     return not operation.kind.names_only and not (purge is not None and purge.hard)
 
 
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
-    if not _tells_of(operation):
+    if not tells_of(operation):
         return None
     details = dict(service.provider_details)
     step = Step("", StepState.FAILED, CANCELLED, "Cancelled")

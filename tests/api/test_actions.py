@@ -141,6 +141,38 @@ def test_names_are_switched_off_once_dns_answers(api, cnames):
     assert cnames == {OPERATOR: NOWHERE}
 
 
+def test_one_that_can_not_be_enabled_does_not_keep_the_others_from_it(api, monkeypatch, caplog):
+    rules = [{"name": "r", "request_url": "/*", "referrer": "www.example.org"}]
+    restrictions = [{"name": "site", "access": "whitelist", "rules": rules}]
+    first = api.create("a.example.com", restrictions=restrictions)
+    second = api.create("b.example.com")
+    for path in (first, second):
+        api.deploy(path)
+    act(api, "disable", project_id=PROJECT)
+    for path in (first, second):
+        api.deploy(path)
+    monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
+    assert act(api, "enable", project_id=PROJECT).status_code == 202
+    assert [status_of(api, path) for path in (first, second)] == ["disabled", "update_in_progress"]
+    assert f"Service {id_of(first)} of project {PROJECT} is passed over" in caplog.text
+    assert act(api, "enable", domain="a.example.com").status_code == 400
+
+
+def test_a_service_that_could_not_be_disabled_is_disabled_again(api, cnames):
+    path = deployed(api)
+    api.harness.dns.script = [errors.PermanentError("no")]
+    act(api, "disable", project_id=PROJECT)
+    api.deploy(path)
+    assert cnames == {OPERATOR: PROVIDER}
+    for _ in range(2):
+        assert act(api, "disable", project_id=PROJECT).status_code == 202
+        kinds = [str(o.kind) for o in api.harness.operations(id_of(path))]
+        assert kinds == ["create", "disable", "disable"]
+    api.deploy(path)
+    assert cnames == {OPERATOR: NOWHERE}
+    assert status_of(api, path) == "disabled"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -185,6 +217,15 @@ def test_a_create_that_never_reached_a_provider_is_done_again(api):
     assert status_of(api, path) == "failed"
     assert set_status(api, "deployed", path).status_code == 202
     assert api.deploy(path).status == "deployed"
+
+
+def test_what_is_being_deleted_is_not_said_to_be_deployed(api):
+    path = api.create()
+    api.call("DELETE", path)
+    answer = set_status(api, "deployed", path)
+    assert answer.status_code == 400
+    assert "is being deleted" in answer.json["message"]
+    assert status_of(api, path) == "delete_in_progress"
 
 
 def test_a_status_is_not_said_over_what_is_under_way(api):
@@ -239,6 +280,19 @@ def test_a_name_that_is_moved_stays_where_it_was_put(api, cnames):
     assert move(api, path, provider_url=PROVIDER).status_code == 201
     api.deploy(path)
     assert cnames == {OPERATOR: PROVIDER}
+
+
+def test_a_name_is_not_moved_under_an_operation_that_writes_the_details(api, cnames):
+    path = deployed(api)
+    api.call("PATCH", path, NAME)
+    answer = move(api, path)
+    assert answer.status_code == 400
+    assert "unfinished" in answer.json["message"]
+    api.deploy(path)
+    api.call("DELETE", f"{path}/assets?all=true")
+    assert move(api, path).status_code == 201, "a purge that only evicts writes none"
+    api.deploy(path)
+    assert cnames == {OPERATOR: "new.provider.example"}
 
 
 def test_a_name_that_is_replaced_goes_on_working_and_goes_with_the_service(api, cnames):

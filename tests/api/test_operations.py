@@ -235,6 +235,59 @@ def test_what_was_changed_since_is_not_tried_again(api):
     assert "was changed since" in refused(act(api, operation, "retry"), 400)
 
 
+def purge_that_failed(api):
+    """A deployed service, and its purge, which failed."""
+    path = api.create()
+    api.deploy(path)
+    api.call("DELETE", f"{path}/assets?all=true")
+    return path, fail(api, path)
+
+
+def test_nothing_is_tried_again_after_a_delete(api):
+    path, operation = purge_that_failed(api)
+    api.call("DELETE", path)
+    assert "was changed since" in refused(act(api, operation, "retry"), 400)
+    assert get(api, path)["status"] == "delete_in_progress"
+
+
+def test_a_purge_is_tried_again_after_a_change(api):
+    path, operation = purge_that_failed(api)
+    patch = [{"op": "replace", "path": "/name", "value": "newer"}]
+    api.call("PATCH", path, patch)
+    api.deploy(path)
+    assert act(api, operation, "retry").status_code == 202
+
+
+def test_a_delete_that_is_tried_again_cleans_everything_again(api):
+    path = api.create()
+    api.deploy(path)
+    cnames = api.harness.dns.cnames
+    before = dict(cnames)
+    api.call("DELETE", path)
+    operation = fail(api, path)
+    assert cnames == {}, "DNS is done with first"
+    # Whatever brought them back.
+    cnames.update(before)
+    assert act(api, operation, "retry").status_code == 202
+    api.deploy(path)
+    refused(api.call("GET", path), 404)
+    assert cnames == {}
+
+
+def test_a_soft_purge_is_tried_again_only_of_what_is_deployed(api):
+    path = api.create()
+    api.deploy(path)
+    api.call("DELETE", f"{path}/assets?all=true&hard=false")
+    operation = fail(api, path)
+    patch = [{"op": "replace", "path": "/name", "value": "newer"}]
+    api.call("PATCH", path, patch)
+    assert "only a deployed service" in refused(act(api, operation, "retry"), 400)
+    api.deploy(path)
+    assert act(api, operation, "retry").status_code == 202
+    assert get(api, path)["status"] == "update_in_progress"
+    assert api.deploy(path).status == "deployed"
+
+
 def test_a_waiting_operation_is_cancelled(api):
     path = api.create()
     operation = park(api, path)
@@ -281,6 +334,35 @@ def test_what_can_not_be_cancelled_says_why(api):
         api.call("DELETE", f"{path}/assets?url={url}")
     second = get(api, f"{path}/operations")["operations"][0]
     assert "has to wait for" in refused(act(api, second, "cancel"), 400)
+
+
+def test_a_refused_cancel_changes_nothing(api):
+    path, first = purge_that_failed(api)
+    api.call("DELETE", f"{path}/assets?url=/b")
+    api.harness.cdn_a.script = [LATER]
+    with api.harness.working():
+        api.harness.wait(lambda: api.harness.is_waiting(first["service_id"]))
+    assert act(api, first, "retry").status_code == 202
+    second = get(api, f"{path}/operations")["operations"][0]
+    assert second["state"] == "waiting"
+    assert "has to wait for" in refused(act(api, second, "cancel"), 400)
+    assert get(api, f"{path}/operations")["operations"][0] == second
+
+
+def test_a_delete_at_the_moment_of_a_cancel_goes_first(api, monkeypatch):
+    path = api.create()
+    operation = only(api, path)
+    begin = type(api.harness.storage.operations).begin
+
+    def overtaken(*args):
+        run = begin(*args)
+        monkeypatch.undo()
+        api.call("DELETE", path)
+        return run
+
+    monkeypatch.setattr(type(api.harness.storage.operations), "begin", overtaken)
+    assert "has just been overtaken" in refused(act(api, operation, "cancel"), 409)
+    assert api.deploy(path) is None
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,39 @@ def test_a_service_that_failed_is_left_alone():
     assert store.submitted == []
 
 
+def test_the_marks_of_one_that_failed_go_once_it_is_deployed():
+    marked_before = deployed("a")
+    detail = replace(marked_before.provider_details["b"], status=ProviderStatus.FAILED)
+    store = Store(marked_before.with_details({**marked_before.provider_details, "b": detail}))
+    first, clock = failover(store, [worker(0)])
+    first.act(threading.Event())
+    assert store.submitted == []
+    store.found = {marked_before.service_id: marked_before}
+    clock.now += AGAIN
+    first.act(threading.Event())
+    assert store.submitted == [(marked_before.service_id, Kind.STEER, set())]
+
+
+def test_one_for_which_storage_does_not_answer_does_not_keep_the_others_waiting():
+    services = deployed("a"), deployed("a")
+    store = Store(*services)
+    submit = store.submit
+
+    def flaky(service, operation):
+        if service.service_id == services[0].service_id:
+            raise errors.Unavailable("no answer")
+        submit(service, operation)
+
+    store.submit = flaky
+    first, clock = failover(store, [worker(0)])
+    first.act(threading.Event())
+    assert [entry[0] for entry in store.submitted] == [services[1].service_id]
+    store.submit = submit
+    clock.now += AGAIN
+    first.act(threading.Event())
+    assert len(store.submitted) == 2, "and has its turn later"
+
+
 def test_the_rate_is_bounded():
     store = Store(*(deployed() for _ in range(5)))
     waits = []

@@ -224,6 +224,18 @@ class TestBreaker:
         assert min(waits) >= 120
         assert max(waits) - min(waits) > 20
 
+    def test_who_is_refused_keeps_no_token(self, make, clock):
+        gate = make(failures=1, pause=10, rate=0.1, burst=2)
+        fail(gate)
+        for _ in range(3):
+            with pytest.raises(NotNow, match="left alone"):
+                call(gate)
+        clock.seconds += 10
+        call(gate)
+        call(gate)
+        with pytest.raises(NotNow, match="times per second"):
+            call(gate)
+
     def test_one_is_let_through_and_closes_it_for_all(self, make, store, clock):
         one, other = make(), make()
         fail(one, error=ASKED)
