@@ -91,7 +91,7 @@ class ActionsManager:
         """
 
         def decide(service: Service) -> Change | None:
-            if _is_being_deleted(service):
+            if service.deleting:
                 return None
             if service.disabled and not self._disable_failed(service):
                 return None
@@ -108,7 +108,7 @@ class ActionsManager:
         """
 
         def decide(service: Service) -> Change | None:
-            if not service.disabled or _is_being_deleted(service):
+            if not service.disabled or service.deleting:
                 return None
             return self._changes.updated(
                 replace(service, disabled=False), service.spec, request_id
@@ -137,7 +137,7 @@ class ActionsManager:
         if deployed and not any(map(_is_there, service.provider_details.values())):
 
             def decide(found: Service) -> Change:
-                if _is_being_deleted(found):
+                if found.deleting:
                     raise errors.ServiceBusy(f"Service {service_id} is being deleted")
                 return self._changes.updated(found, found.spec, request_id)
 
@@ -194,7 +194,7 @@ class ActionsManager:
         """
 
         def decide(service: Service) -> Change | None:
-            if _is_being_deleted(service):
+            if service.deleting:
                 raise errors.ServiceBusy(f"Service {service_id} is being deleted")
             details = {
                 name: _moved(detail, wanted, certificate)
@@ -254,11 +254,6 @@ def _identity(body: dict[str, str]) -> tuple[str, str]:
     if not ids.is_uuid(body["service_id"]):
         raise errors.InvalidRequest("The service_id must be a UUID")
     return body["project_id"], body["service_id"].lower()
-
-
-def _is_being_deleted(service: Service) -> bool:
-    deleting = ProviderStatus.DELETE_IN_PROGRESS
-    return all(detail.status is deleting for detail in service.provider_details.values())
 
 
 def _is_there(detail: ProviderDetail) -> bool:
