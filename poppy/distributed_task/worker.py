@@ -137,7 +137,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
                 "WorkerCrashed",
             )
             return
-        LOG.debug("%s: begins", run)
+        LOG.info("%s: begins", run)
         self._engine_of(run).run()
         run.conclude()
 
