@@ -302,7 +302,12 @@ class OperationStore(base.OperationStore):
         return found, found.alive
 
     def _read_run(self, key: OperationKey) -> Truth:
-        return self._runs.pop(key, None) or truth.read_with_operation(self._database, key)
+        remembered = self._runs.pop(key, None)
+        # Regions that decide by themselves may write in the same millisecond. Then the cells of
+        # both are mixed, and our writer there does not mean that the run is ours.
+        if remembered is not None and self._database.is_one_region:
+            return remembered
+        return truth.read_with_operation(self._database, key)
 
     def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
         if len(self._runs) > _RUNS:

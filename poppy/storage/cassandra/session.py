@@ -190,6 +190,13 @@ class Database:
             self._session()
         return self._connection().region[0]
 
+    @property
+    def is_one_region(self) -> bool:
+        """Whether all nodes are in one data centre, so that no other decides anything."""
+        with self._answering():
+            hosts = self._session().cluster.metadata.all_hosts()
+        return len({host.datacenter for host in hosts}) <= 1
+
     def admin(self, keyspace: str | None, agreement: float = 30.0) -> tuple[Cluster, Any]:
         """A connection for changes of the schema; the caller shuts the cluster down.
 
