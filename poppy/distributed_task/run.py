@@ -259,7 +259,7 @@ class OperationRun:
             return
         with self._lock:
             steps, self._unwritten = self._unwritten, []
-        for step, undo in steps:
+        for number, (step, undo) in enumerate(steps):
             see_to = functools.partial(
                 late.see_to, self._storage, self._operation, step, self._policy, undo
             )
@@ -268,7 +268,7 @@ class OperationRun:
                 self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
             except errors.Unavailable:
                 with self._lock:
-                    self._unwritten.append((step, undo))
+                    self._unwritten += steps[number:]
                 raise
             except (errors.RetryableError, Interrupted) as exc:
                 LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
