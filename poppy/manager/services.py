@@ -99,8 +99,27 @@ class ServicesManager:
             shared.store_placed(spec, (), self._dns, store)
         except errors.Repeated as exc:
             return exc.service_id
+        except errors.DomainTaken as exc:
+            if mark is None:
+                raise
+            return self._created_meanwhile(project_id, mark, exc)
         self._changes.post(operation)
         return service_id
+
+    def _created_meanwhile(
+        self, project_id: str, mark: IdempotencyKey, taken: errors.DomainTaken
+    ) -> str:
+        """The service that a repetition of the request has made, if that has the domain."""
+        known = self._storage.services.created_by(project_id, mark)
+        if known is not None:
+            return known
+        try:
+            self._storage.lookups.by_claim(taken.domain)
+        except errors.NotFound:
+            raise errors.Unavailable(
+                f"Another request for {taken.domain} is under way", retry_after=1
+            ) from taken
+        raise taken
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service.
