@@ -22,7 +22,7 @@ def connection() -> Iterator[str]:
 
 
 def test_processes_may_connect_to_an_empty_database_at_once(connection):
-    boards.in_processes(3, boards.connect_and_post, connection)
+    contract.in_processes(3, boards.connect_and_post, connection)
     with boards.open_board(connection) as board:
         assert board.job_count == 3
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the SQL job board share, whatever database they run on."""
 
-import multiprocessing
 import os
 import shutil
 import sys
@@ -9,7 +8,6 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +19,7 @@ from taskflow import exceptions as excp
 from poppy.common import sql
 from poppy.distributed_task.board.schema import JOBS
 from poppy.distributed_task.board.sql import SQLJobBoard
+from poppy.testing.board import in_processes
 
 
 def _import_taskflows_board_tests() -> Any:
@@ -80,28 +79,6 @@ def eventually(check: Callable[[], Any], timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"did not happen in {timeout} seconds")
         time.sleep(0.02)
-
-
-def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Call a function of a module in so many fresh processes, all at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        count, mp_context=context, initializer=_set_barrier, initargs=(context.Barrier(count),)
-    ) as executor:
-        calls = [executor.submit(_call_at_barrier, function, *arguments) for _ in range(count)]
-        return [call.result(60) for call in calls]
-
-
-_barriers: list[Any] = []
-
-
-def _set_barrier(barrier: Any) -> None:
-    _barriers.append(barrier)
-
-
-def _call_at_barrier(function: Callable[..., Any], *arguments: Any) -> Any:
-    _barriers[0].wait(60)
-    return function(*arguments)
 
 
 def claim_all(connection: str) -> list[str]:

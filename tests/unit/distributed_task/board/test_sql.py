@@ -15,6 +15,7 @@ from taskflow.jobs.base import JobPriority
 from poppy.common import sql
 from poppy.distributed_task.board import sql as board_module
 from poppy.distributed_task.board.sql import SQLJobBoard
+from poppy.testing.board import in_processes
 from tests.unit.distributed_task.board import boards
 from tests.unit.distributed_task.board.boards import eventually, open_board
 
@@ -80,7 +81,7 @@ def test_connecting_twice_is_harmless_and_a_closed_board_may_be_connected_again(
 
 
 def test_processes_may_connect_to_an_empty_database_at_once(connection):
-    boards.in_processes(4, boards.connect_and_post, connection)
+    in_processes(4, boards.connect_and_post, connection)
     with open_board(connection) as board:
         assert board.job_count == 4
 
@@ -169,9 +170,7 @@ def test_a_post_wakes_a_waiter_of_the_same_process_at_once(connection):
 
 def test_a_waiter_sees_a_post_of_another_process_when_it_next_looks(connection):
     with open_board(connection, poll_interval=0.05) as board:
-        call = threading.Thread(
-            target=boards.in_processes, args=(1, boards.connect_and_post, connection)
-        )
+        call = threading.Thread(target=in_processes, args=(1, boards.connect_and_post, connection))
         call.start()
         assert [job.name for job in board.wait(timeout=20)] == ["job"]
         call.join()
