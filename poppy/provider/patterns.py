@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patterns of tenants as regular expressions for Varnish (PCRE2).
+"""Tenants' patterns: how they lie to each other, and as regular expressions for VCL (PCRE2).
 
-Only letters, digits and expressions made here are ever written: every other byte of a tenant's
-text becomes ``\\xHH``. So no text can end the VCL string it stands in, or mean anything in the
-expression, whatever is in it.
+In the expressions only letters, digits and what is made here are ever written: every other byte
+of a tenant's text becomes ``\\xHH``. So no text can end the VCL string it stands in, or mean
+anything in the expression, whatever is in it.
 """
 
 import re
@@ -80,3 +80,22 @@ def referrer_regex(name: str) -> str:
 def specificity(pattern: str) -> tuple[int, str]:
     """Sort key: patterns with more literal characters first, ``/*`` last."""
     return -len(pattern.replace("*", "")), pattern
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Whether every path that the other pattern matches is matched by this one."""
+    # A wildcard of the other is a character that only a wildcard of this one can take. Each
+    # piece is best found as early as it can be.
+    first, *middle = pattern.split("*")
+    if not middle:
+        return pattern == other
+    last = middle.pop()
+    if not (other.startswith(first) and other.endswith(last)):
+        return False
+    position, end = len(first), len(other) - len(last)
+    for piece in middle:
+        position = other.find(piece, position, end)
+        if position < 0:
+            return False
+        position += len(piece)
+    return position <= end

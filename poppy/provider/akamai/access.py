@@ -12,8 +12,9 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model.services import ServiceSpec
 from poppy.provider.akamai.edgegrid import Document
-from poppy.provider.akamai.patterns import EVERYTHING, covers, overlap, path_pattern, specificity
-from poppy.provider.varnish.geography import country_codes
+from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
+from poppy.provider.geography import country_codes
+from poppy.provider.patterns import covers
 
 _LONGEST_NAME = 100
 #: What Akamai's logs say of a refusal.

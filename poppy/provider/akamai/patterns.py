@@ -36,25 +36,6 @@ def specificity(pattern: str) -> tuple[int, str]:
     return len(pattern.replace("*", "")), pattern
 
 
-def covers(pattern: str, other: str) -> bool:
-    """Whether every path that the other pattern matches is matched by this one."""
-    # A wildcard of the other is a character that only a wildcard of this one can take. Each
-    # piece is best found as early as it can be.
-    first, *middle = pattern.split("*")
-    if not middle:
-        return pattern == other
-    last = middle.pop()
-    if not (other.startswith(first) and other.endswith(last)):
-        return False
-    position, end = len(first), len(other) - len(last)
-    for piece in middle:
-        position = other.find(piece, position, end)
-        if position < 0:
-            return False
-        position += len(piece)
-    return position <= end
-
-
 def overlap(one: str, other: str) -> bool:
     """Whether there is a path that both patterns match."""
     # Row by row: whether what is left of ``one`` and of ``other`` has a common text.

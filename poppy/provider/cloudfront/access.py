@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from poppy.common.errors import PermanentError
 from poppy.model.services import Origin, Restriction, Rule, ServiceSpec
 from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
-from poppy.provider.varnish.geography import country_codes
-from poppy.provider.varnish.matching import specificity
+from poppy.provider.geography import country_codes
+from poppy.provider.patterns import specificity
 
 #: Bytes of a function's code; Amazon's quota, which can't be raised.
 LONGEST_CODE = 10_240

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Caching, Origin, Rule
-from poppy.provider.varnish.matching import specificity
+from poppy.provider.patterns import covers, specificity
 
 #: The pattern of every path.
 EVERYTHING = "*"
@@ -97,24 +97,6 @@ def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Be
 def _ranked(rules: Iterable[tuple[Rule, T]]) -> list[tuple[str, T]]:
     found = [(path_pattern(rule), value) for rule, value in rules]
     return sorted(found, key=lambda entry: specificity(entry[0]))
-
-
-def covers(pattern: str, other: str) -> bool:
-    """Whether every path of the other pattern is one of this; may overlook that it is so."""
-    # A wildcard of the other is a character which only a wildcard of this can take.
-    first, *middle = pattern.split("*")
-    if not middle:
-        return pattern == other
-    last = middle.pop()
-    if not (other.startswith(first) and other.endswith(last)):
-        return False
-    position, end = len(first), len(other) - len(last)
-    for part in middle:
-        position = other.find(part, position, end)
-        if position < 0:
-            return False
-        position += len(part)
-    return position <= end
 
 
 def common(first: str, second: str, steps: Iterator[int]) -> frozenset[str]:

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Rule, ServiceSpec
+from poppy.provider import patterns
 from poppy.provider.fastly import keys
-from poppy.provider.varnish import matching
-from poppy.provider.varnish.geography import country_codes
+from poppy.provider.geography import country_codes
 
 #: The number of the origin; without the field, it is the first.
 ORIGIN = "req.http.X-Poppy-Origin"
@@ -65,7 +65,7 @@ def request(spec: ServiceSpec) -> str:
         'if (req.method == "FASTLYPURGE") {\n'
         '  set req.http.Fastly-Purge-Requires-Auth = "1";\n} else {',
         *_refusals(spec),
-        f'if (req.url ~ "{_safe(matching.DOT_SEGMENTS)}") {{\n  set {VERDICT} = "malformed";\n}}',
+        f'if (req.url ~ "{_safe(patterns.DOT_SEGMENTS)}") {{\n  set {VERDICT} = "malformed";\n}}',
         "}",
         _chain(origins if len(spec.origins) > 1 else ()),
         _chain(caching),
@@ -91,7 +91,7 @@ def answer(grace: int) -> str:
 
 def _chain(cases: Iterable[tuple[Rule, str]]) -> str:
     """``if``, ``else if`` ... over rules, the most specific first."""
-    ordered = sorted(cases, key=lambda case: matching.specificity(case[0].request_url or "/*"))
+    ordered = sorted(cases, key=lambda case: patterns.specificity(case[0].request_url or "/*"))
     return " else ".join(f"if ({_concerns(rule)}) {{\n  {body}\n}}" for rule, body in ordered)
 
 
@@ -100,7 +100,7 @@ def _concerns(rule: Rule) -> str:
     pattern = rule.request_url
     if pattern is None or pattern.strip("/") == "*":
         return _ALWAYS
-    return f'req.url ~ "{_safe(matching.url_regex(pattern))}"'
+    return f'req.url ~ "{_safe(patterns.url_regex(pattern))}"'
 
 
 def _refusals(spec: ServiceSpec) -> list[str]:
@@ -127,7 +127,7 @@ def _is_meant(rule: Rule, acl: str) -> str:
     if rule.client_ip is not None:
         return f"client.ip ~ {acl}"
     if rule.referrer is not None:
-        return f'req.http.Referer ~ "{_safe(matching.referrer_regex(rule.referrer))}"'
+        return f'req.http.Referer ~ "{_safe(patterns.referrer_regex(rule.referrer))}"'
     try:
         codes = country_codes(rule.geography or "")
     except KeyError as exc:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Rule, ServiceSpec
-from poppy.provider.varnish import matching
-from poppy.provider.varnish.geography import country_codes
+from poppy.provider import patterns
+from poppy.provider.geography import country_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def concerns(rule: Rule, url: str = "req.url") -> str:
     pattern = rule.request_url
     if pattern is None or pattern.strip("/") == "*":
         return "true"
-    return f'{url} ~ "{matching.url_regex(pattern)}"'
+    return f'{url} ~ "{patterns.url_regex(pattern)}"'
 
 
 def acl(name: str, networks: Iterable[str]) -> str:
@@ -123,7 +123,7 @@ def _is_meant(rule: Rule, acl_name: str, settings: Settings) -> str:
     if rule.client_ip is not None:
         return f'std.ip(req.http.x-poppy-client, "0.0.0.0") ~ {acl_name}'
     if rule.referrer is not None:
-        return f'req.http.Referer ~ "{matching.referrer_regex(rule.referrer)}"'
+        return f'req.http.Referer ~ "{patterns.referrer_regex(rule.referrer)}"'
     if not settings.geography_header:
         raise PermanentError("This edge does not know where clients are")
     try:

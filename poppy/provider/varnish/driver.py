@@ -19,8 +19,8 @@ from oslo_log import log
 from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
+from poppy.provider import patterns
 from poppy.provider.base import Capability, Deployment, Provider
-from poppy.provider.varnish import matching
 from poppy.provider.varnish.access import Settings
 from poppy.provider.varnish.admin import Admin
 from poppy.provider.varnish.metadata import Metadata
@@ -201,7 +201,7 @@ class VarnishProvider(Provider):
         # Made when needed: evicting should not depend on the origins' names being resolvable.
         program = functools.cache(lambda: self._program(service))
         deployed = known is not None and known.provider_service_id is not None
-        pattern = None if purge.url is None else matching.url_regex(purge.url)
+        pattern = None if purge.url is None else patterns.url_regex(purge.url)
 
         def one(node: Node) -> None:
             if not node.has(key):

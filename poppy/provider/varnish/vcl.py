@@ -3,7 +3,7 @@
 
 What tenants wrote reaches the text in three ways only, so that there is nothing to escape from:
 host names and addresses that were checked to be such, expressions made by
-:mod:`poppy.provider.varnish.matching`, and JSON in a comment, of printable ASCII in one line.
+:mod:`poppy.provider.patterns`, and JSON in a comment, of printable ASCII in one line.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Caching, Origin, Rule, ServiceSpec
-from poppy.provider.varnish import matching
+from poppy.provider import patterns
 from poppy.provider.varnish.access import (
     Settings,
     acl,
@@ -149,7 +149,7 @@ def _host(name: str) -> str:
 
 def _chain(cases: Iterable[tuple[Rule, str]], url: str, otherwise: str = "") -> str:
     """``if``, ``else if`` ... over rules, the most specific first, and what holds for the rest."""
-    ordered = sorted(cases, key=lambda case: matching.specificity(case[0].request_url or "/*"))
+    ordered = sorted(cases, key=lambda case: patterns.specificity(case[0].request_url or "/*"))
     branches = [f"if ({concerns(rule, url)}) {{\n{body}    }}" for rule, body in ordered]
     if otherwise:
         branches.append(f"{{\n{otherwise}    }}")
@@ -185,7 +185,7 @@ def _recv(spec: ServiceSpec, settings: Settings) -> str:
         "    if (req.method !~ "
         '"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$") {\n        return (synth(405));\n    }\n',
         f'    if (req.url ~ "^.{{{_MAX_URL + 1}}}") {{\n        return (synth(414));\n    }}\n',
-        f'    if (req.url ~ "{matching.DOT_SEGMENTS}") {{\n        return (synth(400));\n    }}\n',
+        f'    if (req.url ~ "{patterns.DOT_SEGMENTS}") {{\n        return (synth(400));\n    }}\n',
         trust(settings),
         *restrictions(spec, settings),
     ]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Rule
-from poppy.provider.akamai.patterns import covers, overlap, path_pattern, specificity
+from poppy.provider.akamai.patterns import overlap, path_pattern, specificity
+from poppy.provider.patterns import covers
 
 _PATHS = ["".join(path) for n in range(5) for path in itertools.product("ab", repeat=n)]
 _patterns = st.text("ab*", max_size=4).map(lambda text: re.sub(r"\*+", "*", text))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Caching, Origin, Rule
-from poppy.provider.cloudfront.paths import behaviours, common, covers, path_pattern
-from poppy.provider.varnish.matching import specificity
+from poppy.provider.cloudfront.paths import behaviours, common, path_pattern
+from poppy.provider.patterns import covers, specificity
 
 #: Short ones of few letters, so that they overlap in many ways.
 PATTERNS = st.text("ab*", max_size=6).map(lambda text: "/" + re.sub(r"\*+", "*", text))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
-from poppy.provider.varnish import matching
+from poppy.provider import patterns
+from poppy.provider.geography import country_codes
 from poppy.provider.varnish.access import Settings
-from poppy.provider.varnish.geography import country_codes
 from poppy.provider.varnish.metadata import Metadata, SoftPurge
 from poppy.provider.varnish.vcl import router_vcl, service_vcl
 from poppy.testing.builders import make_spec
@@ -29,7 +29,7 @@ def compiled(
 
 
 def matches(pattern: str, url: str) -> bool:
-    return re.search(matching.url_regex(pattern), url, re.ASCII) is not None
+    return re.search(patterns.url_regex(pattern), url, re.ASCII) is not None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_pattern_matches_as_documented(pattern: str, url: str, expected: bool)
     ],
 )
 def test_dot_segments_are_found(url: str, expected: bool) -> None:
-    assert bool(re.search(matching.DOT_SEGMENTS, url)) is expected
+    assert bool(re.search(patterns.DOT_SEGMENTS, url)) is expected
 
 
 @given(st.text(alphabet="ab/*", max_size=8), st.text(alphabet="ab/", max_size=10))
@@ -109,7 +109,7 @@ def test_the_expression_agrees_with_the_plain_meaning_of_a_pattern(pattern: str,
 
 @given(st.text(max_size=60))
 def test_an_expression_can_not_end_the_string_it_stands_in(text: str) -> None:
-    for regex in (matching.url_regex(text), matching.referrer_regex(text)):
+    for regex in (patterns.url_regex(text), patterns.referrer_regex(text)):
         assert regex.isascii()
         assert regex.isprintable()
         assert '"' not in regex
@@ -169,7 +169,7 @@ def test_tenants_text_adds_no_line_and_no_statement(one: str, other: str) -> Non
     ],
 )
 def test_a_referrer_is_a_host_or_below_it(referrer: str, expected: bool) -> None:
-    assert bool(re.search(matching.referrer_regex("friend.org"), referrer)) is expected
+    assert bool(re.search(patterns.referrer_regex("friend.org"), referrer)) is expected
 
 
 def test_the_most_specific_rule_comes_first() -> None:
