@@ -215,6 +215,16 @@ class ServiceSpec:
         """The host names of all domains."""
         return frozenset(domain.domain for domain in self.domains)
 
+    @property
+    def restricting(self) -> list[tuple[tuple[str, str], list[Rule]]]:
+        """The rules of all restrictions by access and kind, in the order of these."""
+        groups: dict[tuple[str, str], list[Rule]] = {}
+        for entry in self.restrictions:
+            for rule in entry.rules:
+                if rule.kind is not None:
+                    groups.setdefault((entry.access, rule.kind), []).append(rule)
+        return sorted(groups.items(), key=lambda group: group[0])
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """From a document that :func:`poppy.model.validation.service` accepted."""

@@ -106,13 +106,8 @@ def _concerns(rule: Rule) -> str:
 def _refusals(spec: ServiceSpec) -> list[str]:
     """For each kind, who is on a blacklist or not on the whitelist of the path."""
     lists = {id(rule): f"poppy_client_{n}" for n, rule in enumerate(_client_rules(spec))}
-    groups: dict[tuple[str, str], list[Rule]] = {}
-    for entry in spec.restrictions:
-        for rule in entry.rules:
-            if rule.kind is not None:
-                groups.setdefault((entry.access, rule.kind), []).append(rule)
     blocks = []
-    for (access, _kind), rules in sorted(groups.items(), key=lambda group: group[0]):
+    for (access, _kind), rules in spec.restricting:
         matched = _any_of(
             f"({_concerns(rule)} && {_is_meant(rule, lists.get(id(rule), ''))})" for rule in rules
         )

@@ -101,13 +101,8 @@ def trust(settings: Settings) -> str:
 def restrictions(spec: ServiceSpec, settings: Settings) -> list[str]:
     """Refusals: for each kind, who is on a blacklist or not on the whitelist of the path."""
     acls = {id(rule): f"poppy_client_{n}" for n, rule in enumerate(_client_rules(spec))}
-    groups: dict[tuple[str, str], list[Rule]] = {}
-    for entry in spec.restrictions:
-        for rule in entry.rules:
-            if rule.kind is not None:
-                groups.setdefault((entry.access, rule.kind), []).append(rule)
     blocks = []
-    for (access, _kind), rules in sorted(groups.items(), key=lambda group: group[0]):
+    for (access, _kind), rules in spec.restricting:
         matched = any_of(
             f"({concerns(rule)} && {_is_meant(rule, acls.get(id(rule), ''), settings)})"
             for rule in rules
