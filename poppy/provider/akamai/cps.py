@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import requests
 
-from poppy.common.errors import PermanentError, RetryableError
-from poppy.provider.akamai.edgegrid import GONE, Document, Session
+from poppy.common.errors import PermanentError
+from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object
 
 #: What all of this API's media types begin with.
 MEDIA_TYPE = "application/vnd.akamai.cps."
@@ -89,7 +89,7 @@ class CPS:
         """One of them; None if there is none."""
         path = f"/enrollments/{int(enrollment_id)}"
         response = self._request("GET", path, _ENROLLMENT, accept=GONE)
-        return None if response.status_code in GONE else _enrollment(_object(response))
+        return None if response.status_code in GONE else _enrollment(json_object(response))
 
     def create(self, document: Document) -> int:
         """Order a certificate; the id of the enrollment."""
@@ -136,7 +136,7 @@ class CPS:
         response = self._request("GET", _local(path), _CHANGE, accept=GONE)
         if response.status_code in GONE:
             return None
-        found = _object(response)
+        found = json_object(response)
         status = found["statusInfo"]
         inputs = {
             entry["update"].rpartition("/")[2]: entry for entry in found.get("allowedInput") or ()
@@ -172,7 +172,7 @@ class CPS:
         response = self._request("GET", path, _DEPLOYMENT, accept=GONE)
         if response.status_code in GONE:
             return False
-        found = _object(response)
+        found = json_object(response)
         # The reference shows it both with this envelope and without.
         network = found.get("production", found).get("networkConfiguration") or {}
         names = network.get("dnsNames")
@@ -183,17 +183,7 @@ class CPS:
         return self._session.request(method, f"/cps/v2{path}", headers=headers, **options)
 
     def _json(self, method: str, path: str, media: str, **options: Any) -> Document:
-        return _object(self._request(method, path, media, **options))
-
-
-def _object(response: requests.Response) -> Document:
-    try:
-        document = response.json()
-    except ValueError as exc:
-        raise RetryableError("Akamai answered with no JSON") from exc
-    if not isinstance(document, dict):
-        raise RetryableError("Akamai answered with no JSON object")
-    return document
+        return json_object(self._request(method, path, media, **options))
 
 
 def _enrollment(found: Document) -> Enrollment:

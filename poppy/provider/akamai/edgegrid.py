@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import requests
 
-from poppy.common.errors import ConfigError
+from poppy.common.errors import ConfigError, RetryableError
 from poppy.common.http import Client, Quota
 
 Document = dict[str, Any]
@@ -146,3 +146,18 @@ def words(problem: Document) -> str:
 def _words(problem: Document) -> str:
     parts = (problem.get("title"), problem.get("detail"), problem.get("errorLocation"))
     return ": ".join(str(part) for part in parts if part)
+
+
+def json_object(response: requests.Response) -> Document:
+    """The document of an answer.
+
+    Raises:
+        RetryableError: it is no JSON object: something stands in between.
+    """
+    try:
+        document = response.json()
+    except ValueError as exc:
+        raise RetryableError("Akamai answered with no JSON") from exc
+    if not isinstance(document, dict):
+        raise RetryableError("Akamai answered with no JSON object")
+    return document

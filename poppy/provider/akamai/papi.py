@@ -17,7 +17,7 @@ import requests
 
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import retry_after
-from poppy.provider.akamai.edgegrid import GONE, Document, Session, words
+from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, words
 
 #: Another change is on its way: 412 and 422 carry that too, with a type that says so.
 _BUSY = frozenset(
@@ -133,7 +133,7 @@ class PAPI:
         response = self._request("GET", _path(property_id), accept=GONE)
         if response.status_code in GONE:
             return None
-        (found,) = _json(response)["properties"]["items"]
+        (found,) = json_object(response)["properties"]["items"]
         numbers = {
             "STAGING": found["stagingVersion"],
             "PRODUCTION": found["productionVersion"],
@@ -228,7 +228,7 @@ class PAPI:
         response = self._request("POST", path, accept=_BUSY, json=body)
         if response.status_code not in _BUSY:
             return True
-        problem = _json(response)
+        problem = json_object(response)
         if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY and not _is_pending(problem):
             raise PermanentError(f"Akamai refuses to {kind.lower()} it: {words(problem)}")
         return False
@@ -268,7 +268,7 @@ class PAPI:
             raise RetryableError(
                 f"Akamai's {what} were changed by somebody else meanwhile", retry_after=_AGAIN
             )
-        found = _json(response)
+        found = json_object(response)
         if found.get("errors"):
             raise PermanentError(f"Akamai refuses the {what}: {words(found)}")
         return found
@@ -281,17 +281,7 @@ class PAPI:
         )
 
     def _json(self, method: str, path: str, **options: Any) -> Document:
-        return _json(self._request(method, path, **options))
-
-
-def _json(response: requests.Response) -> Document:
-    try:
-        document = response.json()
-    except ValueError as exc:
-        raise RetryableError("Akamai answered with no JSON") from exc
-    if not isinstance(document, dict):
-        raise RetryableError("Akamai answered with no JSON object")
-    return document
+        return json_object(self._request(method, path, **options))
 
 
 def _changing(response: requests.Response) -> str:
@@ -299,7 +289,7 @@ def _changing(response: requests.Response) -> str:
         raise RetryableError(
             "Akamai's version was changed by somebody else meanwhile", retry_after=_AGAIN
         )
-    return str(_json(response)["versionLink"])
+    return str(json_object(response)["versionLink"])
 
 
 def _is_pending(problem: Document) -> bool:
