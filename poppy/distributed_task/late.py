@@ -50,7 +50,7 @@ def see_to(
         return
     now = storage.operations.get(operation.key)
     if now.state.finished or now.step(step).state is StepState.DONE:
-        _make_again(storage, service, operation.request_id)
+        _make_again(storage, service, operation)
 
 
 def _undo(
@@ -72,7 +72,7 @@ def _undo(
         LOG.info("%s was undone, service %s is deleted", step, operation.service_id)
 
 
-def _make_again(storage: Storage, service: Service, request_id: str | None) -> None:
+def _make_again(storage: Storage, service: Service, late: Operation) -> None:
     for _ in range(_CONFLICTS):
         before = storage.operations.list(service.project_id, service.service_id)
         if before and before[-1].kind is Kind.DELETE:
@@ -86,7 +86,8 @@ def _make_again(storage: Storage, service: Service, request_id: str | None) -> N
             created_at=now,
             updated_at=now,
             next_attempt_at=now,
-            request_id=request_id,
+            request_id=late.request_id,
+            trace=late.trace,
         )
         updating = ProviderStatus.UPDATE_IN_PROGRESS
         details = {

@@ -122,6 +122,7 @@ class Operation:
         error: why it waits or failed, in words.
         request_id: of the API request that asked for it.
         retried_at: when an operator had it tried anew after it had failed.
+        trace: of that request, as a W3C ``traceparent``, when it was traced.
     """
 
     project_id: str
@@ -141,6 +142,7 @@ class Operation:
     purge: Purge | None = None
     request_id: str | None = None
     retried_at: datetime.datetime | None = None
+    trace: str | None = None
 
     @property
     def is_held(self) -> bool:
@@ -185,6 +187,7 @@ class Operation:
             "purge": self.purge._asdict() if self.purge else None,
             "request_id": self.request_id,
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
+            "trace": self.trace,
         }
 
     @staticmethod
@@ -198,8 +201,9 @@ class Operation:
             "error": document["error"],
             "purge": Purge(**document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
-            # Operations of the first version have none.
+            # Operations of earlier versions have none.
             "retried_at": _moment(document.get("retried_at")),
+            "trace": document.get("trace"),
         }
 
 

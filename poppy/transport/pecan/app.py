@@ -13,7 +13,7 @@ from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
-from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId
+from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routing import Handler, Router
@@ -63,4 +63,6 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     if conf.cors.allowed_origin:
         # Outermost, since a page may read no answer without its header fields, not even a fault.
         application = CORS(application, conf)
+    if conf.tracing.enabled:
+        application = Traced(application, conf.tracing.trust_clients)
     return Measured(application) if metrics.enabled() else application
