@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One trace from a request through its operation's runs to the drivers' calls."""
 
+import datetime
 import logging
+import threading
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from poppy.common import errors, logs, tracing
+from poppy.model.fleet import Breaker, BreakerState
 from poppy.provider.base import Deployment
 from tests.functional import fakes
 from tests.functional.harness import PROJECT, Harness
@@ -176,6 +179,32 @@ class TestOperation:
         with poppy.working():
             poppy.settle(service_id)
         assert spans.one("run create").attributes["error.type"] == "failed"
+
+    def test_that_sees_to_a_late_call_is_in_the_trace_of_that_call(self, tmp_path, spans):
+        poppy, go = Harness(tmp_path, step_timeout=0.2), threading.Event()
+        poppy.cdn_a.script = [lambda: go.wait(10) and None]
+        service_id = create(poppy)
+        with poppy.working():
+            poppy.settle(service_id)
+            go.set()
+            poppy.wait(lambda: len(poppy.operations(service_id)) == 2)
+            poppy.settle(service_id)
+        poppy.close()
+        hung = spans.named("ensure provider:cdn-a")[0]
+        assert hung.attributes["poppy.outcome"] == "retryable"
+        assert parent_of(spans.one("run update"), spans) == "request"
+
+    def test_tells_of_calls_that_were_put_off(self, poppy, spans):
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1.5)
+        opened = Breaker("provider:cdn-a").next(state=BreakerState.OPEN, until=soon)
+        assert poppy.storage.fleet.swap(opened)
+        service_id = create(poppy)
+        with poppy.working():
+            poppy.settle(service_id)
+        first = spans.named("run create")[0]
+        assert first.attributes["poppy.outcome"] == "parked"
+        (event,) = first.events
+        assert (event.name, event.attributes["poppy.driver"]) == ("deferred", "provider:cdn-a")
 
     def test_of_no_request_has_a_trace_for_each_run(self, poppy, spans):
         service_id = poppy.create()
