@@ -30,8 +30,8 @@ from tests.perf.results import Curve, Goal, Point, Report, Result
 GOAL = Goal("<=", 1.05)
 #: Clients, each with a connection of its own.
 CLIENTS = 4
-#: Looks at the memory, the first after the warm-up.
-LOOKS = 10
+#: Looks at the memory, and at which of them everything has been used.
+LOOKS, WARM = 10, 2
 _PATIENCE = 120.0
 
 
@@ -43,7 +43,7 @@ def run(effort: Effort) -> list[Report]:
         ("poppy-server", of_server(requests), "requests"),
         ("poppy-worker", of_worker(operations), "operations"),
     ):
-        (first, before), (last, after) = points[0], points[-1]
+        (first, before), (last, after) = points[WARM - 1], points[-1]
         a, b = (f"after {last:,} {what}", [after]), (f"after {first:,}", [before])
         reports.append(Result(f"memory of {daemon}", "MB", a, b, GOAL))
         reports.append(Curve(f"memory of {daemon}", what, "MB", {daemon: points}, from_zero=True))
