@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leads names away from providers that are down, and back.
 
-Every worker looks at the providers and says in its signs of life which of them are lastingly
-down. What most workers say counts: one that can't reach a provider by its own fault changes
+Every worker looks at the providers' edges and says in its signs of life which of them are
+lastingly down. What most workers say counts: one that can't reach an edge by its own fault changes
 nothing. The first of the workers that are alive then marks the services concerned, and queues an
 operation for each that changes its names: an operation like any other, which is tried again, and
 which no request has to wait for. The marks are kept with the service, so that whatever is done for
@@ -24,6 +24,7 @@ from poppy.model.flavors import Flavor
 from poppy.model.fleet import Worker
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service, Status
+from poppy.provider import edge
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -39,8 +40,8 @@ class Pace:
     """How quickly things happen.
 
     Attributes:
-        interval: seconds between looks at the providers.
-        down_after: so many looks in a row at which a provider did not answer make it down.
+        interval: seconds between looks at the edges.
+        down_after: so many looks in a row at which an edge did not serve make it down.
         up_after: so many at which it did make it up again.
         rate: services a second whose names are changed, at most.
     """
@@ -64,13 +65,15 @@ class Watch:
         self._pace = pace
         # How often in a row each was otherwise than it is known to be.
         self._otherwise = dict.fromkeys(providers, 0)
+        # Those of which it was logged that they can't be asked.
+        self._untold: set[str] = set()
 
     def look(self) -> None:
-        """Ask all providers."""
+        """Ask all edges; of those that can't be asked nothing changes."""
         down = set(self.down)
         for name, provider in self._providers.items():
             is_down = name in down
-            if self._answers(provider) != is_down:
+            if self._serves(provider) != is_down:
                 self._otherwise[name] = 0
                 continue
             self._otherwise[name] += 1
@@ -78,16 +81,27 @@ class Watch:
             if self._otherwise[name] >= needed:
                 self._otherwise[name] = 0
                 down ^= {name}
-                LOG.warning("Provider %s looks %s", name, "up again" if is_down else "down")
+                LOG.warning("The edge of %s looks %s", name, "up again" if is_down else "down")
         self.down = tuple(sorted(down))
 
-    @staticmethod
-    def _answers(provider: Provider) -> bool:
+    def _serves(self, provider: Provider) -> bool:
+        """Whether it serves, as far as one can tell: what nobody can tell moves nobody."""
+        options = provider.options
+        if options.edge_check_url:
+            return edge.answers(options.edge_check_url, options.edge_check_timeout)
         try:
-            return provider.health()
+            said = provider.serves()
         except Exception:  # noqa: BLE001 - it must not raise, but is another's code
-            LOG.exception("Asking %s for its health failed", provider.name)
-            return False
+            LOG.exception("Asking %s whether its edge serves failed", provider.name)
+            said = None
+        if said is None and provider.name not in self._untold:
+            self._untold.add(provider.name)
+            LOG.warning(
+                "Whether the edge of %s serves can't be told, so that names are never led away "
+                "from it; see its edge_check_url",
+                provider.name,
+            )
+        return said is not False
 
 
 def agreed(workers: Sequence[Worker]) -> frozenset[str]:

@@ -77,6 +77,11 @@ class ProviderContract(abc.ABC):
     def test_health_is_a_truth_value(self, provider: Provider) -> None:
         assert provider.health() is True
 
+    def test_it_says_that_its_edge_serves_or_nothing_of_it(self, provider: Provider) -> None:
+        self.settle(provider, self.service())
+
+        assert provider.serves() in (True, None)
+
     def test_a_service_gets_one_object_and_a_name_for_each_domain(
         self, provider: Provider
     ) -> None:

@@ -304,6 +304,25 @@ def test_a_node_that_is_down_is_told_and_the_others_are_done(
         assert ask(second).status == 200
 
 
+def test_an_edge_serves_as_long_as_one_node_does(web: WebServer) -> None:
+    service = make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),)))
+    with Varnish() as node, Varnish(secret_file=node.secret_file) as second:
+        edge = make_provider([second, node], secret_file=str(node.secret_file))
+        assert edge.serves() is False, "there is nothing to serve"
+        edge.ensure(service, None)
+        assert edge.serves() is True
+        second.restart()
+        assert edge.serves() is True
+        lonely = make_provider([second], secret_file=str(node.secret_file))
+        assert lonely.serves() is False, "it has lost what it served"
+        assert lonely.health() is True
+        stranger = make_provider([second], secret_file=None, secret="wrong")
+        assert stranger.serves() is None, "that it does not let us ask says nothing of it"
+        second.stop()
+        assert edge.serves() is True
+        assert lonely.serves() is False
+
+
 def test_a_wrong_secret_is_not_worth_trying_again(node: Varnish) -> None:
     edge = make_provider([node], secret_file=None, secret="wrong")
 

@@ -228,6 +228,28 @@ class VarnishProvider(Provider):
             return False
         return True
 
+    def serves(self) -> bool | None:
+        """Whether a node serves: what leads clients to the nodes knows which of them does.
+
+        A node that was started anew has nothing, and serves nothing until it has been given the
+        services again.
+        """
+        said = {self._node_serves(address) for address in self.options.nodes}
+        return True if True in said else None if None in said else False
+
+    def _node_serves(self, address: str) -> bool | None:
+        timeout = min(self.options.timeout, _HEALTH_TIMEOUT)
+        try:
+            with Admin(address, self._secret, timeout) as admin:
+                return Node(admin).serves()
+        except RetryableError as exc:
+            LOG.info("%s: %s", self.name, exc)
+            return False
+        except PermanentError as exc:
+            # It is there, but does not let us ask.
+            LOG.warning("%s: %s", self.name, exc)
+            return None
+
     def _on_every_node(self, change: Callable[[Node], None]) -> None:
         """Do all nodes, then complain of those that failed."""
         failures: list[DriverError] = []

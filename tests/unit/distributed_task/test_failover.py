@@ -4,6 +4,7 @@
 import datetime
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from poppy.model.fleet import Worker
 from poppy.model.operations import Kind
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
+from poppy.testing.edge import Edge
 
 PACE = Pace(down_after=3, up_after=4, rate=1e6)
 FLAVOR = make_flavor(providers=("a", "b", "c"))
@@ -20,20 +22,24 @@ FLAVOR = make_flavor(providers=("a", "b", "c"))
 
 class Provider:
     def __init__(self):
-        self.healthy = True
+        self.serving = True
         self.name = "a"
+        self.options = SimpleNamespace(edge_check_url=None, edge_check_timeout=1.0)
+
+    def serves(self):
+        if isinstance(self.serving, Exception):
+            raise self.serving
+        return self.serving
 
     def health(self):
-        if isinstance(self.healthy, Exception):
-            raise self.healthy
-        return self.healthy
+        raise AssertionError("its API is not its edge")
 
 
 def look(watch, provider, *answers):
     """What is down after each of these answers."""
     seen = []
     for answer in answers:
-        provider.healthy = answer
+        provider.serving = answer
         watch.look()
         seen.append("a" in watch.down)
     return seen
@@ -49,10 +55,24 @@ def test_it_takes_several_looks_to_be_down_and_more_to_be_up():
     assert watch.down == ()
 
 
-def test_what_breaks_does_not_answer():
+@pytest.mark.parametrize("answer", [None, ValueError("a bug")])
+def test_what_nobody_can_tell_moves_nobody(answer):
     provider = Provider()
     watch = Watch({"a": provider}, PACE)
-    assert look(watch, provider, *[ValueError("a bug")] * 3) == [False, False, True]
+    assert look(watch, provider, *[answer] * 5) == [False] * 5
+    assert look(watch, provider, *[False] * 3) == [False, False, True]
+
+
+def test_the_operators_check_counts_instead_of_the_driver():
+    provider = Provider()
+    watch = Watch({"a": provider}, PACE)
+    with Edge() as edge:
+        provider.options.edge_check_url = edge.url
+        assert look(watch, provider, *[False] * 5) == [False] * 5
+        edge.behaviour = 503
+        assert look(watch, provider, *[True] * 3) == [False, False, True]
+        edge.behaviour = 200
+        assert look(watch, provider, *[False] * 4) == [True, True, True, False]
 
 
 def worker(number, *down):
