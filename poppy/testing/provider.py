@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.common.errors import DriverError, InProgressError
+from poppy.common.errors import DriverError, InProgressError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import (
     AccessURL,
@@ -64,6 +64,21 @@ class ProviderContract(abc.ABC):
                 continue
             return
         raise AssertionError(f"still in progress after {_POLLS} calls")
+
+    def stranger(self, provider: Provider) -> Provider:
+        """A driver of the same provider, with credentials that it refuses."""
+        pytest.skip("there are no credentials")
+
+    def test_credentials_that_are_refused_are_the_operators_to_put_right(
+        self, provider: Provider
+    ) -> None:
+        service, stranger = self.service(), self.stranger(provider)
+        assert stranger.health() is False
+        assert stranger.serves() is None, "that says nothing of the edge"
+        with pytest.raises(Unauthorized):
+            stranger.ensure(service, None)
+        with pytest.raises(Unauthorized):
+            stranger.remove(service, None)
 
     def changed(self, service: Service) -> Service:
         """The same service with a document that differs."""

@@ -52,6 +52,14 @@ class TestContract(SteeringContract):
         self.zones, self.zone = zones, zone
         return driver
 
+    @pytest.fixture(autouse=True)
+    def _moto(self, moto: Moto) -> None:
+        self.moto = moto
+
+    def stranger(self, driver: DNSDriver) -> DNSDriver:
+        self.moto.check_keys(True)
+        return driver
+
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return answer(self.zones.records(self.zone), name)
 

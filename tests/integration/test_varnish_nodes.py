@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import (
     Caching,
@@ -53,6 +53,13 @@ __all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
 
 
 class TestContract(ProviderContract):
+    @pytest.fixture(autouse=True)
+    def _node(self, node: Varnish) -> None:
+        self.node = node
+
+    def stranger(self, provider: Provider) -> Provider:
+        return make_provider([self.node], secret_file=None, secret="wrong")
+
     def service(self, *domains: str) -> Service:
         spec = make_spec(domains or None, origins=(Origin("127.0.0.1"),))
         return make_service(spec=spec)
@@ -323,10 +330,10 @@ def test_an_edge_serves_as_long_as_one_node_does(web: WebServer) -> None:
         assert lonely.serves() is False
 
 
-def test_a_wrong_secret_is_not_worth_trying_again(node: Varnish) -> None:
+def test_a_wrong_secret_is_told(node: Varnish) -> None:
     edge = make_provider([node], secret_file=None, secret="wrong")
 
-    with pytest.raises(PermanentError, match="secret"):
+    with pytest.raises(Unauthorized, match="secret"):
         edge.remove(make_service(), None)
     assert edge.health() is False
 

@@ -41,6 +41,13 @@ def test_what_does_not_pass_is_raised_as_it_was():
     assert work.calls == 3
 
 
+def test_what_waits_for_the_operator_is_not_repeated_at_once():
+    work = Flaky(9, errors.Unauthorized("401"))
+    with pytest.raises(errors.Unauthorized):
+        QUICK.call(work)
+    assert work.calls == 1
+
+
 def test_a_call_that_must_not_be_repeated_is_not():
     work, asked = Flaky(9, errors.RetryableError("busy")), []
 
