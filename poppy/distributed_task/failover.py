@@ -10,6 +10,7 @@ it afterwards keeps to them.
 """
 
 import datetime
+import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,10 +20,11 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.distributed_task import steering
-from poppy.model import certificates, ids
+from poppy.distributed_task.queueing import queue
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.fleet import Worker
-from poppy.model.operations import Kind, Operation
+from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
 from poppy.provider import edge
 from poppy.provider.base import Provider
@@ -33,6 +35,8 @@ LOG = log.getLogger(__name__)
 #: Seconds after which services are looked through again while a provider is down: there may be
 #: new ones, and such that were being changed the last time.
 AGAIN = 60.0
+#: How often names are led elsewhere anew where that failed for good: after AGAIN, twice that ...
+TRIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,7 @@ class Failover:
         self._clock = clock
         self._done: frozenset[str] | None = None
         self._again_at = 0.0
+        self._try_at = 0.0
 
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``."""
@@ -160,6 +165,9 @@ class Failover:
             # Should it become this worker's turn, it does not know what the others have done.
             self._done = None
             return
+        if self._clock() >= self._try_at:
+            self._try_at = self._clock() + AGAIN
+            self._try_again(stopped)
         down = agreed(workers)
         if down == self._done and self._clock() < self._again_at:
             return
@@ -191,20 +199,35 @@ class Failover:
                 break
         return busy
 
-    def _submit(self, service: Service) -> bool:
+    def _try_again(self, stopped: threading.Event) -> None:
+        """Queue again what failed for good: the marks say that names lead elsewhere than they do.
+
+        After growing pauses, and not for ever: what is refused may always be.
+        """
         now = datetime.datetime.now(datetime.UTC)
-        operation = Operation(
-            project_id=service.project_id,
-            service_id=service.service_id,
-            operation_id=ids.new(),
-            kind=Kind.STEER,
-            created_at=now,
-            updated_at=now,
-            # The dispatcher finds it at its next look.
-            next_attempt_at=now,
-        )
+        for operation in self._storage.operations.find({State.FAILED}, now):
+            age = (now - operation.updated_at).total_seconds()
+            if operation.kind is not Kind.STEER or age > AGAIN * 2**TRIES:
+                continue
+            listed = self._storage.operations.list(operation.project_id, operation.service_id)
+            failed = _failed_last(listed)
+            if not failed or failed[0].key != operation.key:
+                continue  # The names have been seen to since.
+            if len(failed) > TRIES or age < AGAIN * 2 ** (len(failed) - 1):
+                continue
+            try:
+                service = self._storage.services.get(operation.project_id, operation.service_id)
+            except errors.NotFound:
+                continue
+            if service.status is Status.DEPLOYED:
+                LOG.warning("The names of service %s are led elsewhere anew", service.service_id)
+                self._submit(service)
+            if stopped.wait(1 / self._pace.rate):
+                return
+
+    def _submit(self, service: Service) -> bool:
         try:
-            self._storage.services.submit(replace(service, updated_at=now), operation)
+            queue(self._storage, service, Kind.STEER)
         except (errors.Changed, errors.NotFound, errors.InvalidRequest):
             return False
         except errors.Unavailable as exc:
@@ -213,6 +236,17 @@ class Failover:
             )
             return False
         return True
+
+
+def _failed_last(listed: Sequence[Operation]) -> Sequence[Operation]:
+    """The last operations of a service that changed its names, if they failed to steer them.
+
+    The latest first.
+    """
+    latest = [it for it in reversed(listed) if it.kind is not Kind.PURGE]
+    return list(
+        itertools.takewhile(lambda it: (it.kind, it.state) == (Kind.STEER, State.FAILED), latest)
+    )
 
 
 def marked(service: Service, flavor: Flavor, down: Collection[str]) -> Service | None:

@@ -4,6 +4,7 @@
 import pytest
 
 from poppy.common import errors
+from poppy.distributed_task import failover
 from poppy.dns.steering import Steering, Target
 from poppy.model.services import Status
 from tests.functional.harness import PROJECT, Harness
@@ -61,6 +62,24 @@ def test_while_dns_is_down_too_the_operation_waits_as_any_other(poppy):
         poppy.wait(lambda: poppy.is_waiting(service_id))
         assert poppy.get(service_id).status is Status.DEPLOYED
         poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
+
+
+def test_names_that_could_not_be_led_away_are_later(poppy, monkeypatch):
+    monkeypatch.setattr(failover, "AGAIN", 0.3)
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.dns.script = [errors.PermanentError("the zone is gone")] * 2
+        poppy.cdn_a.healthy = False
+        poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
+        poppy.settle(service_id)
+        assert poppy.get(service_id).status is Status.DEPLOYED
+    assert poppy.states(service_id) == [
+        ("create", "succeeded"),
+        ("steer", "failed"),
+        ("steer", "failed"),
+        ("steer", "succeeded"),
+    ]
 
 
 def test_where_all_are_down_names_stay(poppy):

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from poppy.common import errors
-from poppy.distributed_task.failover import AGAIN, Failover, Pace, Watch, agreed, marked
+from poppy.distributed_task.failover import AGAIN, TRIES, Failover, Pace, Watch, agreed, marked
 from poppy.model.fleet import Worker
-from poppy.model.operations import Kind
+from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
 from poppy.testing.edge import Edge
@@ -125,6 +125,24 @@ def test_services_are_marked_where_that_changes_what_names_may_lead_to(service, 
     assert avoided(marked(service, FLAVOR, down)) == expected
 
 
+class History:
+    """The operations of all services."""
+
+    def __init__(self):
+        self.done = []
+
+    def add(self, service, kind, state, age):
+        operation = Operation.new(service.project_id, service.service_id, kind)
+        moment = operation.created_at - datetime.timedelta(seconds=age)
+        self.done.append(replace(operation, state=state, updated_at=moment))
+
+    def find(self, states, before):
+        return [it for it in self.done if it.state in states]
+
+    def list(self, _project_id, service_id):
+        return [it for it in self.done if it.service_id == service_id]
+
+
 class Store:
     """A storage of some services, and what is submitted to it."""
 
@@ -133,10 +151,14 @@ class Store:
         self.submitted = []
         self.scans = 0
         self.error = None
-        self.flavors = self.services = self
+        self.services = self
+        self.flavors = SimpleNamespace(list=lambda: [FLAVOR])
+        self.operations = History()
 
-    def list(self):
-        return [FLAVOR]
+    def get(self, _project_id, service_id):
+        if service_id not in self.found:
+            raise errors.NotFound("it is gone")
+        return self.found[service_id]
 
     def scan(self):
         self.scans += 1
@@ -268,3 +290,47 @@ def test_the_rate_is_bounded():
     Failover(store, None, pace, "w0", lambda: [worker(0, "a")]).act(Stopped())
     assert waits == [0.25] * 3
     assert len(store.submitted) == 3, "and it ends when it is told to"
+
+
+FAILED, DONE = (Kind.STEER, State.FAILED), (Kind.STEER, State.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("history", "age", "again"),
+    [
+        ([FAILED], AGAIN - 1, False),
+        ([FAILED], AGAIN + 1, True),
+        ([FAILED, (Kind.PURGE, State.SUCCEEDED)], AGAIN + 1, True),
+        ([DONE, FAILED, FAILED], AGAIN + 1, False),
+        ([DONE, FAILED, FAILED], 2 * AGAIN + 1, True),
+        ([FAILED] * TRIES, AGAIN * 2 ** (TRIES - 1) + 1, True),
+        ([FAILED] * (TRIES + 1), AGAIN * 2**TRIES - 1, False),
+        ([FAILED], AGAIN * 2**TRIES + 1, False),
+        ([FAILED, DONE], AGAIN + 1, False),
+        ([FAILED, (Kind.UPDATE, State.SUCCEEDED)], AGAIN + 1, False),
+        ([FAILED, (Kind.STEER, State.WAITING)], AGAIN + 1, False),
+        ([(Kind.UPDATE, State.FAILED)], AGAIN + 1, False),
+    ],
+)
+def test_names_that_could_not_be_led_elsewhere_are_anew_later(history, age, again):
+    service = deployed("a")
+    store = Store(service)
+    for kind, state in history:
+        store.operations.add(service, kind, state, age)
+    first, clock = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    expected = [(service.service_id, Kind.STEER, {"a"})] if again else []
+    assert store.submitted == expected
+    first.act(threading.Event())
+    assert store.submitted == expected, "not at each look"
+
+
+def test_of_a_service_that_is_gone_or_changing_nothing_is_tried_again():
+    gone, changing = deployed("a"), deployed("a")
+    detail = replace(changing.provider_details["b"], status=ProviderStatus.UPDATE_IN_PROGRESS)
+    store = Store(changing.with_details({**changing.provider_details, "b": detail}))
+    for service in (gone, changing):
+        store.operations.add(service, *FAILED, AGAIN + 1)
+    first, _ = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    assert store.submitted == []
