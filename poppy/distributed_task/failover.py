@@ -77,7 +77,7 @@ class Watch:
         down = set(self.down)
         for name, provider in self._providers.items():
             is_down = name in down
-            if self._serves(provider) != is_down:
+            if self._serves(provider) is not is_down:
                 self._otherwise[name] = 0
                 continue
             self._otherwise[name] += 1
@@ -88,8 +88,8 @@ class Watch:
                 LOG.warning("The edge of %s looks %s", name, "up again" if is_down else "down")
         self.down = tuple(sorted(down))
 
-    def _serves(self, provider: Provider) -> bool:
-        """Whether it serves, as far as one can tell: what nobody can tell moves nobody."""
+    def _serves(self, provider: Provider) -> bool | None:
+        """Whether it serves; None where nobody can tell, which is to move nobody."""
         options = provider.options
         if options.edge_check_url:
             return edge.answers(options.edge_check_url, options.edge_check_timeout)
@@ -101,11 +101,11 @@ class Watch:
         if said is None and provider.name not in self._untold:
             self._untold.add(provider.name)
             LOG.warning(
-                "Whether the edge of %s serves can't be told, so that names are never led away "
-                "from it; see its edge_check_url",
+                "Whether the edge of %s serves can't be told; until it can, names are not led "
+                "away from it, nor back; see its edge_check_url",
                 provider.name,
             )
-        return said is not False
+        return said
 
 
 def agreed(workers: Sequence[Worker]) -> frozenset[str]:

@@ -61,6 +61,8 @@ def test_what_nobody_can_tell_moves_nobody(answer):
     watch = Watch({"a": provider}, PACE)
     assert look(watch, provider, *[answer] * 5) == [False] * 5
     assert look(watch, provider, *[False] * 3) == [False, False, True]
+    assert look(watch, provider, *[answer] * 5) == [True] * 5
+    assert look(watch, provider, True, True, True, answer, True) == [True] * 5
 
 
 def test_the_operators_check_counts_instead_of_the_driver():
