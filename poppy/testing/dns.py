@@ -207,6 +207,20 @@ class SteeringContract(DNSContract):
 
         assert {self.ask(driver, name, "DE") for name in names} == {"b.example.com"}
 
+    def test_weights_count_among_the_targets_of_a_place(self, driver: DNSDriver) -> None:
+        names = [self.name(driver, f"www{number}") for number in range(10)]
+        german = [
+            Target(f"{it}.example.com", weight, ("DE",)) for it, weight in (("a", 2), ("b", 3))
+        ]
+        nobody = Target("nobody.example.com", 0, ("DE",))
+
+        self.steer(driver, dict.fromkeys(names, [nobody, *german, Target("c.example.com", 1)]))
+
+        assert {self.ask(driver, name, "DE") for name in names} <= {it.name for it in german}
+        assert {self.ask(driver, name, "US") for name in names} == {"c.example.com"}
+        self.remove(driver, names)
+        assert {self.ask(driver, name, "DE") for name in names} == {None}
+
     def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
         self.ensure(driver, {name: _EDGE, other: _EDGE})
