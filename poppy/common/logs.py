@@ -24,7 +24,7 @@ _IN_HEADER = re.compile(
     re.IGNORECASE,
 )
 
-#: One of these is in each of them. To look for a word is much quicker than to look for the pattern.
+#: One of these is in each of them; to look for words is much quicker than for the pattern.
 _HEADER_WORDS = ("token", "authorization", "key", "secret")
 
 _known: set[str] = set()
