@@ -116,15 +116,17 @@ class OperationStore(base.OperationStore):
         Raises:
             Unavailable: the cluster does not answer.
         """
-        found: list[Operation] = []
+        # Two hints may lead to one that has begun.
+        due: dict[str, Operation] = {}
         for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
             for start in range(0, len(hints), _SPARE):
-                found.extend(self._look(hints[start : start + _SPARE]))
-                if len(found) >= limit:
+                looked_at = self._look(hints[start : start + _SPARE], now)
+                due.update((it.operation_id, it) for it in looked_at)
+                if len(due) >= limit:
                     break
-            if len(found) >= limit:
+            if len(due) >= limit:
                 break
-        found.sort(key=lambda operation: (operation.next_attempt_at, operation.operation_id))
+        found = sorted(due.values(), key=lambda it: (it.next_attempt_at, it.operation_id))
         return found[:limit]
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
@@ -169,9 +171,23 @@ class OperationStore(base.OperationStore):
                 updated_at=now,
             )
             # Leases that have lapsed end with it: a run that wakes shall know.
-            if self._write(found, [begun, *let_go(found)]) is not None:
+            if self._begin(found, held, begun):
                 return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
+
+    def _begin(self, found: Truth, before: Held, begun: Operation) -> bool:
+        """Write that a run begins; whether nobody was quicker.
+
+        Where one data centre decides, by the truth alone: the hint of before stands in, if it
+        leads here before the lease lapses.
+        """
+        if not (self._database.is_one_region and _comes_first(before, begun)):
+            return self._write(found, [begun, *let_go(found)]) is not None
+        held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
+        stored = truth.write(self._database, found, Change(found.tick(), operations=held))
+        if stored is not None:
+            self._remember_runs(stored, held)
+        return stored is not None
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress, and what follows from it."""
@@ -268,13 +284,12 @@ class OperationStore(base.OperationStore):
         if stored is None:
             return None
         self._remember_runs(stored, held)
-        finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "What follows from an operation"):
-            if finished or service is not None:
-                self._views.refresh(stored, found)
-            self._hints.drop(before, held, clock)
+            if service is not None or any(it.operation.state.finished for it in held):
+                self._views.refresh(stored, found, self._hints.dropped())
+            self._hints.drop_later(before, held, clock)
         return stored
 
     def _following(
@@ -312,11 +327,11 @@ class OperationStore(base.OperationStore):
     def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
         if len(self._runs) > _RUNS:
             self._runs.clear()
-        for operation, _slot in written:
-            if operation.state is State.RUNNING:
-                self._runs[operation.key] = stored
+        for held in written:
+            if held.operation.state is State.RUNNING:
+                self._runs[held.operation.key] = stored
 
-    def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
+    def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
         rows = self._database.read_each(
             (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
@@ -328,6 +343,11 @@ class OperationStore(base.OperationStore):
                 held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
             if held is not None and _is_meant(hint, held):
                 due.append(held.operation)
+            elif held is not None and _has_begun(held):
+                # This may be the hint that stands in for one of its own.
+                lease = held.operation.next_attempt_at
+                if lease is not None and lease <= now:
+                    due.append(held.operation)
             elif self._is_left(hint):
                 self._settle(hint)
         return due
@@ -414,6 +434,15 @@ def _advance(
 def _is_meant(hint: Hint, held: Held) -> bool:
     due_at = codec.optional_number(held.operation.next_attempt_at)
     return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
+
+
+def _comes_first(hinted: Held, begun: Operation) -> bool:
+    first, lease = hinted.operation.next_attempt_at, begun.next_attempt_at
+    return hinted.slot is not None and bool(first and lease and first <= lease)
+
+
+def _has_begun(held: Held) -> bool:
+    return held.slot is None and held.operation.state is State.RUNNING
 
 
 def _moment(operation: Operation) -> tuple[State, int, datetime.datetime | None]:
