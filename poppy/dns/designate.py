@@ -16,8 +16,9 @@ from poppy.common.errors import (
     InProgressError,
     PermanentError,
     RetryableError,
+    Unauthorized,
 )
-from poppy.common.http import retry_after
+from poppy.common.http import REFUSES_US, retry_after
 from poppy.dns.base import COMMON_OPTS, DNSDriver
 from poppy.dns.zones import ZONES_OPT, Zones
 
@@ -159,7 +160,7 @@ class Designate(DNSDriver):
         try:
             answer: requests.Response = self._adapter.request(path, method, **options)
         except ks_exceptions.Unauthorized as exc:
-            raise PermanentError(f"Keystone refuses what {self.name} is to log in with") from exc
+            raise Unauthorized(f"Keystone refuses what {self.name} is to log in with") from exc
         except ks_exceptions.ClientException as exc:
             # Their words hold URLs, but no secrets: a password goes by the body.
             raise RetryableError(f"{self.name} can't be reached: {exc}") from exc
@@ -175,6 +176,8 @@ class Designate(DNSDriver):
             return RetryableError(message, retry_after=PAUSE)
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return RetryableError(message, retry_after=retry_after(answer.headers))
+        if status in REFUSES_US:
+            return Unauthorized(message)
         # It may be that the zone is gone, and there is one of another id.
         self._zones.forget()
         return PermanentError(message)
