@@ -248,6 +248,17 @@ class OperationStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Operations of all services that have failed, the latest first.
+
+        The cost must not depend on how many have. (What is the latest is told by when they were
+        asked for, or by when they failed, as the store can.)
+
+        Args:
+            limit: at most so many.
+        """
+
+    @abc.abstractmethod
     def prune(self, before: datetime.datetime, limit: int) -> int:
         """Forget operations that ended before a moment, unless the store does that by itself.
 

@@ -100,6 +100,15 @@ class OperationStore(base.OperationStore):
                 if operation.state in states and operation.created_at <= before:
                     yield operation
 
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Follow the latest hints of failures, some more than asked for.
+
+        Those that were tried again since, or failed more than once, have hints of no use.
+        """
+        keys = self._failures.latest(2 * limit + _SPARE)
+        failed = [it for it in self._read(keys) if it.state is State.FAILED]
+        return failed[:limit]
+
     def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
         calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
         for key, rows in zip(keys, self._database.read_each(calls), strict=True):

@@ -45,6 +45,12 @@ _FIND = (
     .order_by(_O.created_at, _O.operation_id)
     .limit(sa.bindparam("page"))
 )
+_FAILURES = (
+    sa.select(schema.OPERATIONS)
+    .where(_O.state == str(State.FAILED))
+    .order_by(_O.created_at.desc(), _O.operation_id.desc())
+    .limit(sa.bindparam("page"))
+)
 _EXPIRED = (
     sa.select(_O.service_id, _O.operation_id)
     .where(
@@ -201,6 +207,12 @@ class OperationStore(base.OperationStore):
             if len(page) < _FIND_PAGE:
                 return
             moment, operation_id = page[-1].created_at, page[-1].operation_id
+
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """The end of the index of states."""
+        with self._database.read() as conn:
+            result = conn.execute(_FAILURES, {"page": limit})
+            return [rows.to_operation(row) for row in result]
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
         """Delete from the head of the index of states, by primary key."""

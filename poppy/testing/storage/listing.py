@@ -93,6 +93,21 @@ class ListingContract(StorageCase):
         both = by_id(stocked.operations.find([State.FAILED, State.QUEUED], NOW))
         assert both == failed
 
+    def test_latest_failures_are_found_up_to_the_limit(self, stocked: Storage) -> None:
+        failed = [fail(stocked, add(stocked)) for _ in range(4)]
+        first_operation(stocked, add(stocked))
+        settle(stocked, add(stocked))
+        latest = failed[::-1]
+        assert list(stocked.operations.failures(10)) == latest
+        assert list(stocked.operations.failures(3)) == latest[:3]
+
+    def test_operation_that_is_tried_again_is_no_failure_any_more(self, stocked: Storage) -> None:
+        service = add(stocked)
+        failed = fail(stocked, service)
+        service = stocked.services.get(service.project_id, service.service_id)
+        stocked.services.reopen(service, anew(failed))
+        assert list(stocked.operations.failures(10)) == []
+
     def test_failed_operation_is_queued_again_with_its_service(self, stocked: Storage) -> None:
         service = add(stocked)
         failed = fail(stocked, service)
