@@ -419,7 +419,7 @@ class TestOverview:
         text = plain(app.get("/dashboard"))
         held = r"provider:cdn-a yes down for h:1 open until .* opened 2 times it said 503"
         assert re.search(held, text)
-        assert "provider:cdn-b no closed 2.5 calls/s, 10 at once purges: 7 of 100 left" in text
+        assert "provider:cdn-b no closed 2.5 calls/s, bursts of 10 purges: 7 of 100 left" in text
 
     def test_does_not_wait_for_a_provider_that_hangs(self, make, monkeypatch):
         monkeypatch.setattr(overview, "PATIENCE", 0.05)

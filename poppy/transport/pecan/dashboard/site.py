@@ -73,6 +73,7 @@ class Site:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
+            "age": age,
             "ago": ago,
             "length_of": length_of,
             "moment": moment,
@@ -157,9 +158,14 @@ def to_sign_in(request: Request) -> Response:
 
 
 def ago(now: datetime.datetime, then: datetime.datetime) -> str:
-    """How long ago, as people say it; ``in 5 s`` of what is to come."""
+    """``5 s ago``; ``in 5 s`` of what is to come."""
     seconds = (now - then).total_seconds()
-    return length_of(seconds) if seconds > -1 else f"in {length_of(-seconds)}"
+    return f"{length_of(seconds)} ago" if seconds > -1 else f"in {length_of(-seconds)}"
+
+
+def age(now: datetime.datetime, then: datetime.datetime) -> str:
+    """``5 s``."""
+    return length_of((now - then).total_seconds())
 
 
 def length_of(seconds: float) -> str:
