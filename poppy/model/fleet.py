@@ -89,7 +89,8 @@ class Worker:
             "busy": self.busy,
             "hung": self.hung,
             "down": list(self.down),
-            "quotas": [quota.to_dict() for quota in self.quotas],
+            # The version before does not understand it, and mostly there is none.
+            **({"quotas": [it.to_dict() for it in self.quotas]} if self.quotas else {}),
         }
 
     @classmethod

@@ -572,6 +572,39 @@ class TestFind:
         assert app.get("/dashboard/find", {"q": text}, status=status).content_type == "text/html"
 
 
+class TestColours:
+    """WCAG 2.2, 1.4.3: text has a contrast of 4.5 or more to what it stands on."""
+
+    PAIRS = (
+        *(("text", ground) for ground in ("page", "card")),
+        *(("quiet", ground) for ground in ("page", "card")),
+        *((colour, "card") for colour in ("link", "bad", "wait")),
+        *((name, f"{name}-ground") for name in ("good", "busy", "wait", "bad", "off")),
+        *(("bar-text", "bar"), ("card", "link"), ("text", "wait-ground"), ("wait", "wait-ground")),
+    )
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_are_easy_to_read(self, stranger, scheme):
+        style = stranger.get("/dashboard/static/dashboard.css").text
+        blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+        assert len(blocks) == 2
+        colours = {}
+        for block in blocks[: 1 if scheme == "light" else 2]:
+            colours |= re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)
+        for text, ground in self.PAIRS:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def contrast(*colours):
+    def luminance(colour):
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, bright = sorted(map(luminance, colours))
+    return (bright + 0.05) / (dark + 0.05)
+
+
 def plain(response):
     """What a page says, without markup and line breaks."""
     main = response.text.partition("<main")[2].partition("</main>")[0]
