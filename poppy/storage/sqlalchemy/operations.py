@@ -65,7 +65,7 @@ _FORGET = sa.delete(schema.OPERATIONS).where(
     _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
 )
 _FINISHED = tuple(str(state) for state in State if state.finished)
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
 _DUE = (
     sa.select(schema.OPERATIONS)
     .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
@@ -186,13 +186,20 @@ class OperationStore(base.OperationStore):
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(statement, parameters)]
 
-    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: base.Marker | None = None,
+    ) -> Iterator[Operation]:
         """The oldest first, from the index of states."""
-        found = [self._find(str(state), before) for state in states]
-        return heapq.merge(*found, key=lambda operation: operation.created_at)
+        found = [self._find(str(state), before, marker or _FIRST) for state in states]
+        return heapq.merge(*found, key=lambda it: (it.created_at, it.operation_id))
 
-    def _find(self, state: str, before: datetime.datetime) -> Iterator[Operation]:
-        moment, operation_id = _EPOCH, ""
+    def _find(
+        self, state: str, before: datetime.datetime, marker: base.Marker
+    ) -> Iterator[Operation]:
+        moment, operation_id = marker
         while True:
             parameters = {
                 "wanted": state,

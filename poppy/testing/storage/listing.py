@@ -8,7 +8,7 @@ import pytest
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus, Service
-from poppy.storage.base import Storage
+from poppy.storage.base import Marker, Storage
 from poppy.testing.builders import NOW, after, make_operation, make_service
 from poppy.testing.storage.case import (
     LIMIT,
@@ -76,6 +76,16 @@ class ListingContract(StorageCase):
         assert by_id(stocked.operations.find(UNFINISHED, after(-60))) == [old]
         assert by_id(stocked.operations.find(UNFINISHED, after(-60.000001))) == []
         assert by_id(stocked.operations.find(UNFINISHED, NOW)) == [old, new]
+
+    def test_listing_goes_on_behind_a_marker(self, stocked: Storage) -> None:
+        waiting = begin(stocked, first_operation(stocked, add(stocked))).operation
+        waiting = replace(waiting, state=State.WAITING, next_attempt_at=after(9))
+        stocked.operations.save(waiting, None)
+        listed = [waiting, *(first_operation(stocked, add(stocked)) for _ in range(3))]
+        for number, operation in enumerate(listed, 1):
+            marker = Marker(operation.created_at, operation.operation_id)
+            found = stocked.operations.find(UNFINISHED, NOW, marker)
+            assert list(found) == listed[number:]
 
     def test_more_are_found_than_are_read_at_a_time(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
