@@ -4,6 +4,8 @@
 import datetime
 import http.cookies
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -106,6 +108,21 @@ class TestOff:
             assert response.content_type == "application/json"
         poppy.close()
 
+    def test_nothing_of_it_is_loaded_by_default(self, tmp_path):
+        line = (
+            "import sys; from poppy.common import config; from poppy.bootstrap import Bootstrap; "
+            "Bootstrap(config.load(['--config-file', sys.argv[1]])).transport.application; "
+            "print([it for it in sys.modules if 'pecan.dashboard' in it])"
+        )
+        loaded = []
+        for value in ("false", "true"):
+            path = tmp_path / "poppy.conf"
+            path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n[{GROUP}]\nenabled = {value}\n")
+            command = [sys.executable, "-c", line, str(path)]
+            loaded.append(subprocess.run(command, capture_output=True, text=True, check=True))
+        assert loaded[0].stdout == "[]\n"
+        assert "poppy.transport.pecan.dashboard.pages" in loaded[1].stdout
+
     def test_the_api_is_as_ever_beside_the_pages(self, stranger):
         response = stranger.get("/v1.0/flavors", headers={"X-Project-ID": "1"})
         assert response.content_type == "application/json"
@@ -140,12 +157,13 @@ class TestSignIn:
         response = sign_in(stranger, following=following, status=303)
         assert response.headers["Location"] == "/dashboard"
 
-    def test_needs_the_password(self, stranger):
+    def test_needs_the_password(self, stranger, caplog):
         for wrong in ("", PASSWORD.upper(), PASSWORD + "x", "é"):
             response = sign_in(stranger, wrong, status=403)
             assert "That is not the password" in response.text
             assert "Set-Cookie" not in response.headers
-            assert wrong not in response.text or not wrong
+        assert caplog.text.count("Sign-in to the dashboard refused, from ") == 4
+        assert PASSWORD.upper() not in caplog.text
 
     def test_cookie_is_kept_from_scripts_and_other_sites(self, stranger):
         cookie = cookie_of(sign_in(stranger))
@@ -159,6 +177,12 @@ class TestSignIn:
     def test_cookie_is_for_encrypted_connections_if_it_came_by_one(self, stranger):
         secure = {"wsgi.url_scheme": "https"}
         assert cookie_of(sign_in(stranger, extra_environ=secure))["secure"]
+
+    def test_cookie_is_for_encrypted_connections_if_the_proxy_says_so(self, make):
+        forwarded = {"X-Forwarded-Proto": "https"}
+        assert not cookie_of(sign_in(browser(make()), headers=forwarded))["secure"]
+        believing = make({"oslo_middleware": {"enable_proxy_headers_parsing": True}})
+        assert cookie_of(sign_in(browser(believing), headers=forwarded))["secure"]
 
     def test_warns_of_a_connection_that_is_not_encrypted(self, stranger):
         warning = "This connection is not encrypted"

@@ -4,6 +4,7 @@
 # The fixture is an argument by the name it is imported by.
 # ruff: noqa: F811
 
+import logging
 import secrets
 from types import SimpleNamespace
 
@@ -68,8 +69,14 @@ def sign_in(browser, people, keystone):
     return sign_in
 
 
-def test_an_admin_of_a_project_signs_in_by_name_and_password(browser, sign_in, people):
+def test_an_admin_of_a_project_signs_in_by_name_and_password(
+    browser, sign_in, people, keystone, caplog
+):
+    caplog.set_level(logging.DEBUG)
     answer = sign_in("admin", project=people.project_name)
+    assert "Signed in to the dashboard" in caplog.text
+    assert keystone.user_password not in caplog.text
+    assert browser.cookies[COOKIE] not in caplog.text
     assert answer.headers["Location"] == "/dashboard/operations"
     assert "Nothing is under way" in answer.follow().text
     assert "Overview" in browser.get("/dashboard").text

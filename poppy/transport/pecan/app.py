@@ -60,7 +60,7 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
         # Outermost, since a page may read no answer without its header fields, not even a fault.
         application = CORS(application, conf)
     if conf[DASHBOARD_GROUP].enabled:
-        # It takes memory and time to start, which most servers need not spend.
+        # Only here: nothing of it is to be there unless it is wanted.
         from poppy.transport.pecan.dashboard import app as dashboard
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)

@@ -56,8 +56,7 @@ class Identities:
                 "client, and sign in with that."
             ) from exc
         except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.BadRequest) as exc:
-            # Which of these it was, and why, is not for who can't sign in.
-            LOG.warning("Keystone refused somebody who signed in to the dashboard: %s", exc)
+            # Which of these it is, is not for who can't sign in.
             raise SignInRefused(
                 "Keystone knows no such user, password, and project or domain."
             ) from exc

@@ -18,7 +18,6 @@ from http import HTTPStatus
 from typing import Protocol
 
 from oslo_config import cfg
-from oslo_log import log
 
 from poppy.common import errors
 from poppy.policies.enforcer import Identity
@@ -27,8 +26,6 @@ from poppy.transport.pecan.dashboard.identity import Identities, SignInRefused
 from poppy.transport.pecan.errors import RequestRefused
 from poppy.transport.pecan.options import DASHBOARD_GROUP
 from poppy.transport.pecan.request import Request
-
-LOG = log.getLogger(__name__)
 
 COOKIE = "poppy_dashboard"
 #: Shorter ones can be guessed over the network.
@@ -134,7 +131,6 @@ class PasswordSessions:
             raise SignInRefused("Nobody can sign in here: no password is set.")
         given = form.get("password", "")
         if not hmac.compare_digest(given.encode(), self._password.encode()):
-            LOG.warning("Somebody failed to sign in to the dashboard")
             raise SignInRefused("That is not the password.")
         until = str(int(time.time()) + self._lifetime)
         return f"{until}.{_sign(self._password, until)}"

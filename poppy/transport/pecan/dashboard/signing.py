@@ -68,10 +68,11 @@ class SignIn(_Signing):
             cookie = self.front.sessions.open(fields)
             self._check(request, cookie)
         except SignInRefused as exc:
+            LOG.warning("Sign-in to the dashboard refused, from %s: %s", request.remote_addr, exc)
             return self._form(request, following, str(exc))
         answer = go_to(f"{root(request)}{following if _PATH.fullmatch(following) else ''}")
         _set_cookie(request, answer, cookie, self.front.lifetime)
-        LOG.info("Somebody has signed in to the dashboard")
+        LOG.info("Signed in to the dashboard, from %s", request.remote_addr)
         return answer
 
     def _check(self, request: Request, cookie: str) -> None:
