@@ -85,7 +85,12 @@ class OperationStore(base.OperationStore):
         rows = self._database.read(statement, parameters)
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
-    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: base.Marker | None = None,
+    ) -> Iterator[Operation]:
         """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
         keys: set[OperationKey] = set()
         if any(not state.finished for state in states):
@@ -93,12 +98,23 @@ class OperationStore(base.OperationStore):
                 keys.update(hint.key for hint in hints)
         if State.FAILED in states:
             keys.update(self._failures.keys())
-        ordered = sorted(keys, key=lambda key: key.operation_id)
+        behind = marker.operation_id if marker is not None else ""
+        wanted = (key for key in keys if key.operation_id > behind)
+        ordered = sorted(wanted, key=lambda key: key.operation_id)
         for start in range(0, len(ordered), _SPARE):
             for operation in self._read(ordered[start : start + _SPARE]):
                 # A hint may be of what was: what is counts.
                 if operation.state in states and operation.created_at <= before:
                     yield operation
+
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Follow the latest hints of failures, some more than asked for.
+
+        Those that were tried again since, or failed more than once, have hints of no use.
+        """
+        keys = self._failures.latest(2 * limit + _SPARE)
+        failed = [it for it in self._read(keys) if it.state is State.FAILED]
+        return failed[:limit]
 
     def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
         calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
