@@ -13,8 +13,14 @@ from oslo_config import cfg
 from requests.structures import CaseInsensitiveDict
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.common.http import retry_after
+from poppy.common.errors import (
+    ConfigError,
+    DriverError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
+from poppy.common.http import REFUSES_US, retry_after
 
 try:
     import boto3
@@ -72,6 +78,8 @@ _PASSING = frozenset(
     }
 )
 _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
+#: Codes that are about our key or what it may do, which come with 400 in some services.
+_REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
 _SERVER_ERROR = 500
 #: Where botocore keeps a call's span for us.
 _SPAN = "poppy.span"
@@ -137,6 +145,7 @@ class Service:
         Raises:
             RetryableError: no answer, throttled, 5xx, or changed by somebody else meanwhile;
                 with the wait that the answer asks for.
+            Unauthorized: it does not take the key, or the key may not do that.
             Refused: anything else that Amazon says no to.
             PermanentError: Amazon's own model of the call does not allow the parameters.
         """
@@ -222,4 +231,6 @@ def _refusal(what: str, error: Any) -> DriverError:
     if status >= _SERVER_ERROR or status == 429 or code in _PASSING or _THROTTLED.search(code):
         headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))
         return RetryableError(message, retry_after=retry_after(headers))
+    if status in REFUSES_US or _REFUSES_US.search(code):
+        return Unauthorized(message)
     return Refused(message, code)

@@ -54,7 +54,9 @@ DRIVERS_OPTS = (
     cfg.ListOpt(
         "providers",
         default=["mock"],
-        help="CDN provider drivers to load. A flavor can only name providers of this list.",
+        help="CDN provider drivers to load. A flavor can only name providers of this list. With "
+        "several of one driver (two edges of your own, two accounts), each is <name>:<driver>, "
+        "and has the options of [drivers:provider:<name>].",
     ),
     cfg.StrOpt("dns", default="mock", help="DNS driver: where the operator's names are made."),
     cfg.StrOpt(

@@ -18,7 +18,7 @@ import requests.adapters
 from oslo_log import log
 
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 LOG = log.getLogger(__name__)
 
@@ -28,6 +28,8 @@ TIMEOUT = (5.0, 30.0)
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+#: By these a server refuses who asks, not what is asked for.
+REFUSES_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
 
@@ -103,6 +105,7 @@ class Client:
         Raises:
             RetryableError: no answer, 408, 425, 429 or 5xx; with the wait that the server asks
                 for by ``Retry-After`` (RFC 9110, section 10.2.3), or until its limit resets.
+            Unauthorized: 401 or 403.
             PermanentError: any other status.
         """
         url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
@@ -172,7 +175,7 @@ class Client:
         message = f"{self._name} answered {method} with {status}" + (f": {said}" if said else "")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
             return RetryableError(message, retry_after=retry_after(response.headers))
-        return PermanentError(message)
+        return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
 
 
 def describe(span: tracing.Span, method: str, url: str) -> None:

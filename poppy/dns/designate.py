@@ -17,6 +17,7 @@ from poppy.common.errors import (
     InProgressError,
     PermanentError,
     RetryableError,
+    Unauthorized,
 )
 from poppy.dns.base import COMMON_OPTS, DNSDriver
 from poppy.dns.zones import ZONES_OPT, Zones
@@ -162,7 +163,7 @@ class Designate(DNSDriver):
                 answer: requests.Response = self._adapter.request(path, method, **options)
             except ks_exceptions.Unauthorized as exc:
                 message = f"Keystone refuses what {self.name} is to log in with"
-                raise PermanentError(message) from exc
+                raise Unauthorized(message) from exc
             except ks_exceptions.ClientException as exc:
                 span.fail(type(exc).__name__)
                 # Their words hold URLs, but no secrets: a password goes by the body.
@@ -184,6 +185,8 @@ class Designate(DNSDriver):
             return RetryableError(message, retry_after=PAUSE)
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return RetryableError(message, retry_after=http.retry_after(answer.headers))
+        if status in http.REFUSES_US:
+            return Unauthorized(message)
         # It may be that the zone is gone, and there is one of another id.
         self._zones.forget()
         return PermanentError(message)

@@ -20,6 +20,7 @@ from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
+from poppy.manager.overview import OverviewManager
 from poppy.manager.services import ServicesManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -39,6 +40,7 @@ class Manager(Driver):
         health: whether the parts answer.
         limits: how many services a project may have.
         lookups: services over all projects.
+        overview: all of Poppy at a glance.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -87,3 +89,4 @@ class Manager(Driver):
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)
         self.health = HealthManager(storage, distributed_task, providers, dns)
+        self.overview = OverviewManager(storage, providers, dns, self.health)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+from poppy.model import ids
+
 
 class Kind(enum.StrEnum):
     """What is asked."""
@@ -143,6 +145,37 @@ class Operation:
     request_id: str | None = None
     retried_at: datetime.datetime | None = None
     trace: str | None = None
+
+    @classmethod
+    def new(
+        cls,
+        project_id: str,
+        service_id: str,
+        kind: Kind,
+        *,
+        purge: Purge | None = None,
+        request_id: str | None = None,
+        trace: str | None = None,
+        due_in: datetime.timedelta = datetime.timedelta(0),
+    ) -> Self:
+        """One that is asked for now.
+
+        Args:
+            due_in: after how long the dispatcher is to post it, if nobody has begun it by then.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        return cls(
+            project_id=project_id,
+            service_id=service_id,
+            operation_id=ids.new(),
+            kind=kind,
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=now + due_in,
+            purge=purge,
+            request_id=request_id,
+            trace=trace,
+        )
 
     @property
     def is_held(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from poppy.cmd import manage
 from poppy.common import errors, tracing
+from poppy.manager import operations
 from poppy.model.fleet import Worker
 from poppy.model.services import Status
 from tests.functional.harness import PROJECT, Harness
@@ -121,3 +122,12 @@ def test_a_store_without_regions_says_so(run):
         run("regions", "drop", "dc1")
     with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
         run("regions", "add", "dc1", "3")
+
+
+def test_a_list_goes_on_until_it_is_long_enough(poppy, run, monkeypatch):
+    monkeypatch.setattr(operations, "LOOKED_AT", 2)
+    for number in range(5):
+        poppy.create(domain=f"{number}.example.com")
+    assert len(listed(run, "operations", "list", "--provider", "cdn-a")) == 5
+    assert len(listed(run, "operations", "list", "--provider", "cdn-a", "--limit", "3")) == 3
+    assert listed(run, "operations", "list", "--provider", "cdn-b") == []

@@ -5,6 +5,7 @@
 """
 
 import gc
+import logging
 
 import pytest
 import webtest
@@ -21,7 +22,10 @@ OURS = ("poppy", "taskflow", "concurrent", "pecan", "webob", "requests")
 @pytest.fixture
 def poppy(tmp_path):
     made = Harness(tmp_path, {"drivers:storage": {"max_services_per_project": 1000}})
+    # Else pytest keeps what is logged, with the runs that it is about.
+    logging.disable(logging.CRITICAL)
     yield made
+    logging.disable(logging.NOTSET)
     made.close()
 
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 _HEADER_LENGTH = 13
 _OK = 200
@@ -58,7 +58,8 @@ class Admin:
 
     Raises:
         RetryableError: the node does not answer, or not in time.
-        PermanentError: the address is malformed, or the secret is wrong.
+        PermanentError: the address is malformed.
+        Unauthorized: the secret is wrong.
     """
 
     def __init__(self, address: str, secret: bytes, timeout: float) -> None:
@@ -140,7 +141,7 @@ class Admin:
             proof = hashlib.sha256(challenge + b"\n" + secret + challenge + b"\n").hexdigest()
             status, text = self._exchange(f"auth {proof}")
         if status in (_AUTHENTICATE, _CLOSING):
-            raise PermanentError(f"Varnish at {self.address} does not accept the secret")
+            raise Unauthorized(f"Varnish at {self.address} does not accept the secret")
         if status != _OK:
             raise RetryableError(f"Varnish at {self.address} greets with status {status}: {text}")
 

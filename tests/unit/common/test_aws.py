@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from oslo_config import cfg
 
 from poppy.common import aws, tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from tests.spans import Spans
 
 
@@ -65,7 +65,6 @@ def test_what_may_pass_is_retryable(
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("AccessDenied", 403),
         ("CNAMEAlreadyExists", 409),
         ("TooManyDistributions", 400),
         ("TooManyCacheBehaviors", 400),
@@ -82,6 +81,25 @@ def test_what_will_not_pass_is_permanent_and_readable(
     assert isinstance(caught.value, aws.Refused)
     assert caught.value.code == code
     assert str(caught.value) == f"cloudfront: cloudfront get_distribution: in words ({code})"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("InvalidClientTokenId", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("OptInRequired", 403),
+        ("AccessDeniedException", 400),
+        ("UnrecognizedClientException", 400),
+        ("InvalidSignatureException", 400),
+    ],
+)
+def test_a_key_that_is_refused_is_the_operators_to_put_right(
+    monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    with pytest.raises(Unauthorized, match=code):
+        refuse(make_service(monkeypatch), code, status)
 
 
 def test_a_wait_that_is_asked_for_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.dns.designate import Designate
 from tests.spans import Spans
 from tests.unit.dns.making import make_driver
@@ -121,7 +121,7 @@ def test_it_logs_in_and_finds_the_service_in_the_catalog(cloud: Cloud) -> None:
 
 def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
     driver = driver_for(cloud, password="wr0ng")
-    with pytest.raises(PermanentError, match="Keystone refuses") as caught:
+    with pytest.raises(Unauthorized, match="Keystone refuses") as caught:
         driver.ensure(CNAMES)
     assert "wr0ng" not in str(caught.value)
     assert driver.health() is False
@@ -141,7 +141,7 @@ def test_there_must_be_a_way_to_log_in(cloud: Cloud) -> None:
         (503, {"Retry-After": "9"}, "service_unavailable", RetryableError, 9),
         (500, {}, "unknown", RetryableError, None),
         (400, {}, "invalid_recordset_location", PermanentError, None),
-        (403, {}, "forbidden", PermanentError, None),
+        (403, {}, "forbidden", Unauthorized, None),
     ],
 )
 def test_refusals(

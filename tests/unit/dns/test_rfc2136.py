@@ -10,7 +10,7 @@ import dns.rcode
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.dns.rfc2136.driver import RFC2136
 from poppy.dns.rfc2136.server import Server
 from tests.spans import Spans
@@ -105,8 +105,8 @@ def test_an_answer_without_a_signature_is_not_believed() -> None:
     ("rcode", "error", "words"),
     [
         (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
-        (dns.rcode.REFUSED, RetryableError, "zone frozen"),
-        (dns.rcode.NOTAUTH, RetryableError, "NOTAUTH"),
+        (dns.rcode.REFUSED, Unauthorized, "zone frozen"),
+        (dns.rcode.NOTAUTH, Unauthorized, "NOTAUTH"),
         (dns.rcode.NOTIMP, PermanentError, "does not do dynamic updates"),
         (dns.rcode.NOTZONE, PermanentError, "not in the zone"),
         (dns.rcode.FORMERR, PermanentError, "FORMERR"),

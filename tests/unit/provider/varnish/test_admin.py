@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.provider.varnish.admin import Admin, Refused
 from tests.spans import Spans
 
@@ -103,11 +103,11 @@ def test_the_challenge_is_answered_without_the_secret(server: Server) -> None:
     assert server.lines == [f"auth {PROOF}", "ping"]
 
 
-def test_a_wrong_secret_is_not_worth_trying_again(server: Server) -> None:
+def test_a_wrong_secret_is_the_operators_to_put_right(server: Server) -> None:
     server.banner = reply(107, f"{CHALLENGE}\n")
     server.answers[f"auth {PROOF}"] = reply(107, f"{CHALLENGE}\n")
 
-    with pytest.raises(PermanentError, match="secret"):
+    with pytest.raises(Unauthorized, match="secret"):
         connect(server)
 
 
