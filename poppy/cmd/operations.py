@@ -123,6 +123,7 @@ def _document(operation: Operation) -> dict[str, Any]:
         if operation.next_attempt_at
         else None,
         "request_id": operation.request_id,
+        "traceparent": operation.trace,
         "purge": operation.purge.url or "everything" if operation.purge else None,
         "reason": operation.error,
     }

@@ -12,6 +12,7 @@ from typing import Any
 from oslo_config import cfg
 from requests.structures import CaseInsensitiveDict
 
+from poppy.common import tracing
 from poppy.common.errors import (
     ConfigError,
     DriverError,
@@ -80,6 +81,8 @@ _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDo
 #: Codes that are about our key or what it may do, which come with 400 in some services.
 _REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
 _SERVER_ERROR = 500
+#: Where botocore keeps a call's span for us.
+_SPAN = "poppy.span"
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
 
@@ -126,7 +129,11 @@ class Service:
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 user_agent_extra="poppy",
             )
-            return session.client(name, endpoint_url=options.endpoint_url, config=settings)
+            made = session.client(name, endpoint_url=options.endpoint_url, config=settings)
+            made.meta.events.register("before-call", _begins)
+            made.meta.events.register("after-call", _ends)
+            made.meta.events.register("after-call-error", _breaks)
+            return made
 
         # A session is not safe to share between threads; clients are.
         self._client = client(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
@@ -183,6 +190,36 @@ class Service:
             # away for a moment. The words of botocore may hold the URL.
             return RetryableError(f"{what} got no answer: {type(error).__name__}")
         return error
+
+
+def _begins(model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Have a call traced, https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/."""
+    service = model.service_model.service_id
+    span = tracing.span(f"{service}.{model.name}", tracing.Kind.CLIENT)
+    if span.recording:
+        span.set({"rpc.system": "aws-api", "rpc.service": service, "rpc.method": model.name})
+        span.set(tracing.address_of(params["url"]))
+    context[_SPAN] = span.__enter__()
+
+
+def _ends(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    metadata = parsed.get("ResponseMetadata", {})
+    # What answers in Amazon's place, in tests, may have kept it from beginning.
+    span = context.pop(_SPAN, tracing.Span())
+    span.set(
+        {
+            "http.response.status_code": metadata.get("HTTPStatusCode"),
+            "http.request.resend_count": metadata.get("RetryAttempts") or None,
+            "aws.request_id": metadata.get("RequestId"),
+        }
+    )
+    if "Error" in parsed:
+        span.fail(str(parsed["Error"].get("Code", "")))
+    span.__exit__(None, None, None)
+
+
+def _breaks(exception: Exception, context: dict[str, Any], **_: Any) -> None:
+    context.pop(_SPAN, tracing.Span()).__exit__(type(exception), exception, None)
 
 
 def _refusal(what: str, error: Any) -> DriverError:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors, metrics
+from poppy.common import errors, metrics, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -113,6 +113,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),
     (metrics.GROUP, metrics.OPTS),
+    (tracing.GROUP, tracing.OPTS),
 )
 
 
@@ -179,6 +180,8 @@ def new() -> cfg.ConfigOpts:
     log.register_options(conf)
     # At INFO these tell of their own making, not of Poppy's.
     quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN", "kazoo=ERROR"]
+    # It warns at each of its tries to send, and tells by an error what was lost.
+    quiet.append("opentelemetry.exporter=ERROR")
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *quiet])
     for group, options in GROUPS:
         conf.register_opts(options, group=group)

@@ -17,6 +17,7 @@ import requests
 import requests.adapters
 from oslo_log import log
 
+from poppy.common import tracing
 from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 LOG = log.getLogger(__name__)
@@ -109,24 +110,26 @@ class Client:
         """
         url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
         began = time.monotonic()
-        try:
-            response = self._session().request(
-                method, url, timeout=self._timeout, allow_redirects=False, **options
-            )
-        except requests.RequestException as exc:
-            # The words of requests hold the URL, which may hold a key.
-            raise RetryableError(
-                f"{self._name} did not answer ({method}): {type(exc).__name__}"
-            ) from exc
-        LOG.debug(
-            "%s: %s %s in %.3f s",
-            self._name,
-            method,
-            response.status_code,
-            time.monotonic() - began,
-        )
+        with tracing.span(method, tracing.Kind.CLIENT) as span:
+            describe(span, method, url)
+            try:
+                response = self._session().request(
+                    method, url, timeout=self._timeout, allow_redirects=False, **options
+                )
+            except requests.RequestException as exc:
+                span.fail(type(exc).__name__)
+                # The words of requests hold the URL, which may hold a key.
+                raise RetryableError(
+                    f"{self._name} did not answer ({method}): {type(exc).__name__}"
+                ) from exc
+            status = response.status_code
+            good = response.ok and not response.is_redirect or status in accept
+            span.set({"http.response.status_code": status})
+            if not good:
+                span.fail(str(status))
+        LOG.debug("%s: %s %s in %.3f s", self._name, method, status, time.monotonic() - began)
         self._note_quota(response)
-        if response.ok and not response.is_redirect or response.status_code in accept:
+        if good:
             return response
         raise self._error(method, response)
 
@@ -173,6 +176,12 @@ class Client:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
             return RetryableError(message, retry_after=retry_after(response.headers))
         return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
+
+
+def describe(span: tracing.Span, method: str, url: str) -> None:
+    """Say what is requested, by https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
+    if span.recording:
+        span.set({"http.request.method": method, **tracing.address_of(url)})
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -4,7 +4,7 @@
 import logging
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from oslo_config import cfg
 from oslo_log import log
@@ -29,9 +29,29 @@ _HEADER_WORDS = ("token", "authorization", "key", "secret")
 
 _known: set[str] = set()
 
+#: While traces are made, lines begin as oslo.log has them, and with the trace's id.
+_WITH_TRACE = {
+    "logging_context_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
+    "[%(global_request_id)s %(request_id)s %(user_identity)s trace_id=%(trace_id)s] "
+    "%(instance)s%(message)s",
+    "logging_default_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
+    "[- trace_id=%(trace_id)s] %(instance)s%(message)s",
+}
+
+
+def _no_trace() -> str | None:
+    return None
+
+
+#: Gives the id of the trace that a line belongs to; replaced by :mod:`poppy.common.tracing`.
+trace_id: Callable[[], str | None] = _no_trace
+
 
 def setup(conf: cfg.ConfigOpts) -> None:
     """Set up logging as it is configured, in a new process or after a change."""
+    if conf.tracing.enabled:
+        for name, line in _WITH_TRACE.items():
+            conf.set_default(name, line)
     log.setup(conf, "poppy")
     named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
     for logger in (logging.root, *named):
@@ -76,11 +96,18 @@ def _secrets(text: str) -> tuple[str, ...]:
 
 
 class _Masking(logging.Formatter):
-    """A formatter around another one: tracebacks and arguments are masked as well."""
+    """A formatter around another one: tracebacks and arguments are masked as well.
+
+    Records know their trace as ``trace_id``, in JSON among what is ``extra``.
+    """
 
     def __init__(self, formatter: logging.Formatter | None) -> None:
         super().__init__()
         self._formatter = formatter or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
+        trace = trace_id()
+        record.trace_id = trace or "-"
+        if trace:
+            record.extra_keys = [*getattr(record, "extra_keys", ()), "trace_id"]
         return mask(self._formatter.format(record))

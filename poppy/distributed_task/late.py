@@ -49,7 +49,7 @@ def see_to(
         return
     now = storage.operations.get(operation.key)
     if now.state.finished or now.step(step).state is StepState.DONE:
-        _make_again(storage, service, operation.request_id)
+        _make_again(storage, service, operation)
 
 
 def _undo(
@@ -71,7 +71,7 @@ def _undo(
         LOG.info("%s was undone, service %s is deleted", step, operation.service_id)
 
 
-def _make_again(storage: Storage, service: Service, request_id: str | None) -> None:
+def _make_again(storage: Storage, service: Service, late: Operation) -> None:
     for _ in range(_CONFLICTS):
         before = storage.operations.list(service.project_id, service.service_id)
         if before and before[-1].kind is Kind.DELETE:
@@ -82,7 +82,7 @@ def _make_again(storage: Storage, service: Service, request_id: str | None) -> N
             for name, detail in service.provider_details.items()
         }
         try:
-            queue(storage, service.with_details(details), Kind.UPDATE, request_id)
+            queue(storage, service.with_details(details), Kind.UPDATE, late)
         except errors.Changed:
             service = storage.services.get(service.project_id, service.service_id)
         except errors.NotFound:

@@ -8,11 +8,12 @@ from poppy.model.services import Service
 from poppy.storage.base import Storage
 
 
-def queue(storage: Storage, service: Service, kind: Kind, request_id: str | None = None) -> None:
+def queue(storage: Storage, service: Service, kind: Kind, cause: Operation | None = None) -> None:
     """Store a service as it is to be, with an operation that the dispatcher finds at once.
 
     Args:
         service: as read from storage, with changes.
+        cause: the operation that it follows from, if any: its request and its trace go on.
 
     Raises:
         Changed: it was changed meanwhile.
@@ -20,5 +21,11 @@ def queue(storage: Storage, service: Service, kind: Kind, request_id: str | None
         InvalidRequest: there is no such flavor any more.
         Unavailable: storage does not answer.
     """
-    operation = Operation.new(service.project_id, service.service_id, kind, request_id=request_id)
+    operation = Operation.new(
+        service.project_id,
+        service.service_id,
+        kind,
+        request_id=cause.request_id if cause else None,
+        trace=cause.trace if cause else None,
+    )
     storage.services.submit(replace(service, updated_at=operation.created_at), operation)

@@ -13,7 +13,7 @@ from oslo_context import context
 from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task import flows, measures
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.fleet import Presence
@@ -62,7 +62,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             executor_factory=lambda: concurrent.futures.ThreadPoolExecutor(concurrency),
         )
         # For the tasks of operations that call several providers side by side.
-        self._task_pool = concurrent.futures.ThreadPoolExecutor(concurrency)
+        self._task_pool = tracing.Threads(concurrency)
         board.on_change(self._idle.wake)
         self._means = means
         self._providers = providers
@@ -107,7 +107,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         began = time.monotonic()
         try:
             run = self._runs[job.uuid] = OperationRun(self._means, _key_of(job), job.uuid)
-            self._run(run)
+            with measures.running(run):
+                self._run(run)
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
             self._defer(job)

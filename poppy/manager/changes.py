@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements, shared
@@ -140,6 +140,7 @@ class Changes:
             purge=purge,
             request_id=request_id,
             due_in=datetime.timedelta(seconds=due_in),
+            trace=tracing.traceparent(),
         )
 
     def post(self, operation: Operation) -> None:
@@ -147,7 +148,8 @@ class Changes:
         if operation.next_attempt_at == operation.created_at:
             return
         try:
-            self._distributed_task.post(operation.key)
+            with tracing.span(f"post {operation.kind}", tracing.Kind.PRODUCER):
+                self._distributed_task.post(operation.key)
         except errors.Unavailable as exc:
             LOG.warning(
                 "Operation %s of service %s is stored but could not be posted; a worker will "

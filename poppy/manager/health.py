@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the parts that Poppy consists of answer."""
 
-import concurrent.futures
 from collections.abc import Callable, Mapping
 
 from oslo_context import context
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager.remembered import Remembered
@@ -72,7 +71,7 @@ def _ask(
 ) -> dict[str, dict[str, bool]]:
     request = context.get_current()
     size = sum(len(parts) for parts in checks.values())
-    with concurrent.futures.ThreadPoolExecutor(max_workers=size) as pool:
+    with tracing.Threads(max_workers=size) as pool:
         answers = {
             kind: {name: pool.submit(_logged, request, ask) for name, ask in parts.items()}
             for kind, parts in checks.items()

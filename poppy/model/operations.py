@@ -124,6 +124,7 @@ class Operation:
         error: why it waits or failed, in words.
         request_id: of the API request that asked for it.
         retried_at: when an operator had it tried anew after it had failed.
+        trace: of that request, as a W3C ``traceparent``, when it was traced.
     """
 
     project_id: str
@@ -143,6 +144,7 @@ class Operation:
     purge: Purge | None = None
     request_id: str | None = None
     retried_at: datetime.datetime | None = None
+    trace: str | None = None
 
     @classmethod
     def new(
@@ -153,6 +155,7 @@ class Operation:
         *,
         purge: Purge | None = None,
         request_id: str | None = None,
+        trace: str | None = None,
         due_in: datetime.timedelta = datetime.timedelta(0),
     ) -> Self:
         """One that is asked for now.
@@ -171,6 +174,7 @@ class Operation:
             next_attempt_at=now + due_in,
             purge=purge,
             request_id=request_id,
+            trace=trace,
         )
 
     @property
@@ -216,6 +220,7 @@ class Operation:
             "purge": self.purge._asdict() if self.purge else None,
             "request_id": self.request_id,
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
+            "trace": self.trace,
         }
 
     @staticmethod
@@ -229,8 +234,9 @@ class Operation:
             "error": document["error"],
             "purge": Purge(**document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
-            # Operations of the first version have none.
+            # Operations of earlier versions have none.
             "retried_at": _moment(document.get("retried_at")),
+            "trace": document.get("trace"),
         }
 
 

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from poppy.cmd import manage
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.manager import operations
 from poppy.model.fleet import Worker
 from poppy.model.services import Status
@@ -62,9 +62,11 @@ def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
     assert listed(run, "operations", "list") == []
 
 
-def test_one_operation_is_shown_with_its_steps(poppy, run):
+def test_one_operation_is_shown_with_its_steps(poppy, run, spans):
     poppy.cdn_a.script = [errors.PermanentError("refused")]
-    service_id = poppy.create()
+    with tracing.span("request", parent={}):
+        service_id = poppy.create()
+        traceparent = tracing.traceparent()
     with poppy.working():
         poppy.settle(service_id)
     (operation,) = poppy.operations(service_id)
@@ -74,6 +76,7 @@ def test_one_operation_is_shown_with_its_steps(poppy, run):
     assert document["steps"] == [
         {"name": "provider:cdn-a", "state": "failed", "message": "refused"}
     ]
+    assert document["traceparent"] == traceparent
 
 
 def test_a_list_can_be_narrowed(poppy, run):

@@ -10,6 +10,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
 import dns.query
 import dns.rcode
 import dns.rdatatype
@@ -17,6 +18,7 @@ import dns.rrset
 import dns.tsig
 import dns.update
 
+from poppy.common import tracing
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 
 #: Bytes; larger messages go by TCP at once: what networks carry in one piece (RFC 9715, 3.1).
@@ -39,6 +41,9 @@ _TSIG: Mapping[type[dns.exception.DNSException], str] = {
     dns.tsig.PeerBadTime: "has a clock too different from this machine's (BADTIME)",
     dns.tsig.PeerBadTruncation: "wants longer TSIG signatures (BADTRUNC)",
 }
+
+#: Codes that say how things stand, and not that something went wrong.
+_ANSWERS = {"NOERROR", "NXDOMAIN", "YXRRSET", "YXDOMAIN"}
 
 _DNSSEC = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
 
@@ -113,6 +118,19 @@ class Server:
     def _exchange(
         self, message: dns.message.Message, what: str, tcp: bool = False
     ) -> dns.message.Message:
+        opcode = dns.opcode.to_text(message.opcode())
+        with tracing.span(f"DNS {opcode}", tracing.Kind.CLIENT) as span:
+            if span.recording:
+                span.set({"server.address": self.host, "server.port": self.port})
+                span.set({"dns.question.name": str(message.question[0].name)})
+            answer = self._send(message, what, tcp)
+            rcode = dns.rcode.to_text(answer.rcode())
+            span.set({"poppy.dns.rcode": rcode})
+            if rcode not in _ANSWERS:
+                span.fail(rcode)
+        return answer
+
+    def _send(self, message: dns.message.Message, what: str, tcp: bool) -> dns.message.Message:
         if self.key is not None:
             message.use_tsig(self.key)
         try:

@@ -14,6 +14,7 @@ import time
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from poppy.common import tracing
 from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 _HEADER_LENGTH = 13
@@ -145,6 +146,13 @@ class Admin:
             raise RetryableError(f"Varnish at {self.address} greets with status {status}: {text}")
 
     def _command(self, line: str) -> str:
+        name = line.split(" ", 1)[0]
+        with tracing.span(f"varnish {name}", tracing.Kind.CLIENT) as span:
+            host, _, port = self.address.rpartition(":")
+            span.set({"server.address": host.strip("[]"), "server.port": int(port)})
+            return self._traced(line, name, span)
+
+    def _traced(self, line: str, name: str, span: tracing.Span) -> str:
         status, text = self._exchange(line)
         if status == _TRUNCATED:
             # The answer is longer than the node's cli_limit: let it say more, and ask again.
@@ -152,7 +160,7 @@ class Admin:
             status, text = self._exchange(line)
         if status == _OK:
             return text
-        name = line.split(" ", 1)[0]
+        span.fail(str(status))
         if status == _TRUNCATED:
             text = "the answer is cut off; raise the node's parameter cli_limit"
         if status == _CLOSING:

@@ -16,7 +16,7 @@ from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
-from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId
+from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
 from poppy.transport.pecan.options import DASHBOARD_GROUP
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
@@ -65,6 +65,8 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)
         application = dashboard.beside(application, shared, functools.partial(_serve, conf))
+    if conf.tracing.enabled:
+        application = Traced(application, conf.tracing.trust_clients)
     return Measured(application) if metrics.enabled() else application
 
 
