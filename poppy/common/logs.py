@@ -10,6 +10,8 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import strutils
 
+from poppy.common import errors
+
 MASK = "***"
 
 #: Shorter values are no secrets but accidents, and would take the log apart.
@@ -28,8 +30,15 @@ _known: set[str] = set()
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
-    """Set up logging as it is configured, in a new process or after a change."""
-    log.setup(conf, "poppy")
+    """Set up logging as it is configured, in a new process or after a change.
+
+    Raises:
+        ConfigError: the log can't be written where it is to be.
+    """
+    try:
+        log.setup(conf, "poppy")
+    except OSError as exc:
+        raise errors.ConfigError(f"[DEFAULT] log_file or log_dir can't be written: {exc}") from exc
     named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
     for logger in (logging.root, *named):
         for handler in logger.handlers:

@@ -21,6 +21,7 @@ from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.services import ServicesManager
+from poppy.manager.transfers import TransfersManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -39,6 +40,7 @@ class Manager(Driver):
         health: whether the parts answer.
         limits: how many services a project may have.
         lookups: services over all projects.
+        transfers: services that come from another Poppy, or go to one.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -58,6 +60,7 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
         changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
@@ -66,7 +69,7 @@ class Manager(Driver):
             providers,
             dns,
             log_delivery.LogDelivery(conf),
-            default_ttl=conf["drivers:provider"].default_cache_ttl,
+            default_ttl=default_ttl,
             default_limit=default_limit,
         )
         self.actions = ActionsManager(storage, changes, self.services)
@@ -86,4 +89,7 @@ class Manager(Driver):
         self.limits = LimitsManager(storage, default_limit)
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)
+        self.transfers = TransfersManager(
+            storage, changes, providers, dns, default_ttl, default_limit
+        )
         self.health = HealthManager(storage, distributed_task, providers, dns)
