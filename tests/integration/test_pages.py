@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages that are played on a Poppy of their own: each command is run, and shows what they say."""
 
+import uuid
+
 import pytest
 
-from tests.real.pages import SOURCE, Shell, play
-from tests.real.poppy import Installation
+from tests.real.pages import ROOT, SOURCE, Shell, play
+from tests.real.poppy import Installation, free_port, wait
 
 
 @pytest.fixture
@@ -12,7 +14,9 @@ def site(tmp_path):
     """A Poppy whose configuration is found in the home."""
     (tmp_path / ".poppy").mkdir()
     (tmp_path / "state").mkdir()
-    made = Installation(tmp_path / "state")
+    # What fails in a way that may pass is not tried again while the test looks.
+    patient = {"retry_base": 3000, "retry_ceiling": 3000}
+    made = Installation(tmp_path / "state", {"drivers:distributed_task:taskflow": patient})
     (tmp_path / ".poppy" / "poppy.conf").write_text(made.config.read_text())
     made.session.headers["X-Project-ID"] = "42"
     with made.daemon("poppy-standalone"):
@@ -28,6 +32,10 @@ def shell(tmp_path, site):
     made.close()
 
 
+#: Programs that the runbook needs, of other software.
+FOREIGN = ("dig", "dmesg", "journalctl", "nodetool", "systemctl")
+
+
 def test_poppy_manage(site, shell, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new.conf").write_text(
@@ -41,3 +49,80 @@ def test_poppy_manage(site, shell, tmp_path):
 
     ran = play(SOURCE / "manage.rst", shell, tmp_path, note)
     assert len(ran) > 15
+
+
+def test_the_quickstart_from_an_empty_home(tmp_path):
+    """All of it, but for the installation: that would take this environment's place."""
+    port = free_port()
+    (tmp_path / "poppy-quickstart").mkdir()
+    shell = Shell(tmp_path)
+
+    def change(text):
+        if text.startswith(("python3 -m venv ", ". ~/poppy-quickstart/bin/activate")):
+            return "true"
+        if text.startswith("pip install "):
+            assert all((ROOT / path / "setup.cfg").exists() for path in text.split()[2:])
+            return "true"
+        if text.startswith("[DEFAULT]"):
+            text += f"\n[drivers:transport:pecan]\nport = {port}\n"
+        return text.replace(":8888", f":{port}")
+
+    try:
+        ran = play(SOURCE / "quickstart.rst", shell, tmp_path / "poppy-quickstart", None, change)
+    finally:
+        shell.close()
+    assert ran[:4] == [
+        "python3 -m venv ~/poppy-quickstart",
+        ". ~/poppy-quickstart/bin/activate",
+        "pip install . ./client",
+        "cd ~/poppy-quickstart",
+    ]
+
+
+class Once:
+    """A session in which a command is not run again; starting a program takes a second."""
+
+    def __init__(self, shell):
+        self._shell = shell
+        self._done = set()
+
+    def do(self, line, exit_code):
+        if line in self._done:
+            return ""
+        if "$" not in line:  # else it may be about something else by now
+            self._done.add(line)
+        return self._shell.do(line, exit_code)
+
+
+def test_the_runbook(site, shell, tmp_path):
+    """Its commands work, with an operation in the state that they are for."""
+
+    def note(name, state):
+        assert name == "operation"
+        url = site.create_service(f"{uuid.uuid4().hex}.example.com")
+        service = url.rpartition("/")[2]
+        wait(lambda: listed(service)[0]["state"] == "waiting", 30)
+        operation = listed(service)[0]["id"]
+        if state == "failed":
+            shell.do(f"poppy-manage operations cancel 42 {service} {operation}", 0)
+        shell.do(f"PROJECT=42 SERVICE={service} OPERATION={operation}", 0)
+
+    def listed(service):
+        answer = site.session.get(f"{site.base}/v1.0/services/{service}/operations", timeout=10)
+        return answer.json()["operations"] or [{"state": None}]
+
+    site.create_flavor()
+    shown = site.create_service("www.example.com")
+    site.wait_for(shown, "deployed")
+    # From here on the provider can't work.
+    site.objects.rename(site.objects.with_name("aside"))
+    site.objects.write_text("no directory")
+    ran = play(
+        SOURCE / "runbook.rst",
+        Once(shell),
+        tmp_path,
+        note,
+        lambda text: text.replace("http://127.0.0.1:8888", site.base),
+        FOREIGN,
+    )
+    assert {line.split()[0] for line in ran} == {"curl", "df", "poppy-manage", "poppy-status"}

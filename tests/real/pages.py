@@ -13,7 +13,7 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -39,12 +39,14 @@ class Block(NamedTuple):
         name: of the file, or of the note.
         text: what is shown, or the note's value.
         exit_code: of the commands.
+        checked: whether what they show is to be as the page says; not with ``:class: look``.
     """
 
     kind: str
     name: str | None
     text: str
     exit_code: int = 0
+    checked: bool = True
 
 
 class Session(Protocol):
@@ -64,7 +66,8 @@ def blocks(page: pathlib.Path) -> Iterator[Block]:
         caption = re.search(r":caption: (\S+)", found["options"])
         exit_code = 1 if "exit-1" in found["options"] else 0
         if found["kind"] == "console" or caption:
-            yield Block(found["kind"], caption and caption[1], text, exit_code)
+            checked = ":class: look" not in found["options"]
+            yield Block(found["kind"], caption and caption[1], text, exit_code, checked)
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
@@ -86,6 +89,7 @@ def play(
     directory: pathlib.Path,
     note: Callable[[str, str], None] | None = None,
     change: Callable[[str], str] = lambda text: text,
+    foreign: Collection[str] = (),
 ) -> list[str]:
     """Do all that a page says, and compare what is shown with what it says.
 
@@ -93,6 +97,7 @@ def play(
         directory: where files are written.
         note: is told the notes.
         change: is given each file and command, to change what can't be so in a test.
+        foreign: programs that are not there in a test; what they are to do is not done.
 
     Returns:
         The commands that were run.
@@ -108,11 +113,13 @@ def play(
             path.write_text(change(block.text))
         else:
             for line, expected in commands(block.text):
+                if line.split()[0] in foreign:
+                    continue
                 ran.append(line)
                 shown = session.do(change(line), block.exit_code)
-                assert _CHECKER.check_output(change(expected), shown, _FLAGS), (
-                    f"{page.name}: $ {line}\n{shown}\ninstead of\n{expected}"
-                )
+                assert not block.checked or _CHECKER.check_output(
+                    change(expected), shown, _FLAGS
+                ), f"{page.name}: $ {line}\n{shown}\ninstead of\n{expected}"
     return ran
 
 
