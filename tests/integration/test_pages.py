@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages that are played on a Poppy of their own: each command is run, and shows what they say."""
 
+import re
+import textwrap
 import uuid
 
 import pytest
@@ -49,6 +51,37 @@ def test_poppy_manage(site, shell, tmp_path):
 
     ran = play(SOURCE / "manage.rst", shell, tmp_path, note)
     assert len(ran) > 15
+
+
+def test_the_readme(tmp_path):
+    """What it starts, defines and asks for is accepted; its edge is not there to do it."""
+    text, port = (ROOT / "README.rst").read_text(), free_port()
+    found = re.findall(r"::\n\n((?:    .*\n|\n)+)", text)
+    parts = {part.split()[0]: part for part in map(textwrap.dedent, found)}
+    flavor, service = [textwrap.dedent(part) for part in found if part.startswith("    curl")]
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "poppy.conf").write_text(
+        parts["[DEFAULT]"]
+        .replace("/var/lib/poppy", str(tmp_path / "state"))
+        .replace("/etc/varnish/secret", str(tmp_path / "secret"))
+        + f"\n[drivers:transport:pecan]\nport = {port}\n"
+    )
+    (tmp_path / "service.yaml").write_text(
+        service.split("'")[-2].replace("www.example.com", "img.example.com")
+    )
+    shell = Shell(tmp_path)
+    try:
+        shell.do(f"{parts['poppy-standalone'].strip()} > log 2>&1 &", 0)
+        base = f"http://127.0.0.1:{port}"
+        shell.do(f"curl -s --retry 30 --retry-connrefused --retry-delay 1 {base}/v1.0/ping", 0)
+        for command, status in ((flavor, "201 Created"), (service, "202 Accepted")):
+            assert status in shell.do(command.replace("http://127.0.0.1:8888", base), 0)
+        export, plan, create = parts["export"].strip().splitlines()
+        shell.do(export.replace("http://127.0.0.1:8888", base), 0)
+        assert "A service would be created: 'my web site'" in shell.do(plan, 0)
+        assert create == "poppy service create -f service.yaml --wait"
+    finally:
+        shell.close()
 
 
 def test_the_quickstart_from_an_empty_home(tmp_path):
