@@ -14,6 +14,7 @@ extensions = [
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
     "api_reference",
+    "flow_diagrams",
 ]
 html_theme = "alabaster"
 exclude_patterns: list[str] = []

@@ -2,15 +2,16 @@
 """poppy-manage: what operators do by hand."""
 
 import argparse
+import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import operations, regions, schema
+from poppy.cmd import flavors, operations, regions, schema, services, tables
 from poppy.common import config, errors, logs
-from poppy.model import certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (errors.PoppyError, cfg.Error) as exc:
         print(f"poppy-manage: {logs.mask(str(exc))}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads has seen enough. Nor is there anybody to flush the rest to at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -35,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file", action="append", metavar="PATH", help="may be given several times"
     )
+    parser.add_argument("--version", action="version", version=importlib.metadata.version("poppy"))
     areas = parser.add_subparsers(dest="area", required=True, metavar="AREA")
     actions = areas.add_parser("db", help="the store's schema").add_subparsers(
         dest="action", required=True, metavar="ACTION"
@@ -43,21 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(run=_db_sync)
     check = actions.add_parser("check", help="tell whether the schema is this version's")
     check.set_defaults(run=_db_check)
+    version = actions.add_parser("version", help="which schema is there, and which this Poppy has")
+    version.set_defaults(run=_db_version)
+    tables.add_format(version)
 
-    actions = areas.add_parser("services", help="what tenants have").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
-    redeploy = actions.add_parser(
-        "redeploy",
-        help="make providers and DNS what the services say, once more",
-        description="Make providers and DNS what the services say, once more: after an edge "
-        "lost its configuration, or a new one was added. Services that are neither deployed nor "
-        "failed are left alone.",
-    )
-    redeploy.add_argument("--provider", help="only services that are at this provider")
-    redeploy.add_argument("--project", help="only services of this project")
-    redeploy.add_argument("--service", help="only the service of this id")
-    redeploy.set_defaults(run=_services_redeploy)
+    flavors.add(areas)
+    services.add(areas)
     operations.add(areas)
     regions.add(areas)
     return parser
@@ -73,22 +70,7 @@ def _db_check(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     print("The schema is this version's.")
 
 
-def _services_redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
-    begun = left = 0
-    for service in bootstrap.storage.services.scan():
-        wanted = (
-            not certificates.is_namespace(service.project_id)
-            and arguments.provider in (None, *service.provider_details)
-            and arguments.project in (None, service.project_id)
-            and arguments.service in (None, service.service_id)
-        )
-        if not wanted:
-            continue
-        try:
-            bootstrap.manager.services.redeploy(service.project_id, service.service_id, None)
-        except (errors.InvalidRequest, errors.NotFound) as exc:
-            left += 1
-            print(f"left alone: {exc}", file=sys.stderr)
-        else:
-            begun += 1
-    print(f"{begun} services are being deployed again, {left} were left alone.")
+def _db_version(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    version = bootstrap.storage.version()
+    document = {"store": bootstrap.storage.name, **version._asdict()}
+    tables.show_one(document, arguments.format)

@@ -47,11 +47,19 @@ def show_one(document: Mapping[str, Any], form: str) -> None:
         if isinstance(value, list):
             print(f"{name.ljust(width)}  {'' if value else '-'}".rstrip())
             for entry in value:
-                print(f"{'':{width}}  - {', '.join(f'{k}: {v}' for k, v in entry.items())}")
+                print(f"{'':{width}}  - {_inline(entry)}")
         else:
             print(f"{name.ljust(width)}  {_text(value, True)}")
 
 
+def _inline(entry: Mapping[str, Any]) -> str:
+    """The fields of an entry that say something."""
+    said = {name: value for name, value in entry.items() if value not in (None, [], {})}
+    return ", ".join(f"{name}: {_text(value, True)}" for name, value in said.items())
+
+
 def _text(value: Any, whole: bool) -> str:
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value)
     text = "-" if value is None else " ".join(str(value).split())
     return text if whole or len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

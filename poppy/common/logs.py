@@ -10,6 +10,8 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import strutils
 
+from poppy.common import errors
+
 MASK = "***"
 
 #: Shorter values are no secrets but accidents, and would take the log apart.
@@ -48,11 +50,18 @@ trace_id: Callable[[], str | None] = _no_trace
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
-    """Set up logging as it is configured, in a new process or after a change."""
+    """Set up logging as it is configured, in a new process or after a change.
+
+    Raises:
+        ConfigError: the log can't be written where it is to be.
+    """
     if conf.tracing.enabled:
         for name, line in _WITH_TRACE.items():
             conf.set_default(name, line)
-    log.setup(conf, "poppy")
+    try:
+        log.setup(conf, "poppy")
+    except OSError as exc:
+        raise errors.ConfigError(f"[DEFAULT] log_file or log_dir can't be written: {exc}") from exc
     named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)
     for logger in (logging.root, *named):
         for handler in logger.handlers:

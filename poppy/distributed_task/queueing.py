@@ -13,7 +13,7 @@ def queue(storage: Storage, service: Service, kind: Kind, cause: Operation | Non
 
     Args:
         service: as read from storage, with changes.
-        cause: what it follows from, whose request it belongs to.
+        cause: the operation that it follows from, if any: its request and its trace go on.
 
     Raises:
         Changed: it was changed meanwhile.

@@ -139,8 +139,8 @@ class Changes:
             kind,
             purge=purge,
             request_id=request_id,
-            trace=tracing.traceparent(),
             due_in=datetime.timedelta(seconds=due_in),
+            trace=tracing.traceparent(),
         )
 
     def post(self, operation: Operation) -> None:

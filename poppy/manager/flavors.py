@@ -26,9 +26,18 @@ class FlavorsManager:
         """Define a flavor.
 
         Raises:
-            InvalidRequest: the document is invalid, its id is taken, or it names a provider
-                that is not loaded, or asks for what the DNS driver can't do, which the message
-                names.
+            InvalidRequest: as for :meth:`check`, or its id is taken.
+        """
+        flavor = self.check(document)
+        self._storage.flavors.create(flavor)
+        return flavor
+
+    def check(self, document: object) -> Flavor:
+        """The flavor that a document defines; nothing is stored.
+
+        Raises:
+            InvalidRequest: the document is invalid, or it names a provider that is not loaded,
+                or asks for what the DNS driver can't do, which the message names.
         """
         flavor = validation.flavor(document)
         for name in flavor.provider_names:
@@ -43,7 +52,6 @@ class FlavorsManager:
                 raise errors.InvalidRequest(
                     f"The DNS driver '{self._dns.name}' can't answer by {need} as it is configured"
                 )
-        self._storage.flavors.create(flavor)
         return flavor
 
     def get(self, flavor_id: str) -> Flavor:

@@ -22,6 +22,7 @@ from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.overview import OverviewManager
 from poppy.manager.services import ServicesManager
+from poppy.manager.transfers import TransfersManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -41,6 +42,7 @@ class Manager(Driver):
         limits: how many services a project may have.
         lookups: services over all projects.
         overview: all of Poppy at a glance.
+        transfers: services that come from another Poppy, or go to one.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -60,6 +62,7 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
         changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
@@ -68,7 +71,7 @@ class Manager(Driver):
             providers,
             dns,
             log_delivery.LogDelivery(conf),
-            default_ttl=conf["drivers:provider"].default_cache_ttl,
+            default_ttl=default_ttl,
             default_limit=default_limit,
         )
         self.actions = ActionsManager(storage, changes, self.services)
@@ -88,5 +91,8 @@ class Manager(Driver):
         self.limits = LimitsManager(storage, default_limit)
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)
+        self.transfers = TransfersManager(
+            storage, changes, providers, dns, default_ttl, default_limit
+        )
         self.health = HealthManager(storage, distributed_task, providers, dns)
         self.overview = OverviewManager(storage, providers, dns, self.health)

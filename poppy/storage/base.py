@@ -38,6 +38,17 @@ class Marker(NamedTuple):
     operation_id: str
 
 
+class SchemaVersion(NamedTuple):
+    """The schema that is there, and the one that this version of Poppy needs; the store's names.
+
+    Attributes:
+        stored: None where there is none yet.
+    """
+
+    stored: str | None
+    needed: str
+
+
 class IdempotencyKey(NamedTuple):
     """What a client marks a request with, so that it can be repeated without a second effect.
 
@@ -425,6 +436,10 @@ class Storage(Driver, abc.ABC):
         Raises:
             ConfigError: it is not; says what to run.
         """
+
+    @abc.abstractmethod
+    def version(self) -> SchemaVersion:
+        """Which schema is there, and which is needed; for people, :meth:`check` decides."""
 
     def replicas(self) -> Mapping[str, int]:
         """How many copies of all data each region keeps; empty where a store knows no regions."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real application over a manager in memory."""
+"""The real application over a manager in memory; and a whole Poppy with poppy-manage."""
 
 import pytest
 import webtest
@@ -7,6 +7,8 @@ import webtest
 from poppy.common import config
 from poppy.transport.pecan.driver import PecanTransport
 from tests.functional import fakes
+from tests.functional.commands import printed
+from tests.functional.harness import Harness
 
 
 @pytest.fixture
@@ -54,3 +56,17 @@ def app(make):
 def loose(make):
     """As ``app``, for requests that no decent client library would send."""
     return make(lint=False)
+
+
+@pytest.fixture
+def poppy(tmp_path):
+    """A real manager, store and board; a worker when the test has it work."""
+    made = Harness(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(poppy, capsys):
+    """Runs a command of poppy-manage; gives what it prints."""
+    return lambda *line: printed(poppy, capsys, *line)

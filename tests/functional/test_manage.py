@@ -2,40 +2,16 @@
 """poppy-manage operations and workers, on a real store and worker."""
 
 import datetime
-import json
 import uuid
 
 import pytest
 
-from poppy.cmd import manage
 from poppy.common import errors, tracing
 from poppy.manager import operations
 from poppy.model.fleet import Worker
 from poppy.model.services import Status
-from tests.functional.harness import PROJECT, Harness
-
-
-@pytest.fixture
-def poppy(tmp_path):
-    made = Harness(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def run(poppy, capsys):
-    """Runs a command in this process; gives what it prints."""
-
-    def run(*line):
-        arguments = manage._parser().parse_args(line)
-        arguments.run(poppy.boot, arguments)
-        return capsys.readouterr().out
-
-    return run
-
-
-def listed(run, *line):
-    return json.loads(run(*line, "-f", "json"))
+from tests.functional.commands import listed
+from tests.functional.harness import PROJECT
 
 
 def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
@@ -114,6 +90,13 @@ def test_workers_are_listed(poppy, run):
     assert line.endswith(" s ago 10 3 1")
     (document,) = listed(run, "workers", "list")
     assert document["worker_id"] == "w-1"
+
+
+def test_the_version_of_the_schema_is_told(poppy, run):
+    version = listed(run, "db", "version")
+    assert version["store"] == "sqlalchemy"
+    assert version["stored"] == version["needed"]
+    assert run("db", "version").splitlines()[1] == f"stored  {version['stored']}"
 
 
 def test_a_store_without_regions_says_so(run):

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The session of the client's page: each command is run, and shows what the page says."""
 
-import doctest
 import importlib.metadata
-import pathlib
 import re
 import shlex
 import string
-import textwrap
 
 import pytest
 
 from tests.real.client import run
+from tests.real.pages import SOURCE, play
 from tests.real.poppy import Installation
 
 pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
@@ -19,13 +17,6 @@ pytest.importorskip(
     "openstackclient", reason="not installed: pip install -e './client[openstack]'"
 )
 
-PAGE = pathlib.Path(__file__).parents[2] / "doc" / "source" / "client.rst"
-_BLOCK = re.compile(
-    r"^\.\. (?:provider: (?P<provider>up|down)"
-    r"|code-block:: (?P<kind>console|yaml)\n(?P<options>(?:   :.*\n)*)\n"
-    r"(?P<text>(?:   .*\n|\n)+))",
-    re.MULTILINE,
-)
 _ASSIGNMENT = re.compile(r"(?P<name>\w+)=\$\((?P<command>.*)\)")
 
 
@@ -57,13 +48,6 @@ class Session:
         return result.shown
 
 
-def commands(block):
-    """The command lines of a block, each with what is shown after it."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        line, _, shown = part.partition("\n")
-        yield line, shown
-
-
 @pytest.fixture
 def installation(tmp_path, monkeypatch):
     made = Installation(
@@ -90,23 +74,12 @@ def set_provider(installation, state):
 
 def test_every_command_of_the_page_does_what_it_says(installation, monkeypatch):
     session = Session(installation, monkeypatch)
-    checker = doctest.OutputChecker()
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    for block in _BLOCK.finditer(PAGE.read_text()):
-        if block["provider"]:
-            set_provider(installation, block["provider"])
-            continue
-        text = textwrap.dedent(block["text"]).strip("\n") + "\n"
-        if block["kind"] == "yaml":
-            name = re.search(r":caption: (\S+)", block["options"])[1]
-            pathlib.Path(name).write_text(text)
-            continue
-        exit_code = 1 if "exit-1" in block["options"] else 0
-        for line, expected in commands(text):
-            shown = session.do(line, exit_code)
-            assert checker.check_output(expected, shown, flags), (
-                f"$ {line}\n{shown}\ninstead of\n{expected}"
-            )
+
+    def note(name, state):
+        assert name == "provider"
+        set_provider(installation, state)
+
+    play(SOURCE / "client.rst", session, installation.directory, note)
     ours = [
         entry.name.removeprefix("cdn_").replace("_", " ")
         for entry in importlib.metadata.entry_points(group="openstack.cdn.v1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of the API and of operations once more, on Cassandra and ZooKeeper."""
+"""The tests of the API, of operations and of lists once more, on Cassandra and ZooKeeper."""
 # ruff: noqa: F403, F811
 
 import uuid
@@ -18,8 +18,15 @@ from tests.api.test_lookups import *
 from tests.api.test_operations import *
 from tests.api.test_repetition import *
 from tests.api.test_services import *
-from tests.functional.harness import Harness
+from tests.functional.commands import printed
+from tests.functional.conftest import run  # noqa: F401
+from tests.functional.harness import PROJECT, Harness
 from tests.functional.test_failures import TestDeleteOvertakesARun  # noqa: F401
+from tests.functional.test_manage_services import (  # noqa: F401
+    deployed,
+    test_a_list_is_bounded_and_goes_on_behind_the_marker,
+    test_services_are_listed_by_project_status_and_provider,
+)
 from tests.functional.test_operations import *
 from tests.integration.test_storage_cassandra import TABLES, make_storage
 from tests.real.fixtures import cassandra, zookeeper  # noqa: F401
@@ -106,3 +113,32 @@ def poppy(tmp_path, backbone):
     made = Harness(tmp_path, **backbone())
     yield made
     made.close()
+
+
+def test_services_move_from_sqlite_to_cassandra_and_back(poppy, tmp_path, capsys):
+    sites = []
+    for name in ("small", "again"):
+        (tmp_path / name).mkdir()
+        site = Harness(tmp_path / name)
+        for driver in ("cdn_a", "cdn_b", "dns"):
+            getattr(site, driver).__dict__ = getattr(poppy, driver).__dict__
+        sites.append(site)
+    small, again = sites
+    ids = deployed(small, "a.example.com", "b.example.com", flavor_id="both")
+    given = []
+    for source, target in ((small, poppy), (poppy, again)):
+        path = tmp_path / "services"
+        path.write_text(printed(source, capsys, "services", "export", "-f", "json"))
+        given.append(sorted(path.read_text().splitlines()))
+        printed(target, capsys, "services", "import", str(path))
+        with target.working():
+            for service_id in ids:
+                assert target.settle(service_id).spec == small.get(service_id).spec
+        again_said = printed(target, capsys, "services", "import", str(path)).splitlines()[-1]
+        assert again_said == "0 created, 2 unchanged, 0 skipped, 0 failed"
+    assert given[0] == given[1]
+    assert {it.project_id for it in again.storage.services.scan()} == {PROJECT}
+    version = printed(poppy, capsys, "db", "version", "-f", "json")
+    assert '"store": "cassandra"' in version
+    for site in sites:
+        site.close()

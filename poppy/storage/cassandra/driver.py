@@ -71,6 +71,10 @@ class CassandraStorage(base.Storage):
         """Refuse a schema that is not this version's; see :func:`.migrate.check`."""
         migrate.check(self._database)
 
+    def version(self) -> base.SchemaVersion:
+        """The number of the last migration; see :func:`.migrate.version`."""
+        return migrate.version(self._database)
+
     def replicas(self) -> Mapping[str, int]:
         """As the keyspace is replicated; see :meth:`.Storage.replicas`."""
         return regions.replicas(self._database)

@@ -20,6 +20,7 @@ from cassandra.query import SimpleStatement
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.storage.base import SchemaVersion
 from poppy.storage.cassandra.session import COMMAND, Database
 
 LOG = log.getLogger(__name__)
@@ -91,21 +92,29 @@ def check(database: Database) -> None:
         ConfigError: it is missing, older or newer.
         Unavailable: the cluster does not answer.
     """
-    try:
-        applied = {row[0] for row in database.read(APPLIED, {})}
-    except errors.ConfigError as exc:
-        if isinstance(exc.__cause__, InvalidRequest):
-            keyspace = database.options.keyspace
-            raise errors.ConfigError(
-                f"Keyspace {keyspace} has no tables of Poppy: run '{COMMAND}'"
-            ) from exc
-        raise
+    applied = _noted(database)
+    if applied is None:
+        raise errors.ConfigError(
+            f"Keyspace {database.options.keyspace} has no tables of Poppy: run '{COMMAND}'"
+        )
     _refuse_newer(applied)
     missing = [it.number for it in migrations() if it.number not in applied]
     if missing:
         raise errors.ConfigError(
             f"The schema lacks migration {missing[0]:04} of this version: run '{COMMAND}'"
         )
+
+
+def version(database: Database) -> SchemaVersion:
+    """The number of the last migration that was applied, and of this version's last one.
+
+    Raises:
+        Unavailable: the cluster does not answer.
+    """
+    applied = _noted(database)
+    return SchemaVersion(
+        f"{max(applied):04}" if applied else None, f"{migrations()[-1].number:04}"
+    )
 
 
 def make_keyspace(database: Database) -> None:
@@ -188,6 +197,16 @@ class _Runner:
             serial_consistency_level=ConsistencyLevel.SERIAL,
         )
         return bool(self._session.execute(statement, parameters).was_applied)
+
+
+def _noted(database: Database) -> set[int] | None:
+    """The migrations that were applied; None where there are no tables."""
+    try:
+        return {row[0] for row in database.read(APPLIED, {})}
+    except errors.ConfigError as exc:
+        if isinstance(exc.__cause__, InvalidRequest):
+            return None
+        raise
 
 
 def _bootstrap(keyspace: str, table: str, columns: str) -> str:

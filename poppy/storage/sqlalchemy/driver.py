@@ -61,6 +61,10 @@ class SQLAlchemyStorage(base.Storage):
         """Refuse a schema that is not this version's; see :func:`upgrade.check`."""
         upgrade.check(self._database)
 
+    def version(self) -> base.SchemaVersion:
+        """The revision of the last migration; see :func:`upgrade.version`."""
+        return upgrade.version(self._database)
+
     def is_alive(self) -> bool:
         """Whether the database answers a query."""
         try:

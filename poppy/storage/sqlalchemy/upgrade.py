@@ -4,6 +4,7 @@
 import sqlalchemy as sa
 
 from poppy.common import errors
+from poppy.storage.base import SchemaVersion
 from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -45,6 +46,16 @@ def check(database: Database) -> None:
             f"The database has an older schema ({revision}, this Poppy needs {schema.HEAD}): "
             f"run '{_COMMAND}'"
         )
+
+
+def version(database: Database) -> SchemaVersion:
+    """The revision that is there, and this version's.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    with database.read() as conn:
+        return SchemaVersion(_revision(conn), schema.HEAD)
 
 
 def _upgrade(conn: sa.Connection) -> None:

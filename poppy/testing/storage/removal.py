@@ -131,6 +131,8 @@ class StoreContract(StorageCase):
         service = add(stocked)
         stocked.sync()
         stocked.check()
+        version = stocked.version()
+        assert version.stored == version.needed
         assert stocked.services.get(service.project_id, service.service_id) == service
 
     def test_store_that_answers_is_alive(self, storage: Storage) -> None:

@@ -7,7 +7,7 @@ import logging
 import pytest
 from oslo_config import cfg
 
-from poppy.common import config, driver, logs
+from poppy.common import config, driver, errors, logs
 
 SECRET = "s3cr3t-4711"
 
@@ -76,6 +76,13 @@ def test_values_of_secret_options_are_masked_wherever_they_stand(tmp_path):
     Example(config.load([], files=[str(path)]), "x")
     text = "kkkk-1 kkkk-2 kkkk-3 p%40ss%2Fword p@ss/word in north host.example.com"
     assert logs.mask(text) == "*** *** *** *** *** in north host.example.com"
+
+
+def test_a_log_that_can_not_be_written_is_named(tmp_path):
+    path = tmp_path / "nowhere" / "poppy.log"
+    conf = config.load(["--log-file", str(path)], files=[])
+    with pytest.raises(errors.ConfigError, match=f"log_file .*{path}"):
+        logs.setup(conf)
 
 
 def test_formatters_mask_arguments_and_tracebacks():

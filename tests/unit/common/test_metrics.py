@@ -136,6 +136,22 @@ def test_alerts_say_what_is_wrong_and_how_bad_it_is():
         assert rule["annotations"]["summary"]
 
 
+def test_each_alert_leads_to_what_is_to_be_done_about_it():
+    page = (ROOT / "doc" / "source" / "runbook.rst").read_text()
+    document = yaml.safe_load((MONITORING / "poppy-alerts.yaml").read_text())
+    alerts = [rule for group in document["groups"] for rule in group["rules"]]
+    for rule in alerts:
+        url = f"https://docs.example.org/poppy/runbook.html#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == url
+        sections = page.split(f"\n.. _{rule['alert']}:\n")
+        assert len(sections) == 2
+        section = sections[1].split("\n.. _")[0]
+        for part in ("**You see**", f"``{rule['alert']}``", "**It means**", "**Do**"):
+            assert part in section
+    named = set(re.findall(r"\bPoppy[A-Z]\w+", page))
+    assert named == {rule["alert"] for rule in alerts}
+
+
 def test_the_documentation_has_every_metric_with_its_kind_and_labels():
     text = (ROOT / "doc" / "source" / "metrics.rst").read_text()
     rows = re.split(r"^(?=``poppy_)", text, flags=re.MULTILINE)[1:]

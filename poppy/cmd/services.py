@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``poppy-manage services``."""
+
+import argparse
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from poppy.bootstrap import Bootstrap
+from poppy.cmd import documents, tables
+from poppy.common import errors
+from poppy.manager.lookups import status_of
+from poppy.manager.transfers import Outcome
+from poppy.model import certificates, ids
+from poppy.model.services import Service, Status
+
+_COLUMNS = ("service_id", "project_id", "status", "flavor", "providers", "name", "domains")
+_PAGE = 100
+_OPERATIONS = 10
+
+
+def add(areas: Any) -> None:
+    """Add the area to the parser of poppy-manage."""
+    actions = areas.add_parser("services", help="what tenants have").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    _add_list(actions)
+    shown = actions.add_parser("show", help="everything about one")
+    shown.add_argument("service", metavar="SERVICE", help="its id, or one of its domains")
+    shown.add_argument("--project", help="whose it is; without, an id is looked for everywhere")
+    shown.set_defaults(run=_show)
+    tables.add_format(shown)
+    export = actions.add_parser(
+        "export",
+        help="print services, for 'import' into another Poppy",
+        description="Print all services, each as one document, for 'import' into another Poppy.",
+    )
+    export.add_argument("--project", help="only services of this project")
+    export.set_defaults(run=_export)
+    documents.add_format(export)
+    taken = actions.add_parser(
+        "import",
+        help="take in services that another Poppy has exported",
+        description="Take in services that another Poppy has exported, with their ids, and have "
+        "them provisioned. The other Poppy must not run any more. What is there already is left "
+        "alone. Safe to repeat.",
+    )
+    documents.add_file(taken)
+    taken.add_argument("--dry-run", action="store_true", help="only tell what would be taken in")
+    taken.set_defaults(run=_import)
+    _add_redeploy(actions)
+
+
+def _add_list(actions: Any) -> None:
+    found = actions.add_parser("list", help="services of all projects")
+    found.add_argument("--project", help="only services of this project")
+    found.add_argument("--status", choices=list(Status), metavar="STATUS", help=", ".join(Status))
+    found.add_argument("--provider", help="only services that are at this provider")
+    found.add_argument("--limit", type=int, default=100, help="default: 100")
+    found.add_argument(
+        "--marker", metavar="ID", help="behind this service; with --project or --status"
+    )
+    found.set_defaults(run=_list)
+    tables.add_format(found)
+
+
+def _add_redeploy(actions: Any) -> None:
+    redeploy = actions.add_parser(
+        "redeploy",
+        help="make providers and DNS what the services say, once more",
+        description="Make providers and DNS what the services say, once more: after an edge "
+        "lost its configuration, or a new one was added. Services that are neither deployed nor "
+        "failed are left alone.",
+    )
+    redeploy.add_argument("--provider", help="only services that are at this provider")
+    redeploy.add_argument("--project", help="only services of this project")
+    redeploy.add_argument("--service", help="only the service of this id")
+    redeploy.set_defaults(run=_redeploy)
+
+
+def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    if arguments.limit < 1:
+        raise errors.InvalidRequest("--limit must be 1 or more")
+    if arguments.marker is not None:
+        if not (arguments.project or arguments.status):
+            raise errors.InvalidRequest("--marker needs --project or --status")
+        _check_id(arguments.marker, "--marker")
+    wanted = (
+        service
+        for service in _found(bootstrap, arguments)
+        if arguments.provider in (None, *service.provider_details)
+    )
+    found = list(itertools.islice(wanted, arguments.limit + 1))
+    page = found[: arguments.limit]
+    tables.show([_row(service) for service in page], _COLUMNS, arguments.format)
+    if len(found) > len(page):
+        more = "raise --limit"
+        if arguments.project or arguments.status:
+            more = f"go on with --marker {page[-1].service_id}"
+        print(f"There are more: {more}.", file=sys.stderr)
+
+
+def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Service]:
+    """The services of the project and status, by pages; of all, by a scan."""
+    marker, status = arguments.marker, arguments.status and status_of(arguments.status)
+    services = bootstrap.storage.services
+    if arguments.project:
+        while page := services.list(arguments.project, marker, _PAGE, status):
+            yield from page
+            marker = page[-1].service_id
+    elif status:
+        while entries := bootstrap.manager.lookups.by_status(status, marker, _PAGE):
+            for entry in entries:
+                try:
+                    yield services.get(entry.project_id, entry.service_id)
+                except errors.NotFound:
+                    continue  # it went meanwhile
+            marker = entries[-1].service_id
+    else:
+        yield from (it for it in services.scan() if not certificates.is_namespace(it.project_id))
+
+
+def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    service = _one(bootstrap, arguments.service, arguments.project)
+    latest = bootstrap.storage.operations.history(
+        service.project_id, service.service_id, None, _OPERATIONS
+    )
+    spec = service.spec.to_dict()
+    document = {
+        "service_id": service.service_id,
+        "project_id": service.project_id,
+        "status": str(service.status),
+        "created_at": service.created_at.isoformat(),
+        "updated_at": service.updated_at.isoformat(),
+        "revision": service.revision,
+        "log_url": service.log_url,
+        **spec,
+        "log_delivery": spec["log_delivery"]["enabled"],
+        "providers": [
+            {"provider": name, **detail.to_dict()}
+            for name, detail in service.provider_details.items()
+        ],
+        "operations": [
+            {
+                "operation_id": it.operation_id,
+                "kind": str(it.kind),
+                "state": str(it.state),
+                "created_at": it.created_at.isoformat(),
+                "reason": it.error,
+            }
+            for it in latest
+        ],
+    }
+    tables.show_one(document, arguments.format)
+
+
+def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
+    if not ids.is_uuid(wanted):
+        service = bootstrap.manager.lookups.by_domain(wanted)
+        if project_id not in (None, service.project_id):
+            raise errors.NotFound(f"Project {project_id} has no service with the domain {wanted}")
+        return service
+    if project_id is not None:
+        return bootstrap.storage.services.get(project_id, wanted.lower())
+    for service in bootstrap.storage.services.scan():
+        if service.service_id == wanted.lower():
+            return service
+    raise errors.NotFound(f"There is no service {wanted}")
+
+
+def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    count = documents.write(bootstrap.manager.transfers.give(arguments.project), arguments.format)
+    print(f"{count} services.", file=sys.stderr)
+
+
+def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    counts: Counter[Outcome] = Counter()
+    for number, document in enumerate(documents.read(arguments.file), start=1):
+        taken = bootstrap.manager.transfers.take(document, dry_run=arguments.dry_run)
+        counts[taken.outcome] += 1
+        said = f"{taken.outcome}  {_name(document, number)}"
+        print(f"{said}: {taken.reason}" if taken.reason else said, flush=True)
+    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+    print(f"{told}{' (nothing was done)' if arguments.dry_run else ''}")
+    if counts[Outcome.FAILED]:
+        raise errors.InvalidRequest(f"{counts[Outcome.FAILED]} services could not be taken in")
+
+
+def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    begun = left = 0
+    for service in bootstrap.storage.services.scan():
+        wanted = (
+            not certificates.is_namespace(service.project_id)
+            and arguments.provider in (None, *service.provider_details)
+            and arguments.project in (None, service.project_id)
+            and arguments.service in (None, service.service_id)
+        )
+        if not wanted:
+            continue
+        try:
+            bootstrap.manager.services.redeploy(service.project_id, service.service_id, None)
+        except (errors.InvalidRequest, errors.NotFound) as exc:
+            left += 1
+            print(f"left alone: {exc}", file=sys.stderr)
+        else:
+            begun += 1
+    print(f"{begun} services are being deployed again, {left} were left alone.")
+
+
+def _row(service: Service) -> dict[str, Any]:
+    return {
+        "service_id": service.service_id,
+        "project_id": service.project_id,
+        "status": str(service.status),
+        "flavor": service.spec.flavor_id,
+        "providers": ", ".join(service.provider_details),
+        "name": service.spec.name,
+        "domains": ", ".join(domain.domain for domain in service.spec.domains),
+        "updated_at": service.updated_at.isoformat(),
+        "errors": list(service.errors),
+    }
+
+
+def _name(document: Any, number: int) -> str:
+    """How to call what was read, whatever it is."""
+    if isinstance(document, dict) and "service_id" in document:
+        return f"{document.get('project_id')}  {document['service_id']}"
+    return f"document {number}"
+
+
+def _check_id(text: str, what: str) -> None:
+    if not ids.is_uuid(text):
+        raise errors.InvalidRequest(f"{what} must be a UUID")

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moving services from one Poppy to another: out as documents, and in again.
+
+A service keeps its id. Drivers find a provider's object by that, so the Poppy that takes a service
+in goes on with what its providers have, and makes no second one beside it.
+"""
+
+import datetime
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from poppy.common import errors
+from poppy.dns.base import DNSDriver
+from poppy.manager import requirements, shared
+from poppy.manager.changes import Changes, with_status
+from poppy.model import certificates, ids, transfer_schemas, validation
+from poppy.model.operations import Kind
+from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
+from poppy.provider.base import Provider
+from poppy.storage.base import Storage
+
+_PAGE = 100
+
+
+class Outcome(enum.StrEnum):
+    """What became of a document that was to be taken in."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of it, and why."""
+
+    outcome: Outcome
+    reason: str | None = None
+
+
+class TransfersManager:
+    """Gives services of all projects, and takes them."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        changes: Changes,
+        providers: Mapping[str, Provider],
+        dns: DNSDriver,
+        default_ttl: int,
+        default_limit: int,
+    ) -> None:
+        self._storage = storage
+        self._changes = changes
+        self._providers = providers
+        self._dns = dns
+        self._default_ttl = default_ttl
+        self._default_limit = default_limit
+
+    def give(self, project_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """Each service, or each of a project, as a document that :meth:`take` accepts.
+
+        They are read a piece at a time. One that comes or goes meanwhile may be missing.
+        """
+        for service in self._services(project_id):
+            yield {
+                "project_id": service.project_id,
+                "service_id": service.service_id,
+                "status": str(service.status),
+                "disabled": service.disabled,
+                "log_url": service.log_url,
+                "spec": service.spec.to_dict(),
+                "provider_details": {
+                    name: detail.to_dict() for name, detail in service.provider_details.items()
+                },
+            }
+
+    def take(self, document: object, *, dry_run: bool = False) -> Taken:
+        """Store a service with the id that it had, and have it provisioned.
+
+        Repeating it is harmless. A service that is there already is never changed, nor is one
+        taken in that was being deleted.
+
+        Args:
+            document: as :meth:`give` gave it; ``provider_details`` may be missing: what the
+                providers have is found by the service's id then.
+            dry_run: only tell what would happen.
+
+        Returns:
+            What became of it; a document that can't be taken has failed, with the reason.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        try:
+            return self._take(document, dry_run)
+        except errors.Unavailable:
+            raise
+        except errors.PoppyError as exc:
+            return Taken(Outcome.FAILED, str(exc))
+
+    def _services(self, project_id: str | None) -> Iterator[Service]:
+        if project_id is None:
+            for service in self._storage.services.scan():
+                # Orders are stored like services, but made from other documents.
+                if not certificates.is_namespace(service.project_id):
+                    yield service
+            return
+        marker = None
+        while page := self._storage.services.list(project_id, marker, _PAGE):
+            yield from page
+            marker = page[-1].service_id
+
+    def _take(self, document: object, dry_run: bool) -> Taken:
+        body = validation.keeping_to(transfer_schemas.SERVICE, document)
+        project_id, service_id = body["project_id"], body["service_id"].lower()
+        if not ids.is_uuid(service_id):
+            raise errors.InvalidRequest("[service_id]-must be a UUID")
+        if body.get("status") == Status.DELETE_IN_PROGRESS:
+            return Taken(Outcome.SKIPPED, "it was being deleted")
+        # They have their full names already, unless somebody has written them by hand.
+        placed = {
+            entry["domain"]
+            for entry in body["spec"]["domains"]
+            if entry.get("certificate") == "shared" and "." in entry["domain"]
+        }
+        spec = validation.service(body["spec"], self._default_ttl, placed)
+        try:
+            found = self._storage.services.get(project_id, service_id)
+        except errors.NotFound:
+            pass
+        else:
+            if found.spec != spec:
+                raise errors.InvalidRequest("It is there already, with another document")
+            return Taken(Outcome.UNCHANGED)
+        self._check_placed(placed)
+        service = self._new(body, spec)
+
+        def store(spec: ServiceSpec) -> None:
+            if dry_run:
+                self._check_free(spec)
+            else:
+                self._store(replace(service, spec=spec))
+
+        shared.store_placed(spec, placed, self._dns, store)
+        return Taken(Outcome.CREATED)
+
+    def _new(self, body: Mapping[str, Any], spec: ServiceSpec) -> Service:
+        """The service as it is to be stored, once nothing speaks against it."""
+        flavor = self._changes.flavor(spec.flavor_id)
+        requirements.check(spec, flavor, self._providers)
+        known = {
+            name: ProviderDetail.from_dict(entry)
+            for name, entry in body.get("provider_details", {}).items()
+        }
+        for name in known:
+            if name not in self._providers:
+                raise errors.InvalidRequest(
+                    f"Provider '{name}', which may have something of it, is not loaded"
+                )
+        now = datetime.datetime.now(datetime.UTC)
+        return Service(
+            project_id=body["project_id"],
+            service_id=body["service_id"].lower(),
+            spec=spec,
+            # Providers that the flavor does not name any more are kept until they are clean.
+            provider_details={
+                name: with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS)
+                for name in dict.fromkeys((*flavor.provider_names, *known))
+            },
+            created_at=now,
+            updated_at=now,
+            disabled=body.get("disabled", False),
+            log_url=body.get("log_url"),
+        )
+
+    def _store(self, service: Service) -> None:
+        operation = self._changes.operation(
+            service.project_id, service.service_id, Kind.CREATE, request_id=None
+        )
+        self._storage.services.create(service, operation, self._default_limit)
+        self._changes.post(operation)
+
+    def _check_placed(self, names: set[str]) -> None:
+        """Refuse names under a shared certificate that is another operator's."""
+        for name in sorted(names):
+            if name not in self._dns.shared_domains(name.partition(".")[0]):
+                raise errors.InvalidRequest(
+                    f"Domain {name} is under no shared certificate that this Poppy has"
+                )
+
+    def _check_free(self, spec: ServiceSpec) -> None:
+        for domain in spec.domains:
+            try:
+                self._storage.lookups.by_claim(domain.domain)
+            except errors.NotFound:
+                continue
+            raise errors.DomainTaken(domain.domain)

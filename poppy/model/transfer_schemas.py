@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schema of a service on its way from one Poppy to another; see :mod:`.schemas`."""
+
+from poppy.model import schemas
+from poppy.model.schemas import PROJECT_ID, Schema, record, text
+from poppy.model.services import ProviderStatus, Status
+
+
+def _may_be_null(schema: Schema) -> Schema:
+    return schema | {"type": [schema["type"], "null"]}
+
+
+_TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
+
+_ACCESS_URL = record(
+    "Where a domain leads",
+    {
+        "domain": _TEXT,
+        "provider_url": _TEXT,
+        "operator_url": _may_be_null(_TEXT),
+        "moved": _FLAG,
+    },
+    ("domain", "provider_url"),
+)
+
+_PROVIDER_DETAIL = record(
+    "What became of the service at one provider",
+    {
+        "status": {"enum": list(ProviderStatus)},
+        "provider_service_id": _may_be_null(_TEXT),
+        "access_urls": {"type": "array", "items": _ACCESS_URL},
+        "certificates": {"type": "object", "additionalProperties": _TEXT},
+        "error_message": _may_be_null(_TEXT),
+        "error_info": _may_be_null(_TEXT),
+        "error_class": _may_be_null(_TEXT),
+        "extra": {"type": "object"},
+        "avoided": _FLAG,
+    },
+    ("status", "access_urls"),
+)
+
+SERVICE: Schema = record(
+    "Service of another Poppy",
+    {
+        "project_id": text("The project that has it.", 1, 255, PROJECT_ID),
+        "service_id": text("Its id, which it keeps.", 36, 36),
+        "status": {"enum": list(Status)},
+        "disabled": _FLAG,
+        "log_url": _may_be_null(_TEXT),
+        "spec": schemas.SERVICE,
+        "provider_details": {"type": "object", "additionalProperties": _PROVIDER_DETAIL},
+    },
+    ("project_id", "service_id", "spec"),
+)

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""poppy-manage services: found, shown, and moved from one Poppy to another."""
+
+import json
+import uuid
+
+import pytest
+import yaml
+
+from poppy.common import errors
+from poppy.model.operations import Kind
+from poppy.model.services import Status
+from poppy.testing.builders import make_flavor
+from tests.functional.commands import listed, printed
+from tests.functional.harness import PROJECT, Harness
+
+
+@pytest.fixture
+def other(tmp_path, poppy):
+    """Another Poppy with the same providers and DNS as the first."""
+    (tmp_path / "other").mkdir()
+    made = Harness(tmp_path / "other")
+    for name in ("cdn_a", "cdn_b", "dns"):
+        getattr(made, name).__dict__ = getattr(poppy, name).__dict__
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def take(other, capsys):
+    """Runs an import into the other Poppy; gives the lines that it prints."""
+    return lambda *line: printed(other, capsys, "services", "import", *line).splitlines()
+
+
+@pytest.fixture
+def exported(run, tmp_path):
+    """Writes what is exported to a file; gives its name and the documents."""
+
+    def export(*line):
+        path = tmp_path / "services"
+        path.write_text(run("services", "export", *line))
+        return str(path), list(yaml.safe_load_all(path.read_text()))
+
+    return export
+
+
+def deployed(poppy, *domains, project=PROJECT, **changes):
+    """Services of these domains, all deployed; their ids."""
+    made = [
+        poppy.services.create(project, poppy.document(name, **changes), None) for name in domains
+    ]
+    with poppy.working():
+        for service_id in made:
+            assert poppy.settle(service_id, project).status is Status.DEPLOYED
+    return made
+
+
+def write(path, *contents):
+    path.write_text("".join(json.dumps(it) + "\n" for it in contents))
+    return str(path)
+
+
+def names(rows):
+    return [row["service_id"] for row in rows]
+
+
+def test_services_are_listed_by_project_status_and_provider(poppy, run):
+    first, second = deployed(poppy, "a.example.com", "b.example.com")
+    (third,) = deployed(poppy, "c.example.com", project="42", flavor_id="both")
+    waiting = poppy.services.create("42", poppy.document("d.example.com"), None)
+    poppy.boot.manager.certificates.create(
+        None,
+        {
+            "flavor_id": "standard",
+            "cert_type": "san",
+            "domain_name": "order.example.com",
+            "project_id": "42",
+        },
+        None,
+    )
+    everything = [first, second, third, waiting]
+    assert sorted(names(listed(run, "services", "list"))) == sorted(everything)
+    assert names(listed(run, "services", "list", "--project", "42")) == [third, waiting]
+    in_progress = ("--status", "create_in_progress")
+    assert names(listed(run, "services", "list", *in_progress)) == [waiting]
+    assert names(listed(run, "services", "list", "--provider", "cdn-b")) == [third]
+    both = ("--project", "42", *in_progress)
+    assert names(listed(run, "services", "list", *both)) == [waiting]
+    table = run("services", "list", "--project", "42").splitlines()
+    assert table[0].split() == [
+        *("service_id", "project_id", "status", "flavor", "providers", "name", "domains"),
+    ]
+    assert " ".join(table[2].split()) == (
+        f"{third} 42 deployed both cdn-a, cdn-b site c.example.com"
+    )
+
+
+@pytest.mark.parametrize("narrow", [("--project", PROJECT), ("--status", "create_in_progress")])
+def test_a_list_is_bounded_and_goes_on_behind_the_marker(poppy, run, monkeypatch, narrow):
+    monkeypatch.setattr("poppy.cmd.services._PAGE", 2)
+    made = [poppy.create(domain=f"w{n}.example.com") for n in range(5)]
+    seen = []
+    marker = ()
+    for more in (True, True, False):
+        page = names(listed(run, "services", "list", *narrow, "--limit", "2", *marker))
+        seen += page
+        marker = ("--marker", page[-1])
+        assert poppy.said[1] == (f"There are more: go on with --marker {page[-1]}.\n" * more)
+    assert sorted(seen) == made
+    run("services", "list", "--limit", "4")
+    assert poppy.said[1] == "There are more: raise --limit.\n"
+    run("services", "list", "--limit", "5")
+    assert poppy.said[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("--limit", "0"), "--limit must be 1 or more"),
+        (("--marker", str(uuid.uuid4())), "--marker needs --project or --status"),
+        (("--marker", "x", "--project", "42"), "--marker must be a UUID"),
+    ],
+)
+def test_a_list_that_can_not_be_had_says_why(run, line, message):
+    with pytest.raises(errors.InvalidRequest, match=message):
+        run("services", "list", *line)
+
+
+def test_one_service_is_shown_by_its_id_or_a_domain(poppy, run):
+    (service_id,) = deployed(poppy, "www.example.com")
+    document = listed(run, "services", "show", service_id)
+    assert document["status"] == "deployed"
+    (provider,) = document["providers"]
+    assert provider["provider_service_id"] == f"cdn-a-{service_id}"
+    assert provider["access_urls"][0]["operator_url"] == "www.example.com.cdn.example.net"
+    assert [it["kind"] for it in document["operations"]] == ["create"]
+    for line in (("WWW.example.com",), (service_id.upper(), "--project", PROJECT)):
+        assert listed(run, "services", "show", *line) == document
+    shown = run("services", "show", service_id)
+    assert "- domain: www.example.com, protocol: http\n" in shown
+    assert "- provider: cdn-a, status: deployed, provider_service_id: cdn-a-" in shown
+    for line in (
+        (str(uuid.uuid4()),),
+        ("no.example.com",),
+        (service_id, "--project", "42"),
+        ("www.example.com", "--project", "42"),
+    ):
+        with pytest.raises(errors.NotFound):
+            run("services", "show", *line)
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_moved_services_keep_their_ids_objects_and_names(poppy, other, take, run, tmp_path, form):
+    ids = deployed(poppy, "a.example.com", "b.example.com", flavor_id="both")
+    (third,) = deployed(poppy, "c.example.com", project="42")
+    path = tmp_path / "services"
+    path.write_text(run("services", "export", "-f", form))
+    assert poppy.said[1] == "3 services.\n"
+    objects, cnames = dict(poppy.cdn_a.objects), dict(poppy.dns.cnames)
+
+    assert take(str(path), "--dry-run")[-1] == (
+        "3 created, 0 unchanged, 0 skipped, 0 failed (nothing was done)"
+    )
+    assert list(other.storage.services.scan()) == []
+    lines = take(str(path))
+    assert sorted(lines[:-1]) == sorted(
+        [*(f"created  {PROJECT}  {it}" for it in ids), f"created  42  {third}"]
+    )
+    assert lines[-1] == "3 created, 0 unchanged, 0 skipped, 0 failed"
+    with other.working():
+        for service_id, project in [*((it, PROJECT) for it in ids), (third, "42")]:
+            service = other.settle(service_id, project)
+            known = poppy.get(service_id, project)
+            assert service.status is Status.DEPLOYED
+            assert service.spec == known.spec
+            assert service.provider_details == known.provider_details
+    assert (other.cdn_a.objects, other.dns.cnames) == (objects, cnames)
+    assert take(str(path))[-1] == "0 created, 3 unchanged, 0 skipped, 0 failed"
+    for service_id in ids:
+        assert len(other.operations(service_id)) == 1
+
+
+def test_one_project_can_be_moved(poppy, exported):
+    deployed(poppy, "a.example.com")
+    (wanted,) = deployed(poppy, "c.example.com", project="42")
+    _, documents = exported("--project", "42")
+    assert names(documents) == [wanted]
+
+
+def test_what_operators_have_set_by_hand_is_moved_too(poppy, other, take, exported):
+    switched, led = deployed(poppy, "a.example.com", "b.example.com")
+    manager = poppy.boot.manager.actions
+    manager.disable(PROJECT, switched, None)
+    manager.move(
+        led,
+        {
+            "project_id": PROJECT,
+            "domain_name": "b.example.com",
+            "operator_url": "b.example.com.cdn.example.net",
+            "provider_url": "elsewhere.example.org",
+        },
+        None,
+    )
+    with poppy.working():
+        poppy.settle(switched), poppy.settle(led)
+    path, _ = exported()
+    take(path)
+    with other.working():
+        assert other.settle(switched).status is Status.DISABLED
+        assert other.settle(led).status is Status.DEPLOYED
+    assert other.dns.cnames == {
+        "a.example.com.cdn.example.net": "notfound.example.net",
+        "b.example.com.cdn.example.net": "elsewhere.example.org",
+    }
+
+
+def test_a_shared_domain_keeps_its_whole_name(poppy, other, take, exported, tmp_path):
+    poppy.conf.set_override("shared_ssl_num_shards", 2, "drivers:dns:scripted")
+    document = poppy.document()
+    document["domains"] = [{"domain": "shop", "protocol": "https", "certificate": "shared"}]
+    service_id = poppy.services.create(PROJECT, document, None)
+    path, (given,) = exported()
+    name = given["spec"]["domains"][0]["domain"]
+    assert name.startswith("shop.") and poppy.dns.owns(name)
+    take(path)
+    assert other.get(service_id).spec.domain_names == {name}
+    foreign = given | {"service_id": str(uuid.uuid4())}
+    foreign["spec"]["domains"][0]["domain"] = "shop.shard0.example.org"
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+        take(write(tmp_path / "foreign", foreign))
+    assert "under no shared certificate that this Poppy has" in other.said[0]
+
+
+def test_a_service_that_is_being_deleted_does_not_come_back(poppy, other, take, exported):
+    (service_id,) = deployed(poppy, "a.example.com")
+    poppy.services.delete(PROJECT, service_id, None)
+    path, _ = exported()
+    lines = take(path)
+    assert lines[0] == f"skipped  {PROJECT}  {service_id}: it was being deleted"
+    assert list(other.storage.services.scan()) == []
+
+
+def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(
+    poppy, other, take, exported, tmp_path
+):
+    deployed(poppy, "a.example.com")
+    _, (good,) = exported()
+    there = other.create(domain="taken.example.com")
+
+    def but(**changes):
+        return good | {"service_id": str(uuid.uuid4())} | changes
+
+    def spec(**changes):
+        return but(spec=good["spec"] | changes)
+
+    cases = {
+        "Domain taken.example.com has already been taken": spec(
+            domains=[{"domain": "taken.example.com"}]
+        ),
+        "There is no flavor 'gold'": spec(flavor_id="gold"),
+        "[service_id]-must be a UUID": but(service_id="x" * 36),
+        "[spec][domains]-needs 1 entry or more, has 0": spec(domains=[]),
+        "Provider 'cdn-z', which may have something of it, is not loaded": but(
+            provider_details={"cdn-z": good["provider_details"]["cdn-a"]}
+        ),
+        "It is there already, with another document": good | {"service_id": there},
+        "Domain x.cdn.example.net is one of the operator's own names": spec(
+            domains=[{"domain": "x.cdn.example.net"}]
+        ),
+        "[document]-'spec' is a required property": {"project_id": "42", "service_id": "x" * 36},
+        "[document]-'nonsense' is not of type 'object'": "nonsense",
+    }
+    path = tmp_path / "mixed.yaml"
+    path.write_text(yaml.safe_dump_all([*cases.values(), good]))
+    for dry_run in (True, False):
+        with pytest.raises(errors.InvalidRequest, match=f"{len(cases)} services could not be"):
+            take(str(path), *(["--dry-run"] if dry_run else []))
+        lines = other.said[0].splitlines()
+        for line, message in zip(lines, cases, strict=False):
+            assert line.startswith("failed  ") and message in line
+        assert lines[-2] == f"created  {PROJECT}  {good['service_id']}"
+    assert len(list(other.storage.services.scan())) == 2
+
+
+def test_a_project_at_its_limit_is_told(poppy, other, take, exported):
+    deployed(poppy, "a.example.com")
+    other.storage.projects.set_limit(PROJECT, 0)
+    path, _ = exported()
+    with pytest.raises(errors.InvalidRequest):
+        take(path)
+    assert "may not have more than 0 services" in other.said[0]
+
+
+def test_without_details_a_service_is_still_taken(poppy, other, take, exported, tmp_path):
+    (service_id,) = deployed(poppy, "a.example.com")
+    _, (document,) = exported()
+    for member in ("provider_details", "status", "disabled", "log_url"):
+        del document[member]
+    take(write(tmp_path / "bare", document))
+    with other.working():
+        assert other.settle(service_id).provider_details == poppy.get(service_id).provider_details
+
+
+def test_a_provider_that_the_flavor_does_not_name_is_cleaned(poppy, other, take, exported):
+    (service_id,) = deployed(poppy, "a.example.com", flavor_id="both")
+    path, _ = exported()
+    other.storage.flavors.delete("both")
+    other.storage.flavors.create(make_flavor("both", ["cdn-b"]))
+    take(path)
+    with other.working():
+        assert set(other.settle(service_id).provider_details) == {"cdn-b"}
+    assert service_id not in other.cdn_a.objects
+    assert [it.kind for it in other.operations(service_id)] == [Kind.CREATE]

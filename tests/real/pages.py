@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of the documentation that are played: files are written, commands run, output compared."""
+
+import doctest
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCE = ROOT / "doc" / "source"
+
+_BLOCK = re.compile(
+    r"^\.\. (?:(?P<note>\w+): (?P<value>\w+)\n"
+    r"|code-block:: (?P<kind>console|yaml|ini)\n(?P<options>(?:   :.*\n)*)\n"
+    r"(?P<text>(?:   .*\n|\n)+))",
+    re.MULTILINE,
+)
+_CHECKER = doctest.OutputChecker()
+_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+_PATIENCE = 60
+
+
+class Block(NamedTuple):
+    """A part of a page.
+
+    Attributes:
+        kind: ``console``; ``yaml`` or ``ini``, a file; or ``note``, a comment such as
+            ``.. provider: down`` that tells the test what happens here.
+        name: of the file, or of the note.
+        text: what is shown, or the note's value.
+        exit_code: of the commands.
+        checked: whether what they show is to be as the page says; not with ``:class: look``.
+    """
+
+    kind: str
+    name: str | None
+    text: str
+    exit_code: int = 0
+    checked: bool = True
+
+
+class Session(Protocol):
+    """Whoever runs the commands."""
+
+    def do(self, line: str, exit_code: int) -> str:
+        """Run a command, which ends with this code; gives what stands on the terminal then."""
+
+
+def blocks(page: pathlib.Path) -> Iterator[Block]:
+    """The parts of a page, in order; a file without a ``:caption:`` is no part of the play."""
+    for found in _BLOCK.finditer(page.read_text()):
+        if found["note"]:
+            yield Block("note", found["note"], found["value"])
+            continue
+        text = textwrap.dedent(found["text"]).strip("\n") + "\n"
+        caption = re.search(r":caption: (\S+)", found["options"])
+        exit_code = 1 if "exit-1" in found["options"] else 0
+        if found["kind"] == "console" or caption:
+            checked = ":class: look" not in found["options"]
+            yield Block(found["kind"], caption and caption[1], text, exit_code, checked)
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console, each with what is shown after it.
+
+    A command goes on in the next line after a backslash, behind ``> ``.
+    """
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        line, _, shown = part.partition("\n")
+        while line.endswith("\\"):
+            more, _, shown = shown.partition("\n")
+            line = f"{line[:-1]}{more.removeprefix('> ')}"
+        yield line, shown
+
+
+def play(
+    page: pathlib.Path,
+    session: Session,
+    directory: pathlib.Path,
+    note: Callable[[str, str], None] | None = None,
+    change: Callable[[str], str] = lambda text: text,
+    foreign: Collection[str] = (),
+) -> list[str]:
+    """Do all that a page says, and compare what is shown with what it says.
+
+    Args:
+        directory: where files are written.
+        note: is told the notes.
+        change: is given each file and command, to change what can't be so in a test.
+        foreign: programs that are not there in a test; what they are to do is not done.
+
+    Returns:
+        The commands that were run.
+    """
+    ran = []
+    for block in blocks(page):
+        if block.kind == "note":
+            assert note, f"{page.name}: nobody knows what to do at '{block.name}'"
+            note(str(block.name), block.text)
+        elif block.kind != "console":
+            path = directory / str(block.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(change(block.text))
+        else:
+            for line, expected in commands(block.text):
+                if line.split()[0] in foreign:
+                    continue
+                ran.append(line)
+                shown = session.do(change(line), block.exit_code)
+                assert not block.checked or _CHECKER.check_output(
+                    change(expected), shown, _FLAGS
+                ), f"{page.name}: $ {line}\n{shown}\ninstead of\n{expected}"
+    return ran
+
+
+class Shell:
+    """A bash with a home of its own, in which our programs are found.
+
+    Args:
+        home: where it starts; what runs in the background is ended with it.
+        environment: variables besides the home and the path.
+    """
+
+    def __init__(self, home: pathlib.Path, environment: Mapping[str, str] | None = None) -> None:
+        programs = str(pathlib.Path(sys.executable).parent)
+        self._process = subprocess.Popen(
+            [shutil.which("bash") or "/bin/bash", "--noprofile", "--norc"],
+            cwd=home,
+            env={
+                "HOME": str(home),
+                "PATH": f"{programs}:{os.environ['PATH']}",
+                "LANG": "C.UTF-8",
+                # What the libraries of OpenStack's clients have to say about each other.
+                "PYTHONWARNINGS": "ignore",
+                **(environment or {}),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def do(self, line: str, exit_code: int) -> str:
+        """As a :class:`Session`."""
+        code, shown = self.run(line)
+        assert code == exit_code, f"$ {line}\n{shown}\nended with {code}, not {exit_code}"
+        return shown
+
+    def run(self, line: str) -> tuple[int, str]:
+        """Run a command; gives how it ended, and what it has shown."""
+        end = f"end-{uuid.uuid4().hex}"
+        streams = self._process
+        assert streams.stdin and streams.stdout
+        streams.stdin.write(f"{{\n{line}\n}} </dev/null\nprintf '\\n%s %s\\n' {end} $?\n")
+        streams.stdin.flush()
+        shown = []
+        watch = threading.Timer(_PATIENCE, self._signal, [signal.SIGKILL])
+        watch.start()
+        try:
+            for text in streams.stdout:
+                if text.startswith(end):
+                    return int(text.split()[1]), "".join(shown).removesuffix("\n")
+                shown.append(text)
+        finally:
+            watch.cancel()
+        raise AssertionError(f"$ {line}\nended the shell, or took too long:\n{''.join(shown)}")
+
+    def close(self) -> None:
+        """End it, and all that it has started."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        deadline = time.monotonic() + _PATIENCE
+        self._signal(signal.SIGTERM)
+        while self._signal(0):
+            self._process.poll()
+            if time.monotonic() > deadline:
+                self._signal(signal.SIGKILL)
+                raise AssertionError("Something that the shell started does not end")
+            time.sleep(0.05)
+        self._process.stdout.close()
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to it and all that it has started; tells whether anything is left."""
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The diagrams of flows show what the flows are, and none is missing."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+pytest.importorskip("sphinx", reason="not installed: pip install -e '.[docs]'")
+
+from poppy.model.operations import Kind
+from tests.unit.documentation.written import ROOT
+
+EXTENSIONS = ROOT / "doc" / "source" / "_extensions"
+ARCHITECTURE = ROOT / "doc" / "source" / "architecture.rst"
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXTENSIONS))
+    import flow_diagrams
+
+    return flow_diagrams
+
+
+def columns(extension, subject):
+    """The boxes of a diagram: those of one place from left to right, together."""
+    flow = extension.example(subject)
+    svg = extension.svg_boxes.draw(extension.shape_of(flow), "title")
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    found = {}
+    for box, text in zip(root.iter(f"{space}rect"), root.iter(f"{space}text"), strict=True):
+        found.setdefault(float(box.get("x")), []).append(text.text)
+    drawn = {name for names in found.values() for name in names}
+    assert drawn == {task.name for stage in flow.stages for task in stage}
+    return [sorted(found[x]) for x in sorted(found)]
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        ("create", [["ensure at fastly", "ensure at varnish"], ["ensure names in DNS"]]),
+        (
+            "update",
+            [
+                ["ensure at fastly", "ensure at varnish"],
+                ["ensure names in DNS"],
+                ["remove from cloudfront"],
+            ],
+        ),
+        ("delete", [["remove names from DNS"], ["remove from fastly", "remove from varnish"]]),
+        ("disable", [["switch names off in DNS"]]),
+    ],
+)
+def test_a_diagram_shows_the_steps_in_their_order(extension, subject, shown):
+    assert columns(extension, subject) == shown
+
+
+def test_every_kind_of_operation_can_be_drawn(extension):
+    assert set(extension.SUBJECTS) >= set(map(str, Kind))
+    for subject in extension.SUBJECTS:
+        assert columns(extension, subject)
+
+
+def test_boxes_do_not_lie_on_each_other(extension):
+    boxes = extension.svg_boxes
+    nested = boxes.InTurn(
+        [
+            boxes.Step("a", "dns"),
+            boxes.SideBySide(
+                [
+                    boxes.Step("longer than the others", "provider"),
+                    boxes.InTurn([boxes.Step("b & c", "dns"), boxes.Step("d", "provider")]),
+                ]
+            ),
+            boxes.Step("e", "dns"),
+        ]
+    )
+    root = ElementTree.fromstring(boxes.draw(nested, "<title>"))
+    rects = [
+        tuple(float(rect.get(name)) for name in ("x", "y", "width", "height"))
+        for rect in root.iter("{http://www.w3.org/2000/svg}rect")
+    ]
+    assert len(rects) == 5
+    for index, (x, y, width, height) in enumerate(rects):
+        assert x >= 0 and x + width <= float(root.get("width"))
+        for other_x, other_y, other_width, other_height in rects[:index]:
+            apart = x >= other_x + other_width or other_x >= x + width
+            assert apart or y >= other_y + other_height or other_y >= y + height
+
+
+def test_the_table_of_operations_has_every_kind():
+    table = ARCHITECTURE.read_text().split("operation       steps\n")[1].split("\n\n")[0]
+    first = " ".join(line[:14] for line in table.splitlines())
+    assert {kind for kind in Kind if not re.search(rf"\b{kind}\b", first)} == set()
+
+
+def test_a_kind_without_a_diagram_fails_the_build(tmp_path):
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\nextensions = ['flow_diagrams']\n"
+    )
+    pages = "Flows\n=====\n\n"
+    shown = re.findall(r"^\.\. flow:: .*$", ARCHITECTURE.read_text(), re.MULTILINE)
+    cases = (
+        (shown, None),
+        (shown[1:], "The flow 'create' is drawn on no page"),
+        ([*shown, ".. flow:: explode"], "There is no flow 'explode'"),
+    )
+    for lines, problem in cases:
+        (tmp_path / "index.rst").write_text(pages + "\n\n".join(lines) + "\n")
+        built = subprocess.run(
+            [sys.executable, "-m", "sphinx", "-qEW", ".", "out"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert bool(built.returncode) == bool(problem), built.stderr
+        assert (problem or "") in built.stderr
