@@ -402,7 +402,7 @@ class TestHints:
     def test_writer_that_wakes_after_its_hint_was_dropped_has_to_write_it_again(
         self, stocked, connect, monkeypatch
     ):
-        monkeypatch.setattr("poppy.storage.cassandra.operations.GRACE", -1.0)
+        monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
         other = connect()
         write = truth.write

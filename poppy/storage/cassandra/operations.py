@@ -15,26 +15,25 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, fencing, truth
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.due import Due
 from poppy.storage.cassandra.failures import Failures
-from poppy.storage.cassandra.hints import Hint, Hints
+from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
-from poppy.storage.cassandra.truth import GRACE, Change, Held, Truth, best_effort
+from poppy.storage.cassandra.truth import Change, Held, Truth, best_effort
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
 
-_SPARE = 50
-"""Hints read at a time beyond the wanted number, for some may be of no use."""
+
+_AT_A_TIME = 50
+"""Operations read side by side."""
 
 _FIND_PAGE = 1000
 _FAR = datetime.datetime(2900, 1, 1, tzinfo=datetime.UTC)
 """Later than anything is due."""
-
-_REGION_GRACE = 86400.0
-"""Seconds after which a region that has not settled its own hints is given up."""
 
 _RUNS = 1000
 """Runs of this process whose truth is remembered."""
@@ -55,6 +54,7 @@ class OperationStore(base.OperationStore):
         self._database = database
         self._claims = claims
         self._hints = hints
+        self._due = Due(database, hints, views)
         self._views = views
         # As the last write of a run left it: the next one need not read it again, for if it is
         # not so any more it can't be written by it.
@@ -101,8 +101,8 @@ class OperationStore(base.OperationStore):
         behind = marker.operation_id if marker is not None else ""
         wanted = (key for key in keys if key.operation_id > behind)
         ordered = sorted(wanted, key=lambda key: key.operation_id)
-        for start in range(0, len(ordered), _SPARE):
-            for operation in self._read(ordered[start : start + _SPARE]):
+        for start in range(0, len(ordered), _AT_A_TIME):
+            for operation in self._read(ordered[start : start + _AT_A_TIME]):
                 # A hint may be of what was: what is counts.
                 if operation.state in states and operation.created_at <= before:
                     yield operation
@@ -112,7 +112,7 @@ class OperationStore(base.OperationStore):
 
         Those that were tried again since, or failed more than once, have hints of no use.
         """
-        keys = self._failures.latest(2 * limit + _SPARE)
+        keys = self._failures.latest(2 * limit + _AT_A_TIME)
         failed = [it for it in self._read(keys) if it.state is State.FAILED]
         return failed[:limit]
 
@@ -127,23 +127,8 @@ class OperationStore(base.OperationStore):
         return 0
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
-        """Follow hints, the oldest slots first, until enough operations are found.
-
-        Raises:
-            Unavailable: the cluster does not answer.
-        """
-        # Two hints may lead to one that has begun.
-        due: dict[str, Operation] = {}
-        for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
-            for start in range(0, len(hints), _SPARE):
-                looked_at = self._look(hints[start : start + _SPARE], now)
-                due.update((it.operation_id, it) for it in looked_at)
-                if len(due) >= limit:
-                    break
-            if len(due) >= limit:
-                break
-        found = sorted(due.values(), key=lambda it: (it.next_attempt_at, it.operation_id))
-        return found[:limit]
+        """Follow hints; see :class:`.due.Due`."""
+        return self._due.find(now, limit)
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation."""
@@ -175,7 +160,7 @@ class OperationStore(base.OperationStore):
                 raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
             overtaken = [it for it, state in found.queue.items() if state == State.SUPERSEDED]
             found = truth.with_operations(self._database, found, overtaken)
-            _check_runnable(found, held.operation, runner, now)
+            fencing.check_runnable(found, held.operation, runner, now)
             lost = held.operation.state is State.RUNNING
             begun = replace(
                 held.operation,
@@ -230,7 +215,9 @@ class OperationStore(base.OperationStore):
         """Move the lease of a run."""
         for _ in truth.attempts():
             found = self._read_run(key)
-            run = _held_by(found, key, attempt) or _check_ours(found, key, attempt, None)
+            run = fencing.held_by(found, key, attempt) or fencing.check_ours(
+                found, key, attempt, None
+            )
             if self._write(found, [replace(run, next_attempt_at=until)]) is not None:
                 return not run.state.finished
         raise AssertionError("attempts() ends with an error")
@@ -241,7 +228,7 @@ class OperationStore(base.OperationStore):
         """End the lease of a superseded run."""
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, key)
-            run = _held_by(found, key, attempt)
+            run = fencing.held_by(found, key, attempt)
             if run is None or found.alive is None:
                 return None
             found, following = self._following(found, key, now)
@@ -327,9 +314,9 @@ class OperationStore(base.OperationStore):
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
         found = self._read_run(operation.key)
-        _check_ours(found, operation.key, operation.attempt, operation.runner)
+        fencing.check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
-            raise _fenced(operation.key)
+            raise fencing.fenced(operation.key)
         return found, found.alive
 
     def _read_run(self, key: OperationKey) -> Truth:
@@ -347,93 +334,6 @@ class OperationStore(base.OperationStore):
             if held.operation.state is State.RUNNING:
                 self._runs[held.operation.key] = stored
 
-    def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
-        """The operations that hints are about, if they are due as the hints say."""
-        rows = self._database.read_each(
-            (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
-        )
-        due = []
-        for hint, found in zip(hints, rows, strict=True):
-            held = None
-            if found:
-                held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
-            if held is not None and _is_meant(hint, held):
-                due.append(held.operation)
-            elif held is not None and _has_begun(held):
-                # This may be the hint that stands in for one of its own.
-                lease = held.operation.next_attempt_at
-                if lease is not None and lease <= now:
-                    due.append(held.operation)
-            elif self._is_left(hint):
-                self._settle(hint)
-        return due
-
-    def _is_left(self, hint: Hint) -> bool:
-        # What another region wrote may be on its way to us, longer than its hint was.
-        patience = GRACE if hint.region == self._database.region else _REGION_GRACE
-        return codec.now() - hint.written_at > patience * 1_000_000
-
-    def _settle(self, hint: Hint) -> None:
-        """Do what a process left undone that did not get to drop its hint."""
-        with best_effort(LOG, "A hint of no use"):
-            found = truth.read(self._database, hint.key, self._database.levels.operations)
-            self._views.refresh(found)
-            if truth.fence(self._database, found, hint.clock):
-                self._hints.forget(hint)
-
-
-def _check_runnable(
-    found: Truth, operation: Operation, runner: str, now: datetime.datetime
-) -> None:
-    for other, state in found.queue.items():
-        if other == operation.operation_id:
-            continue
-        earlier = other < operation.operation_id or state == State.RUNNING
-        if state == State.SUPERSEDED:
-            held = found.operations.get(other)
-            lease = held.operation.next_attempt_at if held is not None else None
-            earlier = lease is not None and lease > now
-        if earlier:
-            raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
-    if not _is_runnable(operation, runner, now):
-        raise errors.NotRunnable(
-            f"Operation {operation.operation_id} is finished, not due, or another job's"
-        )
-
-
-def _is_runnable(operation: Operation, runner: str, now: datetime.datetime) -> bool:
-    if operation.state.finished:
-        return False
-    if operation.state is State.QUEUED:
-        return True
-    if operation.state is State.RUNNING and operation.runner == runner:
-        return True
-    return operation.next_attempt_at is not None and operation.next_attempt_at <= now
-
-
-def _check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None) -> Operation:
-    """The operation as stored, if it is this run's.
-
-    By its job too: two regions that could not see each other can count the same attempt.
-    """
-    held = found.operations.get(key.operation_id)
-    overtaken = _held_by(found, key, attempt)
-    if overtaken is not None and runner in (None, overtaken.runner):
-        raise errors.Superseded(f"Operation {key.operation_id} was superseded")
-    if held is None or held.operation.state is not State.RUNNING:
-        raise _fenced(key)
-    if held.operation.attempt != attempt or runner not in (None, held.operation.runner):
-        raise _fenced(key)
-    return held.operation
-
-
-def _held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
-    """The operation as stored, if it is superseded and this run still holds the service."""
-    held = found.operations.get(key.operation_id)
-    if held is None or not held.operation.is_held or held.operation.attempt != attempt:
-        return None
-    return held.operation
-
 
 def _advance(
     service: Service, operation: Operation, details: ProviderDetails | None
@@ -447,18 +347,9 @@ def _advance(
     )
 
 
-def _is_meant(hint: Hint, held: Held) -> bool:
-    due_at = codec.optional_number(held.operation.next_attempt_at)
-    return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
-
-
 def _comes_first(hinted: Held, begun: Operation) -> bool:
     first, lease = hinted.operation.next_attempt_at, begun.next_attempt_at
     return hinted.slot is not None and bool(first and lease and first <= lease)
-
-
-def _has_begun(held: Held) -> bool:
-    return held.slot is None and held.operation.state is State.RUNNING
 
 
 def _moment(operation: Operation) -> tuple[State, int, datetime.datetime | None]:
@@ -473,7 +364,3 @@ def _utc(operation: Operation) -> Operation:
         next_attempt_at=None if moment is None else codec.to_moment(moment),
         updated_at=codec.to_moment(codec.to_number(operation.updated_at)),
     )
-
-
-def _fenced(key: OperationKey) -> errors.Fenced:
-    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")

@@ -13,146 +13,12 @@ from poppy.common import errors
 from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, lookups, rows, schema
+from poppy.storage.sqlalchemy import claims, lookups, rows, statements
 from poppy.storage.sqlalchemy.database import Database
 
-_O = schema.OPERATIONS.c
-
-_RUNNING = str(State.RUNNING)
-_SUPERSEDED = str(State.SUPERSEDED)
-_UNFINISHED = _O.state.in_(rows.UNFINISHED)
-_THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
-_STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("our_attempt"))
-
-_GET = sa.select(schema.OPERATIONS).where(_THIS)
-_LIST = sa.select(schema.OPERATIONS).where(rows.ITS_OPERATIONS).order_by(_O.operation_id)
-_HISTORY = (
-    sa.select(schema.OPERATIONS)
-    .where(rows.ITS_OPERATIONS)
-    .order_by(_O.operation_id.desc())
-    .limit(sa.bindparam("page"))
-)
-_HISTORY_AFTER = _HISTORY.where(_O.operation_id < sa.bindparam("marker"))
-_FIND_PAGE = 200
-_FIND = (
-    sa.select(schema.OPERATIONS)
-    .where(
-        _O.state == sa.bindparam("wanted"),
-        _O.created_at <= sa.bindparam("before"),
-        sa.tuple_(_O.created_at, _O.operation_id)
-        > sa.tuple_(sa.bindparam("from_moment", type_=schema.Instant), sa.bindparam("from_id")),
-    )
-    .order_by(_O.created_at, _O.operation_id)
-    .limit(sa.bindparam("page"))
-)
-_FAILURES = (
-    sa.select(schema.OPERATIONS)
-    .where(_O.state == str(State.FAILED))
-    .order_by(_O.created_at.desc(), _O.operation_id.desc())
-    .limit(sa.bindparam("page"))
-)
-_EXPIRED = (
-    sa.select(_O.service_id, _O.operation_id)
-    .where(
-        _O.state == sa.bindparam("wanted"),
-        _O.created_at < sa.bindparam("before"),
-        _O.updated_at < sa.bindparam("before"),
-    )
-    .order_by(_O.created_at)
-    .limit(sa.bindparam("page"))
-)
-_FORGET = sa.delete(schema.OPERATIONS).where(
-    _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
-)
 _FINISHED = tuple(str(state) for state in State if state.finished)
 _FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
-_DUE = (
-    sa.select(schema.OPERATIONS)
-    .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
-    .order_by(_O.next_attempt_at, _O.operation_id)
-    .limit(sa.bindparam("page"))
-)
-_REQUEUE = (
-    sa.update(schema.OPERATIONS)
-    .where(
-        _THIS,
-        _O.state == sa.bindparam("state_read"),
-        _O.attempt == sa.bindparam("attempt_read"),
-        _O.next_attempt_at == sa.bindparam("time_read"),
-    )
-    .values(
-        state=str(State.QUEUED),
-        next_attempt_at=sa.bindparam("until"),
-        crashes=_O.crashes + sa.bindparam("lost", type_=sa.Integer),
-    )
-)
-# What has to end before this operation may begin: earlier ones, one that runs already, and one
-# that was superseded and may still be in a driver's call. These may have the greater id, when the
-# clocks of two servers that made the ids differ.
-_OBSTACLES = (
-    sa.select(_O.operation_id)
-    .where(
-        rows.ITS_OPERATIONS,
-        _O.operation_id != sa.bindparam("operation"),
-        sa.or_(
-            sa.and_(
-                _UNFINISHED,
-                sa.or_(_O.operation_id < sa.bindparam("operation"), _O.state == _RUNNING),
-            ),
-            sa.and_(rows.HELD, _O.next_attempt_at > sa.bindparam("now")),
-        ),
-    )
-    .limit(1)
-)
-_BEGIN = (
-    sa.update(schema.OPERATIONS)
-    .where(
-        _THIS,
-        _UNFINISHED,
-        sa.or_(
-            _O.state == str(State.QUEUED),
-            sa.and_(_O.state == _RUNNING, _O.runner == sa.bindparam("runner_now")),
-            _O.next_attempt_at <= sa.bindparam("now"),
-        ),
-    )
-    # In this order: MySQL would have the later ones see what the earlier ones have set.
-    .ordered_values(
-        (_O.crashes, _O.crashes + sa.case((_O.state == _RUNNING, 1), else_=0)),
-        (_O.attempt, _O.attempt + 1),
-        (_O.state, _RUNNING),
-        (_O.runner, sa.bindparam("runner_now")),
-        (_O.next_attempt_at, sa.bindparam("until")),
-        (_O.updated_at, sa.bindparam("now")),
-    )
-)
-_SAVE = sa.update(schema.OPERATIONS).where(_STILL_OURS)
-_STILL_HELD = sa.and_(_THIS, rows.HELD, _O.attempt == sa.bindparam("our_attempt"))
-_IS_HELD = sa.select(_O.operation_id).where(_STILL_HELD)
-_RENEW = (
-    sa.update(schema.OPERATIONS).where(_STILL_OURS).values(next_attempt_at=sa.bindparam("until"))
-)
-_HOLD = (
-    sa.update(schema.OPERATIONS).where(_STILL_HELD).values(next_attempt_at=sa.bindparam("until"))
-)
-_ACKNOWLEDGE = sa.update(schema.OPERATIONS).where(_STILL_HELD).values(next_attempt_at=None)
-_NEXT = (
-    sa.select(schema.OPERATIONS)
-    .where(rows.ITS_OPERATIONS, _UNFINISHED)
-    .order_by(_O.operation_id)
-    .limit(1)
-)
-_MAKE_DUE = (
-    sa.update(schema.OPERATIONS)
-    .where(_THIS, _UNFINISHED)
-    .values(next_attempt_at=sa.bindparam("now"))
-)
-_SAVE_DETAILS = (
-    sa.update(schema.SERVICES)
-    .where(rows.THIS_SERVICE)
-    .values(revision=schema.SERVICES.c.revision + 1)
-)
-_ARCHIVE = sa.insert(schema.ARCHIVE)
-_DELETE_SERVICE = sa.delete(schema.SERVICES).where(rows.THIS_SERVICE)
+_FIND_PAGE = 200
 
 
 class OperationStore(base.OperationStore):
@@ -164,7 +30,7 @@ class OperationStore(base.OperationStore):
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
         with self._database.read() as conn:
-            row = conn.execute(_GET, _identify(key)).first()
+            row = conn.execute(statements.GET, _identify(key)).first()
         if row is None:
             raise errors.NotFound(f"There is no operation {key.operation_id}")
         return rows.to_operation(row)
@@ -173,16 +39,16 @@ class OperationStore(base.OperationStore):
         """All operations of a service; they outlive it."""
         parameters = {"project": project_id, "service": service_id}
         with self._database.read() as conn:
-            return [rows.to_operation(row) for row in conn.execute(_LIST, parameters)]
+            return [rows.to_operation(row) for row in conn.execute(statements.LIST, parameters)]
 
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
         """A page, read from the primary key's index backwards."""
         parameters = {"project": project_id, "service": service_id, "page": limit}
-        statement = _HISTORY
+        statement = statements.HISTORY
         if marker is not None:
-            statement, parameters = _HISTORY_AFTER, {**parameters, "marker": marker}
+            statement, parameters = statements.HISTORY_AFTER, {**parameters, "marker": marker}
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(statement, parameters)]
 
@@ -209,7 +75,9 @@ class OperationStore(base.OperationStore):
                 "page": _FIND_PAGE,
             }
             with self._database.read() as conn:
-                page = [rows.to_operation(row) for row in conn.execute(_FIND, parameters)]
+                page = [
+                    rows.to_operation(row) for row in conn.execute(statements.FIND, parameters)
+                ]
             yield from page
             if len(page) < _FIND_PAGE:
                 return
@@ -218,7 +86,7 @@ class OperationStore(base.OperationStore):
     def failures(self, limit: int) -> Sequence[Operation]:
         """The end of the index of states."""
         with self._database.read() as conn:
-            result = conn.execute(_FAILURES, {"page": limit})
+            result = conn.execute(statements.FAILURES, {"page": limit})
             return [rows.to_operation(row) for row in result]
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
@@ -229,7 +97,7 @@ class OperationStore(base.OperationStore):
             with self._database.read() as conn:
                 keys = [
                     {"service": service_id, "operation": operation_id}
-                    for service_id, operation_id in conn.execute(_EXPIRED, parameters)
+                    for service_id, operation_id in conn.execute(statements.EXPIRED, parameters)
                 ]
             self._forget(keys)
             gone += len(keys)
@@ -239,12 +107,12 @@ class OperationStore(base.OperationStore):
 
     def _forget(self, keys: Sequence[dict[str, str]]) -> None:
         if keys:
-            self._database.write(lambda conn: conn.execute(_FORGET, keys))
+            self._database.write(lambda conn: conn.execute(statements.FORGET, keys))
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """The head of the index of unfinished operations."""
         with self._database.read() as conn:
-            result = conn.execute(_DUE, {"now": now, "page": limit})
+            result = conn.execute(statements.DUE, {"now": now, "page": limit})
             return [rows.to_operation(row) for row in result]
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
@@ -257,7 +125,9 @@ class OperationStore(base.OperationStore):
             "until": next_attempt_at,
             "lost": int(operation.state is State.RUNNING),
         }
-        return self._database.write(lambda conn: conn.execute(_REQUEUE, parameters).rowcount == 1)
+        return self._database.write(
+            lambda conn: conn.execute(statements.REQUEUE, parameters).rowcount == 1
+        )
 
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
@@ -270,16 +140,16 @@ class OperationStore(base.OperationStore):
             service = rows.lock_service(conn, key)
             if service is None:
                 raise errors.NotRunnable(f"Service {key.service_id} is gone")
-            obstacle = conn.execute(_OBSTACLES, {**this, "now": now}).scalar()
+            obstacle = conn.execute(statements.OBSTACLES, {**this, "now": now}).scalar()
             if obstacle is not None:
                 raise errors.NotRunnable(
                     f"Operation {key.operation_id} has to wait for {obstacle}"
                 )
-            if conn.execute(_BEGIN, parameters).rowcount != 1:
+            if conn.execute(statements.BEGIN, parameters).rowcount != 1:
                 raise errors.NotRunnable(
                     f"Operation {key.operation_id} is finished, gone, not due, or another job's"
                 )
-            operation = rows.to_operation(conn.execute(_GET, this).one())
+            operation = rows.to_operation(conn.execute(statements.GET, this).one())
             if operation.kind is Kind.DELETE:
                 # The leases that have lapsed; a run that wakes shall know.
                 rows.let_go(conn, key)
@@ -312,9 +182,9 @@ class OperationStore(base.OperationStore):
         parameters = {**_identify(key), "our_attempt": attempt, "until": until}
 
         def work(conn: sa.Connection) -> bool:
-            if conn.execute(_RENEW, parameters).rowcount == 1:
+            if conn.execute(statements.RENEW, parameters).rowcount == 1:
                 return True
-            if conn.execute(_HOLD, parameters).rowcount != 1:
+            if conn.execute(statements.HOLD, parameters).rowcount != 1:
                 raise _fenced(key)
             return False
 
@@ -329,7 +199,7 @@ class OperationStore(base.OperationStore):
             if rows.lock_service(conn, key) is None:
                 return None
             parameters = {**_identify(key), "our_attempt": attempt}
-            if conn.execute(_ACKNOWLEDGE, parameters).rowcount != 1:
+            if conn.execute(statements.ACKNOWLEDGE, parameters).rowcount != 1:
                 return None
             return _next(conn, key, now)
 
@@ -346,10 +216,10 @@ class OperationStore(base.OperationStore):
             claims.count_down(conn, operation.project_id)
             service = _lock(conn, operation)
             _write(conn, operation)
-            conn.execute(_ARCHIVE, _archived(service, operation.updated_at))
+            conn.execute(statements.ARCHIVE, _archived(service, operation.updated_at))
             claims.release_all(conn, service)
             lookups.put_urls(conn, service.with_details({}))
-            conn.execute(_DELETE_SERVICE, rows.identify(service))
+            conn.execute(statements.DELETE_SERVICE, rows.identify(service))
             rows.supersede(conn, operation.key, operation.updated_at)
             rows.let_go(conn, operation.key)
 
@@ -373,16 +243,16 @@ def _write(conn: sa.Connection, operation: Operation) -> None:
         "our_attempt": operation.attempt,
         **rows.progress_of(operation),
     }
-    if conn.execute(_SAVE, parameters).rowcount != 1:
+    if conn.execute(statements.SAVE, parameters).rowcount != 1:
         held = {**_identify(operation.key), "our_attempt": operation.attempt}
-        if conn.execute(_IS_HELD, held).first() is not None:
+        if conn.execute(statements.IS_HELD, held).first() is not None:
             raise errors.Superseded(f"Operation {operation.operation_id} was superseded")
         raise _fenced(operation.key)
 
 
 def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime) -> None:
     conn.execute(
-        _SAVE_DETAILS,
+        statements.SAVE_DETAILS,
         {
             **rows.identify(service),
             "provider_details": rows.details_to_dict(service.provider_details),
@@ -394,12 +264,12 @@ def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime)
 
 
 def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Operation | None:
-    row = conn.execute(_NEXT, rows.identify(key)).first()
+    row = conn.execute(statements.NEXT, rows.identify(key)).first()
     if row is None:
         return None
     # It had to wait for this one; from now on nothing but a worker is missing.
     following = replace(rows.to_operation(row), next_attempt_at=now)
-    conn.execute(_MAKE_DUE, {**_identify(following.key), "now": now})
+    conn.execute(statements.MAKE_DUE, {**_identify(following.key), "now": now})
     return following
 
 

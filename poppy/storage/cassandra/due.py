@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which operations are due: hints are followed, and tidied up on the way."""
+
+import datetime
+from collections.abc import Sequence
+
+from oslo_log import log
+
+from poppy.model.operations import Operation, State
+from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra.hints import Hint, Hints
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.truth import GRACE, Held, best_effort
+from poppy.storage.cassandra.views import Views
+
+LOG = log.getLogger(__name__)
+
+_SPARE = 50
+"""Hints read at a time beyond the wanted number, for some may be of no use."""
+
+_REGION_GRACE = 86400.0
+"""Seconds after which a region that has not settled its own hints is given up."""
+
+
+class Due:
+    """Finds what is due."""
+
+    def __init__(self, database: Database, hints: Hints, views: Views) -> None:
+        self._database = database
+        self._hints = hints
+        self._views = views
+
+    def find(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
+        """Follow hints, the oldest slots first, until enough operations are found.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        # Two hints may lead to one that has begun.
+        due: dict[str, Operation] = {}
+        for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
+            for start in range(0, len(hints), _SPARE):
+                looked_at = self._look(hints[start : start + _SPARE], now)
+                due.update((it.operation_id, it) for it in looked_at)
+                if len(due) >= limit:
+                    break
+            if len(due) >= limit:
+                break
+        found = sorted(due.values(), key=lambda it: (it.next_attempt_at, it.operation_id))
+        return found[:limit]
+
+    def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
+        """The operations that hints are about, if they are due as the hints say."""
+        rows = self._database.read_each(
+            (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
+        )
+        due = []
+        for hint, found in zip(hints, rows, strict=True):
+            held = None
+            if found:
+                held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
+            if held is not None and _is_meant(hint, held):
+                due.append(held.operation)
+            elif held is not None and _has_begun(held):
+                # This may be the hint that stands in for one of its own.
+                lease = held.operation.next_attempt_at
+                if lease is not None and lease <= now:
+                    due.append(held.operation)
+            elif self._is_left(hint):
+                self._settle(hint)
+        return due
+
+    def _is_left(self, hint: Hint) -> bool:
+        # What another region wrote may be on its way to us, longer than its hint was.
+        patience = GRACE if hint.region == self._database.region else _REGION_GRACE
+        return codec.now() - hint.written_at > patience * 1_000_000
+
+    def _settle(self, hint: Hint) -> None:
+        """Do what a process left undone that did not get to drop its hint."""
+        with best_effort(LOG, "A hint of no use"):
+            found = truth.read(self._database, hint.key, self._database.levels.operations)
+            self._views.refresh(found)
+            if truth.fence(self._database, found, hint.clock):
+                self._hints.forget(hint)
+
+
+def _is_meant(hint: Hint, held: Held) -> bool:
+    due_at = codec.optional_number(held.operation.next_attempt_at)
+    return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
+
+
+def _has_begun(held: Held) -> bool:
+    return held.slot is None and held.operation.state is State.RUNNING

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a run may begin, and whether what it writes is still its own to write."""
+
+import datetime
+
+from poppy.common import errors
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.storage.cassandra.truth import Truth
+
+
+def check_runnable(
+    found: Truth, operation: Operation, runner: str, now: datetime.datetime
+) -> None:
+    """Make sure that a job may begin a run now.
+
+    Raises:
+        NotRunnable: it may not.
+    """
+    for other, state in found.queue.items():
+        if other == operation.operation_id:
+            continue
+        earlier = other < operation.operation_id or state == State.RUNNING
+        if state == State.SUPERSEDED:
+            held = found.operations.get(other)
+            lease = held.operation.next_attempt_at if held is not None else None
+            earlier = lease is not None and lease > now
+        if earlier:
+            raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
+    if not _is_runnable(operation, runner, now):
+        raise errors.NotRunnable(
+            f"Operation {operation.operation_id} is finished, not due, or another job's"
+        )
+
+
+def _is_runnable(operation: Operation, runner: str, now: datetime.datetime) -> bool:
+    if operation.state.finished:
+        return False
+    if operation.state is State.QUEUED:
+        return True
+    if operation.state is State.RUNNING and operation.runner == runner:
+        return True
+    return operation.next_attempt_at is not None and operation.next_attempt_at <= now
+
+
+def check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None) -> Operation:
+    """The operation as stored, if it is this run's.
+
+    By its job too: two regions that could not see each other can count the same attempt.
+
+    Raises:
+        Superseded: a delete has overtaken the run, which has not said so far that it has ended.
+        Fenced: it is another's.
+    """
+    held = found.operations.get(key.operation_id)
+    overtaken = held_by(found, key, attempt)
+    if overtaken is not None and runner in (None, overtaken.runner):
+        raise errors.Superseded(f"Operation {key.operation_id} was superseded")
+    if held is None or held.operation.state is not State.RUNNING:
+        raise fenced(key)
+    if held.operation.attempt != attempt or runner not in (None, held.operation.runner):
+        raise fenced(key)
+    return held.operation
+
+
+def held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
+    """The operation as stored, if it is superseded and this run still holds the service."""
+    held = found.operations.get(key.operation_id)
+    if held is None or not held.operation.is_held or held.operation.attempt != attempt:
+        return None
+    return held.operation
+
+
+def fenced(key: OperationKey) -> errors.Fenced:
+    """The error."""
+    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")
