@@ -16,7 +16,7 @@ from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task
 from poppy.dns.base import DNSDriver
 from poppy.model import certificates
-from poppy.model.flavors import Flavor
+from poppy.model.flavors import Flavor, FlavorProvider
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service
 from poppy.provider.base import Provider
@@ -61,7 +61,8 @@ def build(
     """The flow of an operation.
 
     Args:
-        flavors: where the service's flavor tells which providers it is meant to be at.
+        flavors: where the service's flavor tells which providers it is meant to be at, where it
+            may have been at others.
         providers: the loaded drivers.
     """
     deployed = tuple(service.provider_details)
@@ -73,7 +74,7 @@ def build(
         return purge(deployed, providers)
     if operation.kind is Kind.DISABLE:
         return disable(dns)
-    flavor = flavors.get(service.spec.flavor_id)
+    flavor = _flavor(service, flavors)
     if operation.kind is Kind.STEER:
         return steer(flavor, dns)
     retired = [name for name in deployed if name not in flavor.provider_names]
@@ -130,3 +131,15 @@ def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Pr
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
     """Purge: all providers."""
     return Flow("purge", [[tasks.PurgeProvider(it, providers) for it in deployed]])
+
+
+def _flavor(service: Service, flavors: FlavorStore) -> Flavor:
+    """A service's flavor; with one provider there is nothing to be read of it.
+
+    A service has a detail for each provider of its flavor, and for those that are left to be
+    cleaned. So who has one detail has a flavor of just that provider.
+    """
+    flavor_id, details = service.spec.flavor_id, service.provider_details
+    if len(details) > 1:
+        return flavors.get(flavor_id)
+    return Flavor(flavor_id, tuple(FlavorProvider(name, ()) for name in details))

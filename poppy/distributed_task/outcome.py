@@ -1,13 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end of an operation means for the service's providers."""
+"""What comes of an attempt: for the operation, and for the service's providers."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 
-from poppy.model.operations import Kind, Step
+from poppy.common.retry import RetryPolicy
+from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus
 
 Details = dict[str, ProviderDetail]
+
+
+def waits(operation: Operation) -> bool:
+    """Whether a step is to be tried again, or asked for again."""
+    return any(step.state is StepState.WAITING for step in operation.steps)
+
+
+def counted(
+    operation: Operation, failed: bool, policy: RetryPolicy, now: datetime.datetime
+) -> Operation:
+    """With this attempt counted; at the end of the budget, what waits has failed.
+
+    Args:
+        failed: whether the attempt failed; else it only waits for a provider to get done.
+    """
+    failures = operation.failures + int(failed)
+    operation = replace(operation, failures=failures)
+    if not policy.exhausted(failures, now - operation.since):
+        return operation
+    for step in operation.steps:
+        if step.state is StepState.WAITING:
+            message = f"gave up after {operation.attempt} attempts: {step.message}"
+            operation = operation.with_step(replace(step, state=StepState.FAILED, message=message))
+    return operation
+
+
+def parked(operation: Operation, now: datetime.datetime, pause: datetime.timedelta) -> Operation:
+    """To be gone on with after a pause."""
+    return replace(
+        operation,
+        state=State.WAITING,
+        error=reasons(operation, StepState.WAITING),
+        crashes=0,
+        updated_at=now,
+        next_attempt_at=now + pause,
+    )
+
+
+def finished(
+    operation: Operation, state: State, error: str | None, now: datetime.datetime
+) -> Operation:
+    """Ended, well or badly."""
+    return replace(operation, state=state, error=error, updated_at=now, next_attempt_at=None)
+
+
+def reasons(operation: Operation, state: StepState) -> str:
+    """Why steps are in a state."""
+    return "; ".join(
+        f"{step.name}: {step.message}" for step in operation.steps if step.state is state
+    )
 
 
 def settle(details: Details, kind: Kind, failed: Sequence[Step]) -> None:

@@ -392,8 +392,10 @@ class OperationRun:
         LOG.info("%s: has ended for the delete that overtook it", self)
 
     def _conclude(self) -> None:
-        waiting = any(step.state is StepState.WAITING for step in self._operation.steps)
-        if waiting and not self._give_up():
+        if outcome.waits(self._operation):
+            now = _now()
+            self._operation = outcome.counted(self._operation, self._failed, self._policy, now)
+        if outcome.waits(self._operation):
             self._park()
             return
         failed = [step for step in self._operation.steps if step.state is StepState.FAILED]
@@ -402,48 +404,18 @@ class OperationRun:
         else:
             self._finish()
 
-    def _give_up(self) -> bool:
-        """Count this attempt; at the end of the budget, what waits has failed."""
-        operation = self._operation
-        failures = operation.failures + int(self._failed)
-        age = _now() - operation.since
-        self._operation = replace(operation, failures=failures)
-        if not self._policy.exhausted(failures, age):
-            return False
-        for step in operation.steps:
-            if step.state is StepState.WAITING:
-                message = f"gave up after {operation.attempt} attempts: {step.message}"
-                self._operation = self._operation.with_step(
-                    replace(step, state=StepState.FAILED, message=message)
-                )
-        return True
-
     def _park(self) -> None:
-        now = _now()
-        operation = self._operation
+        now, operation = _now(), self._operation
         if self._failed:
             pause = self._policy.parked_for(operation.failures, self._retry_after)
         else:
             pause = datetime.timedelta(seconds=self._retry_after or self._policy.park_base)
-        self._operation = replace(
-            operation,
-            state=State.WAITING,
-            error=_reasons(operation, StepState.WAITING),
-            crashes=0,
-            updated_at=now,
-            next_attempt_at=now + pause,
-        )
+        self._operation = outcome.parked(operation, now, pause)
         self._write()
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 
     def _finish(self) -> None:
-        self._operation = replace(
-            self._operation,
-            state=State.SUCCEEDED,
-            error=None,
-            updated_at=_now(),
-            next_attempt_at=None,
-        )
+        self._operation = outcome.finished(self._operation, State.SUCCEEDED, None, _now())
         if self._operation.kind is Kind.DELETE:
             try:
                 self._storage.operations.remove(self._operation)
@@ -471,13 +443,8 @@ class OperationRun:
             self._ended = True
 
     def _finish_failed(self, failed: list[Step], reason: str | None = None) -> None:
-        self._operation = replace(
-            self._operation,
-            state=State.FAILED,
-            error=reason or _reasons(self._operation, StepState.FAILED),
-            updated_at=_now(),
-            next_attempt_at=None,
-        )
+        reason = reason or outcome.reasons(self._operation, StepState.FAILED)
+        self._operation = outcome.finished(self._operation, State.FAILED, reason, _now())
         self.remember(lambda details: outcome.settle(details, self._operation.kind, failed))
         self._write()
         if not self.lost:
@@ -497,12 +464,6 @@ def _step(name: str, state: StepState, error: Exception, message: str | None = N
 
 def _nothing() -> None:
     """There is nothing to be done."""
-
-
-def _reasons(operation: Operation, state: StepState) -> str:
-    return "; ".join(
-        f"{step.name}: {step.message}" for step in operation.steps if step.state is state
-    )
 
 
 def _now() -> datetime.datetime:

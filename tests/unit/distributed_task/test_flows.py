@@ -45,6 +45,18 @@ def test_names_are_made_once_all_providers_serve(kind):
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Kind.CREATE, ["ensure at a", "ensure names in DNS"]),
+        (Kind.UPDATE, ["ensure at a", "ensure names in DNS"]),
+        (Kind.STEER, ["ensure names in DNS"]),
+    ],
+)
+def test_with_one_provider_the_flavor_is_not_read(kind, expected):
+    assert steps(built(kind, None, ["a"])) == expected
+
+
 def test_a_provider_that_the_flavor_no_longer_names_is_cleaned_after_names_are_moved():
     assert steps(built(Kind.UPDATE, ["b"], ["b", "a"])) == [
         "ensure at b",
