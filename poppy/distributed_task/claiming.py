@@ -63,7 +63,10 @@ class PatientBoard:
     """A board as the conductor sees it: only jobs that are free, and calm in an outage.
 
     TaskFlow's conductor tries to claim whatever it is shown, and logs a traceback at each of its
-    looks at a board that does not answer, several times a second.
+    looks at a board that does not answer, several times a second. It claims in the one thread that
+    looks, which has all others wait for each answer of the board; so here :meth:`claim` only
+    notes that a job is about to be taken, and the thread that is to run it does so by
+    :meth:`take`.
 
     Workers that list the same jobs in the same order meet at each of them, so whoever has met
     another shuffles the head of the list for a while; alone, it takes the oldest first.
@@ -81,6 +84,7 @@ class PatientBoard:
         self._free = free
         self._pause = 0.0
         self._jobs: collections.deque[taskflow.jobs.base.Job] = collections.deque()
+        self._given: set[str] = set()
         self._stale_at = 0.0
         self._spread = 0
 
@@ -100,7 +104,8 @@ class PatientBoard:
     def _look(self, ensure_fresh: bool) -> list[taskflow.jobs.base.Job]:
         try:
             listing = self._board.iterjobs(only_unclaimed=True, ensure_fresh=ensure_fresh)
-            jobs = list(itertools.islice(listing, WINDOW))
+            free = (job for job in listing if job.uuid not in self._given)
+            jobs = list(itertools.islice(free, WINDOW))
         except taskflow.exceptions.JobFailure as exc:
             self._pause = min(MAX_PAUSE, max(PAUSE, 2 * self._pause))
             LOG.warning(
@@ -116,17 +121,27 @@ class PatientBoard:
         return jobs
 
     def claim(self, job: taskflow.jobs.base.Job, who: str) -> None:
-        """Claim a job; one that can't be claimed for an outage is left to the next look."""
+        """Show a job no more until :meth:`let_go`."""
+        self._given.add(job.uuid)
+
+    def take(self, job: taskflow.jobs.base.Job, who: str) -> bool:
+        """Claim a job; not if another was quicker, or the board does not answer."""
         try:
             self._board.claim(job, who)
         except taskflow.exceptions.UnclaimableJob:
             self._spread = min(WINDOW, max(8, 2 * self._spread))
-            raise
         except taskflow.exceptions.NotFound:
-            raise
+            pass
         except taskflow.exceptions.JobFailure as exc:
+            LOG.debug("Job %s is left to the next look: %s", job.uuid, exc)
             self._jobs.clear()
-            raise taskflow.exceptions.UnclaimableJob(str(exc)) from exc
+        else:
+            return True
+        return False
+
+    def let_go(self, job: taskflow.jobs.base.Job) -> None:
+        """Show a job again, if it is free."""
+        self._given.discard(job.uuid)
 
 
 class Idle(timing.Timeout):  # type: ignore[misc]

@@ -99,8 +99,18 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         for run in list(self._runs.values()):
             run.renew()
 
-    def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool:
-        """Run one operation; whether its job is done with (else it goes back to the board)."""
+    def _dispatch_job(self, job: taskflow.jobs.base.Job) -> bool | None:
+        """Run one operation.
+
+        Returns:
+            Whether its job is done with (else it goes back to the board); None if the job is not
+            ours.
+        """
+        if self._stopped.is_set() or not self._jobboard.take(job, self._name):
+            return None
+        return self._run_operation(job)
+
+    def _run_operation(self, job: taskflow.jobs.base.Job) -> bool:
         # This thread's last request has nothing to do with this job.
         context.RequestContext()
         run = None
@@ -158,7 +168,15 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
     def _on_job_done(self, job: taskflow.jobs.base.Job, done: Any) -> None:
         """End the job's claim; then there is room for another one."""
         super()._on_job_done(job, done)
+        self._jobboard.let_go(job)
         self._idle.wake()
+
+    def _try_finish_job(
+        self, job: taskflow.jobs.base.Job, consume: bool | None, trash: bool = False
+    ) -> None:
+        """End the job's claim, if there is one."""
+        if consume is not None:
+            super()._try_finish_job(job, consume, trash)
 
     def _defer(self, job: taskflow.jobs.base.Job) -> None:
         """See to it that an operation that waits for an earlier one is not posted before that.

@@ -4,11 +4,18 @@
 import logging
 import threading
 import time
+from typing import NamedTuple
 
 import pytest
 import taskflow.exceptions
 
 from poppy.distributed_task import claiming
+
+
+class Job(NamedTuple):
+    """What is needed of a job."""
+
+    uuid: str
 
 
 class Board:
@@ -17,8 +24,9 @@ class Board:
     def __init__(self):
         self.away = False
         self.asked = []
-        self.jobs = ["job"]
+        self.jobs = [Job("job")]
         self.taken = set()
+        self.claimed = []
 
     def iterjobs(self, **options):
         self.asked.append(options)
@@ -31,6 +39,7 @@ class Board:
             raise taskflow.exceptions.JobFailure("no answer")
         if job in self.taken:
             raise taskflow.exceptions.UnclaimableJob("another was faster")
+        self.claimed.append((job, who))
 
     @property
     def connected(self):
@@ -65,7 +74,7 @@ def patient(board, stopped):
 
 
 def test_only_free_jobs_are_shown(patient, board):
-    assert list(patient.iterjobs(ensure_fresh=True)) == ["job"]
+    assert list(patient.iterjobs(ensure_fresh=True)) == [Job("job")]
     assert board.asked == [{"only_unclaimed": True, "ensure_fresh": True}]
 
 
@@ -84,47 +93,57 @@ def test_an_outage_is_one_line_and_a_pause_that_grows(patient, board, stopped, c
     assert len(caplog.records) == 8
     assert all(record.exc_info is None for record in caplog.records)
     board.away = False
-    assert list(patient.iterjobs()) == ["job"]
+    assert list(patient.iterjobs()) == [Job("job")]
     board.away = True
     list(patient.iterjobs())
     assert stopped.pauses[-1] == 1
 
 
 def test_a_claim_that_fails_for_an_outage_is_no_claim(patient, board):
-    patient.claim("job", "me")
+    assert patient.take(Job("job"), "me")
     board.away = True
-    with pytest.raises(taskflow.exceptions.UnclaimableJob):
-        patient.claim("job", "me")
+    assert not patient.take(Job("job"), "me")
+
+
+def test_a_job_that_is_about_to_be_taken_is_not_shown_again_until_it_is_let_go(patient, board):
+    board.jobs = [Job("a"), Job("b")]
+    patient.claim(Job("a"), "me")
+    assert list(patient.iterjobs(ensure_fresh=True)) == [Job("b")]
+    assert board.claimed == []
+    assert patient.take(Job("a"), "me")
+    assert board.claimed == [(Job("a"), "me")]
+    assert list(patient.iterjobs(ensure_fresh=True)) == [Job("b")]
+    patient.let_go(Job("a"))
+    assert list(patient.iterjobs(ensure_fresh=True)) == [Job("a"), Job("b")]
 
 
 def test_without_a_free_place_the_board_is_not_asked(board, stopped):
     places = [0]
     patient = claiming.PatientBoard(board, stopped, lambda: places[0])
-    board.jobs = ["a", "b", "c"]
+    board.jobs = [Job(name) for name in "abc"]
     assert list(patient.iterjobs()) == []
     assert board.asked == []
     places[0] = 2
     jobs = patient.iterjobs()
-    assert next(jobs) == "a"
+    assert next(jobs) == Job("a")
     places[0] = 0
     assert list(jobs) == []
     places[0] = 2
-    assert list(patient.iterjobs()) == ["b", "c"], "from the list of a moment ago"
+    assert list(patient.iterjobs()) == [Job("b"), Job("c")], "from the list of a moment ago"
     assert len(board.asked) == 1
 
 
 def test_alone_the_oldest_is_taken_first_and_after_a_collision_any_of_the_first(patient, board):
-    board.jobs = list(range(100))
+    board.jobs = [Job(f"{number:02}") for number in range(100)]
 
     def first():
         patient._jobs.clear()
-        return next(patient.iterjobs())
+        return int(next(patient.iterjobs()).uuid)
 
     assert {first() for _ in range(20)} == {0}
-    board.taken = {0}
+    board.taken = {Job("00")}
     for _ in range(3):
-        with pytest.raises(taskflow.exceptions.UnclaimableJob):
-            patient.claim(0, "me")
+        assert not patient.take(Job("00"), "me")
     seen = {first() for _ in range(16)}
     assert len(seen) > 3
     assert max(seen) < 32
