@@ -4,6 +4,7 @@
 import pathlib
 import re
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -90,14 +91,20 @@ def settings(page: pathlib.Path) -> list[Setting]:
         for literal in literals(text)
         for group, name in _NAMED_SETTING.findall(literal)
     ]
+    return found + settings_of(name_of(page), text.splitlines())
+
+
+def settings_of(page: str, lines: Sequence[str]) -> list[Setting]:
+    """Options in examples of files: indented lines, below the group in brackets."""
+    found = []
     group = None
-    for line in text.splitlines():
+    for line in lines:
         if match := _GROUP.match(line):
             group = match[1]
         elif line and not line.startswith(" "):
             group = None
         elif group and (match := _SETTING.match(line)):
-            found.append(Setting(name_of(page), group, match[1]))
+            found.append(Setting(page, group, match[1]))
     return found
 
 
