@@ -35,9 +35,7 @@ class Bootstrap:
     @functools.cached_property
     def providers(self) -> dict[str, Provider]:
         """The CDN providers, by name, in the configured order."""
-        return {
-            name: driver.load("provider", name, self.conf) for name in self.conf.drivers.providers
-        }
+        return driver.load_each("provider", self.conf.drivers.providers, self.conf)
 
     @functools.cached_property
     def dns(self) -> DNSDriver:

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from poppy.bootstrap import Bootstrap
-from poppy.common import config, logs
+from poppy.common import config, logs, tracing
 
 _cache: dict[str, Any] = {}
 
@@ -23,5 +23,6 @@ def __getattr__(name: str) -> Any:
         path = os.environ.get("POPPY_CONFIG_FILE")
         conf = config.load(files=[path] if path else None)
         logs.setup(conf)
+        tracing.start(conf, "poppy-server")
         _cache[name] = Bootstrap(conf).transport.application
     return _cache[name]

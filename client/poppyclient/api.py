@@ -14,6 +14,8 @@ from poppyclient.connection import Answer, Connection, Refused, checked
 Document = dict[str, Any]
 
 _PAGE = 10
+#: Of what is not finished or failed, as many are listed, and as many come in a page.
+_OPEN = 100
 
 
 class Client:
@@ -107,12 +109,14 @@ class Client:
         document: Document = self._request("GET", path).document
         return document
 
-    def open_operations(self, **filters: Any) -> list[Document]:
-        """(Operators) What is unfinished or failed, of all projects, the oldest first."""
+    def open_operations(self, limit: int | None = None, **filters: Any) -> list[Document]:
+        """(Operators) What is unfinished or failed, of all projects, the oldest first.
+
+        Args:
+            limit: at most so many; 100 unless said otherwise.
+        """
         asked = {name: str(value) for name, value in filters.items() if value is not None}
-        document = self._request("GET", "/admin/operations", query=asked).document
-        found: list[Document] = document["operations"]
-        return found
+        return list(self._pages("operations", "/admin/operations", limit or _OPEN, asked, _OPEN))
 
     def act(self, action: str, operation_id: str, project_id: str, service_id: str) -> None:
         """(Operators) ``retry`` or ``cancel`` an operation."""
@@ -161,19 +165,27 @@ class Client:
     # HTTP.
 
     def _pages(
-        self, key: str, path: str, limit: int | None, query: Mapping[str, str]
+        self,
+        key: str,
+        path: str,
+        limit: int | None,
+        query: Mapping[str, str],
+        page_size: int = _PAGE,
     ) -> Iterator[Document]:
         marker: dict[str, str] = {}
         left = limit
         while left is None or left > 0:
             # How long pages are is the server's to say, unless fewer are wanted.
-            size = {} if left is None else {"limit": str(min(_PAGE, left))}
+            size = {} if left is None else {"limit": str(min(page_size, left))}
             asked = {**query, **marker, **size}
             page = self._request("GET", path, query=asked).document
             yield from page[key]
-            if not any(link["rel"] == "next" for link in page["links"]):
+            # Older servers gave operations of all projects as one page, without links.
+            following = [it["href"] for it in page.get("links", ()) if it["rel"] == "next"]
+            if not following:
                 return
-            marker = {"marker": page[key][-1]["id"]}
+            query_of_next = urllib.parse.urlsplit(following[0]).query
+            marker = {"marker": urllib.parse.parse_qs(query_of_next)["marker"][0]}
             left = None if left is None else left - len(page[key])
 
     def _delete(self, path: str) -> Answer:

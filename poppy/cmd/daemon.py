@@ -20,7 +20,7 @@ from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import exporter
-from poppy.common import config, errors, logs
+from poppy.common import config, errors, logs, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -41,12 +41,14 @@ class Server(cotyledon.Service):  # type: ignore[misc]
         self._transport = bootstrap.transport
         self._sock = sock
         self._done = threading.Event()
+        tracing.start(self._conf, self.name)
 
     def run(self) -> None:
         """Serve until terminated."""
         try:
             self._transport.serve(self._sock)
         finally:
+            tracing.stop()
             self._done.set()
 
     def reload(self) -> None:
@@ -67,6 +69,7 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
     def __init__(self, worker_id: int, bootstrap: Bootstrap) -> None:
         super().__init__(worker_id)
         self._conf = bootstrap.conf
+        tracing.start(self._conf, self.name)
         self._worker = bootstrap.worker()
         self._terminated = threading.Event()
         self._done = threading.Event()
@@ -76,6 +79,7 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
         try:
             self._worker.run()
         finally:
+            tracing.stop()
             self._done.set()
         if not self._terminated.is_set():
             LOG.error("This worker can't go on; another one is started")
@@ -139,6 +143,7 @@ def main(
     try:
         conf = config.load(sys.argv[1:] if argv is None else argv)
         logs.setup(conf)
+        tracing.check(conf)
         bootstrap = Bootstrap(conf)
         before(bootstrap)
         if conf.debug:

@@ -8,7 +8,7 @@ from typing import Any
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import tables
 from poppy.common import errors
-from poppy.manager.operations import OPEN
+from poppy.manager.operations import OPEN, Page
 from poppy.model import ids
 from poppy.model.fleet import Worker
 from poppy.model.operations import Operation, OperationKey, State
@@ -62,7 +62,15 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     if arguments.limit < 1 or arguments.older_than < 0:
         raise errors.InvalidRequest("--limit and --older-than must not be negative")
     operations = bootstrap.manager.operations
-    found = operations.find(states, arguments.older_than, arguments.provider, arguments.limit)
+    found: list[Operation] = []
+    page = Page((), None)
+    while len(found) < arguments.limit:
+        left = arguments.limit - len(found)
+        where = (states, arguments.older_than, arguments.provider, left, page.following)
+        page = operations.find(*where)
+        found.extend(page.operations)
+        if page.following is None:
+            break
     tables.show([_document(it) for it in found], _COLUMNS, arguments.format)
 
 
@@ -115,6 +123,7 @@ def _document(operation: Operation) -> dict[str, Any]:
         if operation.next_attempt_at
         else None,
         "request_id": operation.request_id,
+        "traceparent": operation.trace,
         "purge": operation.purge.url or "everything" if operation.purge else None,
         "reason": operation.error,
     }

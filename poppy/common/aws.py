@@ -12,8 +12,15 @@ from typing import Any
 from oslo_config import cfg
 from requests.structures import CaseInsensitiveDict
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.common.http import retry_after
+from poppy.common import tracing
+from poppy.common.errors import (
+    ConfigError,
+    DriverError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
+from poppy.common.http import REFUSES_US, retry_after
 
 try:
     import boto3
@@ -71,7 +78,11 @@ _PASSING = frozenset(
     }
 )
 _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
+#: Codes that are about our key or what it may do, which come with 400 in some services.
+_REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
 _SERVER_ERROR = 500
+#: Where botocore keeps a call's span for us.
+_SPAN = "poppy.span"
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
 
@@ -118,7 +129,11 @@ class Service:
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 user_agent_extra="poppy",
             )
-            return session.client(name, endpoint_url=options.endpoint_url, config=settings)
+            made = session.client(name, endpoint_url=options.endpoint_url, config=settings)
+            made.meta.events.register("before-call", _begins)
+            made.meta.events.register("after-call", _ends)
+            made.meta.events.register("after-call-error", _breaks)
+            return made
 
         # A session is not safe to share between threads; clients are.
         self._client = client(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
@@ -130,6 +145,7 @@ class Service:
         Raises:
             RetryableError: no answer, throttled, 5xx, or changed by somebody else meanwhile;
                 with the wait that the answer asks for.
+            Unauthorized: it does not take the key, or the key may not do that.
             Refused: anything else that Amazon says no to.
             PermanentError: Amazon's own model of the call does not allow the parameters.
         """
@@ -176,6 +192,36 @@ class Service:
         return error
 
 
+def _begins(model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Have a call traced, https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/."""
+    service = model.service_model.service_id
+    span = tracing.span(f"{service}.{model.name}", tracing.Kind.CLIENT)
+    if span.recording:
+        span.set({"rpc.system": "aws-api", "rpc.service": service, "rpc.method": model.name})
+        span.set(tracing.address_of(params["url"]))
+    context[_SPAN] = span.__enter__()
+
+
+def _ends(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    metadata = parsed.get("ResponseMetadata", {})
+    # What answers in Amazon's place, in tests, may have kept it from beginning.
+    span = context.pop(_SPAN, tracing.Span())
+    span.set(
+        {
+            "http.response.status_code": metadata.get("HTTPStatusCode"),
+            "http.request.resend_count": metadata.get("RetryAttempts") or None,
+            "aws.request_id": metadata.get("RequestId"),
+        }
+    )
+    if "Error" in parsed:
+        span.fail(str(parsed["Error"].get("Code", "")))
+    span.__exit__(None, None, None)
+
+
+def _breaks(exception: Exception, context: dict[str, Any], **_: Any) -> None:
+    context.pop(_SPAN, tracing.Span()).__exit__(type(exception), exception, None)
+
+
 def _refusal(what: str, error: Any) -> DriverError:
     told = error.response.get("Error", {})
     metadata = error.response.get("ResponseMetadata", {})
@@ -185,4 +231,6 @@ def _refusal(what: str, error: Any) -> DriverError:
     if status >= _SERVER_ERROR or status == 429 or code in _PASSING or _THROTTLED.search(code):
         headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))
         return RetryableError(message, retry_after=retry_after(headers))
+    if status in REFUSES_US or _REFUSES_US.search(code):
+        return Unauthorized(message)
     return Refused(message, code)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors, metrics
+from poppy.common import errors, metrics, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -54,7 +54,9 @@ DRIVERS_OPTS = (
     cfg.ListOpt(
         "providers",
         default=["mock"],
-        help="CDN provider drivers to load. A flavor can only name providers of this list.",
+        help="CDN provider drivers to load. A flavor can only name providers of this list. With "
+        "several of one driver (two edges of your own, two accounts), each is <name>:<driver>, "
+        "and has the options of [drivers:provider:<name>].",
     ),
     cfg.StrOpt("dns", default="mock", help="DNS driver: where the operator's names are made."),
     cfg.StrOpt(
@@ -111,6 +113,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),
     (metrics.GROUP, metrics.OPTS),
+    (tracing.GROUP, tracing.OPTS),
 )
 
 
@@ -177,6 +180,8 @@ def new() -> cfg.ConfigOpts:
     log.register_options(conf)
     # At INFO these tell of their own making, not of Poppy's.
     quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN", "kazoo=ERROR"]
+    # It warns at each of its tries to send, and tells by an error what was lost.
+    quiet.append("opentelemetry.exporter=ERROR")
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *quiet])
     for group, options in GROUPS:
         conf.register_opts(options, group=group)

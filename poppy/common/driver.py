@@ -10,6 +10,7 @@ namespace ``poppy.<kind>`` gives it its name, and its options live in the config
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ class Driver:
 
     Args:
         conf: the loaded configuration.
-        name: the name of the driver's entry point.
+        name: the driver's name: that of its entry point, unless there are several of it.
 
     Attributes:
         name: the driver's name, as operators write it in the configuration.
@@ -61,32 +62,69 @@ def _secret_values(group: Any, options: Sequence[cfg.Opt]) -> Iterator[object]:
                 yield group[option.dest]
 
 
-def load(kind: str, name: str, conf: cfg.ConfigOpts, **collaborators: Any) -> Any:
-    """Make the driver ``name`` of the namespace ``poppy.<kind>``.
+#: ``<driver>``, or ``<name>:<driver>`` for one of several of the same driver.
+_ENTRY = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?(?P<driver>[^:]+)")
+
+
+def load_each(kind: str, entries: Sequence[str], conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Make several drivers of a kind; gives them by name, in order.
 
     Args:
+        entries: of each the name of its entry point; or ``<name>:<entry point>``, so that there
+            may be several of one driver, each with a name and a group of options of its own.
+
+    Raises:
+        ConfigError: as :func:`load`; or an entry is malformed, or a name is there twice.
+    """
+    made: dict[str, Any] = {}
+    for entry in entries:
+        parsed = _ENTRY.fullmatch(entry)
+        if parsed is None:
+            raise errors.ConfigError(
+                f"'{entry}' is no {kind}: it is to be a driver's name, or <name>:<driver> with a "
+                "name of small letters, digits, - and _"
+            )
+        name = parsed["name"] or parsed["driver"]
+        if name in made:
+            raise errors.ConfigError(f"The {kind} '{name}' is named twice")
+        made[name] = load(kind, name, conf, entry_point=parsed["driver"])
+    return made
+
+
+def load(
+    kind: str,
+    name: str,
+    conf: cfg.ConfigOpts,
+    entry_point: str | None = None,
+    **collaborators: Any,
+) -> Any:
+    """Make a driver of the namespace ``poppy.<kind>``.
+
+    Args:
+        name: its name, which its options and messages have.
+        entry_point: the name of its entry point, where that is another.
         collaborators: passed on to the driver's constructor by name.
 
     Raises:
         ConfigError: there is no such driver, or it can't be imported or made; names the
             driver and the cause, because a daemon that half works is worse than none.
     """
-    namespace = f"poppy.{kind}"
+    namespace, entry_point = f"poppy.{kind}", entry_point or name
     failures: list[BaseException] = []
 
     def remember(_manager: object, _entry_point: object, cause: BaseException) -> None:
         failures.append(cause)
 
     try:
-        found = stevedore.DriverManager(namespace, name, on_load_failure_callback=remember)
+        found = stevedore.DriverManager(namespace, entry_point, on_load_failure_callback=remember)
     except (stevedore.exception.NoMatches, RuntimeError) as exc:
         if failures:
             raise errors.ConfigError(
-                f"The {kind} driver '{name}' can't be loaded: {failures[0]}"
+                f"The {kind} driver '{entry_point}' can't be loaded: {failures[0]}"
             ) from failures[0]
         known = ", ".join(sorted(names(kind))) or "none"
         raise errors.ConfigError(
-            f"There is no {kind} driver '{name}' (installed: {known})"
+            f"There is no {kind} driver '{entry_point}' (installed: {known})"
         ) from exc
     try:
         return found.driver(conf, name, **collaborators)

@@ -22,6 +22,7 @@
     ├── ConfigError             the operator's configuration can't work
     └── DriverError             what provider and DNS drivers raise, and nothing else
         ├── RetryableError      may work later: rate limit, outage, timeout
+        │   └── Unauthorized    ... once the operator has put our credentials right
         ├── InProgressError     has begun and needs time: ask again later
         └── PermanentError      will not work however often it is tried
 
@@ -156,6 +157,14 @@ class RetryableError(DriverError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Unauthorized(RetryableError):
+    """The other side refuses our credentials, or what they may do.
+
+    That is for the operator to put right, and no tenant's request is to fail for it: it is tried
+    again, though not at once, as accounts may be locked for that.
+    """
 
 
 class InProgressError(DriverError):

@@ -17,7 +17,8 @@ import requests
 import requests.adapters
 from oslo_log import log
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 LOG = log.getLogger(__name__)
 
@@ -27,6 +28,8 @@ TIMEOUT = (5.0, 30.0)
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+#: By these a server refuses who asks, not what is asked for.
+REFUSES_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
 
@@ -102,28 +105,31 @@ class Client:
         Raises:
             RetryableError: no answer, 408, 425, 429 or 5xx; with the wait that the server asks
                 for by ``Retry-After`` (RFC 9110, section 10.2.3), or until its limit resets.
+            Unauthorized: 401 or 403.
             PermanentError: any other status.
         """
         url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
         began = time.monotonic()
-        try:
-            response = self._session().request(
-                method, url, timeout=self._timeout, allow_redirects=False, **options
-            )
-        except requests.RequestException as exc:
-            # The words of requests hold the URL, which may hold a key.
-            raise RetryableError(
-                f"{self._name} did not answer ({method}): {type(exc).__name__}"
-            ) from exc
-        LOG.debug(
-            "%s: %s %s in %.3f s",
-            self._name,
-            method,
-            response.status_code,
-            time.monotonic() - began,
-        )
+        with tracing.span(method, tracing.Kind.CLIENT) as span:
+            describe(span, method, url)
+            try:
+                response = self._session().request(
+                    method, url, timeout=self._timeout, allow_redirects=False, **options
+                )
+            except requests.RequestException as exc:
+                span.fail(type(exc).__name__)
+                # The words of requests hold the URL, which may hold a key.
+                raise RetryableError(
+                    f"{self._name} did not answer ({method}): {type(exc).__name__}"
+                ) from exc
+            status = response.status_code
+            good = response.ok and not response.is_redirect or status in accept
+            span.set({"http.response.status_code": status})
+            if not good:
+                span.fail(str(status))
+        LOG.debug("%s: %s %s in %.3f s", self._name, method, status, time.monotonic() - began)
         self._note_quota(response)
-        if response.ok and not response.is_redirect or response.status_code in accept:
+        if good:
             return response
         raise self._error(method, response)
 
@@ -169,7 +175,13 @@ class Client:
         message = f"{self._name} answered {method} with {status}" + (f": {said}" if said else "")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
             return RetryableError(message, retry_after=retry_after(response.headers))
-        return PermanentError(message)
+        return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
+
+
+def describe(span: tracing.Span, method: str, url: str) -> None:
+    """Say what is requested, by https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
+    if span.recording:
+        span.set({"http.request.method": method, **tracing.address_of(url)})
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -4,7 +4,7 @@
 import logging
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from oslo_config import cfg
 from oslo_log import log
@@ -26,7 +26,27 @@ _IN_HEADER = re.compile(
     re.IGNORECASE,
 )
 
+#: One of these is in each of them; to look for words is much quicker than for the pattern.
+_HEADER_WORDS = ("token", "authorization", "key", "secret")
+
 _known: set[str] = set()
+
+#: While traces are made, lines begin as oslo.log has them, and with the trace's id.
+_WITH_TRACE = {
+    "logging_context_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
+    "[%(global_request_id)s %(request_id)s %(user_identity)s trace_id=%(trace_id)s] "
+    "%(instance)s%(message)s",
+    "logging_default_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
+    "[- trace_id=%(trace_id)s] %(instance)s%(message)s",
+}
+
+
+def _no_trace() -> str | None:
+    return None
+
+
+#: Gives the id of the trace that a line belongs to; replaced by :mod:`poppy.common.tracing`.
+trace_id: Callable[[], str | None] = _no_trace
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
@@ -35,6 +55,9 @@ def setup(conf: cfg.ConfigOpts) -> None:
     Raises:
         ConfigError: the log can't be written where it is to be.
     """
+    if conf.tracing.enabled:
+        for name, line in _WITH_TRACE.items():
+            conf.set_default(name, line)
     try:
         log.setup(conf, "poppy")
     except OSError as exc:
@@ -65,7 +88,9 @@ def mask(text: str) -> str:
             text = text.replace(value, MASK)
     if "://" in text:
         text = _IN_URL.sub(rf"\1:{MASK}@", text)
-    text = _IN_HEADER.sub(rf"\1{MASK}", text)
+    lowered = text.lower()
+    if any(word in lowered for word in _HEADER_WORDS):
+        text = _IN_HEADER.sub(rf"\1{MASK}", text)
     return str(strutils.mask_password(text, MASK))
 
 
@@ -80,11 +105,18 @@ def _secrets(text: str) -> tuple[str, ...]:
 
 
 class _Masking(logging.Formatter):
-    """A formatter around another one: tracebacks and arguments are masked as well."""
+    """A formatter around another one: tracebacks and arguments are masked as well.
+
+    Records know their trace as ``trace_id``, in JSON among what is ``extra``.
+    """
 
     def __init__(self, formatter: logging.Formatter | None) -> None:
         super().__init__()
         self._formatter = formatter or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
+        trace = trace_id()
+        record.trace_id = trace or "-"
+        if trace:
+            record.extra_keys = [*getattr(record, "extra_keys", ()), "trace_id"]
         return mask(self._formatter.format(record))

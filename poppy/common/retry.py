@@ -66,7 +66,7 @@ class RetryPolicy:
         )(work)
 
     def _is_quick(self, error: BaseException) -> bool:
-        if not isinstance(error, errors.RetryableError):
+        if not isinstance(error, errors.RetryableError) or isinstance(error, errors.Unauthorized):
             return False
         return error.retry_after is None or error.retry_after <= self.quick_ceiling
 

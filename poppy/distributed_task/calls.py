@@ -6,6 +6,8 @@ waited goes on, the thread stays until the call ends, if it ever does. How many 
 are is counted; too many of them end the worker, which is then started anew without them.
 """
 
+import contextvars
+import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -70,7 +72,8 @@ class Calls:
             Interrupted: see :meth:`interrupt`.
             Exception: what ``work`` raised.
         """
-        call = _Call(work, late)
+        # It goes on in the caller's context, so that what it traces belongs to the caller's span.
+        call = _Call(functools.partial(contextvars.copy_context().run, work), late)
         self._begin(call)
         call.wake.wait(timeout)
         with self._lock:

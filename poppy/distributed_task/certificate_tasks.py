@@ -7,23 +7,21 @@ Their steps are named like those of a service, whose outcome is concluded in the
 from collections.abc import Mapping
 from dataclasses import replace
 
-import taskflow.task
-
 from poppy.common import errors
 from poppy.distributed_task.outcome import Details
 from poppy.distributed_task.run import OperationRun
-from poppy.distributed_task.tasks import ensure_step, loaded, provider_gate, remove_step
+from poppy.distributed_task.tasks import Task, ensure_step, loaded, provider_gate, remove_step
 from poppy.model import certificates
 from poppy.model.certificates import Certificate
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider.base import Issuance, Provider
 
 
-class EnsureCertificate(taskflow.task.Task):  # type: ignore[misc]
+class EnsureCertificate(Task):
     """Have a certificate at one provider; asks again while it is being issued."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(name=f"ensure a certificate at {name}")
+        super().__init__(f"ensure a certificate at {name}")
         self._name = name
         self._providers = providers
 
@@ -56,11 +54,11 @@ class EnsureCertificate(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
-class RemoveCertificate(taskflow.task.Task):  # type: ignore[misc]
+class RemoveCertificate(Task):
     """Give a certificate up at one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(name=f"remove a certificate from {name}")
+        super().__init__(f"remove a certificate from {name}")
         self._name = name
         self._providers = providers
 

@@ -125,19 +125,19 @@ class TaskFlowDriver(DistributedTask):
             "health_interval",
             default=10.0,
             min=0.01,
-            help="Seconds between looks at the health of providers, for failover.",
+            help="Seconds between looks at whether the providers' edges serve, for failover.",
         ),
         cfg.IntOpt(
             "failover_after",
             default=3,
             min=1,
-            help="A provider that did not answer at so many looks in a row counts as down.",
+            help="A provider whose edge did not serve at so many looks in a row counts as down.",
         ),
         cfg.IntOpt(
             "failback_after",
             default=30,
             min=1,
-            help="One that was down and answered at so many looks in a row counts as up.",
+            help="One that was down and served at so many looks in a row counts as up.",
         ),
         cfg.FloatOpt(
             "failover_rate",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leads names away from providers that are down, and back.
 
-Every worker looks at the providers and says in its signs of life which of them are lastingly
-down. What most workers say counts: one that can't reach a provider by its own fault changes
+Every worker looks at the providers' edges and says in its signs of life which of them are
+lastingly down. What most workers say counts: one that can't reach an edge by its own fault changes
 nothing. The first of the workers that are alive then marks the services concerned, and queues an
 operation for each that changes its names: an operation like any other, which is tried again, and
 which no request has to wait for. The marks are kept with the service, so that whatever is done for
@@ -10,6 +10,7 @@ it afterwards keeps to them.
 """
 
 import datetime
+import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,11 +20,13 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.distributed_task import steering
-from poppy.model import certificates, ids
+from poppy.distributed_task.queueing import queue
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.fleet import Worker
-from poppy.model.operations import Kind, Operation
+from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
+from poppy.provider import edge
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -32,6 +35,8 @@ LOG = log.getLogger(__name__)
 #: Seconds after which services are looked through again while a provider is down: there may be
 #: new ones, and such that were being changed the last time.
 AGAIN = 60.0
+#: How often names are led elsewhere anew where that failed for good: after AGAIN, twice that ...
+TRIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,8 @@ class Pace:
     """How quickly things happen.
 
     Attributes:
-        interval: seconds between looks at the providers.
-        down_after: so many looks in a row at which a provider did not answer make it down.
+        interval: seconds between looks at the edges.
+        down_after: so many looks in a row at which an edge did not serve make it down.
         up_after: so many at which it did make it up again.
         rate: services a second whose names are changed, at most.
     """
@@ -64,13 +69,15 @@ class Watch:
         self._pace = pace
         # How often in a row each was otherwise than it is known to be.
         self._otherwise = dict.fromkeys(providers, 0)
+        # Those of which it was logged that they can't be asked.
+        self._untold: set[str] = set()
 
     def look(self) -> None:
-        """Ask all providers."""
+        """Ask all edges; of those that can't be asked nothing changes."""
         down = set(self.down)
         for name, provider in self._providers.items():
             is_down = name in down
-            if self._answers(provider) != is_down:
+            if self._serves(provider) is not is_down:
                 self._otherwise[name] = 0
                 continue
             self._otherwise[name] += 1
@@ -78,16 +85,27 @@ class Watch:
             if self._otherwise[name] >= needed:
                 self._otherwise[name] = 0
                 down ^= {name}
-                LOG.warning("Provider %s looks %s", name, "up again" if is_down else "down")
+                LOG.warning("The edge of %s looks %s", name, "up again" if is_down else "down")
         self.down = tuple(sorted(down))
 
-    @staticmethod
-    def _answers(provider: Provider) -> bool:
+    def _serves(self, provider: Provider) -> bool | None:
+        """Whether it serves; None where nobody can tell, which is to move nobody."""
+        options = provider.options
+        if options.edge_check_url:
+            return edge.answers(options.edge_check_url, options.edge_check_timeout)
         try:
-            return provider.health()
+            said = provider.serves()
         except Exception:  # noqa: BLE001 - it must not raise, but is another's code
-            LOG.exception("Asking %s for its health failed", provider.name)
-            return False
+            LOG.exception("Asking %s whether its edge serves failed", provider.name)
+            said = None
+        if said is None and provider.name not in self._untold:
+            self._untold.add(provider.name)
+            LOG.warning(
+                "Whether the edge of %s serves can't be told; until it can, names are not led "
+                "away from it, nor back; see its edge_check_url",
+                provider.name,
+            )
+        return said
 
 
 def agreed(workers: Sequence[Worker]) -> frozenset[str]:
@@ -123,6 +141,7 @@ class Failover:
         self._clock = clock
         self._done: frozenset[str] | None = None
         self._again_at = 0.0
+        self._try_at = 0.0
 
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``."""
@@ -146,6 +165,9 @@ class Failover:
             # Should it become this worker's turn, it does not know what the others have done.
             self._done = None
             return
+        if self._clock() >= self._try_at:
+            self._try_at = self._clock() + AGAIN
+            self._try_again(stopped)
         down = agreed(workers)
         if down == self._done and self._clock() < self._again_at:
             return
@@ -177,20 +199,35 @@ class Failover:
                 break
         return busy
 
-    def _submit(self, service: Service) -> bool:
+    def _try_again(self, stopped: threading.Event) -> None:
+        """Queue again what failed for good: the marks say that names lead elsewhere than they do.
+
+        After growing pauses, and not for ever: what is refused may always be.
+        """
         now = datetime.datetime.now(datetime.UTC)
-        operation = Operation(
-            project_id=service.project_id,
-            service_id=service.service_id,
-            operation_id=ids.new(),
-            kind=Kind.STEER,
-            created_at=now,
-            updated_at=now,
-            # The dispatcher finds it at its next look.
-            next_attempt_at=now,
-        )
+        for operation in self._storage.operations.find({State.FAILED}, now):
+            age = (now - operation.updated_at).total_seconds()
+            if operation.kind is not Kind.STEER or age > AGAIN * 2**TRIES:
+                continue
+            listed = self._storage.operations.list(operation.project_id, operation.service_id)
+            failed = _failed_last(listed)
+            if not failed or failed[0].key != operation.key:
+                continue  # The names have been seen to since.
+            if len(failed) > TRIES or age < AGAIN * 2 ** (len(failed) - 1):
+                continue
+            try:
+                service = self._storage.services.get(operation.project_id, operation.service_id)
+            except errors.NotFound:
+                continue
+            if service.status is Status.DEPLOYED:
+                LOG.warning("The names of service %s are led elsewhere anew", service.service_id)
+                self._submit(service)
+            if stopped.wait(1 / self._pace.rate):
+                return
+
+    def _submit(self, service: Service) -> bool:
         try:
-            self._storage.services.submit(replace(service, updated_at=now), operation)
+            queue(self._storage, service, Kind.STEER)
         except (errors.Changed, errors.NotFound, errors.InvalidRequest):
             return False
         except errors.Unavailable as exc:
@@ -199,6 +236,17 @@ class Failover:
             )
             return False
         return True
+
+
+def _failed_last(listed: Sequence[Operation]) -> Sequence[Operation]:
+    """The last operations of a service that changed its names, if they failed to steer them.
+
+    The latest first.
+    """
+    latest = [it for it in reversed(listed) if it.kind is not Kind.PURGE]
+    return list(
+        itertools.takewhile(lambda it: (it.kind, it.state) == (Kind.STEER, State.FAILED), latest)
+    )
 
 
 def marked(service: Service, flavor: Flavor, down: Collection[str]) -> Service | None:

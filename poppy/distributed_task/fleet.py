@@ -9,7 +9,7 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.fleet import Worker
+from poppy.model.fleet import Load, Worker
 from poppy.storage.fleet import FleetStore
 
 LOG = log.getLogger(__name__)
@@ -32,8 +32,7 @@ class Presence:
     """Signs of life of one worker.
 
     Args:
-        load: gives how many operations run here now, how many calls hang, and which providers
-            look down from here.
+        load: gives what is to be said anew each time.
         interval: seconds between signs.
 
     Attributes:
@@ -45,7 +44,7 @@ class Presence:
         self,
         store: FleetStore,
         worker: Worker,
-        load: Callable[[], tuple[int, int, tuple[str, ...]]],
+        load: Callable[[], Load],
         interval: float,
     ) -> None:
         self.workers = 1
@@ -66,9 +65,8 @@ class Presence:
             LOG.info("Could not say that this worker leaves: %s", exc)
 
     def _beat(self) -> None:
-        busy, hung, down = self._load()
         now = datetime.datetime.now(datetime.UTC)
-        self._worker = replace(self._worker, seen_at=now, busy=busy, hung=hung, down=down)
+        self._worker = replace(self._worker, seen_at=now, **self._load()._asdict())
         try:
             self._store.beat(self._worker)
             self.alive = self._store.workers(alive_since(self._interval))

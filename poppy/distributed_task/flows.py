@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of operation does, as TaskFlow flows: recipes to be read from top to bottom.
+"""What each kind of operation does: recipes to be read from top to bottom.
 
-They hold nothing but calls of drivers; what became of them is concluded by the run.
+They hold nothing but calls of drivers; what became of them is kept, and concluded, by the run. So
+all that is left to do for a flow is to go through its stages. (TaskFlow's engines do that too, and
+keep the state of each task in a storage of their own, which took longer than all the rest of an
+operation.)
 """
 
+import concurrent.futures
 from collections.abc import Mapping, Sequence
-
-import taskflow.flow
-import taskflow.task
-from taskflow.patterns import linear_flow, unordered_flow
+from dataclasses import dataclass
 
 from poppy.distributed_task import certificate_tasks, tasks
+from poppy.distributed_task.run import OperationRun
+from poppy.distributed_task.tasks import Task
 from poppy.dns.base import DNSDriver
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
@@ -20,13 +23,41 @@ from poppy.provider.base import Provider
 from poppy.storage.base import FlavorStore
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Stages one after the other, each of tasks side by side.
+
+    Attributes:
+        name: for people.
+        stages: in order; a stage begins when all tasks of the one before have ended.
+    """
+
+    name: str
+    stages: Sequence[Sequence[Task]]
+
+    def run(self, run: OperationRun, pool: concurrent.futures.Executor) -> None:
+        """Execute all tasks. If some of a stage break, the first of these errors is raised.
+
+        Args:
+            pool: for tasks that run side by side.
+        """
+        for stage in self.stages:
+            if len(stage) == 1:
+                stage[0].execute(run)
+                continue
+            begun = [pool.submit(task.execute, run) for task in stage]
+            concurrent.futures.wait(begun)
+            for task in begun:
+                task.result()
+
+
 def build(
     operation: Operation,
     service: Service,
     flavors: FlavorStore,
     providers: Mapping[str, Provider],
     dns: DNSDriver,
-) -> taskflow.flow.Flow:
+) -> Flow:
     """The flow of an operation.
 
     Args:
@@ -55,62 +86,47 @@ def ensure(
     retired: Sequence[str],
     providers: Mapping[str, Provider],
     dns: DNSDriver,
-) -> taskflow.flow.Flow:
+) -> Flow:
     """Create and update: all providers, then DNS, then clean those no longer in the flavor."""
     names = flavor.provider_names
-    return linear_flow.Flow(name).add(
-        *_side_by_side("providers", [tasks.EnsureProvider(it, providers) for it in names]),
-        tasks.EnsureDNS(dns, flavor, after=[tasks.ensure_step(it) for it in names]),
-        *_side_by_side(
-            "retired providers",
+    return Flow(
+        name,
+        [
+            [tasks.EnsureProvider(it, providers) for it in names],
+            [tasks.EnsureDNS(dns, flavor, after=[tasks.ensure_step(it) for it in names])],
             [tasks.RemoveProvider(it, providers, tasks.DNS) for it in retired],
-        ),
+        ],
     )
 
 
-def delete(
-    deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver
-) -> taskflow.flow.Flow:
+def delete(deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver) -> Flow:
     """Delete: DNS first, so that no name points at nothing, then all providers."""
-    return linear_flow.Flow("delete").add(
-        tasks.RemoveDNS(dns),
-        *_side_by_side(
-            "providers",
+    return Flow(
+        "delete",
+        [
+            [tasks.RemoveDNS(dns)],
             [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
-        ),
+        ],
     )
 
 
-def steer(flavor: Flavor, dns: DNSDriver) -> taskflow.flow.Flow:
+def steer(flavor: Flavor, dns: DNSDriver) -> Flow:
     """Steer: names only, by what was stored of the providers when it was asked for."""
-    return linear_flow.Flow("steer").add(tasks.EnsureDNS(dns, flavor, after=()))
+    return Flow("steer", [[tasks.EnsureDNS(dns, flavor, after=())]])
 
 
-def disable(dns: DNSDriver) -> taskflow.flow.Flow:
+def disable(dns: DNSDriver) -> Flow:
     """Disable: names only. What the providers have stays, for when it is enabled again."""
-    return linear_flow.Flow("disable").add(tasks.DisableDNS(dns))
+    return Flow("disable", [[tasks.DisableDNS(dns)]])
 
 
-def order(
-    operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]
-) -> taskflow.flow.Flow:
+def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
     """Create, update and delete of a certificate that was ordered by itself: all providers."""
     deletes = operation.kind is Kind.DELETE
     task = certificate_tasks.RemoveCertificate if deletes else certificate_tasks.EnsureCertificate
-    return linear_flow.Flow(f"{operation.kind} certificate").add(
-        *_side_by_side("providers", [task(name, providers) for name in names])
-    )
+    return Flow(f"{operation.kind} certificate", [[task(name, providers) for name in names]])
 
 
-def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> taskflow.flow.Flow:
+def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
     """Purge: all providers."""
-    return linear_flow.Flow("purge").add(
-        *_side_by_side("providers", [tasks.PurgeProvider(it, providers) for it in deployed])
-    )
-
-
-def _side_by_side(
-    name: str, found: Sequence[taskflow.task.Task]
-) -> Sequence[taskflow.task.Task | taskflow.flow.Flow]:
-    """Tasks in any order. One alone needs no flow around it, which would cost time to compile."""
-    return [unordered_flow.Flow(name).add(*found)] if len(found) > 1 else found
+    return Flow("purge", [[tasks.PurgeProvider(it, providers) for it in deployed]])

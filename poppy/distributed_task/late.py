@@ -6,7 +6,6 @@ on: an object of a service that is deleted, or an older document over a newer on
 seen to when it ends. Only a call that outlives its process escapes that.
 """
 
-import datetime
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
-from poppy.model import ids
+from poppy.distributed_task.queueing import queue
 from poppy.model.operations import Kind, Operation, StepState
 from poppy.model.services import ProviderStatus, Service
 from poppy.storage.base import Storage
@@ -50,7 +49,7 @@ def see_to(
         return
     now = storage.operations.get(operation.key)
     if now.state.finished or now.step(step).state is StepState.DONE:
-        _make_again(storage, service, operation.request_id)
+        _make_again(storage, service, operation)
 
 
 def _undo(
@@ -72,31 +71,18 @@ def _undo(
         LOG.info("%s was undone, service %s is deleted", step, operation.service_id)
 
 
-def _make_again(storage: Storage, service: Service, request_id: str | None) -> None:
+def _make_again(storage: Storage, service: Service, late: Operation) -> None:
     for _ in range(_CONFLICTS):
         before = storage.operations.list(service.project_id, service.service_id)
         if before and before[-1].kind is Kind.DELETE:
             return
-        now = datetime.datetime.now(datetime.UTC)
-        operation = Operation(
-            project_id=service.project_id,
-            service_id=service.service_id,
-            operation_id=ids.new(),
-            kind=Kind.UPDATE,
-            created_at=now,
-            updated_at=now,
-            next_attempt_at=now,
-            request_id=request_id,
-        )
         updating = ProviderStatus.UPDATE_IN_PROGRESS
         details = {
             name: replace(detail, status=updating)
             for name, detail in service.provider_details.items()
         }
         try:
-            storage.services.submit(
-                replace(service.with_details(details), updated_at=now), operation
-            )
+            queue(storage, service.with_details(details), Kind.UPDATE, late)
         except errors.Changed:
             service = storage.services.get(service.project_id, service.service_id)
         except errors.NotFound:

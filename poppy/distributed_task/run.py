@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from oslo_context import context
 from oslo_log import log
 
-from poppy.common import errors, metrics
+from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import late, measures, outcome
 from poppy.distributed_task.calls import Calls, Interrupted
@@ -135,7 +135,7 @@ class OperationRun:
             self._stopped = True
             return
         except NotNow as exc:
-            metrics.DEFERRED.add(driver)
+            measures.deferred(driver, exc.seconds)
             self._wait(exc.seconds)
             # Stored at the end, when it is parked: nothing has happened.
             with self._lock:
@@ -165,7 +165,7 @@ class OperationRun:
 
         def may_repeat() -> None:
             self._check_right()
-            metrics.REPEATS.add(driver, verb)
+            measures.repeated(driver, verb)
 
         def called() -> None:
             self.speak_for_the_request()

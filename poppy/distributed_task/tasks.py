@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks that flows are made of. Each does one thing at one driver and can be run twice."""
 
+import abc
 from collections.abc import Collection, Mapping, Sequence
-
-import taskflow.task
 
 from poppy.common import errors
 from poppy.common.driver import Driver
@@ -42,11 +41,26 @@ def remove_step(provider: str) -> str:
     return f"remove:provider:{provider}"
 
 
-class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
+class Task(abc.ABC):
+    """One thing to be done at one driver.
+
+    Attributes:
+        name: for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abc.abstractmethod
+    def execute(self, run: OperationRun) -> None:
+        """Do it, by one :meth:`~poppy.distributed_task.run.OperationRun.attempt` at most."""
+
+
+class EnsureProvider(Task):
     """Make one provider serve the service's document."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(name=f"ensure at {name}")
+        super().__init__(f"ensure at {name}")
         self._name = name
         self._providers = providers
 
@@ -73,7 +87,7 @@ class EnsureProvider(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
 
-class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
+class EnsureDNS(Task):
     """Have the operator's names lead to providers, and remove those of dropped domains.
 
     Only once every provider serves: until then, names go on leading where they did.
@@ -83,7 +97,7 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
     """
 
     def __init__(self, dns: DNSDriver, flavor: Flavor, after: Sequence[str]) -> None:
-        super().__init__(name="ensure names in DNS")
+        super().__init__("ensure names in DNS")
         self._dns = dns
         self._flavor = flavor
         self._after = after
@@ -120,14 +134,14 @@ class EnsureDNS(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(DNS, gate_of(self._dns), work, undo)
 
 
-class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
+class DisableDNS(Task):
     """Have no name of a service lead to its providers any more.
 
     They lead to the operator's host for that, or are removed where there is none.
     """
 
     def __init__(self, dns: DNSDriver) -> None:
-        super().__init__(name="switch names off in DNS")
+        super().__init__("switch names off in DNS")
         self._dns = dns
 
     def execute(self, run: OperationRun) -> None:
@@ -139,14 +153,14 @@ class DisableDNS(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(DNS, gate_of(self._dns), work)
 
 
-class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
+class RemoveDNS(Task):
     """Remove the operator's names, before the providers': no name may point at nothing.
 
     (A name that points at a provider's free name can be taken over by whoever takes that.)
     """
 
     def __init__(self, dns: DNSDriver) -> None:
-        super().__init__(name="remove names from DNS")
+        super().__init__("remove names from DNS")
         self._dns = dns
 
     def execute(self, run: OperationRun) -> None:
@@ -158,7 +172,7 @@ class RemoveDNS(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(REMOVE_DNS, gate_of(self._dns), work)
 
 
-class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
+class RemoveProvider(Task):
     """Leave nothing of the service at one provider, once its names are out of DNS.
 
     Args:
@@ -166,7 +180,7 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
     """
 
     def __init__(self, name: str, providers: Mapping[str, Provider], after: str) -> None:
-        super().__init__(name=f"remove from {name}")
+        super().__init__(f"remove from {name}")
         self._name = name
         self._providers = providers
         self._after = after
@@ -184,11 +198,11 @@ class RemoveProvider(taskflow.task.Task):  # type: ignore[misc]
         run.attempt(remove_step(self._name), provider_gate(self._name), work)
 
 
-class PurgeProvider(taskflow.task.Task):  # type: ignore[misc]
+class PurgeProvider(Task):
     """Evict or invalidate at one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(name=f"purge at {name}")
+        super().__init__(f"purge at {name}")
         self._name = name
         self._providers = providers
 

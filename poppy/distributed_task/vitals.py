@@ -7,7 +7,7 @@ from typing import Protocol
 from oslo_log import log
 
 from poppy.common import metrics
-from poppy.common.http import Quota
+from poppy.model.fleet import Load, ProviderQuota
 from poppy.provider.base import Provider
 
 LOG = log.getLogger(__name__)
@@ -51,28 +51,37 @@ class Vitals:
         self._watch = watch
         self._providers = providers
         self._slots = slots
-        self._quotas: dict[tuple[str, str], Quota] = {}
+        self._noted: dict[tuple[str, str], ProviderQuota] = {}
 
-    def __call__(self) -> tuple[int, int, tuple[str, ...]]:
-        """How many operations run now, how many calls hang, and which providers look down."""
+    def __call__(self) -> Load:
+        """As it is now."""
         busy, hung = self._conductor.busy, self._calls.hung
+        try:
+            quotas = self._read_quotas()
+        except Exception:  # noqa: BLE001 - a driver's bug must not end the signs of life
+            LOG.exception("What a provider says of its limits could not be noted")
+            quotas = ()
         if metrics.enabled():
             metrics.SLOTS.set(self._slots)
             metrics.BUSY.set(busy)
             metrics.HUNG.set(hung)
-            try:
-                self._note_quotas()
-            except Exception:  # noqa: BLE001 - a driver's bug must not end the signs of life
-                LOG.exception("What a provider says of its limits could not be noted")
-        return busy, hung, self._watch.down
+            self._note_quotas(quotas)
+        return Load(busy, hung, self._watch.down, quotas)
 
-    def _note_quotas(self) -> None:
+    def _read_quotas(self) -> tuple[ProviderQuota, ...]:
+        return tuple(
+            ProviderQuota(provider, limit, quota.limit, quota.remaining, quota.resets_at)
+            for provider, driver in self._providers.items()
+            for limit, quota in sorted(driver.quota.items())
+        )
+
+    def _note_quotas(self, quotas: tuple[ProviderQuota, ...]) -> None:
         """Tell what has changed: another process may know more of what has not."""
-        for provider, driver in self._providers.items():
-            for limit, quota in driver.quota.items():
-                if self._quotas.get((provider, limit)) == quota:
-                    continue
-                self._quotas[provider, limit] = quota
-                metrics.QUOTA.set(quota.remaining, provider, limit)
-                if quota.limit is not None:
-                    metrics.QUOTA_LIMIT.set(quota.limit, provider, limit)
+        for quota in quotas:
+            where = (quota.provider, quota.name)
+            if self._noted.get(where) == quota:
+                continue
+            self._noted[where] = quota
+            metrics.QUOTA.set(quota.remaining, *where)
+            if quota.limit is not None:
+                metrics.QUOTA_LIMIT.set(quota.limit, *where)

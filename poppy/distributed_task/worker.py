@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import taskflow.engines.base
 import taskflow.exceptions
 import taskflow.jobs.base
 from oslo_context import context
 from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task import flows, measures
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.fleet import Presence
@@ -32,8 +31,8 @@ PAUSE = 1.0
 class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
     """A TaskFlow conductor whose flows come from operations, not from a persistence layer.
 
-    The state of an engine lives in memory: drivers can be called twice and finished steps are
-    remembered in the operation, so an engine that died is simply built again.
+    Drivers can be called twice and finished steps are remembered in the operation, so a flow
+    whose worker died is simply gone through again.
 
     Args:
         post: puts an operation on the board.
@@ -63,7 +62,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             executor_factory=lambda: concurrent.futures.ThreadPoolExecutor(concurrency),
         )
         # For the tasks of operations that call several providers side by side.
-        self._task_pool = concurrent.futures.ThreadPoolExecutor(concurrency)
+        self._task_pool = tracing.Threads(concurrency)
         board.on_change(self._idle.wake)
         self._means = means
         self._providers = providers
@@ -108,7 +107,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         began = time.monotonic()
         try:
             run = self._runs[job.uuid] = OperationRun(self._means, _key_of(job), job.uuid)
-            self._run(run)
+            with measures.running(run):
+                self._run(run)
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
             self._defer(job)
@@ -138,7 +138,11 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             )
             return
         LOG.info("%s: begins", run)
-        self._engine_of(run).run()
+        run.speak_for_the_request()
+        flow = flows.build(
+            run.operation, run.service, self._means.storage.flavors, self._providers, self._dns
+        )
+        flow.run(run, self._task_pool)
         run.conclude()
 
     def _give_up(self, run: OperationRun | None) -> None:
@@ -186,16 +190,6 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             self._post(key)
         except errors.Unavailable as exc:
             LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
-
-    def _engine_of(self, run: OperationRun) -> taskflow.engines.base.Engine:
-        """Build the engine that runs an operation."""
-        run.speak_for_the_request()
-        flavors = self._means.storage.flavors
-        flow = flows.build(run.operation, run.service, flavors, self._providers, self._dns)
-        options: dict[str, Any] = {"engine": "serial"}
-        if len(run.service.provider_details) > 1:
-            options = {"engine": "parallel", "executor": self._task_pool}
-        return taskflow.engines.load(flow, store={"run": run}, **options)
 
 
 def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:

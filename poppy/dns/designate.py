@@ -10,14 +10,15 @@ from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from poppy.common import http, tracing
 from poppy.common.errors import (
     ConfigError,
     DriverError,
     InProgressError,
     PermanentError,
     RetryableError,
+    Unauthorized,
 )
-from poppy.common.http import retry_after
 from poppy.dns.base import COMMON_OPTS, DNSDriver
 from poppy.dns.zones import ZONES_OPT, Zones
 
@@ -156,14 +157,23 @@ class Designate(DNSDriver):
     def _request(
         self, method: str, path: str, accept: Sequence[int] = (), **options: Any
     ) -> requests.Response:
-        try:
-            answer: requests.Response = self._adapter.request(path, method, **options)
-        except ks_exceptions.Unauthorized as exc:
-            raise PermanentError(f"Keystone refuses what {self.name} is to log in with") from exc
-        except ks_exceptions.ClientException as exc:
-            # Their words hold URLs, but no secrets: a password goes by the body.
-            raise RetryableError(f"{self.name} can't be reached: {exc}") from exc
-        if answer.ok or answer.status_code in accept:
+        # A token that is fetched meanwhile is a part of it.
+        with tracing.span(method, tracing.Kind.CLIENT) as span:
+            try:
+                answer: requests.Response = self._adapter.request(path, method, **options)
+            except ks_exceptions.Unauthorized as exc:
+                message = f"Keystone refuses what {self.name} is to log in with"
+                raise Unauthorized(message) from exc
+            except ks_exceptions.ClientException as exc:
+                span.fail(type(exc).__name__)
+                # Their words hold URLs, but no secrets: a password goes by the body.
+                raise RetryableError(f"{self.name} can't be reached: {exc}") from exc
+            http.describe(span, method, answer.url)
+            span.set({"http.response.status_code": answer.status_code})
+            good = answer.ok or answer.status_code in accept
+            if not good:
+                span.fail(str(answer.status_code))
+        if good:
             return answer
         raise self._error(method, answer)
 
@@ -174,7 +184,9 @@ class Designate(DNSDriver):
         if status in (HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             return RetryableError(message, retry_after=PAUSE)
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return RetryableError(message, retry_after=retry_after(answer.headers))
+            return RetryableError(message, retry_after=http.retry_after(answer.headers))
+        if status in http.REFUSES_US:
+            return Unauthorized(message)
         # It may be that the zone is gone, and there is one of another id.
         self._zones.forget()
         return PermanentError(message)

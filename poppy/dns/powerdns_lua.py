@@ -8,7 +8,7 @@ import re
 import textwrap
 
 from poppy.common.errors import PermanentError
-from poppy.dns.steering import Policy, continents, countries, everywhere
+from poppy.dns.steering import Policy, continents, countries, everywhere, sharing
 
 #: The most characters of a string in a zone (RFC 1035, section 3.3); a script is several.
 _STRING = 255
@@ -40,10 +40,10 @@ def record(policy: Policy) -> str:
 
 def _choice(policy: Policy) -> str:
     """A Lua expression for one of several targets, the same one for a client each time."""
-    weighed = [target for target in policy if target.weight > 0]
-    if len(weighed) < 2:
-        return _quoted((weighed or policy)[0].name)
-    pairs = ", ".join(f"{{{target.weight}, {_quoted(target.name)}}}" for target in weighed)
+    shares = sharing(policy)
+    if len(shares) == 1:
+        return _quoted(shares[0].name)
+    pairs = ", ".join(f"{{{target.weight}, {_quoted(target.name)}}}" for target in shares)
     return f"pickwhashed({{{pairs}}})"
 
 

@@ -47,6 +47,14 @@ def everywhere(policy: Policy) -> Policy:
     return [target for target in policy if not target.is_local] or policy[:1]
 
 
+def sharing(policy: Policy) -> Policy:
+    """Those targets among which weights decide; one alone gets everybody.
+
+    Without any weight that is the first: it is what the others stand behind.
+    """
+    return [target for target in policy if target.weight > 0] or policy[:1]
+
+
 def countries(policy: Policy) -> dict[str, Policy]:
     """The targets of each country that any names, in order of the codes."""
     named = sorted({code for target in policy for code in target.countries})

@@ -6,14 +6,13 @@ kept for a minute.
 """
 
 import collections
-import concurrent.futures
 import datetime
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.manager.lookups import host
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider.base import Capability, Metric, Point, Provider, Query
@@ -57,7 +56,7 @@ class AnalyticsManager:
         self._providers = providers
         self._timeout = timeout
         # Starts no thread before the first call, and so none before a fork.
-        self._pool = concurrent.futures.ThreadPoolExecutor(_CALLS, "analytics")
+        self._pool = tracing.Threads(_CALLS, "analytics")
         self._lock = threading.Lock()
         self._kept: collections.OrderedDict[object, tuple[float, Report]] = (
             collections.OrderedDict()

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from oslo_log import log
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements, shared
-from poppy.model import ids
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, Purge
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
@@ -130,21 +129,18 @@ class Changes:
         purge: Purge | None = None,
     ) -> Operation:
         """A new operation, which is to be posted once it is stored."""
-        now = datetime.datetime.now(datetime.UTC)
         # Without room on the board it is due at once, for the workers to fetch from storage.
-        due_at = now
+        due_in = 0.0
         if self._distributed_task.has_room():
-            due_at += datetime.timedelta(seconds=self._distributed_task.redelivery)
-        return Operation(
-            project_id=project_id,
-            service_id=service_id,
-            operation_id=ids.new(),
-            kind=kind,
-            created_at=now,
-            updated_at=now,
-            next_attempt_at=due_at,
+            due_in = self._distributed_task.redelivery
+        return Operation.new(
+            project_id,
+            service_id,
+            kind,
             purge=purge,
             request_id=request_id,
+            due_in=datetime.timedelta(seconds=due_in),
+            trace=tracing.traceparent(),
         )
 
     def post(self, operation: Operation) -> None:
@@ -152,7 +148,8 @@ class Changes:
         if operation.next_attempt_at == operation.created_at:
             return
         try:
-            self._distributed_task.post(operation.key)
+            with tracing.span(f"post {operation.kind}", tracing.Kind.PRODUCER):
+                self._distributed_task.post(operation.key)
         except errors.Unavailable as exc:
             LOG.warning(
                 "Operation %s of service %s is stored but could not be posted; a worker will "

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the parts that Poppy consists of answer."""
 
-import concurrent.futures
-import threading
-import time
 from collections.abc import Callable, Mapping
 
 from oslo_context import context
 
-from poppy.common import errors
+from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
+from poppy.manager.remembered import Remembered
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -39,7 +37,7 @@ class HealthManager:
             "provider": {name: provider.health for name, provider in providers.items()},
         }
         self._remembered: dict[str, dict[str, Callable[[], bool]]] = {
-            kind: {name: _Remembered(ask) for name, ask in parts.items()}
+            kind: {name: Remembered(ask, MEMORY) for name, ask in parts.items()}
             for kind, parts in self._checks.items()
         }
 
@@ -68,29 +66,12 @@ class HealthManager:
         return ask()
 
 
-class _Remembered:
-    """A check whose last answer is given again for a while; who comes during one waits for it."""
-
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self._ask = ask
-        self._lock = threading.Lock()
-        self._known: tuple[bool, float] | None = None
-
-    def __call__(self) -> bool:
-        """Whether the part answers, or did a moment ago."""
-        with self._lock:
-            if self._known is None or time.monotonic() >= self._known[1]:
-                answer = self._ask()
-                self._known = answer, time.monotonic() + MEMORY
-            return self._known[0]
-
-
 def _ask(
     checks: Mapping[str, Mapping[str, Callable[[], bool]]],
 ) -> dict[str, dict[str, bool]]:
     request = context.get_current()
     size = sum(len(parts) for parts in checks.values())
-    with concurrent.futures.ThreadPoolExecutor(max_workers=size) as pool:
+    with tracing.Threads(max_workers=size) as pool:
         answers = {
             kind: {name: pool.submit(_logged, request, ask) for name, ask in parts.items()}
             for kind, parts in checks.items()

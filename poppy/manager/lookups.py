@@ -71,5 +71,5 @@ def host(text: str, what: str) -> str:
     name = names.canonical(text)
     problem = names.problem(name)
     if problem is not None:
-        raise errors.InvalidRequest(f"The {what} {text[:100]!r} {problem}")
+        raise errors.InvalidRequest(f"The {what} {text[:100]!r} is not valid: {problem}")
     return name

@@ -20,6 +20,7 @@ from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
+from poppy.manager.overview import OverviewManager
 from poppy.manager.services import ServicesManager
 from poppy.manager.transfers import TransfersManager
 from poppy.provider.base import Provider
@@ -40,6 +41,7 @@ class Manager(Driver):
         health: whether the parts answer.
         limits: how many services a project may have.
         lookups: services over all projects.
+        overview: all of Poppy at a glance.
         transfers: services that come from another Poppy, or go to one.
     """
 
@@ -93,3 +95,4 @@ class Manager(Driver):
             storage, changes, providers, dns, default_ttl, default_limit
         )
         self.health = HealthManager(storage, distributed_task, providers, dns)
+        self.overview = OverviewManager(storage, providers, dns, self.health)

@@ -4,6 +4,7 @@
 import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from oslo_log import log
 
@@ -11,7 +12,7 @@ from poppy.common import errors
 from poppy.distributed_task import outcome
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.model.services import ProviderDetails, ProviderStatus, Service, Status
-from poppy.storage.base import Storage
+from poppy.storage.base import Marker, Storage
 
 LOG = log.getLogger(__name__)
 
@@ -20,6 +21,9 @@ OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.FAILED})
 
 CANCELLED = "cancelled by operator"
 
+#: So many operations are looked at for a page of what a provider keeps from their end.
+LOOKED_AT = 500
+
 _LEASE = datetime.timedelta(seconds=60)
 _UNDER_WAY = {
     Kind.CREATE: ProviderStatus.DEPLOY_IN_PROGRESS,
@@ -27,6 +31,13 @@ _UNDER_WAY = {
     Kind.DELETE: ProviderStatus.DELETE_IN_PROGRESS,
     Kind.PURGE: ProviderStatus.UPDATE_IN_PROGRESS,
 }
+
+
+class Page(NamedTuple):
+    """Operations that were found; ``following`` is where to go on, if there may be more."""
+
+    operations: Sequence[Operation]
+    following: Marker | None
 
 
 class OperationsManager:
@@ -57,23 +68,35 @@ class OperationsManager:
         return self._storage.operations.get(key)
 
     def find(
-        self, states: Collection[State], older_than: float, provider: str | None, limit: int
-    ) -> Sequence[Operation]:
-        """Operations of all projects, the oldest first.
+        self,
+        states: Collection[State],
+        older_than: float,
+        provider: str | None,
+        limit: int,
+        marker: Marker | None = None,
+    ) -> Page:
+        """A page of operations of all projects, the oldest first.
+
+        With a provider a page may have few, or none, though there are more: for each operation
+        that is looked at its service may have to be read.
 
         Args:
             states: of :data:`OPEN`.
             older_than: seconds since they were asked for, at least.
             provider: only those that this provider keeps from their end.
+            marker: of the page before.
         """
         before = _now() - datetime.timedelta(seconds=older_than)
-        found = []
-        for operation in self._storage.operations.find(states, before):
+        found: list[Operation] = []
+        following = None
+        listed = self._storage.operations.find(states, before, marker)
+        for number, operation in enumerate(listed, 1):
             if provider is None or self._is_at(operation, provider):
                 found.append(operation)
-                if len(found) == limit:
-                    break
-        return sorted(found, key=lambda it: (it.created_at, it.operation_id))
+            if len(found) == limit or (provider is not None and number == LOOKED_AT):
+                following = Marker(operation.created_at, operation.operation_id)
+                break
+        return Page(sorted(found, key=lambda it: (it.created_at, it.operation_id)), following)
 
     def retry(self, key: OperationKey) -> None:
         """Have a failed operation tried anew, from the first step that is not done.

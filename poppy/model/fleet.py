@@ -4,8 +4,47 @@
 import datetime
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+
+class ProviderQuota(NamedTuple):
+    """What is left of a limit that a provider sets, as its last answer to a worker said.
+
+    Attributes:
+        provider: its driver's name.
+        name: the limit's.
+        limit: calls in a period; None if it does not say.
+        remaining: calls that are left.
+        resets_at: when there are more; None if it does not say.
+    """
+
+    provider: str
+    name: str
+    limit: int | None
+    remaining: int
+    resets_at: datetime.datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON document."""
+        moment = self.resets_at.isoformat() if self.resets_at else None
+        return {**self._asdict(), "resets_at": moment}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        moment = document["resets_at"]
+        resets_at = datetime.datetime.fromisoformat(moment) if moment else None
+        return cls(**{**document, "resets_at": resets_at})
+
+
+class Load(NamedTuple):
+    """What a worker says of itself anew each time; see :class:`Worker`."""
+
+    busy: int
+    hung: int
+    down: tuple[str, ...]
+    quotas: tuple[ProviderQuota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +59,7 @@ class Worker:
         busy: how many it runs now.
         hung: how many calls of drivers it has given up waiting for.
         down: providers that have not answered it for a while.
+        quotas: what providers told it of their limits.
     """
 
     worker_id: str
@@ -33,6 +73,7 @@ class Worker:
     busy: int = 0
     hung: int = 0
     down: tuple[str, ...] = ()
+    quotas: tuple[ProviderQuota, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -48,16 +89,22 @@ class Worker:
             "busy": self.busy,
             "hung": self.hung,
             "down": list(self.down),
+            # The version before does not understand it, and mostly there is none.
+            **({"quotas": [it.to_dict() for it in self.quotas]} if self.quotas else {}),
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """From what :meth:`to_dict` gave, of this version of Poppy or another."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in document.items() if name in known}
         moments = {
             name: datetime.datetime.fromisoformat(document[name])
             for name in ("started_at", "seen_at")
         }
-        return cls(**{**document, **moments, "down": tuple(document.get("down", ()))})
+        quotas = tuple(ProviderQuota.from_dict(it) for it in document.get("quotas", ()))
+        down = tuple(document.get("down", ()))
+        return cls(**{**values, **moments, "down": down, "quotas": quotas})
 
 
 class BreakerState(enum.StrEnum):

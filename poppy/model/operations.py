@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+from poppy.model import ids
+
 
 class Kind(enum.StrEnum):
     """What is asked."""
@@ -122,6 +124,7 @@ class Operation:
         error: why it waits or failed, in words.
         request_id: of the API request that asked for it.
         retried_at: when an operator had it tried anew after it had failed.
+        trace: of that request, as a W3C ``traceparent``, when it was traced.
     """
 
     project_id: str
@@ -141,6 +144,38 @@ class Operation:
     purge: Purge | None = None
     request_id: str | None = None
     retried_at: datetime.datetime | None = None
+    trace: str | None = None
+
+    @classmethod
+    def new(
+        cls,
+        project_id: str,
+        service_id: str,
+        kind: Kind,
+        *,
+        purge: Purge | None = None,
+        request_id: str | None = None,
+        trace: str | None = None,
+        due_in: datetime.timedelta = datetime.timedelta(0),
+    ) -> Self:
+        """One that is asked for now.
+
+        Args:
+            due_in: after how long the dispatcher is to post it, if nobody has begun it by then.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        return cls(
+            project_id=project_id,
+            service_id=service_id,
+            operation_id=ids.new(),
+            kind=kind,
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=now + due_in,
+            purge=purge,
+            request_id=request_id,
+            trace=trace,
+        )
 
     @property
     def is_held(self) -> bool:
@@ -185,6 +220,7 @@ class Operation:
             "purge": self.purge._asdict() if self.purge else None,
             "request_id": self.request_id,
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
+            "trace": self.trace,
         }
 
     @staticmethod
@@ -198,8 +234,9 @@ class Operation:
             "error": document["error"],
             "purge": Purge(**document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
-            # Operations of the first version have none.
+            # Operations of earlier versions have none.
             "retried_at": _moment(document.get("retried_at")),
+            "trace": document.get("trace"),
         }
 
 

@@ -5,9 +5,9 @@ A handler names its rule (``@handler("cdn:services:list")``), a module here defi
 :class:`poppy.policies.enforcer.Policy` decides. Operators override rules in ``policy.yaml``.
 """
 
-from poppy.policies import admin, akamai, base, certificates, flavors, home, services
+from poppy.policies import admin, akamai, base, certificates, dashboard, flavors, home, services
 
-_MODULES = (base, home, flavors, services, certificates, admin, akamai)
+_MODULES = (base, home, flavors, services, certificates, admin, akamai, dashboard)
 
 
 def list_rules() -> list[base.Rule]:

@@ -17,6 +17,7 @@ from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.provider import edge
 
 
 class Capability(enum.StrEnum):
@@ -152,7 +153,7 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
-    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *edge.OPTS)
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
 
     @property
@@ -200,7 +201,19 @@ class Provider(Driver, abc.ABC):
 
     @abc.abstractmethod
     def health(self) -> bool:
-        """Whether the provider answers now; never raises; bounded by a few seconds."""
+        """Whether the provider's API answers now; never raises; bounded by a few seconds.
+
+        It is for operators, and moves no traffic: an edge serves on while its API is away.
+        """
+
+    def serves(self) -> bool | None:
+        """Whether the provider's edge serves now; None where the driver can't tell.
+
+        For drivers whose edge can be asked itself, not by way of an API that may be down while
+        the edge is not. Clients are led away from a provider that does not serve. An operator's
+        ``edge_check_url`` counts instead of it. Never raises; bounded by a few seconds.
+        """
+        return None
 
     @property
     def quota(self) -> Mapping[str, Quota]:

@@ -31,6 +31,13 @@ class Run(NamedTuple):
     service: Service
 
 
+class Marker(NamedTuple):
+    """Behind which operation a listing goes on; it need not be there any more."""
+
+    created_at: datetime.datetime
+    operation_id: str
+
+
 class SchemaVersion(NamedTuple):
     """The schema that is there, and the one that this version of Poppy needs; the store's names.
 
@@ -246,7 +253,12 @@ class OperationStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: Marker | None = None,
+    ) -> Iterator[Operation]:
         """Operations of all services that are in one of these states, the oldest first.
 
         They are read a piece at a time as they are asked for. The cost depends on how many
@@ -256,6 +268,18 @@ class OperationStore(abc.ABC):
         Args:
             states: unfinished ones, and ``failed``.
             before: only those that were asked for until then.
+            marker: of an operation that was found before: only those that come behind it.
+        """
+
+    @abc.abstractmethod
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Operations of all services that have failed, the latest first.
+
+        The cost must not depend on how many have. (What is the latest is told by when they were
+        asked for, or by when they failed, as the store can.)
+
+        Args:
+            limit: at most so many.
         """
 
     @abc.abstractmethod

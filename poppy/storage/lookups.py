@@ -57,6 +57,17 @@ class LookupStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def count(self, shelf: str, limit: int) -> int:
+        """How many services are of a status; ``limit`` if there are as many, or more.
+
+        Costs no more than to read ``limit`` ids. For people to look at: one that changes at the
+        moment, or whose change was cut short, may be missed or counted twice.
+
+        Args:
+            shelf: see :attr:`Service.shelf`.
+        """
+
+    @abc.abstractmethod
     def by_claim(self, claim: str) -> Service:
         """The service that has claimed a domain, or the order that has claimed a certificate.
 

@@ -5,7 +5,9 @@ import abc
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from poppy.common.errors import InProgressError
+import pytest
+
+from poppy.common.errors import InProgressError, Unauthorized
 from poppy.dns.base import DNSDriver
 from poppy.dns.steering import Policy, Steering, Target
 
@@ -35,6 +37,20 @@ class DNSContract(abc.ABC):
     def remove(self, driver: DNSDriver, names: Sequence[str]) -> None:
         """Remove, as often as the driver asks for."""
         _until_done(lambda: driver.remove(names))
+
+    def stranger(self, driver: DNSDriver) -> DNSDriver:
+        """A driver of the same server, with credentials that it refuses."""
+        pytest.skip("there are no credentials")
+
+    def test_credentials_that_are_refused_are_the_operators_to_put_right(
+        self, driver: DNSDriver
+    ) -> None:
+        name, stranger = self.name(driver, "www"), self.stranger(driver)
+        assert stranger.health() is False
+        with pytest.raises(Unauthorized):
+            stranger.ensure({name: _EDGE})
+        with pytest.raises(Unauthorized):
+            stranger.remove([name])
 
     def test_health_is_a_truth_value(self, driver: DNSDriver) -> None:
         assert driver.health() is True
@@ -190,6 +206,20 @@ class SteeringContract(DNSContract):
         self.steer(driver, dict.fromkeys(names, policy))
 
         assert {self.ask(driver, name, "DE") for name in names} == {"b.example.com"}
+
+    def test_weights_count_among_the_targets_of_a_place(self, driver: DNSDriver) -> None:
+        names = [self.name(driver, f"www{number}") for number in range(10)]
+        german = [
+            Target(f"{it}.example.com", weight, ("DE",)) for it, weight in (("a", 2), ("b", 3))
+        ]
+        nobody = Target("nobody.example.com", 0, ("DE",))
+
+        self.steer(driver, dict.fromkeys(names, [nobody, *german, Target("c.example.com", 1)]))
+
+        assert {self.ask(driver, name, "DE") for name in names} <= {it.name for it in german}
+        assert {self.ask(driver, name, "US") for name in names} == {"c.example.com"}
+        self.remove(driver, names)
+        assert {self.ask(driver, name, "DE") for name in names} == {None}
 
     def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")

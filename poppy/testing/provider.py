@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.common.errors import DriverError, InProgressError
+from poppy.common.errors import DriverError, InProgressError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import (
     AccessURL,
@@ -65,6 +65,21 @@ class ProviderContract(abc.ABC):
             return
         raise AssertionError(f"still in progress after {_POLLS} calls")
 
+    def stranger(self, provider: Provider) -> Provider:
+        """A driver of the same provider, with credentials that it refuses."""
+        pytest.skip("there are no credentials")
+
+    def test_credentials_that_are_refused_are_the_operators_to_put_right(
+        self, provider: Provider
+    ) -> None:
+        service, stranger = self.service(), self.stranger(provider)
+        assert stranger.health() is False
+        assert stranger.serves() is None, "that says nothing of the edge"
+        with pytest.raises(Unauthorized):
+            stranger.ensure(service, None)
+        with pytest.raises(Unauthorized):
+            stranger.remove(service, None)
+
     def changed(self, service: Service) -> Service:
         """The same service with a document that differs."""
         caching = Caching("changed", 60, (Rule("changed", request_url="/changed/*"),))
@@ -76,6 +91,11 @@ class ProviderContract(abc.ABC):
 
     def test_health_is_a_truth_value(self, provider: Provider) -> None:
         assert provider.health() is True
+
+    def test_it_says_that_its_edge_serves_or_nothing_of_it(self, provider: Provider) -> None:
+        self.settle(provider, self.service())
+
+        assert provider.serves() in (True, None)
 
     def test_a_service_gets_one_object_and_a_name_for_each_domain(
         self, provider: Provider

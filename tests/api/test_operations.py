@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from poppy.common import errors
+from poppy.manager import operations
 from poppy.model.operations import Purge
 from tests.functional.fakes import refused
 from tests.functional.harness import PROJECT
@@ -172,8 +173,44 @@ def test_operators_find_what_hangs_and_what_failed(api):
     assert found("?provider=cdn-b") == []
 
 
+def test_operators_find_them_page_by_page(api):
+    ids = [only(api, api.create(f"{name}.example.com"))["id"] for name in "abcde"]
+    path, pages = f"{ADMIN}?limit=2&state=queued", []
+    while path:
+        page = get(api, path)
+        pages.append([it["id"] for it in page["operations"]])
+        path = "".join(it["href"].removeprefix("http://localhost") for it in page["links"])
+    assert pages == [ids[:2], ids[2:4], ids[4:]]
+    last = f"{10**18 - 1}/{ids[0]}"
+    assert get(api, f"{ADMIN}?marker={last}") == {"operations": [], "links": []}
+
+
+def test_a_page_of_what_a_provider_keeps_looks_at_no_more_than_some(api, monkeypatch):
+    monkeypatch.setattr(operations, "LOOKED_AT", 2)
+    for name in "abc":
+        api.create(f"{name}.example.com")
+    both = only(api, api.create("d.example.com", flavor_id="both"))
+    first = get(api, f"{ADMIN}?provider=cdn-b")
+    assert first["operations"] == []
+    (link,) = first["links"]
+    second = get(api, link["href"].removeprefix("http://localhost"))
+    assert [it["id"] for it in second["operations"]] == [both["id"]]
+    listed = api.harness.boot.manager.operations.find(operations.OPEN, 0, "cdn-b", 10)
+    assert listed.following is not None
+
+
 @pytest.mark.parametrize(
-    "query", ["state=succeeded", "state=", "older_than=-1", "older_than=x", "limit=1001"]
+    "query",
+    [
+        "marker=x",
+        "marker=1/x",
+        "marker=-1/0",
+        "state=succeeded",
+        "state=",
+        "older_than=-1",
+        "older_than=x",
+        "limit=1001",
+    ],
 )
 def test_a_bad_question_of_an_operator_is_refused(api, query):
     name = query.partition("=")[0]

@@ -39,7 +39,12 @@ def make(conf, manager):
     return make
 
 
-GROUPS = {"limits": "drivers:transport:limits", "middleware": "oslo_middleware", "cors": "cors"}
+GROUPS = {
+    "limits": "drivers:transport:limits",
+    "middleware": "oslo_middleware",
+    "cors": "cors",
+    "tracing": "tracing",
+}
 
 
 @pytest.fixture

@@ -83,6 +83,9 @@ class ScriptedProvider(Provider):
     def health(self):
         return self.healthy
 
+    def serves(self):
+        return self.healthy
+
 
 class ScriptedDNS(DNSDriver):
     """Keeps CNAMEs in memory; what the script holds happens first."""

@@ -4,8 +4,10 @@
 import pytest
 
 from poppy.common import errors
+from poppy.distributed_task import failover
 from poppy.dns.steering import Steering, Target
 from poppy.model.services import Status
+from poppy.testing.edge import Edge
 from tests.functional.harness import PROJECT, Harness
 
 NAME = "www.example.com.cdn.example.net"
@@ -61,6 +63,40 @@ def test_while_dns_is_down_too_the_operation_waits_as_any_other(poppy):
         poppy.wait(lambda: poppy.is_waiting(service_id))
         assert poppy.get(service_id).status is Status.DEPLOYED
         poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
+
+
+def test_an_outage_of_an_api_moves_no_name_and_one_of_the_edge_does(poppy):
+    service_id = poppy.create(flavor_id="both")
+    group = "drivers:provider:cdn-a"
+    with Edge() as edge:
+        poppy.conf.set_override("edge_check_url", edge.url, group=group)
+        with poppy.working():
+            poppy.settle(service_id)
+            poppy.cdn_a.healthy = False
+            poppy.wait(lambda: len(edge.asked) > 10)
+            assert poppy.dns.cnames == {NAME: A}
+            poppy.cdn_a.healthy, edge.behaviour = True, 503
+            poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
+            edge.behaviour = 200
+            poppy.wait(lambda: poppy.dns.cnames == {NAME: A})
+
+
+def test_names_that_could_not_be_led_away_are_later(poppy, monkeypatch):
+    monkeypatch.setattr(failover, "AGAIN", 0.3)
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.dns.script = [errors.PermanentError("the zone is gone")] * 2
+        poppy.cdn_a.healthy = False
+        poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
+        poppy.settle(service_id)
+        assert poppy.get(service_id).status is Status.DEPLOYED
+    assert poppy.states(service_id) == [
+        ("create", "succeeded"),
+        ("steer", "failed"),
+        ("steer", "failed"),
+        ("steer", "succeeded"),
+    ]
 
 
 def test_where_all_are_down_names_stay(poppy):

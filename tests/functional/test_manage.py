@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from poppy.common import errors
+from poppy.common import errors, tracing
+from poppy.manager import operations
 from poppy.model.fleet import Worker
 from poppy.model.services import Status
 from tests.functional.commands import listed
@@ -37,9 +38,11 @@ def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
     assert listed(run, "operations", "list") == []
 
 
-def test_one_operation_is_shown_with_its_steps(poppy, run):
+def test_one_operation_is_shown_with_its_steps(poppy, run, spans):
     poppy.cdn_a.script = [errors.PermanentError("refused")]
-    service_id = poppy.create()
+    with tracing.span("request", parent={}):
+        service_id = poppy.create()
+        traceparent = tracing.traceparent()
     with poppy.working():
         poppy.settle(service_id)
     (operation,) = poppy.operations(service_id)
@@ -49,6 +52,7 @@ def test_one_operation_is_shown_with_its_steps(poppy, run):
     assert document["steps"] == [
         {"name": "provider:cdn-a", "state": "failed", "message": "refused"}
     ]
+    assert document["traceparent"] == traceparent
 
 
 def test_a_list_can_be_narrowed(poppy, run):
@@ -101,3 +105,12 @@ def test_a_store_without_regions_says_so(run):
         run("regions", "drop", "dc1")
     with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
         run("regions", "add", "dc1", "3")
+
+
+def test_a_list_goes_on_until_it_is_long_enough(poppy, run, monkeypatch):
+    monkeypatch.setattr(operations, "LOOKED_AT", 2)
+    for number in range(5):
+        poppy.create(domain=f"{number}.example.com")
+    assert len(listed(run, "operations", "list", "--provider", "cdn-a")) == 5
+    assert len(listed(run, "operations", "list", "--provider", "cdn-a", "--limit", "3")) == 3
+    assert listed(run, "operations", "list", "--provider", "cdn-b") == []

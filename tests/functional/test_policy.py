@@ -15,6 +15,7 @@ from poppy.policies import enforcer
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings, handler
+from poppy.transport.pecan.dashboard import app as dashboard
 from poppy.transport.pecan.driver import PecanTransport
 from tests.functional import fakes
 from tests.functional.fakes import refused
@@ -31,6 +32,10 @@ ANYBODY = {
     ("GET", "/v1.0/health/dns/{name}"),
     ("GET", "/v1.0/health/distributed_task/{name}"),
     ("GET", "/v1.0/health/provider/{name}"),
+    ("GET", "/dashboard/sign-in"),
+    ("POST", "/dashboard/sign-in"),
+    ("POST", "/dashboard/sign-out"),
+    ("GET", "/dashboard/static/{name}"),
 }
 
 
@@ -55,7 +60,8 @@ def documented():
 
 @pytest.fixture
 def routes(manager):
-    return v1.routes(manager, Settings(20, 65536, False))
+    settings = Settings(20, 65536, False)
+    return {**v1.routes(manager, settings), **dashboard.routes(manager, settings, None, None)}
 
 
 class TestTable:

@@ -51,8 +51,14 @@ pytestmark = pytest.mark.real
 
 class TestContract(ProviderContract):
     @pytest.fixture
-    def provider(self, provider: CloudFrontProvider, account: Account) -> CloudFrontProvider:
-        self.account = account
+    def provider(
+        self, provider: CloudFrontProvider, account: Account, moto: Moto
+    ) -> CloudFrontProvider:
+        self.account, self.moto = account, moto
+        return provider
+
+    def stranger(self, provider: Provider) -> Provider:
+        self.moto.check_keys(True)
         return provider
 
     def objects(self, provider: Provider, service: Service) -> list[str]:

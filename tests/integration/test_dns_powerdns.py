@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.dns import powerdns
 from poppy.dns.base import DNSDriver
 from poppy.testing.dns import DNSContract
@@ -53,6 +53,9 @@ class TestContract(DNSContract):
 
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.server.resolve(name)
+
+    def stranger(self, driver: DNSDriver) -> DNSDriver:
+        return driver_for(self.server, api_key="wr0ng")
 
 
 def test_records_have_the_ttl(server: PowerDNS) -> None:
@@ -100,7 +103,7 @@ def test_a_name_with_other_records_is_refused_with_all_of_its_zone(
 
 def test_a_wrong_key_is_told_and_not_shown(server: PowerDNS) -> None:
     driver = driver_for(server, api_key="wr0ng")
-    with pytest.raises(PermanentError, match="answered GET with 401") as caught:
+    with pytest.raises(Unauthorized, match="answered GET with 401") as caught:
         driver.ensure({NAME: EDGE})
     assert "wr0ng" not in str(caught.value)
     assert driver.health() is False

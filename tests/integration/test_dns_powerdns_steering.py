@@ -66,6 +66,11 @@ class TestContract(SteeringContract):
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.server.resolve(name)
 
+    def stranger(self, driver: DNSDriver) -> DNSDriver:
+        return make_driver(
+            powerdns.PowerDNS, urls=[self.server.url], api_key="wr0ng", suffix=SUFFIX
+        )
+
     def ask(self, driver: DNSDriver, name: str, country: str) -> str | None:
         network = next(it for it, (_, code) in NETWORKS.items() if code == country)
         return ask(self.server, name, str(ipaddress.ip_network(network)[1]))

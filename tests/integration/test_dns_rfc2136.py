@@ -60,6 +60,11 @@ class OnAServer(DNSContract):
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.looked_at.resolve(name)
 
+    def stranger(self, driver: DNSDriver) -> RFC2136:
+        return driver_for(
+            self.looked_at, tsig_key_secret="d3JvbmcgYnV0IGxvbmcgZW5vdWdoIHNlY3JldA=="
+        )
+
     def test_records_have_the_ttl(self, server: NameServer) -> None:
         driver_for(server, ttl=77).ensure({NAME: EDGE})
         assert server.ttl(NAME) == 77

@@ -35,21 +35,21 @@ class Site:
         self.node = node
         self.origin = origin
 
-    def create(self) -> str:
-        return self.poppy.create_service(DOMAIN, origins=[{"origin": self.origin.address}])
+    def create(self, domain: str = DOMAIN) -> str:
+        return self.poppy.create_service(domain, origins=[{"origin": self.origin.address}])
 
-    def address(self) -> str:
+    def address(self, domain: str = DOMAIN) -> str:
         """Where the operator's name leads to, as any resolver finds out."""
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = [self.nameserver.host], self.nameserver.port
-        answer = resolver.resolve(f"{NAME}.", "A")
+        answer = resolver.resolve(f"{domain}.{SUFFIX}.", "A")
         assert answer.canonical_name.to_text(omit_final_dot=True) == EDGE
         return str(answer[0])
 
-    def fetch(self, address: str) -> tuple[int, str | None]:
+    def fetch(self, address: str, domain: str = DOMAIN) -> tuple[int, str | None]:
         """What a browser gets there; the port is that of the test's Varnish."""
         url = f"http://{address}:{self.node.http[1]}/"
-        answer = requests.get(url, headers={"Host": DOMAIN}, timeout=10)
+        answer = requests.get(url, headers={"Host": domain}, timeout=10)
         return answer.status_code, answer.headers.get("X-Cache")
 
     def operation(self, url: str) -> Operation:
@@ -117,3 +117,36 @@ def test_while_dns_is_down_only_its_step_waits(site: Site) -> None:
     site.nameserver.start()
     site.poppy.wait_for(url, "deployed")
     assert site.address() == "127.0.0.1"
+
+
+def test_whatever_is_under_way_while_dns_is_down_ends_as_it_was_asked_for(site: Site) -> None:
+    session, before = site.poppy.session, site.nameserver.records()
+    changed, removed = site.create("www.changed.example"), site.create("www.removed.example")
+    for url in (changed, removed):
+        site.poppy.wait_for(url, "deployed")
+    site.nameserver.stop()
+    created = site.create("www.created.example")
+    patch = [
+        {"op": "replace", "path": "/domains/0", "value": {"domain": "www.new.example"}},
+        {"op": "replace", "path": "/name", "value": "renamed"},
+    ]
+    headers = {"Content-Type": "application/json-patch+json"}
+    answer = session.patch(changed, json=patch, headers=headers, timeout=10)
+    assert answer.status_code == 202, answer.text
+    assert session.delete(removed, timeout=10).status_code == 202
+    for url in (created, changed, removed):
+        wait(lambda url=url: site.operation(url).failures >= 3, 30)
+    assert site.poppy.status(created) == "create_in_progress"
+    assert site.poppy.status(changed) == "update_in_progress"
+    assert site.poppy.status(removed) == "delete_in_progress"
+    assert site.fetch("127.0.0.1", "www.removed.example")[0] == 200, "its name still leads there"
+    site.nameserver.start()
+    for url, status in (created, "deployed"), (changed, "deployed"), (removed, "gone"):
+        site.poppy.wait_for(url, status)
+    served = {"www.created.example", "www.new.example"}
+    made = site.nameserver.records().keys() - before.keys()
+    assert made == {(f"{domain}.{SUFFIX}", "CNAME") for domain in served}
+    for domain in served:
+        assert site.fetch(site.address(domain), domain)[0] == 200
+    for domain in ("www.changed.example", "www.removed.example"):
+        assert site.fetch("127.0.0.1", domain)[0] == 404

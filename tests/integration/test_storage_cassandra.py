@@ -425,7 +425,46 @@ class TestHints:
             run = begin(stocked, first_operation(stocked, add(stocked)))
             stocked.operations.renew(run.operation.key, 1, after(40))
             finish(stocked, run.operation)
+        # The last deletion waits for something to go along with, and goes at the next look.
+        assert len(cql("SELECT * FROM due")) == 1
+        assert list(stocked.operations.due(after(10**6), 10)) == []
         assert cql("SELECT * FROM due") == []
+
+    def test_hint_of_before_stands_in_for_a_run_that_gives_no_sign_of_life(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        (hint,) = cql("SELECT * FROM due")
+        run = begin(stocked, operation, until=after(90))
+        assert cql("SELECT * FROM due") == [hint]
+        assert list(stocked.operations.due(after(89), 10)) == []
+        assert list(stocked.operations.due(after(90), 10)) == [run.operation]
+        # Whoever takes it hints at it again, and leaves the hint that only the run knew.
+        assert stocked.operations.requeue(run.operation, after(120))
+        assert len(cql("SELECT * FROM due")) == 2
+        (again,) = stocked.operations.due(after(120), 10)
+        assert (again.state, again.crashes) == (State.QUEUED, 1)
+
+    def test_first_sign_of_life_of_a_run_brings_a_hint_of_its_own(self, stocked, cql):
+        run = begin(stocked, first_operation(stocked, add(stocked)), until=after(90))
+        before = cql("SELECT * FROM due")
+        assert stocked.operations.renew(run.operation.key, 1, after(110))
+        assert list(stocked.operations.due(after(109), 10)) == []
+        (own,) = cql("SELECT * FROM due")
+        assert own not in before
+        (due,) = stocked.operations.due(after(110), 10)
+        assert due.operation_id == run.operation.operation_id
+
+    def test_hint_that_comes_after_the_lease_does_not_stand_in(self, stocked):
+        operation = first_operation(stocked, add(stocked))
+        assert stocked.operations.requeue(operation, after(100))
+        run = begin(stocked, operation, until=after(30))
+        assert list(stocked.operations.due(after(30), 10)) == [run.operation]
+
+    def test_deletions_do_not_wait_for_ever(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        for second in range(1, 60):
+            assert stocked.operations.requeue(operation, after(second))
+            operation = stocked.operations.get(operation.key)
+        assert len(cql("SELECT * FROM due")) < 55
 
     def test_slots_that_are_over_and_empty_are_left_behind(self, stocked, cql, monkeypatch):
         run = begin(stocked, first_operation(stocked, add(stocked)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import (
     Caching,
@@ -53,6 +53,13 @@ __all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
 
 
 class TestContract(ProviderContract):
+    @pytest.fixture(autouse=True)
+    def _node(self, node: Varnish) -> None:
+        self.node = node
+
+    def stranger(self, provider: Provider) -> Provider:
+        return make_provider([self.node], secret_file=None, secret="wrong")
+
     def service(self, *domains: str) -> Service:
         spec = make_spec(domains or None, origins=(Origin("127.0.0.1"),))
         return make_service(spec=spec)
@@ -304,10 +311,29 @@ def test_a_node_that_is_down_is_told_and_the_others_are_done(
         assert ask(second).status == 200
 
 
-def test_a_wrong_secret_is_not_worth_trying_again(node: Varnish) -> None:
+def test_an_edge_serves_as_long_as_one_node_does(web: WebServer) -> None:
+    service = make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),)))
+    with Varnish() as node, Varnish(secret_file=node.secret_file) as second:
+        edge = make_provider([second, node], secret_file=str(node.secret_file))
+        assert edge.serves() is False, "there is nothing to serve"
+        edge.ensure(service, None)
+        assert edge.serves() is True
+        second.restart()
+        assert edge.serves() is True
+        lonely = make_provider([second], secret_file=str(node.secret_file))
+        assert lonely.serves() is False, "it has lost what it served"
+        assert lonely.health() is True
+        stranger = make_provider([second], secret_file=None, secret="wrong")
+        assert stranger.serves() is None, "that it does not let us ask says nothing of it"
+        second.stop()
+        assert edge.serves() is True
+        assert lonely.serves() is False
+
+
+def test_a_wrong_secret_is_told(node: Varnish) -> None:
     edge = make_provider([node], secret_file=None, secret="wrong")
 
-    with pytest.raises(PermanentError, match="secret"):
+    with pytest.raises(Unauthorized, match="secret"):
         edge.remove(make_service(), None)
     assert edge.health() is False
 

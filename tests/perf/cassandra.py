@@ -2,12 +2,12 @@
 """Reading through Cassandra: beside a bare handler, and as the store grows.
 
 The bare handler is a Pecan application that executes the same prepared statement, by a session
-set up the same way, and answers with the row's JSON. Growth compares two keyspaces of one server,
+set up the same way, and answers with the row's JSON. Growth compares keyspaces of one server,
 whose services are all of one project: what differs is only how many there are.
 """
 
+import contextlib
 import json
-import statistics
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ from poppy.model import ids
 from poppy.model.services import Service
 from poppy.storage.cassandra import codec, truth, views
 from poppy.storage.cassandra.session import Call, Database
-from tests.perf import seed
+from tests.perf import growth, seed
 from tests.perf.backbone import Backbone, backbone
 from tests.perf.common import (
     PROJECT,
@@ -29,12 +29,10 @@ from tests.perf.common import (
     call,
     poppy,
     rate,
-    timed,
 )
-from tests.perf.results import Goal, Result
+from tests.perf.results import Goal, Report, Result
 
 SMALL = 100
-LIMIT = 20
 _COLUMNS = (
     "project_id, service_id, operation_id, writer, clock, queue, claims, spec, provider_details, "
     "disabled, revision, service_created_at, service_updated_at, slot, "
@@ -47,7 +45,7 @@ _PUT = (
 _CHUNK = 500
 
 
-def run(effort: Effort) -> list[Result]:
+def run(effort: Effort) -> list[Report]:
     """Requests per second, and milliseconds."""
     with backbone() as servers:
         return [_get(servers, effort), *_growth(servers, effort)]
@@ -90,27 +88,14 @@ def _bare(database: Database) -> Application:
     return application
 
 
-def _growth(servers: Backbone, effort: Effort) -> Iterator[Result]:
-    large = effort.pick(100_000, 2_000)
-    with poppy(servers.options()) as many, poppy(servers.options()) as few:
-        middles = [_seed(made, count)[count // 2] for made, count in ((many, large), (few, SMALL))]
-        paths = {
-            "get": [f"/v1.0/services/{middle}" for middle in middles],
-            "list": [f"/v1.0/services?limit={LIMIT}&marker={middle}" for middle in middles],
-        }
-        for what, (path, other) in paths.items():
-            a, b = alternate(
-                effort.pick(15, 5),
-                lambda path=path: _median(many.application, path, effort),
-                lambda other=other: _median(few.application, other, effort),
-            )
-            named = (f"of {large:,} services", a), (f"of {SMALL}", b)
-            yield Result(f"{what}, Cassandra", "ms", *named, Goal("<=", 1.3))
-
-
-def _median(application: Application, path: str, effort: Effort) -> float:
-    times = effort.pick(60, 20)
-    return statistics.median(timed(lambda: call(application, "GET", path)) for _ in range(times))
+def _growth(servers: Backbone, effort: Effort) -> list[Report]:
+    sizes = growth.SIZES[: effort.pick(4, 2)]
+    with contextlib.ExitStack() as stack:
+        asks = {}
+        for size in sizes:
+            made = stack.enter_context(poppy(servers.options()))
+            asks[size] = growth.asks_of(made, _seed(made, size))
+        return growth.compared("Cassandra", asks, effort)
 
 
 def _database(made: Poppy) -> Database:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, logs
@@ -21,6 +21,7 @@ from tests.real.poppy import PROJECT, Installation, Options
 
 Application = Callable[..., Any]
 Measure = Callable[[], float]
+T = TypeVar("T")
 
 #: One process and as many services as a benchmark needs; all else as an operator gets it.
 OPTIONS = {
@@ -46,7 +47,7 @@ class Effort(NamedTuple):
         return short if self.short else full
 
 
-def alternate(rounds: int, a: Measure, b: Measure) -> tuple[list[float], list[float]]:
+def alternate(rounds: int, a: Callable[[], T], b: Callable[[], T]) -> tuple[list[T], list[T]]:
     """Measure A B A B ..., after one round of each that does not count."""
     pairs = []
     for _ in range(rounds + 1):

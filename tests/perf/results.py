@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What benchmarks give back, and how it is shown."""
 
+import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 HEADINGS = ("what", "A", "B", "A : B (min..max)", "goal", "met?")
 
@@ -98,6 +99,44 @@ class Result:
             "goal": None if self.goal is None else str(self.goal),
             "met": self.met,
         }
+
+
+#: A number of things, and what was measured when there were so many.
+Point = tuple[int, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How something grows; drawn, not held against a goal.
+
+    Attributes:
+        what: the benchmark, and which of its cases.
+        x: what there are so many of.
+        y: the unit of what is measured.
+        series: points by name.
+        from_zero: whether it is about time that passes, from nothing; else ``x`` is a size, of
+            which each is ten times the one before.
+    """
+
+    what: str
+    x: str
+    y: str
+    series: Mapping[str, Sequence[Point]]
+    from_zero: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        series = {name: [(x, y) for x, y in it] for name, it in document["series"].items()}
+        return cls(**{**document, "series": series})
+
+
+#: What a benchmark gives back.
+Report = Result | Curve
 
 
 def table(results: Sequence[Result]) -> str:

@@ -4,7 +4,7 @@
 As the CloudFront API reference (2020-05-31) has them: entity tags that change and are compared,
 changes that take time, deleting only what is disabled and unused, an alias in one distribution
 only and with an issued certificate that covers it, functions that are published and kept. ACM's:
-a certificate in use stays. And Route 53's: a record is deleted as it is or not at all.
+a certificate in use stays. Those of Route 53 are in :mod:`tests.real.amazon_route53`.
 
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` says what becomes of
 certificates that nobody has validated yet; at first they are issued. ``POST /lab/tagging`` with
@@ -25,9 +25,9 @@ from moto.cloudfront.responses import CloudFrontResponse
 from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.route53.exceptions import Route53ClientError
-from moto.route53.models import Route53Backend
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.real import amazon_route53
 
 _MOST_BEHAVIOURS = 75
 _LONGEST_CODE = 10240
@@ -277,36 +277,6 @@ AWSCertificateManagerBackend.delete_certificate = _drop_certificate  # type: ign
 AWSCertificateManagerBackend.request_certificate = _ask_certificate  # type: ignore[method-assign]
 
 
-# --- DNS -------------------------------------------------------------------------------------
-
-_change_records = Route53Backend.change_resource_record_sets
-
-
-def _change_records_exactly(
-    self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]
-) -> None:
-    # A record is only deleted by saying what is in it, and else the whole batch is refused.
-    records = self.get_hosted_zone(zoneid).rrsets
-    known = [(r.name, r.type, r.set_identifier, r.ttl, r.records) for r in records]
-    for change in change_list:
-        record = change["ResourceRecordSet"]
-        sent = (
-            record["Name"].rstrip(".") + ".",
-            record["Type"],
-            record.get("SetIdentifier"),
-            record.get("TTL"),
-            [entry["Value"] for entry in record.get("ResourceRecords", ())],
-        )
-        if change["Action"] == "DELETE" and sent not in known:
-            name = f"[name='{sent[0]}', type='{sent[1]}']"
-            message = f"[Tried to delete resource record set {name} but it was not found]"
-            raise Route53ClientError("InvalidChangeBatch", message)
-    _change_records(self, zoneid, change_list)
-
-
-Route53Backend.change_resource_record_sets = _change_records_exactly  # type: ignore[method-assign]
-
-
 # --- the server ------------------------------------------------------------------------------
 
 
@@ -333,6 +303,7 @@ class _Quiet(WSGIRequestHandler):
 
 def main() -> None:
     """Serve on a free port of the address that is the first argument; print the port."""
+    amazon_route53.install()
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server(
         sys.argv[1], 0, _with_controls(application), threaded=True, request_handler=_Quiet

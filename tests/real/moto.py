@@ -63,8 +63,14 @@ class Moto:
     def reset(self) -> None:
         """Forget everything, issue certificates at once, and find tags at once."""
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.check_keys(False)
         self.validate("ISSUED")
         self.find_tags("on")
+
+    def check_keys(self, whether: bool) -> None:
+        """Whether the access key has to be one that the account has, which has none."""
+        url = f"{self.url}/moto-api/reset-auth"
+        requests.post(url, data="0" if whether else "inf", timeout=10).raise_for_status()
 
     def validate(self, status: str) -> None:
         """What becomes of certificates that wait: a status of ACM."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Varnish node of one's own, for the length of a test."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -33,15 +34,21 @@ class Varnish:
         parameters: of varnishd, by name.
     """
 
-    def __init__(self, secret_file: Path | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        secret_file: Path | None = None,
+        http: tuple[str, int] | None = None,
+        **parameters: Any,
+    ) -> None:
         """Start nothing yet.
 
         Args:
             secret_file: of another node, to share its secret.
+            http: where it is to listen for clients.
             **parameters: of varnishd.
         """
         self.parameters = {"cc_command": _COMPILE, **parameters}
-        self.http = ("127.0.0.1", _free_port())
+        self.http = http or ("127.0.0.1", _free_port())
         self.management = f"127.0.0.1:{_free_port()}"
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,6 +109,20 @@ class Varnish:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would; returns when nobody listens any more."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        # The child process notices that by itself.
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                socket.create_connection(self.http, 1).close()
+                time.sleep(0.02)
+            raise RuntimeError("varnishd's child does not end")
 
     def restart(self) -> None:
         """Stop and start: cache and VCLs are lost, addresses and secret are kept."""

@@ -7,6 +7,8 @@ import pytest
 import webtest
 
 import poppy.wsgi
+from poppy.common import tracing
+from tests.real.collector import Collector
 
 
 def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_path, monkeypatch):
@@ -18,6 +20,21 @@ def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_pa
     application = module.application
     assert module.application is application
     assert webtest.TestApp(application).get("/").json["versions"][0]["id"] == "v1.0"
+
+
+def test_it_traces_if_that_is_configured(tmp_path, monkeypatch):
+    with Collector() as collector:
+        path = tmp_path / "poppy.conf"
+        path.write_text(
+            f"[DEFAULT]\nstate_path = {tmp_path}\n"
+            f"[tracing]\nenabled = true\nendpoint = {collector.url}\n"
+        )
+        monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
+        webtest.TestApp(importlib.reload(poppy.wsgi).application).get("/")
+        tracing.stop()
+        assert [(span.name, span.service) for span in collector.spans] == [
+            ("GET /", "poppy-server")
+        ]
 
 
 def test_the_module_has_nothing_else():

@@ -8,7 +8,7 @@ import pytest
 from poppy_example.driver import ExampleProvider
 
 from poppy.common import config
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import Origin, Service
 from poppy.provider.base import Provider
@@ -41,6 +41,9 @@ class TestExample(ProviderContract):
     def provider(self, cdn: CDN) -> ExampleProvider:
         self.cdn = cdn
         return make_provider(cdn)
+
+    def stranger(self, provider: Provider) -> Provider:
+        return make_provider(self.cdn, token="another")
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         sites = self.cdn.sites.values()
@@ -111,6 +114,6 @@ def test_a_purge_is_of_a_path_or_of_everything(cdn: CDN) -> None:
 def test_a_wrong_token_is_refused_and_not_shown(cdn: CDN) -> None:
     with pytest.raises(ConfigError, match="token is not set"):
         make_provider(cdn, token=None)
-    with pytest.raises(PermanentError, match="401") as caught:
+    with pytest.raises(Unauthorized, match="401") as caught:
         make_provider(cdn, token="wrong-token").ensure(make_service(), None)
     assert "wrong-token" not in str(caught.value)

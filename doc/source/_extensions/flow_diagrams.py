@@ -9,8 +9,6 @@ somewhere: one that has none is a warning, which fails the build.
 from typing import Any
 
 import svg_boxes
-import taskflow.flow
-import taskflow.task
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
@@ -55,7 +53,7 @@ class Flow(Directive):
         return [container]
 
 
-def example(subject: str) -> taskflow.flow.Flow:
+def example(subject: str) -> flows.Flow:
     """The flow of an example."""
     kind = Kind(subject.removesuffix(_CERTIFICATE))
     orders = subject.endswith(_CERTIFICATE)
@@ -68,13 +66,18 @@ def example(subject: str) -> taskflow.flow.Flow:
     return flows.build(make_operation(service, kind), service, _Flavors(), {}, dns=None)  # type: ignore[arg-type]
 
 
-def shape_of(found: taskflow.flow.Flow | taskflow.task.Task) -> svg_boxes.Shape:
-    """A flow as what can be drawn: steps in turn, and steps side by side."""
-    if not isinstance(found, taskflow.flow.Flow):
-        return svg_boxes.Step(found.name, "dns" if "DNS" in found.name else "provider")
-    parts = [shape_of(part) for part, _ in found.iter_nodes()]
-    kinds = {"linear_flow": svg_boxes.InTurn, "unordered_flow": svg_boxes.SideBySide}
-    return kinds[type(found).__module__.rpartition(".")[2]](parts)
+def shape_of(flow: flows.Flow) -> svg_boxes.Shape:
+    """A flow as what can be drawn: stages in turn, of steps side by side."""
+    stages: list[svg_boxes.Shape] = []
+    for stage in flow.stages:
+        steps: list[svg_boxes.Shape] = [_step(task.name) for task in stage]
+        if steps:
+            stages.append(svg_boxes.SideBySide(steps) if len(steps) > 1 else steps[0])
+    return svg_boxes.InTurn(stages)
+
+
+def _step(name: str) -> svg_boxes.Step:
+    return svg_boxes.Step(name, "dns" if "DNS" in name else "provider")
 
 
 class _Flavors:

@@ -14,8 +14,14 @@ from typing import Any
 
 import requests
 
-from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
-from poppy.common.http import Client, retry_after
+from poppy.common.errors import (
+    DriverError,
+    InProgressError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
+from poppy.common.http import REFUSES_US, Client, retry_after
 
 #: Seconds between looks at a job: five a second are allowed for all of an account.
 POLL = 1.0
@@ -131,7 +137,7 @@ class API:
             HTTPStatus.TOO_MANY_REQUESTS,
         ):
             return RetryableError(message)
-        return PermanentError(message)
+        return Unauthorized(message) if code in REFUSES_US else PermanentError(message)
 
     def _authenticated(self) -> tuple[str, str]:
         """A token, and the URL to use it at."""

@@ -10,6 +10,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
 import dns.query
 import dns.rcode
 import dns.rdatatype
@@ -17,7 +18,8 @@ import dns.rrset
 import dns.tsig
 import dns.update
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 
 #: Bytes; larger messages go by TCP at once: what networks carry in one piece (RFC 9715, 3.1).
 MAX_UDP = 1232
@@ -29,8 +31,7 @@ _HOPELESS: Mapping[int, str] = {
     dns.rcode.NOTZONE: "says that a name is not in the zone (NOTZONE)",
 }
 #: What the operator can mend while operations wait.
-_MENDABLE: Mapping[int, str] = {
-    dns.rcode.SERVFAIL: "failed at it (SERVFAIL)",
+_REFUSES_US: Mapping[int, str] = {
     dns.rcode.REFUSED: "refuses it (REFUSED): may the key do that, or is the zone frozen?",
     dns.rcode.NOTAUTH: "does not have the zone, or not the TSIG key (NOTAUTH)",
 }
@@ -40,6 +41,9 @@ _TSIG: Mapping[type[dns.exception.DNSException], str] = {
     dns.tsig.PeerBadTime: "has a clock too different from this machine's (BADTIME)",
     dns.tsig.PeerBadTruncation: "wants longer TSIG signatures (BADTRUNC)",
 }
+
+#: Codes that say how things stand, and not that something went wrong.
+_ANSWERS = {"NOERROR", "NXDOMAIN", "YXRRSET", "YXDOMAIN"}
 
 _DNSSEC = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
 
@@ -80,7 +84,8 @@ class Server:
         """Send an UPDATE; whether its prerequisites were met, so that it was done.
 
         Raises:
-            RetryableError: no answer, or what the operator can mend.
+            RetryableError: no answer, or the server failed at it.
+            Unauthorized: the server does not take the key, or the key may not do that.
             PermanentError: such an update is never done.
         """
         what = f"an update of zone {zone}"
@@ -113,6 +118,19 @@ class Server:
     def _exchange(
         self, message: dns.message.Message, what: str, tcp: bool = False
     ) -> dns.message.Message:
+        opcode = dns.opcode.to_text(message.opcode())
+        with tracing.span(f"DNS {opcode}", tracing.Kind.CLIENT) as span:
+            if span.recording:
+                span.set({"server.address": self.host, "server.port": self.port})
+                span.set({"dns.question.name": str(message.question[0].name)})
+            answer = self._send(message, what, tcp)
+            rcode = dns.rcode.to_text(answer.rcode())
+            span.set({"poppy.dns.rcode": rcode})
+            if rcode not in _ANSWERS:
+                span.fail(rcode)
+        return answer
+
+    def _send(self, message: dns.message.Message, what: str, tcp: bool) -> dns.message.Message:
         if self.key is not None:
             message.use_tsig(self.key)
         try:
@@ -126,7 +144,7 @@ class Server:
                     message, address, self.timeout, self.port, ignore_unexpected=True
                 )
         except tuple(_TSIG) as exc:
-            raise RetryableError(f"{self} does not do {what}: it {_TSIG[type(exc)]}") from exc
+            raise Unauthorized(f"{self} does not do {what}: it {_TSIG[type(exc)]}") from exc
         except (dns.exception.Timeout, OSError, EOFError) as exc:
             reason = "in time" if isinstance(exc, dns.exception.Timeout) else f"({exc})"
             raise RetryableError(f"{self} did not answer {what} {reason}") from exc
@@ -144,8 +162,10 @@ class Server:
             return
         if rcode in _HOPELESS:
             raise PermanentError(f"{self} does not do {what}: it {_HOPELESS[rcode]}")
-        reason = _MENDABLE.get(rcode, f"answers {dns.rcode.to_text(dns.rcode.Rcode(rcode))}")
-        raise RetryableError(f"{self} does not do {what}: it {reason}")
+        if rcode in _REFUSES_US:
+            raise Unauthorized(f"{self} does not do {what}: it {_REFUSES_US[rcode]}")
+        words = dns.rcode.to_text(dns.rcode.Rcode(rcode))
+        raise RetryableError(f"{self} does not do {what}: it answers {words}")
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -14,7 +14,8 @@ import time
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 _HEADER_LENGTH = 13
 _OK = 200
@@ -57,7 +58,8 @@ class Admin:
 
     Raises:
         RetryableError: the node does not answer, or not in time.
-        PermanentError: the address is malformed, or the secret is wrong.
+        PermanentError: the address is malformed.
+        Unauthorized: the secret is wrong.
     """
 
     def __init__(self, address: str, secret: bytes, timeout: float) -> None:
@@ -139,11 +141,18 @@ class Admin:
             proof = hashlib.sha256(challenge + b"\n" + secret + challenge + b"\n").hexdigest()
             status, text = self._exchange(f"auth {proof}")
         if status in (_AUTHENTICATE, _CLOSING):
-            raise PermanentError(f"Varnish at {self.address} does not accept the secret")
+            raise Unauthorized(f"Varnish at {self.address} does not accept the secret")
         if status != _OK:
             raise RetryableError(f"Varnish at {self.address} greets with status {status}: {text}")
 
     def _command(self, line: str) -> str:
+        name = line.split(" ", 1)[0]
+        with tracing.span(f"varnish {name}", tracing.Kind.CLIENT) as span:
+            host, _, port = self.address.rpartition(":")
+            span.set({"server.address": host.strip("[]"), "server.port": int(port)})
+            return self._traced(line, name, span)
+
+    def _traced(self, line: str, name: str, span: tracing.Span) -> str:
         status, text = self._exchange(line)
         if status == _TRUNCATED:
             # The answer is longer than the node's cli_limit: let it say more, and ask again.
@@ -151,7 +160,7 @@ class Admin:
             status, text = self._exchange(line)
         if status == _OK:
             return text
-        name = line.split(" ", 1)[0]
+        span.fail(str(status))
         if status == _TRUNCATED:
             text = "the answer is cut off; raise the node's parameter cli_limit"
         if status == _CLOSING:

@@ -16,7 +16,13 @@ from typing import ClassVar
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.common.errors import (
+    ConfigError,
+    DriverError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider import patterns
@@ -228,6 +234,28 @@ class VarnishProvider(Provider):
             return False
         return True
 
+    def serves(self) -> bool | None:
+        """Whether a node serves: what leads clients to the nodes knows which of them does.
+
+        A node that was started anew has nothing, and serves nothing until it has been given the
+        services again.
+        """
+        said = {self._node_serves(address) for address in self.options.nodes}
+        return True if True in said else None if None in said else False
+
+    def _node_serves(self, address: str) -> bool | None:
+        timeout = min(self.options.timeout, _HEALTH_TIMEOUT)
+        try:
+            with Admin(address, self._secret, timeout) as admin:
+                return Node(admin).serves()
+        except Unauthorized as exc:
+            # It is there, but does not let us ask.
+            LOG.warning("%s: %s", self.name, exc)
+            return None
+        except DriverError as exc:
+            LOG.info("%s: %s", self.name, exc)
+            return False
+
     def _on_every_node(self, change: Callable[[Node], None]) -> None:
         """Do all nodes, then complain of those that failed."""
         failures: list[DriverError] = []
@@ -241,10 +269,10 @@ class VarnishProvider(Provider):
         if not failures:
             return
         message = "; ".join(str(failure) for failure in failures)
-        permanent = [failure for failure in failures if isinstance(failure, PermanentError)]
         # What one node refuses, another may accept once it is up: give up only if none differs.
-        if len(permanent) == len(failures):
-            raise PermanentError(message) from failures[0]
+        for kind in (PermanentError, Unauthorized):
+            if all(isinstance(failure, kind) for failure in failures):
+                raise kind(message) from failures[0]
         raise RetryableError(message) from failures[0]
 
     def _program(self, service: Service) -> Program:

@@ -184,6 +184,10 @@ class Node:
         self._admin.command("ping")
         return self._running() or self.listing().active is None
 
+    def serves(self) -> bool:
+        """Whether the node answers requests for services."""
+        return self._running()
+
     def _inherit(self, program: Program, current: str | None) -> Metadata:
         """The program's metadata, with the soft purges of what it takes the place of."""
         now = int(time.time())

@@ -5,7 +5,7 @@ As with the hints of what is due, nothing is decided by them: the reader looks a
 that no truth goes with is passed over; it goes when its time to live is over.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra import codec
@@ -24,6 +24,11 @@ HINTS = (
     "SELECT failed_at, project_id, service_id, operation_id FROM failed_operations "
     "WHERE day = :day AND (failed_at, project_id, service_id, operation_id) > "
     "(:failed_at, :project_id, :service_id, :operation_id) LIMIT :page"
+)
+
+LATEST = (
+    "SELECT project_id, service_id, operation_id FROM failed_operations WHERE day = :day "
+    "ORDER BY failed_at DESC, project_id DESC, service_id DESC, operation_id DESC LIMIT :page"
 )
 
 
@@ -53,6 +58,16 @@ class Failures:
                     yield last
                 if len(rows) < _PAGE:
                     break
+
+    def latest(self, limit: int) -> Sequence[OperationKey]:
+        """At most so many, each once, those that failed last first."""
+        keys: dict[OperationKey, None] = {}
+        for day in sorted((row[0] for row in self._database.read(DAYS, {})), reverse=True):
+            page = {"day": day, "page": limit - len(keys)}
+            keys.update((OperationKey(*row), None) for row in self._database.read(LATEST, page))
+            if len(keys) >= limit:
+                break
+        return list(keys)
 
 
 def _key(operation: Operation) -> dict[str, object]:

@@ -9,7 +9,10 @@ good once it has passed and is empty: a reader goes by an index (hours, then slo
 partitions that have had a hint and were not yet left behind.
 
 No unfinished operation is without a hint: it is written before the truth that it is about, and
-the one of before is deleted after. What that rests on:
+the one of before is deleted some time after. An operation that begins gets none: the hint of
+before stays, which comes early for it, and is looked at again until the run has given its first
+sign of life or the lease has lapsed. So a quick operation costs no hint at all. What that rests
+on:
 
 * A hint is put into a slot that is not over yet (a due time in the past goes into the current
   one), so that the index of a slot that is over does not come back. A slot is left behind
@@ -21,6 +24,7 @@ the one of before is deleted after. What that rests on:
   dispatchers of all regions read all hints, and look at what is over and empty less often.
 """
 
+import collections
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +43,8 @@ HOUR = 3_600_000_000
 MARGIN = 60_000_000
 SHARDS = 4
 _REMEMBERED = 4096
+_WAITING = 50
+"""Deletions that wait for something to go along with."""
 _RECHECK = 60.0
 """Seconds between looks at a partition that was over and empty."""
 
@@ -91,6 +97,8 @@ class Hints:
         self._indexed: set[tuple[int, int]] = set()
         # When partitions that are over were found empty.
         self._passed: dict[tuple[int, int], float] = {}
+        # Deletions that go along with the next write of something else.
+        self._dropped: collections.deque[Call] = collections.deque()
 
     def put(self, operations: Iterable[Operation], clock: int) -> list[Held]:
         """Write hints of those that are unfinished, before the truth is written.
@@ -118,12 +126,21 @@ class Hints:
         Args:
             clock: of the truth that did so.
         """
-        staying = {_identify(held) for held in kept}
-        self._database.write(
-            (DELETE, {**_parameters(held), "clock": clock})
-            for held in gone
-            if held.slot is not None and _identify(held) not in staying
-        )
+        self._database.write(_deletions(gone, kept, clock))
+
+    def drop_later(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
+        """As :meth:`drop`, but with what is written next, at the latest by :meth:`pages`."""
+        self._dropped.extend(_deletions(gone, kept, clock))
+        if len(self._dropped) >= _WAITING:
+            self._database.write(self.dropped())
+
+    def dropped(self) -> Iterator[Call]:
+        """The deletions that are to go along."""
+        while self._dropped:
+            try:
+                yield self._dropped.popleft()
+            except IndexError:  # another thread was quicker
+                return
 
     def forget(self, hint: Hint) -> None:
         """Delete a hint as it was read; one that is written again has a later clock."""
@@ -141,6 +158,7 @@ class Hints:
 
         Slots that are over and empty are left behind on the way.
         """
+        self._database.write(self.dropped())
         over = min(now, codec.now()) - MARGIN
         region = self._database.region
         hours = self._database.read(HOURS, {"now": now})
@@ -210,6 +228,14 @@ def _hold(operation: Operation, moment: int) -> Held:
         return Held(replace(operation, next_attempt_at=None), None)
     due_at = max(codec.to_number(operation.next_attempt_at), moment)
     return Held(operation, due_at - due_at % WIDTH)
+
+
+def _deletions(gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
+    staying = {_identify(held) for held in kept}
+    for held in gone:
+        hinted = held.before or held
+        if hinted.slot is not None and _identify(hinted) not in staying:
+            yield DELETE, {**_parameters(hinted), "clock": clock}
 
 
 def _puts(held: Iterable[Held], clock: int, moment: int, region: str) -> Iterator[Call]:

@@ -46,6 +46,10 @@ BY_STATUS = (
     "SELECT service_id, project_id, WRITETIME(project_id) FROM services_by_status "
     "WHERE status = :status AND shard = :shard AND service_id > :marker LIMIT :page"
 )
+IDS = (
+    "SELECT service_id FROM services_by_status WHERE status = :status AND shard = :shard "
+    "LIMIT :page"
+)
 BY_PROJECT_STATUS = (
     "SELECT service_id, WRITETIME(written_at) FROM services_by_project_status "
     "WHERE project_id = :project_id AND status = :status AND service_id > :marker LIMIT :page"
@@ -101,6 +105,16 @@ class Index:
                 if len(entries) >= limit:
                     return entries
         return entries
+
+    def count(self, shelf: str, limit: int) -> int:
+        """How many rows there are, shard by shard until there are enough; none is checked."""
+        counted = 0
+        for shard in range(SHARDS):
+            where = {"status": shelf, "shard": shard, "page": limit - counted}
+            counted += len(self._database.read(IDS, where))
+            if counted >= limit:
+                break
+        return counted
 
     def of_project(
         self, project_id: str, shelf: str, marker: str | None, limit: int

@@ -63,6 +63,10 @@ class LookupStore(lookups.LookupStore):
         entries = self._index.by_status(shelf, marker, limit)
         return [lookups.Found(entry.project_id, entry.service_id) for entry in entries]
 
+    def count(self, shelf: str, limit: int) -> int:
+        """The rows of a view."""
+        return self._index.count(shelf, limit)
+
     def by_claim(self, claim: str) -> Service:
         """The claim, and the truth that must name it."""
         rows = self._database.read(claims.READ, {"domain": claim})

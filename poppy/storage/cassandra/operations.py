@@ -85,7 +85,12 @@ class OperationStore(base.OperationStore):
         rows = self._database.read(statement, parameters)
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
-    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: base.Marker | None = None,
+    ) -> Iterator[Operation]:
         """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
         keys: set[OperationKey] = set()
         if any(not state.finished for state in states):
@@ -93,12 +98,23 @@ class OperationStore(base.OperationStore):
                 keys.update(hint.key for hint in hints)
         if State.FAILED in states:
             keys.update(self._failures.keys())
-        ordered = sorted(keys, key=lambda key: key.operation_id)
+        behind = marker.operation_id if marker is not None else ""
+        wanted = (key for key in keys if key.operation_id > behind)
+        ordered = sorted(wanted, key=lambda key: key.operation_id)
         for start in range(0, len(ordered), _SPARE):
             for operation in self._read(ordered[start : start + _SPARE]):
                 # A hint may be of what was: what is counts.
                 if operation.state in states and operation.created_at <= before:
                     yield operation
+
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Follow the latest hints of failures, some more than asked for.
+
+        Those that were tried again since, or failed more than once, have hints of no use.
+        """
+        keys = self._failures.latest(2 * limit + _SPARE)
+        failed = [it for it in self._read(keys) if it.state is State.FAILED]
+        return failed[:limit]
 
     def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
         calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
@@ -116,15 +132,17 @@ class OperationStore(base.OperationStore):
         Raises:
             Unavailable: the cluster does not answer.
         """
-        found: list[Operation] = []
+        # Two hints may lead to one that has begun.
+        due: dict[str, Operation] = {}
         for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
             for start in range(0, len(hints), _SPARE):
-                found.extend(self._look(hints[start : start + _SPARE]))
-                if len(found) >= limit:
+                looked_at = self._look(hints[start : start + _SPARE], now)
+                due.update((it.operation_id, it) for it in looked_at)
+                if len(due) >= limit:
                     break
-            if len(found) >= limit:
+            if len(due) >= limit:
                 break
-        found.sort(key=lambda operation: (operation.next_attempt_at, operation.operation_id))
+        found = sorted(due.values(), key=lambda it: (it.next_attempt_at, it.operation_id))
         return found[:limit]
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
@@ -169,9 +187,23 @@ class OperationStore(base.OperationStore):
                 updated_at=now,
             )
             # Leases that have lapsed end with it: a run that wakes shall know.
-            if self._write(found, [begun, *let_go(found)]) is not None:
+            if self._begin(found, held, begun):
                 return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
+
+    def _begin(self, found: Truth, before: Held, begun: Operation) -> bool:
+        """Write that a run begins; whether nobody was quicker.
+
+        Where one data centre decides, by the truth alone: the hint of before stands in, if it
+        leads here before the lease lapses.
+        """
+        if not (self._database.is_one_region and _comes_first(before, begun)):
+            return self._write(found, [begun, *let_go(found)]) is not None
+        held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
+        stored = truth.write(self._database, found, Change(found.tick(), operations=held))
+        if stored is not None:
+            self._remember_runs(stored, held)
+        return stored is not None
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress, and what follows from it."""
@@ -268,13 +300,12 @@ class OperationStore(base.OperationStore):
         if stored is None:
             return None
         self._remember_runs(stored, held)
-        finished = any(it.operation.state.finished for it in held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "What follows from an operation"):
-            if finished or service is not None:
-                self._views.refresh(stored, found)
-            self._hints.drop(before, held, clock)
+            if service is not None or any(it.operation.state.finished for it in held):
+                self._views.refresh(stored, found, self._hints.dropped())
+            self._hints.drop_later(before, held, clock)
         return stored
 
     def _following(
@@ -312,11 +343,11 @@ class OperationStore(base.OperationStore):
     def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
         if len(self._runs) > _RUNS:
             self._runs.clear()
-        for operation, _slot in written:
-            if operation.state is State.RUNNING:
-                self._runs[operation.key] = stored
+        for held in written:
+            if held.operation.state is State.RUNNING:
+                self._runs[held.operation.key] = stored
 
-    def _look(self, hints: Sequence[Hint]) -> Sequence[Operation]:
+    def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
         rows = self._database.read_each(
             (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
@@ -328,6 +359,11 @@ class OperationStore(base.OperationStore):
                 held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
             if held is not None and _is_meant(hint, held):
                 due.append(held.operation)
+            elif held is not None and _has_begun(held):
+                # This may be the hint that stands in for one of its own.
+                lease = held.operation.next_attempt_at
+                if lease is not None and lease <= now:
+                    due.append(held.operation)
             elif self._is_left(hint):
                 self._settle(hint)
         return due
@@ -414,6 +450,15 @@ def _advance(
 def _is_meant(hint: Hint, held: Held) -> bool:
     due_at = codec.optional_number(held.operation.next_attempt_at)
     return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
+
+
+def _comes_first(hinted: Held, begun: Operation) -> bool:
+    first, lease = hinted.operation.next_attempt_at, begun.next_attempt_at
+    return hinted.slot is not None and bool(first and lease and first <= lease)
+
+
+def _has_begun(held: Held) -> bool:
+    return held.slot is None and held.operation.state is State.RUNNING
 
 
 def _moment(operation: Operation) -> tuple[State, int, datetime.datetime | None]:

@@ -45,6 +45,9 @@ Call = tuple[str, Mapping[str, Any]]
 COMMAND = "poppy-manage db sync"
 
 _IN_FLIGHT = 32
+_BATCH = 10
+_BATCH_SIZE = 4096
+"""Writes in a batch, and their bytes: of more, Cassandra warns, or refuses them."""
 _SCAN_PAGE = 100
 _CONTENTION = 2.0
 _SERIAL = (ConsistencyLevel.SERIAL, ConsistencyLevel.LOCAL_SERIAL)
@@ -147,15 +150,42 @@ class Database:
 
     def read_each(self, calls: Iterable[Call], level: int | None = None) -> list[list[Row]]:
         """The rows of several SELECTs, asked side by side; raises as :meth:`read`."""
-        return [list(result) for result in self._side_by_side(calls, level)]
+        waiting = list(calls)
+        results: list[list[Row]] = []
+        with self._answering():
+            for start in range(0, len(waiting), _IN_FLIGHT):
+                futures = []
+                for cql, parameters in waiting[start : start + _IN_FLIGHT]:
+                    statement = self._bind(cql, parameters)
+                    statement.consistency_level = self.levels.plain if level is None else level
+                    statement.is_idempotent = True
+                    futures.append(self._session().execute_async(statement))
+                results.extend(list(future.result()) for future in futures)
+        return results
 
     def write(self, calls: Iterable[Call], level: int | None = None) -> None:
-        """Several writes without conditions, side by side; some may happen if one fails.
+        """Several writes without conditions; some may happen if one fails.
+
+        Small ones go to the cluster together, as unlogged batches: one message and one answer
+        instead of one for each. (What speaks against batches over several partitions is the
+        load on the node that spreads them, which is that of a handful of writes here.)
 
         Raises:
             Unavailable: one was not acknowledged (and may have happened).
         """
-        self._side_by_side(calls, level)
+        waiting = list(calls)
+        if not waiting:
+            return
+        with self._answering():
+            futures = []
+            for together in _batches([self._bind(*call) for call in waiting]):
+                statement = _joined(together, BatchType.UNLOGGED)
+                statement.consistency_level = self.levels.plain if level is None else level
+                # Each sets its own timestamp, or is a row that stays as it is.
+                statement.is_idempotent = True
+                futures.append(self._session().execute_async(statement))
+            for future in futures:
+                future.result()
 
     def cas(self, calls: Sequence[Call], serial: int) -> tuple[bool, Row | None]:
         """One conditional write, or several to one partition as a batch: all or nothing.
@@ -168,12 +198,7 @@ class Database:
             Unavailable: it was not, and will not be.
         """
         with self._answering(conditional=True):
-            bound = [self._bind(cql, parameters) for cql, parameters in calls]
-            statement = bound[0]
-            if len(bound) > 1:
-                statement = BatchStatement(BatchType.LOGGED)
-                for one in bound:
-                    statement.add(one)
+            statement = _joined([self._bind(*call) for call in calls], BatchType.LOGGED)
             statement.serial_consistency_level = serial
             statement.consistency_level = self._commit_level(serial)
             result = self._session().execute(statement)
@@ -222,21 +247,6 @@ class Database:
 
     def _commit_level(self, serial: int) -> int:
         return self.levels.wide if serial == ConsistencyLevel.SERIAL else self.levels.plain
-
-    def _side_by_side(self, calls: Iterable[Call], level: int | None) -> list[Any]:
-        waiting = list(calls)
-        results: list[Any] = []
-        with self._answering():
-            for start in range(0, len(waiting), _IN_FLIGHT):
-                futures = []
-                for cql, parameters in waiting[start : start + _IN_FLIGHT]:
-                    statement = self._bind(cql, parameters)
-                    statement.consistency_level = self.levels.plain if level is None else level
-                    # Each sets its own timestamp, or is a row that stays as it is.
-                    statement.is_idempotent = True
-                    futures.append(self._session().execute_async(statement))
-                results.extend(future.result() for future in futures)
-        return results
 
     def _connection(self) -> _Connection:
         pid = os.getpid()
@@ -346,6 +356,31 @@ class Database:
             OSError,
         ) as exc:
             raise _outage(conditional and _is_undecided(exc)) from exc
+
+
+def _batches(bound: Iterable[Any]) -> Iterator[list[Any]]:
+    """Bound statements in groups that fit into one batch; a large one is alone."""
+    together: list[Any] = []
+    size = 0
+    for statement in bound:
+        own = sum(len(value) for value in statement.values if isinstance(value, bytes))
+        if together and (len(together) >= _BATCH or size + own > _BATCH_SIZE):
+            yield together
+            together, size = [], 0
+        together.append(statement)
+        size += own
+    if together:
+        yield together
+
+
+def _joined(bound: Sequence[Any], kind: BatchType) -> Any:
+    """One statement, or the batch of several."""
+    if len(bound) == 1:
+        return bound[0]
+    batch = BatchStatement(kind)
+    for statement in bound:
+        batch.add(statement)
+    return batch
 
 
 def _region(cluster: Cluster) -> str:

@@ -103,10 +103,17 @@ _ATTEMPTS = 40
 
 
 class Held(NamedTuple):
-    """An operation as it is stored, and the slot that its hint is in."""
+    """An operation as it is stored, and the slot that its hint is in.
+
+    Attributes:
+        slot: None for an operation that is finished, and for one that has begun: until the
+            first sign of life of its run, the hint of before leads to it.
+        before: with that hint, as far as it is known.
+    """
 
     operation: Operation
     slot: int | None
+    before: "Held | None" = None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@
 All of this can be done again at any time, by anyone who has read the truth.
 """
 
+from collections.abc import Iterable
+
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.places import Places
-from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.session import Call, Database
 from poppy.storage.cassandra.truth import Truth
 from poppy.storage.cassandra.uses import Uses
 
@@ -42,11 +44,14 @@ class Views:
         self._places = places
         self._uses = uses
 
-    def refresh(self, truth: Truth, before: Truth | None = None) -> None:
+    def refresh(
+        self, truth: Truth, before: Truth | None = None, along: Iterable[Call] = ()
+    ) -> None:
         """After any change of the truth.
 
         Args:
             before: the truth that it took the place of, if that is known.
+            along: other writes that wait for an opportunity.
 
         Raises:
             Unavailable: some of it may not have been done.
@@ -57,10 +62,10 @@ class Views:
         document = codec.document_of(truth.service)
         indexed = self._index.writes(truth, before)
         if truth.removed_at is None:
-            self._database.write([(PUT, {**key, "document": document}), *indexed])
+            self._database.write([(PUT, {**key, "document": document}), *indexed, *along])
             return
         archived = (ARCHIVE, {**key, "document": document})
-        self._database.write([(DELETE, key), archived, *indexed])
+        self._database.write([(DELETE, key), archived, *indexed, *along])
         self._claims.release(truth.claims)
         self._places.give_back(truth.project_id, truth.service_id)
         self._uses.drop(truth, truth.service.spec.flavor_id)

@@ -31,6 +31,12 @@ _BY_STATUS = (
     .order_by(_S.service_id)
     .limit(sa.bindparam("page"))
 )
+_COUNT = sa.select(sa.func.count()).select_from(
+    sa.select(_S.service_id)
+    .where(_S.status == sa.bindparam("shelf"))
+    .limit(sa.bindparam("page"))
+    .subquery()
+)
 _BY_CLAIM = (
     sa.select(schema.SERVICES)
     .join(schema.DOMAINS, sa.and_(_D.project_id == _S.project_id, _D.service_id == _S.service_id))
@@ -94,6 +100,12 @@ class LookupStore(lookups.LookupStore):
         parameters = {"shelf": shelf, "marker": marker or "", "page": limit}
         with self._database.read() as conn:
             return [lookups.Found(*row) for row in conn.execute(_BY_STATUS, parameters)]
+
+    def count(self, shelf: str, limit: int) -> int:
+        """At most so many entries of the index by status."""
+        with self._database.read() as conn:
+            found: int = conn.execute(_COUNT, {"shelf": shelf, "page": limit}).scalar_one()
+        return found
 
     def by_claim(self, claim: str) -> Service:
         """Claim and service by their primary keys."""

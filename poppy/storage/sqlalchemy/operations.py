@@ -45,6 +45,12 @@ _FIND = (
     .order_by(_O.created_at, _O.operation_id)
     .limit(sa.bindparam("page"))
 )
+_FAILURES = (
+    sa.select(schema.OPERATIONS)
+    .where(_O.state == str(State.FAILED))
+    .order_by(_O.created_at.desc(), _O.operation_id.desc())
+    .limit(sa.bindparam("page"))
+)
 _EXPIRED = (
     sa.select(_O.service_id, _O.operation_id)
     .where(
@@ -59,7 +65,7 @@ _FORGET = sa.delete(schema.OPERATIONS).where(
     _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
 )
 _FINISHED = tuple(str(state) for state in State if state.finished)
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
 _DUE = (
     sa.select(schema.OPERATIONS)
     .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
@@ -180,13 +186,20 @@ class OperationStore(base.OperationStore):
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(statement, parameters)]
 
-    def find(self, states: Collection[State], before: datetime.datetime) -> Iterator[Operation]:
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: base.Marker | None = None,
+    ) -> Iterator[Operation]:
         """The oldest first, from the index of states."""
-        found = [self._find(str(state), before) for state in states]
-        return heapq.merge(*found, key=lambda operation: operation.created_at)
+        found = [self._find(str(state), before, marker or _FIRST) for state in states]
+        return heapq.merge(*found, key=lambda it: (it.created_at, it.operation_id))
 
-    def _find(self, state: str, before: datetime.datetime) -> Iterator[Operation]:
-        moment, operation_id = _EPOCH, ""
+    def _find(
+        self, state: str, before: datetime.datetime, marker: base.Marker
+    ) -> Iterator[Operation]:
+        moment, operation_id = marker
         while True:
             parameters = {
                 "wanted": state,
@@ -201,6 +214,12 @@ class OperationStore(base.OperationStore):
             if len(page) < _FIND_PAGE:
                 return
             moment, operation_id = page[-1].created_at, page[-1].operation_id
+
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """The end of the index of states."""
+        with self._database.read() as conn:
+            result = conn.execute(_FAILURES, {"page": limit})
+            return [rows.to_operation(row) for row in result]
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
         """Delete from the head of the index of states, by primary key."""

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from poppy.model import ids
-from poppy.model.fleet import Breaker, BreakerState, Worker
+from poppy.model.fleet import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.storage.base import Storage
 from poppy.testing.builders import NOW, after
 from poppy.testing.storage.case import Connect, StorageCase, each, race
@@ -12,7 +12,13 @@ from poppy.testing.storage.case import Connect, StorageCase, each, race
 
 def make_worker(host: str = "host-1", pid: int = 1, seen: float = 0) -> Worker:
     """A worker that was seen some seconds after NOW."""
-    return Worker(ids.new(), host, pid, "1.0", "dc1", NOW, after(seen), slots=10, down=("mock",))
+    quotas = (ProviderQuota("mock", "calls", None, 7), ProviderQuota("mock", "a", 9, 0, after(60)))
+    return Worker(
+        *(ids.new(), host, pid, "1.0", "dc1", NOW, after(seen)),
+        slots=10,
+        down=("mock",),
+        quotas=quotas,
+    )
 
 
 class FleetContract(StorageCase):

@@ -8,7 +8,7 @@ import pytest
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus, Service
-from poppy.storage.base import Storage
+from poppy.storage.base import Marker, Storage
 from poppy.testing.builders import NOW, after, make_operation, make_service
 from poppy.testing.storage.case import (
     LIMIT,
@@ -77,6 +77,16 @@ class ListingContract(StorageCase):
         assert by_id(stocked.operations.find(UNFINISHED, after(-60.000001))) == []
         assert by_id(stocked.operations.find(UNFINISHED, NOW)) == [old, new]
 
+    def test_listing_goes_on_behind_a_marker(self, stocked: Storage) -> None:
+        waiting = begin(stocked, first_operation(stocked, add(stocked))).operation
+        waiting = replace(waiting, state=State.WAITING, next_attempt_at=after(9))
+        stocked.operations.save(waiting, None)
+        listed = [waiting, *(first_operation(stocked, add(stocked)) for _ in range(3))]
+        for number, operation in enumerate(listed, 1):
+            marker = Marker(operation.created_at, operation.operation_id)
+            found = stocked.operations.find(UNFINISHED, NOW, marker)
+            assert list(found) == listed[number:]
+
     def test_more_are_found_than_are_read_at_a_time(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         for _ in range(230):
@@ -92,6 +102,21 @@ class ListingContract(StorageCase):
         assert by_id(stocked.operations.find([State.FAILED], NOW)) == failed
         both = by_id(stocked.operations.find([State.FAILED, State.QUEUED], NOW))
         assert both == failed
+
+    def test_latest_failures_are_found_up_to_the_limit(self, stocked: Storage) -> None:
+        failed = [fail(stocked, add(stocked)) for _ in range(4)]
+        first_operation(stocked, add(stocked))
+        settle(stocked, add(stocked))
+        latest = failed[::-1]
+        assert list(stocked.operations.failures(10)) == latest
+        assert list(stocked.operations.failures(3)) == latest[:3]
+
+    def test_operation_that_is_tried_again_is_no_failure_any_more(self, stocked: Storage) -> None:
+        service = add(stocked)
+        failed = fail(stocked, service)
+        service = stocked.services.get(service.project_id, service.service_id)
+        stocked.services.reopen(service, anew(failed))
+        assert list(stocked.operations.failures(10)) == []
 
     def test_failed_operation_is_queued_again_with_its_service(self, stocked: Storage) -> None:
         service = add(stocked)

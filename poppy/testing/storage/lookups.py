@@ -91,6 +91,15 @@ class LookupContract(StorageCase):
         assert found(stocked, "update_in_progress") == []
         assert found(stocked, "disabled") == entries_of(service)
 
+    def test_services_of_a_status_are_counted_up_to_a_limit(self, stocked: Storage) -> None:
+        for n in range(5):
+            add(stocked, project_id=f"project-{n % 2}")
+        deploy(stocked)
+        counts = [stocked.lookups.count("create_in_progress", limit) for limit in (1, 4, 5, 6)]
+        assert counts == [1, 4, 5, 5]
+        assert stocked.lookups.count("deployed", 10) == 1
+        assert stocked.lookups.count("failed", 10) == 0
+
     def test_removed_service_is_found_no_more(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com"])
         submit(stocked, service.with_details(FAILED))

@@ -87,6 +87,7 @@ class ServiceContract(StorageCase):
             error="busy",
             purge=Purge("/a*", hard=True),
             request_id="req-1",
+            trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         )
         stocked.services.create(service, operation, LIMIT)
         assert stocked.operations.get(operation.key) == operation

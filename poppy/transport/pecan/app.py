@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WSGI application: the pipeline of middleware, and the Pecan application inside."""
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pecan.core
+import pecan.hooks
 from oslo_config import cfg
 from oslo_middleware.cors import CORS
 
@@ -11,9 +14,10 @@ from poppy.common import metrics
 from poppy.policies.enforcer import Policy
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
-from poppy.transport.pecan.controllers.base import Settings
+from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
-from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId
+from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
+from poppy.transport.pecan.options import DASHBOARD_GROUP
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routing import Handler, Router
@@ -49,9 +53,29 @@ class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
 
 def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIApplication":
     """The whole pipeline; a request passes it from the last line to the first."""
+    strategy, policy = auth.make(conf), Policy(conf)
+    hooks = [ContextHook(settings, strategy, policy), ErrorHook()]
+    application = _serve(conf, v1.routes(manager, settings), hooks)
+    if conf.cors.allowed_origin:
+        # Outermost, since a page may read no answer without its header fields, not even a fault.
+        application = CORS(application, conf)
+    if conf[DASHBOARD_GROUP].enabled:
+        # Only here: nothing of it is to be there unless it is wanted.
+        from poppy.transport.pecan.dashboard import app as dashboard
+
+        shared = dashboard.Shared(conf, manager, settings, strategy, policy)
+        application = dashboard.beside(application, shared, functools.partial(_serve, conf))
+    if conf.tracing.enabled:
+        application = Traced(application, conf.tracing.trust_clients)
+    return Measured(application) if metrics.enabled() else application
+
+
+def _serve(
+    conf: cfg.ConfigOpts, routes: Mapping[str, Resource], hooks: Sequence[pecan.hooks.PecanHook]
+) -> "WSGIApplication":
     application: WSGIApplication = Application(
-        Router(v1.routes(manager, settings)),
-        hooks=[ContextHook(settings, auth.make(conf), Policy(conf)), ErrorHook()],
+        Router(routes),
+        hooks=hooks,
         request_cls=Request,
         response_cls=Response,
         guess_content_type_from_ext=False,
@@ -59,8 +83,4 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
     )
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = ProxyHeaders(application, conf)
-    application = RequestId(application)
-    if conf.cors.allowed_origin:
-        # Outermost, since a page may read no answer without its header fields, not even a fault.
-        application = CORS(application, conf)
-    return Measured(application) if metrics.enabled() else application
+    return RequestId(application)

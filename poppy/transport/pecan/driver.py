@@ -12,30 +12,17 @@ from oslo_middleware import cors, http_proxy_to_wsgi
 from poppy.transport.base import Transport
 from poppy.transport.pecan import app, middleware, server
 from poppy.transport.pecan.controllers.base import Settings
+from poppy.transport.pecan.options import (
+    DASHBOARD_GROUP,
+    DASHBOARD_OPTS,
+    LIMITS_GROUP,
+    LIMITS_OPTS,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from poppy.manager.manager import Manager
-
-LIMITS_GROUP = "drivers:transport:limits"
-
-LIMITS_OPTS = (
-    cfg.IntOpt(
-        "max_services_per_page",
-        default=20,
-        min=1,
-        max=1000,
-        help="The largest limit that a client may ask for when it lists services. A page is "
-        "read and rendered as a whole, so large pages delay other requests.",
-    ),
-    cfg.IntOpt(
-        "max_body_size",
-        default=65536,
-        min=1024,
-        help="Bytes that the body of a request may have; more is refused with 413.",
-    ),
-)
 
 
 class PecanTransport(Transport):
@@ -89,8 +76,9 @@ class PecanTransport(Transport):
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
-        """The limits have a group of their own, whatever the transport."""
-        return [*super().option_groups(name), (LIMITS_GROUP, LIMITS_OPTS)]
+        """The limits have a group of their own, whatever the transport; so has the dashboard."""
+        own = super().option_groups(name)
+        return [*own, (LIMITS_GROUP, LIMITS_OPTS), (DASHBOARD_GROUP, DASHBOARD_OPTS)]
 
     @property
     def application(self) -> "WSGIApplication":

@@ -18,9 +18,9 @@ from oslo_context import context
 from oslo_log import log
 from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
-from poppy.common import metrics
+from poppy.common import metrics, tracing
 from poppy.transport.pecan import errors
-from poppy.transport.pecan.request import REQUEST_ID, ROUTE
+from poppy.transport.pecan.request import PROJECT_ID, REQUEST_ID, ROUTE
 from poppy.transport.pecan.response import reply
 
 if TYPE_CHECKING:
@@ -130,6 +130,68 @@ class Measured:
                 environ.get(ROUTE, "none"),
                 answered,
             )
+
+
+class Traced:
+    """Outermost: a span for every request; what follows from it, here and in workers, is below.
+
+    (oslo.middleware's own trusts every client, and records whole URLs.)
+
+    Args:
+        trusting: whether a request may say which trace it belongs to, and whether it is recorded.
+    """
+
+    def __init__(self, application: "WSGIApplication", trusting: bool) -> None:
+        self._application = application
+        self._trusting = trusting
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        parent = {}
+        if self._trusting:
+            for field in ("traceparent", "tracestate"):
+                if value := environ.get(f"HTTP_{field.upper()}"):
+                    parent[field] = value
+        answered = ""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal answered
+            answered = status[:3]
+            return start_response(status, headers, exc_info)
+
+        given = environ["REQUEST_METHOD"]
+        method = given if given in _METHODS else "_OTHER"
+        named = method if given in _METHODS else "HTTP"
+        with tracing.span(named, tracing.Kind.SERVER, parent=parent) as span:
+            try:
+                return self._application(environ, start)
+            finally:
+                if span.recording:
+                    self._describe(span, environ, method, named, answered)
+
+    @staticmethod
+    def _describe(
+        span: tracing.Span, environ: "WSGIEnvironment", method: str, named: str, answered: str
+    ) -> None:
+        """By https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
+        route = environ.get(ROUTE)
+        span.set(
+            {
+                "http.request.method": method,
+                "url.scheme": environ["wsgi.url_scheme"],
+                # The path itself may hold anything, such as a token that was meant for elsewhere.
+                "http.route": route,
+                "http.response.status_code": int(answered) if answered else None,
+                "openstack.request_id": environ.get(REQUEST_ID),
+                "openstack.project_id": environ.get(PROJECT_ID),
+            }
+        )
+        if route:
+            span.name(f"{named} {route}")
+        if answered.startswith("5"):
+            span.fail(answered)
 
 
 class ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):  # type: ignore[misc]

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import urllib.parse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +28,7 @@ IS_ADMIN = "poppy.is_admin"
 
 JSON = "application/json"
 JSON_HOME = "application/json-home"
+FORM = "application/x-www-form-urlencoded"
 JSON_PATCH = "application/json-patch+json"
 
 #: How deep arrays and objects may nest; the deepest document of the API has 6 levels.
@@ -222,6 +223,29 @@ def document(request: Request, limit: int, media_types: Collection[str] = (JSON,
         raise errors.InvalidRequest("The request body is nested too deeply") from exc
     _check(value)
     return value
+
+
+def form(request: Request, limit: int) -> Mapping[str, str]:
+    """What a form says, by the names of its fields; of one that is there twice, the first.
+
+    Args:
+        limit: how many bytes the body may have.
+
+    Raises:
+        RequestRefused: 415 for another media type or encoding, 413 for too many bytes.
+        InvalidRequest: the body is no form in UTF-8, or has too many fields.
+    """
+    _check_media_type(request, (FORM,))
+    try:
+        pairs = urllib.parse.parse_qsl(
+            _body(request, limit).decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_QUERY_PARAMETERS,
+        )
+    except ValueError as exc:
+        raise errors.InvalidRequest("The form can't be read") from exc
+    return dict(reversed(pairs))
 
 
 def _check_media_type(request: Request, media_types: Collection[str]) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poppy.manager.analytics import Report
+from poppy.manager.operations import Page
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, State, Step
 from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
 
 _FORMATS: dict[str, dict[str, str]] = {"application/json": {}}
 
@@ -138,6 +142,29 @@ def operations(
         query = f"marker={page[-1].operation_id}&limit={limit}"
         links.append(_link(f"{service_href(service_id, base)}/operations?{query}", "next"))
     return {"operations": [operation(entry, base) for entry in page], "links": links}
+
+
+def open_operations(
+    page: Page, limit: int, base: str, filters: Mapping[str, str]
+) -> dict[str, Any]:
+    """A page of operations of all projects, with a link to the next one if there may be more.
+
+    Args:
+        filters: what the client has asked for, which the next page has to keep to.
+    """
+    links = []
+    if page.following is not None:
+        created_at, operation_id = page.following
+        marker = f"{(created_at - _EPOCH) // _MICROSECOND}/{operation_id}"
+        query = urllib.parse.urlencode({"marker": marker, "limit": limit, **filters})
+        links.append(_link(f"{base}/admin/operations?{query}", "next"))
+    return {"operations": [operation(it, base) for it in page.operations], "links": links}
+
+
+def from_microseconds(number: int) -> datetime.datetime:
+    """A moment in a marker; at the latest the last one there is."""
+    last = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - _EPOCH) // _MICROSECOND
+    return _EPOCH + min(number, last) * _MICROSECOND
 
 
 def operation(entry: Operation, base: str) -> dict[str, Any]:

@@ -10,13 +10,15 @@ pytest.importorskip("osc_lib")
 
 from poppyclient import api  # noqa: E402
 
+NEXT = "http://cdn.example.org/v1.0/services?limit=1&marker=17%2F1"
+
 
 @pytest.fixture
 def client():
     """Of a server that has two pages."""
     made = api.Client(mock.Mock())
     pages = [
-        {"services": [{"id": "1"}], "links": [{"rel": "next"}]},
+        {"services": [{"id": "1"}], "links": [{"rel": "next", "href": NEXT}]},
         {"services": [{"id": "2"}], "links": []},
     ]
     made._request = mock.Mock(side_effect=[mock.Mock(document=page) for page in pages])
@@ -29,9 +31,15 @@ def asked(client):
 
 def test_how_long_pages_are_is_left_to_the_server(client):
     assert [it["id"] for it in client.services()] == ["1", "2"]
-    assert asked(client) == [{}, {"marker": "1"}]
+    assert asked(client) == [{}, {"marker": "17/1"}]
 
 
 def test_no_more_are_asked_for_than_wanted(client):
     assert [it["id"] for it in client.services(limit=2)] == ["1", "2"]
-    assert asked(client) == [{"limit": "2"}, {"marker": "1", "limit": "1"}]
+    assert asked(client) == [{"limit": "2"}, {"marker": "17/1", "limit": "1"}]
+
+
+def test_open_operations_of_an_older_server_come_without_links(client):
+    client._request = mock.Mock(return_value=mock.Mock(document={"operations": [{"id": "1"}]}))
+    assert client.open_operations(provider="cdn", state=None) == [{"id": "1"}]
+    assert asked(client) == [{"provider": "cdn", "limit": "100"}]

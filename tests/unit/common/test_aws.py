@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Amazon's refusals as driver errors."""
 
+import http.server
+import threading
 from typing import Any
 
 import pytest
 from botocore.stub import Stubber
 from oslo_config import cfg
 
-from poppy.common import aws
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common import aws, tracing
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
+from tests.spans import Spans
 
 
 def make_service(monkeypatch: pytest.MonkeyPatch, **options: str) -> aws.Service:
@@ -62,7 +65,6 @@ def test_what_may_pass_is_retryable(
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("AccessDenied", 403),
         ("CNAMEAlreadyExists", 409),
         ("TooManyDistributions", 400),
         ("TooManyCacheBehaviors", 400),
@@ -79,6 +81,25 @@ def test_what_will_not_pass_is_permanent_and_readable(
     assert isinstance(caught.value, aws.Refused)
     assert caught.value.code == code
     assert str(caught.value) == f"cloudfront: cloudfront get_distribution: in words ({code})"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("InvalidClientTokenId", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("OptInRequired", 403),
+        ("AccessDeniedException", 400),
+        ("UnrecognizedClientException", 400),
+        ("InvalidSignatureException", 400),
+    ],
+)
+def test_a_key_that_is_refused_is_the_operators_to_put_right(
+    monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    with pytest.raises(Unauthorized, match=code):
+        refuse(make_service(monkeypatch), code, status)
 
 
 def test_a_wait_that_is_asked_for_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +144,60 @@ def test_calls_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.connect_timeout <= 5
     assert settings.read_timeout <= 20
     assert settings.retries["total_max_attempts"] <= 3
+
+
+class _Amazon(http.server.BaseHTTPRequestHandler):
+    """Has one distribution, E1; what is asked for E2 is never answered."""
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        if "E2" in self.path:
+            return
+        good = "E1" in self.path
+        body = "<Distribution/>" if good else "<Error><Code>NoSuchDistribution</Code></Error>"
+        text = f"<ErrorResponse>{body}</ErrorResponse>" if not good else body
+        self.send_response(200 if good else 404)
+        self.send_header("x-amzn-RequestId", "request-1")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+def test_calls_are_traced(monkeypatch: pytest.MonkeyPatch, spans: Spans) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Amazon) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        service = make_service(monkeypatch, endpoint_url=url)
+        with tracing.span("call", parent={}):
+            service.call("get_distribution", Id="E1")
+            with pytest.raises(RetryableError):
+                service.call("get_distribution", Id="E2")
+            with pytest.raises(PermanentError):
+                service.call("get_distribution", Id="E3")
+            with tracing.span("after"):
+                pass
+        server.shutdown()
+        thread.join()
+    *calls, after, outer = spans.all()
+    assert {call.name for call in calls} == {"CloudFront.GetDistribution"}
+    assert {it.parent.span_id for it in (*calls, after)} == {outer.context.span_id}
+    good, lost, missing = (dict(call.attributes) for call in calls)
+    assert good == {
+        "rpc.system": "aws-api",
+        "rpc.service": "CloudFront",
+        "rpc.method": "GetDistribution",
+        "url.full": f"{url}/2020-05-31/distribution/E1",
+        "server.address": "127.0.0.1",
+        "server.port": server.server_port,
+        "http.response.status_code": 200,
+        "aws.request_id": "request-1",
+    }
+    assert lost["error.type"] == "ConnectionClosedError"
+    assert (missing["error.type"], missing["http.response.status_code"]) == (
+        "NoSuchDistribution",
+        404,
+    )

@@ -47,3 +47,31 @@ def test_a_bad_option_value_is_named(tmp_path):
     conf = config.load([], files=[str(path)])
     with pytest.raises((errors.ConfigError, cfg.Error), match="shared_ssl_num_shards"):
         _ = driver.load("dns", "mock", conf).shared_domains("label")
+
+
+def test_there_may_be_several_of_one_driver(tmp_path):
+    path = tmp_path / "poppy.conf"
+    path.write_text("[drivers:provider:north]\nsuffix = north.example.net\n")
+    conf = config.load([], files=[str(path)])
+    made = driver.load_each("provider", ["north:mock", "mock", "south:mock"], conf)
+    assert {name: it.options.suffix for name, it in made.items()} == {
+        "north": "north.example.net",
+        "mock": made["south"].options.suffix,
+        "south": made["mock"].options.suffix,
+    }
+    assert [it.name for it in made.values()] == ["north", "mock", "south"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (["mock", "mock"], "provider 'mock' is named twice"),
+        (["a:mock", "a:mock"], "provider 'a' is named twice"),
+        (["A b:mock"], "'A b:mock' is no provider"),
+        (["a:b:mock"], "'a:b:mock' is no provider"),
+        (["a:nosuch"], "no provider driver 'nosuch'"),
+    ],
+)
+def test_what_can_not_be_several_is_told(conf, entries, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        driver.load_each("provider", entries, conf)

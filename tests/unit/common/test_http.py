@@ -7,9 +7,11 @@ import json
 import threading
 
 import pytest
+from opentelemetry.trace import SpanKind, StatusCode
 
 from poppy.common import http as driver_http
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -77,10 +79,18 @@ def test_what_may_pass_is_retryable(server, client, status):
     assert e.value.retry_after == 17
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 422])
+@pytest.mark.parametrize("status", [301, 400, 404, 409, 422])
 def test_what_is_refused_is_permanent_unless_accepted(server, client, status):
     server.answers["/v1/a"] = (status, {"Location": "/elsewhere"}, json.dumps("no").encode())
     with pytest.raises(PermanentError, match=f"with {status}"):
+        client.request("GET", "/a")
+    assert client.request("GET", "/a", accept={status}).status_code == status
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_are_refused_are_the_operators_to_put_right(server, client, status):
+    server.answers["/v1/a"] = (status, {}, json.dumps("no").encode())
+    with pytest.raises(Unauthorized, match=f"with {status}"):
         client.request("GET", "/a")
     assert client.request("GET", "/a", accept={status}).status_code == status
 
@@ -153,3 +163,36 @@ def test_akamai_says_when_the_next_call_is_possible_and_what_is_left_of_things()
     assert found["requests"].resets_at == datetime.datetime.fromisoformat(then)
     assert found["hosts-per-property"] == driver_http.Quota(100, 0, None)
     assert 28 < driver_http.retry_after(fields) <= 30
+
+
+def test_a_request_is_traced_without_its_secrets(server, client, spans):
+    server.answers["/v1/a"] = (503, {}, b"")
+    server.answers["/v1/b"] = (404, {}, b"")
+    with tracing.span("call", parent={}):
+        with pytest.raises(RetryableError):
+            client.request("GET", "/a?key=secret")
+        client.request("POST", "/b", json={"key": "secret"}, accept={404})
+    refused, gone, _call = spans.all()
+    address = {
+        "url.full": f"http://127.0.0.1:{server.server_port}/v1/a",
+        "server.address": "127.0.0.1",
+        "server.port": server.server_port,
+    }
+    assert (refused.name, refused.kind) == ("GET", SpanKind.CLIENT)
+    assert dict(refused.attributes) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 503,
+        "error.type": "503",
+        **address,
+    }
+    assert (gone.name, gone.status.status_code) == ("POST", StatusCode.UNSET)
+    assert gone.attributes["http.response.status_code"] == 404
+    assert "secret" not in spans.text()
+    assert all("traceparent" not in {name.lower() for name in it[2]} for it in server.seen)
+
+
+def test_a_request_without_an_answer_is_traced_as_a_failure(server, client, spans):
+    server.answers["/v1/a"] = (None, {}, b"")
+    with tracing.span("call", parent={}), pytest.raises(RetryableError):
+        client.request("GET", "/a")
+    assert spans.one("GET").attributes["error.type"] == "ConnectionError"

@@ -2,6 +2,7 @@
 """What is tried again, how often, and after how long."""
 
 import datetime
+import random
 
 import pytest
 
@@ -39,6 +40,13 @@ def test_what_does_not_pass_is_raised_as_it_was():
         QUICK.call(work)
     assert caught.value is error
     assert work.calls == 3
+
+
+def test_what_waits_for_the_operator_is_not_repeated_at_once():
+    work = Flaky(9, errors.Unauthorized("401"))
+    with pytest.raises(errors.Unauthorized):
+        QUICK.call(work)
+    assert work.calls == 1
 
 
 def test_a_call_that_must_not_be_repeated_is_not():
@@ -97,3 +105,20 @@ def test_the_budget_ends_by_number_or_by_age():
     assert not policy.exhausted(2, 59 * minute)
     assert policy.exhausted(3, minute)
     assert policy.exhausted(0, 60 * minute)
+
+
+def test_an_outage_of_a_minute_uses_up_no_budget_and_is_soon_forgotten():
+    """With the default options, whatever chance says: what was asked for is done in the end."""
+    outage, policy = 60.0, RetryPolicy()
+    random.seed(7)
+    ends = []
+    for _ in range(2000):
+        now, failures = 0.0, 0
+        while now < outage:
+            failures += 1
+            assert not policy.exhausted(failures, datetime.timedelta(seconds=now))
+            now += policy.parked_for(failures, None).total_seconds()
+        ends.append(now)
+    # Most don't wait much longer than the outage took.
+    assert sorted(ends)[len(ends) // 2] < 2 * outage
+    assert max(ends) < outage + policy.park_ceiling

@@ -4,15 +4,17 @@
 import datetime
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from poppy.common import errors
-from poppy.distributed_task.failover import AGAIN, Failover, Pace, Watch, agreed, marked
+from poppy.distributed_task.failover import AGAIN, TRIES, Failover, Pace, Watch, agreed, marked
 from poppy.model.fleet import Worker
-from poppy.model.operations import Kind
+from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
+from poppy.testing.edge import Edge
 
 PACE = Pace(down_after=3, up_after=4, rate=1e6)
 FLAVOR = make_flavor(providers=("a", "b", "c"))
@@ -20,20 +22,24 @@ FLAVOR = make_flavor(providers=("a", "b", "c"))
 
 class Provider:
     def __init__(self):
-        self.healthy = True
+        self.serving = True
         self.name = "a"
+        self.options = SimpleNamespace(edge_check_url=None, edge_check_timeout=1.0)
+
+    def serves(self):
+        if isinstance(self.serving, Exception):
+            raise self.serving
+        return self.serving
 
     def health(self):
-        if isinstance(self.healthy, Exception):
-            raise self.healthy
-        return self.healthy
+        raise AssertionError("its API is not its edge")
 
 
 def look(watch, provider, *answers):
     """What is down after each of these answers."""
     seen = []
     for answer in answers:
-        provider.healthy = answer
+        provider.serving = answer
         watch.look()
         seen.append("a" in watch.down)
     return seen
@@ -49,10 +55,26 @@ def test_it_takes_several_looks_to_be_down_and_more_to_be_up():
     assert watch.down == ()
 
 
-def test_what_breaks_does_not_answer():
+@pytest.mark.parametrize("answer", [None, ValueError("a bug")])
+def test_what_nobody_can_tell_moves_nobody(answer):
     provider = Provider()
     watch = Watch({"a": provider}, PACE)
-    assert look(watch, provider, *[ValueError("a bug")] * 3) == [False, False, True]
+    assert look(watch, provider, *[answer] * 5) == [False] * 5
+    assert look(watch, provider, *[False] * 3) == [False, False, True]
+    assert look(watch, provider, *[answer] * 5) == [True] * 5
+    assert look(watch, provider, True, True, True, answer, True) == [True] * 5
+
+
+def test_the_operators_check_counts_instead_of_the_driver():
+    provider = Provider()
+    watch = Watch({"a": provider}, PACE)
+    with Edge() as edge:
+        provider.options.edge_check_url = edge.url
+        assert look(watch, provider, *[False] * 5) == [False] * 5
+        edge.behaviour = 503
+        assert look(watch, provider, *[True] * 3) == [False, False, True]
+        edge.behaviour = 200
+        assert look(watch, provider, *[False] * 4) == [True, True, True, False]
 
 
 def worker(number, *down):
@@ -105,6 +127,24 @@ def test_services_are_marked_where_that_changes_what_names_may_lead_to(service, 
     assert avoided(marked(service, FLAVOR, down)) == expected
 
 
+class History:
+    """The operations of all services."""
+
+    def __init__(self):
+        self.done = []
+
+    def add(self, service, kind, state, age):
+        operation = Operation.new(service.project_id, service.service_id, kind)
+        moment = operation.created_at - datetime.timedelta(seconds=age)
+        self.done.append(replace(operation, state=state, updated_at=moment))
+
+    def find(self, states, before):
+        return [it for it in self.done if it.state in states]
+
+    def list(self, _project_id, service_id):
+        return [it for it in self.done if it.service_id == service_id]
+
+
 class Store:
     """A storage of some services, and what is submitted to it."""
 
@@ -113,10 +153,14 @@ class Store:
         self.submitted = []
         self.scans = 0
         self.error = None
-        self.flavors = self.services = self
+        self.services = self
+        self.flavors = SimpleNamespace(list=lambda: [FLAVOR])
+        self.operations = History()
 
-    def list(self):
-        return [FLAVOR]
+    def get(self, _project_id, service_id):
+        if service_id not in self.found:
+            raise errors.NotFound("it is gone")
+        return self.found[service_id]
 
     def scan(self):
         self.scans += 1
@@ -248,3 +292,47 @@ def test_the_rate_is_bounded():
     Failover(store, None, pace, "w0", lambda: [worker(0, "a")]).act(Stopped())
     assert waits == [0.25] * 3
     assert len(store.submitted) == 3, "and it ends when it is told to"
+
+
+FAILED, DONE = (Kind.STEER, State.FAILED), (Kind.STEER, State.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("history", "age", "again"),
+    [
+        ([FAILED], AGAIN - 1, False),
+        ([FAILED], AGAIN + 1, True),
+        ([FAILED, (Kind.PURGE, State.SUCCEEDED)], AGAIN + 1, True),
+        ([DONE, FAILED, FAILED], AGAIN + 1, False),
+        ([DONE, FAILED, FAILED], 2 * AGAIN + 1, True),
+        ([FAILED] * TRIES, AGAIN * 2 ** (TRIES - 1) + 1, True),
+        ([FAILED] * (TRIES + 1), AGAIN * 2**TRIES - 1, False),
+        ([FAILED], AGAIN * 2**TRIES + 1, False),
+        ([FAILED, DONE], AGAIN + 1, False),
+        ([FAILED, (Kind.UPDATE, State.SUCCEEDED)], AGAIN + 1, False),
+        ([FAILED, (Kind.STEER, State.WAITING)], AGAIN + 1, False),
+        ([(Kind.UPDATE, State.FAILED)], AGAIN + 1, False),
+    ],
+)
+def test_names_that_could_not_be_led_elsewhere_are_anew_later(history, age, again):
+    service = deployed("a")
+    store = Store(service)
+    for kind, state in history:
+        store.operations.add(service, kind, state, age)
+    first, clock = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    expected = [(service.service_id, Kind.STEER, {"a"})] if again else []
+    assert store.submitted == expected
+    first.act(threading.Event())
+    assert store.submitted == expected, "not at each look"
+
+
+def test_of_a_service_that_is_gone_or_changing_nothing_is_tried_again():
+    gone, changing = deployed("a"), deployed("a")
+    detail = replace(changing.provider_details["b"], status=ProviderStatus.UPDATE_IN_PROGRESS)
+    store = Store(changing.with_details({**changing.provider_details, "b": detail}))
+    for service in (gone, changing):
+        store.operations.add(service, *FAILED, AGAIN + 1)
+    first, _ = failover(store, [worker(0, "a")])
+    first.act(threading.Event())
+    assert store.submitted == []

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recipes: which tasks each kind of operation has, and in which order."""
 
+import concurrent.futures
+import threading
+
 import pytest
 
 from poppy.distributed_task import flows
+from poppy.distributed_task.tasks import Task
 from poppy.model.operations import Kind
 from poppy.testing.builders import make_flavor, make_operation, make_service
 
 
 def steps(flow):
-    """The names of a flow's tasks; a set where they may run side by side."""
-    names = []
-    for node, _ in flow.iter_nodes():
-        names.append(set(steps(node)) if hasattr(node, "iter_nodes") else node.name)
-    return names
+    """The names of a flow's tasks; a set where they run side by side."""
+    stages = [[task.name for task in stage] for stage in flow.stages if stage]
+    return [set(names) if len(names) > 1 else names[0] for names in stages]
 
 
 class Flavors:
@@ -68,8 +70,52 @@ def test_a_purge_calls_the_providers_and_nothing_else():
     ]
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_flow_needs_just_the_run(kind):
-    flow = built(kind, ["a"], ["a"])
-    assert flow.requires == {"run"}
-    assert not flow.provides
+class Noted(Task):
+    """Notes when it begins and ends; waits for the other of its stage in between."""
+
+    def __init__(self, name, notes, barrier=None, error=None):
+        super().__init__(name)
+        self._notes = notes
+        self._barrier = barrier
+        self._error = error
+
+    def execute(self, run):
+        self._notes.append((f"{self.name} begins", run))
+        if self._barrier:
+            self._barrier.wait(timeout=10)
+        if self._error:
+            raise self._error
+        self._notes.append((f"{self.name} ends", run))
+
+
+@pytest.fixture
+def pool():
+    with concurrent.futures.ThreadPoolExecutor(4) as made:
+        yield made
+
+
+def test_tasks_of_a_stage_run_side_by_side_and_stages_one_after_the_other(pool):
+    notes = []
+    barrier = threading.Barrier(2)
+    sides = [Noted(name, notes, barrier) for name in "ab"]
+    flows.Flow("it", [[Noted("first", notes)], sides, [], [Noted("last", notes)]]).run("run", pool)
+    assert [note for note, run in notes[:2]] == ["first begins", "first ends"]
+    assert {note for note, run in notes[2:4]} == {"a begins", "b begins"}
+    assert {note for note, run in notes[4:6]} == {"a ends", "b ends"}
+    assert [note for note, run in notes[6:]] == ["last begins", "last ends"]
+    assert {run for note, run in notes} == {"run"}
+
+
+def test_when_a_task_breaks_those_beside_it_end_and_those_behind_do_not_begin(pool):
+    notes = []
+    barrier = threading.Barrier(2)
+    broken = Noted("broken", notes, barrier, ValueError("broken"))
+    stages = [[broken, Noted("beside", notes, barrier)], [Noted("behind", notes)]]
+    with pytest.raises(ValueError, match="broken"):
+        flows.Flow("it", stages).run("run", pool)
+    assert {note for note, run in notes} == {"broken begins", "beside begins", "beside ends"}
+
+
+def test_every_kind_of_operation_has_a_flow():
+    for kind in Kind:
+        assert steps(built(kind, ["a"], ["a"]))

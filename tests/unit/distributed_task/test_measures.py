@@ -10,6 +10,7 @@ from poppy.common.http import Quota
 from poppy.distributed_task import measures
 from poppy.distributed_task.calls import Interrupted
 from poppy.distributed_task.vitals import Vitals
+from poppy.model.fleet import ProviderQuota
 from poppy.model.operations import Kind, Operation, State, Step
 
 
@@ -137,9 +138,12 @@ def test_a_quota_is_told_when_it_changes_and_only_then(record):
     left, whole = record(metrics.QUOTA), record(metrics.QUOTA_LIMIT)
     provider = Limited()
     vitals = Vitals(Load(), Load(), Load(), {"cdn": provider}, slots=5)
-    assert vitals() == (3, 1, ("sick",))
+    assert vitals() == (3, 1, ("sick",), ())
     provider.quota = {"requests": Quota(100, 40), "things": Quota(None, 7)}
-    vitals()
+    assert vitals().quotas == (
+        ProviderQuota("cdn", "requests", 100, 40),
+        ProviderQuota("cdn", "things", None, 7),
+    )
     vitals()
     provider.quota = {"requests": Quota(100, 39)}
     vitals()
@@ -158,4 +162,4 @@ def test_a_provider_that_breaks_does_not_end_the_signs_of_life(record):
         def quota(self):
             raise KeyError("bug")
 
-    assert Vitals(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1, ("sick",))
+    assert Vitals(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1, ("sick",), ())

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.dns.designate import Designate
+from tests.spans import Spans
 from tests.unit.dns.making import make_driver
 
 NAME = "www.example.org.cdn.example.net"
@@ -119,7 +121,7 @@ def test_it_logs_in_and_finds_the_service_in_the_catalog(cloud: Cloud) -> None:
 
 def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
     driver = driver_for(cloud, password="wr0ng")
-    with pytest.raises(PermanentError, match="Keystone refuses") as caught:
+    with pytest.raises(Unauthorized, match="Keystone refuses") as caught:
         driver.ensure(CNAMES)
     assert "wr0ng" not in str(caught.value)
     assert driver.health() is False
@@ -139,7 +141,7 @@ def test_there_must_be_a_way_to_log_in(cloud: Cloud) -> None:
         (503, {"Retry-After": "9"}, "service_unavailable", RetryableError, 9),
         (500, {}, "unknown", RetryableError, None),
         (400, {}, "invalid_recordset_location", PermanentError, None),
-        (403, {}, "forbidden", PermanentError, None),
+        (403, {}, "forbidden", Unauthorized, None),
     ],
 )
 def test_refusals(
@@ -198,3 +200,22 @@ def test_a_zone_in_error_does_not_count_as_clean(cloud: Cloud) -> None:
     cloud.answers["GET", "/dns/v2/zones/z1"] = (200, {}, {"id": "z1", "status": "ERROR"})
     with pytest.raises(RetryableError, match="could not bring the zone"):
         driver_for(cloud).remove([NAME])
+
+
+def test_requests_are_traced_without_the_token(cloud: Cloud, spans: Spans) -> None:
+    cloud.answers["GET", "/dns/v2/zones"] = (503, {}, {})
+    driver = driver_for(cloud)
+    with tracing.span("call", parent={}), pytest.raises(RetryableError):
+        driver.ensure({"www.example.net": "edge.example.com"})
+    told = dict(spans.named("GET")[0].attributes)
+    assert told["url.full"] == f"{cloud.url}/dns/v2/zones"
+    assert (told["http.response.status_code"], told["error.type"]) == (503, "503")
+    assert not any(secret in spans.text() for secret in ("t0ken", "right"))
+
+
+def test_a_cloud_that_can_not_be_reached_is_traced(spans: Spans) -> None:
+    with Cloud() as cloud:
+        driver = driver_for(cloud)
+    with tracing.span("call", parent={}), pytest.raises(RetryableError):
+        driver.ensure({"www.example.net": "edge.example.com"})
+    assert spans.named("GET")[0].attributes["error.type"]

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from poppy.common.errors import ConfigError, InProgressError, PermanentError, RetryableError
+from poppy.common.errors import (
+    ConfigError,
+    InProgressError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
 from poppy.dns.base import DNSDriver
 from poppy.dns.rackspace import api
 from poppy.dns.rackspace.driver import Rackspace
@@ -55,6 +61,9 @@ class TestContract(DNSContract):
 
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.cloud.cname(name)
+
+    def stranger(self, driver: DNSDriver) -> DNSDriver:
+        return driver_for(self.cloud, api_key="wr0ng")
 
 
 def changes(cloud: CloudDNS) -> list[str]:
@@ -149,7 +158,7 @@ def test_a_wrong_key_is_told_and_not_shown(
     cloud: CloudDNS, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver = driver_for(cloud, api_key="wr0ng")
-    with caplog.at_level(logging.DEBUG), pytest.raises(PermanentError, match="401") as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises(Unauthorized, match="401") as caught:
         driver.ensure({NAME: EDGE})
     assert "wr0ng" not in str(caught.value) + caplog.text
     assert driver.health() is False

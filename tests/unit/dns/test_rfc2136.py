@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 import dns.rcode
 import pytest
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.dns.rfc2136.driver import RFC2136
 from poppy.dns.rfc2136.server import Server
+from tests.spans import Spans
 from tests.unit.dns.making import make_driver
 
 KEY = {"tsig_key_name": "poppy", "tsig_key_secret": "c2VjcmV0"}
@@ -103,8 +105,8 @@ def test_an_answer_without_a_signature_is_not_believed() -> None:
     ("rcode", "error", "words"),
     [
         (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
-        (dns.rcode.REFUSED, RetryableError, "zone frozen"),
-        (dns.rcode.NOTAUTH, RetryableError, "NOTAUTH"),
+        (dns.rcode.REFUSED, Unauthorized, "zone frozen"),
+        (dns.rcode.NOTAUTH, Unauthorized, "NOTAUTH"),
         (dns.rcode.NOTIMP, PermanentError, "does not do dynamic updates"),
         (dns.rcode.NOTZONE, PermanentError, "not in the zone"),
         (dns.rcode.FORMERR, PermanentError, "FORMERR"),
@@ -137,3 +139,27 @@ def test_what_is_no_dns_message_is_told() -> None:
         with pytest.raises(RetryableError, match=f"{address} "):
             driver.remove([NAME])
         assert driver.health() is False
+
+
+@pytest.mark.parametrize(
+    ("rcode", "error_type"), [(dns.rcode.NOERROR, None), (dns.rcode.REFUSED, "REFUSED")]
+)
+def test_messages_are_traced(rcode: int, error_type: str | None, spans: Spans) -> None:
+    with answering(plain(rcode)) as address, tracing.span("call", parent={}):
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"], timeout=0.5)
+        with contextlib.suppress(RetryableError):
+            driver.ensure({NAME: "edge.example.com"})
+    update = spans.named("DNS UPDATE")[0]
+    assert update.attributes["server.address"] == "127.0.0.1"
+    assert update.attributes["dns.question.name"] == "example.net."
+    assert update.attributes.get("error.type") == error_type
+
+
+def test_no_answer_is_traced_as_a_failure(spans: Spans) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, tracing.span("call", parent={}):
+        sock.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*sock.getsockname())
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"], timeout=0.1)
+        with pytest.raises(RetryableError):
+            driver.ensure({NAME: "edge.example.com"})
+    assert spans.named("DNS UPDATE")[0].attributes["error.type"] == "RetryableError"

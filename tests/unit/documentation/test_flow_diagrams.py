@@ -34,14 +34,8 @@ def columns(extension, subject):
     found = {}
     for box, text in zip(root.iter(f"{space}rect"), root.iter(f"{space}text"), strict=True):
         found.setdefault(float(box.get("x")), []).append(text.text)
-    assert {name for names in found.values() for name in names} == {
-        task.name for task, _ in flow.iter_nodes() if not hasattr(task, "iter_nodes")
-    } | {
-        task.name
-        for part, _ in flow.iter_nodes()
-        if hasattr(part, "iter_nodes")
-        for task, _ in part.iter_nodes()
-    }
+    drawn = {name for names in found.values() for name in names}
+    assert drawn == {task.name for stage in flow.stages for task in stage}
     return [sorted(found[x]) for x in sorted(found)]
 
 

@@ -24,6 +24,8 @@ _LINE = re.compile(
 )
 _GROUP = re.compile(r"^ +\[([\w:]+)\]$")
 _SETTING = re.compile(r"^ +(\w+) = ")
+_PROVIDERS = re.compile(r"^ *providers = (.*)$", re.MULTILINE)
+_CALLED = re.compile(r"([\w-]+):([\w-]+)")
 _NAMED_SETTING = re.compile(r"\[([\w:]+)\]\s+(\w+)")
 _PATH = re.compile(r"(?:client|doc|etc|poppy|tests|tools)/[\w./*-]*")
 
@@ -84,8 +86,16 @@ def options(page: pathlib.Path) -> set[str]:
 
 
 def settings(page: pathlib.Path) -> list[Setting]:
-    """Options of the configuration on a page, in examples of files and in sentences."""
+    """Options of the configuration on a page, in examples of files and in sentences.
+
+    A provider that an example calls by a name of its own has the options of its driver.
+    """
     text = page.read_text()
+    called = {
+        f"drivers:provider:{name}": f"drivers:provider:{driver}"
+        for line in _PROVIDERS.findall(text)
+        for name, driver in _CALLED.findall(line)
+    }
     found = [
         Setting(name_of(page), group, name)
         for literal in literals(text)
@@ -100,7 +110,7 @@ def settings_of(page: str, lines: Sequence[str]) -> list[Setting]:
     group = None
     for line in lines:
         if match := _GROUP.match(line):
-            group = match[1]
+            group = called.get(match[1], match[1])
         elif line and not line.startswith(" "):
             group = None
         elif group and (match := _SETTING.match(line)):

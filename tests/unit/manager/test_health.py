@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from poppy.manager import health
+from poppy.manager import health, remembered
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def manager(provider):
 
 def test_an_answer_is_good_for_a_while(manager, provider, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(health.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(remembered.time, "monotonic", lambda: now[0])
     provider.health.return_value = True
     assert manager.check("provider", "cdn")
     provider.health.return_value = False

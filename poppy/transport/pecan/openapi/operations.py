@@ -139,13 +139,20 @@ OPERATIONS = {
                 {"type": "integer", "minimum": 0, "maximum": admin.MAX_AGE, "default": 0},
             ),
             Parameter("provider", "Only those that are about this provider.", answers.TEXT),
+            Parameter("marker", "As in the link to the next page.", answers.TEXT),
             _limit(admin.DEFAULT_LIMIT, admin.MAX_LIMIT),
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "Those found.",
-                answers.answer("Operations found", {"operations": answers.array(OPERATION)}),
-                {"operations": [OPERATION_EXAMPLE]},
+                "A page; with provider it may have fewer than wanted though there are more.",
+                answers.answer(
+                    "Operations found",
+                    {
+                        "operations": answers.array(OPERATION),
+                        "links": answers.array(answers.LINK, "next, while there may be more."),
+                    },
+                ),
+                {"operations": [OPERATION_EXAMPLE], "links": []},
             )
         },
     ),

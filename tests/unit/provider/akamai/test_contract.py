@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,14 @@ class TestAkamai(ProviderContract):
     @pytest.fixture(autouse=True)
     def _double(self, akamai: Akamai) -> None:
         self.akamai = akamai
+        self.options: dict[str, Any] = {}
 
     @pytest.fixture
     def provider(self, provider: AkamaiProvider) -> AkamaiProvider:
         return provider
+
+    def stranger(self, provider: Provider) -> Provider:
+        return make_provider(self.akamai, client_secret="another", **self.options)
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         return self.akamai.papi.named(f"poppy-{service.service_id}")
@@ -33,9 +38,11 @@ class TestAkamaiWithSNI(TestAkamai):
 
     @pytest.fixture
     def provider(self, akamai: Akamai, tmp_path: Path) -> AkamaiProvider:
-        return make_provider(
-            akamai, enrollment_template=template(tmp_path), allow_https_downgrade=True
-        )
+        self.options = {
+            "enrollment_template": template(tmp_path),
+            "allow_https_downgrade": True,
+        }
+        return make_provider(akamai, **self.options)
 
     def service(self, *domains: str) -> Service:
         return secured(super().service(*domains), "sni")
@@ -54,7 +61,8 @@ class TestAkamaiWithSAN(TestAkamai):
     @pytest.fixture
     def provider(self, akamai: Akamai) -> AkamaiProvider:
         self.shared = [akamai.cps.add("san1.cdn.example"), akamai.cps.add("san2.cdn.example")]
-        return make_provider(akamai, san_certs=self.shared, allow_https_downgrade=True)
+        self.options = {"san_certs": self.shared, "allow_https_downgrade": True}
+        return make_provider(akamai, **self.options)
 
     def service(self, *domains: str) -> Service:
         return secured(super().service(*domains), "san")

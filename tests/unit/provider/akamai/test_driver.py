@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.services import Domain
 from poppy.provider.akamai.ccu import MOST_BYTES, batches
@@ -92,7 +92,7 @@ def test_secrets_are_neither_logged_nor_told(
 
 def test_a_wrong_signature_is_refused_with_akamai_s_words(akamai: Akamai) -> None:
     provider = make_provider(akamai, client_secret="another")
-    with pytest.raises(PermanentError, match="401: Problem 401: wrong signature"):
+    with pytest.raises(Unauthorized, match="401: Problem 401: wrong signature"):
         provider.ensure(make_service(), None)
     assert not provider.health()
 

@@ -10,6 +10,7 @@ from poppy.provider.base import Deployment, Provider
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import ProviderContract
 from tests.real.fastly import Fastly
+from tests.unit.provider.fastly.conftest import make_provider
 
 
 class TestFastly(ProviderContract):
@@ -20,6 +21,9 @@ class TestFastly(ProviderContract):
     @pytest.fixture
     def provider(self, provider: FastlyProvider) -> FastlyProvider:
         return provider
+
+    def stranger(self, provider: Provider) -> Provider:
+        return make_provider(self.fastly, token="another")
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         name = f"poppy-{service.service_id}"

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
+from poppy.common.errors import (
+    ConfigError,
+    DriverError,
+    PermanentError,
+    RetryableError,
+    Unauthorized,
+)
 from poppy.model.operations import Purge
 from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, Service
 from poppy.provider.fastly.driver import FastlyProvider
@@ -29,7 +35,7 @@ def test_a_token_that_is_refused_is_not_shown(
     caplog.set_level(logging.DEBUG)
     provider = make_provider(fastly, token=f"wrong-{TOKEN}")
 
-    with pytest.raises(PermanentError, match="401: Provided credentials") as caught:
+    with pytest.raises(Unauthorized, match="401: Provided credentials") as caught:
         provider.ensure(make_service(), None)
 
     assert TOKEN not in str(caught.value) + caplog.text
@@ -170,7 +176,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
         (500, b'{"msg":"Internal"}', RetryableError),
         (200, b"<html>of something in between", RetryableError),
         (200, b"[1, 2]", RetryableError),
-        (403, b'{"msg":"You are not authorized to perform this action"}', PermanentError),
+        (403, b'{"msg":"You are not authorized to perform this action"}', Unauthorized),
         (400, b'["odd"]', PermanentError),
         (400, b'{"errors":[{"title":"A","detail":"B"},{"title":"C"}]}', PermanentError),
     ],

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common import tracing
+from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.provider.varnish.admin import Admin, Refused
+from tests.spans import Spans
 
 SECRET = b"the secret\n"
 CHALLENGE = "abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -101,11 +103,11 @@ def test_the_challenge_is_answered_without_the_secret(server: Server) -> None:
     assert server.lines == [f"auth {PROOF}", "ping"]
 
 
-def test_a_wrong_secret_is_not_worth_trying_again(server: Server) -> None:
+def test_a_wrong_secret_is_the_operators_to_put_right(server: Server) -> None:
     server.banner = reply(107, f"{CHALLENGE}\n")
     server.answers[f"auth {PROOF}"] = reply(107, f"{CHALLENGE}\n")
 
-    with pytest.raises(PermanentError, match="secret"):
+    with pytest.raises(Unauthorized, match="secret"):
         connect(server)
 
 
@@ -236,3 +238,17 @@ def test_silence_counts_as_lost(server: Server) -> None:
 
     with pytest.raises(RetryableError, match="timed out"):
         connect(server, 0.2)
+
+
+def test_commands_are_traced_without_what_they_say(server: Server, spans: Spans) -> None:
+    server.banner = reply(107, f"{CHALLENGE}\n\nAuthentication required.\n")
+    server.answers['vcl.use "a b"'] = reply(106, "no such VCL")
+    with tracing.span("call", parent={}), connect(server) as admin:
+        admin.command("ping")
+        with pytest.raises(Refused):
+            admin.command("vcl.use", "a b")
+    assert spans.names() == ["varnish ping", "varnish vcl.use", "call"]
+    told = dict(spans.one("varnish vcl.use").attributes)
+    assert f"{told['server.address']}:{told['server.port']}" == server.address
+    assert told["error.type"] == "106"
+    assert PROOF not in spans.text()

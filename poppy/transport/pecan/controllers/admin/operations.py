@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/v1.0/admin/operations``: what hangs, what failed, and what to do about it."""
 
+import re
 from http import HTTPStatus
 
 from poppy.common import errors
 from poppy.manager.operations import OPEN
 from poppy.model import validation
 from poppy.model.operations import OperationKey, State
+from poppy.storage.base import Marker
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler, uuid
 from poppy.transport.pecan.request import Request, document, integer, parameter
@@ -28,7 +30,7 @@ class Operations(Resource):
 
     @handler("cdn:admin_operations:list")
     def get(self, request: Request, response: Response) -> Response:
-        """The oldest first."""
+        """A page of them, the oldest first."""
         state = parameter(request, "state")
         if state is not None and state not in STATES:
             raise errors.InvalidRequest(
@@ -40,8 +42,21 @@ class Operations(Resource):
             older_than = integer(request, "older_than", 0, MAX_AGE)
         limit = integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
         provider = parameter(request, "provider")
-        found = self.manager.operations.find(states, older_than, provider, limit)
-        return reply({"operations": [views.operation(it, request.base_url) for it in found]})
+        marker = _marker(parameter(request, "marker"))
+        page = self.manager.operations.find(states, older_than, provider, limit, marker)
+        asked = {"state": state, "older_than": older_than or None, "provider": provider}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return reply(views.open_operations(page, limit, request.base_url, query))
+
+
+def _marker(text: str | None) -> Marker | None:
+    """What a link to a page says, as :func:`.views.open_operations` wrote it."""
+    if text is None:
+        return None
+    moment, _, operation_id = text.partition("/")
+    if not re.fullmatch("[0-9]{1,18}", moment):
+        raise errors.InvalidRequest("Query parameter 'marker' must be that of a link to a page")
+    return Marker(views.from_microseconds(int(moment)), uuid(operation_id, "marker"))
 
 
 class OperationAction(Resource):

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS driver ``route53``: the operator's names in hosted zones of Amazon Route 53.
+
+See ``doc/source/drivers/route53.rst``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from oslo_config import cfg
+
+from poppy.common import aws
+from poppy.common.errors import PermanentError, RetryableError
+from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.route53 import records
+from poppy.dns.route53.records import Record
+from poppy.dns.steering import Policy, Steering
+from poppy.dns.zones import Zones, canonical
+
+#: The most records and characters of values in a request; an UPSERT counts twice.
+_MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
+
+#: An action and the record that it is about.
+Change = tuple[str, Record]
+
+
+class Route53DNS(DNSDriver):
+    """Makes CNAMEs in hosted zones; all records of a name go in one transaction.
+
+    Needs the extra ``poppy[route53]``. A change is accepted at once and on all of Amazon's name
+    servers within about a minute, which is not waited for.
+    """
+
+    STEERING: ClassVar[frozenset[Steering]] = frozenset(Steering)
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (
+        *COMMON_OPTS,
+        *aws.OPTS,
+        cfg.ListOpt(
+            "hosted_zone_ids",
+            default=[],
+            help="The ids of the public hosted zones with the suffixes. Empty: they are found "
+            "by their names, which must be unique in the account.",
+        ),
+    )
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: they contradict each other.
+        """
+        super().__init__(conf, name)
+        self._service = aws.Service(name, "route53", self.options)
+        self._zones = Zones[str]((), self.options.suffix, self._find_zone)
+
+    def ensure(self, cnames: Mapping[str, str]) -> None:
+        """Set the CNAMEs; see :meth:`DNSDriver.ensure`."""
+        wanted = {name: [self._simple(name, target)] for name, target in cnames.items()}
+        for zone, names in self._zones.group(cnames).items():
+            for batch in _batches({name: _upserts(wanted[name]) for name in names}):
+                try:
+                    self._change(zone, batch)
+                except aws.Refused as exc:
+                    if exc.code != "InvalidChangeBatch":
+                        raise
+                    # The names may be steered, which Amazon does not replace: so look.
+                    self._replace(zone, batch, wanted)
+
+    def steer(self, policies: Mapping[str, Policy]) -> None:
+        """Set weighted and geolocation records; see :meth:`DNSDriver.steer`."""
+        ttl = self.options.ttl
+        wanted = {name: records.steered(name, it, ttl) for name, it in policies.items()}
+        for zone, names in self._zones.group(policies).items():
+            self._replace(zone, names, wanted)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
+        for zone, members in self._zones.group(names).items():
+            self._replace(zone, members, {})
+
+    def health(self) -> bool:
+        """Whether Amazon answers, and lets us."""
+        if self.options.hosted_zone_ids:
+            return self._service.answers("get_hosted_zone", Id=self.options.hosted_zone_ids[0])
+        return self._service.answers("list_hosted_zones_by_name", MaxItems="1")
+
+    def _simple(self, name: str, target: str) -> Record:
+        return records.simple(name, target, self.options.ttl)
+
+    def _replace(
+        self, zone: str, names: Iterable[str], wanted: Mapping[str, Sequence[Record]]
+    ) -> None:
+        """Put records in place of those that names have now."""
+        # A record can only be deleted by saying what is in it.
+        changes = {
+            name: records.changes(list(self._find(zone, name)), wanted.get(name, ()))
+            for name in names
+        }
+        for batch in _batches(changes):
+            self._change(zone, batch)
+
+    def _find(self, zone: str, name: str) -> Iterator[Record]:
+        """The CNAMEs of a name, and of those that were made for it."""
+        own = list(self._from(zone, name, lambda it: it == canonical(name)))
+        yield from own
+        if records.leads_to_helpers(name, own):
+            above = records.helpers_of(name)
+            yield from self._from(zone, above, lambda it: it.endswith(f".{above}"))
+
+    def _from(self, zone: str, name: str, ours: Callable[[str], bool]) -> Iterator[Record]:
+        """The CNAMEs from a name on, in Amazon's order, in small pages: names have few records."""
+        pages = self._service.pages(
+            "list_resource_record_sets",
+            HostedZoneId=zone,
+            StartRecordName=name,
+            StartRecordType="CNAME",
+            PaginationConfig={"PageSize": 20},
+        )
+        for page in pages:
+            for record in page["ResourceRecordSets"]:
+                if not ours(canonical(record["Name"])) or record["Type"] != "CNAME":
+                    return
+                yield record
+
+    def _change(self, zone: str, batch: Mapping[str, Sequence[Change]]) -> None:
+        """Make a batch of changes, by name: as a whole or not at all."""
+        changes = [change for of_a_name in batch.values() for change in of_a_name]
+        try:
+            self._service.call(
+                "change_resource_record_sets",
+                HostedZoneId=zone,
+                ChangeBatch={
+                    "Changes": [
+                        {"Action": action, "ResourceRecordSet": record}
+                        for action, record in changes
+                    ]
+                },
+            )
+        except aws.Refused as exc:
+            # Amazon's "not found" may be about the zone that we remember, or the record.
+            if exc.code == "NoSuchHostedZone":
+                self._zones.forget()
+            elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
+                raise
+            raise RetryableError(str(exc)) from exc
+
+    def _find_zone(self, zone_name: str) -> str | None:
+        """The id of the public hosted zone of a name; None if there is none.
+
+        Raises:
+            PermanentError: there is more than one.
+        """
+        if self.options.hosted_zone_ids:
+            zones = [
+                self._service.call("get_hosted_zone", Id=zone_id)["HostedZone"]
+                for zone_id in self.options.hosted_zone_ids
+            ]
+        else:
+            answer = self._service.call("list_hosted_zones_by_name", DNSName=zone_name)
+            zones = answer["HostedZones"]
+        found = [
+            zone["Id"].rpartition("/")[2]
+            for zone in zones
+            if zone["Name"].rstrip(".") == zone_name and not zone["Config"].get("PrivateZone")
+        ]
+        if len(found) > 1:
+            raise PermanentError(
+                f"There are several hosted zones {zone_name}: name one in hosted_zone_ids"
+            )
+        return str(found[0]) if found else None
+
+
+def _upserts(wanted: Sequence[Record]) -> list[Change]:
+    return [("UPSERT", record) for record in wanted]
+
+
+def _batches(changes: Mapping[str, Sequence[Change]]) -> Iterator[dict[str, Sequence[Change]]]:
+    """Changes by name, in batches that Amazon takes, none of which parts those of a name.
+
+    Raises:
+        PermanentError: those of one name are too many; names it.
+    """
+    batch: dict[str, Sequence[Change]] = {}
+    count = size = 0
+    for name, of_a_name in changes.items():
+        if not of_a_name:
+            continue
+        more = sum(_times(action) for action, _ in of_a_name)
+        longer = sum(
+            _times(action) * len(value)
+            for action, record in of_a_name
+            for value in records.values(record)
+        )
+        if more > _MOST_RECORDS or longer > _MOST_CHARACTERS:
+            raise PermanentError(f"{name}: Route 53 takes no change of so many records at once")
+        if batch and (count + more > _MOST_RECORDS or size + longer > _MOST_CHARACTERS):
+            yield batch
+            batch, count, size = {}, 0, 0
+        batch[name] = of_a_name
+        count, size = count + more, size + longer
+    if batch:
+        yield batch
+
+
+def _times(action: str) -> int:
+    return 2 if action == "UPSERT" else 1
+
+
+def _is_outdated(message: str) -> bool:
+    """Whether a delete was refused because the record is not any more what was read."""
+    return "not found" in message or "do not match" in message

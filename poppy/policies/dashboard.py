@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule of the operator's pages."""
+
+from poppy.policies.base import ADMIN, service_rule
+
+RULES = (
+    service_rule(
+        "cdn:dashboard:get",
+        ADMIN,
+        "Look at the dashboard, which shows the services of all projects.",
+        "GET /dashboard",
+        "GET /dashboard/operations",
+        "GET /dashboard/services",
+        "GET /dashboard/services/{project_id}/{service_id}",
+        "GET /dashboard/find",
+    ),
+)

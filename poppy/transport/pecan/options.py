@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of parts of the REST API that have a group of their own."""
+
+from collections.abc import Sequence
+
+from oslo_config import cfg
+
+LIMITS_GROUP = "drivers:transport:limits"
+
+LIMITS_OPTS: Sequence[cfg.Opt] = (
+    cfg.IntOpt(
+        "max_services_per_page",
+        default=20,
+        min=1,
+        max=1000,
+        help="The largest limit that a client may ask for when it lists services. A page is "
+        "read and rendered as a whole, so large pages delay other requests.",
+    ),
+    cfg.IntOpt(
+        "max_body_size",
+        default=65536,
+        min=1024,
+        help="Bytes that the body of a request may have; more is refused with 413.",
+    ),
+)
+
+DASHBOARD_GROUP = "drivers:transport:dashboard"
+
+DASHBOARD_OPTS: Sequence[cfg.Opt] = (
+    cfg.BoolOpt(
+        "enabled",
+        default=False,
+        help="Serve pages for operators at /dashboard, which show services, operations, workers "
+        "and providers, and change nothing. They are for whom the policy allows "
+        "cdn:dashboard:get.",
+    ),
+    cfg.StrOpt(
+        "password",
+        secret=True,
+        help="Only with auth_strategy = noauth: what an operator signs in with, 12 characters "
+        "or more. Unset: nobody can sign in, and only those see the pages whom your own auth "
+        "middleware lets through, by X-Project-ID and X-Roles.",
+    ),
+    cfg.IntOpt(
+        "session_lifetime",
+        default=28800,
+        min=60,
+        max=604800,
+        help="Seconds after which an operator has to sign in again. (A Keystone token may end "
+        "before that.)",
+    ),
+    cfg.IntOpt(
+        "refresh",
+        default=5,
+        min=1,
+        max=3600,
+        help="Seconds between looks of an open page.",
+    ),
+)

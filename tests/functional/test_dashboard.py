@@ -1,0 +1,644 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's pages: who sees them, what they show, and that they are safe to look at."""
+
+import datetime
+import http.cookies
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import webtest
+
+from poppy.common import errors
+from poppy.manager import overview
+from poppy.model.fleet import Breaker, BreakerState, ProviderQuota, Worker
+from poppy.model.operations import Purge, State, Step, StepState
+from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.testing.builders import make_operation, make_service, make_spec
+from poppy.transport.pecan.dashboard import pages, sessions
+from tests.functional.harness import PROJECT, Harness, ScriptedProvider
+
+PASSWORD = "correct horse battery"
+GROUP = "drivers:transport:dashboard"
+PATHS = ("", "/operations", "/services", f"/services/{PROJECT}/x", "/find")
+HOSTILE = """<script>alert('1')</script>"&{{ 7 * 7 }}"""
+DENIED = {"X-Project-ID": "1", "X-Roles": "member"}
+
+
+@pytest.fixture(autouse=True)
+def _look_at_once(monkeypatch):
+    monkeypatch.setattr(overview, "MEMORY", 0)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes a Poppy with its pages; made(name=value) are options of the dashboard."""
+    made = []
+
+    def make(groups=None, **options):
+        own = {GROUP: {"enabled": True, "password": PASSWORD, **options}}
+        directory = tmp_path / str(len(made))
+        directory.mkdir()
+        made.append(Harness(directory, {**own, **(groups or {})}))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
+
+
+@pytest.fixture
+def poppy(make):
+    return make()
+
+
+def browser(poppy):
+    return webtest.TestApp(poppy.boot.transport.application)
+
+
+@pytest.fixture
+def stranger(poppy):
+    """A browser that has not signed in."""
+    return browser(poppy)
+
+
+@pytest.fixture
+def app(stranger):
+    """A browser that has."""
+    sign_in(stranger)
+    return stranger
+
+
+def sign_in(app, password=PASSWORD, following="", **options):
+    fields = {"password": password, "next": following}
+    return app.post("/dashboard/sign-in", fields, **options)
+
+
+def cookie_of(response):
+    return http.cookies.SimpleCookie(response.headers["Set-Cookie"])[sessions.COOKIE]
+
+
+def store(poppy, state=None, steps=(), service=None, age=0.0, **changes):
+    """A service, whose first operation is in some state."""
+    now = datetime.datetime.now(datetime.UTC)
+    service = service or make_service()
+    operation = make_operation(service, created_at=now - datetime.timedelta(seconds=age))
+    poppy.storage.services.create(service, replace(operation, next_attempt_at=now), 10_000)
+    if state not in (None, State.QUEUED):
+        soon = now + datetime.timedelta(seconds=90)
+        operation = poppy.storage.operations.begin(operation.key, "job", now, soon).operation
+        operation = replace(operation, steps=steps, updated_at=now, **changes)
+        if state is not State.RUNNING or steps:
+            at = None if state.finished else soon
+            operation = replace(operation, state=state, next_attempt_at=at)
+            poppy.storage.operations.save(operation, changes.pop("details", None))
+    return service, operation
+
+
+class TestOff:
+    def test_there_is_nothing_by_default(self, tmp_path):
+        poppy = Harness(tmp_path)
+        app = browser(poppy)
+        headers = {"X-Project-ID": "1"}
+        for path in (*PATHS, "/sign-in", "/static/dashboard.css"):
+            response = app.get(f"/dashboard{path}", headers=headers, status=404)
+            assert response.content_type == "application/json"
+        poppy.close()
+
+    def test_nothing_of_it_is_loaded_by_default(self, tmp_path):
+        line = (
+            "import sys; from poppy.common import config; from poppy.bootstrap import Bootstrap; "
+            "Bootstrap(config.load(['--config-file', sys.argv[1]])).transport.application; "
+            "print([it for it in sys.modules if 'pecan.dashboard' in it])"
+        )
+        loaded = []
+        for value in ("false", "true"):
+            path = tmp_path / "poppy.conf"
+            path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n[{GROUP}]\nenabled = {value}\n")
+            command = [sys.executable, "-c", line, str(path)]
+            loaded.append(subprocess.run(command, capture_output=True, text=True, check=True))
+        assert loaded[0].stdout == "[]\n"
+        assert "poppy.transport.pecan.dashboard.pages" in loaded[1].stdout
+
+    def test_the_api_is_as_ever_beside_the_pages(self, stranger):
+        response = stranger.get("/v1.0/flavors", headers={"X-Project-ID": "1"})
+        assert response.content_type == "application/json"
+        assert "Content-Security-Policy" not in response.headers
+        assert stranger.get("/dashboards", status=404).content_type == "application/json"
+
+
+class TestSignIn:
+    @pytest.mark.parametrize("path", PATHS)
+    def test_is_asked_of_whoever_comes(self, stranger, path):
+        response = stranger.get(f"/dashboard{path}", status=303)
+        assert response.body == b""
+        assert response.headers["Location"].startswith("/dashboard/sign-in")
+        page = response.follow()
+        assert "Operator's password" in page.text
+
+    def test_leads_back_to_where_one_wanted_to_go(self, stranger):
+        response = stranger.get("/dashboard/operations?state=waiting&place=provider%3Aa")
+        form = response.follow().forms[0]
+        form["password"] = PASSWORD
+        response = form.submit(status=303)
+        expected = "/dashboard/operations?state=waiting&place=provider%3Aa"
+        assert response.headers["Location"] == expected
+        assert response.follow().status_int == 200
+
+    @pytest.mark.parametrize(
+        "following", ["//evil.example", "https://evil.example", "@evil.example", "/a\r\nX: y", "<"]
+    )
+    def test_leads_nowhere_else(self, stranger, following):
+        page = stranger.get("/dashboard/sign-in", {"next": following})
+        assert page.forms[0]["next"].value == ""
+        response = sign_in(stranger, following=following, status=303)
+        assert response.headers["Location"] == "/dashboard"
+
+    def test_needs_the_password(self, stranger, caplog):
+        for wrong in ("", PASSWORD.upper(), PASSWORD + "x", "é"):
+            response = sign_in(stranger, wrong, status=403)
+            assert "That is not the password" in response.text
+            assert "Set-Cookie" not in response.headers
+        assert caplog.text.count("Sign-in to the dashboard refused, from ") == 4
+        assert PASSWORD.upper() not in caplog.text
+
+    def test_cookie_is_kept_from_scripts_and_other_sites(self, stranger):
+        cookie = cookie_of(sign_in(stranger))
+        assert cookie["httponly"]
+        assert cookie["samesite"].lower() == "strict"
+        assert cookie["path"] == "/dashboard"
+        assert cookie["max-age"] == "28800"
+        assert not cookie["secure"]
+        assert PASSWORD not in cookie.value
+
+    def test_cookie_is_for_encrypted_connections_if_it_came_by_one(self, stranger):
+        secure = {"wsgi.url_scheme": "https"}
+        assert cookie_of(sign_in(stranger, extra_environ=secure))["secure"]
+
+    def test_cookie_is_for_encrypted_connections_if_the_proxy_says_so(self, make):
+        forwarded = {"X-Forwarded-Proto": "https"}
+        assert not cookie_of(sign_in(browser(make()), headers=forwarded))["secure"]
+        believing = make({"oslo_middleware": {"enable_proxy_headers_parsing": True}})
+        assert cookie_of(sign_in(browser(believing), headers=forwarded))["secure"]
+
+    def test_warns_of_a_connection_that_is_not_encrypted(self, stranger):
+        warning = "This connection is not encrypted"
+        there = {"Host": "cdn.example.org"}
+        assert warning in stranger.get("/dashboard/sign-in", headers=there).text
+        secure = {"wsgi.url_scheme": "https"}
+        page = stranger.get("/dashboard/sign-in", headers=there, extra_environ=secure)
+        assert warning not in page.text
+        assert warning not in stranger.get("/dashboard/sign-in", headers={"Host": "[::1]:1"}).text
+
+    def test_ends_after_the_session_lifetime_whatever_the_browser_does(self, make, monkeypatch):
+        app = browser(make(session_lifetime=60))
+        value = cookie_of(sign_in(app)).value
+        later = time.time() + 61
+        monkeypatch.setattr(sessions.time, "time", lambda: later)
+        app.reset()
+        assert "sign-in" in get_with(app, value).location
+
+    @pytest.mark.parametrize("change", [lambda it: "9" + it, lambda it: it[:-1], lambda it: ""])
+    def test_cookie_can_not_be_made_up(self, stranger, change):
+        value = cookie_of(sign_in(stranger)).value
+        stranger.reset()
+        assert get_with(stranger, value).status_int == 200
+        assert get_with(stranger, change(value)).status_int == 303
+
+    def test_cookie_of_another_password_is_none(self, make):
+        value = cookie_of(sign_in(browser(make()))).value
+        other = browser(make(password="another password"))
+        assert get_with(other, value).status_int == 303
+
+    def test_out_makes_the_browser_forget(self, app):
+        page = app.get("/dashboard")
+        response = page.forms[1].submit(status=303)
+        assert cookie_of(response)["max-age"] == "0"
+        assert "sign-in" in app.get("/dashboard", status=303).location
+
+    @pytest.mark.parametrize("path", ["/dashboard/sign-in", "/dashboard/sign-out"])
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "same-site"}, 403),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}, 303),
+            ({"Origin": "https://localhost"}, 303),
+            ({}, 303),
+        ],
+    )
+    def test_is_not_taken_from_pages_of_others(self, stranger, path, headers, status):
+        fields = {"password": PASSWORD}
+        response = stranger.post(path, fields, headers=headers, status=status)
+        assert ("Set-Cookie" in response.headers) == (status == 303)
+
+    def test_is_a_form_of_a_sensible_size(self, stranger):
+        stranger.post_json("/dashboard/sign-in", {"password": PASSWORD}, status=415)
+        sign_in(stranger, "x" * 70_000, status=413)
+        bad = {"Content-Type": "application/x-www-form-urlencoded"}
+        stranger.post("/dashboard/sign-in", "password=%ff", headers=bad, status=400)
+        stranger.post("/dashboard/sign-in", "a=1&" * 200, headers=bad, status=400)
+        stranger.post("/dashboard/sign-in", b"password=\xe9", headers=bad, status=400)
+
+    def test_short_password_is_refused_at_start(self, make):
+        with pytest.raises(errors.ConfigError, match="12 characters"):
+            _ = make(password="short").boot.transport
+
+    def test_counts_for_the_pages_only(self, app):
+        response = app.get("/v1.0/services", status=400)
+        assert response.json["message"] == "The Project ID must be provided."
+
+
+def get_with(app, value):
+    headers = {"Cookie": f"{sessions.COOKIE}={value}"}
+    return app.get("/dashboard", headers=headers, expect_errors=True)
+
+
+class TestMiddleware:
+    """Without Keystone, auth middleware in front may say who asks."""
+
+    def test_lets_admins_look(self, stranger):
+        headers = {"X-Project-ID": "1", "X-Roles": "admin"}
+        assert "Overview" in stranger.get("/dashboard", headers=headers).text
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_others_are_refused(self, stranger, path):
+        response = stranger.get(f"/dashboard{path}", headers=DENIED, status=403)
+        assert response.content_type == "text/html"
+        assert "cdn:dashboard:get" in response.text
+
+    def test_counts_before_the_cookie(self, app):
+        app.get("/dashboard", status=200)
+        app.get("/dashboard", headers=DENIED, status=403)
+
+    def test_is_needed_when_no_password_is_set(self, tmp_path):
+        poppy = Harness(tmp_path, {GROUP: {"enabled": True}})
+        app = browser(poppy)
+        page = app.get("/dashboard", status=303).follow()
+        assert "Nobody can sign in here" in page.text
+        assert len(page.forms) == 0
+        sign_in(app, "", status=403)
+        assert get_with(app, "9999999999.").status_int == 303
+        app.get("/dashboard", headers={"X-Project-ID": "1", "X-Roles": "admin"}, status=200)
+        poppy.close()
+
+
+class TestSafety:
+    OTHERS = ("/sign-in", "/static/dashboard.css", "/static/no", "/nothing", "/find?q=-")
+
+    @pytest.mark.parametrize("path", (*PATHS, *OTHERS))
+    def test_every_answer_says_what_a_browser_may_do_with_it(self, app, path):
+        headers = app.get(f"/dashboard{path}", expect_errors=True).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["x-openstack-request-id"].startswith("req-")
+        static = path == "/static/dashboard.css"
+        assert headers["Cache-Control"].startswith("public" if static else "no-store")
+
+    def test_nothing_is_inline_or_from_elsewhere(self, poppy, app):
+        service, _ = store(poppy, State.FAILED)
+        for path in (*PATHS[:3], f"/services/{service.project_id}/{service.service_id}"):
+            page = app.get(f"/dashboard{path}").text
+            assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=)|javascript:", page)
+            urls = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+            assert urls
+            assert all(url.startswith(("/dashboard", "#")) for url in urls)
+
+    def test_what_a_tenant_writes_is_text(self, poppy, app):
+        spec = replace(make_spec(["www.example.com"]), name=HOSTILE)
+        detail = ProviderDetail(ProviderStatus.FAILED, HOSTILE, error_message=HOSTILE)
+        service = make_service(spec=spec, provider_details={"mock": detail})
+        step = Step("provider:mock", StepState.FAILED, HOSTILE)
+        store(poppy, State.FAILED, (step,), service, error=HOSTILE)
+        where = f"/services/{service.project_id}/{service.service_id}"
+        for path in ("/services?status=failed", "/operations", where):
+            page = app.get(f"/dashboard{path}")
+            assert "<script>alert" not in page.text
+            assert "{{ 7 * 7 }}" in page.text
+            assert "&lt;script&gt;alert" in page.text
+        assert "<script>" not in app.get("/dashboard/find", {"q": HOSTILE}, status=400).text
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+    def test_pages_can_only_be_looked_at(self, app, method):
+        for path in PATHS:
+            app.request(f"/dashboard{path}", method=method, status=405)
+
+    def test_are_not_shared_with_other_origins(self, make):
+        poppy = make({"cors": {"allowed_origin": "*", "allow_credentials": True}})
+        headers = {"Origin": "https://evil.example"}
+        response = browser(poppy).get("/dashboard/sign-in", headers=headers)
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+    def test_links_have_the_mount_point(self, poppy):
+        app = browser(poppy)
+        mounted = {"SCRIPT_NAME": "/cdn"}
+        response = sign_in(app, extra_environ=mounted)
+        assert cookie_of(response)["path"] == "/cdn/dashboard"
+        assert response.headers["Location"] == "/cdn/dashboard"
+        strange = {"SCRIPT_NAME": '/"><b>'}
+        page = app.get("/dashboard/sign-in", extra_environ=strange, expect_errors=True)
+        assert page.status_int == 400
+        assert "<b>" not in page.text
+
+    def test_a_fault_inside_is_not_told(self, poppy, app, monkeypatch):
+        def fail():
+            raise errors.PoppyError("secret")
+
+        monkeypatch.setattr(poppy.boot.manager.overview, "work", fail)
+        page = app.get("/dashboard/operations", status=500)
+        assert "secret" not in page.text
+        assert page.content_type == "text/html"
+
+    def test_storage_that_is_away_is_a_503(self, poppy, app, monkeypatch):
+        def fail():
+            raise errors.Unavailable("The store does not answer")
+
+        monkeypatch.setattr(poppy.boot.manager.overview, "work", fail)
+        page = app.get("/dashboard/operations", status=503)
+        assert "The store does not answer" in page.text
+        assert page.headers["Retry-After"]
+
+
+class TestOverview:
+    def test_of_nothing(self, app):
+        page = app.get("/dashboard")
+        assert "No worker is alive" in page.text
+        drivers = ["provider:cdn-a", "provider:cdn-b", "dns:scripted"]
+        assert rows(page, "Providers and DNS") == drivers
+
+    def test_counts_services_by_status(self, poppy, app):
+        for number, status in ((3, ProviderStatus.FAILED), (2, ProviderStatus.DEPLOYED)):
+            for _ in range(number):
+                details = {"mock": ProviderDetail(status)}
+                store(poppy, State.SUCCEEDED, service=make_service(provider_details=details))
+        text = plain(app.get("/dashboard"))
+        assert "3 failed" in text
+        assert "2 deployed" in text
+        assert "0 disabled" in text
+
+    def test_counts_no_further_than_it_has_to(self, poppy, app, monkeypatch):
+        monkeypatch.setattr(overview, "COUNTED", 2)
+        for _ in range(3):
+            store(poppy)
+        assert "2 + create in progress" in plain(app.get("/dashboard"))
+
+    def test_groups_operations_by_where_they_stand_and_by_kind(self, poppy, app):
+        held = Step("provider:cdn-a", StepState.WAITING, "it is down")
+        store(poppy, State.WAITING, (held,), age=7200)
+        store(poppy, State.WAITING, (held, Step("provider:cdn-b")), age=600)
+        store(poppy, State.RUNNING)
+        store(poppy, State.QUEUED)
+        store(poppy, State.FAILED, error="no")
+        page = app.get("/dashboard")
+        text = plain(page)
+        assert "4 not finished" in text
+        assert "2 h since the oldest was asked for" in text
+        assert "1 failed" in text
+        assert "provider:cdn-a – – 2 2 h" in text
+        assert "provider:cdn-b – – 1 10 min" in text
+        assert "create 1 1 2 2 h" in text
+
+    def test_says_when_there_may_be_more(self, poppy, app, monkeypatch):
+        monkeypatch.setattr(overview, "LOOKED_AT", 2)
+        for _ in range(3):
+            store(poppy)
+        assert "2+ not finished" in plain(app.get("/dashboard"))
+        assert "there may be more" in plain(app.get("/dashboard/operations"))
+
+    def test_shows_workers_and_those_that_fell_silent(self, poppy, app):
+        now = datetime.datetime.now(datetime.UTC)
+        alive = Worker("1", "host-a", 17, "9.9", "dc1", now, now, slots=8, busy=3, hung=1)
+        silent = replace(alive, worker_id="2", host="host-b", seen_at=now - 2 * overview.ALIVE)
+        for worker in (alive, silent):
+            poppy.storage.fleet.beat(worker)
+        text = plain(app.get("/dashboard"))
+        assert "host-a:17 alive 3 of 8" in text
+        assert "host-b:17 silent" in text
+        assert "Workers 1" in text
+        assert "No worker is alive" not in text
+
+    def test_shows_what_holds_calls_back(self, poppy, app):
+        now = datetime.datetime.now(datetime.UTC)
+        opened = Breaker("provider:cdn-a").next(
+            state=BreakerState.OPEN,
+            until=now + datetime.timedelta(minutes=5),
+            openings=2,
+            reason="it said 503",
+        )
+        poppy.storage.fleet.swap(opened)
+        quota = ProviderQuota("cdn-b", "purges", 100, 7)
+        worker = Worker("1", "h", 1, "9", "", now, now, 1, down=("cdn-a",), quotas=(quota,))
+        poppy.storage.fleet.beat(worker)
+        poppy.cdn_b.healthy = False
+        poppy.conf.set_override("rate_limit", 2.5, "drivers:provider:cdn-b")
+        text = plain(app.get("/dashboard"))
+        held = r"provider:cdn-a yes down for h:1 open until .* opened 2 times it said 503"
+        assert re.search(held, text)
+        assert "provider:cdn-b no closed 2.5 calls/s, bursts of 10 purges: 7 of 100 left" in text
+
+    def test_does_not_wait_for_a_provider_that_hangs(self, make, monkeypatch):
+        monkeypatch.setattr(overview, "PATIENCE", 0.05)
+        monkeypatch.setattr(ScriptedProvider, "health", lambda self: time.sleep(1) or True)
+        poppy = make()
+        app = browser(poppy)
+        sign_in(app)
+        began = time.monotonic()
+        assert "not known yet" in plain(app.get("/dashboard"))
+        assert time.monotonic() - began < 1
+        poppy.wait(lambda: "not known yet" not in plain(app.get("/dashboard")), 5)
+
+
+class TestOperations:
+    def test_of_nothing(self, app):
+        text = plain(app.get("/dashboard/operations"))
+        assert "Nothing is under way" in text
+        assert "Nothing has failed" in text
+
+    @pytest.mark.parametrize("state", [it for it in State if it is not State.SUPERSEDED])
+    def test_shows_an_operation_of_each_state(self, poppy, app, state):
+        step = Step("provider:cdn-a", StepState.WAITING, "it is down")
+        steps = (step,) if state is State.WAITING else ()
+        service, operation = store(poppy, state, steps, error="because")
+        page = app.get("/dashboard/operations")
+        assert (service.service_id in page.text) == (state is not State.SUCCEEDED)
+        where = f"/dashboard/services/{service.project_id}/{service.service_id}"
+        own = app.get(where)
+        assert operation.operation_id in own.text
+        assert f"create {state}" in plain(own)
+        if state is not State.SUCCEEDED:
+            assert f'href="{where}#operation-{operation.operation_id}"' in page.text
+
+    def test_are_narrowed_down(self, poppy, app):
+        step = Step("provider:cdn-a", StepState.WAITING, "it is down")
+        waiting, _ = store(poppy, State.WAITING, (step,))
+        queued, _ = store(poppy)
+        for query, expected in (
+            ("state=waiting", [waiting]),
+            ("state=queued", [queued]),
+            ("place=provider%3Acdn-a", [waiting]),
+            ("place=not+begun", [queued]),
+            ("kind=create", [waiting, queued]),
+            ("kind=purge", []),
+            ("kind=create&state=running", []),
+        ):
+            page = app.get(f"/dashboard/operations?{query}").text
+            found = [it for it in (waiting, queued) if it.service_id in page]
+            assert found == expected, query
+
+    def test_long_lists_are_cut(self, poppy, app, monkeypatch):
+        monkeypatch.setattr(pages, "PAGE", 5)
+        services = [store(poppy, age=100 - n)[0] for n in range(8)]
+        page = app.get("/dashboard/operations").text
+        shown = [it.service_id in page for it in services]
+        assert shown == [True] * 5 + [False] * 3, "the oldest"
+        assert "These are the 5 oldest of 8" in page
+
+
+class TestServices:
+    def test_are_listed_by_status_page_by_page(self, poppy, app, monkeypatch):
+        monkeypatch.setattr(pages, "PAGE", 3)
+        ids = [store(poppy)[0].service_id for _ in range(7)]
+        seen, page = [], app.get("/dashboard/services?status=create_in_progress")
+        for _ in range(3):
+            found = [it for it in ids if it in page.text]
+            assert len(found) <= 3
+            seen += found
+            if "Next page" in page.text:
+                page = page.click("Next page")
+        assert seen == ids
+        assert "First page" in page.text
+
+    def test_of_no_status_are_refused(self, app):
+        assert "must be one of" in app.get("/dashboard/services?status=x", status=400).text
+        app.get("/dashboard/services?marker=x", status=400)
+
+    def test_are_at_first_those_that_failed(self, poppy, app):
+        store(poppy)
+        assert "No service is failed" in app.get("/dashboard/services").text
+
+
+class TestService:
+    def test_shows_where_it_stands_and_what_was_asked(self, poppy, app):
+        service_id = poppy.create(name="my site", domain="a.example.com")
+        poppy.dns.script = [errors.PermanentError("the zone is locked")]
+        with poppy.working():
+            poppy.settle(service_id)
+        text = plain(app.get(f"/dashboard/services/{PROJECT}/{service_id}"))
+        assert "my site failed" in text
+        assert "a.example.com" in text
+        assert "the zone is locked" in text
+        assert "dns failed the zone is locked" in text
+        operation = poppy.operations(service_id)[0]
+        assert f"operations retry {PROJECT} {service_id} {operation.operation_id}" in text
+
+    def test_history_is_paged_and_outlives_it(self, poppy, app, monkeypatch):
+        monkeypatch.setattr(pages, "HISTORY", 2)
+        service_id = poppy.create()
+        path = f"/dashboard/services/{PROJECT}/{service_id}"
+        with poppy.working():
+            poppy.settle(service_id)
+            for _ in range(2):
+                poppy.services.purge(PROJECT, service_id, Purge(None, hard=False), None)
+                poppy.settle(service_id)
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+        page = app.get(path)
+        assert "A service that is gone" in page.text
+        older = page.click("Older")
+        kinds = re.findall("<strong>(create|purge|delete)</strong>", page.text + older.text)
+        assert kinds == ["delete", "purge", "purge", "create"]
+
+    def test_that_never_was_is_not_found(self, app):
+        path = "/dashboard/services/1/01890000-0000-7000-8000-000000000001"
+        assert app.get(path, status=404).content_type == "text/html"
+        app.get("/dashboard/services/1/x", status=400)
+        app.get("/dashboard/services/a%20b/01890000-0000-7000-8000-000000000001", status=400)
+
+    def test_order_for_a_certificate_has_a_page_too(self, poppy, app):
+        body = {"domain_name": "a.example.com", "cert_type": "san", "flavor_id": "standard"}
+        body["project_id"] = PROJECT
+        poppy.boot.manager.certificates.create(PROJECT, body, None)
+        page = app.get("/dashboard/operations")
+        page = page.click("create")
+        assert "a.example.com" in page.text
+        assert f"{PROJECT}#certificates" in page.text
+
+
+class TestFind:
+    def test_goes_to_the_service_of_a_domain(self, poppy, app):
+        service_id = poppy.create(domain="a.example.com")
+        for text in ("a.example.com", " A.Example.COM ", f"{PROJECT}/{service_id}"):
+            response = app.get("/dashboard/find", {"q": text}, status=303)
+            assert response.location.endswith(f"/dashboard/services/{PROJECT}/{service_id}")
+            response.follow(status=200)
+
+    def test_lists_the_domains_that_a_name_of_a_provider_serves(self, poppy, app):
+        service_id = poppy.create(domain="a.example.com")
+        with poppy.working():
+            poppy.settle(service_id)
+        page = app.get("/dashboard/find", {"q": "a.example.com.cdn-a.example"})
+        assert service_id in page.click("a.example.com").follow().text
+
+    @pytest.mark.parametrize(
+        ("text", "status"),
+        [("", 200), ("b.example.com", 404), ("not a domain", 400), ("1/x", 400), ("a b/c", 400)],
+    )
+    def test_says_when_there_is_nothing(self, app, text, status):
+        assert app.get("/dashboard/find", {"q": text}, status=status).content_type == "text/html"
+
+
+class TestColours:
+    """WCAG 2.2, 1.4.3: text has a contrast of 4.5 or more to what it stands on."""
+
+    PAIRS = (
+        *(("text", ground) for ground in ("page", "card")),
+        *(("quiet", ground) for ground in ("page", "card")),
+        *((colour, "card") for colour in ("link", "bad", "wait")),
+        *((name, f"{name}-ground") for name in ("good", "busy", "wait", "bad", "off")),
+        *(("bar-text", "bar"), ("card", "link"), ("text", "wait-ground"), ("wait", "wait-ground")),
+    )
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_are_easy_to_read(self, stranger, scheme):
+        style = stranger.get("/dashboard/static/dashboard.css").text
+        blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+        assert len(blocks) == 2
+        colours = {}
+        for block in blocks[: 1 if scheme == "light" else 2]:
+            colours |= re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)
+        for text, ground in self.PAIRS:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def contrast(*colours):
+    def luminance(colour):
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, bright = sorted(map(luminance, colours))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def plain(response):
+    """What a page says, without markup and line breaks."""
+    main = response.text.partition("<main")[2].partition("</main>")[0]
+    text = re.sub(r"<[^>]*>", " ", f"<{main}")
+    for name, character in (("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(name, character)
+    return re.sub(r"\s+", " ", text)
+
+
+def rows(response, label):
+    """The heads of the rows of a table."""
+    table = re.search(rf'aria-label="{label}">(.*?)</table>', response.text, re.DOTALL)[1]
+    return re.findall(r'<th scope="row">(.*?)</th>', table)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signing in to the dashboard with a real Keystone behind it."""
+
+# The fixture is an argument by the name it is imported by.
+# ruff: noqa: F811
+
+import logging
+import secrets
+from types import SimpleNamespace
+
+import pytest
+import webtest
+
+from poppy.transport.pecan.dashboard.sessions import COOKIE
+from tests.api.conftest import Api
+from tests.real.fixtures import keystone  # noqa: F401
+from tests.real.poppy import free_port
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def people(keystone):
+    """A project, and who works in it."""
+    name = f"ops-{secrets.token_hex(4)}"
+    project = keystone.project(name)
+    users = {role: f"{role}-{secrets.token_hex(4)}" for role in ("admin", "member", "operator")}
+    ids = {
+        "admin": keystone.user(project, "admin", name=users["admin"]),
+        "member": keystone.user(project, "member", name=users["member"]),
+        "operator": keystone.user(None, "admin", system=True, name=users["operator"]),
+    }
+    return SimpleNamespace(project=project, project_name=name, users=users, ids=ids)
+
+
+def poppy(directory, keystone, **changes):
+    conf = keystone.conf
+    conf["keystone_authtoken"] |= {"token_cache_time": -1, **changes}
+    conf["drivers:transport:dashboard"] = {"enabled": True}
+    return Api(directory, conf)
+
+
+@pytest.fixture(scope="module")
+def api(keystone, tmp_path_factory):
+    made = poppy(tmp_path_factory.mktemp("keystone"), keystone)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(api):
+    return webtest.TestApp(api.harness.boot.transport.application)
+
+
+def fill(browser, **fields):
+    """Fill in the form as it is, and send it."""
+    form = browser.get("/dashboard/sign-in?next=/operations").forms[0]
+    for name, value in fields.items():
+        form[name] = value
+    return form.submit(expect_errors=True)
+
+
+@pytest.fixture
+def sign_in(browser, people, keystone):
+    def sign_in(who, **fields):
+        given = {"user": people.users[who], "password": keystone.user_password}
+        return fill(browser, **given, **fields)
+
+    return sign_in
+
+
+def test_an_admin_of_a_project_signs_in_by_name_and_password(
+    browser, sign_in, people, keystone, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    answer = sign_in("admin", project=people.project_name)
+    assert "Signed in to the dashboard" in caplog.text
+    assert keystone.user_password not in caplog.text
+    assert browser.cookies[COOKIE] not in caplog.text
+    assert answer.headers["Location"] == "/dashboard/operations"
+    assert "Nothing is under way" in answer.follow().text
+    assert "Overview" in browser.get("/dashboard").text
+
+
+def test_an_admin_of_the_system_names_no_project(sign_in):
+    assert sign_in("operator").follow().status_int == 200
+
+
+def test_domains_can_be_named(sign_in, people):
+    named = {"project": people.project_name, "project_domain": "Default"}
+    assert sign_in("admin", user_domain="Default", **named).status_int == 303
+    answer = sign_in("admin", user_domain="Elsewhere", **named)
+    assert answer.status_int == 403
+
+
+def test_a_token_is_as_good(browser, keystone, people):
+    token = keystone.token(people.ids["admin"], people.project)
+    assert fill(browser, token=f" {token}\n").follow().status_int == 200
+    assert browser.cookies[COOKIE] == token
+
+
+def test_who_is_no_admin_is_told_so(browser, sign_in, people, keystone):
+    answer = sign_in("member", project=people.project_name)
+    assert answer.status_int == 403
+    assert "cdn:dashboard:get" in answer.text
+    assert COOKIE not in browser.cookies
+    token = keystone.token(people.ids["member"], people.project)
+    headers = {"Cookie": f"{COOKIE}={token}"}
+    assert "cdn:dashboard:get" in browser.get("/dashboard", headers=headers, status=403).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"user": "nobody", "password": "x"}, "Keystone knows no such user"),
+        ({"user": "", "password": "x"}, "User and password are needed"),
+        ({"token": "gAAAAAB" + "x" * 100}, "does not know this token"),
+        ({"token": "<b>"}, "That is no token"),
+    ],
+)
+def test_who_is_not_known_stays_outside(browser, fields, words):
+    answer = fill(browser, **fields)
+    assert answer.status_int == 403
+    assert words in answer.text
+    assert COOKIE not in browser.cookies
+
+
+def test_a_wrong_password_is_not_told_from_a_wrong_project(browser, people, keystone):
+    answers = [
+        fill(browser, user=people.users["admin"], password="x", project=people.project_name),
+        fill(
+            browser, user=people.users["admin"], password=keystone.user_password, project="nowhere"
+        ),
+        fill(browser, user=people.users["admin"], password=keystone.user_password),
+    ]
+    assert [answer.status_int for answer in answers] == [403] * 3
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_a_token_that_is_revoked_ends_the_session(browser, keystone, people):
+    token = keystone.token(people.ids["admin"], people.project)
+    fill(browser, token=token).follow(status=200)
+    keystone.revoke(token)
+    assert "/sign-in" in browser.get("/dashboard", status=303).headers["Location"]
+
+
+def test_a_token_that_is_expired_ends_the_session(browser, keystone, people):
+    token = keystone.expired_token(people.ids["admin"], people.project)
+    headers = {"Cookie": f"{COOKIE}={token}"}
+    assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
+    assert "is over" in fill(browser, token=token).text
+
+
+def test_a_token_in_the_header_will_do(browser, keystone, people):
+    token = keystone.token(people.ids["admin"], people.project)
+    assert "Overview" in browser.get("/dashboard", headers={"X-Auth-Token": token}).text
+
+
+def test_a_cookie_is_no_token_for_the_api(browser, sign_in, people):
+    sign_in("admin", project=people.project_name)
+    browser.get("/v1.0/services", status=401)
+
+
+def test_names_in_header_fields_count_for_nothing(browser):
+    headers = {"X-Project-ID": "1", "X-Roles": "admin"}
+    assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
+
+
+def test_a_keystone_that_is_away_is_told_of(keystone, people, tmp_path):
+    away = f"http://127.0.0.1:{free_port()}/v3"
+    api = poppy(tmp_path, keystone, auth_url=away, http_request_max_retries=0)
+    browser = webtest.TestApp(api.harness.boot.transport.application)
+    answer = fill(browser, user="x", password="y")
+    assert answer.status_int == 503
+    assert "The identity service does not answer" in answer.text
+    headers = {"Cookie": f"{COOKIE}={keystone.token(people.ids['admin'], people.project)}"}
+    assert browser.get("/dashboard", headers=headers, status=503).content_type == "text/html"
+    api.close()

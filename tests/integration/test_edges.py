@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End to end with two edges of one's own: clients are sent to one of two real Varnish nodes.
+
+A node is a point of presence (POP), with an address and a provider of its own. Clients resolve the
+operator's name at a real name server, and ask the address that they are told.
+"""
+
+import collections
+import contextlib
+import datetime
+import random
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dns.edns
+import dns.message
+import dns.query
+import dns.rdatatype
+import pytest
+import requests
+
+from poppy.bootstrap import Bootstrap
+from poppy.common import config
+from tests.real.bind import Bind
+from tests.real.mmdb import database
+from tests.real.nameserver import SUFFIX, NameServer
+from tests.real.origin import Origin
+from tests.real.poppy import PROJECT, Installation, wait
+from tests.real.powerdns import PowerDNS
+from tests.real.varnish import Varnish
+
+pytestmark = pytest.mark.real
+
+DOMAIN = "www.example.com"
+NAME = f"{DOMAIN}.{SUFFIX}"
+POPS = ("north", "south")
+NETWORKS = {"192.0.2.0/24": ("EU", "DE"), "198.51.100.0/24": ("NA", "US")}
+GERMAN, AMERICAN = "192.0.2.7", "198.51.100.7"
+QUICK = {
+    "health_interval": 0.2,
+    "failover_after": 2,
+    "failback_after": 5,
+    "heartbeat_interval": 0.2,
+    "retry_base": 0.2,
+    "retry_ceiling": 1,
+}
+
+
+class Site:
+    """A poppy-standalone with two POPs and a name server."""
+
+    def __init__(
+        self,
+        poppy: Installation,
+        nameserver: NameServer,
+        pops: Mapping[str, Varnish],
+        origin: Origin,
+    ) -> None:
+        self.poppy = poppy
+        self.nameserver = nameserver
+        self.pops = pops
+        self.addresses = {node.http[0]: name for name, node in pops.items()}
+        self.origin = origin
+
+    def create(self, details: Mapping[str, Mapping[str, Any]], **changes: Any) -> str:
+        """A deployed service of a flavor with both POPs; gives its URL."""
+        link = {"href": "https://www.example.com", "rel": "provider_url"}
+        providers = [{"provider": it, "links": [link], **details.get(it, {})} for it in POPS]
+        url = f"{self.poppy.base}/v1.0/flavors"
+        body = {"id": "standard", "providers": providers}
+        answer = self.poppy.session.post(url, json=body, timeout=10)
+        assert answer.status_code == 201, answer.text
+        origins = [{"origin": self.origin.address}]
+        service = self.poppy.create_service(DOMAIN, origins=origins, **changes)
+        self.poppy.wait_for(service, "deployed")
+        # Until then the POPs had nothing to serve, which workers take for being down.
+        wait(lambda: self._is_calm(service), 20)
+        return service
+
+    def _is_calm(self, service: str) -> bool:
+        """Whether no POP looks down, no name avoids one, and nothing is under way."""
+        service_id = service.rpartition("/")[2]
+        since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=10)
+        conf = config.load([], files=[str(self.poppy.config)])
+        with contextlib.closing(Bootstrap(conf).storage) as storage:
+            details = storage.services.get(PROJECT, service_id).provider_details
+            return (
+                not any(worker.down for worker in storage.fleet.workers(since))
+                and not any(detail.avoided for detail in details.values())
+                and all(it.state.finished for it in storage.operations.list(PROJECT, service_id))
+            )
+
+    def pop(self, client: str = "127.0.0.1") -> str:
+        """To which POP a client is sent, as a resolver that speaks for it finds out (RFC 7871)."""
+        return self.addresses[self._resolve(client)]
+
+    def fetch(self, client: str = "127.0.0.1", **headers: str) -> tuple[str, int, str | None]:
+        """What a client gets where it is sent: which POP, the status, and HIT or MISS."""
+        address = self._resolve(client)
+        port = self.pops[self.addresses[address]].http[1]
+        answer = requests.get(
+            f"http://{address}:{port}/page", headers={"Host": DOMAIN, **headers}, timeout=5
+        )
+        return self.addresses[address], answer.status_code, answer.headers.get("X-Cache")
+
+    def _resolve(self, client: str) -> str:
+        host, port = self.nameserver.host, self.nameserver.port
+        name, asked = f"{NAME}.", 0
+        while asked < 3:
+            asked += 1
+            option = dns.edns.ECSOption(client, 32)
+            query = dns.message.make_query(name, "A", use_edns=0, options=[option])
+            rrsets = dns.query.udp(query, host, 5, port).answer
+            for rrset in rrsets:
+                if rrset.rdtype == dns.rdatatype.A:
+                    return str(rrset[0])
+            name = rrsets[-1][0].target.to_text()
+        raise AssertionError(f"{name} leads to no address")
+
+
+@contextlib.contextmanager
+def running(directory: Path, nameserver: NameServer, options: Mapping[str, Any]) -> Iterator[Site]:
+    """All of it, with the DNS driver that the options are for."""
+    (dns_driver,) = options
+    first = Varnish()
+    # The same port, as on the machines of a real edge, at another address.
+    second = Varnish(
+        http=(f"127.{random.randint(64, 250)}.{random.randint(1, 250)}.2", first.http[1])
+    )
+    with Origin() as origin, first, second:
+        pops = dict(zip(POPS, (first, second), strict=True))
+        groups: dict[str, dict[str, Any]] = {
+            "drivers": {"providers": "north:varnish, south:varnish", "dns": dns_driver},
+            f"drivers:dns:{dns_driver}": {"suffix": SUFFIX, **options[dns_driver]},
+            "drivers:distributed_task:taskflow": QUICK,
+        }
+        for name, node in pops.items():
+            edge = f"{name}.{SUFFIX}"
+            nameserver.change(SUFFIX, (edge, "A", node.http[0]))
+            groups[f"drivers:provider:{name}"] = {
+                "nodes": node.management,
+                "secret_file": node.secret_file,
+                "edge_name": edge,
+                "refused_origins": "",
+            }
+        poppy = Installation(directory, groups)
+        with poppy.session, poppy.daemon("poppy-standalone"):
+            poppy.wait_until_up()
+            yield Site(poppy, nameserver, pops, origin)
+
+
+@pytest.fixture
+def bind(tmp_path: Path) -> Iterator[Site]:
+    with Bind() as nameserver:
+        options = {
+            "servers": nameserver.address,
+            "tsig_key_name": nameserver.key_name,
+            "tsig_key_secret": nameserver.secret,
+            "timeout": 1,
+        }
+        with running(tmp_path, nameserver, {"rfc2136": options}) as site:
+            yield site
+
+
+@pytest.fixture
+def powerdns(tmp_path: Path) -> Iterator[Site]:
+    path = tmp_path / "countries.mmdb"
+    path.write_bytes(database(NETWORKS))
+    with PowerDNS(f"launch+=geoip\ngeoip-database-files={path}\n") as nameserver:
+        options = {
+            "urls": nameserver.url,
+            "api_key": nameserver.secret,
+            "steering": "weights, geography",
+        }
+        with running(tmp_path, nameserver, {"powerdns": options}) as site:
+            yield site
+
+
+def test_clients_follow_the_name_away_from_an_edge_that_died_and_back(bind: Site) -> None:
+    service = bind.create({})
+    assert [bind.fetch(), bind.fetch()] == [("north", 200, "MISS"), ("north", 200, "HIT")]
+    bind.pops["north"].kill()
+    with pytest.raises(requests.ConnectionError):
+        bind.fetch()
+    wait(lambda: bind.pop() == "south", 20)
+    assert bind.fetch()[:2] == ("south", 200)
+    assert bind.poppy.status(service) == "deployed"
+    # It comes back with nothing in it: clients are not to meet that.
+    bind.pops["north"].start()
+    time.sleep(2.5)  # more than failback takes
+    assert bind.fetch()[:2] == ("south", 200)
+    done = bind.poppy.manage("services", "redeploy", "--provider", "north")
+    assert done.returncode == 0, done.stderr
+    wait(lambda: bind.pop() == "north", 20)
+    assert bind.fetch()[:2] == ("north", 200)
+    bind.poppy.wait_for(service, "deployed")
+
+
+def test_clients_are_sent_to_the_edge_of_their_place(powerdns: Site) -> None:
+    places = {"north": {"geography": {"continents": ["EU"]}}}
+    restrictions = [
+        {
+            "name": "no",
+            "access": "blacklist",
+            "rules": [{"name": "r", "referrer": "bad.example.com", "request_url": "/*"}],
+        }
+    ]
+    service = powerdns.create(places, restrictions=restrictions)
+    clients = {GERMAN: "north", AMERICAN: "south", "203.0.113.1": "south"}
+    assert {client: powerdns.pop(client) for client in clients} == clients
+    for client, pop in (GERMAN, "north"), (AMERICAN, "south"):
+        found = [powerdns.fetch(client), powerdns.fetch(client)]
+        assert found == [(pop, 200, "MISS"), (pop, 200, "HIT")], "each has a cache of its own"
+        refused = powerdns.fetch(client, Referer="http://bad.example.com/")
+        assert refused[:2] == (pop, 403)
+    powerdns.poppy.session.delete(service + "/assets?all=true", timeout=10)
+    for client, pop in (GERMAN, "north"), (AMERICAN, "south"):
+        wait(lambda at=(client, pop): powerdns.fetch(at[0]) == (at[1], 200, "MISS"), 20)
+    # Without the POP of their place, they are sent to the other one.
+    powerdns.pops["north"].kill()
+    wait(lambda: powerdns.pop(GERMAN) == "south", 20)
+    assert powerdns.fetch(GERMAN)[:2] == ("south", 200)
+
+
+def test_clients_are_shared_out_by_weights(powerdns: Site) -> None:
+    powerdns.create({"north": {"weight": 75}, "south": {"weight": 25}})
+    clients = [f"100.64.{i}.{j}" for i in range(20) for j in range(20)]
+    counts = collections.Counter(map(powerdns.pop, clients))
+    assert 0.65 < counts["north"] / len(clients) < 0.85
+    assert {powerdns.fetch(client)[:2] for client in clients[:20]} == {
+        ("north", 200),
+        ("south", 200),
+    }
+    powerdns.pops["south"].kill()
+    wait(lambda: {powerdns.pop(client) for client in clients[:20]} == {"north"}, 20)
+    assert {powerdns.fetch(client)[:2] for client in clients[:20]} == {("north", 200)}

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Route 53 as :mod:`tests.real.amazon` serves it: moto's zones, with Amazon's rules for records.
+
+By the ChangeResourceRecordSets and ResourceRecordSet of the API reference (2013-04-01) and the
+developer guide's quotas: a batch is done in its order, as a whole or not at all; a record is
+deleted as it is; records of a name and type are simple, weighted or by geolocation, all alike; a
+CNAME stands alone. And what a resolver would be told, which moto does not answer: :func:`answer`.
+"""
+
+import copy
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moto.route53.exceptions import Route53ClientError
+from moto.route53.models import RecordSet, Route53Backend
+
+_MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
+_MOST_ALIKE = 100
+_HIGHEST_WEIGHT = 255
+_LONGEST_IDENTIFIER = 128
+
+
+def _refuse(message: str) -> None:
+    raise Route53ClientError("InvalidChangeBatch", f"[{message}]")
+
+
+def _values(record: Mapping[str, Any]) -> list[str]:
+    return [entry["Value"] for entry in record.get("ResourceRecords") or ()]
+
+
+def _check_size(changes: Sequence[Mapping[str, Any]]) -> None:
+    values = [
+        value
+        for change in changes
+        for value in _values(change["ResourceRecordSet"])
+        for _ in range(2 if change["Action"] == "UPSERT" else 1)
+    ]
+    if len(values) > _MOST_RECORDS:
+        _refuse(f"Number of records limit of {_MOST_RECORDS} exceeded")
+    if sum(map(len, values)) > _MOST_CHARACTERS:
+        _refuse(f"Number of characters limit of {_MOST_CHARACTERS} exceeded")
+
+
+def _routing(record: RecordSet) -> str:
+    if record.geo_location:
+        return "geolocation"
+    return "simple" if record.weight is None else "weighted"
+
+
+def _what(record: RecordSet) -> str:
+    return (
+        f"[name='{record.name}', type='{record.type}', set-identifier='{record.set_identifier}']"
+    )
+
+
+def _check_record(record: RecordSet, zone_name: str) -> None:
+    zone_name = zone_name.strip(".")
+    name = record.name.strip(".")
+    if name != zone_name and not name.endswith(f".{zone_name}"):
+        _refuse(f"RRSet with DNS name {record.name} is not permitted in zone {zone_name}.")
+    if bool(record.alias_target) == bool(record.records):
+        _refuse(f"Expected exactly one of AliasTarget and ResourceRecords in {_what(record)}")
+    if record.type == "CNAME" and (name == zone_name or len(record.records) > 1):
+        _refuse(f"{_what(record)} may not be a CNAME, or of so many values")
+    if record.geo_location and record.weight is not None:
+        _refuse(f"{_what(record)} has two routing policies")
+    if (_routing(record) == "simple") != (record.set_identifier is None):
+        _refuse(f"{_what(record)}: SetIdentifier goes with a routing policy")
+    if record.set_identifier and len(record.set_identifier) > _LONGEST_IDENTIFIER:
+        _refuse(f"{_what(record)}: SetIdentifier is too long")
+    if not 0 <= int(record.weight or 0) <= _HIGHEST_WEIGHT:
+        _refuse(f"{_what(record)}: Weight must be 0 to {_HIGHEST_WEIGHT}")
+
+
+def _check_beside(record: RecordSet, others: Sequence[RecordSet]) -> None:
+    """Whether a record may stand beside others of its name."""
+    for other in others:
+        if other.type != record.type:
+            if "CNAME" in (other.type, record.type):
+                _refuse(
+                    f"RRSet of type {record.type} with DNS name {record.name} is not permitted as "
+                    "it conflicts with other records with the same DNS name"
+                )
+        elif _routing(other) != _routing(record) or _routing(record) == "simple":
+            _refuse(
+                f"RRSet with DNS name {record.name}, type {record.type} cannot be created as "
+                "other RRSets exist with the same name and type."
+            )
+        elif record.geo_location and record.geo_location == other.geo_location:
+            _refuse(f"{_what(record)}: there is one of the same location")
+    if sum(other.type == record.type for other in others) >= _MOST_ALIKE:
+        _refuse(f"{record.name} has too many records")
+
+
+def _same(one: RecordSet, other: RecordSet) -> bool:
+    parts = ("ttl", "weight", "geo_location", "alias_target")
+    as_text = [[str(getattr(it, part) or None) for part in parts] for it in (one, other)]
+    return as_text[0] == as_text[1] and one.records == other.records
+
+
+def _changed(
+    rrsets: Sequence[RecordSet], change: Mapping[str, Any], zone_name: str
+) -> list[RecordSet]:
+    sent = copy.deepcopy(change["ResourceRecordSet"])
+    sent["Name"] = sent["Name"].rstrip(".").lower() + "."
+    sent["ResourceRecords"] = _values(sent)
+    record = RecordSet(sent)
+    key = (record.name, record.type, record.set_identifier)
+    known = next((it for it in rrsets if (it.name, it.type, it.set_identifier) == key), None)
+    rest = [it for it in rrsets if it is not known]
+    if change["Action"] == "DELETE":
+        if known is None:
+            _refuse(f"Tried to delete resource record set {_what(record)} but it was not found")
+        elif not _same(known, record):
+            _refuse(
+                f"Tried to delete resource record set {_what(record)} but the values provided do "
+                "not match the current values"
+            )
+        return rest
+    if known is not None and change["Action"] == "CREATE":
+        _refuse(f"Tried to create resource record set {_what(record)} but it already exists")
+    _check_record(record, zone_name)
+    _check_beside(record, [it for it in rest if it.name == record.name])
+    return [*rest, record]
+
+
+def _change_resource_record_sets(
+    self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]
+) -> None:
+    zone = self.get_hosted_zone(zoneid)
+    _check_size(change_list)
+    rrsets = list(zone.rrsets)
+    for change in change_list:
+        rrsets = _changed(rrsets, change, zone.name)
+    zone.rrsets = rrsets
+
+
+def install() -> None:
+    """Make moto keep to the rules."""
+    Route53Backend.change_resource_record_sets = (  # type: ignore[method-assign]
+        _change_resource_record_sets
+    )
+
+
+def answer(
+    records: Sequence[Mapping[str, Any]],
+    name: str,
+    country: str | None = None,
+    continent: str | None = None,
+    chance: random.Random | None = None,
+) -> str | None:
+    """What a name is a CNAME to outside of its zone, for a client in a place.
+
+    The country counts before its continent, and "*" for who is in no other; weights are shares,
+    by chance; CNAMEs are followed as far as the zone has them.
+
+    Args:
+        records: all of the zone, as the API lists them.
+    """
+    found: str | None = None
+    for _ in range(10):
+        here = [it for it in records if it["Name"].rstrip(".") == name and it["Type"] == "CNAME"]
+        if not here:
+            return found
+        chosen = _choose(here, country, continent, chance or random.Random(0))
+        if chosen is None:
+            return None
+        found = name = str(chosen["ResourceRecords"][0]["Value"]).rstrip(".")
+    raise AssertionError(f"{name} leads in a circle")
+
+
+def _choose(
+    records: Sequence[Mapping[str, Any]],
+    country: str | None,
+    continent: str | None,
+    chance: random.Random,
+) -> Mapping[str, Any] | None:
+    if "GeoLocation" in records[0]:
+        places = {tuple(it["GeoLocation"].items())[0]: it for it in records}
+        order = (("CountryCode", country), ("ContinentCode", continent), ("CountryCode", "*"))
+        return next((places[place] for place in order if place in places), None)
+    if "Weight" in records[0]:
+        weights = [int(it["Weight"]) for it in records]
+        return chance.choices(records, weights if any(weights) else None)[0]
+    return records[0]
