@@ -3,6 +3,7 @@
 
 import re
 import shlex
+import textwrap
 
 import pytest
 import yaml
@@ -22,6 +23,8 @@ def test_the_image_has_every_extra_that_a_driver_needs():
     known = set(re.findall(r"^(\w+) =", extras, re.MULTILINE)) - {"docs", "test"}
     built = re.search(r"^ARG EXTRAS=(.*)$", FILE, re.MULTILINE)[1]
     assert set(built.split(",")) == known
+    page = (ROOT / "doc" / "source" / "install.rst").read_text()
+    assert [extra for extra in known if f"``{extra}``" not in page] == []
 
 
 def test_the_last_stage_has_no_build_tools_and_no_root():
@@ -77,7 +80,7 @@ def test_ports_and_hosts_of_the_configuration_are_those_of_the_containers():
 
 
 def test_its_options_exist(known_settings):
-    lines = (CONTAINER / "poppy.conf").read_text().splitlines()
-    found = written.settings_of("poppy.conf", [f"   {line}" if line else "" for line in lines])
+    text = textwrap.indent((CONTAINER / "poppy.conf").read_text(), "   ")
+    found = written.settings_of("poppy.conf", text)
     assert len(found) > 8
     assert [it for it in found if it.name not in known_settings.get(it.group, ())] == []
