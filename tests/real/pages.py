@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from tests.real.process import descendants
+
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCE = ROOT / "doc" / "source"
 
@@ -165,7 +167,7 @@ class Shell:
         streams.stdin.write(f"{{\n{line}\n}} </dev/null\nprintf '\\n%s %s\\n' {end} $?\n")
         streams.stdin.flush()
         shown = []
-        watch = threading.Timer(_PATIENCE, self._signal, [signal.SIGKILL])
+        watch = threading.Timer(_PATIENCE, self._kill)
         watch.start()
         try:
             for text in streams.stdout:
@@ -179,21 +181,32 @@ class Shell:
     def close(self) -> None:
         """End it, and all that it has started."""
         assert self._process.stdin and self._process.stdout
+        # Daemons make sessions of their own, so they are known by their parents alone.
+        left = [self._process.pid, *descendants(self._process.pid)]
         self._process.stdin.close()
+        for pid in left:
+            _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
-        self._signal(signal.SIGTERM)
-        while self._signal(0):
+        while left:
             self._process.poll()
+            left = [pid for pid in left if _signal(pid, 0)]
             if time.monotonic() > deadline:
-                self._signal(signal.SIGKILL)
-                raise AssertionError("Something that the shell started does not end")
+                self._kill()
+                for pid in left:
+                    _signal(pid, signal.SIGKILL)
+                raise AssertionError(f"Something that the shell started does not end: {left}")
             time.sleep(0.05)
         self._process.stdout.close()
 
-    def _signal(self, number: int) -> bool:
-        """Send a signal to it and all that it has started; tells whether anything is left."""
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return False
-        return True
+    def _kill(self) -> None:
+        for pid in (*descendants(self._process.pid), self._process.pid):
+            _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> bool:
+    """Send a signal; tells whether the process is still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

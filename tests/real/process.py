@@ -2,6 +2,7 @@
 """A server that is one process in a directory of its own."""
 
 import abc
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,26 @@ from tests.real import unavailable
 
 _START_TIMEOUT = 20.0
 _STOP_TIMEOUT = 10.0
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, those that they have started, and so on, in turn."""
+    found: list[int] = []
+    generation = [pid]
+    while generation:
+        children = [child for parent in generation for child in _children(parent)]
+        found += children
+        generation = children
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        # What ends meanwhile has none.
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
 
 
 class ServerProcess(abc.ABC):

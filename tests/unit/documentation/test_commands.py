@@ -2,9 +2,7 @@
 """What the documentation says exists: commands, options, settings, files."""
 
 import pytest
-from oslo_config import generator
 
-from poppy import opts
 from tests.unit.documentation import programs, written
 from tests.unit.documentation.written import PAGES, ROOT
 
@@ -39,39 +37,13 @@ def test_options_that_are_named_by_themselves_exist(page):
     assert unknown == set()
 
 
-@pytest.fixture(scope="module")
-def settings():
-    """Name of every option of the configuration, by group; those of oslo's libraries too."""
-    namespaces = [
-        line.partition("= ")[2]
-        for line in (ROOT / "etc" / "config-generator.conf").read_text().splitlines()
-        if line.startswith("namespace")
-    ]
-    known = {}
-    groups = list(opts.list_opts())
-    for _, listed in generator._list_opts(namespaces):
-        groups += listed
-    for group, options in groups:
-        names = known.setdefault(getattr(group, "name", group) or "DEFAULT", set())
-        for option in options:
-            names.update({option.dest, *(old.name for old in option.deprecated_opts)})
-    known["keystone_authtoken"] |= keystone_options("password")
-    return known
-
-
-def keystone_options(plugin):
-    from keystoneauth1 import loading
-
-    return {option.dest for option in loading.get_plugin_loader(plugin).get_options()}
-
-
 @each_page
-def test_settings_exist(page, settings):
+def test_settings_exist(page, known_settings):
     unknown = [
         f"[{it.group}] {it.name}"
         for it in written.settings(page)
-        if it.group in settings or it.group.startswith(("drivers", "DEFAULT"))
-        if it.name not in settings.get(it.group, ())
+        if it.group in known_settings or it.group.startswith(("drivers", "DEFAULT"))
+        if it.name not in known_settings.get(it.group, ())
     ]
     assert unknown == []
 

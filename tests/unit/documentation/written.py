@@ -85,21 +85,27 @@ def options(page: pathlib.Path) -> set[str]:
 
 
 def settings(page: pathlib.Path) -> list[Setting]:
-    """Options of the configuration on a page, in examples of files and in sentences.
-
-    A provider that an example calls by a name of its own has the options of its driver.
-    """
+    """Options of the configuration on a page, in examples of files and in sentences."""
     text = page.read_text()
-    called = {
-        f"drivers:provider:{name}": f"drivers:provider:{driver}"
-        for line in _PROVIDERS.findall(text)
-        for name, driver in _CALLED.findall(line)
-    }
     found = [
         Setting(name_of(page), group, name)
         for literal in literals(text)
         for group, name in _NAMED_SETTING.findall(literal)
     ]
+    return found + settings_of(name_of(page), text)
+
+
+def settings_of(page: str, text: str) -> list[Setting]:
+    """Options in examples of files: indented lines, below the group in brackets.
+
+    A provider that an example calls by a name of its own has the options of its driver.
+    """
+    called = {
+        f"drivers:provider:{name}": f"drivers:provider:{driver}"
+        for line in _PROVIDERS.findall(text)
+        for name, driver in _CALLED.findall(line)
+    }
+    found = []
     group = None
     for line in text.splitlines():
         if match := _GROUP.match(line):
@@ -107,7 +113,7 @@ def settings(page: pathlib.Path) -> list[Setting]:
         elif line and not line.startswith(" "):
             group = None
         elif group and (match := _SETTING.match(line)):
-            found.append(Setting(name_of(page), group, match[1]))
+            found.append(Setting(page, group, match[1]))
     return found
 
 
