@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -103,6 +103,26 @@ class BoardContract:
         assert names(board) == []
         eventually(lambda: not names(other))
         assert [job.name for job in other.iterjobs()] == ["job"]
+
+    def test_threads_of_one_board_claim_side_by_side(self, board: Any) -> None:
+        for number in range(8):
+            board.post(f"job {number}", details={})
+        jobs = list(board.iterjobs(only_unclaimed=True, ensure_fresh=True))
+
+        def work(job: Any) -> bool:
+            try:
+                board.claim(job, "worker")
+            except (taskflow.exceptions.UnclaimableJob, taskflow.exceptions.NotFound):
+                return False
+            board.consume(job, "worker")
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            done = list(pool.map(work, [*jobs[1:], *[jobs[0]] * 8]))
+
+        assert done[:7] == [True] * 7
+        assert sum(done[7:]) == 1
+        assert board.waiting(10) == 0
 
     def test_a_consumed_job_is_gone_for_good(
         self, board: Any, boards: Callable[..., Board]

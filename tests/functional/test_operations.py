@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of an accepted request, on a real store, board and worker."""
 
+import threading
+import time
+
 import pytest
 from oslo_context import context
 
@@ -40,6 +43,45 @@ def test_a_created_service_is_at_the_provider_and_in_dns(poppy):
         ("provider:cdn-a", "done"),
         ("dns", "done"),
     ]
+
+
+def test_jobs_are_claimed_side_by_side(poppy):
+    meet = threading.Barrier(3)
+    with poppy.working() as worker:
+        claim = worker._board.claim
+
+        def slow(job, who):
+            meet.wait(timeout=10)
+            claim(job, who)
+
+        worker._board.claim = slow
+        created = [poppy.create(domain=f"{name}.example.com") for name in "abc"]
+        assert {poppy.settle(it).status for it in created} == {Status.DEPLOYED}
+
+
+def test_a_job_that_another_worker_has_taken_is_left_to_it(poppy):
+    with poppy.working() as worker:
+        other = poppy.boot.worker()._board
+        other.connect()
+        claim, taken = worker._board.claim, []
+
+        def late(job, who):
+            if not taken:
+                taken.append(job)
+                (seen,) = other.iterjobs(only_unclaimed=True, ensure_fresh=True)
+                other.claim(seen, "other")
+                taken.append(seen)
+            claim(job, who)
+
+        worker._board.claim = late
+        service_id = poppy.create()
+        poppy.wait(lambda: len(taken) == 2)
+        # Its worker looks at the board many times meanwhile.
+        time.sleep(0.2)
+        assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
+        other.abandon(taken[1], "other")
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+        other.close()
 
 
 def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
