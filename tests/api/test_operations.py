@@ -181,7 +181,7 @@ def test_operators_find_them_page_by_page(api):
         pages.append([it["id"] for it in page["operations"]])
         path = "".join(it["href"].removeprefix("http://localhost") for it in page["links"])
     assert pages == [ids[:2], ids[2:4], ids[4:]]
-    last = f"{10**18 - 1}/{ids[0]}"
+    last = f"{10**18 - 1}/{ids[-1]}"
     assert get(api, f"{ADMIN}?marker={last}") == {"operations": [], "links": []}
 
 

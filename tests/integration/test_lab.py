@@ -301,10 +301,14 @@ class TestShared:
         """Two workers see the same server, and it ends with the last of them."""
         (tmp_path / "conftest.py").write_text("from tests.real.fixtures import zookeeper\n")
         test = (
-            "import pathlib\n"
+            "import pathlib, time\n"
             "def test_one(zookeeper, worker_id):\n"
-            f"    file = pathlib.Path({str(tmp_path)!r}, worker_id + '.hosts')\n"
-            "    file.write_text(zookeeper.hosts)\n"
+            f"    place = pathlib.Path({str(tmp_path)!r})\n"
+            "    (place / (worker_id + '.hosts')).write_text(zookeeper.hosts)\n"
+            "    # Until the other has come too, or this one's server would have ended by then.\n"
+            "    deadline = time.monotonic() + 60\n"
+            "    while len(list(place.glob('gw*.hosts'))) < 2 and time.monotonic() < deadline:\n"
+            "        time.sleep(0.05)\n"
         )
         for name in ("one", "two"):
             (tmp_path / f"test_{name}.py").write_text(test)

@@ -127,6 +127,10 @@ class ServerProcess(abc.ABC):
     def pause(self) -> None:
         """Have it hang: it is there, but does not answer."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            # Not before all of its threads have heard.
+            states = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+            os.waitid(os.P_PID, self._process.pid, states)
 
     def resume(self) -> None:
         """End :meth:`pause`."""
