@@ -38,6 +38,11 @@ AGAIN = 60.0
 #: How often names are led elsewhere anew where that failed for good: after AGAIN, twice that ...
 TRIES = 6
 
+#: So many of the latest failures are looked through for names that could not be led elsewhere.
+LATEST = 500
+#: Nothing is under way. A disabled service has its marks put right for when it is enabled again.
+_AT_REST = (Status.DEPLOYED, Status.DISABLED)
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -142,12 +147,14 @@ class Failover:
         self._done: frozenset[str] | None = None
         self._again_at = 0.0
         self._try_at = 0.0
+        self._look_at = 0.0
 
     def run(self, stopped: threading.Event) -> None:
         """Look until ``stopped``."""
         while not stopped.wait(self._pace.interval):
             try:
                 self._watch.look()
+                self._look_at = self._clock() + self._pace.interval
                 self.act(stopped)
             except errors.Unavailable as exc:
                 LOG.warning("Names could not be led away from providers that are down: %s", exc)
@@ -165,12 +172,14 @@ class Failover:
             # Should it become this worker's turn, it does not know what the others have done.
             self._done = None
             return
-        if self._clock() >= self._try_at:
+        down = agreed(workers)
+        if down != self._done or self._clock() >= self._again_at:
+            self._bring_in_line(down, stopped)
+        if self._clock() >= self._try_at and not stopped.is_set():
             self._try_at = self._clock() + AGAIN
             self._try_again(stopped)
-        down = agreed(workers)
-        if down == self._done and self._clock() < self._again_at:
-            return
+
+    def _bring_in_line(self, down: frozenset[str], stopped: threading.Event) -> None:
         if down != self._done:
             LOG.warning("Names avoid these providers: %s", ", ".join(sorted(down)) or "none")
         busy = self._lead(down, stopped)
@@ -193,11 +202,23 @@ class Failover:
                 # the marks that it has, so that these are put right after that.
                 busy = True
                 continue
-            if service.status is not Status.DEPLOYED or not self._submit(changed):
+            if service.status not in _AT_REST or not self._submit(changed):
                 busy = True
             if stopped.wait(1 / self._pace.rate):
                 break
+            if self._has_turned(down):
+                # Not the rest as well, by what was so when this began.
+                return True
         return busy
+
+    def _has_turned(self, down: Collection[str]) -> bool:
+        """Go on looking meanwhile; whether it is not so any more, or another's to act."""
+        if self._clock() >= self._look_at:
+            self._look_at = self._clock() + self._pace.interval
+            self._watch.look()
+        workers = self._alive()
+        first = min((worker.worker_id for worker in workers), default=None)
+        return first != self._worker_id or agreed(workers) != down
 
     def _try_again(self, stopped: threading.Event) -> None:
         """Queue again what failed for good: the marks say that names lead elsewhere than they do.
@@ -205,7 +226,7 @@ class Failover:
         After growing pauses, and not for ever: what is refused may always be.
         """
         now = datetime.datetime.now(datetime.UTC)
-        for operation in self._storage.operations.find({State.FAILED}, now):
+        for operation in self._storage.operations.failures(LATEST):
             age = (now - operation.updated_at).total_seconds()
             if operation.kind is not Kind.STEER or age > AGAIN * 2**TRIES:
                 continue
@@ -219,7 +240,7 @@ class Failover:
                 service = self._storage.services.get(operation.project_id, operation.service_id)
             except errors.NotFound:
                 continue
-            if service.status is Status.DEPLOYED:
+            if service.status in _AT_REST:
                 LOG.warning("The names of service %s are led elsewhere anew", service.service_id)
                 self._submit(service)
             if stopped.wait(1 / self._pace.rate):
@@ -256,7 +277,7 @@ def marked(service: Service, flavor: Flavor, down: Collection[str]) -> Service |
     is nowhere better to go.
     """
     details = service.provider_details
-    if certificates.is_namespace(service.project_id) or service.disabled or len(details) < 2:
+    if certificates.is_namespace(service.project_id) or len(details) < 2:
         return None
     if all(name in down for name in details):
         return None

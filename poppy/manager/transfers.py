@@ -69,7 +69,7 @@ class TransfersManager:
             yield {
                 "project_id": service.project_id,
                 "service_id": service.service_id,
-                "status": str(service.status),
+                "status": str(self._status(service)),
                 "disabled": service.disabled,
                 "log_url": service.log_url,
                 "spec": service.spec.to_dict(),
@@ -102,6 +102,16 @@ class TransfersManager:
         except errors.PoppyError as exc:
             return Taken(Outcome.FAILED, str(exc))
 
+    def _status(self, service: Service) -> Status:
+        """As tenants see it; of one that was to be deleted, that, whatever came in between."""
+        if service.deleting or self._was_deleted(service.project_id, service.service_id):
+            return Status.DELETE_IN_PROGRESS
+        return service.status
+
+    def _was_deleted(self, project_id: str, service_id: str) -> bool:
+        listed = self._storage.operations.list(project_id, service_id)
+        return bool(listed) and listed[-1].kind is Kind.DELETE
+
     def _services(self, project_id: str | None) -> Iterator[Service]:
         if project_id is None:
             for service in self._storage.services.scan():
@@ -131,7 +141,8 @@ class TransfersManager:
         try:
             found = self._storage.services.get(project_id, service_id)
         except errors.NotFound:
-            pass
+            if self._was_deleted(project_id, service_id):
+                return Taken(Outcome.SKIPPED, "it was deleted here")
         else:
             if found.spec != spec:
                 raise errors.InvalidRequest("It is there already, with another document")
@@ -168,7 +179,11 @@ class TransfersManager:
             spec=spec,
             # Providers that the flavor does not name any more are kept until they are clean.
             provider_details={
-                name: with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS)
+                # What this Poppy sees of edges counts, not what the other one saw.
+                name: replace(
+                    with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS),
+                    avoided=False,
+                )
                 for name in dict.fromkeys((*flavor.provider_names, *known))
             },
             created_at=now,

@@ -302,7 +302,15 @@ class TestSafety:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["x-openstack-request-id"].startswith("req-")
         static = path == "/static/dashboard.css"
-        assert headers["Cache-Control"].startswith("public" if static else "no-store")
+        assert headers["Cache-Control"] == ("no-cache" if static else "no-store")
+
+    def test_a_file_is_kept_for_long_if_it_is_of_the_version_that_is_asked_for(self, app):
+        page = app.get("/dashboard/sign-in").text
+        (name,) = set(re.findall(r"/dashboard(/static/dashboard.css[^\"]*)", page))
+        kept = app.get(f"/dashboard{name}").headers["Cache-Control"]
+        assert kept.startswith("public") and "immutable" in kept
+        other = app.get("/dashboard/static/dashboard.css?v=other").headers
+        assert other["Cache-Control"] == "no-cache"
 
     def test_nothing_is_inline_or_from_elsewhere(self, poppy, app):
         service, _ = store(poppy, State.FAILED)

@@ -2,6 +2,7 @@
 """poppy-manage services: found, shown, and moved from one Poppy to another."""
 
 import json
+import pathlib
 import uuid
 
 import pytest
@@ -238,6 +239,53 @@ def test_a_service_that_is_being_deleted_does_not_come_back(poppy, other, take, 
     lines = take(path)
     assert lines[0] == f"skipped  {PROJECT}  {service_id}: it was being deleted"
     assert list(other.storage.services.scan()) == []
+
+
+def test_one_whose_delete_failed_or_that_was_disabled_before_does_not_come_back(
+    poppy, other, take, exported
+):
+    failed, disabled = deployed(poppy, "a.example.com", "b.example.com")
+    poppy.boot.manager.actions.disable(PROJECT, disabled, None)
+    with poppy.working():
+        poppy.settle(disabled)
+    poppy.cdn_a.script = [errors.PermanentError("no"), errors.PermanentError("no")]
+    for service_id in (failed, disabled):
+        poppy.services.delete(PROJECT, service_id, None)
+    with poppy.working():
+        for service_id in (failed, disabled):
+            poppy.settle(service_id)
+    assert poppy.get(failed).status is Status.FAILED
+    assert poppy.get(disabled).status is Status.DISABLED
+    path, documents = exported()
+    assert {it["status"] for it in documents} == {"delete_in_progress"}
+    assert [line.split()[0] for line in take(path)[: len(documents)]] == ["skipped"] * len(
+        documents
+    )
+    assert list(other.storage.services.scan()) == []
+
+
+def test_one_that_was_deleted_after_it_was_taken_does_not_come_back(poppy, other, take, exported):
+    (service_id,) = deployed(poppy, "a.example.com")
+    path, _ = exported()
+    take(path)
+    with other.working():
+        other.settle(service_id)
+        other.services.delete(PROJECT, service_id, None)
+        assert other.settle(service_id) is None
+    assert take(path)[0] == f"skipped  {PROJECT}  {service_id}: it was deleted here"
+    assert list(other.storage.services.scan()) == []
+
+
+def test_marks_of_providers_that_were_down_for_the_other_are_not_taken(
+    poppy, other, take, exported
+):
+    (service_id,) = deployed(poppy, "a.example.com", flavor_id="both")
+    path, (document,) = exported()
+    document["provider_details"]["cdn-a"]["avoided"] = True
+    pathlib.Path(path).write_text(json.dumps(document))
+    take(path)
+    details = other.get(service_id).provider_details
+    assert not any(detail.avoided for detail in details.values())
 
 
 def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(

@@ -119,7 +119,8 @@ def avoided(service):
         (deployed(), {"a", "b", "c"}, None),
         (deployed("a"), {"a", "b", "c"}, None),
         (deployed(providers=("a",)), {"a"}, None),
-        (deployed(disabled=True), {"a"}, None),
+        (deployed(disabled=True), {"a"}, {"a"}),
+        (deployed("a", disabled=True), set(), set()),
         (deployed(), {"other"}, None),
     ],
 )
@@ -138,8 +139,8 @@ class History:
         moment = operation.created_at - datetime.timedelta(seconds=age)
         self.done.append(replace(operation, state=state, updated_at=moment))
 
-    def find(self, states, before):
-        return [it for it in self.done if it.state in states]
+    def failures(self, limit):
+        return [it for it in reversed(self.done) if it.state is State.FAILED][:limit]
 
     def list(self, _project_id, service_id):
         return [it for it in self.done if it.service_id == service_id]
@@ -182,7 +183,8 @@ class Clock:
 
 def failover(store, workers, worker_id="w0"):
     clock = Clock()
-    return Failover(store, None, PACE, worker_id, lambda: workers, clock), clock
+    watch = SimpleNamespace(look=lambda: None)
+    return Failover(store, watch, PACE, worker_id, lambda: workers, clock), clock
 
 
 def test_all_services_concerned_are_led_away_and_back():
@@ -289,9 +291,31 @@ def test_the_rate_is_bounded():
             return len(waits) == 3
 
     pace = replace(PACE, rate=4.0)
-    Failover(store, None, pace, "w0", lambda: [worker(0, "a")]).act(Stopped())
+    watch = SimpleNamespace(look=lambda: None)
+    Failover(store, watch, pace, "w0", lambda: [worker(0, "a")]).act(Stopped())
     assert waits == [0.25] * 3
     assert len(store.submitted) == 3, "and it ends when it is told to"
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [[worker(0, "b"), worker(1, "b")], [worker(0), worker(1)], [worker(1, "a")]],
+)
+def test_when_it_has_turned_meanwhile_the_rest_is_not_led_by_what_was(turned):
+    store = Store(*(deployed() for _ in range(5)))
+    workers, looks = [worker(0, "a"), worker(1, "a")], []
+
+    class Stopped(threading.Event):
+        def wait(self, timeout=None):
+            if len(store.submitted) == 2:
+                workers[:] = turned
+            return False
+
+    watch = SimpleNamespace(look=lambda: looks.append(len(store.submitted)))
+    first = Failover(store, watch, PACE, "w0", lambda: workers)
+    first.act(Stopped())
+    assert len(store.submitted) == 2
+    assert looks[0] == 1, "it goes on looking at the providers meanwhile"
 
 
 FAILED, DONE = (Kind.STEER, State.FAILED), (Kind.STEER, State.SUCCEEDED)

@@ -198,7 +198,10 @@ class File(Page):
     def get(self, request: Request, response: Response, name: str) -> Response:
         """A file; pages name it with its version, so that it can be kept for as long as wanted."""
         content, media_type = self.site.files.get(name)
-        headers = {"Cache-Control": f"public, max-age={_A_YEAR}, immutable"}
+        # Not what another version asks for while processes are upgraded one by one.
+        lasting = request.GET.get("v") == self.site.files.version
+        kept = f"public, max-age={_A_YEAR}, immutable" if lasting else "no-cache"
+        headers = {"Cache-Control": kept}
         return reply(None, HTTPStatus.OK, headers, f"{media_type}; charset=utf-8", content)
 
 
