@@ -83,6 +83,7 @@ class PatientBoard:
         self._stopped = stopped
         self._free = free
         self._pause = 0.0
+        self._claim_pause = 0.0
         self._jobs: collections.deque[taskflow.jobs.base.Job] = collections.deque()
         self._given: set[str] = set()
         self._stale_at = 0.0
@@ -132,12 +133,26 @@ class PatientBoard:
             self._spread = min(WINDOW, max(8, 2 * self._spread))
         except taskflow.exceptions.NotFound:
             pass
-        except taskflow.exceptions.JobFailure as exc:
-            LOG.debug("Job %s is left to the next look: %s", job.uuid, exc)
-            self._jobs.clear()
+        except Exception as exc:  # noqa: BLE001 - a board's bug must not trash a job
+            self._rest(job, exc)
         else:
+            self._claim_pause = 0.0
             return True
         return False
+
+    def _rest(self, job: taskflow.jobs.base.Job, reason: Exception) -> None:
+        """Keep this thread's place for a while: to try at once would be a busy loop."""
+        known = isinstance(reason, taskflow.exceptions.JobFailure)
+        self._claim_pause = pause = min(MAX_PAUSE, max(PAUSE, 2 * self._claim_pause))
+        LOG.warning(
+            "Job %s could not be claimed; going on in %.0f s: %s",
+            job.uuid,
+            pause,
+            reason,
+            exc_info=None if known else reason,
+        )
+        self._stale_at = 0.0
+        self._stopped.wait(pause)
 
     def let_go(self, job: taskflow.jobs.base.Job) -> None:
         """Show a job again, if it is free."""

@@ -167,9 +167,11 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
 
     def _on_job_done(self, job: taskflow.jobs.base.Job, done: Any) -> None:
         """End the job's claim; then there is room for another one."""
-        super()._on_job_done(job, done)
-        self._jobboard.let_go(job)
-        self._idle.wake()
+        try:
+            super()._on_job_done(job, done)
+        finally:
+            self._jobboard.let_go(job)
+            self._idle.wake()
 
     def _try_finish_job(
         self, job: taskflow.jobs.base.Job, consume: bool | None, trash: bool = False

@@ -399,6 +399,17 @@ class TestHints:
         assert list(stocked.operations.due(after(30), 10)) == []
         assert len(cql("SELECT * FROM due")) == 2
 
+    def test_hint_of_what_only_a_serial_read_brings_to_light_is_kept(self, stocked, monkeypatch):
+        monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
+        operation = first_operation(stocked, add(stocked))
+        pages = stocked.operations._hints.pages(codec.to_number(after(60)), 10)
+        hints = [hint for page in pages for hint in page]
+        with monkeypatch.context() as patched:
+            # As a plain read sees it before a write of unknown outcome is brought to its end.
+            patched.setattr(stocked._database, "read_each", lambda calls: [[] for _ in calls])
+            assert list(stocked.operations._due._look(hints, after(60))) == []
+        assert list(stocked.operations.due(after(60), 10)) == [operation]
+
     def test_writer_that_wakes_after_its_hint_was_dropped_has_to_write_it_again(
         self, stocked, connect, monkeypatch
     ):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from oslo_config import cfg
+from oslo_log import log
 
 from poppy.common import errors
 from poppy.storage import base
@@ -20,8 +21,11 @@ from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.services import ServiceStore
 from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.truth import best_effort
 from poppy.storage.cassandra.uses import Uses
 from poppy.storage.cassandra.views import Views
+
+LOG = log.getLogger(__name__)
 
 
 class CassandraStorage(base.Storage):
@@ -51,7 +55,7 @@ class CassandraStorage(base.Storage):
         claims = Claims(self._database)
         places = Places(self._database)
         uses = Uses(self._database)
-        hints = Hints(self._database)
+        self._hints = hints = Hints(self._database)
         failures = Failures(self._database)
         index = Index(self._database)
         views = Views(self._database, claims, places, uses, index)
@@ -97,4 +101,6 @@ class CassandraStorage(base.Storage):
 
     def close(self) -> None:
         """Close this process's session; a later use opens another."""
+        with best_effort(LOG, "Deleting hints of no use"):
+            self._hints.flush()
         self._database.close()

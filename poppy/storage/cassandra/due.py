@@ -9,7 +9,7 @@ from oslo_log import log
 from poppy.model.operations import Operation, State
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.hints import Hint, Hints
-from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.session import Database, Row
 from poppy.storage.cassandra.truth import GRACE, Held, best_effort
 from poppy.storage.cassandra.views import Views
 
@@ -56,9 +56,7 @@ class Due:
         )
         due = []
         for hint, found in zip(hints, rows, strict=True):
-            held = None
-            if found:
-                held = truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
+            held = _held(hint, found)
             if held is not None and _is_meant(hint, held):
                 due.append(held.operation)
             elif held is not None and _has_begun(held):
@@ -70,6 +68,9 @@ class Due:
                 self._settle(hint)
         return due
 
+    def _read(self, hint: Hint) -> Held | None:
+        return _held(hint, self._database.read(truth.READ_OPERATION, hint.key._asdict()))
+
     def _is_left(self, hint: Hint) -> bool:
         # What another region wrote may be on its way to us, longer than its hint was.
         patience = GRACE if hint.region == self._database.region else _REGION_GRACE
@@ -80,8 +81,19 @@ class Due:
         with best_effort(LOG, "A hint of no use"):
             found = truth.read(self._database, hint.key, self._database.levels.operations)
             self._views.refresh(found)
-            if truth.fence(self._database, found, hint.clock):
+            if not truth.fence(self._database, found, hint.clock):
+                return
+            # The serial read may have brought to its end what nobody had seen before: a write
+            # whose outcome was unknown. Older writers can't write any more.
+            held = self._read(hint)
+            if held is None or not (_is_meant(hint, held) or _has_begun(held)):
                 self._hints.forget(hint)
+
+
+def _held(hint: Hint, found: Sequence[Row]) -> Held | None:
+    if not found:
+        return None
+    return truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
 
 
 def _is_meant(hint: Hint, held: Held) -> bool:

@@ -132,7 +132,11 @@ class Hints:
         """As :meth:`drop`, but with what is written next, at the latest by :meth:`pages`."""
         self._dropped.extend(_deletions(gone, kept, clock))
         if len(self._dropped) >= _WAITING:
-            self._database.write(self.dropped())
+            self.flush()
+
+    def flush(self) -> None:
+        """Delete what waits for something to go along with."""
+        self._database.write(self.dropped())
 
     def dropped(self) -> Iterator[Call]:
         """The deletions that are to go along."""
@@ -158,7 +162,7 @@ class Hints:
 
         Slots that are over and empty are left behind on the way.
         """
-        self._database.write(self.dropped())
+        self.flush()
         over = min(now, codec.now()) - MARGIN
         region = self._database.region
         hours = self._database.read(HOURS, {"now": now})

@@ -99,10 +99,34 @@ def test_an_outage_is_one_line_and_a_pause_that_grows(patient, board, stopped, c
     assert stopped.pauses[-1] == 1
 
 
-def test_a_claim_that_fails_for_an_outage_is_no_claim(patient, board):
+def test_a_claim_that_fails_for_an_outage_is_no_claim(patient, board, stopped):
+    assert patient.take(Job("job"), "me")
+    board.away = True
+    for _ in range(6):
+        assert not patient.take(Job("job"), "me")
+    assert stopped.pauses == [1, 2, 4, 8, 15, 15], "its place stays taken meanwhile"
+    board.away = False
     assert patient.take(Job("job"), "me")
     board.away = True
     assert not patient.take(Job("job"), "me")
+    assert stopped.pauses[-1] == 1
+
+
+def test_a_board_that_breaks_has_claimed_nothing(patient, board, stopped, caplog):
+    board.claim = None
+    assert not patient.take(Job("job"), "me")
+    assert stopped.pauses == [1]
+    assert caplog.records[-1].exc_info
+
+
+def test_claims_that_fail_do_not_disturb_the_list_that_is_worked_off(patient, board):
+    board.jobs = [Job("a"), Job("b")]
+    jobs = patient.iterjobs()
+    assert next(jobs) == Job("a")
+    board.away = True
+    assert not patient.take(Job("a"), "me")
+    board.away = False
+    assert next(jobs) == Job("b")
 
 
 def test_a_job_that_is_about_to_be_taken_is_not_shown_again_until_it_is_let_go(patient, board):
