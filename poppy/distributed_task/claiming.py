@@ -108,7 +108,7 @@ class PatientBoard:
             free = (job for job in listing if job.uuid not in self._given)
             jobs = list(itertools.islice(free, WINDOW))
         except taskflow.exceptions.JobFailure as exc:
-            self._pause = min(MAX_PAUSE, max(PAUSE, 2 * self._pause))
+            self._pause = _longer(self._pause)
             LOG.warning(
                 "The job board does not answer; looking again in %.0f s: %s", self._pause, exc
             )
@@ -143,7 +143,7 @@ class PatientBoard:
     def _rest(self, job: taskflow.jobs.base.Job, reason: Exception) -> None:
         """Keep this thread's place for a while: to try at once would be a busy loop."""
         known = isinstance(reason, taskflow.exceptions.JobFailure)
-        self._claim_pause = pause = min(MAX_PAUSE, max(PAUSE, 2 * self._claim_pause))
+        self._claim_pause = pause = _longer(self._claim_pause)
         LOG.warning(
             "Job %s could not be claimed; going on in %.0f s: %s",
             job.uuid,
@@ -157,6 +157,11 @@ class PatientBoard:
     def let_go(self, job: taskflow.jobs.base.Job) -> None:
         """Show a job again, if it is free."""
         self._given.discard(job.uuid)
+
+
+def _longer(pause: float) -> float:
+    """The pause after one that did not help; the first after none."""
+    return min(MAX_PAUSE, max(PAUSE, 2 * pause))
 
 
 class Idle(timing.Timeout):  # type: ignore[misc]

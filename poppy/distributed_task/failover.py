@@ -168,7 +168,7 @@ class Failover:
             Unavailable: storage does not answer.
         """
         workers = self._alive()
-        if not workers or min(worker.worker_id for worker in workers) != self._worker_id:
+        if not self._is_first(workers):
             # Should it become this worker's turn, it does not know what the others have done.
             self._done = None
             return
@@ -217,8 +217,11 @@ class Failover:
             self._look_at = self._clock() + self._pace.interval
             self._watch.look()
         workers = self._alive()
-        first = min((worker.worker_id for worker in workers), default=None)
-        return first != self._worker_id or agreed(workers) != down
+        return not self._is_first(workers) or agreed(workers) != down
+
+    def _is_first(self, workers: Sequence[Worker]) -> bool:
+        """Whether it is for this worker to act."""
+        return min((it.worker_id for it in workers), default=None) == self._worker_id
 
     def _try_again(self, stopped: threading.Event) -> None:
         """Queue again what failed for good: the marks say that names lead elsewhere than they do.

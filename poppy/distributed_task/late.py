@@ -73,8 +73,7 @@ def _undo(
 
 def _make_again(storage: Storage, service: Service, late: Operation) -> None:
     for _ in range(_CONFLICTS):
-        before = storage.operations.list(service.project_id, service.service_id)
-        if before and before[-1].kind is Kind.DELETE:
+        if storage.operations.was_deleted(service.project_id, service.service_id):
             return
         updating = ProviderStatus.UPDATE_IN_PROGRESS
         details = {

@@ -209,8 +209,7 @@ class ServicesManager:
 
         def decide(service: Service) -> Change:
             check_settled(service)
-            operations = self._storage.operations.list(project_id, service_id)
-            if operations and operations[-1].kind is Kind.DELETE:
+            if self._storage.operations.was_deleted(project_id, service_id):
                 raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
             return self._changes.updated(service, service.spec, request_id)
 

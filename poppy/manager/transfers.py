@@ -104,13 +104,10 @@ class TransfersManager:
 
     def _status(self, service: Service) -> Status:
         """As tenants see it; of one that was to be deleted, that, whatever came in between."""
-        if service.deleting or self._was_deleted(service.project_id, service.service_id):
+        was_deleted = self._storage.operations.was_deleted
+        if service.deleting or was_deleted(service.project_id, service.service_id):
             return Status.DELETE_IN_PROGRESS
         return service.status
-
-    def _was_deleted(self, project_id: str, service_id: str) -> bool:
-        listed = self._storage.operations.list(project_id, service_id)
-        return bool(listed) and listed[-1].kind is Kind.DELETE
 
     def _services(self, project_id: str | None) -> Iterator[Service]:
         if project_id is None:
@@ -141,7 +138,7 @@ class TransfersManager:
         try:
             found = self._storage.services.get(project_id, service_id)
         except errors.NotFound:
-            if self._was_deleted(project_id, service_id):
+            if self._storage.operations.was_deleted(project_id, service_id):
                 return Taken(Outcome.SKIPPED, "it was deleted here")
         else:
             if found.spec != spec:

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Operation, OperationKey, State
+from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service, Status
 from poppy.storage.fleet import FleetStore
 from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
@@ -251,6 +251,11 @@ class OperationStore(abc.ABC):
             marker: the page begins behind this id, whether or not such an operation exists.
             limit: at most so many.
         """
+
+    def was_deleted(self, project_id: str, service_id: str) -> bool:
+        """Whether the last that was asked for of a service is its deletion, done or not."""
+        latest = self.history(project_id, service_id, None, 1)
+        return bool(latest) and latest[0].kind is Kind.DELETE
 
     @abc.abstractmethod
     def find(

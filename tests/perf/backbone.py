@@ -25,8 +25,12 @@ class Backbone:
     cassandra_port: int
     zookeeper: str
 
-    def options(self) -> Options:
-        """Those of a Poppy with a keyspace and a board of its own."""
+    def options(self, **taskflow: object) -> Options:
+        """Those of a Poppy with a keyspace and a board of its own.
+
+        Args:
+            **taskflow: more of ``[drivers:distributed_task:taskflow]``.
+        """
         name = uuid.uuid4().hex[:12]
         return {
             "drivers": {"storage": "cassandra"},
@@ -39,6 +43,7 @@ class Backbone:
                 "jobboard_backend_type": "zookeeper",
                 "jobboard_backend_host": self.zookeeper,
                 "jobboard_path": name,
+                **taskflow,
             },
         }
 

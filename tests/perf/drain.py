@@ -34,11 +34,10 @@ from poppy.model.operations import State
 from tests.perf import backbone
 from tests.perf.common import OPTIONS, PROJECT, Effort, Poppy, alternate, document, poppy
 from tests.perf.results import Goal, Result
-from tests.real.poppy import Options
 
 CONCURRENCY = 10
 JOBS = 300
-DEPTH = {"drivers:distributed_task:taskflow": {"board_depth": 2 * JOBS}}
+DEPTH = 2 * JOBS
 POLL = OPTIONS["drivers:distributed_task:taskflow"]["poll_interval"]
 
 
@@ -62,7 +61,7 @@ class Drained(NamedTuple):
 
 def run(effort: Effort) -> list[Result]:
     """Operations per second, on SQLite."""
-    with poppy(DEPTH) as made:
+    with poppy({"drivers:distributed_task:taskflow": {"board_depth": DEPTH}}) as made:
         conf = {"connection": made.url, "path": "bare"}
 
         def board(persistence: Any) -> Any:
@@ -73,7 +72,7 @@ def run(effort: Effort) -> list[Result]:
 
 def run_in_production(effort: Effort) -> list[Result]:
     """Operations per second, on Cassandra and ZooKeeper."""
-    with backbone.backbone() as servers, poppy(_deep(servers.options())) as made:
+    with backbone.backbone() as servers, poppy(servers.options(board_depth=DEPTH)) as made:
 
         def board(persistence: Any) -> Any:
             path = f"/bare/{uuidutils.generate_uuid()}"
@@ -82,10 +81,6 @@ def run_in_production(effort: Effort) -> list[Result]:
             return made
 
         return _compare(effort, made, board, "worker, production")
-
-
-def _deep(options: Options) -> Options:
-    return {**options, **{name: {**options[name], **it} for name, it in DEPTH.items()}}
 
 
 def _compare(effort: Effort, made: Poppy, board: MakeBoard, what: str) -> list[Result]:

@@ -15,7 +15,6 @@ from poppy.model.services import Status
 from tests.perf.backbone import backbone
 from tests.perf.common import PROJECT, Effort, Poppy, alternate, document, poppy
 from tests.perf.results import Goal, Result
-from tests.real.poppy import Options
 
 _CORES = 4
 _PATIENCE = 120.0
@@ -25,17 +24,12 @@ def run(effort: Effort) -> list[Result]:
     """Operations per second."""
     jobs, rounds = effort.pick(300, 80), effort.pick(5, 1)
     with backbone() as servers:
-        one, two = servers.options(), servers.options()
-        with poppy(_with_workers(one, 1)) as single, poppy(_with_workers(two, 2)) as double:
+        one, two = servers.options(workers=1), servers.options(workers=2)
+        with poppy(one) as single, poppy(two) as double:
             a, b = alternate(rounds, lambda: _drain(double, jobs), lambda: _drain(single, jobs))
     cores = os.cpu_count() or 1
     goal = Goal(">=", 1.7) if cores >= _CORES else None
     return [Result("scaling", "op/s", ("two workers", a), ("one worker", b), goal)]
-
-
-def _with_workers(options: Options, count: int) -> Options:
-    group = "drivers:distributed_task:taskflow"
-    return {**options, group: {**options[group], "workers": count}}
 
 
 def _drain(made: Poppy, jobs: int) -> float:

@@ -68,9 +68,6 @@ class Due:
                 self._settle(hint)
         return due
 
-    def _read(self, hint: Hint) -> Held | None:
-        return _held(hint, self._database.read(truth.READ_OPERATION, hint.key._asdict()))
-
     def _is_left(self, hint: Hint) -> bool:
         # What another region wrote may be on its way to us, longer than its hint was.
         patience = GRACE if hint.region == self._database.region else _REGION_GRACE
@@ -85,7 +82,7 @@ class Due:
                 return
             # The serial read may have brought to its end what nobody had seen before: a write
             # whose outcome was unknown. Older writers can't write any more.
-            held = self._read(hint)
+            held = _held(hint, self._database.read(truth.READ_OPERATION, hint.key._asdict()))
             if held is None or not (_is_meant(hint, held) or _has_begun(held)):
                 self._hints.forget(hint)
 

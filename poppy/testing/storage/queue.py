@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.common import errors
-from poppy.model.operations import State
+from poppy.model.operations import Kind, State
 from poppy.storage.base import Storage
 from poppy.testing.builders import NOW, after, make_operation, make_service
 from poppy.testing.storage.case import (
@@ -48,6 +48,17 @@ class QueueContract(StorageCase):
             older,
             newer,
         ]
+
+    def test_it_is_told_that_a_deletion_is_the_last_that_was_asked_for(
+        self, stocked: Storage
+    ) -> None:
+        service = make_service()
+        key = (service.project_id, service.service_id)
+        assert not stocked.operations.was_deleted(*key)
+        stocked.services.create(service, make_operation(service), LIMIT)
+        assert not stocked.operations.was_deleted(*key)
+        stocked.services.submit(service, make_operation(service, Kind.DELETE))
+        assert stocked.operations.was_deleted(*key)
 
     def test_due_operations_come_longest_due_first_up_to_the_limit(self, stocked: Storage) -> None:
         moments = (after(-0.000001), after(-5), NOW, after(-60), after(0.000001))
