@@ -45,6 +45,16 @@ class ScriptedProvider(Provider):
             return step() if callable(step) else step
         return None
 
+    @contextlib.contextmanager
+    def held(self):
+        """Its next call goes on only when this block has ended."""
+        ended = threading.Event()
+        self.script = [*self.script, lambda: ended.wait(10) and None]
+        try:
+            yield
+        finally:
+            ended.set()
+
     def ensure(self, service, known):
         answer = self._act("ensure")
         self.objects[service.service_id] = service.spec

@@ -89,8 +89,9 @@ def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
     with poppy.working():
         poppy.settle(service_id)
         patch = [{"op": "replace", "path": "/domains/0/domain", "value": "new.example.com"}]
-        poppy.services.update(PROJECT, service_id, patch, None)
-        assert poppy.get(service_id).status is Status.UPDATE_IN_PROGRESS
+        with poppy.cdn_a.held():
+            poppy.services.update(PROJECT, service_id, patch, None)
+            assert poppy.get(service_id).status is Status.UPDATE_IN_PROGRESS
         service = poppy.settle(service_id)
         assert service.status is Status.DEPLOYED
         assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
@@ -118,8 +119,9 @@ def test_a_deleted_service_leaves_nothing_behind(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
-        poppy.services.delete(PROJECT, service_id, None)
-        assert poppy.get(service_id).status is Status.DELETE_IN_PROGRESS
+        with poppy.cdn_a.held():
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.get(service_id).status is Status.DELETE_IN_PROGRESS
         assert poppy.settle(service_id) is None
     assert poppy.cdn_a.objects == poppy.cdn_b.objects == {}
     assert poppy.dns.cnames == {}
@@ -454,9 +456,10 @@ def test_a_redeployed_service_is_made_again_as_it_was(poppy):
         before = poppy.settle(service_id)
         poppy.cdn_a.objects.clear()
         poppy.dns.cnames.clear()
-        poppy.services.redeploy(PROJECT, service_id, None)
-        with pytest.raises(errors.ServiceBusy):
+        with poppy.cdn_a.held():
             poppy.services.redeploy(PROJECT, service_id, None)
+            with pytest.raises(errors.ServiceBusy):
+                poppy.services.redeploy(PROJECT, service_id, None)
         after = poppy.settle(service_id)
     assert after.spec == before.spec
     assert after.provider_details == before.provider_details
