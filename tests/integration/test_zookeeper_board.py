@@ -106,6 +106,24 @@ class TestOutages(OutageContract):
             patient.consume(job, "somebody else")
         assert names(patient) == ["job"], "it does not keep what it could not end"
 
+    def test_a_claim_that_ended_with_its_session_is_not_ended_again(self, boards, factory):
+        first, second = boards("first"), boards("second")
+        first.post("job", details={})
+        (job,) = first.iterjobs(only_unclaimed=True)
+        first.claim(job, "first")
+        session = first._client.session
+        twin = KazooClient(self.server.hosts, client_id=first._client.client_id)
+        twin.start()
+        twin.stop()
+        twin.close()
+        eventually(lambda: first._client.session not in (None, session))
+        eventually(lambda: names(second) == ["job"])
+        (same,) = second.iterjobs(only_unclaimed=True)
+        second.claim(same, "second")
+        with pytest.raises(taskflow.exceptions.JobFailure, match="not owned"):
+            first.consume(job, "first")
+        assert second.find_owner(same) == "second"
+
     def test_a_board_whose_path_was_removed_makes_it_again(self, board):
         board.post("old", details={})
         board._client.delete(board.path, recursive=True)
@@ -319,7 +337,11 @@ def test_a_killed_worker_is_replaced_within_the_session_timeout(tmp_path, zookee
         "jobboard_path": chroot,
         "jobboard_session_timeout": SESSION,
     }
-    options = {"drivers:distributed_task:taskflow": board, "drivers:provider:mock": {"latency": 2}}
+    options = {
+        "DEFAULT": {"debug": True},
+        "drivers:distributed_task:taskflow": board,
+        "drivers:provider:mock": {"latency": 2},
+    }
     installation = Installation(tmp_path, options)
     installation.manage("db", "sync")
     with installation.session, installation.daemon("poppy-server"):

@@ -9,6 +9,7 @@ from typing import Any
 from kazoo import exceptions as kazoo_exceptions
 from kazoo.protocol import paths
 from oslo_log import log
+from oslo_serialization import jsonutils
 from oslo_utils import timeutils
 from taskflow import exceptions as excp
 from taskflow.jobs import base
@@ -19,6 +20,10 @@ from poppy.distributed_task.board.job import JobIterator
 from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, unclaimed_of
 
 LOG = log.getLogger(__name__)
+
+#: Whatever the version of a node is, it is there.
+ANY = -1
+_CONSEQUENCES = (kazoo_exceptions.RolledBackError, kazoo_exceptions.RuntimeInconsistency)
 
 
 class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
@@ -48,6 +53,8 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._origin: tuple[int | None, int] = (None, 0)
         self._unreadable: set[str] = set()
         self._doubtful: set[str] = set()
+        # By the path of the job: the owner, and the session that the claim lives as long as.
+        self._claims: dict[str, tuple[str, int | None]] = {}
         self._client.add_listener(self._on_change)
 
     def on_change(self, wake: Callable[[], None]) -> None:
@@ -147,8 +154,14 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             NotFound: it is not on the board.
         """
         lock = paths.basename(job.lock_path)
+        session = self._client.session
+        claiming = self._client.transaction()
+        claiming.check(job.path, version=ANY)
+        owner = jsonutils.dump_as_bytes({"owner": who})
+        claiming.create(job.lock_path, owner, ephemeral=True)
         try:
-            super().claim(job, who)
+            with self._wrap(job.uuid, job.path, "Claiming failure: %s"):
+                _commit(claiming)
         except excp.UnclaimableJob:
             self._change_names(add=(lock,))
             raise
@@ -159,12 +172,25 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._doubtful.add(job.path)
             raise
         self._doubtful.discard(job.path)
+        self._claims[job.path] = (who, session)
         self._change_names(add=(lock,))
 
     def consume(self, job: Any, who: str) -> None:
-        """Remove a finished job for good."""
+        """Remove a finished job for good.
+
+        A claim lives as long as its session. So while that lasts there is no need to ask whose
+        the claim is, as TaskFlow does.
+        """
+        is_ours = self._claims.get(job.path) == (who, self._client.session)
         with self._ending(job):
-            super().consume(job, who)
+            if is_ours:
+                removing = self._client.transaction()
+                removing.delete(job.lock_path)
+                removing.delete(job.path)
+                with self._wrap(job.uuid, job.path, "Consumption failure: %s"):
+                    _commit(removing)
+            else:
+                super().consume(job, who)
         self._forget(job)
 
     def abandon(self, job: Any, who: str) -> None:
@@ -187,6 +213,8 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         except (excp.JobFailure, excp.NotFound):
             self._doubtful.add(job.path)
             raise
+        finally:
+            self._claims.pop(job.path, None)
 
     def _release_doubtful(self) -> None:
         """Give up the claims that this session may hold without knowing."""
@@ -264,3 +292,18 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._client.ensure_path(self.trash_path)
         except ERRORS as exc:
             raise failure(f"make {self.path}", exc) from exc
+
+
+def _commit(transaction: Any) -> None:
+    """Carry out a transaction, as a whole.
+
+    Raises:
+        UnclaimableJob: a node that was to be made is there.
+        KazooException: what kept it from being carried out.
+    """
+    for result in transaction.commit():
+        if isinstance(result, kazoo_exceptions.NodeExistsError):
+            raise excp.UnclaimableJob("It is claimed already") from result
+        # Those that come after, or were undone, only say so.
+        if isinstance(result, Exception) and not isinstance(result, _CONSEQUENCES):
+            raise result
