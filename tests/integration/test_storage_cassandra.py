@@ -656,6 +656,12 @@ class TestCassandra:
         assert storage.is_alive() is False
         storage.close()
 
+    def test_replication_to_nowhere_is_a_configuration_error(self, cassandra):  # noqa: F811
+        strategy = "class:NetworkTopologyStrategy,nowhere:1"
+        storage = make_storage(cassandra, replication_strategy=strategy)
+        with pytest.raises(errors.ConfigError, match="nowhere"):
+            storage.sync()
+
     def test_file_of_cas_that_is_not_there_is_a_configuration_error(self, cassandra):  # noqa: F811
         storage = make_storage(cassandra, ssl_enabled=True, ssl_ca_certs="/no/such/file")
         with pytest.raises(errors.ConfigError, match="ssl_"):

@@ -65,6 +65,7 @@ class Cassandra(JavaServer):
         datacenter: str = "dc1",
         host: str | None = None,
         seeds: Sequence[str] = (),
+        long_lived: bool = False,
     ) -> None:
         """Start nothing yet.
 
@@ -75,8 +76,9 @@ class Cassandra(JavaServer):
             datacenter: its name.
             host: a loopback address; by default a spare one.
             seeds: addresses of nodes to join; by default it is alone.
+            long_lived: as :class:`.jvm.JavaServer` has it.
         """
-        super().__init__()
+        super().__init__(long_lived=long_lived)
         self.host = host or spare_address(PORT, _STORAGE_PORT)
         self.port = PORT
         self.datacenter = datacenter
@@ -210,6 +212,8 @@ class Cassandra(JavaServer):
             "key_cache_size": "1MiB",
             "counter_cache_size": "0MiB",
             "file_cache_size": "32MiB",
+            # As the deployment guide has it.
+            "paxos_variant": "v2",
             "concurrent_reads": 8,
             "concurrent_writes": 8,
             "concurrent_compactors": 1,

@@ -20,14 +20,15 @@ from tests.real import unavailable
 from tests.real.jars import jars, java
 
 _STOP_TIMEOUT = 30.0
-#: For short lives on few cores: no optimising compiler, no second thread for the collector.
+#: On few cores: no second thread for the collector.
 _FLAGS = (
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
 )
+#: For short lives: no optimising compiler, which only pays after some minutes.
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 _LOGBACK = """<configuration>
   <statusListener class="ch.qos.logback.core.status.NopStatusListener"/>
   <appender name="FILE" class="ch.qos.logback.core.FileAppender">
@@ -51,8 +52,14 @@ class JavaServer(abc.ABC):
     start_timeout: ClassVar[float] = 60.0
     """Seconds."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, *, long_lived: bool = False) -> None:
+        """Start nothing yet.
+
+        Args:
+            long_lived: have its code optimised while it runs, as in production. That takes a
+                minute of one core or two, and thousands of requests; by default, it is left out.
+        """
+        self._long_lived = long_lived
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -103,6 +110,8 @@ class JavaServer(abc.ABC):
             self.prepare()
         flags = [*_FLAGS, f"-Dlogback.configurationFile={self._directory / 'logback.xml'}"]
         flags.append(f"-Djava.io.tmpdir={self._directory}")
+        if not self._long_lived:
+            flags.append(_SHORT_LIVED)
         command = [*_die_together(), java(), *flags, "-cp", f"{jars()}/*", *self.arguments()]
         with (self._directory / "output.log").open("ab") as output:
             self._process = subprocess.Popen(

@@ -30,14 +30,17 @@ class ZooKeeper(JavaServer):
     title = "ZooKeeper"
     start_timeout = 30.0
 
-    def __init__(self, *, tls: bool = False, host: str | None = None) -> None:
+    def __init__(
+        self, *, tls: bool = False, host: str | None = None, long_lived: bool = False
+    ) -> None:
         """Start nothing yet.
 
         Args:
             tls: speak TLS only; clients check it by ``ca_file``.
             host: a loopback address; by default a spare one.
+            long_lived: as :class:`.jvm.JavaServer` has it.
         """
-        super().__init__()
+        super().__init__(long_lived=long_lived)
         self.host = host or spare_address(_PORT)
         self.port = _PORT
         self._tls = tls

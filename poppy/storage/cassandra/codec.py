@@ -11,6 +11,7 @@ from poppy.model.services import ProviderDetail, ProviderDetails, Service, Servi
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def now() -> int:
@@ -35,7 +36,7 @@ def optional_number(moment: datetime.datetime | None) -> int | None:
 
 def to_text(document: Any) -> str:
     """JSON. All beyond ASCII is escaped, since a lone surrogate is no UTF-8."""
-    return json.dumps(document, separators=(",", ":"))
+    return _encode(document)
 
 
 def service_columns(service: Service) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def add(database: Database, region: str, number: int) -> None:
     Raises:
         InvalidRequest: the cluster has no such data centre, it has replicas, or there is no
             such number of nodes.
+        ConfigError: Cassandra refuses; as it does for a while after a node has come back.
         Unavailable: the nodes do not answer, or one does not take over what was changed.
     """
     cluster, session = database.admin(None, agreement=0)
