@@ -139,6 +139,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         return not run.handed_back
 
     def _run(self, run: OperationRun) -> None:
+        run.speak_for_the_request()
         crashes, most = run.crashes, self._means.policy().max_crashes
         if crashes >= most:
             run.fail(
@@ -147,8 +148,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
                 "WorkerCrashed",
             )
             return
-        LOG.info("%s: begins", run)
-        run.speak_for_the_request()
+        LOG.debug("%s: begins", run)
         flow = flows.build(
             run.operation, run.service, self._means.storage.flavors, self._providers, self._dns
         )

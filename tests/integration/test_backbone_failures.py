@@ -43,6 +43,7 @@ def installation(tmp_path, cassandra, zookeeper):
             "redelivery": 2,
         },
         "drivers:provider:mock": {"latency": 1},
+        "DEFAULT": {"debug": True},
     }
     made = Installation(tmp_path, options)
     assert made.manage("db", "sync").returncode == 0
