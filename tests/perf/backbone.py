@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Cassandra and a real ZooKeeper for the benchmarks that are about production."""
+"""A real Cassandra and a real ZooKeeper for the benchmarks that are about production.
+
+Their code is optimised while they run, as in production, so what measures them has to keep them
+busy for a while before.
+"""
 
 import contextlib
 import uuid
@@ -51,5 +55,5 @@ class Backbone:
 @contextlib.contextmanager
 def backbone() -> Iterator[Backbone]:
     """Start both; they end with the block."""
-    with Cassandra() as cassandra, ZooKeeper() as zookeeper:
+    with Cassandra(long_lived=True) as cassandra, ZooKeeper(long_lived=True) as zookeeper:
         yield Backbone(cassandra.host, cassandra.port, zookeeper.hosts)

@@ -14,6 +14,7 @@ from poppy.model import ids
 from poppy.model.services import Status
 from tests.perf.backbone import backbone
 from tests.perf.common import PROJECT, Effort, Poppy, alternate, document, poppy
+from tests.perf.drain import DEPTH, warm_up
 from tests.perf.results import Goal, Result
 
 _CORES = 4
@@ -24,6 +25,8 @@ def run(effort: Effort) -> list[Result]:
     """Operations per second."""
     jobs, rounds = effort.pick(300, 80), effort.pick(5, 1)
     with backbone() as servers:
+        with poppy(servers.options(board_depth=DEPTH)) as before:
+            warm_up(before, effort)
         one, two = servers.options(workers=1), servers.options(workers=2)
         with poppy(one) as single, poppy(two) as double:
             a, b = alternate(rounds, lambda: _drain(double, jobs), lambda: _drain(single, jobs))
