@@ -12,7 +12,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import documents, tables
 from poppy.common import errors
 from poppy.manager.lookups import status_of
-from poppy.manager.transfers import Outcome
+from poppy.manager.transfers import Outcome, Rehearsal
 from poppy.model import certificates, ids
 from poppy.model.services import Service, Status
 
@@ -76,7 +76,7 @@ def _add_redeploy(actions: Any) -> None:
     )
     redeploy.add_argument("--provider", help="only services that are at this provider")
     redeploy.add_argument("--project", help="only services of this project")
-    redeploy.add_argument("--service", help="only the service of this id")
+    redeploy.add_argument("--service", help="only this one: its id, or one of its domains")
     redeploy.set_defaults(run=_redeploy)
 
 
@@ -86,11 +86,10 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     if arguments.marker is not None:
         if not (arguments.project or arguments.status):
             raise errors.InvalidRequest("--marker needs --project or --status")
-        _check_id(arguments.marker, "--marker")
+        if not ids.is_uuid(arguments.marker):
+            raise errors.InvalidRequest("--marker must be a UUID")
     wanted = (
-        service
-        for service in _found(bootstrap, arguments)
-        if arguments.provider in (None, *service.provider_details)
+        service for service in _found(bootstrap, arguments) if _is_at(service, arguments.provider)
     )
     found = list(itertools.islice(wanted, arguments.limit + 1))
     page = found[: arguments.limit]
@@ -104,7 +103,8 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Service]:
     """The services of the project and status, by pages; of all, by a scan."""
-    marker, status = arguments.marker, arguments.status and status_of(arguments.status)
+    marker = arguments.marker and arguments.marker.lower()
+    status = arguments.status and status_of(arguments.status)
     services = bootstrap.storage.services
     if arguments.project:
         while page := services.list(arguments.project, marker, _PAGE, status):
@@ -165,7 +165,8 @@ def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
     if project_id is not None:
         return bootstrap.storage.services.get(project_id, wanted.lower())
     for service in bootstrap.storage.services.scan():
-        if service.service_id == wanted.lower():
+        is_service = not certificates.is_namespace(service.project_id)
+        if is_service and service.service_id == wanted.lower():
             return service
     raise errors.NotFound(f"There is no service {wanted}")
 
@@ -177,8 +178,9 @@ def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     counts: Counter[Outcome] = Counter()
+    rehearsal = Rehearsal() if arguments.dry_run else None
     for number, document in enumerate(documents.read(arguments.file), start=1):
-        taken = bootstrap.manager.transfers.take(document, dry_run=arguments.dry_run)
+        taken = bootstrap.manager.transfers.take(document, rehearsal)
         counts[taken.outcome] += 1
         said = f"{taken.outcome}  {_name(document, number)}"
         print(f"{said}: {taken.reason}" if taken.reason else said, flush=True)
@@ -189,24 +191,38 @@ def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 
 def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    redeploy = bootstrap.manager.services.redeploy
+    if arguments.service:
+        service = _one(bootstrap, arguments.service, arguments.project)
+        if not _is_at(service, arguments.provider):
+            raise errors.InvalidRequest(
+                f"Service {service.service_id} is not at provider {arguments.provider}"
+            )
+        redeploy(service.project_id, service.service_id, None)
+        print(f"Service {service.service_id} is being deployed again.")
+        return
     begun = left = 0
     for service in bootstrap.storage.services.scan():
         wanted = (
             not certificates.is_namespace(service.project_id)
-            and arguments.provider in (None, *service.provider_details)
+            and _is_at(service, arguments.provider)
             and arguments.project in (None, service.project_id)
-            and arguments.service in (None, service.service_id)
         )
         if not wanted:
             continue
         try:
-            bootstrap.manager.services.redeploy(service.project_id, service.service_id, None)
+            redeploy(service.project_id, service.service_id, None)
         except (errors.InvalidRequest, errors.NotFound) as exc:
             left += 1
             print(f"left alone: {exc}", file=sys.stderr)
         else:
             begun += 1
     print(f"{begun} services are being deployed again, {left} were left alone.")
+
+
+def _is_at(service: Service, provider: str | None) -> bool:
+    """Whether a provider has something of the service; any, if none is named."""
+    return provider is None or provider in service.provider_details
 
 
 def _row(service: Service) -> dict[str, Any]:
@@ -228,8 +244,3 @@ def _name(document: Any, number: int) -> str:
     if isinstance(document, dict) and "service_id" in document:
         return f"{document.get('project_id')}  {document['service_id']}"
     return f"document {number}"
-
-
-def _check_id(text: str, what: str) -> None:
-    if not ids.is_uuid(text):
-        raise errors.InvalidRequest(f"{what} must be a UUID")

@@ -7,6 +7,7 @@ in goes on with what its providers have, and makes no second one beside it.
 
 import datetime
 import enum
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,19 @@ class Taken:
 
     outcome: Outcome
     reason: str | None = None
+
+
+class Rehearsal:
+    """What would have been taken in so far, which counts for what comes after it.
+
+    Attributes:
+        domains: that would be taken.
+        room: how many services each project may have besides, as far as that was asked.
+    """
+
+    def __init__(self) -> None:
+        self.domains: set[str] = set()
+        self.room: dict[str, int] = {}
 
 
 class TransfersManager:
@@ -78,7 +92,7 @@ class TransfersManager:
                 },
             }
 
-    def take(self, document: object, *, dry_run: bool = False) -> Taken:
+    def take(self, document: object, rehearsal: Rehearsal | None = None) -> Taken:
         """Store a service with the id that it had, and have it provisioned.
 
         Repeating it is harmless. A service that is there already is never changed, nor is one
@@ -87,7 +101,7 @@ class TransfersManager:
         Args:
             document: as :meth:`give` gave it; ``provider_details`` may be missing: what the
                 providers have is found by the service's id then.
-            dry_run: only tell what would happen.
+            rehearsal: only tell what would happen, after all that was rehearsed before.
 
         Returns:
             What became of it; a document that can't be taken has failed, with the reason.
@@ -96,7 +110,7 @@ class TransfersManager:
             Unavailable: storage does not answer.
         """
         try:
-            return self._take(document, dry_run)
+            return self._take(document, rehearsal)
         except errors.Unavailable:
             raise
         except errors.PoppyError as exc:
@@ -121,7 +135,7 @@ class TransfersManager:
             yield from page
             marker = page[-1].service_id
 
-    def _take(self, document: object, dry_run: bool) -> Taken:
+    def _take(self, document: object, rehearsal: Rehearsal | None) -> Taken:
         body = validation.keeping_to(transfer_schemas.SERVICE, document)
         project_id, service_id = body["project_id"], body["service_id"].lower()
         if not ids.is_uuid(service_id):
@@ -148,10 +162,11 @@ class TransfersManager:
         service = self._new(body, spec)
 
         def store(spec: ServiceSpec) -> None:
-            if dry_run:
-                self._check_free(spec)
+            made = replace(service, spec=spec)
+            if rehearsal is None:
+                self._store(made)
             else:
-                self._store(replace(service, spec=spec))
+                self._rehearse(made, rehearsal)
 
         shared.store_placed(spec, placed, self._dns, store)
         return Taken(Outcome.CREATED)
@@ -204,10 +219,25 @@ class TransfersManager:
                     f"Domain {name} is under no shared certificate that this Poppy has"
                 )
 
-    def _check_free(self, spec: ServiceSpec) -> None:
-        for domain in spec.domains:
-            try:
-                self._storage.lookups.by_claim(domain.domain)
-            except errors.NotFound:
-                continue
-            raise errors.DomainTaken(domain.domain)
+    def _rehearse(self, service: Service, rehearsal: Rehearsal) -> None:
+        names = {entry.domain for entry in service.spec.domains}
+        for name in sorted(names):
+            if name in rehearsal.domains or self._is_taken(name):
+                raise errors.DomainTaken(name)
+        project_id = service.project_id
+        limit = self._storage.projects.get_limit(project_id)
+        limit = self._default_limit if limit is None else limit
+        if project_id not in rehearsal.room:
+            there = itertools.islice(self._services(project_id), limit)
+            rehearsal.room[project_id] = limit - sum(1 for _ in there)
+        if rehearsal.room[project_id] <= 0:
+            raise errors.LimitReached(project_id, limit)
+        rehearsal.room[project_id] -= 1
+        rehearsal.domains |= names
+
+    def _is_taken(self, domain: str) -> bool:
+        try:
+            self._storage.lookups.by_claim(domain)
+        except errors.NotFound:
+            return False
+        return True

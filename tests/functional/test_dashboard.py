@@ -2,6 +2,7 @@
 """The operator's pages: who sees them, what they show, and that they are safe to look at."""
 
 import datetime
+import hmac
 import http.cookies
 import re
 import subprocess
@@ -207,6 +208,11 @@ class TestSignIn:
         stranger.reset()
         assert get_with(stranger, value).status_int == 200
         assert get_with(stranger, change(value)).status_int == 303
+
+    def test_cookie_does_not_tell_whether_a_password_was_guessed(self, stranger):
+        until, _, signature = cookie_of(sign_in(stranger)).value.partition(".")
+        message = f"poppy dashboard {until}".encode()
+        assert signature != hmac.new(PASSWORD.encode(), message, "sha256").hexdigest()
 
     def test_cookie_of_another_password_is_none(self, make):
         value = cookie_of(sign_in(browser(make()))).value

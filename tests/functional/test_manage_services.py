@@ -105,7 +105,7 @@ def test_a_list_is_bounded_and_goes_on_behind_the_marker(poppy, run, monkeypatch
     for more in (True, True, False):
         page = names(listed(run, "services", "list", *narrow, "--limit", "2", *marker))
         seen += page
-        marker = ("--marker", page[-1])
+        marker = ("--marker", page[-1].upper())
         assert poppy.said[1] == (f"There are more: go on with --marker {page[-1]}.\n" * more)
     assert sorted(seen) == made
     run("services", "list", "--limit", "4")
@@ -148,6 +148,27 @@ def test_one_service_is_shown_by_its_id_or_a_domain(poppy, run):
     ):
         with pytest.raises(errors.NotFound):
             run("services", "show", *line)
+
+
+def test_one_is_redeployed_by_its_id_or_a_domain(poppy, run):
+    (service_id,) = deployed(poppy, "www.example.com")
+    for wanted in (service_id, service_id.upper(), "www.example.com"):
+        said = run("services", "redeploy", "--service", wanted)
+        assert said == f"Service {service_id} is being deployed again.\n"
+        with pytest.raises(errors.ServiceBusy):
+            run("services", "redeploy", "--service", wanted)
+        with poppy.working():
+            poppy.settle(service_id)
+    assert poppy.states(service_id)[1:] == [("update", "succeeded")] * 3
+    for line, error in (
+        ((str(uuid.uuid4()),), errors.NotFound),
+        (("no.example.com",), errors.NotFound),
+        ((service_id, "--project", "42"), errors.NotFound),
+        ((service_id, "--provider", "cdn-b"), errors.InvalidRequest),
+    ):
+        with pytest.raises(error):
+            run("services", "redeploy", "--service", *line)
+    assert len(poppy.states(service_id)) == 4
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])
@@ -330,13 +351,32 @@ def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(
     assert len(list(other.storage.services.scan())) == 2
 
 
-def test_a_project_at_its_limit_is_told(poppy, other, take, exported):
-    deployed(poppy, "a.example.com")
-    other.storage.projects.set_limit(PROJECT, 0)
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_project_at_its_limit_is_told(poppy, other, take, exported, dry):
+    deployed(poppy, "a.example.com", "b.example.com")
+    there = other.create(domain="there.example.com")
+    other.storage.projects.set_limit(PROJECT, 2)
     path, _ = exported()
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+        take(path, *dry)
+    assert "may not have more than 2 services" in other.said[0]
+    assert "1 created" in other.said[0]
+    assert (len(list(other.storage.services.scan())) == 1) == bool(dry)
+    assert other.get(there).status is Status.CREATE_IN_PROGRESS
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_domain_that_comes_twice_is_told(poppy, take, exported, tmp_path, other, dry):
+    deployed(poppy, "a.example.com")
+    _, (document,) = exported()
+    twin = document | {"service_id": str(uuid.uuid4())}
+    path = write(tmp_path / "twice", document, twin)
     with pytest.raises(errors.InvalidRequest):
-        take(path)
-    assert "may not have more than 0 services" in other.said[0]
+        take(path, *dry)
+    first, second, *_ = other.said[0].splitlines()
+    assert first.startswith("created")
+    assert second.startswith("failed")
+    assert "Domain a.example.com has already been taken" in second
 
 
 def test_without_details_a_service_is_still_taken(poppy, other, take, exported, tmp_path):

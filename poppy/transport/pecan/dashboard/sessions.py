@@ -122,6 +122,7 @@ class PasswordSessions:
     def __init__(self, strategy: Strategy, password: str | None, lifetime: int) -> None:
         self._strategy = strategy
         self._password = password
+        self._key = b"" if password is None else _key(password)
         self._lifetime = lifetime
         self.form = "none" if password is None else "password"
 
@@ -133,7 +134,7 @@ class PasswordSessions:
         if not hmac.compare_digest(given.encode(), self._password.encode()):
             raise SignInRefused("That is not the password.")
         until = str(int(time.time()) + self._lifetime)
-        return f"{until}.{_sign(self._password, until)}"
+        return f"{until}.{_sign(self._key, until)}"
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
         """By what middleware in front says, or by the cookie."""
@@ -144,7 +145,7 @@ class PasswordSessions:
             self._password is None
             or not re.fullmatch("[0-9]{1,12}", until)
             or not hmac.compare_digest(
-                signature.encode("utf-8", "replace"), _sign(self._password, until).encode()
+                signature.encode("utf-8", "replace"), _sign(self._key, until).encode()
             )
             or int(until) <= time.time()
         ):
@@ -169,9 +170,16 @@ def is_own(request: Request) -> bool:
     return _DEFAULT_PORT.sub("", theirs) == _DEFAULT_PORT.sub("", ours)
 
 
-def _sign(password: str, until: str) -> str:
-    message = f"poppy dashboard {until}".encode()
-    return hmac.new(password.encode(), message, hashlib.sha256).hexdigest()
+def _key(password: str) -> bytes:
+    """A key to sign with, slow to make: a cookie is no means to try passwords one after another.
+
+    (RFC 7914. The salt is no secret, and the same in all processes, which answer for each other.)
+    """
+    return hashlib.scrypt(password.encode(), salt=b"poppy dashboard", n=2**14, r=8, p=1)
+
+
+def _sign(key: bytes, until: str) -> str:
+    return hmac.new(key, f"poppy dashboard {until}".encode(), hashlib.sha256).hexdigest()
 
 
 def _nobody() -> RequestRefused:
