@@ -33,6 +33,8 @@ ALIVE = datetime.timedelta(minutes=1)
 MEMORY = 2.0
 #: Seconds that are waited for the parts to say whether they are well.
 PATIENCE = 1.0
+#: Seconds for which what they said before is shown instead.
+STANDING_IN = 10.0
 
 _DAY = datetime.timedelta(days=1)
 _FAR = datetime.timedelta(days=3650)
@@ -133,7 +135,7 @@ class OverviewManager:
         self.counts = Remembered(self._count, MEMORY)
         self.work = Remembered(self._read_work, MEMORY)
         self.fleet = Remembered(self._read_fleet, MEMORY)
-        self.health = Unhurried(health.report, PATIENCE)
+        self.health = Unhurried(health.report, PATIENCE, STANDING_IN)
 
     def services(
         self, status: Status, marker: str | None, limit: int

@@ -39,27 +39,45 @@ class Unhurried(Generic[T]):
     Args:
         ask: gives the answer.
         patience: seconds that one who asks waits.
+        memory: seconds for which an answer can stand in for one that is on its way.
     """
 
-    def __init__(self, ask: Callable[[], T], patience: float) -> None:
+    def __init__(self, ask: Callable[[], T], patience: float, memory: float) -> None:
         self._ask = ask
         self._patience = patience
+        self._memory = memory
         self._lock = threading.Lock()
-        self._asked: Future[T] | None = None
-        self._known: T | None = None
+        self._asked: Future[tuple[T, float]] | None = None
+        self._ended_at = 0.0
+        self._known: tuple[T, float] | None = None
 
     def __call__(self) -> T | None:
-        """The answer; if it does not come in time the one of before, None if there is none."""
-        with self._lock:
-            if self._asked is None:
-                pool = ThreadPoolExecutor(max_workers=1)
-                self._asked = pool.submit(self._ask)
-                pool.shutdown(wait=False)
-            asked = self._asked
+        """The answer; if it does not come in time a recent one, None if there is none."""
+        asked = self._begin()
         if wait([asked], self._patience).not_done:
-            return self._known
+            known = self._known
+            return known[0] if known is not None and self._is_recent(known[1]) else None
         with self._lock:
             if self._asked is asked:
                 self._asked = None
         self._known = asked.result()
-        return self._known
+        return self._known[0]
+
+    def _begin(self) -> Future[tuple[T, float]]:
+        """Ask, unless somebody has asked and the answer is not out of date by now."""
+        with self._lock:
+            asked = self._asked
+            if asked is None or (asked.done() and not self._is_recent(self._ended_at)):
+                pool = ThreadPoolExecutor(max_workers=1)
+                self._asked = asked = pool.submit(self._answer)
+                pool.shutdown(wait=False)
+            return asked
+
+    def _answer(self) -> tuple[T, float]:
+        try:
+            return self._ask(), time.monotonic()
+        finally:
+            self._ended_at = time.monotonic()
+
+    def _is_recent(self, moment: float) -> bool:
+        return time.monotonic() - moment <= self._memory
