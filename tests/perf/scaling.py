@@ -2,8 +2,12 @@
 """Two worker processes beside one, on Cassandra and ZooKeeper.
 
 As an operator runs them: ``poppy-worker`` with one process, and with two. Time runs from the
-first operation that is finished to the last, so that starting costs nothing. The goal holds on
-machines with cores for workers, Cassandra and ZooKeeper: four at least.
+first operation that is finished to the last, so that starting costs nothing.
+
+* With a provider that answers at once, so that processors are all that counts. The goal holds on
+  machines with cores for workers, Cassandra and ZooKeeper: four at least.
+* With a provider that takes its time, as real ones do, so that operations wait for it and two
+  workers only get into each other's way on the board and in storage.
 """
 
 import os
@@ -12,7 +16,7 @@ from collections.abc import Sequence
 
 from poppy.model import ids
 from poppy.model.services import Status
-from tests.perf.backbone import backbone
+from tests.perf.backbone import Backbone, backbone
 from tests.perf.common import PROJECT, Effort, Poppy, alternate, document, poppy
 from tests.perf.drain import DEPTH, warm_up
 from tests.perf.results import Goal, Result
@@ -23,16 +27,26 @@ _PATIENCE = 120.0
 
 def run(effort: Effort) -> list[Result]:
     """Operations per second."""
-    jobs, rounds = effort.pick(300, 80), effort.pick(5, 1)
+    goal = Goal(">=", 1.7)
+    has_cores = (os.cpu_count() or 1) >= _CORES
     with backbone() as servers:
         with poppy(servers.options(board_depth=DEPTH)) as before:
             warm_up(before, effort)
-        one, two = servers.options(workers=1), servers.options(workers=2)
-        with poppy(one) as single, poppy(two) as double:
-            a, b = alternate(rounds, lambda: _drain(double, jobs), lambda: _drain(single, jobs))
-    cores = os.cpu_count() or 1
-    goal = Goal(">=", 1.7) if cores >= _CORES else None
-    return [Result("scaling", "op/s", ("two workers", a), ("one worker", b), goal)]
+        return [
+            _compare(servers, effort, "scaling", 0.0, goal if has_cores else None),
+            _compare(servers, effort, "scaling, provider of 0.25 s", 0.25, goal),
+        ]
+
+
+def _compare(
+    servers: Backbone, effort: Effort, name: str, latency: float, goal: Goal | None
+) -> Result:
+    jobs, rounds = effort.pick(300, 80), effort.pick(5, 1)
+    mock = {"drivers:provider:mock": {"latency": latency}}
+    one, two = ({**servers.options(workers=number), **mock} for number in (1, 2))
+    with poppy(one) as single, poppy(two) as double:
+        a, b = alternate(rounds, lambda: _drain(double, jobs), lambda: _drain(single, jobs))
+    return Result(name, "op/s", ("two workers", a), ("one worker", b), goal)
 
 
 def _drain(made: Poppy, jobs: int) -> float:
