@@ -192,7 +192,7 @@ def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     redeploy = bootstrap.manager.services.redeploy
-    if arguments.service:
+    if arguments.service is not None:
         service = _one(bootstrap, arguments.service, arguments.project)
         if not _is_at(service, arguments.provider):
             raise errors.InvalidRequest(

@@ -46,11 +46,13 @@ class Rehearsal:
     """What would have been taken in so far, which counts for what comes after it.
 
     Attributes:
+        specs: of the services, by their projects and ids.
         domains: that would be taken.
         room: how many services each project may have besides, as far as that was asked.
     """
 
     def __init__(self) -> None:
+        self.specs: dict[tuple[str, str], ServiceSpec] = {}
         self.domains: set[str] = set()
         self.room: dict[str, int] = {}
 
@@ -149,15 +151,13 @@ class TransfersManager:
             if entry.get("certificate") == "shared" and "." in entry["domain"]
         }
         spec = validation.service(body["spec"], self._default_ttl, placed)
-        try:
-            found = self._storage.services.get(project_id, service_id)
-        except errors.NotFound:
-            if self._storage.operations.was_deleted(project_id, service_id):
-                return Taken(Outcome.SKIPPED, "it was deleted here")
-        else:
-            if found.spec != spec:
-                raise errors.InvalidRequest("It is there already, with another document")
+        known = self._known(project_id, service_id, rehearsal)
+        if known == spec:
             return Taken(Outcome.UNCHANGED)
+        if known is not None:
+            raise errors.InvalidRequest("It is there already, with another document")
+        if self._storage.operations.was_deleted(project_id, service_id):
+            return Taken(Outcome.SKIPPED, "it was deleted here")
         self._check_placed(placed)
         service = self._new(body, spec)
 
@@ -170,6 +170,15 @@ class TransfersManager:
 
         shared.store_placed(spec, placed, self._dns, store)
         return Taken(Outcome.CREATED)
+
+    def _known(
+        self, project_id: str, service_id: str, rehearsal: Rehearsal | None
+    ) -> ServiceSpec | None:
+        """What the service is already, or would be by now."""
+        try:
+            return self._storage.services.get(project_id, service_id).spec
+        except errors.NotFound:
+            return rehearsal.specs.get((project_id, service_id)) if rehearsal else None
 
     def _new(self, body: Mapping[str, Any], spec: ServiceSpec) -> Service:
         """The service as it is to be stored, once nothing speaks against it."""
@@ -234,6 +243,7 @@ class TransfersManager:
             raise errors.LimitReached(project_id, limit)
         rehearsal.room[project_id] -= 1
         rehearsal.domains |= names
+        rehearsal.specs[project_id, service.service_id] = service.spec
 
     def _is_taken(self, domain: str) -> bool:
         try:

@@ -458,6 +458,7 @@ class Storage(Driver, abc.ABC):
 
         Raises:
             InvalidRequest: there is no such region, or it is not lost.
+            ConfigError: the store refuses, with the reason.
             Unavailable: the store does not answer.
         """
         raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
@@ -470,6 +471,7 @@ class Storage(Driver, abc.ABC):
 
         Raises:
             InvalidRequest: the region is unknown, or has copies already.
+            ConfigError: the store refuses, with the reason.
             Unavailable: the store does not answer.
         """
         raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")

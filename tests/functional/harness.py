@@ -49,7 +49,11 @@ class ScriptedProvider(Provider):
     def held(self):
         """Its next call goes on only when this block has ended."""
         ended = threading.Event()
-        self.script = [*self.script, lambda: ended.wait(10) and None]
+
+        def wait():
+            assert ended.wait(10), "it was held for too long"
+
+        self.script = [*self.script, wait]
         try:
             yield
         finally:

@@ -163,6 +163,7 @@ def test_one_is_redeployed_by_its_id_or_a_domain(poppy, run):
     for line, error in (
         ((str(uuid.uuid4()),), errors.NotFound),
         (("no.example.com",), errors.NotFound),
+        (("",), errors.InvalidRequest),
         ((service_id, "--project", "42"), errors.NotFound),
         ((service_id, "--provider", "cdn-b"), errors.InvalidRequest),
     ):
@@ -363,6 +364,19 @@ def test_a_project_at_its_limit_is_told(poppy, other, take, exported, dry):
     assert "1 created" in other.said[0]
     assert (len(list(other.storage.services.scan())) == 1) == bool(dry)
     assert other.get(there).status is Status.CREATE_IN_PROGRESS
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_an_id_that_comes_twice_is_there_already(poppy, take, exported, tmp_path, other, dry):
+    deployed(poppy, "a.example.com")
+    _, (document,) = exported()
+    changed = document | {"spec": document["spec"] | {"domains": [{"domain": "b.example.com"}]}}
+    path = write(tmp_path / "twice", document, document, changed)
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+        take(path, *dry)
+    said = [line.partition(" ")[0] for line in other.said[0].splitlines()[:3]]
+    assert said == ["created", "unchanged", "failed"]
+    assert "It is there already, with another document" in other.said[0]
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])

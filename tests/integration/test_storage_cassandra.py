@@ -4,6 +4,7 @@
 import contextlib
 import datetime
 import multiprocessing
+import socket
 import time
 import uuid
 from dataclasses import replace
@@ -690,6 +691,27 @@ def wait_until_alive(storage):
     deadline = datetime.datetime.now() + datetime.timedelta(seconds=20)
     while not storage.is_alive():
         assert datetime.datetime.now() < deadline
+
+
+class Modern(Cassandra):
+    """A node that refuses what it could speak with older clients."""
+
+    def __init__(self):
+        super().__init__(settings={"native_transport_allow_older_protocols": False})
+
+    def answers(self):
+        # A session can't be begun.
+        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 5):
+            return True
+        return False
+
+
+def test_cluster_that_refuses_our_protocol_is_a_configuration_error():
+    with Modern() as node:
+        storage = make_storage(node)
+        with pytest.raises(errors.ConfigError, match="[Pp]rotocol"):
+            storage.sync()
+        storage.close()
 
 
 def test_password_and_tls():

@@ -77,7 +77,7 @@ class TestOutages(OutageContract):
             for _ in range(2):
                 begin = time.monotonic()
                 with pytest.raises(taskflow.exceptions.JobFailure):
-                    board.consume(job, "worker")
+                    board.abandon(job, "worker")
                 assert time.monotonic() - begin < 3
             time.sleep(self.LEASE)
         finally:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Cassandra and a real ZooKeeper for the benchmarks that are about production.
 
-Their code is optimised while they run, as in production, so what measures them has to keep them
-busy for a while before.
+Their code is optimised while they run, as in production. So who compares a part that needs them
+with one that does not keeps them busy for a while before.
 """
 
 import contextlib

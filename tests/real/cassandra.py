@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -65,6 +65,7 @@ class Cassandra(JavaServer):
         datacenter: str = "dc1",
         host: str | None = None,
         seeds: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
         long_lived: bool = False,
     ) -> None:
         """Start nothing yet.
@@ -76,6 +77,7 @@ class Cassandra(JavaServer):
             datacenter: its name.
             host: a loopback address; by default a spare one.
             seeds: addresses of nodes to join; by default it is alone.
+            settings: of ``cassandra.yaml``, besides its own.
             long_lived: as :class:`.jvm.JavaServer` has it.
         """
         super().__init__(long_lived=long_lived)
@@ -85,6 +87,7 @@ class Cassandra(JavaServer):
         self.username = "cassandra" if authentication else ""
         self.password = "cassandra" if authentication else ""
         self._tls = tls
+        self._more = settings or {}
         self._seeds = tuple(seeds) or (self.host,)
 
     @property
@@ -97,7 +100,9 @@ class Cassandra(JavaServer):
         if self._tls:
             make_certificates(self.directory, self.host, _PASSWORD)
         # JSON is YAML too.
-        (self.directory / "cassandra.yaml").write_text(json.dumps(self._settings(), indent=2))
+        (self.directory / "cassandra.yaml").write_text(
+            json.dumps({**self._settings(), **self._more}, indent=2)
+        )
         (self.directory / "cassandra-rackdc.properties").write_text(
             f"dc={self.datacenter}\nrack=rack1\n"
         )

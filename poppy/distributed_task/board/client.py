@@ -117,7 +117,7 @@ class Client(kazoo_client.KazooClient):  # type: ignore[misc]
     def session(self) -> int | None:
         """The id of the session; None without a connection."""
         identity = self.client_id
-        return None if identity is None else int(identity[0])
+        return None if identity is None or identity[0] is None else int(identity[0])
 
     def open(self) -> None:
         """Begin to connect. A client that is connecting already is left alone.

@@ -54,7 +54,7 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._unreadable: set[str] = set()
         self._doubtful: set[str] = set()
         # By the path of the job: the owner, and the session that the claim lives as long as.
-        self._claims: dict[str, tuple[str, int | None]] = {}
+        self._claims: dict[str, tuple[str, int]] = {}
         self._client.add_listener(self._on_change)
 
     def on_change(self, wake: Callable[[], None]) -> None:
@@ -172,14 +172,16 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._doubtful.add(job.path)
             raise
         self._doubtful.discard(job.path)
-        self._claims[job.path] = (who, session)
+        if session is not None:  # else it was claimed once the connection was back
+            self._claims[job.path] = (who, session)
         self._change_names(add=(lock,))
 
     def consume(self, job: Any, who: str) -> None:
         """Remove a finished job for good.
 
         A claim lives as long as its session. So while that lasts there is no need to ask whose
-        the claim is, as TaskFlow does.
+        the claim is, as TaskFlow does. (Unless people have removed nodes by hand; then another's
+        claim may go, and storage has the operation posted again in time.)
         """
         is_ours = self._claims.get(job.path) == (who, self._client.session)
         with self._ending(job):
@@ -269,6 +271,8 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._names = frozenset(names)
             unknown = sorted(current - self._known_jobs.keys())
         self._origin = (origin, stat.czxid)
+        if renewed:
+            self._claims.clear()
         self._unreadable = set() if renewed or thorough else self._unreadable & current
         self._read([path for path in unknown if path not in self._unreadable])
 
@@ -301,9 +305,10 @@ def _commit(transaction: Any) -> None:
         UnclaimableJob: a node that was to be made is there.
         KazooException: what kept it from being carried out.
     """
-    for result in transaction.commit():
-        if isinstance(result, kazoo_exceptions.NodeExistsError):
-            raise excp.UnclaimableJob("It is claimed already") from result
+    failed = [result for result in transaction.commit() if isinstance(result, Exception)]
+    if failed:
         # Those that come after, or were undone, only say so.
-        if isinstance(result, Exception) and not isinstance(result, _CONSEQUENCES):
-            raise result
+        cause = min(failed, key=lambda it: isinstance(it, _CONSEQUENCES))
+        if isinstance(cause, kazoo_exceptions.NodeExistsError):
+            raise excp.UnclaimableJob("It is claimed already") from cause
+        raise cause

@@ -43,6 +43,7 @@ def drop(database: Database, region: str, *, force: bool = False) -> None:
 
     Raises:
         InvalidRequest: it has no replicas, is our own, or nodes of it answer.
+        ConfigError: Cassandra refuses; as it does while other nodes come and go.
         Unavailable: our nodes do not answer, or one does not take over what was changed.
     """
     own = database.region

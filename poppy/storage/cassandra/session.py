@@ -34,7 +34,12 @@ from cassandra.policies import (
     RoundRobinPolicy,
     TokenAwarePolicy,
 )
-from cassandra.protocol import ConfigurationException, ErrorMessage, SyntaxException
+from cassandra.protocol import (
+    ConfigurationException,
+    ErrorMessage,
+    ProtocolException,
+    SyntaxException,
+)
 from cassandra.query import BatchStatement, BatchType, tuple_factory
 
 from poppy.common import errors
@@ -376,7 +381,9 @@ class _Answering:
     def _translate(self, error: BaseException) -> errors.PoppyError | None:
         """What to raise instead; None for what is no outage, but a mistake of ours."""
         causes = [error, *(_causes(error) if isinstance(error, NoHostAvailable) else [])]
-        if any(isinstance(it, cassandra.AuthenticationFailed) for it in causes):
+        if any(
+            isinstance(it, cassandra.AuthenticationFailed | ProtocolException) for it in causes
+        ):
             return errors.ConfigError(f"{self._option}: {error}")
         if isinstance(error, ConfigurationException):
             return errors.ConfigError(f"{self._option}: Cassandra refuses ({error})")

@@ -60,7 +60,7 @@ def test_what_was_known_long_before_is_not_given():
     assert asked() is None
     # Its answer is there soon, and nobody comes for it in time.
     go_on.set()
-    time.sleep(0.5)
+    time.sleep(1.0)
     assert awaited(asked) == 3
 
 
