@@ -11,9 +11,9 @@ from typing import Any
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import documents, tables
 from poppy.common import errors
-from poppy.manager.lookups import status_of
+from poppy.manager.lookups import every_service, status_of
 from poppy.manager.transfers import Outcome, Rehearsal
-from poppy.model import certificates, ids
+from poppy.model import ids
 from poppy.model.services import Service, Status
 
 _COLUMNS = ("service_id", "project_id", "status", "flavor", "providers", "name", "domains")
@@ -119,7 +119,7 @@ def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Serv
                     continue  # it went meanwhile
             marker = entries[-1].service_id
     else:
-        yield from (it for it in services.scan() if not certificates.is_namespace(it.project_id))
+        yield from every_service(bootstrap.storage)
 
 
 def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -164,9 +164,8 @@ def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
         return service
     if project_id is not None:
         return bootstrap.storage.services.get(project_id, wanted.lower())
-    for service in bootstrap.storage.services.scan():
-        is_service = not certificates.is_namespace(service.project_id)
-        if is_service and service.service_id == wanted.lower():
+    for service in every_service(bootstrap.storage):
+        if service.service_id == wanted.lower():
             return service
     raise errors.NotFound(f"There is no service {wanted}")
 
@@ -202,13 +201,9 @@ def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
         print(f"Service {service.service_id} is being deployed again.")
         return
     begun = left = 0
-    for service in bootstrap.storage.services.scan():
-        wanted = (
-            not certificates.is_namespace(service.project_id)
-            and _is_at(service, arguments.provider)
-            and arguments.project in (None, service.project_id)
-        )
-        if not wanted:
+    for service in every_service(bootstrap.storage):
+        belongs = arguments.project in (None, service.project_id)
+        if not (belongs and _is_at(service, arguments.provider)):
             continue
         try:
             redeploy(service.project_id, service.service_id, None)

@@ -362,7 +362,6 @@ class OperationRun:
         Raises:
             Unavailable: storage does not answer; the attempt is to be given up.
         """
-        self.speak_for_the_request()
         if self._outage is not None:
             raise self._outage
         if self._stopped:
@@ -434,7 +433,6 @@ class OperationRun:
         Raises:
             Unavailable: storage does not answer.
         """
-        self.speak_for_the_request()
         try:
             self._finish_failed([Step("", StepState.FAILED, reason, error_class)], reason)
             if self._superseded:

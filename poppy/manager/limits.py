@@ -6,16 +6,20 @@ from poppy.storage.base import Storage
 
 
 class LimitsManager:
-    """Limits of projects; by default all have the same."""
+    """Limits of projects.
+
+    Attributes:
+        default: of projects that have no limit of their own.
+    """
 
     def __init__(self, storage: Storage, default: int) -> None:
         self._storage = storage
-        self._default = default
+        self.default = default
 
     def get(self, project_id: str) -> int:
         """What counts for a project."""
         limit = self._storage.projects.get_limit(project_id)
-        return self._default if limit is None else limit
+        return self.default if limit is None else limit
 
     def set(self, project_id: str, document: object) -> None:
         """Give a project a limit of its own; services that it has beyond that stay.

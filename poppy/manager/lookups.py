@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking services up over all projects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from poppy.common import errors
-from poppy.model import names
+from poppy.model import certificates, names
 from poppy.model.services import Service, Status
 from poppy.storage.base import Storage
 from poppy.storage.lookups import Found
@@ -47,6 +47,13 @@ class LookupsManager:
         if marker is not None:
             host(marker, "marker")
         return self._storage.lookups.domains_at(name, marker, limit)
+
+
+def every_service(storage: Storage) -> Iterator[Service]:
+    """All services of all projects, without orders of certificates, which are stored like them."""
+    for service in storage.services.scan():
+        if not certificates.is_namespace(service.project_id):
+            yield service
 
 
 def status_of(text: str) -> Status:

@@ -92,7 +92,7 @@ class Manager(Driver):
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(
-            storage, changes, providers, dns, default_ttl, default_limit
+            storage, changes, providers, dns, default_ttl, self.limits
         )
         self.health = HealthManager(storage, distributed_task, providers, dns)
         self.overview = OverviewManager(storage, providers, dns, self.health)

@@ -47,7 +47,7 @@ class Unhurried(Generic[T]):
         self._patience = patience
         self._memory = memory
         self._lock = threading.Lock()
-        self._asked: Future[tuple[T, float]] | None = None
+        self._asked: Future[T] | None = None
         self._ended_at = 0.0
         self._known: tuple[T, float] | None = None
 
@@ -60,10 +60,9 @@ class Unhurried(Generic[T]):
         with self._lock:
             if self._asked is asked:
                 self._asked = None
-        self._known = asked.result()
-        return self._known[0]
+        return asked.result()
 
-    def _begin(self) -> Future[tuple[T, float]]:
+    def _begin(self) -> Future[T]:
         """Ask, unless somebody has asked and the answer is not out of date by now."""
         with self._lock:
             asked = self._asked
@@ -73,9 +72,11 @@ class Unhurried(Generic[T]):
                 pool.shutdown(wait=False)
             return asked
 
-    def _answer(self) -> tuple[T, float]:
+    def _answer(self) -> T:
         try:
-            return self._ask(), time.monotonic()
+            answer = self._ask()
+            self._known = answer, time.monotonic()
+            return answer
         finally:
             self._ended_at = time.monotonic()
 

@@ -16,7 +16,9 @@ from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements, shared
 from poppy.manager.changes import Changes, with_status
-from poppy.model import certificates, ids, transfer_schemas, validation
+from poppy.manager.limits import LimitsManager
+from poppy.manager.lookups import every_service
+from poppy.model import ids, transfer_schemas, validation
 from poppy.model.operations import Kind
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
@@ -67,14 +69,14 @@ class TransfersManager:
         providers: Mapping[str, Provider],
         dns: DNSDriver,
         default_ttl: int,
-        default_limit: int,
+        limits: LimitsManager,
     ) -> None:
         self._storage = storage
         self._changes = changes
         self._providers = providers
         self._dns = dns
         self._default_ttl = default_ttl
-        self._default_limit = default_limit
+        self._limits = limits
 
     def give(self, project_id: str | None = None) -> Iterator[dict[str, Any]]:
         """Each service, or each of a project, as a document that :meth:`take` accepts.
@@ -127,10 +129,7 @@ class TransfersManager:
 
     def _services(self, project_id: str | None) -> Iterator[Service]:
         if project_id is None:
-            for service in self._storage.services.scan():
-                # Orders are stored like services, but made from other documents.
-                if not certificates.is_namespace(service.project_id):
-                    yield service
+            yield from every_service(self._storage)
             return
         marker = None
         while page := self._storage.services.list(project_id, marker, _PAGE):
@@ -217,7 +216,7 @@ class TransfersManager:
         operation = self._changes.operation(
             service.project_id, service.service_id, Kind.CREATE, request_id=None
         )
-        self._storage.services.create(service, operation, self._default_limit)
+        self._storage.services.create(service, operation, self._limits.default)
         self._changes.post(operation)
 
     def _check_placed(self, names: set[str]) -> None:
@@ -234,13 +233,12 @@ class TransfersManager:
             if name in rehearsal.domains or self._is_taken(name):
                 raise errors.DomainTaken(name)
         project_id = service.project_id
-        limit = self._storage.projects.get_limit(project_id)
-        limit = self._default_limit if limit is None else limit
         if project_id not in rehearsal.room:
+            limit = self._limits.get(project_id)
             there = itertools.islice(self._services(project_id), limit)
             rehearsal.room[project_id] = limit - sum(1 for _ in there)
         if rehearsal.room[project_id] <= 0:
-            raise errors.LimitReached(project_id, limit)
+            raise errors.LimitReached(project_id, self._limits.get(project_id))
         rehearsal.room[project_id] -= 1
         rehearsal.domains |= names
         rehearsal.specs[project_id, service.service_id] = service.spec

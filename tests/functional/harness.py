@@ -20,6 +20,18 @@ from poppy.testing.builders import make_flavor
 PROJECT = "project-1"
 
 
+class Hold:
+    """A call that stays where it is until it is let go."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        assert self.go.wait(20)
+
+
 class ScriptedProvider(Provider):
     """Keeps objects in memory; what the script holds happens first, one entry each call."""
 
@@ -48,16 +60,12 @@ class ScriptedProvider(Provider):
     @contextlib.contextmanager
     def held(self):
         """Its next call goes on only when this block has ended."""
-        ended = threading.Event()
-
-        def wait():
-            assert ended.wait(10), "it was held for too long"
-
-        self.script = [*self.script, wait]
+        hold = Hold()
+        self.script = [*self.script, hold]
         try:
             yield
         finally:
-            ended.set()
+            hold.go.set()
 
     def ensure(self, service, known):
         answer = self._act("ensure")

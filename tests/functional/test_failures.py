@@ -11,7 +11,7 @@ from poppy.model.fleet import BreakerState
 from poppy.model.operations import Purge, State
 from poppy.model.services import Status
 from poppy.testing.builders import make_flavor
-from tests.functional.harness import PROJECT, Harness
+from tests.functional.harness import PROJECT, Harness, Hold
 
 DOWN = errors.RetryableError("the provider is down")
 LATER = errors.RetryableError("the provider limits our rate", retry_after=30)
@@ -29,18 +29,6 @@ def make(tmp_path):
     yield make
     for it in made:
         it.close()
-
-
-class Hold:
-    """A call that stays where it is until it is let go; with ``effect``, that comes then."""
-
-    def __init__(self):
-        self.begun = threading.Event()
-        self.go = threading.Event()
-
-    def __call__(self):
-        self.begun.set()
-        assert self.go.wait(20)
 
 
 class TestDeleteOvertakesARun:

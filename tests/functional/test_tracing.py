@@ -3,7 +3,6 @@
 
 import datetime
 import logging
-import threading
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
@@ -12,7 +11,7 @@ from poppy.common import errors, logs, tracing
 from poppy.model.fleet import Breaker, BreakerState
 from poppy.provider.base import Deployment
 from tests.functional import fakes
-from tests.functional.harness import PROJECT, Harness
+from tests.functional.harness import PROJECT, Harness, Hold
 
 SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -181,12 +180,12 @@ class TestOperation:
         assert spans.one("run create").attributes["error.type"] == "failed"
 
     def test_that_sees_to_a_late_call_is_in_the_trace_of_that_call(self, tmp_path, spans):
-        poppy, go = Harness(tmp_path, step_timeout=0.2), threading.Event()
-        poppy.cdn_a.script = [lambda: go.wait(10) and None]
+        poppy, hold = Harness(tmp_path, step_timeout=0.2), Hold()
+        poppy.cdn_a.script = [hold]
         service_id = create(poppy)
         with poppy.working():
             poppy.settle(service_id)
-            go.set()
+            hold.go.set()
             poppy.wait(lambda: len(poppy.operations(service_id)) == 2)
             poppy.settle(service_id)
         poppy.close()

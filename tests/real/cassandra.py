@@ -217,7 +217,7 @@ class Cassandra(JavaServer):
             "key_cache_size": "1MiB",
             "counter_cache_size": "0MiB",
             "file_cache_size": "32MiB",
-            # As the deployment guide has it.
+            # As the driver's page recommends.
             "paxos_variant": "v2",
             "concurrent_reads": 8,
             "concurrent_writes": 8,

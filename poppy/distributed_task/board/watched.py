@@ -21,8 +21,9 @@ from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, uncla
 
 LOG = log.getLogger(__name__)
 
-#: Whatever the version of a node is, it is there.
-ANY = -1
+#: A version that all nodes have.
+_ANY = -1
+#: What a transaction answers for operations that did not themselves fail.
 _CONSEQUENCES = (kazoo_exceptions.RolledBackError, kazoo_exceptions.RuntimeInconsistency)
 
 
@@ -156,7 +157,7 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         lock = paths.basename(job.lock_path)
         session = self._client.session
         claiming = self._client.transaction()
-        claiming.check(job.path, version=ANY)
+        claiming.check(job.path, version=_ANY)
         owner = jsonutils.dump_as_bytes({"owner": who})
         claiming.create(job.lock_path, owner, ephemeral=True)
         try:
@@ -307,7 +308,6 @@ def _commit(transaction: Any) -> None:
     """
     failed = [result for result in transaction.commit() if isinstance(result, Exception)]
     if failed:
-        # Those that come after, or were undone, only say so.
         cause = min(failed, key=lambda it: isinstance(it, _CONSEQUENCES))
         if isinstance(cause, kazoo_exceptions.NodeExistsError):
             raise excp.UnclaimableJob("It is claimed already") from cause

@@ -8,6 +8,7 @@ Nothing is kept on the server, so any process answers for any other, and a resta
 Credentials in header fields, as the API takes them, count before the cookie.
 """
 
+import functools
 import hashlib
 import hmac
 import re
@@ -122,7 +123,6 @@ class PasswordSessions:
     def __init__(self, strategy: Strategy, password: str | None, lifetime: int) -> None:
         self._strategy = strategy
         self._password = password
-        self._key = b"" if password is None else _key(password)
         self._lifetime = lifetime
         self.form = "none" if password is None else "password"
 
@@ -134,7 +134,7 @@ class PasswordSessions:
         if not hmac.compare_digest(given.encode(), self._password.encode()):
             raise SignInRefused("That is not the password.")
         until = str(int(time.time()) + self._lifetime)
-        return f"{until}.{_sign(self._key, until)}"
+        return f"{until}.{_sign(self._password, until)}"
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
         """By what middleware in front says, or by the cookie."""
@@ -145,7 +145,7 @@ class PasswordSessions:
             self._password is None
             or not re.fullmatch("[0-9]{1,12}", until)
             or not hmac.compare_digest(
-                signature.encode("utf-8", "replace"), _sign(self._key, until).encode()
+                signature.encode("utf-8", "replace"), _sign(self._password, until).encode()
             )
             or int(until) <= time.time()
         ):
@@ -170,6 +170,7 @@ def is_own(request: Request) -> bool:
     return _DEFAULT_PORT.sub("", theirs) == _DEFAULT_PORT.sub("", ours)
 
 
+@functools.lru_cache(maxsize=1)
 def _key(password: str) -> bytes:
     """A key to sign with, slow to make: a cookie is no means to try passwords one after another.
 
@@ -179,8 +180,9 @@ def _key(password: str) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", password.encode(), b"poppy dashboard", 600_000)
 
 
-def _sign(key: bytes, until: str) -> str:
-    return hmac.new(key, f"poppy dashboard {until}".encode(), hashlib.sha256).hexdigest()
+def _sign(password: str, until: str) -> str:
+    message = f"poppy dashboard {until}".encode()
+    return hmac.new(_key(password), message, hashlib.sha256).hexdigest()
 
 
 def _nobody() -> RequestRefused:
