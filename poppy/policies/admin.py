@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of what operators do to, and see of, every project."""
 
-from poppy.policies.base import ADMIN, service_rule
+from poppy.policies.base import ADMIN, AUDITOR, service_rule
 
 _ADMIN = "/v1.0/admin"
 
 RULES = (
     service_rule(
         "cdn:admin_services:list",
-        ADMIN,
+        AUDITOR,
         "List the services of all projects by status.",
         f"GET {_ADMIN}/services",
     ),
@@ -32,19 +32,19 @@ RULES = (
     ),
     service_rule(
         "cdn:admin_domains:list",
-        ADMIN,
+        AUDITOR,
         "List the domains that a provider serves by a name.",
         f"GET {_ADMIN}/domains",
     ),
     service_rule(
         "cdn:admin_domains:get",
-        ADMIN,
+        AUDITOR,
         "See the service that has a domain.",
         f"GET {_ADMIN}/domains/{{domain}}",
     ),
     service_rule(
         "cdn:admin_limits:get",
-        ADMIN,
+        AUDITOR,
         "See how many services a project may have.",
         f"GET {_ADMIN}/limits/{{project_id}}",
     ),
@@ -56,7 +56,7 @@ RULES = (
     ),
     service_rule(
         "cdn:admin_certificates:list",
-        ADMIN,
+        AUDITOR,
         "List the orders for certificates of all projects by status.",
         f"GET {_ADMIN}/certificates",
     ),
@@ -68,7 +68,7 @@ RULES = (
     ),
     service_rule(
         "cdn:admin_operations:list",
-        ADMIN,
+        AUDITOR,
         "List the unfinished and the failed operations of all projects.",
         f"GET {_ADMIN}/operations",
     ),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the operators' lists, settings and jobs of Akamai's driver."""
 
-from poppy.policies.base import ADMIN, service_rule
+from poppy.policies.base import ADMIN, AUDITOR, service_rule
 
 _AKAMAI = "/v1.0/admin/provider/akamai"
 _MAPPING = f"{_AKAMAI}/background_job/san_mapping"
@@ -21,7 +21,7 @@ RULES = (
     ),
     service_rule(
         "cdn:admin_akamai:get_queue",
-        ADMIN,
+        AUDITOR,
         "See the lists of domains that jobs work on.",
         f"GET {_MAPPING}",
         f"GET {_RETRY}",
@@ -41,7 +41,7 @@ RULES = (
     ),
     service_rule(
         "cdn:admin_akamai:get_config",
-        ADMIN,
+        AUDITOR,
         "See the settings of certificates.",
         f"GET {_SAN}",
         f"GET {_SNI}",

@@ -14,6 +14,7 @@ Rule = policy.RuleDefault
 READER = "rule:cdn:reader"
 MEMBER = "rule:cdn:member"
 ADMIN = "rule:cdn:admin"
+AUDITOR = "rule:cdn:auditor"
 #: What decides whether a handler shows more than the caller's own project.
 ALL_PROJECTS = "cdn:all_projects"
 
@@ -22,6 +23,12 @@ RULES = (
         "cdn:admin",
         "role:admin",
         "The operator: changes what belongs to no tenant, and looks at every tenant's services.",
+    ),
+    policy.RuleDefault(
+        "cdn:auditor",
+        "(role:reader and system_scope:all) or rule:cdn:admin",
+        "An auditor: reads what operators read, in /v1.0/admin and on the dashboard, and changes "
+        "nothing. A token on the system with the role reader is enough.",
     ),
     policy.RuleDefault(
         "cdn:member",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rule of the operator's pages."""
 
-from poppy.policies.base import ADMIN, service_rule
+from poppy.policies.base import AUDITOR, service_rule
 
 RULES = (
     service_rule(
         "cdn:dashboard:get",
-        ADMIN,
+        AUDITOR,
         "Look at the dashboard, which shows the services of all projects.",
         "GET /dashboard",
         "GET /dashboard/operations",

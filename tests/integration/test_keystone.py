@@ -44,6 +44,7 @@ def people(keystone):
             "nobody": keystone.token(keystone.user(ours, "service"), ours),
             "unscoped": keystone.token(member, None),
             "system": keystone.token(operator, SYSTEM),
+            "auditor": keystone.token(keystone.user(None, "reader", system=True), SYSTEM),
         },
     )
 
@@ -203,6 +204,40 @@ class TestRoles:
         answer = call("system", "GET", "/v1.0/services")
         assert answer.status_code == 403
         assert "project" in answer.json["message"]
+
+
+ADMIN_READS = (
+    "/v1.0/admin/services?status=deployed",
+    "/v1.0/admin/domains?provider_url=x.example.com",
+    "/v1.0/admin/limits/42",
+    "/v1.0/admin/certificates?status=deployed",
+    "/v1.0/admin/operations",
+)
+
+
+class TestAuditor:
+    """The role reader on the system: reads what operators read, and changes nothing."""
+
+    @pytest.mark.parametrize("path", ADMIN_READS)
+    def test_reads_what_operators_read(self, call, path):
+        assert call("auditor", "GET", path).status_code == 200
+        assert call("reader", "GET", path).status_code == 403
+        assert call("member", "GET", path).status_code == 403
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("PUT", "/v1.0/admin/limits/42", {"limit": 1}),
+            ("POST", "/v1.0/admin/services/action", {"action": "delete", "project_id": "42"}),
+            ("POST", "/v1.0/flavors", flavor()),
+            ("DELETE", "/v1.0/flavors/both", None),
+            ("DELETE", "/v1.0/ssl_certificate/www.example.com?cert_type=san", None),
+        ],
+    )
+    def test_changes_nothing(self, call, api, method, path, body):
+        before = api.rows()
+        assert call("auditor", method, path, body).status_code == 403
+        assert api.rows() == before
 
 
 class TestProjectInTheURL:

@@ -137,6 +137,12 @@ class KeystoneClient:
         """Make a token invalid."""
         self._admin("DELETE", "/auth/tokens", **{"X-Subject-Token": token})
 
+    def knows(self, token: str) -> bool:
+        """Whether a token is valid."""
+        headers = {"X-Auth-Token": self.admin_token, "X-Subject-Token": token}
+        url = f"{self.url}/auth/tokens"
+        return self._session.get(url, headers=headers, timeout=_TIMEOUT).ok
+
     @functools.cached_property
     def admin_token(self) -> str:
         """A token of the user ``admin`` for the project ``admin``."""
