@@ -22,6 +22,7 @@ from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.overview import OverviewManager
 from poppy.manager.services import ServicesManager
+from poppy.manager.sessions import SessionsManager
 from poppy.manager.transfers import TransfersManager
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -42,6 +43,7 @@ class Manager(Driver):
         limits: how many services a project may have.
         lookups: services over all projects.
         overview: all of Poppy at a glance.
+        sessions: dashboard sessions that operators have ended.
         transfers: services that come from another Poppy, or go to one.
     """
 
@@ -95,4 +97,5 @@ class Manager(Driver):
             storage, changes, providers, dns, default_ttl, self.limits
         )
         self.health = HealthManager(storage, distributed_task, providers, dns)
+        self.sessions = SessionsManager(storage)
         self.overview = OverviewManager(storage, providers, dns, self.health)

@@ -13,13 +13,15 @@ from dataclasses import replace
 import pytest
 import webtest
 
+from poppy.bootstrap import Bootstrap
 from poppy.common import errors
 from poppy.manager import overview
+from poppy.manager import sessions as ended_sessions
 from poppy.model.fleet import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.model.operations import Purge, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_operation, make_service, make_spec
-from poppy.transport.pecan.dashboard import pages, sessions
+from poppy.transport.pecan.dashboard import guesses, pages, sessions
 from tests.functional.harness import PROJECT, Harness, ScriptedProvider
 
 PASSWORD = "correct horse battery"
@@ -40,7 +42,8 @@ def make(tmp_path):
     made = []
 
     def make(groups=None, **options):
-        own = {GROUP: {"enabled": True, "password": PASSWORD, **options}}
+        given = {"enabled": True, "password": PASSWORD, **options}
+        own = {GROUP: {name: it for name, it in given.items() if it is not None}}
         directory = tmp_path / str(len(made))
         directory.mkdir()
         made.append(Harness(directory, {**own, **(groups or {})}))
@@ -210,8 +213,8 @@ class TestSignIn:
         assert get_with(stranger, change(value)).status_int == 303
 
     def test_cookie_does_not_tell_whether_a_password_was_guessed(self, stranger):
-        until, _, signature = cookie_of(sign_in(stranger)).value.partition(".")
-        message = f"poppy dashboard {until}".encode()
+        claim, _, signature = cookie_of(sign_in(stranger)).value.rpartition(".")
+        message = f"poppy dashboard {claim}".encode()
         assert signature != hmac.new(PASSWORD.encode(), message, "sha256").hexdigest()
 
     def test_cookie_of_another_password_is_none(self, make):
@@ -224,6 +227,60 @@ class TestSignIn:
         response = page.forms[1].submit(status=303)
         assert cookie_of(response)["max-age"] == "0"
         assert "sign-in" in app.get("/dashboard", status=303).location
+
+    def test_out_ends_the_session_wherever_its_cookie_is(self, poppy, stranger):
+        value = cookie_of(sign_in(stranger)).value
+        stranger.post("/dashboard/sign-out", status=303)
+        assert get_with(stranger, value).status_int == 303
+        # Another process of the same Poppy refuses it too.
+        other = Bootstrap(poppy.conf)
+        assert get_with(webtest.TestApp(other.transport.application), value).status_int == 303
+        other.close()
+
+    def test_out_ends_no_other_session(self, poppy):
+        mine, theirs = browser(poppy), browser(poppy)
+        sign_in(mine)
+        sign_in(theirs)
+        mine.post("/dashboard/sign-out", status=303)
+        theirs.get("/dashboard", status=200)
+
+    @pytest.mark.parametrize("cookie", ["", "x", "9999999999.0123456789abcdef.00"])
+    def test_a_stranger_can_not_fill_the_list_of_ended_sessions(self, poppy, stranger, cookie):
+        headers = {"Cookie": f"{sessions.COOKIE}={cookie}"}
+        stranger.post("/dashboard/sign-out", headers=headers, status=303)
+        assert poppy.storage.documents.get(ended_sessions.NAME).content is None
+
+    def test_ended_sessions_are_forgotten_when_they_would_have_ended(self, poppy):
+        now = time.time()
+        manager = ended_sessions.SessionsManager(poppy.storage, lambda: now)
+        manager.end("first", 60)
+        assert manager.has_ended("first")
+        now += 61
+        manager.end("second", 60)
+        content = poppy.storage.documents.get(ended_sessions.NAME).content
+        assert len(content) == 1
+
+    def test_guesses_are_throttled(self, poppy):
+        app = browser(poppy)
+        for _ in range(guesses.PER_ADDRESS):
+            sign_in(app, "wrong", status=403)
+        response = sign_in(app, PASSWORD, status=429)
+        assert 1 <= int(response.headers["Retry-After"]) <= 300
+        assert "Too many failed tries" in response.text
+        sign_in(app, PASSWORD, extra_environ={"REMOTE_ADDR": "192.0.2.7"}, status=303)
+
+    def test_guesses_of_many_addresses_are_throttled_together(self, poppy):
+        app = browser(poppy)
+        for number in range(guesses.TOGETHER):
+            sign_in(app, "wrong", extra_environ={"REMOTE_ADDR": f"192.0.2.{number}"}, status=403)
+        sign_in(app, PASSWORD, extra_environ={"REMOTE_ADDR": "198.51.100.1"}, status=429)
+
+    def test_addresses_of_one_ipv6_subscriber_count_as_one(self):
+        counted = guesses.Guesses()
+        for number in range(guesses.PER_ADDRESS):
+            counted.failed(f"2001:db8::{number:x}")
+        assert counted.wait("2001:db8::ffff:1")
+        assert not counted.wait("2001:db8:0:1::1")
 
     @pytest.mark.parametrize("path", ["/dashboard/sign-in", "/dashboard/sign-out"])
     @pytest.mark.parametrize(
@@ -266,21 +323,28 @@ def get_with(app, value):
 
 
 class TestMiddleware:
-    """Without Keystone, auth middleware in front may say who asks."""
+    """Without Keystone and without a password, auth middleware in front says who asks."""
 
-    def test_lets_admins_look(self, stranger):
+    @pytest.fixture
+    def front(self, make):
+        """A browser behind such middleware."""
+        return browser(make(password=None))
+
+    def test_lets_admins_look(self, front):
         headers = {"X-Project-ID": "1", "X-Roles": "admin"}
-        assert "Overview" in stranger.get("/dashboard", headers=headers).text
+        assert "Overview" in front.get("/dashboard", headers=headers).text
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_others_are_refused(self, stranger, path):
-        response = stranger.get(f"/dashboard{path}", headers=DENIED, status=403)
+    def test_others_are_refused(self, front, path):
+        response = front.get(f"/dashboard{path}", headers=DENIED, status=403)
         assert response.content_type == "text/html"
         assert "cdn:dashboard:get" in response.text
 
-    def test_counts_before_the_cookie(self, app):
-        app.get("/dashboard", status=200)
-        app.get("/dashboard", headers=DENIED, status=403)
+    @pytest.mark.parametrize("headers", [DENIED, {"X-Project-ID": "1", "X-Roles": "admin"}])
+    def test_counts_for_nothing_where_a_password_protects(self, stranger, headers):
+        assert "/sign-in" in stranger.get("/dashboard", headers=headers, status=303).location
+        sign_in(stranger)
+        stranger.get("/dashboard", headers=headers, status=200)
 
     def test_is_needed_when_no_password_is_set(self, tmp_path):
         poppy = Harness(tmp_path, {GROUP: {"enabled": True}})

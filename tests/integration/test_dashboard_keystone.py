@@ -24,11 +24,13 @@ def people(keystone):
     """A project, and who works in it."""
     name = f"ops-{secrets.token_hex(4)}"
     project = keystone.project(name)
-    users = {role: f"{role}-{secrets.token_hex(4)}" for role in ("admin", "member", "operator")}
+    roles = ("admin", "member", "operator", "auditor")
+    users = {role: f"{role}-{secrets.token_hex(4)}" for role in roles}
     ids = {
         "admin": keystone.user(project, "admin", name=users["admin"]),
         "member": keystone.user(project, "member", name=users["member"]),
         "operator": keystone.user(None, "admin", system=True, name=users["operator"]),
+        "auditor": keystone.user(None, "reader", system=True, name=users["auditor"]),
     }
     return SimpleNamespace(project=project, project_name=name, users=users, ids=ids)
 
@@ -82,8 +84,30 @@ def test_an_admin_of_a_project_signs_in_by_name_and_password(
     assert "Overview" in browser.get("/dashboard").text
 
 
-def test_an_admin_of_the_system_names_no_project(sign_in):
-    assert sign_in("operator").follow().status_int == 200
+@pytest.mark.parametrize("who", ["operator", "auditor"])
+def test_operators_and_auditors_of_the_system_name_no_project(sign_in, who):
+    assert sign_in(who).follow().status_int == 200
+
+
+def test_signing_out_revokes_the_token(browser, sign_in, keystone, people):
+    sign_in("admin", project=people.project_name)
+    token = browser.cookies[COOKIE]
+    assert keystone.knows(token)
+    browser.post("/dashboard/sign-out", status=303)
+    assert not keystone.knows(token)
+    headers = {"Cookie": f"{COOKIE}={token}"}
+    assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
+
+
+def test_signing_out_counts_at_once_though_tokens_are_remembered(keystone, people, tmp_path):
+    api = poppy(tmp_path, keystone, token_cache_time=300)
+    browser = webtest.TestApp(api.harness.boot.transport.application)
+    token = keystone.token(people.ids["admin"], people.project)
+    fill(browser, token=token).follow(status=200)
+    browser.post("/dashboard/sign-out", status=303)
+    headers = {"Cookie": f"{COOKIE}={token}"}
+    assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
+    api.close()
 
 
 def test_domains_can_be_named(sign_in, people):

@@ -37,9 +37,10 @@ DASHBOARD_OPTS: Sequence[cfg.Opt] = (
     cfg.StrOpt(
         "password",
         secret=True,
-        help="Only with auth_strategy = noauth: what an operator signs in with, 12 characters "
-        "or more. Unset: nobody can sign in, and only those see the pages whom your own auth "
-        "middleware lets through, by X-Project-ID and X-Roles.",
+        help="The password that operators sign in with, 12 characters or more; only with "
+        "auth_strategy = noauth. If it is set, the pages are shown to nobody else. If it is "
+        "not, sign-in is off, and the pages are shown to whom your own auth middleware lets "
+        "through, by X-Project-ID and X-Roles.",
     ),
     cfg.IntOpt(
         "session_lifetime",

@@ -81,7 +81,7 @@ def beside(
     """
     options = shared.conf[DASHBOARD_GROUP]
     site = Site(options.refresh)
-    known = sessions.make(shared.conf, shared.strategy)
+    known = sessions.make(shared.conf, shared.strategy, shared.manager.sessions)
     front = signing.Front(known, shared.policy, options.session_lifetime)
     table = routes(shared.manager, shared.settings, site, front)
     hooks = [ContextHook(shared.settings, known, shared.policy), ErrorPages(site)]

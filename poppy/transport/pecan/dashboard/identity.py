@@ -65,6 +65,24 @@ class Identities:
             raise errors.Unavailable("The identity service does not answer") from exc
         return token
 
+    def revoke(self, token: str) -> None:
+        """Have Keystone revoke a token; a failure is logged, for Poppy refuses it already.
+
+        (Identity API v3, "Revoke token": a token may revoke itself.)
+        """
+        from keystoneauth1 import exceptions, session
+
+        asking = session.Session(verify=self._verify, cert=self._cert, timeout=_TIMEOUT)
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+        try:
+            asking.delete(
+                f"{self._url.rstrip('/').removesuffix('/v3')}/v3/auth/tokens",
+                authenticated=False,
+                headers=headers,
+            )
+        except exceptions.ClientException as exc:
+            LOG.warning("Keystone could not revoke the token of a session: %s", exc)
+
 
 def _credentials(form: Mapping[str, str]) -> dict[str, Any]:
     if not form.get("user") or not form.get("password"):

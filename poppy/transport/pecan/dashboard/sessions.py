@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who looks at the pages: what a browser, which sends no token by itself, has in a cookie.
 
-The cookie counts here only, and all that it opens is pages to look at. What it holds is a Keystone
-token; with ``noauth``, where there is none, a proof that its owner knew the operator's password.
-Nothing is kept on the server, so any process answers for any other, and a restart ends no session.
+The cookie counts here only, and all that it opens is pages to look at. It holds a Keystone token;
+with ``noauth``, where there is none, a proof that its owner knew the operator's password. The
+server keeps no sessions, so any process answers for any other, and a restart ends none. It keeps
+only the list of sessions that were signed out (:mod:`poppy.manager.sessions`).
 
-Credentials in header fields, as the API takes them, count before the cookie.
+With Keystone, a token in ``X-Auth-Token`` counts before the cookie, as for the API. With
+``noauth``, header fields say who asks only while no password is set; a password that is set
+protects the pages from everyone who can reach them.
 """
 
 import functools
 import hashlib
 import hmac
 import re
+import secrets
 import time
 import urllib.parse
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
 
@@ -27,6 +31,9 @@ from poppy.transport.pecan.dashboard.identity import Identities, SignInRefused
 from poppy.transport.pecan.errors import RequestRefused
 from poppy.transport.pecan.options import DASHBOARD_GROUP
 from poppy.transport.pecan.request import Request
+
+if TYPE_CHECKING:
+    from poppy.manager.sessions import SessionsManager
 
 COOKIE = "poppy_dashboard"
 #: Shorter ones can be guessed over the network.
@@ -53,6 +60,14 @@ class Sessions(Protocol):
         """
         ...
 
+    def close(self, request: Request) -> None:
+        """End the session of a request's cookie, everywhere; nothing if it has none.
+
+        Raises:
+            Unavailable: storage or the identity service does not answer.
+        """
+        ...
+
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
         """Who sends a request.
 
@@ -65,7 +80,7 @@ class Sessions(Protocol):
         ...
 
 
-def make(conf: cfg.ConfigOpts, strategy: Strategy) -> Sessions:
+def make(conf: cfg.ConfigOpts, strategy: Strategy, ended: "SessionsManager") -> Sessions:
     """As the API itself tells who asks.
 
     Raises:
@@ -73,13 +88,13 @@ def make(conf: cfg.ConfigOpts, strategy: Strategy) -> Sessions:
     """
     options = conf[DASHBOARD_GROUP]
     if conf.auth_strategy == "keystone":
-        return KeystoneSessions(strategy, Identities(conf))
+        return KeystoneSessions(strategy, Identities(conf), ended, options.session_lifetime)
     password: str | None = options.password
     if password is not None and len(password) < MIN_PASSWORD:
         raise errors.ConfigError(
             f"[{DASHBOARD_GROUP}] password must have {MIN_PASSWORD} characters or more"
         )
-    return PasswordSessions(strategy, password, options.session_lifetime)
+    return PasswordSessions(strategy, password, options.session_lifetime, ended)
 
 
 class KeystoneSessions:
@@ -87,9 +102,17 @@ class KeystoneSessions:
 
     form = "keystone"
 
-    def __init__(self, strategy: Strategy, identities: Identities) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        identities: Identities,
+        ended: "SessionsManager",
+        lifetime: int,
+    ) -> None:
         self._strategy = strategy
         self._identities = identities
+        self._ended = ended
+        self._lifetime = lifetime
 
     def open(self, form: Mapping[str, str]) -> str:
         """A token that was given, or one that Keystone gives for user and password."""
@@ -105,10 +128,20 @@ class KeystoneSessions:
         environ = request.environ
         if cookie is not None or "HTTP_X_AUTH_TOKEN" not in environ:
             token = cookie or request.cookies.get(COOKIE, "")
-            if not _TOKEN.fullmatch(token):
+            if not _TOKEN.fullmatch(token) or self._ended.has_ended(token):
                 raise _nobody()
             environ["HTTP_X_AUTH_TOKEN"] = token
         return self._strategy.identify(request)
+
+    def close(self, request: Request) -> None:
+        """Refuse the token from now on, and have Keystone revoke it."""
+        token = request.cookies.get(COOKIE, "")
+        try:
+            self.identify(request, token)
+        except RequestRefused:
+            return
+        self._ended.end(token, self._lifetime)
+        self._identities.revoke(token)
 
 
 class PasswordSessions:
@@ -120,10 +153,17 @@ class PasswordSessions:
     know.
     """
 
-    def __init__(self, strategy: Strategy, password: str | None, lifetime: int) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        password: str | None,
+        lifetime: int,
+        ended: "SessionsManager",
+    ) -> None:
         self._strategy = strategy
         self._password = password
         self._lifetime = lifetime
+        self._ended = ended
         self.form = "none" if password is None else "password"
 
     def open(self, form: Mapping[str, str]) -> str:
@@ -133,24 +173,37 @@ class PasswordSessions:
         given = form.get("password", "")
         if not hmac.compare_digest(given.encode(), self._password.encode()):
             raise SignInRefused("That is not the password.")
-        until = str(int(time.time()) + self._lifetime)
-        return f"{until}.{_sign(self._password, until)}"
+        # Two sessions that begin in one second differ, so that one can end without the other.
+        claim = f"{int(time.time()) + self._lifetime}.{secrets.token_hex(8)}"
+        return f"{claim}.{_sign(self._password, claim)}"
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
-        """By what middleware in front says, or by the cookie."""
-        if cookie is None and request.environ.get("HTTP_X_PROJECT_ID"):
-            return self._strategy.identify(request)
-        until, _, signature = (cookie or request.cookies.get(COOKIE, "")).partition(".")
-        if (
-            self._password is None
-            or not re.fullmatch("[0-9]{1,12}", until)
-            or not hmac.compare_digest(
-                signature.encode("utf-8", "replace"), _sign(self._password, until).encode()
-            )
-            or int(until) <= time.time()
-        ):
+        """By the cookie; without a password, by what the middleware in front says."""
+        if self._password is None:
+            if cookie is None and request.environ.get("HTTP_X_PROJECT_ID"):
+                return self._strategy.identify(request)
+            raise _nobody()
+        cookie = cookie or request.cookies.get(COOKIE, "")
+        if not self._is_good(cookie, self._password) or self._ended.has_ended(cookie):
             raise _nobody()
         return Identity(roles=("admin",), system_scope="all")
+
+    def close(self, request: Request) -> None:
+        """Refuse the cookie from now on."""
+        cookie = request.cookies.get(COOKIE, "")
+        if self._password is not None and self._is_good(cookie, self._password):
+            self._ended.end(cookie, self._lifetime)
+
+    @staticmethod
+    def _is_good(cookie: str, password: str) -> bool:
+        claim, _, signature = cookie.rpartition(".")
+        until = claim.partition(".")[0]
+        if not re.fullmatch(r"[0-9]{1,12}\.[0-9a-f]{16}", claim):
+            return False
+        signed = hmac.compare_digest(
+            signature.encode("utf-8", "replace"), _sign(password, claim).encode()
+        )
+        return signed and int(until) > time.time()
 
 
 def is_own(request: Request) -> bool:
@@ -180,8 +233,8 @@ def _key(password: str) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", password.encode(), b"poppy dashboard", 600_000)
 
 
-def _sign(password: str, until: str) -> str:
-    message = f"poppy dashboard {until}".encode()
+def _sign(password: str, claim: str) -> str:
+    message = f"poppy dashboard {claim}".encode()
     return hmac.new(_key(password), message, hashlib.sha256).hexdigest()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from oslo_log import log
 
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings, handler
+from poppy.transport.pecan.dashboard.guesses import Guesses
 from poppy.transport.pecan.dashboard.identity import SignInRefused
 from poppy.transport.pecan.dashboard.sessions import COOKIE, Sessions, is_own
 from poppy.transport.pecan.dashboard.site import HTML, Site, go_to, root
@@ -53,6 +54,10 @@ class _Signing(Resource):
 class SignIn(_Signing):
     """The form, and what it is sent to."""
 
+    def __init__(self, manager: "Manager", settings: Settings, site: Site, front: Front) -> None:
+        super().__init__(manager, settings, site, front)
+        self._guesses = Guesses()
+
     @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
         """The form; empty."""
@@ -64,10 +69,15 @@ class SignIn(_Signing):
         _check_is_own(request)
         fields = form(request, self.settings.max_body_size)
         following = fields.get("next", "")
+        wait = self._guesses.wait(request.remote_addr)
+        if wait:
+            LOG.warning("Sign-in to the dashboard throttled, from %s", request.remote_addr)
+            return self._throttled(request, following, wait)
         try:
             cookie = self.front.sessions.open(fields)
             self._check(request, cookie)
         except SignInRefused as exc:
+            self._guesses.failed(request.remote_addr)
             LOG.warning("Sign-in to the dashboard refused, from %s: %s", request.remote_addr, exc)
             return self._form(request, following, str(exc))
         answer = go_to(f"{root(request)}{following if _PATH.fullmatch(following) else ''}")
@@ -83,6 +93,14 @@ class SignIn(_Signing):
             raise SignInRefused("Keystone does not know this token, or it is over.") from exc
         if not self.front.policy.allows(RULE, who):
             raise SignInRefused(f"The policy does not allow you to look ({RULE}).")
+
+    def _throttled(self, request: Request, following: str, wait: int) -> Response:
+        answer = self._form(
+            request, following, f"Too many failed tries. Try again in {wait} seconds."
+        )
+        answer.status = HTTPStatus.TOO_MANY_REQUESTS
+        answer.headers["Retry-After"] = str(wait)
+        return answer
 
     def _form(self, request: Request, following: str, problem: str = "") -> Response:
         status = HTTPStatus.FORBIDDEN if problem else HTTPStatus.OK
@@ -103,8 +121,9 @@ class SignOut(_Signing):
 
     @handler(PUBLIC)
     def post(self, request: Request, response: Response) -> Response:
-        """Have the browser forget the cookie; a token in it is good until its time is over."""
+        """End the session, wherever its cookie may be, and have the browser forget it."""
         _check_is_own(request)
+        self.front.sessions.close(request)
         answer = go_to(f"{root(request)}/sign-in")
         _set_cookie(request, answer, "", 0)
         return answer
