@@ -4,6 +4,8 @@
 import argparse
 import importlib.metadata
 import os
+import pwd
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -11,7 +13,10 @@ from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import flavors, operations, regions, schema, services, tables
-from poppy.common import config, errors, logs
+from poppy.common import audit, config, errors, logs
+
+#: Actions that change nothing, and leave no audit event.
+_READS = frozenset({"check", "export", "list", "show", "version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,11 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         conf = config.load(files=arguments.config_file or None)
+        # Results go to standard output, and are often read by a program.
+        conf.set_default("use_stderr", True)
         logs.setup(conf)
         bootstrap = Bootstrap(conf)
+        outcome = "failure"
         try:
             arguments.run(bootstrap, arguments)
+            outcome = "success"
         finally:
+            if conf.audit.enabled and arguments.action not in _READS:
+                _record(arguments, outcome)
             bootstrap.close()
     except (errors.PoppyError, cfg.Error) as exc:
         print(f"poppy-manage: {logs.mask(str(exc))}", file=sys.stderr)
@@ -33,6 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _record(arguments: argparse.Namespace, outcome: str) -> None:
+    """Write an audit event that names the operating system's user and the command."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run under a user that has no name
+        user = str(os.getuid())
+    named = {
+        name: str(value)
+        for name, value in vars(arguments).items()
+        if isinstance(value, str | int | list) and name not in ("run", "format", "config_file")
+    }
+    initiator = audit.Initiator(user, address=socket.gethostname(), agent="poppy-manage")
+    action = f"configure/{arguments.area}-{arguments.action}"
+    audit.record(action, outcome, initiator, audit.Target(arguments.area, None, named))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import errors, metrics, tracing
+from poppy.common import audit, errors, metrics, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -112,6 +112,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     ("drivers", DRIVERS_OPTS),
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),
+    (audit.GROUP, audit.OPTS),
     (metrics.GROUP, metrics.OPTS),
     (tracing.GROUP, tracing.OPTS),
 )
@@ -144,6 +145,8 @@ def validate(conf: cfg.ConfigOpts) -> None:
     Raises:
         ConfigError: names the option whose value can't be used.
     """
+    for source in conf.config_source:
+        _check_source(conf, source)
     for group in (None, *conf.keys()):
         options = conf if group is None else conf[group]
         if group is not None and not isinstance(options, cfg.ConfigOpts.GroupAttr):
@@ -153,6 +156,39 @@ def validate(conf: cfg.ConfigOpts) -> None:
                 options[name]
             except ValueError as exc:
                 raise errors.ConfigError(f"[{group or 'DEFAULT'}] {name}: {exc}") from exc
+
+
+def _check_source(conf: cfg.ConfigOpts, source: str) -> None:
+    """Make sure that a secret store gave what it is to give.
+
+    oslo.config and castellan log a failure and go on with the option's default, which may be no
+    password at all, or another database.
+
+    Raises:
+        ConfigError: names the option whose value could not be had.
+    """
+    options = conf[source]
+    if options.driver != "castellan":
+        return
+    if "mapping_file" not in options:
+        raise errors.ConfigError(
+            f"[{source}] the driver castellan is not installed or can't be used; see the log"
+        )
+    mapping: dict[str, dict[str, list[str]]] = {}
+    cfg.ConfigParser(options.mapping_file, mapping).parse()
+    for group, names in mapping.items():
+        for name, (identifier, *_) in names.items():
+            try:
+                found = conf.get_location(name, None if group == "DEFAULT" else group)
+            except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
+                continue  # of a driver that this process does not load
+            except Exception as exc:
+                # The store's own errors have no common base class that is public.
+                raise errors.ConfigError(f"[{group}] {name}: {source}: {exc}") from exc
+            if found is None or found.detail != identifier:
+                raise errors.ConfigError(
+                    f"[{group}] {name}: the secret store of [{source}] has no value for it"
+                )
 
 
 def reload(conf: cfg.ConfigOpts) -> bool:

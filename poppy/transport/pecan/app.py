@@ -13,6 +13,7 @@ from oslo_middleware.cors import CORS
 from poppy.common import metrics
 from poppy.policies.enforcer import Policy
 from poppy.transport.pecan import auth
+from poppy.transport.pecan.audit import Audited
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
@@ -65,6 +66,8 @@ def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIA
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)
         application = dashboard.beside(application, shared, functools.partial(_serve, conf))
+    if conf.audit.enabled:
+        application = Audited(application)
     if conf.tracing.enabled:
         application = Traced(application, conf.tracing.trust_clients)
     return Measured(application) if metrics.enabled() else application

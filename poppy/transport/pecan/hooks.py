@@ -17,9 +17,11 @@ from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings
 from poppy.transport.pecan.request import (
     BASE_URL,
+    IDENTITY,
     IS_ADMIN,
     PROJECT_ID,
     PROJECT_ID_IN_URL,
+    RULE,
     Request,
     acceptable,
     host_url,
@@ -58,8 +60,9 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
         base = f"{host_url(request)}/{VERSION}"
         who = NOBODY
         rule: str | None = state.controller.rule
+        request.environ[RULE] = rule
         if rule is not PUBLIC:
-            who = self._strategy.identify(request)
+            who = request.environ[IDENTITY] = self._strategy.identify(request)
             self._remember(request, who)
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
             # Who changes what is worth a line; the path is not in it, it may hold anything.

@@ -23,6 +23,14 @@ PROJECT_ID_IN_URL = "poppy.project_id_in_url"
 BASE_URL = "poppy.base_url"
 #: The template of the URL, once a resource is found.
 ROUTE = "poppy.route"
+#: The variable segments of the URL, in order.
+ROUTE_VALUES = "poppy.route_values"
+#: The policy rule that the request needs.
+RULE = "poppy.rule"
+#: Who sends the request, once that is known.
+IDENTITY = "poppy.identity"
+#: The decoded body, once it is read.
+DOCUMENT = "poppy.document"
 #: Whether whoever asks may look at all projects.
 IS_ADMIN = "poppy.is_admin"
 
@@ -222,6 +230,7 @@ def document(request: Request, limit: int, media_types: Collection[str] = (JSON,
     except RecursionError as exc:
         raise errors.InvalidRequest("The request body is nested too deeply") from exc
     _check(value)
+    request.environ[DOCUMENT] = value
     return value
 
 

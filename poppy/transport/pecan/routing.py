@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from poppy.transport.pecan.errors import RequestRefused
-from poppy.transport.pecan.request import PROJECT_ID_IN_URL, ROUTE, Request
+from poppy.transport.pecan.request import PROJECT_ID_IN_URL, ROUTE, ROUTE_VALUES, Request
 
 if TYPE_CHECKING:
     from poppy.transport.pecan.controllers.base import Resource
@@ -76,6 +76,7 @@ class Router:
         if node is None or node.resource is None:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "There is nothing at this path")
         request.environ[ROUTE] = node.template
+        request.environ[ROUTE_VALUES] = arguments
         resource = node.resource
         handler = resource.handlers.get(request.method)
         if handler is None:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Audit events of requests; what an event is stands in :mod:`poppy.common.audit`."""
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from poppy.common import audit
+from poppy.transport.pecan.request import DOCUMENT, IDENTITY, REQUEST_ID, ROUTE, ROUTE_VALUES, RULE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSED = ("401", "403", "429")
+_SIGNING = {
+    "/dashboard/sign-in": "authenticate/login",
+    "/dashboard/sign-out": "revoke/logout",
+}
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+#: Names in a body that say what a request is about. Nothing else of a body is recorded.
+_NAMES = (
+    "project_id",
+    "service_id",
+    "domain",
+    "domain_name",
+    "status",
+    "action",
+    "job_type",
+    "limit",
+    "flavor_id",
+)
+#: Of these, the first that a URL or a body has identifies the target.
+_IDS = ("operation_id", "service_id", "domain", "domain_name", "flavor_id", "name", "project_id")
+_TEMPLATE = re.compile(r"\{(\w+)\}")
+
+
+class Audited:
+    """Writes an event for each request that changes something, or is refused."""
+
+    def __init__(self, application: "WSGIApplication") -> None:
+        self._application = application
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        status, location = "500", ""
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status, location
+            status = line[:3]
+            location = next((value for name, value in headers if name == "Location"), "")
+            return start_response(line, headers, exc_info)
+
+        try:
+            return self._application(environ, start)
+        finally:
+            route = environ.get(ROUTE)
+            if route and (environ["REQUEST_METHOD"] not in _SAFE or status in _REFUSED):
+                _record(environ, route, status, location)
+
+
+def _record(environ: "WSGIEnvironment", route: str, status: str, location: str) -> None:
+    found = _found(environ, route)
+    rule: str = environ.get(RULE) or route
+    if route in _SIGNING:
+        action, kind = _SIGNING[route], "dashboard"
+        signed_in = status == str(int(HTTPStatus.SEE_OTHER))
+        outcome = "success" if signed_in else "failure"
+    else:
+        action, kind = _action(environ, rule), _kind(rule)
+        outcome = _outcome(status)
+        if outcome != "failure" and location and environ["REQUEST_METHOD"] == "POST":
+            # The id of what was made, or of the operation that was asked for.
+            found.setdefault("service_id" if kind == "services" else "id", _last(location))
+    identifier = next((found[name] for name in (*_IDS, "id") if name in found), None)
+    who = environ.get(IDENTITY)
+    initiator = audit.Initiator(
+        user_id=who.user_id if who else None,
+        project_id=who.project_id if who else None,
+        address=environ.get("REMOTE_ADDR"),
+        agent=environ.get("HTTP_USER_AGENT"),
+    )
+    details = {**found, "rule": rule, "request_id": str(environ.get(REQUEST_ID, ""))}
+    audit.record(action, outcome, initiator, audit.Target(kind, identifier, details), status)
+
+
+def _found(environ: "WSGIEnvironment", route: str) -> dict[str, str]:
+    """What the URL and the body name; the URL counts first."""
+    values = environ.get(ROUTE_VALUES, ())
+    found = dict(zip(_TEMPLATE.findall(route), values, strict=False))
+    document = environ.get(DOCUMENT)
+    if isinstance(document, Mapping):
+        for name in _NAMES:
+            value = document.get(name)
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                found.setdefault(name, str(value))
+        domains = document.get("domains")
+        if isinstance(domains, list):
+            named = [it["domain"] for it in domains if isinstance(it, dict) and "domain" in it]
+            found["domains"] = " ".join(str(it) for it in named)
+    return found
+
+
+def _action(environ: "WSGIEnvironment", rule: str) -> str:
+    """Such as ``create``, ``disable`` or ``delete/purge`` (DSP0262, annex A.3)."""
+    verb = _VERBS.get(environ["REQUEST_METHOD"], "read")
+    word = rule.rpartition(":")[2]
+    if word == "action":
+        document = environ.get(DOCUMENT)
+        asked = document if isinstance(document, Mapping) else {}
+        named = asked.get("action") or next(iter(asked), "")
+        if named in ("enable", "disable", "delete"):
+            return str(named)
+        word = named if named in ("retry", "cancel") else "action"
+        verb = "update"
+    return verb if word == verb or not word.isidentifier() else f"{verb}/{word}"
+
+
+def _kind(rule: str) -> str:
+    """``services`` for ``cdn:services:create`` and ``cdn:admin_services:action``."""
+    parts = rule.split(":")
+    return parts[1].removeprefix("admin_") if len(parts) > 1 else "api"
+
+
+def _outcome(status: str) -> str:
+    if status == str(int(HTTPStatus.ACCEPTED)):
+        return "pending"
+    return "success" if status[0] in "23" else "failure"
+
+
+def _last(location: str) -> str:
+    return location.rstrip("/").rpartition("/")[2]
