@@ -25,6 +25,7 @@ def known_settings():
         for option in options:
             names.update({option.dest, *(old.name for old in option.deprecated_opts)})
     known["keystone_authtoken"] |= keystone_options("password")
+    known["DEFAULT"].add("config_source")  # of oslo.config itself, which lists it nowhere
     return known
 
 
