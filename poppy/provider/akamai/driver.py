@@ -122,6 +122,7 @@ class AkamaiProvider(Provider):
             own = domain.certificate == "sni" or (
                 domain.certificate is None and "{domain}" in self.options.http_edge_hostname
             )
+            # It is shorter than a common name, too (names.MAX_COMMON_NAME).
             if own and len(domain.domain) > _LONGEST_PREFIX:
                 raise PermanentError(
                     f"Domain {domain.domain} is too long for a name at Akamai: "

@@ -6,10 +6,12 @@ from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Rule
+from poppy.provider.patterns import covers
 
 #: The pattern of every path.
 EVERYTHING = "/*"
-#: Encoded wildcards, which decoded would be some. (Two braces would begin a variable.)
+#: Encoded wildcards, which decoded would be some. (Two braces would begin a variable, and bytes
+#: that are no UTF-8 all look alike.)
 _UNSAYABLE = re.compile("%2a|%3f", re.IGNORECASE)
 
 
@@ -26,7 +28,7 @@ def path_pattern(rule: Rule) -> str:
         # There it stands for any one character; and the query is no part of what is matched.
         raise PermanentError(f"Rule '{rule.name}': Akamai does not match queries ({url!r})")
     pattern = unquote(re.sub(r"\*+", "*", f"/{url}"))
-    if _UNSAYABLE.search(url) or "{{" in pattern:
+    if _UNSAYABLE.search(url) or "{{" in pattern or "\ufffd" in pattern:
         raise PermanentError(f"Rule '{rule.name}': Akamai can't match the characters of {url!r}")
     return re.sub("/+", "/", pattern)
 
@@ -38,19 +40,9 @@ def specificity(pattern: str) -> tuple[int, str]:
 
 def overlap(one: str, other: str) -> bool:
     """Whether there is a path that both patterns match."""
-    # Row by row: whether what is left of ``one`` and of ``other`` has a common text.
-    below = [False] * (len(other) + 1)
-    for i in range(len(one), -1, -1):
-        row = [False] * (len(other) + 1)
-        for j in range(len(other), -1, -1):
-            a, b = one[i : i + 1], other[j : j + 1]
-            if not a and not b:
-                row[j] = True
-            elif a == "*":
-                row[j] = below[j] or (bool(b) and row[j + 1])
-            elif b == "*":
-                row[j] = row[j + 1] or (bool(a) and below[j])
-            else:
-                row[j] = a == b and below[j + 1]
-        below = row
-    return below[0]
+    if "*" not in one or "*" not in other:
+        return covers(other, one) or covers(one, other)
+    # Between what both begin and what both end with, a wildcard of each takes the other's rest.
+    begins = zip(one.partition("*")[0], other.partition("*")[0], strict=False)
+    ends = zip(one.rpartition("*")[2][::-1], other.rpartition("*")[2][::-1], strict=False)
+    return all(a == b for a, b in (*begins, *ends))

@@ -106,6 +106,9 @@ def _reach(rule: Rule) -> str:
     url = rule.request_url or "/*"
     if "?" in url:
         raise PermanentError(f"Rule '{rule.name}': CloudFront does not match queries ({url!r})")
+    if "%2a" in url.lower():
+        # Decoded, it would be a wildcard.
+        raise PermanentError(f"Rule '{rule.name}': CloudFront can't match the * in {url!r}")
     pattern = re.sub("/+", "/", re.sub(r"\*+", "*", f"/{unquote(url)}"))
     return EVERYTHING if pattern == "/*" else pattern
 

@@ -26,6 +26,8 @@ _ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
 #: Patterns that two patterns may have in common before the service is refused.
 _MOST_COMMON = 50
 _MOST_STEPS = 100_000
+#: How often patterns may be compared before the service is refused: about 0.2 s.
+_MOST_COMPARISONS = 200_000
 
 T = TypeVar("T")
 
@@ -73,9 +75,15 @@ def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Be
     by_origin = _ranked((rule, number) for number, o in enumerate(origins) for rule in o.rules)
     by_ttl = _ranked((rule, entry.ttl) for entry in caching for rule in entry.rules)
     steps = iter(range(_MOST_STEPS))
+    comparisons = 0
     kept: list[Behaviour] = []
     for first, origin in [*by_origin, (EVERYTHING, 0)]:
         for second, ttl in [*by_ttl, (EVERYTHING, None)]:
+            comparisons += len(kept) + 1
+            if comparisons > _MOST_COMPARISONS:
+                raise PermanentError(
+                    "CloudFront: the paths of origins and caching make too many behaviours"
+                )
             for pattern in sorted(common(first, second, steps), key=specificity):
                 if not any(covers(known.pattern, pattern) for known in kept):
                     kept.append(Behaviour(pattern, origin, ttl))

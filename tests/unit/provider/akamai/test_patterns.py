@@ -3,6 +3,7 @@
 
 import itertools
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +53,17 @@ def test_covers(pattern: str, other: str, does: bool) -> None:
 
 
 def test_patterns_of_the_longest_kind_take_no_time() -> None:
-    assert overlap("/" + "a*" * 500, "/" + "*a" * 500)
+    started = time.process_time()
+    for number in range(10000):
+        assert overlap("/" + "a*" * 500, f"/{'*a' * 500}")
+        assert not overlap(f"/a{number}" + "a*" * 500, "/b" + "*a" * 500)
+    assert time.process_time() - started < 5
+
+
+def test_bytes_that_are_no_text_can_not_be_told_apart() -> None:
+    for url in ("/%ff", "/%FE*"):
+        with pytest.raises(PermanentError, match="can't match the characters"):
+            path_pattern(Rule("r", url))
 
 
 def test_of_two_patterns_the_one_with_more_characters_is_more_specific() -> None:

@@ -2,6 +2,7 @@
 """Rules by path, as one ordered list of CloudFront behaviours."""
 
 import re
+import time
 
 import pytest
 from hypothesis import assume, given
@@ -152,3 +153,13 @@ def test_no_patterns_keep_us_busy() -> None:
             origins(["/*"], [f"/*{'ab' * n}" for n in range(1, 100)]),
             caching(t1=[f"/{'ab' * n}*" for n in range(1, 100)]),
         )
+
+
+def test_many_paths_that_overlap_are_refused_soon() -> None:
+    """A hundred rules of each kind make ten thousand pairs."""
+    first = [f"/{number}*" for number in range(100)]
+    second = [f"/*{number}.css" for number in range(100)]
+    started = time.process_time()
+    with pytest.raises(PermanentError, match="CloudFront"):
+        behaviours(origins([], first), caching(t1=second))
+    assert time.process_time() - started < 5
