@@ -199,7 +199,8 @@ def _shared(entry: Document, known: Any) -> Document:
 
 
 def _origin(entry: Document, index: int) -> Document:
-    origin = {"port": 80, "ssl": False, "hostheadertype": "domain", "rules": [], **entry}
+    port = 443 if entry.get("ssl") is True else 80
+    origin = {"port": port, "ssl": False, "hostheadertype": "domain", "rules": [], **entry}
     origin["rules"] = _each(origin["rules"], _rule)
     if index == 0 and not origin["rules"]:
         origin["rules"] = _DEFAULT_RULES
@@ -216,7 +217,10 @@ def _caching(entry: Document, index: int) -> Document:
 
 
 def _restriction(entry: Document, index: int) -> Document:
-    return {"access": "whitelist", **entry, "rules": _each(entry.get("rules"), _rule)}
+    """``type`` is what ``access`` was called once."""
+    access = entry.get("access", entry.get("type", "whitelist"))
+    kept = {key: value for key, value in entry.items() if key != "type"}
+    return {**kept, "access": access, "rules": _each(entry.get("rules"), _rule)}
 
 
 def _rule(entry: Document, index: int) -> Document:
@@ -226,8 +230,6 @@ def _rule(entry: Document, index: int) -> Document:
         rule["request_url"] = f"/{path}"
     if isinstance(rule.get("referrer"), str):
         rule["referrer"] = _lower(rule["referrer"])
-    if isinstance(rule.get("client_ip"), str):
-        rule["client_ip"] = _network(rule["client_ip"])
     return rule
 
 
@@ -248,12 +250,3 @@ def _host(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return _lower(text)
-
-
-def _network(text: str) -> str:
-    try:
-        if "/" not in text:
-            return str(ipaddress.ip_address(text))
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return text

@@ -106,6 +106,52 @@ PROVIDER_OPTS = (
     ),
 )
 
+#: Limits on requests and documents: the transport reads some, the manager others.
+LIMITS_GROUP = "drivers:transport:limits"
+
+LIMITS_OPTS = (
+    cfg.IntOpt(
+        "max_body_size",
+        default=65536,
+        min=1024,
+        help="Bytes that the body of a request may have; more is refused with 413. The document "
+        "of a service, as compact JSON with every default written out, may not have more either: "
+        "a POST or PATCH whose result is larger is refused with 400.",
+    ),
+    cfg.IntOpt(
+        "max_origin_rules",
+        default=100,
+        min=1,
+        max=10000,
+        help="How many rules the origins of a service may have together. Each rule adds to what "
+        "edges compile and look through for every request. A stored service with more stays as "
+        "it is; a PATCH of it must bring it below the limit. The same holds for the other limits "
+        "on rules.",
+    ),
+    cfg.IntOpt(
+        "max_caching_rules",
+        default=100,
+        min=1,
+        max=10000,
+        help="How many rules the caching entries of a service may have together; an entry "
+        "without rules counts as one.",
+    ),
+    cfg.IntOpt(
+        "max_restriction_rules",
+        default=100,
+        min=1,
+        max=10000,
+        help="How many rules the restrictions of a service may have together.",
+    ),
+    cfg.IntOpt(
+        "max_rules",
+        default=200,
+        min=2,
+        max=30000,
+        help="How many rules of all kinds a service may have.",
+    ),
+)
+
 #: (group, options) of everything that is not a driver's own.
 GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     (None, DEFAULT_OPTS),
@@ -113,6 +159,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),
     (audit.GROUP, audit.OPTS),
+    (LIMITS_GROUP, LIMITS_OPTS),
     (metrics.GROUP, metrics.OPTS),
     (tracing.GROUP, tracing.OPTS),
 )

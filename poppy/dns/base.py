@@ -2,7 +2,7 @@
 """The contract of DNS drivers."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -11,6 +11,7 @@ from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.dns.steering import Policy, Steering
+from poppy.model import names as model_names
 
 #: Options that every DNS driver has, in its own group.
 COMMON_OPTS = (
@@ -130,9 +131,23 @@ class DNSDriver(Driver, abc.ABC):
         """
         raise PermanentError(f"{self.name} can't steer")
 
+    def names_made(self, name: str, by_geography: bool) -> Iterable[str]:
+        """Every name that is made for an operator's name, itself included.
+
+        Each must be possible in DNS, or the service is refused. For drivers that need helper
+        names to steer.
+
+        Args:
+            by_geography: whether the name is to lead to several providers by place.
+        """
+        return (name,)
+
     @abc.abstractmethod
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs of these operator names, and no other records; fine if there are none.
+
+        A name that can't be in DNS at all counts as removed (see :func:`possible`). Otherwise a
+        service that could not be made could not be deleted either.
 
         Raises:
             InProgressError: as for :meth:`ensure`: resolvers may still be told the names.
@@ -143,3 +158,8 @@ class DNSDriver(Driver, abc.ABC):
     @abc.abstractmethod
     def health(self) -> bool:
         """Whether the DNS server answers now; never raises; bounded by a few seconds."""
+
+
+def possible(names: Iterable[str]) -> list[str]:
+    """Those names that can be in DNS: neither they nor a label of them is too long, or empty."""
+    return [name for name in names if model_names.impossible(name) is None]

@@ -19,7 +19,7 @@ from poppy.common.errors import (
     RetryableError,
     Unauthorized,
 )
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Seconds until it makes sense to look whether name servers have a change.
@@ -75,7 +75,7 @@ class Designate(DNSDriver):
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs, one after the other; see :meth:`DNSDriver.remove`."""
-        self._for_each(names, self._remove)
+        self._for_each(possible(names), self._remove)
 
     def health(self) -> bool:
         """Whether the API answers, with a token that it takes."""

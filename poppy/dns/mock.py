@@ -12,8 +12,9 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from poppy.common.errors import RetryableError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.model.names import impossible
 
 
 class MockDNS(DNSDriver):
@@ -37,7 +38,11 @@ class MockDNS(DNSDriver):
         self._lock = threading.Lock()
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs, if DNS can have them; see :meth:`DNSDriver.ensure`."""
+        for name in (*cnames, *cnames.values()):
+            reason = impossible(name)
+            if reason:
+                raise PermanentError(f"{name} can't be in DNS: {reason}")
         with self._zone() as zone:
             zone.update(cnames)
 

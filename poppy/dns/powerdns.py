@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from poppy.common.errors import ConfigError, DriverError, PermanentError
 from poppy.common.http import Client
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.powerdns_lua import record
 from poppy.dns.servers import Servers
 from poppy.dns.steering import Policy, Steering
@@ -80,7 +80,7 @@ class PowerDNS(DNSDriver):
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove what was set, with one request for each zone; see :meth:`DNSDriver.remove`."""
-        for zone, members in self._zones.group(names).items():
+        for zone, members in self._zones.group(possible(names)).items():
             gone = [_nothing(name, kind) for name in members for kind in self._kinds()]
             self._patch(zone, gone)
 

@@ -11,7 +11,7 @@ from poppy.manager.actions import amended
 from poppy.manager.changes import Change, Changes
 from poppy.manager.lookups import host
 from poppy.manager.services import ServicesManager
-from poppy.model import admin_schemas, certificates, ids, validation
+from poppy.model import admin_schemas, certificates, ids, rules, validation
 from poppy.model.operations import Kind
 from poppy.model.services import Domain, ProviderDetail, ProviderStatus, Service, ServiceSpec
 from poppy.provider.base import Provider
@@ -62,7 +62,7 @@ class CertificatesManager:
             raise errors.InvalidRequest("The project_id is not the one of the request")
         spec = self._spec(body)
         flavor = self._changes.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers)
+        requirements.check(spec, flavor, self._providers, self._dns)
         detail = ProviderDetail(ProviderStatus.DEPLOY_IN_PROGRESS)
         namespace, order_id = certificates.namespace(owner), ids.new()
         operation = self._changes.operation(namespace, order_id, Kind.CREATE, request_id)
@@ -216,6 +216,7 @@ class CertificatesManager:
 
     def _spec(self, body: Mapping[str, str]) -> ServiceSpec:
         name = host(body["domain_name"], "domain_name")
+        rules.check_full_domain(name)
         if self._dns.owns(name):
             raise errors.InvalidRequest(f"Domain {name} is one of the operator's own names")
         return ServiceSpec(

@@ -95,7 +95,7 @@ class Changes:
             InvalidRequest: there is no such flavor, or a provider can't do it.
         """
         flavor = self.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers)
+        requirements.check(spec, flavor, self._providers, self._dns)
         # Providers that the flavor does not name any more are kept until they are clean.
         providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
         details = {

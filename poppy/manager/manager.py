@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
+from poppy.common.config import LIMITS_GROUP
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
@@ -24,6 +25,7 @@ from poppy.manager.overview import OverviewManager
 from poppy.manager.services import ServicesManager
 from poppy.manager.sessions import SessionsManager
 from poppy.manager.transfers import TransfersManager
+from poppy.model.limits import DocumentLimits
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -66,6 +68,7 @@ class Manager(Driver):
         super().__init__(conf, name)
         default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
+        document_limits = DocumentLimits.of(conf[LIMITS_GROUP])
         changes = Changes(storage, distributed_task, providers, dns)
         self.services = ServicesManager(
             storage,
@@ -75,6 +78,7 @@ class Manager(Driver):
             log_delivery.LogDelivery(conf),
             default_ttl=default_ttl,
             default_limit=default_limit,
+            document_limits=document_limits,
         )
         self.actions = ActionsManager(storage, changes, self.services)
         self.certificates = CertificatesManager(
@@ -94,7 +98,7 @@ class Manager(Driver):
         self.lookups = LookupsManager(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(
-            storage, changes, providers, dns, default_ttl, self.limits
+            storage, changes, providers, dns, default_ttl, self.limits, document_limits
         )
         self.health = HealthManager(storage, distributed_task, providers, dns)
         self.sessions = SessionsManager(storage)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service needs of the providers of its flavor."""
+"""What a service needs of the providers of its flavor, and the names that follow from it."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
 
 from poppy.common import errors
+from poppy.dns.base import DNSDriver
+from poppy.model import names
 from poppy.model.flavors import Flavor
-from poppy.model.services import ServiceSpec
+from poppy.model.services import Domain, ServiceSpec
 from poppy.provider.base import Capability, Provider
+from poppy.provider.geography import country_codes
 
 _BY_RULE_KIND = {
     "referrer": Capability.REFERRER,
@@ -22,12 +25,17 @@ _BY_CERTIFICATE = {
 }
 
 
-def check(spec: ServiceSpec, flavor: Flavor, providers: Mapping[str, Provider]) -> None:
-    """Refuse a service that some provider of its flavor can't do.
+def check(
+    spec: ServiceSpec, flavor: Flavor, providers: Mapping[str, Provider], dns: DNSDriver
+) -> None:
+    """Refuse a service that can't be made: what follows from its document is looked at ahead.
 
     Raises:
-        InvalidRequest: names the provider, what it lacks, and the part that asks for it.
+        InvalidRequest: names the part of the document, and what is wrong: an operator's name that
+            can't be in DNS, an unknown country, or what a provider of the flavor can't do.
     """
+    _check_geography(spec)
+    _check_names(spec, flavor, dns)
     for provider in loaded(flavor, providers):
         for capability, offender in needs(spec):
             if capability not in provider.supports:
@@ -87,6 +95,47 @@ def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
                 yield _BY_RULE_KIND[rule.kind], f"restriction '{restriction.name}'"
     if spec.log_delivery:
         yield Capability.LOG_DELIVERY, "log_delivery"
+
+
+def _check_geography(spec: ServiceSpec) -> None:
+    for restriction in spec.restrictions:
+        for rule in restriction.rules:
+            if rule.geography is None:
+                continue
+            try:
+                country_codes(rule.geography)
+            except KeyError as exc:
+                raise errors.InvalidRequest(
+                    f"Rule {rule.name!r} of restriction {restriction.name!r}: there is no country"
+                    f" or continent {rule.geography!r}"
+                ) from exc
+
+
+def _check_names(spec: ServiceSpec, flavor: Flavor, dns: DNSDriver) -> None:
+    for domain in spec.domains:
+        for name in _operator_names(domain, dns):
+            for made in dns.names_made(name, flavor.steers_by_geography):
+                reason = names.impossible(made)
+                if reason:
+                    longest = len(domain.domain) - len(made) + names.MAX_NAME
+                    hint = f": a domain may have {longest} characters here"
+                    raise errors.InvalidRequest(
+                        f"Domain {domain.domain} can't have its operator's name {made}: {reason}"
+                        + (hint if len(made) > names.MAX_NAME else "")
+                    )
+    for origin in spec.origins:
+        if dns.owns(origin.origin):
+            raise errors.InvalidRequest(
+                f"Origin {origin.origin} is one of the operator's own names, which lead to the"
+                " providers: a request would go round in circles"
+            )
+
+
+def _operator_names(domain: Domain, dns: DNSDriver) -> list[str]:
+    """The operator's name of a domain; of a label yet to be placed, all that it may get."""
+    if domain.certificate == "shared" and not dns.owns(domain.domain):
+        return dns.shared_domains(domain.domain)
+    return [dns.operator_name(domain.domain, domain.certificate)]
 
 
 def _is_ipv6(text: str) -> bool:

@@ -14,6 +14,7 @@ from poppy.manager import patch as json_patch
 from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
+from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
@@ -37,6 +38,7 @@ class ServicesManager:
         log_delivery: LogDelivery,
         default_ttl: int,
         default_limit: int,
+        document_limits: DocumentLimits,
     ) -> None:
         self._storage = storage
         self._changes = changes
@@ -45,6 +47,7 @@ class ServicesManager:
         self._log_delivery = log_delivery
         self._default_ttl = default_ttl
         self._default_limit = default_limit
+        self._document_limits = document_limits
 
     def create(
         self,
@@ -75,9 +78,9 @@ class ServicesManager:
             known = self._storage.services.created_by(project_id, mark)
             if known is not None:
                 return known
-        spec = validation.service(document, self._default_ttl)
+        spec = validation.service(document, self._default_ttl, limits=self._document_limits)
         flavor = self._changes.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers)
+        requirements.check(spec, flavor, self._providers, self._dns)
         log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()
@@ -282,13 +285,13 @@ class ServicesManager:
 
     def _patched(self, service: Service, patch: Sequence[Mapping[str, object]]) -> ServiceSpec:
         document = {"project_id": service.project_id, **service.spec.to_dict()}
-        patched = json_patch.apply(document, patch)
+        patched = json_patch.apply(document, patch, self._document_limits.size)
         if isinstance(patched, dict) and patched.pop("project_id", None) != service.project_id:
             raise errors.InvalidRequest("[project_id]-the project of a service can't be changed")
         placed = {
             domain.domain for domain in service.spec.domains if domain.certificate == "shared"
         }
-        return validation.service(patched, self._default_ttl, placed)
+        return validation.service(patched, self._default_ttl, placed, self._document_limits)
 
     def _check_nothing_waits(self, service: Service) -> None:
         """Refuse what would have to wait for something that waits itself, maybe for hours."""

@@ -19,6 +19,7 @@ from poppy.manager.changes import Changes, with_status
 from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import every_service
 from poppy.model import ids, transfer_schemas, validation
+from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
@@ -70,6 +71,7 @@ class TransfersManager:
         dns: DNSDriver,
         default_ttl: int,
         limits: LimitsManager,
+        document_limits: DocumentLimits,
     ) -> None:
         self._storage = storage
         self._changes = changes
@@ -77,6 +79,7 @@ class TransfersManager:
         self._dns = dns
         self._default_ttl = default_ttl
         self._limits = limits
+        self._document_limits = document_limits
 
     def give(self, project_id: str | None = None) -> Iterator[dict[str, Any]]:
         """Each service, or each of a project, as a document that :meth:`take` accepts.
@@ -149,7 +152,7 @@ class TransfersManager:
             for entry in body["spec"]["domains"]
             if entry.get("certificate") == "shared" and "." in entry["domain"]
         }
-        spec = validation.service(body["spec"], self._default_ttl, placed)
+        spec = validation.service(body["spec"], self._default_ttl, placed, self._document_limits)
         known = self._known(project_id, service_id, rehearsal)
         if known == spec:
             return Taken(Outcome.UNCHANGED)
@@ -182,7 +185,7 @@ class TransfersManager:
     def _new(self, body: Mapping[str, Any], spec: ServiceSpec) -> Service:
         """The service as it is to be stored, once nothing speaks against it."""
         flavor = self._changes.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers)
+        requirements.check(spec, flavor, self._providers, self._dns)
         known = {
             name: ProviderDetail.from_dict(entry)
             for name, entry in body.get("provider_details", {}).items()

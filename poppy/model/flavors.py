@@ -79,9 +79,14 @@ class Flavor:
         """The providers, in the operator's order of preference."""
         return tuple(entry.provider for entry in self.providers)
 
+    @property
+    def steers_by_geography(self) -> bool:
+        """Whether a name leads to several providers, by where the client is."""
+        return len(self.providers) > 1 and any(it.geography is not None for it in self.providers)
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From a document that the flavor schema accepts."""
+        """From a document that the flavor schema accepts; its ``limits`` are not kept."""
         return cls(
             flavor_id=document["id"],
             providers=tuple(map(FlavorProvider.from_dict, document["providers"])),

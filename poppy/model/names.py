@@ -8,7 +8,12 @@ import re
 import idna
 import publicsuffixlist
 
+#: Characters of a name: 255 octets on the wire (RFC 1035, section 2.3.4) leave these.
 MAX_NAME = 253
+#: Characters of a label (RFC 1035, section 2.3.4).
+MAX_LABEL = 63
+#: Characters of a certificate's common name (RFC 5280, appendix A.1: ub-common-name).
+MAX_COMMON_NAME = 64
 
 #: Letters, digits and what UUIDs, Keystone domains and older identity services put between.
 PROJECT_ID = re.compile(r"[A-Za-z0-9._:-]{1,255}")
@@ -68,6 +73,8 @@ def problem(text: str) -> str | None:
         return "it must be in lower case"
     if len(text) > MAX_NAME:
         return f"it is longer than {MAX_NAME} characters"
+    if text.endswith("."):
+        return "it ends with an empty label; write it without the dot"
     labels = text.split(".")
     if len(labels) == 1:
         return "it has no top-level domain"
@@ -77,6 +84,21 @@ def problem(text: str) -> str | None:
             return reason
     if not _TLD.fullmatch(labels[-1]) and not labels[-1].startswith("xn--"):
         return f"its top-level domain {labels[-1]!r} is not 2 to 63 letters"
+    return None
+
+
+def impossible(name: str) -> str | None:
+    """Why a name can't be in DNS, whatever characters it has; None when it can be.
+
+    For names that are made from others, such as a domain with a suffix.
+    """
+    if len(name) > MAX_NAME:
+        return f"it has {len(name)} characters; a name has at most {MAX_NAME} (RFC 1035)"
+    for label in name.split("."):
+        if not label:
+            return "it has an empty label"
+        if len(label) > MAX_LABEL:
+            return f"its label {label!r} has more than {MAX_LABEL} characters (RFC 1035)"
     return None
 
 

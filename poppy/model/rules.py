@@ -5,7 +5,7 @@ from collections.abc import Collection, Hashable, Iterable
 from typing import TypeVar
 
 from poppy.common import errors
-from poppy.model import names
+from poppy.model import names, paths
 from poppy.model.schemas import MAX_REQUEST_URL
 from poppy.model.services import Domain, Origin, Restriction, Rule, ServiceSpec
 
@@ -36,7 +36,7 @@ def _check_domain(domain: Domain, shared: Collection[str]) -> None:
     if domain.certificate == "shared":
         _check_shared(domain.domain, shared)
     else:
-        _check_full_domain(domain.domain)
+        check_full_domain(domain.domain)
     if domain.protocol == "http" and domain.certificate is not None:
         raise errors.InvalidRequest(
             f"Domain {domain.domain} can't have a certificate ({domain.certificate})"
@@ -65,7 +65,12 @@ def _check_shared(label: str, shared: Collection[str]) -> None:
         )
 
 
-def _check_full_domain(domain: str) -> None:
+def check_full_domain(domain: str) -> None:
+    """Refuse a domain for which no CNAME can be made.
+
+    Raises:
+        InvalidRequest: it is no domain name in lower case, or a root domain.
+    """
     reason = names.problem(domain)
     if reason:
         raise errors.InvalidRequest(f"Domain {domain!r} is not a valid domain name: {reason}")
@@ -86,10 +91,21 @@ def _check_origin(origin: Origin, *, needs_rules: bool) -> None:
                 f" {reason}"
             )
     _check_host_header(origin)
+    _check_port(origin)
     if needs_rules and not origin.rules:
         raise errors.InvalidRequest(
             f"Origin {origin.origin} needs at least one rule: only the first origin goes without"
         )
+
+
+def _check_port(origin: Origin) -> None:
+    """Port and TLS go together: all requests to an origin fail when they contradict."""
+    if origin.ssl and origin.port == 80:
+        raise errors.InvalidRequest(
+            f"Origin {origin.origin} has ssl with port 80; TLS is spoken on port 443"
+        )
+    if not origin.ssl and origin.port == 443:
+        raise errors.InvalidRequest(f"Origin {origin.origin} has port 443 without ssl")
 
 
 def _check_host_header(origin: Origin) -> None:
@@ -129,31 +145,44 @@ def _check_names(spec: ServiceSpec) -> None:
 
 
 def _check_paths(what: str, rules: Iterable[Rule]) -> None:
-    paths = [rule.request_url for rule in rules]
-    for path in paths:
-        _check_path_length(path)
-    path = _repeated(paths)
-    if path is not None:
-        raise errors.InvalidRequest(
-            f"Path {path} is in more than one rule of {what}; an entry without rules is about /*"
-        )
+    """Paths with the same meaning: of two rules about them, one would never hold."""
+    seen: dict[str, str] = {}
+    for rule in rules:
+        path = rule.request_url or "/*"
+        meaning = _checked_path(rule)
+        known = seen.get(meaning)
+        if known is not None:
+            also = "" if known == path else f", as {known} means the same"
+            raise errors.InvalidRequest(
+                f"Path {path} is in more than one rule of {what}{also}; an entry without rules is"
+                " about /*"
+            )
+        seen[meaning] = path
 
 
-def _check_path_length(path: str | None) -> None:
-    """A path may have become too long by its leading slash."""
-    if path is not None and len(path) > MAX_REQUEST_URL:
+def _checked_path(rule: Rule) -> str:
+    """A rule's path in the form in which paths are compared."""
+    path = rule.request_url or "/*"
+    # It may have become too long by its leading slash.
+    if len(path) > MAX_REQUEST_URL:
         raise errors.InvalidRequest(
             f"The request_url {path[:40]}... is longer than {MAX_REQUEST_URL} characters with"
             " its leading /"
         )
+    reason = paths.problem(path)
+    if reason:
+        raise errors.InvalidRequest(
+            f"No request can match the request_url {_shortened(path)}: {reason}"
+        )
+    return paths.canonical(path)
 
 
 def _check_restrictions(restrictions: Iterable[Restriction]) -> None:
-    access: dict[tuple[str | None, str | None], str] = {}
+    access: dict[tuple[str, str | None], str] = {}
     for restriction in restrictions:
         for rule in restriction.rules:
             _check_restriction_rule(rule)
-            known = access.setdefault((rule.request_url, rule.kind), restriction.access)
+            known = access.setdefault((_checked_path(rule), rule.kind), restriction.access)
             if known != restriction.access:
                 raise errors.InvalidRequest(
                     f"Path {rule.request_url} has both a whitelist and a blacklist by"
@@ -162,7 +191,6 @@ def _check_restrictions(restrictions: Iterable[Restriction]) -> None:
 
 
 def _check_restriction_rule(rule: Rule) -> None:
-    _check_path_length(rule.request_url)
     if rule.referrer is not None:
         reason = names.problem(rule.referrer)
         if reason:

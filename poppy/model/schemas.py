@@ -6,13 +6,18 @@ they are and validating follows no references. A dialect is named nowhere: OpenA
 one by default.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
+
+from poppy.model.limits import DocumentLimits
 
 Schema = dict[str, Any]
 
 MAX_REQUEST_URL = 1024
 MAX_PATCH_OPERATIONS = 100
+MAX_POINTER = 2048
+MAX_PROVIDERS = 100
 
 # "$" also matches before a line feed at the very end in Python, but not in ECMA 262, which JSON
 # Schema follows: the look-ahead makes both say the same.
@@ -94,8 +99,8 @@ _RESTRICTION_RULE = record(
     {
         "name": text("A name for the rule.", 1, 256),
         "referrer": host("Host name in the Referer header of the request.", 1024),
-        "client_ip": text("IPv4 or IPv6 address, or CIDR block, of the client.", 1),
-        "geography": text("Country or zone the client is in.", 1),
+        "client_ip": text("IPv4 or IPv6 address, or CIDR block, of the client.", 1, 64),
+        "geography": text("Country or continent the client is in: its name or code.", 1, 128),
         "request_url": _REQUEST_URL | {"default": "/*"},
     },
     ("name",),
@@ -121,117 +126,136 @@ _DOMAIN = record(
     ("domain",),
 )
 
-_ORIGIN = record(
-    "Origin",
-    {
-        "origin": host("Domain name, IPv4 or IPv6 address the content is fetched from."),
-        "port": {"description": "TCP port.", "enum": [80, 443], "default": 80},
-        "ssl": {
-            "type": "boolean",
-            "description": "Whether the origin is asked with TLS.",
-            "default": False,
-        },
-        "hostheadertype": {
-            "description": (
-                "What the Host header to the origin holds: the requested domain, the origin's"
-                " name, or hostheadervalue."
-            ),
-            "enum": ["domain", "origin", "custom"],
-            "default": "domain",
-        },
-        "hostheadervalue": host("Host header to the origin; with hostheadertype custom only."),
-        "rules": {
-            "type": "array",
-            "description": (
-                "Paths that are fetched from this origin; the first origin has all others."
-            ),
-            "items": _PATH_RULE,
-        },
-    },
-    ("origin",),
-)
 
-_CACHING = record(
-    "Caching",
-    {
-        "name": text("A name for the entry.", 1, 256),
-        "ttl": {
-            "type": "integer",
-            "description": "Seconds an edge may keep an answer.",
-            "minimum": 0,
-            "maximum": 31536000,
-        },
-        "rules": {
-            "type": "array",
-            "description": "Paths it is about; every path without any.",
-            "items": _PATH_RULE,
-        },
-    },
-    ("name", "ttl"),
-)
+def _rules(description: str, rule: Schema, most: int) -> Schema:
+    return {"type": "array", "description": description, "items": rule, "maxItems": most}
 
-_RESTRICTION = record(
-    "Restriction",
-    {
-        "name": text("A name for the restriction.", 1, 256),
-        "access": {
-            "description": "Whether what matches may, or may not, have the content.",
-            "enum": ["whitelist", "blacklist"],
-            "default": "whitelist",
-        },
-        "rules": {
-            "type": "array",
-            "description": "Who it is about, each for one path or for all.",
-            "items": _RESTRICTION_RULE,
-            "minItems": 1,
-        },
-    },
-    ("name", "rules"),
-)
 
-SERVICE: Schema = record(
-    "Service",
-    {
-        "name": text("A name for the service.", 3, 256),
-        "flavor_id": text("The flavor: which providers deliver it.", 1, 256),
-        "domains": {
-            "type": "array",
-            "description": "Names the content is asked for by.",
-            "items": _DOMAIN,
-            "minItems": 1,
-            "maxItems": 10,
-        },
-        "origins": {
-            "type": "array",
-            "description": "Where the content comes from; all but the first need rules.",
-            "items": _ORIGIN,
-            "minItems": 1,
-            "maxItems": 10,
-        },
-        "caching": {
-            "type": "array",
-            "description": "How long content may be kept.",
-            "items": _CACHING,
-        },
-        "restrictions": {
-            "type": "array",
-            "description": "Who may have the content.",
-            "items": _RESTRICTION,
-        },
-        "log_delivery": record(
-            "Log delivery",
-            {
-                "enabled": {
-                    "type": "boolean",
-                    "description": "Whether access logs are delivered.",
-                    "default": False,
-                },
+def _origin(most_rules: int) -> Schema:
+    return record(
+        "Origin",
+        {
+            "origin": host("Domain name, IPv4 or IPv6 address the content is fetched from."),
+            "port": {
+                "description": "TCP port: 443 with ssl and 80 without, which is the default.",
+                "enum": [80, 443],
             },
-            (),
-        ),
-    },
-    ("name", "flavor_id", "domains", "origins"),
-)
+            "ssl": {
+                "type": "boolean",
+                "description": "Whether the origin is asked with TLS.",
+                "default": False,
+            },
+            "hostheadertype": {
+                "description": (
+                    "What the Host header to the origin holds: the requested domain, the origin's"
+                    " name, or hostheadervalue."
+                ),
+                "enum": ["domain", "origin", "custom"],
+                "default": "domain",
+            },
+            "hostheadervalue": host("Host header to the origin; with hostheadertype custom only."),
+            "rules": _rules(
+                "Paths that are fetched from this origin; the first origin has all others.",
+                _PATH_RULE,
+                most_rules,
+            ),
+        },
+        ("origin",),
+    )
+
+
+def _caching(most_rules: int) -> Schema:
+    return record(
+        "Caching",
+        {
+            "name": text("A name for the entry.", 1, 256),
+            "ttl": {
+                "type": "integer",
+                "description": "Seconds an edge may keep an answer.",
+                "minimum": 0,
+                "maximum": 31536000,
+            },
+            "rules": _rules("Paths it is about; every path without any.", _PATH_RULE, most_rules),
+        },
+        ("name", "ttl"),
+    )
+
+
+def _restriction(most_rules: int) -> Schema:
+    access = ["whitelist", "blacklist"]
+    rules = _rules("Who it is about, each for one path or for all.", _RESTRICTION_RULE, most_rules)
+    return record(
+        "Restriction",
+        {
+            "name": text("A name for the restriction.", 1, 256),
+            "access": {
+                "description": "Whether what matches may, or may not, have the content.",
+                "enum": access,
+                "default": "whitelist",
+            },
+            "type": {
+                "description": "What older clients call access; read where access is missing.",
+                "enum": access,
+            },
+            "rules": rules | {"minItems": 1},
+        },
+        ("name", "rules"),
+    )
+
+
+@functools.cache
+def service(limits: DocumentLimits) -> Schema:
+    """The body of POST /services, for an operator's limits. Not to be changed."""
+    most = limits.by_list
+    return record(
+        "Service",
+        {
+            "name": text("A name for the service.", 3, 256),
+            "flavor_id": text("The flavor: which providers deliver it.", 1, 256),
+            "domains": {
+                "type": "array",
+                "description": "Names the content is asked for by.",
+                "items": _DOMAIN,
+                "minItems": 1,
+                "maxItems": 10,
+            },
+            "origins": {
+                "type": "array",
+                "description": "Where the content comes from; all but the first need rules.",
+                "items": _origin(most["origins"]),
+                "minItems": 1,
+                "maxItems": 10,
+            },
+            "caching": {
+                "type": "array",
+                "description": "How long content may be kept.",
+                "items": _caching(most["caching"]),
+                "maxItems": most["caching"],
+            },
+            "restrictions": {
+                "type": "array",
+                "description": "Who may have the content.",
+                "items": _restriction(most["restrictions"]),
+                "maxItems": most["restrictions"],
+            },
+            "log_delivery": record(
+                "Log delivery",
+                {
+                    "enabled": {
+                        "type": "boolean",
+                        "description": "Whether access logs are delivered.",
+                        "default": False,
+                    },
+                },
+                (),
+            ),
+        },
+        ("name", "flavor_id", "domains", "origins"),
+    )
+
+
+SERVICE: Schema = service(DocumentLimits())
+"""The same, for the default limits."""
 
 _GEOGRAPHY = record(
     "Geography",
@@ -283,6 +307,7 @@ FLAVOR: Schema = record(
                             ("href", "rel"),
                         ),
                         "minItems": 1,
+                        "maxItems": MAX_PROVIDERS,
                     },
                     "weight": {
                         "type": "integer",
@@ -295,7 +320,9 @@ FLAVOR: Schema = record(
                 ("provider", "links"),
             ),
             "minItems": 1,
+            "maxItems": MAX_PROVIDERS,
         },
+        "limits": {"description": "Older clients send it; it has no effect and is not kept."},
     },
     ("id", "providers"),
 )
@@ -310,7 +337,12 @@ def _needs(operations: tuple[str, ...], member: str) -> Schema:
 
 
 def _pointer(description: str) -> Schema:
-    return {"type": "string", "description": description, "pattern": _POINTER}
+    return {
+        "type": "string",
+        "description": description,
+        "maxLength": MAX_POINTER,
+        "pattern": _POINTER,
+    }
 
 
 PATCH: Schema = {

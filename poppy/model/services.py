@@ -122,11 +122,12 @@ class Origin:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``origins``."""
+        """From an entry of ``origins``; without a port, TLS is spoken on 443."""
+        ssl = document.get("ssl", False)
         return cls(
             origin=document["origin"],
-            port=document.get("port", 80),
-            ssl=document.get("ssl", False),
+            port=document.get("port", 443 if ssl else 80),
+            ssl=ssl,
             hostheadertype=document.get("hostheadertype", "domain"),
             hostheadervalue=document.get("hostheadervalue"),
             rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),

@@ -2,6 +2,7 @@
 """JSON Schema of a service on its way from one Poppy to another; see :mod:`.schemas`."""
 
 from poppy.model import schemas
+from poppy.model.limits import DocumentLimits
 from poppy.model.schemas import PROJECT_ID, Schema, record, text
 from poppy.model.services import ProviderStatus, Status
 
@@ -9,6 +10,9 @@ from poppy.model.services import ProviderStatus, Status
 def _may_be_null(schema: Schema) -> Schema:
     return schema | {"type": [schema["type"], "null"]}
 
+
+#: What the limits are here is looked at once it is a service's document.
+_ANY_SIZE = DocumentLimits(*[2**31 - 1] * len(DocumentLimits._fields))
 
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
@@ -48,7 +52,7 @@ SERVICE: Schema = record(
         "status": {"enum": list(Status)},
         "disabled": _FLAG,
         "log_url": _may_be_null(_TEXT),
-        "spec": schemas.SERVICE,
+        "spec": schemas.service(_ANY_SIZE),
         "provider_details": {"type": "object", "additionalProperties": _PROVIDER_DETAIL},
     },
     ("project_id", "service_id", "spec"),

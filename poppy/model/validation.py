@@ -5,13 +5,14 @@ import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import jsonschema
 
 from poppy.common import errors
 from poppy.model import names, rules, schemas
 from poppy.model.flavors import Flavor
+from poppy.model.limits import DocumentLimits
 from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
 
 MAX_MESSAGES = 20
@@ -31,42 +32,57 @@ def _unique_items(
             yield jsonschema.ValidationError("has an entry more than once")
 
 
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator, {"uniqueItems": _unique_items}
-)
+def _items(
+    validator: jsonschema.Draft202012Validator,
+    items: schemas.Schema,
+    value: object,
+    schema: schemas.Schema,
+) -> Iterator[jsonschema.ValidationError]:
+    """``items``, but of no list with too many: what else is wrong with those does not matter."""
+    if isinstance(value, list) and len(value) <= schema.get("maxItems", len(value)):
+        for index, entry in enumerate(value):
+            yield from validator.descend(entry, items, path=index)
 
-_SERVICE = jsonschema.Draft202012Validator(schemas.SERVICE)
-_FLAVOR = jsonschema.Draft202012Validator(schemas.FLAVOR)
-_PATCH = jsonschema.Draft202012Validator(schemas.PATCH)
-_OPERATION_ACTION = jsonschema.Draft202012Validator(schemas.OPERATION_ACTION)
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"uniqueItems": _unique_items, "items": _items}
+)
 
 _VALIDATORS: dict[int, jsonschema.Draft202012Validator] = {}
 
 _PATCH_MEMBERS = ("op", "path", "from", "value")
-_PLURALS = {"character": "characters", "entry": "entries"}
+_PLURALS = {"character": "characters", "entry": "entries", "rule": "rules"}
 _EVERY_PATH = "/*"
+_DEFAULT_LIMITS = DocumentLimits()
 _DEFAULT_RULES = (Rule(name="default", request_url=_EVERY_PATH),)
 
 
-def service(document: object, default_ttl: int, shared: Collection[str] = ()) -> ServiceSpec:
+def service(
+    document: object,
+    default_ttl: int,
+    shared: Collection[str] = (),
+    limits: DocumentLimits = _DEFAULT_LIMITS,
+) -> ServiceSpec:
     """The service that a POST body, or the outcome of a PATCH, asks for.
 
     Every default is written out, and what can be said in several ways is said in one: paths
     begin with a slash; host names except domains are in lower case (a domain that is not is
-    refused); addresses are in their shortest form; CIDR blocks have no host bits. So the spec's
-    own document is accepted again and gives an equal spec.
+    refused); addresses of origins are in their shortest form. So the spec's own document is
+    accepted again and gives an equal spec.
 
     Args:
         document: any JSON value.
         default_ttl: seconds to cache for where the document does not say.
         shared: full names of shared domains that the service has already; they are taken as
             they are, while a new shared domain is a single label.
+        limits: how many rules and bytes the document may have.
 
     Raises:
         SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
         InvalidRequest: a rule that no schema can express is broken; names the offender.
     """
-    body = cast(Mapping[str, Any], _valid(_SERVICE, document))
+    _check_counts(document, limits)
+    body: Mapping[str, Any] = keeping_to(schemas.service(limits), document)
     spec = ServiceSpec(
         name=body["name"],
         flavor_id=body["flavor_id"],
@@ -81,6 +97,7 @@ def service(document: object, default_ttl: int, shared: Collection[str] = ()) ->
         log_delivery=body.get("log_delivery", {}).get("enabled", False),
     )
     rules.check(spec, shared)
+    _check_size(spec, limits)
     return spec
 
 
@@ -92,7 +109,7 @@ def flavor(document: object) -> Flavor:
         InvalidRequest: a provider is listed more than once; some have weights and others none,
             or all weigh nothing.
     """
-    result = Flavor.from_dict(cast(Mapping[str, Any], _valid(_FLAVOR, document)))
+    result = Flavor.from_dict(keeping_to(schemas.FLAVOR, document))
     seen: set[str] = set()
     for name in result.provider_names:
         if name in seen:
@@ -113,7 +130,7 @@ def patch(document: object) -> list[dict[str, Any]]:
     Raises:
         SchemaInvalid: it is no JSON Patch; all breaches are listed, up to a limit.
     """
-    operations = cast(list[dict[str, Any]], _valid(_PATCH, document))
+    operations: list[dict[str, Any]] = keeping_to(schemas.PATCH, document)
     return [
         {member: operation[member] for member in _PATCH_MEMBERS if member in operation}
         for operation in operations
@@ -126,7 +143,8 @@ def operation_action(document: object) -> Mapping[str, str]:
     Raises:
         SchemaInvalid: the schema is broken; all breaches are listed.
     """
-    return cast(Mapping[str, str], _valid(_OPERATION_ACTION, document))
+    found: Mapping[str, str] = keeping_to(schemas.OPERATION_ACTION, document)
+    return found
 
 
 def keeping_to(schema: schemas.Schema, document: object) -> Any:
@@ -149,6 +167,44 @@ def _validator(key: int, schema: schemas.Schema) -> jsonschema.Draft202012Valida
     return _VALIDATORS[key]
 
 
+def _check_counts(document: object, limits: DocumentLimits) -> None:
+    """Count the rules before anything else is looked at, which takes time for each of them.
+
+    An entry without rules has the default rule.
+    """
+    counts = dict.fromkeys(limits.by_list, 0)
+    for name in counts if isinstance(document, Mapping) else ():
+        entries = document.get(name)  # type: ignore[attr-defined]
+        for entry in entries if isinstance(entries, list) else ():
+            given = entry.get("rules") if isinstance(entry, Mapping) else None
+            counts[name] += max(1, len(given)) if isinstance(given, list) else 1
+    messages = [
+        f"[{name}]-may have {_count(most, 'rule')} or fewer in all entries together, has"
+        f" {counts[name]}"
+        for name, most in limits.by_list.items()
+        if counts[name] > most
+    ]
+    total = sum(counts.values())
+    if not messages and total > limits.rules:
+        messages = [f"[document]-may have {_count(limits.rules, 'rule')} or fewer, has {total}"]
+    if messages:
+        raise errors.SchemaInvalid(messages)
+
+
+def compact(document: object) -> str:
+    """A document as the shortest JSON text."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check_size(spec: ServiceSpec, limits: DocumentLimits) -> None:
+    size = len(compact(spec.to_dict()).encode("utf-8", "surrogatepass"))
+    if size > limits.size:
+        raise errors.InvalidRequest(
+            f"The document has {size} bytes as compact JSON with every default written out; it may"
+            f" have {limits.size}"
+        )
+
+
 def _origin(entry: Mapping[str, Any], default_rules: tuple[Rule, ...]) -> Origin:
     origin = Origin.from_dict(entry)
     value = origin.hostheadervalue
@@ -167,8 +223,9 @@ def _caching(entry: Mapping[str, Any]) -> Caching:
 
 
 def _restriction(entry: Mapping[str, Any]) -> Restriction:
-    """Who says no access means a whitelist: clients older than the field don't send it."""
-    restriction = Restriction.from_dict({"access": "whitelist", **entry})
+    """Older clients say ``type`` for ``access``, or say neither and mean a whitelist."""
+    access = entry.get("access", entry.get("type", "whitelist"))
+    restriction = Restriction.from_dict({**entry, "access": access})
     return replace(restriction, rules=_rules(restriction.rules))
 
 
@@ -182,12 +239,10 @@ def _rule(rule: Rule) -> Rule:
         path = _EVERY_PATH
     elif not path.startswith("/"):
         path = f"/{path}"
-    referrer, client_ip = rule.referrer, rule.client_ip
+    referrer = rule.referrer
     if referrer is not None:
         referrer = names.canonical(referrer)
-    if client_ip is not None:
-        client_ip = names.network(client_ip) or client_ip
-    return replace(rule, request_url=path, referrer=referrer, client_ip=client_ip)
+    return replace(rule, request_url=path, referrer=referrer)
 
 
 def _valid(validator: jsonschema.Draft202012Validator, document: object) -> object:

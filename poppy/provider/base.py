@@ -14,6 +14,7 @@ from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
+from poppy.model import names
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service, ServiceSpec
@@ -164,8 +165,10 @@ class Provider(Driver, abc.ABC):
     def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse a document that no capability tells the provider can't do.
 
-        Called before a service is accepted, with one that asks for nothing beyond
-        :attr:`supports`. It looks at the document only: no call to the provider, no waiting.
+        Called before a service or a certificate's order is accepted, with one that asks for
+        nothing beyond :attr:`supports`. It looks at the document only: no call to the provider,
+        no waiting, and no more work than grows with the document's length. Whatever
+        :meth:`ensure` would refuse because of the document alone has to be refused here.
 
         Raises:
             PermanentError: names the part of the document, and why.
@@ -251,3 +254,16 @@ class Provider(Driver, abc.ABC):
             PermanentError: the provider refuses, or has no such service.
         """
         raise PermanentError(f"{self.name} has no analytics")
+
+
+def check_access_name(domain: str, name: str) -> None:
+    """Refuse a domain whose name at the provider can't be the target of a CNAME.
+
+    For drivers' :meth:`Provider.check`, where the name follows from the domain.
+
+    Raises:
+        PermanentError: names the domain, and why.
+    """
+    reason = names.impossible(name)
+    if reason:
+        raise PermanentError(f"Domain {domain} can't be served as {name}: {reason}")

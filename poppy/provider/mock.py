@@ -18,7 +18,7 @@ from oslo_config import cfg
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.services import ProviderDetail, Service, ServiceSpec
 from poppy.provider.base import (
     Capability,
     Deployment,
@@ -27,6 +27,7 @@ from poppy.provider.base import (
     Point,
     Provider,
     Query,
+    check_access_name,
 )
 
 _CERTIFICATE = "certificate:"
@@ -66,6 +67,11 @@ class MockProvider(Provider):
         super().__init__(conf, name)
         self._memory: dict[str, str] = {}
 
+    def check(self, spec: ServiceSpec) -> None:
+        """Refuse a domain whose access name can't be in DNS; see :meth:`Provider.check`."""
+        for domain in sorted(spec.domain_names):
+            check_access_name(domain, self._access_name(domain))
+
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Make the object, or change it; see :meth:`Provider.ensure`."""
         with self._call():
@@ -83,7 +89,7 @@ class MockProvider(Provider):
         domains = sorted(service.spec.domain_names)
         return Deployment(
             provider_service_id=found["provider_service_id"],
-            access_urls={domain: f"{domain}.{self.options.suffix}" for domain in domains},
+            access_urls={domain: self._access_name(domain) for domain in domains},
             certificates={
                 entry.domain: "deployed" for entry in service.spec.domains if entry.certificate
             },
@@ -160,6 +166,9 @@ class MockProvider(Provider):
         files = Path(self.options.directory).glob("*.json")
         found = (json.loads(file.read_text(encoding="utf-8")) for file in files)
         return {it["service_id"] for it in found if "service_id" in it}
+
+    def _access_name(self, domain: str) -> str:
+        return f"{domain}.{self.options.suffix}"
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import pytest
 from poppy.common.errors import InProgressError, Unauthorized
 from poppy.dns.base import DNSDriver
 from poppy.dns.steering import Policy, Steering, Target
+from poppy.model.names import MAX_NAME
 
 _EDGE = "edge.example.com"
 #: Seconds until what is in progress has to be done.
@@ -107,6 +108,25 @@ class DNSContract(abc.ABC):
         self.remove(driver, [self.name(driver, "never")])
 
         assert self.resolve(driver, self.name(driver, "never")) is None
+
+    def test_remove_of_what_can_not_be_is_fine(self, driver: DNSDriver) -> None:
+        """Else a service that could not be made could not be deleted either."""
+        name, long_label = self.name(driver, "www"), self.name(driver, "a" * 64)
+        too_long = self.name(driver, ".".join(["a" * 60] * 4))
+        assert len(too_long) > MAX_NAME
+        self.ensure(driver, {name: _EDGE})
+
+        self.remove(driver, [too_long])
+        self.remove(driver, [long_label, name, too_long, self.name(driver, "a..b")])
+
+        assert self.resolve(driver, name) is None
+
+    def test_an_operators_name_is_among_those_that_are_made_for_it(
+        self, driver: DNSDriver
+    ) -> None:
+        name = self.name(driver, "www")
+        for by_geography in (False, True):
+            assert name in driver.names_made(name, by_geography)
 
     def test_nothing_to_do_is_fine(self, driver: DNSDriver) -> None:
         self.ensure(driver, {})

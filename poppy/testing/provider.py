@@ -21,6 +21,8 @@ from poppy.model.operations import Purge
 from poppy.model.services import (
     AccessURL,
     Caching,
+    Domain,
+    Origin,
     ProviderDetail,
     ProviderStatus,
     Rule,
@@ -184,6 +186,18 @@ class ProviderContract(abc.ABC):
 
     def test_remove_of_what_never_was_is_fine(self, provider: Provider) -> None:
         service = self.service()
+
+        self.take_away(provider, service, None)
+
+        assert not self.objects(provider, service)
+
+    def test_remove_of_what_can_not_be_is_fine(self, provider: Provider) -> None:
+        """Else a service that could not be made could not be deleted either."""
+        service = self.service()
+        domain = ".".join(["a" * 60] * 4) + ".com"
+        origin = Origin("impossible.example.com", 80, ssl=True, rules=(Rule("r", "/a/../b"),))
+        spec = replace(service.spec, domains=(Domain(domain),), origins=(origin,))
+        service = replace(service, spec=spec)
 
         self.take_away(provider, service, None)
 

@@ -74,8 +74,8 @@ def test_akamai_s_words_are_shown_to_the_tenant(poppy, akamai):
 
 
 def test_what_akamai_can_not_do_is_refused_at_once(poppy, akamai):
-    origin = {"origin": "origin.example.net", "port": 80, "ssl": True}
-    with pytest.raises(errors.InvalidRequest, match="TLS to port 443 only"):
+    origin = {"origin": "2001:db8::1"}
+    with pytest.raises(errors.InvalidRequest, match="names and IPv4 addresses|IPv6 origins"):
         poppy.create(origins=[origin])
     rule = {"name": "r", "request_url": "/a?b=c"}
     caching = [{"name": "c", "ttl": 1, "rules": [rule]}]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.rackspace.api import API, Conflict
 from poppy.dns.zones import ZONES_OPT, Zones
 
@@ -81,7 +81,7 @@ class Rackspace(DNSDriver):
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs, with a job for each domain; see :meth:`DNSDriver.remove`."""
-        for domain, members in self._zones.group(names).items():
+        for domain, members in self._zones.group(possible(names)).items():
             found = [self._record(domain, name) for name in members]
             for batch in _batches([record["id"] for record in found if record is not None]):
                 self._run("DELETE", domain, params={"id": batch})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import dns.exception
 import dns.name
 import dns.rdataclass
 import dns.rdatatype
@@ -14,7 +15,7 @@ import dns.update
 from oslo_config import cfg
 
 from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.rfc2136.server import Server
 from poppy.dns.servers import Servers
 from poppy.dns.zones import ZONES_OPT, Zones
@@ -83,7 +84,7 @@ class RFC2136(DNSDriver):
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs, with one message for each zone; see :meth:`DNSDriver.remove`."""
-        for zone, members in self._zones.group(names).items():
+        for zone, members in self._zones.group(possible(names)).items():
             update = dns.update.UpdateMessage(zone)
             for name in members:
                 update.delete(_absolute(name), "CNAME")
@@ -136,7 +137,10 @@ def _target(server: Server, name: dns.name.Name) -> dns.name.Name | None:
 
 
 def _absolute(name: str) -> dns.name.Name:
-    return dns.name.from_text(name)
+    try:
+        return dns.name.from_text(name)
+    except dns.exception.DNSException as exc:
+        raise PermanentError(f"{name} can't be in DNS: {exc}") from exc
 
 
 def _key(name: str | None, secret: str | None, algorithm: str) -> dns.tsig.Key | None:

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from poppy.common import aws
 from poppy.common.errors import PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver
+from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.route53 import records
 from poppy.dns.route53.records import Record
 from poppy.dns.steering import Policy, Steering
@@ -74,9 +74,13 @@ class Route53DNS(DNSDriver):
         for zone, names in self._zones.group(policies).items():
             self._replace(zone, names, wanted)
 
+    def names_made(self, name: str, by_geography: bool) -> Sequence[str]:
+        """With the longest of the helpers, which weights within places need."""
+        return (name, records.longest_helper_of(name)) if by_geography else (name,)
+
     def remove(self, names: Sequence[str]) -> None:
         """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
-        for zone, members in self._zones.group(names).items():
+        for zone, members in self._zones.group(possible(names)).items():
             self._replace(zone, members, {})
 
     def health(self) -> bool:

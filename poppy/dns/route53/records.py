@@ -36,6 +36,11 @@ def helpers_of(name: str) -> str:
     return f"{_LABEL}.{canonical(name)}"
 
 
+def longest_helper_of(name: str) -> str:
+    """The longest name that :func:`steered` may make for a name."""
+    return f"continent-EU.{helpers_of(name)}"
+
+
 def simple(name: str, target: str, ttl: int) -> dict[str, Any]:
     """One CNAME."""
     return {

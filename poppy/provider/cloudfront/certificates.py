@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from oslo_log import log
 
 from poppy.common import aws
-from poppy.common.errors import InProgressError, RetryableError
+from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.model.names import MAX_COMMON_NAME
 
 LOG = log.getLogger(__name__)
 
@@ -25,6 +26,29 @@ _PENDING = "PENDING_VALIDATION"
 _ISSUED = "ISSUED"
 #: Seconds until a certificate that is in use may have become free.
 _RELEASE = 60.0
+
+
+def ordered(names: Collection[str]) -> list[str]:
+    """The names of a certificate as ACM is asked for them: the common name first.
+
+    That has 64 characters at most, so the shortest is the common name (``DomainName`` of
+    RequestCertificate in the ACM API reference; RFC 5280, ub-common-name).
+    """
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuse names for which there can be no certificate.
+
+    Raises:
+        PermanentError: all are too long for a common name.
+    """
+    shortest = ordered(names)[0]
+    if len(shortest) > MAX_COMMON_NAME:
+        raise PermanentError(
+            f"A certificate needs a domain of at most {MAX_COMMON_NAME} characters as its common "
+            f"name; the shortest, {shortest}, has {len(shortest)}"
+        )
 
 
 class Owner(NamedTuple):
@@ -84,7 +108,7 @@ class Certificates:
         if fitting:
             chosen = min(fitting, key=lambda found: (not found.is_issued, found.arn))
         else:
-            chosen = self._request(owner, sorted(names))
+            chosen = self._request(owner, ordered(names))
         if not (chosen.is_issued or chosen.is_pending):
             self._delete(chosen.arn)
         return chosen

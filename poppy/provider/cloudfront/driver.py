@@ -23,6 +23,7 @@ from poppy.provider.cloudfront.certificates import (
     Certificate,
     Certificates,
     Owner,
+    check_names,
 )
 from poppy.provider.cloudfront.distribution import Config, Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
@@ -117,8 +118,10 @@ class CloudFrontProvider(Provider):
         return self.SUPPORTS | shared
 
     def check(self, spec: ServiceSpec) -> None:
-        """Compile the document; see :meth:`Provider.check`."""
+        """Compile the document, and look at its certificate's names; see base."""
         distribution.plan(spec)
+        if any(domain.certificate != "shared" for domain in spec.domains):
+            check_names(spec.domain_names)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Make or change the distribution; see :meth:`Provider.ensure`.

@@ -15,7 +15,15 @@ from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
-from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+from poppy.provider.base import (
+    Capability,
+    Deployment,
+    Issuance,
+    Point,
+    Provider,
+    Query,
+    check_access_name,
+)
 from poppy.provider.fastly import keys, statistics
 from poppy.provider.fastly.api import API
 from poppy.provider.fastly.configuration import Settings, wanted
@@ -154,6 +162,9 @@ class FastlyProvider(Provider):
     def check(self, spec: ServiceSpec) -> None:
         """Refuse what has no expression at Fastly; see :meth:`Provider.check`."""
         wanted(spec, self._settings)
+        for domain in spec.domains:
+            if domain.certificate is None:
+                check_access_name(domain.domain, self._http_access_name(domain))
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Have an active version that serves the document; see :meth:`Provider.ensure`."""
@@ -285,7 +296,7 @@ class FastlyProvider(Provider):
                 return str(options.shared_access_name)
             return self._certificates.access_name(options.shared_tls_configuration)
         if order is None:
-            return str(options.http_access_name).replace("{domain}", domain.domain)
+            return self._http_access_name(domain)
         configuration = order.configuration or options.tls_configuration
         if configuration is None:
             raise PermanentError(
@@ -293,6 +304,9 @@ class FastlyProvider(Provider):
                 "tls_configuration"
             )
         return self._certificates.access_name(configuration)
+
+    def _http_access_name(self, domain: Domain) -> str:
+        return str(self.options.http_access_name).replace("{domain}", domain.domain)
 
 
 def _name(service: Service) -> str:

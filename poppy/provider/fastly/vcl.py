@@ -15,6 +15,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from poppy.common.errors import PermanentError
+from poppy.model import paths
 from poppy.model.services import Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.fastly import keys
@@ -98,7 +99,7 @@ def _chain(cases: Iterable[tuple[Rule, str]]) -> str:
 def _concerns(rule: Rule) -> str:
     """A condition: the rule is about this request."""
     pattern = rule.request_url
-    if pattern is None or pattern.strip("/") == "*":
+    if pattern is None or paths.canonical(pattern) == "/*":
         return _ALWAYS
     return f'req.url ~ "{_safe(patterns.url_regex(pattern))}"'
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from poppy.common.errors import PermanentError
+from poppy.model import paths
 from poppy.model.services import Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
@@ -47,7 +48,7 @@ def any_of(conditions: Iterable[str]) -> str:
 def concerns(rule: Rule, url: str = "req.url") -> str:
     """A condition: the rule is about this request."""
     pattern = rule.request_url
-    if pattern is None or pattern.strip("/") == "*":
+    if pattern is None or paths.canonical(pattern) == "/*":
         return "true"
     return f'{url} ~ "{patterns.url_regex(pattern)}"'
 

@@ -24,7 +24,7 @@ from poppy.common.errors import (
     Unauthorized,
 )
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.services import ProviderDetail, Service, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.base import Capability, Deployment, Provider
 from poppy.provider.varnish.access import Settings
@@ -37,6 +37,7 @@ LOG = log.getLogger(__name__)
 
 _HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
 _HEALTH_TIMEOUT = 3.0  # Seconds, for each node.
+_PLACEHOLDER = "192.0.2.1"  # Stands for an origin's address (RFC 5737).
 
 
 class VarnishProvider(Provider):
@@ -182,6 +183,13 @@ class VarnishProvider(Provider):
         """Geography too, if a header tells it."""
         geography = {Capability.GEOGRAPHY} if self.options.geography_header else set()
         return self.SUPPORTS | geography
+
+    def check(self, spec: ServiceSpec) -> None:
+        """Compile the document, without its origins' addresses; see :meth:`Provider.check`."""
+        key = _key("check")
+        addresses = {entry.origin: (_PLACEHOLDER,) for entry in spec.origins}
+        if spec.origins:
+            service_vcl(Metadata("check", ()), key, spec, addresses, self._settings)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Serve the document on every node; see :meth:`Provider.ensure`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_middleware import cors, http_proxy_to_wsgi
 
+from poppy.model.limits import DocumentLimits
 from poppy.transport.base import Transport
 from poppy.transport.pecan import app, middleware, server
 from poppy.transport.pecan.controllers.base import Settings
@@ -69,6 +70,7 @@ class PecanTransport(Transport):
             max_services_per_page=conf[LIMITS_GROUP].max_services_per_page,
             max_body_size=self._max_body_size,
             project_id_in_url=conf.project_id_in_url,
+            document_limits=DocumentLimits.of(conf[LIMITS_GROUP]),
         )
         self._application = app.make(conf, manager, settings)
         self._server: server.Server | None = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-LIMITS_GROUP = "drivers:transport:limits"
+from poppy.common.config import LIMITS_GROUP as LIMITS_GROUP
 
 LIMITS_OPTS: Sequence[cfg.Opt] = (
     cfg.IntOpt(
@@ -15,12 +15,6 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         max=1000,
         help="The largest limit that a client may ask for when it lists services. A page is "
         "read and rendered as a whole, so large pages delay other requests.",
-    ),
-    cfg.IntOpt(
-        "max_body_size",
-        default=65536,
-        min=1024,
-        help="Bytes that the body of a request may have; more is refused with 413.",
     ),
 )
 

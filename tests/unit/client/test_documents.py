@@ -21,8 +21,8 @@ ODD = {
     "flavor_id": "cdn",
     "domains": [{"domain": "www.example.com", "certificate": "sni", "protocol": "https"}],
     "origins": [
-        {"origin": "2001:DB8:0:0::1", "port": 443.0},
-        {"origin": "B.example.net", "rules": [{"name": "b", "request_url": "b/*"}]},
+        {"origin": "2001:DB8:0:0::1", "port": 443.0, "ssl": True},
+        {"origin": "B.example.net", "ssl": True, "rules": [{"name": "b", "request_url": "b/*"}]},
         {
             "origin": "c.example.net",
             "hostheadertype": "custom",
@@ -39,7 +39,12 @@ ODD = {
                 {"name": "two", "client_ip": "192.0.2.9/24"},
                 {"name": "three", "client_ip": "2001:DB8::0:1"},
             ],
-        }
+        },
+        {
+            "name": "old",
+            "type": "blacklist",
+            "rules": [{"name": "four", "client_ip": "192.0.2.7", "request_url": "/y"}],
+        },
     ],
     "log_delivery": {},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poppy.common import config
-from poppy.common.errors import RetryableError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import DNSDriver
 from poppy.dns.mock import MockDNS
 from poppy.testing.dns import DNSContract
@@ -82,3 +82,12 @@ def test_shared_names_are_one_for_each_shard() -> None:
         "shop.scdn0.secure.example.net",
         "shop.scdn1.secure.example.net",
     ]
+
+
+def test_names_that_dns_can_not_have_are_refused() -> None:
+    driver = make_driver()
+    too_long = ".".join(["a" * 60] * 4) + ".com.cdn.example.net"
+    for cnames in ({too_long: "edge.example.com"}, {"www.example.com": too_long}):
+        with pytest.raises(PermanentError, match="can't be in DNS"):
+            driver.ensure(cnames)
+    driver.remove([too_long])

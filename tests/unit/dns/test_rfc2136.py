@@ -45,6 +45,19 @@ def test_there_must_be_a_server() -> None:
         make_driver(RFC2136, servers=[])
 
 
+TOO_LONG = ".".join(["a" * 60] * 4) + ".com.cdn.example.net"
+
+
+def test_a_name_that_can_not_be_is_refused_for_good_and_counts_as_removed() -> None:
+    """No server is asked: there is none at this port."""
+    driver = make_driver(RFC2136, servers=["127.0.0.1:1"], zones=["cdn.example.net"])
+    with pytest.raises(PermanentError, match="can't be in DNS"):
+        driver.ensure({TOO_LONG: "edge.example.com"})
+    with pytest.raises(PermanentError, match="can't be in DNS"):
+        driver.ensure({NAME: TOO_LONG})
+    driver.remove([TOO_LONG, f"{'a' * 64}.cdn.example.net"])
+
+
 @pytest.mark.parametrize("missing", KEY)
 def test_half_a_key_is_told(missing: str) -> None:
     options = {name: value for name, value in KEY.items() if name != missing}

@@ -5,12 +5,17 @@ import pytest
 
 from poppy.common import errors
 from poppy.manager import patch
+from poppy.model import validation
 
 DOCUMENT = {"name": "site", "domains": [{"domain": "www.example.com"}], "ttl": 5}
 
 
+def _apply(document, operations):
+    return patch.apply(document, operations, 65536)
+
+
 def test_all_six_operations_of_rfc_6902_work_in_order():
-    result = patch.apply(
+    result = _apply(
         DOCUMENT,
         [
             {"op": "test", "path": "/name", "value": "site"},
@@ -29,7 +34,7 @@ def test_all_six_operations_of_rfc_6902_work_in_order():
 
 
 def test_the_stored_document_is_left_alone():
-    patch.apply(DOCUMENT, [{"op": "replace", "path": "/domains/0/domain", "value": "x"}])
+    _apply(DOCUMENT, [{"op": "replace", "path": "/domains/0/domain", "value": "x"}])
     assert DOCUMENT["domains"] == [{"domain": "www.example.com"}]
 
 
@@ -54,10 +59,71 @@ def test_the_stored_document_is_left_alone():
 def test_what_can_not_be_applied_is_refused_by_number(operation):
     good = {"op": "replace", "path": "/ttl", "value": 6}
     with pytest.raises(errors.InvalidRequest, match=r"^\[1\]-"):
-        patch.apply(DOCUMENT, [good, operation])
+        _apply(DOCUMENT, [good, operation])
 
 
 def test_a_patch_that_doubles_the_document_is_stopped():
     doubling = [{"op": "copy", "from": "/domains", "path": "/domains/-"}] * 100
-    with pytest.raises(errors.InvalidRequest, match="too large"):
-        patch.apply(DOCUMENT, doubling)
+    with pytest.raises(errors.InvalidRequest, match="copies more than 1000 bytes"):
+        patch.apply(DOCUMENT, doubling, 1000)
+
+
+def test_a_patch_that_nests_without_end_is_stopped():
+    value = []
+    for _ in range(20):
+        value = [value]
+    place = "/x"
+    operations = [{"op": "add", "path": place, "value": value}]
+    for _ in range(99):
+        place += "/0" * 20
+        operations.append({"op": "add", "path": place + "/-", "value": value})
+    try:
+        result = patch.apply(DOCUMENT, operations, 65536)
+    except errors.InvalidRequest:
+        return
+    with pytest.raises(errors.InvalidRequest, match="nesting too deep|Additional"):
+        validation.service(result, 60)
+
+
+def test_a_patch_can_be_applied_again():
+    """A change is decided anew when another request was faster."""
+    operations = [
+        {"op": "add", "path": "/caching", "value": []},
+        {"op": "add", "path": "/caching/-", "value": {"rules": []}},
+        {"op": "add", "path": "/caching/0/rules/-", "value": 1},
+    ]
+    first = _apply(DOCUMENT, operations)
+    assert _apply(DOCUMENT, operations) == first
+    assert first["caching"] == [{"rules": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "equal"),
+    [
+        ("/ttl", 5.0, True),
+        ("/ttl", True, False),
+        ("/one", True, False),
+        ("/one", 1, True),
+        ("/no", 0, False),
+        ("/no", False, True),
+        ("/nested", {"b": [0], "a": None}, False),
+        ("/nested", {"b": [False], "a": None}, True),
+        ("/nested", {"b": [False]}, False),
+        ("/nested/b", [False, False], False),
+    ],
+)
+def test_a_test_compares_as_json_does(path, value, equal):
+    document = {"ttl": 5, "one": 1, "no": False, "nested": {"a": None, "b": [False]}}
+    operation = [{"op": "test", "path": path, "value": value}]
+    if equal:
+        assert _apply(document, operation) == document
+        return
+    with pytest.raises(errors.InvalidRequest, match=f"the test of {path} failed"):
+        _apply(document, operation)
+
+
+def test_a_long_pointer_is_quoted_in_part():
+    operation = {"op": "remove", "path": "/x" * 1000}
+    with pytest.raises(errors.InvalidRequest) as caught:
+        _apply(DOCUMENT, [operation])
+    assert len(str(caught.value)) < 400

@@ -6,10 +6,15 @@ import dataclasses
 import pytest
 
 from poppy.common import errors
+from poppy.dns.mock import MockDNS
 from poppy.manager import requirements
+from poppy.model.flavors import Geography
 from poppy.model.services import Domain, Origin, Restriction, Rule
 from poppy.provider.base import Capability
 from poppy.testing.builders import make_flavor, make_spec
+from tests.unit.dns.making import make_driver
+
+DNS = make_driver(MockDNS, suffix="cdn.example.net")
 
 WITH_NEED = [
     ({"origins": (Origin("o.example.com", 443, True),)}, Capability.ORIGIN_SSL),
@@ -52,7 +57,7 @@ def test_a_service_is_refused_by_a_provider_that_can_not_do_its_document():
     providers = {"able": Limited("able", Capability)}
     spec = dataclasses.replace(make_spec(), name="refused")
     with pytest.raises(errors.InvalidRequest, match="'able' .*the name is refused"):
-        requirements.check(spec, flavor, providers)
+        requirements.check(spec, flavor, providers, DNS)
 
 
 def test_a_plain_service_needs_nothing_special():
@@ -66,10 +71,101 @@ def test_a_service_is_refused_by_a_provider_that_lacks_what_it_needs(changes, ne
     able = Limited("able", Capability)
     poor = Limited("poor", set(Capability) - {need})
     with pytest.raises(errors.InvalidRequest, match=f"'poor' .*{need}"):
-        requirements.check(spec, flavor, {"able": able, "poor": poor})
-    requirements.check(spec, flavor, {"able": able, "poor": able})
+        requirements.check(spec, flavor, {"able": able, "poor": poor}, DNS)
+    requirements.check(spec, flavor, {"able": able, "poor": able}, DNS)
 
 
 def test_a_flavor_whose_provider_is_not_loaded_can_not_be_used():
     with pytest.raises(errors.InvalidRequest, match="'gone'"):
-        requirements.check(make_spec(), make_flavor("f", ["gone"]), {})
+        requirements.check(make_spec(), make_flavor("f", ["gone"]), {}, DNS)
+
+
+ABLE = {"able": Limited("able", Capability)}
+LABELS = ".".join(["a" * 60] * 4)
+
+
+def _check(spec, dns=DNS):
+    requirements.check(spec, make_flavor("f", ["able"]), ABLE, dns)
+
+
+def _refusal(spec, dns=DNS):
+    with pytest.raises(errors.InvalidRequest) as caught:
+        _check(spec, dns)
+    return str(caught.value)
+
+
+def test_an_operators_name_that_is_too_long_is_refused_and_says_how_long_a_domain_may_be():
+    """The 247 characters of a domain and those of the suffix are more than a name can have."""
+    domain = f"{LABELS}.com"
+    assert len(domain) == 247
+    message = _refusal(make_spec([domain]))
+    assert domain in message
+    assert "it has 263 characters; a name has at most 253" in message
+    assert "a domain may have 237 characters here" in message
+    _check(make_spec([domain[10:]]))
+    assert "238" not in _refusal(make_spec([domain[9:]])).partition(":")[0]
+
+
+def test_each_shard_that_a_label_may_get_is_looked_at():
+    dns = make_driver(
+        MockDNS,
+        shared_ssl_num_shards=2,
+        shared_ssl_shard_prefix="s" * 62,
+        shared_ssl_domain_suffix="secure.example.net",
+    )
+    shared = make_spec(domains=())
+    shared = dataclasses.replace(shared, domains=(Domain("shop", "https", "shared"),))
+    _check(shared, dns)
+    dns = make_driver(MockDNS, shared_ssl_num_shards=11, shared_ssl_shard_prefix="s" * 62)
+    assert "its label" in _refusal(shared, dns)
+    long_suffix = make_driver(
+        MockDNS, shared_ssl_num_shards=1, shared_ssl_domain_suffix=f"{LABELS}.net"
+    )
+    assert "Domain shop can't have its operator's name" in _refusal(shared, long_suffix)
+
+
+def test_a_placed_shared_domain_is_its_own_operators_name():
+    dns = make_driver(MockDNS, suffix=f"{LABELS}.net")
+    name = "shop.scdn0.secure.example.net"
+    spec = dataclasses.replace(make_spec(), domains=(Domain(name, "https", "shared"),))
+    _check(spec, dns)
+
+
+def test_helpers_that_a_driver_makes_to_steer_by_place_count():
+    class Helping(MockDNS):
+        def names_made(self, name, by_geography):
+            return (name, f"helper.{name}") if by_geography else (name,)
+
+    dns = make_driver(Helping, suffix="cdn.example.net")
+    spec = make_spec([f"{LABELS}.com"[10:]])
+    plain = make_flavor("f", ["able", "able"])
+    requirements.check(spec, plain, ABLE, dns)
+    first, second = plain.providers
+    steered = dataclasses.replace(
+        plain, providers=(dataclasses.replace(first, geography=Geography(("DE",))), second)
+    )
+    with pytest.raises(errors.InvalidRequest, match="a domain may have 230 characters here"):
+        requirements.check(spec, steered, ABLE, dns)
+
+
+@pytest.mark.parametrize(
+    "origin", ["www.example.com.cdn.example.net", "cdn.example.net", "a.scdn0.secure.example.net"]
+)
+def test_an_origin_is_none_of_the_operators_names(origin):
+    spec = make_spec(["www.example.com"], origins=(Origin("a.example.com"), Origin(origin)))
+    assert f"Origin {origin} is one of the operator's own names" in _refusal(spec)
+
+
+@pytest.mark.parametrize("place", ["Atlantis", "EMEA", "XX", "x" * 128, "\ufdfa" * 40])
+def test_an_unknown_country_is_refused_by_name(place):
+    rule = Rule("r", "/*", geography=place)
+    spec = make_spec(restrictions=(Restriction("x", "blacklist", (rule,)),))
+    message = _refusal(spec)
+    assert message.startswith("Rule 'r' of restriction 'x': there is no country or continent")
+    assert repr(place) in message
+
+
+@pytest.mark.parametrize("place", ["DE", "germany", "EUROPE", "Cote d'Ivoire"])
+def test_a_known_one_is_accepted(place):
+    rule = Rule("r", "/*", geography=place)
+    _check(make_spec(restrictions=(Restriction("x", "blacklist", (rule,)),)))

@@ -31,7 +31,7 @@ def test_these_are_domain_names(name: str) -> None:
         ("WWW.example.com", "lower case"),
         ("www..com", "empty label"),
         (".example.com", "empty label"),
-        ("example.com.", "empty label"),
+        ("example.com.", "an empty label"),
         ("-a.com", "'-a'"),
         ("a-.com", "'a-'"),
         ("a_b.com", "'a_b'"),

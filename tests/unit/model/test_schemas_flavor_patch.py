@@ -13,6 +13,13 @@ def test_a_flavor_id_may_have_3_to_64_characters(length: int) -> None:
     assert validation.flavor(variant(FLAVOR, "id", "f" * length)).flavor_id == "f" * length
 
 
+@pytest.mark.parametrize("limits", [None, [], 5, [{"origins": {"min": 1}}], {"x": {"y": 1}}])
+def test_a_flavor_may_have_limits_which_are_not_kept(limits: object) -> None:
+    """Older clients send them."""
+    assert validation.flavor({**FLAVOR, "limits": limits}) == validation.flavor(FLAVOR)
+    assert validation.flavor(FLAVOR).to_dict() == FLAVOR
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -172,3 +179,11 @@ def test_a_patch_has_1_to_100_operations() -> None:
 def test_members_that_rfc_6902_does_not_define_are_ignored() -> None:
     given = [{"op": "remove", "path": "/name", "comment": "why not"}]
     assert validation.patch(given) == [{"op": "remove", "path": "/name"}]
+
+
+def test_a_pointer_is_not_longer_than_2048_characters() -> None:
+    for member in ("path", "from"):
+        operation = {"op": "move", "path": "/a", "from": "/b", member: "/" + "x" * 2048}
+        (message,) = breaches([operation], validation.patch)
+        assert message.startswith(f"[0][{member}]-")
+        assert "is longer than 2048 characters" in message

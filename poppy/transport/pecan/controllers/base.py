@@ -10,6 +10,7 @@ import pecan
 
 from poppy.common import errors
 from poppy.model import ids, names
+from poppy.model.limits import DocumentLimits
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response, reply
 
@@ -32,11 +33,13 @@ class Settings:
         max_services_per_page: the largest ``limit`` of a list.
         max_body_size: in bytes.
         project_id_in_url: whether links carry the project id.
+        document_limits: on service documents, for their schema.
     """
 
     max_services_per_page: int
     max_body_size: int
     project_id_in_url: bool
+    document_limits: DocumentLimits = DocumentLimits()
 
 
 def handler(rule: str | None) -> Callable[[F], F]:

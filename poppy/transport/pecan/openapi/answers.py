@@ -128,7 +128,13 @@ HEALTH_DOWN_EXAMPLE = {
     "dns": {"designate": {**HEALTH_EXAMPLE["dns"]["designate"], "online": "false"}},
 }
 
-FLAVOR: Schema = answer("Flavor document", {**schemas.FLAVOR["properties"], "links": array(LINK)})
+FLAVOR: Schema = answer(
+    "Flavor document",
+    {
+        **{name: it for name, it in schemas.FLAVOR["properties"].items() if name != "limits"},
+        "links": array(LINK),
+    },
+)
 
 FLAVOR_REQUEST_EXAMPLE = {
     "id": "standard",
@@ -156,9 +162,11 @@ def _service() -> Schema:
         "description": "With https: how far its certificate is.",
         "enum": list(certificates.STATES),
     }
-    for name in ("domains", "origins"):
+    for name in ("domains", "origins", "caching", "restrictions"):
         # An operator may have more of them served than a tenant may ask for.
-        sent[name].pop("maxItems", None)
+        sent[name].pop("maxItems")
+        sent[name]["items"]["properties"].get("rules", {}).pop("maxItems", None)
+    del sent["restrictions"]["items"]["properties"]["type"]
     return answer(
         "Service document",
         {

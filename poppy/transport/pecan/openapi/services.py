@@ -79,8 +79,9 @@ def operations(settings: Settings) -> dict[str, Operation]:
             id="createService",
             summary="Have content of one's own delivered.",
             description="What a schema can't say, the message of a 400 does: a domain is a host "
-            "name in lower case, no root domain, and no other service's; no two origins or "
-            "caching rules have one path; each provider of the flavor can do what is asked.",
+            "name in lower case, no root domain, and no other service's; no two rules of "
+            "origins, or of caching, have paths with the same meaning; each provider of the "
+            "flavor can do what is asked.",
             parameters=(
                 Parameter(
                     "Idempotency-Key",
@@ -91,7 +92,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
                     place="header",
                 ),
             ),
-            body=Body(schemas.SERVICE, answers.SERVICE_REQUEST_EXAMPLE),
+            body=Body(schemas.service(settings.document_limits), answers.SERVICE_REQUEST_EXAMPLE),
             answers={
                 HTTPStatus.ACCEPTED: Answer(
                     "It is stored, and being deployed. 403 when the project may have no more.",

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths of rules (``request_url``) as edges compare them with requests.
+
+An edge compares percent-decoded bytes, takes a run of slashes for one, and refuses a request
+whose path has a dot segment. Two rules whose paths differ in nothing else are about the same
+requests.
+"""
+
+import functools
+import re
+
+#: An encoded byte, a ``%`` that begins none, or a byte that has to be encoded.
+_TOKEN = re.compile(rb"%([0-9A-Fa-f]{2})|[^!-$&-~]")
+#: Bytes that stay encoded: decoded, they would be a wildcard, begin the query, a fragment or an
+#: encoded byte, or be no printable ASCII.
+_KEPT = frozenset(b"*?#%") | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
+_CONTROL = re.compile("%(?:[01][0-9A-F]|7F)")
+_DOT_SEGMENTS = (".", "..")
+
+
+def canonical(url: str) -> str:
+    """The form that all paths with the same meaning share.
+
+    ``a//%62`` gives ``/a/b``: a leading ``/`` is added, and a run of ``/`` or ``*`` becomes one.
+    Encoded, a wildcard (``%2A``) or question mark (``%3F``) is an ordinary character and stays
+    encoded.
+    """
+    path, has_query, query = f"/{url}".partition("?")
+    # A "?" within the query is an ordinary character.
+    return _decoded(path) + (f"?{_decoded(query.replace('?', '%3F'))}" if has_query else "")
+
+
+def problem(url: str) -> str | None:
+    """Why no request can match a path; None when one can."""
+    if "#" in url:
+        return 'it has a "#", which clients do not send; %23 is the character itself'
+    found = canonical(url)
+    if any(segment in _DOT_SEGMENTS for segment in found.partition("?")[0].split("/")):
+        return 'it has a segment "." or "..", and edges refuse requests with one'
+    if _CONTROL.search(found):
+        return "it has an encoded control character"
+    return None
+
+
+def _decoded(text: str) -> str:
+    written = _TOKEN.sub(_one, text.encode("utf-8", "surrogatepass")).decode("ascii")
+    return re.sub(r"/+", "/", re.sub(r"\*+", "*", written))
+
+
+def _one(found: re.Match[bytes]) -> bytes:
+    return _written(int(found[1], 16) if found[1] else found[0][0])
+
+
+@functools.cache
+def _written(value: int) -> bytes:
+    return b"%%%02X" % value if value in _KEPT else bytes([value])

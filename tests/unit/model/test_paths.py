@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths with the same meaning have one canonical form, as edges match them."""
+
+import re
+import time
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poppy.model import paths
+from poppy.provider import patterns
+
+TEXTS = st.text("ab/*%2?A.~ 6#", max_size=12).map(lambda text: f"/{text}")
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("a", "/a"),
+        ("//a///b", "/a/b"),
+        ("/%61%2f%62", "/a/b"),
+        ("/%2a", "/%2A"),
+        ("/%3f", "/%3F"),
+        ("/%23", "/%23"),
+        ("/%2561", "/%2561"),
+        ("/%%361", "/%2561"),
+        ("/%c3%A9", "/%C3%A9"),
+        ("/a?b?c", "/a?b%3Fc"),
+        ("***", "/*"),
+    ],
+)
+def test_the_canonical_form(url: str, form: str) -> None:
+    assert paths.canonical(url) == form
+
+
+@given(TEXTS)
+def test_the_canonical_form_is_its_own(url: str) -> None:
+    form = paths.canonical(url)
+    assert paths.canonical(form) == form
+
+
+@settings(max_examples=300)
+@given(TEXTS, TEXTS)
+def test_paths_of_one_form_match_the_same_requests_at_our_edge(one: str, other: str) -> None:
+    """And where the forms differ, so do the expressions."""
+    same = paths.canonical(one) == paths.canonical(other)
+    assert same == (patterns.url_regex(one) == patterns.url_regex(other))
+
+
+@given(st.text("ab/.%2", max_size=10).map(lambda text: f"/{text}"))
+def test_what_is_refused_is_what_the_edge_refuses(url: str) -> None:
+    refused = paths.problem(url) is not None
+    assert refused == bool(re.search(patterns.DOT_SEGMENTS, quote(url, safe="/.%")))
+
+
+def test_a_long_path_takes_no_time() -> None:
+    started = time.process_time()
+    for text in ("%" * 100000, "*/" * 50000, "%61" * 30000, "/" * 100000):
+        assert paths.problem(text) is None
+    assert time.process_time() - started < 5
