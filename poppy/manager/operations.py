@@ -24,7 +24,7 @@ CANCELLED = "cancelled by operator"
 #: So many operations are looked at for a page of what a provider keeps from their end.
 LOOKED_AT = 500
 
-_LEASE = datetime.timedelta(seconds=60)
+_LEASE = datetime.timedelta(seconds=10)
 _UNDER_WAY = {
     Kind.CREATE: ProviderStatus.DEPLOY_IN_PROGRESS,
     Kind.UPDATE: ProviderStatus.UPDATE_IN_PROGRESS,
