@@ -20,7 +20,7 @@ from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import exporter
-from poppy.common import config, errors, logs, tracing
+from poppy.common import config, errors, files, logs, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -140,6 +140,8 @@ def main(
         metrics: the option of ``[metrics]`` that names the port for them.
     """
     program = pathlib.Path(sys.argv[0]).name
+    # For all that is made later too: log files after a rotation, journals, metrics.
+    files.keep_private()
     try:
         conf = config.load(sys.argv[1:] if argv is None else argv)
         logs.setup(conf)

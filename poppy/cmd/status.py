@@ -46,6 +46,14 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         """The schema is this version's."""
         return _result(lambda: self._bootstrap.storage.check())
 
+    def check_durability(self) -> upgradecheck.Result:
+        """The store keeps what it has acknowledged, whichever machine loses power."""
+        remarks: list[str] = []
+        answer = _result(lambda: remarks.extend(self._bootstrap.storage.durability()))
+        if not remarks:
+            return answer
+        return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(remarks))
+
     def check_board(self) -> upgradecheck.Result:
         """The job board can be reached."""
 
@@ -59,6 +67,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         ("Drivers", check_drivers),
         ("Options", check_options),
         ("Schema", check_schema),
+        ("Durability", check_durability),
         ("Job board", check_board),
     )
 

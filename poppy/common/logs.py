@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import strutils
 
-from poppy.common import errors
+from poppy.common import errors, files
 
 MASK = "***"
 
@@ -52,6 +52,8 @@ trace_id: Callable[[], str | None] = _no_trace
 def setup(conf: cfg.ConfigOpts) -> None:
     """Set up logging as it is configured, in a new process or after a change.
 
+    A log file that is made here can be read by its owner and group only.
+
     Raises:
         ConfigError: the log can't be written where it is to be.
     """
@@ -59,7 +61,8 @@ def setup(conf: cfg.ConfigOpts) -> None:
         for name, line in _WITH_TRACE.items():
             conf.set_default(name, line)
     try:
-        log.setup(conf, "poppy")
+        with files.private():
+            log.setup(conf, "poppy")
     except OSError as exc:
         raise errors.ConfigError(f"[DEFAULT] log_file or log_dir can't be written: {exc}") from exc
     named = (logging.getLogger(name) for name in logging.root.manager.loggerDict)

@@ -13,6 +13,8 @@ An engine holds open connections, which do not survive a ``fork``: make it in th
 uses it, after the fork.
 """
 
+import contextlib
+import functools
 import os
 import sqlite3
 import threading
@@ -29,6 +31,12 @@ from sqlalchemy import event, pool
 BUSY_TIMEOUT = 5.0
 """Seconds that a SQLite connection waits for another one's lock before it gives up."""
 
+DURABLE = "FULL"
+"""The ``PRAGMA synchronous`` by which SQLite syncs the file at each commit."""
+
+FILE_MODE = 0o640
+"""Permissions of a new SQLite file: not for everybody, since it holds tenants' documents."""
+
 _POOL_SIZE = 10
 _POOL_OVERFLOW = 5
 _POOL_TIMEOUT = 10.0
@@ -43,15 +51,21 @@ _turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 os.register_at_fork(after_in_child=_turns.clear)
 
 
-def make_engine(connection: str) -> sa.Engine:
+def make_engine(connection: str, *, synchronous: str = DURABLE) -> sa.Engine:
     """Make an engine for a database URL; no connection is opened yet.
 
-    SQLite files are used in WAL mode, so readers and the one writer do not block each other.
+    SQLite files are used in WAL mode, so readers and the one writer do not block each other. A
+    commit returns when it is on the disk. A new file can be read by its owner and group only
+    (:data:`FILE_MODE`), whatever the umask; its journals have the same mode (SQLite, "Write-Ahead
+    Logging", and ``findCreateFileMode`` in ``os_unix.c``).
+
     ``sqlite://`` (in memory) has exactly one connection, which the threads of the process use
     in turns: a thread that asks for a second one while it holds the first waits in vain.
 
     Args:
         connection: A SQLAlchemy database URL.
+        synchronous: SQLite's PRAGMA of that name. With ``NORMAL``, the last commits before a
+            power cut may be lost; the file stays consistent ("PRAGMA synchronous").
 
     Returns:
         The engine; the caller disposes of it. Its errors name the statement but not the values,
@@ -63,7 +77,7 @@ def make_engine(connection: str) -> sa.Engine:
     """
     url = sa.make_url(connection)
     if url.get_backend_name() == "sqlite":
-        return _make_sqlite_engine(url)
+        return _make_sqlite_engine(url, synchronous)
     connect_args: dict[str, Any] = {}
     if (
         url.get_driver_name() in _DRIVERS_WITH_CONNECT_TIMEOUT
@@ -120,7 +134,7 @@ def _turn(engine: sa.Engine) -> Iterator[None]:
             turn.release()
 
 
-def _make_sqlite_engine(url: sa.URL) -> sa.Engine:
+def _make_sqlite_engine(url: sa.URL, synchronous: str) -> sa.Engine:
     in_memory = url.database in (None, "", ":memory:")
     if not in_memory:
         _check_directory(url)
@@ -135,7 +149,9 @@ def _make_sqlite_engine(url: sa.URL) -> sa.Engine:
         pool_timeout=_POOL_TIMEOUT,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _set_up_sqlite)
+    if not in_memory:
+        event.listen(engine, "do_connect", lambda *_: _create_file(url))
+    event.listen(engine, "connect", functools.partial(_set_up_sqlite, synchronous))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -152,11 +168,24 @@ def _check_directory(url: sa.URL) -> None:
         )
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _create_file(url: sa.URL) -> None:
+    """Create the file, if it is not there, before SQLite would by the umask alone.
+
+    An empty file is a database without tables to SQLite. A URI (``file:...``) is left to SQLite:
+    it may name no file at all.
+    """
+    database = str(url.database)
+    if not database.startswith("file:"):
+        # What is wrong with the path, SQLite says when it opens the file.
+        with contextlib.suppress(OSError):
+            os.close(os.open(database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE))
+
+
+def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: Any) -> None:
     # The driver's own idea of when to begin a transaction is switched off; _begin_sqlite does it.
     connection.isolation_level = None
     _use_wal(connection)
-    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA synchronous={synchronous}")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

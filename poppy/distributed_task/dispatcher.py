@@ -17,7 +17,7 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.distributed_task.claiming import Board
-from poppy.model.operations import OperationKey
+from poppy.model.operations import OperationKey, State
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
@@ -41,6 +41,8 @@ class Dispatcher:
             posted again.
         depth: about how many jobs may wait on the board.
         retention: how long after their end operations are kept; None means for ever.
+        spare: seconds after storage was away for which no run is taken over: its worker could
+            not give a sign of life either, and gets time for one.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Dispatcher:
         redelivery: datetime.timedelta,
         depth: int,
         retention: datetime.timedelta | None = None,
+        spare: float = 0.0,
     ) -> None:
         self._storage = storage
         self._board = board
@@ -60,6 +63,8 @@ class Dispatcher:
         self._redelivery = redelivery
         self._depth = depth
         self._retention = retention
+        self._spare = spare
+        self._sparing_until = time.monotonic()
         # Dispatchers that were started together do not sweep together.
         self._next_sweep = time.monotonic() + random.uniform(0, SWEEP)
 
@@ -75,6 +80,8 @@ class Dispatcher:
                 if time.monotonic() >= self._next_sweep:
                     self.sweep()
             except (errors.Unavailable, taskflow.exceptions.TaskFlowException) as exc:
+                if isinstance(exc, errors.Unavailable):
+                    self._sparing_until = time.monotonic() + self._spare
                 LOG.warning("Could not look for due operations: %s", exc)
             except Exception:  # noqa: BLE001 - without this thread nothing parked ever goes on
                 LOG.exception("Looking for due operations failed; trying again")
@@ -116,7 +123,10 @@ class Dispatcher:
         # does not count: its worker may have parked the operation and be about to consume it.
         waiting = self._board.iterjobs(only_unclaimed=True, ensure_fresh=True)
         delivered = {job.name for job in waiting}
+        sparing = time.monotonic() < self._sparing_until
         for operation in due:
+            if sparing and operation.state is State.RUNNING:
+                continue
             if not self._storage.operations.requeue(operation, now + self._redelivery):
                 return True
             if operation.operation_id not in delivered:

@@ -28,7 +28,7 @@ from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.gates import Gates
-from poppy.distributed_task.run import Means
+from poppy.distributed_task.run import SIGNS, Means
 from poppy.distributed_task.tasks import gate_of
 from poppy.distributed_task.vitals import Vitals
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
@@ -74,17 +74,20 @@ class TaskFlowDriver(DistributedTask):
         ),
         cfg.FloatOpt(
             "redelivery",
-            default=30.0,
+            default=10.0,
             min=0.1,
             help="Seconds after which an operation that was posted, but that no worker has "
-            "begun, is posted again.",
+            "begun, is posted again: how long it waits when the board has lost its job. No more "
+            "than run_lease, or with Cassandra each operation costs a write more.",
         ),
         cfg.FloatOpt(
             "run_lease",
-            default=60.0,
+            default=10.0,
             min=1,
             help="Seconds after its last sign of life that an operation under way counts as "
-            "lost. It is then run again by another worker.",
+            "lost. Another worker then runs it again, or the delete that waits for it. The "
+            "worker gives a sign every fifth of it, so it must be several times as long as "
+            "storage takes to answer, as clocks differ and as regions lag behind each other.",
         ),
         cfg.IntOpt(
             "max_failures",
@@ -304,6 +307,7 @@ class TaskFlowDriver(DistributedTask):
             datetime.timedelta(seconds=options.redelivery),
             options.board_depth,
             self._retention(),
+            spare=options.run_lease / 2,
         )
         failover = []
         if options.failover and len(providers) > 1:
@@ -314,7 +318,7 @@ class TaskFlowDriver(DistributedTask):
             conductor,
             [dispatcher, *failover],
             presence,
-            renewal=options.run_lease / 3,
+            renewal=options.run_lease / SIGNS,
             grace=options.shutdown_grace,
         )
         return made

@@ -31,6 +31,9 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
+#: A run gives a sign of life when a fifth of its lease has passed without a write. So one that is
+#: done sooner gives none, and one that lives can miss two and keep its lease.
+SIGNS = 5
 #: Seconds since its last write after which a run stores what a step has reached.
 CHECKPOINT_AGE = 1.0
 
@@ -93,7 +96,7 @@ class OperationRun:
         self._outage: errors.Unavailable | None = None
         self._failed = False
         self._retry_after: float | None = None
-        self._written_at = time.monotonic()
+        self._written_at = self._signed_at = time.monotonic()
         # Steps since then, and how to undo what they have made.
         self._unwritten: list[tuple[str, Callable[[], None] | None]] = []
         # Tasks of several providers run side by side, and signs of life are given meanwhile.
@@ -284,7 +287,7 @@ class OperationRun:
         try:
             following = self._storage.operations.save(self._operation, details)
             self.following = following.key if following else None
-            self._written_at = time.monotonic()
+            self._written_at = self._signed_at = time.monotonic()
             self._unwritten.clear()
         except errors.Fenced as exc:
             self._lose(exc)
@@ -297,7 +300,12 @@ class OperationRun:
         self._superseded = isinstance(reason, errors.Superseded)
 
     def renew(self) -> None:
-        """Tell storage that this run is alive; also for the delete that waits for its end."""
+        """Tell storage that this run is alive, unless it has just heard of it.
+
+        Also for the delete that waits for its end.
+        """
+        if time.monotonic() - self._signed_at < self._lease.total_seconds() / SIGNS:
+            return
         # Who holds the lock is writing, which is a sign of life as well.
         if not self._lock.acquire(blocking=False):
             return
@@ -317,6 +325,7 @@ class OperationRun:
         try:
             if not operations.renew(key, attempt, _now() + self._lease):
                 self._lose(errors.Superseded("a delete has overtaken it"))
+            self._signed_at = time.monotonic()
         except errors.Fenced as exc:
             # It may have ended since.
             if not self._ended:

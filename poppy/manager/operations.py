@@ -21,10 +21,11 @@ OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.FAILED})
 
 CANCELLED = "cancelled by operator"
 
-#: So many operations are looked at for a page of what a provider keeps from their end.
-LOOKED_AT = 500
+#: So many operations are looked at for a page of what a provider keeps from their end: as many as
+#: a page has by default, so that it costs no more.
+LOOKED_AT = 100
 
-_LEASE = datetime.timedelta(seconds=60)
+_LEASE = datetime.timedelta(seconds=10)
 _UNDER_WAY = {
     Kind.CREATE: ProviderStatus.DEPLOY_IN_PROGRESS,
     Kind.UPDATE: ProviderStatus.UPDATE_IN_PROGRESS,

@@ -5,6 +5,7 @@ Everything here is bounded, whatever is stored, and is asked for once in a while
 """
 
 import datetime
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -37,7 +38,7 @@ PATIENCE = 1.0
 STANDING_IN = 10.0
 
 _DAY = datetime.timedelta(days=1)
-_FAR = datetime.timedelta(days=3650)
+_UNFINISHED = frozenset(state for state in State if not state.finished)
 
 
 class Group(NamedTuple):
@@ -60,7 +61,7 @@ class Work:
 
     Attributes:
         unfinished: the oldest first.
-        all: whether these are all; if not, they are those that are due first.
+        all: whether these are all; if not, they are those that were asked for first.
         failures: the latest first, at most :data:`FAILURES`.
     """
 
@@ -154,11 +155,12 @@ class OverviewManager:
         return {it: self._storage.lookups.count(str(it), COUNTED) for it in Status}
 
     def _read_work(self) -> Work:
-        due = self._storage.operations.due(_now() + _FAR, LOOKED_AT)
+        found = self._storage.operations.find(_UNFINISHED, _now())
+        unfinished = list(itertools.islice(found, LOOKED_AT))
         failures = self._storage.operations.failures(FAILURES)
         return Work(
-            unfinished=sorted(due, key=lambda it: (it.created_at, it.operation_id)),
-            all=len(due) < LOOKED_AT,
+            unfinished=sorted(unfinished, key=lambda it: (it.created_at, it.operation_id)),
+            all=len(unfinished) < LOOKED_AT,
             failures=failures,
         )
 

@@ -446,6 +446,18 @@ class Storage(Driver, abc.ABC):
     def version(self) -> SchemaVersion:
         """Which schema is there, and which is needed; for people, :meth:`check` decides."""
 
+    def durability(self) -> Sequence[str]:
+        """What can make the store lose what it has acknowledged, in sentences for operators.
+
+        Returns:
+            Nothing, if a machine that loses power takes nothing with it, as far as can be told.
+
+        Raises:
+            ConfigError: the store is not set up.
+            Unavailable: the store does not answer.
+        """
+        return ()
+
     def replicas(self) -> Mapping[str, int]:
         """How many copies of all data each region keeps; empty where a store knows no regions."""
         return {}

@@ -80,6 +80,28 @@ class TestDeleteOvertakesARun:
             assert poppy.settle(service_id) is None
         assert datetime.datetime.now(datetime.UTC) >= until
 
+    def test_a_run_gives_signs_of_life_only_when_it_lasts(self, make, monkeypatch):
+        poppy, hold = make(run_lease=2.5), Hold()
+        signs, renew = [], poppy.storage.operations.renew
+
+        def noted(*arguments):
+            signs.append(arguments)
+            return renew(*arguments)
+
+        monkeypatch.setattr(poppy.storage.operations, "renew", noted)
+        poppy.cdn_a.script = [hold]
+        service_id = poppy.create()
+        with poppy.working() as worker:
+            assert hold.begun.wait(10)
+            worker._conductor.renew_runs()
+            assert signs == [], "it has been heard of just now"
+            # A fifth of the lease later, and every fifth from then on.
+            poppy.wait(lambda: len(signs) >= 3)
+            hold.go.set()
+            assert poppy.settle(service_id).status is Status.DEPLOYED
+        (operation,) = poppy.operations(service_id)
+        assert (operation.attempt, operation.crashes) == (1, 0)
+
     def test_the_lease_is_kept_while_the_call_goes_on(self, make):
         poppy, hold = make(run_lease=1), Hold()
         poppy.cdn_a.script = [hold]
@@ -346,7 +368,8 @@ class TestStorageOutage:
             monkeypatch.setattr(poppy.storage.operations, "remove", broken)
             poppy.services.delete(PROJECT, service_id, None)
             poppy.wait(lambda: calls)
-            # A sign of life in the pause before it is handed back.
+            # A sign of life, for which it is time, in the pause before it is handed back.
+            threading.Event().wait(0.3)
             worker._conductor.renew_runs()
             assert poppy.settle(service_id) is None
         assert poppy.states(service_id)[-1] == ("delete", "succeeded")

@@ -5,8 +5,10 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -94,6 +96,81 @@ def test_standalone_needs_no_preparation(tmp_path):
         installation.create_flavor()
         installation.wait_for(installation.create_service(), "deployed")
     installation.session.close()
+
+
+def test_what_the_daemons_write_is_not_for_everybody(tmp_path):
+    state = tmp_path / "new" / "state"
+    options = {"state_path": state, "log_file": tmp_path / "logs.log"}
+    installation = Installation(tmp_path, {"DEFAULT": options})
+    before = os.umask(0)
+    try:
+        with installation.daemon("poppy-standalone") as daemon:
+            installation.wait_until_up()
+            installation.create_flavor()
+            url = installation.create_service()
+            installation.wait_for(url, "deployed")
+            made = [state, *state.rglob("*")]
+            open_to_all = {str(it) for it in made if it.stat().st_mode & 0o007}
+            # A log file that was rotated is made anew, by the processes as they are.
+            (tmp_path / "logs.log").rename(tmp_path / "logs.log.1")
+            daemon.send_signal(signal.SIGHUP)
+            wait((tmp_path / "logs.log").exists, 20)
+    finally:
+        os.umask(before)
+    assert not open_to_all
+    assert {"poppy.sqlite3", "poppy.sqlite3-wal"} <= {it.name for it in made}
+    modes = {it.name: it.stat().st_mode & 0o777 for it in tmp_path.glob("logs.log*")}
+    assert modes == {"logs.log": 0o640, "logs.log.1": 0o640}
+    installation.session.close()
+
+
+def test_a_service_is_accepted_only_once_it_is_on_the_disk(tmp_path):
+    installation = Installation(tmp_path, environment=_syncs_noted(tmp_path))
+    assert installation.manage("db", "sync").returncode == 0
+    with installation.daemon("poppy-server"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        for number in range(5):
+            (tmp_path / "syncs").write_text("")
+            installation.create_service(f"www{number}.example.com")
+            assert "poppy.sqlite3-wal" in (tmp_path / "syncs").read_text()
+    installation.session.close()
+
+
+def _syncs_noted(directory):
+    """An environment in which each process notes which files it has synced to the disk."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("apt-get install gcc")
+    source, library = directory / "syncs.c", directory / "syncs.so"
+    source.write_text(_NOTE_SYNCS % (directory / "syncs"))
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+#: fsync() and fdatasync() as they are, but for a line with the file's name in a file.
+_NOTE_SYNCS = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int note(long call, int fd) {
+    char link[64], name[4096];
+    int result = syscall(call, fd);
+    snprintf(link, sizeof link, "/proc/self/fd/%%d", fd);
+    ssize_t length = readlink(link, name, sizeof name - 1);
+    int log = open("%s", O_WRONLY | O_APPEND | O_CREAT, 0600);
+    if (log >= 0 && length > 0) {
+        name[length] = '\\n';
+        if (write(log, name, length + 1) < 0) result = -1;
+    }
+    if (log >= 0) close(log);
+    return result;
+}
+int fsync(int fd) { return note(SYS_fsync, fd); }
+int fdatasync(int fd) { return note(SYS_fdatasync, fd); }
+"""
 
 
 def test_a_server_child_that_dies_is_replaced(installation):

@@ -16,10 +16,18 @@ pytest.importorskip("cassandra")
 from poppy.common import config, errors
 from poppy.model.operations import Kind, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Status
-from poppy.storage.cassandra import codec, migrate, truth
+from poppy.storage import base
+from poppy.storage.cassandra import codec, migrate, states, truth
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.session import Undecided
-from poppy.testing.builders import PROJECT_ID, after, make_flavor, make_operation, make_service
+from poppy.testing.builders import (
+    NOW,
+    PROJECT_ID,
+    after,
+    make_flavor,
+    make_operation,
+    make_service,
+)
 from poppy.testing.storage import StorageContract
 from poppy.testing.storage import keys as key_contract
 from poppy.testing.storage.case import (
@@ -47,6 +55,7 @@ TABLES = [
     *("services", "services_by_project", "services_archive", "domains", "places"),
     *("flavors", "flavor_uses", "due", "due_slots", "due_hours"),
     *("failed_operations", "failed_days", "workers", "breakers"),
+    *("operations_by_state", "state_buckets"),
     *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
     *("idempotency_keys", "documents"),
 ]
@@ -382,6 +391,181 @@ class TestOrphans:
 
 def unavailable(*_):
     raise errors.Unavailable("as if")
+
+
+class TestStates:
+    """The view of operations by state leads to the truth, whatever a process left of it."""
+
+    ROWS = "SELECT state, operation_id FROM operations_by_state"
+
+    def rows(self, cql):
+        return sorted(tuple(row) for row in cql(self.ROWS))
+
+    def find(self, storage, *states):
+        return list(storage.operations.find(states, NOW))
+
+    def test_an_operation_has_one_row_and_a_finished_one_none(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        assert self.rows(cql) == [("queued", operation.operation_id)]
+        run = begin(stocked, operation)
+        assert self.find(stocked, State.RUNNING) == [run.operation]
+        assert self.rows(cql) == [("running", operation.operation_id)]
+        finish(stocked, run.operation)
+        assert self.find(stocked, *states.LISTED) == []
+        assert self.rows(cql) == []
+
+    def test_a_running_one_is_seen_by_others_at_once(self, stocked, connect):
+        other = connect()
+        run = begin(stocked, first_operation(stocked, add(stocked)))
+        assert self.find(other, State.RUNNING) == [run.operation]
+        assert self.find(other, State.QUEUED) == []
+        assert self.find(other, State.QUEUED, State.RUNNING) == [run.operation], "once"
+        other.close()
+
+    def test_what_was_overtaken_has_no_rows(self, stocked, cql):
+        run = begin(stocked, first_operation(stocked, add(stocked)))
+        delete = submit(stocked, run.service, Kind.DELETE)
+        assert self.find(stocked, *states.LISTED) == [delete]
+        stocked.operations._hints.flush()
+        assert self.rows(cql) == [("queued", delete.operation_id)]
+
+    def test_a_row_that_leads_nowhere_is_dropped_by_its_reader(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        clock = codec.now() - 10**6
+        ghost = replace(operation, state=State.WAITING)
+        database = stocked._database
+        database.write(states.States(database).puts([ghost], clock))
+        assert len(self.rows(cql)) == 2
+        assert self.find(stocked, State.WAITING) == []
+        assert self.rows(cql) == [("queued", operation.operation_id)]
+
+    def test_a_row_of_an_operation_that_is_not_there_is_dropped_in_time(self, stocked, cql):
+        database = stocked._database
+        service = make_service()
+        for age in (0, 600):
+            gone = make_operation(service)
+            clock = codec.now() - age * 10**6
+            database.write(states.States(database).puts([gone], clock))
+        assert len(self.rows(cql)) == 2
+        assert self.find(stocked, State.QUEUED) == []
+        assert len(self.rows(cql)) == 1, "one may be on its way"
+
+    def test_a_row_whose_truth_may_be_on_its_way_is_left(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        coming = replace(operation, state=State.WAITING)
+        database = stocked._database
+        database.write(states.States(database).puts([coming], codec.now() + 10**7))
+        assert self.find(stocked, State.WAITING) == []
+        assert len(self.rows(cql)) == 2
+
+    def test_pages_go_over_minutes_and_within_them(self, stocked):
+        made = []
+        for minute in (-3000, -60, -2, -1, 0):
+            for _ in range(3):
+                service = make_service()
+                asked_at = after(60 * minute)
+                operation = make_operation(service, created_at=asked_at, updated_at=asked_at)
+                stocked.services.create(service, operation, LIMIT)
+                made.append(operation)
+        expected = sorted(made, key=lambda it: (it.created_at, it.operation_id))
+        assert self.find(stocked, State.QUEUED) == expected
+        for number, operation in enumerate(expected, 1):
+            marker = base.Marker(operation.created_at, operation.operation_id)
+            found = stocked.operations.find([State.QUEUED], NOW, marker)
+            assert list(found) == expected[number:]
+        assert list(stocked.operations.find([State.QUEUED], after(-7200))) == expected[:3]
+
+    def test_more_partitions_are_read_than_side_by_side(self, stocked):
+        made = []
+        for minute in range(states._BUCKETS * 3 + 1):
+            service = make_service()
+            operation = make_operation(service, created_at=after(-60 * minute))
+            stocked.services.create(service, operation, LIMIT)
+            made.insert(0, operation)
+        assert self.find(stocked, State.QUEUED) == made
+
+    @pytest.mark.parametrize("how", ["a reader", "a sweep"])
+    def test_an_empty_partition_is_left_behind(self, stocked, cql, monkeypatch, how):
+        finish(stocked, begin(stocked, first_operation(stocked, add(stocked))).operation)
+        stocked.operations._hints.flush()
+        waiting = first_operation(stocked, add(stocked))
+        left = {("queued",)} if waiting else set()
+        index = "SELECT state FROM state_buckets"
+
+        def look():
+            if how == "a reader":
+                self.find(stocked, *states.LISTED)
+            else:
+                stocked.operations.prune(NOW, 100)
+            return {tuple(row) for row in cql(index)}
+
+        assert look() == {("queued",), ("running",)}, "something may be on its way there"
+        monkeypatch.setattr(states, "MARGIN", -1.0)
+        assert look() == left
+        assert self.find(stocked, State.QUEUED) == [waiting]
+
+    def test_a_partition_that_was_left_behind_comes_back_with_its_next_row(
+        self, stocked, monkeypatch
+    ):
+        run = begin(stocked, first_operation(stocked, add(stocked)))
+        monkeypatch.setattr(states, "MARGIN", -1.0)
+        assert self.find(stocked, State.QUEUED) == []
+        monkeypatch.setattr(states, "FRESH", 0.0)
+        back = replace(run.operation, state=State.QUEUED, next_attempt_at=after(1))
+        stocked.operations.save(back, None)
+        assert self.find(stocked, State.QUEUED) == [back]
+
+    def test_a_sync_brings_in_what_an_earlier_version_has_stored(self, stocked, cql):
+        queued = first_operation(stocked, add(stocked))
+        running = begin(stocked, first_operation(stocked, add(stocked))).operation
+        failed = begin(stocked, first_operation(stocked, add(stocked))).operation
+        failed = replace(failed, state=State.FAILED, error="no", next_attempt_at=None)
+        stocked.operations.save(failed, None)
+        stocked.operations._hints.flush()
+        for table in ("operations_by_state", "state_buckets"):
+            cql(f"TRUNCATE {table}")
+        stocked.operations._states._indexed.clear()
+        assert self.find(stocked, *states.LISTED) == []
+        for _ in range(2):
+            stocked.sync()
+            assert self.find(stocked, *states.LISTED) == [queued, running, failed]
+
+    def test_rows_of_failures_are_forgotten_with_them(self, stocked, cql):
+        failed = begin(stocked, first_operation(stocked, add(stocked))).operation
+        failed = replace(failed, state=State.FAILED, error="no", next_attempt_at=None)
+        stocked.operations.save(failed, None)
+        ttls = cql(
+            "SELECT TTL(project_id) FROM operations_by_state WHERE state = %s AND bucket = %s",
+            "failed",
+            states._bucket(codec.to_number(failed.created_at)),
+        )
+        assert 0 < ttls[0][0] <= stocked._database.retention
+
+
+class TestDurability:
+    def test_one_replica_with_a_log_that_is_synced_later_is_told(self, synced):
+        (remark,) = synced.durability()
+        assert f"Keyspace {synced.options.keyspace} keeps 1 of 3 replicas" in remark
+        assert "commitlog_sync is periodic" in remark
+
+    def test_one_replica_is_enough_where_the_log_is_synced_at_once(self):
+        with Cassandra(durable=True) as node:
+            storage = make_storage(node)
+            storage.sync()
+            assert list(storage.durability()) == []
+            storage.flavors.create(make_flavor())
+            made = [add(storage) for _ in range(20)]
+            # Killed as soon as it has acknowledged.
+            node.kill()
+            node.start()
+            wait_until_alive(storage)
+            found = storage.services.list(PROJECT_ID, None, 100)
+            assert {it.service_id for it in found} == {it.service_id for it in made}
+            storage.close()
+
+    def test_without_a_keyspace_there_is_nothing_to_tell(self, empty):
+        with pytest.raises(errors.ConfigError, match="no keyspace"):
+            empty.durability()
 
 
 class TestHints:

@@ -43,8 +43,8 @@ class Cassandra(JavaServer):
     """One node at the ordinary ports of a loopback address of its own.
 
     ``with Cassandra() as node:`` starts it, empty; skips the test when there is no Java, or no
-    way to get the jars. What was written survives :meth:`stop`, and :meth:`kill` but for the
-    last 0.1 s (the commit log is synced periodically).
+    way to get the jars. What was written survives :meth:`stop`, and :meth:`kill` too if it is
+    ``durable``; else but for the last 0.1 s, since the commit log is synced periodically.
 
     Attributes:
         host: a loopback address.
@@ -66,6 +66,7 @@ class Cassandra(JavaServer):
         host: str | None = None,
         seeds: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        durable: bool = False,
         long_lived: bool = False,
     ) -> None:
         """Start nothing yet.
@@ -78,6 +79,8 @@ class Cassandra(JavaServer):
             host: a loopback address; by default a spare one.
             seeds: addresses of nodes to join; by default it is alone.
             settings: of ``cassandra.yaml``, besides its own.
+            durable: sync the commit log before each answer, as one node alone must to keep what
+                it has acknowledged.
             long_lived: as :class:`.jvm.JavaServer` has it.
         """
         super().__init__(long_lived=long_lived)
@@ -88,6 +91,7 @@ class Cassandra(JavaServer):
         self.password = "cassandra" if authentication else ""
         self._tls = tls
         self._more = settings or {}
+        self._durable = durable
         self._seeds = tuple(seeds) or (self.host,)
 
     @property
@@ -208,8 +212,7 @@ class Cassandra(JavaServer):
             "hints_directory": str(directory / "hints"),
             "saved_caches_directory": str(directory / "saved_caches"),
             "cdc_raw_directory": str(directory / "cdc_raw"),
-            "commitlog_sync": "periodic",
-            "commitlog_sync_period": "100ms",
+            **_commit_log(self._durable),
             "commitlog_segment_size": "4MiB",
             "commitlog_total_space": "64MiB",
             "memtable_heap_space": "48MiB",
@@ -226,6 +229,12 @@ class Cassandra(JavaServer):
             # Or each DROP and TRUNCATE would first copy the table.
             "auto_snapshot": False,
         }
+
+
+def _commit_log(durable: bool) -> dict[str, str]:
+    if durable:
+        return {"commitlog_sync": "batch"}
+    return {"commitlog_sync": "periodic", "commitlog_sync_period": "100ms"}
 
 
 class CassandraPair:

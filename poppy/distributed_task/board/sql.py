@@ -98,7 +98,8 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         with self._open_close_lock:
             if self._engine is not None:
                 return
-            engine = sql.make_engine(self._connection)
+            # Nothing rests on the board alone: what a power cut takes, storage has posted again.
+            engine = sql.make_engine(self._connection, synchronous="NORMAL")
             schema.now(engine)
             try:
                 schema.create_tables(engine)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for Apache Cassandra."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -9,7 +9,7 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.storage import base
-from poppy.storage.cassandra import migrate, options, regions
+from poppy.storage.cassandra import durability, migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
@@ -21,6 +21,7 @@ from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.services import ServiceStore
 from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.states import States
 from poppy.storage.cassandra.truth import best_effort
 from poppy.storage.cassandra.uses import Uses
 from poppy.storage.cassandra.views import Views
@@ -55,21 +56,28 @@ class CassandraStorage(base.Storage):
         claims = Claims(self._database)
         places = Places(self._database)
         uses = Uses(self._database)
-        self._hints = hints = Hints(self._database)
+        states = States(self._database)
+        self._hints = hints = Hints(self._database, states)
         failures = Failures(self._database)
         index = Index(self._database)
         views = Views(self._database, claims, places, uses, index)
         self.flavors = FlavorStore(self._database, uses)
         self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
-        self.operations = OperationStore(self._database, claims, hints, views, failures)
+        self._operations = OperationStore(self._database, claims, hints, views, failures, states)
+        self.operations = self._operations
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database, index)
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
-        """Make or change keyspace and tables; see :func:`.migrate.sync`."""
+        """Make or change keyspace and tables; see :func:`.migrate.sync`.
+
+        Then the view of operations by state gets what servers and workers of an earlier version
+        have stored: run it once more when the last of them has ended.
+        """
         migrate.sync(self._database)
+        self._operations.fill()
 
     def check(self) -> None:
         """Refuse a schema that is not this version's; see :func:`.migrate.check`."""
@@ -78,6 +86,10 @@ class CassandraStorage(base.Storage):
     def version(self) -> base.SchemaVersion:
         """The number of the last migration; see :func:`.migrate.version`."""
         return migrate.version(self._database)
+
+    def durability(self) -> Sequence[str]:
+        """By replication and commit logs; see :func:`.durability.remarks`."""
+        return durability.remarks(self._database)
 
     def replicas(self) -> Mapping[str, int]:
         """As the keyspace is replicated; see :meth:`.Storage.replicas`."""

@@ -34,6 +34,7 @@ from typing import NamedTuple
 from poppy.model.operations import Operation, OperationKey
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.session import Call, Database
+from poppy.storage.cassandra.states import States
 from poppy.storage.cassandra.truth import Held
 
 WIDTH = 10_000_000
@@ -88,10 +89,11 @@ class Hint(NamedTuple):
 
 
 class Hints:
-    """Writes and reads hints."""
+    """Writes and reads hints; writes the view of operations by state, where hints are written."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, states: States) -> None:
         self._database = database
+        self._states = states
         # Index rows that we have written. They are not deleted while we may write hints in
         # their time, see above.
         self._indexed: set[tuple[int, int]] = set()
@@ -116,7 +118,8 @@ class Hints:
             held = [_hold(operation, moment) for operation in given]
             self._index(held)
             region = self._database.region if held else ""
-            self._database.write(_puts(held, clock, moment, region))
+            rows = self._states.puts((it.operation for it in held), clock)
+            self._database.write([*_puts(held, clock, moment, region), *rows])
             if time.monotonic() - begun < MARGIN / 2_000_000:
                 return held
 
@@ -126,11 +129,19 @@ class Hints:
         Args:
             clock: of the truth that did so.
         """
-        self._database.write(_deletions(gone, kept, clock))
+        gone, kept = list(gone), list(kept)
+        rows = self._states.drops(gone, kept, clock)
+        self._database.write([*_deletions(gone, kept, clock), *rows])
 
     def drop_later(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
         """As :meth:`drop`, but with what is written next, at the latest by :meth:`pages`."""
+        gone, kept = list(gone), list(kept)
         self._dropped.extend(_deletions(gone, kept, clock))
+        self.begun(gone, kept, clock)
+
+    def begun(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
+        """As :meth:`drop_later`, but for the hints, which go on to lead to a run that began."""
+        self._dropped.extend(self._states.drops(gone, kept, clock))
         if len(self._dropped) >= _WAITING:
             self.flush()
 

@@ -22,6 +22,7 @@ from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.services import let_go, superseded
 from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.states import States
 from poppy.storage.cassandra.truth import Change, Held, Truth, best_effort
 from poppy.storage.cassandra.views import Views
 
@@ -49,8 +50,10 @@ class OperationStore(base.OperationStore):
         hints: Hints,
         views: Views,
         failures: Failures,
+        states: States,
     ) -> None:
         self._failures = failures
+        self._states = states
         self._database = database
         self._claims = claims
         self._hints = hints
@@ -91,21 +94,22 @@ class OperationStore(base.OperationStore):
         before: datetime.datetime,
         marker: base.Marker | None = None,
     ) -> Iterator[Operation]:
-        """Follow all hints, of what is or will be due and of failures, by the age of the ids."""
-        keys: set[OperationKey] = set()
-        if any(not state.finished for state in states):
-            for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
-                keys.update(hint.key for hint in hints)
-        if State.FAILED in states:
-            keys.update(self._failures.keys())
-        behind = marker.operation_id if marker is not None else ""
-        wanted = (key for key in keys if key.operation_id > behind)
-        ordered = sorted(wanted, key=lambda key: key.operation_id)
-        for start in range(0, len(ordered), _AT_A_TIME):
-            for operation in self._read(ordered[start : start + _AT_A_TIME]):
-                # A hint may be of what was: what is counts.
-                if operation.state in states and operation.created_at <= before:
-                    yield operation
+        """Follow the view by state; see :class:`.states.States`."""
+        # What this process has begun or ended counts already.
+        self._hints.flush()
+        for operation in self._states.find(states, codec.to_number(before), marker):
+            if operation.created_at <= before:
+                yield operation
+
+    def fill(self) -> None:
+        """Bring what an earlier version has stored into the view by state; safe to repeat.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+            self._states.fill(hint.key for hint in hints)
+        self._states.fill(self._failures.keys())
 
     def failures(self, limit: int) -> Sequence[Operation]:
         """Follow the latest hints of failures, some more than asked for.
@@ -123,8 +127,8 @@ class OperationStore(base.OperationStore):
                 yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
-        """Nothing: Cassandra forgets them by itself."""
-        return 0
+        """Cassandra forgets them by itself; only empty partitions of the view are left behind."""
+        return self._states.tidy(limit)
 
     def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
         """Follow hints; see :class:`.due.Due`."""
@@ -185,7 +189,15 @@ class OperationStore(base.OperationStore):
         if not (self._database.is_one_region and _comes_first(before, begun)):
             return self._write(found, [begun, *let_go(found)]) is not None
         held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
-        stored = truth.write(self._database, found, Change(found.tick(), operations=held))
+        clock = found.tick()
+        # Beside the truth, to save the time: should this process die just now, the operation is
+        # listed as queued until another takes it over.
+        finish = self._database.send(self._states.puts([begun], clock))
+        stored = truth.write(self._database, found, Change(clock, operations=held))
+        with best_effort(LOG, "The view of operations by state"):
+            finish()
+            if stored is not None:
+                self._hints.begun([before], held, clock)
         if stored is not None:
             self._remember_runs(stored, held)
         return stored is not None

@@ -153,11 +153,12 @@ class ServiceStore(base.ServiceStore):
                 raise errors.Changed(f"Operation {operation.operation_id} has not failed")
             clock = found.tick()
             changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
-            change = Change(clock, changed, operations=self._hints.put([operation], clock))
-            stored = truth.write(self._database, found, change)
+            held = self._hints.put([operation], clock)
+            stored = truth.write(self._database, found, Change(clock, changed, operations=held))
             if stored is not None:
                 with best_effort(LOG, "The project's list of services"):
                     self._views.refresh(stored, found)
+                    self._hints.drop([before], held, clock)
                 return
         raise AssertionError("attempts() ends with an error")
 

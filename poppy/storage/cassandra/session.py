@@ -13,7 +13,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -188,19 +188,32 @@ class Database:
         Raises:
             Unavailable: one was not acknowledged (and may have happened).
         """
+        self.send(calls, level)()
+
+    def send(self, calls: Iterable[Call], level: int | None = None) -> Callable[[], None]:
+        """As :meth:`write`, but go on meanwhile.
+
+        Returns:
+            What waits for the answers; raises as :meth:`write`.
+        """
         waiting = list(calls)
         if not waiting:
-            return
+            return _nothing
+        futures = []
         with self.answering():
-            futures = []
             for together in _batches([self._bind(*call) for call in waiting]):
                 statement = _joined(together, BatchType.UNLOGGED)
                 statement.consistency_level = self.levels.plain if level is None else level
                 # Each sets its own timestamp, or is a row that stays as it is.
                 statement.is_idempotent = True
                 futures.append(self._session().execute_async(statement))
-            for future in futures:
-                future.result()
+
+        def finish() -> None:
+            with self.answering():
+                for future in futures:
+                    future.result()
+
+        return finish
 
     def cas(self, calls: Sequence[Call], serial: int) -> tuple[bool, Row | None]:
         """One conditional write, or several to one partition as a batch: all or nothing.
@@ -419,6 +432,10 @@ def _joined(bound: Sequence[Any], kind: BatchType) -> Any:
     for statement in bound:
         batch.add(statement)
     return batch
+
+
+def _nothing() -> None:
+    """There is nothing to wait for."""
 
 
 def _region(cluster: Cluster) -> str:

@@ -57,6 +57,10 @@ READ_OPERATION = (
     f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id AND operation_id = :operation_id"
 )
+READ_WITH_CLOCK = (
+    f"SELECT clock, {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id = :service_id AND operation_id = :operation_id"
+)
 LIST_OPERATIONS = (
     f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id"

@@ -42,10 +42,12 @@ class Database:
     Args:
         connection: its SQLAlchemy URL.
         option: what the URL's option is called, for messages.
+        synchronous: SQLite's PRAGMA; see :func:`.sql.make_engine`.
     """
 
-    def __init__(self, connection: str, option: str) -> None:
+    def __init__(self, connection: str, option: str, *, synchronous: str = sql.DURABLE) -> None:
         self._connection = connection
+        self._synchronous = synchronous
         self._option = option
         # By process: a connection must not be used, nor closed, by a child that inherited it.
         # The entries of ancestors stay, which keeps them from being collected and so closed.
@@ -94,7 +96,7 @@ class Database:
 
     def _make_engines(self) -> _Engines:
         try:
-            engine = sql.make_engine(self._connection)
+            engine = sql.make_engine(self._connection, synchronous=self._synchronous)
         except (ValueError, ImportError, sa_exc.ArgumentError) as exc:
             raise errors.ConfigError(f"{self._option} can't be used: {exc}") from exc
         if engine.dialect.name == "sqlite":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for SQL databases: SQLite, PostgreSQL and MySQL."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import sqlalchemy as sa
@@ -39,12 +40,25 @@ class SQLAlchemyStorage(base.Storage):
             "can't be shared by several. PostgreSQL and MySQL need the extra of that name: "
             "pip install poppy[postgresql] or poppy[mysql].",
         ),
+        cfg.StrOpt(
+            "sqlite_synchronous",
+            default="full",
+            choices=[
+                ("full", "a request is accepted once it is on the disk"),
+                ("normal", "a power cut may take back what was accepted just before"),
+            ],
+            help="When SQLite syncs its file to the disk. 'normal' saves one sync per write, and "
+            "breaks the promise that an accepted request is never lost. Other databases have "
+            "settings of their own for this.",
+        ),
     )
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
         option = f"[drivers:{self.KIND}:{name}] connection"
-        self._database = Database(self.options.connection, option)
+        self._database = Database(
+            self.options.connection, option, synchronous=self.options.sqlite_synchronous.upper()
+        )
         self.flavors = FlavorStore(self._database)
         self.services = ServiceStore(self._database)
         self.operations = OperationStore(self._database)
@@ -64,6 +78,17 @@ class SQLAlchemyStorage(base.Storage):
     def version(self) -> base.SchemaVersion:
         """The revision of the last migration; see :func:`upgrade.version`."""
         return upgrade.version(self._database)
+
+    def durability(self) -> Sequence[str]:
+        """SQLite is as its option says; what other servers do is theirs to say."""
+        is_sqlite = sa.make_url(self.options.connection).get_backend_name() == "sqlite"
+        if not is_sqlite or self.options.sqlite_synchronous == "full":
+            return ()
+        return (
+            f"[drivers:storage:{self.name}] sqlite_synchronous is "
+            f"{self.options.sqlite_synchronous}: a power cut takes back what was accepted just "
+            "before",
+        )
 
     def is_alive(self) -> bool:
         """Whether the database answers a query."""

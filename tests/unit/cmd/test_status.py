@@ -42,8 +42,17 @@ def installed(tmp_path, capsys):
 def test_all_is_well(installed):
     code, checks = installed.check("[drivers:provider:varnish]\nedge_name = not-in-use\n")
     assert code == OK
-    assert set(checks) == {"Drivers", "Options", "Schema", "Job board"}
+    assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board"}
     assert set(checks.values()) == {(OK, None)}
+
+
+def test_a_store_that_does_not_wait_for_the_disk_is_warned_of(installed):
+    group = "[drivers:storage:sqlalchemy]\nsqlite_synchronous = normal\n"
+    code, checks = installed.check(group)
+    assert code == WARNING
+    result, details = checks["Durability"]
+    assert result == WARNING
+    assert "sqlite_synchronous is normal" in details
 
 
 def test_an_option_that_nobody_reads_is_named(installed):

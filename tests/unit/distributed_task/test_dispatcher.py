@@ -4,13 +4,14 @@
 import datetime
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from poppy.common import errors
 from poppy.distributed_task import dispatcher as dispatcher_module
 from poppy.distributed_task.dispatcher import Dispatcher
-from poppy.model.operations import Kind, Operation
+from poppy.model.operations import Kind, Operation, State
 
 NOW = datetime.datetime.now(datetime.UTC)
 LATER = datetime.timedelta(seconds=30)
@@ -224,6 +225,39 @@ def test_what_ended_long_ago_is_forgotten_piece_by_piece(monkeypatch, old, times
     assert len(storage.asked) == times
     ago = datetime.datetime.now(datetime.UTC) - storage.asked[0]
     assert abs(ago - days) < datetime.timedelta(seconds=10)
+
+
+class Running(Storage):
+    """One run whose lease has lapsed; storage is away at the first look."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.looks = 0
+        due = self.operations.due
+        self.operations.due = lambda now, limit: [
+            replace(it, state=State.RUNNING) for it in self._answer(due(now, limit))
+        ]
+
+    def _answer(self, found):
+        self.looks += 1
+        if self.looks == 1:
+            raise errors.Unavailable("away")
+        return found
+
+
+@pytest.mark.parametrize(("spare", "taken"), [(3600, []), (0, ["0000"])])
+def test_after_an_outage_of_storage_workers_have_time_for_a_sign_of_life(spare, taken):
+    storage, board, stopped = Running(), Board(), threading.Event()
+    dispatcher = Dispatcher(storage, board, board.post, 0.01, LATER, 10, spare=spare)
+    thread = threading.Thread(target=dispatcher.run, args=(stopped,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while storage.looks < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stopped.set()
+    thread.join()
+    assert storage.looks >= 4
+    assert board.names == taken
 
 
 def test_nothing_is_forgotten_if_all_is_to_be_kept():

@@ -12,12 +12,14 @@ from poppy.common import config
 from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
 
 
-def make_storage(url):
+def make_storage(url, sqlite_synchronous=None):
     conf = config.new()
     conf([], project="poppy", default_config_files=[])
     group = "drivers:storage:sqlalchemy"
     conf.register_opts(SQLAlchemyStorage.OPTS, group=group)
     conf.set_override("connection", url, group=group)
+    if sqlite_synchronous is not None:
+        conf.set_override("sqlite_synchronous", sqlite_synchronous, group=group)
     return SQLAlchemyStorage(conf, "sqlalchemy")
 
 

@@ -121,6 +121,27 @@ class TestSchema:
         subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
+class TestDurability:
+    NORMAL, FULL = 1, 2
+
+    @pytest.mark.parametrize("option, wanted", [(None, FULL), ("full", FULL), ("normal", NORMAL)])
+    def test_every_connection_syncs_as_the_option_says(self, path, option, wanted):
+        driver = make_storage(f"sqlite:///{path}", option)
+        database = driver._database
+        seen = []
+
+        def look(conn):
+            seen.append(conn.exec_driver_sql("PRAGMA synchronous").scalar())
+
+        # Two at the same time, as a pool opens more when it has to.
+        with database.read() as conn, database.read() as other:
+            look(conn)
+            look(other)
+        database.write(look)
+        driver.close()
+        assert seen == [wanted] * 3
+
+
 class TestOutages:
     def test_file_that_is_no_database_is_unavailable(self, tmp_path):
         (tmp_path / "bad.sqlite3").write_bytes(b"not a database" * 1000)
@@ -221,7 +242,7 @@ class TestTransactions:
         storage.flavors.create(make_flavor())
         made, make_engine = [], sql.make_engine
         monkeypatch.setattr(
-            sql, "make_engine", lambda url: made.append(os.getpid()) or make_engine(url)
+            sql, "make_engine", lambda *a, **k: made.append(os.getpid()) or make_engine(*a, **k)
         )
         receiver, sender = FORK.Pipe(duplex=False)
 

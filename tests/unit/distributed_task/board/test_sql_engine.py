@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engines that the SQL job board and others work with."""
 
+import os
+
 import pytest
 import sqlalchemy as sa
 
 from poppy.common import sql
 from poppy.distributed_task.board.schema import JOBS, TRASH
+
+NORMAL, FULL = 1, 2
 
 
 def test_sqlite_engines_use_wal_and_wait_for_locks(connection):
@@ -14,7 +18,43 @@ def test_sqlite_engines_use_wal_and_wait_for_locks(connection):
         pragmas = ("journal_mode", "synchronous", "busy_timeout")
         values = [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
     engine.dispose()
-    assert values == ["wal", 1, 5000]
+    assert values == ["wal", FULL, 5000]
+
+
+def test_the_board_does_not_wait_for_the_disk(board):
+    # Storage is the truth, and posts again what a board has lost.
+    with board._engine.connect() as conn:
+        assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == NORMAL
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_new_file_and_its_journals_are_not_for_everybody(tmp_path, umask):
+    path = tmp_path / "new.sqlite3"
+    before = os.umask(umask)
+    try:
+        engine = sql.make_engine(f"sqlite:///{path}")
+        with sql.write(engine) as conn:
+            conn.exec_driver_sql("CREATE TABLE t (c)")
+        made = {it.name: it.stat().st_mode & 0o777 for it in tmp_path.iterdir()}
+        engine.dispose()
+    finally:
+        os.umask(before)
+    mode = 0o640 & ~umask
+    assert made == {
+        "new.sqlite3": mode,
+        "new.sqlite3-wal": mode,
+        "new.sqlite3-shm": mode,
+    }
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path):
+    path = tmp_path / "old.sqlite3"
+    path.touch(0o600)
+    engine = sql.make_engine(f"sqlite:///{path}")
+    with engine.connect():
+        pass
+    engine.dispose()
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_write_begins_by_taking_the_lock_and_a_read_does_not(connection, monkeypatch, board):

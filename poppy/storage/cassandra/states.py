@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations by state, for pages: where to look; the truth decides.
+
+A row is written with the clock of the truth that it is about, before that truth, and deleted after
+the truth has moved on. The reader looks at the truth, so a row without one is passed over, and
+dropped once the truth is newer. What that rests on:
+
+* Most operations pass through their states within a second, and leave tombstones. So partitions
+  are of one minute of creation each: a page that begins with the oldest does not walk over the
+  tombstones of later minutes, nor over those of minutes that were left behind.
+* Which partitions there are is told by an index. A partition that is empty is left behind: its
+  index row is deleted as it was read, if it was written more than :data:`MARGIN` ago. Whoever puts
+  a row writes the index row too, unless this process has done so within :data:`FRESH`. So an index
+  row that is old enough to be deleted has no row on its way, as long as a write takes less than
+  the difference of the two.
+"""
+
+import heapq
+import itertools
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.storage import base
+from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.truth import Held
+
+WIDTH = 60_000_000
+"""Microseconds of creation in a partition."""
+
+LISTED = (State.QUEUED, State.RUNNING, State.WAITING, State.FAILED)
+"""The states that operators look for."""
+
+MARGIN = 120.0
+FRESH = 30.0
+"""Seconds, see above."""
+
+_FOREVER = 2**62
+"""Later than any time in microseconds."""
+
+_REMEMBERED = 4096
+_PAGE = 50
+"""Rows of a partition, and operations, that are read at a time."""
+_BUCKETS, _MOST_BUCKETS = 8, 64
+"""Partitions that are read side by side: at first, and at most."""
+
+PUT = (
+    "INSERT INTO operations_by_state (state, bucket, operation_id, project_id, service_id) "
+    "VALUES (:state, :bucket, :operation_id, :project_id, :service_id) "
+    "USING TIMESTAMP :clock AND TTL :ttl"
+)
+DELETE = (
+    "DELETE FROM operations_by_state USING TIMESTAMP :clock "
+    "WHERE state = :state AND bucket = :bucket AND operation_id = :operation_id"
+)
+PUT_BUCKET = (
+    "INSERT INTO state_buckets (state, bucket, written_at) VALUES (:state, :bucket, :clock) "
+    "USING TIMESTAMP :clock AND TTL :ttl"
+)
+DELETE_BUCKET = (
+    "DELETE FROM state_buckets USING TIMESTAMP :clock WHERE state = :state AND bucket = :bucket"
+)
+BUCKETS = (
+    "SELECT bucket, written_at FROM state_buckets "
+    "WHERE state = :state AND bucket >= :first AND bucket <= :last LIMIT :page"
+)
+ROWS = (
+    "SELECT operation_id, project_id, service_id, WRITETIME(project_id) FROM operations_by_state "
+    "WHERE state = :state AND bucket = :bucket AND operation_id > :marker LIMIT :page"
+)
+
+
+class Entry(NamedTuple):
+    """A row as it was read; ordered as pages are."""
+
+    bucket: int
+    operation_id: str
+    project_id: str
+    service_id: str
+    state: str
+    clock: int
+
+    @property
+    def key(self) -> OperationKey:
+        """Of the operation."""
+        return OperationKey(self.project_id, self.service_id, self.operation_id)
+
+
+class States:
+    """Writes and reads the view."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # When this process has written an index row, by (state, bucket).
+        self._indexed: dict[tuple[str, int], float] = {}
+        # Where tidying up goes on, by state.
+        self._tidied: dict[str, int] = {}
+
+    def puts(self, operations: Iterable[Operation], clock: int) -> Iterator[Call]:
+        """The rows of operations as they are to be stored.
+
+        Args:
+            clock: that the truth will have.
+        """
+        for it in operations:
+            if it.state in LISTED:
+                # Failed operations are forgotten by themselves, see the truth.
+                ttl = self._database.retention if it.state.finished else 0
+                state, bucket = str(it.state), _bucket(codec.to_number(it.created_at))
+                where = {"state": state, "bucket": bucket, "ttl": ttl}
+                if self._is_new((state, bucket)):
+                    yield PUT_BUCKET, {**where, "clock": codec.now()}
+                yield PUT, {**where, **it.key._asdict(), "clock": clock}
+
+    def drops(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
+        """The end of rows that the truth has moved on from.
+
+        Args:
+            clock: of the truth that did so.
+        """
+        staying = {(it.operation.operation_id, it.operation.state) for it in kept}
+        for held in gone:
+            operation = held.operation
+            known = (operation.operation_id, operation.state)
+            if operation.state in LISTED and known not in staying:
+                yield (
+                    DELETE,
+                    {
+                        "state": str(operation.state),
+                        "bucket": _bucket(codec.to_number(operation.created_at)),
+                        "operation_id": operation.operation_id,
+                        "clock": clock,
+                    },
+                )
+
+    def find(
+        self, states: Collection[State], until: int, marker: base.Marker | None
+    ) -> Iterator[Operation]:
+        """Operations in these states, by the minute of their creation and then by id.
+
+        Args:
+            until: up to this minute; a time in microseconds.
+            marker: only those behind it.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        last = _bucket(until)
+        found = heapq.merge(*(self._entries(str(it), last, marker) for it in states))
+        while entries := list(itertools.islice(found, _PAGE)):
+            yield from self._verified(entries, states)
+
+    def _verified(
+        self, entries: Sequence[Entry], states: Collection[State]
+    ) -> Iterator[Operation]:
+        # One that has just changed its state may have a row of each.
+        keys = list(dict.fromkeys(entry.key for entry in entries))
+        calls = [(truth.READ_WITH_CLOCK, key._asdict()) for key in keys]
+        rows = dict(zip(keys, self._database.read_each(calls), strict=True))
+        self._drop_stale(entries, rows)
+        for key in keys:
+            for _clock, *row in rows[key]:
+                operation = truth.to_held(key.project_id, key.service_id, row).operation
+                if operation.state in states:
+                    yield operation
+
+    def _drop_stale(
+        self, entries: Sequence[Entry], rows: Mapping[OperationKey, Sequence[Row]]
+    ) -> None:
+        """Drop what leads nowhere, as a process leaves it that died before it could."""
+        orphaned = codec.now() - int(truth.GRACE * 1_000_000)
+        stale = []
+        for entry in entries:
+            found = rows[entry.key]
+            # A truth that is older may yet be followed by the one that the row is about.
+            is_stale = not found and entry.clock < orphaned
+            for clock, *row in found:
+                held = truth.to_held(entry.project_id, entry.service_id, row)
+                is_stale = str(held.operation.state) != entry.state and clock >= entry.clock
+            if is_stale:
+                where = {"state": entry.state, "bucket": entry.bucket, "clock": entry.clock}
+                stale.append((DELETE, {**where, "operation_id": entry.operation_id}))
+        self._database.write(stale)
+
+    def _entries(self, state: str, last: int, marker: base.Marker | None) -> Iterator[Entry]:
+        first, after = 0, ""
+        if marker is not None:
+            first = _bucket(codec.to_number(marker.created_at))
+            after = marker.operation_id
+        page, begin = _BUCKETS, first
+        while True:
+            where = {"state": state, "first": begin, "last": last, "page": page}
+            index = self._database.read(BUCKETS, where)
+            places = [
+                {"state": state, "bucket": bucket, "marker": after if bucket == first else ""}
+                for bucket, _written_at in index
+            ]
+            calls = [(ROWS, {**place, "page": _PAGE}) for place in places]
+            pages = self._database.read_each(calls)
+            self._leave(state, index, pages, first if marker is not None else None)
+            for place, rows in zip(places, pages, strict=True):
+                yield from self._partition(place, rows)
+            if len(index) < page:
+                return
+            begin, page = index[-1][0] + 1, min(2 * page, _MOST_BUCKETS)
+
+    def _partition(self, place: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Entry]:
+        """All entries of a partition, of which the first page has been read."""
+        state, bucket = place["state"], place["bucket"]
+        while True:
+            for operation_id, project_id, service_id, clock in rows:
+                yield Entry(bucket, operation_id, project_id, service_id, state, clock)
+            if len(rows) < _PAGE:
+                return
+            where = {**place, "marker": rows[-1][0], "page": _PAGE}
+            rows = self._database.read(ROWS, where)
+
+    def _leave(
+        self,
+        state: str,
+        index: Sequence[tuple[int, int]],
+        pages: Sequence[Sequence[object]],
+        partial: int | None = None,
+    ) -> int:
+        """Leave behind the partitions that are empty; gives how many they are.
+
+        Args:
+            partial: one that was not read from its beginning.
+        """
+        oldest = codec.now() - int(MARGIN * 1_000_000)
+        calls = [
+            (DELETE_BUCKET, {"state": state, "bucket": bucket, "clock": written_at})
+            for (bucket, written_at), rows in zip(index, pages, strict=True)
+            if not rows and written_at < oldest and bucket != partial
+        ]
+        self._database.write(calls)
+        return len(calls)
+
+    def tidy(self, limit: int) -> int:
+        """Leave behind some of the partitions that are empty, for want of readers.
+
+        Args:
+            limit: so many partitions of each state are looked at, at most.
+
+        Returns:
+            How many were left behind.
+        """
+        left = 0
+        for state in map(str, LISTED):
+            first = self._tidied.get(state, 0)
+            where = {"state": state, "first": first, "last": _FOREVER, "page": limit}
+            index = self._database.read(BUCKETS, where)
+            calls = [
+                (ROWS, {"state": state, "bucket": bucket, "marker": "", "page": 1})
+                for bucket, _written_at in index
+            ]
+            left += self._leave(state, index, self._database.read_each(calls))
+            self._tidied[state] = index[-1][0] + 1 if len(index) == limit else 0
+        return left
+
+    def fill(self, keys: Iterable[OperationKey]) -> None:
+        """Write the rows of operations that are stored, as an earlier version has left them."""
+        remaining = iter(keys)
+        while some := list(dict.fromkeys(itertools.islice(remaining, _PAGE))):
+            answers = self._database.read_each(
+                (truth.READ_WITH_CLOCK, key._asdict()) for key in some
+            )
+            self._database.write(
+                put
+                for key, rows in zip(some, answers, strict=True)
+                for clock, *row in rows
+                for put in self.puts(
+                    [truth.to_held(key.project_id, key.service_id, row).operation], clock
+                )
+            )
+
+    def _is_new(self, place: tuple[str, int]) -> bool:
+        """Whether an index row has to be written (again)."""
+        now = time.monotonic()
+        written = self._indexed.get(place)
+        if written is not None and now - written < FRESH:
+            return False
+        if len(self._indexed) > _REMEMBERED:
+            self._indexed.clear()
+        self._indexed[place] = now
+        return True
+
+
+def _bucket(moment: int) -> int:
+    return moment - moment % WIDTH
