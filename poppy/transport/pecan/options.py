@@ -22,6 +22,13 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         min=1024,
         help="Bytes that the body of a request may have; more is refused with 413.",
     ),
+    cfg.BoolOpt(
+        "purge_without_query_is_all",
+        default=False,
+        help="Read a purge (DELETE .../assets) without url and all as all=true, as clients of "
+        "2016 such as gophercloud send it. Otherwise it is refused with 400: a parameter that "
+        "was forgotten or misspelt then never empties the caches of a whole service.",
+    ),
 )
 
 DASHBOARD_GROUP = "drivers:transport:dashboard"
