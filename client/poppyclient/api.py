@@ -109,6 +109,11 @@ class Client:
         document: Document = self._request("GET", path).document
         return document
 
+    def cancel(self, service_id: str, operation_id: str) -> None:
+        """End one of them that waits; it has failed then."""
+        path = f"/services/{_segment(service_id)}/operations/{_segment(operation_id)}/action"
+        self._request("POST", path, {"cancel": {}})
+
     def open_operations(self, limit: int | None = None, **filters: Any) -> list[Document]:
         """(Operators) What is unfinished or failed, of all projects, the oldest first.
 

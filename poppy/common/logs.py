@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import strutils
 
-from poppy.common import errors, files
+from poppy.common import errors, faults, files
 
 MASK = "***"
 
@@ -70,6 +70,7 @@ def setup(conf: cfg.ConfigOpts) -> None:
         for handler in logger.handlers:
             if not isinstance(handler.formatter, _Masking):
                 handler.setFormatter(_Masking(handler.formatter))
+            faults.keep_short(handler)
 
 
 def learn(values: Iterable[object]) -> None:

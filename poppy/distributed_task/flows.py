@@ -71,7 +71,8 @@ def build(
     if operation.kind is Kind.DELETE:
         return delete(deployed, providers, dns)
     if operation.kind is Kind.PURGE:
-        return purge(deployed, providers)
+        having = [name for name, it in service.provider_details.items() if it.exists]
+        return purge(having or deployed, providers)
     if operation.kind is Kind.DISABLE:
         return disable(dns)
     flavor = _flavor(service, flavors)
@@ -129,7 +130,7 @@ def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Pr
 
 
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
-    """Purge: all providers."""
+    """Purge: all providers that have the service."""
     return Flow("purge", [[tasks.PurgeProvider(it, providers) for it in deployed]])
 
 

@@ -11,6 +11,8 @@ from poppy.model.services import ProviderDetail, ProviderStatus
 
 Details = dict[str, ProviderDetail]
 
+_ENDED = (ProviderStatus.DEPLOYED, ProviderStatus.FAILED)
+
 
 def waits(operation: Operation) -> bool:
     """Whether a step is to be tried again, or asked for again."""
@@ -55,6 +57,15 @@ def finished(
     return replace(operation, state=state, error=error, updated_at=now, next_attempt_at=None)
 
 
+def show(details: Details, kind: Kind) -> None:
+    """Give providers that show another operation's end the status of one that goes on."""
+    if not kind.deploys:
+        return
+    for name, detail in details.items():
+        if detail.status in _ENDED:
+            details[name] = replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
+
+
 def reasons(operation: Operation, state: StepState) -> str:
     """Why steps are in a state."""
     return "; ".join(
@@ -74,6 +85,8 @@ def settle(details: Details, kind: Kind, failed: Sequence[Step]) -> None:
     others = next((step for name, step in by_provider.items() if name not in details), None)
     purge = kind is Kind.PURGE
     for name, detail in details.items():
+        if purge and detail.status is ProviderStatus.FAILED:
+            continue  # That is of another operation, and still so.
         step = by_provider.get(name, others)
         # What could not be purged is still deployed, and serves.
         broken = step is not None and not purge

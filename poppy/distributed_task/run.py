@@ -276,14 +276,9 @@ class OperationRun:
             except (errors.RetryableError, Interrupted) as exc:
                 LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
 
-    def _writes_details(self) -> bool:
-        # These leave the service alone: other requests may change it meanwhile.
-        purge = self._operation.purge
-        alone = self._operation.kind.names_only or (purge is not None and purge.hard)
-        return not alone
-
     def _write(self) -> None:
-        details = self.service.provider_details if self._writes_details() else None
+        # The others leave the service alone: other requests may change it meanwhile.
+        details = self.service.provider_details if self._operation.is_shown else None
         try:
             following = self._storage.operations.save(self._operation, details)
             self.following = following.key if following else None
@@ -419,6 +414,7 @@ class OperationRun:
         else:
             pause = datetime.timedelta(seconds=self._retry_after or self._policy.park_base)
         self._operation = outcome.parked(operation, now, pause)
+        self.remember(lambda details: outcome.show(details, operation.kind))
         self._write()
         LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
 

@@ -2,6 +2,7 @@
 """The worker: claims jobs from the board and runs the operations that they name."""
 
 import concurrent.futures
+import datetime
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -183,25 +184,24 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
     def _defer(self, job: taskflow.jobs.base.Job) -> None:
         """See to it that an operation that waits for an earlier one is not posted before that.
 
-        It is due again when the earlier one ends; this is for the case that it never does.
+        It is due again when the earlier one goes on; this is for the case that it never does.
         """
         try:
             key = _key_of(job)
             operations = self._means.storage.operations
             listed = operations.list(key.project_id, key.service_id)
-            held = [it.next_attempt_at for it in listed if it.is_held and it.next_attempt_at]
-            unfinished = [operation for operation in listed if not operation.state.finished]
-            if not unfinished or (unfinished[0].key == key and not held):
+            operation = next((it for it in listed if it.key == key), None)
+            if operation is None or operation.state is not State.QUEUED:
                 return
-            first_due = unfinished[0].next_attempt_at
-            for operation in unfinished:
-                due = operation.next_attempt_at
-                if operation.key != key or operation.state is not State.QUEUED or not due:
-                    continue
-                if held:
-                    operations.requeue(operation, max(held))
-                elif first_due:
-                    operations.requeue(operation, max(due, first_due + self._means.lease))
+            now = datetime.datetime.now(datetime.UTC)
+            blocking = [it for it in listed if it.blocks(operation, now)]
+            held = [it.next_attempt_at for it in blocking if it.is_held and it.next_attempt_at]
+            due = operation.next_attempt_at
+            if held:
+                operations.requeue(operation, max(held))
+            elif blocking and due and blocking[0].next_attempt_at:
+                later = blocking[0].next_attempt_at + self._means.lease
+                operations.requeue(operation, max(due, later))
         except (errors.NotRunnable, errors.Unavailable) as exc:
             LOG.info("Job %s could not be deferred: %s", job.uuid, exc)
 

@@ -10,7 +10,6 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.manager.changes import MAX_CONFLICTS, Change, Changes
 from poppy.manager.lookups import host
-from poppy.manager.operations import tells_of
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, ids, validation
 from poppy.model.operations import Kind, State
@@ -134,7 +133,7 @@ class ActionsManager:
         project_id, service_id = _identity(body)
         service = self._storage.services.get(project_id, service_id)
         deployed = body["status"] == "deployed"
-        if deployed and not any(map(_is_there, service.provider_details.values())):
+        if deployed and not any(it.exists for it in service.provider_details.values()):
 
             def decide(found: Service) -> Change:
                 if found.deleting:
@@ -214,7 +213,7 @@ class ActionsManager:
     def _check_nothing_writes(self, service: Service) -> None:
         """Refuse what an operation that has read the details before would write over."""
         for it in self._storage.operations.list(service.project_id, service.service_id):
-            if not it.state.finished and tells_of(it):
+            if not it.state.finished and it.is_shown:
                 raise errors.ServiceBusy(
                     f"Service {service.service_id} has unfinished operations: its {it.kind}, "
                     f"operation {it.operation_id}"
@@ -254,10 +253,6 @@ def _identity(body: dict[str, str]) -> tuple[str, str]:
     if not ids.is_uuid(body["service_id"]):
         raise errors.InvalidRequest("The service_id must be a UUID")
     return body["project_id"], body["service_id"].lower()
-
-
-def _is_there(detail: ProviderDetail) -> bool:
-    return bool(detail.provider_service_id or detail.access_urls)
 
 
 def _judged(detail: ProviderDetail, status: ProviderStatus) -> ProviderDetail:

@@ -7,6 +7,7 @@ kept for a minute.
 
 import collections
 import datetime
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _CALLS = 4
 _KEPT = 1000
 _KEPT_FOR = 60.0
+#: Seconds after which to ask a provider again that says nothing, and at most.
+_RETRY_AFTER, _LONGEST_WAIT = 5, 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class AnalyticsManager:
             end: the moment behind the last; now if it is not given.
 
         Raises:
-            InvalidRequest: one of these makes no sense, or no provider of the service counts.
+            InvalidRequest: one of these makes no sense, no provider of the service counts, or
+                the provider refuses for good.
             NotFound: the project has no such service, or the service no such domain.
             Unavailable: the provider does not answer.
         """
@@ -115,11 +119,13 @@ class AnalyticsManager:
         except TimeoutError as exc:
             call.cancel()
             raise errors.Unavailable(f"{provider.name} does not answer in time") from exc
+        except errors.PermanentError as exc:
+            # To ask again would not help.
+            raise errors.InvalidRequest(f"{provider.name} has no analytics: {exc}") from exc
+        except errors.InProgressError as exc:
+            raise errors.Unavailable(f"{provider.name}: {exc}", _wait(exc.poll_after)) from exc
         except errors.RetryableError as exc:
-            wait = max(1, round(exc.retry_after or 5))
-            raise errors.Unavailable(f"{provider.name}: {exc}", wait) from exc
-        except errors.DriverError as exc:
-            raise errors.Unavailable(f"{provider.name}: {exc}", 60) from exc
+            raise errors.Unavailable(f"{provider.name}: {exc}", _wait(exc.retry_after)) from exc
 
     def _recall(self, key: object) -> Report | None:
         with self._lock:
@@ -132,6 +138,13 @@ class AnalyticsManager:
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+
+
+def _wait(seconds: float | None) -> int:
+    """Whole seconds after which a client may ask again."""
+    if seconds is None or math.isnan(seconds):
+        return _RETRY_AFTER
+    return round(min(max(seconds, 1), _LONGEST_WAIT))
 
 
 def _query(domain: str | None, metric: str | None, start: str | None, end: str | None) -> Query:

@@ -98,12 +98,12 @@ class Changes:
         requirements.check(spec, flavor, self._providers, self._dns)
         # Providers that the flavor does not name any more are kept until they are clean.
         providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
-        details = {
-            name: with_status(
-                service.provider_details.get(name), ProviderStatus.UPDATE_IN_PROGRESS
-            )
-            for name in providers
-        }
+        known = service.provider_details
+        status = ProviderStatus.UPDATE_IN_PROGRESS
+        if {it.status for it in known.values()} == {ProviderStatus.DEPLOY_IN_PROGRESS}:
+            # It takes the place of a create that waits: the tenant is to see the create go on.
+            status = ProviderStatus.DEPLOY_IN_PROGRESS
+        details = {name: with_status(known.get(name), status) for name in providers}
         operation = self.operation(
             service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
         )
@@ -127,6 +127,7 @@ class Changes:
         kind: Kind,
         request_id: str | None,
         purge: Purge | None = None,
+        quiet: bool = False,
     ) -> Operation:
         """A new operation, which is to be posted once it is stored."""
         # Without room on the board it is due at once, for the workers to fetch from storage.
@@ -138,6 +139,7 @@ class Changes:
             service_id,
             kind,
             purge=purge,
+            quiet=quiet,
             request_id=request_id,
             due_in=datetime.timedelta(seconds=due_in),
             trace=tracing.traceparent(),

@@ -20,6 +20,10 @@ LOG = log.getLogger(__name__)
 OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.FAILED})
 
 CANCELLED = "cancelled by operator"
+CANCELLED_BY_TENANT = "cancelled by the project"
+
+#: What a tenant may cancel. The rest is the operator's, or is half done: a delete goes on.
+_TENANTS_OWN = (Kind.CREATE, Kind.UPDATE, Kind.PURGE)
 
 #: So many operations are looked at for a page of what a provider keeps from their end: as many as
 #: a page has by default, so that it costs no more.
@@ -119,7 +123,7 @@ class OperationsManager:
         self._check_is_last(operation)
         if (
             operation.kind is Kind.PURGE
-            and tells_of(operation)
+            and operation.is_shown
             and service.status is not Status.DEPLOYED
         ):
             raise errors.InvalidRequest(
@@ -159,18 +163,51 @@ class OperationsManager:
                 f"Operation {key.operation_id} is {operation.state}; only one that is waiting or "
                 "queued can be cancelled"
             )
-        now = _now()
+        self._end(operation, CANCELLED)
+
+    def give_up(self, key: OperationKey) -> None:
+        """End, for its tenant, a create, update or purge that waits; it has failed then.
+
+        The document of the service stays as it is; the service is ``failed``, but for a purge,
+        and can be purged and changed.
+
+        Raises:
+            NotFound: there is none.
+            InvalidRequest: it is of another kind.
+            Changed: it does not wait (any more), or something else of the service runs now.
+        """
+        operation = self.get(key)
+        if operation.kind not in _TENANTS_OWN:
+            raise errors.InvalidRequest(f"A {operation.kind} can't be cancelled")
+        if not operation.waits:
+            raise errors.Changed(
+                f"Operation {key.operation_id} is {operation.state}; only one that waits can be "
+                "cancelled"
+            )
+        try:
+            self._end(operation, CANCELLED_BY_TENANT)
+        except errors.InvalidRequest as exc:
+            raise errors.Changed(str(exc)) from exc
+
+    def _end(self, operation: Operation, reason: str) -> None:
+        """End an operation that waits or is queued.
+
+        Raises:
+            InvalidRequest: it has to wait for another one of its service.
+            Changed: a worker has taken it, or another request overtaken it, at this moment.
+        """
+        key, now = operation.key, _now()
         self._check_is_next(operation, now)
         if operation.state is State.WAITING and not self._storage.operations.requeue(
             operation, now + _LEASE
         ):
             raise errors.Changed(f"Operation {key.operation_id} has just been taken by a worker")
         try:
-            begun, service = self._storage.operations.begin(key, CANCELLED, now, now + _LEASE)
+            begun, service = self._storage.operations.begin(key, reason, now, now + _LEASE)
         except errors.NotRunnable as exc:
             raise errors.InvalidRequest(f"It can't be cancelled now: {exc}") from exc
         ended = replace(
-            begun, state=State.FAILED, error=CANCELLED, updated_at=now, next_attempt_at=None
+            begun, state=State.FAILED, error=reason, updated_at=now, next_attempt_at=None
         )
         try:
             self._storage.operations.save(ended, _failed(service, ended))
@@ -178,18 +215,13 @@ class OperationsManager:
             # Nothing is under way here for which a delete would have to wait.
             self._storage.operations.acknowledge(key, ended.attempt, now)
             raise errors.Changed(f"Operation {key.operation_id} has just been overtaken") from exc
-        LOG.info("Operation %s was cancelled for an operator", key.operation_id)
+        LOG.info("Operation %s: %s", key.operation_id, reason)
 
     def _check_is_next(self, operation: Operation, now: datetime.datetime) -> None:
         """Refuse what :meth:`OperationStore.begin` would, before anything is changed."""
         listed = self._storage.operations.list(operation.project_id, operation.service_id)
         for other in listed:
-            if other.operation_id == operation.operation_id:
-                continue
-            is_earlier = other.operation_id < operation.operation_id and not other.state.finished
-            until = other.next_attempt_at
-            is_held = other.is_held and until is not None and until > now
-            if is_earlier or is_held or other.state is State.RUNNING:
+            if other.blocks(operation, now):
                 raise errors.InvalidRequest(
                     f"It can't be cancelled now: operation {operation.operation_id} has to wait "
                     f"for {other.operation_id}"
@@ -225,7 +257,7 @@ class OperationsManager:
 
 def _under_way(service: Service, operation: Operation) -> Service:
     """The service as it shows while the operation runs."""
-    if not tells_of(operation):
+    if not operation.is_shown:
         return service
     status = _UNDER_WAY[operation.kind]
     return service.with_details(
@@ -238,17 +270,11 @@ def _under_way(service: Service, operation: Operation) -> Service:
     )
 
 
-def tells_of(operation: Operation) -> bool:
-    """Whether the details of a service's providers say how far an operation got."""
-    purge = operation.purge
-    return not operation.kind.names_only and not (purge is not None and purge.hard)
-
-
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
-    if not tells_of(operation):
+    if not operation.is_shown:
         return None
     details = dict(service.provider_details)
-    step = Step("", StepState.FAILED, CANCELLED, "Cancelled")
+    step = Step("", StepState.FAILED, operation.error, "Cancelled")
     outcome.settle(details, operation.kind, [step])
     return details
 

@@ -175,21 +175,24 @@ class ServicesManager:
         """Change a service's document by a JSON Patch and have the change provisioned.
 
         Args:
+            patch: an empty one is accepted, and changes nothing.
             check: looks at the service that is to be changed, and raises if it may not be.
             token: as for :meth:`create`.
 
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
-            ServiceBusy: the service is disabled, or neither deployed nor failed.
+            ServiceBusy: the service is disabled; or something is under way for it, other than
+                a create or update that waits: the change takes the place of that.
             NotFound: the project has none of that id.
         """
         operations = validation.patch(patch)
 
-        def decide(service: Service) -> Change:
+        def decide(service: Service) -> Change | None:
             if check is not None:
                 check(service)
-            self._check_nothing_waits(service)
-            check_settled(service)
+            if not operations:
+                return None
+            self._check_can_change(service)
             spec = self._patched(service, operations)
             changed, operation = self._changes.updated(service, spec, request_id)
             if spec.log_delivery and service.log_url is None:
@@ -255,26 +258,34 @@ class ServicesManager:
     ) -> None:
         """Have cached content evicted, or invalidated.
 
+        Of a service that has been deployed once, whatever waits or has failed since.
+
         Raises:
-            ServiceBusy: the service is not deployed.
+            ServiceBusy: no provider has the service, or it is disabled or being deleted.
             InvalidRequest: a provider can't invalidate.
             NotFound: the project has none of that id.
         """
 
         def decide(service: Service) -> Change:
-            if service.status is not Status.DEPLOYED:
+            if not _is_purgeable(service):
                 raise errors.ServiceBusy(
-                    f"Service {service_id} is {service.status}; only a deployed service can be "
-                    "purged"
+                    f"Service {service_id} is {service.status}; only a service that has been "
+                    "deployed can be purged"
                 )
             operation = self._changes.operation(
-                project_id, service_id, Kind.PURGE, purge=purge, request_id=request_id
+                project_id,
+                service_id,
+                Kind.PURGE,
+                purge=purge,
+                quiet=service.status is not Status.DEPLOYED,
+                request_id=request_id,
             )
-            if purge.hard:
+            if not purge.hard:
+                requirements.check_soft_purge(
+                    self._changes.flavor(service.spec.flavor_id), self._providers
+                )
+            if not operation.is_shown:
                 return service, operation
-            requirements.check_soft_purge(
-                self._changes.flavor(service.spec.flavor_id), self._providers
-            )
             details = {
                 name: with_status(detail, ProviderStatus.UPDATE_IN_PROGRESS)
                 for name, detail in service.provider_details.items()
@@ -293,17 +304,31 @@ class ServicesManager:
         }
         return validation.service(patched, self._default_ttl, placed, self._document_limits)
 
-    def _check_nothing_waits(self, service: Service) -> None:
-        """Refuse what would have to wait for something that waits itself, maybe for hours."""
+    def _check_can_change(self, service: Service) -> None:
+        """Refuse a change unless it can begin soon, or take the place of what is under way.
+
+        Raises:
+            ServiceBusy: see :meth:`update`.
+        """
         latest = self._storage.operations.history(
             service.project_id, service.service_id, None, _LATEST
         )
         for operation in latest:
-            if operation.state is State.WAITING:
+            if operation.state is State.WAITING and not operation.kind.deploys:
                 raise errors.ServiceBusy(
                     f"Service {service.service_id} can't be changed now: its {operation.kind}, "
                     f"operation {operation.operation_id}, waits ({operation.error})"
                 )
+        shown = [it for it in latest if it.is_shown and not it.state.finished]
+        gives_way = all(it.kind.deploys and it.waits for it in shown)
+        if service.disabled or not shown or not gives_way:
+            check_settled(service)
+
+
+def _is_purgeable(service: Service) -> bool:
+    if service.disabled or service.deleting:
+        return False
+    return any(detail.exists for detail in service.provider_details.values())
 
 
 def _mark(key: str, document: object) -> IdempotencyKey:

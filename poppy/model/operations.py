@@ -39,7 +39,8 @@ class State(enum.StrEnum):
         queued ──→ running ──→ succeeded | failed
           ↑          │  ↑
           │ (lost)   ↓  │ (due)
-          └─────── waiting             a delete makes any unfinished one superseded
+          └─────── waiting             a delete makes any unfinished one superseded,
+                                       an update makes a waiting create or update so
 
     A superseded one may still be in a driver's call, see :attr:`Operation.is_held`.
     """
@@ -125,6 +126,8 @@ class Operation:
         request_id: of the API request that asked for it.
         retried_at: when an operator had it tried anew after it had failed.
         trace: of that request, as a W3C ``traceparent``, when it was traced.
+        quiet: of a soft purge: the service's status does not show it, because it shows another
+            operation or a failure.
     """
 
     project_id: str
@@ -145,6 +148,7 @@ class Operation:
     request_id: str | None = None
     retried_at: datetime.datetime | None = None
     trace: str | None = None
+    quiet: bool = False
 
     @classmethod
     def new(
@@ -154,6 +158,7 @@ class Operation:
         kind: Kind,
         *,
         purge: Purge | None = None,
+        quiet: bool = False,
         request_id: str | None = None,
         trace: str | None = None,
         due_in: datetime.timedelta = datetime.timedelta(0),
@@ -173,9 +178,44 @@ class Operation:
             updated_at=now,
             next_attempt_at=now + due_in,
             purge=purge,
+            quiet=quiet,
             request_id=request_id,
             trace=trace,
         )
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the status of the service's providers tells how far it is."""
+        if self.purge is not None:
+            return not (self.purge.hard or self.quiet)
+        return not self.kind.names_only
+
+    @property
+    def waits(self) -> bool:
+        """Whether a run has ended without finishing it, and none is under way."""
+        return self.state is State.WAITING or (self.state is State.QUEUED and self.attempt > 0)
+
+    def gives_way_to(self, later: "Operation") -> bool:
+        """Whether a later operation of the service supersedes this one without a delete.
+
+        An update does all that a create or update which waits was to do.
+        """
+        return self.waits and self.kind.deploys and later.kind.deploys
+
+    def blocks(self, other: "Operation", now: datetime.datetime) -> bool:
+        """Whether another operation of the service can't begin before this one goes on.
+
+        One at a time, in the order they were asked for. But a create or update that waits, maybe
+        for a day until the tenant adds a DNS record, blocks none: the others overtake it.
+        """
+        if self.is_held:
+            return self.next_attempt_at is not None and self.next_attempt_at > now
+        if self.state.finished or self.operation_id == other.operation_id:
+            return False
+        if self.state is State.RUNNING:
+            return True
+        passes = self.state is State.WAITING and self.kind.deploys
+        return self.operation_id < other.operation_id and not passes
 
     @property
     def is_held(self) -> bool:
@@ -221,6 +261,7 @@ class Operation:
             "request_id": self.request_id,
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
             "trace": self.trace,
+            "quiet": self.quiet,
         }
 
     @staticmethod
@@ -237,6 +278,7 @@ class Operation:
             # Operations of earlier versions have none.
             "retried_at": _moment(document.get("retried_at")),
             "trace": document.get("trace"),
+            "quiet": document.get("quiet", False),
         }
 
 

@@ -349,7 +349,6 @@ PATCH: Schema = {
     "type": "array",
     "title": "JSON Patch",
     "description": "Changes to a service, done in order and all or none (RFC 6902).",
-    "minItems": 1,
     "maxItems": MAX_PATCH_OPERATIONS,
     # Members that RFC 6902 does not define must be ignored (section 4), not refused.
     "items": {
@@ -380,4 +379,10 @@ OPERATION_ACTION: Schema = record(
         "service_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _TEXT},
     },
     required=("action", "project_id", "service_id"),
+)
+
+TENANT_ACTION: Schema = record(
+    "What a tenant does about an operation",
+    {"cancel": record("No arguments", {}, required=())},
+    required=("cancel",),
 )

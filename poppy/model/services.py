@@ -296,6 +296,11 @@ class ProviderDetail:
     extra: Mapping[str, Any] = field(default_factory=dict)
     avoided: bool = False
 
+    @property
+    def exists(self) -> bool:
+        """Whether the provider is known to have, or to have had, an object of the service."""
+        return bool(self.provider_service_id or self.access_urls)
+
     def with_operator_names(self, names: Mapping[str, str]) -> Self:
         """The same detail with these operator names, by domain, and without other domains.
 

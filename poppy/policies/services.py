@@ -37,4 +37,10 @@ RULES = (
         "See how far an operation got.",
         f"GET {_SERVICE}/operations/{{operation_id}}",
     ),
+    project_rule(
+        "cdn:operations:action",
+        MEMBER,
+        "Cancel an operation of the project that waits.",
+        f"POST {_SERVICE}/operations/{{operation_id}}/action",
+    ),
 )

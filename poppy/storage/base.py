@@ -64,15 +64,19 @@ class IdempotencyKey(NamedTuple):
     expires_at: datetime.datetime
 
 
-def releases(operation: Operation, following: Operation | None) -> bool:
+def may_release(operation: Operation) -> bool:
     """Whether the end of an operation releases domains that the document does not name.
 
     Not while another one is to deploy: the document may be its, and a provider may serve what
     that one is to drop.
     """
-    if operation.state is not State.SUCCEEDED or not operation.kind.deploys:
-        return False
-    return following is None or not following.kind.deploys
+    return operation.state is State.SUCCEEDED and operation.kind.deploys
+
+
+def lets_others_begin(operation: Operation) -> bool:
+    """Whether others of the service had to wait for a run that ends in this state."""
+    parked = operation.state is State.WAITING and operation.kind.deploys
+    return operation.state.finished or parked
 
 
 class FlavorStore(abc.ABC):
@@ -181,6 +185,11 @@ class ServiceStore(abc.ABC):
         unfinished operation of the service ``superseded``. One that runs is fenced, but keeps
         its ``next_attempt_at`` as a lease on the service: its worker may be in a driver's call
         that has its effect later. See :meth:`OperationStore.acknowledge`.
+
+        An update makes the creates and updates that wait ``superseded``
+        (:meth:`~poppy.model.operations.Operation.gives_way_to`); it does what they were to do.
+        One that a worker begins at the same moment runs first; if it waits again, the update
+        supersedes it when it begins (:meth:`OperationStore.begin`).
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
@@ -332,6 +341,10 @@ class OperationStore(abc.ABC):
         service that was asked for first runs first, and one at a time. (Ids may come from the
         clocks of several servers, so the one that runs may have a later id.)
 
+        A create or update that waits is overtaken by any that was asked for later
+        (:meth:`~poppy.model.operations.Operation.blocks`). If that is an update, the one that
+        waits becomes ``superseded``.
+
         Args:
             runner: the job that runs it. An operation that is ``running`` can only be begun
                 again by the same job (which then was taken over from a lost worker). Unless
@@ -340,9 +353,9 @@ class OperationStore(abc.ABC):
             until: when the worker counts as lost, unless it writes or renews before.
 
         Raises:
-            NotRunnable: it is finished or gone; an earlier one is unfinished, or another one
-                of the service is running, or superseded and still holds the service; another
-                job runs it; it waits and is not due.
+            NotRunnable: it is finished or gone; an earlier one is unfinished, and no create or
+                update that waits; or another one of the service is running, or superseded and
+                still holds the service; another job runs it; it waits and is not due.
         """
 
     @abc.abstractmethod
@@ -358,8 +371,8 @@ class OperationStore(abc.ABC):
                 ``updated_at`` becomes the operation's.
 
         Returns:
-            When the operation is finished: the next unfinished one of the service, if any,
-            which is due from then on.
+            When the operation is finished, or is a create or update that waits: the next one of
+            the service that is queued, if any, which is due from then on.
 
         Raises:
             Superseded: a delete has overtaken it, and waits for :meth:`acknowledge`.

@@ -72,13 +72,28 @@ def test_a_provider_that_is_slow_delays_nobody_for_long(api, path):
 
 @pytest.mark.parametrize(
     ("error", "wait"),
-    [(errors.RetryableError("busy", 30), "30"), (errors.PermanentError("no"), "60")],
+    [
+        (errors.RetryableError("busy", 30), "30"),
+        (errors.RetryableError("busy"), "5"),
+        (errors.RetryableError("busy", 1e12), "3600"),
+        (errors.RetryableError("busy", -1.0), "1"),
+        (errors.RetryableError("busy", float("nan")), "5"),
+        (errors.InProgressError("not yet", 60.0), "60"),
+    ],
 )
 def test_a_provider_that_can_not_tell_is_said_so_and_asked_again(api, path, error, wait):
     api.harness.cdn_a.script = [error]
     answer = ask(api, path)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, wait)
     assert ask(api, path).status_code == 200
+
+
+def test_a_provider_that_refuses_for_good_is_not_to_be_asked_again(api, path):
+    api.harness.cdn_a.script = [errors.PermanentError("it keeps no logs")]
+    answer = ask(api, path)
+    assert answer.status_code == 400
+    assert "it keeps no logs" in answer.json["message"]
+    assert "Retry-After" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,43 @@ def test_a_change_goes_to_what_the_client_has_seen_or_nowhere(api):
     assert api.call("DELETE", path, **{"If-Match": "*"}).status_code == 202
 
 
+def test_a_get_is_of_what_the_client_has_seen_or_refused(api):
+    path = api.create()
+    now = etag(api, path)
+    for header, status in (
+        (now, 200),
+        (f'"other", {now}', 200),
+        ("*", 200),
+        ('"other"', 412),
+        (f"W/{now}", 412),
+        ("nonsense", 412),
+    ):
+        answer = api.call("GET", path, **{"If-Match": header})
+        assert answer.status_code == status, header
+    # If-Match comes first (RFC 9110, section 13.2.2).
+    both = {"If-Match": '"other"', "If-None-Match": now}
+    assert api.call("GET", path, **both).status_code == 412
+    assert api.call("GET", path, **{"If-Match": now, "If-None-Match": now}).status_code == 304
+    assert api.call("HEAD", path, **{"If-Match": '"other"'}).status_code == 412
+    assert api.call("GET", "/v1.0/services", **{"If-Match": '"other"'}).status_code == 412
+
+
+def test_a_change_is_refused_of_what_the_client_does_not_want_changed(api):
+    path = api.create()
+    api.deploy(path)
+    now = etag(api, path)
+    for header in ("*", now, f"W/{now}", f'"other", W/{now}'):
+        for method, body in (("PATCH", NAME), ("DELETE", None)):
+            answer = api.call(method, path, body, **{"If-None-Match": header})
+            assert answer.status_code == 412, header
+    both = {"If-Match": now, "If-None-Match": now}
+    assert api.call("PATCH", path, NAME, **both).status_code == 412
+    assert etag(api, path) == now
+    other = {"If-Match": now, "If-None-Match": '"other", W/"x"'}
+    assert api.call("PATCH", path, NAME, **other).status_code == 202
+    assert api.call("DELETE", path, **{"If-None-Match": now}).status_code == 202
+
+
 def test_a_precondition_on_nothing_is_not_found(api):
     path = api.create()[:-4] + "0000"
     assert api.call("PATCH", path, NAME, **{"If-Match": "*"}).status_code == 404

@@ -272,3 +272,25 @@ class TestPurge:
 
     def test_of_no_uuid(self, app):
         app.delete("/v1.0/services/x/assets?all=true", status=400)
+
+    @pytest.mark.parametrize(
+        ("query", "purge"),
+        [
+            ("", Purge(None, hard=True)),
+            ("?hard=false", Purge(None, hard=False)),
+            ("?url=/a", Purge("/a", hard=True)),
+            ("?all=true", Purge(None, hard=True)),
+        ],
+    )
+    def test_without_a_query_is_of_everything_where_the_operator_says_so(
+        self, make, manager, query, purge
+    ):
+        app = make(limits__purge_without_query_is_all=True)
+        app.delete(f"{SERVICE}/assets{query}", status=202)
+        assert manager.services.calls[0][3] == purge
+
+    @pytest.mark.parametrize("query", ["all=false", "url=/a&all=true", "all=", "url="])
+    def test_that_contradicts_itself_is_refused_all_the_same(self, make, manager, query):
+        app = make(limits__purge_without_query_is_all=True)
+        app.delete(f"{SERVICE}/assets?{query}", status=400)
+        assert manager.services.calls == []

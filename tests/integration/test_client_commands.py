@@ -315,6 +315,7 @@ def test_what_fails_is_told_and_an_operator_cancels_and_retries_it(domain, insta
         installation.objects.unlink()
         aside.rename(installation.objects)
     assert run("operation", "retry", operation).code == 0
+    refused(run("operation", "cancel", "--service", domain, operation), "only one that waits")
     ended = lambda: json.loads(run("operation", "show", domain, "-f", "json").out)["state"]  # noqa: E731
     wait(lambda: ended() == "succeeded", 20)
     refused(run("operation", "retry", operation), "say --project and --service")

@@ -268,3 +268,17 @@ def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation
         for url in urls:
             installation.wait_for(url, "deployed")
         assert len(list(installation.objects.glob("*.json"))) == 3
+
+
+def test_analytics_of_the_standalone_default(tmp_path):
+    # The provider mock keeps its objects in the memory of the worker.
+    installation = Installation(tmp_path, {"drivers:provider:mock": {"directory": ""}})
+    with installation.daemon("poppy-standalone"):
+        installation.wait_until_up()
+        installation.create_flavor()
+        url = installation.create_service()
+        installation.wait_for(url, "deployed")
+        query = "?domain=www.example.com&metricType=requestCount"
+        answer = installation.session.get(f"{url}/analytics{query}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["requestCount"]

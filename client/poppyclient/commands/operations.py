@@ -144,6 +144,18 @@ class Retry(_Act):
 
 
 class Cancel(_Act):
-    """(Operators) End an operation that is queued or waiting: it has failed then."""
+    """End an operation that waits: it has failed then.
+
+    With --service and without --project, one of the project's own. Otherwise it is for operators,
+    and ends one that is queued, too.
+    """
 
     action = "cancel"
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Do it."""
+        if parsed_args.service and not parsed_args.project:
+            service_id = self.client.find_service(parsed_args.service)
+            self.client.cancel(service_id, parsed_args.operation)
+        else:
+            super().take_action(parsed_args)

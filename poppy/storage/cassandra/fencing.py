@@ -7,11 +7,18 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra.truth import Truth
 
+#: States in which it takes an operation itself to tell whether it blocks another.
+MAY_PASS = frozenset({State.WAITING, State.SUPERSEDED})
+
 
 def check_runnable(
     found: Truth, operation: Operation, runner: str, now: datetime.datetime
 ) -> None:
     """Make sure that a job may begin a run now.
+
+    Args:
+        found: read with those others that :data:`MAY_PASS` names; of the rest the queue tells
+            enough.
 
     Raises:
         NotRunnable: it may not.
@@ -19,12 +26,12 @@ def check_runnable(
     for other, state in found.queue.items():
         if other == operation.operation_id:
             continue
-        earlier = other < operation.operation_id or state == State.RUNNING
-        if state == State.SUPERSEDED:
-            held = found.operations.get(other)
-            lease = held.operation.next_attempt_at if held is not None else None
-            earlier = lease is not None and lease > now
-        if earlier:
+        held = found.operations.get(other)
+        if held is not None:
+            blocks = held.operation.blocks(operation, now)
+        else:
+            blocks = other < operation.operation_id or state == State.RUNNING
+        if blocks:
             raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
     if not _is_runnable(operation, runner, now):
         raise errors.NotRunnable(

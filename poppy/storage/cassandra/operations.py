@@ -20,7 +20,7 @@ from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.due import Due
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hints
-from poppy.storage.cassandra.services import let_go, superseded
+from poppy.storage.cassandra.services import give_way, let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
 from poppy.storage.cassandra.truth import Change, Held, Truth, best_effort
@@ -162,8 +162,8 @@ class OperationStore(base.OperationStore):
             service = found.alive
             if held is None or service is None:
                 raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
-            overtaken = [it for it, state in found.queue.items() if state == State.SUPERSEDED]
-            found = truth.with_operations(self._database, found, overtaken)
+            others = [it for it, state in found.queue.items() if state in fencing.MAY_PASS]
+            found = truth.with_operations(self._database, found, others)
             fencing.check_runnable(found, held.operation, runner, now)
             lost = held.operation.state is State.RUNNING
             begun = replace(
@@ -186,8 +186,9 @@ class OperationStore(base.OperationStore):
         Where one data centre decides, by the truth alone: the hint of before stands in, if it
         leads here before the lease lapses.
         """
-        if not (self._database.is_one_region and _comes_first(before, begun)):
-            return self._write(found, [begun, *let_go(found)]) is not None
+        overtaken = give_way(found, begun)
+        if overtaken or not (self._database.is_one_region and _comes_first(before, begun)):
+            return self._write(found, [begun, *let_go(found), *overtaken]) is not None
         held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
         clock = found.tick()
         # Beside the truth, to save the time: should this process die just now, the operation is
@@ -207,11 +208,11 @@ class OperationStore(base.OperationStore):
         for _ in truth.attempts():
             found, service = self._find_run(operation)
             following = None
-            if operation.state.finished:
+            if base.lets_others_begin(operation):
                 found, following = self._following(found, operation.key, operation.updated_at)
             changed = _advance(service, operation, details)
             kept = found.claims
-            if base.releases(operation, following):
+            if base.may_release(operation) and not self._is_deploying(found, operation):
                 kept = {name: it for name, it in found.claims.items() if name in service.claims}
             dropped = {name: it for name, it in found.claims.items() if name not in kept}
             if dropped and changed is None:
@@ -311,18 +312,28 @@ class OperationStore(base.OperationStore):
         self, found: Truth, key: OperationKey, now: datetime.datetime
     ) -> tuple[Truth, Operation | None]:
         """The operation that had to wait for this one, due from now on."""
-        waiting = [
+        queued = [
             it
             for it, state in sorted(found.queue.items())
-            if it != key.operation_id and state != State.SUPERSEDED
+            if it != key.operation_id and state == State.QUEUED
         ]
-        if not waiting:
+        if not queued:
             return found, None
-        found = truth.with_operations(self._database, found, waiting[:1])
-        held = found.operations.get(waiting[0])
+        found = truth.with_operations(self._database, found, queued[:1])
+        held = found.operations.get(queued[0])
         if held is None:
             return found, None
         return found, _utc(replace(held.operation, next_attempt_at=now))
+
+    def _is_deploying(self, found: Truth, done: Operation) -> bool:
+        """Whether another operation of the service is to deploy it."""
+        others = [
+            it
+            for it, state in found.queue.items()
+            if it != done.operation_id and state != State.SUPERSEDED
+        ]
+        known = truth.with_operations(self._database, found, others).operations
+        return any(known[it].operation.kind.deploys for it in others if it in known)
 
     def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
         found = self._read_run(operation.key)

@@ -243,6 +243,9 @@ class ServiceStore(base.ServiceStore):
             if operation.kind is Kind.DELETE:
                 found = truth.with_operations(self._database, found, found.queue)
                 ended = superseded(found, operation)
+            elif operation.kind.deploys:
+                found = truth.with_operations(self._database, found, found.queue)
+                ended = give_way(found, operation)
             held = self._hints.put([*ended, operation], clock)
             change = Change(
                 clock,
@@ -270,6 +273,20 @@ def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
         )
         for operation_id, held in found.operations.items()
         if operation_id != by.operation_id and not held.operation.state.finished
+    ]
+
+
+def give_way(found: Truth, to: Operation) -> Sequence[Operation]:
+    """The operations of the truth that an update supersedes, as they are then."""
+    return [
+        replace(
+            held.operation,
+            state=State.SUPERSEDED,
+            next_attempt_at=None,
+            updated_at=to.updated_at,
+        )
+        for operation_id, held in found.operations.items()
+        if operation_id != to.operation_id and held.operation.gives_way_to(to)
     ]
 
 

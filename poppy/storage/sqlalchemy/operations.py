@@ -150,6 +150,9 @@ class OperationStore(base.OperationStore):
                     f"Operation {key.operation_id} is finished, gone, not due, or another job's"
                 )
             operation = rows.to_operation(conn.execute(statements.GET, this).one())
+            if operation.kind is Kind.UPDATE:
+                # It overtakes what waits, and has begun, so that it does not end itself.
+                rows.supersede_waiting(conn, key, now)
             if operation.kind is Kind.DELETE:
                 # The leases that have lapsed; a run that wakes shall know.
                 rows.let_go(conn, key)
@@ -161,19 +164,17 @@ class OperationStore(base.OperationStore):
         """Write a run's progress, and what follows from it, in one transaction."""
 
         def work(conn: sa.Connection) -> Operation | None:
-            if details is None and not operation.state.finished:
+            lets_begin = base.lets_others_begin(operation)
+            if details is None and not lets_begin:
                 _write(conn, operation)
                 return None
             service = _lock(conn, operation)
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if not operation.state.finished:
-                return None
-            following = _next(conn, operation.key, operation.updated_at)
-            if base.releases(operation, following):
+            if base.may_release(operation) and not _is_deploying(conn, operation.key):
                 claims.release_unused(conn, service)
-            return following
+            return _next(conn, operation.key, operation.updated_at) if lets_begin else None
 
         return self._database.write(work)
 
@@ -261,6 +262,10 @@ def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime)
         },
     )
     lookups.put_urls(conn, service)
+
+
+def _is_deploying(conn: sa.Connection, key: OperationKey) -> bool:
+    return conn.execute(statements.TO_DEPLOY, rows.identify(key)).first() is not None
 
 
 def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Operation | None:

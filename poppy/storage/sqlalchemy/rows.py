@@ -19,6 +19,7 @@ from poppy.model.services import ProviderDetail, ProviderDetails, Service, Servi
 from poppy.storage.sqlalchemy import schema
 
 UNFINISHED = tuple(str(state) for state in State if not state.finished)
+DEPLOYING = tuple(str(kind) for kind in Kind if kind.deploys)
 
 _S = schema.SERVICES.c
 _O = schema.OPERATIONS.c
@@ -49,6 +50,18 @@ _OVERTAKE = (
     .values(state=_SUPERSEDED)
 )
 HELD = sa.and_(_O.state == _SUPERSEDED, _O.next_attempt_at.is_not(None))
+_OVERTAKE_WAITING = (
+    sa.update(schema.OPERATIONS)
+    .where(
+        ITS_OPERATIONS,
+        _O.kind.in_(DEPLOYING),
+        sa.or_(
+            _O.state == str(State.WAITING),
+            sa.and_(_O.state == str(State.QUEUED), _O.attempt > 0),
+        ),
+    )
+    .values(state=_SUPERSEDED, next_attempt_at=None)
+)
 _REOPEN = sa.update(schema.OPERATIONS).where(
     ITS_OPERATIONS,
     _O.operation_id == sa.bindparam("operation"),
@@ -105,6 +118,11 @@ def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> 
     """End every unfinished operation of the service; one that runs keeps its lease."""
     conn.execute(_END, {**identify(key), "updated_at": at})
     conn.execute(_OVERTAKE, {**identify(key), "updated_at": at})
+
+
+def supersede_waiting(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
+    """End the creates and updates of the service that wait; see ``Operation.gives_way_to``."""
+    conn.execute(_OVERTAKE_WAITING, {**identify(key), "updated_at": at})
 
 
 def let_go(conn: sa.Connection, key: OperationKey) -> None:

@@ -140,6 +140,8 @@ class ServiceStore(base.ServiceStore):
             lookups.put_urls(conn, service)
             if operation.kind is Kind.DELETE:
                 rows.supersede(conn, operation.key, operation.created_at)
+            elif operation.kind.deploys:
+                rows.supersede_waiting(conn, operation.key, operation.created_at)
             rows.add_operation(conn, operation)
 
         self._database.write(work)

@@ -11,6 +11,7 @@ _O = schema.OPERATIONS.c
 _RUNNING = str(State.RUNNING)
 _SUPERSEDED = str(State.SUPERSEDED)
 _UNFINISHED = _O.state.in_(rows.UNFINISHED)
+_DEPLOYS = _O.kind.in_(rows.DEPLOYING)
 _THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
 _STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("our_attempt"))
 
@@ -73,9 +74,10 @@ REQUEUE = (
         crashes=_O.crashes + sa.bindparam("lost", type_=sa.Integer),
     )
 )
-# What has to end before this operation may begin: earlier ones, one that runs already, and one
-# that was superseded and may still be in a driver's call. These may have the greater id, when the
-# clocks of two servers that made the ids differ.
+# What has to go on before this operation may begin, as Operation.blocks says: earlier ones, but
+# for creates and updates that wait; one that runs already; and one that was superseded and may
+# still be in a driver's call. These may have the greater id, when the clocks of two servers that
+# made the ids differ.
 OBSTACLES = (
     sa.select(_O.operation_id)
     .where(
@@ -84,7 +86,13 @@ OBSTACLES = (
         sa.or_(
             sa.and_(
                 _UNFINISHED,
-                sa.or_(_O.operation_id < sa.bindparam("operation"), _O.state == _RUNNING),
+                sa.or_(
+                    _O.state == _RUNNING,
+                    sa.and_(
+                        _O.operation_id < sa.bindparam("operation"),
+                        sa.or_(_O.state == str(State.QUEUED), sa.not_(_DEPLOYS)),
+                    ),
+                ),
             ),
             sa.and_(rows.HELD, _O.next_attempt_at > sa.bindparam("now")),
         ),
@@ -124,10 +132,11 @@ HOLD = (
 ACKNOWLEDGE = sa.update(schema.OPERATIONS).where(_STILL_HELD).values(next_attempt_at=None)
 NEXT = (
     sa.select(schema.OPERATIONS)
-    .where(rows.ITS_OPERATIONS, _UNFINISHED)
+    .where(rows.ITS_OPERATIONS, _O.state == str(State.QUEUED))
     .order_by(_O.operation_id)
     .limit(1)
 )
+TO_DEPLOY = sa.select(_O.operation_id).where(rows.ITS_OPERATIONS, _UNFINISHED, _DEPLOYS).limit(1)
 MAKE_DUE = (
     sa.update(schema.OPERATIONS)
     .where(_THIS, _UNFINISHED)

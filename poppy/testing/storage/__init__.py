@@ -24,7 +24,8 @@ import pytest
 
 _PARTS = (
     *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "listing"),
-    *("lookups", "queue", "removal", "runs", "services", "submissions", "superseding"),
+    *("lookups", "overtaking", "queue", "removal", "runs", "services", "submissions"),
+    "superseding",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
@@ -37,6 +38,7 @@ from poppy.testing.storage.fleet import FleetContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
 from poppy.testing.storage.listing import ListingContract  # noqa: E402
 from poppy.testing.storage.lookups import LookupContract  # noqa: E402
+from poppy.testing.storage.overtaking import OvertakingContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
@@ -55,6 +57,7 @@ class StorageContract(
     RunContract,
     CrashContract,
     SupersedingContract,
+    OvertakingContract,
     FleetContract,
     ListingContract,
     RemovalContract,

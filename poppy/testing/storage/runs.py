@@ -102,12 +102,8 @@ class RunContract(StorageCase):
         run = begin(stocked, first)
         with pytest.raises(errors.NotRunnable):
             begin(stocked, second)
-        parked = replace(run.operation, state=State.WAITING, next_attempt_at=after(600))
-        stocked.operations.save(parked, None)
-        with pytest.raises(errors.NotRunnable):
-            begin(stocked, second)
         assert stocked.operations.get(second.key) == second
-        finish(stocked, begin(stocked, first, now=after(600)).operation, State.FAILED)
+        finish(stocked, run.operation, State.FAILED)
         assert begin(stocked, second).operation.attempt == 1
 
     def test_operation_does_not_wait_for_other_services(self, stocked: Storage) -> None:

@@ -23,10 +23,15 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
 
     Args:
         revision: of the thing that is shown, so that a later one never gets an earlier tag.
+
+    Raises:
+        PreconditionFailed: the client asks for another one by ``If-Match``.
     """
     body = encode(document)
     tag = _tag(body, revision)
     headers = {"ETag": f'"{tag}"'}
+    if "HTTP_IF_MATCH" in request.environ and tag not in request.if_match:
+        raise errors.PreconditionFailed("It is not as the If-Match of the request says")
     if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
         return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return reply(headers=headers, body=body)
@@ -35,21 +40,31 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
 def precondition(
     request: Request, render: Callable[[Service], Any]
 ) -> Callable[[Service], None] | None:
-    """What ``If-Match`` asks for, as a check of the service that is about to be changed.
+    """What ``If-Match`` and ``If-None-Match`` ask for, as a check of what is to be changed.
+
+    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, and is like a
+    strong one for If-None-Match; ``*`` stands for any that is there.
 
     Args:
         render: the document that GET would answer with.
 
     Returns:
-        Raises PreconditionFailed unless the service is shown as the client has seen it; None
+        Raises PreconditionFailed unless the service is shown as the client wants it to be; None
         if the client asks for nothing.
     """
-    if "HTTP_IF_MATCH" not in request.environ:
+    names = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
+    asks, refuses = (name in request.environ for name in names)
+    if not (asks or refuses):
         return None
-    wanted = request.if_match
+    wanted, unwanted = request.if_match, request.if_none_match
 
     def check(service: Service) -> None:
-        if _tag(encode(render(service)), service.revision) not in wanted:
+        tag = _tag(encode(render(service)), service.revision)
+        if refuses and tag in unwanted:
+            raise errors.PreconditionFailed(
+                f"Service {service.service_id} is as the If-None-Match of the request says"
+            )
+        if asks and tag not in wanted:
             raise errors.PreconditionFailed(
                 f"Service {service.service_id} is not as it was when you read it"
             )

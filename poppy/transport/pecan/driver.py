@@ -71,6 +71,7 @@ class PecanTransport(Transport):
             max_body_size=self._max_body_size,
             project_id_in_url=conf.project_id_in_url,
             document_limits=DocumentLimits.of(conf[LIMITS_GROUP]),
+            purge_without_query_is_all=conf[LIMITS_GROUP].purge_without_query_is_all,
         )
         self._application = app.make(conf, manager, settings)
         self._server: server.Server | None = None

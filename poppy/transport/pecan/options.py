@@ -16,6 +16,13 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         help="The largest limit that a client may ask for when it lists services. A page is "
         "read and rendered as a whole, so large pages delay other requests.",
     ),
+    cfg.BoolOpt(
+        "purge_without_query_is_all",
+        default=False,
+        help="Read a purge (DELETE .../assets) without url and all as all=true, as clients of "
+        "2016 such as gophercloud send it. Otherwise it is refused with 400: a parameter that "
+        "was forgotten or misspelt then never empties the caches of a whole service.",
+    ),
 )
 
 DASHBOARD_GROUP = "drivers:transport:dashboard"

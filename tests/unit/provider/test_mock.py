@@ -13,7 +13,7 @@ from poppy.common import config
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import Service
+from poppy.model.services import ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Metric, Provider, Query
 from poppy.provider.mock import MockProvider
 from poppy.testing.builders import make_service
@@ -123,6 +123,17 @@ def test_certificates_are_no_services(tmp_path: Path) -> None:
         service = make_service()
         provider.ensure(service, None)
         assert provider.service_ids() == {service.service_id}
+
+
+def test_an_object_in_the_memory_of_a_worker_is_counted_elsewhere(tmp_path: Path) -> None:
+    service = make_service(domains=["www.example.com"])
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    end = start + datetime.timedelta(hours=1)
+    query = Query("www.example.com", Metric.REQUEST_COUNT, start, end)
+    known = ProviderDetail(ProviderStatus.DEPLOYED, "mock-1")
+    assert make_provider().metrics(service, known, query)
+    with pytest.raises(PermanentError):
+        make_provider(directory=str(tmp_path)).metrics(service, known, query)
 
 
 def test_made_up_counts_are_the_same_each_time_and_add_up() -> None:

@@ -23,19 +23,25 @@ class Assets(Resource):
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
         """Purge it, or a part of it."""
         service_id = uuid(service_id, "service id")
-        purge = Purge(url=_url(request), hard=boolean(request, "hard", default=True))
+        lenient = self.settings.purge_without_query_is_all
+        purge = Purge(url=_url(request, lenient), hard=boolean(request, "hard", default=True))
         self.manager.services.purge(request.project_id, service_id, purge, request.request_id)
         return accepted(request, service_id)
 
 
-def _url(request: Request) -> str | None:
+def _url(request: Request, nothing_is_all: bool) -> str | None:
     """The path to purge, None for everything.
+
+    Args:
+        nothing_is_all: whether a request that says neither is for everything.
 
     Raises:
         InvalidRequest: neither or both are asked for, or it is no path as it stands in a
             request (RFC 3986, section 3.3): with other characters percent-encoded.
     """
     url = parameter(request, "url")
+    if nothing_is_all and url is None and parameter(request, "all") is None:
+        return None
     if boolean(request, "all", default=False) is (url is not None):
         raise errors.InvalidRequest("Exactly one of 'url' and 'all=true' must be given")
     if url is None:

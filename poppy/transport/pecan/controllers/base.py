@@ -34,12 +34,14 @@ class Settings:
         max_body_size: in bytes.
         project_id_in_url: whether links carry the project id.
         document_limits: on service documents, for their schema.
+        purge_without_query_is_all: whether a purge that does not say what is for everything.
     """
 
     max_services_per_page: int
     max_body_size: int
     project_id_in_url: bool
     document_limits: DocumentLimits = DocumentLimits()
+    purge_without_query_is_all: bool = False
 
 
 def handler(rule: str | None) -> Callable[[F], F]:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/v1.0/services/{id}/operations``: what was asked of a service, and what became of it."""
 
+from http import HTTPStatus
+
+from poppy.model import schemas, validation
 from poppy.model.operations import OperationKey
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler, uuid
-from poppy.transport.pecan.request import Request, integer, parameter
+from poppy.transport.pecan.request import Request, document, integer, parameter
 from poppy.transport.pecan.response import Response, reply
 
 DEFAULT_LIMIT = 20
@@ -34,9 +37,27 @@ class Operation(Resource):
         self, request: Request, response: Response, service_id: str, operation_id: str
     ) -> Response:
         """How far it got."""
-        key = OperationKey(
-            request.project_id,
-            uuid(service_id, "service id"),
-            uuid(operation_id, "operation id"),
-        )
-        return reply(views.operation(self.manager.operations.get(key), request.base_url))
+        found = self.manager.operations.get(_key(request, service_id, operation_id))
+        return reply(views.operation(found, request.base_url))
+
+
+class Action(Resource):
+    """What a tenant does about an operation."""
+
+    @handler("cdn:operations:action")
+    def post(
+        self, request: Request, response: Response, service_id: str, operation_id: str
+    ) -> Response:
+        """Cancel it, if it waits."""
+        body = document(request, self.settings.max_body_size)
+        validation.keeping_to(schemas.TENANT_ACTION, body)
+        self.manager.operations.give_up(_key(request, service_id, operation_id))
+        return reply(status=HTTPStatus.ACCEPTED)
+
+
+def _key(request: Request, service_id: str, operation_id: str) -> OperationKey:
+    return OperationKey(
+        request.project_id,
+        uuid(service_id, "service id"),
+        uuid(operation_id, "operation id"),
+    )

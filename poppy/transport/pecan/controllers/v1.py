@@ -60,6 +60,7 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/services/{service_id}/assets": assets.Assets,
         "/v1.0/services/{service_id}/operations": operations.Operations,
         "/v1.0/services/{service_id}/operations/{operation_id}": operations.Operation,
+        "/v1.0/services/{service_id}/operations/{operation_id}/action": operations.Action,
         "/v1.0/admin/operations": admin_operations.Operations,
         "/v1.0/admin/operations/{operation_id}/action": admin_operations.OperationAction,
         "/v1.0/services/{service_id}/analytics": analytics.Analytics,

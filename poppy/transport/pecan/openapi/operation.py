@@ -93,8 +93,16 @@ class Operation:
     errors: tuple[HTTPStatus, ...] = ()
 
 
+_IF_MATCH = Parameter(
+    "If-Match",
+    "Entity tags of what the client has seen: if none matches, it is a 412.",
+    {"type": "string"},
+    place="header",
+)
+
+
 def tagged(operation: Operation) -> Operation:
-    """A GET whose answer has an entity tag, and that is 304 for who has that already."""
+    """A GET whose answer has an entity tag; 304 or 412 as its conditions say."""
     found = operation.answers[HTTPStatus.OK]
     return replace(
         operation,
@@ -106,12 +114,14 @@ def tagged(operation: Operation) -> Operation:
                 {"type": "string"},
                 place="header",
             ),
+            _IF_MATCH,
         ),
         answers={
             **operation.answers,
             HTTPStatus.OK: replace(found, headers=(*found.headers, "ETag")),
             HTTPStatus.NOT_MODIFIED: Answer("It is as If-None-Match says.", headers=("ETag",)),
         },
+        errors=(*operation.errors, HTTPStatus.PRECONDITION_FAILED),
     )
 
 
@@ -121,9 +131,10 @@ def conditional(operation: Operation) -> Operation:
         operation,
         parameters=(
             *operation.parameters,
+            _IF_MATCH,
             Parameter(
-                "If-Match",
-                "The entity tag of what the client has seen; else it is a 412.",
+                "If-None-Match",
+                "Entity tags of what is not to be changed: one that matches is a 412.",
                 {"type": "string"},
                 place="header",
             ),

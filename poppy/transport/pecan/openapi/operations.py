@@ -123,6 +123,15 @@ OPERATIONS = {
         summary="How far an operation got, at each provider and in DNS.",
         answers={HTTPStatus.OK: Answer("The operation.", OPERATION, OPERATION_EXAMPLE)},
     ),
+    f"POST {_SERVICE}/{{operation_id}}/action": Operation(
+        id="cancelOperation",
+        summary="Cancel a create, update or purge that waits.",
+        description="It has failed then, and so has its service, except of a purge. The document "
+        "of the service stays as it is. 409 when the operation does not wait.",
+        body=Body(schemas.TENANT_ACTION, {"cancel": {}}),
+        answers={HTTPStatus.ACCEPTED: Answer("It is cancelled.")},
+        errors=(HTTPStatus.CONFLICT,),
+    ),
     f"GET {_ADMIN}": Operation(
         id="findOperations",
         summary="Operations of all projects that are not finished, or failed; the oldest first.",

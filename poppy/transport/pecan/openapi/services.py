@@ -118,9 +118,10 @@ def operations(settings: Settings) -> dict[str, Operation]:
         "PATCH /v1.0/services/{service_id}": conditional(
             Operation(
                 id="updateService",
-                summary="Change a service that is deployed or failed.",
+                summary="Change a service that is deployed or failed, or waits.",
                 description="By a JSON Patch (RFC 6902) on what a GET answers, without "
-                "its id, status, errors and links.",
+                "its id, status, errors and links. It takes the place of a create or update that "
+                "waits; 400 while one runs. An empty patch changes nothing.",
                 body=Body(
                     schemas.PATCH,
                     [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],
@@ -146,8 +147,9 @@ def operations(settings: Settings) -> dict[str, Operation]:
         ),
         "DELETE /v1.0/services/{service_id}/assets": Operation(
             id="purgeService",
-            summary="Have cached content of a deployed service go.",
-            description="Either url or all=true must be given.",
+            summary="Have cached content of a service go that has been deployed.",
+            description="Either url or all=true must be given, unless the operator has neither "
+            "mean all=true. Also while an update waits, or has failed.",
             parameters=(
                 Parameter(
                     "url",
@@ -168,8 +170,8 @@ def operations(settings: Settings) -> dict[str, Operation]:
         "GET /v1.0/services/{service_id}/analytics": Operation(
             id="getAnalytics",
             summary="What the provider has counted for a domain.",
-            description="The provider is asked meanwhile; 503 when it does not answer. An answer "
-            "is kept for a minute.",
+            description="The provider is asked meanwhile; 503 when it does not answer, 400 when "
+            "it has none. An answer is kept for a minute.",
             parameters=(
                 Parameter(
                     "domain", "One of the service.", answers.TEXT, "www.example.com", required=True

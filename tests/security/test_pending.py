@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tenant whose service waits for a record that will never come, on the daemon and Fastly's API.
+
+What waits must not lock the tenant out of a site that serves: it can be purged and changed.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.fastly import TOKEN, Fastly
+from tests.real.poppy import Installation
+
+TYPO = "typo.example.com"
+SITE: dict[str, Any] = {
+    "name": "live",
+    "flavor_id": "standard",
+    "domains": [{"domain": "live.example.com"}],
+    "origins": [{"origin": "o.example.net"}],
+}
+ADD_TYPO = [
+    {
+        "op": "add",
+        "path": "/domains/-",
+        "value": {"domain": TYPO, "protocol": "https", "certificate": "san"},
+    }
+]
+TAKE_BACK = [{"op": "remove", "path": "/domains/1"}]
+
+
+class Site:
+    """A service that serves, and whose update waits for its tenant's record."""
+
+    def __init__(self, poppy: Installation, fastly: Fastly) -> None:
+        self.poppy = poppy
+        self.fastly = fastly
+        answer = poppy.session.post(poppy.base + "/v1.0/services", json=SITE, timeout=30)
+        assert answer.status_code == 202, answer.text
+        self.url = str(answer.headers["Location"])
+        poppy.wait_for(self.url, "deployed")
+        self.call("PATCH", ADD_TYPO)
+        self.until(lambda: self.states()[-1] == "waiting")
+
+    def call(self, method: str, body: Any = None, path: str = "", status: int = 202) -> None:
+        answer = self.poppy.session.request(method, self.url + path, json=body, timeout=30)
+        assert answer.status_code == status, answer.text
+
+    def operations(self) -> list[dict[str, Any]]:
+        """The oldest first."""
+        answer = self.poppy.session.get(f"{self.url}/operations", timeout=30)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["operations"]
+        return found[::-1]
+
+    def states(self) -> list[str]:
+        return [it["state"] for it in self.operations()]
+
+    def until(self, condition: Any) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, self.operations()
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Fastly() as fastly:
+        options = {
+            "drivers": {"providers": "fastly"},
+            "drivers:provider:fastly": {"token": TOKEN, "api_url": fastly.url, "timeout": 20},
+        }
+        poppy = Installation(tmp_path, options)
+        with poppy.daemon("poppy-standalone"):
+            poppy.wait_until_up()
+            poppy.create_flavor("fastly")
+            yield Site(poppy, fastly)
+
+
+def test_it_is_purged_and_what_waits_goes_on(site: Site) -> None:
+    site.call("DELETE", path="/assets?url=/a.css")
+    site.until(lambda: site.states()[1:] == ["waiting", "succeeded"])
+    assert len(site.fastly.account.purges) == 1
+    assert site.poppy.status(site.url) == "update_in_progress"
+
+
+def test_a_patch_takes_the_typo_back(site: Site) -> None:
+    assert site.fastly.tls.of(TYPO)
+    site.call("PATCH", TAKE_BACK)
+    site.poppy.wait_for(site.url, "deployed")
+    assert site.states() == ["succeeded", "superseded", "succeeded"]
+    (service,) = site.fastly.account.living()
+    assert service.active is not None
+    assert set(service.active.objects["domain"]) == {"live.example.com"}
+    assert site.fastly.tls.of(TYPO) == [], "nothing is left that waits for the record"
+
+
+def test_a_cancel_lets_the_tenant_go_on(site: Site) -> None:
+    waiting = site.operations()[-1]
+    site.call("POST", {"cancel": {}}, f"/operations/{waiting['id']}/action")
+    assert site.poppy.status(site.url) == "failed"
+    site.call("DELETE", path="/assets?all=true")
+    site.until(lambda: site.states()[1:] == ["failed", "succeeded"])
+    site.call("PATCH", TAKE_BACK)
+    site.poppy.wait_for(site.url, "deployed")
+    assert site.fastly.tls.of(TYPO) == []
+    site.call("POST", {"cancel": {}}, f"/operations/{waiting['id']}/action", status=409)
