@@ -90,6 +90,7 @@ def storage(connect):
 
 @pytest.fixture
 def stocked(storage):
+    storage.conf.set_override("domain_quarantine", 0)
     storage.flavors.create(make_flavor())
     return storage
 

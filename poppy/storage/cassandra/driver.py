@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for Apache Cassandra."""
 
+import functools
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -8,9 +9,11 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.storage import base
 from poppy.storage.cassandra import migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.domains import DomainStore
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
 from poppy.storage.cassandra.fleet import FleetStore
@@ -52,7 +55,7 @@ class CassandraStorage(base.Storage):
         group = f"[drivers:{self.KIND}:{name}]"
         retention = conf["drivers:storage"].operation_retention * 86400
         self._database = Database(self.options, conf.datacenter, group, retention)
-        claims = Claims(self._database)
+        claims = Claims(self._database, functools.partial(Policy.of, conf))
         places = Places(self._database)
         uses = Uses(self._database)
         self._hints = hints = Hints(self._database)
@@ -62,6 +65,7 @@ class CassandraStorage(base.Storage):
         self.flavors = FlavorStore(self._database, uses)
         self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
         self.operations = OperationStore(self._database, claims, hints, views, failures)
+        self.domains = DomainStore(self._database)
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database, index)

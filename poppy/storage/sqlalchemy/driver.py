@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for SQL databases: SQLite, PostgreSQL and MySQL."""
 
+import functools
 from typing import ClassVar
 
 import sqlalchemy as sa
 from oslo_config import cfg
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.storage import base
 from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
+from poppy.storage.sqlalchemy.domains import DomainStore
 from poppy.storage.sqlalchemy.flavors import FlavorStore
 from poppy.storage.sqlalchemy.fleet import FleetStore
 from poppy.storage.sqlalchemy.lookups import DocumentStore, LookupStore, ProjectStore
@@ -46,8 +49,10 @@ class SQLAlchemyStorage(base.Storage):
         option = f"[drivers:{self.KIND}:{name}] connection"
         self._database = Database(self.options.connection, option)
         self.flavors = FlavorStore(self._database)
-        self.services = ServiceStore(self._database)
-        self.operations = OperationStore(self._database)
+        policy = functools.partial(Policy.of, conf)
+        self.services = ServiceStore(self._database, policy)
+        self.operations = OperationStore(self._database, policy)
+        self.domains = DomainStore(self._database)
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database)
