@@ -66,6 +66,11 @@ class MockProvider(Provider):
         super().__init__(conf, name)
         self._memory: dict[str, str] = {}
 
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The suffix of its names."""
+        return (self.options.suffix,)
+
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Make the object, or change it; see :meth:`Provider.ensure`."""
         with self._call():

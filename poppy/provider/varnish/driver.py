@@ -183,6 +183,11 @@ class VarnishProvider(Provider):
         geography = {Capability.GEOGRAPHY} if self.options.geography_header else set()
         return self.SUPPORTS | geography
 
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The name of the nodes."""
+        return (self.options.edge_name,)
+
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Serve the document on every node; see :meth:`Provider.ensure`."""
         program = self._program(service)
