@@ -46,8 +46,8 @@ OPTS: Sequence[cfg.Opt] = (
         default=[],
         help="Names that no tenant may use as a domain, besides the DNS suffixes and the edge "
         "names, which are always reserved. example.net reserves that name, .example.net also "
-        "every name below it, and * stands for any characters (*.example.net). A single label "
-        "reserves itself as the name under a shared certificate.",
+        "every name below it, and an asterisk stands for any characters. A single label reserves "
+        "itself as the name under a shared certificate.",
     ),
 )
 

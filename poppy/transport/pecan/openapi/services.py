@@ -119,7 +119,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
                 id="updateService",
                 summary="Change a service that is deployed or failed.",
                 description="By a JSON Patch (RFC 6902) on what a GET answers, without "
-                "its id, status, errors and links.",
+                "its id, status, errors, links and dns_records.",
                 body=Body(
                     schemas.PATCH,
                     [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],
