@@ -164,7 +164,10 @@ class Ownership:
             raise errors.InProgressError(said, min(_LONGEST, max(self._interval, age * _SHARE)))
 
     def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
-        """Free a domain that another project has claimed but not proven, for one that proves it.
+        """Free a domain for a project that proves it.
+
+        That ends a claim of another project which has not proven it, and a quarantine: whoever
+        can make the record can also lead the domain's visitors elsewhere.
 
         One thread of a process at a time looks records up here: name servers that are slow don't
         use up the server's threads.
@@ -176,7 +179,7 @@ class Ownership:
             claim = self._storage.domains.get(taken.domain)
         except errors.NotFound:
             return
-        if not claim.pending or claim.project_id == project_id or self._is_deployed(claim):
+        if claim.project_id == project_id or self._is_kept(claim):
             raise taken
         keys = self._keys.read()
         record = dns_records.ownership_record(taken.domain, keys[0], project_id)
@@ -187,18 +190,26 @@ class Ownership:
             finally:
                 self._taking_over.release()
         if status is not RecordStatus.OK:
+            if claim.released_at is not None:
+                raise taken
             raise errors.DomainUnproven(record.domain, record.name, record.value) from taken
         try:
             self._storage.domains.release(claim)
         except errors.Changed:
             raise taken from None
         LOG.info(
-            "Domain %s is taken from service %s, which has not proven it",
+            "Domain %s is taken from project %s: project %s has proven that it owns it",
             claim.domain,
-            claim.service_id,
+            claim.project_id,
+            project_id,
         )
 
-    def _is_deployed(self, claim: Claim) -> bool:
+    def _is_kept(self, claim: Claim) -> bool:
+        """Whether no proof of another project ends a claim."""
+        if claim.released_at is not None:
+            return False
+        if not claim.pending:
+            return True
         try:
             holder = self._storage.services.get(claim.project_id, claim.service_id or "")
         except errors.NotFound:

@@ -100,6 +100,8 @@ class ServicesManager:
             self._changes.place(project_id, spec, store)
         except errors.Repeated as exc:
             return exc.service_id
+        except errors.DomainReleased:
+            raise
         except errors.DomainTaken as exc:
             if mark is None:
                 raise

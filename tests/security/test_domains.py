@@ -56,6 +56,9 @@ class TestAfterADeletion:
         message = answer.json["message"]
         assert message.startswith(f"Domain {DOMAIN} was released recently and is not available")
         assert PROJECT not in message
+        key = {"Idempotency-Key": '"k-1"'}
+        answer = api.post(api.document(DOMAIN), project=HOSTILE, **key)
+        assert (answer.status_code, answer.json["message"]) == (400, message)
         other = api.create("www.example.com", project=HOSTILE)
         api.deploy(other, HOSTILE)
         patch = [{"op": "add", "path": "/domains/-", "value": {"domain": DOMAIN}}]
@@ -250,6 +253,21 @@ class TestProof:
         api.deploy(path)
         answer = api.post(api.document(DOMAIN), project=HOSTILE)
         assert answer.json["message"] == f"Domain {DOMAIN} has already been taken"
+
+    def test_a_proof_ends_the_quarantine_of_another_project(self, api, bind):
+        path = api.create(DOMAIN)
+        (record,) = api.call("GET", path).json["dns_records"]
+        self.add(bind, record)
+        api.deploy(path)
+        deleted(api, path)
+        answer = api.post(api.document(DOMAIN), project="new-owner")
+        assert "was released recently" in answer.json["message"]
+        other = api.create("other.example.org", project="new-owner")
+        (record,) = api.call("GET", other, project="new-owner").json["dns_records"]
+        self.add(bind, record, f"_poppy-challenge.{DOMAIN}")
+        path = api.create(DOMAIN, project="new-owner")
+        api.deploy(path, "new-owner")
+        assert api.call("GET", path, project="new-owner").json["status"] == "deployed"
 
     def test_at_max_age_it_fails_with_a_message_that_names_the_record(self, make, bind):
         api = make(bind.address, domain_ownership="txt", max_age=1)
