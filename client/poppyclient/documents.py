@@ -14,7 +14,9 @@ from osc_lib import exceptions
 Document = dict[str, Any]
 
 #: What the server adds to a document and takes back from nobody.
-_SHOWN = frozenset({"id", "project_id", "status", "errors", "links", "access_urls"})
+_SHOWN = frozenset(
+    {"id", "project_id", "status", "errors", "links", "access_urls", "dns_records"}
+)
 _EVERY_PATH = "/*"
 _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 #: The server's order of keys, at every depth; what is not here is at the end.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import flavors, operations, regions, schema, services, tables
+from poppy.cmd import domains, flavors, operations, regions, schema, services, tables
 from poppy.common import audit, config, errors, logs
 
 #: Actions that change nothing, and leave no audit event.
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     flavors.add(areas)
     services.add(areas)
     operations.add(areas)
+    domains.add(areas)
     regions.add(areas)
     return parser
 

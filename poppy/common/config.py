@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import audit, errors, metrics, tracing
+from poppy.common import audit, domains, errors, metrics, tracing
 
 LOG = log.getLogger(__name__)
 
@@ -154,7 +154,8 @@ LIMITS_OPTS = (
 
 #: (group, options) of everything that is not a driver's own.
 GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
-    (None, DEFAULT_OPTS),
+    (None, (*DEFAULT_OPTS, *domains.OPTS)),
+    (domains.RESOLVER_GROUP, domains.RESOLVER_OPTS),
     ("drivers", DRIVERS_OPTS),
     ("drivers:storage", STORAGE_OPTS),
     ("drivers:provider", PROVIDER_OPTS),

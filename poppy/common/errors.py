@@ -7,6 +7,8 @@
     ├── InvalidRequest          what the client sent can't be accepted
     │   ├── SchemaInvalid       ... it breaks a JSON Schema; carries one message per breach
     │   ├── DomainTaken         ... a domain belongs to another service
+    │   │   ├── DomainUnproven  ... which has not proven that it owns it
+    │   │   └── DomainReleased  ... or did until just now, and is kept for its former project
     │   ├── ServiceBusy         ... not in the state the request needs
     │   └── KeyReused           ... its idempotency key belongs to another request
     ├── LimitReached            the project may not have more services
@@ -29,6 +31,7 @@
 Only the transport turns these into HTTP (``poppy.transport.pecan.errors``).
 """
 
+import datetime
 from collections.abc import Sequence
 
 
@@ -62,6 +65,39 @@ class DomainTaken(InvalidRequest):
     def __init__(self, domain: str) -> None:
         super().__init__(f"Domain {domain} has already been taken")
         self.domain = domain
+
+
+class DomainUnproven(DomainTaken):
+    """A domain is claimed by another project, which has not proven that it owns it.
+
+    Args:
+        name: of the TXT record by which the project that asks can prove it.
+        value: of that record.
+    """
+
+    def __init__(self, domain: str, name: str, value: str) -> None:
+        super().__init__(domain)
+        self.args = (
+            f"Domain {domain} has already been taken, but not proven. If it is yours, make the "
+            f"TXT record {name} with the value {value} and ask again",
+        )
+
+
+class DomainReleased(DomainTaken):
+    """A domain was released recently and is kept for its former project.
+
+    The message does not tell which project that is.
+
+    Attributes:
+        free_at: when other projects may claim it.
+    """
+
+    def __init__(self, domain: str, free_at: datetime.datetime) -> None:
+        super().__init__(domain)
+        # Rounded up: at the second that is told, it is free.
+        told = (free_at + datetime.timedelta(microseconds=999_999)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.args = (f"Domain {domain} was released recently and is not available until {told}",)
+        self.free_at = free_at
 
 
 class ServiceBusy(InvalidRequest):

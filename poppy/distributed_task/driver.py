@@ -28,6 +28,7 @@ from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.gates import Gates
+from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import SIGNS, Means
 from poppy.distributed_task.tasks import gate_of
 from poppy.distributed_task.vitals import Vitals
@@ -289,6 +290,7 @@ class TaskFlowDriver(DistributedTask):
             post,
             concurrency=options.concurrency,
             poll_interval=options.poll_interval,
+            ownership=Ownership.of(self.conf, storage),
         )
         described = self._describe()
         pace = self._pace()

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poppy.distributed_task import certificate_tasks, tasks
+from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task
 from poppy.dns.base import DNSDriver
@@ -57,6 +58,7 @@ def build(
     flavors: FlavorStore,
     providers: Mapping[str, Provider],
     dns: DNSDriver,
+    ownership: Ownership | None = None,
 ) -> Flow:
     """The flow of an operation.
 
@@ -64,6 +66,7 @@ def build(
         flavors: where the service's flavor tells which providers it is meant to be at, where it
             may have been at others.
         providers: the loaded drivers.
+        ownership: how domains are proven; None where they need not be.
     """
     deployed = tuple(service.provider_details)
     if certificates.is_namespace(service.project_id):
@@ -79,7 +82,7 @@ def build(
     if operation.kind is Kind.STEER:
         return steer(flavor, dns)
     retired = [name for name in deployed if name not in flavor.provider_names]
-    return ensure(str(operation.kind), flavor, retired, providers, dns)
+    return ensure(str(operation.kind), flavor, retired, providers, dns, ownership)
 
 
 def ensure(
@@ -88,13 +91,19 @@ def ensure(
     retired: Sequence[str],
     providers: Mapping[str, Provider],
     dns: DNSDriver,
+    ownership: Ownership | None = None,
 ) -> Flow:
-    """Create and update: all providers, then DNS, then clean those no longer in the flavor."""
+    """Create and update: all providers, then DNS, then clean those no longer in the flavor.
+
+    Where domains are to be proven, nothing is asked of a provider before that.
+    """
     names = flavor.provider_names
+    before = [tasks.OWNERSHIP] if ownership else []
     return Flow(
         name,
         [
-            [tasks.EnsureProvider(it, providers) for it in names],
+            *([[tasks.ProveOwnership(ownership)]] if ownership else []),
+            [tasks.EnsureProvider(it, providers, before) for it in names],
             [tasks.EnsureDNS(dns, flavor, after=[tasks.ensure_step(it) for it in names])],
             [tasks.RemoveProvider(it, providers, tasks.DNS) for it in retired],
         ],

@@ -215,6 +215,18 @@ class OperationRun:
         if self.lost or self._stopped or self._ended:
             raise _NotAgain("the run may have been overtaken")
 
+    def holds(self, domain: str) -> bool:
+        """Whether no other service has claimed a domain; one that is free is nobody's.
+
+        Raises:
+            Unavailable: storage does not answer.
+        """
+        try:
+            claim = self._storage.domains.get(domain)
+        except errors.NotFound:
+            return True
+        return claim.service_id in (None, self.service.service_id)
+
     def remember(self, change: Callable[[Details], object]) -> None:
         """Change the service's provider details; stored with the outcome of the step."""
         with self._lock:

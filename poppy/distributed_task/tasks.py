@@ -8,13 +8,17 @@ from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.distributed_task import steering
 from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.dns.steering import Policy
+from poppy.model.dns_records import Purpose
 from poppy.model.flavors import Flavor
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
 
+#: The step in which the project proves that the domains are its own.
+OWNERSHIP = "ownership"
 #: The step in which the operator's names are made.
 DNS = "dns"
 #: The step in which they are removed.
@@ -56,16 +60,51 @@ class Task(abc.ABC):
         """Do it, by one :meth:`~poppy.distributed_task.run.OperationRun.attempt` at most."""
 
 
-class EnsureProvider(Task):
-    """Make one provider serve the service's document."""
+class ProveOwnership(Task):
+    """Go on once the project has proven that it owns each new domain."""
 
-    def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
+    def __init__(self, ownership: Ownership) -> None:
+        super().__init__("check the ownership of domains")
+        self._ownership = ownership
+
+    def execute(self, run: OperationRun) -> None:
+        """Remember what was found; what is missing parks."""
+
+        def work() -> None:
+            try:
+                records = self._ownership.verify(run.service)
+            except errors.Unavailable as exc:
+                raise errors.RetryableError(str(exc)) from exc
+
+            def remember(details: Details) -> None:
+                for name, detail in details.items():
+                    details[name] = detail.with_records(Purpose.OWNERSHIP, records)
+
+            run.remember(remember)
+            self._ownership.check_complete(records, run.operation.since)
+
+        run.attempt(OWNERSHIP, OWNERSHIP, work)
+
+
+class EnsureProvider(Task):
+    """Make one provider serve the service's document.
+
+    Args:
+        after: the steps that must be done before.
+    """
+
+    def __init__(
+        self, name: str, providers: Mapping[str, Provider], after: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"ensure at {name}")
         self._name = name
         self._providers = providers
+        self._after = after
 
     def execute(self, run: OperationRun) -> None:
         """Remember the provider's object and names; in progress parks."""
+        if not run.done(*self._after):
+            return
         name = self._name
 
         def work() -> None:
@@ -164,10 +203,20 @@ class RemoveDNS(Task):
         self._dns = dns
 
     def execute(self, run: OperationRun) -> None:
-        """Remove the names we know of, and those that a lost reply may have left."""
+        """Remove the names we know of, and those that a lost reply may have left.
+
+        A domain that was revoked before it was deployed may be another service's by now.
+        """
+        service = run.service
+        lost = [
+            domain
+            for domain in service.spec.domain_names - service.deployed_domains
+            if not run.holds(domain)
+        ]
+        names = expected_names(service, self._dns, lost)
 
         def work() -> None:
-            self._dns.remove(sorted(expected_names(run.service, self._dns)))
+            self._dns.remove(sorted(names))
 
         run.attempt(REMOVE_DNS, gate_of(self._dns), work)
 
@@ -219,10 +268,16 @@ class PurgeProvider(Task):
         run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 
 
-def expected_names(service: Service, dns: DNSDriver) -> set[str]:
-    """Every operator name that a service has or should have."""
+def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
+    """Every operator name that a service has or should have.
+
+    Args:
+        lost: domains of its document that it should not have any more.
+    """
     expected = {
-        dns.operator_name(domain.domain, domain.certificate) for domain in service.spec.domains
+        dns.operator_name(domain.domain, domain.certificate)
+        for domain in service.spec.domains
+        if domain.domain not in lost
     }
     return expected | operator_names(service, dns)
 
@@ -304,4 +359,5 @@ def _deployed(
         access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
         avoided=known.avoided if known else False,
+        dns_records=known.dns_records if known else (),
     )

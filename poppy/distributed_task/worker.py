@@ -18,6 +18,7 @@ from poppy.common import errors, tracing
 from poppy.distributed_task import flows, measures
 from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import Means, OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import OperationKey, State
@@ -39,6 +40,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         post: puts an operation on the board.
         concurrency: how many operations run at the same time.
         poll_interval: seconds between looks at the board while there is nothing to do.
+        ownership: how domains are proven; None where they need not be.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         post: Callable[[OperationKey], None],
         concurrency: int,
         poll_interval: float,
+        ownership: Ownership | None = None,
     ) -> None:
+        self._ownership = ownership
         self._stopped = threading.Event()
         self._idle = Idle(poll_interval)
         super().__init__(
@@ -151,7 +155,12 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             return
         LOG.debug("%s: begins", run)
         flow = flows.build(
-            run.operation, run.service, self._means.storage.flavors, self._providers, self._dns
+            run.operation,
+            run.service,
+            self._means.storage.flavors,
+            self._providers,
+            self._dns,
+            self._ownership,
         )
         flow.run(run, self._task_pool)
         run.conclude()

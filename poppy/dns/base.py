@@ -90,6 +90,16 @@ class DNSDriver(Driver, abc.ABC):
         """
         return domain if certificate == "shared" else f"{domain}.{self.options.suffix}"
 
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The operator's own names, which tenants may use neither as domains nor as origins.
+
+        Each stands for itself and all names below it. A driver that makes other names adds them.
+        """
+        options = self.options
+        own = (options.suffix, options.shared_ssl_domain_suffix, options.url_404)
+        return [name for name in own if name]
+
     def owns(self, domain: str) -> bool:
         """Whether a name is under one of the operator's own suffixes."""
         suffixes = (self.options.suffix, self.options.shared_ssl_domain_suffix)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.dns.base import DNSDriver
 from poppy.manager import requirements
 from poppy.manager.actions import amended
 from poppy.manager.changes import Change, Changes
@@ -38,14 +37,12 @@ class CertificatesManager:
         changes: Changes,
         services: ServicesManager,
         providers: Mapping[str, Provider],
-        dns: DNSDriver,
         limit: int,
     ) -> None:
         self._storage = storage
         self._changes = changes
         self._services = services
         self._providers = providers
-        self._dns = dns
         self._limit = limit
 
     def create(self, project_id: str | None, document: object, request_id: str | None) -> None:
@@ -217,8 +214,7 @@ class CertificatesManager:
     def _spec(self, body: Mapping[str, str]) -> ServiceSpec:
         name = host(body["domain_name"], "domain_name")
         rules.check_full_domain(name)
-        if self._dns.owns(name):
-            raise errors.InvalidRequest(f"Domain {name} is one of the operator's own names")
+        self._changes.reserved.check_domain(name)
         return ServiceSpec(
             name=name,
             flavor_id=body["flavor_id"],

@@ -7,18 +7,28 @@ same: the operation is in storage, where workers look for what nobody has delive
 """
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from oslo_log import log
 
 from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
+from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements, shared
+from poppy.manager.reserved import ReservedNames
+from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, Purge
-from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
+from poppy.model.services import (
+    ProviderDetail,
+    ProviderDetails,
+    ProviderStatus,
+    Service,
+    ServiceSpec,
+    Status,
+)
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -35,7 +45,11 @@ MAX_CONFLICTS = 20
 
 
 class Changes:
-    """Makes changes, for the managers of all resources that workers look after."""
+    """Makes changes, for the managers of all resources that workers look after.
+
+    Attributes:
+        reserved: refuses names that tenants may not use.
+    """
 
     def __init__(
         self,
@@ -43,7 +57,11 @@ class Changes:
         distributed_task: DistributedTask,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
+        reserved: ReservedNames,
+        ownership: Ownership | None,
     ) -> None:
+        self.reserved = reserved
+        self._ownership = ownership
         self._storage = storage
         self._distributed_task = distributed_task
         self._providers = providers
@@ -79,7 +97,7 @@ class Changes:
                 )
 
             try:
-                shared.store_placed(changed.spec, service.spec.domain_names, self._dns, store)
+                self.place(project_id, changed.spec, store, service.spec)
             except errors.Changed:
                 continue
             self.post(operation)
@@ -87,6 +105,46 @@ class Changes:
         raise errors.Unavailable(
             f"Service {service_id} is being changed by too many requests at once", retry_after=1
         )
+
+    def place(
+        self,
+        project_id: str,
+        spec: ServiceSpec,
+        store: Callable[[ServiceSpec], None],
+        before: ServiceSpec | None = None,
+        placed: Collection[str] = (),
+    ) -> None:
+        """Store a document whose names its tenant may have; see :func:`.shared.store_placed`.
+
+        Args:
+            before: the document that it takes the place of.
+            placed: names under the shared certificate that a new service has already.
+
+        Raises:
+            InvalidRequest: a name is reserved, or no shared name is left.
+            DomainTaken: a domain is taken, or kept for another project.
+        """
+        known, origins = placed, frozenset[str]()
+        if before is not None:
+            known = before.domain_names
+            origins = frozenset(origin.origin for origin in before.origins)
+        self.reserved.check(spec, known, origins)
+        for _ in spec.domains:
+            try:
+                return shared.store_placed(spec, known, self._dns, store)
+            except errors.DomainTaken as exc:
+                if self._ownership is None or certificates.is_namespace(project_id):
+                    raise
+                self._ownership.take_over(project_id, exc)
+        return shared.store_placed(spec, known, self._dns, store)
+
+    def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
+        """Details with the DNS records that the tenant has to make first, where there are any.
+
+        Args:
+            service: with the document as it is to be, and the details as they were.
+        """
+        return details if self._ownership is None else self._ownership.noted(details, service)
 
     def updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
         """Have the providers of its flavor make a service what a document says.
@@ -107,7 +165,8 @@ class Changes:
         operation = self.operation(
             service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
         )
-        return replace(service, spec=spec, provider_details=details), operation
+        changed = replace(service, spec=spec)
+        return changed.with_details(self.noted(details, changed)), operation
 
     def flavor(self, flavor_id: str) -> Flavor:
         """A flavor that a request names.

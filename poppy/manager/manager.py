@@ -9,6 +9,7 @@ from oslo_config import cfg
 from poppy.common.config import LIMITS_GROUP
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
+from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.manager import log_delivery
 from poppy.manager.actions import ActionsManager
@@ -22,6 +23,7 @@ from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.overview import OverviewManager
+from poppy.manager.reserved import ReservedNames
 from poppy.manager.services import ServicesManager
 from poppy.manager.sessions import SessionsManager
 from poppy.manager.transfers import TransfersManager
@@ -69,12 +71,13 @@ class Manager(Driver):
         default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
         document_limits = DocumentLimits.of(conf[LIMITS_GROUP])
-        changes = Changes(storage, distributed_task, providers, dns)
+        reserved = ReservedNames(conf.reserved_domains, providers, dns)
+        ownership = Ownership.of(conf, storage)
+        changes = Changes(storage, distributed_task, providers, dns, reserved, ownership)
         self.services = ServicesManager(
             storage,
             changes,
             providers,
-            dns,
             log_delivery.LogDelivery(conf),
             default_ttl=default_ttl,
             default_limit=default_limit,
@@ -86,7 +89,6 @@ class Manager(Driver):
             changes,
             self.services,
             providers,
-            dns,
             limit=conf["drivers:storage"].max_certificates_per_project,
         )
         self.akamai = AkamaiManager(storage, self.services, self.actions, self.certificates)

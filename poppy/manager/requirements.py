@@ -123,12 +123,6 @@ def _check_names(spec: ServiceSpec, flavor: Flavor, dns: DNSDriver) -> None:
                         f"Domain {domain.domain} can't have its operator's name {made}: {reason}"
                         + (hint if len(made) > names.MAX_NAME else "")
                     )
-    for origin in spec.origins:
-        if dns.owns(origin.origin):
-            raise errors.InvalidRequest(
-                f"Origin {origin.origin} is one of the operator's own names, which lead to the"
-                " providers: a request would go round in circles"
-            )
 
 
 def _operator_names(domain: Domain, dns: DNSDriver) -> list[str]:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.dns.base import DNSDriver
-from poppy.manager import lookups, requirements, shared
+from poppy.manager import lookups, requirements
 from poppy.manager import patch as json_patch
 from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
 from poppy.manager.log_delivery import LogDelivery
@@ -34,7 +33,6 @@ class ServicesManager:
         storage: Storage,
         changes: Changes,
         providers: Mapping[str, Provider],
-        dns: DNSDriver,
         log_delivery: LogDelivery,
         default_ttl: int,
         default_limit: int,
@@ -43,7 +41,6 @@ class ServicesManager:
         self._storage = storage
         self._changes = changes
         self._providers = providers
-        self._dns = dns
         self._log_delivery = log_delivery
         self._default_ttl = default_ttl
         self._default_limit = default_limit
@@ -86,22 +83,28 @@ class ServicesManager:
         service_id = ids.new()
         operation = self._changes.operation(project_id, service_id, Kind.CREATE, request_id)
 
+        service = Service(
+            project_id=project_id,
+            service_id=service_id,
+            spec=spec,
+            provider_details=dict.fromkeys(flavor.provider_names, detail),
+            created_at=operation.created_at,
+            updated_at=operation.created_at,
+            log_url=log_url,
+        )
+        service = service.with_details(self._changes.noted(service.provider_details, service))
+
         def store(placed: ServiceSpec) -> None:
-            service = Service(
-                project_id=project_id,
-                service_id=service_id,
-                spec=placed,
-                provider_details=dict.fromkeys(flavor.provider_names, detail),
-                created_at=operation.created_at,
-                updated_at=operation.created_at,
-                log_url=log_url,
+            self._storage.services.create(
+                replace(service, spec=placed), operation, self._default_limit, mark
             )
-            self._storage.services.create(service, operation, self._default_limit, mark)
 
         try:
-            shared.store_placed(spec, (), self._dns, store)
+            self._changes.place(project_id, spec, store)
         except errors.Repeated as exc:
             return exc.service_id
+        except errors.DomainReleased:
+            raise
         except errors.DomainTaken as exc:
             if mark is None:
                 raise

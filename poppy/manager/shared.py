@@ -21,9 +21,6 @@ def store_placed(
 ) -> None:
     """Store a document with each new shared label under the first shard where it is free.
 
-    No other domain may be under the operator's own suffixes: it would take a name that is to be
-    made for somebody else.
-
     Args:
         placed: shared names that the service has already, which stay as they are.
         store: stores the document it is given, all or nothing.
@@ -32,12 +29,6 @@ def store_placed(
         InvalidRequest: there are no shards, or a label is taken under each of them.
         DomainTaken: a domain that is not a shared one is taken.
     """
-    for domain in spec.domains:
-        if dns.owns(domain.domain) and domain.domain not in placed:
-            raise errors.InvalidRequest(
-                f"Domain {domain.domain} is one of the operator's own names; the operator makes "
-                "them"
-            )
     # A service does not get the same name twice.
     used = {domain.domain for domain in spec.domains}
     shards = {

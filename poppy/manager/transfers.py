@@ -14,7 +14,7 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
-from poppy.manager import requirements, shared
+from poppy.manager import requirements
 from poppy.manager.changes import Changes, with_status
 from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import every_service
@@ -170,7 +170,7 @@ class TransfersManager:
             else:
                 self._rehearse(made, rehearsal)
 
-        shared.store_placed(spec, placed, self._dns, store)
+        self._changes.place(project_id, spec, store, placed=placed)
         return Taken(Outcome.CREATED)
 
     def _known(
@@ -196,7 +196,7 @@ class TransfersManager:
                     f"Provider '{name}', which may have something of it, is not loaded"
                 )
         now = datetime.datetime.now(datetime.UTC)
-        return Service(
+        service = Service(
             project_id=body["project_id"],
             service_id=body["service_id"].lower(),
             spec=spec,
@@ -206,6 +206,7 @@ class TransfersManager:
                 name: replace(
                     with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS),
                     avoided=False,
+                    dns_records=(),
                 )
                 for name in dict.fromkeys((*flavor.provider_names, *known))
             },
@@ -214,6 +215,7 @@ class TransfersManager:
             disabled=body.get("disabled", False),
             log_url=body.get("log_url"),
         )
+        return service.with_details(self._changes.noted(service.provider_details, service))
 
     def _store(self, service: Service) -> None:
         operation = self._changes.operation(

@@ -153,6 +153,21 @@ def is_public_suffix(domain: str) -> bool:
     return _suffixes().privatesuffix(domain) is None
 
 
+def registrable(domain: str) -> str | None:
+    """The part of a valid domain name that its owner has registered; None for a public suffix.
+
+    Here the private section of the list counts as well: the platforms in it give the names right
+    below theirs to customers who don't know each other.
+    """
+    found: str | None = _all_suffixes().privatesuffix(domain)
+    return found
+
+
+@functools.cache
+def _all_suffixes() -> publicsuffixlist.PublicSuffixList:
+    return publicsuffixlist.PublicSuffixList()
+
+
 @functools.cache
 def _suffixes() -> publicsuffixlist.PublicSuffixList:
     """The list that comes with the package, read once, when first needed (30 ms)."""

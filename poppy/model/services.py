@@ -3,11 +3,12 @@
 
 import datetime
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from poppy.model import certificates
+from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
 
 
 class Status(enum.StrEnum):
@@ -284,6 +285,8 @@ class ProviderDetail:
             lastingly down.
         extra: of a certificate's order, what the driver wants to see again; see
             :class:`poppy.provider.base.Issuance`.
+        dns_records: what the tenant has to make in DNS; see :attr:`Service.dns_records`. Those
+            that no provider asks for are noted with each.
     """
 
     status: ProviderStatus
@@ -295,6 +298,12 @@ class ProviderDetail:
     error_class: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     avoided: bool = False
+    dns_records: tuple[DNSRecord, ...] = ()
+
+    def with_records(self, purpose: Purpose, records: Iterable[DNSRecord]) -> Self:
+        """The same detail with these records of a purpose, and those of other purposes."""
+        others = (record for record in self.dns_records if record.purpose is not purpose)
+        return replace(self, dns_records=(*others, *records))
 
     @property
     def exists(self) -> bool:
@@ -319,11 +328,13 @@ class ProviderDetail:
         fields = dict(document)
         fields["status"] = ProviderStatus(fields["status"])
         fields["access_urls"] = tuple(AccessURL(**entry) for entry in fields["access_urls"])
+        records = fields.get("dns_records", ())
+        fields["dns_records"] = tuple(DNSRecord.from_dict(record) for record in records)
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON document, for storage."""
-        return {
+        document = {
             "status": str(self.status),
             "provider_service_id": self.provider_service_id,
             "access_urls": [
@@ -342,6 +353,9 @@ class ProviderDetail:
             "extra": dict(self.extra),
             "avoided": self.avoided,
         }
+        if self.dns_records:
+            document["dns_records"] = [record.to_dict() for record in self.dns_records]
+        return document
 
 
 ProviderDetails = Mapping[str, ProviderDetail]
@@ -410,6 +424,28 @@ class Service:
             (entry.provider_url, entry.domain)
             for detail in self.provider_details.values()
             for entry in detail.access_urls
+        )
+
+    @property
+    def dns_records(self) -> tuple[DNSRecord, ...]:
+        """What the tenant has to make in the DNS of its domains, each record once."""
+        wanted = self.spec.domain_names
+        found: dict[DNSRecord, DNSRecord] = {}
+        for detail in self.provider_details.values():
+            for record in detail.dns_records:
+                if record.domain in wanted:
+                    same = replace(record, status=RecordStatus.MISSING, checked_at=None)
+                    found.setdefault(same, record)
+        return tuple(found.values())
+
+    @property
+    def deployed_domains(self) -> frozenset[str]:
+        """Domains whose operator's name stands in DNS."""
+        return frozenset(
+            entry.domain
+            for detail in self.provider_details.values()
+            for entry in detail.access_urls
+            if entry.operator_url
         )
 
     @property

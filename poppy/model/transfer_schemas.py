@@ -40,6 +40,7 @@ _PROVIDER_DETAIL = record(
         "error_class": _may_be_null(_TEXT),
         "extra": {"type": "object"},
         "avoided": _FLAG,
+        "dns_records": {"type": "array", "items": {"type": "object"}},
     },
     ("status", "access_urls"),
 )

@@ -147,6 +147,7 @@ class Provider(Driver, abc.ABC):
       serves goes on serving.
     * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you, nor
       do those that :meth:`check` refuses.
+    * Give the names that are the operator's own in :attr:`reserved_names`: no tenant gets them.
     * Options are declared in ``OPTS``; secrets with ``secret=True``; they are never logged.
 
     Make it known by an entry point in the namespace ``poppy.provider``, and run
@@ -161,6 +162,15 @@ class Provider(Driver, abc.ABC):
     def supports(self) -> frozenset[Capability]:
         """``SUPPORTS``, unless the driver's options add to it or take from it."""
         return self.SUPPORTS
+
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The names of the edge that are the operator's own: tenants may not use them.
+
+        Each stands for itself and all names below it, as a domain and as an origin. A driver
+        whose options name an edge, or a zone of names at it, gives these options' values.
+        """
+        return ()
 
     def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse a document that no capability tells the provider can't do.

@@ -34,6 +34,16 @@ _LONGEST_LINE = 65536
 _OK = range(200, 400)
 
 
+def fixed_names(*templates: str | None) -> Sequence[str]:
+    """Those names of an edge that are the same for every domain.
+
+    Args:
+        templates: values of options. One with ``{domain}`` gives each domain a name in a zone of
+            the vendor's, which other customers share.
+    """
+    return [name for name in templates if name and "{" not in name]
+
+
 def answers(url: str, timeout: float) -> bool:
     """Whether a URL is answered with 2xx or 3xx; never raises.
 

@@ -72,6 +72,11 @@ class MockProvider(Provider):
         for domain in sorted(spec.domain_names):
             check_access_name(domain, self._access_name(domain))
 
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The suffix of its names."""
+        return (self.options.suffix,)
+
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Make the object, or change it; see :meth:`Provider.ensure`."""
         with self._call():

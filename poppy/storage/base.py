@@ -20,6 +20,7 @@ from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service, Status
+from poppy.storage.domains import DomainStore
 from poppy.storage.fleet import FleetStore
 from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
 
@@ -134,6 +135,7 @@ class ServiceStore(abc.ABC):
             Repeated: the project has created a service by this key before; names it.
             KeyReused: ... and asked for another one then.
             DomainTaken: a domain is claimed already; of two at the same time one gets it.
+            DomainReleased: a domain is kept for the project that has released it.
             LimitReached: the project has as many services as it may.
             InvalidRequest: there is no such flavor (any more).
         """
@@ -180,11 +182,12 @@ class ServiceStore(abc.ABC):
     def submit(self, service: Service, operation: Operation) -> None:
         """Replace a service and queue an operation for it: all or nothing.
 
-        Domains that the new document adds are claimed. Those it drops stay claimed until an
-        operation succeeds: until then a provider may still serve them. A delete makes every
-        unfinished operation of the service ``superseded``. One that runs is fenced, but keeps
-        its ``next_attempt_at`` as a lease on the service: its worker may be in a driver's call
-        that has its effect later. See :meth:`OperationStore.acknowledge`.
+        Domains that the new document adds are claimed, and those that the service has lost, if
+        the operation deploys. Those it drops stay claimed until an operation succeeds: until
+        then a provider may still serve them. A delete makes every unfinished operation of the
+        service ``superseded``. One that runs is fenced, but keeps its ``next_attempt_at`` as a
+        lease on the service: its worker may be in a driver's call that has its effect later. See
+        :meth:`OperationStore.acknowledge`.
 
         An update makes the creates and updates that wait ``superseded``
         (:meth:`~poppy.model.operations.Operation.gives_way_to`); it does what they were to do.
@@ -198,6 +201,7 @@ class ServiceStore(abc.ABC):
             Changed: the stored revision is another.
             NotFound: the service is gone.
             DomainTaken: an added domain is another service's.
+            DomainReleased: an added domain is kept for the project that has released it.
             InvalidRequest: there is no such flavor (any more).
         """
 
@@ -423,6 +427,7 @@ class Storage(Driver, abc.ABC):
         flavors: see :class:`FlavorStore`.
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
+        domains: see :class:`~poppy.storage.domains.DomainStore`.
         fleet: see :class:`~poppy.storage.fleet.FleetStore`.
         projects: see :class:`~poppy.storage.lookups.ProjectStore`.
         lookups: see :class:`~poppy.storage.lookups.LookupStore`.
@@ -434,6 +439,7 @@ class Storage(Driver, abc.ABC):
     flavors: FlavorStore
     services: ServiceStore
     operations: OperationStore
+    domains: DomainStore
     fleet: FleetStore
     projects: ProjectStore
     lookups: LookupStore

@@ -97,9 +97,10 @@ def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
         assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
         urls = service.provider_details["cdn-a"].access_urls
         assert [entry.domain for entry in urls] == ["new.example.com"]
-        # The dropped domain is free again, for anybody.
-        other = poppy.services.create("other", poppy.document("old.example.com"), None)
-        assert poppy.settle(other, "other").status is Status.DEPLOYED
+        # The dropped domain is free again: for this project at once, for others in a while.
+        with pytest.raises(errors.DomainReleased):
+            poppy.services.create("other", poppy.document("old.example.com"), None)
+        assert poppy.settle(poppy.create(domain="old.example.com")).status is Status.DEPLOYED
 
 
 def test_a_change_of_flavor_cleans_the_provider_that_is_left(poppy):

@@ -18,6 +18,7 @@ from poppy.model.operations import Kind, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Status
 from poppy.storage import base
 from poppy.storage.cassandra import codec, migrate, states, truth
+from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.session import Undecided
 from poppy.testing.builders import (
@@ -99,6 +100,7 @@ def storage(connect):
 
 @pytest.fixture
 def stocked(storage):
+    storage.conf.set_override("domain_quarantine", 0)
     storage.flavors.create(make_flavor())
     return storage
 
@@ -236,6 +238,55 @@ class TestOrphans:
         create(stocked, wanted)
         assert not is_free(stocked, "a.example.com")
         remove(stocked, wanted)
+
+    @pytest.mark.parametrize("project", ["another", PROJECT_ID])
+    def test_quarantine_of_a_dropped_domain_outlives_who_dies_before_it_is_released(
+        self, stocked, overdue, monkeypatch, project
+    ):
+        stocked.conf.set_override("domain_quarantine", 3600)
+        service = add(stocked, domains=["a.example.com", "b.example.com"])
+        finish(stocked, begin(stocked, first_operation(stocked, service)).operation)
+        service = stocked.services.get(PROJECT_ID, service.service_id)
+        kept = replace(service.spec, domains=service.spec.domains[1:])
+        run = begin(stocked, submit(stocked, replace(service, spec=kept)))
+        with monkeypatch.context() as patched:
+            patched.setattr(Claims, "give_back", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                finish(stocked, run.operation)
+        self.claim_in_quarantine(stocked, "a.example.com", project)
+
+    @pytest.mark.parametrize("project", ["another", PROJECT_ID])
+    def test_quarantine_of_a_removed_service_outlives_who_dies_before_it_is_released(
+        self, stocked, monkeypatch, project
+    ):
+        stocked.conf.set_override("domain_quarantine", 3600)
+        service = add(stocked, domains=["a.example.com"])
+        with monkeypatch.context() as patched:
+            patched.setattr(Claims, "release_all", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                remove(stocked, service)
+        self.claim_in_quarantine(stocked, "a.example.com", project)
+
+    def test_quarantine_outlives_a_create_of_the_former_project_that_died(
+        self, stocked, dies, overdue
+    ):
+        stocked.conf.set_override("domain_quarantine", 3600)
+        remove(stocked, add(stocked, domains=["a.example.com"]))
+        with dies():
+            add(stocked, domains=["a.example.com"])
+        self.claim_in_quarantine(stocked, "a.example.com", "another")
+
+    @staticmethod
+    def claim_in_quarantine(storage, domain, project):
+        """Nobody but the former project can have it, which has it at once."""
+        for name in sorted({project, PROJECT_ID}, reverse=project == PROJECT_ID):
+            wanted = make_service(domains=[domain], project_id=name)
+            if name == PROJECT_ID:
+                create(storage, wanted)
+                assert storage.lookups.by_claim(domain) == wanted
+            else:
+                with pytest.raises(errors.DomainReleased):
+                    create(storage, wanted)
 
     def test_create_that_slept_while_its_claim_was_taken_over_is_refused(
         self, stocked, connect, overdue, monkeypatch

@@ -38,6 +38,15 @@ class Bind(NameServer):
     PROGRAM = "named"
     PACKAGE = "bind9"
 
+    def __init__(self, **zone_files: str) -> None:
+        """Start nothing yet.
+
+        Args:
+            zone_files: of further zones, by their names.
+        """
+        super().__init__()
+        self.zone_files = {**zone_files, **dict.fromkeys(ZONES, ZONE_FILE)}
+
     def prepare(self) -> None:
         """Write named.conf and the zones."""
         values = {
@@ -48,9 +57,9 @@ class Bind(NameServer):
             "secret": self.secret,
         }
         config = [_CONFIG.format(**values)]
-        for zone in ZONES:
+        for zone, content in self.zone_files.items():
             config.append(_ZONE.format(zone=zone, **values))
-            (self.directory / f"{zone}.zone").write_text(ZONE_FILE)
+            (self.directory / f"{zone}.zone").write_text(content)
         (self.directory / "named.conf").write_text("".join(config))
 
     def command(self, program: str) -> Sequence[str]:

@@ -17,6 +17,7 @@ from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.provider import edge
 from poppy.provider.akamai import reporting, rules
 from poppy.provider.akamai.ccu import CCU
 from poppy.provider.akamai.certificates import Certificates, Order
@@ -128,6 +129,12 @@ class AkamaiProvider(Provider):
                     f"Domain {domain.domain} is too long for a name at Akamai: "
                     f"{_LONGEST_PREFIX} characters"
                 )
+
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The edge hostnames that all domains share."""
+        options = self.options
+        return edge.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Have the property serve the document; see :meth:`Provider.ensure`."""

@@ -15,6 +15,7 @@ from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
+from poppy.provider import edge
 from poppy.provider.base import (
     Capability,
     Deployment,
@@ -165,6 +166,11 @@ class FastlyProvider(Provider):
         for domain in spec.domains:
             if domain.certificate is None:
                 check_access_name(domain.domain, self._http_access_name(domain))
+
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The names that all domains are made a CNAME of."""
+        return edge.fixed_names(self.options.http_access_name, self.options.shared_access_name)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Have an active version that serves the document; see :meth:`Provider.ensure`."""

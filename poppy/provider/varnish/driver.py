@@ -191,6 +191,11 @@ class VarnishProvider(Provider):
         if spec.origins:
             service_vcl(Metadata("check", ()), key, spec, addresses, self._settings)
 
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The name of the nodes."""
+        return (self.options.edge_name,)
+
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Serve the document on every node; see :meth:`Provider.ensure`."""
         program = self._program(service)

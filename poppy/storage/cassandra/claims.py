@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains that services have claimed.
+"""Domains that services have claimed, and those that were released.
 
 A claim is a row of ``domains`` with a random token, made by ``INSERT ... IF NOT EXISTS``: of two
 at the same time, in whatever data centres, Paxos over all replicas (SERIAL) lets one in. It is
 made before the truth of its service names its token, and counts once that does. A claim whose
 token no truth names is an orphan: its maker died, or is on its way. See :mod:`.truth` for how
 orphans are dropped; of two that take one over, ``IF claim = <as read>`` again lets one in.
+
+``released_at`` and ``released_by`` tell of the last release. A later claim leaves them as they
+are, so that a request that fails after it has claimed a domain in quarantine ends no quarantine.
+A domain that an update drops is stamped with them *before* the truth stops to name it: if the
+process dies in between, the orphan that it leaves is in quarantine. A removed service needs no
+stamp, because its truth tells when it was removed.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.domains import Policy
+from poppy.model.services import Service
+from poppy.storage import domains
 from poppy.storage.cassandra import codec, truth
 from poppy.storage.cassandra.session import Call, Database, Undecided
 from poppy.storage.cassandra.truth import GRACE, Truth
@@ -22,97 +31,202 @@ from poppy.storage.cassandra.truth import GRACE, Truth
 LOG = log.getLogger(__name__)
 
 CLAIM = (
-    "INSERT INTO domains (domain, project_id, service_id, claim, claimed_at) VALUES (:domain, "
-    ":project_id, :service_id, :claim, :claimed_at) IF NOT EXISTS"
+    "INSERT INTO domains (domain, project_id, service_id, claim, claimed_at, pending) VALUES "
+    "(:domain, :project_id, :service_id, :claim, :claimed_at, :pending) IF NOT EXISTS"
 )
 TAKE_OVER = (
     "UPDATE domains SET project_id = :project_id, service_id = :service_id, claim = :claim, "
-    "claimed_at = :claimed_at WHERE domain = :domain IF claim = :as_read"
+    "claimed_at = :claimed_at, pending = :pending WHERE domain = :domain IF claim = :as_read"
 )
-RELEASE = "DELETE FROM domains WHERE domain = :domain IF claim = :claim"
-READ = "SELECT project_id, service_id, claim, claimed_at FROM domains WHERE domain = :domain"
+STAMP = (
+    "UPDATE domains SET released_at = :released_at, released_by = :project_id "
+    "WHERE domain = :domain IF claim = :claim AND pending != true"
+)
+RELEASE = (
+    "UPDATE domains SET released_at = :released_at, released_by = :project_id, claim = null, "
+    "service_id = null WHERE domain = :domain IF claim = :claim AND pending != true"
+)
+DROP = "DELETE FROM domains WHERE domain = :domain IF claim = :claim AND released_at = null"
+LET_GO = (
+    "UPDATE domains SET claim = null, service_id = null, pending = false WHERE domain = :domain "
+    "IF claim = :claim"
+)
+READ = (
+    "SELECT project_id, service_id, claim, claimed_at, pending, released_at, released_by "
+    "FROM domains WHERE domain = :domain"
+)
 OWN_GRACE = 10.0
 """As :data:`GRACE`, for a claim that the same project asks for; a request rarely takes longer."""
-_COLUMNS = ("project_id", "service_id", "claim", "claimed_at")
+COLUMNS = (
+    *("project_id", "service_id", "claim", "claimed_at"),
+    *("pending", "released_at", "released_by"),
+)
+
+Found = Mapping[str, Any]
 
 
 class Claims:
-    """Makes and releases claims."""
+    """Makes and releases claims.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        policy: gives the rules as they are now.
+    """
+
+    def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
         self._database = database
+        self._policy = policy
 
-    def claim(self, owner: Truth, domains: Iterable[str], tokens: dict[str, str]) -> None:
+    def claim(
+        self,
+        owner: Truth,
+        service: Service,
+        wanted: Iterable[str],
+        tokens: dict[str, str],
+        at: int,
+    ) -> None:
         """Claim domains for a service whose truth does not name them yet, in order.
 
         Args:
+            service: as it is to be stored.
             tokens: of claims that this request has made before, which are looked after; gets
                 those of the new ones.
+            at: when they are asked for, in microseconds.
 
         Raises:
             DomainTaken: one is another service's. What was claimed stays claimed until it is
-                released.
+                given back.
+            DomainReleased: one is kept for another project.
         """
-        for domain in sorted(domains):
-            token = tokens.setdefault(domain, str(uuid.uuid4()))
-            if not self._claim(owner, domain, token):
+        policy = self._policy()
+        for domain in sorted(wanted):
+            row = {
+                **owner.identity,
+                "domain": domain,
+                "claim": uuid.UUID(tokens.setdefault(domain, str(uuid.uuid4()))),
+                "claimed_at": codec.now(),
+                "pending": domains.awaits_proof(policy, service, domain),
+            }
+            try:
+                self._claim(owner, row, at, policy)
+            except errors.DomainTaken:
                 del tokens[domain]
-                raise errors.DomainTaken(domain)
+                raise
 
-    def release(self, tokens: Mapping[str, str]) -> None:
-        """Let go of claims, if they are still these."""
+    def give_back(self, tokens: Mapping[str, str]) -> None:
+        """Undo claims, if they are still these; what was in quarantine still is."""
         for domain, token in sorted(tokens.items()):
             parameters = {"domain": domain, "claim": uuid.UUID(token)}
-            self._database.cas([(RELEASE, parameters)], self._database.levels.claims)
+            applied, found = self._cas(DROP, parameters)
+            if not applied and found is not None and str(found.get("claim")) == token:
+                self._cas(LET_GO, parameters)
 
-    def _claim(self, owner: Truth, domain: str, token: str) -> bool:
-        parameters: dict[str, Any] = {
-            **owner.identity,
-            "domain": domain,
-            "claim": uuid.UUID(token),
-            "claimed_at": codec.now(),
-        }
-        call: Call = (CLAIM, parameters)
+    def stamp(self, owner: Truth, tokens: Mapping[str, str], at: int) -> None:
+        """Begin the quarantine of domains that the truth is about not to name any more."""
+        if domains.is_kept(self._policy(), owner.project_id):
+            for domain, token in sorted(tokens.items()):
+                self._cas(STAMP, _release(owner, domain, token, at))
+
+    def release_all(self, removed: Truth) -> None:
+        """Let go of the claims of a removed service, if they are still its; may be repeated."""
+        for domain, token in sorted(removed.claims.items()):
+            self._release(removed, domain, token)
+
+    def _release(self, removed: Truth, domain: str, token: str) -> None:
+        at = removed.removed_at
+        if at is not None and domains.is_kept(self._policy(), removed.project_id):
+            applied, found = self._cas(RELEASE, _release(removed, domain, token, at))
+            if applied or found is None or str(found.get("claim")) != token:
+                return
+        self.give_back({domain: token})
+
+    def _claim(self, owner: Truth, row: dict[str, Any], at: int, policy: Policy) -> None:
+        domain = row["domain"]
+        call: Call = (CLAIM, row)
         for _ in truth.attempts():
             found = self._try(call, domain)
-            if found is None or str(found["claim"]) == token:
-                return True
-            if found["claim"] is None:
-                call = (CLAIM, parameters)
-            elif self._is_orphan(owner, found):
-                call = (TAKE_OVER, {**parameters, "as_read": found["claim"]})
-            else:
-                return False
+            if found is None or found["claim"] == row["claim"]:
+                return
+            if found["claim"] is not None:
+                holder = self._holder(owner, found)
+                if holder is None:
+                    raise errors.DomainTaken(domain)
+                if holder.removed_at is not None:
+                    self._finish_removal(holder, domain, str(found["claim"]))
+                    continue
+            proven = _is_kept_for(owner, found, domain, at, policy)
+            pending = row["pending"] and not proven
+            call = (TAKE_OVER, {**row, "pending": pending, "as_read": found["claim"]})
         raise AssertionError("attempts() ends with an error")
 
-    def _try(self, call: Call, domain: str) -> dict[str, Any] | None:
+    def _finish_removal(self, holder: Truth, domain: str, token: str) -> None:
+        """Do what the process left undone that removed the service, or never stored it."""
+        if holder.claims.get(domain) == token:
+            self._release(holder, domain, token)
+        else:
+            self.give_back({domain: token})
+
+    def _try(self, call: Call, domain: str) -> Found | None:
+        """What the domain's row holds; None when the call was applied."""
         serial = self._database.levels.claims
         try:
             applied, found = self._database.cas([call], serial)
         except Undecided:
             # This brings what is under way to its end, ours included.
-            rows = self._database.read(READ, {"domain": domain}, serial)
-            return dict(zip(_COLUMNS, rows[0] if rows else (None,) * 4, strict=True))
+            return self._read(domain)
         if applied:
             return None
-        if found is None or "service_id" in found:
-            return found
+        if found is not None and "released_by" in found:
+            return dict(found)
         # A take-over found another claim; only its token is told.
-        rows = self._database.read(READ, {"domain": domain}, serial)
-        return dict(zip(_COLUMNS, rows[0] if rows else (None,) * 4, strict=True))
+        return self._read(domain)
 
-    def _is_orphan(self, owner: Truth, found: Mapping[str, Any]) -> bool:
-        """Whether the claim that was found may be taken over; behind a fence, where need be."""
+    def _read(self, domain: str) -> Found:
+        rows = self._database.read(READ, {"domain": domain}, self._database.levels.claims)
+        return dict(zip(COLUMNS, rows[0] if rows else (None,) * len(COLUMNS), strict=True))
+
+    def _cas(self, cql: str, parameters: Mapping[str, Any]) -> tuple[bool, Found | None]:
+        return self._database.cas([(cql, parameters)], self._database.levels.claims)
+
+    def _holder(self, owner: Truth, found: Found) -> Truth | None:
+        """The truth of the claim that was found, if that may be taken over; None if not.
+
+        A truth that is there has been fenced, so that it can't come to name the claim.
+        """
         key = (found["project_id"], found["service_id"])
         holder = truth.read(self._database, key, self._database.levels.claims)
         if holder.removed_at is not None:
-            return True
+            return holder
         if str(found["claim"]) in holder.claims.values():
-            return False
+            return None
         own = key == (owner.project_id, owner.service_id)
         # A tenant whose request was not answered asks again.
         patience = OWN_GRACE if key[0] == owner.project_id else GRACE
         if not own and codec.now() - found["claimed_at"] < patience * 1_000_000:
-            return False
+            return None
         LOG.info("A claim of service %s that it does not name is taken over", key[1])
-        return truth.fence(self._database, holder)
+        return holder if truth.fence(self._database, holder) else None
+
+
+def _release(owner: Truth, domain: str, token: str, at: int) -> dict[str, Any]:
+    return {
+        "domain": domain,
+        "claim": uuid.UUID(token),
+        "released_at": at,
+        "project_id": owner.project_id,
+    }
+
+
+def _is_kept_for(owner: Truth, found: Found, domain: str, at: int, policy: Policy) -> bool:
+    """Whether a domain that nobody holds is in quarantine, for the project that asks.
+
+    Raises:
+        DomainReleased: it is, for another project.
+    """
+    if found["released_at"] is None:
+        return False
+    free_at = policy.free_at(codec.to_moment(found["released_at"]))
+    if free_at <= codec.to_moment(at):
+        return False
+    if found["released_by"] != owner.project_id:
+        raise errors.DomainReleased(domain, free_at)
+    return True

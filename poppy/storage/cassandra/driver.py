@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for Apache Cassandra."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -8,9 +9,11 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.storage import base
 from poppy.storage.cassandra import durability, migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.domains import DomainStore
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.flavors import FlavorStore
 from poppy.storage.cassandra.fleet import FleetStore
@@ -53,7 +56,7 @@ class CassandraStorage(base.Storage):
         group = f"[drivers:{self.KIND}:{name}]"
         retention = conf["drivers:storage"].operation_retention * 86400
         self._database = Database(self.options, conf.datacenter, group, retention)
-        claims = Claims(self._database)
+        claims = Claims(self._database, functools.partial(Policy.of, conf))
         places = Places(self._database)
         uses = Uses(self._database)
         states = States(self._database)
@@ -65,6 +68,7 @@ class CassandraStorage(base.Storage):
         self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
         self._operations = OperationStore(self._database, claims, hints, views, failures, states)
         self.operations = self._operations
+        self.domains = DomainStore(self._database)
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database, index)

@@ -70,8 +70,8 @@ class LookupStore(lookups.LookupStore):
     def by_claim(self, claim: str) -> Service:
         """The claim, and the truth that must name it."""
         rows = self._database.read(claims.READ, {"domain": claim})
-        if rows:
-            project_id, service_id, token, _claimed_at = rows[0]
+        if rows and rows[0][2] is not None:
+            project_id, service_id, token = rows[0][:3]
             found = truth.read(self._database, (project_id, service_id))
             if found.alive is not None and found.claims.get(claim) == str(token):
                 return found.alive

@@ -218,9 +218,10 @@ class OperationStore(base.OperationStore):
             if dropped and changed is None:
                 changed = service
             operations = [operation] if following is None else [operation, following]
+            self._claims.stamp(found, dropped, codec.to_number(operation.updated_at))
             if self._write(found, operations, changed, kept) is not None:
                 with best_effort(LOG, "Releasing domains"):
-                    self._claims.release(dropped)
+                    self._claims.give_back(dropped)
                 return following
         raise AssertionError("attempts() ends with an error")
 

@@ -72,7 +72,8 @@ class ServiceStore(base.ServiceStore):
         try:
             self._uses.begin(empty, service.spec.flavor_id, clock)
             self._places.take(service.project_id, service.service_id, default_limit)
-            self._claims.claim(empty, service.claims, tokens)
+            at = codec.to_number(operation.created_at)
+            self._claims.claim(empty, service, service.claims, tokens, at)
             stored = self._store_first(empty, service, operation, tokens, clock)
         except errors.PoppyError as exc:
             with best_effort(LOG, "Giving back what a refused service had"):
@@ -128,7 +129,7 @@ class ServiceStore(base.ServiceStore):
         except errors.PoppyError as exc:
             with best_effort(LOG, "Releasing domains of a refused change"):
                 if not isinstance(exc, errors.Unavailable) or self._is_unnamed(service, tokens):
-                    self._claims.release(tokens)
+                    self._claims.give_back(tokens)
             raise
         with best_effort(LOG, "The project's list of services"):
             self._views.refresh(stored, gone)
@@ -205,7 +206,7 @@ class ServiceStore(base.ServiceStore):
         return found.alive is None
 
     def _give_back(self, refused: Truth, service: Service, tokens: dict[str, str]) -> None:
-        self._claims.release(tokens)
+        self._claims.give_back(tokens)
         self._places.give_back(service.project_id, service.service_id)
         self._uses.drop(refused, service.spec.flavor_id)
 
@@ -237,8 +238,10 @@ class ServiceStore(base.ServiceStore):
             moved = known.spec.flavor_id != service.spec.flavor_id
             if moved:
                 self._uses.begin(found, service.spec.flavor_id, clock)
-            added = service.claims - found.claims.keys()
-            self._claims.claim(found, added, tokens)
+            wanted = service.claims if operation.kind.deploys else frozenset[str]()
+            added = wanted - found.claims.keys()
+            at = codec.to_number(operation.created_at)
+            self._claims.claim(found, service, added, tokens, at)
             ended: Sequence[Operation] = ()
             if operation.kind is Kind.DELETE:
                 found = truth.with_operations(self._database, found, found.queue)

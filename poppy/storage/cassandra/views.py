@@ -66,6 +66,6 @@ class Views:
             return
         archived = (ARCHIVE, {**key, "document": document})
         self._database.write([(DELETE, key), archived, *indexed, *along])
-        self._claims.release(truth.claims)
+        self._claims.release_all(truth)
         self._places.give_back(truth.project_id, truth.service_id)
         self._uses.drop(truth, truth.service.spec.flavor_id)

@@ -4,13 +4,17 @@
 All of these are parts of a caller's transaction.
 """
 
+import datetime
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.model.services import Service
+from poppy.storage import domains
 from poppy.storage.sqlalchemy import rows, schema
 
 _P = schema.PROJECTS.c
@@ -36,10 +40,22 @@ _ITS_DOMAINS = sa.and_(
 )
 _CLAIM = sa.insert(schema.DOMAINS)
 _CLAIMED = sa.select(_D.domain).where(_ITS_DOMAINS)
-_RELEASE_OTHERS = sa.delete(schema.DOMAINS).where(
-    _ITS_DOMAINS, _D.domain.not_in(sa.bindparam("kept", expanding=True))
+_KNOWN = sa.select(schema.DOMAINS).where(_D.domain.in_(sa.bindparam("wanted", expanding=True)))
+_RELEASED = ""
+"""Stands for the service of a domain that is released."""
+_TAKE = sa.update(schema.DOMAINS).where(
+    _D.domain == sa.bindparam("its_name"),
+    _D.service_id == _RELEASED,
+    _D.released_at == sa.bindparam("as_read"),
 )
-_RELEASE_ALL = sa.delete(schema.DOMAINS).where(_ITS_DOMAINS)
+_OTHERS = _D.domain.not_in(sa.bindparam("kept", expanding=True))
+_FORGET = sa.delete(schema.DOMAINS).where(_ITS_DOMAINS)
+_FORGET_PENDING = _FORGET.where(_D.pending == sa.true())
+_RELEASE = (
+    sa.update(schema.DOMAINS)
+    .where(_ITS_DOMAINS)
+    .values(service_id=_RELEASED, released_at=sa.bindparam("at"))
+)
 
 
 def count_up(conn: sa.Connection, project_id: str, default_limit: int) -> None:
@@ -68,50 +84,111 @@ def count_down(conn: sa.Connection, project_id: str) -> None:
     conn.execute(_COUNT_DOWN, {"project": project_id})
 
 
-def claim(conn: sa.Connection, service: Service) -> None:
+def claim(conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime) -> None:
     """Claim the domains of the service's document that it does not have yet.
+
+    Args:
+        at: when they are asked for.
 
     Raises:
         DomainTaken: one is another service's. (Another transaction that claims it at the same
             time is waited for.)
+        DomainReleased: one is kept for another project.
     """
-    _insert(conn, service, service.claims - _claimed(conn, service))
+    _insert(conn, service, service.claims - _claimed(conn, service), policy, at)
 
 
-def claim_first(conn: sa.Connection, service: Service) -> None:
+def claim_first(
+    conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
+) -> None:
     """As :func:`claim`, for a service that has no domains yet."""
-    _insert(conn, service, service.claims)
+    _insert(conn, service, service.claims, policy, at)
 
 
-def release_unused(conn: sa.Connection, service: Service) -> None:
+def release_unused(
+    conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
+) -> None:
     """Let go of the domains that the service's document does not name."""
-    kept = sorted(service.claims)
-    conn.execute(_RELEASE_OTHERS, {**rows.identify(service), "kept": kept})
+    parameters = {**rows.identify(service), "kept": sorted(service.claims), "at": at}
+    if domains.is_kept(policy, service.project_id):
+        conn.execute(_FORGET_PENDING.where(_OTHERS), parameters)
+        conn.execute(_RELEASE.where(_OTHERS), parameters)
+    else:
+        conn.execute(_FORGET.where(_OTHERS), parameters)
 
 
-def release_all(conn: sa.Connection, service: Service) -> None:
+def release_all(
+    conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
+) -> None:
     """Let go of every domain of the service."""
-    conn.execute(_RELEASE_ALL, rows.identify(service))
+    parameters = {**rows.identify(service), "at": at}
+    if domains.is_kept(policy, service.project_id):
+        conn.execute(_FORGET_PENDING, parameters)
+        conn.execute(_RELEASE, parameters)
+    else:
+        conn.execute(_FORGET, parameters)
+
+
+def to_claim(row: sa.Row[Any]) -> domains.Claim:
+    """From a row of ``domains``."""
+    return domains.Claim(
+        row.domain,
+        row.project_id,
+        None if row.service_id == _RELEASED else row.service_id,
+        row.pending,
+        row.released_at,
+    )
 
 
 def _claimed(conn: sa.Connection, service: Service) -> frozenset[str]:
     return frozenset(conn.execute(_CLAIMED, rows.identify(service)).scalars())
 
 
-def _insert(conn: sa.Connection, service: Service, domains: Iterable[str]) -> None:
+def _insert(
+    conn: sa.Connection,
+    service: Service,
+    wanted: Iterable[str],
+    policy: Policy,
+    at: datetime.datetime,
+) -> None:
     # One statement for each, so that a failure says which one; in order, see rows.py.
-    for domain in sorted(domains):
+    names = sorted(wanted)
+    if not names:
+        return
+    known = {row.domain: to_claim(row) for row in conn.execute(_KNOWN, {"wanted": names})}
+    for name in names:
+        row = {
+            "project_id": service.project_id,
+            "service_id": service.service_id,
+            "pending": domains.awaits_proof(policy, service, name),
+        }
+        if name in known:
+            _take(conn, known[name], row, policy, at)
+            continue
         try:
-            conn.execute(
-                _CLAIM,
-                {
-                    "domain": domain,
-                    "project_id": service.project_id,
-                    "service_id": service.service_id,
-                },
-            )
+            conn.execute(_CLAIM, {"domain": name, **row})
         except sa_exc.IntegrityError as exc:
-            raise errors.DomainTaken(domain) from exc
+            raise errors.DomainTaken(name) from exc
+
+
+def _take(
+    conn: sa.Connection,
+    known: domains.Claim,
+    row: dict[str, Any],
+    policy: Policy,
+    at: datetime.datetime,
+) -> None:
+    """Claim a domain that somebody has, or had."""
+    if known.released_at is None:
+        raise errors.DomainTaken(known.domain)
+    if policy.free_at(known.released_at) > at:
+        if known.project_id != row["project_id"]:
+            raise errors.DomainReleased(known.domain, policy.free_at(known.released_at))
+        # Whatever was proven before is still good.
+        row = {**row, "pending": False}
+    parameters = {"its_name": known.domain, "as_read": known.released_at}
+    if conn.execute(_TAKE.values(released_at=None, **row), parameters).rowcount != 1:
+        raise errors.DomainTaken(known.domain)
 
 
 def add_project(conn: sa.Connection, project_id: str) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The storage driver for SQL databases: SQLite, PostgreSQL and MySQL."""
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -8,9 +9,11 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.storage import base
 from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
+from poppy.storage.sqlalchemy.domains import DomainStore
 from poppy.storage.sqlalchemy.flavors import FlavorStore
 from poppy.storage.sqlalchemy.fleet import FleetStore
 from poppy.storage.sqlalchemy.lookups import DocumentStore, LookupStore, ProjectStore
@@ -60,8 +63,10 @@ class SQLAlchemyStorage(base.Storage):
             self.options.connection, option, synchronous=self.options.sqlite_synchronous.upper()
         )
         self.flavors = FlavorStore(self._database)
-        self.services = ServiceStore(self._database)
-        self.operations = OperationStore(self._database)
+        policy = functools.partial(Policy.of, conf)
+        self.services = ServiceStore(self._database, policy)
+        self.operations = OperationStore(self._database, policy)
+        self.domains = DomainStore(self._database)
         self.fleet = FleetStore(self._database)
         self.projects = ProjectStore(self._database)
         self.lookups = LookupStore(self._database)

@@ -3,13 +3,14 @@
 
 import datetime
 import heapq
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation, OperationKey, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
@@ -24,8 +25,9 @@ _FIND_PAGE = 200
 class OperationStore(base.OperationStore):
     """See the contract for each method."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
         self._database = database
+        self._policy = policy
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by its primary key."""
@@ -173,7 +175,7 @@ class OperationStore(base.OperationStore):
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
             if base.may_release(operation) and not _is_deploying(conn, operation.key):
-                claims.release_unused(conn, service)
+                claims.release_unused(conn, service, self._policy(), operation.updated_at)
             return _next(conn, operation.key, operation.updated_at) if lets_begin else None
 
         return self._database.write(work)
@@ -218,7 +220,7 @@ class OperationStore(base.OperationStore):
             service = _lock(conn, operation)
             _write(conn, operation)
             conn.execute(statements.ARCHIVE, _archived(service, operation.updated_at))
-            claims.release_all(conn, service)
+            claims.release_all(conn, service, self._policy(), operation.updated_at)
             lookups.put_urls(conn, service.with_details({}))
             conn.execute(statements.DELETE_SERVICE, rows.identify(service))
             rows.supersede(conn, operation.key, operation.updated_at)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0005")
 """All migrations, oldest first: known here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -126,7 +126,10 @@ DOMAINS = sa.Table(
     METADATA,
     sa.Column("domain", _NAME, primary_key=True),
     sa.Column("project_id", _NAME, nullable=False),
+    # Empty for a domain that is released and kept for its former project.
     sa.Column("service_id", _ID, nullable=False, index=True),
+    sa.Column("released_at", Instant, index=True),
+    sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false()),
     **_MYSQL,
 )
 

@@ -2,12 +2,13 @@
 """Services in SQL."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
+from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service, Status
 from poppy.storage import base
@@ -55,8 +56,9 @@ _REPLACE = (
 class ServiceStore(base.ServiceStore):
     """See the contract for each method."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
         self._database = database
+        self._policy = policy
 
     def create(
         self,
@@ -85,7 +87,7 @@ class ServiceStore(base.ServiceStore):
                 )
             except sa_exc.IntegrityError as exc:
                 raise _no_such_flavor(service) from exc
-            claims.claim_first(conn, service)
+            claims.claim_first(conn, service, self._policy(), operation.created_at)
             lookups.put_urls(conn, service)
             rows.add_operation(conn, operation)
 
@@ -136,7 +138,8 @@ class ServiceStore(base.ServiceStore):
 
         def work(conn: sa.Connection) -> None:
             self._replace(conn, service)
-            claims.claim(conn, service)
+            if operation.kind.deploys:
+                claims.claim(conn, service, self._policy(), operation.created_at)
             lookups.put_urls(conn, service)
             if operation.kind is Kind.DELETE:
                 rows.supersede(conn, operation.key, operation.created_at)

@@ -15,7 +15,8 @@ A driver passes when a subclass of :class:`StorageContract` passes that gives it
         def connect_again(self, storage):
             return make_driver
 
-``storage`` is empty and has its schema. ``connect_again()`` gives another driver on the same
+``storage`` is empty and has its schema; the suite sets options of its ``conf``.
+``connect_again()`` gives another driver on the same
 data, which the suite closes: races are run with one driver per thread, as separate processes
 would have them.
 """
@@ -23,7 +24,8 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "listing"),
+    *("amendments", "case", "crashes", "documents", "domains", "flavors"),
+    *("fleet", "keys", "listing"),
     *("lookups", "overtaking", "queue", "removal", "runs", "services", "submissions"),
     "superseding",
 )
@@ -33,6 +35,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
 from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
+from poppy.testing.storage.domains import ProofContract, QuarantineContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
@@ -67,5 +70,7 @@ class StorageContract(
     AmendmentContract,
     LimitContract,
     DocumentContract,
+    QuarantineContract,
+    ProofContract,
 ):
     """Every sentence of :mod:`poppy.storage.base`, as tests."""

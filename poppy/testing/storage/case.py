@@ -40,7 +40,11 @@ class StorageCase:
 
     @pytest.fixture
     def stocked(self, storage: Storage) -> Storage:
-        """The store with the flavor that services made by the builders name."""
+        """The store with the flavor that services made by the builders name.
+
+        Released domains are free at once: tests use them again, in other projects.
+        """
+        storage.conf.set_override("domain_quarantine", 0)
         storage.flavors.create(make_flavor())
         return storage
 

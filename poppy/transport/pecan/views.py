@@ -12,6 +12,7 @@ from typing import Any
 from poppy.manager.analytics import Report
 from poppy.manager.operations import Page
 from poppy.model import certificates
+from poppy.model.dns_records import DNSRecord
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, State, Step
 from poppy.model.services import Domain, ProviderDetail, Service
@@ -128,6 +129,8 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
     ]
+    if entry.dns_records:
+        document["dns_records"] = [_record(record) for record in entry.dns_records]
     if entry.spec.log_delivery and entry.log_url:
         document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
@@ -223,6 +226,10 @@ def analytics(report: Report) -> dict[str, Any]:
         "provider": report.provider,
         "flavor": report.flavor_id,
     }
+
+
+def _record(record: DNSRecord) -> dict[str, Any]:
+    return {**record.to_dict(), "checked_at": _moment(record.checked_at)}
 
 
 def _access_urls(entry: Service) -> list[str]:

@@ -168,3 +168,8 @@ def test_a_file_with_anything_else_is_refused_by_its_name(tmp_path, content, say
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(exceptions.CommandError, match=r"none\.yaml: No such file"):
         documents.load(str(tmp_path / "none.yaml"))
+
+
+def test_dns_records_that_are_shown_are_not_given_back():
+    shown = {**MINIMAL, "id": "1", "status": "deployed", "dns_records": [{"domain": "a.b"}]}
+    assert documents.writable(shown) == MINIMAL

@@ -29,12 +29,13 @@ class Flavors:
         return self._flavor
 
 
-def built(kind, flavor, deployed):
+def built(kind, flavor, deployed, ownership=None):
     service = make_service()
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
     flavors = Flavors(flavor) if flavor else None
-    return flows.build(make_operation(service, kind), service, flavors, {}, dns=None)
+    operation = make_operation(service, kind)
+    return flows.build(operation, service, flavors, {}, dns=None, ownership=ownership)
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
@@ -70,6 +71,20 @@ def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
         "remove names from DNS",
         {"remove from a", "remove from b"},
     ]
+
+
+@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
+def test_domains_are_proven_before_any_provider_is_asked(kind):
+    assert steps(built(kind, ["a", "b"], ["a", "b"], ownership=object())) == [
+        "check the ownership of domains",
+        {"ensure at a", "ensure at b"},
+        "ensure names in DNS",
+    ]
+
+
+@pytest.mark.parametrize("kind", [Kind.DELETE, Kind.PURGE, Kind.DISABLE, Kind.STEER])
+def test_what_deploys_no_domain_needs_no_proof(kind):
+    assert steps(built(kind, ["a"], ["a"], ownership=object())) == steps(built(kind, ["a"], ["a"]))
 
 
 def test_steering_changes_names_and_asks_no_provider():

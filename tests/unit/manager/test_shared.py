@@ -76,12 +76,6 @@ def test_a_label_that_the_service_has_already_gets_another_shard(dns):
     assert store.stored == [placed, "shop.s1.tls.example.net"]
 
 
-@pytest.mark.parametrize("name", ["shop.s1.tls.example.net", "www.other.com.cdn.example.net"])
-def test_nobody_takes_the_operators_own_names(dns, name):
-    with pytest.raises(errors.InvalidRequest, match=name):
-        shared.store_placed(spec_of(Domain(name)), (), dns, Store())
-
-
 def test_without_shards_no_label_can_be_had(dns):
     dns.conf.set_override("shared_ssl_num_shards", 0, group="drivers:dns:mock")
     with pytest.raises(errors.InvalidRequest, match="'shop'"):

@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 from poppy.model import certificates, schemas
+from poppy.model.dns_records import Purpose, RecordStatus
 from poppy.model.schemas import Schema
 from poppy.model.services import Status
 
@@ -154,6 +155,35 @@ FLAVOR_EXAMPLE = {
 FLAVORS = answer("Flavors", {"flavors": array(FLAVOR)})
 
 
+DNS_RECORD = answer(
+    "DNS record",
+    {
+        "domain": {"type": "string", "description": "The domain of the service that needs it."},
+        "purpose": {
+            "description": "ownership: it proves that the domain is the project's own; nothing of "
+            "the domain is deployed before.",
+            "enum": [purpose.value for purpose in Purpose],
+        },
+        "type": {"type": "string", "description": "TXT, or CNAME."},
+        "name": {"type": "string", "description": "Where it is to stand."},
+        "value": {"type": "string", "description": "Its data."},
+        "provider": {
+            "type": ["string", "null"],
+            "description": "Which provider asks for it; null for Poppy itself.",
+        },
+        "status": {
+            "description": "What was found there; wrong: something else.",
+            "enum": [status.value for status in RecordStatus],
+        },
+        "checked_at": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "When it was last looked up.",
+        },
+    },
+)
+
+
 def _service() -> Schema:
     """A service as it is answered: as it was sent, with all defaults, and what became of it."""
     sent = copy.deepcopy(schemas.SERVICE["properties"])
@@ -178,10 +208,15 @@ def _service() -> Schema:
                 "enum": [status.value for status in Status],
             },
             "errors": array(answer("Failure", {"message": TEXT}), "Why it is failed."),
+            "dns_records": array(
+                DNS_RECORD,
+                "What to make in the DNS of the domains. Only there if there is anything to make.",
+            ),
             "links": array(
                 LINK, "self, flavor, and as access_url what to make the domains a CNAME to."
             ),
         },
+        optional=("dns_records",),
     )
 
 

@@ -20,7 +20,10 @@ _MAYBE: Schema = {"type": ["string", "null"]}
 _STEP = answers.answer(
     "Step",
     {
-        "driver": {"description": "provider or dns.", **answers.TEXT},
+        "driver": {
+            "description": "provider or dns; ownership for the proof of who owns the domains.",
+            **answers.TEXT,
+        },
         "provider": _MAYBE,
         "action": {"enum": ["ensure", "remove"]},
         "state": {"enum": [state.value for state in StepState]},

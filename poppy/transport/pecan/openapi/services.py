@@ -120,8 +120,8 @@ def operations(settings: Settings) -> dict[str, Operation]:
                 id="updateService",
                 summary="Change a service that is deployed or failed, or waits.",
                 description="By a JSON Patch (RFC 6902) on what a GET answers, without "
-                "its id, status, errors and links. It takes the place of a create or update that "
-                "waits; 400 while one runs. An empty patch changes nothing.",
+                "its id, status, errors, links and dns_records. It takes the place of a create "
+                "or update that waits; 400 while one runs. An empty patch changes nothing.",
                 body=Body(
                     schemas.PATCH,
                     [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],

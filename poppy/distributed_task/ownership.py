@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proof that a project owns its domains: a TXT record with a value that only the project has.
+
+The value follows from the project's id by a key that is made once and kept in storage. When the
+key is changed, the one before is still good, so that records can be moved without a gap.
+
+A claim to a domain is pending until it is proven (see :mod:`poppy.storage.domains`), which is
+noted in storage *before* a provider is asked for anything. A pending claim keeps nobody out: a
+project that proves the domain gets it. Of a proof and such a revocation, storage lets one count.
+"""
+
+import datetime
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.common import errors
+from poppy.common.domains import RESOLVER_GROUP
+from poppy.dns.resolver import Resolver
+from poppy.model import certificates, dns_records
+from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
+from poppy.model.services import ProviderDetails, Service, ServiceSpec
+from poppy.storage.base import Storage
+from poppy.storage.domains import Claim
+
+LOG = log.getLogger(__name__)
+
+#: The document that the keys are kept in.
+DOCUMENT = "domain_ownership"
+#: Seconds: the longest pause between two lookups.
+_LONGEST = 300.0
+#: The pause grows with the age of the operation: one that waits for an hour can wait minutes.
+_SHARE = 0.1
+#: Seconds for the lookup of a domain while a client waits for its answer.
+_BRIEF = 2.0
+_KEYS = 2
+_CONFLICTS = 10
+
+
+class Keys:
+    """The keys that values follow from, the current one first."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._documents = storage.documents
+
+    def read(self) -> Sequence[bytes]:
+        """All that are good; the first one is made when it is first needed."""
+        content = self._documents.get(DOCUMENT).content
+        return [bytes.fromhex(key) for key in content["keys"]] if content else self.rotate()
+
+    def rotate(self) -> Sequence[bytes]:
+        """Make a new key; the one before stays good, those before that don't.
+
+        Raises:
+            Unavailable: others do so at the same time.
+        """
+        for _ in range(_CONFLICTS):
+            found = self._documents.get(DOCUMENT)
+            known = found.content["keys"] if found.content else []
+            keys = [secrets.token_hex(32), *known][:_KEYS]
+            try:
+                self._documents.put(DOCUMENT, {"keys": keys}, found.version)
+            except errors.Changed:
+                if not known:
+                    return self.read()
+                continue
+            return [bytes.fromhex(key) for key in keys]
+        raise errors.Unavailable("Too many others change the keys at the same time")
+
+
+class Ownership:
+    """Tells which records to make, and looks them up.
+
+    Args:
+        interval: seconds between the first lookups.
+        timeout: seconds for the lookups of one domain.
+    """
+
+    def __init__(
+        self, storage: Storage, resolver: Resolver, interval: float, timeout: float
+    ) -> None:
+        self._storage = storage
+        self._resolver = resolver
+        self._interval = interval
+        self._timeout = timeout
+        self._keys = Keys(storage)
+        self._taking_over = threading.Lock()
+
+    @classmethod
+    def of(cls, conf: cfg.ConfigOpts, storage: Storage) -> Self | None:
+        """As the configuration says; None where no proof is asked for."""
+        if conf.domain_ownership == "off":
+            return None
+        timeout = conf[RESOLVER_GROUP].timeout
+        return cls(storage, Resolver.of(conf), conf.domain_ownership_interval, timeout)
+
+    def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
+        """Details with a record for each domain of a document that is new to its service.
+
+        Args:
+            details: as they are to be stored.
+            service: with the document as it is to be, and the details as they were.
+        """
+        if certificates.is_namespace(service.project_id):
+            return details  # an order, whose domain no edge serves
+        key = self._keys.read()[0]
+        known = {
+            record.domain: record
+            for record in service.dns_records
+            if record.purpose is Purpose.OWNERSHIP
+        }
+        asked = [name for name in _own(service.spec) if name not in service.deployed_domains]
+        wanted = dict.fromkeys((*known, *asked))
+        records = [
+            known.get(name) or dns_records.ownership_record(name, key, service.project_id)
+            for name in wanted
+        ]
+        return {
+            name: detail.with_records(Purpose.OWNERSHIP, records)
+            for name, detail in details.items()
+        }
+
+    def verify(self, service: Service) -> Sequence[DNSRecord]:
+        """Look up the records of all domains that are not proven so far.
+
+        Those that are deployed already are not asked for again.
+
+        Returns:
+            The records of the service, with what was found.
+
+        Raises:
+            PermanentError: the service holds a domain no more, for another project has proven it.
+            Unavailable: storage does not answer.
+        """
+        keys = self._keys.read()
+        shown = {record.domain for record in service.dns_records}
+        found = []
+        for domain in _own(service.spec):
+            record = dns_records.ownership_record(domain, keys[0], service.project_id)
+            if domain not in service.deployed_domains:
+                found.append(self._verify(service, record, keys))
+            elif domain in shown:
+                found.append(record.checked(RecordStatus.OK, _now()))
+        return found
+
+    def check_complete(self, records: Iterable[DNSRecord], since: datetime.datetime) -> None:
+        """Have an operation wait while records are missing.
+
+        Args:
+            since: when the operation was asked for.
+
+        Raises:
+            InProgressError: names the records.
+        """
+        missing = [record for record in records if record.status is not RecordStatus.OK]
+        if missing:
+            said = "; ".join(_describe(record) for record in missing)
+            age = (_now() - since).total_seconds()
+            raise errors.InProgressError(said, min(_LONGEST, max(self._interval, age * _SHARE)))
+
+    def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
+        """Free a domain for a project that proves it.
+
+        That ends a claim of another project which has not proven it, and a quarantine: whoever
+        can make the record can also lead the domain's visitors elsewhere.
+
+        One thread of a process at a time looks records up here: name servers that are slow don't
+        use up the server's threads.
+
+        Raises:
+            DomainTaken: as given; or with the record that is missing.
+        """
+        try:
+            claim = self._storage.domains.get(taken.domain)
+        except errors.NotFound:
+            return
+        if claim.project_id == project_id or self._is_kept(claim):
+            raise taken
+        keys = self._keys.read()
+        record = dns_records.ownership_record(taken.domain, keys[0], project_id)
+        status = RecordStatus.MISSING
+        if self._taking_over.acquire(blocking=False):
+            try:
+                status = self._look_up(record, project_id, keys, min(_BRIEF, self._timeout))
+            finally:
+                self._taking_over.release()
+        if status is not RecordStatus.OK:
+            if claim.released_at is not None:
+                raise taken
+            raise errors.DomainUnproven(record.domain, record.name, record.value) from taken
+        try:
+            self._storage.domains.release(claim)
+        except errors.Changed:
+            raise taken from None
+        LOG.info(
+            "Domain %s is taken from project %s: project %s has proven that it owns it",
+            claim.domain,
+            claim.project_id,
+            project_id,
+        )
+
+    def _is_kept(self, claim: Claim) -> bool:
+        """Whether no proof of another project ends a claim."""
+        if claim.released_at is not None:
+            return False
+        if not claim.pending:
+            return True
+        try:
+            holder = self._storage.services.get(claim.project_id, claim.service_id or "")
+        except errors.NotFound:
+            return False
+        return claim.domain in holder.deployed_domains
+
+    def _verify(self, service: Service, record: DNSRecord, keys: Sequence[bytes]) -> DNSRecord:
+        domain = record.domain
+        held = (service.project_id, service.service_id)
+        try:
+            claim = self._storage.domains.get(domain)
+        except errors.NotFound:
+            claim = None
+        if claim is None or (claim.project_id, claim.service_id) != held:
+            raise errors.PermanentError(
+                f"the claim to domain {domain} was revoked before it was proven"
+            )
+        if not claim.pending:
+            return record.checked(RecordStatus.OK, _now())
+        status = self._look_up(record, service.project_id, keys, self._timeout)
+        if status is RecordStatus.OK and not self._storage.domains.prove(*held, domain):
+            raise errors.PermanentError(
+                f"the claim to domain {domain} was revoked before it was proven"
+            )
+        return record.checked(status, _now())
+
+    def _look_up(
+        self, record: DNSRecord, project_id: str, keys: Sequence[bytes], timeout: float
+    ) -> RecordStatus:
+        good = {dns_records.ownership_value(key, project_id) for key in keys}
+        deadline = time.monotonic() + timeout
+        status = RecordStatus.MISSING
+        for name in dns_records.challenge_names(record.domain):
+            try:
+                texts = self._resolver.texts(name, deadline)
+            except errors.RetryableError as exc:
+                LOG.info("Domain %s: %s", record.domain, exc)
+                continue
+            if texts & good:
+                return RecordStatus.OK
+            if texts:
+                status = RecordStatus.WRONG
+        return status
+
+
+def _own(spec: ServiceSpec) -> Iterator[str]:
+    """The domains that belong to the tenant, not to the operator."""
+    return (entry.domain for entry in spec.domains if entry.certificate != "shared")
+
+
+def _describe(record: DNSRecord) -> str:
+    problem = "has another value" if record.status is RecordStatus.WRONG else "is missing"
+    return (
+        f"domain {record.domain} waits for its owner: the TXT record {record.name} {problem}; "
+        f"make it {record.value}"
+    )
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

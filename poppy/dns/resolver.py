@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking up TXT records that tenants make, without believing what a cache says of the past."""
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.resolver
+from oslo_config import cfg
+
+from poppy.common.domains import RESOLVER_GROUP
+from poppy.common.errors import ConfigError, RetryableError
+
+#: Seconds for one query to one server.
+_PATIENCE = 2.0
+#: Addresses of a zone's name servers that are asked, at most.
+_MOST_SERVERS = 4
+_DNS_PORT = 53
+#: Prefix of IPv4 addresses in IPv6 (RFC 6052, section 2.1).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: Addresses that Python takes for global: of metadata services of clouds.
+_PRIVATE = frozenset({"168.63.129.16", "192.0.0.192"})
+
+
+def is_public(address: str) -> bool:
+    """Whether a name server at this address may be asked.
+
+    Tenants choose the name servers of their zones. They must not have our workers send packets
+    into networks that only the workers reach.
+    """
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed in _NAT64:
+            parsed = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+        else:
+            parsed = parsed.ipv4_mapped or parsed
+    return parsed.is_global and not parsed.is_multicast and str(parsed) not in _PRIVATE
+
+
+class Resolver:
+    """Asks for TXT records.
+
+    Args:
+        nameservers: resolvers, as ``<address>`` or ``<address>:<port>``; none: the system's.
+        authoritative: ask the name servers of the record's zone before the resolvers.
+        may_ask: whether a zone's name server may be asked, by its address.
+        port: of the zones' name servers.
+
+    Raises:
+        ConfigError: a resolver is malformed, or the system has none.
+    """
+
+    def __init__(
+        self,
+        nameservers: list[str],
+        authoritative: bool,
+        may_ask: Callable[[str], bool] = is_public,
+        port: int = _DNS_PORT,
+    ) -> None:
+        try:
+            self._resolver = dns.resolver.Resolver(configure=not nameservers)
+            if nameservers:
+                self._resolver.nameservers = [_server(text) for text in nameservers]
+        except (ValueError, dns.exception.DNSException) as exc:
+            raise ConfigError(f"[{RESOLVER_GROUP}] nameservers: {exc}") from exc
+        self._authoritative = authoritative
+        self._may_ask = may_ask
+        self._port = port
+
+    @classmethod
+    def of(cls, conf: cfg.ConfigOpts) -> Self:
+        """As the configuration says."""
+        options = conf[RESOLVER_GROUP]
+        return cls(options.nameservers, options.authoritative)
+
+    def texts(self, name: str, deadline: float) -> set[str]:
+        """The values of the TXT records of a name; empty if there are none.
+
+        Args:
+            deadline: by ``time.monotonic()``.
+
+        Raises:
+            RetryableError: nobody could tell in time.
+        """
+        wanted = dns.name.from_text(name)
+        try:
+            if self._authoritative:
+                found = self._ask_zone(wanted, deadline)
+                if found is not None:
+                    return found
+            answer = self._resolve(wanted, "TXT", deadline)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return set()
+        except (dns.exception.DNSException, OSError, ValueError) as exc:
+            raise RetryableError(f"{name} could not be looked up ({type(exc).__name__})") from exc
+        return _values(answer)
+
+    def _ask_zone(self, name: dns.name.Name, deadline: float) -> set[str] | None:
+        """What the zone's own name servers say; None if none of them says anything.
+
+        One that has not got the latest changes of its zone yet does not hide them.
+        """
+        told = None
+        query = dns.message.make_query(name, "TXT")
+        query.flags &= ~dns.flags.RD
+        for address in self._servers(name, deadline):
+            try:
+                answer, _ = dns.query.udp_with_fallback(
+                    query, address, _left(deadline), port=self._port
+                )
+            except (dns.exception.DNSException, OSError, ValueError):
+                continue
+            if not answer.flags & dns.flags.AA or answer.rcode() not in (
+                dns.rcode.NOERROR,
+                dns.rcode.NXDOMAIN,
+            ):
+                continue
+            found = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, dns.rdatatype.TXT)
+            if found is None and answer.answer:
+                return None  # an alias, which the resolver follows
+            told = _values(found or ())
+            if told:
+                break
+        return told
+
+    def _servers(self, name: dns.name.Name, deadline: float) -> Iterator[str]:
+        """Addresses of the name servers of a name's zone that may be asked."""
+        try:
+            zone = dns.resolver.zone_for_name(
+                name, resolver=self._resolver, lifetime=_left(deadline)
+            )
+            hosts = sorted(str(entry.target) for entry in self._resolve(zone, "NS", deadline))
+        except (dns.exception.DNSException, OSError):
+            return
+        given = 0
+        for host in hosts:
+            for kind in ("A", "AAAA"):
+                try:
+                    addresses = [str(it.address) for it in self._resolve(host, kind, deadline)]
+                except (dns.exception.DNSException, OSError):
+                    continue
+                for address in filter(self._may_ask, addresses):
+                    if given >= _MOST_SERVERS:
+                        return
+                    given += 1
+                    yield address
+
+    def _resolve(self, name: dns.name.Name | str, kind: str, deadline: float) -> Any:
+        return self._resolver.resolve(name, kind, lifetime=_left(deadline), search=False)
+
+
+def _left(deadline: float) -> float:
+    """Seconds for one query.
+
+    Raises:
+        dns.exception.Timeout: there are none left.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise dns.exception.Timeout
+    return min(left, _PATIENCE)
+
+
+def _values(records: Any) -> set[str]:
+    return {b"".join(record.strings).decode("utf-8", "replace") for record in records}
+
+
+def _server(text: str) -> dns.nameserver.Nameserver:
+    """A resolver by its address and port.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, port = text.strip(), str(_DNS_PORT)
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") if rest else port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} has no valid port")
+    return dns.nameserver.Do53Nameserver(str(ipaddress.ip_address(host)), int(port))

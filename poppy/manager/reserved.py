@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that tenants may not use: the operator's own, and what the operator reserves besides.
+
+Drivers declare the operator's own names (``reserved_names``): DNS suffixes, names of edges. As a
+domain, such a name would take what is to be made for another tenant; as an origin, it would lead
+an edge back to itself.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import idna
+
+from poppy.common import errors
+from poppy.dns.base import DNSDriver
+from poppy.model.services import ServiceSpec
+from poppy.provider.base import Provider
+
+_ENTRY = re.compile(r"[a-z0-9*](?:[a-z0-9*._-]*[a-z0-9*])?")
+
+
+class ReservedNames:
+    """Refuses documents that use reserved names.
+
+    Names are compared as DNS does, and by their A-labels: case and a trailing dot don't matter.
+
+    Args:
+        configured: the option ``reserved_domains``.
+
+    Raises:
+        ConfigError: an entry of the option is no name.
+    """
+
+    def __init__(
+        self, configured: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver
+    ) -> None:
+        self._patterns = [_compiled(entry) for entry in configured]
+        self._drivers: Sequence[DNSDriver | Provider] = (dns, *providers.values())
+
+    def check(
+        self, spec: ServiceSpec, domains: Collection[str] = (), origins: Collection[str] = ()
+    ) -> None:
+        """Refuse a document that begins to use a reserved name.
+
+        A single label is the tenant's part of a name under a shared certificate: only the option
+        can reserve it.
+
+        Args:
+            domains: that the service has already, which stay: the options may have changed since.
+            origins: as ``domains``.
+
+        Raises:
+            InvalidRequest: names the domain or origin.
+        """
+        for domain in spec.domains:
+            if domain.domain not in domains:
+                self.check_domain(domain.domain)
+        own = self._own()
+        for origin in spec.origins:
+            if origin.origin not in origins and _is_within(canonical(origin.origin), own):
+                raise errors.InvalidRequest(
+                    f"Origin {origin.origin} is one of the operator's own names: requests would "
+                    "come back to the edge"
+                )
+
+    def check_domain(self, domain: str) -> None:
+        """Refuse a domain that is reserved.
+
+        Raises:
+            InvalidRequest: names the domain.
+        """
+        name = canonical(domain)
+        if _is_within(name, self._own()):
+            raise errors.InvalidRequest(
+                f"Domain {domain} is one of the operator's own names; the operator makes them"
+            )
+        if any(pattern.fullmatch(name) for pattern in self._patterns):
+            raise errors.InvalidRequest(f"Domain {domain} is reserved by the operator")
+
+    def _own(self) -> Sequence[str]:
+        """The names that drivers declare; they may follow from options that change."""
+        return [canonical(name) for driver in self._drivers for name in driver.reserved_names]
+
+
+def canonical(name: str) -> str:
+    """A name as names are compared: in lower case, A-labels, and without the trailing dot."""
+    text = name.strip().rstrip(".")
+    if not text.isascii():
+        try:
+            return idna.encode(text, uts46=True).decode()
+        except UnicodeError:
+            return text
+    return text.lower()
+
+
+def _is_within(name: str, suffixes: Iterable[str]) -> bool:
+    return any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes if suffix)
+
+
+def _compiled(entry: str) -> re.Pattern[str]:
+    """The pattern of an entry of the option.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    below = entry.strip().startswith(".")
+    # IDNA knows no asterisk: labels with one are taken as they are.
+    labels = entry.strip().strip(".").split(".")
+    text = ".".join(label if "*" in label else canonical(label) for label in labels).lower()
+    if not text.isascii() or not _ENTRY.fullmatch(text) or ".." in text:
+        raise errors.ConfigError(
+            f"[DEFAULT] reserved_domains: {entry!r} is none of example.net, .example.net and "
+            "*.example.net"
+        )
+    pattern = ".*".join(re.escape(part) for part in text.split("*"))
+    return re.compile(rf"(?:.*\.)?{pattern}" if below else pattern)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records that tenants have to make."""
+
+import dataclasses
+
+import pytest
+
+from poppy.model import dns_records
+from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
+from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.testing.builders import NOW, make_service
+
+KEY = b"k" * 32
+
+
+@pytest.mark.parametrize(
+    ("domain", "parents"),
+    [
+        ("www.example.com", ["www.example.com", "example.com"]),
+        ("a.b.example.co.uk", ["a.b.example.co.uk", "b.example.co.uk", "example.co.uk"]),
+        # Customers of a platform don't prove each other's names, nor does the platform.
+        ("www.me.github.io", ["www.me.github.io", "me.github.io"]),
+        ("me.github.io", ["me.github.io"]),
+    ],
+)
+def test_a_record_may_stand_anywhere_within_what_the_owner_has_registered(domain, parents):
+    expected = [f"_poppy-challenge.{name}" for name in parents]
+    assert dns_records.challenge_names(domain) == expected
+
+
+def test_names_are_valid_and_few_however_long_the_domain():
+    long = ".".join(["a" * 60] * 3 + ["b" * 53, "example", "com"])
+    found = dns_records.challenge_names(long)
+    assert all(len(name) <= 253 for name in found)
+    assert found[-1] == "_poppy-challenge.example.com"
+    deep = "x." * 100 + "example.com"
+    found = dns_records.challenge_names(deep)
+    assert len(found) == 8
+    assert (found[0], found[-1]) == (f"_poppy-challenge.{deep}", "_poppy-challenge.example.com")
+
+
+def test_a_value_is_the_projects_and_the_keys_own():
+    values = {
+        dns_records.ownership_value(key, project)
+        for key in (KEY, b"other")
+        for project in ("project-1", "project-2")
+    }
+    assert len(values) == 4
+    value = dns_records.ownership_value(KEY, "project-1")
+    assert value == dns_records.ownership_value(KEY, "project-1")
+    assert value.startswith("poppy-project=")
+    assert "project-1" not in value
+
+
+def test_a_record_survives_storage():
+    record = dns_records.ownership_record("www.example.com", KEY, "p")
+    assert DNSRecord.from_dict(record.to_dict()) == record
+    checked = record.checked(RecordStatus.WRONG, NOW)
+    assert DNSRecord.from_dict(checked.to_dict()) == checked
+    detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(record, checked))
+    assert ProviderDetail.from_dict(detail.to_dict()) == detail
+    assert "dns_records" not in ProviderDetail(ProviderStatus.DEPLOYED).to_dict()
+
+
+def test_a_service_shows_each_record_of_its_domains_once():
+    mine = dns_records.ownership_record("www.example.com", KEY, "p").checked(RecordStatus.OK, NOW)
+    dropped = dns_records.ownership_record("old.example.com", KEY, "p")
+    traffic = DNSRecord("www.example.com", Purpose.TRAFFIC, "CNAME", "www.example.com", "x", "a")
+    service = make_service(domains=["www.example.com"])
+    detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, dropped))
+    both = {"a": dataclasses.replace(detail, dns_records=(traffic, mine)), "b": detail}
+    assert service.with_details(both).dns_records == (traffic, mine)
+
+
+def test_records_of_other_purposes_stay():
+    traffic = DNSRecord("www.example.com", Purpose.TRAFFIC, "CNAME", "www.example.com", "x")
+    mine = dns_records.ownership_record("www.example.com", KEY, "p")
+    detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, traffic))
+    assert detail.with_records(Purpose.OWNERSHIP, []).dns_records == (traffic,)
