@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import flavors, operations, regions, schema, services, tables
+from poppy.cmd import breakers, flavors, operations, regions, schema, services, tables
 from poppy.common import config, errors, logs
 
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     flavors.add(areas)
     services.add(areas)
     operations.add(areas)
+    breakers.add(areas)
     regions.add(areas)
     return parser
 

@@ -127,8 +127,9 @@ def test_limits_are_kept(server, client):
     ("value", "wait"),
     [
         ("0", 0.0),
-        ("-3", 0.0),
-        ("12.5", 12.5),
+        ("17 ", 17.0),
+        ("-3", None),
+        ("12.5", None),
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
     ],

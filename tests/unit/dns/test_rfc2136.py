@@ -162,4 +162,4 @@ def test_no_answer_is_traced_as_a_failure(spans: Spans) -> None:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"], timeout=0.1)
         with pytest.raises(RetryableError):
             driver.ensure({NAME: "edge.example.com"})
-    assert spans.named("DNS UPDATE")[0].attributes["error.type"] == "RetryableError"
+    assert spans.named("DNS UPDATE")[0].attributes["error.type"] == "TimedOut"
