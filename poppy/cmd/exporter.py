@@ -126,6 +126,7 @@ def look(bootstrap: Bootstrap) -> None:
         breaker = known.get(gate_of(driver)) or Breaker(gate_of(driver))
         for state in BreakerState:
             metrics.BREAKER.set(int(breaker.state is state), breaker.driver, state)
+        metrics.BREAKER_OPENINGS.set(breaker.openings, breaker.driver)
     metrics.STORAGE_UP.set(1)
     try:
         metrics.JOBS.set(bootstrap.distributed_task.waiting(COUNTED))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import domains, flavors, operations, regions, schema, services, tables
+from poppy.cmd import breakers, domains, flavors, operations, regions, schema, services, tables
 from poppy.common import audit, config, errors, logs
 
 #: Actions that change nothing, and leave no audit event.
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     services.add(areas)
     operations.add(areas)
     domains.add(areas)
+    breakers.add(areas)
     regions.add(areas)
     return parser
 

@@ -48,6 +48,11 @@ def add(areas: Any) -> None:
         action.set_defaults(run=run)
         if name == "show":
             tables.add_format(action)
+    wake = actions.add_parser(
+        "wake", help="have waiting ones tried now, whatever time they were parked for"
+    )
+    wake.add_argument("--provider", help="only those that this provider keeps from their end")
+    wake.set_defaults(run=_wake)
 
     actions = areas.add_parser("workers", help="the worker processes").add_subparsers(
         dest="action", required=True, metavar="ACTION"
@@ -91,6 +96,11 @@ def _retry(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 def _cancel(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.manager.operations.cancel(_key(arguments))
     print(f"Operation {arguments.operation} is cancelled.")
+
+
+def _wake(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    woken = bootstrap.manager.operations.wake(arguments.provider)
+    print(f"{woken} waiting operations are tried now.")
 
 
 def _workers(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:

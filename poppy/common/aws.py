@@ -5,8 +5,9 @@ What is sent and received is never logged: it may hold secrets. Needs boto3, whi
 the drivers bring.
 """
 
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -18,6 +19,8 @@ from poppy.common.errors import (
     DriverError,
     PermanentError,
     RetryableError,
+    Scope,
+    TimedOut,
     Unauthorized,
 )
 from poppy.common.http import REFUSES_US, retry_after
@@ -56,27 +59,28 @@ OPTS = (
 
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 20.0
-#: A call that is throttled or gets no answer is sent again by botocore, within seconds; what
-#: lasts longer is the business of whoever called the driver.
+#: A call that is throttled, or whose connection is refused, is sent again within seconds; what
+#: lasts longer is the business of whoever called the driver. See :func:`_again`.
 _ATTEMPTS = 3
+#: Seconds; the longest pause before that.
+_PAUSE = 2.0
 #: Seconds for a health check, in all.
 _HEALTH_TIMEOUT = 3.0
 
-#: Codes of 4xx that may pass, besides those that are about throttling: somebody else changed
-#: the thing since it was read, a change is under way, or a token of a role has run out.
-_PASSING = frozenset(
-    {
-        "PreconditionFailed",
-        "InvalidIfMatchVersion",
-        "PriorRequestNotComplete",
-        "ConcurrentModification",
-        "TooManyInvalidationsInProgress",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-    }
-)
+#: Codes of 4xx that may pass, besides those that are about throttling, and whom they concern:
+#: somebody else changed the thing since it was read, or a change of it is under way; or a token
+#: of a role has run out, and the like.
+_PASSING = {
+    "PreconditionFailed": Scope.SERVICE,
+    "InvalidIfMatchVersion": Scope.SERVICE,
+    "PriorRequestNotComplete": Scope.SERVICE,
+    "ConcurrentModification": Scope.SERVICE,
+    "TooManyInvalidationsInProgress": Scope.SERVICE,
+    "ExpiredToken": Scope.PROVIDER,
+    "ExpiredTokenException": Scope.PROVIDER,
+    "RequestTimeout": Scope.PROVIDER,
+    "RequestTimeTooSkewed": Scope.PROVIDER,
+}
 _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
 #: Codes that are about our key or what it may do, which come with 400 in some services.
 _REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
@@ -85,6 +89,16 @@ _SERVER_ERROR = 500
 _SPAN = "poppy.span"
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
+#: Characters; ids of Amazon's things are longer.
+_SHORTEST_ID = 6
+_TIMEOUTS = (botocore.exceptions.ConnectTimeoutError, botocore.exceptions.ReadTimeoutError)
+_NO_CONNECTION = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
+_NO_CREDENTIALS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.MetadataRetrievalError,
+)
 
 
 class Refused(PermanentError):
@@ -126,10 +140,12 @@ class Service:
             settings = Config(
                 connect_timeout=connect,
                 read_timeout=read,
-                retries={"mode": "standard", "total_max_attempts": attempts},
+                retries={"mode": "standard", "total_max_attempts": 1},
                 user_agent_extra="poppy",
             )
             made = session.client(name, endpoint_url=options.endpoint_url, config=settings)
+            if attempts > 1:
+                made.meta.events.register("needs-retry", _again)
             made.meta.events.register("before-call", _begins)
             made.meta.events.register("after-call", _ends)
             made.meta.events.register("after-call-error", _breaks)
@@ -159,7 +175,7 @@ class Service:
             try:
                 page = next(pages, None)
             except Exception as exc:
-                raise self._error(operation, exc) from exc
+                raise self._error(operation, exc, parameters) from exc
             if page is None:
                 return
             yield page
@@ -176,19 +192,19 @@ class Service:
         try:
             answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except Exception as exc:
-            raise self._error(operation, exc) from exc
+            raise self._error(operation, exc, parameters) from exc
         return answer
 
-    def _error(self, operation: str, error: Exception) -> Exception:
+    def _error(self, operation: str, error: Exception, parameters: Mapping[str, Any]) -> Exception:
         what = f"{self._driver}: {self._name} {operation}"
         if isinstance(error, botocore.exceptions.ClientError):
-            return _refusal(what, error)
+            return _refusal(what, error, parameters)
         if isinstance(error, botocore.exceptions.ParamValidationError):
             return PermanentError(f"{what}: {error}")
         if isinstance(error, botocore.exceptions.BotoCoreError):
             # Also when there are no credentials: those of a role come from a server that may be
             # away for a moment. The words of botocore may hold the URL.
-            return RetryableError(f"{what} got no answer: {type(error).__name__}")
+            return _unanswered(f"{what} got no answer: {type(error).__name__}", error)
         return error
 
 
@@ -222,15 +238,54 @@ def _breaks(exception: Exception, context: dict[str, Any], **_: Any) -> None:
     context.pop(_SPAN, tracing.Span()).__exit__(type(exception), exception, None)
 
 
-def _refusal(what: str, error: Any) -> DriverError:
+def _again(
+    response: Any, attempts: int, caught_exception: Exception | None, **_: Any
+) -> float | None:
+    """Seconds until botocore sends a call again; None if it is not to.
+
+    In place of botocore's own rules, which repeat a call that timed out: each try would hold a
+    worker's slot as long again.
+    """
+    if attempts >= _ATTEMPTS:
+        return None
+    if caught_exception is not None:
+        refused = isinstance(caught_exception, _NO_CONNECTION)
+        passes = refused and not isinstance(caught_exception, _TIMEOUTS)
+    else:
+        http, parsed = response
+        code = str(parsed.get("Error", {}).get("Code", ""))
+        passes = _may_pass(http.status_code, code)
+    return random.uniform(0, min(_PAUSE, 0.5 * 2.0**attempts)) if passes else None
+
+
+def _may_pass(status: int, code: str) -> bool:
+    return status >= _SERVER_ERROR or status == 429 or bool(_THROTTLED.search(code))
+
+
+def _unanswered(message: str, error: Exception) -> RetryableError:
+    if isinstance(error, _TIMEOUTS):
+        return TimedOut(message)
+    ours = isinstance(error, (*_NO_CONNECTION, *_NO_CREDENTIALS))
+    return RetryableError(message, scope=Scope.PROVIDER if ours else Scope.SERVICE)
+
+
+def _names(message: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether Amazon's words name the object of a call."""
+    ids = (it for it in parameters.values() if isinstance(it, str) and len(it) >= _SHORTEST_ID)
+    return any(it in message for it in ids)
+
+
+def _refusal(what: str, error: Any, parameters: Mapping[str, Any]) -> DriverError:
     told = error.response.get("Error", {})
     metadata = error.response.get("ResponseMetadata", {})
     code = str(told.get("Code", ""))
     message = f"{what}: {str(told.get('Message') or 'refused')[:_QUOTED]} ({code})"
     status = int(metadata.get("HTTPStatusCode", 0))
-    if status >= _SERVER_ERROR or status == 429 or code in _PASSING or _THROTTLED.search(code):
+    if _may_pass(status, code) or code in _PASSING:
         headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))
-        return RetryableError(message, retry_after=retry_after(headers))
+        own = _names(str(told.get("Message")), parameters)
+        scope = Scope.SERVICE if own else _PASSING.get(code, Scope.PROVIDER)
+        return RetryableError(message, retry_after=retry_after(headers), scope=scope)
     if status in REFUSES_US or _REFUSES_US.search(code):
         return Unauthorized(message)
     return Refused(message, code)

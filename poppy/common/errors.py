@@ -23,7 +23,8 @@
     ├── Unavailable             a part Poppy needs does not answer (storage, job board)
     ├── ConfigError             the operator's configuration can't work
     └── DriverError             what provider and DNS drivers raise, and nothing else
-        ├── RetryableError      may work later: rate limit, outage, timeout
+        ├── RetryableError      may work later; its scope says whom it concerns
+        │   ├── TimedOut        ... there was no answer in time: not repeated at once
         │   └── Unauthorized    ... once the operator has put our credentials right
         ├── InProgressError     has begun and needs time: ask again later
         └── PermanentError      will not work however often it is tried
@@ -32,7 +33,13 @@ Only the transport turns these into HTTP (``poppy.transport.pecan.errors``).
 """
 
 import datetime
+import enum
 from collections.abc import Sequence
+
+from poppy.common import waits
+
+#: Seconds until a provider that is at it, and gives no sensible number, is asked again.
+POLL_AFTER = 10.0
 
 
 class PoppyError(Exception):
@@ -183,16 +190,70 @@ class DriverError(PoppyError):
     """A provider or DNS driver could not do what it was asked."""
 
 
-class RetryableError(DriverError):
-    """It may work later: the provider limits our rate, is down, or did not answer in time.
+class Scope(enum.StrEnum):
+    """Whom a failure concerns.
 
-    Attributes:
-        retry_after: seconds the other side asked us to wait, or None when it did not say.
+    SERVICE: one service: its origin does not resolve, its document is refused for now, another
+        worker changed its object. Only that service waits.
+    PROVIDER: the provider or DNS server as a whole: it can't be reached, fails, limits our
+        account or refuses our credentials. The circuit breaker listens to these alone.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    SERVICE = "service"
+    PROVIDER = "provider"
+
+
+class RetryableError(DriverError):
+    """It may work later.
+
+    A failure concerns its own service unless the driver says otherwise: a tenant who can cause a
+    failure must not be able to have other tenants wait for it.
+
+    Attributes:
+        retry_after: seconds the other side asked us to wait, between 0 and
+            :data:`poppy.common.waits.LONGEST`; None when it did not say, or no sensible number.
+        scope: whom the failure concerns.
+    """
+
+    # For drivers' own subclasses that do not call this constructor.
+    scope: Scope = Scope.SERVICE
+    _retry_after: float | None = None
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        scope: Scope = Scope.SERVICE,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.scope = scope
+
+    @property
+    def retry_after(self) -> float | None:
+        """See the class."""
+        return self._retry_after
+
+    @retry_after.setter
+    def retry_after(self, seconds: float | None) -> None:
+        self._retry_after = waits.bounded(seconds)
+
+
+class TimedOut(RetryableError):
+    """There was no answer in time.
+
+    It is not repeated at once: each try would hold the worker's slot as long again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        scope: Scope = Scope.PROVIDER,
+    ) -> None:
+        super().__init__(message, retry_after, scope=scope)
 
 
 class Unauthorized(RetryableError):
@@ -202,17 +263,28 @@ class Unauthorized(RetryableError):
     again, though not at once, as accounts may be locked for that.
     """
 
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        scope: Scope = Scope.PROVIDER,
+    ) -> None:
+        super().__init__(message, retry_after, scope=scope)
+
 
 class InProgressError(DriverError):
     """The other side is at it and needs time; asking again after a while is no failure.
 
     Attributes:
-        poll_after: seconds until it makes sense to ask.
+        poll_after: seconds until it makes sense to ask, between 0 and
+            :data:`poppy.common.waits.LONGEST`.
     """
 
     def __init__(self, message: str, poll_after: float) -> None:
         super().__init__(message)
-        self.poll_after = poll_after
+        bounded = waits.bounded(poll_after)
+        self.poll_after = POLL_AFTER if bounded is None else bounded
 
 
 class PermanentError(DriverError):

@@ -5,20 +5,21 @@ What is sent and received is never logged: it may hold secrets.
 """
 
 import datetime
-import email.utils
 import re
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import requests
 import requests.adapters
+import urllib3.exceptions
 from oslo_log import log
 
-from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError, Unauthorized
+from poppy.common import tracing, waits
+from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
 LOG = log.getLogger(__name__)
 
@@ -32,6 +33,17 @@ _PASSING = frozenset(
 REFUSES_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: Characters of an answer that are quoted in an error.
 _QUOTED = 500
+#: Errors of a connection as such.
+_NO_CONNECTION = (
+    requests.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+#: Segments of a path that may be an id: not ``v1``, nor a word.
+_ID = re.compile("(?=.*[0-9])[^/]{6,}")
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: A limit of so many calls or more is none.
+_MOST = 10**12
 
 
 class Quota(NamedTuple):
@@ -104,7 +116,10 @@ class Client:
 
         Raises:
             RetryableError: no answer, 408, 425, 429 or 5xx; with the wait that the server asks
-                for by ``Retry-After`` (RFC 9110, section 10.2.3), or until its limit resets.
+                for by ``Retry-After`` (RFC 9110, section 10.2.3), or until its limit resets. It
+                concerns the server as a whole, unless the server's words name the object that
+                the path is about.
+            TimedOut: no answer in time.
             Unauthorized: 401 or 403.
             PermanentError: any other status.
         """
@@ -118,10 +133,7 @@ class Client:
                 )
             except requests.RequestException as exc:
                 span.fail(type(exc).__name__)
-                # The words of requests hold the URL, which may hold a key.
-                raise RetryableError(
-                    f"{self._name} did not answer ({method}): {type(exc).__name__}"
-                ) from exc
+                raise self._unanswered(method, exc) from exc
             status = response.status_code
             good = response.ok and not response.is_redirect or status in accept
             span.set({"http.response.status_code": status})
@@ -169,12 +181,26 @@ class Client:
         for name, quota in quotas(response.headers).items():
             self._quota[name] = quota
 
+    def _unanswered(self, method: str, error: requests.RequestException) -> RetryableError:
+        # The words of requests hold the URL, which may hold a key.
+        message = f"{self._name} did not answer ({method}): {type(error).__name__}"
+        if _is_timeout(error):
+            return TimedOut(message)
+        # Anything else, such as a URL that can't be, is about what was asked.
+        broken = isinstance(error, _NO_CONNECTION)
+        return RetryableError(message, scope=Scope.PROVIDER if broken else Scope.SERVICE)
+
     def _error(self, method: str, response: requests.Response) -> Exception:
         status = response.status_code
         said = self._explain(response)[:_QUOTED].strip()
         message = f"{self._name} answered {method} with {status}" + (f": {said}" if said else "")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
-            return RetryableError(message, retry_after=retry_after(response.headers))
+            own = names_object(said, response.request)
+            return RetryableError(
+                message,
+                retry_after=retry_after(response.headers),
+                scope=Scope.SERVICE if own else Scope.PROVIDER,
+            )
         return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
 
 
@@ -184,30 +210,45 @@ def describe(span: tracing.Span, method: str, url: str) -> None:
         span.set({"http.request.method": method, **tracing.address_of(url)})
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait, by ``Retry-After`` in either form; None if it doesn't.
+def names_object(said: str, request: requests.PreparedRequest) -> bool:
+    """Whether a server's words name the object that a request is about.
 
-    Without the field, a limit that is used up says when it resets.
+    A limit or an outage that does so is that object's, not the account's. Objects are known by
+    the ids in the path (whole segments with a digit), and by UUIDs anywhere in the request:
+    drivers name objects for a service's id.
+    """
+    url = urllib.parse.unquote(request.url or "")
+    ids = {it for it in urllib.parse.urlsplit(url).path.split("/") if _ID.fullmatch(it)}
+    body = request.body or b""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+    ids |= {it for it in _UUID.findall(said) if it in url or it in text}
+    return any(re.search(rf"(?<!\w){re.escape(it)}(?!\w)", said) for it in ids)
+
+
+def _is_timeout(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.Timeout):
+        return True
+    # A body that stops coming is a ConnectionError to requests.
+    return any(isinstance(it, urllib3.exceptions.TimeoutError) for it in error.args)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait, by ``Retry-After`` in either form.
+
+    Without the field, a limit that is used up says when it resets. None if the answer does not
+    say, or makes no sense; never more than :data:`poppy.common.waits.LONGEST`.
     """
     value = headers.get("Retry-After")
-    if value is None:
-        waits = [
-            (quota.resets_at - _now()).total_seconds()
-            for quota in quotas(headers).values()
-            if quota.remaining <= 0 and quota.resets_at is not None
-        ]
-        return max(0.0, *waits) if waits else None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return max(0.0, (moment - _now()).total_seconds())
+    if value is not None:
+        return waits.retry_after(value, _now())
+    found = quotas(headers)
+    now = _now()
+    resets = [
+        waits.until(quota.resets_at, now)
+        for quota in found.values()
+        if quota.remaining <= 0 and quota.resets_at is not None
+    ]
+    return max(resets, default=None)
 
 
 #: Header fields in use: (name, limit, remaining, reset). Of two rows of one name, the first that
@@ -217,6 +258,12 @@ _QUOTA_FIELDS = (
     ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     # Akamai: when a call is possible again, a moment.
     ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Next"),
+    (
+        "requests",
+        "Akamai-RateLimit-Limit",
+        "Akamai-RateLimit-Remaining",
+        "Akamai-RateLimit-Next",
+    ),
     ("writes", "Fastly-RateLimit-Limit", "Fastly-RateLimit-Remaining", "Fastly-RateLimit-Reset"),
 )
 #: Akamai, of what a contract or property may have: X-Limit-Hosts-Per-Property-Remaining.
@@ -244,34 +291,37 @@ def quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
 
 def _quota(headers: Mapping[str, str], limit: str, remaining: str, reset: str) -> Quota | None:
     left, whole = _number(headers.get(remaining)), _number(headers.get(limit))
-    if left is None:
-        return None
-    return Quota(None if whole is None else int(whole), int(left), _moment(headers.get(reset)))
+    return None if left is None else Quota(whole, left, _moment(headers.get(reset)))
 
 
 #: A reset beyond this is a moment in seconds since 1970, not a number of seconds from now.
 _EPOCH_LIKE = 10_000_000
+#: A limit that resets later than this says nothing.
+_FARTHEST = datetime.timedelta(days=3650)
 
 
 def _moment(value: str | None) -> datetime.datetime | None:
+    try:
+        moment = _read_moment(value or "")
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment if abs(moment - _now()) <= _FARTHEST else None
+
+
+def _read_moment(value: str) -> datetime.datetime:
     number = _number(value)
-    if number is not None:
-        if number > _EPOCH_LIKE:
-            return datetime.datetime.fromtimestamp(number, datetime.UTC)
-        return _now() + datetime.timedelta(seconds=number)
-    try:
-        moment = datetime.datetime.fromisoformat(value or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    if number is None:
+        moment = datetime.datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    if number > _EPOCH_LIKE:
+        return datetime.datetime.fromtimestamp(number, datetime.UTC)
+    return _now() + datetime.timedelta(seconds=number)
 
 
-def _number(value: str | None) -> float | None:
-    try:
-        number = float((value or "").split(",")[0].split(";")[0])
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e12 else None
+def _number(value: str | None) -> int | None:
+    """The first number of a field, whose parameters and windows may follow; digits only."""
+    number = waits.number(re.split("[,;]", value or "")[0].strip(" \t"))
+    return number if number is not None and number < _MOST else None
 
 
 def _text(response: requests.Response) -> str:

@@ -29,7 +29,16 @@ OPTS: Sequence[cfg.Opt] = (
         min=0,
         mutable=True,
         help="How many calls of this driver all workers together have under way; 0 means any "
-        "number. Each worker has an equal share, of at least one.",
+        "number, as far as the workers' slots go (see reserved_slots). Each worker has an equal "
+        "share, of at least one.",
+    ),
+    cfg.IntOpt(
+        "reserved_slots",
+        min=1,
+        mutable=True,
+        help="How many of a worker's slots (concurrency) are kept for calls of this driver, so "
+        "that drivers that hang can't take them all. Unset: half of the slots, shared out evenly "
+        "between the drivers, at least one each. The other slots are for whoever comes first.",
     ),
     cfg.IntOpt(
         "breaker_failures",
@@ -37,8 +46,10 @@ OPTS: Sequence[cfg.Opt] = (
         min=0,
         mutable=True,
         help="When calls for so many different services fail in a row, in one worker and in a "
-        "way that may pass, no worker calls this driver for breaker_pause. An answer that says "
-        "how long to wait (Retry-After) counts for all at once. 0 switches this off.",
+        "way that is about the provider as a whole, no worker calls this driver for "
+        "breaker_pause. Where several projects use the driver, the services must not all be of "
+        "one. An answer that says how long all have to wait (Retry-After) counts at once. 0 "
+        "switches this off.",
     ),
     cfg.FloatOpt(
         "breaker_pause",
@@ -46,7 +57,7 @@ OPTS: Sequence[cfg.Opt] = (
         min=0.1,
         mutable=True,
         help="Seconds for which it is left alone then. After that one call is let through; if it "
-        "fails, the pause is twice as long, up to ten minutes.",
+        "fails, the pause is twice as long, up to five minutes, whoever asked for more.",
     ),
 )
 
@@ -59,6 +70,7 @@ class Limits(NamedTuple):
     concurrent: int = 0
     failures: int = 5
     pause: float = 30.0
+    reserved: int | None = None
 
     @classmethod
     def of(cls, options: Any) -> Self:
@@ -69,4 +81,5 @@ class Limits(NamedTuple):
             options.max_concurrent_calls,
             options.breaker_failures,
             options.breaker_pause,
+            options.reserved_slots,
         )

@@ -257,11 +257,18 @@ BREAKER = Gauge(
     ("driver", "state"),
     mode="livemostrecent",
 )
+BREAKER_OPENINGS = Gauge(
+    "poppy_breaker_openings",
+    "How often a driver's circuit breaker has opened since a call last worked.",
+    ("driver",),
+    mode="livemostrecent",
+)
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     *(REQUESTS, OPERATIONS, RUNS, CALLS, REPEATS, DEFERRED, SLOTS, BUSY, HUNG, QUOTA),
     *(QUOTA_LIMIT, STORAGE_UP, BOARD_UP, DUE, DUE_AGE, JOBS, WORKERS),
     BREAKER,
+    BREAKER_OPENINGS,
 )
 
 _recording = False

@@ -68,7 +68,7 @@ class Calls:
                 waits for it any more.
 
         Raises:
-            RetryableError: it did not end in time.
+            TimedOut: it did not end in time.
             Interrupted: see :meth:`interrupt`.
             Exception: what ``work`` raised.
         """
@@ -92,7 +92,7 @@ class Calls:
         LOG.error("A driver's call does not end; it is left behind after %.0f s", timeout)
         if too_many:
             self._too_many()
-        raise errors.RetryableError(f"no answer within {timeout:g} s")
+        raise errors.TimedOut(f"no answer within {timeout:g} s")
 
     def interrupt(self) -> None:
         """Have nobody wait any more; for a process that is about to end."""

@@ -21,16 +21,16 @@ from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
-from poppy.distributed_task.breakers import Breakers
 from poppy.distributed_task.calls import Calls
 from poppy.distributed_task.claiming import Board
 from poppy.distributed_task.dispatcher import Dispatcher
 from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.fleet import Presence
-from poppy.distributed_task.gates import Gates
+from poppy.distributed_task.overdue import Overdue
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import SIGNS, Means
 from poppy.distributed_task.tasks import gate_of
+from poppy.distributed_task.throttling import BreakerCache, Throttles
 from poppy.distributed_task.vitals import Vitals
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
@@ -101,8 +101,10 @@ class TaskFlowDriver(DistributedTask):
             "max_age",
             default=86400,
             min=1,
+            max=315360000,
             mutable=True,
-            help="Seconds after which an operation that did not succeed fails for good.",
+            help="Seconds after which an operation that did not succeed fails for good, however "
+            "long a provider asks to wait.",
         ),
         cfg.FloatOpt(
             "retry_base",
@@ -118,6 +120,15 @@ class TaskFlowDriver(DistributedTask):
             min=0.01,
             mutable=True,
             help="Seconds: the longest wait between attempts that a provider did not ask for.",
+        ),
+        cfg.FloatOpt(
+            "max_retry_after",
+            default=3600.0,
+            min=1,
+            max=86400,
+            mutable=True,
+            help="Seconds: the longest wait that a provider may ask for (by Retry-After, say). "
+            "One that asks for more is asked again after so long.",
         ),
         cfg.BoolOpt(
             "failover",
@@ -272,19 +283,20 @@ class TaskFlowDriver(DistributedTask):
         post = functools.partial(_post, board)
         # Made one after the other, each looks at what comes behind it when it is used.
         calls = Calls(options.max_hung_calls, lambda: made.stop())
-        gates = Gates(
+        throttles = Throttles(
             {
                 gate_of(it): functools.partial(Limits.of, it.options)
                 for it in (*providers.values(), dns)
             },
-            Breakers(storage.fleet),
+            BreakerCache(storage.fleet),
             lambda: presence.workers,
+            options.concurrency,
         )
         lease = datetime.timedelta(seconds=options.run_lease)
         conductor = OperationConductor(
             board.name,
             board,
-            Means(storage, self._policy, lease, calls, gates),
+            Means(storage, self._policy, lease, calls, throttles),
             providers,
             dns,
             post,
@@ -318,7 +330,7 @@ class TaskFlowDriver(DistributedTask):
         made = TaskFlowWorker(
             board,
             conductor,
-            [dispatcher, *failover],
+            [dispatcher, Overdue(storage, self._policy), *failover],
             presence,
             renewal=options.run_lease / SIGNS,
             grace=options.shutdown_grace,
@@ -335,6 +347,7 @@ class TaskFlowDriver(DistributedTask):
         return RetryPolicy(
             park_base=options.retry_base,
             park_ceiling=options.retry_ceiling,
+            max_retry_after=options.max_retry_after,
             max_failures=options.max_failures,
             max_age=datetime.timedelta(seconds=options.max_age),
             max_crashes=options.max_crashes,

@@ -38,15 +38,24 @@ def counted(
     return operation
 
 
-def parked(operation: Operation, now: datetime.datetime, pause: datetime.timedelta) -> Operation:
-    """To be gone on with after a pause."""
+def parked(
+    operation: Operation,
+    policy: RetryPolicy,
+    now: datetime.datetime,
+    pause: datetime.timedelta,
+) -> Operation:
+    """To be gone on with after a pause, or at the end of its time if that is earlier.
+
+    It is due then in any case: its last attempt ends it, with the reason for which it waited.
+    """
+    end = operation.since + policy.max_age
     return replace(
         operation,
         state=State.WAITING,
         error=reasons(operation, StepState.WAITING),
         crashes=0,
         updated_at=now,
-        next_attempt_at=now + pause,
+        next_attempt_at=max(now, min(now + pause, end)),
     )
 
 

@@ -24,8 +24,8 @@ from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import late, measures, outcome
 from poppy.distributed_task.calls import Calls, Interrupted
-from poppy.distributed_task.gates import Gates, NotNow
 from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.throttling import Deferred, Subject, Throttles
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.storage.base import Storage
 
@@ -46,14 +46,14 @@ class Means:
         policy: gives the retry policy as it is now.
         lease: how long after its last write a run counts as lost.
         calls: where drivers are called.
-        gates: whether they may be called now.
+        throttles: whether they may be called now.
     """
 
     storage: Storage
     policy: Callable[[], RetryPolicy]
     lease: datetime.timedelta
     calls: Calls
-    gates: Gates
+    throttles: Throttles
 
 
 class _NotAgain(errors.PoppyError):
@@ -137,7 +137,7 @@ class OperationRun:
         except Interrupted:
             self._stopped = True
             return
-        except NotNow as exc:
+        except Deferred as exc:
             measures.deferred(driver, exc.seconds)
             self._wait(exc.seconds)
             # Stored at the end, when it is parked: nothing has happened.
@@ -178,8 +178,8 @@ class OperationRun:
             late.see_to(self._storage, self._operation, step, self._policy, undo)
 
         try:
-            subject = self.service.service_id
-            with self._means.gates.passing(driver, subject), measures.call(driver, verb):
+            subject = Subject(self.service.project_id, self.service.service_id)
+            with self._means.throttles.passing(driver, subject), measures.call(driver, verb):
                 self._means.calls.run(called, self._policy.step_timeout, ended_late)
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
@@ -192,7 +192,7 @@ class OperationRun:
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
             return _step(step, StepState.FAILED, exc)
-        except (Interrupted, NotNow, _NotAgain):
+        except (Interrupted, Deferred, _NotAgain):
             raise
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
@@ -243,9 +243,11 @@ class OperationRun:
             resource_uuid=operation.service_id,
         )
 
-    def _wait(self, seconds: float | None) -> None:
-        if seconds is not None:
-            self._retry_after = max(self._retry_after or 0.0, seconds)
+    def _wait(self, seconds: object) -> None:
+        """Note how long to wait before the next attempt: the longest that a step asks for."""
+        asked = self._policy.asked(seconds)
+        if asked is not None:
+            self._retry_after = max(self._retry_after or 0.0, asked)
 
     def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
         """Note the outcome of a step, if any, and store it unless the last write was just now."""
@@ -424,11 +426,12 @@ class OperationRun:
         if self._failed:
             pause = self._policy.parked_for(operation.failures, self._retry_after)
         else:
-            pause = datetime.timedelta(seconds=self._retry_after or self._policy.park_base)
-        self._operation = outcome.parked(operation, now, pause)
+            pause = self._policy.polled_after(self._retry_after)
+        self._operation = outcome.parked(operation, self._policy, now, pause)
         self.remember(lambda details: outcome.show(details, operation.kind))
         self._write()
-        LOG.info("%s: waits %.1f s: %s", self, pause.total_seconds(), self._operation.error)
+        until = self._operation.next_attempt_at
+        LOG.info("%s: waits until %s: %s", self, until, self._operation.error)
 
     def _finish(self) -> None:
         self._operation = outcome.finished(self._operation, State.SUCCEEDED, None, _now())

@@ -17,6 +17,8 @@ from poppy.common.errors import (
     InProgressError,
     PermanentError,
     RetryableError,
+    Scope,
+    TimedOut,
     Unauthorized,
 )
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
@@ -167,7 +169,10 @@ class Designate(DNSDriver):
             except ks_exceptions.ClientException as exc:
                 span.fail(type(exc).__name__)
                 # Their words hold URLs, but no secrets: a password goes by the body.
-                raise RetryableError(f"{self.name} can't be reached: {exc}") from exc
+                message = f"{self.name} can't be reached: {exc}"
+                if isinstance(exc, ks_exceptions.ConnectTimeout):
+                    raise TimedOut(message) from exc
+                raise RetryableError(message, scope=Scope.PROVIDER) from exc
             http.describe(span, method, answer.url)
             span.set({"http.response.status_code": answer.status_code})
             good = answer.ok or answer.status_code in accept
@@ -180,11 +185,17 @@ class Designate(DNSDriver):
     def _error(self, method: str, answer: requests.Response) -> DriverError:
         status = answer.status_code
         message = f"{self.name} answered {method} with {status}{_words(answer)}"
-        # 409: another request has made the same meanwhile. 413: the quota, which can be raised.
+        # 409: another request has made the same meanwhile. 413: the quota, which can be raised,
+        # and keeps nobody from deleting.
         if status in (HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             return RetryableError(message, retry_after=PAUSE)
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return RetryableError(message, retry_after=http.retry_after(answer.headers))
+            own = http.names_object(message, answer.request)
+            return RetryableError(
+                message,
+                retry_after=http.retry_after(answer.headers),
+                scope=Scope.SERVICE if own else Scope.PROVIDER,
+            )
         if status in http.REFUSES_US:
             return Unauthorized(message)
         # It may be that the zone is gone, and there is one of another id.

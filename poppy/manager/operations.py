@@ -149,6 +149,23 @@ class OperationsManager:
         self._storage.services.reopen(changed, again)
         LOG.info("Operation %s is tried again for an operator", key.operation_id)
 
+    def wake(self, provider: str | None = None) -> int:
+        """Have operations that wait tried now, whatever time they were parked for.
+
+        Args:
+            provider: only those that this provider keeps from their end.
+
+        Returns:
+            How many there were.
+        """
+        now, woken, marker = _now(), 0, None
+        while True:
+            page = self.find({State.WAITING}, 0, provider, LOOKED_AT, marker)
+            woken += sum(self._storage.operations.requeue(it, now) for it in page.operations)
+            if page.following is None:
+                return woken
+            marker = page.following
+
     def cancel(self, key: OperationKey) -> None:
         """End an operation that waits or is queued; it has failed then, and so has its service.
 

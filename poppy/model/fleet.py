@@ -5,7 +5,10 @@ import datetime
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
+
+#: How far the clocks of two workers may differ.
+_SKEW = datetime.timedelta(minutes=1)
 
 
 class ProviderQuota(NamedTuple):
@@ -129,12 +132,15 @@ class Breaker:
 
     Attributes:
         driver: ``<kind>:<name>``.
-        until: while ``open``: until when nobody calls it. While ``probing``: when the one call
-            that is let through counts as lost.
+        until: while ``open``: until when nobody calls it, at most :attr:`LONGEST` ahead. While
+            ``probing``: when the one call that is let through counts as lost.
         openings: how often it has opened since it last worked.
         reason: why it opened, in words.
         version: how often it was stored; 0 if never.
     """
+
+    #: The longest time for which a driver is not called, whoever asked for it.
+    LONGEST: ClassVar[datetime.timedelta] = datetime.timedelta(minutes=5)
 
     driver: str
     state: BreakerState = BreakerState.CLOSED
@@ -147,7 +153,12 @@ class Breaker:
         """Until when it is not worth asking; None if calls may go on, or one may try."""
         if self.state is BreakerState.CLOSED or self.until is None or self.until <= now:
             return None
-        return self.until
+        # One that was stored with an absurd moment lets a call through now.
+        return self.until if self.until <= now + self.LONGEST + _SKEW else None
+
+    def closed(self) -> Self:
+        """As it is once the driver works again."""
+        return self.next(state=BreakerState.CLOSED, until=None, openings=0, reason=None)
 
     def next(self, **changes: Any) -> Self:
         """The same with changes, as it will be once stored."""

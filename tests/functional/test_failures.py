@@ -13,8 +13,9 @@ from poppy.model.services import Status
 from poppy.testing.builders import make_flavor
 from tests.functional.harness import PROJECT, Harness, Hold
 
-DOWN = errors.RetryableError("the provider is down")
-LATER = errors.RetryableError("the provider limits our rate", retry_after=30)
+WHOLE = errors.Scope.PROVIDER
+DOWN = errors.RetryableError("the provider is down", scope=WHOLE)
+LATER = errors.RetryableError("the provider limits our rate", retry_after=30, scope=WHOLE)
 
 
 @pytest.fixture
@@ -389,7 +390,8 @@ class TestBreaker:
         for service_id in others:
             (operation,) = poppy.operations(service_id)
             assert operation.failures == 0
-            assert "left alone for a while: the provider limits our rate" in operation.error
+            assert "provider cdn-a is not answering at present; tried again" in operation.error
+            assert "limits our rate" not in operation.error
 
     def test_many_services_that_fail_in_a_row_open_it_for_all(self, make):
         poppy = make(retry_base=30, retry_ceiling=30)
@@ -415,7 +417,7 @@ class TestBreaker:
 
     def test_it_closes_after_a_call_that_works(self, make):
         poppy = make()
-        poppy.cdn_a.script = [errors.RetryableError("wait", retry_after=2.1)]
+        poppy.cdn_a.script = [errors.RetryableError("wait", retry_after=2.1, scope=WHOLE)]
         first = poppy.create()
         with poppy.working():
             poppy.wait(lambda: poppy.is_waiting(first))

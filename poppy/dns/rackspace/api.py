@@ -14,14 +14,16 @@ from typing import Any
 
 import requests
 
+from poppy.common import waits
 from poppy.common.errors import (
     DriverError,
     InProgressError,
     PermanentError,
     RetryableError,
+    Scope,
     Unauthorized,
 )
-from poppy.common.http import REFUSES_US, Client, retry_after
+from poppy.common.http import REFUSES_US, Client, names_object, retry_after
 
 #: Seconds between looks at a job: five a second are allowed for all of an account.
 POLL = 1.0
@@ -125,6 +127,8 @@ class API:
         error = self._error(f"answered {method} with", response.status_code, fault)
         if isinstance(error, RetryableError):
             error.retry_after = _wait(response.headers)
+            own = names_object(str(error), response.request)
+            error.scope = Scope.SERVICE if own else Scope.PROVIDER
         raise error
 
     def _error(self, what: str, code: int, fault: Mapping[str, Any]) -> DriverError:
@@ -167,9 +171,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
         until = datetime.datetime.fromisoformat(headers.get("Reply-After", ""))
     except ValueError:
         return retry_after(headers)
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=datetime.UTC)
-    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
+    return waits.until(until, datetime.datetime.now(datetime.UTC))
 
 
 def _fault(response: requests.Response) -> dict[str, Any]:

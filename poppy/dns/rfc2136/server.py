@@ -19,7 +19,14 @@ import dns.tsig
 import dns.update
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import (
+    ConfigError,
+    PermanentError,
+    RetryableError,
+    Scope,
+    TimedOut,
+    Unauthorized,
+)
 
 #: Bytes; larger messages go by TCP at once: what networks carry in one piece (RFC 9715, 3.1).
 MAX_UDP = 1232
@@ -146,8 +153,11 @@ class Server:
         except tuple(_TSIG) as exc:
             raise Unauthorized(f"{self} does not do {what}: it {_TSIG[type(exc)]}") from exc
         except (dns.exception.Timeout, OSError, EOFError) as exc:
-            reason = "in time" if isinstance(exc, dns.exception.Timeout) else f"({exc})"
-            raise RetryableError(f"{self} did not answer {what} {reason}") from exc
+            if isinstance(exc, dns.exception.Timeout | TimeoutError):
+                raise TimedOut(f"{self} did not answer {what} in time") from exc
+            raise RetryableError(
+                f"{self} did not answer {what} ({exc})", scope=Scope.PROVIDER
+            ) from exc
         except dns.exception.DNSException as exc:
             raise RetryableError(
                 f"{self} answered {what} with what can't be read: {exc or type(exc).__name__}"
@@ -165,7 +175,9 @@ class Server:
         if rcode in _REFUSES_US:
             raise Unauthorized(f"{self} does not do {what}: it {_REFUSES_US[rcode]}")
         words = dns.rcode.to_text(dns.rcode.Rcode(rcode))
-        raise RetryableError(f"{self} does not do {what}: it answers {words}")
+        # A server that fails at one name may serve the others, but says the same when it is down.
+        scope = Scope.PROVIDER if rcode == dns.rcode.SERVFAIL else Scope.SERVICE
+        raise RetryableError(f"{self} does not do {what}: it answers {words}", scope=scope)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -15,13 +15,15 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
 _HEADER_LENGTH = 13
 _OK = 200
 _TRUNCATED = 201
 _AUTHENTICATE = 107
 _CLOSING = 500
+#: Commands that take as long as the tenant's document has them take.
+_OF_DOCUMENTS = frozenset({"vcl.inline", "vcl.label", "vcl.use", "ban"})
 _C_FAILED = "Running C-compiler failed"
 _CHALLENGE_LENGTH = 32
 _MAX_REPLY = 99_999_999  # Bytes: also the most that Varnish's cli_limit can be set to.
@@ -66,6 +68,8 @@ class Admin:
         self.address = address
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
+        #: Whom it concerns if the command under way gets no answer.
+        self._scope = Scope.PROVIDER
         self._socket = self._connect()
         try:
             self._greet(secret)
@@ -132,7 +136,10 @@ class Admin:
         try:
             return socket.create_connection((host.strip("[]"), int(port)), self._timeout)
         except OSError as exc:
-            raise RetryableError(f"Varnish at {self.address} can't be reached: {exc}") from exc
+            kind = TimedOut if isinstance(exc, TimeoutError) else RetryableError
+            raise kind(
+                f"Varnish at {self.address} can't be reached: {exc}", scope=Scope.PROVIDER
+            ) from exc
 
     def _greet(self, secret: bytes) -> None:
         status, text = self._receive()
@@ -143,7 +150,10 @@ class Admin:
         if status in (_AUTHENTICATE, _CLOSING):
             raise Unauthorized(f"Varnish at {self.address} does not accept the secret")
         if status != _OK:
-            raise RetryableError(f"Varnish at {self.address} greets with status {status}: {text}")
+            raise RetryableError(
+                f"Varnish at {self.address} greets with status {status}: {text}",
+                scope=Scope.PROVIDER,
+            )
 
     def _command(self, line: str) -> str:
         name = line.split(" ", 1)[0]
@@ -169,6 +179,8 @@ class Admin:
 
     def _exchange(self, line: str) -> Reply:
         self._deadline = time.monotonic() + self._timeout
+        ours = line.split(" ", 1)[0] not in _OF_DOCUMENTS
+        self._scope = Scope.PROVIDER if ours else Scope.SERVICE
         try:
             self._set_timeout()
             self._socket.sendall(line.encode("ascii", "backslashreplace") + b"\n")
@@ -205,7 +217,8 @@ class Admin:
         self._socket.settimeout(left)
 
     def _lost(self, cause: Exception) -> RetryableError:
-        return RetryableError(f"Varnish at {self.address} did not answer: {cause}")
+        kind = TimedOut if isinstance(cause, TimeoutError) else RetryableError
+        return kind(f"Varnish at {self.address} did not answer: {cause}", scope=self._scope)
 
 
 def _quote(word: str) -> str:

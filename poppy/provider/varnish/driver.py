@@ -21,6 +21,8 @@ from poppy.common.errors import (
     DriverError,
     PermanentError,
     RetryableError,
+    Scope,
+    TimedOut,
     Unauthorized,
 )
 from poppy.model.operations import Purge
@@ -286,7 +288,12 @@ class VarnishProvider(Provider):
         for kind in (PermanentError, Unauthorized):
             if all(isinstance(failure, kind) for failure in failures):
                 raise kind(message) from failures[0]
-        raise RetryableError(message) from failures[0]
+        # A node that fails for this service alone says nothing about the others.
+        outage = all(_scope(failure) is Scope.PROVIDER for failure in failures)
+        late = any(isinstance(failure, TimedOut) for failure in failures)
+        raise (TimedOut if late else RetryableError)(
+            message, _longest_wait(failures), scope=Scope.PROVIDER if outage else Scope.SERVICE
+        ) from failures[0]
 
     def _program(self, service: Service) -> Program:
         """The service's VCL, with its origins' addresses as of now."""
@@ -309,7 +316,10 @@ class VarnishProvider(Provider):
         try:
             found = socket.getaddrinfo(origin, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
-            raise RetryableError(f"The origin {origin} can't be resolved: {exc}", 60) from exc
+            # The tenant's own: a name that was mistyped, or whose name servers are down.
+            raise RetryableError(
+                f"The origin {origin} can't be resolved: {exc}", 60, scope=Scope.SERVICE
+            ) from exc
         addresses = {_address(str(entry[4][0])) for entry in found}
         for address in addresses:
             if any(address in network for network in self._refused):
@@ -344,6 +354,15 @@ class VarnishProvider(Provider):
 
     def _error(self, message: str) -> ConfigError:
         return ConfigError(f"[drivers:provider:{self.name}] {message}")
+
+
+def _scope(failure: DriverError) -> Scope:
+    return failure.scope if isinstance(failure, RetryableError) else Scope.SERVICE
+
+
+def _longest_wait(failures: Sequence[DriverError]) -> float | None:
+    waits = [it.retry_after for it in failures if isinstance(it, RetryableError)]
+    return max((it for it in waits if it is not None), default=None)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

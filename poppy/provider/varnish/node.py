@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from poppy.common.errors import RetryableError
+from poppy.common.errors import RetryableError, Scope
 from poppy.provider.varnish.admin import Admin, Refused
 from poppy.provider.varnish.metadata import Metadata
 from poppy.provider.varnish.vcl import digest, router_vcl
@@ -295,7 +295,7 @@ class Node:
             self._admin.command("start")
         except Refused as exc:
             if not self._running():
-                raise RetryableError(str(exc)) from exc
+                raise RetryableError(str(exc), scope=Scope.PROVIDER) from exc
 
     def _rounds(self, failure: str) -> Iterator[int]:
         for number in range(_ROUNDS):

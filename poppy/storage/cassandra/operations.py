@@ -33,8 +33,8 @@ _AT_A_TIME = 50
 """Operations read side by side."""
 
 _FIND_PAGE = 1000
-_FAR = datetime.datetime(2900, 1, 1, tzinfo=datetime.UTC)
-"""Later than anything is due."""
+_FAR = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
+"""Later than anything is due, even what was stored with an absurd moment."""
 
 _RUNS = 1000
 """Runs of this process whose truth is remembered."""

@@ -10,13 +10,22 @@ from botocore.stub import Stubber
 from oslo_config import cfg
 
 from poppy.common import aws, tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import (
+    ConfigError,
+    PermanentError,
+    RetryableError,
+    Scope,
+    TimedOut,
+    Unauthorized,
+)
 from tests.spans import Spans
 
 
-def make_service(monkeypatch: pytest.MonkeyPatch, **options: str) -> aws.Service:
+def make_service(
+    monkeypatch: pytest.MonkeyPatch, attempts: int = 1, **options: str
+) -> aws.Service:
     # Else botocore waits between its own attempts.
-    monkeypatch.setattr(aws, "_ATTEMPTS", 1)
+    monkeypatch.setattr(aws, "_ATTEMPTS", attempts)
     conf = cfg.ConfigOpts()
     conf.register_opts(aws.OPTS, group="aws")
     conf([])
@@ -107,6 +116,72 @@ def test_a_wait_that_is_asked_for_is_passed_on(monkeypatch: pytest.MonkeyPatch) 
         refuse(make_service(monkeypatch), "Throttling", 400, **{"retry-after": "9"})
 
     assert caught.value.retry_after == 9
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "scope"),
+    [
+        ("Throttling", 400, Scope.PROVIDER),
+        ("InternalError", 500, Scope.PROVIDER),
+        ("ExpiredToken", 403, Scope.PROVIDER),
+        ("PreconditionFailed", 412, Scope.SERVICE),
+        ("TooManyInvalidationsInProgress", 400, Scope.SERVICE),
+        ("PriorRequestNotComplete", 400, Scope.SERVICE),
+    ],
+)
+def test_a_conflict_is_the_services_own_and_a_throttle_the_providers(
+    monkeypatch: pytest.MonkeyPatch, code: str, status: int, scope: Scope
+) -> None:
+    with pytest.raises(RetryableError) as caught:
+        refuse(make_service(monkeypatch), code, status)
+    assert caught.value.scope is scope
+
+
+def test_a_throttle_that_names_an_object_is_that_objects_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = make_service(monkeypatch)
+    with Stubber(service._client) as stub, pytest.raises(RetryableError) as caught:
+        stub.add_client_error("get_distribution", "Throttling", "Rate exceeded for E123ABC", 429)
+        service.call("get_distribution", Id="E123ABC")
+    assert caught.value.scope is Scope.SERVICE
+
+
+@pytest.mark.parametrize("answer", ["hang", "refuse"])
+def test_botocore_repeats_what_is_refused_but_no_timeout(
+    monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    calls = []
+    over = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            calls.append(self.path)
+            if answer == "hang":
+                over.wait(10)
+                return
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    monkeypatch.setattr(aws, "_READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(aws, "_PAUSE", 0.01)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        service = make_service(monkeypatch, endpoint_url=url, attempts=3)
+        with pytest.raises(RetryableError) as caught:
+            service.call("get_distribution", Id="E1")
+        over.set()
+        server.shutdown()
+        thread.join()
+    assert isinstance(caught.value, TimedOut) == (answer == "hang")
+    assert caught.value.scope is Scope.PROVIDER
+    assert len(calls) == (1 if answer == "hang" else 3)
 
 
 def test_no_answer_is_retryable_and_tells_no_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 import datetime
 import http.server
 import json
+import socket
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from poppy.common import http as driver_http
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -95,6 +96,67 @@ def test_credentials_that_are_refused_are_the_operators_to_put_right(server, cli
     assert client.request("GET", "/a", accept={status}).status_code == status
 
 
+SERVICE = "01890000-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    ("path", "said", "scope"),
+    [
+        ("/service/abc123def", "Too many requests", Scope.PROVIDER),
+        ("/service/abc123def", "Too many requests for service abc123def", Scope.SERVICE),
+        ("/service/abc123def/purge", "abc123def: slow down", Scope.SERVICE),
+        ("/service/abc123def", "Too many requests, id xabc123defy", Scope.PROVIDER),
+        ("/service/search", "search is limited in v1 for this service", Scope.PROVIDER),
+        ("/service", f"limit of service poppy-{SERVICE}", Scope.SERVICE),
+    ],
+)
+def test_a_limit_that_names_an_object_is_that_objects_own(
+    server, client, status, path, said, scope
+):
+    server.answers[f"/v1{path}"] = (status, {}, said.encode())
+    with pytest.raises(RetryableError) as caught:
+        client.request("POST", path, json={"name": f"poppy-{SERVICE}"})
+    assert caught.value.scope is scope
+
+
+def test_no_answer_concerns_the_server_as_a_whole(server, client):
+    server.answers["/v1/a"] = (None, {}, b"")
+    with pytest.raises(RetryableError) as caught:
+        client.request("GET", "/a")
+    assert caught.value.scope is Scope.PROVIDER
+    assert not isinstance(caught.value, TimedOut)
+
+
+def test_what_is_asked_for_in_a_wrong_way_does_not(client):
+    with pytest.raises(RetryableError) as caught:
+        client.request("GET", "http://a..b.example:99999999/")
+    assert caught.value.scope is Scope.SERVICE
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"])
+def test_an_answer_that_does_not_come_in_time_or_stops_is_a_timeout(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        client = driver_http.Client("example", base, timeout=(1.0, 0.2))
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+                over.wait(10)
+
+        over = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(TimedOut) as caught:
+            client.request("GET", "/a")
+        over.set()
+        thread.join()
+    assert caught.value.scope is Scope.PROVIDER
+
+
 def test_no_answer_is_retryable_and_tells_no_secret(server, client):
     server.answers["/v1/a"] = (None, {}, b"")
     with pytest.raises(RetryableError, match="did not answer") as caught:
@@ -127,8 +189,9 @@ def test_limits_are_kept(server, client):
     ("value", "wait"),
     [
         ("0", 0.0),
-        ("-3", 0.0),
-        ("12.5", 12.5),
+        ("17 ", 17.0),
+        ("-3", None),
+        ("12.5", None),
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
     ],

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is tried again, how often, and after how long."""
 
+import dataclasses
 import datetime
 import random
+import time
 
 import pytest
 
@@ -122,3 +124,47 @@ def test_an_outage_of_a_minute_uses_up_no_budget_and_is_soon_forgotten():
     # Most don't wait much longer than the outage took.
     assert sorted(ends)[len(ends) // 2] < 2 * outage
     assert max(ends) < outage + policy.park_ceiling
+
+
+def test_a_timeout_is_not_repeated_at_once():
+    work = Flaky(9, errors.TimedOut("no answer"))
+    with pytest.raises(errors.TimedOut):
+        QUICK.call(work)
+    assert work.calls == 1
+
+
+def test_what_took_long_is_not_repeated_at_once_whatever_a_driver_calls_it():
+    calls = []
+
+    def hang():
+        calls.append(time.sleep(0.1))
+        raise errors.RetryableError("a third party's timeout")
+
+    with pytest.raises(errors.RetryableError):
+        dataclasses.replace(QUICK, quick_time=0.05).call(hang)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("seconds", [1e12, 10**400, 315360000])
+def test_no_wait_that_is_asked_for_is_longer_than_the_option_says(seconds):
+    policy = RetryPolicy(max_retry_after=100, park_base=5)
+    assert policy.parked_for(1, seconds).total_seconds() <= 105
+    assert policy.polled_after(seconds).total_seconds() == 100
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, "30", None, 0])
+def test_what_is_no_wait_is_as_if_nothing_was_asked_for(seconds):
+    policy = RetryPolicy(park_base=5)
+    assert policy.parked_for(1, seconds).total_seconds() <= 5
+    assert policy.polled_after(seconds).total_seconds() == 5
+
+
+def test_a_driver_whose_error_hides_its_number_can_do_no_harm():
+    class Own(errors.RetryableError):
+        retry_after = "soon"
+
+        def __init__(self):
+            Exception.__init__(self, "x")
+
+    work = Flaky(1, Own())
+    assert QUICK.call(work) == "answer"

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import (
+    ConfigError,
+    PermanentError,
+    RetryableError,
+    Scope,
+    Unauthorized,
+)
 from poppy.dns.designate import Designate
 from tests.spans import Spans
 from tests.unit.dns.making import make_driver
@@ -156,6 +162,24 @@ def test_refusals(
     with pytest.raises(error, match=f"answered POST with {status}: {kind}") as caught:
         driver_for(cloud).ensure(CNAMES)
     assert getattr(caught.value, "retry_after", None) == wait
+
+
+@pytest.mark.parametrize(
+    ("status", "scope"),
+    [
+        (409, Scope.SERVICE),
+        # A quota that is used up keeps nobody from deleting.
+        (413, Scope.SERVICE),
+        (429, Scope.PROVIDER),
+        (503, Scope.PROVIDER),
+        (403, Scope.PROVIDER),
+    ],
+)
+def test_whom_a_refusal_concerns(cloud: Cloud, status: int, scope: Scope) -> None:
+    cloud.answers["POST", RECORDSETS] = (status, {}, {"code": status, "type": "kind"})
+    with pytest.raises(RetryableError) as caught:
+        driver_for(cloud).ensure(CNAMES)
+    assert caught.value.scope is scope
 
 
 def recordset(**changes: Any) -> dict[str, Any]:

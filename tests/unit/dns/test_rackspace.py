@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from poppy.common import waits
 from poppy.common.errors import (
     ConfigError,
     InProgressError,
     PermanentError,
     RetryableError,
+    Scope,
     Unauthorized,
 )
 from poppy.dns.base import DNSDriver
@@ -173,6 +175,15 @@ def test_limits_are_waited_for(cloud: CloudDNS, code: int, field: str) -> None:
     with pytest.raises(RetryableError, match=f"{code}: Over the limit") as caught:
         driver_for(cloud).ensure({NAME: EDGE})
     assert 30 < caught.value.retry_after <= 40
+    assert caught.value.scope is Scope.PROVIDER
+
+
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "5195-01-01T00:00:00+00:00"])
+def test_an_absurd_limit_is_bounded(cloud: CloudDNS, value: str) -> None:
+    cloud.refuse["POST"] = [(Fault(413, "Over the limit."), {"Reply-After": value})]
+    with pytest.raises(RetryableError) as caught:
+        driver_for(cloud).ensure({NAME: EDGE})
+    assert caught.value.retry_after == waits.LONGEST
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import dns.rcode
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import (
+    ConfigError,
+    PermanentError,
+    RetryableError,
+    Scope,
+    Unauthorized,
+)
 from poppy.dns.rfc2136.driver import RFC2136
 from poppy.dns.rfc2136.server import Server
 from tests.spans import Spans
@@ -133,6 +139,22 @@ def test_refusals_are_told_apart(rcode: int, error: type[Exception], words: str)
             driver.ensure({NAME: "edge.example.com"})
 
 
+@pytest.mark.parametrize(
+    ("rcode", "scope"),
+    [
+        (dns.rcode.SERVFAIL, Scope.PROVIDER),
+        (dns.rcode.NXRRSET, Scope.SERVICE),
+        (dns.rcode.REFUSED, Scope.PROVIDER),
+    ],
+)
+def test_whom_a_refusal_concerns(rcode: int, scope: Scope) -> None:
+    with answering(plain(rcode)) as address:
+        driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
+        with pytest.raises(RetryableError) as caught:
+            driver.ensure({NAME: "edge.example.com"})
+    assert caught.value.scope is scope
+
+
 def test_an_update_that_does_not_show_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secondary that forwards updates serves them only after the next transfer."""
     # It is asked for by TCP, which this server does not speak.
@@ -175,4 +197,4 @@ def test_no_answer_is_traced_as_a_failure(spans: Spans) -> None:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"], timeout=0.1)
         with pytest.raises(RetryableError):
             driver.ensure({NAME: "edge.example.com"})
-    assert spans.named("DNS UPDATE")[0].attributes["error.type"] == "RetryableError"
+    assert spans.named("DNS UPDATE")[0].attributes["error.type"] == "TimedOut"

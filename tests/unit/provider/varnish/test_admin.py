@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from poppy.common import tracing
-from poppy.common.errors import PermanentError, RetryableError, Unauthorized
+from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 from poppy.provider.varnish.admin import Admin, Refused
 from tests.spans import Spans
 
@@ -231,6 +231,21 @@ def test_an_answer_that_does_not_end_in_time_counts_as_lost(server: Server) -> N
         with pytest.raises(RetryableError, match="timed out"):
             admin.command("ping")
         assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize(
+    ("command", "scope"),
+    [(["ping"], Scope.PROVIDER), (["vcl.label", "a", "b"], Scope.SERVICE)],
+)
+def test_what_a_document_makes_slow_concerns_its_service(
+    server: Server, command: list[str], scope: Scope
+) -> None:
+    server.answers[" ".join(command)] = reply(200, "x" * 100)
+    with connect(server, 0.3) as admin:
+        server.piece, server.pause = 1, 0.02
+        with pytest.raises(TimedOut) as caught:
+            admin.command(*command)
+    assert caught.value.scope is scope
 
 
 def test_silence_counts_as_lost(server: Server) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from poppy.common import config
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, Scope
 from poppy.model.services import Origin
 from poppy.provider.base import Capability
+from poppy.provider.varnish import driver
 from poppy.provider.varnish.driver import VarnishProvider
 from poppy.testing.builders import make_service, make_spec
 
@@ -72,8 +73,9 @@ def test_an_origin_that_does_not_resolve_may_do_so_later(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
-    with pytest.raises(RetryableError, match=r"origin\.example\.com"):
+    with pytest.raises(RetryableError, match=r"origin\.example\.com") as caught:
         make_provider().ensure(make_service(), None)
+    assert caught.value.scope is Scope.SERVICE
 
 
 def test_a_node_that_is_not_there_is_named_and_unhealthy(tmp_path: Path) -> None:
@@ -82,6 +84,32 @@ def test_a_node_that_is_not_there_is_named_and_unhealthy(tmp_path: Path) -> None
         address = f"127.0.0.1:{free.getsockname()[1]}"
     provider = make_provider(nodes=[address], secret_file=str(tmp_path / "secret"))
 
-    with pytest.raises(RetryableError, match=address):
+    with pytest.raises(RetryableError, match=address) as caught:
         provider.remove(make_service(), None)
+    assert caught.value.scope is Scope.PROVIDER
     assert provider.health() is False
+
+
+@pytest.mark.parametrize(
+    ("failures", "scope"),
+    [
+        ([Scope.PROVIDER], Scope.PROVIDER),
+        ([Scope.PROVIDER, Scope.PROVIDER], Scope.PROVIDER),
+        ([Scope.PROVIDER, Scope.SERVICE], Scope.SERVICE),
+        ([Scope.SERVICE], Scope.SERVICE),
+    ],
+)
+def test_nodes_that_fail_for_one_service_say_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, failures: list[Scope], scope: Scope
+) -> None:
+    errors = [RetryableError("x", 60 + n, scope=it) for n, it in enumerate(failures)]
+
+    def fail(*_args: object) -> None:
+        raise errors.pop(0)
+
+    provider = make_provider(nodes=[f"127.0.0.1:{n}" for n in range(1, len(failures) + 1)])
+    monkeypatch.setattr(driver, "Admin", fail)
+    with pytest.raises(RetryableError) as caught:
+        provider.remove(make_service(), None)
+    assert caught.value.scope is scope
+    assert caught.value.retry_after == 59 + len(failures)

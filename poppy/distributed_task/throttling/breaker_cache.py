@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Circuit breakers as one worker knows them: read now and then, written when one changes."""
+"""Circuit breakers as one worker knows them: read once a second, written when one changes."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ LOG = log.getLogger(__name__)
 FRESH = 1.0
 
 
-class Breakers:
-    """All breakers. Storage that does not answer leaves them as they were."""
+class BreakerCache:
+    """All breakers. While storage does not answer, they stay as they were."""
 
     def __init__(self, store: FleetStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class Breakers:
 
     def get(self, driver: str) -> Breaker:
         """The breaker of a driver, as it was a second ago or later."""
-        # One thread reads; the others go by what was known before, and wait for nothing.
+        # One thread reads; the others use what was known before, and wait for nothing.
         if self._clock() >= self._stale_at and self._reading.acquire(blocking=False):
             try:
                 self._read()
@@ -38,7 +38,7 @@ class Breakers:
         return self._known.get(driver) or Breaker(driver)
 
     def swap(self, breaker: Breaker) -> bool:
-        """Store a breaker made from what :meth:`get` gave; whether no other was quicker."""
+        """Store a breaker made from what :meth:`get` gave; False if another was quicker."""
         try:
             stored = self._store.swap(breaker)
         except errors.Unavailable as exc:

@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates, concurrency and circuit breakers, of several workers on one store."""
+"""Rate limiter, bulkhead and circuit breaker, of several workers on one store."""
 
 import datetime
 import threading
+import time
 
 import pytest
 
 from poppy.common import errors
 from poppy.common.limits import Limits
-from poppy.distributed_task import gates
-from poppy.distributed_task.breakers import Breakers
-from poppy.distributed_task.gates import Gate, NotNow
+from poppy.distributed_task.throttling import (
+    BreakerCache,
+    Deferred,
+    Slots,
+    Subject,
+    Throttle,
+    breaker,
+    rate,
+)
 from poppy.model.fleet import Breaker, BreakerState
 
-DOWN = errors.RetryableError("down")
-ASKED = errors.RetryableError("too many requests", retry_after=120)
+WHOLE = errors.Scope.PROVIDER
+DOWN = errors.RetryableError("down", scope=WHOLE)
+ASKED = errors.RetryableError("too many requests", retry_after=120, scope=WHOLE)
 DRIVER = "provider:mock"
 
 
@@ -50,8 +58,8 @@ class Clock:
     def __init__(self, monkeypatch):
         self.seconds = 1000.0
         self._start = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-        monkeypatch.setattr(gates, "_now", self.now)
-        monkeypatch.setattr(gates.time, "sleep", self.sleep)
+        monkeypatch.setattr(breaker, "_now", self.now)
+        monkeypatch.setattr(rate.time, "sleep", self.sleep)
         self.slept = 0.0
 
     def __call__(self):
@@ -77,30 +85,35 @@ def store():
 
 @pytest.fixture
 def make(clock, store):
-    """Makes the gate of another worker on the same store."""
+    """Makes the throttle of another worker on the same store."""
 
     def make(workers=1, **limits):
         values = Limits(**limits)
-        return Gate(DRIVER, lambda: values, Breakers(store, clock), lambda: workers, clock)
+        cache = BreakerCache(store, clock)
+        return Throttle(DRIVER, lambda: values, cache, lambda: workers, clock=clock)
 
     return make
 
 
-def call(gate, subject="s", error=None):
+def passing(gate, service="s", project="p"):
+    return gate.passing(Subject(project, service))
+
+
+def call(gate, service="s", error=None, project="p"):
     """A call that takes no time."""
-    with gate.passing(subject):
+    with passing(gate, service, project):
         if error is not None:
             raise error
 
 
-def fail(gate, subject="s", error=DOWN):
+def fail(gate, service="s", error=DOWN, project="p"):
     with pytest.raises(type(error)):
-        call(gate, subject, error)
+        call(gate, service, error, project)
 
 
 def refused(gate):
     """Seconds until it may be tried again."""
-    with pytest.raises(NotNow) as caught:
+    with pytest.raises(Deferred) as caught:
         call(gate)
     return caught.value.seconds
 
@@ -148,7 +161,7 @@ class TestRate:
             for gate in workers:
                 try:
                     call(gate)
-                except NotNow:
+                except Deferred:
                     continue
                 passed += 1
         assert passed == pytest.approx(40, abs=4), "four per second for ten seconds"
@@ -157,15 +170,15 @@ class TestRate:
 class TestConcurrency:
     def test_so_many_may_be_under_way(self, make):
         gate = make(concurrent=2)
-        with gate.passing("a"), gate.passing("b"):
+        with passing(gate, "a"), passing(gate, "b"):
             assert refused(gate) > 0
         call(gate)
 
     def test_workers_share_it_and_each_may_do_one(self, make):
-        with make(workers=2, concurrent=2).passing("a"):
+        with passing(make(workers=2, concurrent=2), "a"):
             pass
         gate = make(workers=5, concurrent=2)
-        with gate.passing("a"):
+        with passing(gate, "a"):
             refused(gate)
 
     def test_a_call_that_fails_ends_as_well(self, make):
@@ -207,7 +220,7 @@ class TestBreaker:
 
     def test_a_short_wait_that_was_asked_for_concerns_nobody_else(self, make):
         gate = make()
-        fail(gate, error=errors.RetryableError("a moment", retry_after=1))
+        fail(gate, error=errors.RetryableError("a moment", retry_after=1, scope=WHOLE))
         call(gate)
 
     def test_other_workers_know_within_a_second(self, make, clock):
@@ -228,19 +241,19 @@ class TestBreaker:
         gate = make(failures=1, pause=10, rate=0.1, burst=2)
         fail(gate)
         for _ in range(3):
-            with pytest.raises(NotNow, match="left alone"):
+            with pytest.raises(Deferred, match="not answering at present"):
                 call(gate)
         clock.seconds += 10
         call(gate)
         call(gate)
-        with pytest.raises(NotNow, match="times per second"):
+        with pytest.raises(Deferred, match="times per second"):
             call(gate)
 
     def test_one_is_let_through_and_closes_it_for_all(self, make, store, clock):
         one, other = make(), make()
         fail(one, error=ASKED)
         clock.seconds += 121
-        with one.passing("probe"):
+        with passing(one, "probe"):
             assert store.rows[DRIVER].state is BreakerState.PROBING
             clock.seconds += 1
             assert refused(other) < 3, "its outcome is known soon"
@@ -261,10 +274,10 @@ class TestBreaker:
             nonlocal let_through
             barrier.wait()
             try:
-                with gate.passing("s"):
+                with passing(gate, "s"):
                     let_through += 1
                     threading.Event().wait(0.1)
-            except NotNow:
+            except Deferred:
                 pass
 
         threads = [threading.Thread(target=attempt, args=(gate,)) for gate in workers]
@@ -277,9 +290,9 @@ class TestBreaker:
     def test_it_stays_open_longer_each_time_that_fails(self, make, clock):
         gate = make(failures=1, pause=10)
         fail(gate)
-        for expected in (10, 20, 40, 80, 160, 320, 600, 600):
+        for expected in (10, 20, 40, 80, 160, 300, 300):
             seconds = refused(gate)
-            assert expected <= seconds <= 1.5 * expected
+            assert expected <= seconds <= expected + min(expected / 2, 60)
             clock.seconds += expected + 1
             fail(gate)
 
@@ -287,9 +300,9 @@ class TestBreaker:
         one, other = make(), make()
         fail(one, error=ASKED)
         clock.seconds += 121
-        lost = one.passing("of a worker that dies")
+        lost = passing(one, "of a worker that dies")
         lost.__enter__()
-        clock.seconds += gates.PROBE + 1
+        clock.seconds += breaker.PROBE + 1
         call(other)
         call(other)
 
@@ -331,3 +344,173 @@ class TestBreaker:
         store.away = True
         clock.seconds += 5
         refused(gate)
+
+
+class TestBreakerListensToTheProviderAlone:
+    def test_failures_of_single_services_never_open_it(self, make, store):
+        gate = make(failures=2)
+        for number in range(20):
+            fail(gate, str(number), errors.RetryableError("its origin", retry_after=60))
+        call(gate)
+        assert store.writes == 0
+
+    def test_a_driver_that_says_nothing_speaks_of_one_service(self):
+        assert errors.RetryableError("x").scope is errors.Scope.SERVICE
+        assert errors.TimedOut("x").scope is errors.Scope.PROVIDER
+        assert errors.Unauthorized("x").scope is errors.Scope.PROVIDER
+
+    def test_those_of_one_project_do_not_stop_others_that_call(self, make):
+        gate = make(failures=3)
+        call(gate, "fine", project="b")
+        for number in range(20):
+            fail(gate, str(number), project="a")
+        call(gate, "fine", project="b")
+        for number in range(3):
+            fail(gate, str(number), project="a")
+        fail(gate, "fine", project="b")
+        assert refused(gate) > 0
+
+    def test_others_that_called_long_ago_do_not_count(self, make, clock):
+        gate = make(failures=3)
+        call(gate, project="b")
+        clock.seconds += breaker.CALLER + 1
+        for number in range(3):
+            fail(gate, str(number), project="a")
+        refused(gate)
+
+    def test_a_probe_that_fails_for_its_own_service_keeps_nobody_waiting(self, make, store, clock):
+        gate = make(failures=1, pause=10)
+        fail(gate)
+        clock.seconds += 11
+        fail(gate, "mistyped", errors.RetryableError("its origin", retry_after=60))
+        assert store.rows[DRIVER].openings == 1
+        call(gate)
+        assert store.rows[DRIVER].state is BreakerState.CLOSED
+
+    def test_what_others_see_tells_nothing_of_its_cause(self, make, store):
+        gate = make(failures=1)
+        fail(gate, error=errors.RetryableError("at secret.example.org", scope=WHOLE))
+        with pytest.raises(Deferred) as caught:
+            call(gate, "other")
+        assert str(caught.value).startswith("provider mock is not answering at present; tried ag")
+        assert "secret" not in str(caught.value)
+        assert "secret.example.org" in store.rows[DRIVER].reason
+
+
+class TestBreakerIsBounded:
+    @pytest.mark.parametrize("seconds", [3600, 315360000, 99999999999, 1e300, 10**400])
+    def test_it_lets_a_call_through_every_few_minutes(self, make, clock, seconds):
+        gate = make()
+        fail(gate, error=errors.RetryableError("x", retry_after=seconds, scope=WHOLE))
+        assert refused(gate) <= 360
+        clock.seconds += 301
+        call(gate)
+
+    @pytest.mark.parametrize("seconds", ["60", float("nan"), float("inf"), -5, True, object()])
+    def test_what_is_no_number_asks_for_nothing(self, make, seconds):
+        error = errors.RetryableError("x", scope=WHOLE)
+        error.retry_after = seconds
+        gate = make()
+        fail(gate, error=error)
+        call(gate)
+
+    def test_an_absurd_moment_that_was_stored_before_lets_a_call_through(self, make, store, clock):
+        until = clock.now() + datetime.timedelta(days=3650)
+        store.rows[DRIVER] = Breaker(DRIVER).next(state=BreakerState.OPEN, until=until, reason="x")
+        call(make())
+        assert store.rows[DRIVER].state is BreakerState.CLOSED
+
+    def test_long_pauses_of_its_own_are_bounded_as_well(self, make):
+        gate = make(failures=1, pause=1e30)
+        fail(gate)
+        assert refused(gate) <= 360
+
+
+class TestSlots:
+    """Ten slots, three drivers: one slot of each driver's own, seven for whoever comes."""
+
+    DRIVERS = ("provider:a", "provider:b", "dns:c")
+
+    def slots(self, total=10, **reserved):
+        values = {it: Limits(reserved=reserved.get(it[-1])) for it in self.DRIVERS}
+        return Slots(total, {it: lambda it=it: values[it] for it in self.DRIVERS})
+
+    def fill(self, slots, driver, prefix="s"):
+        """How many calls of a driver may be under way."""
+        number = 0
+        while number < 100 and slots.take(driver, Subject("p", f"{prefix}{number}")):
+            number += 1
+        return number
+
+    def test_one_that_hangs_leaves_each_other_driver_a_slot(self):
+        slots = self.slots()
+        assert self.fill(slots, "provider:a") == 8
+        assert slots.take("provider:b", Subject("p", "b"))
+        assert slots.take("dns:c", Subject("p", "c"))
+
+    def test_two_that_hang_leave_the_third_one(self):
+        slots = self.slots()
+        taken = self.fill(slots, "provider:a") + self.fill(slots, "provider:b", "b")
+        assert taken == 9
+        assert self.fill(slots, "dns:c", "c") == 1
+
+    def test_a_call_that_ends_makes_room(self):
+        slots = self.slots()
+        self.fill(slots, "provider:a")
+        with slots.changed:
+            slots.release("provider:a", Subject("p", "s0"))
+        assert slots.take("provider:a", Subject("p", "another"))
+
+    def test_an_operation_with_several_providers_holds_one_slot(self):
+        slots = self.slots()
+        for number in range(9):
+            subject = Subject("p", str(number))
+            assert slots.take("provider:a", subject)
+            assert slots.take("provider:b", subject)
+
+    def test_an_option_keeps_more(self):
+        assert self.fill(self.slots(b=4), "provider:a") == 5
+
+    def test_many_slots_are_kept_in_proportion(self):
+        assert self.fill(self.slots(total=60), "provider:a") == 40
+
+    @pytest.mark.parametrize("total", [1, 2, 3])
+    def test_each_driver_may_have_one_call_however_few_slots_there_are(self, total):
+        slots = self.slots(total)
+        for driver in self.DRIVERS:
+            assert slots.take(driver, Subject("p", driver))
+
+
+def test_a_place_is_waited_for_while_calls_are_quick():
+    slots = Slots(1, {DRIVER: Limits})
+    gate = Throttle(DRIVER, lambda: Limits(failures=0), None, lambda: 1, slots)
+    call(gate)
+    done = threading.Event()
+
+    def hold():
+        with passing(gate, "first"):
+            begun.set()
+            done.wait(5)
+
+    begun = threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(5)
+    threading.Timer(0.02, done.set).start()
+    for _ in range(50):
+        try:
+            call(gate, "second")
+            break
+        except Deferred:
+            pass
+    thread.join(5)
+    assert done.is_set()
+
+
+def test_a_driver_that_hangs_has_nobody_wait_in_place(make, clock):
+    gate = make(concurrent=1)
+    with passing(gate, "hangs"):
+        clock.seconds += 20
+        before = time.monotonic()
+        assert 20 <= refused(gate) <= 61 + 20
+        assert time.monotonic() - before < 5

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bulkhead: a driver that hangs does not take the slots that others need."""
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from poppy.common.limits import Limits
+from poppy.distributed_task.throttling.deferred import Deferred, Subject, Turns
+
+#: Seconds that a place is waited for, while the driver's calls are quick.
+PATIENCE = 0.1
+#: Seconds; a driver with a call that has been under way for longer is not quick.
+QUICK = 1.0
+#: Seconds: the longest wait for a place.
+LONGEST = 60.0
+#: Seconds for which options that were read are believed: to read them takes longer than the rest.
+FRESH = 1.0
+
+
+class Slots:
+    """The slots of a worker, shared out between the drivers whose calls hold them.
+
+    Each driver has some of its own; the rest is for whoever comes first. However many drivers
+    hang, each other one still has its own. An operation that calls several drivers side by side
+    holds one slot.
+
+    Args:
+        total: how many operations the worker runs at the same time; None for any number.
+        drivers: gives the options of each driver as they are now.
+    """
+
+    def __init__(
+        self,
+        total: int | None = None,
+        drivers: Mapping[str, Callable[[], Limits]] | None = None,
+    ) -> None:
+        self._total = total
+        self._drivers = dict(drivers or {})
+        self._reserved: dict[str, int | None] = {}
+        self._stale_at = 0.0
+        self._calls: collections.Counter[str] = collections.Counter()
+        self._holders: collections.Counter[Subject] = collections.Counter()
+        #: Guards this and the bulkheads that share it; notified when a call has ended.
+        self.changed = threading.Condition()
+
+    def take(self, driver: str, subject: Subject) -> bool:
+        """Count a call that begins; False if the driver must not have one more slot."""
+        if not self._has_room(driver, subject):
+            return False
+        self._calls[driver] += 1
+        self._holders[subject] += 1
+        return True
+
+    def release(self, driver: str, subject: Subject) -> None:
+        """Count a call that has ended."""
+        self._calls[driver] -= 1
+        self._holders[subject] -= 1
+        # A Counter keeps what is zero.
+        if not self._holders[subject]:
+            del self._holders[subject]
+        self.changed.notify_all()
+
+    def _has_room(self, driver: str, subject: Subject) -> bool:
+        if self._total is None or self._calls[driver] < self._own(driver):
+            return True
+        held = len(self._holders) + (subject not in self._holders)
+        kept = sum(
+            max(0, self._own(other) - self._calls[other])
+            for other in self._drivers
+            if other != driver
+        )
+        return held + kept <= self._total
+
+    def _own(self, driver: str) -> int:
+        """How many slots are kept for a driver: what its option says, or its part of half."""
+        if time.monotonic() >= self._stale_at:
+            self._reserved = {it: read().reserved for it, read in self._drivers.items()}
+            self._stale_at = time.monotonic() + FRESH
+        reserved = self._reserved.get(driver)
+        if reserved is None:
+            reserved = (self._total or 0) // (2 * max(1, len(self._drivers)))
+        # Without one it could wait for ever.
+        return max(1, reserved)
+
+
+class Bulkhead:
+    """Limits how many calls of one driver a worker has under way."""
+
+    def __init__(self, driver: str, slots: Slots, clock: Callable[[], float]) -> None:
+        self._driver = driver
+        self._slots = slots
+        self._clock = clock
+        self._turns = Turns(clock, LONGEST)
+        self._began: dict[object, float] = {}
+        # How long calls take, as a moving average.
+        self._seconds = 1.0
+
+    @contextlib.contextmanager
+    def place(self, limits: Limits, workers: int, subject: Subject) -> Iterator[None]:
+        """Hold a place for the time of a call.
+
+        Raises:
+            Deferred: there is none.
+        """
+        call = object()
+        with self._slots.changed:
+            if not self._slots.changed.wait_for(
+                lambda: self._begin(call, limits, workers, subject), self._patience()
+            ):
+                raise self._deferred()
+        try:
+            yield
+        except Deferred:
+            self._end(call, subject)
+            raise
+        except BaseException:
+            self._learn(call)
+            self._end(call, subject)
+            raise
+        else:
+            self._learn(call)
+            self._end(call, subject)
+
+    def _begin(self, call: object, limits: Limits, workers: int, subject: Subject) -> bool:
+        most = max(1, limits.concurrent // workers) if limits.concurrent else None
+        if most is not None and len(self._began) >= most:
+            return False
+        if not self._slots.take(self._driver, subject):
+            return False
+        self._began[call] = self._clock()
+        return True
+
+    def _end(self, call: object, subject: Subject) -> None:
+        with self._slots.changed:
+            del self._began[call]
+            self._slots.release(self._driver, subject)
+
+    def _learn(self, call: object) -> None:
+        with self._slots.changed:
+            self._seconds += 0.2 * (self._clock() - self._began[call] - self._seconds)
+
+    def _oldest(self) -> float:
+        """Seconds that a call has been under way; 0 without any."""
+        return self._clock() - min(self._began.values(), default=self._clock())
+
+    def _patience(self) -> float:
+        # Quick calls make room in a moment, and to park an operation costs more than that.
+        return PATIENCE if max(self._seconds, self._oldest()) <= QUICK else 0.0
+
+    def _deferred(self) -> Deferred:
+        under_way = len(self._began)
+        interval = max(self._seconds, self._oldest()) / max(1, under_way)
+        return Deferred(
+            f"{self._driver} has {under_way} calls of this worker under way",
+            self._turns.next(interval),
+        )
