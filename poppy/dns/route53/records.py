@@ -38,7 +38,7 @@ def helpers_of(name: str) -> str:
 
 def longest_helper_of(name: str) -> str:
     """The longest name that :func:`steered` may make for a name."""
-    return f"continent-EU.{helpers_of(name)}"
+    return f"continent-eu.{helpers_of(name)}"
 
 
 def simple(name: str, target: str, ttl: int) -> dict[str, Any]:
