@@ -19,7 +19,8 @@ from poppy.storage.sqlalchemy.database import Database
 
 _FINISHED = tuple(str(state) for state in State if state.finished)
 _FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
-_FIND_PAGE = 200
+_FIND_PAGE = 100
+"""As many as a page for operators has by default, so that one is read for each."""
 
 
 class OperationStore(base.OperationStore):
