@@ -31,7 +31,7 @@ def ensure_step(provider: str) -> str:
 
 
 def gate_of(driver: Driver) -> str:
-    """What the gate before a driver is called."""
+    """The key of a driver's throttle and circuit breaker, ``<kind>:<name>``."""
     return f"{driver.KIND}:{driver.name}"
 
 
