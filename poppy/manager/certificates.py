@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.manager import requirements
 from poppy.manager.actions import amended
 from poppy.manager.changes import Change, Changes
 from poppy.manager.lookups import host
@@ -59,7 +58,7 @@ class CertificatesManager:
             raise errors.InvalidRequest("The project_id is not the one of the request")
         spec = self._spec(body)
         flavor = self._changes.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers, self._dns)
+        self._changes.check(spec, flavor)
         detail = ProviderDetail(ProviderStatus.DEPLOY_IN_PROGRESS)
         namespace, order_id = certificates.namespace(owner), ids.new()
         operation = self._changes.operation(namespace, order_id, Kind.CREATE, request_id)

@@ -153,7 +153,7 @@ class Changes:
             InvalidRequest: there is no such flavor, or a provider can't do it.
         """
         flavor = self.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers, self._dns)
+        self.check(spec, flavor)
         # Providers that the flavor does not name any more are kept until they are clean.
         providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
         known = service.provider_details
@@ -167,6 +167,14 @@ class Changes:
         )
         changed = replace(service, spec=spec)
         return changed.with_details(self.noted(details, changed)), operation
+
+    def check(self, spec: ServiceSpec, flavor: Flavor) -> None:
+        """Refuse what the flavor's providers or the DNS driver can't do.
+
+        Raises:
+            InvalidRequest: names the part of the document, and why.
+        """
+        requirements.check(spec, flavor, self._providers, self._dns)
 
     def flavor(self, flavor_id: str) -> Flavor:
         """A flavor that a request names.

@@ -77,7 +77,7 @@ class ServicesManager:
                 return known
         spec = validation.service(document, self._default_ttl, limits=self._document_limits)
         flavor = self._changes.flavor(spec.flavor_id)
-        requirements.check(spec, flavor, self._providers, self._dns)
+        self._changes.check(spec, flavor)
         log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()

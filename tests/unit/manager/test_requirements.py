@@ -148,14 +148,6 @@ def test_helpers_that_a_driver_makes_to_steer_by_place_count():
         requirements.check(spec, steered, ABLE, dns)
 
 
-@pytest.mark.parametrize(
-    "origin", ["www.example.com.cdn.example.net", "cdn.example.net", "a.scdn0.secure.example.net"]
-)
-def test_an_origin_is_none_of_the_operators_names(origin):
-    spec = make_spec(["www.example.com"], origins=(Origin("a.example.com"), Origin(origin)))
-    assert f"Origin {origin} is one of the operator's own names" in _refusal(spec)
-
-
 @pytest.mark.parametrize("place", ["Atlantis", "EMEA", "XX", "x" * 128, "\ufdfa" * 40])
 def test_an_unknown_country_is_refused_by_name(place):
     rule = Rule("r", "/*", geography=place)
