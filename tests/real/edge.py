@@ -48,6 +48,7 @@ def _as_new(node: Varnish, web: WebServer) -> Iterator[None]:
     web.headers.clear()
     web.requests.clear()
     web.cookies.clear()
+    web.fields.clear()
     web.not_modified = 0
     yield
     leave_nothing(node)
