@@ -101,7 +101,7 @@ def make_provider(nodes: list[Varnish], **options: object) -> VarnishProvider:
         "nodes": [node.management for node in nodes],
         "secret_file": str(nodes[0].secret_file),
         "edge_name": "edge.test",
-        "refused_origins": [],
+        "allowed_origins": ["127.0.0.0/8"],
         **options,
     }
     for name, value in options.items():
