@@ -111,7 +111,7 @@ def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
             "secret_file": str(node.secret_file),
             "edge_name": "edge.example.net",
             # By default no tenant may have the edge call loopback; here the origin is there.
-            "refused_origins": "",
+            "allowed_origins": "127.0.0.0/8",
         }
         yield f"http://{host}:{port}", options
 

@@ -145,6 +145,8 @@ class Provider(Driver, abc.ABC):
       nothing to report), or raise with ``retry_after``, and you are called again.
     * A service never affects another one: what is refused is refused as a whole, and what
       serves goes on serving.
+    * The edge passes no header field of :data:`poppy.provider.headers.UNTRUSTED` from a client to
+      an origin, unless the operator trusts the client as a proxy: no cache key holds them.
     * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you, nor
       do those that :meth:`check` refuses.
     * Give the names that are the operator's own in :attr:`reserved_names`: no tenant gets them.

@@ -8,19 +8,28 @@ anything in the expression, whatever is in it.
 
 import re
 
-_SLASH = "(?:/|%2[Ff])+"
+#: Parameters of a path segment (RFC 3986, section 3.3), which some origins drop before they look
+#: for a file, and others do not.
+_PARAMETERS = "(?:;[^/?]*?)?"
+_SLASHES = "(?:/|%2[Ff])+"
 
-#: Paths with ``.`` or ``..`` as a segment. Browsers resolve these before they ask; who does not
-#: wants an origin to see another path than the edge did.
-DOT_SEGMENTS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}(?:/|%2f|[?]|$)"
+#: Paths with ``.`` or ``..`` as a segment, with parameters or without. Browsers resolve these
+#: before they ask; a client that does not wants the origin to see another path than the edge did.
+DOT_SEGMENTS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}(?:/|%2f|[?;]|$)"
+
+#: Targets that two servers may read in two ways: with a control character, space or fragment
+#: anywhere; in the path, with a backslash (a slash on some systems), a broken percent-encoding or
+#: an encoded control character (RFC 3986, sections 2.1 and 7.3).
+AMBIGUOUS = r"(?i)[\x00-\x20\x7f#]|^[^?]*(?:[\x5c]|%(?:5c|[01][0-9a-f]|7f)|%(?![0-9a-f][0-9a-f]))"
 
 
 def url_regex(pattern: str) -> str:
     """An expression for the URLs (as in ``req.url``) that a ``request_url`` is about.
 
     * ``*`` is any run of characters, ``/`` included; a missing leading ``/`` is added.
-    * The path is compared as a web server would read it: percent-encoded or not, and with
-      runs of slashes as one. So an encoded request is not a way around a restriction.
+    * The path is compared as a web server would read it: percent-encoded or not, with runs of
+      slashes as one, and with or without the ``;parameters`` of a segment. So no spelling of a
+      path is a way around a restriction.
     * The query is ignored, unless the pattern itself has a ``?``; then all of it is compared.
 
     Each ``*`` but the last matches as little as it can and is never reconsidered (which loses
@@ -29,14 +38,14 @@ def url_regex(pattern: str) -> str:
     if not pattern.startswith("/"):
         pattern = f"/{pattern}"
     path, has_query, query = pattern.partition("?")
-    path = re.sub("/+", "/", path)
     if not has_query:
-        return "^" + _glob(path, "[^?]", "(?:[?]|$)")
-    return "^" + _glob(path, "[^?]", "") + "[?]" + _glob(query, ".", "$")
+        return "^" + _glob(path, "[^?]", f"{_PARAMETERS}(?:[?]|$)", _PARAMETERS)
+    return "^" + _glob(path, "[^?]", "", _PARAMETERS) + f"{_PARAMETERS}[?]{_glob(query, '.', '$')}"
 
 
-def _glob(pattern: str, any_character: str, end: str) -> str:
-    first, *others = (_literal(part) for part in re.split(r"\*+", pattern))
+def _glob(pattern: str, any_character: str, end: str, before_slash: str = "") -> str:
+    slashes = before_slash + _SLASHES
+    first, *others = (_literal(part, slashes) for part in re.split(r"\*+", pattern))
     if not others:
         return first + end
     *middle, last = others
@@ -46,9 +55,9 @@ def _glob(pattern: str, any_character: str, end: str) -> str:
     return f"{first}{runs}{any_character}*{last}{end}"
 
 
-def _literal(text: str) -> str:
-    """Matches the text, each of its bytes raw or percent-encoded."""
-    return "".join(_byte(value) for value in _unescape(text))
+def _literal(text: str, slashes: str) -> str:
+    """Matches the text, each of its bytes raw or percent-encoded, and runs of slashes as one."""
+    return "".join(_byte(value, slashes) for value in re.sub(b"/+", b"/", _unescape(text)))
 
 
 def _unescape(text: str) -> bytes:
@@ -56,9 +65,9 @@ def _unescape(text: str) -> bytes:
     return re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), raw)
 
 
-def _byte(value: int) -> str:
+def _byte(value: int, slashes: str) -> str:
     if value == ord("/"):
-        return _SLASH
+        return slashes
     character = chr(value)
     plain = character if character.isascii() and character.isalnum() else f"\\x{value:02x}"
     high, low = (d if d.isdigit() else f"[{d}{d.lower()}]" for d in f"{value:02X}")

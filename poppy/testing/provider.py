@@ -11,7 +11,7 @@ Subclass it in the tests of a driver, named ``Test...`` so that pytest collects 
 """
 
 import abc
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -28,6 +28,7 @@ from poppy.model.services import (
     Rule,
     Service,
 )
+from poppy.provider import headers
 from poppy.provider.base import Capability, Deployment, Provider
 from poppy.testing.builders import make_service
 
@@ -70,6 +71,32 @@ class ProviderContract(abc.ABC):
     def stranger(self, provider: Provider) -> Provider:
         """A driver of the same provider, with credentials that it refuses."""
         pytest.skip("there are no credentials")
+
+    def forwarded(
+        self, provider: Provider, service: Service, fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """What an origin sees of a client's header fields; override it if the test can tell.
+
+        Args:
+            service: has been ensured.
+            fields: of a GET of ``/`` at the edge, sent by a client that nobody trusts.
+
+        Returns:
+            all header fields of the request that came to the origin.
+        """
+        pytest.skip("there is no data plane")
+
+    def test_no_origin_sees_what_clients_must_not_say(self, provider: Provider) -> None:
+        service = self.service()
+        self.settle(provider, service)
+        forged = "forged.example.org"
+
+        # Servers limit how many fields a request has.
+        for start in range(0, len(headers.UNTRUSTED), 20):
+            fields = dict.fromkeys(headers.UNTRUSTED[start : start + 20], forged)
+            seen = self.forwarded(provider, service, fields)
+
+            assert [name for name, value in seen.items() if forged in value] == []
 
     def test_credentials_that_are_refused_are_the_operators_to_put_right(
         self, provider: Provider

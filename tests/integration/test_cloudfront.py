@@ -5,6 +5,7 @@
 # ruff: noqa: F811
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ from tests.real.cloudfront import (  # noqa: F401
     with_caching,
 )
 from tests.real.moto import Moto
+from tests.real.node import run_function
 
 pytestmark = pytest.mark.real
 
@@ -60,6 +62,20 @@ class TestContract(ProviderContract):
     def stranger(self, provider: Provider) -> Provider:
         self.moto.check_keys(True)
         return provider
+
+    def forwarded(
+        self, provider: Provider, service: Service, fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """What the viewer-request function that the distribution uses leaves of the fields."""
+        behaviour = self.account.config(service)["DefaultCacheBehavior"]
+        (used,) = behaviour["FunctionAssociations"]["Items"]
+        name = used["FunctionARN"].rpartition("/")[2]
+        code = self.account.cloudfront.get_function(Name=name, Stage="LIVE")["FunctionCode"]
+        headers = {name.lower(): {"value": value} for name, value in fields.items()}
+        request = {"method": "GET", "uri": "/", "querystring": {}, "headers": headers}
+        event = {"viewer": {"ip": "192.0.2.1"}, "request": request}
+        (answer,) = run_function(code.read().decode(), [event])
+        return {name: it["value"] for name, it in answer["result"]["headers"].items()}
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         return self.account.distributions(service)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from poppy.model.services import Origin, Restriction, Rule
+from poppy.provider import headers
 from poppy.provider.cloudfront.access import LONGEST_CODE, access
 from poppy.testing.builders import make_spec
 from tests.real.node import run_function
@@ -201,6 +202,39 @@ def test_an_origin_gets_the_host_of_its_own() -> None:
         [{"hostHeader": "c.example.org"}],
         [],
     ]
+
+
+def test_untrusted_header_fields_are_removed() -> None:
+    names = [n.lower() for n in headers.UNTRUSTED]
+    names += [other.lower() for name in headers.UNTRUSTED for other in headers.respellings(name)]
+    names += ["x-forwarded-anything", "x_forwarded-any_thing"]
+    forged = request()
+    kept = {"host": {"value": "www.a.example.com"}, "x-request-id": {"value": "1"}}
+    forged["request"]["headers"] = {**{name: {"value": "evil"} for name in names}, **kept}
+
+    for entries in ((), restrictions(("blacklist", [Rule("a", client_ip="192.0.2.1")]))):
+        (answer,) = run_function(access(make_spec(restrictions=entries)).code, [forged])
+        assert answer["result"]["headers"] == kept
+
+
+def test_no_spelling_of_a_path_is_a_way_around() -> None:
+    check(
+        restrictions(("blacklist", [Rule("a", "/secret/*", client_ip="0.0.0.0/0")])),
+        [
+            (request("/secret;a=b/x"), REFUSED),
+            (request("/secret;a/x;b"), REFUSED),
+            (request("/%73ecret%2Fx"), REFUSED),
+            (request("//secret//x"), REFUSED),
+            (request("/open/..;/secret/x"), BAD),
+            (request("/secret%5Cx"), BAD),
+            (request("/secret\\x"), BAD),
+            (request("/secret%00/x"), BAD),
+            (request("secret/x"), BAD),
+            (request("*"), BAD),
+            (request("/secret%"), BAD),
+            (request("/open;a=b/x"), PASSED),
+        ],
+    )
 
 
 def test_what_tenants_wrote_can_not_become_code() -> None:

@@ -40,7 +40,7 @@ def edge(tmp_path):
             "drivers:provider:varnish": {
                 "nodes": node.management,
                 "secret_file": node.secret_file,
-                "refused_origins": "",
+                "allowed_origins": "127.0.0.0/8",
             },
         }
         installation = Installation(tmp_path, options)

@@ -69,7 +69,7 @@ def site(tmp_path) -> Iterator[Site]:
                 "nodes": node.management,
                 "secret_file": node.secret_file,
                 "edge_name": EDGE,
-                "refused_origins": "",
+                "allowed_origins": "127.0.0.0/8",
             },
             "drivers:dns:rfc2136": {
                 "servers": nameserver.address,

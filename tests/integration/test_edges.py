@@ -143,7 +143,7 @@ def running(directory: Path, nameserver: NameServer, options: Mapping[str, Any])
                 "nodes": node.management,
                 "secret_file": node.secret_file,
                 "edge_name": edge,
-                "refused_origins": "",
+                "allowed_origins": "127.0.0.0/8",
             }
         poppy = Installation(directory, groups)
         with poppy.session, poppy.daemon("poppy-standalone"):

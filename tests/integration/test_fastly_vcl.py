@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.provider import headers
 from poppy.provider.fastly.configuration import Objects, Settings, digest, wanted
 from poppy.testing.builders import make_spec
 from tests.real.edge import Answer, admin, ask
@@ -278,6 +279,24 @@ def test_header_fields_from_outside_decide_nothing_and_go_nowhere(
 
     assert (answer.status, answer.headers["x-origin"][-1]) == (200, "0")
     assert answer.headers["x-ttl"] == "3600"
+
+
+def test_untrusted_header_fields_reach_no_origin(node: Varnish, web: WebServer) -> None:
+    load(node, web, OPEN)
+    web.fields.clear()
+    names = list(headers.UNTRUSTED) + headers.respellings("X-Forwarded-Host")
+    for start in range(0, len(names), 25):
+        ask(node, f"/{start}", **{name: "evil" for name in names[start : start + 25]})
+
+    assert web.fields
+    assert "evil" not in str(web.fields)
+    assert ("X-Forwarded-For", "127.0.0.1") in web.fields[0]
+
+
+def test_targets_with_two_meanings_are_refused(node: Varnish, web: WebServer) -> None:
+    load(node, web, OPEN)
+    targets = ("/a%5Cb", "/a%00", "/a%zz", "/a#b", "/a/..;/b", "a/b", "https://www.a.test/b")
+    assert [ask(node, target).status for target in targets] == [400] * len(targets)
 
 
 def test_a_pattern_of_each_kind_compiles(node: Varnish, web: WebServer) -> None:

@@ -6,7 +6,7 @@
 
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,8 +61,21 @@ class TestContract(ProviderContract):
         return make_provider([self.node], secret_file=None, secret="wrong")
 
     def service(self, *domains: str) -> Service:
-        spec = make_spec(domains or None, origins=(Origin("127.0.0.1"),))
+        spec = make_spec(domains or None, origins=(Origin(self.web.address),))
         return make_service(spec=spec)
+
+    @pytest.fixture(autouse=True)
+    def _origin(self, web: WebServer) -> None:
+        self.web = web
+
+    def forwarded(
+        self, provider: Provider, service: Service, fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        (domain,) = service.spec.domain_names
+        self.web.fields.clear()
+        ask(self.node, f"/{next(iter(fields))}", domain, **fields)
+        (seen,) = self.web.fields
+        return dict(seen)
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         assert isinstance(provider, VarnishProvider)

@@ -328,6 +328,11 @@ class PAPIDouble:
         if code is not None and code not in self.cp_codes:
             found.append(f"cpCode {code}")
         found += sorted(self.refused & {one["name"] for one in _behaviors(rules)})
+        found += [
+            f"modifyIncomingRequestHeader {one['options']}"
+            for one in _behaviors(rules)
+            if one["name"] == "modifyIncomingRequestHeader" and not _deletes(one["options"])
+        ]
         return [
             {"type": "https://problems.example/required", "title": "Invalid", "detail": name}
             for name in found
@@ -381,6 +386,17 @@ def _behaviors(rules: dict[str, Any]) -> list[dict[str, Any]]:
     for child in rules.get("children", []):
         found += _behaviors(child)
     return found
+
+
+def _deletes(options: dict[str, Any]) -> bool:
+    """Whether options say which header to delete; the only action that the double knows."""
+    name = options.get("customHeaderName", "")
+    return (
+        set(options) == {"action", "standardDeleteHeaderName", "customHeaderName"}
+        and options["action"] == "DELETE"
+        and options["standardDeleteHeaderName"] == "OTHER"
+        and name.replace("-", "").isalnum()
+    )
 
 
 def _is_pending(activation: dict[str, Any]) -> bool:

@@ -48,6 +48,7 @@ def _as_new(node: Varnish, web: WebServer) -> Iterator[None]:
     web.headers.clear()
     web.requests.clear()
     web.cookies.clear()
+    web.fields.clear()
     web.not_modified = 0
     yield
     leave_nothing(node)
@@ -100,7 +101,7 @@ def make_provider(nodes: list[Varnish], **options: object) -> VarnishProvider:
         "nodes": [node.management for node in nodes],
         "secret_file": str(nodes[0].secret_file),
         "edge_name": "edge.test",
-        "refused_origins": [],
+        "allowed_origins": ["127.0.0.0/8"],
         **options,
     }
     for name, value in options.items():

@@ -311,7 +311,7 @@ def _varnish() -> Iterator[Record]:
             "secret_file": str(node.secret_file),
             "edge_name": "edge.example.net",
             # The lab's origins are on loopback.
-            "refused_origins": "",
+            "allowed_origins": "127.0.0.0/8",
         }
         yield {
             "values": {"url": "http://{}:{}".format(*node.http)},

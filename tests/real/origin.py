@@ -29,6 +29,7 @@ class Origin:
         requests: how often each ``(host, path)`` was asked for.
         not_modified: how many of all answers were 304.
         cookies: the ``Cookie`` headers that came.
+        fields: all header fields of each request, in order.
     """
 
     def __init__(self, name: str = "origin", address: str | None = None) -> None:
@@ -46,6 +47,7 @@ class Origin:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.not_modified = 0
         self.cookies: list[str] = []
+        self.fields: list[list[tuple[str, str]]] = []
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -103,10 +105,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(with_body=True)
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def do_PATCH(self) -> None:
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
+
+    def do_OPTIONS(self) -> None:
+        self.do_POST()
+
     def _answer(self, *, with_body: bool) -> None:
         origin = self.serves
         host = self.headers.get("Host", "")
         origin.requests[host, self.path] += 1
+        origin.fields.append(self.headers.items())
         if self.headers.get("Cookie"):
             origin.cookies.append(self.headers["Cookie"])
         time.sleep(origin.delay)

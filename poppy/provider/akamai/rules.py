@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model.names import address
 from poppy.model.services import Origin, ServiceSpec
+from poppy.provider import headers
 from poppy.provider.akamai import access
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
@@ -82,6 +83,7 @@ def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
 def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
     """The rule tree of a service whose traffic is counted, and purged, by this CP code."""
     children = [
+        _rule("Untrusted request headers", behaviors=_distrust()),
         _rule("Origins", children=_origins(spec, settings)),
         _rule("Caching", children=_caching(spec)),
         *access.restrictions(spec),
@@ -98,6 +100,19 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
         "criteria": [],
         "children": children,
     }
+
+
+def _distrust() -> list[Document]:
+    """Remove header fields of clients that an origin may believe and no cache key holds."""
+    return [
+        behavior(
+            "modifyIncomingRequestHeader",
+            action="DELETE",
+            standardDeleteHeaderName="OTHER",
+            customHeaderName=name,
+        )
+        for name in headers.UNTRUSTED
+    ]
 
 
 def cp_code(rules: Mapping[str, Any]) -> tuple[int, str] | None:

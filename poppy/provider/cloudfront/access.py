@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Origin, Restriction, Rule, ServiceSpec
+from poppy.provider import headers
 from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
 from poppy.provider.geography import country_codes
 from poppy.provider.patterns import specificity
@@ -22,6 +23,8 @@ from poppy.provider.patterns import specificity
 #: Bytes of a function's code; Amazon's quota, which can't be raised.
 LONGEST_CODE = 10_240
 
+#: The code itself knows those that begin with "x-forwarded".
+_UNTRUSTED = [name.lower() for name in headers.UNTRUSTED if not name.startswith("X-Forwarded")]
 _CODE = importlib.resources.files(__package__).joinpath("function.js").read_text("utf-8")
 
 
@@ -42,13 +45,15 @@ class Access(NamedTuple):
 
     Attributes:
         countries: the part that CloudFront does by itself.
-        code: the function for the rest; empty if nothing is left.
+        code: the function for the rest, and for header fields that must not reach origins.
+        is_shared: whether the function has nothing of the service's own in it.
         needs_country: whether the function looks at the viewer's country.
     """
 
     countries: Countries
     code: str
     needs_country: bool
+    is_shared: bool = False
 
 
 def access(spec: ServiceSpec) -> Access:
@@ -69,16 +74,17 @@ def access(spec: ServiceSpec) -> Access:
         if (found := _rules(spec.restrictions, kind_of_list, kind))
     ]
     routes = _routes(spec.origins)
-    if not lists and not routes:
-        return Access(countries, "", False)
-    return Access(countries, _code(lists, routes), by_path)
+    return Access(countries, _code(lists, routes), by_path, not lists and not routes)
 
 
 def _code(lists: Sequence[Any], routes: Sequence[Any]) -> str:
     # Without comments, which count.
     body = re.sub(r"^\s*//.*\n|^\s+", "", _CODE, flags=re.MULTILINE)
     head = "import cf from 'cloudfront';\n" if routes else ""
-    code = f"{head}var LISTS = {_json(lists)};\nvar ROUTES = {_json(routes)};\n{body}"
+    code = (
+        f"{head}var UNTRUSTED = {_json(_UNTRUSTED)};\n"
+        f"var LISTS = {_json(lists)};\nvar ROUTES = {_json(routes)};\n{body}"
+    )
     if len(code) > LONGEST_CODE:
         raise PermanentError(
             f"The restrictions need a function of {len(code)} bytes; CloudFront takes "

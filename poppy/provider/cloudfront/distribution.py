@@ -44,11 +44,7 @@ class Viewer(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A service document, compiled as far as it goes without asking Amazon.
-
-    Attributes:
-        code: of the function, empty if it takes none.
-    """
+    """A service document, compiled as far as it goes without asking Amazon."""
 
     origins: tuple[Origin, ...]
     behaviours: tuple[Behaviour, ...]
@@ -56,7 +52,7 @@ class Plan(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code of the service's function; empty if it needs none."""
+        """The code of the function that its distribution uses."""
         return self.access.code
 
 

@@ -27,7 +27,7 @@ from poppy.provider.cloudfront.certificates import (
 )
 from poppy.provider.cloudfront.distribution import Config, Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
-from poppy.provider.cloudfront.functions import Functions
+from poppy.provider.cloudfront.functions import SHARED, Functions
 from poppy.provider.cloudfront.statistics import counted
 
 #: Seconds until it makes sense to look whether a tenant has made the records for a certificate.
@@ -38,9 +38,9 @@ class CloudFrontProvider(Provider):
     """Runs each service as one distribution, with one certificate for all of its domains.
 
     Needs the extra ``poppy[cloudfront]``. What CloudFront has no setting for is done by a
-    function of the service's own. All of it is found by the service's id, so that any step can
-    be repeated: by the caller reference of the distribution, the names of functions, and a tag
-    of the certificates.
+    function: of the service's own, or one that all services share that need no more. All of it is
+    found by the service's id, so that any step can be repeated: by the caller reference of the
+    distribution, the names of functions, and a tag of the certificates.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
@@ -132,7 +132,8 @@ class CloudFrontProvider(Provider):
         plan = distribution.plan(service.spec)
         certificate = self._certificate(service)
         service_id = service.service_id
-        function_arn = self._functions.ensure(service_id, plan.code) if plan.code else None
+        owner = SHARED if plan.access.is_shared else service_id
+        function_arn = self._functions.ensure(owner, plan.code)
         names = tuple(sorted(service.spec.domain_names))
 
         def make(now: Viewer) -> Config:

@@ -1,5 +1,5 @@
 // Runs at every viewer request, before the cache (CloudFront Functions, runtime 2.0).
-// What is particular to the service stands above this as ROUTES and LISTS.
+// What is particular to the service stands above this as ROUTES and LISTS, beside UNTRUSTED.
 
 // Whether text matches a pattern in which * is any run of characters.
 function matches(pattern, text) {
@@ -14,12 +14,24 @@ function matches(pattern, text) {
 }
 
 // A path as an origin would read it: percent-encoded or not, and // as /.
+// None if two servers may read it in two ways.
 function plain(uri) {
     try {
-        return decodeURIComponent(uri).replace(/\/+/g, '/');
+        var path = decodeURIComponent(uri).replace(/\/+/g, '/');
+        return /^[^\/]|[\x00-\x1f\x7f\\]|\/\.{1,2}([\/;]|$)/.test(path) ? null : path;
     } catch (e) {
         return null;
     }
+}
+
+// Header fields that origins believe and that no cache key holds; _ is - to some origins.
+function distrust(headers) {
+    Object.keys(headers).forEach(function (name) {
+        var plain = name.replace(/_/g, '-');
+        if (plain.indexOf('x-forwarded') === 0 || UNTRUSTED.indexOf(plain) >= 0) {
+            delete headers[name];
+        }
+    });
 }
 
 // The 16-bit groups of an address: two of IPv4, eight of IPv6.
@@ -72,10 +84,12 @@ var KINDS = {
 };
 
 function refused(event, path) {
+    // Some origins drop the parameters of segments.
+    var bare = path.replace(/;[^\/]*/g, '');
     for (var i = 0; i < LISTS.length; i++) {
         var list = LISTS[i], isAbout = KINDS[list.kind](event), concerned = false, meant = false;
         for (var j = 0; j < list.rules.length; j++) {
-            if (matches(list.rules[j][0], path)) {
+            if (matches(list.rules[j][0], path) || matches(list.rules[j][0], bare)) {
                 concerned = true;
                 meant = meant || isAbout(list.rules[j][1]);
             }
@@ -87,9 +101,10 @@ function refused(event, path) {
 
 function handler(event) {
     var request = event.request;
+    distrust(request.headers);
     if (LISTS.length) {
         var path = plain(request.uri);
-        if (path === null || /\/\.{1,2}(\/|$)/.test(path)) {
+        if (path === null) {
             return { statusCode: 400, statusDescription: 'Bad Request' };
         }
         if (refused(event, path)) return { statusCode: 403, statusDescription: 'Forbidden' };

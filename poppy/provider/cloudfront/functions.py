@@ -8,6 +8,8 @@ from typing import Any
 from poppy.common import aws
 from poppy.common.errors import RetryableError
 
+#: Owner of the functions that have nothing of one service in them. They are never deleted.
+SHARED = "shared"
 _RUNTIME = "cloudfront-js-2.0"
 
 
@@ -22,7 +24,7 @@ class Functions:
         self._cloudfront = cloudfront
 
     def ensure(self, service_id: str, code: str) -> str:
-        """Have this code published for a service; gives the function's ARN."""
+        """Have this code published for a service, or for ``SHARED``; gives the function's ARN."""
         name = _name(service_id, code)
         live = self._describe(name, "LIVE")
         if live is not None:

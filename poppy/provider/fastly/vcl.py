@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from poppy.common.errors import PermanentError
 from poppy.model import paths
 from poppy.model.services import Rule, ServiceSpec
-from poppy.provider import patterns
+from poppy.provider import headers, patterns
 from poppy.provider.fastly import keys
 from poppy.provider.geography import country_codes
 
@@ -29,6 +29,10 @@ CACHING = "req.http.X-Poppy-Caching"
 VERDICT = "req.http.X-Poppy-Verdict"
 
 _FIELDS = ("Origin", "Caching", "Verdict", "Keys")
+#: Fastly adds the client's address to X-Forwarded-For, and keeps what a client says there.
+_UNTRUSTED = tuple(
+    spelling for name in headers.UNTRUSTED for spelling in (name, *headers.respellings(name))
+)
 _ALWAYS = "req.url"  # Fastly's VCL has no condition "true"; every request has a URL.
 
 
@@ -62,11 +66,13 @@ def request(spec: ServiceSpec) -> str:
     ]
     parts = [
         *(f"unset req.http.X-Poppy-{field};" for field in _FIELDS),
+        *(f"unset req.http.{name};" for name in _UNTRUSTED),
+        "set req.http.X-Forwarded-For = client.ip;",
         # Without this, anybody can purge a URL by asking for it with the method PURGE.
         'if (req.method == "FASTLYPURGE") {\n'
         '  set req.http.Fastly-Purge-Requires-Auth = "1";\n} else {',
         *_refusals(spec),
-        f'if (req.url ~ "{_safe(patterns.DOT_SEGMENTS)}") {{\n  set {VERDICT} = "malformed";\n}}',
+        f'if ({_MALFORMED}) {{\n  set {VERDICT} = "malformed";\n}}',
         "}",
         _chain(origins if len(spec.origins) > 1 else ()),
         _chain(caching),
@@ -153,3 +159,12 @@ def _any_of(conditions: Iterable[str]) -> str:
 
 def _safe(expression: str) -> str:
     return expression.replace("%", r"\x25")
+
+
+_MALFORMED = _any_of(
+    [
+        'req.url !~ "^/"',
+        f'req.url ~ "{_safe(patterns.AMBIGUOUS)}"',
+        f'req.url ~ "{_safe(patterns.DOT_SEGMENTS)}"',
+    ]
+)

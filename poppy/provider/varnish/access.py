@@ -2,14 +2,18 @@
 """Who may have what: restrictions as VCL conditions."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import paths
 from poppy.model.services import Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
+
+#: How many decisions are in one function of VCL.
+TABLE = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,32 @@ class Settings:
         return [name for name in (self.client_ip_header, self.geography_header) if name]
 
 
+_LONGEST_EXPRESSION = 8000  # Bytes: PCRE2 refuses some that are longer than 64 KiB compiled.
+
+
 def any_of(conditions: Iterable[str]) -> str:
     """A condition: one of these holds."""
-    return " || ".join(conditions)
+    return " || ".join(dict.fromkeys(conditions))
 
 
-def concerns(rule: Rule, url: str = "req.url") -> str:
-    """A condition: the rule is about this request."""
-    pattern = rule.request_url
-    if pattern is None or paths.canonical(pattern) == "/*":
+def matches(name: str, expressions: Iterable[str]) -> str:
+    """A condition: what the variable holds matches one of the expressions."""
+    conditions: list[str] = []
+    joined = ""
+    for expression in dict.fromkeys(expressions):
+        if joined and len(joined) + len(expression) > _LONGEST_EXPRESSION:
+            conditions.append(f'{name} ~ "{joined}"')
+            joined = ""
+        joined += f"|{expression}" if joined else expression
+    return any_of([*conditions, f'{name} ~ "{joined}"'])
+
+
+def concerns(urls: Iterable[str | None], name: str = "req.url") -> str:
+    """A condition: one of the rules' ``request_url`` is about this request."""
+    urls = list(urls)
+    if any(url is None or paths.canonical(url) == "/*" for url in urls):
         return "true"
-    return f'{url} ~ "{patterns.url_regex(pattern)}"'
+    return matches(name, (patterns.url_regex(url) for url in urls if url is not None))
 
 
 def acl(name: str, networks: Iterable[str]) -> str:
@@ -69,62 +88,72 @@ def acl(name: str, networks: Iterable[str]) -> str:
     return f"acl {name} {{\n{''.join(dict.fromkeys(entries))}}}"
 
 
-def _client_rules(spec: ServiceSpec) -> list[Rule]:
-    return [
-        rule for entry in spec.restrictions for rule in entry.rules if rule.kind == "client_ip"
-    ]
+class Restricting(NamedTuple):
+    """Restrictions as VCL: declarations before the subs, and the calls in ``vcl_recv``."""
+
+    declarations: list[str]
+    calls: list[str]
 
 
-def client_acls(spec: ServiceSpec) -> list[str]:
-    """The declarations that :func:`restrictions` needs."""
-    return [
-        acl(f"poppy_client_{number}", (rule.client_ip or "",))
-        for number, rule in enumerate(_client_rules(spec))
-    ]
+def restrictions(spec: ServiceSpec, settings: Settings) -> Restricting:
+    """Refusals: for each kind, who is on a blacklist or not on the whitelist of the path.
+
+    Each sub has few rules, because a compiler's optimiser takes very long over a big function.
+    """
+    found = Restricting([], [])
+    for number, ((access, _kind), rules) in enumerate(spec.restricting):
+        by_url: dict[str | None, list[Rule]] = {}
+        for rule in rules:
+            by_url.setdefault(rule.request_url, []).append(rule)
+        blocks: list[str] = []
+        for url, alike in by_url.items():
+            name = f"poppy_clients_{number}_{len(blocks)}"
+            if alike[0].client_ip is not None:
+                found.declarations.append(acl(name, (rule.client_ip or "" for rule in alike)))
+            blocks.append(_block(url, _is_meant(alike, name, settings)))
+        names = []
+        for start in range(0, len(blocks), TABLE):
+            names.append(f"poppy_restricted_{number}_{start // TABLE}")
+            body = "".join(blocks[start : start + TABLE])
+            found.declarations.append(f"sub {names[-1]} {{\n{body}}}")
+        found.calls.append(_refusal(access, names))
+    return found
 
 
-def trust(settings: Settings) -> str:
-    """Make ``x-poppy-client`` the client's address; only trusted proxies may name another."""
-    lines = ["    set req.http.x-poppy-client = client.ip;\n"]
-    headers = settings.proxy_headers
-    if not headers:
-        return "".join(lines)
-    lines.append("    if (client.ip !~ poppy_proxies) {\n")
-    lines += [f"        unset req.http.{name};\n" for name in headers]
-    if settings.client_ip_header:
-        value = f"req.http.{settings.client_ip_header}"
-        lines.append(f"    }} else if ({value}) {{\n")
-        lines.append(f"        set req.http.x-poppy-client = std.ip({value}, client.ip);\n")
-    lines.append("    }\n")
-    return "".join(lines)
+def _block(url: str | None, meant: str) -> str:
+    return (
+        f"    if ({concerns([url])}) {{\n"
+        '        set req.http.x-poppy-concerned = "1";\n'
+        f'        if ({meant}) {{\n            set req.http.x-poppy-meant = "1";\n        }}\n'
+        "    }\n"
+    )
 
 
-def restrictions(spec: ServiceSpec, settings: Settings) -> list[str]:
-    """Refusals: for each kind, who is on a blacklist or not on the whitelist of the path."""
-    acls = {id(rule): f"poppy_client_{n}" for n, rule in enumerate(_client_rules(spec))}
-    blocks = []
-    for (access, _kind), rules in spec.restricting:
-        matched = any_of(
-            f"({concerns(rule)} && {_is_meant(rule, acls.get(id(rule), ''), settings)})"
-            for rule in rules
-        )
-        if access == "whitelist":
-            matched = f"({any_of(map(concerns, rules))}) && !({matched})"
-        blocks.append(f"    if ({matched}) {{\n        return (synth(403));\n    }}\n")
-    return blocks
+def _refusal(access: str, names: Iterable[str]) -> str:
+    refused = "req.http.x-poppy-meant"
+    if access == "whitelist":
+        refused = "req.http.x-poppy-concerned && !req.http.x-poppy-meant"
+    return (
+        "    unset req.http.x-poppy-concerned;\n    unset req.http.x-poppy-meant;\n"
+        + "".join(f"    call {name};\n" for name in names)
+        + f"    if ({refused}) {{\n        return (synth(403));\n    }}\n"
+    )
 
 
-def _is_meant(rule: Rule, acl_name: str, settings: Settings) -> str:
-    """A condition: the rule is about this client."""
-    if rule.client_ip is not None:
+def _is_meant(rules: Sequence[Rule], acl_name: str, settings: Settings) -> str:
+    """A condition: one of the rules, which are of one kind, is about this client."""
+    if rules[0].client_ip is not None:
         return f'std.ip(req.http.x-poppy-client, "0.0.0.0") ~ {acl_name}'
-    if rule.referrer is not None:
-        return f'req.http.Referer ~ "{patterns.referrer_regex(rule.referrer)}"'
+    if rules[0].referrer is not None:
+        names = (rule.referrer or "" for rule in rules)
+        return matches("req.http.Referer", map(patterns.referrer_regex, names))
     if not settings.geography_header:
         raise PermanentError("This edge does not know where clients are")
-    try:
-        codes = country_codes(rule.geography or "")
-    except KeyError as exc:
-        raise PermanentError(f"There is no country or continent {rule.geography!r}") from exc
-    names = "|".join(sorted(codes))
-    return f'req.http.{settings.geography_header} ~ "(?i)^(?:{names})$"'
+    codes: set[str] = set()
+    for rule in rules:
+        try:
+            codes |= country_codes(rule.geography or "")
+        except KeyError as exc:
+            raise PermanentError(f"There is no country or continent {rule.geography!r}") from exc
+    listed = "|".join(sorted(codes))
+    return f'req.http.{settings.geography_header} ~ "(?i)^(?:{listed})$"'

@@ -8,6 +8,7 @@ known without sending it.
 
 import hashlib
 import json
+import re
 import secrets
 import socket
 import time
@@ -25,6 +26,7 @@ _CLOSING = 500
 #: Commands that take as long as the tenant's document has them take.
 _OF_DOCUMENTS = frozenset({"vcl.inline", "vcl.label", "vcl.use", "ban"})
 _C_FAILED = "Running C-compiler failed"
+_OUT_OF_TIME = re.compile("CPU time limit|signal 24")  # SIGXCPU, of the compiler or its shell.
 _CHALLENGE_LENGTH = 32
 _MAX_REPLY = 99_999_999  # Bytes: also the most that Varnish's cli_limit can be set to.
 
@@ -105,7 +107,8 @@ class Admin:
         """Compile ``vcl`` and load it as ``name``.
 
         Raises:
-            Refused: it does not compile; the message is the compiler's first complaint.
+            Refused: it does not compile, or not within the node's time limit; the message is
+                the compiler's first complaint.
             RetryableError: the node could not compile anything.
         """
         # A here document ends at its token, which therefore must not be guessed by whoever
@@ -116,7 +119,7 @@ class Admin:
         except Refused as exc:
             # The VCL was understood, and made into C: that this fails is the node's fault (no
             # compiler, disk full).
-            if _C_FAILED in exc.text:
+            if _C_FAILED in exc.text and not _OUT_OF_TIME.search(exc.text):
                 raise RetryableError(str(exc), 60) from exc
             raise
 

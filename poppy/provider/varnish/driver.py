@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,19 +27,19 @@ from poppy.common.errors import (
 )
 from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service, ServiceSpec
-from poppy.provider import patterns
+from poppy.provider import origins, patterns
 from poppy.provider.base import Capability, Deployment, Provider
 from poppy.provider.varnish.access import Settings
 from poppy.provider.varnish.admin import Admin
 from poppy.provider.varnish.metadata import Metadata
 from poppy.provider.varnish.node import Node, Program
+from poppy.provider.varnish.options import OPTS
 from poppy.provider.varnish.vcl import digest, service_vcl
 
 LOG = log.getLogger(__name__)
 
 _HEADER = re.compile("[A-Za-z][A-Za-z0-9-]*")
 _HEALTH_TIMEOUT = 3.0  # Seconds, for each node.
-_PLACEHOLDER = "192.0.2.1"  # Stands for an origin's address (RFC 5737).
 
 
 class VarnishProvider(Provider):
@@ -54,100 +54,7 @@ class VarnishProvider(Provider):
     error makes Poppy call again, until the last node has it.
     """
 
-    OPTS: ClassVar[Sequence[cfg.Opt]] = (
-        cfg.ListOpt(
-            "nodes",
-            default=[],
-            help="The nodes' management ports (varnishd -T), as host:port. Every service is on "
-            "every node.",
-        ),
-        cfg.StrOpt(
-            "secret_file",
-            help="The file that the nodes' management ports were given with varnishd -S.",
-        ),
-        cfg.StrOpt(
-            "secret",
-            secret=True,
-            help="What is in that file, instead of secret_file. A line feed is added at the end "
-            "unless there is one.",
-        ),
-        cfg.StrOpt(
-            "edge_name",
-            default="edge.example.net",
-            help="The DNS name of the nodes' HTTP ports: what domains are made a CNAME to. That "
-            "it resolves to the nodes, or to what balances between them, is your business.",
-        ),
-        cfg.FloatOpt(
-            "timeout",
-            default=10.0,
-            min=0.1,
-            help="Seconds until a node's answer to one command counts as lost. Compiling a VCL "
-            "takes a node some tenths of a second, and it does one at a time.",
-        ),
-        cfg.IntOpt(
-            "grace",
-            default=300,
-            min=0,
-            help="Seconds past its TTL, or after a soft purge, during which an object may be "
-            "served stale: while a new one is fetched, and while the origin is down.",
-        ),
-        cfg.FloatOpt(
-            "connect_timeout",
-            default=5.0,
-            min=0.1,
-            help="Seconds that an edge waits for a connection to an origin.",
-        ),
-        cfg.FloatOpt(
-            "first_byte_timeout",
-            default=60.0,
-            min=0.1,
-            help="Seconds that an edge waits for an origin to begin its answer.",
-        ),
-        cfg.FloatOpt(
-            "between_bytes_timeout",
-            default=60.0,
-            min=0.1,
-            help="Seconds that an edge waits for an origin to go on with its answer.",
-        ),
-        cfg.ListOpt(
-            "trusted_proxies",
-            default=[],
-            help="Addresses and CIDR blocks of the balancers in front of the nodes, whose "
-            "client_ip_header and geography_header are believed.",
-        ),
-        cfg.StrOpt(
-            "client_ip_header",
-            default="",
-            help="Header in which a trusted proxy names the client's address, and nothing else "
-            "(X-Real-IP). Empty: the client is whoever connects, or is named by the PROXY "
-            "protocol.",
-        ),
-        cfg.StrOpt(
-            "geography_header",
-            default="",
-            help="Header in which a trusted proxy names the client's country as an ISO 3166-1 "
-            "code of two letters. Empty: no geography restrictions.",
-        ),
-        cfg.StrOpt(
-            "cookies",
-            default="pass",
-            choices=[
-                ("pass", "a request with cookies is answered by the origin, never from cache"),
-                ("strip", "cached paths neither see nor pass on the cookies of GET and HEAD"),
-            ],
-            help="What to do with requests that have cookies.",
-        ),
-        cfg.ListOpt(
-            "refused_origins",
-            default=[
-                *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10"),
-                # Metadata services of clouds, by IPv6, and IPv4 addresses within IPv6 ones.
-                *("fd00:ec2::/32", "64:ff9b::/96", "::ffff:0:0/96", "2002::/16"),
-            ],
-            help="Networks that no origin may be in, because a tenant could reach through the "
-            "edge what is not public. Add your own internal networks.",
-        ),
-    )
+    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
         {
@@ -177,7 +84,13 @@ class VarnishProvider(Provider):
             strip_cookies=options.cookies == "strip",
         )
         self._secret = self._read_secret()
+        self._allowed = self._networks("allowed_origins")
         self._refused = self._networks("refused_origins")
+        if options.refused_origins == []:
+            LOG.warning(
+                "%s: an empty refused_origins is deprecated: set allowed_origins", self.name
+            )
+            self._allowed = origins.networks(["0.0.0.0/0", "::/0"])
         self._check()
 
     @property
@@ -187,11 +100,18 @@ class VarnishProvider(Provider):
         return self.SUPPORTS | geography
 
     def check(self, spec: ServiceSpec) -> None:
-        """Compile the document, without its origins' addresses; see :meth:`Provider.check`."""
-        key = _key("check")
-        addresses = {entry.origin: (_PLACEHOLDER,) for entry in spec.origins}
-        if spec.origins:
-            service_vcl(Metadata("check", ()), key, spec, addresses, self._settings)
+        """Refuse what can't be compiled, or is too large; see :meth:`Provider.check`.
+
+        Origins' names are not resolved here; a name counts as one address.
+        """
+        addresses = {}
+        for entry in spec.origins:
+            address = origins.parse(entry.origin)
+            if address is not None:
+                self._check_origin(entry.origin, address)
+            addresses[entry.origin] = [str(address or "::")]
+        metadata = Metadata("", tuple(sorted(spec.domain_names)))
+        self._render(metadata, "", spec, addresses)
 
     @property
     def reserved_names(self) -> Sequence[str]:
@@ -277,7 +197,7 @@ class VarnishProvider(Provider):
         for address in self.options.nodes:
             try:
                 with Admin(address, self._secret, self.options.timeout) as admin:
-                    change(Node(admin))
+                    change(Node(admin, self.options.compile_limit))
             except DriverError as exc:
                 LOG.warning("%s: node %s: %s", self.name, address, exc)
                 failures.append(exc)
@@ -303,9 +223,33 @@ class VarnishProvider(Provider):
         metadata = Metadata(service.service_id, tuple(sorted(spec.domain_names)))
 
         def render(metadata: Metadata) -> str:
-            return service_vcl(metadata, key, spec, addresses, self._settings)
+            return self._render(metadata, key, spec, addresses)
 
         return Program(key, metadata, digest(render(metadata)), render)
+
+    def _render(
+        self,
+        metadata: Metadata,
+        key: str,
+        spec: ServiceSpec,
+        addresses: Mapping[str, Sequence[str]],
+    ) -> str:
+        """The VCL of a service.
+
+        Raises:
+            PermanentError: it is longer than nodes are to compile.
+        """
+        longest: int = self.options.max_vcl_size
+        text = service_vcl(metadata, key, spec, addresses, self._settings)
+        if len(text) > longest and metadata.purges:
+            # Soft purges take part of it: one for everything says more in less.
+            text = service_vcl(metadata.folded(), key, spec, addresses, self._settings)
+        if len(text) > longest:
+            raise PermanentError(
+                f"The service is too large: its rules, origins and domains become {len(text)} "
+                f"bytes of VCL, and an edge compiles {longest}"
+            )
+        return text
 
     def _resolve(self, origin: str) -> tuple[str, ...]:
         """All addresses of an origin, sorted; bounded in time by the system's resolver.
@@ -322,9 +266,19 @@ class VarnishProvider(Provider):
             ) from exc
         addresses = {_address(str(entry[4][0])) for entry in found}
         for address in addresses:
-            if any(address in network for network in self._refused):
-                raise PermanentError(f"The origin {origin} is at {address}: not a public address")
+            self._check_origin(origin, address)
         return tuple(str(address) for address in sorted(addresses, key=lambda a: (a.version, a)))
+
+    def _check_origin(self, origin: str, address: origins.Address) -> None:
+        """Refuse an address.
+
+        One that is refused is enough to refuse a name: else whoever owns it could have the edge
+        use the others and swap them later, and the tenant would not learn that one is unused.
+        """
+        try:
+            origins.check(address, self._allowed, self._refused)
+        except origins.Refused as exc:
+            raise PermanentError(f"The origin {origin}: {exc}") from exc
 
     def _read_secret(self) -> bytes:
         if self.options.secret_file:
@@ -335,9 +289,9 @@ class VarnishProvider(Provider):
         secret: str = self.options.secret or ""
         return (secret if secret.endswith("\n") else f"{secret}\n").encode()
 
-    def _networks(self, option: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    def _networks(self, option: str) -> list[origins.Network]:
         try:
-            return [ipaddress.ip_network(text, strict=False) for text in self.options[option]]
+            return origins.networks(self.options[option] or ())
         except ValueError as exc:
             raise self._error(f"{option}: {exc}") from exc
 
@@ -365,7 +319,7 @@ def _longest_wait(failures: Sequence[DriverError]) -> float | None:
     return max((it for it in waits if it is not None), default=None)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address(text: str) -> origins.Address:
     """An address without scope, and as IPv4 if it is a mapped one."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

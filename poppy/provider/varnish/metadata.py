@@ -46,6 +46,11 @@ class Metadata:
         kept = (*purges, entry) if entry.url is not None else (entry,)
         return type(self)(self.service_id, self.domains, generation, kept)
 
+    def folded(self) -> Self:
+        """With one soft purge of everything instead of all those of single URLs."""
+        entry = SoftPurge(max(purge.generation for purge in self.purges), None)
+        return type(self)(self.service_id, self.domains, self.generation, (entry,))
+
     def to_comment(self) -> str:
         """One line of VCL."""
         document = {

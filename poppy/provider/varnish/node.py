@@ -19,16 +19,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from oslo_log import log
+
 from poppy.common.errors import RetryableError, Scope
 from poppy.provider.varnish.admin import Admin, Refused
 from poppy.provider.varnish.metadata import Metadata
 from poppy.provider.varnish.vcl import digest, router_vcl
+
+LOG = log.getLogger(__name__)
 
 _GONE = "poppy_gone"
 _GONE_VCL = "vcl 4.1;\n\nbackend default none;\n\nsub vcl_recv {\n    return (synth(404));\n}\n"
 _LABEL = re.compile("poppy_([0-9a-f]{32})")
 _PROGRAM = re.compile("poppy_([0-9a-f]{32})_([0-9a-f]{16})_([0-9a-f]{16})_([0-9a-f]{16})")
 _ROUTER = re.compile("poppy_router_([0-9a-f]{16})_[0-9a-f]{16}")
+_ULIMIT = re.compile("^ulimit -S -t [0-9]+; ")
 _ROUNDS = 20
 _ROUND_PAUSE = 0.05  # Seconds, between tries that lost to another worker's change.
 
@@ -125,8 +130,15 @@ class Node:
     command on no new router mentions it, whoever makes it.
     """
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, compile_limit: int = 0) -> None:
+        """Do nothing yet.
+
+        Args:
+            compile_limit: seconds of processor time after which the node ends its compiler; 0
+                leaves the node's own setting.
+        """
         self._admin = admin
+        self._compile_limit = compile_limit
         self._domains: dict[str, tuple[str, ...]] = {}
         self._last_refusal: Refused | None = None
 
@@ -202,12 +214,28 @@ class Node:
 
     def _load(self, program: Program, metadata: Metadata) -> None:
         name = program.prefix + _serial()
+        self._limit_compiler()
         self._admin.inline(name, program.render(metadata))
         try:
             self._admin.command("vcl.label", program.label, name)
         except Refused as exc:
             # Another worker, at the same service, tidied it away as one of the past.
             raise RetryableError(f"Lost to another change of the service: {exc}", 1) from exc
+
+    def _limit_compiler(self) -> None:
+        """Put ``ulimit`` in front of the node's ``cc_command``, which a shell runs."""
+        if not self._compile_limit:
+            return
+        (parameter,) = self._admin.json("param.show", "cc_command")
+        command = _ULIMIT.sub("", parameter["value"])
+        wanted = f"ulimit -S -t {self._compile_limit}; {command}"
+        if wanted == parameter["value"]:
+            return
+        try:
+            self._admin.command("param.set", "cc_command", wanted)
+        except Refused as exc:
+            # The node was started with "-r cc_command", or its command can't be quoted.
+            LOG.warning("%s: its compiler has no time limit: %s", self._admin.address, exc)
 
     def _settle(self, key: str) -> None:
         """What every change ends with."""

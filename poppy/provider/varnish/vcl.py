@@ -8,31 +8,39 @@ host names and addresses that were checked to be such, expressions made by
 
 import hashlib
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Origin, Rule, ServiceSpec
+from poppy.model.services import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.varnish.access import (
+    TABLE,
+    Restricting,
     Settings,
     acl,
     any_of,
-    client_acls,
     concerns,
     restrictions,
-    trust,
 )
 from poppy.provider.varnish.metadata import Metadata
+from poppy.provider.varnish.request import FIELDS, NORMALISE, distrust, key_of_proxies
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]{2,45}")
-_TABLE = 25  # Domains.
-_MAX_URL = 4096  # Bytes. Longer ones could reach Varnish's limits on matching, which is a 503.
 _KEEP = 3600  # Seconds that an object past its grace is kept to make a conditional request.
 _LASTING = (200, 203, 300, 301, 308)  # Answers that a rule's TTL is for.
 _NEGATIVE_TTL = 60  # Seconds that "not found" is kept at most.
 
+# After a request that could be misread, what follows on the connection is not to be trusted.
+_SYNTH = """\
+sub vcl_synth {{
+    if (resp.status == 400) {{
+        set resp.http.Connection = "close";
+    }}
+{}
+}}"""
 _ERROR_BODY = """\
     set {0}.http.Content-Type = "text/plain; charset=utf-8";
     set {0}.body = "Error " + {0}.status + " " + {0}.reason + {{"
@@ -63,22 +71,37 @@ def service_vcl(
         PermanentError: something in the document can't be expressed; names it.
     """
     targets = [_Target(origin, addresses[origin.origin]) for origin in spec.origins]
+    restricting = restrictions(spec, settings)
+    choice = _choice(
+        "poppy_origin",
+        "bereq.http.x-poppy-origin",
+        "bereq.url",
+        ((rule, str(number)) for number, it in enumerate(targets) for rule in it.origin.rules),
+    )
+    kept = _choice("poppy_ttl", "beresp.http.x-poppy-ttl", "bereq.url", _ttls(spec))
+    passed = _choice("poppy_pass", "req.http.x-poppy-ttl", "req.url", _ttls(spec))
+    several = max(len(target.addresses) for target in targets) > 1
     parts = [
         metadata.to_comment() + "vcl 4.1;",
         "import directors;\nimport purge;\nimport std;",
         "backend default none;",
         *(_backends(number, target, settings) for number, target in enumerate(targets)),
-        acl("poppy_proxies", settings.trusted_proxies) if settings.proxy_headers else "",
-        *client_acls(spec),
+        acl("poppy_proxies", settings.trusted_proxies) if settings.trusted_proxies else "",
         _init(targets),
-        _recv(spec, settings),
-        f'sub vcl_hash {{\n    hash_data("{key}");\n}}',
+        NORMALISE,
+        distrust(settings),
+        *restricting.declarations,
+        *choice.subs,
+        *kept.subs,
+        *(passed.subs if _passes(spec) else ()),
+        _recv(spec, settings, restricting, passed, several=several),
+        f'sub vcl_hash {{\n    hash_data("{key}");\n{key_of_proxies(settings)}}}',
         _hit(metadata),
-        _backend_fetch(targets),
-        _backend_response(key, metadata, spec.caching, settings),
+        _backend_fetch(targets, choice),
+        _backend_response(key, metadata, kept, settings),
         _backend_error(max(len(target.addresses) for target in targets)),
         _DELIVER,
-        "sub vcl_synth {\n" + _ERROR_BODY.format("resp") + "\n}",
+        _SYNTH.format(_ERROR_BODY.format("resp")),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -94,13 +117,13 @@ def router_vcl(labels: Mapping[str, str]) -> str:
         for domain, label in sorted(labels.items())
     ]
     # In many small functions, because a compiler's optimiser takes very long over a big one.
-    tables = ["".join(routes[i : i + _TABLE]) for i in range(0, len(routes), _TABLE)]
+    tables = ["".join(routes[i : i + TABLE]) for i in range(0, len(routes), TABLE)]
     subs = "".join(f"sub routes_{n} {{\n{table}}}\n\n" for n, table in enumerate(tables))
     calls = "".join(f"    call routes_{n};\n" for n, _ in enumerate(tables))
     return (
-        f"vcl 4.1;\n\nimport std;\n\nbackend default none;\n\n{subs}sub vcl_recv {{\n"
-        f"{_NO_LOOP}{_NORMAL_HOST}{calls}    return (synth(404));\n}}\n\nsub vcl_synth {{\n"
-        f"{_ERROR_BODY.format('resp')}\n}}\n"
+        f"vcl 4.1;\n\nimport std;\n\nbackend default none;\n\n{NORMALISE}\n\n{subs}"
+        f"sub vcl_recv {{\n{_NO_LOOP}    call poppy_normalise;\n{calls}"
+        f"    return (synth(404));\n}}\n\n{_SYNTH.format(_ERROR_BODY.format('resp'))}\n"
     )
 
 
@@ -118,9 +141,20 @@ _MARK_LOOP = """\
     }
 """
 
-_NORMAL_HOST = (
-    '    set req.http.host = std.tolower(regsub(req.http.host, "[.]?(?::[0-9]*)?$", ""));\n'
-)
+# A GET with a body gets an answer that may depend on the body, which is no part of the key.
+_NO_BODY_IN_CACHE = """\
+    if (req.http.Transfer-Encoding || req.http.Content-Length ~ "[1-9]") {
+        return (pass);
+    }
+"""
+# What has a body can be sent again only if the edge has kept it.
+_RETRIABLE = """\
+    if (req.method == "PUT" || req.method == "DELETE" || req.method == "OPTIONS") {
+        if (std.integer(req.http.Content-Length, 65537) <= 65536) {
+            std.cache_req_body(64KB);
+        }
+    }
+"""
 
 _DELIVER = """\
 sub vcl_deliver {
@@ -147,13 +181,41 @@ def _host(name: str) -> str:
     return name
 
 
-def _chain(cases: Iterable[tuple[Rule, str]], url: str, otherwise: str = "") -> str:
-    """``if``, ``else if`` ... over rules, the most specific first, and what holds for the rest."""
+class _Choice(NamedTuple):
+    """Subs that set a field to what the most specific rule of a request says, and the calls."""
+
+    field: str
+    subs: list[str]
+    calls: str
+
+
+def _choice(name: str, field: str, url: str, cases: Iterable[tuple[Rule, str]]) -> _Choice:
+    """Choose one of several values by rules; without a rule for a request, the field is unset.
+
+    Rules that follow each other and say the same share an expression. Each sub has few of them,
+    because a compiler's optimiser takes very long over a big function.
+    """
     ordered = sorted(cases, key=lambda case: patterns.specificity(case[0].request_url or "/*"))
-    branches = [f"if ({concerns(rule, url)}) {{\n{body}    }}" for rule, body in ordered]
-    if otherwise:
-        branches.append(f"{{\n{otherwise}    }}")
-    return "    " + " else ".join(branches) + "\n" if branches else ""
+    branches = [
+        f"if ({concerns((rule.request_url for rule, _ in alike), url)}) {{\n"
+        f'        set {field} = "{value}";\n    }}'
+        for value, alike in itertools.groupby(ordered, key=lambda case: case[1])
+    ]
+    tables = [branches[i : i + TABLE] for i in range(0, len(branches), TABLE)]
+    subs = [f"sub {name}_{n} {{\n    {' else '.join(t)}\n}}" for n, t in enumerate(tables)]
+    calls = [f"    unset {field};\n"]
+    calls += [
+        f"    if (!{field}) {{\n        call {name}_{n};\n    }}\n" for n, _ in enumerate(tables)
+    ]
+    return _Choice(field, subs, "".join(calls))
+
+
+def _ttls(spec: ServiceSpec) -> list[tuple[Rule, str]]:
+    return [(rule, f"{int(entry.ttl)}s") for entry in spec.caching for rule in entry.rules]
+
+
+def _passes(spec: ServiceSpec) -> bool:
+    return any(entry.ttl == 0 for entry in spec.caching)
 
 
 def _backends(number: int, target: _Target, settings: Settings) -> str:
@@ -179,23 +241,25 @@ def _init(targets: Sequence[_Target]) -> str:
     return "sub vcl_init {\n" + "".join(lines) + "}"
 
 
-def _recv(spec: ServiceSpec, settings: Settings) -> str:
+def _recv(
+    spec: ServiceSpec,
+    settings: Settings,
+    restricting: Restricting,
+    passed: _Choice,
+    *,
+    several: bool,
+) -> str:
     parts = [
-        _NORMAL_HOST,
-        "    if (req.method !~ "
-        '"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$") {\n        return (synth(405));\n    }\n',
-        f'    if (req.url ~ "^.{{{_MAX_URL + 1}}}") {{\n        return (synth(414));\n    }}\n',
-        f'    if (req.url ~ "{patterns.DOT_SEGMENTS}") {{\n        return (synth(400));\n    }}\n',
-        trust(settings),
-        *restrictions(spec, settings),
+        "    call poppy_normalise;\n    call poppy_distrust;\n",
+        *restricting.calls,
+        _RETRIABLE if several else "",
+        _NO_BODY_IN_CACHE,
     ]
-    if any(entry.ttl == 0 for entry in spec.caching):
-        cases = [
-            (rule, "" if entry.ttl else "        return (pass);\n")
-            for entry in spec.caching
-            for rule in entry.rules
+    if _passes(spec):
+        parts += [
+            passed.calls,
+            f'    if ({passed.field} == "0s") {{\n        return (pass);\n    }}\n',
         ]
-        parts.append(_chain(cases, "req.url"))
     if settings.strip_cookies:
         parts.append(
             '    if (req.method == "GET" || req.method == "HEAD") {\n'
@@ -218,7 +282,7 @@ def _hit(metadata: Metadata) -> str:
     conditions = []
     for purge in metadata.purges:
         older = f"std.integer(obj.http.x-poppy-generation, 0) < {int(purge.generation)}"
-        concerned = concerns(Rule("purge", request_url=purge.url))
+        concerned = concerns([purge.url])
         conditions.append(f"({older} && {concerned})")
     return (
         f"sub vcl_hit {{\n    if (obj.ttl > 0s && ({any_of(conditions)})) {{\n"
@@ -227,19 +291,20 @@ def _hit(metadata: Metadata) -> str:
     )
 
 
-def _backend_fetch(targets: Sequence[_Target]) -> str:
-    cases = [
-        (rule, _select(number, target))
-        for number, target in enumerate(targets)
-        for rule in target.origin.rules
+def _backend_fetch(targets: Sequence[_Target], choice: _Choice) -> str:
+    first, *others = (_select(number, target) for number, target in enumerate(targets))
+    branches = [
+        f'if ({choice.field} == "{number}") {{\n{body}    }}'
+        for number, body in enumerate(others, 1)
     ]
-    headers = ("client", "purged")
+    branches.append(f"{{\n{first}    }}" if others else first.strip())
     return (
         "sub vcl_backend_fetch {\n"
-        + "".join(f"    unset bereq.http.x-poppy-{name};\n" for name in headers)
+        + "".join(f"    unset bereq.http.x-poppy-{name};\n" for name in FIELDS)
         + _MARK_LOOP
-        + _chain(cases, "bereq.url", _select(0, targets[0]))
-        + "}"
+        + choice.calls
+        + f"    {' else '.join(branches)}\n"
+        + f"    unset {choice.field};\n}}"
     )
 
 
@@ -256,11 +321,8 @@ def _select(number: int, target: _Target) -> str:
     return "".join(lines)
 
 
-def _backend_response(
-    key: str, metadata: Metadata, caching: Sequence[Caching], settings: Settings
-) -> str:
+def _backend_response(key: str, metadata: Metadata, kept: _Choice, settings: Settings) -> str:
     """Marks for purging, and the TTL; what must not be shared is left to the built-in VCL."""
-    cases = [(rule, _ttl(entry.ttl)) for entry in caching for rule in entry.rules]
     return (
         "sub vcl_backend_response {\n"
         "    if (beresp.status >= 500 && bereq.is_bgfetch) {\n        return (abandon);\n    }\n"
@@ -268,28 +330,34 @@ def _backend_response(
         "    set beresp.http.x-poppy-url = bereq.url;\n"
         f'    set beresp.http.x-poppy-generation = "{int(metadata.generation)}";\n'
         f"    set beresp.grace = {int(settings.grace)}s;\n"
-        f"    set beresp.keep = {_KEEP}s;\n" + _chain(cases, "bereq.url") + "}"
+        f"    set beresp.keep = {_KEEP}s;\n{kept.calls}{_TTL.format(kept.field)}}}"
     )
 
 
-def _ttl(seconds: int) -> str:
-    missing = min(seconds, _NEGATIVE_TTL)
-    return (
-        f"        if ({any_of(f'beresp.status == {status}' for status in _LASTING)}) {{\n"
-        f"            set beresp.ttl = {int(seconds)}s;\n"
-        "        } else if (beresp.status == 404 || beresp.status == 410) {\n"
-        f"            set beresp.ttl = {int(missing)}s;\n"
-        f"        }} else if (beresp.ttl > {int(seconds)}s) {{\n"
-        f"            set beresp.ttl = {int(seconds)}s;\n        }}\n"
-    )
+_TTL = f"""\
+    if ({{0}}) {{{{
+        if ({any_of(f"beresp.status == {status}" for status in _LASTING)}) {{{{
+            set beresp.ttl = std.duration({{0}}, 0s);
+        }}}} else if (beresp.status == 404 || beresp.status == 410) {{{{
+            set beresp.ttl = std.duration({{0}}, 0s);
+            if (beresp.ttl > {_NEGATIVE_TTL}s) {{{{
+                set beresp.ttl = {_NEGATIVE_TTL}s;
+            }}}}
+        }}}} else if (beresp.ttl > std.duration({{0}}, 0s)) {{{{
+            set beresp.ttl = std.duration({{0}}, 0s);
+        }}}}
+    }}}}
+    unset {{0}};
+"""
 
 
 def _backend_error(most_addresses: int) -> str:
+    """Try an idempotent request at the next address (RFC 9110, section 9.2.2)."""
     retry = ""
     if most_addresses > 1:
         retry = (
             f"    if (bereq.retries < {min(most_addresses - 1, 3)} && "
-            'bereq.method ~ "^(?:GET|HEAD)$") {\n        return (retry);\n    }\n'
+            'bereq.method !~ "^(?:POST|PATCH)$") {\n        return (retry);\n    }\n'
         )
     return (
         f"sub vcl_backend_error {{\n{retry}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``akamai`` keeps the contract of all providers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,22 @@ class TestAkamai(ProviderContract):
 
     def stranger(self, provider: Provider) -> Provider:
         return make_provider(self.akamai, client_secret="another", **self.options)
+
+    def forwarded(
+        self, provider: Provider, service: Service, fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """What the rules that hold for every request leave of the fields."""
+        (domain,) = service.spec.domain_names
+        key, _ = self.akamai.papi.serving()[domain]
+        active = self.akamai.papi.properties[key]["active"]["PRODUCTION"]
+        removed = {
+            behavior["options"]["customHeaderName"].lower()
+            for rule in self.akamai.papi.version(key, active)["rules"]["children"]
+            if not rule["criteria"]
+            for behavior in rule["behaviors"]
+            if behavior["name"] == "modifyIncomingRequestHeader"
+        }
+        return {name: value for name, value in fields.items() if name.lower() not in removed}
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         return self.akamai.papi.named(f"poppy-{service.service_id}")

@@ -13,6 +13,7 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
+from poppy.provider import headers
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.rules import Settings, difference, duration
 from poppy.testing.builders import make_spec
@@ -312,3 +313,14 @@ def test_an_unknown_place_is_refused() -> None:
 )
 def test_what_akamai_adds_is_no_difference(found: Any, wanted: Any, where: str | None) -> None:
     assert difference(found, wanted) == where
+
+
+def test_untrusted_header_fields_of_clients_are_removed_on_every_path() -> None:
+    tree = rules.tree(spec(), 17, SETTINGS)
+    (rule,) = [one for one in tree["children"] if one["name"] == "Untrusted request headers"]
+
+    assert rule["criteria"] == []
+    assert {one["name"] for one in rule["behaviors"]} == {"modifyIncomingRequestHeader"}
+    removed = [one["options"] for one in rule["behaviors"]]
+    assert {it["customHeaderName"] for it in removed} == set(headers.UNTRUSTED)
+    assert {it["action"] for it in removed} == {"DELETE"}

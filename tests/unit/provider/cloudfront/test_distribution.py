@@ -112,7 +112,8 @@ def test_countries_for_every_path_are_cloudfronts_own_restriction(
     made = config(compiled, Viewer(), None, Settings())
 
     assert made["Restrictions"]["GeoRestriction"] == {"RestrictionType": kind, **items(codes)}
-    assert compiled.code == ""
+    assert compiled.access.is_shared
+    assert compiled.code == plan(make_spec()).code, "nothing of the service is in it"
 
 
 def test_countries_of_some_paths_are_the_functions_business() -> None:

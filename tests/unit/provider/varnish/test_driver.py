@@ -9,10 +9,11 @@ import pytest
 
 from poppy.common import config
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, Scope
-from poppy.model.services import Origin
+from poppy.model.services import Caching, Origin, Rule
 from poppy.provider.base import Capability
 from poppy.provider.varnish import driver
 from poppy.provider.varnish.driver import VarnishProvider
+from poppy.provider.varnish.metadata import Metadata, SoftPurge
 from poppy.testing.builders import make_service, make_spec
 
 GROUP = "drivers:provider:varnish"
@@ -55,16 +56,58 @@ def test_geography_is_supported_only_where_a_header_tells_it() -> None:
 def test_an_origin_that_is_not_public_is_refused_by_name(origin: str) -> None:
     service = make_service(spec=make_spec(origins=(Origin(origin),)))
 
-    with pytest.raises(PermanentError, match=f"origin {origin} "):
+    with pytest.raises(PermanentError, match=f"origin {origin}: "):
         make_provider().ensure(service, None)
+    with pytest.raises(PermanentError, match=f"origin {origin}: "):
+        make_provider().check(service.spec)
 
 
 def test_one_bad_address_of_an_origin_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [(None, None, None, "", (address, 0)) for address in ("192.0.2.7", "127.0.0.1")]
+    found = [(None, None, None, "", (address, 0)) for address in ("8.8.8.8", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
 
     with pytest.raises(PermanentError, match=r"127\.0\.0\.1"):
         make_provider().ensure(make_service(), None)
+
+
+def test_addresses_that_are_not_public_can_be_allowed() -> None:
+    provider = make_provider(allowed_origins=["10.0.0.0/8"], refused_origins=["10.9.0.0/16"])
+
+    provider.check(make_spec(origins=(Origin("10.1.1.1"), Origin("8.8.8.8"))))
+    for origin in ("10.9.1.1", "127.0.0.1"):
+        with pytest.raises(PermanentError, match=origin):
+            provider.check(make_spec(origins=(Origin(origin),)))
+
+
+def test_an_empty_list_of_refused_origins_still_allows_all() -> None:
+    provider = make_provider(refused_origins=[])
+
+    provider.check(make_spec(origins=(Origin("127.0.0.1"), Origin("::1"))))
+
+
+def test_a_service_that_takes_too_long_to_compile_is_refused_at_once() -> None:
+    def caching(count: int) -> tuple[Caching, ...]:
+        rules = (Rule("r", f"/some/path/{number:04}/*") for number in range(count))
+        return tuple(Caching(f"c{n}", 60 + n % 2, (rule,)) for n, rule in enumerate(rules))
+
+    provider = make_provider()
+    provider.check(make_spec(caching=caching(250)))
+    with pytest.raises(PermanentError, match="too large.* bytes of VCL"):
+        provider.check(make_spec(caching=caching(1900)))
+    with pytest.raises(PermanentError, match="too large"):
+        spec = make_spec(origins=(Origin("8.8.8.8"),), caching=caching(1900))
+        provider.ensure(make_service(spec=spec), None)
+
+
+def test_soft_purges_do_not_make_a_service_too_large() -> None:
+    metadata = Metadata("s", ("www.a.example.com",))
+    for number in range(50):
+        metadata = metadata.purged(f"/{number}/{'x' * 1000}", 100)
+    spec = make_spec(["www.a.example.com"], origins=(Origin("8.8.8.8"),))
+
+    text = make_provider()._render(metadata, "k", spec, {"8.8.8.8": ["8.8.8.8"]})
+
+    assert Metadata.from_vcl(text).purges == (SoftPurge(metadata.generation, None),)
 
 
 def test_an_origin_that_does_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPatch) -> None:

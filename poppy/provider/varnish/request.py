@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request means, as VCL that runs before any decision.
+
+A request that an edge and an origin could read in two ways is refused; see "How a request is
+read" in ``doc/source/drivers/varnish.rst``. What is left is passed on as it came, and matched by
+expressions that cover each of its spellings (:mod:`poppy.provider.patterns`).
+"""
+
+from collections.abc import Iterable
+
+from poppy.provider import headers, patterns
+from poppy.provider.varnish.access import Settings
+
+_MAX_URL = 4096  # Bytes. Longer ones could reach Varnish's limits on matching, which is a 503.
+_METHODS = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
+_HOST = r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
+_AUTHORITY = "(?i)^https?://[^/?#]*"
+#: Our own fields, ``x-poppy-...``: none may come from a client or reach an origin.
+FIELDS = ("client", "purged", "concerned", "meant", "origin", "ttl")
+
+#: Bring the target into origin-form and the host into lower case, or answer 400 (RFC 9112,
+#: section 3.2). The router and each service run it: Varnish undoes a router's changes to a
+#: request when it hands the request to a label.
+NORMALISE = f"""\
+sub poppy_normalise {{
+    if (req.url ~ "{_AUTHORITY}") {{
+        set req.http.Host = regsub(req.url, "(?i)^https?://([^/?#]*).*", "\\1");
+        if (req.method == "OPTIONS" && req.url ~ "{_AUTHORITY}$") {{
+            set req.url = "*";
+        }} else {{
+            set req.url = regsub(req.url, "{_AUTHORITY}/?", "/");
+        }}
+    }}
+    set req.http.Host = std.tolower(regsub(req.http.Host, "[.]?(?::[0-9]*)?$", ""));
+    if (req.http.Host !~ "^{_HOST}$") {{
+        return (synth(400));
+    }}
+    if (req.url !~ "^/" && !(req.method == "OPTIONS" && req.url == "*")) {{
+        return (synth(400));
+    }}
+    if (req.url ~ "{patterns.AMBIGUOUS}" || req.url ~ "{patterns.DOT_SEGMENTS}") {{
+        return (synth(400));
+    }}
+    if (req.url ~ "^.{{{_MAX_URL + 1}}}") {{
+        return (synth(414));
+    }}
+    if (req.method !~ "^(?:{_METHODS})$") {{
+        return (synth(405));
+    }}
+}}"""
+
+
+def distrust(settings: Settings) -> str:
+    """A sub that removes what a client must not say, and sets ``x-poppy-client``.
+
+    ``x-poppy-client`` becomes the client's address, which only trusted proxies may give.
+    """
+    believed = [*headers.FORWARDED, *headers.ADDRESSES, *settings.proxy_headers]
+    never = [
+        *headers.OVERRIDES,
+        *(other for name in headers.UNTRUSTED for other in headers.respellings(name)),
+        *(f"x-poppy-{name}" for name in FIELDS),
+    ]
+    forget = _unset(dict.fromkeys(believed)) + "    set req.http.X-Forwarded-For = client.ip;\n"
+    trusted = f"    set req.http.x-poppy-client = {_client(settings)};\n"
+    if settings.trusted_proxies:
+        forget = f"    if (client.ip !~ poppy_proxies) {{\n{forget}    }}\n"
+    return f"sub poppy_distrust {{\n{_unset(never)}{forget}{trusted}}}"
+
+
+def _client(settings: Settings) -> str:
+    if not settings.client_ip_header:
+        return "client.ip"
+    return f"std.ip(req.http.{settings.client_ip_header}, client.ip)"
+
+
+def _unset(names: Iterable[str]) -> str:
+    return "".join(f"    unset req.http.{name};\n" for name in names)
+
+
+def key_of_proxies(settings: Settings) -> str:
+    """Statements for ``vcl_hash``: what a trusted proxy says of a request is part of the key."""
+    if not settings.trusted_proxies:
+        return ""
+    # Of Forwarded, the addresses of client and proxies are left out.
+    addresses = r"(?i)(?:^|(?<=[;, ]))(?:for|by)=(?:\x22[^\x22]*\x22|[^;,]*)"
+    lines = [f'    hash_data(regsuball(req.http.Forwarded, "{addresses}", ""));\n']
+    lines += [
+        f'    hash_data("{name.lower()}:" + req.http.{name});\n'
+        for name in headers.FORWARDED
+        if name != "Forwarded"
+    ]
+    return "".join(lines)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hostile client sends header fields that origins believe, at a real edge.
+
+The origin never sees them, so that nothing a client chooses is served to others.
+"""
+
+# Fixtures are used by their imported names:
+# ruff: noqa: F811
+
+import socket
+from typing import Any
+
+import pytest
+
+from poppy.model.services import Origin
+from poppy.provider import headers
+from poppy.testing.builders import make_service, make_spec
+from tests.real.edge import (
+    DOMAIN,
+    _as_new,
+    ask,
+    get,
+    make_provider,
+    node,
+    provider,
+    serve,
+    web,
+)
+from tests.real.origin import Origin as WebServer
+from tests.real.varnish import Varnish
+
+pytestmark = pytest.mark.real
+__all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
+
+FORGED = "forged.example.org"
+
+
+def sent(web: WebServer) -> dict[str, str]:
+    """The fields of the only request that came, by lower-case name."""
+    (fields,) = web.fields
+    return {name.lower(): value for name, value in fields}
+
+
+def send(node: Varnish, path: str, *lines: str) -> bytes:
+    """All that is answered; header lines are written as they are given."""
+    head = [f"GET {path} HTTP/1.1", f"Host: {DOMAIN}", "Connection: close", *lines, "", ""]
+    with socket.create_connection(node.http, 10) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        data = b""
+        while part := connection.recv(65536):
+            data += part
+    return data
+
+
+def test_no_untrusted_field_reaches_the_origin(serve: Any, node: Varnish, web: WebServer) -> None:
+    serve()
+    names = [*headers.UNTRUSTED, *(n.upper() for n in headers.UNTRUSTED)]
+    batches = [names[start : start + 25] for start in range(0, len(names), 25)]
+    for number, batch in enumerate(batches):
+        send(node, f"/{number}", *(f"{name}: {FORGED}" for name in batch))
+
+    assert len(web.fields) == len(batches)
+    assert FORGED not in str(web.fields)
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Host", "X-HTTP-Method-Override", "X-Original-URL"])
+def test_underscores_are_no_way_around(
+    serve: Any, node: Varnish, web: WebServer, name: str
+) -> None:
+    serve()
+    send(node, "/", *(f"{other}: {FORGED}" for other in headers.respellings(name)))
+
+    assert FORGED not in str(web.fields)
+
+
+def test_a_field_in_several_lines_is_removed_whole(
+    serve: Any, node: Varnish, web: WebServer
+) -> None:
+    serve()
+    send(node, "/", f"X-Forwarded-Host: {FORGED}", f"x-forwarded-host: {FORGED}")
+
+    assert "x-forwarded-host" not in sent(web)
+
+
+def test_the_origin_is_told_the_address_that_connects(
+    serve: Any, get: Any, web: WebServer
+) -> None:
+    serve()
+    get("/", X_Forwarded_For="192.0.2.1")
+
+    assert sent(web)["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_our_own_fields_come_from_no_client_and_reach_no_origin(
+    serve: Any, get: Any, web: WebServer
+) -> None:
+    serve()
+    forged = {f"x-poppy-{name}": "1" for name in ("client", "meant", "origin", "ttl", "purged")}
+    get("/", **forged)
+
+    assert [name for name in sent(web) if name.startswith("x-poppy")] == []
+
+
+def test_trusted_proxies_are_believed_and_their_words_are_in_the_key(
+    node: Varnish, web: WebServer, get: Any
+) -> None:
+    edge = make_provider([node], trusted_proxies=["127.0.0.0/8"])
+    edge.ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))), None)
+
+    first = get("/", X_Forwarded_Proto="https", X_Forwarded_Host="one", X_Original_URL="/other")
+    assert first.cache == "MISS"
+    seen = sent(web)
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("https", "one")
+    assert "x-original-url" not in seen, "the rules were checked against the request line"
+    assert get("/", X_Forwarded_Proto="http", X_Forwarded_Host="one").cache == "MISS"
+    assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="two").cache == "MISS"
+    assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="one").cache == "HIT"
+    # A client's address is no part of the key, wherever it is named.
+    assert get("/a", Forwarded="for=192.0.2.1;proto=https").cache == "MISS"
+    assert get("/a", Forwarded='for="[2001:db8::1]:80";proto=https').cache == "HIT"
+    assert get("/a", Forwarded="for=192.0.2.1;proto=http").cache == "MISS"
+
+
+def test_other_proxies_are_not_believed(node: Varnish, web: WebServer, get: Any) -> None:
+    edge = make_provider([node], trusted_proxies=["192.0.2.0/24"])
+    edge.ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))), None)
+
+    get("/", X_Forwarded_Proto="https", Forwarded="host=evil", X_Real_IP="192.0.2.1")
+
+    assert not {"x-forwarded-proto", "forwarded", "x-real-ip"} & sent(web).keys()
+
+
+def test_an_answer_to_a_get_with_a_body_is_for_that_client_only(
+    serve: Any, node: Varnish, get: Any, web: WebServer
+) -> None:
+    serve()
+    send(node, "/fat", "Content-Length: 0")
+    assert get("/fat").cache == "HIT"
+    for line in ("Content-Length: 5", "Transfer-Encoding: chunked"):
+        body = "5\r\nhello\r\n0\r\n\r\n" if "chunked" in line else "hello"
+        head = f"GET /body HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n{line}\r\n\r\n"
+        with socket.create_connection(node.http, 10) as connection:
+            connection.sendall((head + body).encode())
+            while connection.recv(65536):
+                pass
+    assert get("/body").cache == "MISS"
+
+
+def test_a_range_or_a_condition_of_one_client_is_not_what_others_get(
+    serve: Any, node: Varnish, get: Any, web: WebServer
+) -> None:
+    serve()
+    get("/range", Range="bytes=0-1", If_None_Match='"first"', If_Modified_Since="x")
+
+    assert not {"range", "if-none-match", "if-modified-since"} & sent(web).keys()
+    assert (get("/range").status, get("/range").cache) == (200, "HIT")
+    assert get("/range").body.startswith("origin")
+
+
+def test_what_an_origin_varies_on_is_part_of_the_key(serve: Any, get: Any, web: WebServer) -> None:
+    web.headers["Vary"] = "Accept-Language"
+    serve()
+    assert [get("/", Accept_Language=tag).cache for tag in ("de", "fr", "de")] == [
+        "MISS",
+        "MISS",
+        "HIT",
+    ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_field_makes_another_method_of_a_request(
+    serve: Any, node: Varnish, web: WebServer, method: str
+) -> None:
+    serve()
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        ask(node, f"/{name}", method=method, **{name: "DELETE"})
+
+    assert "DELETE" not in str(web.fields)
