@@ -18,6 +18,7 @@ import dns.rdatatype
 import dns.resolver
 from oslo_config import cfg
 
+from poppy.common import addresses
 from poppy.common.domains import RESOLVER_GROUP
 from poppy.common.errors import ConfigError, RetryableError
 
@@ -26,10 +27,6 @@ _PATIENCE = 2.0
 #: Addresses of a zone's name servers that are asked, at most.
 _MOST_SERVERS = 4
 _DNS_PORT = 53
-#: Prefix of IPv4 addresses in IPv6 (RFC 6052, section 2.1).
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-#: Addresses that Python takes for global: of metadata services of clouds.
-_PRIVATE = frozenset({"168.63.129.16", "192.0.0.192"})
 
 
 def is_public(address: str) -> bool:
@@ -38,13 +35,11 @@ def is_public(address: str) -> bool:
     Tenants choose the name servers of their zones. They must not have our workers send packets
     into networks that only the workers reach.
     """
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed in _NAT64:
-            parsed = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        else:
-            parsed = parsed.ipv4_mapped or parsed
-    return parsed.is_global and not parsed.is_multicast and str(parsed) not in _PRIVATE
+    try:
+        addresses.check(ipaddress.ip_address(address))
+    except addresses.Refused:
+        return False
+    return True
 
 
 class Resolver:

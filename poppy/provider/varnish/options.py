@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-#: Bytes. The worst service of this size, with a path and an address in each rule, took Debian's
-#: gcc 8 s of processor time; one with caching rules only, 4 s.
+#: Bytes. Debian's gcc compiles some 72 KB of a service with caching rules, or 33 KB of one with
+#: restrictions by address and path, in a second of processor time: at most some 8 s for a service.
 _MAX_VCL_SIZE = 256 * 1024
 
 OPTS: Sequence[cfg.Opt] = (

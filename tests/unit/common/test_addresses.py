@@ -5,7 +5,7 @@ import ipaddress
 
 import pytest
 
-from poppy.provider import origins
+from poppy.common import addresses
 
 PUBLIC = (
     *("8.8.8.8", "1.1.1.1", "203.0.114.1", "100.63.255.255", "100.128.0.0", "168.63.129.17"),
@@ -33,14 +33,14 @@ NOT_PUBLIC = (
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_accepted(address: str) -> None:
-    origins.check(ipaddress.ip_address(address))
+    addresses.check(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_others_are_refused_by_name(address: str) -> None:
     parsed = ipaddress.ip_address(address)
-    with pytest.raises(origins.Refused, match=str(parsed)):
-        origins.check(parsed)
+    with pytest.raises(addresses.Refused, match=str(parsed)):
+        addresses.check(parsed)
 
 
 @pytest.mark.parametrize(
@@ -66,23 +66,23 @@ def test_the_operator_allows_and_refuses(
     address: str, allowed: list[str], refused: list[str], accepted: bool
 ) -> None:
     def check() -> None:
-        origins.check(
-            ipaddress.ip_address(address), origins.networks(allowed), origins.networks(refused)
+        addresses.check(
+            ipaddress.ip_address(address), addresses.networks(allowed), addresses.networks(refused)
         )
 
     if accepted:
         check()
     else:
-        with pytest.raises(origins.Refused, match=address.split("::")[0].split(".")[0]):
+        with pytest.raises(addresses.Refused, match=address.split("::")[0].split(".")[0]):
             check()
 
 
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.0/33", "127.1", "1.2.3.4.5"])
 def test_what_is_no_network_is_named(text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        origins.networks([text])
+        addresses.networks([text])
 
 
 def test_names_are_no_addresses() -> None:
-    assert origins.parse("origin.example.com") is origins.parse("127.1") is None
-    assert origins.parse("fe80::1%eth0") == ipaddress.ip_address("fe80::1")
+    assert addresses.parse("origin.example.com") is addresses.parse("127.1") is None
+    assert addresses.parse("fe80::1%eth0") == ipaddress.ip_address("fe80::1")

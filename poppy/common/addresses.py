@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses an origin may have, where the edge that asks it is the operator's own.
+"""Decide which addresses a tenant may have Poppy, or an edge of the operator's own, talk to.
 
-Such an edge stands inside the operator's network. A tenant must not reach through it what the
-Internet can't: other machines, the edge itself, the metadata service of a cloud. Check each
-address at the place where it is used, after the name was resolved.
+Both stand inside the operator's network. A tenant must not reach through them what the Internet
+can't: other machines, the edge itself, the metadata service of a cloud. Check each address at the
+place where it is used, after the name was resolved.
 """
 
 import ipaddress
@@ -31,7 +31,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052.
 
 
 class Refused(ValueError):
-    """An address that no origin may have; the message names it and says why."""
+    """An address that a tenant may not choose; the message names it and says why."""
 
 
 def check(
@@ -43,15 +43,15 @@ def check(
 
     Args:
         address: without a scope.
-        allowed: networks of the operator's that origins may be in, though they are not global.
-        refused: networks that origins may not be in, though they are global or allowed.
+        allowed: networks of the operator's that are fine, though they are not global.
+        refused: networks that are refused, though they are global or allowed.
 
     Raises:
         Refused: names the address.
     """
     meant = [address, *embedded(address)]
     if any(_within(one, refused) for one in meant):
-        raise Refused(f"{address} is in a network that this edge refuses")
+        raise Refused(f"{address} is in a network that the operator refuses")
     if _within(address, allowed):
         return
     for one in meant[1:] or meant:
