@@ -16,7 +16,7 @@ from typing import ClassVar
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import addresses as networks
+from poppy.common import addresses as address_rules
 from poppy.common.errors import (
     ConfigError,
     DriverError,
@@ -91,7 +91,7 @@ class VarnishProvider(Provider):
             LOG.warning(
                 "%s: an empty refused_origins is deprecated: set allowed_origins", self.name
             )
-            self._allowed = networks.networks(["0.0.0.0/0", "::/0"])
+            self._allowed = address_rules.networks(["0.0.0.0/0", "::/0"])
         self._check()
 
     @property
@@ -107,7 +107,7 @@ class VarnishProvider(Provider):
         """
         addresses = {}
         for entry in spec.origins:
-            address = networks.parse(entry.origin)
+            address = address_rules.parse(entry.origin)
             if address is not None:
                 self._check_origin(entry.origin, address)
             addresses[entry.origin] = [str(address or "::")]
@@ -270,15 +270,15 @@ class VarnishProvider(Provider):
             self._check_origin(origin, address)
         return tuple(str(address) for address in sorted(addresses, key=lambda a: (a.version, a)))
 
-    def _check_origin(self, origin: str, address: networks.Address) -> None:
+    def _check_origin(self, origin: str, address: address_rules.Address) -> None:
         """Refuse an address.
 
         One that is refused is enough to refuse a name: else whoever owns it could have the edge
         use the others and swap them later, and the tenant would not learn that one is unused.
         """
         try:
-            networks.check(address, self._allowed, self._refused)
-        except networks.Refused as exc:
+            address_rules.check(address, self._allowed, self._refused)
+        except address_rules.Refused as exc:
             raise PermanentError(f"The origin {origin}: {exc}") from exc
 
     def _read_secret(self) -> bytes:
@@ -290,9 +290,9 @@ class VarnishProvider(Provider):
         secret: str = self.options.secret or ""
         return (secret if secret.endswith("\n") else f"{secret}\n").encode()
 
-    def _networks(self, option: str) -> list[networks.Network]:
+    def _networks(self, option: str) -> list[address_rules.Network]:
         try:
-            return networks.networks(self.options[option] or ())
+            return address_rules.networks(self.options[option] or ())
         except ValueError as exc:
             raise self._error(f"{option}: {exc}") from exc
 
@@ -320,7 +320,7 @@ def _longest_wait(failures: Sequence[DriverError]) -> float | None:
     return max((it for it in waits if it is not None), default=None)
 
 
-def _address(text: str) -> networks.Address:
+def _address(text: str) -> address_rules.Address:
     """An address without scope, and as IPv4 if it is a mapped one."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
