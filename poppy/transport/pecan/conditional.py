@@ -9,7 +9,7 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.transport.pecan.request import Request
+from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
@@ -25,7 +25,7 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
         revision: of the thing that is shown, so that a later one never gets an earlier tag.
     """
     body = encode(document)
-    tag = _tag(body, revision)
+    tag = _tag(request, body, revision)
     headers = {"ETag": f'"{tag}"'}
     if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
         return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -49,7 +49,7 @@ def precondition(
     wanted = request.if_match
 
     def check(service: Service) -> None:
-        if _tag(encode(render(service)), service.revision) not in wanted:
+        if _tag(request, encode(render(service)), service.revision) not in wanted:
             raise errors.PreconditionFailed(
                 f"Service {service.service_id} is not as it was when you read it"
             )
@@ -74,6 +74,9 @@ def idempotency_key(request: Request) -> str | None:
     return re.sub(r"\\(.)", r"\1", match["quoted"]) if match["quoted"] else match["plain"]
 
 
-def _tag(body: bytes, revision: int | None) -> str:
+def _tag(request: Request, body: bytes, revision: int | None) -> str:
+    """The same by whatever name the client calls the server: links count without their host."""
+    for base in (request.base_url, host_url(request)):
+        body = body.replace(b'"' + encode(base)[1:-1] + b"/", b'"/')
     digest = hashlib.sha256(body).hexdigest()[:_DIGEST]
     return digest if revision is None else f"{revision}-{digest}"
