@@ -59,7 +59,7 @@ DEFAULT_OPTS = (
         "allowed_hosts",
         default=[],
         help="Host names that requests may be for, without a port: example.com; .example.com "
-        "for it and all names below it; *.example.com for those below it; * for any. Others "
+        'for it and all names below it; "*.example.com" for those below it; "*" for any. Others '
         "are refused with 400, which stops pages that reach the API by DNS rebinding. Behind a "
         "proxy whose headers are parsed, it is the forwarded host that counts. Empty: any, but "
         "see noauth_trusted_network.",

@@ -20,7 +20,7 @@ SERVERS = {
     "gunicorn": "gunicorn --preload --workers 2 --threads 2 --bind 127.0.0.1:{port} "
     "poppy.wsgi:application",
     "uwsgi": "uwsgi --master --processes 2 --threads 2 --die-on-term "
-    "--http-socket 127.0.0.1:{port} --module poppy.wsgi:application",
+    "--http11-socket 127.0.0.1:{port} --module poppy.wsgi:application",
     "granian": "granian --interface wsgi --workers 2 --blocking-threads 2 --host 127.0.0.1 "
     "--port {port} poppy.wsgi:application",
 }
@@ -51,8 +51,6 @@ def test_a_server_serves_it_in_several_processes(installation, tmp_path, name):
         unavailable(f"{name} is not installed", f"pip install {name}")
     port = free_port()
     installation.base = f"http://127.0.0.1:{port}"
-    # uWSGI's http-socket keeps no connection, and does not say so.
-    installation.session.headers["Connection"] = "close"
     line = SERVERS[name].format(port=port).split()
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
