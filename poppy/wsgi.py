@@ -1,28 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """``poppy.wsgi:application``, for any WSGI server.
 
-The configuration file is named by the environment variable ``POPPY_CONFIG_FILE``; without it the
-usual places are searched. The application is made when the server asks for it, which must be
-after it has forked its workers.
+The environment variable ``POPPY_CONFIG_FILE`` names the configuration file; without it the usual
+places are searched. Everything is loaded at the first request, so after the server has forked its
+workers: each of them has connections of its own.
 """
 
 import os
-from typing import Any
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, logs, tracing
 
-_cache: dict[str, Any] = {}
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def __getattr__(name: str) -> Any:
-    """Make ``application`` at the first look, not at the import (PEP 562)."""
-    if name != "application":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name not in _cache:
-        path = os.environ.get("POPPY_CONFIG_FILE")
-        conf = config.load(files=[path] if path else None)
-        logs.setup(conf)
-        tracing.start(conf, "poppy-server")
-        _cache[name] = Bootstrap(conf).transport.application
-    return _cache[name]
+class Application:
+    """The API as a WSGI application (PEP 3333) that is made when it is first called."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: WSGIApplication | None = None
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        return (self._made or self._make())(environ, start_response)
+
+    def _make(self) -> "WSGIApplication":
+        with self._lock:
+            if self._made is None:
+                path = os.environ.get("POPPY_CONFIG_FILE")
+                conf = config.load(files=[path] if path else None)
+                logs.setup(conf)
+                tracing.start(conf, "poppy-server")
+                self._made = Bootstrap(conf).transport.application
+            return self._made
+
+
+application = Application()

@@ -25,7 +25,7 @@ BASE = "localhost/poppy-base"
 IMAGE = "localhost/poppy"
 SUITE = "bookworm"
 CERTIFICATES = pathlib.Path("/usr/local/share/ca-certificates")
-PROJECT = {"X-Project-ID": "42"}
+PROJECT = {"X-Project-ID": "42", "X-Roles": "admin"}
 
 
 class Builder:

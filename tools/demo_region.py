@@ -65,7 +65,7 @@ class Region:
             directory,
             {
                 **options,
-                "DEFAULT": {"datacenter": name},
+                "DEFAULT": {"datacenter": name, "allowed_hosts": f"{NAME},{self.host}"},
                 "drivers": {**options["drivers"], "storage": "cassandra"},
                 "drivers:storage:cassandra": storage,
                 "drivers:distributed_task:taskflow": work,

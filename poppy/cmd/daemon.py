@@ -101,6 +101,9 @@ def add_server(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
     sock = bootstrap.transport.listen()
     config.validate(bootstrap.conf)
     manager.add(Server, workers=bootstrap.transport.workers, args=(bootstrap, sock))
+    # The children close the socket once they have accepted what waits there. If it stayed open
+    # here, later connections would wait for nobody, and be reset.
+    manager.register_hooks(on_terminate=sock.close)
     LOG.info("poppy-server answers at %s", _address(sock))
 
 
@@ -165,5 +168,8 @@ def main(
 
 
 def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host, port = name[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -41,6 +41,35 @@ DEFAULT_OPTS = (
         ],
         help="Who says which project a request belongs to.",
     ),
+    cfg.BoolOpt(
+        "noauth_trusted_network",
+        default=False,
+        help="Only with auth_strategy = noauth: whether everybody who can reach the API may act "
+        "for any project. Without it, the API starts on a loopback address only, and answers "
+        "only to the hosts localhost, 127.0.0.1, [::1] and its own address, unless "
+        "allowed_hosts says otherwise.",
+    ),
+    cfg.ListOpt(
+        "noauth_default_roles",
+        default=["member", "reader"],
+        help="Only with auth_strategy = noauth: the roles of a request without X-Roles. With "
+        "admin, everybody who can reach the API is an operator.",
+    ),
+    cfg.ListOpt(
+        "allowed_hosts",
+        default=[],
+        help="Host names that requests may be for, without a port: example.com; .example.com "
+        'for it and all names below it; "*.example.com" for those below it; "*" for any. Others '
+        "are refused with 400, which stops pages that reach the API by DNS rebinding. Behind a "
+        "proxy whose headers are parsed, it is the forwarded host that counts. Empty: any, but "
+        "see noauth_trusted_network.",
+    ),
+    cfg.BoolOpt(
+        "access_log",
+        default=True,
+        help="Write a line for each request, at INFO by the logger poppy.access: address, "
+        "method, path, status, milliseconds, project and request id. The query is left out.",
+    ),
 )
 
 DRIVERS_OPTS = (

@@ -13,8 +13,11 @@ from tests.functional.harness import Harness
 
 @pytest.fixture
 def conf():
+    """As for trying out: any host, and who does not say its roles is an operator."""
     conf = config.new()
     conf([])
+    conf.set_override("noauth_default_roles", ["admin", "member", "reader"])
+    conf.set_override("allowed_hosts", ["*"])
     return conf
 
 

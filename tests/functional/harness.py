@@ -167,6 +167,9 @@ class Harness:
             "drivers:dns:scripted": {"url_404": "notfound.example.net"},
             **(groups or {}),
         }
+        # For any host; and who does not say which roles it has, is an operator.
+        default = {"noauth_default_roles": "admin,member,reader", "allowed_hosts": "*"}
+        sections["DEFAULT"] = {**default, **sections.get("DEFAULT", {})}
         lines = []
         for section, values in sections.items():
             lines += [f"[{section}]", *(f"{name} = {value}" for name, value in values.items())]

@@ -130,7 +130,8 @@ class TestOff:
     def test_the_api_is_as_ever_beside_the_pages(self, stranger):
         response = stranger.get("/v1.0/flavors", headers={"X-Project-ID": "1"})
         assert response.content_type == "application/json"
-        assert "Content-Security-Policy" not in response.headers
+        policy = response.headers["Content-Security-Policy"]
+        assert policy == "default-src 'none'; frame-ancestors 'none'"
         assert stranger.get("/dashboards", status=404).content_type == "application/json"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application behind Waitress, over real sockets."""
+"""The application behind its server, over real sockets."""
 
 import contextlib
 import json
@@ -85,6 +85,8 @@ def serve(conf, manager):
     running = []
 
     def serve(bind="127.0.0.1", **options):
+        conf.set_override("noauth_trusted_network", bind == "::")
+        conf.clear_override("allowed_hosts")
         transport = PecanTransport(conf, "pecan", manager=manager)
         group = "drivers:transport:pecan"
         conf.set_override("bind", bind, group=group)
@@ -102,6 +104,7 @@ def serve(conf, manager):
 
 class TestListen:
     def transport(self, conf, manager, bind, port):
+        conf.set_override("noauth_trusted_network", True)
         transport = PecanTransport(conf, "pecan", manager=manager)
         conf.set_override("bind", bind, group="drivers:transport:pecan")
         conf.set_override("port", port, group="drivers:transport:pecan")
@@ -221,7 +224,8 @@ class TestRequests:
             ("/v1.0/flavors/%00", 404),
             ("/v1.0/flavors/\xff", 400),
             ("/v1.0/flavors/%c3%28", 404),
-            ("http://evil.example/v1.0/nothing", 404),
+            ("http://evil.example/v1.0/nothing", 400),
+            ("http://localhost/v1.0/nothing", 404),
         ],
     )
     def test_inject_nothing(self, serve, path, status):
@@ -291,7 +295,10 @@ class TestStop:
         served.stop()
         served.transport.stop()
 
-    def test_does_not_wait_for_idle_connections(self, serve):
+    def test_does_not_wait_for_idle_connections(self, serve, monkeypatch):
+        """Beyond the moment in which they may send one more request."""
+        monkeypatch.setattr(server, "LINGER", 0.2)
+        monkeypatch.setattr(server, "CLOSING", 0.1)
         served = serve()
         with served.connection() as idle, served.connection() as half:
             idle.sendall(request("GET", "/", close=False))

@@ -28,6 +28,7 @@ from tests.perf import (
     plots,
     posting,
     scaling,
+    serving,
     transport,
 )
 from tests.perf.common import Effort
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Sequence[Report]]] = {
     "get": get.run,
     "get-http": get_http.run,
     "metrics": metrics.run,
+    "serving": serving.run,
     "transport": transport.run,
     "list": listing.run,
     "operations": operations.run,

@@ -54,7 +54,12 @@ class Installation:
         self.base = f"http://{host}:{port}"
         self.objects = directory / "objects"
         groups: dict[str, dict[str, Any]] = {
-            "DEFAULT": {"state_path": directory, "log_file": directory / "poppy.log"},
+            "DEFAULT": {
+                "state_path": directory,
+                "log_file": directory / "poppy.log",
+                # Who does not say which roles it has, is an operator.
+                "noauth_default_roles": "admin,member,reader",
+            },
             "drivers:transport:pecan": {"bind": host, "port": port, "workers": 1},
             "drivers:provider:mock": {"directory": self.objects},
             "drivers:dns:mock": {"file": directory / "dns.json"},

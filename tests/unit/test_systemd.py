@@ -8,19 +8,22 @@ import sys
 
 import pytest
 
-UNITS = sorted((pathlib.Path(__file__).parents[2] / "etc" / "systemd").glob("*.service"))
+DIRECTORY = pathlib.Path(__file__).parents[2] / "etc" / "systemd"
+UNITS = sorted([*DIRECTORY.glob("*.service"), *DIRECTORY.glob("*.socket")])
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_finds_nothing_to_complain_about(unit, tmp_path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("apt-get install systemd")
     program = shutil.which(unit.stem, path=pathlib.Path(sys.executable).parent)
-    text = unit.read_text()
-    assert f"ExecStart=/usr/bin/{unit.stem} " in text
+    service = unit.with_suffix(".service").read_text()
+    assert f"ExecStart=/usr/bin/{unit.stem} " in service
     copy = tmp_path / unit.name
-    copy.write_text(text.replace(f"/usr/bin/{unit.stem}", program))
+    copy.write_text(unit.read_text())
+    # The socket starts the service of the same name.
+    copy.with_suffix(".service").write_text(service.replace(f"/usr/bin/{unit.stem}", program))
     answer = subprocess.run(
         [analyze, "verify", "--man=no", "--generators=no", str(copy)],
         capture_output=True,

@@ -2,12 +2,14 @@
 """``poppy.wsgi:application`` under a WSGI server that is not ours."""
 
 import importlib
+import threading
+import time
 
 import pytest
 import webtest
 
 import poppy.wsgi
-from poppy.common import tracing
+from poppy.common import config, tracing
 from tests.real.collector import Collector
 
 
@@ -15,11 +17,41 @@ def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_pa
     path = tmp_path / "poppy.conf"
     path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
     monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
-    module = importlib.reload(poppy.wsgi)
-    assert "application" not in vars(module), "an import must not read the configuration"
-    application = module.application
-    assert module.application is application
+    with monkeypatch.context() as patch:
+        patch.setattr(config, "load", None)  # an import must not read the configuration
+        module = importlib.reload(poppy.wsgi)
+    application = vars(module)["application"]
     assert webtest.TestApp(application).get("/").json["versions"][0]["id"] == "v1.0"
+
+
+def test_the_first_requests_make_the_application_once(tmp_path, monkeypatch):
+    path = tmp_path / "poppy.conf"
+    path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
+    monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
+    module = importlib.reload(poppy.wsgi)
+    made = []
+    original = config.load
+
+    def load(*args, **options):
+        made.append(1)
+        time.sleep(0.1)  # so that the others arrive meanwhile
+        return original(*args, **options)
+
+    monkeypatch.setattr(config, "load", load)
+    together = threading.Barrier(8)
+    statuses = []
+
+    def ask():
+        together.wait(20)
+        statuses.append(webtest.TestApp(module.application).get("/").status_int)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert statuses == [200] * 8
+    assert made == [1]
 
 
 def test_it_traces_if_that_is_configured(tmp_path, monkeypatch):

@@ -12,10 +12,12 @@ from oslo_middleware.cors import CORS
 
 from poppy.common import metrics
 from poppy.policies.enforcer import Policy
-from poppy.transport.pecan import auth
+from poppy.transport.pecan import auth, hosts
+from poppy.transport.pecan.access import AccessLog
 from poppy.transport.pecan.audit import Audited
 from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Resource, Settings
+from poppy.transport.pecan.headers import Fields
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
 from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
 from poppy.transport.pecan.options import DASHBOARD_GROUP
@@ -52,29 +54,44 @@ class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
         """Leave the response as it is."""
 
 
-def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIApplication":
-    """The whole pipeline; a request passes it from the last line to the first."""
+def make(
+    conf: cfg.ConfigOpts, manager: "Manager", settings: Settings, bind: str
+) -> "WSGIApplication":
+    """The whole pipeline; a request passes it from the last line to the first.
+
+    Args:
+        bind: the address that the server listens on.
+    """
+    allowed = hosts.allowed(conf, bind)
     strategy, policy = auth.make(conf), Policy(conf)
     hooks = [ContextHook(settings, strategy, policy), ErrorHook()]
-    application = _serve(conf, v1.routes(manager, settings), hooks)
+    application = _serve(conf, allowed, v1.routes(manager, settings), hooks)
     if conf.cors.allowed_origin:
-        # Outermost, since a page may read no answer without its header fields, not even a fault.
+        # Outside, since a page may read no answer without its header fields, not even a fault.
         application = CORS(application, conf)
+    application = Fields(application)
     if conf[DASHBOARD_GROUP].enabled:
         # Only here: nothing of it is to be there unless it is wanted.
         from poppy.transport.pecan.dashboard import app as dashboard
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)
-        application = dashboard.beside(application, shared, functools.partial(_serve, conf))
+        application = dashboard.beside(
+            application, shared, functools.partial(_serve, conf, allowed)
+        )
     if conf.audit.enabled:
         application = Audited(application)
     if conf.tracing.enabled:
         application = Traced(application, conf.tracing.trust_clients)
-    return Measured(application) if metrics.enabled() else application
+    if metrics.enabled():
+        application = Measured(application)
+    return AccessLog(application) if conf.access_log else application
 
 
 def _serve(
-    conf: cfg.ConfigOpts, routes: Mapping[str, Resource], hooks: Sequence[pecan.hooks.PecanHook]
+    conf: cfg.ConfigOpts,
+    allowed: Sequence[str],
+    routes: Mapping[str, Resource],
+    hooks: Sequence[pecan.hooks.PecanHook],
 ) -> "WSGIApplication":
     application: WSGIApplication = Application(
         Router(routes),
@@ -84,6 +101,8 @@ def _serve(
         guess_content_type_from_ext=False,
         force_canonical=False,
     )
+    if "*" not in allowed:
+        application = hosts.Hosts(application, allowed)
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = ProxyHeaders(application, conf)
     return RequestId(application)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 LOG = log.getLogger(__name__)
 
-#: What ``noauth`` takes a client for that does not say which roles it has; the last one tells
-#: rules that it did not.
-TRUSTED_ROLES = ("admin", "member", "reader", "noauth")
+#: The role, with ``noauth``, of a client that does not say which roles it has; besides those of
+#: ``noauth_default_roles``.
+UNSAID = "noauth"
 
 
 class Strategy(Protocol):
@@ -45,20 +45,21 @@ def make(conf: cfg.ConfigOpts) -> Strategy:
     Raises:
         ConfigError: it can't work as it is configured.
     """
-    return Keystone(conf) if conf.auth_strategy == "keystone" else NoAuth()
+    return Keystone(conf) if conf.auth_strategy == "keystone" else NoAuth(conf)
 
 
 class NoAuth:
     """Believes what the client, or the operator's own middleware in front, says.
 
-    ``X-Project-ID`` is needed. ``X-Roles`` limits what may be done; without it, everything may.
+    ``X-Project-ID`` is needed. Without ``X-Roles``, ``noauth_default_roles`` are the roles.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._default_roles = (*conf.noauth_default_roles, UNSAID)
         LOG.warning(
-            "auth_strategy is noauth: whoever reaches this server acts for any project, as "
-            "admin. Only auth middleware in front, which sets X-Project-ID and X-Roles, may "
-            "reach it."
+            "auth_strategy is noauth: everybody who reaches this server acts for any project, "
+            "with any role. Only auth middleware in front, which sets X-Project-ID and X-Roles, "
+            "may reach it."
         )
 
     def identify(self, request: Request) -> Identity:
@@ -67,7 +68,7 @@ class NoAuth:
         if project_id is None:
             raise errors.InvalidRequest("The Project ID must be provided.")
         given = request.environ.get("HTTP_X_ROLES")
-        roles = TRUSTED_ROLES if given is None else _roles(given)
+        roles = self._default_roles if given is None else _roles(given)
         return Identity(project_id, _identifier(request, "X-User-ID"), roles)
 
 

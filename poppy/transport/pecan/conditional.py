@@ -9,7 +9,7 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.transport.pecan.request import Request
+from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
@@ -28,7 +28,7 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
         PreconditionFailed: the client asks for another one by ``If-Match``.
     """
     body = encode(document)
-    tag = _tag(body, revision)
+    tag = _tag(request, body, revision)
     headers = {"ETag": f'"{tag}"'}
     if "HTTP_IF_MATCH" in request.environ and tag not in request.if_match:
         raise errors.PreconditionFailed("It is not as the If-Match of the request says")
@@ -59,7 +59,7 @@ def precondition(
     wanted, unwanted = request.if_match, request.if_none_match
 
     def check(service: Service) -> None:
-        tag = _tag(encode(render(service)), service.revision)
+        tag = _tag(request, encode(render(service)), service.revision)
         if refuses and tag in unwanted:
             raise errors.PreconditionFailed(
                 f"Service {service.service_id} is as the If-None-Match of the request says"
@@ -89,6 +89,9 @@ def idempotency_key(request: Request) -> str | None:
     return re.sub(r"\\(.)", r"\1", match["quoted"]) if match["quoted"] else match["plain"]
 
 
-def _tag(body: bytes, revision: int | None) -> str:
+def _tag(request: Request, body: bytes, revision: int | None) -> str:
+    """The same by whatever name the client calls the server: links count without their host."""
+    for base in (request.base_url, host_url(request)):
+        body = body.replace(b'"' + encode(base)[1:-1] + b"/", b'"/')
     digest = hashlib.sha256(body).hexdigest()[:_DIGEST]
     return digest if revision is None else f"{revision}-{digest}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The REST API, by Pecan and Waitress."""
+"""The REST API, by Pecan and a server of its own."""
 
 import os
 import socket
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 from oslo_middleware import cors, http_proxy_to_wsgi
 
+from poppy.common.errors import ConfigError
 from poppy.model.limits import DocumentLimits
 from poppy.transport.base import Transport
-from poppy.transport.pecan import app, middleware, server
+from poppy.transport.pecan import app, listening, middleware, server
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.options import (
     DASHBOARD_GROUP,
@@ -40,8 +41,9 @@ class PecanTransport(Transport):
         cfg.HostAddressOpt(
             "bind",
             default="127.0.0.1",
-            help="Address or host name to listen on. :: means every address, IPv4 and IPv6; "
-            "without auth middleware that lets anybody act for any project.",
+            help="Address or host name to listen on. :: means every address, IPv4 and IPv6. With "
+            "auth_strategy = noauth it must be a loopback address, unless "
+            "noauth_trusted_network is set. A socket that systemd hands over counts instead.",
         ),
         cfg.PortOpt("port", default=8888, help="TCP port to listen on; 0 takes any free one."),
         cfg.IntOpt(
@@ -58,6 +60,22 @@ class PecanTransport(Transport):
             help="Threads of each process that run requests. More help only while requests "
             "wait for storage; each may hold a storage connection.",
         ),
+        cfg.FloatOpt(
+            "request_timeout",
+            default=10.0,
+            min=1.0,
+            max=600.0,
+            help="Seconds in which a request, header fields and body, has to arrive, from its "
+            "first byte on. Slower ones are refused with 408.",
+        ),
+        cfg.FloatOpt(
+            "idle_timeout",
+            default=60.0,
+            min=1.0,
+            max=3600.0,
+            help="Seconds after which a connection is closed that no request came by. A proxy in "
+            "front should close its idle connections sooner.",
+        ),
     )
 
     def __init__(self, conf: cfg.ConfigOpts, name: str, manager: "Manager") -> None:
@@ -73,8 +91,9 @@ class PecanTransport(Transport):
             document_limits=DocumentLimits.of(conf[LIMITS_GROUP]),
             purge_without_query_is_all=conf[LIMITS_GROUP].purge_without_query_is_all,
         )
-        self._application = app.make(conf, manager, settings)
+        self._application = app.make(conf, manager, settings, self.options.bind)
         self._server: server.Server | None = None
+        self._inherited = False
         self._stopped = False
 
     @classmethod
@@ -94,19 +113,41 @@ class PecanTransport(Transport):
         return int(self.options.workers)
 
     def listen(self) -> socket.socket:
-        """Bind ``bind`` and ``port``."""
+        """Take the socket that systemd hands over, else bind ``bind`` and ``port``."""
         group = f"drivers:{self.KIND}:{self.name}"
-        return server.listen(self.options.bind, self.options.port, group)
+        sock = listening.inherit(os.environ)
+        self._inherited = sock is not None
+        if sock is None:
+            sock = listening.listen(self.options.bind, self.options.port, group)
+        conf = self.conf
+        if (
+            conf.auth_strategy == "noauth"
+            and not conf.noauth_trusted_network
+            and not listening.is_loopback(sock)
+        ):
+            address = sock.getsockname()[0]
+            sock.close()
+            raise ConfigError(
+                f"[{group}] bind: with auth_strategy = noauth, everybody who can reach "
+                f"{address} could act for any project. Set auth_strategy = keystone, or bind = "
+                "127.0.0.1; or, if all of that network may do so, [DEFAULT] "
+                "noauth_trusted_network = true"
+            )
+        return sock
 
     def serve(self, sock: socket.socket) -> None:
-        """Run Waitress in this thread; the application runs in ``threads`` others."""
-        self._server = server.Server(
-            self._application,
-            sock,
-            threads=self.options.threads,
+        """Read and write in this thread; the application runs in ``threads`` others."""
+        options = self.options
+        settings = server.Settings(
+            threads=options.threads,
             max_body_size=self._max_body_size,
             behind_proxy=self.conf.oslo_middleware.enable_proxy_headers_parsing,
+            request_timeout=options.request_timeout,
+            idle_timeout=options.idle_timeout,
+            access_log=self.conf.access_log,
         )
+        listener = listening.Listener(sock, self._inherited)
+        self._server = server.Server(self._application, listener, settings)
         if self._stopped:
             self._server.stop()
         self._server.run()

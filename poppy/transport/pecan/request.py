@@ -45,7 +45,13 @@ MAX_DEPTH = 32
 MAX_DIGITS = 20
 MAX_QUERY_PARAMETERS = 100
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+#: ``host[:port]`` of RFC 9110, section 7.2, without percent-encoding.
+HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+#: A parameter of a media range, but for its weight.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_PARAMETER = re.compile(
+    rf'[ \t]*;[ \t]*(?![qQ][ \t]*=){_TOKEN}=(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
+)
 _MOUNT_POINT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _CHARSET = re.compile(r"""\s*charset\s*=\s*(?:utf-8|utf8|"utf-8"|"utf8")\s*""", re.IGNORECASE)
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -139,7 +145,7 @@ def host_url(request: Request) -> str:
     mount_point = environ.get("SCRIPT_NAME", "")
     if (
         environ["wsgi.url_scheme"] not in ("http", "https")
-        or (host is not None and not _HOST.fullmatch(host))
+        or (host is not None and not HOST.fullmatch(host))
         or (mount_point and not _MOUNT_POINT.fullmatch(mount_point))
     ):
         raise errors.InvalidRequest("The scheme, host or prefix of the request is not valid")
@@ -149,9 +155,10 @@ def host_url(request: Request) -> str:
 def acceptable(request: Request, offers: Sequence[str]) -> str | None:
     """The media type of ``offers`` that the client likes best; None if it takes none of them.
 
-    RFC 9110, section 12.5.1. A header that is empty or can't be parsed counts as none.
+    RFC 9110, section 12.5.1. A header that is empty or can't be parsed counts as none. Parameters
+    make no difference: the media types that are offered have none (RFC 8259, section 11).
     """
-    wanted = request.environ.get("HTTP_ACCEPT") or "*/*"
+    wanted = _MEDIA_PARAMETER.sub("", request.environ.get("HTTP_ACCEPT") or "*/*")
     if wanted == "*/*":
         return offers[0]
     if wanted in offers:
@@ -287,18 +294,19 @@ def _body(request: Request, limit: int) -> bytes:
         return b""
     wanted = int(declared) if declared else limit + 1
     if wanted > limit and declared:
-        raise _too_large(limit)
+        raise body_too_large(limit)
     body = bytearray()
     while len(body) < wanted and (part := environ["wsgi.input"].read(wanted - len(body))):
         body += part
     if len(body) > limit:
-        raise _too_large(limit)
+        raise body_too_large(limit)
     if declared and len(body) < wanted:
         raise errors.InvalidRequest("The request body is shorter than its Content-Length")
     return bytes(body)
 
 
-def _too_large(limit: int) -> RequestRefused:
+def body_too_large(limit: int) -> RequestRefused:
+    """The refusal of a body of more than so many bytes."""
     return RequestRefused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request body must not exceed {limit} bytes"
     )

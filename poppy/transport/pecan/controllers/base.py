@@ -11,7 +11,7 @@ import pecan
 from poppy.common import errors
 from poppy.model import ids, names
 from poppy.model.limits import DocumentLimits
-from poppy.transport.pecan.request import JSON, Request
+from poppy.transport.pecan.request import JSON, JSON_PATCH, Request
 from poppy.transport.pecan.response import Response, reply
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Response])
 
 #: The rule of what anybody may ask, without a token.
 PUBLIC = None
+
+#: The media types that the body of a PATCH may have; it is a JSON Patch (RFC 6902) in any case.
+PATCH_TYPES = (JSON, JSON_PATCH)
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -88,8 +91,14 @@ class Resource:
 
     @handler(PUBLIC)
     def options(self, request: Request, response: Response, *segments: str) -> Response:
-        """Which methods there are (RFC 9110, section 9.3.7)."""
-        return reply(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(self.handlers)})
+        """Which methods there are (RFC 9110, section 9.3.7), and what PATCH accepts.
+
+        RFC 5789, section 3.1.
+        """
+        headers = {"Allow": ", ".join(self.handlers)}
+        if "PATCH" in self.handlers:
+            headers["Accept-Patch"] = ", ".join(PATCH_TYPES)
+        return reply(status=HTTPStatus.NO_CONTENT, headers=headers)
 
 
 def project(text: str) -> str:
