@@ -66,7 +66,13 @@ class Manager(Driver):
         super().__init__(conf, name)
         default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
-        changes = Changes(storage, distributed_task, providers, dns)
+        changes = Changes(
+            storage,
+            distributed_task,
+            providers,
+            dns,
+            max_open=conf["drivers:storage"].max_open_operations_per_project,
+        )
         self.services = ServicesManager(
             storage,
             changes,

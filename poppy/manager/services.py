@@ -14,7 +14,7 @@ from poppy.manager import patch as json_patch
 from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
-from poppy.model.operations import Kind, Purge, State
+from poppy.model.operations import Kind, Priority, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import IdempotencyKey, Storage
@@ -68,6 +68,7 @@ class ServicesManager:
             InvalidRequest: the document is invalid, names an unknown flavor, asks for what a
                 provider can't do, or a domain is taken.
             LimitReached: the project has as many services as it may.
+            TooManyRequests: it has as many unfinished operations as it may.
             KeyReused: by the key another service was asked for.
         """
         mark = None if key is None else _mark(key, document)
@@ -81,7 +82,9 @@ class ServicesManager:
         log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()
-        operation = self._changes.operation(project_id, service_id, Kind.CREATE, request_id)
+        operation = self._changes.operation(
+            project_id, service_id, Kind.CREATE, request_id, capped=True
+        )
 
         def store(placed: ServiceSpec) -> None:
             service = Service(
@@ -178,6 +181,7 @@ class ServicesManager:
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
             ServiceBusy: the service is disabled, or neither deployed nor failed.
+            TooManyRequests: the project has as many unfinished operations as it may.
             NotFound: the project has none of that id.
         """
         operations = validation.patch(patch)
@@ -188,7 +192,7 @@ class ServicesManager:
             self._check_nothing_waits(service)
             check_settled(service)
             spec = self._patched(service, operations)
-            changed, operation = self._changes.updated(service, spec, request_id)
+            changed, operation = self._changes.updated(service, spec, request_id, capped=True)
             if spec.log_delivery and service.log_url is None:
                 log_url = self._log_delivery.container(project_id, token)
                 changed = replace(changed, log_url=log_url)
@@ -196,10 +200,19 @@ class ServicesManager:
 
         self._changes.make(project_id, service_id, decide)
 
-    def redeploy(self, project_id: str, service_id: str, request_id: str | None) -> None:
+    def redeploy(
+        self,
+        project_id: str,
+        service_id: str,
+        request_id: str | None,
+        priority: Priority = Priority.BULK,
+    ) -> None:
         """Have the providers and DNS made what the document says, unchanged as it is.
 
         For what went missing out there: an edge that lost its configuration, say.
+
+        Args:
+            priority: that of one among many; tenants' own work goes before it.
 
         Raises:
             ServiceBusy: the service is disabled, or neither deployed nor failed; or what
@@ -211,7 +224,7 @@ class ServicesManager:
             check_settled(service)
             if self._storage.operations.was_deleted(project_id, service_id):
                 raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
-            return self._changes.updated(service, service.spec, request_id)
+            return self._changes.updated(service, service.spec, request_id, priority)
 
         self._changes.make(project_id, service_id, decide)
 
@@ -252,11 +265,17 @@ class ServicesManager:
     ) -> None:
         """Have cached content evicted, or invalidated.
 
+        It joins a purge of the service that waits for a worker, if nothing else has been asked of
+        the service since.
+
         Raises:
             ServiceBusy: the service is not deployed.
             InvalidRequest: a provider can't invalidate.
+            TooManyRequests: the project has as many unfinished operations as it may.
             NotFound: the project has none of that id.
         """
+        if self._storage.operations.join(project_id, service_id, purge) is not None:
+            return
 
         def decide(service: Service) -> Change:
             if service.status is not Status.DEPLOYED:
@@ -265,7 +284,12 @@ class ServicesManager:
                     "purged"
                 )
             operation = self._changes.operation(
-                project_id, service_id, Kind.PURGE, purge=purge, request_id=request_id
+                project_id,
+                service_id,
+                Kind.PURGE,
+                purge=purge,
+                request_id=request_id,
+                capped=True,
             )
             if purge.hard:
                 return service, operation

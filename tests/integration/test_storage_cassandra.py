@@ -48,7 +48,7 @@ TABLES = [
     *("flavors", "flavor_uses", "due", "due_slots", "due_hours"),
     *("failed_operations", "failed_days", "workers", "breakers"),
     *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
-    *("idempotency_keys", "documents"),
+    *("idempotency_keys", "documents", "open_operations"),
 ]
 
 

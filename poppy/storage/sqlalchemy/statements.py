@@ -9,7 +9,6 @@ from poppy.storage.sqlalchemy import rows, schema
 _O = schema.OPERATIONS.c
 
 _RUNNING = str(State.RUNNING)
-_SUPERSEDED = str(State.SUPERSEDED)
 _UNFINISHED = _O.state.in_(rows.UNFINISHED)
 _THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
 _STILL_OURS = sa.and_(_THIS, _O.state == _RUNNING, _O.attempt == sa.bindparam("our_attempt"))
@@ -52,12 +51,6 @@ EXPIRED = (
 )
 FORGET = sa.delete(schema.OPERATIONS).where(
     _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
-)
-DUE = (
-    sa.select(schema.OPERATIONS)
-    .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
-    .order_by(_O.next_attempt_at, _O.operation_id)
-    .limit(sa.bindparam("page"))
 )
 REQUEUE = (
     sa.update(schema.OPERATIONS)
@@ -128,6 +121,13 @@ NEXT = (
     .order_by(_O.operation_id)
     .limit(1)
 )
+LAST = (
+    sa.select(schema.OPERATIONS)
+    .where(rows.ITS_OPERATIONS, _UNFINISHED)
+    .order_by(_O.operation_id.desc())
+    .limit(1)
+)
+JOIN = sa.update(schema.OPERATIONS).where(_THIS, _O.state == str(State.QUEUED), _O.attempt == 0)
 MAKE_DUE = (
     sa.update(schema.OPERATIONS)
     .where(_THIS, _UNFINISHED)

@@ -23,8 +23,9 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "keys", "listing"),
-    *("lookups", "queue", "removal", "runs", "services", "submissions", "superseding"),
+    *("amendments", "case", "crashes", "documents", "flavors", "fleet", "joining", "keys"),
+    *("listing", "lookups", "queue", "removal", "runs", "services", "submissions"),
+    *("superseding", "turns"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
@@ -34,6 +35,7 @@ from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
+from poppy.testing.storage.joining import JoiningContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
 from poppy.testing.storage.listing import ListingContract  # noqa: E402
 from poppy.testing.storage.lookups import LookupContract  # noqa: E402
@@ -43,6 +45,7 @@ from poppy.testing.storage.runs import RunContract  # noqa: E402
 from poppy.testing.storage.services import ServiceContract  # noqa: E402
 from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
 from poppy.testing.storage.superseding import SupersedingContract  # noqa: E402
+from poppy.testing.storage.turns import TurnsContract  # noqa: E402
 
 __all__ = ["StorageContract"]
 
@@ -52,6 +55,8 @@ class StorageContract(
     ServiceContract,
     SubmissionContract,
     QueueContract,
+    TurnsContract,
+    JoiningContract,
     RunContract,
     CrashContract,
     SupersedingContract,

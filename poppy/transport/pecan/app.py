@@ -18,7 +18,8 @@ from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
 from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
-from poppy.transport.pecan.options import DASHBOARD_GROUP
+from poppy.transport.pecan.options import DASHBOARD_GROUP, LIMITS_GROUP
+from poppy.transport.pecan.rate_limit import RateLimits
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routing import Handler, Router
@@ -55,7 +56,8 @@ class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
 def make(conf: cfg.ConfigOpts, manager: "Manager", settings: Settings) -> "WSGIApplication":
     """The whole pipeline; a request passes it from the last line to the first."""
     strategy, policy = auth.make(conf), Policy(conf)
-    hooks = [ContextHook(settings, strategy, policy), ErrorHook()]
+    rates = RateLimits(conf[LIMITS_GROUP], LIMITS_GROUP)
+    hooks = [ContextHook(settings, strategy, policy, rates), ErrorHook()]
     application = _serve(conf, v1.routes(manager, settings), hooks)
     if conf.cors.allowed_origin:
         # Outermost, since a page may read no answer without its header fields, not even a fault.

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
+from poppy.transport.pecan import rate_limit
+
 LIMITS_GROUP = "drivers:transport:limits"
 
 LIMITS_OPTS: Sequence[cfg.Opt] = (
@@ -22,6 +24,7 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         min=1024,
         help="Bytes that the body of a request may have; more is refused with 413.",
     ),
+    *rate_limit.OPTS,
 )
 
 DASHBOARD_GROUP = "drivers:transport:dashboard"

@@ -82,7 +82,7 @@ def test_no_conditional_write_sets_a_timestamp(cql):
 def test_views_and_hints_carry_a_logical_clock():
     tables = (
         *("services_by_project", "services_archive", "due ", "flavor_uses"),
-        *("services_by_status", "domains_by_provider_url"),
+        *("services_by_status", "domains_by_provider_url", "open_operations"),
     )
     for parameter in ALL:
         cql = parameter.values[0]
