@@ -289,7 +289,7 @@ class OperationStore(base.OperationStore):
             if stored is not None:
                 self._hints.write_later(self._opened.ends(ended, clock))
                 with best_effort(LOG, "Giving back what a removed service had"):
-                    self._views.refresh(stored, found)
+                    self._views.refresh(stored, found, self._hints.dropped())
                     self._hints.drop(found.operations.values(), (), clock)
                 return
 

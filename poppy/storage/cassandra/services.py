@@ -134,10 +134,9 @@ class ServiceStore(base.ServiceStore):
                     self._claims.release(tokens)
             raise
         with best_effort(LOG, "The project's list of services"):
-            self._views.refresh(stored, gone)
-            self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
             overtaken = [it.operation for it in stored.operations.values()]
-            self._hints.write_later(self._opened.ends(overtaken, stored.clock))
+            self._views.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
+            self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
             if gone.service is not None:
                 flavor_id = gone.service.spec.flavor_id
                 if flavor_id != service.spec.flavor_id:
