@@ -38,6 +38,7 @@ class _Copy:
         self.hints = {hint.key: hint for hint in hints}
         self.read_at = time.monotonic()
         self.is_part = len(hints) >= PAGE
+        self.is_empty = not hints
 
     def is_stale(self, slot: int) -> bool:
         """Whether it is to be read again."""
@@ -47,7 +48,10 @@ class _Copy:
         over = codec.now() - slot - WIDTH
         if over < WIDTH:
             return True
-        return age >= (_CLOSING if over < MARGIN else _OVER)
+        if over < MARGIN:
+            return age >= _CLOSING
+        # One that was empty is looked at once more, to be left behind.
+        return self.is_empty or age >= _OVER
 
 
 class Backlog:
