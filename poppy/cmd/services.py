@@ -14,6 +14,7 @@ from poppy.common import errors
 from poppy.manager.lookups import every_service, status_of
 from poppy.manager.transfers import Outcome, Rehearsal
 from poppy.model import ids
+from poppy.model.operations import Priority
 from poppy.model.services import Service, Status
 
 _COLUMNS = ("service_id", "project_id", "status", "flavor", "providers", "name", "domains")
@@ -197,7 +198,7 @@ def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
             raise errors.InvalidRequest(
                 f"Service {service.service_id} is not at provider {arguments.provider}"
             )
-        redeploy(service.project_id, service.service_id, None)
+        redeploy(service.project_id, service.service_id, None, Priority.TENANT)
         print(f"Service {service.service_id} is being deployed again.")
         return
     begun = left = 0

@@ -103,6 +103,14 @@ STORAGE_OPTS = (
         help="How many services a project may have unless its own limit is set.",
     ),
     cfg.IntOpt(
+        "max_open_operations_per_project",
+        default=500,
+        min=0,
+        help="How many unfinished operations a project may have, without bulk work of operators. "
+        "While it has as many, its creates, changes and purges are refused with 429; deletes are "
+        "not. Requests at the same moment may exceed it by their number. 0: any number.",
+    ),
+    cfg.IntOpt(
         "operation_retention",
         default=30,
         min=0,

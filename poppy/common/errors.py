@@ -12,6 +12,7 @@
     │   ├── ServiceBusy         ... not in the state the request needs
     │   └── KeyReused           ... its idempotency key belongs to another request
     ├── LimitReached            the project may not have more services
+    ├── TooManyRequests         the project has to wait before it asks for more
     ├── NotFound                no such thing, or not this project's
     ├── InUse                   can't go while something depends on it
     ├── Changed                 a conditional write lost to another writer
@@ -128,6 +129,18 @@ class LimitReached(PoppyError):
     def __init__(self, project_id: str, limit: int) -> None:
         super().__init__(f"Project {project_id} may not have more than {limit} services")
         self.limit = limit
+
+
+class TooManyRequests(PoppyError):
+    """The project asks for more than its share; the message says of what.
+
+    Attributes:
+        retry_after: whole seconds after which trying again makes sense, at least 1.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = max(1, retry_after)
 
 
 class NotFound(PoppyError):

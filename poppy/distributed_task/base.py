@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from poppy.common.driver import Driver
 from poppy.dns.base import DNSDriver
-from poppy.model.operations import OperationKey
+from poppy.model.operations import Operation
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -43,14 +43,17 @@ class DistributedTask(Driver, abc.ABC):
         """
 
     @abc.abstractmethod
-    def has_room(self) -> bool:
+    def has_room(self, open_operations: int) -> bool:
         """Whether to post an operation, or to leave it in storage for the workers to fetch.
 
         Never raises, and costs next to nothing.
+
+        Args:
+            open_operations: how many unfinished ones its project has already.
         """
 
     @abc.abstractmethod
-    def post(self, key: OperationKey) -> None:
+    def post(self, operation: Operation) -> None:
         """Tell the workers that an operation is to be run.
 
         Raises:

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dispatcher: puts what is due, and nobody has delivered, on the board.
+"""The dispatcher: puts operations on the board that are due and that no server has posted.
 
-Operations come here when a server could not post them, when the board was lost, when their
-worker died, and when the time has come that they were parked for. Now and then those that have
-ended long ago are forgotten.
+Operations come here when a server could not or should not post them, when the board was lost,
+when their worker died, and when the time has come that they were parked for. Now and then those
+that have ended long ago are forgotten.
 """
 
+import collections
 import datetime
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import taskflow.exceptions
 from oslo_log import log
+from taskflow.jobs.base import Job
 
 from poppy.common import errors
-from poppy.distributed_task.claiming import Board
-from poppy.model.operations import OperationKey, State
+from poppy.distributed_task.job_source import Board, place_of
+from poppy.model.fairness import SHARE
+from poppy.model.operations import Operation, Priority, State
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
@@ -26,6 +29,41 @@ LOG = log.getLogger(__name__)
 BUSY = 0.1
 #: Seconds between looks for operations to be forgotten, and how many at a time.
 SWEEP, SWEPT = 3600.0, 500
+
+
+class Shares:
+    """Who may have how much of the board.
+
+    A project may have half of it, and bulk work a quarter. The last quarter is for projects that
+    have nothing there: so whoever comes new does not wait until the board has been worked off.
+
+    Args:
+        depth: about how many jobs may wait on the board.
+        waiting: those that do.
+    """
+
+    def __init__(self, depth: int, waiting: Iterable[Job]) -> None:
+        self._depth = depth
+        places = [place_of(job) for job in waiting]
+        self.projects = collections.Counter(place.project_id for place in places)
+        self._bulk = sum(place.priority is Priority.BULK for place in places)
+
+    def take(self, operation: Operation) -> bool:
+        """Take a place on the board for an operation; whether there is one for it."""
+        mine, total = self.projects[operation.project_id], self.projects.total()
+        is_bulk = operation.priority is Priority.BULK
+        if is_bulk and self._bulk >= max(1, self._depth // 4):
+            return False
+        if mine and (mine >= share_of(self._depth) or total >= 3 * self._depth // 4):
+            return False
+        self.projects[operation.project_id] += 1
+        self._bulk += is_bulk
+        return True
+
+
+def share_of(depth: int) -> int:
+    """How many jobs of one project may wait on a board."""
+    return max(1, depth // 2)
 
 
 class Dispatcher:
@@ -49,7 +87,7 @@ class Dispatcher:
         self,
         storage: Storage,
         board: Board,
-        post: Callable[[OperationKey], None],
+        post: Callable[[Operation], None],
         interval: float,
         redelivery: datetime.timedelta,
         depth: int,
@@ -115,20 +153,26 @@ class Dispatcher:
         room = self._depth - self._board.waiting(self._depth)
         if room <= self._depth // 8:
             return True
+        waiting = list(self._board.iterjobs(only_unclaimed=True, ensure_fresh=True))
+        shares = Shares(self._depth, waiting)
         now = datetime.datetime.now(datetime.UTC)
-        due = self._storage.operations.due(now, room)
-        if not due:
-            return False
+        # With fewer, none might be bulk work.
+        limit = max(room, SHARE)
+        due = self._storage.operations.due(now, limit, shares.projects)
         # One whose job only waits its turn on a busy board needs no second job. A claimed job
         # does not count: its worker may have parked the operation and be about to consume it.
-        waiting = self._board.iterjobs(only_unclaimed=True, ensure_fresh=True)
         delivered = {job.name for job in waiting}
         sparing = time.monotonic() < self._sparing_until
+        left = False
         for operation in due:
             if sparing and operation.state is State.RUNNING:
                 continue
+            is_there = operation.operation_id in delivered
+            if not is_there and not shares.take(operation):
+                left = True
+                continue
             if not self._storage.operations.requeue(operation, now + self._redelivery):
                 return True
-            if operation.operation_id not in delivered:
-                self._post(operation.key)
-        return len(due) == room
+            if not is_there:
+                self._post(operation)
+        return left or len(due) == limit

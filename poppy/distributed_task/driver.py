@@ -18,12 +18,12 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.common.limits import Limits
 from poppy.common.retry import RetryPolicy
+from poppy.distributed_task import job_source
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
 from poppy.distributed_task.calls import Calls
-from poppy.distributed_task.claiming import Board
-from poppy.distributed_task.dispatcher import Dispatcher
+from poppy.distributed_task.dispatcher import Dispatcher, share_of
 from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.fleet import Presence
 from poppy.distributed_task.overdue import Overdue
@@ -35,12 +35,14 @@ from poppy.distributed_task.vitals import Vitals
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
 from poppy.dns.base import DNSDriver
 from poppy.model import fleet, ids
-from poppy.model.operations import OperationKey
+from poppy.model.operations import Operation
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
+#: A project has hardly anything if it has less than this part of ``board_depth``.
+FEW = 16
 #: Seconds for which an answer about the board's room holds.
 ROOM_AGE = 0.2
 #: Seconds that a worker takes, beyond its grace, to hand back what has not ended.
@@ -231,11 +233,12 @@ class TaskFlowDriver(DistributedTask):
         """Make sure that the board's options can work; asks no server."""
         boards.check(self.conf, self.options)
 
-    def has_room(self) -> bool:
-        """Whether fewer than three quarters of ``board_depth`` jobs wait, as of just now.
+    def has_room(self, open_operations: int) -> bool:
+        """Whether the project has less than its share, and the board is not too full.
 
-        The last quarter is for the workers, who feed the board from storage: so what has waited
-        there is not overtaken by what comes in.
+        That is up to three quarters of ``board_depth``, as of just now; up to seven eighths for a
+        project that has hardly anything. The rest is for the workers, who feed the board from
+        storage: so what has waited there is not kept out by what comes in.
         """
         until, left = self._room
         # One thread asks; the others go by the answer of before, and wait for nothing.
@@ -244,12 +247,16 @@ class TaskFlowDriver(DistributedTask):
                 until, left = self._ask_for_room()
             finally:
                 self._asking.release()
-        self._room = (until, left - 1)
-        return left > 0
+        depth = int(self.options.board_depth)
+        reserve = 0 if open_operations < max(1, depth // FEW) else self._limit - 3 * depth // 4
+        granted = open_operations < share_of(depth) and left > reserve
+        self._room = (until, left - int(granted))
+        return granted
 
     @property
     def _limit(self) -> int:
-        return int(self.options.board_depth - self.options.board_depth // 4)
+        depth = int(self.options.board_depth)
+        return max(1, depth - depth // 8)
 
     def _ask_for_room(self) -> tuple[float, int]:
         try:
@@ -259,13 +266,13 @@ class TaskFlowDriver(DistributedTask):
             return time.monotonic() + AWAY_AGE, 0
         return time.monotonic() + ROOM_AGE, left
 
-    def post(self, key: OperationKey) -> None:
-        """Put a job on the board that names the operation, and nothing else."""
+    def post(self, operation: Operation) -> None:
+        """Put a job on the board that names the operation, and says how urgent it is."""
         try:
-            self._poster().post(key.operation_id, details=key._asdict())
-        except taskflow.exceptions.TaskFlowException as exc:
+            job_source.post(self._poster(), operation)
+        except errors.Unavailable:
             self._room = (time.monotonic() + AWAY_AGE, 0)
-            raise errors.Unavailable(f"The job board does not answer: {exc}") from exc
+            raise
 
     def waiting(self, limit: int) -> int:
         """How many jobs nobody has claimed."""
@@ -280,7 +287,7 @@ class TaskFlowDriver(DistributedTask):
         """A conductor with a board of its own."""
         options = self.options
         board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
-        post = functools.partial(_post, board)
+        post = functools.partial(job_source.post, board)
         # Made one after the other, each looks at what comes behind it when it is used.
         calls = Calls(options.max_hung_calls, lambda: made.stop())
         throttles = Throttles(
@@ -303,6 +310,7 @@ class TaskFlowDriver(DistributedTask):
             concurrency=options.concurrency,
             poll_interval=options.poll_interval,
             ownership=Ownership.of(self.conf, storage),
+            board_depth=options.board_depth,
         )
         described = self._describe()
         pace = self._pace()
@@ -398,10 +406,3 @@ class TaskFlowDriver(DistributedTask):
                 poster.connect()
                 self._posting = (os.getpid(), poster)
             return self._posting[1]
-
-
-def _post(board: Board, key: OperationKey) -> None:
-    try:
-        board.post(key.operation_id, details=key._asdict())
-    except taskflow.exceptions.TaskFlowException as exc:
-        raise errors.Unavailable(f"The job board does not answer: {exc}") from exc

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that workers ask for by themselves, with no request that waits for them."""
+"""Operations that workers ask for by themselves: bulk work, for which no request waits."""
 
 from dataclasses import replace
 
-from poppy.model.operations import Kind, Operation
+from poppy.model.operations import Kind, Operation, Priority
 from poppy.model.services import Service
 from poppy.storage.base import Storage
 
@@ -27,5 +27,6 @@ def queue(storage: Storage, service: Service, kind: Kind, cause: Operation | Non
         kind,
         request_id=cause.request_id if cause else None,
         trace=cause.trace if cause else None,
+        priority=Priority.BULK,
     )
     storage.services.submit(replace(service, updated_at=operation.created_at), operation)

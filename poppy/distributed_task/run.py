@@ -85,7 +85,7 @@ class OperationRun:
             key, runner, now, now + self._lease
         )
         self.lost = False
-        self.following: OperationKey | None = None
+        self.following: Operation | None = None
         self.handed_back = False
         self._storage = storage
         self._means = means
@@ -295,7 +295,7 @@ class OperationRun:
         details = self.service.provider_details if self._operation.is_shown else None
         try:
             following = self._storage.operations.save(self._operation, details)
-            self.following = following.key if following else None
+            self.following = following
             self._written_at = self._signed_at = time.monotonic()
             self._unwritten.clear()
         except errors.Fenced as exc:
@@ -405,7 +405,7 @@ class OperationRun:
     def _acknowledge(self) -> None:
         key, attempt = self._operation.key, self._operation.attempt
         following = self._storage.operations.acknowledge(key, attempt, _now())
-        self.following = following.key if following else None
+        self.following = following
         LOG.info("%s: has ended for the delete that overtook it", self)
 
     def _conclude(self) -> None:

@@ -260,10 +260,14 @@ class PurgeProvider(Task):
         purge = run.operation.purge
         if purge is None:
             raise errors.NotRunnable("it does not say what to purge")
+        left = list(purge.single())
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)
-            loaded(self._name, self._providers).purge(run.service, known, purge)
+            while left:
+                loaded(self._name, self._providers).purge(run.service, known, left[0])
+                # A repetition within this run goes on from there.
+                del left[0]
 
         run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 

@@ -16,12 +16,12 @@ from taskflow.conductors.backends import impl_nonblocking
 
 from poppy.common import errors, tracing
 from poppy.distributed_task import flows, measures
-from poppy.distributed_task.claiming import Board, Idle, PatientBoard
 from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task.job_source import Board, Idle, JobSource
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import Means, OperationRun
 from poppy.dns.base import DNSDriver
-from poppy.model.operations import OperationKey, State
+from poppy.model.operations import Operation, OperationKey, State
 from poppy.provider.base import Provider
 
 LOG = log.getLogger(__name__)
@@ -40,6 +40,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         post: puts an operation on the board.
         concurrency: how many operations run at the same time.
         poll_interval: seconds between looks at the board while there is nothing to do.
+        board_depth: about how many jobs may wait on the board.
         ownership: how domains are proven; None where they need not be.
     """
 
@@ -50,9 +51,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         means: Means,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
-        post: Callable[[OperationKey], None],
+        post: Callable[[Operation], None],
         concurrency: int,
         poll_interval: float,
+        board_depth: int = 0,
         ownership: Ownership | None = None,
     ) -> None:
         self._ownership = ownership
@@ -60,7 +62,9 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         self._idle = Idle(poll_interval)
         super().__init__(
             name,
-            PatientBoard(board, self._stopped, lambda: concurrency - len(self._dispatched)),
+            JobSource(
+                board, self._stopped, lambda: concurrency - len(self._dispatched), board_depth
+            ),
             wait_timeout=self._idle,
             max_simultaneous_jobs=concurrency,
             # TaskFlow's own choice takes a second to shut down.
@@ -214,11 +218,11 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         except (errors.NotRunnable, errors.Unavailable) as exc:
             LOG.info("Job %s could not be deferred: %s", job.uuid, exc)
 
-    def _post_following(self, key: OperationKey) -> None:
+    def _post_following(self, operation: Operation) -> None:
         try:
-            self._post(key)
+            self._post(operation)
         except errors.Unavailable as exc:
-            LOG.warning("Operation %s is left to the dispatcher: %s", key.operation_id, exc)
+            LOG.warning("Operation %s is left to the dispatcher: %s", operation.operation_id, exc)
 
 
 def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:

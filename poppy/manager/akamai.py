@@ -16,6 +16,7 @@ from poppy.manager.changes import MAX_CONFLICTS
 from poppy.manager.lookups import host
 from poppy.manager.services import ServicesManager
 from poppy.model import akamai_schemas, ids, validation
+from poppy.model.operations import Priority
 from poppy.model.schemas import Schema
 from poppy.model.services import AccessURL, Service
 from poppy.storage.base import Storage
@@ -189,7 +190,9 @@ class AkamaiManager:
             service = self._service_of(entry)
             if service is None:
                 raise
-        self._services.redeploy(service.project_id, service.service_id, request_id)
+        self._services.redeploy(
+            service.project_id, service.service_id, request_id, Priority.TENANT
+        )
 
     def _order_again(self, entry: Entry, request_id: str | None) -> None:
         if entry.get("validate_service") and self._service_of(entry) is None:

@@ -20,7 +20,7 @@ from poppy.manager import requirements, shared
 from poppy.manager.reserved import ReservedNames
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Kind, Operation, Purge
+from poppy.model.operations import Kind, Operation, Priority, Purge
 from poppy.model.services import (
     ProviderDetail,
     ProviderDetails,
@@ -43,9 +43,19 @@ Check = Callable[[Service], None]
 #: How often a change is decided anew because another request changed the service meanwhile.
 MAX_CONFLICTS = 20
 
+#: Seconds after which a project that has too much under way may try again.
+RETRY_AFTER = 10
+
+#: More unfinished operations than these need not be told apart.
+MANY_OPEN = 500
+
 
 class Changes:
     """Makes changes, for the managers of all resources that workers look after.
+
+    Args:
+        max_open: how many unfinished operations a project may have before its tenants have to
+            wait; 0 for any number.
 
     Attributes:
         reserved: refuses names that tenants may not use.
@@ -59,10 +69,12 @@ class Changes:
         dns: DNSDriver,
         reserved: ReservedNames,
         ownership: Ownership | None,
+        max_open: int,
     ) -> None:
         self.reserved = reserved
         self._ownership = ownership
         self._storage = storage
+        self._max_open = max_open
         self._distributed_task = distributed_task
         self._providers = providers
         self._dns = dns
@@ -146,8 +158,20 @@ class Changes:
         """
         return details if self._ownership is None else self._ownership.noted(details, service)
 
-    def updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
+    def updated(
+        self,
+        service: Service,
+        spec: ServiceSpec,
+        request_id: str | None,
+        priority: Priority | None = None,
+        *,
+        capped: bool = False,
+    ) -> Change:
         """Have the providers of its flavor make a service what a document says.
+
+        Args:
+            priority: by default that of what a tenant asks for.
+            capped: as for :meth:`operation`.
 
         Raises:
             InvalidRequest: there is no such flavor, or a provider can't do it.
@@ -163,7 +187,12 @@ class Changes:
             status = ProviderStatus.DEPLOY_IN_PROGRESS
         details = {name: with_status(known.get(name), status) for name in providers}
         operation = self.operation(
-            service.project_id, service.service_id, Kind.UPDATE, request_id=request_id
+            service.project_id,
+            service.service_id,
+            Kind.UPDATE,
+            request_id=request_id,
+            priority=priority,
+            capped=capped,
         )
         changed = replace(service, spec=spec)
         return changed.with_details(self.noted(details, changed)), operation
@@ -195,22 +224,45 @@ class Changes:
         request_id: str | None,
         purge: Purge | None = None,
         quiet: bool = False,
+        priority: Priority | None = None,
+        *,
+        capped: bool = False,
     ) -> Operation:
-        """A new operation, which is to be posted once it is stored."""
-        # Without room on the board it is due at once, for the workers to fetch from storage.
-        due_in = 0.0
-        if self._distributed_task.has_room():
-            due_in = self._distributed_task.redelivery
-        return Operation.new(
+        """A new operation, which is to be posted once it is stored.
+
+        Args:
+            capped: whether a tenant asks for it, who may have only so many unfinished ones.
+                (Requests at the same moment may exceed that by their number.)
+
+        Raises:
+            TooManyRequests: the project has as many as it may.
+        """
+        unfinished = 0
+        if priority is not Priority.BULK:
+            unfinished = self._storage.operations.count_open(
+                project_id, self._max_open or MANY_OPEN
+            )
+        if capped and self._max_open and unfinished >= self._max_open:
+            raise errors.TooManyRequests(
+                f"Project {project_id} has {self._max_open} unfinished operations, which is as "
+                "many as it may have; please wait until some are done",
+                RETRY_AFTER,
+            )
+        operation = Operation.new(
             project_id,
             service_id,
             kind,
             purge=purge,
             quiet=quiet,
             request_id=request_id,
-            due_in=datetime.timedelta(seconds=due_in),
             trace=tracing.traceparent(),
+            priority=priority,
         )
+        # What is not to be posted is due at once, for the workers to fetch from storage.
+        if operation.priority is Priority.BULK or not self._distributed_task.has_room(unfinished):
+            return operation
+        lost = datetime.timedelta(seconds=self._distributed_task.redelivery)
+        return replace(operation, next_attempt_at=operation.created_at + lost)
 
     def post(self, operation: Operation) -> None:
         """Tell the workers of an operation that is stored; never fails."""
@@ -218,7 +270,7 @@ class Changes:
             return
         try:
             with tracing.span(f"post {operation.kind}", tracing.Kind.PRODUCER):
-                self._distributed_task.post(operation.key)
+                self._distributed_task.post(operation)
         except errors.Unavailable as exc:
             LOG.warning(
                 "Operation %s of service %s is stored but could not be posted; a worker will "

@@ -73,7 +73,15 @@ class Manager(Driver):
         document_limits = DocumentLimits.of(conf[LIMITS_GROUP])
         reserved = ReservedNames(conf.reserved_domains, providers, dns)
         ownership = Ownership.of(conf, storage)
-        changes = Changes(storage, distributed_task, providers, dns, reserved, ownership)
+        changes = Changes(
+            storage,
+            distributed_task,
+            providers,
+            dns,
+            reserved,
+            ownership,
+            max_open=conf["drivers:storage"].max_open_operations_per_project,
+        )
         self.services = ServicesManager(
             storage,
             changes,

@@ -14,7 +14,7 @@ from poppy.manager.changes import Change, Changes, Check, check_settled, with_st
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
 from poppy.model.limits import DocumentLimits
-from poppy.model.operations import Kind, Purge, State
+from poppy.model.operations import Kind, Priority, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import IdempotencyKey, Storage
@@ -68,6 +68,7 @@ class ServicesManager:
             InvalidRequest: the document is invalid, names an unknown flavor, asks for what a
                 provider can't do, or a domain is taken.
             LimitReached: the project has as many services as it may.
+            TooManyRequests: it has as many unfinished operations as it may.
             KeyReused: by the key another service was asked for.
         """
         mark = None if key is None else _mark(key, document)
@@ -81,7 +82,9 @@ class ServicesManager:
         log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         service_id = ids.new()
-        operation = self._changes.operation(project_id, service_id, Kind.CREATE, request_id)
+        operation = self._changes.operation(
+            project_id, service_id, Kind.CREATE, request_id, capped=True
+        )
 
         service = Service(
             project_id=project_id,
@@ -186,6 +189,7 @@ class ServicesManager:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
             ServiceBusy: the service is disabled; or something is under way for it, other than
                 a create or update that waits: the change takes the place of that.
+            TooManyRequests: the project has as many unfinished operations as it may.
             NotFound: the project has none of that id.
         """
         operations = validation.patch(patch)
@@ -197,7 +201,7 @@ class ServicesManager:
                 return None
             self._check_can_change(service)
             spec = self._patched(service, operations)
-            changed, operation = self._changes.updated(service, spec, request_id)
+            changed, operation = self._changes.updated(service, spec, request_id, capped=True)
             if spec.log_delivery and service.log_url is None:
                 log_url = self._log_delivery.container(project_id, token)
                 changed = replace(changed, log_url=log_url)
@@ -205,10 +209,19 @@ class ServicesManager:
 
         self._changes.make(project_id, service_id, decide)
 
-    def redeploy(self, project_id: str, service_id: str, request_id: str | None) -> None:
+    def redeploy(
+        self,
+        project_id: str,
+        service_id: str,
+        request_id: str | None,
+        priority: Priority = Priority.BULK,
+    ) -> None:
         """Have the providers and DNS made what the document says, unchanged as it is.
 
         For what went missing out there: an edge that lost its configuration, say.
+
+        Args:
+            priority: that of one among many; tenants' own work goes before it.
 
         Raises:
             ServiceBusy: the service is disabled, or neither deployed nor failed; or what
@@ -220,7 +233,7 @@ class ServicesManager:
             check_settled(service)
             if self._storage.operations.was_deleted(project_id, service_id):
                 raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
-            return self._changes.updated(service, service.spec, request_id)
+            return self._changes.updated(service, service.spec, request_id, priority)
 
         self._changes.make(project_id, service_id, decide)
 
@@ -261,13 +274,18 @@ class ServicesManager:
     ) -> None:
         """Have cached content evicted, or invalidated.
 
-        Of a service that has been deployed once, whatever waits or has failed since.
+        Of a service that has been deployed once, whatever waits or has failed since. It joins a
+        purge of the service that waits for a worker, if nothing else has been asked of the
+        service since.
 
         Raises:
             ServiceBusy: no provider has the service, or it is disabled or being deleted.
             InvalidRequest: a provider can't invalidate.
+            TooManyRequests: the project has as many unfinished operations as it may.
             NotFound: the project has none of that id.
         """
+        if self._storage.operations.join(project_id, service_id, purge) is not None:
+            return
 
         def decide(service: Service) -> Change:
             if not _is_purgeable(service):
@@ -282,6 +300,7 @@ class ServicesManager:
                 purge=purge,
                 quiet=service.status is not Status.DEPLOYED,
                 request_id=request_id,
+                capped=True,
             )
             if not purge.hard:
                 requirements.check_soft_purge(

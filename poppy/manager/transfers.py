@@ -20,7 +20,7 @@ from poppy.manager.limits import LimitsManager
 from poppy.manager.lookups import every_service
 from poppy.model import ids, transfer_schemas, validation
 from poppy.model.limits import DocumentLimits
-from poppy.model.operations import Kind
+from poppy.model.operations import Kind, Priority
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -219,7 +219,11 @@ class TransfersManager:
 
     def _store(self, service: Service) -> None:
         operation = self._changes.operation(
-            service.project_id, service.service_id, Kind.CREATE, request_id=None
+            service.project_id,
+            service.service_id,
+            Kind.CREATE,
+            request_id=None,
+            priority=Priority.BULK,
         )
         self._storage.services.create(service, operation, self._limits.default)
         self._changes.post(operation)

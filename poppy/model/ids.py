@@ -20,6 +20,15 @@ def new() -> str:
     return str(uuid.UUID(int=value))
 
 
+def earliest(nanoseconds: int) -> str:
+    """What all identifiers sort behind that are made at this time of the clock or later.
+
+    Args:
+        nanoseconds: since 1970.
+    """
+    return str(uuid.UUID(int=(nanoseconds // 1_000_000) << 80 | 0x7 << 76 | 0b10 << 62))
+
+
 def is_uuid(text: str) -> bool:
     """Whether ``text`` is a UUID in the canonical form (RFC 9562, section 4)."""
     try:

@@ -31,6 +31,20 @@ class Kind(enum.StrEnum):
         return self in (Kind.CREATE, Kind.UPDATE)
 
 
+class Priority(enum.IntEnum):
+    """How urgent an operation is, beside others; see :mod:`poppy.model.fairness`.
+
+    The numbers are stored: do not change them.
+    """
+
+    PURGE = 0
+    """Outdated or unlawful content is served until it is done."""
+    TENANT = 1
+    """What a tenant asked for, or an operator for one service."""
+    BULK = 2
+    """What follows for many services at once: redeploy, import, failover."""
+
+
 class State(enum.StrEnum):
     """How far it got.
 
@@ -75,10 +89,43 @@ class Purge(NamedTuple):
     Attributes:
         url: a path that starts with ``/``, or None for everything.
         hard: True evicts; False lets an edge revalidate or serve stale meanwhile.
+        more: further paths, of requests that joined this one; drivers never see any.
     """
 
     url: str | None
     hard: bool
+    more: tuple[str, ...] = ()
+
+    def joined(self, other: "Purge") -> "Purge | None":
+        """One purge that does what both do; None if that is not possible.
+
+        Hard and soft purges stay apart, and a purge has :data:`MAX_PATHS` paths at most.
+        """
+        if self.hard is not other.hard:
+            return None
+        if self.url is None or other.url is None:
+            return Purge(None, self.hard)
+        first, *more = dict.fromkeys((self.url, *self.more, other.url, *other.more))
+        return None if len(more) >= MAX_PATHS else Purge(first, self.hard, tuple(more))
+
+    def single(self) -> "tuple[Purge, ...]":
+        """The purges that it consists of, as drivers are asked for them."""
+        return tuple(Purge(url, self.hard) for url in (self.url, *self.more))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For storage. Earlier versions can read it as long as nothing has joined."""
+        document: dict[str, Any] = {"url": self.url, "hard": self.hard}
+        return {**document, "more": list(self.more)} if self.more else document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """From what :meth:`to_dict` gave."""
+        return cls(document["url"], document["hard"], tuple(document.get("more", ())))
+
+
+MAX_PATHS = 20
+"""Paths of one purge: drivers are called for each, and all of these calls are one step, which has
+a time limit."""
 
 
 class StepState(enum.StrEnum):
@@ -128,6 +175,7 @@ class Operation:
         trace: of that request, as a W3C ``traceparent``, when it was traced.
         quiet: of a soft purge: the service's status does not show it, because it shows another
             operation or a failure.
+        priority: how urgent it is; never changes.
     """
 
     project_id: str
@@ -149,6 +197,7 @@ class Operation:
     retried_at: datetime.datetime | None = None
     trace: str | None = None
     quiet: bool = False
+    priority: Priority = Priority.TENANT
 
     @classmethod
     def new(
@@ -162,12 +211,16 @@ class Operation:
         request_id: str | None = None,
         trace: str | None = None,
         due_in: datetime.timedelta = datetime.timedelta(0),
+        priority: Priority | None = None,
     ) -> Self:
         """One that is asked for now.
 
         Args:
-            due_in: after how long the dispatcher is to post it, if nobody has begun it by then.
+            due_in: after how long the dispatcher is to post it, if no worker has begun it by then.
+            priority: by default that of its kind.
         """
+        if priority is None:
+            priority = Priority.PURGE if kind is Kind.PURGE else Priority.TENANT
         now = datetime.datetime.now(datetime.UTC)
         return cls(
             project_id=project_id,
@@ -181,6 +234,7 @@ class Operation:
             quiet=quiet,
             request_id=request_id,
             trace=trace,
+            priority=priority,
         )
 
     @property
@@ -232,6 +286,16 @@ class Operation:
         """Where it is found."""
         return OperationKey(self.project_id, self.service_id, self.operation_id)
 
+    def joined(self, purge: Purge) -> Self | None:
+        """The same operation with another purge that joins it.
+
+        None unless it is a purge that no worker has begun, and both can be one.
+        """
+        if self.purge is None or self.state is not State.QUEUED or self.attempt:
+            return None
+        both = self.purge.joined(purge)
+        return None if both is None else replace(self, purge=both)
+
     def step(self, name: str) -> Step:
         """The step of that name; a pending one when it has not been tried yet."""
         return next((step for step in self.steps if step.name == name), Step(name))
@@ -257,7 +321,7 @@ class Operation:
                 for step in self.steps
             ],
             "error": self.error,
-            "purge": self.purge._asdict() if self.purge else None,
+            "purge": self.purge.to_dict() if self.purge else None,
             "request_id": self.request_id,
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
             "trace": self.trace,
@@ -273,7 +337,7 @@ class Operation:
                 for entry in document["steps"]
             ),
             "error": document["error"],
-            "purge": Purge(**document["purge"]) if document["purge"] else None,
+            "purge": Purge.from_dict(document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
             # Operations of earlier versions have none.
             "retried_at": _moment(document.get("retried_at")),

@@ -111,7 +111,7 @@ class MockProvider(Provider):
             found = self.find(service.service_id)
             if found is None:
                 raise PermanentError(f"{self.name} has no service {service.service_id}")
-            found["purges"].append(purge._asdict())
+            found["purges"].append({"url": purge.url, "hard": purge.hard})
             self._write(service.service_id, found)
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service, Status
 from poppy.storage.domains import DomainStore
 from poppy.storage.fleet import FleetStore
@@ -312,10 +312,38 @@ class OperationStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
-        """Unfinished operations whose ``next_attempt_at`` has come, the longest due first.
+    def due(
+        self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
+    ) -> Sequence[Operation]:
+        """Unfinished operations whose ``next_attempt_at`` has come, in fair order.
 
-        The cost must not depend on how many operations there are.
+        Projects take turns; within a project purges come first, then the longest due; bulk work
+        follows, but for its share. See :mod:`poppy.model.fairness`.
+
+        The cost may depend on how many projects have something unfinished, but not on how many
+        operations one of them has waiting, nor on how many there are at all.
+
+        Args:
+            had: how many turns projects have had already, by what they have on the board.
+        """
+
+    @abc.abstractmethod
+    def count_open(self, project_id: str, limit: int) -> int:
+        """How many unfinished operations a project has, without bulk work, up to a limit.
+
+        The limit bounds the cost. The number may lag behind by some seconds, and be wrong by the
+        operations of processes that died.
+        """
+
+    @abc.abstractmethod
+    def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
+        """Add a purge to the service's last unfinished operation, if that is one that can take it.
+
+        Only to one that no worker has begun (see :meth:`Operation.joined`), and atomically: what
+        this returns is purged by a run that begins later.
+
+        Returns:
+            The operation as it is now; None if there is none that the purge can join.
         """
 
     @abc.abstractmethod

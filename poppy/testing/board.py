@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import taskflow.exceptions
+from taskflow.jobs.base import JobPriority
 
-from poppy.distributed_task.claiming import Board
+from poppy.distributed_task.job_source import Board
 
 #: Makes a board that is not connected, given its name and its path; can be pickled.
 Factory = Callable[[str, str], Board]
@@ -84,6 +85,19 @@ class BoardContract:
         eventually(lambda: len(names(other)) == len(posted))
 
         assert names(other) == names(board) == posted
+
+    def test_the_most_urgent_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
+        other = boards("other")
+        for number, priority in enumerate(("LOW", "NORMAL", "HIGH", "NORMAL", "LOW", "HIGH")):
+            board.post(f"{priority} {number}", details={}, priority=JobPriority(priority))
+
+        eventually(lambda: len(names(other)) == 6)
+
+        expected = ["HIGH 2", "HIGH 5", "NORMAL 1", "NORMAL 3", "LOW 0", "LOW 4"]
+        assert names(other) == names(board) == expected
+        assert [job.priority.value for job in other.iterjobs()] == [
+            name.partition(" ")[0] for name in expected
+        ]
 
     def test_a_claim_is_exclusive_and_hides_the_job(
         self, board: Board, boards: Callable[..., Board]

@@ -79,7 +79,7 @@ class ChaosProvider(Provider):
         found = self._find(service)
         if found is None:
             raise PermanentError(f"there is no object of service {service.service_id}")
-        self._call("POST", f"objects/{found['id']}/purges", purge._asdict())
+        self._call("POST", f"objects/{found['id']}/purges", {"url": purge.url, "hard": purge.hard})
 
     def health(self) -> bool:
         """Whether the double answers."""

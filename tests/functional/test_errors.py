@@ -20,6 +20,7 @@ SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
         (errors.DomainTaken("www.example.com"), 400),
         (errors.ServiceBusy("busy"), 400),
         (errors.LimitReached("1234", 20), 403),
+        (errors.TooManyRequests("wait", 3), 429),
         (errors.NotFound("gone"), 404),
         (errors.InUse("used"), 409),
         (errors.Changed("changed"), 409),

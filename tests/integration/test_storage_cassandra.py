@@ -58,7 +58,7 @@ TABLES = [
     *("failed_operations", "failed_days", "workers", "breakers"),
     *("operations_by_state", "state_buckets"),
     *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
-    *("idempotency_keys", "documents"),
+    *("idempotency_keys", "documents", "open_operations"),
 ]
 
 

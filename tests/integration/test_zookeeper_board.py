@@ -321,11 +321,11 @@ def test_a_worker_can_be_stopped_while_zookeeper_is_down(own):
 
 def test_the_error_of_a_board_that_is_away_is_unavailable(own):
     server, poppy = own
-    assert poppy.boot.distributed_task.has_room()
-    key = poppy.operations(poppy.create())[0].key
+    assert poppy.boot.distributed_task.has_room(0)
+    operation = poppy.operations(poppy.create())[0]
     server.stop()
     with pytest.raises(errors.Unavailable):
-        poppy.boot.distributed_task.post(key)
+        poppy.boot.distributed_task.post(operation)
     assert not poppy.boot.distributed_task.is_alive()
     server.start()
 

@@ -17,6 +17,7 @@ from tests.perf import (
     cold_start,
     create,
     drain,
+    fairness,
     get,
     get_http,
     growth,
@@ -50,6 +51,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Sequence[Report]]] = {
     "worker": drain.run,
     "worker-production": drain.run_in_production,
     "scaling": scaling.run,
+    "fairness": fairness.run,
+    "fairness-production": fairness.run_in_production,
     "parked": parked.run,
     "memory": memory.run,
 }

@@ -28,7 +28,10 @@ OPTIONS = {
     # The mocks in memory: their files would be a part of the figure that no real driver has.
     "drivers:provider:mock": {"directory": ""},
     "drivers:dns:mock": {"file": ""},
-    "drivers:storage": {"max_services_per_project": 1_000_000},
+    "drivers:storage": {
+        "max_services_per_project": 1_000_000,
+        "max_open_operations_per_project": 0,
+    },
     "drivers:distributed_task:taskflow": {
         "claim_lease": 15,
         "poll_interval": 0.2,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of the job boards, and the boards that they ask for."""
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import sqlalchemy.exc
@@ -10,7 +9,7 @@ from oslo_config import cfg
 
 from poppy.common import errors, sql
 from poppy.distributed_task.board.sql import SQLJobBoard
-from poppy.distributed_task.claiming import Board
+from poppy.distributed_task.job_source import Board, Posting
 
 OPTS = (
     cfg.StrOpt(
@@ -80,9 +79,10 @@ OPTS = (
         "board_depth",
         default=100,
         min=1,
-        help="About how many jobs may wait on the board. More operations than that wait in "
-        "storage, from where the workers feed the board: boards grow slow when they are "
-        "deep. Use a few times the concurrency of all workers together.",
+        help="About how many jobs may wait on the board. One project may have half of it, bulk "
+        "work a quarter. More operations than that wait in storage, from where the workers feed "
+        "the board: boards grow slow when they are deep. Use a few times the concurrency of all "
+        "workers together.",
     ),
     cfg.IntOpt(
         "claim_lease",
@@ -93,7 +93,7 @@ OPTS = (
 )
 
 
-class Poster(Protocol):
+class Poster(Posting, Protocol):
     """What posting takes of a board."""
 
     def connect(self) -> None:
@@ -108,9 +108,6 @@ class Poster(Protocol):
 
     def waiting(self, limit: int) -> int:
         """How many jobs wait for a worker, counted up to a limit."""
-
-    def post(self, name: str, details: Mapping[str, str]) -> object:
-        """Add a job."""
 
 
 def make_board(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAttr) -> Board:

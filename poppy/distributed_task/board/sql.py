@@ -37,7 +37,7 @@ from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
 LOG = logging.getLogger(__name__)
 
 # Who looks for work takes from the first few; who wants all of them asks less often.
-_FIRST_PAGE, _PAGE = 64, 500
+_FIRST_PAGE, _PAGE = 128, 500
 _POST = sa.insert(JOBS)
 
 

@@ -17,6 +17,7 @@ from taskflow.jobs.backends import impl_zookeeper
 
 from poppy.distributed_task.board.client import ERRORS, Client, Settings
 from poppy.distributed_task.board.job import JobIterator
+from poppy.distributed_task.board.schema import PRIORITIES
 from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, unclaimed_of
 
 LOG = log.getLogger(__name__)
@@ -109,7 +110,7 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._refresh(force=ensure_fresh)
             names = self._names
             with self._job_cond:
-                jobs = sorted(self._known_jobs.values())
+                jobs = sorted(self._known_jobs.values(), key=_place)
             if only_unclaimed:
                 jobs = [job for job in jobs if paths.basename(job.lock_path) not in names]
         return JobIterator(self, only_unclaimed, ensure_fresh, jobs=iter(jobs))
@@ -297,6 +298,10 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._client.ensure_path(self.trash_path)
         except ERRORS as exc:
             raise failure(f"make {self.path}", exc) from exc
+
+
+def _place(job: Any) -> tuple[int, int]:
+    return PRIORITIES.index(job.priority), job.sequence
 
 
 def _commit(transaction: Any) -> None:

@@ -103,7 +103,13 @@ class ZooKeeperPoster:
             raise failure("count the jobs", exc) from exc
         return min(limit, len(unclaimed_of(names)))
 
-    def post(self, name: str, details: Mapping[str, str]) -> None:
+    def post(
+        self,
+        name: str,
+        *,
+        details: Mapping[str, str],
+        priority: taskflow.jobs.base.JobPriority = taskflow.jobs.base.JobPriority.NORMAL,
+    ) -> None:
         """Add a job, in TaskFlow's form. When the reply is lost it may be there all the same.
 
         Raises:
@@ -113,7 +119,7 @@ class ZooKeeperPoster:
             uuidutils.generate_uuid(),
             name,
             details=dict(details),
-            priority=taskflow.jobs.base.JobPriority.NORMAL,
+            priority=priority,
         )
         self._client.ensure_ready()
         try:

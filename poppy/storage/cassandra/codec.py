@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -98,6 +98,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
         "progress": to_text(operation.progress_to_dict()),
         "created_at": to_number(operation.created_at),
         "updated_at": to_number(operation.updated_at),
+        "priority": int(operation.priority),
     }
 
 
@@ -114,6 +115,8 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
         failures=failures,
         # Operations of the first version have none.
         crashes=columns[9] or 0,
+        # Those of earlier versions count as what tenants asked for.
+        priority=Priority.TENANT if columns[10] is None else Priority(columns[10]),
         next_attempt_at=None if due_at is None else to_moment(due_at),
         runner=runner,
         **Operation.progress_from_dict(json.loads(progress)),
@@ -122,7 +125,7 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
 
 OPERATION_COLUMNS = (
     "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at, "
-    "crashes"
+    "crashes, priority"
 )
 SERVICE_COLUMNS = (
     "spec, provider_details, disabled, revision, service_created_at, service_updated_at, log_url"

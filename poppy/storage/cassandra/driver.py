@@ -20,6 +20,7 @@ from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.lookups import DocumentStore, LookupStore, ProjectStore
+from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.services import ServiceStore
@@ -65,8 +66,13 @@ class CassandraStorage(base.Storage):
         index = Index(self._database)
         views = Views(self._database, claims, places, uses, index)
         self.flavors = FlavorStore(self._database, uses)
-        self.services = ServiceStore(self._database, claims, places, uses, hints, views, index)
-        self._operations = OperationStore(self._database, claims, hints, views, failures, states)
+        opened = Opened(self._database)
+        self.services = ServiceStore(
+            self._database, claims, places, uses, hints, views, index, opened
+        )
+        self._operations = OperationStore(
+            self._database, claims, hints, views, failures, states, opened
+        )
         self.operations = self._operations
         self.domains = DomainStore(self._database)
         self.fleet = FleetStore(self._database)

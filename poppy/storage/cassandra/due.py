@@ -2,12 +2,15 @@
 """Which operations are due: hints are followed, and tidied up on the way."""
 
 import datetime
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 
 from oslo_log import log
 
+from poppy.model import fairness
 from poppy.model.operations import Operation, State
 from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra.backlog import Backlog, chunks
 from poppy.storage.cassandra.hints import Hint, Hints
 from poppy.storage.cassandra.session import Database, Row
 from poppy.storage.cassandra.truth import GRACE, Held, best_effort
@@ -29,25 +32,26 @@ class Due:
         self._database = database
         self._hints = hints
         self._views = views
+        self._backlog = Backlog(hints)
+        self._lock = threading.Lock()
 
-    def find(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
-        """Follow hints, the oldest slots first, until enough operations are found.
+    def find(
+        self, now: datetime.datetime, limit: int, had: Mapping[str, int]
+    ) -> Sequence[Operation]:
+        """Follow hints in fair order until enough operations are found.
 
         Raises:
             Unavailable: the cluster does not answer.
         """
         # Two hints may lead to one that has begun.
         due: dict[str, Operation] = {}
-        for hints in self._hints.pages(codec.to_number(now), limit + _SPARE):
-            for start in range(0, len(hints), _SPARE):
-                looked_at = self._look(hints[start : start + _SPARE], now)
-                due.update((it.operation_id, it) for it in looked_at)
+        with self._lock:
+            for hints in chunks(self._backlog.due(codec.to_number(now), had), limit + _SPARE):
+                due.update((it.operation_id, it) for it in self._look(hints, now))
                 if len(due) >= limit:
                     break
-            if len(due) >= limit:
-                break
         found = sorted(due.values(), key=lambda it: (it.next_attempt_at, it.operation_id))
-        return found[:limit]
+        return list(fairness.ordered(found, _place, had))[:limit]
 
     def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
         """The operations that hints are about, if they are due as the hints say."""
@@ -64,8 +68,10 @@ class Due:
                 lease = held.operation.next_attempt_at
                 if lease is not None and lease <= now:
                     due.append(held.operation)
-            elif self._is_left(hint):
-                self._settle(hint)
+            else:
+                self._backlog.discard(hint)
+                if self._is_left(hint):
+                    self._settle(hint)
         return due
 
     def _is_left(self, hint: Hint) -> bool:
@@ -96,6 +102,10 @@ def _held(hint: Hint, found: Sequence[Row]) -> Held | None:
 def _is_meant(hint: Hint, held: Held) -> bool:
     due_at = codec.optional_number(held.operation.next_attempt_at)
     return not held.operation.state.finished and (due_at, held.slot) == (hint.due_at, hint.slot)
+
+
+def _place(operation: Operation) -> fairness.Place:
+    return fairness.Place(operation.project_id, operation.priority)
 
 
 def _has_begun(held: Held) -> bool:

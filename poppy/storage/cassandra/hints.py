@@ -19,19 +19,22 @@ on:
   :data:`MARGIN` after its end, and a writer that took half of that from looking at the clock
   to having its hint stored, writes another. So clocks of servers must agree to half a minute.
 * A hint that no truth goes with is dropped only behind a fence (see :mod:`.truth`).
+* Partitions are apart by urgency, and within that by project: whoever writes many hints fills
+  partitions that others with less, or with more urgent work, are not in.
 * What a region has written it sees itself at once, others see it later, or much later when the
   network is down. So index rows have a region, whose dispatchers alone leave them behind; the
   dispatchers of all regions read all hints, and look at what is over and empty less often.
 """
 
 import collections
+import itertools
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from poppy.model.operations import Operation, OperationKey
+from poppy.model.operations import Operation, OperationKey, Priority
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.session import Call, Database
 from poppy.storage.cassandra.states import States
@@ -43,6 +46,11 @@ WIDTH = 10_000_000
 HOUR = 3_600_000_000
 MARGIN = 60_000_000
 SHARDS = 4
+"""Partitions of a slot for each priority."""
+
+_EARLIER = 4
+"""So many numbers of partitions are those of versions that knew no priorities."""
+
 _REMEMBERED = 4096
 _WAITING = 50
 """Deletions that wait for something to go along with."""
@@ -76,6 +84,25 @@ HINTS = (
 )
 
 
+class Partition(NamedTuple):
+    """A partition that has had hints.
+
+    Attributes:
+        ours: whether this region has written some.
+    """
+
+    slot: int
+    shard: int
+    ours: bool = True
+
+    @property
+    def priority(self) -> Priority:
+        """Of the operations that its hints lead to."""
+        if self.shard < _EARLIER:
+            return Priority.TENANT
+        return Priority(min((self.shard - _EARLIER) // SHARDS, max(Priority)))
+
+
 class Hint(NamedTuple):
     """A hint as it was read."""
 
@@ -102,11 +129,14 @@ class Hints:
         # Deletions that go along with the next write of something else.
         self._dropped: collections.deque[Call] = collections.deque()
 
-    def put(self, operations: Iterable[Operation], clock: int) -> list[Held]:
+    def put(
+        self, operations: Iterable[Operation], clock: int, along: Sequence[Call] = ()
+    ) -> list[Held]:
         """Write hints of those that are unfinished, before the truth is written.
 
         Args:
             clock: that the truth will have.
+            along: other writes that have to happen before.
 
         Returns:
             The operations as they are to be stored: finished ones are never due again.
@@ -119,7 +149,7 @@ class Hints:
             self._index(held)
             region = self._database.region if held else ""
             rows = self._states.puts((it.operation for it in held), clock)
-            self._database.write([*_puts(held, clock, moment, region), *rows])
+            self._database.write([*_puts(held, clock, moment, region), *rows, *along])
             if time.monotonic() - begun < MARGIN / 2_000_000:
                 return held
 
@@ -134,14 +164,18 @@ class Hints:
         self._database.write([*_deletions(gone, kept, clock), *rows])
 
     def drop_later(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
-        """As :meth:`drop`, but with what is written next, at the latest by :meth:`pages`."""
+        """As :meth:`drop`, but with what is written next, at the latest by :meth:`index`."""
         gone, kept = list(gone), list(kept)
-        self._dropped.extend(_deletions(gone, kept, clock))
+        self.write_later(_deletions(gone, kept, clock))
         self.begun(gone, kept, clock)
 
     def begun(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
         """As :meth:`drop_later`, but for the hints, which go on to lead to a run that began."""
-        self._dropped.extend(self._states.drops(gone, kept, clock))
+        self.write_later(self._states.drops(gone, kept, clock))
+
+    def write_later(self, calls: Iterable[Call]) -> None:
+        """Have something written that is in no hurry, with what is written next."""
+        self._dropped.extend(calls)
         if len(self._dropped) >= _WAITING:
             self.flush()
 
@@ -173,53 +207,63 @@ class Hints:
 
         Slots that are over and empty are left behind on the way.
         """
+        for _slot, group in itertools.groupby(self.index(now), lambda it: it.slot):
+            partitions = list(group)
+            pages = self.read(partitions, page)
+            self.leave([it for it, hints in zip(partitions, pages, strict=True) if not hints], now)
+            found = [hint for hints in pages for hint in hints if hint.due_at <= now]
+            found.sort(key=lambda hint: (hint.due_at, hint.key.operation_id))
+            yield found
+
+    def index(self, now: int) -> list[Partition]:
+        """The partitions that may have hints by now, the oldest first."""
         self.flush()
-        over = min(now, codec.now()) - MARGIN
         region = self._database.region
+        over = min(now, codec.now()) - MARGIN
+        earliest = time.monotonic() - _RECHECK
+        found: list[Partition] = []
         hours = self._database.read(HOURS, {"now": now})
         for hour in sorted({row[0] for row in hours}):
             index = self._database.read(SLOTS, {"hour": hour, "now": now})
-            partitions = {(slot, shard) for slot, shard, _region in index}
             ours = {(slot, shard) for slot, shard, owner in index if owner == region}
-            for slot in sorted({slot for slot, _shard in partitions}):
-                shards = [shard for other, shard in sorted(partitions) if other == slot]
-                found, empty = self._slot(slot, shards, now, page)
-                if slot + WIDTH < over:
-                    self._leave(empty, ours, region)
-                yield found
+            found.extend(
+                Partition(*it, it in ours)
+                for it in sorted({(slot, shard) for slot, shard, _region in index})
+                if self._passed.get(it, 0.0) <= earliest
+            )
             if not ours and hour + HOUR < over and [hour, region] in map(list, hours):
                 self._database.write([(DELETE_HOUR, {"hour": hour, "region": region})])
+        return found
 
-    def _slot(
-        self, slot: int, shards: Sequence[int], now: int, page: int
-    ) -> tuple[list[Hint], list[tuple[int, int]]]:
-        """The hints of a slot that are due, and its partitions that have none at all."""
-        earliest = time.monotonic() - _RECHECK
-        shards = [it for it in shards if self._passed.get((slot, it), 0.0) <= earliest]
-        where = [{"slot": slot, "shard": shard, "page": page} for shard in shards]
-        pages = self._database.read_each((HINTS, parameters) for parameters in where)
-        found = [
-            Hint(slot, shard, due_at, OperationKey(project, service, operation), *written)
-            for shard, rows in zip(shards, pages, strict=True)
-            for due_at, project, service, operation, *written in rows
-            if due_at <= now
+    def read(self, partitions: Sequence[Partition], page: int) -> list[list[Hint]]:
+        """The first hints of each partition, in order of time."""
+        pages = self._database.read_each(
+            (HINTS, {"slot": it.slot, "shard": it.shard, "page": page}) for it in partitions
+        )
+        return [
+            [
+                Hint(it.slot, it.shard, due_at, OperationKey(project, service, operation), *more)
+                for due_at, project, service, operation, *more in rows
+            ]
+            for it, rows in zip(partitions, pages, strict=True)
         ]
-        found.sort(key=lambda hint: (hint.due_at, hint.key.operation_id))
-        empty = [(slot, shard) for shard, rows in zip(shards, pages, strict=True) if not rows]
-        return found, empty
 
-    def _leave(
-        self, empty: Sequence[tuple[int, int]], ours: set[tuple[int, int]], region: str
-    ) -> None:
+    def leave(self, empty: Sequence[Partition], now: int) -> None:
         """Leave partitions behind that are over: for good if they are ours."""
+        over = min(now, codec.now()) - MARGIN
+        left = [it for it in empty if it.slot + WIDTH < over]
+        region = self._database.region
         self._database.write(
-            (DELETE_SLOT, {"hour": _hour(slot), "slot": slot, "shard": shard, "region": region})
-            for slot, shard in empty
-            if (slot, shard) in ours
+            (
+                DELETE_SLOT,
+                {"hour": _hour(it.slot), "slot": it.slot, "shard": it.shard, "region": region},
+            )
+            for it in left
+            if it.ours
         )
         if len(self._passed) > 16 * _REMEMBERED:
             self._passed.clear()
-        others = (it for it in empty if it not in ours)
+        others = ((it.slot, it.shard) for it in left if not it.ours)
         self._passed.update((it, time.monotonic()) for it in others)
 
     def _index(self, held: Sequence[Held]) -> None:
@@ -274,7 +318,8 @@ def _identify(held: Held) -> tuple[str, int | None, object]:
 
 
 def _shard(operation: Operation) -> int:
-    return zlib.crc32(operation.operation_id.encode()) % SHARDS
+    spread = zlib.crc32(operation.project_id.encode("utf-8", "surrogatepass")) % SHARDS
+    return _EARLIER + operation.priority * SHARDS + spread
 
 
 def _hour(slot: int) -> int:

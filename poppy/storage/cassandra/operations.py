@@ -12,7 +12,7 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.operations import Operation, OperationKey, State
+from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
 from poppy.storage.cassandra import codec, fencing, truth
@@ -20,6 +20,7 @@ from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.due import Due
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.services import give_way, let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
@@ -51,7 +52,9 @@ class OperationStore(base.OperationStore):
         views: Views,
         failures: Failures,
         states: States,
+        opened: Opened,
     ) -> None:
+        self._opened = opened
         self._failures = failures
         self._states = states
         self._database = database
@@ -130,9 +133,31 @@ class OperationStore(base.OperationStore):
         """Cassandra forgets them by itself; only empty partitions of the view are left behind."""
         return self._states.tidy(limit)
 
-    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
+    def due(
+        self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
+    ) -> Sequence[Operation]:
         """Follow hints; see :class:`.due.Due`."""
-        return self._due.find(now, limit)
+        return self._due.find(now, limit, had or {})
+
+    def count_open(self, project_id: str, limit: int) -> int:
+        """Count the project's rows; see :class:`.opened.Opened`."""
+        return self._opened.count(project_id, limit)
+
+    def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
+        """Change the last of the queue, on the condition that the truth is as it was read."""
+        for _ in truth.attempts():
+            found = truth.read(self._database, (project_id, service_id))
+            unfinished = [it for it, state in found.queue.items() if state != State.SUPERSEDED]
+            if found.alive is None or not unfinished:
+                return None
+            found = truth.with_operations(self._database, found, [max(unfinished)])
+            held = found.operations.get(max(unfinished))
+            joined = held and held.operation.joined(purge)
+            if held is None or joined is None or joined == held.operation:
+                return joined
+            if self._write(found, [joined]) is not None:
+                return joined
+        raise AssertionError("attempts() ends with an error")
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation."""
@@ -276,8 +301,9 @@ class OperationStore(base.OperationStore):
             )
             stored = truth.write(self._database, found, change)
             if stored is not None:
+                self._hints.write_later(self._opened.ends(ended, clock))
                 with best_effort(LOG, "Giving back what a removed service had"):
-                    self._views.refresh(stored, found)
+                    self._views.refresh(stored, found, self._hints.dropped())
                     self._hints.drop(found.operations.values(), (), clock)
                 return
 
@@ -304,6 +330,7 @@ class OperationStore(base.OperationStore):
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "What follows from an operation"):
+            self._hints.write_later(self._opened.ends(operations, clock))
             if service is not None or any(it.operation.state.finished for it in held):
                 self._views.refresh(stored, found, self._hints.dropped())
             self._hints.drop_later(before, held, clock)

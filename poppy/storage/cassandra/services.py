@@ -15,6 +15,7 @@ from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.keys import Keys
+from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.places import Places
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.truth import Change, Truth, best_effort
@@ -39,6 +40,7 @@ class ServiceStore(base.ServiceStore):
         hints: Hints,
         refreshed: Views,
         index: Index,
+        opened: Opened,
     ) -> None:
         self._database = database
         self._claims = claims
@@ -47,6 +49,7 @@ class ServiceStore(base.ServiceStore):
         self._hints = hints
         self._views = refreshed
         self._index = index
+        self._opened = opened
         self._keys = Keys(database)
 
     def create(
@@ -132,7 +135,8 @@ class ServiceStore(base.ServiceStore):
                     self._claims.give_back(tokens)
             raise
         with best_effort(LOG, "The project's list of services"):
-            self._views.refresh(stored, gone)
+            overtaken = [it.operation for it in stored.operations.values()]
+            self._views.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
             self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
             if gone.service is not None:
                 flavor_id = gone.service.spec.flavor_id
@@ -154,8 +158,10 @@ class ServiceStore(base.ServiceStore):
                 raise errors.Changed(f"Operation {operation.operation_id} has not failed")
             clock = found.tick()
             changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
-            held = self._hints.put([operation], clock)
-            stored = truth.write(self._database, found, Change(clock, changed, operations=held))
+            along = list(self._opened.begins(operation, clock))
+            held = self._hints.put([operation], clock, along)
+            change = Change(clock, changed, operations=held)
+            stored = truth.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "The project's list of services"):
                     self._views.refresh(stored, found)
@@ -189,7 +195,7 @@ class ServiceStore(base.ServiceStore):
         tokens: dict[str, str],
         clock: int,
     ) -> Truth:
-        held = self._hints.put([operation], clock)
+        held = self._hints.put([operation], clock, list(self._opened.begins(operation, clock)))
         change = Change(clock, service, claims=dict(tokens), operations=held)
         stored = truth.write(self._database, empty, change, self._database.levels.claims)
         if stored is None:
@@ -249,7 +255,8 @@ class ServiceStore(base.ServiceStore):
             elif operation.kind.deploys:
                 found = truth.with_operations(self._database, found, found.queue)
                 ended = give_way(found, operation)
-            held = self._hints.put([*ended, operation], clock)
+            along = list(self._opened.begins(operation, clock))
+            held = self._hints.put([*ended, operation], clock, along)
             change = Change(
                 clock,
                 replace(service, revision=service.revision + 1, created_at=known.created_at),

@@ -97,7 +97,7 @@ CLOSE = (
 PUT_OPERATION = (
     f"INSERT INTO services (project_id, service_id, {_OPERATION}) VALUES (:project_id, "
     ":service_id, :operation_id, :slot, :kind, :state, :attempt, :failures, :next_attempt_at, "
-    ":runner, :progress, :created_at, :updated_at, :crashes) USING TTL :ttl"
+    ":runner, :progress, :created_at, :updated_at, :crashes, :priority) USING TTL :ttl"
 )
 
 GRACE = 300.0

@@ -3,7 +3,7 @@
 
 import datetime
 import heapq
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from poppy.common import errors
 from poppy.common.domains import Policy
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, lookups, rows, statements
+from poppy.storage.sqlalchemy import claims, lookups, queue, rows, statements
 from poppy.storage.sqlalchemy.database import Database
 
 _FINISHED = tuple(str(state) for state in State if state.finished)
@@ -112,11 +112,35 @@ class OperationStore(base.OperationStore):
         if keys:
             self._database.write(lambda conn: conn.execute(statements.FORGET, keys))
 
-    def due(self, now: datetime.datetime, limit: int) -> Sequence[Operation]:
-        """The head of the index of unfinished operations."""
+    def due(
+        self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
+    ) -> Sequence[Operation]:
+        """See :mod:`.queue`."""
         with self._database.read() as conn:
-            result = conn.execute(statements.DUE, {"now": now, "page": limit})
-            return [rows.to_operation(row) for row in result]
+            return queue.due(conn, now, limit, had or {})
+
+    def count_open(self, project_id: str, limit: int) -> int:
+        """Count in the index by project, up to the limit."""
+        with self._database.read() as conn:
+            return queue.count_open(conn, project_id, limit)
+
+    def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
+        """Change the last unfinished operation, under the lock of the service's row."""
+        parameters = {"project": project_id, "service": service_id}
+
+        def work(conn: sa.Connection) -> Operation | None:
+            key = OperationKey(project_id, service_id, "")
+            if rows.lock_service(conn, key) is None:
+                return None
+            row = conn.execute(statements.LAST, parameters).first()
+            last = None if row is None else rows.to_operation(row)
+            joined = last and last.joined(purge)
+            if joined is None or joined == last:
+                return joined
+            changed = {**_identify(joined.key), "progress": joined.progress_to_dict()}
+            return joined if conn.execute(statements.JOIN, changed).rowcount == 1 else None
+
+        return self._database.write(work)
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation: one conditional update, of which one of two at once matches."""

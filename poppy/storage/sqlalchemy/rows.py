@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from poppy.model.operations import Kind, Operation, OperationKey, State
+from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
 from poppy.storage.sqlalchemy import schema
 
@@ -93,6 +93,7 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
             "kind": str(operation.kind),
             "attempt": operation.attempt,
             "created_at": operation.created_at,
+            "priority": int(operation.priority),
             **progress_of(operation),
         },
     )
@@ -180,6 +181,7 @@ def to_operation(row: sa.Row[Any]) -> Operation:
         crashes=row.crashes,
         next_attempt_at=row.next_attempt_at,
         runner=row.runner,
+        priority=Priority(row.priority),
         **Operation.progress_from_dict(row.progress),
     )
 

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All migrations, oldest first: known here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
@@ -34,11 +34,11 @@ class Instant(TypeDecorator[datetime.datetime]):
 
     def process_bind_param(self, value: datetime.datetime | None, dialect: sa.Dialect) -> Any:
         """To the stored number; a datetime without a time zone is a TypeError."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else (value - EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime.datetime | None:
         """From the stored number, in UTC."""
-        return None if value is None else _EPOCH + datetime.timedelta(microseconds=value)
+        return None if value is None else EPOCH + datetime.timedelta(microseconds=value)
 
 
 class Document(TypeDecorator[dict[str, Any]]):
@@ -144,6 +144,7 @@ OPERATIONS = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("priority", sa.SmallInteger, nullable=False, server_default="1"),
     sa.Column("next_attempt_at", Instant),
     sa.Column("runner", _NAME),
     sa.Column("progress", Document, nullable=False),
@@ -160,6 +161,16 @@ sa.Index(
     OPERATIONS.c.next_attempt_at,
     OPERATIONS.c.operation_id,
     # Finished operations are no longer in it, where the database can leave rows out.
+    sqlite_where=OPERATIONS.c.next_attempt_at.is_not(None),
+    postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
+)
+# What each project has waiting, however much others have.
+sa.Index(
+    "ix_operations_turns",
+    OPERATIONS.c.project_id,
+    OPERATIONS.c.priority,
+    OPERATIONS.c.next_attempt_at,
+    OPERATIONS.c.operation_id,
     sqlite_where=OPERATIONS.c.next_attempt_at.is_not(None),
     postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
 )

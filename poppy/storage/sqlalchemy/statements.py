@@ -9,7 +9,6 @@ from poppy.storage.sqlalchemy import rows, schema
 _O = schema.OPERATIONS.c
 
 _RUNNING = str(State.RUNNING)
-_SUPERSEDED = str(State.SUPERSEDED)
 _UNFINISHED = _O.state.in_(rows.UNFINISHED)
 _DEPLOYS = _O.kind.in_(rows.DEPLOYING)
 _THIS = sa.and_(rows.ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
@@ -53,12 +52,6 @@ EXPIRED = (
 )
 FORGET = sa.delete(schema.OPERATIONS).where(
     _O.service_id == sa.bindparam("service"), _O.operation_id == sa.bindparam("operation")
-)
-DUE = (
-    sa.select(schema.OPERATIONS)
-    .where(_O.next_attempt_at <= sa.bindparam("now"), _O.state != _SUPERSEDED)
-    .order_by(_O.next_attempt_at, _O.operation_id)
-    .limit(sa.bindparam("page"))
 )
 REQUEUE = (
     sa.update(schema.OPERATIONS)
@@ -137,6 +130,13 @@ NEXT = (
     .limit(1)
 )
 TO_DEPLOY = sa.select(_O.operation_id).where(rows.ITS_OPERATIONS, _UNFINISHED, _DEPLOYS).limit(1)
+LAST = (
+    sa.select(schema.OPERATIONS)
+    .where(rows.ITS_OPERATIONS, _UNFINISHED)
+    .order_by(_O.operation_id.desc())
+    .limit(1)
+)
+JOIN = sa.update(schema.OPERATIONS).where(_THIS, _O.state == str(State.QUEUED), _O.attempt == 0)
 MAKE_DUE = (
     sa.update(schema.OPERATIONS)
     .where(_THIS, _UNFINISHED)

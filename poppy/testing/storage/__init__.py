@@ -24,10 +24,9 @@ would have them.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "domains", "flavors"),
-    *("fleet", "keys", "listing"),
-    *("lookups", "overtaking", "queue", "removal", "runs", "services", "submissions"),
-    "superseding",
+    *("amendments", "case", "crashes", "documents", "domains", "flavors", "fleet", "joining"),
+    *("keys", "listing", "lookups", "overtaking", "queue", "removal", "runs", "services"),
+    *("submissions", "superseding", "turns"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
@@ -38,6 +37,7 @@ from poppy.testing.storage.documents import DocumentContract, LimitContract  # n
 from poppy.testing.storage.domains import ProofContract, QuarantineContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.fleet import FleetContract  # noqa: E402
+from poppy.testing.storage.joining import JoiningContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
 from poppy.testing.storage.listing import ListingContract  # noqa: E402
 from poppy.testing.storage.lookups import LookupContract  # noqa: E402
@@ -48,6 +48,7 @@ from poppy.testing.storage.runs import RunContract  # noqa: E402
 from poppy.testing.storage.services import ServiceContract  # noqa: E402
 from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
 from poppy.testing.storage.superseding import SupersedingContract  # noqa: E402
+from poppy.testing.storage.turns import TurnsContract  # noqa: E402
 
 __all__ = ["StorageContract"]
 
@@ -57,6 +58,8 @@ class StorageContract(
     ServiceContract,
     SubmissionContract,
     QueueContract,
+    TurnsContract,
+    JoiningContract,
     RunContract,
     CrashContract,
     SupersedingContract,

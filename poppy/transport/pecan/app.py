@@ -20,7 +20,8 @@ from poppy.transport.pecan.controllers.base import Resource, Settings
 from poppy.transport.pecan.headers import Fields
 from poppy.transport.pecan.hooks import ContextHook, ErrorHook
 from poppy.transport.pecan.middleware import Measured, ProxyHeaders, RequestId, Traced
-from poppy.transport.pecan.options import DASHBOARD_GROUP
+from poppy.transport.pecan.options import DASHBOARD_GROUP, LIMITS_GROUP
+from poppy.transport.pecan.rate_limit import RateLimits
 from poppy.transport.pecan.request import JSON, Request
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routing import Handler, Router
@@ -64,7 +65,8 @@ def make(
     """
     allowed = hosts.allowed(conf, bind)
     strategy, policy = auth.make(conf), Policy(conf)
-    hooks = [ContextHook(settings, strategy, policy), ErrorHook()]
+    rates = RateLimits(conf[LIMITS_GROUP], LIMITS_GROUP)
+    hooks = [ContextHook(settings, strategy, policy, rates), ErrorHook()]
     application = _serve(conf, allowed, v1.routes(manager, settings), hooks)
     if conf.cors.allowed_origin:
         # Outside, since a page may read no answer without its header fields, not even a fault.

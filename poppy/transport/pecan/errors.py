@@ -14,6 +14,8 @@ STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     # As draft-ietf-httpapi-idempotency-key-header has it (section 2.7).
     errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.LimitReached: HTTPStatus.FORBIDDEN,
+    # RFC 6585, section 4.
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.InUse: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.CONFLICT,
@@ -49,7 +51,7 @@ def status_of(error: errors.PoppyError) -> HTTPStatus:
 
 def headers_of(error: errors.PoppyError) -> dict[str, str]:
     """Header fields that tell the client what to do about it (RFC 9110, section 10.2.3)."""
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable | errors.TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
     return {}
 

@@ -15,6 +15,7 @@ from poppy.policies.enforcer import Identity, Policy
 from poppy.transport.pecan import errors as http_errors
 from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings
+from poppy.transport.pecan.rate_limit import RateLimits
 from poppy.transport.pecan.request import (
     BASE_URL,
     IDENTITY,
@@ -43,10 +44,17 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
 
     priority = 1
 
-    def __init__(self, settings: Settings, strategy: Strategy, policy: Policy) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        strategy: Strategy,
+        policy: Policy,
+        rates: RateLimits | None = None,
+    ) -> None:
         self._project_id_in_url = settings.project_id_in_url
         self._strategy = strategy
         self._policy = policy
+        self._rates = rates
 
     def before(self, state: Any) -> None:
         """Runs once the handler is known, so that an unknown path is a 404 for anybody."""
@@ -67,7 +75,9 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
             # Who changes what is worth a line; the path is not in it, it may hold anything.
             LOG.log(log.DEBUG if request.method in _SAFE else log.INFO, "%s: allowed", rule)
-            request.environ[IS_ADMIN] = self._policy.allows(ALL_PROJECTS, who)
+            is_admin = request.environ[IS_ADMIN] = self._policy.allows(ALL_PROJECTS, who)
+            if self._rates and who.project_id is not None and not is_admin:
+                self._rates.count(who.project_id, request.method)
             # A link must be one that the router takes back.
             if (
                 self._project_id_in_url

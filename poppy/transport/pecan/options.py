@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.common.config import LIMITS_GROUP as LIMITS_GROUP
+from poppy.transport.pecan import rate_limit
 
 LIMITS_OPTS: Sequence[cfg.Opt] = (
     cfg.IntOpt(
@@ -23,6 +24,7 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         "2016 such as gophercloud send it. Otherwise it is refused with 400: a parameter that "
         "was forgotten or misspelt then never empties the caches of a whole service.",
     ),
+    *rate_limit.OPTS,
 )
 
 DASHBOARD_GROUP = "drivers:transport:dashboard"

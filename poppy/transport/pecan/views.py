@@ -14,7 +14,7 @@ from poppy.manager.operations import Page
 from poppy.model import certificates
 from poppy.model.dns_records import DNSRecord
 from poppy.model.flavors import Flavor
-from poppy.model.operations import Operation, State, Step
+from poppy.model.operations import Operation, Purge, State, Step
 from poppy.model.services import Domain, ProviderDetail, Service
 from poppy.transport.pecan.routing import VERSION
 
@@ -179,7 +179,7 @@ def operation(entry: Operation, base: str) -> dict[str, Any]:
         "project_id": entry.project_id,
         "service_id": entry.service_id,
         "action": str(entry.kind),
-        "purge": entry.purge._asdict() if entry.purge else None,
+        "purge": _purge(entry.purge) if entry.purge else None,
         "state": str(entry.state),
         "reason": entry.error,
         "attempts": entry.attempt,
@@ -194,6 +194,10 @@ def operation(entry: Operation, base: str) -> dict[str, Any]:
             _link(service, "service"),
         ],
     }
+
+
+def _purge(purge: Purge) -> dict[str, Any]:
+    return {"url": purge.url, "hard": purge.hard, "more_urls": list(purge.more)}
 
 
 def _step(step: Step) -> dict[str, Any]:

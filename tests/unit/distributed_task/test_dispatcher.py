@@ -5,21 +5,33 @@ import datetime
 import threading
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
+from taskflow.jobs.base import JobPriority
 
 from poppy.common import errors
 from poppy.distributed_task import dispatcher as dispatcher_module
 from poppy.distributed_task.dispatcher import Dispatcher
-from poppy.model.operations import Kind, Operation, State
+from poppy.model.operations import Kind, Operation, Priority, State
+from poppy.testing.builders import make_operation, make_service
 
 NOW = datetime.datetime.now(datetime.UTC)
 LATER = datetime.timedelta(seconds=30)
 
 
-class Job:
-    def __init__(self, name):
-        self.name = name
+class Job(NamedTuple):
+    name: str
+    project: str = "p"
+    priority: JobPriority = JobPriority.NORMAL
+
+    @property
+    def uuid(self):
+        return self.name
+
+    @property
+    def details(self):
+        return {"project_id": self.project}
 
 
 class Board:
@@ -39,8 +51,8 @@ class Board:
         assert only_unclaimed
         return map(Job, self.names)
 
-    def post(self, key):
-        self.names.append(key.operation_id)
+    def post(self, operation):
+        self.names.append(operation.operation_id)
 
 
 class Operations:
@@ -51,8 +63,9 @@ class Operations:
         self.asked = 0
         self.taken = set()
 
-    def due(self, now, limit):
+    def due(self, now, limit, had):
         self.asked += 1
+        self.had = dict(had)
         ids = [name for name, at in sorted(self.queued.items()) if at <= now]
         return [self._operation(name) for name in ids[:limit]]
 
@@ -84,10 +97,11 @@ def make(storage, board, depth=16, interval=1.0, post=None):
     return Dispatcher(storage, board, post or board.post, interval, LATER, depth)
 
 
-def test_the_board_is_filled_with_the_longest_due_and_no_more():
+def test_a_project_has_its_share_of_the_board_and_no_more():
     storage, board = Storage(20), Board()
     assert make(storage, board).look()
-    assert board.names == [f"{number:04}" for number in range(16)]
+    # One project: it may have half of the board.
+    assert board.names == [f"{number:04}" for number in range(8)]
 
 
 def test_a_full_board_costs_one_count_and_storage_nothing():
@@ -129,10 +143,10 @@ def test_side_by_side_they_post_each_operation_once_and_do_not_overfill():
         with lock:
             return real(operation, until)
 
-    def post(key):
+    def post(operation):
         with lock:
-            posted.append(key.operation_id)
-            board.names.append(key.operation_id)
+            posted.append(operation.operation_id)
+            board.names.append(operation.operation_id)
             deepest.append(len(board.names))
 
     storage.operations.requeue = requeue
@@ -168,10 +182,10 @@ def test_an_outage_or_a_surprise_does_not_end_it():
     storage, board = Storage(5), Board()
     failures = [errors.Unavailable("away"), ValueError("surprise")]
 
-    def post(key):
+    def post(operation):
         if failures:
             raise failures.pop()
-        board.post(key)
+        board.post(operation)
 
     stopped = threading.Event()
     thread = threading.Thread(
@@ -194,6 +208,52 @@ def test_small_boards_work_too(depth):
     while dispatcher.look():
         board.names.clear()
     assert all(at > NOW for at in storage.operations.queued.values())
+
+
+def operation(project, priority=Priority.TENANT):
+    service = make_service(project_id=project)
+    return make_operation(service, next_attempt_at=NOW, priority=priority)
+
+
+def filled(due, waiting, depth=16):
+    """Look with such operations due and such jobs on the board; gives the projects posted."""
+    storage, board = Storage(0), Board()
+    storage.operations.due = lambda now, limit, had: list(due)[:limit]
+    storage.operations.requeue = lambda operation, until: True
+    board.iterjobs = lambda **_: iter(waiting)
+    board.names = [job.name for job in waiting]
+    posted = []
+    more = make(storage, board, depth, post=lambda it: posted.append(it.project_id)).look()
+    return posted, more
+
+
+def jobs(project, count, priority=JobPriority.NORMAL):
+    return [Job(f"{project}-{number}", project, priority) for number in range(count)]
+
+
+def test_storage_is_told_whose_turn_it_is():
+    storage, board = Storage(3), Board()
+    board.names = ["x", "y"]
+    make(storage, board).look()
+    assert storage.operations.had == {"p": 2}
+
+
+def test_a_project_that_has_its_share_leaves_the_rest_to_others():
+    due = [operation(name) for name in ("flood", "flood", "other", "flood")]
+    assert filled(due, jobs("flood", 8)) == (["other"], True)
+
+
+def test_the_last_quarter_is_for_projects_with_nothing_on_the_board():
+    due = [operation(name) for name in ("a", "new", "b", "new", "newer")]
+    posted, more = filled(due, [*jobs("a", 6), *jobs("b", 6)])
+    assert (posted, more) == (["new", "newer"], True)
+
+
+def test_bulk_work_has_a_quarter_of_the_board():
+    due = [operation(f"p{number}", Priority.BULK) for number in range(10)]
+    assert filled(due, [])[0] == ["p0", "p1", "p2", "p3"]
+    posted, _ = filled([*due, operation("own")], jobs("bulk", 4, JobPriority.LOW))
+    assert posted == ["own"]
 
 
 class Old:

@@ -6,10 +6,13 @@ import time
 
 import pytest
 import taskflow.exceptions
+from taskflow.jobs.base import JobPriority
 
 from poppy.common import config, errors
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.driver import TaskFlowDriver
+from poppy.model.operations import Priority
+from poppy.testing.builders import make_operation, make_service
 
 GROUP = "drivers:distributed_task:taskflow"
 
@@ -30,7 +33,7 @@ class Poster:
             raise taskflow.exceptions.JobFailure("no answer")
         return min(limit, self.jobs)
 
-    def post(self, name, details):
+    def post(self, name, *, details, priority):
         if self.away:
             raise taskflow.exceptions.JobFailure("no answer")
         self.jobs += 1
@@ -51,50 +54,84 @@ def poster(driver, monkeypatch):
 
 
 def test_a_burst_asks_once_and_does_not_overfill(driver, poster):
-    assert sum(driver.has_room() for _ in range(100)) == 30
+    assert sum(driver.has_room(10) for _ in range(100)) == 30
     assert poster.asked <= 2
 
 
-def test_the_last_quarter_is_for_the_dispatchers(driver, poster):
+def test_the_last_eighth_is_for_the_dispatchers(driver, poster):
+    assert sum(driver.has_room(0) for _ in range(100)) == 35
+
+
+def test_what_a_project_with_much_under_way_leaves_is_for_those_with_little(driver, poster):
     poster.jobs = 29
-    assert driver.has_room()
+    assert driver.has_room(10)
     driver._room = (0.0, 0)
     poster.jobs = 30
-    assert not driver.has_room()
+    assert not driver.has_room(2)
+    assert driver.has_room(1)
+
+
+def test_a_project_posts_no_more_than_its_share(driver, poster):
+    assert driver.has_room(19)
+    assert not driver.has_room(20)
+    assert driver.has_room(0)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 7])
+def test_small_boards_have_room_too(tmp_path, monkeypatch, depth):
+    path = tmp_path / "poppy.conf"
+    path.write_text(f"[{GROUP}]\nboard_depth = {depth}\n")
+    driver = TaskFlowDriver(config.load([], files=[str(path)]), "taskflow")
+    monkeypatch.setattr(driver, "_poster", Poster)
+    assert driver.has_room(0)
 
 
 def test_a_board_that_does_not_answer_has_no_room_and_is_left_alone_for_a_while(driver, poster):
     poster.away = True
-    assert not any(driver.has_room() for _ in range(10))
+    assert not any(driver.has_room(0) for _ in range(10))
     assert poster.asked == 1
 
 
 def test_a_post_that_failed_says_so_to_the_next_request(driver, poster):
-    assert driver.has_room()
+    assert driver.has_room(0)
     poster.away = True
     with pytest.raises(errors.Unavailable):
-        driver.post(_key())
-    assert not driver.has_room()
+        driver.post(_operation())
+    assert not driver.has_room(0)
     assert poster.asked == 1
 
 
 def test_while_one_thread_asks_the_others_do_not_wait(driver, poster):
-    driver.has_room()
+    driver.has_room(0)
     driver._room = (0.0, 5)
     poster.slow = 0.5
-    asking = threading.Thread(target=driver.has_room)
+    asking = threading.Thread(target=driver.has_room, args=(0,))
     asking.start()
     time.sleep(0.1)
     begin = time.monotonic()
-    assert driver.has_room()
+    assert driver.has_room(0)
     assert time.monotonic() - begin < 0.2
     asking.join()
 
 
-def _key():
-    from poppy.model.operations import OperationKey
+def _operation(**changes):
+    return make_operation(make_service(), **changes)
 
-    return OperationKey("p", "s", "o")
+
+@pytest.mark.parametrize(
+    ("priority", "name"),
+    [(Priority.PURGE, "HIGH"), (Priority.TENANT, "NORMAL"), (Priority.BULK, "LOW")],
+)
+def test_a_job_says_how_urgent_it_is_and_names_the_operation(
+    driver, poster, monkeypatch, priority, name
+):
+    posted = []
+    monkeypatch.setattr(poster, "post", lambda name, **rest: posted.append((name, rest)))
+    operation = _operation(priority=priority)
+    driver.post(operation)
+    details = operation.key._asdict()
+    expected = {"details": details, "priority": JobPriority(name)}
+    assert posted == [(operation.operation_id, expected)]
 
 
 @pytest.mark.parametrize(
@@ -153,10 +190,10 @@ def test_options_reach_the_client(tmp_path):
 def test_a_server_without_zookeeper_starts_and_stores(tmp_path):
     driver = zookeeper(tmp_path, jobboard_backend_port=1, jobboard_timeout=0.2)
     begin = time.monotonic()
-    assert not driver.has_room()
+    assert not driver.has_room(0)
     for _ in range(5):
         with pytest.raises(errors.Unavailable):
-            driver.post(_key())
+            driver.post(_operation())
     assert not driver.is_alive()
     driver.close()
     assert time.monotonic() - begin < 3

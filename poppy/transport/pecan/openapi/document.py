@@ -68,6 +68,10 @@ ERRORS: Mapping[HTTPStatus, tuple[str, tuple[str, ...]]] = {
         "The body is not what its Content-Type must be.",
         ("Accept", "Accept-Patch"),
     ),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "The project makes too many requests, or has too many unfinished operations.",
+        ("Retry-After",),
+    ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "A part that is needed (storage, Keystone) does not answer.",
         ("Retry-After",),
@@ -177,6 +181,7 @@ def _errors(template: str, rule: str | None, described: Operation) -> set[HTTPSt
         found.add(HTTPStatus.NOT_FOUND)
     if rule is not None:
         found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
+        found.add(HTTPStatus.TOO_MANY_REQUESTS)
     if described.body is not None:
         found |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
     return found

@@ -80,8 +80,8 @@ class Operation:
         id: what generated clients call it.
         answers: by status, those that are no ordinary errors.
         errors: statuses of ordinary errors, besides those that follow from the route: 400 and
-            406 always; 404 with a variable segment in the URL; 401, 403 and 503 unless it is
-            public; 413 and 415 with a body.
+            406 always; 404 with a variable segment in the URL; 401, 403, 429 and 503 unless it
+            is public; 413 and 415 with a body.
     """
 
     id: str

@@ -31,6 +31,17 @@ _STEP = answers.answer(
     },
 )
 
+_PURGE = answers.answer(
+    "Purge",
+    {
+        "url": _MAYBE | {"description": "A path; null for everything."},
+        "hard": {"type": "boolean"},
+        "more_urls": answers.array(
+            answers.TEXT, "Paths of purges that were asked for while this one waited."
+        ),
+    },
+)
+
 OPERATION: Schema = answers.answer(
     "Operation",
     {
@@ -38,7 +49,7 @@ OPERATION: Schema = answers.answer(
         "project_id": answers.TEXT,
         "service_id": answers.UUID,
         "action": {"enum": [kind.value for kind in Kind]},
-        "purge": {"type": ["object", "null"], "description": "What a purge is of."},
+        "purge": {"oneOf": [_PURGE, {"type": "null"}], "description": "What a purge is of."},
         "state": {"enum": [state.value for state in State]},
         "reason": _MAYBE | {"description": "Why it waits, or failed."},
         "attempts": {"type": "integer"},

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What waits, in fair order: copies of the partitions of hints in this process.
+
+To take turns between projects, all that waits has to be known, however old the slots are that it
+is in. But a slot that is over only loses hints. So a partition is read again and again while hints
+are still put there, and seldom after that; a hint of the copy that is of no use is dropped from it
+when the truth says so.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+
+from poppy.model import fairness
+from poppy.model.operations import Priority
+from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.hints import MARGIN, WIDTH, Hint, Hints, Partition
+
+PAGE = 1000
+"""Hints of one partition that are known at a time."""
+
+MOST = 20_000
+"""Hints that are known at a time, about; bulk work that does not fit is left for later."""
+
+_CLOSING = 1.0
+"""Seconds for which a copy holds of a slot that is over, but that a slow writer may still use."""
+
+_OVER = 15.0
+"""... of one that is over for everybody."""
+
+_AT_A_TIME = 32
+
+
+class _Copy:
+    """A partition as it was read last."""
+
+    def __init__(self, hints: list[Hint]) -> None:
+        self.hints = {hint.key: hint for hint in hints}
+        self.read_at = time.monotonic()
+        self.is_part = len(hints) >= PAGE
+        self.is_empty = not hints
+
+    def is_stale(self, slot: int) -> bool:
+        """Whether it is to be read again."""
+        if self.is_part and len(self.hints) < PAGE // 2:
+            return True
+        age = time.monotonic() - self.read_at
+        over = codec.now() - slot - WIDTH
+        if over < WIDTH:
+            return True
+        if over < MARGIN:
+            return age >= _CLOSING
+        # One that was empty is looked at once more, to be left behind.
+        return self.is_empty or age >= _OVER
+
+
+class Backlog:
+    """All hints that are due, for one dispatcher."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._copies: dict[tuple[int, int], _Copy] = {}
+
+    def due(self, now: int, had: Mapping[str, int]) -> Iterator[Hint]:
+        """The hints whose time has come, in the order of :mod:`poppy.model.fairness`.
+
+        Args:
+            had: how many turns projects have had already.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        self._refresh(now)
+        found = [
+            hint
+            for copy in self._copies.values()
+            for hint in copy.hints.values()
+            if hint.due_at <= now
+        ]
+        found.sort(key=lambda hint: (hint.due_at, hint.key.operation_id))
+        return fairness.ordered(found, _place, had)
+
+    def discard(self, hint: Hint) -> None:
+        """Drop a hint that is of no use, until its partition is read again."""
+        copy = self._copies.get((hint.slot, hint.shard))
+        if copy is not None:
+            copy.hints.pop(hint.key, None)
+
+    def _refresh(self, now: int) -> None:
+        index = self._hints.index(now)
+        there = {(it.slot, it.shard) for it in index}
+        self._copies = {key: copy for key, copy in self._copies.items() if key in there}
+        stale = [it for it in index if self._is_stale(it)]
+        stale.sort(key=lambda it: (it.priority is Priority.BULK, it.slot))
+        for start in range(0, len(stale), _AT_A_TIME):
+            if sum(len(copy.hints) for copy in self._copies.values()) > MOST:
+                break
+            self._read(stale[start : start + _AT_A_TIME], now)
+
+    def _read(self, partitions: list[Partition], now: int) -> None:
+        empty = []
+        for it, hints in zip(partitions, self._hints.read(partitions, PAGE), strict=True):
+            self._copies[it.slot, it.shard] = _Copy(hints)
+            if not hints:
+                empty.append(it)
+        self._hints.leave(empty, now)
+
+    def _is_stale(self, partition: Partition) -> bool:
+        copy = self._copies.get((partition.slot, partition.shard))
+        return copy is None or copy.is_stale(partition.slot)
+
+
+def chunks(hints: Iterator[Hint], size: int) -> Iterator[list[Hint]]:
+    """Some hints at a time."""
+    while chunk := list(itertools.islice(hints, size)):
+        yield chunk
+
+
+def _place(hint: Hint) -> fairness.Place:
+    return fairness.Place(hint.key.project_id, Partition(hint.slot, hint.shard).priority)

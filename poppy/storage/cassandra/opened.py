@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many unfinished operations each project has, about: a view with a row for each.
+
+A row is written before the truth that has its operation, and deleted some time after the
+operation's end. What a process that died leaves behind is found once it counts: when a project has
+reached its limit, its oldest rows are held against the truth. Bulk work has no rows.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from poppy.model import ids
+from poppy.model.operations import Operation, Priority, State
+from poppy.storage.cassandra import truth
+from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.truth import GRACE
+
+_LIFE = 7 * 86400
+"""Seconds after which a row is forgotten, whatever it is about."""
+
+_SMALL = 50
+"""A number up to this one is read anew for each answer."""
+
+_AGE = 1.0
+"""Seconds for which a larger one holds."""
+
+_SKEW = 60.0
+"""Seconds by which the clocks of servers, and the way to the store, may set ids apart."""
+
+_CHECKED, _PROJECTS = 100, 10_000
+
+PUT = (
+    "INSERT INTO open_operations (project_id, operation_id, service_id) VALUES "
+    "(:project_id, :operation_id, :service_id) USING TIMESTAMP :clock AND TTL :ttl"
+)
+DELETE = (
+    "DELETE FROM open_operations USING TIMESTAMP :clock "
+    "WHERE project_id = :project_id AND operation_id = :operation_id"
+)
+READ = (
+    "SELECT operation_id, service_id, WRITETIME(service_id) FROM open_operations "
+    "WHERE project_id = :project_id AND operation_id >= :floor LIMIT :page"
+)
+
+
+@dataclass
+class _Known:
+    """What is known of a project.
+
+    Attributes:
+        floor: no open operation sorts before it, as far as is known: those that have ended are
+            not walked over again.
+    """
+
+    floor: str
+    count: int
+    limit: int
+    read_at: float
+
+
+class Opened:
+    """Notes which operations begin and end, and counts them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._projects: dict[str, _Known] = {}
+
+    @staticmethod
+    def begins(operation: Operation, clock: int) -> Iterator[Call]:
+        """What to write before an operation is stored."""
+        if operation.priority is not Priority.BULK:
+            yield PUT, {**operation.key._asdict(), "clock": clock, "ttl": _LIFE}
+
+    @staticmethod
+    def ends(operations: Iterable[Operation], clock: int) -> Iterator[Call]:
+        """What to write some time after operations were stored, of those that have ended."""
+        for operation in operations:
+            if operation.state.finished and operation.priority is not Priority.BULK:
+                yield DELETE, _row(operation.project_id, operation.operation_id, clock)
+
+    def count(self, project_id: str, limit: int) -> int:
+        """How many there are, up to a limit; a large number may be that of a second ago."""
+        known = self._projects.get(project_id)
+        now = time.monotonic()
+        if known and known.count > _SMALL and known.limit >= limit and now - known.read_at < _AGE:
+            return min(limit, known.count)
+        where = {"project_id": project_id, "floor": known.floor if known else "", "page": limit}
+        rows = self._database.read(READ, where)
+        if len(rows) >= limit:
+            rows = self._check(project_id, rows)
+        latest = ids.earliest(time.time_ns() - int(_SKEW * 1e9))
+        floor = min(latest, rows[0][0]) if rows else latest
+        if len(self._projects) >= _PROJECTS:
+            self._projects.clear()
+        self._projects[project_id] = _Known(floor, len(rows), limit, now)
+        return len(rows)
+
+    def _check(self, project_id: str, rows: Sequence[Row]) -> list[Row]:
+        """Delete the rows of operations that have ended; gives those that are left."""
+        oldest = list(rows[:_CHECKED])
+        found = self._database.read_each(
+            (
+                truth.READ_OPERATION,
+                {"project_id": project_id, "service_id": service, "operation_id": operation},
+            )
+            for operation, service, _clock in oldest
+        )
+        young = ids.earliest(time.time_ns() - int(GRACE * 1e9))
+        ended = {
+            row[0]: row[2]
+            for row, stored in zip(oldest, found, strict=True)
+            if _has_ended(project_id, row, stored, young)
+        }
+        self._database.write(
+            (DELETE, _row(project_id, operation_id, clock))
+            for operation_id, clock in ended.items()
+        )
+        return [row for row in rows if row[0] not in ended]
+
+
+def _has_ended(project_id: str, row: Row, stored: Sequence[Row], young: str) -> bool:
+    """Whether an operation is over, or was never stored."""
+    operation_id, service_id, _clock = row
+    if not stored:
+        return bool(operation_id < young)
+    state: State = truth.to_held(project_id, service_id, stored[0]).operation.state
+    return state.finished
+
+
+def _row(project_id: str, operation_id: str, clock: int) -> dict[str, object]:
+    return {"project_id": project_id, "operation_id": operation_id, "clock": clock}

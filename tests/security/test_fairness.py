@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hostile tenant floods a real standalone Poppy; what another tenant asks for gets through.
+
+Two slots and a provider that takes a second, so that a flood takes long to be worked off: what has
+to wait for all of it would find nothing left of it.
+"""
+
+import concurrent.futures
+
+import pytest
+import requests
+
+from tests.real.poppy import Installation, wait
+
+pytestmark = pytest.mark.real
+
+HOSTILE, VICTIM = "hostile", "victim"
+SERVICES = 30
+CAP = 60
+
+
+@pytest.fixture
+def poppy(tmp_path):
+    made = Installation(
+        tmp_path,
+        {
+            "drivers:provider:mock": {"directory": tmp_path / "objects", "latency": 1.0},
+            "drivers:distributed_task:taskflow": {
+                "concurrency": 2,
+                "board_depth": 16,
+                "poll_interval": 0.05,
+                "dispatch_interval": 0.2,
+            },
+            "drivers:storage": {
+                "max_services_per_project": 1000,
+                "max_open_operations_per_project": CAP,
+            },
+        },
+    )
+    with made.daemon("poppy-standalone"):
+        made.wait_until_up()
+        made.create_flavor()
+        yield made
+    made.session.close()
+
+
+def document(domain):
+    return {
+        "name": "site",
+        "flavor_id": "standard",
+        "domains": [{"domain": domain}],
+        "origins": [{"origin": "origin.example.net"}],
+    }
+
+
+def call(poppy, method, path, project=HOSTILE, **options):
+    url = path if path.startswith("http") else poppy.base + path
+    headers = {"X-Project-ID": project}
+    return requests.request(method, url, headers=headers, timeout=30, **options)
+
+
+def flood(poppy, requested):
+    """Ask for all of it, eight at a time; gives the answers."""
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        return list(threads.map(lambda it: call(poppy, *it[:2], **it[2]), requested))
+
+
+def creates(count, name="flood"):
+    return [
+        ("POST", "/v1.0/services", {"json": document(f"{name}{number}.example.com")})
+        for number in range(count)
+    ]
+
+
+def unfinished(poppy, service):
+    listed = call(poppy, "GET", f"{service}/operations").json()["operations"]
+    return [it for it in listed if it["state"] not in ("succeeded", "failed", "superseded")]
+
+
+def gets_through(poppy, domain, behind):
+    """The victim's service is deployed while most of the flood still waits."""
+    answer = call(poppy, "POST", "/v1.0/services", VICTIM, json=document(domain))
+    assert answer.status_code == 202, answer.text
+    url = answer.headers["Location"]
+    wait(lambda: call(poppy, "GET", url, VICTIM).json()["status"] == "deployed", 60)
+    left = sum(len(unfinished(poppy, service)) for service in behind)
+    assert left >= 5, "the flood was over before: that proves nothing"
+
+
+def accepted(answers):
+    return [it.headers["Location"] for it in answers if it.status_code == 202]
+
+
+def test_flood_of_creates_is_capped_and_holds_nobody_else_up(poppy):
+    answers = flood(poppy, creates(3 * CAP))
+    refused = [it for it in answers if it.status_code == 429]
+    assert {it.status_code for it in answers} == {202, 429}
+    assert refused
+    for answer in refused:
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "unfinished operations" in answer.json()["message"]
+    gets_through(poppy, "victim.example.com", accepted(answers))
+    # A tenant can always get rid of things.
+    service = accepted(answers)[-1]
+    assert call(poppy, "DELETE", service).status_code == 202
+
+
+def test_flood_of_purges_becomes_few_operations_and_holds_nobody_else_up(poppy):
+    services = accepted(flood(poppy, creates(SERVICES)))
+    assert len(services) == SERVICES
+    for service in services:
+        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    purges = [
+        ("DELETE", f"{service}/assets", {"params": {"url": f"/{number}"}})
+        for number in range(10)
+        for service in services
+    ]
+    answers = flood(poppy, purges)
+    assert {it.status_code for it in answers} == {202}
+    for service in services:
+        assert len(unfinished(poppy, service)) <= 2
+    gets_through(poppy, "victim.example.com", services)
+
+
+def test_flood_of_changes_holds_nobody_else_up(poppy):
+    services = accepted(flood(poppy, creates(SERVICES)))
+    for service in services:
+        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    patch = [{"op": "replace", "path": "/name", "value": "another"}]
+    changes = [("PATCH", service, {"json": patch}) for _ in range(3) for service in services]
+    answers = flood(poppy, changes)
+    assert {it.status_code for it in answers} <= {202, 400, 409, 429}
+    assert len(accepted(answers)) >= SERVICES
+    gets_through(poppy, "victim.example.com", services)
+
+
+def test_bulk_work_of_an_operator_holds_no_tenant_up(poppy):
+    services = accepted(flood(poppy, creates(SERVICES)))
+    for service in services:
+        wait(lambda it=service: call(poppy, "GET", it).json()["status"] == "deployed", 120)
+    done = poppy.manage("services", "redeploy", "--project", HOSTILE)
+    assert done.returncode == 0, done.stderr
+    assert f"{SERVICES} services" in done.stdout
+    gets_through(poppy, "victim.example.com", services)

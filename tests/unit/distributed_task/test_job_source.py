@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a conductor is shown of a board."""
+
+import itertools
+import logging
+import threading
+import time
+from typing import NamedTuple
+
+import pytest
+import taskflow.exceptions
+from taskflow.jobs.base import JobPriority
+
+from poppy.distributed_task import job_source
+
+
+class Job(NamedTuple):
+    """What is needed of a job."""
+
+    uuid: str
+    project: str = "p"
+    priority: JobPriority = JobPriority.NORMAL
+
+    @property
+    def details(self):
+        return {"project_id": self.project}
+
+
+class Board:
+    """A board that may be away."""
+
+    def __init__(self):
+        self.away = False
+        self.asked = []
+        self.jobs = [Job("job")]
+        self.taken = set()
+        self.claimed = []
+
+    def iterjobs(self, **options):
+        self.asked.append(options)
+        if self.away:
+            raise taskflow.exceptions.JobFailure("no answer")
+        return iter(self.jobs)
+
+    def claim(self, job, who):
+        if self.away:
+            raise taskflow.exceptions.JobFailure("no answer")
+        if job in self.taken:
+            raise taskflow.exceptions.UnclaimableJob("another was faster")
+        self.claimed.append((job, who))
+
+    @property
+    def connected(self):
+        return not self.away
+
+
+class Stopped(threading.Event):
+    """Remembers pauses and waits for none."""
+
+    def __init__(self):
+        super().__init__()
+        self.pauses = []
+
+    def wait(self, timeout=None):
+        self.pauses.append(timeout)
+        return False
+
+
+@pytest.fixture
+def stopped():
+    return Stopped()
+
+
+@pytest.fixture
+def board():
+    return Board()
+
+
+@pytest.fixture
+def source(board, stopped):
+    return job_source.JobSource(board, stopped)
+
+
+def test_only_free_jobs_are_shown(source, board):
+    assert list(source.iterjobs(ensure_fresh=True)) == [Job("job")]
+    assert board.asked == [{"only_unclaimed": True, "ensure_fresh": True}]
+
+
+def test_everything_else_is_the_boards(source, board):
+    assert source.connected
+    board.away = True
+    assert not source.connected
+
+
+def test_an_outage_is_one_line_and_a_pause_that_grows(source, board, stopped, caplog):
+    board.away = True
+    with caplog.at_level(logging.WARNING):
+        for _ in range(8):
+            assert list(source.iterjobs()) == []
+    assert stopped.pauses == [1, 2, 4, 8, 15, 15, 15, 15]
+    assert len(caplog.records) == 8
+    assert all(record.exc_info is None for record in caplog.records)
+    board.away = False
+    assert list(source.iterjobs()) == [Job("job")]
+    board.away = True
+    list(source.iterjobs())
+    assert stopped.pauses[-1] == 1
+
+
+def test_a_claim_that_fails_for_an_outage_is_no_claim(source, board, stopped):
+    assert source.take(Job("job"), "me")
+    board.away = True
+    for _ in range(6):
+        assert not source.take(Job("job"), "me")
+    assert stopped.pauses == [1, 2, 4, 8, 15, 15], "its place stays taken meanwhile"
+    board.away = False
+    assert source.take(Job("job"), "me")
+    board.away = True
+    assert not source.take(Job("job"), "me")
+    assert stopped.pauses[-1] == 1
+
+
+def test_a_board_that_breaks_has_claimed_nothing(source, board, stopped, caplog):
+    board.claim = None
+    assert not source.take(Job("job"), "me")
+    assert stopped.pauses == [1]
+    assert caplog.records[-1].exc_info
+
+
+def test_claims_that_fail_do_not_disturb_the_list_that_is_worked_off(source, board):
+    board.jobs = [Job("a"), Job("b")]
+    jobs = source.iterjobs()
+    assert next(jobs) == Job("a")
+    board.away = True
+    assert not source.take(Job("a"), "me")
+    board.away = False
+    assert next(jobs) == Job("b")
+
+
+def test_a_job_that_is_about_to_be_taken_is_not_shown_again_until_it_is_let_go(source, board):
+    board.jobs = [Job("a"), Job("b")]
+    source.claim(Job("a"), "me")
+    assert list(source.iterjobs(ensure_fresh=True)) == [Job("b")]
+    assert board.claimed == []
+    assert source.take(Job("a"), "me")
+    assert board.claimed == [(Job("a"), "me")]
+    assert list(source.iterjobs(ensure_fresh=True)) == [Job("b")]
+    source.let_go(Job("a"))
+    assert list(source.iterjobs(ensure_fresh=True)) == [Job("a"), Job("b")]
+
+
+def test_without_a_free_place_the_board_is_not_asked(board, stopped):
+    places = [0]
+    source = job_source.JobSource(board, stopped, lambda: places[0])
+    board.jobs = [Job(name) for name in "abc"]
+    assert list(source.iterjobs()) == []
+    assert board.asked == []
+    places[0] = 2
+    jobs = source.iterjobs()
+    assert next(jobs) == Job("a")
+    places[0] = 0
+    assert list(jobs) == []
+    places[0] = 2
+    assert list(source.iterjobs()) == [Job("b"), Job("c")], "from the list of a moment ago"
+    assert len(board.asked) == 1
+
+
+def test_alone_the_oldest_is_taken_first_and_after_a_collision_any_of_the_first(source, board):
+    board.jobs = [Job(f"{number:02}") for number in range(100)]
+
+    def first():
+        source._stale_at = 0.0
+        return int(next(source.iterjobs()).uuid)
+
+    assert {first() for _ in range(20)} == {0}
+    board.taken = {Job("00")}
+    for _ in range(3):
+        assert not source.take(Job("00"), "me")
+    seen = {first() for _ in range(16)}
+    assert len(seen) > 3
+    assert max(seen) < 32
+    for _ in range(32):
+        first()
+    assert first() == 0, "after a while without collisions"
+
+
+def taken(source, count):
+    """The next jobs, each given to a thread of the worker."""
+    names = []
+    for job in source.iterjobs(ensure_fresh=True):
+        source.claim(job, "me")
+        names.append(job.uuid)
+        if len(names) == count:
+            break
+    return names
+
+
+def test_a_project_with_little_does_not_wait_for_one_with_much(source, board):
+    board.jobs = [*(Job(f"a{number}", "a") for number in range(50)), Job("b", "b")]
+    assert taken(source, 3) == ["a0", "b", "a1"]
+
+
+def test_what_a_project_has_running_counts_as_turns(source, board):
+    board.jobs = [Job(f"a{number}", "a") for number in range(50)]
+    assert taken(source, 2) == ["a0", "a1"]
+    board.jobs += [Job(f"b{number}", "b") for number in range(3)]
+    assert taken(source, 4) == ["b0", "b1", "a2", "b2"]
+    for number in range(3):
+        source.let_go(Job(f"a{number}", "a"))
+    board.jobs = [job for job in board.jobs if job.uuid not in ("a0", "a1", "a2")]
+    board.jobs.append(Job("b3", "b"))
+    assert taken(source, 1) == ["a3"]
+
+
+def test_a_new_project_is_seen_while_a_list_is_worked_off(source, board):
+    board.jobs = [Job(f"a{number}", "a") for number in range(50)]
+    (first,) = itertools.islice(source.iterjobs(), 1)
+    source.claim(first, "me")
+    board.jobs.append(Job("b", "b"))
+    deadline = time.monotonic() + 10
+    seen = None
+    while seen != "b" and time.monotonic() < deadline:
+        time.sleep(0.01)
+        seen = next(source.iterjobs()).uuid
+    assert seen == "b"
+
+
+def test_collisions_do_not_put_a_project_behind_another(source, board):
+    board.jobs = [*(Job(f"a{number}", "a") for number in range(60)), Job("b", "b")]
+    source._spread = 64
+    for _ in range(20):
+        source._stale_at = 0.0
+        jobs = source.iterjobs()
+        assert "b" in {next(jobs).uuid, next(jobs).uuid}
+
+
+def test_purges_come_first_and_bulk_work_last_but_for_its_share(source, board):
+    low, high = JobPriority.LOW, JobPriority.HIGH
+    board.jobs = [
+        Job("bulk", "a", low),
+        *(Job(f"{number}", "a") for number in range(20)),
+        Job("purge", "a", high),
+    ]
+    order = [taken(source, 1)[0] for _ in range(10)]
+    assert order == ["purge", *(str(number) for number in range(6)), "bulk", "6", "7"]
+
+
+def test_the_whole_board_is_looked_at(board, stopped):
+    source = job_source.JobSource(board, stopped, depth=400)
+    board.jobs = [*(Job(f"a{number}", "a") for number in range(400)), Job("b", "b")]
+    assert "b" in taken(source, 2)
+
+
+def test_a_job_that_names_no_project_is_in_no_ones_way(source, board):
+    class Junk(Job):
+        details = None
+
+    board.jobs = [Junk("junk"), Job("a", "a")]
+    assert taken(source, 2) == ["junk", "a"]
+
+
+def test_a_pause_is_over_when_there_may_be_something():
+    idle = job_source.Idle(30)
+    begin = time.monotonic()
+    threading.Timer(0.05, idle.wake).start()
+    idle.wait()
+    idle.wake()
+    idle.wait()
+    threading.Timer(0.05, idle.interrupt).start()
+    idle.wait()
+    assert idle.is_stopped()
+    assert time.monotonic() - begin < 5

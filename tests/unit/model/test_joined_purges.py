@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Purges that become one, and how an operation with one is stored."""
+
+from dataclasses import replace
+
+import pytest
+
+from poppy.model import ids
+from poppy.model.operations import MAX_PATHS, Kind, Operation, Priority, Purge, State
+from poppy.testing.builders import make_operation, make_service
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (Purge("/a", True), Purge("/b", True), Purge("/a", True, ("/b",))),
+        (Purge("/a", True), Purge("/a", True), Purge("/a", True)),
+        (Purge("/a", True, ("/b",)), Purge("/b", True), Purge("/a", True, ("/b",))),
+        (Purge("/a", True, ("/b",)), Purge(None, True), Purge(None, True)),
+        (Purge(None, False), Purge("/b", False), Purge(None, False)),
+        (Purge("/a", True), Purge("/b", False), None),
+        (Purge(None, True), Purge(None, False), None),
+    ],
+)
+def test_two_purges_may_be_one(first, second, both):
+    assert first.joined(second) == both
+
+
+def test_a_purge_has_only_so_many_paths():
+    full = Purge("/0", True, tuple(f"/{number}" for number in range(1, MAX_PATHS)))
+    assert len(full.single()) == MAX_PATHS
+    assert full.joined(Purge("/more", True)) is None
+    assert full.joined(Purge("/3", True)) == full
+    assert full.joined(Purge(None, True)) == Purge(None, True)
+
+
+def test_drivers_are_asked_for_one_path_at_a_time():
+    assert Purge("/a", False, ("/b", "/c")).single() == (
+        Purge("/a", False),
+        Purge("/b", False),
+        Purge("/c", False),
+    )
+    assert Purge(None, True).single() == (Purge(None, True),)
+
+
+@pytest.mark.parametrize(
+    "purge", [Purge(None, True), Purge("/a", False), Purge("/a", True, ("/b", "/c"))]
+)
+def test_a_purge_is_stored_and_read(purge):
+    assert Purge.from_dict(purge.to_dict()) == purge
+
+
+def test_earlier_versions_can_read_a_purge_that_nothing_has_joined():
+    assert Purge("/a", True).to_dict() == {"url": "/a", "hard": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": State.RUNNING, "attempt": 1},
+        {"state": State.WAITING, "attempt": 1},
+        {"state": State.QUEUED, "attempt": 1},
+        {"state": State.SUCCEEDED, "attempt": 1},
+        {"purge": None},
+    ],
+)
+def test_nothing_joins_what_was_begun_or_is_no_purge(changes):
+    operation = make_operation(make_service(), Kind.PURGE, purge=Purge("/a", True))
+    assert operation.joined(Purge("/b", True)) is not None
+    assert replace(operation, **changes).joined(Purge("/b", True)) is None
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_an_operation_is_as_urgent_as_its_kind_unless_told(kind):
+    expected = Priority.PURGE if kind is Kind.PURGE else Priority.TENANT
+    assert Operation.new("p", "s", kind).priority is expected
+    assert Operation.new("p", "s", kind, priority=Priority.BULK).priority is Priority.BULK
+
+
+def test_ids_sort_by_the_moment_that_they_are_made(monkeypatch):
+    moment = 1_900_000_000_123_456_789
+    monkeypatch.setattr(ids.time, "time_ns", lambda: moment)
+    assert ids.is_uuid(ids.earliest(moment))
+    assert ids.earliest(moment) <= ids.new() < ids.earliest(moment + 1_000_000)

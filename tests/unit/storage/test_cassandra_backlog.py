@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of the partitions of hints, without a server."""
+
+import itertools
+
+import pytest
+
+pytest.importorskip("cassandra")
+
+from poppy.model.operations import Kind, OperationKey, Priority
+from poppy.storage.cassandra import backlog as module
+from poppy.storage.cassandra import codec, hints, opened
+from poppy.storage.cassandra.backlog import Backlog
+from poppy.storage.cassandra.hints import MARGIN, WIDTH, Hint, Partition
+from poppy.testing.builders import make_operation, make_service
+
+NOW = 1_900_000_000_000_000 - 1_900_000_000_000_000 % WIDTH
+
+
+class Hints:
+    """Partitions by slot and shard."""
+
+    def __init__(self):
+        self.partitions = {}
+        self.reads = []
+        self.left = []
+        self._numbers = itertools.count()
+
+    def add(self, project, age=0.0, priority=Priority.TENANT, count=1):
+        due_at = NOW - int(age * 1_000_000)
+        slot = due_at - due_at % WIDTH
+        operation = make_operation(make_service(project_id=project), priority=priority)
+        shard = hints._shard(operation)
+        for _ in range(count):
+            key = OperationKey(project, "s", f"{next(self._numbers):06}")
+            hint = Hint(slot, shard, due_at, key, "", 0, 0)
+            self.partitions.setdefault((slot, shard), []).append(hint)
+
+    def index(self, now):
+        return [Partition(*it) for it in sorted(self.partitions) if it[0] <= now]
+
+    def read(self, partitions, page):
+        self.reads += partitions
+        return [self.partitions[it.slot, it.shard][:page] for it in partitions]
+
+    def leave(self, empty, now):
+        self.left += empty
+
+
+@pytest.fixture
+def waiting():
+    return Hints()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        seconds = 1000.0
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: Clock.seconds)
+    monkeypatch.setattr(codec, "now", lambda: NOW)
+    return Clock
+
+
+def projects(found, count=None):
+    return [hint.key.project_id for hint in itertools.islice(found, count)]
+
+
+def test_a_flood_in_old_slots_does_not_hide_another_project(waiting, clock):
+    for age in range(100, 1000, 10):
+        waiting.add("flood", age, count=20)
+    waiting.add("new")
+    assert projects(Backlog(waiting).due(NOW, {}), 3) == ["flood", "new", "flood"]
+
+
+def test_what_is_not_due_yet_is_left(waiting, clock):
+    waiting.add("later", -1.0)
+    assert projects(Backlog(waiting).due(NOW, {})) == []
+    assert projects(Backlog(waiting).due(NOW + 1_000_000, {})) == ["later"]
+
+
+def test_urgency_follows_from_the_partition(waiting, clock):
+    waiting.add("a", 300, Priority.BULK)
+    waiting.add("b", 200)
+    waiting.add("c", 100, Priority.PURGE)
+    assert projects(Backlog(waiting).due(NOW, {})) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_each_priority_has_partitions_of_its_own(priority):
+    shards = {
+        hints._shard(make_operation(make_service(project_id=f"p{n}"), priority=priority))
+        for n in range(100)
+    }
+    assert len(shards) == hints.SHARDS
+    assert {Partition(0, shard).priority for shard in shards} == {priority}
+    assert shards.isdisjoint(range(hints._EARLIER))
+
+
+def test_partitions_of_earlier_versions_have_what_tenants_asked_for():
+    found = {Partition(0, shard).priority for shard in range(hints._EARLIER)}
+    assert found == {Priority.TENANT}
+
+
+@pytest.mark.parametrize(
+    ("age", "holds"), [(0, 0.0), (WIDTH / 1e6, 0.0), (30, 1.0), (MARGIN / 1e6 + 20, 15.0)]
+)
+def test_a_copy_holds_longer_once_nothing_more_is_put_there(waiting, clock, age, holds):
+    waiting.add("a", age)
+    backlog = Backlog(waiting)
+    projects(backlog.due(NOW, {}))
+    for passed, reads in ((0.9 * holds, 1), (0.2 * holds, 2)) if holds else ((0.0, 2),):
+        clock.seconds += passed
+        assert projects(backlog.due(NOW, {})) == ["a"]
+        assert len(waiting.reads) == reads
+
+
+def test_what_is_of_no_use_is_dropped_until_it_is_read_again(waiting, clock):
+    waiting.add("a", 200)
+    waiting.add("b", 200)
+    backlog = Backlog(waiting)
+    first = next(backlog.due(NOW, {}))
+    backlog.discard(first)
+    assert first.key.project_id not in projects(backlog.due(NOW, {}))
+    clock.seconds += 20
+    assert first.key.project_id in projects(backlog.due(NOW, {}))
+
+
+def test_an_empty_partition_that_is_over_is_looked_at_until_it_is_left(waiting, clock):
+    waiting.add("a", 200)
+    (key,) = waiting.partitions
+    waiting.partitions[key] = []
+    backlog = Backlog(waiting)
+    for _ in range(2):
+        assert projects(backlog.due(NOW, {})) == []
+    assert len(waiting.left) == 2
+
+
+def test_a_large_partition_is_gone_on_with_when_half_of_it_is_done(waiting, clock, monkeypatch):
+    monkeypatch.setattr(module, "PAGE", 10)
+    waiting.add("a", 200, count=15)
+    backlog = Backlog(waiting)
+    assert len(projects(backlog.due(NOW, {}))) == 10
+    for hint in list(backlog.due(NOW, {}))[:6]:
+        backlog.discard(hint)
+    del waiting.partitions[next(iter(waiting.partitions))][:6]
+    assert len(projects(backlog.due(NOW, {}))) == 9
+
+
+def test_bulk_work_does_not_fill_the_memory_before_tenants_own(waiting, clock, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 50)
+    monkeypatch.setattr(module, "_AT_A_TIME", 1)
+    for age in range(100, 300, 10):
+        waiting.add("bulk", age, Priority.BULK, count=10)
+    waiting.add("a", 90)
+    found = projects(Backlog(waiting).due(NOW, {}))
+    assert found[0] == "a"
+    assert len(found) <= 70
+
+
+class Database:
+    """Rows of open operations, and the operations that are still stored."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.reads = []
+        self.written = []
+
+    def read(self, cql, where):
+        self.reads.append(where)
+        found = [row for row in self.rows if row[0] >= where["floor"]]
+        return found[: where["page"]]
+
+    def read_each(self, calls):
+        return [[] for _ in calls]
+
+    def write(self, calls):
+        self.written += calls
+
+
+def rows(count, age=600.0):
+    first = opened.time.time_ns() - int(age * 1e9)
+    return [(opened.ids.earliest(first + n * 1_000_000), "s", 7) for n in range(count)]
+
+
+def test_a_small_number_is_read_each_time_and_a_large_one_once_a_second(monkeypatch):
+    database = Database(rows(3))
+    count = opened.Opened(database).count
+    assert [count("p", 500), count("p", 500)] == [3, 3]
+    assert len(database.reads) == 2
+    database.rows = rows(400)
+    assert [count("p", 500), count("p", 500), count("p", 100)] == [400, 400, 100]
+    assert len(database.reads) == 3
+
+
+def test_what_has_ended_is_not_walked_over_again():
+    database = Database(rows(3))
+    count = opened.Opened(database).count
+    count("p", 500)
+    count("p", 500)
+    assert [it["floor"] for it in database.reads] == ["", database.rows[0][0]]
+    database.rows = []
+    count("p", 500)
+    count("p", 500)
+    assert database.reads[-1]["floor"] > database.reads[-2]["floor"]
+
+
+def test_rows_that_are_left_over_are_found_at_the_limit():
+    left = rows(10)
+    database = Database(left)
+    assert opened.Opened(database).count("p", 10) == 0
+    assert {call[1]["operation_id"] for call in database.written} == {row[0] for row in left}
+    assert {call[1]["clock"] for call in database.written} == {7}
+
+
+def test_a_row_whose_operation_may_be_on_its_way_is_left():
+    database = Database(rows(10, age=5.0))
+    assert opened.Opened(database).count("p", 10) == 10
+    assert database.written == []
+
+
+def test_bulk_work_is_not_counted():
+    bulk = make_operation(make_service(), Kind.UPDATE, priority=Priority.BULK)
+    assert list(opened.Opened.begins(bulk, 1)) == []
+    assert list(opened.Opened.ends([bulk], 1)) == []
