@@ -100,6 +100,8 @@ def test_operations_are_paged_latest_first(api):
     api.deploy(path)
     for number in range(3):
         api.call("DELETE", f"{path}/assets?url=/{number}")
+        # Or the next one would join it.
+        api.deploy(path)
     first = get(api, f"{path}/operations?limit=3")
     assert [it["purge"]["url"] for it in first["operations"]] == ["/2", "/1", "/0"]
     (link,) = first["links"]
@@ -353,12 +355,13 @@ def test_a_queued_operation_is_cancelled(api):
 def test_what_follows_a_cancelled_operation_goes_on(api):
     path = api.create()
     api.deploy(path)
-    for url in ("/a", "/b"):
+    # A hard and a soft one, which stay apart.
+    for url in ("/a", "/b&hard=false"):
         api.call("DELETE", f"{path}/assets?url={url}")
     _second, first, _create = get(api, f"{path}/operations")["operations"]
     assert act(api, first, "cancel").status_code == 202
     api.deploy(path)
-    assert api.harness.cdn_a.purges == [Purge("/b", True)]
+    assert api.harness.cdn_a.purges == [Purge("/b", False)]
 
 
 def test_what_can_not_be_cancelled_says_why(api):
@@ -367,7 +370,7 @@ def test_what_can_not_be_cancelled_says_why(api):
     assert "only one that is waiting or queued" in refused(
         act(api, only(api, path), "cancel"), 400
     )
-    for url in ("/a", "/b"):
+    for url in ("/a", "/b&hard=false"):
         api.call("DELETE", f"{path}/assets?url={url}")
     second = get(api, f"{path}/operations")["operations"][0]
     assert "has to wait for" in refused(act(api, second, "cancel"), 400)

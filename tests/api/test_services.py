@@ -266,6 +266,8 @@ def test_purges_are_accepted_for_a_deployed_service(api):
         assert answer.status_code == 202
         assert answer.headers["Location"] == f"http://localhost{path}"
         assert api.call("GET", path).json["status"] == "deployed"
+        # Or the next one would join it.
+        api.deploy(path)
     assert api.call("DELETE", f"{path}/assets?url=/c&hard=false").status_code == 202
     assert api.call("GET", path).json["status"] == "update_in_progress"
     api.deploy(path)
