@@ -24,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         conf = config.load(files=arguments.config_file or None)
-        # Results go to standard output, and are often read by a program.
-        conf.set_default("use_stderr", True)
+        # Without a log file oslo.log writes to standard output, which is for results.
+        conf.set_default("use_stderr", not (conf.log_file or conf.log_dir or conf.use_journal))
         logs.setup(conf)
         bootstrap = Bootstrap(conf)
         outcome = "failure"
