@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's pages: who sees them, what they show, and that they are safe to look at."""
+"""The dashboard: access, content and safety of its pages."""
 
 import datetime
 import hmac
@@ -32,13 +32,13 @@ DENIED = {"X-Project-ID": "1", "X-Roles": "member"}
 
 
 @pytest.fixture(autouse=True)
-def _look_at_once(monkeypatch):
+def _no_caching(monkeypatch):
     monkeypatch.setattr(overview, "MEMORY", 0)
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes a Poppy with its pages; made(name=value) are options of the dashboard."""
+    """Start Poppy with the dashboard enabled; keyword arguments are dashboard options."""
     made = []
 
     def make(groups=None, **options):
@@ -71,7 +71,7 @@ def stranger(poppy):
 
 @pytest.fixture
 def app(stranger):
-    """A browser that has."""
+    """A browser that has signed in."""
     sign_in(stranger)
     return stranger
 
@@ -86,7 +86,7 @@ def cookie_of(response):
 
 
 def store(poppy, state=None, steps=(), service=None, age=0.0, **changes):
-    """A service, whose first operation is in some state."""
+    """Store a service with an operation in the given state."""
     now = datetime.datetime.now(datetime.UTC)
     service = service or make_service()
     operation = make_operation(service, created_at=now - datetime.timedelta(seconds=age))
@@ -103,7 +103,7 @@ def store(poppy, state=None, steps=(), service=None, age=0.0, **changes):
 
 
 class TestOff:
-    def test_there_is_nothing_by_default(self, tmp_path):
+    def test_pages_are_not_found_by_default(self, tmp_path):
         poppy = Harness(tmp_path)
         app = browser(poppy)
         headers = {"X-Project-ID": "1"}
@@ -112,7 +112,7 @@ class TestOff:
             assert response.content_type == "application/json"
         poppy.close()
 
-    def test_nothing_of_it_is_loaded_by_default(self, tmp_path):
+    def test_package_is_not_imported_by_default(self, tmp_path):
         line = (
             "import sys; from poppy.common import config; from poppy.bootstrap import Bootstrap; "
             "Bootstrap(config.load(['--config-file', sys.argv[1]])).transport.application; "
@@ -127,7 +127,7 @@ class TestOff:
         assert loaded[0].stdout == "[]\n"
         assert "poppy.transport.pecan.dashboard.pages" in loaded[1].stdout
 
-    def test_the_api_is_as_ever_beside_the_pages(self, stranger):
+    def test_api_is_unchanged_when_enabled(self, stranger):
         response = stranger.get("/v1.0/flavors", headers={"X-Project-ID": "1"})
         assert response.content_type == "application/json"
         policy = response.headers["Content-Security-Policy"]
@@ -137,14 +137,14 @@ class TestOff:
 
 class TestSignIn:
     @pytest.mark.parametrize("path", PATHS)
-    def test_is_asked_of_whoever_comes(self, stranger, path):
+    def test_is_required_for_every_page(self, stranger, path):
         response = stranger.get(f"/dashboard{path}", status=303)
         assert response.body == b""
         assert response.headers["Location"].startswith("/dashboard/sign-in")
         page = response.follow()
-        assert "Operator's password" in page.text
+        assert "Operator password" in page.text
 
-    def test_leads_back_to_where_one_wanted_to_go(self, stranger):
+    def test_returns_to_the_requested_page(self, stranger):
         response = stranger.get("/dashboard/operations?state=waiting&place=provider%3Aa")
         form = response.follow().forms[0]
         form["password"] = PASSWORD
@@ -156,7 +156,7 @@ class TestSignIn:
     @pytest.mark.parametrize(
         "following", ["//evil.example", "https://evil.example", "@evil.example", "/a\r\nX: y", "<"]
     )
-    def test_leads_nowhere_else(self, stranger, following):
+    def test_never_redirects_to_other_sites(self, stranger, following):
         page = stranger.get("/dashboard/sign-in", {"next": following})
         assert page.forms[0]["next"].value == ""
         response = sign_in(stranger, following=following, status=303)
@@ -165,12 +165,12 @@ class TestSignIn:
     def test_needs_the_password(self, stranger, caplog):
         for wrong in ("", PASSWORD.upper(), PASSWORD + "x", "é"):
             response = sign_in(stranger, wrong, status=403)
-            assert "That is not the password" in response.text
+            assert "Wrong password" in response.text
             assert "Set-Cookie" not in response.headers
-        assert caplog.text.count("Sign-in to the dashboard refused, from ") == 4
+        assert caplog.text.count("Refused dashboard sign-in from ") == 4
         assert PASSWORD.upper() not in caplog.text
 
-    def test_cookie_is_kept_from_scripts_and_other_sites(self, stranger):
+    def test_cookie_is_hidden_from_scripts_and_other_sites(self, stranger):
         cookie = cookie_of(sign_in(stranger))
         assert cookie["httponly"]
         assert cookie["samesite"].lower() == "strict"
@@ -179,17 +179,17 @@ class TestSignIn:
         assert not cookie["secure"]
         assert PASSWORD not in cookie.value
 
-    def test_cookie_is_for_encrypted_connections_if_it_came_by_one(self, stranger):
+    def test_cookie_is_secure_over_https(self, stranger):
         secure = {"wsgi.url_scheme": "https"}
         assert cookie_of(sign_in(stranger, extra_environ=secure))["secure"]
 
-    def test_cookie_is_for_encrypted_connections_if_the_proxy_says_so(self, make):
+    def test_cookie_is_secure_behind_a_tls_proxy(self, make):
         forwarded = {"X-Forwarded-Proto": "https"}
         assert not cookie_of(sign_in(browser(make()), headers=forwarded))["secure"]
         believing = make({"oslo_middleware": {"enable_proxy_headers_parsing": True}})
         assert cookie_of(sign_in(browser(believing), headers=forwarded))["secure"]
 
-    def test_warns_of_a_connection_that_is_not_encrypted(self, stranger):
+    def test_warns_about_an_unencrypted_connection(self, stranger):
         warning = "This connection is not encrypted"
         there = {"Host": "cdn.example.org"}
         assert warning in stranger.get("/dashboard/sign-in", headers=there).text
@@ -198,7 +198,7 @@ class TestSignIn:
         assert warning not in page.text
         assert warning not in stranger.get("/dashboard/sign-in", headers={"Host": "[::1]:1"}).text
 
-    def test_ends_after_the_session_lifetime_whatever_the_browser_does(self, make, monkeypatch):
+    def test_server_enforces_the_session_lifetime(self, make, monkeypatch):
         app = browser(make(session_lifetime=60))
         value = cookie_of(sign_in(app)).value
         later = time.time() + 61
@@ -207,29 +207,29 @@ class TestSignIn:
         assert "sign-in" in get_with(app, value).location
 
     @pytest.mark.parametrize("change", [lambda it: "9" + it, lambda it: it[:-1], lambda it: ""])
-    def test_cookie_can_not_be_made_up(self, stranger, change):
+    def test_cookie_cannot_be_forged(self, stranger, change):
         value = cookie_of(sign_in(stranger)).value
         stranger.reset()
         assert get_with(stranger, value).status_int == 200
         assert get_with(stranger, change(value)).status_int == 303
 
-    def test_cookie_does_not_tell_whether_a_password_was_guessed(self, stranger):
+    def test_cookie_is_not_signed_with_the_bare_password(self, stranger):
         claim, _, signature = cookie_of(sign_in(stranger)).value.rpartition(".")
         message = f"poppy dashboard {claim}".encode()
         assert signature != hmac.new(PASSWORD.encode(), message, "sha256").hexdigest()
 
-    def test_cookie_of_another_password_is_none(self, make):
+    def test_cookie_of_another_password_is_refused(self, make):
         value = cookie_of(sign_in(browser(make()))).value
         other = browser(make(password="another password"))
         assert get_with(other, value).status_int == 303
 
-    def test_out_makes_the_browser_forget(self, app):
+    def test_out_deletes_the_cookie(self, app):
         page = app.get("/dashboard")
         response = page.forms[1].submit(status=303)
         assert cookie_of(response)["max-age"] == "0"
         assert "sign-in" in app.get("/dashboard", status=303).location
 
-    def test_out_ends_the_session_wherever_its_cookie_is(self, poppy, stranger):
+    def test_out_ends_the_session_for_all_copies_of_the_cookie(self, poppy, stranger):
         value = cookie_of(sign_in(stranger)).value
         stranger.post("/dashboard/sign-out", status=303)
         assert get_with(stranger, value).status_int == 303
@@ -238,7 +238,7 @@ class TestSignIn:
         assert get_with(webtest.TestApp(other.transport.application), value).status_int == 303
         other.close()
 
-    def test_out_ends_no_other_session(self, poppy):
+    def test_out_keeps_other_sessions(self, poppy):
         mine, theirs = browser(poppy), browser(poppy)
         sign_in(mine)
         sign_in(theirs)
@@ -246,12 +246,12 @@ class TestSignIn:
         theirs.get("/dashboard", status=200)
 
     @pytest.mark.parametrize("cookie", ["", "x", "9999999999.0123456789abcdef.00"])
-    def test_a_stranger_can_not_fill_the_list_of_ended_sessions(self, poppy, stranger, cookie):
+    def test_a_stranger_cannot_fill_the_list_of_ended_sessions(self, poppy, stranger, cookie):
         headers = {"Cookie": f"{sessions.COOKIE}={cookie}"}
         stranger.post("/dashboard/sign-out", headers=headers, status=303)
         assert poppy.storage.documents.get(ended_sessions.NAME).content is None
 
-    def test_ended_sessions_are_forgotten_when_they_would_have_ended(self, poppy):
+    def test_ended_sessions_are_pruned_when_they_expire(self, poppy):
         now = time.time()
         manager = ended_sessions.SessionsManager(poppy.storage, lambda: now)
         manager.end("first", 60)
@@ -267,16 +267,16 @@ class TestSignIn:
             sign_in(app, "wrong", status=403)
         response = sign_in(app, PASSWORD, status=429)
         assert 1 <= int(response.headers["Retry-After"]) <= 300
-        assert "Too many failed tries" in response.text
+        assert "Too many failed attempts" in response.text
         sign_in(app, PASSWORD, extra_environ={"REMOTE_ADDR": "192.0.2.7"}, status=303)
 
-    def test_guesses_of_many_addresses_are_throttled_together(self, poppy):
+    def test_guesses_from_many_addresses_are_throttled_together(self, poppy):
         app = browser(poppy)
         for number in range(guesses.TOGETHER):
             sign_in(app, "wrong", extra_environ={"REMOTE_ADDR": f"192.0.2.{number}"}, status=403)
         sign_in(app, PASSWORD, extra_environ={"REMOTE_ADDR": "198.51.100.1"}, status=429)
 
-    def test_addresses_of_one_ipv6_subscriber_count_as_one(self):
+    def test_addresses_of_an_ipv6_subscriber_share_a_count(self):
         counted = guesses.Guesses()
         for number in range(guesses.PER_ADDRESS):
             counted.failed(f"2001:db8::{number:x}")
@@ -296,12 +296,12 @@ class TestSignIn:
             ({}, 303),
         ],
     )
-    def test_is_not_taken_from_pages_of_others(self, stranger, path, headers, status):
+    def test_is_refused_from_other_sites(self, stranger, path, headers, status):
         fields = {"password": PASSWORD}
         response = stranger.post(path, fields, headers=headers, status=status)
         assert ("Set-Cookie" in response.headers) == (status == 303)
 
-    def test_is_a_form_of_a_sensible_size(self, stranger):
+    def test_form_is_validated(self, stranger):
         stranger.post_json("/dashboard/sign-in", {"password": PASSWORD}, status=415)
         sign_in(stranger, "x" * 70_000, status=413)
         bad = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -313,7 +313,7 @@ class TestSignIn:
         with pytest.raises(errors.ConfigError, match="12 characters"):
             _ = make(password="short").boot.transport
 
-    def test_counts_for_the_pages_only(self, app):
+    def test_cookie_is_no_credential_for_the_api(self, app):
         response = app.get("/v1.0/services", status=400)
         assert response.json["message"] == "The Project ID must be provided."
 
@@ -324,14 +324,14 @@ def get_with(app, value):
 
 
 class TestMiddleware:
-    """Without Keystone and without a password, auth middleware in front says who asks."""
+    """Without Keystone and a password, auth middleware in front identifies the user."""
 
     @pytest.fixture
     def front(self, make):
         """A browser behind such middleware."""
         return browser(make(password=None))
 
-    def test_lets_admins_look(self, front):
+    def test_allows_admins(self, front):
         headers = {"X-Project-ID": "1", "X-Roles": "admin"}
         assert "Overview" in front.get("/dashboard", headers=headers).text
 
@@ -342,16 +342,16 @@ class TestMiddleware:
         assert "cdn:dashboard:get" in response.text
 
     @pytest.mark.parametrize("headers", [DENIED, {"X-Project-ID": "1", "X-Roles": "admin"}])
-    def test_counts_for_nothing_where_a_password_protects(self, stranger, headers):
+    def test_headers_are_ignored_with_a_password(self, stranger, headers):
         assert "/sign-in" in stranger.get("/dashboard", headers=headers, status=303).location
         sign_in(stranger)
         stranger.get("/dashboard", headers=headers, status=200)
 
-    def test_is_needed_when_no_password_is_set(self, tmp_path):
+    def test_is_required_without_a_password(self, tmp_path):
         poppy = Harness(tmp_path, {GROUP: {"enabled": True}})
         app = browser(poppy)
         page = app.get("/dashboard", status=303).follow()
-        assert "Nobody can sign in here" in page.text
+        assert "Sign-in is disabled" in page.text
         assert len(page.forms) == 0
         sign_in(app, "", status=403)
         assert get_with(app, "9999999999.").status_int == 303
@@ -363,7 +363,7 @@ class TestSafety:
     OTHERS = ("/sign-in", "/static/dashboard.css", "/static/no", "/nothing", "/find?q=-")
 
     @pytest.mark.parametrize("path", (*PATHS, *OTHERS))
-    def test_every_answer_says_what_a_browser_may_do_with_it(self, app, path):
+    def test_every_response_has_the_security_headers(self, app, path):
         headers = app.get(f"/dashboard{path}", expect_errors=True).headers
         policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -375,7 +375,7 @@ class TestSafety:
         static = path == "/static/dashboard.css"
         assert headers["Cache-Control"] == ("no-cache" if static else "no-store")
 
-    def test_a_file_is_kept_for_long_if_it_is_of_the_version_that_is_asked_for(self, app):
+    def test_a_file_of_the_current_version_is_cached(self, app):
         page = app.get("/dashboard/sign-in").text
         (name,) = set(re.findall(r"/dashboard(/static/dashboard.css[^\"]*)", page))
         kept = app.get(f"/dashboard{name}").headers["Cache-Control"]
@@ -383,7 +383,7 @@ class TestSafety:
         other = app.get("/dashboard/static/dashboard.css?v=other").headers
         assert other["Cache-Control"] == "no-cache"
 
-    def test_nothing_is_inline_or_from_elsewhere(self, poppy, app):
+    def test_pages_have_no_inline_or_external_resources(self, poppy, app):
         service, _ = store(poppy, State.FAILED)
         for path in (*PATHS[:3], f"/services/{service.project_id}/{service.service_id}"):
             page = app.get(f"/dashboard{path}").text
@@ -392,7 +392,7 @@ class TestSafety:
             assert urls
             assert all(url.startswith(("/dashboard", "#")) for url in urls)
 
-    def test_what_a_tenant_writes_is_text(self, poppy, app):
+    def test_tenant_input_is_escaped(self, poppy, app):
         spec = replace(make_spec(["www.example.com"]), name=HOSTILE)
         detail = ProviderDetail(ProviderStatus.FAILED, HOSTILE, error_message=HOSTILE)
         service = make_service(spec=spec, provider_details={"mock": detail})
@@ -407,17 +407,17 @@ class TestSafety:
         assert "<script>" not in app.get("/dashboard/find", {"q": HOSTILE}, status=400).text
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-    def test_pages_can_only_be_looked_at(self, app, method):
+    def test_pages_are_read_only(self, app, method):
         for path in PATHS:
             app.request(f"/dashboard{path}", method=method, status=405)
 
-    def test_are_not_shared_with_other_origins(self, make):
+    def test_cors_does_not_apply(self, make):
         poppy = make({"cors": {"allowed_origin": "*", "allow_credentials": True}})
         headers = {"Origin": "https://evil.example"}
         response = browser(poppy).get("/dashboard/sign-in", headers=headers)
         assert "Access-Control-Allow-Origin" not in response.headers
 
-    def test_links_have_the_mount_point(self, poppy):
+    def test_links_include_the_mount_point(self, poppy):
         app = browser(poppy)
         mounted = {"SCRIPT_NAME": "/cdn"}
         response = sign_in(app, extra_environ=mounted)
@@ -428,7 +428,7 @@ class TestSafety:
         assert page.status_int == 400
         assert "<b>" not in page.text
 
-    def test_a_fault_inside_is_not_told(self, poppy, app, monkeypatch):
+    def test_an_internal_error_is_not_disclosed(self, poppy, app, monkeypatch):
         def fail():
             raise errors.PoppyError("secret")
 
@@ -437,7 +437,7 @@ class TestSafety:
         assert "secret" not in page.text
         assert page.content_type == "text/html"
 
-    def test_storage_that_is_away_is_a_503(self, poppy, app, monkeypatch):
+    def test_unreachable_storage_is_a_503(self, poppy, app, monkeypatch):
         def fail():
             raise errors.Unavailable("The store does not answer")
 
@@ -448,7 +448,7 @@ class TestSafety:
 
 
 class TestOverview:
-    def test_of_nothing(self, app):
+    def test_of_an_empty_installation(self, app):
         page = app.get("/dashboard")
         assert "No worker is alive" in page.text
         drivers = ["provider:cdn-a", "provider:cdn-b", "dns:scripted"]
@@ -464,13 +464,13 @@ class TestOverview:
         assert "2 deployed" in text
         assert "0 disabled" in text
 
-    def test_counts_no_further_than_it_has_to(self, poppy, app, monkeypatch):
+    def test_counts_are_capped(self, poppy, app, monkeypatch):
         monkeypatch.setattr(overview, "COUNTED", 2)
         for _ in range(3):
             store(poppy)
         assert "2 + create in progress" in plain(app.get("/dashboard"))
 
-    def test_groups_operations_by_where_they_stand_and_by_kind(self, poppy, app):
+    def test_groups_operations_by_blocking_driver_and_kind(self, poppy, app):
         held = Step("provider:cdn-a", StepState.WAITING, "it is down")
         store(poppy, State.WAITING, (held,), age=7200)
         store(poppy, State.WAITING, (held, Step("provider:cdn-b")), age=600)
@@ -479,21 +479,21 @@ class TestOverview:
         store(poppy, State.FAILED, error="no")
         page = app.get("/dashboard")
         text = plain(page)
-        assert "4 not finished" in text
-        assert "2 h since the oldest was asked for" in text
+        assert "4 unfinished" in text
+        assert "2 h since the oldest was requested" in text
         assert "1 failed" in text
         assert "provider:cdn-a – – 2 2 h" in text
         assert "provider:cdn-b – – 1 10 min" in text
         assert "create 1 1 2 2 h" in text
 
-    def test_says_when_there_may_be_more(self, poppy, app, monkeypatch):
+    def test_marks_incomplete_counts(self, poppy, app, monkeypatch):
         monkeypatch.setattr(overview, "LOOKED_AT", 2)
         for _ in range(3):
             store(poppy)
-        assert "2+ not finished" in plain(app.get("/dashboard"))
+        assert "2+ unfinished" in plain(app.get("/dashboard"))
         assert "there may be more" in plain(app.get("/dashboard/operations"))
 
-    def test_shows_workers_and_those_that_fell_silent(self, poppy, app):
+    def test_shows_live_and_silent_workers(self, poppy, app):
         now = datetime.datetime.now(datetime.UTC)
         alive = Worker("1", "host-a", 17, "9.9", "dc1", now, now, slots=8, busy=3, hung=1)
         silent = replace(alive, worker_id="2", host="host-b", seen_at=now - 2 * overview.ALIVE)
@@ -505,7 +505,7 @@ class TestOverview:
         assert "Workers 1" in text
         assert "No worker is alive" not in text
 
-    def test_shows_what_holds_calls_back(self, poppy, app):
+    def test_shows_breakers_limits_and_quotas(self, poppy, app):
         now = datetime.datetime.now(datetime.UTC)
         opened = Breaker("provider:cdn-a").next(
             state=BreakerState.OPEN,
@@ -520,27 +520,27 @@ class TestOverview:
         poppy.cdn_b.healthy = False
         poppy.conf.set_override("rate_limit", 2.5, "drivers:provider:cdn-b")
         text = plain(app.get("/dashboard"))
-        held = r"provider:cdn-a yes down for h:1 open until .* opened 2 times it said 503"
+        held = r"provider:cdn-a yes unreachable from h:1 open until .* opened 2 times it said 503"
         assert re.search(held, text)
         assert "provider:cdn-b no closed 2.5 calls/s, bursts of 10 purges: 7 of 100 left" in text
 
-    def test_does_not_wait_for_a_provider_that_hangs(self, make, monkeypatch):
+    def test_does_not_wait_for_a_hanging_provider(self, make, monkeypatch):
         monkeypatch.setattr(overview, "PATIENCE", 0.05)
         monkeypatch.setattr(ScriptedProvider, "health", lambda self: time.sleep(1) or True)
         poppy = make()
         app = browser(poppy)
         sign_in(app)
         began = time.monotonic()
-        assert "not known yet" in plain(app.get("/dashboard"))
+        assert "provider:cdn-a unknown" in plain(app.get("/dashboard"))
         assert time.monotonic() - began < 1
-        poppy.wait(lambda: "not known yet" not in plain(app.get("/dashboard")), 5)
+        poppy.wait(lambda: "provider:cdn-a unknown" not in plain(app.get("/dashboard")), 5)
 
 
 class TestOperations:
-    def test_of_nothing(self, app):
+    def test_of_an_empty_installation(self, app):
         text = plain(app.get("/dashboard/operations"))
-        assert "Nothing is under way" in text
-        assert "Nothing has failed" in text
+        assert "No unfinished operations" in text
+        assert "No failed operations" in text
 
     @pytest.mark.parametrize("state", [it for it in State if it is not State.SUPERSEDED])
     def test_shows_an_operation_of_each_state(self, poppy, app, state):
@@ -556,7 +556,7 @@ class TestOperations:
         if state is not State.SUCCEEDED:
             assert f'href="{where}#operation-{operation.operation_id}"' in page.text
 
-    def test_are_narrowed_down(self, poppy, app):
+    def test_are_filtered(self, poppy, app):
         step = Step("provider:cdn-a", StepState.WAITING, "it is down")
         waiting, _ = store(poppy, State.WAITING, (step,))
         queued, _ = store(poppy)
@@ -573,17 +573,17 @@ class TestOperations:
             found = [it for it in (waiting, queued) if it.service_id in page]
             assert found == expected, query
 
-    def test_long_lists_are_cut(self, poppy, app, monkeypatch):
+    def test_long_lists_are_truncated(self, poppy, app, monkeypatch):
         monkeypatch.setattr(pages, "PAGE", 5)
         services = [store(poppy, age=100 - n)[0] for n in range(8)]
         page = app.get("/dashboard/operations").text
         shown = [it.service_id in page for it in services]
         assert shown == [True] * 5 + [False] * 3, "the oldest"
-        assert "These are the 5 oldest of 8" in page
+        assert "Showing the 5 oldest of 8" in page
 
 
 class TestServices:
-    def test_are_listed_by_status_page_by_page(self, poppy, app, monkeypatch):
+    def test_are_paged_by_status(self, poppy, app, monkeypatch):
         monkeypatch.setattr(pages, "PAGE", 3)
         ids = [store(poppy)[0].service_id for _ in range(7)]
         seen, page = [], app.get("/dashboard/services?status=create_in_progress")
@@ -596,17 +596,17 @@ class TestServices:
         assert seen == ids
         assert "First page" in page.text
 
-    def test_of_no_status_are_refused(self, app):
+    def test_invalid_queries_are_refused(self, app):
         assert "must be one of" in app.get("/dashboard/services?status=x", status=400).text
         app.get("/dashboard/services?marker=x", status=400)
 
-    def test_are_at_first_those_that_failed(self, poppy, app):
+    def test_default_to_failed_services(self, poppy, app):
         store(poppy)
-        assert "No service is failed" in app.get("/dashboard/services").text
+        assert "No services with status “failed”" in app.get("/dashboard/services").text
 
 
 class TestService:
-    def test_shows_where_it_stands_and_what_was_asked(self, poppy, app):
+    def test_shows_the_status_and_operations(self, poppy, app):
         service_id = poppy.create(name="my site", domain="a.example.com")
         poppy.dns.script = [errors.PermanentError("the zone is locked")]
         with poppy.working():
@@ -619,7 +619,7 @@ class TestService:
         operation = poppy.operations(service_id)[0]
         assert f"operations retry {PROJECT} {service_id} {operation.operation_id}" in text
 
-    def test_history_is_paged_and_outlives_it(self, poppy, app, monkeypatch):
+    def test_history_is_paged_and_survives_deletion(self, poppy, app, monkeypatch):
         monkeypatch.setattr(pages, "HISTORY", 2)
         service_id = poppy.create()
         path = f"/dashboard/services/{PROJECT}/{service_id}"
@@ -631,18 +631,18 @@ class TestService:
             poppy.services.delete(PROJECT, service_id, None)
             assert poppy.settle(service_id) is None
         page = app.get(path)
-        assert "A service that is gone" in page.text
+        assert "Deleted service" in page.text
         older = page.click("Older")
         kinds = re.findall("<strong>(create|purge|delete)</strong>", page.text + older.text)
         assert kinds == ["delete", "purge", "purge", "create"]
 
-    def test_that_never_was_is_not_found(self, app):
+    def test_unknown_service_is_not_found(self, app):
         path = "/dashboard/services/1/01890000-0000-7000-8000-000000000001"
         assert app.get(path, status=404).content_type == "text/html"
         app.get("/dashboard/services/1/x", status=400)
         app.get("/dashboard/services/a%20b/01890000-0000-7000-8000-000000000001", status=400)
 
-    def test_order_for_a_certificate_has_a_page_too(self, poppy, app):
+    def test_certificate_order_has_a_page(self, poppy, app):
         body = {"domain_name": "a.example.com", "cert_type": "san", "flavor_id": "standard"}
         body["project_id"] = PROJECT
         poppy.boot.manager.certificates.create(PROJECT, body, None)
@@ -653,14 +653,14 @@ class TestService:
 
 
 class TestFind:
-    def test_goes_to_the_service_of_a_domain(self, poppy, app):
+    def test_redirects_to_the_service_of_a_domain(self, poppy, app):
         service_id = poppy.create(domain="a.example.com")
         for text in ("a.example.com", " A.Example.COM ", f"{PROJECT}/{service_id}"):
             response = app.get("/dashboard/find", {"q": text}, status=303)
             assert response.location.endswith(f"/dashboard/services/{PROJECT}/{service_id}")
             response.follow(status=200)
 
-    def test_lists_the_domains_that_a_name_of_a_provider_serves(self, poppy, app):
+    def test_lists_the_domains_of_a_provider_hostname(self, poppy, app):
         service_id = poppy.create(domain="a.example.com")
         with poppy.working():
             poppy.settle(service_id)
@@ -671,12 +671,12 @@ class TestFind:
         ("text", "status"),
         [("", 200), ("b.example.com", 404), ("not a domain", 400), ("1/x", 400), ("a b/c", 400)],
     )
-    def test_says_when_there_is_nothing(self, app, text, status):
+    def test_reports_when_nothing_is_found(self, app, text, status):
         assert app.get("/dashboard/find", {"q": text}, status=status).content_type == "text/html"
 
 
 class TestColours:
-    """WCAG 2.2, 1.4.3: text has a contrast of 4.5 or more to what it stands on."""
+    """WCAG 2.2, 1.4.3: text has a contrast of at least 4.5 to its background."""
 
     PAIRS = (
         *(("text", ground) for ground in ("page", "card")),
@@ -687,7 +687,7 @@ class TestColours:
     )
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_are_easy_to_read(self, stranger, scheme):
+    def test_have_sufficient_contrast(self, stranger, scheme):
         style = stranger.get("/dashboard/static/dashboard.css").text
         blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
         assert len(blocks) == 2
@@ -709,7 +709,7 @@ def contrast(*colours):
 
 
 def plain(response):
-    """What a page says, without markup and line breaks."""
+    """Return a page's main text without markup and line breaks."""
     main = response.text.partition("<main")[2].partition("</main>")[0]
     text = re.sub(r"<[^>]*>", " ", f"<{main}")
     for name, character in (("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
@@ -718,6 +718,6 @@ def plain(response):
 
 
 def rows(response, label):
-    """The heads of the rows of a table."""
+    """Return the row headers of a table."""
     table = re.search(rf'aria-label="{label}">(.*?)</table>', response.text, re.DOTALL)[1]
     return re.findall(r'<th scope="row">(.*?)</th>', table)

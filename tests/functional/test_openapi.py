@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI document is valid, complete, and made of what the API itself goes by."""
+"""The OpenAPI document is valid and complete, and uses the schemas that validate requests."""
 
 import json
 
@@ -24,7 +24,7 @@ def made():
 
 
 def operations():
-    """(name, operation) of each."""
+    """Return (name, operation) of each operation."""
     return [
         (f"{method.upper()} {template}", operation)
         for template, methods in made()["paths"].items()
@@ -33,7 +33,7 @@ def operations():
 
 
 def contents():
-    """(place, schema, example) of each body, of requests and of answers."""
+    """Yield (name, schema, example) of each request body, response body and parameter."""
     for name, operation in operations():
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} {media_type}", content["schema"], content["example"]
@@ -47,7 +47,7 @@ def contents():
 
 
 class TestDocument:
-    def test_is_what_openapi_3_1_asks_for(self):
+    def test_is_valid_openapi_3_1(self):
         written = json.loads(json.dumps(made()))
         errors = [error.message for error in OpenAPIV31SpecValidator(written).iter_errors()]
         assert errors == []
@@ -62,17 +62,17 @@ class TestDocument:
         assert set(document.descriptions(SETTINGS)) == table
         assert {name for name, _ in operations()} == table
 
-    def test_of_a_route_without_description_is_not_made(self):
+    def test_requires_a_description_of_every_route(self):
         table = routes()
         table["/v1.0/new"] = table["/v1.0/ping"]
         with pytest.raises(KeyError, match="GET /v1.0/new"):
             document.make(table, SETTINGS, "https://cdn.example.com")
 
-    def test_names_each_operation_once(self):
+    def test_operation_ids_are_unique(self):
         names = [operation["operationId"] for _, operation in operations()]
         assert len(set(names)) == len(names)
 
-    def test_has_links_to_operations_and_parameters_that_there_are(self):
+    def test_links_name_existing_operations_and_parameters(self):
         known = {operation["operationId"]: operation for _, operation in operations()}
         followed = [
             (link["operationId"], name)
@@ -85,7 +85,7 @@ class TestDocument:
         for operation, name in followed:
             assert name in [parameter["name"] for parameter in known[operation]["parameters"]]
 
-    def test_asks_for_a_token_where_the_policy_has_a_rule(self):
+    def test_requires_a_token_where_the_policy_has_a_rule(self):
         for template, resource in routes().items():
             for method, rule in document.rules(resource):
                 operation = made()["paths"][template][method.lower()]
@@ -93,7 +93,7 @@ class TestDocument:
                 assert ("401" in operation["responses"]) is (rule is not None)
                 assert rule is None or rule in operation["description"]
 
-    def test_has_the_schemas_that_requests_are_checked_by(self):
+    def test_uses_the_schemas_that_validate_requests(self):
         paths = made()["paths"]
         for method, template, schema in [
             ("post", "/v1.0/services", schemas.SERVICE),
@@ -103,7 +103,7 @@ class TestDocument:
             for content in paths[template][method]["requestBody"]["content"].values():
                 assert content["schema"] is schema
 
-    def test_has_an_example_of_each_body(self):
+    def test_every_body_has_an_example(self):
         for name, operation in operations():
             bodies = [operation["requestBody"]] if "requestBody" in operation else []
             for body in [*bodies, *operation["responses"].values()]:
@@ -114,27 +114,27 @@ class TestDocument:
         ("schema", "example"),
         [pytest.param(schema, example, id=place) for place, schema, example in contents()],
     )
-    def test_has_examples_that_obey_their_schemas(self, schema, example):
+    def test_examples_match_their_schemas(self, schema, example):
         jsonschema.Draft202012Validator(
             schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
         ).validate(example)
 
-    def test_has_examples_that_are_more_than_schemas_say(self):
+    def test_service_example_is_valid_and_complete(self):
         paths = made()["paths"]
         body = paths["/v1.0/services"]["post"]["requestBody"]["content"]["application/json"]
         spec = validation.service(body["example"], 86400)
-        assert spec.to_dict() == body["example"], "nothing had to be filled in"
+        assert spec.to_dict() == body["example"], "no defaults were filled in"
 
 
 class TestServed:
-    def test_to_anybody_under_the_name_it_was_asked_by(self, app):
+    def test_without_a_token_for_the_requested_host(self, app):
         app.extra_environ = {}
         answer = app.get("/v1.0/openapi.json", headers={"Host": "cdn.example.com"})
         assert answer.content_type == "application/json"
         assert answer.json["servers"] == [{"url": "http://cdn.example.com"}]
         assert list(answer.json["paths"]) == list(routes())
 
-    def test_with_the_limits_of_this_installation(self, make):
+    def test_with_the_configured_limits(self, make):
         app = make(limits__max_services_per_page=7)
         parameters = app.get("/v1.0/openapi.json").json["paths"]["/v1.0/services"]["get"]
         assert parameters["parameters"][0]["schema"]["maximum"] == 7

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard as an operator sees it: in a browser, over daemons that run and fail."""
+"""The dashboard in a real browser, with running daemons and a failing provider."""
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -17,7 +17,7 @@ PHONE = (390, 844)
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """Daemons with some services, one of which has a hostile name."""
+    """Daemons with two services, one with a hostile name."""
     made = Scene(tmp_path_factory.mktemp("dashboard"), 0.5)
     with made.running():
         made.deploy("www.example.com", name=HOSTILE)
@@ -33,38 +33,38 @@ def shared_browser():
 
 @pytest.fixture
 def browser(shared_browser):
-    """A browser that knows nobody; it must have had nothing to complain about at the end."""
+    """A browser without cookies. Its console must be empty at the end."""
     shared_browser.get_log("browser")
     forget(shared_browser)
     resize(shared_browser, 1280, 900)
     yield shared_browser
-    # Above all nothing that the Content-Security-Policy forbids.
+    # In particular, no violations of the Content-Security-Policy.
     assert complaints(shared_browser) == []
     shared_browser.get("about:blank")
 
 
 def forget(browser):
-    """Take its cookies away, from whatever page; ports make no difference to them."""
+    """Delete all cookies, from any page. Cookies ignore ports."""
     browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
 
 
 def complaints(browser):
-    """What the browser has had to complain about since the last look."""
+    """Return the console messages since the last call."""
     return [it["message"] for it in browser.get_log("browser")]
 
 
 def text(browser):
-    """What the reader reads."""
+    """Return the visible text of the page's content."""
     return browser.find_element(By.TAG_NAME, "main").text
 
 
 def reads(browser, *expected):
-    """Waits until all of it stands there, without doing anything."""
+    """Wait until the page shows all expected texts, without reloading it."""
     wait(lambda: all(it in text(browser) for it in expected), 20)
 
 
 def mark(browser):
-    """Leave something in the page that a reload would take away."""
+    """Set a variable in the page that a reload would clear."""
     browser.execute_script("window.marked = true")
 
 
@@ -72,11 +72,11 @@ def is_marked(browser):
     return browser.execute_script("return window.marked === true")
 
 
-def test_an_operator_signs_in_looks_around_and_signs_out(scene, browser):
+def test_an_operator_signs_in_browses_and_signs_out(scene, browser):
     browser.get(f"{scene.url}/services?status=deployed")
     assert "/sign-in" in browser.current_url
     browser.find_element(By.NAME, "password").send_keys("a wrong password", Keys.ENTER)
-    reads(browser, "That is not the password.")
+    reads(browser, "Wrong password.")
     (refusal,) = complaints(browser)
     assert "status of 403" in refusal
     browser.find_element(By.NAME, "password").send_keys(PASSWORD, Keys.ENTER)
@@ -100,9 +100,9 @@ def test_an_operator_signs_in_looks_around_and_signs_out(scene, browser):
     assert "/sign-in" in browser.current_url
 
 
-def test_an_operation_fails_waits_and_succeeds_before_the_readers_eyes(scene, browser):
+def test_an_open_page_follows_an_operation(scene, browser):
     scene.sign_in(browser, "/operations")
-    reads(browser, "Nothing is under way.")
+    reads(browser, "No unfinished operations.")
     mark(browser)
     scene.break_fastly()
     url = scene.poppy.create_service("maps.example.org", flavor_id="premium")
@@ -111,33 +111,33 @@ def test_an_operation_fails_waits_and_succeeds_before_the_readers_eyes(scene, br
     browser.find_element(By.LINK_TEXT, "create").click()
     reads(browser, "create in progress", "provider:fastly waiting")
     browser.find_element(By.LINK_TEXT, "Overview").click()
-    reads(browser, "1 not finished", "provider:fastly no open")
+    reads(browser, "1 unfinished", "provider:fastly no open")
     mark(browser)
     scene.repair_fastly()
-    reads(browser, "0 not finished", "provider:fastly yes closed")
+    reads(browser, "0 unfinished", "provider:fastly yes closed")
     assert is_marked(browser)
     assert scene.poppy.status(url) == "deployed"
 
 
-def test_what_fails_for_good_turns_up_with_its_reason(scene, browser):
+def test_a_permanent_failure_shows_its_reason(scene, browser):
     scene.sign_in(browser, "/operations")
-    reads(browser, "Nothing has failed.")
+    reads(browser, "No failed operations.")
     scene.fastly.account.taken.add("taken.example.org")
     scene.poppy.create_service("taken.example.org", flavor_id="premium")
     reads(browser, "failed", "belongs to another customer")
     browser.find_element(By.LINK_TEXT, "create").click()
     opened = browser.find_element(By.CSS_SELECTOR, "details.operation")
-    assert opened.get_attribute("open"), "the operation that the link is about"
+    assert opened.get_attribute("open"), "the link's target"
     command = opened.find_element(By.TAG_NAME, "code").text
     scene.fastly.account.taken.clear()
     assert command.startswith("poppy-manage operations retry ")
     assert scene.poppy.manage(*command.split()[1:]).returncode == 0
     reads(browser, "deployed", "create succeeded")
     opened = browser.find_element(By.CSS_SELECTOR, "details.operation")
-    assert opened.get_attribute("open"), "still, after the page was renewed"
+    assert opened.get_attribute("open"), "still open after a refresh"
 
 
-def test_what_a_tenant_writes_does_nothing(scene, browser):
+def test_tenant_input_is_not_executed(scene, browser):
     scene.sign_in(browser, "/services?status=deployed")
     assert HOSTILE in text(browser)
     browser.find_element(By.PARTIAL_LINK_TEXT, "taken over").click()
@@ -150,7 +150,7 @@ def test_what_a_tenant_writes_does_nothing(scene, browser):
     assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
 
 
-def test_a_page_stands_still_when_it_is_told_to(scene, browser):
+def test_pause_stops_refreshing(scene, browser):
     scene.sign_in(browser)
     pause = browser.find_element(By.ID, "pause")
     pause.click()
@@ -162,7 +162,7 @@ def test_a_page_stands_still_when_it_is_told_to(scene, browser):
     wait(lambda: browser.find_element(By.ID, "seen").text != shown, 10)
 
 
-def test_a_page_whose_session_ends_asks_to_sign_in_again(scene, browser):
+def test_an_open_page_redirects_to_sign_in_when_the_session_ends(scene, browser):
     scene.sign_in(browser, "/operations")
     forget(browser)
     wait(lambda: "/sign-in" in browser.current_url, 10)
@@ -170,7 +170,7 @@ def test_a_page_whose_session_ends_asks_to_sign_in_again(scene, browser):
     wait(lambda: browser.current_url == f"{scene.url}/operations", 10)
 
 
-def test_a_keyboard_is_enough(scene, browser):
+def test_keyboard_navigation(scene, browser):
     scene.sign_in(browser)
     body = browser.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.TAB)
@@ -180,7 +180,7 @@ def test_a_keyboard_is_enough(scene, browser):
     assert browser.switch_to.active_element.tag_name == "main"
     browser.switch_to.active_element.send_keys(Keys.TAB)
     assert "create in progress" in browser.switch_to.active_element.text
-    # The page is renewed under the reader, who stays where they are.
+    # A refresh keeps the focus.
     shown = browser.find_element(By.ID, "seen").text
     wait(lambda: browser.find_element(By.ID, "seen").text != shown, 10)
     assert "create in progress" in browser.switch_to.active_element.text
@@ -204,11 +204,12 @@ def test_pages_fit_a_phone(scene, browser, scheme):
     assert (brightness > 128) == (scheme == "light")
 
 
-def test_a_server_that_is_gone_is_told_of(tmp_path, shared_browser):
+def test_an_open_page_reports_an_unreachable_server(tmp_path, shared_browser):
     scene = Scene(tmp_path, 0.5)
     with scene.running():
         forget(shared_browser)
         scene.sign_in(shared_browser)
-    wait(lambda: "What you see is old" in shared_browser.find_element(By.ID, "trouble").text, 10)
+    trouble = "This page is out of date"
+    wait(lambda: trouble in shared_browser.find_element(By.ID, "trouble").text, 10)
     assert "Overview" in text(shared_browser)
     shared_browser.get("about:blank")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signing in to the dashboard with a real Keystone behind it."""
+"""Sign in to the dashboard with a real Keystone."""
 
 # The fixture is an argument by the name it is imported by.
 # ruff: noqa: F811
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def people(keystone):
-    """A project, and who works in it."""
+    """A project and its users."""
     name = f"ops-{secrets.token_hex(4)}"
     project = keystone.project(name)
     roles = ("admin", "member", "operator", "auditor")
@@ -55,7 +55,7 @@ def browser(api):
 
 
 def fill(browser, **fields):
-    """Fill in the form as it is, and send it."""
+    """Fill in the form and submit it."""
     form = browser.get("/dashboard/sign-in?next=/operations").forms[0]
     for name, value in fields.items():
         form[name] = value
@@ -76,16 +76,16 @@ def test_an_admin_of_a_project_signs_in_by_name_and_password(
 ):
     caplog.set_level(logging.DEBUG)
     answer = sign_in("admin", project=people.project_name)
-    assert "Signed in to the dashboard" in caplog.text
+    assert "Dashboard sign-in from" in caplog.text
     assert keystone.user_password not in caplog.text
     assert browser.cookies[COOKIE] not in caplog.text
     assert answer.headers["Location"] == "/dashboard/operations"
-    assert "Nothing is under way" in answer.follow().text
+    assert "No unfinished operations" in answer.follow().text
     assert "Overview" in browser.get("/dashboard").text
 
 
 @pytest.mark.parametrize("who", ["operator", "auditor"])
-def test_operators_and_auditors_of_the_system_name_no_project(sign_in, who):
+def test_system_scoped_users_need_no_project(sign_in, who):
     assert sign_in(who).follow().status_int == 200
 
 
@@ -99,7 +99,7 @@ def test_signing_out_revokes_the_token(browser, sign_in, keystone, people):
     assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
 
 
-def test_signing_out_counts_at_once_though_tokens_are_remembered(keystone, people, tmp_path):
+def test_signing_out_takes_effect_despite_the_token_cache(keystone, people, tmp_path):
     api = poppy(tmp_path, keystone, token_cache_time=300)
     browser = webtest.TestApp(api.harness.boot.transport.application)
     token = keystone.token(people.ids["admin"], people.project)
@@ -117,13 +117,13 @@ def test_domains_can_be_named(sign_in, people):
     assert answer.status_int == 403
 
 
-def test_a_token_is_as_good(browser, keystone, people):
+def test_a_token_signs_in(browser, keystone, people):
     token = keystone.token(people.ids["admin"], people.project)
     assert fill(browser, token=f" {token}\n").follow().status_int == 200
     assert browser.cookies[COOKIE] == token
 
 
-def test_who_is_no_admin_is_told_so(browser, sign_in, people, keystone):
+def test_a_member_is_refused_with_the_policy_rule(browser, sign_in, people, keystone):
     answer = sign_in("member", project=people.project_name)
     assert answer.status_int == 403
     assert "cdn:dashboard:get" in answer.text
@@ -136,20 +136,20 @@ def test_who_is_no_admin_is_told_so(browser, sign_in, people, keystone):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"user": "nobody", "password": "x"}, "Keystone knows no such user"),
-        ({"user": "", "password": "x"}, "User and password are needed"),
-        ({"token": "gAAAAAB" + "x" * 100}, "does not know this token"),
-        ({"token": "<b>"}, "That is no token"),
+        ({"user": "nobody", "password": "x"}, "Wrong user, password, project or domain"),
+        ({"user": "", "password": "x"}, "Enter a user and password"),
+        ({"token": "gAAAAAB" + "x" * 100}, "The token is invalid"),
+        ({"token": "<b>"}, "The token is malformed"),
     ],
 )
-def test_who_is_not_known_stays_outside(browser, fields, words):
+def test_invalid_credentials_are_refused(browser, fields, words):
     answer = fill(browser, **fields)
     assert answer.status_int == 403
     assert words in answer.text
     assert COOKIE not in browser.cookies
 
 
-def test_a_wrong_password_is_not_told_from_a_wrong_project(browser, people, keystone):
+def test_a_wrong_password_looks_like_a_wrong_project(browser, people, keystone):
     answers = [
         fill(browser, user=people.users["admin"], password="x", project=people.project_name),
         fill(
@@ -161,36 +161,36 @@ def test_a_wrong_password_is_not_told_from_a_wrong_project(browser, people, keys
     assert len({answer.text for answer in answers}) == 1
 
 
-def test_a_token_that_is_revoked_ends_the_session(browser, keystone, people):
+def test_revoking_the_token_ends_the_session(browser, keystone, people):
     token = keystone.token(people.ids["admin"], people.project)
     fill(browser, token=token).follow(status=200)
     keystone.revoke(token)
     assert "/sign-in" in browser.get("/dashboard", status=303).headers["Location"]
 
 
-def test_a_token_that_is_expired_ends_the_session(browser, keystone, people):
+def test_expiry_of_the_token_ends_the_session(browser, keystone, people):
     token = keystone.expired_token(people.ids["admin"], people.project)
     headers = {"Cookie": f"{COOKIE}={token}"}
     assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
-    assert "is over" in fill(browser, token=token).text
+    assert "has expired" in fill(browser, token=token).text
 
 
-def test_a_token_in_the_header_will_do(browser, keystone, people):
+def test_a_token_in_the_header_is_accepted(browser, keystone, people):
     token = keystone.token(people.ids["admin"], people.project)
     assert "Overview" in browser.get("/dashboard", headers={"X-Auth-Token": token}).text
 
 
-def test_a_cookie_is_no_token_for_the_api(browser, sign_in, people):
+def test_the_cookie_is_no_credential_for_the_api(browser, sign_in, people):
     sign_in("admin", project=people.project_name)
     browser.get("/v1.0/services", status=401)
 
 
-def test_names_in_header_fields_count_for_nothing(browser):
+def test_identity_headers_are_ignored(browser):
     headers = {"X-Project-ID": "1", "X-Roles": "admin"}
     assert "/sign-in" in browser.get("/dashboard", headers=headers, status=303).location
 
 
-def test_a_keystone_that_is_away_is_told_of(keystone, people, tmp_path):
+def test_an_unreachable_keystone_is_reported(keystone, people, tmp_path):
     away = f"http://127.0.0.1:{free_port()}/v3"
     api = poppy(tmp_path, keystone, auth_url=away, http_request_max_retries=0)
     browser = webtest.TestApp(api.harness.boot.transport.application)

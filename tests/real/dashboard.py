@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Poppy whose dashboard is on, with two providers of which one can be told to fail."""
+"""A Poppy with the dashboard enabled and two providers, one of which can be made to fail."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,21 +16,21 @@ PASSWORD = "of-the-operator-of-tests"
 
 
 class Scene:
-    """The daemons, and Fastly's double, which they believe to be Fastly.
+    """The daemons, and a fake Fastly API that they use.
 
     Attributes:
-        poppy: with the flavors ``standard`` (mock) and ``premium`` (fastly).
-        fastly: in this process.
-        url: of the dashboard.
+        poppy: the installation, with the flavors ``standard`` (mock) and ``premium`` (fastly).
+        fastly: the fake, in this process.
+        url: the dashboard's URL.
     """
 
     def __init__(self, directory: Path, pause: float, **dashboard: Any) -> None:
-        """Start nothing yet.
+        """Prepare the options without starting anything.
 
         Args:
-            directory: for all that they keep.
-            pause: seconds for which Fastly is left alone once it has failed.
-            dashboard: options of its group.
+            directory: where the daemons store their state.
+            pause: seconds that Fastly's circuit breaker stays open.
+            dashboard: options of the dashboard's group.
         """
         self.fastly = Fastly()
         self._directory = directory
@@ -64,7 +64,7 @@ class Scene:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """With a server and workers, as processes."""
+        """Run a server and a worker process."""
         with self.fastly:
             self._options["drivers:provider:fastly"]["api_url"] = self.fastly.url
             self.poppy = Installation(self._directory, self._options)
@@ -85,21 +85,21 @@ class Scene:
         assert answer.status_code == 201, answer.text
 
     def break_fastly(self) -> None:
-        """From now on it does not answer."""
+        """Make Fastly stop answering."""
         self.fastly.fault = lambda _: LOST_REQUEST
 
     def repair_fastly(self) -> None:
-        """It answers again."""
+        """Make Fastly answer again."""
         self.fastly.fault = lambda _: NONE
 
     def deploy(self, domain: str, flavor: str = "standard", **changes: Any) -> str:
-        """Create a service and wait for it; gives its URL."""
+        """Create a service, wait until it is deployed, and return its URL."""
         url = self.poppy.create_service(domain, flavor_id=flavor, **changes)
         self.poppy.wait_for(url, "deployed")
         return url
 
     def sign_in(self, browser: webdriver.Chrome, path: str = "") -> None:
-        """Come to a page by way of the form, as an operator does."""
+        """Open a page through the sign-in form, as an operator does."""
         browser.get(self.url + path)
         browser.find_element(By.NAME, "password").send_keys(PASSWORD)
         browser.find_element(By.CSS_SELECTOR, "button.main").click()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tests.real.screenshots``: takes the pictures of ``doc/source/dashboard.rst``."""
+"""``python -m tests.real.screenshots``: take the screenshots of ``doc/source/dashboard.rst``."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ from tests.real.dashboard import Scene
 from tests.real.poppy import wait
 
 PLACE = Path(__file__).parents[2] / "doc/source/images"
-#: Bytes: the documentation stays small.
+#: Maximum size of a screenshot in bytes, to keep the documentation small.
 LARGEST = 150_000
 
 WIDE = (1040, 860)
@@ -24,10 +24,10 @@ _SITES = ("shop", "news", "media", "docs", "www", "static", "img", "play")
 
 
 def main(directory: Path = PLACE) -> None:
-    """Have something to show, and take the pictures."""
+    """Populate an installation and take the screenshots."""
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="poppy-screenshots-") as made, chromium() as browser:
-        # A refresh between two looks at the page would not do.
+        # Pages must not refresh while a screenshot is taken.
         scene = Scene(Path(made), 600, refresh=3600)
         with scene.running():
             waiting = _populate(scene)
@@ -35,7 +35,7 @@ def main(directory: Path = PLACE) -> None:
 
 
 def _populate(scene: Scene) -> str:
-    """Services, some of which fail or wait; gives the page of one that waits."""
+    """Create services, some of which fail or wait; return the URL of one that waits."""
     for name in _SITES:
         scene.deploy(f"{name}.example.com", name=f"{name} site")
     for name in ("cars", "books"):
@@ -60,7 +60,7 @@ def _populate(scene: Scene) -> str:
     scene.poppy.session.patch(kept, json=patch, headers=headers, timeout=10)
     for name in ("games", "maps"):
         scene.poppy.create_service(f"{name}.example.org", flavor_id="premium", name=name)
-    # Until the breaker has opened, and workers have said what they know.
+    # Wait until the breaker has opened and the workers have reported it.
     time.sleep(6)
     return kept
 
@@ -71,7 +71,7 @@ def _take(scene: Scene, browser: webdriver.Chrome, waiting: str, directory: Path
     browser.get(scene.url)
     _save(browser, directory / "dashboard-sign-in.png", 480)
     scene.sign_in(browser)
-    wait(lambda: "not known yet" not in browser.page_source or browser.refresh(), 20)
+    wait(lambda: ">unknown<" not in browser.page_source or browser.refresh(), 20)
     _save(browser, directory / "dashboard-overview.png")
     prefer(browser, "dark")
     _save(browser, directory / "dashboard-overview-dark.png")
@@ -89,7 +89,7 @@ def _take(scene: Scene, browser: webdriver.Chrome, waiting: str, directory: Path
 
 
 def _save(browser: webdriver.Chrome, path: Path, height: int | None = None) -> None:
-    """A picture of the whole page, or of its upper part."""
+    """Take a screenshot of the whole page, or of its upper part."""
     width = browser.execute_script("return window.innerWidth")
     bottom = browser.find_element(By.TAG_NAME, "body").rect["height"]
     resize(browser, width, height or round(bottom))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit events of requests; what an event is stands in :mod:`poppy.common.audit`."""
+"""Record audit events of requests. :mod:`poppy.common.audit` defines the events."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ _SIGNING = {
     "/dashboard/sign-out": "revoke/logout",
 }
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
-#: Names in a body that say what a request is about. Nothing else of a body is recorded.
+#: Members of a body that are recorded. No others are.
 _NAMES = (
     "project_id",
     "service_id",
@@ -31,13 +31,13 @@ _NAMES = (
     "limit",
     "flavor_id",
 )
-#: Of these, the first that a URL or a body has identifies the target.
+#: The first of these that the URL or body has identifies the target.
 _IDS = ("operation_id", "service_id", "domain", "domain_name", "flavor_id", "name", "project_id")
 _TEMPLATE = re.compile(r"\{(\w+)\}")
 
 
 class Audited:
-    """Writes an event for each request that changes something, or is refused."""
+    """Records an event for each request that changes something or is refused."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -45,7 +45,7 @@ class Audited:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request, and record its event."""
         status, location = "500", ""
 
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -73,7 +73,7 @@ def _record(environ: "WSGIEnvironment", route: str, status: str, location: str) 
         action, kind = _action(environ, rule), _kind(rule)
         outcome = _outcome(status)
         if outcome != "failure" and location and environ["REQUEST_METHOD"] == "POST":
-            # The id of what was made, or of the operation that was asked for.
+            # The ID of the created resource or of the requested operation.
             found.setdefault("service_id" if kind == "services" else "id", _last(location))
     identifier = next((found[name] for name in (*_IDS, "id") if name in found), None)
     who = environ.get(IDENTITY)
@@ -88,7 +88,7 @@ def _record(environ: "WSGIEnvironment", route: str, status: str, location: str) 
 
 
 def _found(environ: "WSGIEnvironment", route: str) -> dict[str, str]:
-    """What the URL and the body name; the URL counts first."""
+    """Return the recorded values of the URL and the body; the URL takes precedence."""
     values = environ.get(ROUTE_VALUES, ())
     found = dict(zip(_TEMPLATE.findall(route), values, strict=False))
     document = environ.get(DOCUMENT)
@@ -105,7 +105,10 @@ def _found(environ: "WSGIEnvironment", route: str) -> dict[str, str]:
 
 
 def _action(environ: "WSGIEnvironment", rule: str) -> str:
-    """Such as ``create``, ``disable`` or ``delete/purge`` (DSP0262, annex A.3)."""
+    """Return the action, such as ``create``, ``disable`` or ``delete/purge``.
+
+    (DSP0262, annex A.3.)
+    """
     verb = _VERBS.get(environ["REQUEST_METHOD"], "read")
     word = rule.rpartition(":")[2]
     if word == "action":
@@ -120,7 +123,7 @@ def _action(environ: "WSGIEnvironment", rule: str) -> str:
 
 
 def _kind(rule: str) -> str:
-    """``services`` for ``cdn:services:create`` and ``cdn:admin_services:action``."""
+    """Return ``services`` for ``cdn:services:create`` and ``cdn:admin_services:action``."""
     parts = rule.split(":")
     return parts[1].removeprefix("admin_") if len(parts) > 1 else "api"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entity tags and what clients make depend on them (RFC 9110, sections 8.8.3 and 13)."""
+"""Entity tags, conditional requests and idempotency keys (RFC 9110, sections 8.8.3 and 13)."""
 
 import hashlib
 import re
@@ -13,25 +13,26 @@ from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
-# A string of Structured Fields (RFC 9651, section 3.3.3), or one without quotes, which many send.
+# A Structured Fields string (RFC 9651, section 3.3.3). Many clients omit the quotes.
 _KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
 _MAX_KEY = 255
 
 
 def tagged(request: Request, document: Any, revision: int | None = None) -> Response:
-    """A document with its entity tag; 304 when the client has it already.
+    """Return a document with its entity tag, or 304 if the client has it already.
 
     Args:
-        revision: of the thing that is shown, so that a later one never gets an earlier tag.
+        revision: revision of the resource. It is part of the tag, so that a later revision never
+            gets an earlier tag.
 
     Raises:
-        PreconditionFailed: the client asks for another one by ``If-Match``.
+        PreconditionFailed: the tag does not match ``If-Match``.
     """
     body = encode(document)
     tag = _tag(request, body, revision)
     headers = {"ETag": f'"{tag}"'}
     if "HTTP_IF_MATCH" in request.environ and tag not in request.if_match:
-        raise errors.PreconditionFailed("It is not as the If-Match of the request says")
+        raise errors.PreconditionFailed("The document does not match If-Match")
     if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
         return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return reply(headers=headers, body=body)
@@ -40,17 +41,16 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
 def precondition(
     request: Request, render: Callable[[Service], Any]
 ) -> Callable[[Service], None] | None:
-    """What ``If-Match`` and ``If-None-Match`` ask for, as a check of what is to be changed.
+    """Return a function that checks ``If-Match`` and ``If-None-Match`` before a change.
 
-    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, and is like a
-    strong one for If-None-Match; ``*`` stands for any that is there.
+    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, and counts as a
+    strong one for If-None-Match; ``*`` matches any existing document.
 
     Args:
-        render: the document that GET would answer with.
+        render: returns the document that GET would return.
 
     Returns:
-        Raises PreconditionFailed unless the service is shown as the client wants it to be; None
-        if the client asks for nothing.
+        A function that raises PreconditionFailed if a condition fails; None without conditions.
     """
     names = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
     asks, refuses = (name in request.environ for name in names)
@@ -61,22 +61,20 @@ def precondition(
     def check(service: Service) -> None:
         tag = _tag(request, encode(render(service)), service.revision)
         if refuses and tag in unwanted:
-            raise errors.PreconditionFailed(
-                f"Service {service.service_id} is as the If-None-Match of the request says"
-            )
+            raise errors.PreconditionFailed(f"Service {service.service_id} matches If-None-Match")
         if asks and tag not in wanted:
             raise errors.PreconditionFailed(
-                f"Service {service.service_id} is not as it was when you read it"
+                f"Service {service.service_id} has changed since you read it"
             )
 
     return check
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The ``Idempotency-Key`` of a request (draft-ietf-httpapi-idempotency-key-header).
+    """Return a request's ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header).
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: the key is malformed.
     """
     text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if text is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table from errors to HTTP, and how an error looks as a document."""
+"""Map errors to HTTP status codes, headers and response bodies."""
 
 import html
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 
 from poppy.common import errors
 
-#: Status by error class; the entry of the nearest base class counts (RFC 9110, section 15).
+#: Status by error class; the nearest base class applies (RFC 9110, section 15).
 STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
-    # As draft-ietf-httpapi-idempotency-key-header has it (section 2.7).
+    # draft-ietf-httpapi-idempotency-key-header, section 2.7.
     errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.LimitReached: HTTPStatus.FORBIDDEN,
     # RFC 6585, section 4.
@@ -24,16 +24,16 @@ STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     errors.PoppyError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-#: What a client learns about a fault of ours; the log has the rest under the request id.
+#: The message for an internal error. The log has the details under the request ID.
 FAULT = "The request could not be answered because of an internal error."
 
 
 class RequestRefused(Exception):
-    """A request that HTTP itself rules out, whatever the resource would say.
+    """A request that is refused at the HTTP level, before it reaches the resource.
 
     Attributes:
-        status: the answer's status.
-        headers: header fields that belong to that status, such as ``Allow``.
+        status: the status of the response.
+        headers: headers that the status requires, such as ``Allow``.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class RequestRefused(Exception):
 
 
 def status_of(error: errors.PoppyError) -> HTTPStatus:
-    """The status of the nearest class in the table."""
+    """Return the status of the error's nearest class in the table."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
 def headers_of(error: errors.PoppyError) -> dict[str, str]:
-    """Header fields that tell the client what to do about it (RFC 9110, section 10.2.3)."""
+    """Return ``Retry-After`` for a temporary error (RFC 9110, section 10.2.3)."""
     if isinstance(error, errors.Unavailable | errors.TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
     return {}
 
 
 def document(message: str, request_id: str | None) -> dict[str, Any]:
-    """The body of every error; markup in the message, which may quote the client, is escaped."""
+    """Return an error body. The message may quote the client, so markup is escaped."""
     return {"message": html.escape(message, quote=False), "request_id": request_id}
 
 
 def document_of(error: errors.PoppyError, request_id: str | None) -> dict[str, Any]:
-    """The body for an error of Poppy's; what happened inside stays inside."""
+    """Return the body for a Poppy error, without the details of internal errors."""
     if status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
         return document(FAULT, request_id)
     if isinstance(error, errors.SchemaInvalid):

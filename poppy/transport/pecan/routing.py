@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a path to the resource it names, by a table of URL templates.
+"""Find the resource of a path in a table of URL templates.
 
-Pecan's object dispatch would walk the attributes of controllers by whatever the client writes
-into the URL, and its RestController lets ``?_method=`` override the method. A table says what
-there is, and looks a path up in a few dictionary accesses.
+Pecan's object dispatch would look up controller attributes by names from the URL, and its
+RestController lets ``?_method=`` override the method. A table lists all routes explicitly, and
+finds a path with a few dictionary lookups.
 """
 
 import re
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 VERSION = "v1.0"
 
-#: What counts as a project id in the URL: digits, or 32 hexadecimal digits as Keystone has.
-#: Nothing else, so that no project id can be mistaken for the name of a resource.
+#: A project ID in the URL: digits, or 32 hexadecimal digits as in Keystone. Other IDs could be
+#: confused with resource names.
 PROJECT_SEGMENT = re.compile(r"[0-9]{1,64}|[0-9a-f]{32}")
 
 Handler = Callable[..., Any]
 
 
 class _Node:
-    """A segment of the table: what may follow, and what is here."""
+    """A path segment in the table, with its child segments and its resource."""
 
     __slots__ = ("children", "resource", "template", "variable")
 
@@ -42,8 +42,8 @@ class Router:
     """The root of a Pecan application.
 
     Args:
-        table: resources by URL template; a segment in braces stands for any text, which the
-            resource's handlers get as arguments, in order.
+        table: resources by URL template. A segment in braces matches any text, and is passed to
+            the resource's handlers as an argument, in order.
     """
 
     def __init__(self, table: Mapping[str, "Resource"]) -> None:
@@ -60,21 +60,20 @@ class Router:
             node.template = template
 
     def find(self, request: Request, path: str) -> tuple[Handler, list[str]]:
-        """The handler for a request, and its arguments from the path.
+        """Return the handler for a request, and its arguments from the path.
 
-        A trailing slash makes no difference, HEAD is answered by the handler of GET (RFC 9110,
-        section 9.3.2).
+        A trailing slash is ignored. GET's handler also answers HEAD (RFC 9110, section 9.3.2).
 
         Raises:
-            RequestRefused: 404 when no resource has the path, 405 when it does not know the
-                method, with the ``Allow`` that section 15.5.6 asks for.
+            RequestRefused: 404 if no resource has the path; 405 if the resource does not support
+                the method, with the ``Allow`` header that section 15.5.6 requires.
         """
         segments = _segments(path)
         if len(segments) > 1 and segments[0] == VERSION and PROJECT_SEGMENT.fullmatch(segments[1]):
             request.environ[PROJECT_ID_IN_URL] = segments.pop(1)
         node, arguments = self._node(segments)
         if node is None or node.resource is None:
-            raise RequestRefused(HTTPStatus.NOT_FOUND, "There is nothing at this path")
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "No resource has this path")
         request.environ[ROUTE] = node.template
         request.environ[ROUTE_VALUES] = arguments
         resource = node.resource

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What answers look like: the documents of the API, made from the model.
+"""Render the model as the API's response documents.
 
-``base`` is what links begin with: ``<host>/v1.0``, with the project id if so configured.
+``base`` is the prefix of links: ``<host>/v1.0``, followed by the project ID if so configured.
 """
 
 import datetime
@@ -52,24 +52,27 @@ def _link(href: str, rel: str) -> dict[str, str]:
 
 
 def self_link(document: Mapping[str, Any]) -> str:
-    """Where a document that a view made can be had."""
+    """Return the URL of a rendered document."""
     href: str = next(link["href"] for link in document["links"] if link["rel"] == "self")
     return href
 
 
 def versions(base: str) -> dict[str, Any]:
-    """The version document."""
+    """Render the version document."""
     links = [_link(f"{base}/", "self")]
     return {"versions": [{"id": VERSION, "status": "CURRENT", "links": links}]}
 
 
 def online(answers: bool) -> dict[str, str]:
-    """Whether a part answers: clients know it as text."""
+    """Render whether a component answers. Clients expect the strings ``true`` and ``false``."""
     return {"online": "true" if answers else "false"}
 
 
 def health(report: Mapping[str, Mapping[str, bool]], base: str) -> dict[str, Any]:
-    """The parts by kind and name; of providers there are several, and so the document says."""
+    """Render the health of all components by kind and name.
+
+    The document's key is ``providers``; the URLs have ``provider``.
+    """
     document = {}
     for kind, parts in report.items():
         kind = "provider" if kind == "providers" else kind
@@ -88,23 +91,23 @@ def _flavor_href(flavor_id: str, base: str) -> str:
 
 
 def flavor(entry: Flavor, base: str) -> dict[str, Any]:
-    """A flavor."""
+    """Render a flavor."""
     links = [_link(_flavor_href(entry.flavor_id, base), "self")]
     return {**entry.to_dict(), "links": links}
 
 
 def service_href(service_id: str, base: str) -> str:
-    """Where a service is."""
+    """Return the URL of a service."""
     return f"{base}/services/{service_id}"
 
 
 def services(
     page: Sequence[Service], limit: int, base: str, filters: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A page of services, with a link to the next one unless this one is not full.
+    """Render a page of services, with a link to the next page if this one is full.
 
     Args:
-        filters: what the client has asked for, which the next page has to keep to.
+        filters: the request's filters, to repeat in the link.
     """
     links = []
     if len(page) >= limit:
@@ -114,14 +117,14 @@ def services(
 
 
 def service(entry: Service, base: str) -> dict[str, Any]:
-    """A service, with what became of it."""
+    """Render a service with its status, errors and links."""
     document: dict[str, Any] = {
         "id": entry.service_id,
         "project_id": entry.project_id,
         "name": entry.spec.name,
         "status": entry.status.value,
     }
-    document.update(entry.spec.to_dict())  # "name" keeps its place
+    document.update(entry.spec.to_dict())  # "name" keeps its position
     document["domains"] = [_domain(domain, entry) for domain in entry.spec.domains]
     document["errors"] = [{"message": message} for message in entry.errors]
     document["links"] = [
@@ -139,7 +142,7 @@ def service(entry: Service, base: str) -> dict[str, Any]:
 def operations(
     page: Sequence[Operation], service_id: str, limit: int, base: str
 ) -> dict[str, Any]:
-    """A page of a service's operations, with a link to the next one unless it is not full."""
+    """Render a page of a service's operations, with a link to the next page if it is full."""
     links = []
     if len(page) >= limit:
         query = f"marker={page[-1].operation_id}&limit={limit}"
@@ -150,10 +153,10 @@ def operations(
 def open_operations(
     page: Page, limit: int, base: str, filters: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A page of operations of all projects, with a link to the next one if there may be more.
+    """Render a page of all projects' operations, with a link to the next if there may be more.
 
     Args:
-        filters: what the client has asked for, which the next page has to keep to.
+        filters: the request's filters, to repeat in the link.
     """
     links = []
     if page.following is not None:
@@ -165,13 +168,13 @@ def open_operations(
 
 
 def from_microseconds(number: int) -> datetime.datetime:
-    """A moment in a marker; at the latest the last one there is."""
+    """Convert a marker's microseconds since the epoch, capped at the latest valid datetime."""
     last = (datetime.datetime.max.replace(tzinfo=datetime.UTC) - _EPOCH) // _MICROSECOND
     return _EPOCH + min(number, last) * _MICROSECOND
 
 
 def operation(entry: Operation, base: str) -> dict[str, Any]:
-    """An operation: what was asked, and how far each provider and DNS got with it."""
+    """Render an operation with its steps at each provider and in DNS."""
     service = service_href(entry.service_id, base)
     waits = entry.state in (State.WAITING, State.QUEUED)
     return {
@@ -212,12 +215,12 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _moment(moment: datetime.datetime | None) -> str | None:
-    """RFC 3339, in UTC and to the second."""
+    """Format a time as RFC 3339, in UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def analytics(report: Report) -> dict[str, Any]:
-    """What was counted for a domain, by zone."""
+    """Render the analytics of a domain, by zone."""
     return {
         "domain": report.query.domain,
         str(report.query.metric): {
@@ -237,7 +240,7 @@ def _record(record: DNSRecord) -> dict[str, Any]:
 
 
 def _access_urls(entry: Service) -> list[str]:
-    """The operator's names, each once, however many providers serve it."""
+    """Return the distinct operator names."""
     return list(
         dict.fromkeys(
             url.operator_url
@@ -256,7 +259,7 @@ def _domain(domain: Domain, entry: Service) -> dict[str, Any]:
 
 
 def _certificate_status(domain: Domain, entry: Service) -> str:
-    """A shared certificate is there already; any other is as far as its slowest provider."""
+    """Return the worst status of all providers; a shared certificate is always deployed."""
     if domain.certificate == "shared":
         return "deployed"
     return certificates.worst(
@@ -267,7 +270,7 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
 
 
 def certificate(order: Service) -> dict[str, Any]:
-    """An order for a certificate, with what its providers say of it."""
+    """Render a certificate order with details from its providers."""
     (domain,) = order.spec.domains
     return {
         "flavor_id": order.spec.flavor_id,

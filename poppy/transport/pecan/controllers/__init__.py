@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The resources of the API, one file each."""
+"""The API's resources, one module each."""

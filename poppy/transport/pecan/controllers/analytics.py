@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services/{id}/analytics``: what the provider has counted."""
+"""``/v1.0/services/{id}/analytics``: traffic statistics from the provider."""
 
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler, uuid
@@ -8,11 +8,11 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Analytics(Resource):
-    """The statistics of a service's domains."""
+    """Statistics of a service's domains."""
 
     @handler("cdn:services:analytics")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
-        """One metric of one domain, by zone."""
+        """Return one metric of one domain, by zone."""
         names = ("domain", "metricType", "startTime", "endTime")
         asked = [parameter(request, name) for name in names]
         service_id = uuid(service_id, "service id")

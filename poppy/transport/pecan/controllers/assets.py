@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services/{id}/assets``: what the edges have cached."""
+"""``/v1.0/services/{id}/assets``: the content that edges have cached."""
 
 import re
 
@@ -21,7 +21,7 @@ class Assets(Resource):
 
     @handler("cdn:services:purge")
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
-        """Purge it, or a part of it."""
+        """Purge all of it or one path. 202 with the service's ``Location``."""
         service_id = uuid(service_id, "service id")
         lenient = self.settings.purge_without_query_is_all
         purge = Purge(url=_url(request, lenient), hard=boolean(request, "hard", default=True))
@@ -30,14 +30,14 @@ class Assets(Resource):
 
 
 def _url(request: Request, nothing_is_all: bool) -> str | None:
-    """The path to purge, None for everything.
+    """Return the path to purge, or None to purge everything.
 
     Args:
-        nothing_is_all: whether a request that says neither is for everything.
+        nothing_is_all: purge everything if the request has neither ``url`` nor ``all``.
 
     Raises:
-        InvalidRequest: neither or both are asked for, or it is no path as it stands in a
-            request (RFC 3986, section 3.3): with other characters percent-encoded.
+        InvalidRequest: the request has neither or both, or the URL is not a percent-encoded path
+            (RFC 3986, section 3.3).
     """
     url = parameter(request, "url")
     if nothing_is_all and url is None and parameter(request, "all") is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all resources have in common."""
+"""The base class of the resources, and checks that they share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Response])
 
-#: The rule of what anybody may ask, without a token.
+#: The rule of a handler that needs no token.
 PUBLIC = None
 
 #: The media types that the body of a PATCH may have; it is a JSON Patch (RFC 6902) in any case.
@@ -30,14 +30,14 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator decides about the API.
+    """Settings of the API that the operator configures.
 
     Attributes:
-        max_services_per_page: the largest ``limit`` of a list.
-        max_body_size: in bytes.
-        project_id_in_url: whether links carry the project id.
-        document_limits: on service documents, for their schema.
-        purge_without_query_is_all: whether a purge that does not say what is for everything.
+        max_services_per_page: the maximum ``limit`` of a list of services.
+        max_body_size: the maximum size of a request body in bytes.
+        project_id_in_url: whether links include the project ID.
+        document_limits: limits on service documents, for their schema.
+        purge_without_query_is_all: whether a purge without a query purges everything.
     """
 
     max_services_per_page: int
@@ -48,10 +48,10 @@ class Settings:
 
 
 def handler(rule: str | None) -> Callable[[F], F]:
-    """Mark a method as one that answers requests.
+    """Mark a method as a request handler.
 
     Args:
-        rule: the policy rule that must allow it (see :mod:`poppy.policies`), or ``PUBLIC``.
+        rule: the policy rule that the request needs (see :mod:`poppy.policies`), or ``PUBLIC``.
     """
     if callable(rule):
         raise TypeError(f'{rule} needs a policy rule: @handler("cdn:..."), or @handler(PUBLIC)')
@@ -65,15 +65,15 @@ def handler(rule: str | None) -> Callable[[F], F]:
 
 
 class Resource:
-    """Something that has a URL.
+    """A resource with a URL.
 
-    Its methods ``get``, ``post``, ``put``, ``patch`` and ``delete`` answer requests. Each takes
-    the request, Pecan's empty response and the variable segments of the URL; it checks, calls
-    the manager and returns what a view makes of the result. It raises for anything else.
+    Its methods ``get``, ``post``, ``put``, ``patch`` and ``delete`` handle requests. Each takes
+    the request, Pecan's empty response and the variable segments of the URL. It validates the
+    request, calls the manager and returns the result as a view renders it. Errors are raised.
 
     Attributes:
-        media_types: what answers can be, best first.
-        handlers: by method, in the order of the ``Allow`` header.
+        media_types: the media types of responses, in order of preference.
+        handlers: the handlers by method, in the order of the ``Allow`` header.
     """
 
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
@@ -91,9 +91,9 @@ class Resource:
 
     @handler(PUBLIC)
     def options(self, request: Request, response: Response, *segments: str) -> Response:
-        """Which methods there are (RFC 9110, section 9.3.7), and what PATCH accepts.
+        """Return the supported methods in ``Allow`` (RFC 9110, section 9.3.7).
 
-        RFC 5789, section 3.1.
+        ``Accept-Patch`` has what PATCH accepts (RFC 5789, section 3.1).
         """
         headers = {"Allow": ", ".join(self.handlers)}
         if "PATCH" in self.handlers:
@@ -102,10 +102,10 @@ class Resource:
 
 
 def project(text: str) -> str:
-    """A project that an operator names.
+    """Validate a project ID that an operator gives.
 
     Raises:
-        InvalidRequest: it can't be one.
+        InvalidRequest: the project ID is invalid.
     """
     if not names.PROJECT_ID.fullmatch(text):
         raise errors.InvalidRequest("The project id is not valid")
@@ -113,10 +113,10 @@ def project(text: str) -> str:
 
 
 def uuid(text: str, what: str) -> str:
-    """An identifier from the client, as it is stored.
+    """Validate a UUID from the client, and return it as it is stored: in lowercase.
 
     Raises:
-        InvalidRequest: it is no UUID.
+        InvalidRequest: the text is not a UUID.
     """
     if not ids.is_uuid(text):
         raise errors.InvalidRequest(f"The {what} must be a UUID")

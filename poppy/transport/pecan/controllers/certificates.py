@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/ssl_certificate``: certificates that are ordered before a service uses their domain."""
+"""``/v1.0/ssl_certificate``: certificates that are ordered before a service uses the domain."""
 
 from http import HTTPStatus
 
@@ -11,11 +11,11 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Certificates(Resource):
-    """All orders of a project."""
+    """The certificate orders of a project."""
 
     @handler("cdn:certificates:create")
     def post(self, request: Request, response: Response) -> Response:
-        """A new one, accepted."""
+        """Order a certificate. 202."""
         body = document(request, self.settings.max_body_size)
         self.manager.certificates.create(request.asking_project, body, request.request_id)
         return reply(status=HTTPStatus.ACCEPTED)
@@ -26,14 +26,14 @@ class Certificate(Resource):
 
     @handler("cdn:certificates:get")
     def get(self, request: Request, response: Response, domain: str) -> Response:
-        """The order; a list, if there is one of each type."""
+        """Return the order, or a list if there is one of each type."""
         found = self.manager.certificates.get(request.asking_project, domain)
         shown = [views.certificate(order) for order in found]
         return tagged(request, shown[0] if len(shown) == 1 else shown)
 
     @handler("cdn:certificates:delete")
     def delete(self, request: Request, response: Response, domain: str) -> Response:
-        """Accepted to be given up."""
+        """Delete an order and its certificate. 202."""
         cert_type = parameter(request, "cert_type")
         self.manager.certificates.delete(
             request.asking_project, domain, cert_type, request.request_id

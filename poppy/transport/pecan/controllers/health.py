@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/health``: which of the parts answer."""
+"""``/v1.0/health``: the health of storage, DNS, the job board and the providers."""
 
 from http import HTTPStatus
 from typing import ClassVar
@@ -11,11 +11,11 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Health(Resource):
-    """All parts."""
+    """All components."""
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
-        """The report; 503 when any part is down."""
+        """Return the report; 503 if any component is offline."""
         report = self.manager.health.report()
         online = all(all(parts.values()) for parts in report.values())
         status = HTTPStatus.OK if online else HTTPStatus.SERVICE_UNAVAILABLE
@@ -23,13 +23,13 @@ class Health(Resource):
 
 
 class _PartHealth(Resource):
-    """One part; ``KIND`` is what the manager calls its kind."""
+    """One component; ``KIND`` is its kind in the manager's report."""
 
     KIND: ClassVar[str]
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response, name: str) -> Response:
-        """Whether it answers: 200 in either case."""
+        """Return whether the component is online, with 200 in either case."""
         return reply(views.online(self.manager.health.check(self.KIND, name)))
 
 

@@ -8,12 +8,12 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Home(Resource):
-    """Where the resources are (draft-nottingham-json-home)."""
+    """The URLs of the resources (draft-nottingham-json-home)."""
 
     media_types = (JSON, JSON_HOME)
 
     @handler("cdn:home:get")
     def get(self, request: Request, response: Response) -> Response:
-        """The document, as plain JSON unless json-home is asked for."""
+        """Return the document, as plain JSON unless the client accepts json-home."""
         content_type = acceptable(request, self.media_types) or JSON
         return reply(views.HOME, content_type=content_type)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/openapi.json``: what the API is, for programs."""
+"""``/v1.0/openapi.json``: the API's OpenAPI document."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class OpenAPI(Resource):
-    """The document.
+    """The OpenAPI document.
 
     Args:
-        routes: the table, this resource included.
+        routes: the route table, including this resource.
     """
 
     def __init__(
@@ -28,5 +28,5 @@ class OpenAPI(Resource):
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
-        """It says by which host it was asked for, so that it can be used as it is."""
+        """Return the document, with the request's host as the server."""
         return reply(document.make(self._routes, self.settings, host_url(request)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services/{id}/operations``: what was asked of a service, and what became of it."""
+"""``/v1.0/services/{id}/operations``: the operations of a service and their state."""
 
 from http import HTTPStatus
 
@@ -15,11 +15,11 @@ MAX_LIMIT = 100
 
 
 class Operations(Resource):
-    """The operations of a service. They are there for a while after it is gone."""
+    """The operations of a service, which are kept for some time after it is deleted."""
 
     @handler("cdn:operations:list")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
-        """A page of them, the latest first."""
+        """Return a page of operations, latest first."""
         service_id = uuid(service_id, "service id")
         limit = integer(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
         marker = parameter(request, "marker")
@@ -36,19 +36,19 @@ class Operation(Resource):
     def get(
         self, request: Request, response: Response, service_id: str, operation_id: str
     ) -> Response:
-        """How far it got."""
+        """Return the operation with the state of its steps."""
         found = self.manager.operations.get(_key(request, service_id, operation_id))
         return reply(views.operation(found, request.base_url))
 
 
 class Action(Resource):
-    """What a tenant does about an operation."""
+    """A tenant's action on an operation."""
 
     @handler("cdn:operations:action")
     def post(
         self, request: Request, response: Response, service_id: str, operation_id: str
     ) -> Response:
-        """Cancel it, if it waits."""
+        """Cancel the operation if it is waiting. 202."""
         body = document(request, self.settings.max_body_size)
         validation.keeping_to(schemas.TENANT_ACTION, body)
         self.manager.operations.give_up(_key(request, service_id, operation_id))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/ping``: whether this server can take requests; for load balancers."""
+"""``/v1.0/ping``: whether this server can serve requests, for load balancers."""
 
 from http import HTTPStatus
 
@@ -10,11 +10,11 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Ping(Resource):
-    """Storage and job board together."""
+    """The combined health of storage and the job board."""
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
-        """204, or 503 when either is silent."""
+        """Return 204, or 503 if either does not answer."""
         if not self.manager.health.ping():
             raise errors.Unavailable("Storage or the job board does not answer")
         return reply(status=HTTPStatus.NO_CONTENT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/``: which versions of the API there are."""
+"""``/``: the versions of the API."""
 
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import PUBLIC, Resource, handler
@@ -12,5 +12,5 @@ class Versions(Resource):
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response) -> Response:
-        """All versions; 200 since there is nothing to choose between."""
+        """Return all versions. 200, not 300: there is only one to choose."""
         return reply(views.versions(request.base_url))

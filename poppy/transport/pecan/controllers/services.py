@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services``: what tenants have."""
+"""``/v1.0/services``: the services of tenants."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -26,7 +26,7 @@ class Services(Resource):
 
     @handler("cdn:services:list")
     def get(self, request: Request, response: Response) -> Response:
-        """A page of them, oldest first."""
+        """Return a page of services, oldest first."""
         limit = integer(request, "limit", DEFAULT_LIMIT, self.settings.max_services_per_page)
         marker = parameter(request, "marker")
         if marker is not None:
@@ -38,7 +38,7 @@ class Services(Resource):
 
     @handler("cdn:services:create")
     def post(self, request: Request, response: Response) -> Response:
-        """A new one, accepted to be provisioned."""
+        """Create a service. 202 with its ``Location``."""
         body = document(request, self.settings.max_body_size)
         service_id = self.manager.services.create(
             request.project_id,
@@ -55,13 +55,13 @@ class Service(Resource):
 
     @handler("cdn:services:get")
     def get(self, request: Request, response: Response, service_id: str) -> Response:
-        """Its document."""
+        """Return the service."""
         found = self.manager.services.get(request.project_id, uuid(service_id, "service id"))
         return tagged(request, views.service(found, request.base_url), found.revision)
 
     @handler("cdn:services:update")
     def patch(self, request: Request, response: Response, service_id: str) -> Response:
-        """A change of its document by JSON Patch (RFC 6902), accepted to be provisioned."""
+        """Update the service by a JSON Patch (RFC 6902). 202 with its ``Location``."""
         service_id = uuid(service_id, "service id")
         body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
         self.manager.services.update(
@@ -76,7 +76,7 @@ class Service(Resource):
 
     @handler("cdn:services:delete")
     def delete(self, request: Request, response: Response, service_id: str) -> Response:
-        """Accepted to be removed wherever it is."""
+        """Delete the service from its providers and from DNS. 202."""
         service_id = uuid(service_id, "service id")
         self.manager.services.delete(
             request.project_id, service_id, request.request_id, check=_check(request)
@@ -89,6 +89,6 @@ def _check(request: Request) -> Callable[[ServiceModel], None] | None:
 
 
 def accepted(request: Request, service_id: str) -> Response:
-    """What was asked is under way; the service tells how far it got."""
+    """Return 202 with the ``Location`` of the service, which shows the progress."""
     location = views.service_href(service_id, request.base_url)
     return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every URL of the API."""
+"""The route table of the API."""
 
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,10 @@ def _akamai() -> dict[str, type[Resource]]:
 
 
 def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
-    """The resources by URL template; ``/v1.0/<project id>/...`` is the same as ``/v1.0/...``."""
+    """Return the resources by URL template.
+
+    The router maps ``/v1.0/<project id>/...`` to ``/v1.0/...``.
+    """
     table: dict[str, type[Resource]] = {
         "/": root.Versions,
         "/v1.0": home.Home,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's pages at ``/dashboard``, which show and change nothing.
+"""The operators' dashboard at ``/dashboard``. It is read-only.
 
-Imported only where they are switched on.
+The package is imported only when the dashboard is enabled.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages as an application of their own, beside the API."""
+"""The dashboard as a WSGI application next to the API."""
 
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,8 +9,8 @@ from oslo_config import cfg
 
 from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import Resource, Settings
-from poppy.transport.pecan.dashboard import pages, sessions, signing
-from poppy.transport.pecan.dashboard.site import PREFIX, ErrorPages, Site
+from poppy.transport.pecan.dashboard import login, pages, sessions
+from poppy.transport.pecan.dashboard.rendering import PREFIX, ErrorPages, Renderer
 from poppy.transport.pecan.hooks import ContextHook
 from poppy.transport.pecan.options import DASHBOARD_GROUP
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from poppy.manager.manager import Manager
     from poppy.policies.enforcer import Policy
 
-#: Nothing but what we serve is loaded, run or sent to, no page frames ours, and none is kept.
-#: (CSP Level 3; RFC 7034; Fetch; Referrer Policy; HTML, section 7.1.3.) The referrer stays within
-#: our pages, whose forms need an origin.
+#: Security headers of every response: load, run and submit to our own origin only, forbid framing
+#: and caching. (CSP Level 3; RFC 7034; Fetch; Referrer Policy; HTML, section 7.1.3.) The referrer
+#: is sent to our own pages only; their forms need an origin.
 HEADERS = (
     (
         "Content-Security-Policy",
@@ -38,9 +38,9 @@ HEADERS = (
 
 
 def routes(
-    manager: "Manager", settings: Settings, site: Site, front: signing.Front
+    manager: "Manager", settings: Settings, renderer: Renderer, context: login.LoginContext
 ) -> Mapping[str, Resource]:
-    """The pages by URL template."""
+    """Return the pages by URL template."""
     shown: dict[str, type[pages.Page]] = {
         "": pages.Overview,
         "/operations": pages.Operations,
@@ -50,14 +50,14 @@ def routes(
         "/static/{name}": pages.File,
     }
     return {
-        **{f"{PREFIX}{path}": page(manager, settings, site) for path, page in shown.items()},
-        f"{PREFIX}/sign-in": signing.SignIn(manager, settings, site, front),
-        f"{PREFIX}/sign-out": signing.SignOut(manager, settings, site, front),
+        **{f"{PREFIX}{path}": page(manager, settings, renderer) for path, page in shown.items()},
+        f"{PREFIX}/sign-in": login.Login(manager, settings, renderer, context),
+        f"{PREFIX}/sign-out": login.Logout(manager, settings, renderer, context),
     }
 
 
 class Shared(NamedTuple):
-    """What the pages have from the API."""
+    """Objects that the dashboard shares with the API."""
 
     conf: cfg.ConfigOpts
     manager: "Manager"
@@ -71,25 +71,25 @@ def beside(
     shared: Shared,
     serve: "Callable[[Mapping[str, Resource], Sequence[Any]], WSGIApplication]",
 ) -> "WSGIApplication":
-    """The API, with the pages beside it.
+    """Add the dashboard to the API's application.
 
     Args:
-        serve: makes an application of routes and hooks.
+        serve: makes an application from routes and hooks.
 
     Raises:
-        ConfigError: it can't work as it is configured.
+        ConfigError: the dashboard's configuration is invalid.
     """
     options = shared.conf[DASHBOARD_GROUP]
-    site = Site(options.refresh)
+    renderer = Renderer(options.refresh)
     known = sessions.make(shared.conf, shared.strategy, shared.manager.sessions)
-    front = signing.Front(known, shared.policy, options.session_lifetime)
-    table = routes(shared.manager, shared.settings, site, front)
-    hooks = [ContextHook(shared.settings, known, shared.policy), ErrorPages(site)]
+    context = login.LoginContext(known, shared.policy, options.session_lifetime)
+    table = routes(shared.manager, shared.settings, renderer, context)
+    hooks = [ContextHook(shared.settings, known, shared.policy), ErrorPages(renderer)]
     return Beside(api, Guarded(serve(table, hooks)))
 
 
 class Beside:
-    """Sends what is under our prefix to the pages, and everything else to the API."""
+    """Dispatches paths under ``/dashboard`` to the dashboard and all others to the API."""
 
     def __init__(self, api: "WSGIApplication", dashboard: "WSGIApplication") -> None:
         self._api = api
@@ -98,14 +98,14 @@ class Beside:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Dispatch one request."""
         path = environ.get("PATH_INFO", "")
         ours = path == PREFIX or path.startswith(f"{PREFIX}/")
         return (self._dashboard if ours else self._api)(environ, start_response)
 
 
 class Guarded:
-    """Gives every answer, whatever it is, the header fields that browsers go by."""
+    """Adds the security headers to every response, errors included."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -113,7 +113,7 @@ class Guarded:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request, with the security headers."""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             given = {name.lower() for name, _ in headers}
@@ -125,10 +125,10 @@ class Guarded:
 
 
 def _local(name: str, value: str) -> str:
-    """A ``Location`` as a path (RFC 9110, section 10.2.2).
+    """Reduce a ``Location`` to a path (RFC 9110, section 10.2.2).
 
-    WebOb puts in front of it how it was called, which behind a proxy that ends TLS is by http:
-    elsewhere, for a browser.
+    WebOb makes it absolute with the scheme of its own connection. Behind a proxy that terminates
+    TLS this is http, which is another origin for the browser.
     """
     if name.lower() != "location":
         return value

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limit failed sign-ins, so that a password can't be guessed over the network.
+"""Limit failed sign-ins, so that a password cannot be guessed over the network.
 
-Counts are kept in the memory of each process: a guess costs no request to storage. With several
-processes an attacker has that many times as many tries, which is still far too few.
+Each process counts in memory, so a guess costs no storage request. With N processes an attacker
+gets N times as many tries, which is still far too few.
 """
 
 import ipaddress
@@ -13,10 +13,10 @@ import limits
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-#: Failed tries of one address, and of all addresses together, within five minutes.
+#: Failed tries allowed in five minutes: per address, and for all addresses together.
 PER_ADDRESS, TOGETHER = 10, 100
 _WINDOW = 300
-#: Bits of an IPv6 address that one subscriber has (RFC 6177).
+#: Prefix length that identifies an IPv6 subscriber (RFC 6177).
 _IPV6_PREFIX = 64
 
 
@@ -31,7 +31,7 @@ class Guesses:
         }
 
     def wait(self, address: str | None) -> int:
-        """Seconds until this address may try again; 0 if it may try now."""
+        """Return the seconds until this address may try again; 0 if it may try now."""
         waits = [0]
         for kind, limit in self._limits.items():
             key = self._key(kind, address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens of Keystone for people who know their user's name and password."""
+"""Get Keystone tokens for a user name and password."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ from poppy.common import errors
 
 LOG = log.getLogger(__name__)
 
-#: Seconds that Keystone has for each of its answers.
+#: Seconds to wait for each Keystone response.
 _TIMEOUT = 10.0
 
 
 class SignInRefused(Exception):
-    """Who signs in is not who they say, in words for them."""
+    """Signing in failed. The message is shown to the user."""
 
 
 class Identities:
-    """The Keystone that Poppy itself asks, by the options of ``[keystone_authtoken]``."""
+    """The Keystone server that ``[keystone_authtoken]`` configures."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         options = conf.keystone_authtoken
@@ -31,18 +31,18 @@ class Identities:
         self._cert = pair if all(pair) else None
 
     def token(self, form: Mapping[str, str]) -> str:
-        """A token for a user, in a project or on the system.
+        """Get a token for a user, scoped to a project or to the system.
 
         Args:
-            form: ``user``, ``password``, ``user_domain``; and ``project`` with
-                ``project_domain``, by name, or neither for the system. Domains without a name
-                are ``Default``.
+            form: ``user``, ``password`` and ``user_domain``, and the names ``project`` and
+                ``project_domain``. Without a project the scope is the system. An empty domain is
+                ``Default``.
 
         Raises:
-            SignInRefused: Keystone gives none.
-            Unavailable: it does not answer.
+            SignInRefused: Keystone refuses the credentials.
+            Unavailable: Keystone does not answer.
         """
-        # As in poppy.transport.pecan.auth: this import takes long.
+        # Imported here because it is slow, as in poppy.transport.pecan.auth.
         from keystoneauth1 import exceptions, session
         from keystoneauth1.identity import generic
 
@@ -52,23 +52,22 @@ class Identities:
             token: str = asking.get_token(who)
         except exceptions.MissingAuthMethods as exc:
             raise SignInRefused(
-                "Keystone wants more than a password of this user: get a token by another "
-                "client, and sign in with that."
+                "This user needs more than a password. Get a token with another client and sign "
+                "in with it."
             ) from exc
         except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.BadRequest) as exc:
-            # Which of these it is, is not for who can't sign in.
-            raise SignInRefused(
-                "Keystone knows no such user, password, and project or domain."
-            ) from exc
+            # Do not reveal which of them is wrong.
+            raise SignInRefused("Wrong user, password, project or domain.") from exc
         except exceptions.ClientException as exc:
-            LOG.error("Keystone can't be asked for a token: %s", exc)
+            LOG.error("Getting a token from Keystone failed: %s", exc)
             raise errors.Unavailable("The identity service does not answer") from exc
         return token
 
     def revoke(self, token: str) -> None:
-        """Have Keystone revoke a token; a failure is logged, for Poppy refuses it already.
+        """Revoke a token in Keystone.
 
-        (Identity API v3, "Revoke token": a token may revoke itself.)
+        A failure is only logged: Poppy refuses the token already. (Identity API v3, "Revoke
+        token": a token may revoke itself.)
         """
         from keystoneauth1 import exceptions, session
 
@@ -81,12 +80,12 @@ class Identities:
                 headers=headers,
             )
         except exceptions.ClientException as exc:
-            LOG.warning("Keystone could not revoke the token of a session: %s", exc)
+            LOG.warning("Revoking a session's token in Keystone failed: %s", exc)
 
 
 def _credentials(form: Mapping[str, str]) -> dict[str, Any]:
     if not form.get("user") or not form.get("password"):
-        raise SignInRefused("User and password are needed, or a token.")
+        raise SignInRefused("Enter a user and password, or a token.")
     credentials: dict[str, Any] = {
         "username": form["user"],
         "password": form["password"],

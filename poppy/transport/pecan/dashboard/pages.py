@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages: each asks the manager, and has a template show it."""
+"""The dashboard's pages: each reads from the manager and renders a template."""
 
 import json
 import urllib.parse
@@ -19,17 +19,17 @@ from poppy.transport.pecan.controllers.base import (
     project,
     uuid,
 )
-from poppy.transport.pecan.dashboard.signing import RULE
-from poppy.transport.pecan.dashboard.site import HTML, Site, go_to, root
+from poppy.transport.pecan.dashboard.login import RULE
+from poppy.transport.pecan.dashboard.rendering import HTML, Renderer, go_to, root
 from poppy.transport.pecan.request import Request, parameter
 from poppy.transport.pecan.response import Response, reply
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
 
-#: Rows of a page of a list.
+#: Rows on a page of a list.
 PAGE = 50
-#: Operations of a service on a page.
+#: Operations on a page of a service's history.
 HISTORY = 20
 
 UNFINISHED = tuple(state for state in State if not state.finished)
@@ -37,23 +37,23 @@ _A_YEAR = 31_536_000
 
 
 class Page(Resource):
-    """A page."""
+    """Base class of the pages."""
 
     media_types: ClassVar[tuple[str, ...]] = (HTML,)
 
-    def __init__(self, manager: "Manager", settings: Settings, site: Site) -> None:
+    def __init__(self, manager: "Manager", settings: Settings, renderer: Renderer) -> None:
         super().__init__(manager, settings)
-        self.site = site
+        self.renderer = renderer
 
 
 class Overview(Page):
-    """``/dashboard``: all of Poppy at a glance."""
+    """``/dashboard``: the state of the installation at a glance."""
 
     @handler(RULE)
     def get(self, request: Request, response: Response) -> Response:
-        """Services by status, work by place, workers, drivers, and which parts answer."""
+        """Show services by status, operations, drivers, workers, and component health."""
         seen = self.manager.overview
-        return self.site.page(
+        return self.renderer.page(
             request,
             "overview.html",
             counts=seen.counts(),
@@ -67,11 +67,11 @@ class Overview(Page):
 
 
 class Operations(Page):
-    """``/dashboard/operations``: what is under way, and what failed."""
+    """``/dashboard/operations``: unfinished and failed operations."""
 
     @handler(RULE)
     def get(self, request: Request, response: Response) -> Response:
-        """The unfinished ones, oldest first, or some of them; and the latest failures."""
+        """Show the unfinished operations, filtered, oldest first, and the latest failures."""
         wanted = {name: parameter(request, name) or "" for name in ("state", "kind", "place")}
         work = self.manager.overview.work()
         found = [
@@ -81,7 +81,7 @@ class Operations(Page):
             and wanted["kind"] in ("", it.kind)
             and (not wanted["place"] or wanted["place"] in overview.places_of(it))
         ]
-        return self.site.page(
+        return self.renderer.page(
             request,
             "operations.html",
             found=found[:PAGE],
@@ -99,7 +99,7 @@ class Services(Page):
 
     @handler(RULE)
     def get(self, request: Request, response: Response) -> Response:
-        """A page of those of one status; at first those that failed."""
+        """Show a page of the services with one status; ``failed`` by default."""
         try:
             status = model.Status(parameter(request, "status") or model.Status.FAILED)
         except ValueError:
@@ -109,7 +109,7 @@ class Services(Page):
         if marker is not None:
             marker = uuid(marker, "marker")
         found, following = self.manager.overview.services(status, marker, PAGE)
-        return self.site.page(
+        return self.renderer.page(
             request,
             "services.html",
             status=status,
@@ -122,13 +122,16 @@ class Services(Page):
 
 
 class Service(Page):
-    """``/dashboard/services/{project_id}/{service_id}``: one service, and its history."""
+    """``/dashboard/services/{project_id}/{service_id}``: a service and its history."""
 
     @handler(RULE)
     def get(
         self, request: Request, response: Response, project_id: str, service_id: str
     ) -> Response:
-        """The service as it is stored, and what was asked of it; the history outlives it."""
+        """Show the stored service and its operations.
+
+        The history of a deleted service is still shown.
+        """
         project(certificates.owner(project_id))
         service_id = uuid(service_id, "service id")
         marker = parameter(request, "marker")
@@ -142,7 +145,7 @@ class Service(Page):
             if not history and marker is None:
                 raise
         document = json.dumps(service.spec.to_dict(), indent=2) if service else ""
-        return self.site.page(
+        return self.renderer.page(
             request,
             "service.html",
             project_id=project_id,
@@ -157,11 +160,14 @@ class Service(Page):
 
 
 class Find(Page):
-    """``/dashboard/find``: a service by a domain, a name of a provider, or its id."""
+    """``/dashboard/find``: find a service by domain, provider hostname or ID."""
 
     @handler(RULE)
     def get(self, request: Request, response: Response) -> Response:
-        """The page of the service; or the domains that a name serves; or that there is none."""
+        """Redirect to the service, or list the domains behind a provider hostname.
+
+        404 when there is neither.
+        """
         text = (parameter(request, "q") or "").strip()
         project_id, _, service_id = text.rpartition("/")
         if project_id:
@@ -178,7 +184,7 @@ class Find(Page):
                 problem, status = str(exc), HTTPStatus.BAD_REQUEST
             else:
                 return _to(request, found.project_id, found.service_id)
-        return self.site.page(
+        return self.renderer.page(
             request,
             "find.html",
             HTTPStatus.OK if domains else status,
@@ -190,16 +196,16 @@ class Find(Page):
 
 
 class File(Page):
-    """``/dashboard/static/{name}``: what pages are made with; nobody's secret."""
+    """``/dashboard/static/{name}``: the public style sheet, script and icon."""
 
     media_types: ClassVar[tuple[str, ...]] = ("text/css", "text/javascript", "image/svg+xml")
 
     @handler(PUBLIC)
     def get(self, request: Request, response: Response, name: str) -> Response:
-        """A file; pages name it with its version, so that it can be kept for as long as wanted."""
-        content, media_type = self.site.files.get(name)
-        # Not what another version asks for while processes are upgraded one by one.
-        lasting = request.GET.get("v") == self.site.files.version
+        """Send a file. Pages add its version to the URL, so browsers can cache it for a year."""
+        content, media_type = self.renderer.files.get(name)
+        # During a rolling upgrade, pages of another version ask for files of that version.
+        lasting = request.GET.get("v") == self.renderer.files.version
         kept = f"public, max-age={_A_YEAR}, immutable" if lasting else "no-cache"
         headers = {"Cache-Control": kept}
         return reply(None, HTTPStatus.OK, headers, f"{media_type}; charset=utf-8", content)

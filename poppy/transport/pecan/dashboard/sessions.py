@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who looks at the pages: what a browser, which sends no token by itself, has in a cookie.
+"""Sessions of the dashboard, kept in a cookie because a browser sends no token by itself.
 
-The cookie counts here only, and all that it opens is pages to look at. It holds a Keystone token;
-with ``noauth``, where there is none, a proof that its owner knew the operator's password. The
-server keeps no sessions, so any process answers for any other, and a restart ends none. It keeps
-only the list of sessions that were signed out (:mod:`poppy.manager.sessions`).
+The cookie is valid for the dashboard only, which is read-only. It holds a Keystone token. With
+``noauth`` it holds a signed proof that the browser's user knew the operator's password. The server
+stores no sessions: any process accepts them, and they survive a restart. It stores only the list
+of sessions that signed out (:mod:`poppy.manager.sessions`).
 
-With Keystone, a token in ``X-Auth-Token`` counts before the cookie, as for the API. With
-``noauth``, header fields say who asks only while no password is set; a password that is set
-protects the pages from everyone who can reach them.
+With Keystone, ``X-Auth-Token`` takes precedence over the cookie, as for the API. With ``noauth``,
+identity headers are trusted only while no password is set. With a password, everyone has to sign
+in.
 """
 
 import functools
@@ -36,32 +36,34 @@ if TYPE_CHECKING:
     from poppy.manager.sessions import SessionsManager
 
 COOKIE = "poppy_dashboard"
-#: Shorter ones can be guessed over the network.
+#: Minimum length. Shorter passwords can be guessed over the network.
 MIN_PASSWORD = 12
 
-#: What can be a token: of Fernet they have about 200 characters, of JWS up to 1,500. A browser
-#: keeps 4,096 bytes of a cookie (RFC 6265, section 6.1).
+#: A valid token. Fernet tokens have about 200 characters, JWS tokens up to 1,500. Browsers support
+#: at least 4,096 bytes per cookie (RFC 6265, section 6.1).
 _TOKEN = re.compile(r"[A-Za-z0-9_.=+/:-]{1,3500}")
 _DEFAULT_PORT = re.compile(r":(?:80|443)$")
 
 
 class Sessions(Protocol):
-    """One way to sign in."""
+    """A way to sign in."""
 
-    #: Which fields the form has: ``keystone``, ``password``, or ``none``.
+    #: The fields of the sign-in form: ``keystone``, ``password`` or ``none``.
     form: str
 
     def open(self, form: Mapping[str, str]) -> str:
-        """What to put into the cookie of whoever filled in the form.
+        """Start a session from the fields of the form, and return the cookie's value.
 
         Raises:
-            SignInRefused: nothing.
+            SignInRefused: the credentials are wrong.
             Unavailable: the identity service does not answer.
         """
         ...
 
     def close(self, request: Request) -> None:
-        """End the session of a request's cookie, everywhere; nothing if it has none.
+        """End the session of the request's cookie in all processes.
+
+        Do nothing without a valid session.
 
         Raises:
             Unavailable: storage or the identity service does not answer.
@@ -69,22 +71,22 @@ class Sessions(Protocol):
         ...
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
-        """Who sends a request.
+        """Return the identity behind a request.
 
         Args:
-            cookie: counts instead of the request's.
+            cookie: use this value instead of the request's cookie.
 
         Raises:
-            RequestRefused: 401: nobody, or not any more; 503.
+            RequestRefused: 401 without a valid session; 503.
         """
         ...
 
 
 def make(conf: cfg.ConfigOpts, strategy: Strategy, ended: "SessionsManager") -> Sessions:
-    """As the API itself tells who asks.
+    """Create the sessions that match the API's ``auth_strategy``.
 
     Raises:
-        ConfigError: it can't work as it is configured.
+        ConfigError: the password is too short.
     """
     options = conf[DASHBOARD_GROUP]
     if conf.auth_strategy == "keystone":
@@ -92,13 +94,13 @@ def make(conf: cfg.ConfigOpts, strategy: Strategy, ended: "SessionsManager") -> 
     password: str | None = options.password
     if password is not None and len(password) < MIN_PASSWORD:
         raise errors.ConfigError(
-            f"[{DASHBOARD_GROUP}] password must have {MIN_PASSWORD} characters or more"
+            f"[{DASHBOARD_GROUP}] password must have at least {MIN_PASSWORD} characters"
         )
     return PasswordSessions(strategy, password, options.session_lifetime, ended)
 
 
 class KeystoneSessions:
-    """The cookie is a token, which Keystone is asked about as of any request of the API."""
+    """Sessions with a Keystone token as cookie, validated like the token of an API request."""
 
     form = "keystone"
 
@@ -115,26 +117,26 @@ class KeystoneSessions:
         self._lifetime = lifetime
 
     def open(self, form: Mapping[str, str]) -> str:
-        """A token that was given, or one that Keystone gives for user and password."""
+        """Return the token of the form, or get one for the user and password."""
         token = form.get("token", "").strip()
         if not token:
             token = self._identities.token(form)
         if not _TOKEN.fullmatch(token):
-            raise SignInRefused("That is no token.")
+            raise SignInRefused("The token is malformed.")
         return token
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
-        """By the token in ``X-Auth-Token``, or in the cookie."""
+        """Return the identity of the token in ``X-Auth-Token`` or in the cookie."""
         environ = request.environ
         if cookie is not None or "HTTP_X_AUTH_TOKEN" not in environ:
             token = cookie or request.cookies.get(COOKIE, "")
             if not _TOKEN.fullmatch(token) or self._ended.has_ended(token):
-                raise _nobody()
+                raise _unauthorized()
             environ["HTTP_X_AUTH_TOKEN"] = token
         return self._strategy.identify(request)
 
     def close(self, request: Request) -> None:
-        """Refuse the token from now on, and have Keystone revoke it."""
+        """Refuse the token from now on, and revoke it in Keystone."""
         token = request.cookies.get(COOKIE, "")
         try:
             self.identify(request, token)
@@ -145,12 +147,11 @@ class KeystoneSessions:
 
 
 class PasswordSessions:
-    """The cookie says until when it is good, and is signed by the operator's password.
+    """Sessions with an expiry time as cookie, signed with the operator's password.
 
-    Whoever has signed in is the operator: the role ``admin``, for no project. There is no such
-    session unless a password is set: a browser that just says who it is, as clients may to the
-    API, could not be told from a stranger whom auth middleware let through to a path it does not
-    know.
+    A session has the role ``admin`` and no project. Without a password there are no sessions. A
+    browser that merely claims an identity, as API clients may with ``noauth``, is not trusted: it
+    may be a stranger whom auth middleware let through because it does not know the path.
     """
 
     def __init__(
@@ -167,25 +168,25 @@ class PasswordSessions:
         self.form = "none" if password is None else "password"
 
     def open(self, form: Mapping[str, str]) -> str:
-        """A proof that the password was known."""
+        """Check the password and return a signed claim."""
         if self._password is None:
-            raise SignInRefused("Nobody can sign in here: no password is set.")
+            raise SignInRefused("Sign-in is disabled: no password is set.")
         given = form.get("password", "")
         if not hmac.compare_digest(given.encode(), self._password.encode()):
-            raise SignInRefused("That is not the password.")
-        # Two sessions that begin in one second differ, so that one can end without the other.
+            raise SignInRefused("Wrong password.")
+        # The random part tells sessions of the same second apart, so that each ends by itself.
         claim = f"{int(time.time()) + self._lifetime}.{secrets.token_hex(8)}"
         return f"{claim}.{_sign(self._password, claim)}"
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
-        """By the cookie; without a password, by what the middleware in front says."""
+        """Check the cookie. Without a password, use the headers that auth middleware sets."""
         if self._password is None:
             if cookie is None and request.environ.get("HTTP_X_PROJECT_ID"):
                 return self._strategy.identify(request)
-            raise _nobody()
+            raise _unauthorized()
         cookie = cookie or request.cookies.get(COOKIE, "")
         if not self._is_good(cookie, self._password) or self._ended.has_ended(cookie):
-            raise _nobody()
+            raise _unauthorized()
         return Identity(roles=("admin",), system_scope="all")
 
     def close(self, request: Request) -> None:
@@ -207,10 +208,10 @@ class PasswordSessions:
 
 
 def is_own(request: Request) -> bool:
-    """Whether a request that does something comes from a page of ours.
+    """Check that a form was submitted by one of our own pages (CSRF protection).
 
-    Browsers say so (Fetch Metadata, section 2.1; RFC 6454, section 7). What says nothing is no
-    browser, and has no cookie that it would not have by its own doing.
+    Browsers send the origin (Fetch Metadata, section 2.1; RFC 6454, section 7). A client that
+    sends neither header is not a browser, and has only the cookies that it set itself.
     """
     site = request.environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
@@ -218,17 +219,17 @@ def is_own(request: Request) -> bool:
     origin = request.environ.get("HTTP_ORIGIN")
     if origin is None:
         return True
-    # The scheme is not compared: a proxy in front may have ended TLS.
+    # Ignore the scheme: a proxy in front may terminate TLS.
     theirs, ours = urllib.parse.urlsplit(origin).netloc, request.host
     return _DEFAULT_PORT.sub("", theirs) == _DEFAULT_PORT.sub("", ours)
 
 
 @functools.lru_cache(maxsize=1)
 def _key(password: str) -> bytes:
-    """A key to sign with, slow to make: a cookie is no means to try passwords one after another.
+    """Derive the signing key. This is slow, so that a cookie is no help in guessing the password.
 
-    (PBKDF2: RFC 8018, section 5.2. The salt is no secret, and the same in all processes, which
-    answer for each other.)
+    (PBKDF2: RFC 8018, section 5.2. The salt is public. All processes share it, since each accepts
+    the others' sessions.)
     """
     return hashlib.pbkdf2_hmac("sha256", password.encode(), b"poppy dashboard", 600_000)
 
@@ -238,5 +239,5 @@ def _sign(password: str, claim: str) -> str:
     return hmac.new(_key(password), message, hashlib.sha256).hexdigest()
 
 
-def _nobody() -> RequestRefused:
+def _unauthorized() -> RequestRefused:
     return RequestRefused(HTTPStatus.UNAUTHORIZED, "Sign in first")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the API is, as an OpenAPI 3.1 document.
+"""Generate the API's OpenAPI 3.1 document.
 
-The table of routes says what there is, a description (one per route, in ``services.py``,
-``flavors.py`` ...) says what it means, and :mod:`document` makes one document of both. The schemas
-of request bodies are those that requests are checked by (:mod:`poppy.model.schemas`).
+:mod:`document` combines the route table with a description per route (``services.py``,
+``flavors.py`` ...). Request bodies use the schemas that validate requests
+(:mod:`poppy.model.schemas`).
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of what is for operators."""
+"""Descriptions of the operator routes."""
 
 from http import HTTPStatus
 
@@ -16,19 +16,19 @@ _ONE = {"project_id": answers.PROJECT_ID, "service_id": answers.SERVICE_ID}
 
 def _page(largest: int, marker: Parameter) -> tuple[Parameter, Parameter]:
     limit = {"type": "integer", "minimum": 1, "maximum": largest, "default": largest}
-    return (Parameter("limit", "How many a page has at most.", limit), marker)
+    return (Parameter("limit", "The maximum number of entries on a page.", limit), marker)
 
 
-_MARKER = Parameter("marker", "The id of the last one of the page before.", answers.UUID)
+_MARKER = Parameter("marker", "The ID of the last entry of the previous page.", answers.UUID)
 
 OPERATIONS = {
     "GET /v1.0/admin/services": Operation(
         id="listServicesByStatus",
-        summary="The services of all projects, by status.",
+        summary="List the services of all projects with a status.",
         parameters=(
             Parameter(
                 "status",
-                "Which.",
+                "The status.",
                 {"type": "string", "enum": [status.value for status in Status]},
                 "failed",
                 required=True,
@@ -37,7 +37,7 @@ OPERATIONS = {
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "A page.",
+                "A page of services.",
                 answers.array(
                     answers.answer(
                         "Service found",
@@ -55,29 +55,31 @@ OPERATIONS = {
     ),
     "POST /v1.0/admin/services/action": Operation(
         id="actOnServices",
-        summary="Enable, disable or delete the services of a project, or the one with a domain.",
-        description="One request sees to so many services as it can in a short time; while there "
-        "are more, the same request to where Link leads sees to those.",
+        summary="Enable, disable or delete a project's services, or the service with a domain.",
+        description="A request handles as many services as it can in a short time. If more "
+        "remain, repeat the request at the URL in Link.",
         parameters=(_MARKER,),
         body=Body(
             admin_schemas.SERVICE_ACTION, {"action": "disable", "domain": "www.example.com"}
         ),
-        answers={HTTPStatus.ACCEPTED: Answer("It is under way.", may_have=("Link",))},
+        answers={HTTPStatus.ACCEPTED: Answer("The action is accepted.", may_have=("Link",))},
         errors=_CHANGES,
     ),
     "POST /v1.0/admin/services/status": Operation(
         id="setServiceStatus",
-        summary="Say what became of a service.",
+        summary="Set the status of a service.",
         body=Body(admin_schemas.SERVICE_STATUS, {"status": "failed", **_ONE}),
         answers={
-            HTTPStatus.CREATED: Answer("It is so."),
-            HTTPStatus.ACCEPTED: Answer("No provider has anything of it: it is being deployed."),
+            HTTPStatus.CREATED: Answer("The status is set."),
+            HTTPStatus.ACCEPTED: Answer(
+                "The service exists at no provider; its deployment has started."
+            ),
         },
         errors=_CHANGES,
     ),
     "PATCH /v1.0/admin/services/provider_details/{service_id}": Operation(
         id="setProviderDetails",
-        summary="Say where the operator's name of a domain points.",
+        summary="Point a domain's operator name to a provider hostname.",
         body=Body(
             admin_schemas.PROVIDER_DETAILS,
             {
@@ -88,28 +90,30 @@ OPERATIONS = {
             },
         ),
         answers={
-            HTTPStatus.CREATED: Answer("The name is being moved."),
-            HTTPStatus.ACCEPTED: Answer("It points there already."),
+            HTTPStatus.CREATED: Answer("The change has started."),
+            HTTPStatus.ACCEPTED: Answer("The name already points there."),
         },
         errors=_CHANGES,
     ),
     "GET /v1.0/admin/domains": Operation(
         id="listDomains",
-        summary="The domains that a provider serves by a name.",
+        summary="List the domains behind a provider hostname.",
         parameters=(
             Parameter(
                 "provider_url",
-                "The provider's name.",
+                "The provider hostname.",
                 answers.TEXT,
                 "edge7.provider.example",
                 required=True,
             ),
-            *_page(1000, Parameter("marker", "The last one of the page before.", answers.TEXT)),
+            *_page(
+                1000, Parameter("marker", "The last domain of the previous page.", answers.TEXT)
+            ),
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "A page.",
-                answers.array(answers.TEXT, "In order."),
+                "A page of domains.",
+                answers.array(answers.TEXT, "The domains, sorted."),
                 ["www.example.com"],
                 may_have=("Link",),
             )
@@ -118,30 +122,30 @@ OPERATIONS = {
     "GET /v1.0/admin/domains/{domain}": tagged(
         Operation(
             id="getServiceByDomain",
-            summary="The service that has a domain.",
+            summary="Show the service with a domain.",
             answers={
-                HTTPStatus.OK: Answer("It.", answers.SERVICE, answers.SERVICE_EXAMPLE),
+                HTTPStatus.OK: Answer("The service.", answers.SERVICE, answers.SERVICE_EXAMPLE),
             },
         )
     ),
     "GET /v1.0/admin/limits/{project_id}": Operation(
         id="getLimit",
-        summary="How many services a project may have.",
-        answers={HTTPStatus.OK: Answer("So many.", admin_schemas.LIMIT, {"limit": 20})},
+        summary="Show how many services a project may have.",
+        answers={HTTPStatus.OK: Answer("The limit.", admin_schemas.LIMIT, {"limit": 20})},
     ),
     "PUT /v1.0/admin/limits/{project_id}": Operation(
         id="setLimit",
-        summary="Say how many services a project may have. Those beyond stay.",
+        summary="Set how many services a project may have. Existing services stay.",
         body=Body(admin_schemas.LIMIT, {"limit": 50}),
-        answers={HTTPStatus.CREATED: Answer("It counts from now on.")},
+        answers={HTTPStatus.CREATED: Answer("The limit is set.")},
     ),
     "GET /v1.0/admin/certificates": Operation(
         id="listCertificates",
-        summary="The orders for certificates of all projects, by status.",
+        summary="List the certificate orders of all projects with a status.",
         parameters=(
             Parameter(
                 "status",
-                "Which.",
+                "The status.",
                 {"type": "string", "enum": [*certificates.STATES, "delete_in_progress"]},
                 "failed",
                 required=True,
@@ -150,21 +154,22 @@ OPERATIONS = {
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "A page.", answers.array(ORDER), [ORDER_EXAMPLE], may_have=("Link",)
+                "A page of orders.", answers.array(ORDER), [ORDER_EXAMPLE], may_have=("Link",)
             )
         },
     ),
     "PATCH /v1.0/admin/certificates/{domain}": Operation(
         id="setCertificateStatus",
-        summary="Say what became of a certificate.",
-        description="With create_in_progress the providers are asked again.",
+        summary="Set the status of a certificate.",
+        description="With create_in_progress the certificate is requested from the providers "
+        "again.",
         parameters=(CERT_TYPE,),
         body=Body(
             admin_schemas.CERTIFICATE_PATCH,
             [{"op": "replace", "path": "/status", "value": "deployed"}],
             media_types=(JSON_PATCH, JSON),
         ),
-        answers={HTTPStatus.NO_CONTENT: Answer("It is so.")},
+        answers={HTTPStatus.NO_CONTENT: Answer("The status is set.")},
         errors=_CHANGES,
     ),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of the operators' routes of Akamai's driver."""
+"""Descriptions of the operator routes of the Akamai driver."""
 
 from http import HTTPStatus
 from typing import Any
@@ -33,11 +33,11 @@ _OUTCOME_EXAMPLE = {
 
 
 def _queue(name: str, what: str, schema: Schema, entry: dict[str, Any]) -> dict[str, Operation]:
-    """GET and PUT of a list."""
+    """Describe GET and PUT of a list."""
     return {
         "GET": Operation(
             id=f"get{name}",
-            summary=f"The list of {what}.",
+            summary=f"Show the list of {what}.",
             answers={HTTPStatus.OK: Answer("The list.", schema, [entry])},
         ),
         "PUT": Operation(
@@ -46,7 +46,7 @@ def _queue(name: str, what: str, schema: Schema, entry: dict[str, Any]) -> dict[
             body=Body(schema, [entry]),
             answers={
                 HTTPStatus.OK: Answer(
-                    "The list, and what is not in it any more.",
+                    "The new list, and the entries that were removed.",
                     answers.answer("Replaced list", {"queue": schema, "deleted": _ENTRIES}),
                     {"queue": [entry], "deleted": []},
                 )
@@ -56,19 +56,19 @@ def _queue(name: str, what: str, schema: Schema, entry: dict[str, Any]) -> dict[
 
 
 def _config(kind: str, schema: Schema, example: dict[str, Any]) -> dict[str, Operation]:
-    """GET and POST of the settings of certificates."""
+    """Describe GET and POST of a certificate's settings."""
     settings: Schema = {"type": "object", "title": f"{kind} settings"}
     return {
         "GET": Operation(
             id=f"get{kind}Config",
-            summary=f"The settings of a {kind.upper()} certificate.",
-            answers={HTTPStatus.OK: Answer("Its settings.", settings, example)},
+            summary=f"Show the settings of a {kind.upper()} certificate.",
+            answers={HTTPStatus.OK: Answer("The settings.", settings, example)},
         ),
         "POST": Operation(
             id=f"set{kind}Config",
-            summary=f"Change settings of a {kind.upper()} certificate.",
+            summary=f"Change the settings of a {kind.upper()} certificate.",
             body=Body(schema, example),
-            answers={HTTPStatus.ACCEPTED: Answer("Its settings.", settings, example)},
+            answers={HTTPStatus.ACCEPTED: Answer("The new settings.", settings, example)},
         ),
     }
 
@@ -77,8 +77,8 @@ _BY_PATH: dict[str, dict[str, Operation]] = {
     f"{_AKAMAI}/service": {
         "POST": Operation(
             id="migrateDomain",
-            summary="Move a domain to the edge host of another certificate.",
-            description=".edgekey.net is added where it is missing.",
+            summary="Move a domain to another certificate's edge hostname.",
+            description="The suffix .edgekey.net is added if it is missing.",
             body=Body(
                 akamai_schemas.MIGRATION,
                 {
@@ -88,44 +88,48 @@ _BY_PATH: dict[str, dict[str, Operation]] = {
                     "new_cert": "san2.example.com.edgekey.net",
                 },
             ),
-            answers={HTTPStatus.ACCEPTED: Answer("It is being moved.")},
+            answers={HTTPStatus.ACCEPTED: Answer("The move is in progress.")},
             errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
         )
     },
     f"{_AKAMAI}/background_job": {
         "POST": Operation(
             id="runJob",
-            summary="Run a job over the list of domains whose certificate is to be looked at.",
+            summary="Run a background job over the list of domains with certificates to check.",
             body=Body(
                 {"oneOf": [akamai_schemas.CHECK, akamai_schemas.UPDATE]},
                 {"job_type": "akamai_check_and_update_cert_status"},
             ),
             answers={
                 HTTPStatus.ACCEPTED: Answer(
-                    "What is being done, and what is not.", _OUTCOME, _OUTCOME_EXAMPLE
+                    "The domains that were submitted, and those that were ignored.",
+                    _OUTCOME,
+                    _OUTCOME_EXAMPLE,
                 )
             },
         )
     },
     _MAPPING: _queue(
         "SanMapping",
-        "domains whose certificate is to be looked at",
+        "domains with certificates to check",
         akamai_schemas.SAN_MAPPING,
         {**_DOMAIN, "cert_type": "san"},
     ),
     _RETRY: {
         **_queue(
             "RetryList",
-            "domains whose certificate is to be ordered again",
+            "domains to reorder certificates for",
             akamai_schemas.RETRY_LIST,
             _DOMAIN,
         ),
         "POST": Operation(
             id="retryCertificates",
-            summary="Order the certificates of the list again.",
+            summary="Reorder the certificates of the retry list.",
             answers={
                 HTTPStatus.ACCEPTED: Answer(
-                    "What is being done, and what is not.", _OUTCOME, _OUTCOME_EXAMPLE
+                    "The domains that were submitted, and those that were ignored.",
+                    _OUTCOME,
+                    _OUTCOME_EXAMPLE,
                 )
             },
         ),

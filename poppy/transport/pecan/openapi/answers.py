@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of the documents that the API answers with, and examples of them.
+"""JSON Schemas and examples of response documents.
 
-Requests have theirs in :mod:`poppy.model.schemas`; these are made of them where documents are
-answered as they were sent.
+The schemas of requests are in :mod:`poppy.model.schemas`. Responses that repeat a request reuse
+them.
 """
 
 import copy
@@ -14,7 +14,7 @@ from poppy.model.schemas import Schema
 from poppy.model.services import Status
 
 UUID: Schema = {"type": "string", "format": "uuid"}
-#: Text that nothing more is said about.
+#: Any text.
 TEXT: Schema = {"type": "string"}
 
 BASE = "https://cdn.example.com/v1.0"
@@ -24,7 +24,11 @@ PROJECT_ID = "5b1f0e7c9a2d4b3f8e6a1c0d2f4b6a8c"
 
 
 def answer(title: str, properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
-    """An object with these members and no others; all are there but the optional ones."""
+    """Return the schema of an object with exactly these members; others are not allowed.
+
+    Args:
+        optional: names of members that may be missing.
+    """
     return {
         "type": "object",
         "title": title,
@@ -35,7 +39,7 @@ def answer(title: str, properties: Schema, optional: tuple[str, ...] = ()) -> Sc
 
 
 def array(items: Schema, description: str = "") -> Schema:
-    """A list."""
+    """Return the schema of a list."""
     made: Schema = {"type": "array", "items": items}
     return made | ({"description": description} if description else {})
 
@@ -43,8 +47,8 @@ def array(items: Schema, description: str = "") -> Schema:
 LINK = answer(
     "Link",
     {
-        "href": {"type": "string", "description": "Where it is."},
-        "rel": {"type": "string", "description": "What it is."},
+        "href": {"type": "string", "description": "The target."},
+        "rel": {"type": "string", "description": "The link relation."},
     },
 )
 
@@ -52,7 +56,7 @@ ERROR = answer(
     "Error",
     {
         "message": {
-            "description": "What is wrong; one entry per breach of a schema.",
+            "description": "What is wrong; for schema errors, one entry per error.",
             "oneOf": [
                 TEXT,
                 answer("Breaches", {"errors": array(answer("Breach", {"message": TEXT}))}),
@@ -60,7 +64,7 @@ ERROR = answer(
         },
         "request_id": {
             "type": "string",
-            "description": "What to quote in a report; also in x-openstack-request-id.",
+            "description": "The request ID, as in x-openstack-request-id. Quote it in reports.",
         },
     },
 )
@@ -99,11 +103,11 @@ HOME: Schema = answer(
     },
 )
 
-ONLINE = answer("Part", {"online": {"enum": ["true", "false"], "description": "As text."}})
+ONLINE = answer("Part", {"online": {"enum": ["true", "false"], "description": "A string."}})
 
 _PARTS: Schema = {
     "type": "object",
-    "description": "Parts by name.",
+    "description": "Components by name.",
     "additionalProperties": answer("Part of a report", {**ONLINE["properties"], "links": LINK}),
 }
 
@@ -158,42 +162,42 @@ FLAVORS = answer("Flavors", {"flavors": array(FLAVOR)})
 DNS_RECORD = answer(
     "DNS record",
     {
-        "domain": {"type": "string", "description": "The domain of the service that needs it."},
+        "domain": {"type": "string", "description": "The service's domain that needs the record."},
         "purpose": {
-            "description": "ownership: it proves that the domain is the project's own; nothing of "
-            "the domain is deployed before.",
+            "description": "ownership: proves that the project owns the domain. The domain is not "
+            "deployed before.",
             "enum": [purpose.value for purpose in Purpose],
         },
-        "type": {"type": "string", "description": "TXT, or CNAME."},
-        "name": {"type": "string", "description": "Where it is to stand."},
-        "value": {"type": "string", "description": "Its data."},
+        "type": {"type": "string", "description": "The record type: TXT or CNAME."},
+        "name": {"type": "string", "description": "The record's name."},
+        "value": {"type": "string", "description": "The record's data."},
         "provider": {
             "type": ["string", "null"],
-            "description": "Which provider asks for it; null for Poppy itself.",
+            "description": "The provider that requires the record; null for Poppy itself.",
         },
         "status": {
-            "description": "What was found there; wrong: something else.",
+            "description": "The result of the last lookup; wrong: the record has other data.",
             "enum": [status.value for status in RecordStatus],
         },
         "checked_at": {
             "type": ["string", "null"],
             "format": "date-time",
-            "description": "When it was last looked up.",
+            "description": "The time of the last lookup.",
         },
     },
 )
 
 
 def _service() -> Schema:
-    """A service as it is answered: as it was sent, with all defaults, and what became of it."""
+    """Return the schema of a service: the request's document with defaults, plus its status."""
     sent = copy.deepcopy(schemas.SERVICE["properties"])
     domain = sent["domains"]["items"]
     domain["properties"]["certificate_status"] = {
-        "description": "With https: how far its certificate is.",
+        "description": "With https: the status of the certificate.",
         "enum": list(certificates.STATES),
     }
     for name in ("domains", "origins", "caching", "restrictions"):
-        # An operator may have more of them served than a tenant may ask for.
+        # Stored documents may exceed the limits of requests, such as after a limit is lowered.
         sent[name].pop("maxItems")
         sent[name]["items"]["properties"].get("rules", {}).pop("maxItems", None)
     del sent["restrictions"]["items"]["properties"]["type"]
@@ -204,17 +208,15 @@ def _service() -> Schema:
             "project_id": TEXT,
             **sent,
             "status": {
-                "description": "What became of it.",
+                "description": "The status of the service.",
                 "enum": [status.value for status in Status],
             },
-            "errors": array(answer("Failure", {"message": TEXT}), "Why it is failed."),
+            "errors": array(answer("Failure", {"message": TEXT}), "Why the service failed."),
             "dns_records": array(
                 DNS_RECORD,
-                "What to make in the DNS of the domains. Only there if there is anything to make.",
+                "Records to create in the DNS of the domains. Missing if there are none.",
             ),
-            "links": array(
-                LINK, "self, flavor, and as access_url what to make the domains a CNAME to."
-            ),
+            "links": array(LINK, "self, flavor, and access_url: the CNAME target of the domains."),
         },
         optional=("dns_records",),
     )
@@ -268,8 +270,8 @@ SERVICE_EXAMPLE = {
 SERVICES = answer(
     "Services",
     {
-        "services": array(SERVICE, "Oldest first."),
-        "links": array(LINK, "next, while the page is full."),
+        "services": array(SERVICE, "The services, oldest first."),
+        "links": array(LINK, "next, if the page is full."),
     },
 )
 
@@ -279,7 +281,8 @@ SERVICES_EXAMPLE = {
 }
 
 _POINTS = array(
-    answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}), "In order of time."
+    answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}),
+    "The points, in order of time.",
 )
 
 ANALYTICS: Schema = {
@@ -289,7 +292,7 @@ ANALYTICS: Schema = {
     "required": ["domain", "provider", "flavor"],
     "additionalProperties": {
         "type": "object",
-        "description": "The counts by zone; its name is the metric's.",
+        "description": "The counts by zone, under the name of the metric.",
         "additionalProperties": _POINTS,
     },
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of certificates that are ordered by themselves."""
+"""Descriptions of certificates that are ordered separately from a service."""
 
 from http import HTTPStatus
 
@@ -10,7 +10,7 @@ from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Par
 
 CERT_TYPE = Parameter(
     "cert_type",
-    "Of which kind, where there are two.",
+    "The certificate type, if the domain has an order of each.",
     {"type": "string", "enum": list(certificates.TYPES)},
     "san",
 )
@@ -21,7 +21,7 @@ ORDER: Schema = answers.answer(
         **admin_schemas.CERTIFICATE["properties"],
         "cert_details": {
             "type": "object",
-            "description": "What each provider has to say, by its name.",
+            "description": "Details from each provider, by provider name.",
             "additionalProperties": answers.answer("Details", {"extra_info": {"type": "object"}}),
         },
         "status": {"enum": [*certificates.STATES, "delete_in_progress"]},
@@ -48,8 +48,8 @@ OPERATIONS = {
         body=Body(admin_schemas.CERTIFICATE, _REQUEST_EXAMPLE),
         answers={
             HTTPStatus.ACCEPTED: Answer(
-                "The order is stored. 400 when there is one of that kind for the domain; 403 when "
-                "the project may have no more."
+                "The order is stored. 400 if the domain already has an order of that type; 403 if "
+                "the project's quota is exhausted."
             )
         },
         errors=(HTTPStatus.CONFLICT,),
@@ -57,7 +57,7 @@ OPERATIONS = {
     "GET /v1.0/ssl_certificate/{domain}": tagged(
         Operation(
             id="getCertificate",
-            summary="The order for a domain; a list, if there is one of each kind.",
+            summary="Show the order for a domain; a list if there is one of each type.",
             answers={
                 HTTPStatus.OK: Answer(
                     "One or two orders.",
@@ -69,9 +69,11 @@ OPERATIONS = {
     ),
     "DELETE /v1.0/ssl_certificate/{domain}": Operation(
         id="deleteCertificate",
-        summary="Have the providers give a certificate up.",
+        summary="Delete a certificate from the providers.",
         parameters=(CERT_TYPE,),
-        answers={HTTPStatus.ACCEPTED: Answer("They are asked to. 400 when there is none.")},
+        answers={
+            HTTPStatus.ACCEPTED: Answer("The deletion has started. 400 if there is no order.")
+        },
         errors=(HTTPStatus.CONFLICT,),
     ),
 }

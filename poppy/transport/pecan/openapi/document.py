@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI document, made of the table of routes and the descriptions."""
+"""Build the OpenAPI document from the route table and the descriptions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,9 +27,9 @@ VERSION = "3.1.1"
 REQUEST_ID = "x-openstack-request-id"
 _UNDESCRIBED = ("HEAD", "OPTIONS")
 
-#: The variable segments of URLs, by their name in the table.
+#: Description, schema and example of each path parameter.
 SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
-    "name": ("The driver, or certificate, as it is configured.", answers.TEXT, "mock"),
+    "name": ("The configured name of the driver or certificate.", answers.TEXT, "mock"),
     "flavor_id": ("The flavor.", {"type": "string", "minLength": 1}, "standard"),
     "domain": ("The domain.", answers.TEXT, "www.example.com"),
     "project_id": ("The project.", answers.TEXT, answers.PROJECT_ID),
@@ -37,35 +37,38 @@ SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
     "service_id": ("The service.", answers.UUID, answers.SERVICE_ID),
 }
 
-#: Header fields of answers.
+#: Description and schema of each response header.
 HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    REQUEST_ID: ("The id of the request, to be quoted in reports.", answers.TEXT),
-    "Location": ("Where it is.", {"type": "string", "format": "uri"}),
-    "ETag": ("The entity tag of the answer.", answers.TEXT),
-    "Link": ("Where the next page is (RFC 8288).", answers.TEXT),
-    "Retry-After": ("Seconds after which trying again makes sense.", {"type": "integer"}),
-    "WWW-Authenticate": ("Where to get a token.", answers.TEXT),
-    "Accept": ("What the Content-Type of the request can be.", answers.TEXT),
-    "Accept-Patch": ("What the Content-Type of a patch can be.", answers.TEXT),
+    REQUEST_ID: ("The request ID. Quote it in reports.", answers.TEXT),
+    "Location": ("The URL of the resource.", {"type": "string", "format": "uri"}),
+    "ETag": ("The entity tag of the response.", answers.TEXT),
+    "Link": ("The link to the next page (RFC 8288).", answers.TEXT),
+    "Retry-After": ("Seconds to wait before the next attempt.", {"type": "integer"}),
+    "WWW-Authenticate": ("The URL of the identity service.", answers.TEXT),
+    "Accept": ("The accepted media types of the request body.", answers.TEXT),
+    "Accept-Patch": ("The accepted media types of a patch.", answers.TEXT),
 }
 
-#: What an ordinary error means, and the header fields that it may have.
+#: Description and optional headers of each common error.
 ERRORS: Mapping[HTTPStatus, tuple[str, tuple[str, ...]]] = {
-    HTTPStatus.BAD_REQUEST: ("It can't be accepted; the message names the offender.", ()),
-    HTTPStatus.UNAUTHORIZED: ("There is no valid token.", ("WWW-Authenticate",)),
+    HTTPStatus.BAD_REQUEST: ("The request is invalid; the message names the offender.", ()),
+    HTTPStatus.UNAUTHORIZED: ("The token is missing or invalid.", ("WWW-Authenticate",)),
     HTTPStatus.FORBIDDEN: (
-        "The policy does not allow it, the project in the URL is not the token's, or a limit is "
-        "reached.",
+        "The policy forbids the request, the project in the URL is not the token's, or a limit "
+        "is reached.",
         (),
     ),
-    HTTPStatus.NOT_FOUND: ("There is no such thing, or it is another project's.", ()),
-    HTTPStatus.NOT_ACCEPTABLE: ("The client does not take JSON.", ()),
-    HTTPStatus.CONFLICT: ("Something depends on it, or others change it at this moment.", ()),
-    HTTPStatus.PRECONDITION_FAILED: ("It is not what If-Match names.", ()),
+    HTTPStatus.NOT_FOUND: ("The resource does not exist or belongs to another project.", ()),
+    HTTPStatus.NOT_ACCEPTABLE: ("The client does not accept JSON.", ()),
+    HTTPStatus.CONFLICT: ("The resource is in use, or another request is changing it.", ()),
+    HTTPStatus.PRECONDITION_FAILED: ("The resource does not match If-Match.", ()),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("The body is too large.", ()),
-    HTTPStatus.UNPROCESSABLE_ENTITY: ("The Idempotency-Key came with another request.", ()),
+    HTTPStatus.UNPROCESSABLE_ENTITY: (
+        "The Idempotency-Key was used for a different request.",
+        (),
+    ),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
-        "The body is not what its Content-Type must be.",
+        "The media type of the body is not supported.",
         ("Accept", "Accept-Patch"),
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
@@ -73,22 +76,22 @@ ERRORS: Mapping[HTTPStatus, tuple[str, tuple[str, ...]]] = {
         ("Retry-After",),
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
-        "A part that is needed (storage, Keystone) does not answer.",
+        "A required component (storage, Keystone) does not answer.",
         ("Retry-After",),
     ),
 }
 
 _INFO = """\
-A CDN control plane: describe a service once, have it delivered by any CDN provider.
+A CDN control plane: describe a service once, and any CDN provider can deliver it.
 
-Every path may have the project's id behind the version: `/v1.0/{project_id}/services`. Wherever
-there is GET there is HEAD, and everywhere OPTIONS. `X-Auth-Token` is a Keystone token; an
-installation without Keystone takes the project from `X-Project-ID` instead, and what the client
-may do from `X-Roles`."""
+Every path accepts the project ID after the version: `/v1.0/{project_id}/services`. Every resource
+with GET also supports HEAD, and all resources support OPTIONS. `X-Auth-Token` is a Keystone token.
+An installation without Keystone takes the project from `X-Project-ID` and the roles from
+`X-Roles` instead."""
 
 
 def descriptions(settings: "Settings") -> dict[str, Operation]:
-    """All descriptions, by ``METHOD /template``."""
+    """Return all descriptions by ``METHOD /template``."""
     return {
         **home.OPERATIONS,
         **flavors.OPERATIONS,
@@ -101,10 +104,10 @@ def descriptions(settings: "Settings") -> dict[str, Operation]:
 
 
 def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) -> dict[str, Any]:
-    """The document.
+    """Build the document.
 
     Args:
-        routes: the table.
+        routes: the route table.
         server: ``scheme://host`` and mount point of this installation.
 
     Raises:
@@ -139,7 +142,7 @@ def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) ->
 
 
 def rules(resource: "Resource") -> Iterator[tuple[str, str | None]]:
-    """The described methods of a resource, each with its policy rule."""
+    """Yield the described methods of a resource, each with its policy rule."""
     for method, handler in resource.handlers.items():
         if method not in _UNDESCRIBED:
             yield method, handler.rule  # type: ignore[attr-defined]
@@ -175,7 +178,7 @@ def _responses(template: str, rule: str | None, described: Operation) -> dict[st
 
 
 def _errors(template: str, rule: str | None, described: Operation) -> set[HTTPStatus]:
-    """The ordinary errors of a route."""
+    """Return the common errors of a route."""
     found = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, *described.errors}
     if "{" in template:
         found.add(HTTPStatus.NOT_FOUND)
@@ -240,7 +243,7 @@ def _error(status: HTTPStatus) -> dict[str, Any]:
 
 
 def _headers(certain: tuple[str, ...], possible: tuple[str, ...]) -> dict[str, Any]:
-    """The one that all answers have, and these."""
+    """Return the headers of a response: the request ID, and the given ones."""
     always = (REQUEST_ID, *certain)
     return {
         name: {
@@ -253,7 +256,7 @@ def _headers(certain: tuple[str, ...], possible: tuple[str, ...]) -> dict[str, A
 
 
 def _name(status: HTTPStatus) -> str:
-    """Of the component that describes an ordinary error."""
+    """Return the name of the component that describes a common error."""
     return f"Error{status.value}"
 
 

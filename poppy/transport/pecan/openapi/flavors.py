@@ -17,7 +17,7 @@ OPERATIONS = {
     "GET /v1.0/flavors": tagged(
         Operation(
             id="listFlavors",
-            summary="What services can choose from.",
+            summary="List the flavors.",
             answers={
                 HTTPStatus.OK: Answer(
                     "All flavors.", answers.FLAVORS, {"flavors": [answers.FLAVOR_EXAMPLE]}
@@ -27,11 +27,11 @@ OPERATIONS = {
     ),
     "POST /v1.0/flavors": Operation(
         id="createFlavor",
-        summary="Define a flavor: which providers deliver the services that choose it.",
+        summary="Create a flavor: a choice of providers for services.",
         body=Body(schemas.FLAVOR, answers.FLAVOR_REQUEST_EXAMPLE),
         answers={
             HTTPStatus.CREATED: Answer(
-                "The flavor. 400 when its id is taken, or a provider is not loaded.",
+                "The flavor. 400 if its ID is taken or a provider is not loaded.",
                 answers.FLAVOR,
                 answers.FLAVOR_EXAMPLE,
                 headers=("Location",),
@@ -42,7 +42,7 @@ OPERATIONS = {
     "GET /v1.0/flavors/{flavor_id}": tagged(
         Operation(
             id="getFlavor",
-            summary="One flavor.",
+            summary="Show a flavor.",
             answers={
                 HTTPStatus.OK: Answer(
                     "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
@@ -52,8 +52,8 @@ OPERATIONS = {
     ),
     "DELETE /v1.0/flavors/{flavor_id}": Operation(
         id="deleteFlavor",
-        summary="Remove a flavor that no service uses.",
-        answers={HTTPStatus.NO_CONTENT: Answer("It is gone.")},
+        summary="Delete a flavor that no service uses.",
+        answers={HTTPStatus.NO_CONTENT: Answer("The flavor is deleted.")},
         errors=(HTTPStatus.CONFLICT,),
     ),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of what tells about Poppy itself."""
+"""Descriptions of the version, home, health and ping resources."""
 
 from http import HTTPStatus
 
@@ -12,9 +12,9 @@ from poppy.transport.pecan.request import JSON, JSON_HOME
 def _part(kind: str, what: str) -> Operation:
     return Operation(
         id=f"get{kind}Health",
-        summary=f"Whether {what} answers.",
+        summary=f"Show the health of {what}.",
         answers={
-            HTTPStatus.OK: Answer("Whether it does.", answers.ONLINE, {"online": "true"}),
+            HTTPStatus.OK: Answer("Its health.", answers.ONLINE, {"online": "true"}),
         },
     )
 
@@ -22,14 +22,14 @@ def _part(kind: str, what: str) -> Operation:
 OPERATIONS = {
     "GET /": Operation(
         id="getVersions",
-        summary="The versions of the API.",
+        summary="List the API versions.",
         answers={
-            HTTPStatus.OK: Answer("All of them.", answers.VERSIONS, answers.VERSIONS_EXAMPLE)
+            HTTPStatus.OK: Answer("All versions.", answers.VERSIONS, answers.VERSIONS_EXAMPLE)
         },
     ),
     "GET /v1.0": Operation(
         id="getHome",
-        summary="The resources of the API, as a home document.",
+        summary="Show the API's resources as a JSON home document.",
         answers={
             HTTPStatus.OK: Answer(
                 "The document.", answers.HOME, views.HOME, media_types=(JSON, JSON_HOME)
@@ -38,7 +38,7 @@ OPERATIONS = {
     ),
     "GET /v1.0/openapi.json": Operation(
         id="getOpenAPI",
-        summary="This document.",
+        summary="Show this document.",
         answers={
             HTTPStatus.OK: Answer(
                 "An OpenAPI 3.1 document.", {"type": "object"}, {"openapi": "3.1.1", "...": "..."}
@@ -47,17 +47,21 @@ OPERATIONS = {
     ),
     "GET /v1.0/ping": Operation(
         id="ping",
-        summary="Whether requests can be served; for load balancers.",
-        answers={HTTPStatus.NO_CONTENT: Answer("Storage and job board answer.")},
+        summary="Check whether this server can serve requests, for load balancers.",
+        answers={HTTPStatus.NO_CONTENT: Answer("Storage and the job board are reachable.")},
         errors=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
     "GET /v1.0/health": Operation(
         id="getHealth",
-        summary="Which of the parts answer.",
+        summary="Show the health of all components.",
         answers={
-            HTTPStatus.OK: Answer("All of them.", answers.HEALTH, answers.HEALTH_EXAMPLE),
+            HTTPStatus.OK: Answer(
+                "All components are online.", answers.HEALTH, answers.HEALTH_EXAMPLE
+            ),
             HTTPStatus.SERVICE_UNAVAILABLE: Answer(
-                "Not all of them.", answers.HEALTH, answers.HEALTH_DOWN_EXAMPLE
+                "At least one component is offline.",
+                answers.HEALTH,
+                answers.HEALTH_DOWN_EXAMPLE,
             ),
         },
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How one route is described."""
+"""The data classes that describe a route."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,10 +12,10 @@ from poppy.transport.pecan.request import JSON
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter, or a header field of the request.
+    """A query parameter or request header.
 
     Attributes:
-        example: a value that makes sense.
+        example: a realistic value.
         place: ``query`` or ``header``.
     """
 
@@ -29,10 +29,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Body:
-    """The body of a request.
+    """A request body.
 
     Attributes:
-        schema: the very one that the request is checked by.
+        schema: the same schema that validates the request.
     """
 
     schema: Schema
@@ -42,11 +42,11 @@ class Body:
 
 @dataclass(frozen=True)
 class Link:
-    """What can be asked next with what an answer tells (OpenAPI 3.1.1, section 4.8.20).
+    """A follow-up request that uses values from a response (OpenAPI 3.1.1, section 4.8.20).
 
     Attributes:
-        operation: the id of another operation.
-        parameters: runtime expression by its parameters' names.
+        operation: ID of the linked operation.
+        parameters: a runtime expression per parameter name.
     """
 
     operation: str
@@ -55,12 +55,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is no error, or an error with a body of its own.
+    """A successful response, or an error with its own body.
 
     Attributes:
-        schema: of the body; None when there is none.
-        headers: names of header fields it has besides those that all answers have.
-        may_have: names of header fields that only some of these answers have.
+        schema: the body's schema; None without a body.
+        headers: names of the headers in addition to those of every response.
+        may_have: names of headers that are not always present.
     """
 
     description: str
@@ -74,14 +74,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """A route: one method at one URL.
+    """A route: one method of one URL.
 
     Attributes:
-        id: what generated clients call it.
-        answers: by status, those that are no ordinary errors.
-        errors: statuses of ordinary errors, besides those that follow from the route: 400 and
-            406 always; 404 with a variable segment in the URL; 401, 403, 429 and 503 unless it
-            is public; 413 and 415 with a body.
+        id: the name in generated clients.
+        answers: the responses by status, without common errors.
+        errors: statuses of common errors, in addition to those that follow from the route: 400
+            and 406 always; 404 with a path parameter; 401, 403, 429 and 503 unless it is public;
+            413 and 415 with a body.
     """
 
     id: str
@@ -95,14 +95,14 @@ class Operation:
 
 _IF_MATCH = Parameter(
     "If-Match",
-    "Entity tags of what the client has seen: if none matches, it is a 412.",
+    "Entity tags that the client has seen; 412 if none matches.",
     {"type": "string"},
     place="header",
 )
 
 
 def tagged(operation: Operation) -> Operation:
-    """A GET whose answer has an entity tag; 304 or 412 as its conditions say."""
+    """Add an entity tag and conditions to a GET, with 304 and 412."""
     found = operation.answers[HTTPStatus.OK]
     return replace(
         operation,
@@ -110,7 +110,7 @@ def tagged(operation: Operation) -> Operation:
             *operation.parameters,
             Parameter(
                 "If-None-Match",
-                "Entity tags of what the client has already.",
+                "Entity tags that the client has cached; 304 if one matches.",
                 {"type": "string"},
                 place="header",
             ),
@@ -119,14 +119,14 @@ def tagged(operation: Operation) -> Operation:
         answers={
             **operation.answers,
             HTTPStatus.OK: replace(found, headers=(*found.headers, "ETag")),
-            HTTPStatus.NOT_MODIFIED: Answer("It is as If-None-Match says.", headers=("ETag",)),
+            HTTPStatus.NOT_MODIFIED: Answer("Not modified.", headers=("ETag",)),
         },
         errors=(*operation.errors, HTTPStatus.PRECONDITION_FAILED),
     )
 
 
 def conditional(operation: Operation) -> Operation:
-    """A change that is made only if the thing is as the client has seen it."""
+    """Add conditions to a change, so that it applies only to the version the client has seen."""
     return replace(
         operation,
         parameters=(
@@ -134,7 +134,7 @@ def conditional(operation: Operation) -> Operation:
             _IF_MATCH,
             Parameter(
                 "If-None-Match",
-                "Entity tags of what is not to be changed: one that matches is a 412.",
+                "Entity tags that must not match; 412 if one does.",
                 {"type": "string"},
                 place="header",
             ),

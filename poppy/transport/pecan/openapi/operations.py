@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of what was asked of services, and what became of it."""
+"""Descriptions of operations, for tenants and operators."""
 
 from http import HTTPStatus
 
@@ -21,7 +21,7 @@ _STEP = answers.answer(
     "Step",
     {
         "driver": {
-            "description": "provider or dns; ownership for the proof of who owns the domains.",
+            "description": "provider, dns, or ownership (verification of domain ownership).",
             **answers.TEXT,
         },
         "provider": _MAYBE,
@@ -49,9 +49,9 @@ OPERATION: Schema = answers.answer(
         "project_id": answers.TEXT,
         "service_id": answers.UUID,
         "action": {"enum": [kind.value for kind in Kind]},
-        "purge": {"oneOf": [_PURGE, {"type": "null"}], "description": "What a purge is of."},
+        "purge": {"oneOf": [_PURGE, {"type": "null"}], "description": "The scope of a purge."},
         "state": {"enum": [state.value for state in State]},
-        "reason": _MAYBE | {"description": "Why it waits, or failed."},
+        "reason": _MAYBE | {"description": "Why the operation waits or failed."},
         "attempts": {"type": "integer"},
         "failures": {"type": "integer"},
         "next_attempt_at": _MOMENT,
@@ -97,26 +97,28 @@ OPERATION_EXAMPLE = {
 
 def _limit(default: int, largest: int) -> Parameter:
     schema = {"type": "integer", "minimum": 1, "maximum": largest, "default": default}
-    return Parameter("limit", "How many are listed at most.", schema)
+    return Parameter("limit", "The maximum number of operations on a page.", schema)
 
 
 OPERATIONS = {
     f"GET {_SERVICE}": Operation(
         id="listOperations",
-        summary="What was asked of a service, the latest first.",
-        description="Also for a while after the service is gone.",
+        summary="List a service's operations, latest first.",
+        description="Available for some time after the service is deleted.",
         parameters=(
             _limit(operations.DEFAULT_LIMIT, operations.MAX_LIMIT),
-            Parameter("marker", "The id of the last one of the page before.", answers.UUID),
+            Parameter(
+                "marker", "The ID of the last operation of the previous page.", answers.UUID
+            ),
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "A page.",
+                "A page of operations.",
                 answers.answer(
                     "Operations",
                     {
                         "operations": answers.array(OPERATION),
-                        "links": answers.array(answers.LINK, "next, while the page is full."),
+                        "links": answers.array(answers.LINK, "next, if the page is full."),
                     },
                 ),
                 {"operations": [OPERATION_EXAMPLE], "links": []},
@@ -134,45 +136,45 @@ OPERATIONS = {
     ),
     f"GET {_SERVICE}/{{operation_id}}": Operation(
         id="getOperation",
-        summary="How far an operation got, at each provider and in DNS.",
+        summary="Show an operation and its steps at each provider and in DNS.",
         answers={HTTPStatus.OK: Answer("The operation.", OPERATION, OPERATION_EXAMPLE)},
     ),
     f"POST {_SERVICE}/{{operation_id}}/action": Operation(
         id="cancelOperation",
-        summary="Cancel a create, update or purge that waits.",
-        description="It has failed then, and so has its service, except of a purge. The document "
-        "of the service stays as it is. 409 when the operation does not wait.",
+        summary="Cancel a waiting create, update or purge.",
+        description="The operation fails, and so does its service, except after a purge. The "
+        "service's document does not change. 409 if the operation is not waiting.",
         body=Body(schemas.TENANT_ACTION, {"cancel": {}}),
-        answers={HTTPStatus.ACCEPTED: Answer("It is cancelled.")},
+        answers={HTTPStatus.ACCEPTED: Answer("The operation is cancelled.")},
         errors=(HTTPStatus.CONFLICT,),
     ),
     f"GET {_ADMIN}": Operation(
         id="findOperations",
-        summary="Operations of all projects that are not finished, or failed; the oldest first.",
+        summary="List the unfinished and failed operations of all projects, oldest first.",
         parameters=(
             Parameter(
                 "state",
-                "Only those; unfinished is queued, running or waiting.",
+                "List only operations in this state; unfinished is queued, running or waiting.",
                 {"type": "string", "enum": sorted(admin.STATES)},
                 "failed",
             ),
             Parameter(
                 "older_than",
-                "Only those that were asked for at least so many seconds ago.",
+                "List only operations requested at least this many seconds ago.",
                 {"type": "integer", "minimum": 0, "maximum": admin.MAX_AGE, "default": 0},
             ),
-            Parameter("provider", "Only those that are about this provider.", answers.TEXT),
-            Parameter("marker", "As in the link to the next page.", answers.TEXT),
+            Parameter("provider", "List only operations with this provider.", answers.TEXT),
+            Parameter("marker", "The marker from the link to the next page.", answers.TEXT),
             _limit(admin.DEFAULT_LIMIT, admin.MAX_LIMIT),
         ),
         answers={
             HTTPStatus.OK: Answer(
-                "A page; with provider it may have fewer than wanted though there are more.",
+                "A page of operations. With provider it may be short although there are more.",
                 answers.answer(
                     "Operations found",
                     {
                         "operations": answers.array(OPERATION),
-                        "links": answers.array(answers.LINK, "next, while there may be more."),
+                        "links": answers.array(answers.LINK, "next, if there may be more."),
                     },
                 ),
                 {"operations": [OPERATION_EXAMPLE], "links": []},
@@ -181,7 +183,7 @@ OPERATIONS = {
     ),
     f"POST {_ADMIN}/{{operation_id}}/action": Operation(
         id="actOnOperation",
-        summary="Try an operation again, or cancel it.",
+        summary="Retry or cancel an operation.",
         body=Body(
             schemas.OPERATION_ACTION,
             {
@@ -190,7 +192,7 @@ OPERATIONS = {
                 "service_id": answers.SERVICE_ID,
             },
         ),
-        answers={HTTPStatus.ACCEPTED: Answer("It is under way.")},
+        answers={HTTPStatus.ACCEPTED: Answer("The action is accepted.")},
         errors=(HTTPStatus.CONFLICT,),
     ),
 }

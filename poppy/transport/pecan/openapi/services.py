@@ -29,7 +29,7 @@ _TIME = {
 
 
 def _links(pointer: str) -> dict[str, Link]:
-    """What can be done with the service whose id is there."""
+    """Return the links of a service; ``pointer`` locates its ID in the response."""
     one = {"service_id": f"$response.body#{pointer}"}
     return {
         "service": Link("getService", one),
@@ -40,17 +40,17 @@ def _links(pointer: str) -> dict[str, Link]:
 
 
 def operations(settings: Settings) -> dict[str, Operation]:
-    """The descriptions; how large a page may be is for the operator to say."""
+    """Return the descriptions, with the configured limits."""
     limit = settings.max_services_per_page
     return {
         "GET /v1.0/services": tagged(
             Operation(
                 id="listServices",
-                summary="The services of the project, by pages.",
+                summary="List the project's services.",
                 parameters=(
                     Parameter(
                         "limit",
-                        "How many a page has at most.",
+                        "The maximum number of services on a page.",
                         {
                             "type": "integer",
                             "minimum": 1,
@@ -60,14 +60,14 @@ def operations(settings: Settings) -> dict[str, Operation]:
                         example=1,
                     ),
                     Parameter(
-                        "marker", "The id of the last one of the page before.", answers.UUID
+                        "marker", "The ID of the last service of the previous page.", answers.UUID
                     ),
-                    Parameter("status", "Only those of this status.", _STATUS),
-                    Parameter("domain", "Only the one that has this domain.", answers.TEXT),
+                    Parameter("status", "List only services with this status.", _STATUS),
+                    Parameter("domain", "List only the service with this domain.", answers.TEXT),
                 ),
                 answers={
                     HTTPStatus.OK: Answer(
-                        "A page.",
+                        "A page of services.",
                         answers.SERVICES,
                         answers.SERVICES_EXAMPLE,
                         links=_links("/services/0/id"),
@@ -77,16 +77,16 @@ def operations(settings: Settings) -> dict[str, Operation]:
         ),
         "POST /v1.0/services": Operation(
             id="createService",
-            summary="Have content of one's own delivered.",
-            description="What a schema can't say, the message of a 400 does: a domain is a host "
-            "name in lower case, no root domain, and no other service's; no two rules of "
-            "origins, or of caching, have paths with the same meaning; each provider of the "
-            "flavor can do what is asked.",
+            summary="Create a service.",
+            description="Rules that the schema does not express (400): a domain is a lowercase "
+            "host name, not a root domain, and not used by another service; the rules of the "
+            "origins must have distinct paths, and so must the caching rules; every provider of "
+            "the flavor must support the requested features.",
             parameters=(
                 Parameter(
                     "Idempotency-Key",
-                    "A name for this request: within 24 hours, a request of that name and the "
-                    "same body creates nothing, and is answered alike.",
+                    "A key for this request. For 24 hours, a request with the same key and body "
+                    "gets the same response and creates nothing.",
                     {"type": "string", "minLength": 1, "maxLength": 255},
                     example='"0d4fcd2e-8a3b-4a7d-9c11-6f1a2b3c4d5e"',
                     place="header",
@@ -95,7 +95,8 @@ def operations(settings: Settings) -> dict[str, Operation]:
             body=Body(schemas.service(settings.document_limits), answers.SERVICE_REQUEST_EXAMPLE),
             answers={
                 HTTPStatus.ACCEPTED: Answer(
-                    "It is stored, and being deployed. 403 when the project may have no more.",
+                    "The service is stored, and its deployment has started. 403 if the project's "
+                    "quota is exhausted.",
                     headers=("Location",),
                 )
             },
@@ -104,7 +105,7 @@ def operations(settings: Settings) -> dict[str, Operation]:
         "GET /v1.0/services/{service_id}": tagged(
             Operation(
                 id="getService",
-                summary="One service, and what became of it.",
+                summary="Show a service and its status.",
                 answers={
                     HTTPStatus.OK: Answer(
                         "The service.",
@@ -118,10 +119,10 @@ def operations(settings: Settings) -> dict[str, Operation]:
         "PATCH /v1.0/services/{service_id}": conditional(
             Operation(
                 id="updateService",
-                summary="Change a service that is deployed or failed, or waits.",
-                description="By a JSON Patch (RFC 6902) on what a GET answers, without "
-                "its id, status, errors, links and dns_records. It takes the place of a create "
-                "or update that waits; 400 while one runs. An empty patch changes nothing.",
+                summary="Update a service that is deployed, failed or waiting.",
+                description="The body is a JSON Patch (RFC 6902) of the document that GET "
+                "returns, without id, status, errors, links and dns_records. It supersedes a "
+                "waiting create or update; 400 while one runs. An empty patch changes nothing.",
                 body=Body(
                     schemas.PATCH,
                     [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],
@@ -129,7 +130,8 @@ def operations(settings: Settings) -> dict[str, Operation]:
                 ),
                 answers={
                     HTTPStatus.ACCEPTED: Answer(
-                        "The change is stored, and being deployed.", headers=("Location",)
+                        "The change is stored, and its deployment has started.",
+                        headers=("Location",),
                     )
                 },
                 errors=(HTTPStatus.CONFLICT,),
@@ -138,53 +140,63 @@ def operations(settings: Settings) -> dict[str, Operation]:
         "DELETE /v1.0/services/{service_id}": conditional(
             Operation(
                 id="deleteService",
-                summary="Have a service removed from its providers and from DNS.",
-                description="Accepted at any time, also again. The service is gone (404) once all "
-                "is removed; if something can't be, it is failed with the reason.",
-                answers={HTTPStatus.ACCEPTED: Answer("It is being removed.")},
+                summary="Delete a service from its providers and from DNS.",
+                description="Accepted at any time, and can be repeated. The service is gone (404) "
+                "when everything is removed. If something cannot be removed, the service fails "
+                "with the reason.",
+                answers={HTTPStatus.ACCEPTED: Answer("The deletion has started.")},
                 errors=(HTTPStatus.CONFLICT,),
             )
         ),
         "DELETE /v1.0/services/{service_id}/assets": Operation(
             id="purgeService",
-            summary="Have cached content of a service go that has been deployed.",
-            description="Either url or all=true must be given, unless the operator has neither "
-            "mean all=true. Also while an update waits, or has failed.",
+            summary="Purge cached content of a deployed service.",
+            description="Either url or all=true is required, unless the operator configured that "
+            "neither means all=true. Allowed while an update waits or after it failed.",
             parameters=(
                 Parameter(
                     "url",
-                    "A path, with * for any run of characters.",
+                    "A path; * matches any characters.",
                     {"type": "string", "minLength": 1, "maxLength": MAX_URL},
                     example="/images/logo.png",
                 ),
-                Parameter("all", "Everything of the service.", {"type": "boolean"}),
+                Parameter("all", "Purge all content of the service.", {"type": "boolean"}),
                 Parameter(
                     "hard",
-                    "false: have it revalidated instead of evicted, where a provider can.",
+                    "false: revalidate the content instead of evicting it, if the provider "
+                    "supports this.",
                     {"type": "boolean", "default": True},
                 ),
             ),
-            answers={HTTPStatus.ACCEPTED: Answer("It is being purged.", headers=("Location",))},
+            answers={HTTPStatus.ACCEPTED: Answer("The purge has started.", headers=("Location",))},
             errors=(HTTPStatus.CONFLICT,),
         ),
         "GET /v1.0/services/{service_id}/analytics": Operation(
             id="getAnalytics",
-            summary="What the provider has counted for a domain.",
-            description="The provider is asked meanwhile; 503 when it does not answer, 400 when "
-            "it has none. An answer is kept for a minute.",
+            summary="Show a domain's analytics from its provider.",
+            description="The request waits for the provider: 503 if it does not answer, 400 if it "
+            "has no analytics. The result is cached for a minute.",
             parameters=(
                 Parameter(
-                    "domain", "One of the service.", answers.TEXT, "www.example.com", required=True
+                    "domain",
+                    "A domain of the service.",
+                    answers.TEXT,
+                    "www.example.com",
+                    required=True,
                 ),
                 Parameter(
                     "metricType",
-                    "What is counted; bandwidthOut in bytes.",
+                    "The metric; bandwidthOut is in bytes.",
                     {"type": "string", "enum": [metric.value for metric in Metric]},
                     "requestCount",
                     required=True,
                 ),
-                Parameter("startTime", "The first moment (UTC); a day before the end.", _TIME),
-                Parameter("endTime", "The moment behind the last (UTC); now.", _TIME),
+                Parameter(
+                    "startTime",
+                    "The start (UTC, inclusive); by default a day before the end.",
+                    _TIME,
+                ),
+                Parameter("endTime", "The end (UTC, exclusive); by default now.", _TIME),
             ),
             answers={
                 HTTPStatus.OK: Answer(

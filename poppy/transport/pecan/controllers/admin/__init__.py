@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators' resources, one file each."""
+"""The resources for operators, one module each."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/admin/provider/akamai``: lists, settings and jobs of Akamai's driver."""
+"""``/v1.0/admin/provider/akamai``: lists, settings and jobs of the Akamai driver."""
 
 from http import HTTPStatus
 from typing import ClassVar
@@ -11,88 +11,88 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Migration(Resource):
-    """Moves of domains to other certificates."""
+    """Migration of domains to other certificates."""
 
     @handler("cdn:admin_akamai:migrate")
     def post(self, request: Request, response: Response) -> Response:
-        """Accepted."""
+        """Move a domain to another certificate. 202."""
         body = document(request, self.settings.max_body_size)
         self.manager.akamai.migrate(body, request.request_id)
         return reply(status=HTTPStatus.ACCEPTED)
 
 
 class BackgroundJob(Resource):
-    """Jobs."""
+    """Background jobs."""
 
     @handler("cdn:admin_akamai:run")
     def post(self, request: Request, response: Response) -> Response:
-        """Accepted for what has been sent."""
+        """Run a job. 202 with the domains that were sent and those that were ignored."""
         body = document(request, self.settings.max_body_size)
         sent, ignored = self.manager.akamai.run(body, request.request_id)
         return reply({"sent": sent, "ignored": ignored}, HTTPStatus.ACCEPTED)
 
 
 class _Queue(Resource):
-    """A list; ``NAME`` is what the manager calls it."""
+    """A list of domains; ``NAME`` is its name in the manager."""
 
     NAME: ClassVar[str]
 
     @handler("cdn:admin_akamai:get_queue")
     def get(self, request: Request, response: Response) -> Response:
-        """As it is."""
+        """Return the list."""
         return reply(self.manager.akamai.queue(self.NAME))
 
     @handler("cdn:admin_akamai:update_queue")
     def put(self, request: Request, response: Response) -> Response:
-        """Another one in its place."""
+        """Replace the list, and return the new list and the removed entries."""
         body = document(request, self.settings.max_body_size)
         queue, deleted = self.manager.akamai.put_queue(self.NAME, body)
         return reply({"queue": queue, "deleted": deleted})
 
 
 class SanMapping(_Queue):
-    """Domains whose certificate is to be looked at."""
+    """Domains with certificates to check."""
 
     NAME = akamai.SAN_MAPPING
 
 
 class RetryList(_Queue):
-    """Domains whose certificate is to be ordered again."""
+    """Domains to reorder certificates for."""
 
     NAME = akamai.RETRY_LIST
 
     @handler("cdn:admin_akamai:retry")
     def post(self, request: Request, response: Response) -> Response:
-        """Order them again, as far as that is possible."""
+        """Reorder the certificates. 202 with the domains that were sent and ignored."""
         sent, ignored = self.manager.akamai.retry(request.request_id)
         return reply({"sent": sent, "ignored": ignored}, HTTPStatus.ACCEPTED)
 
 
 class _Config(Resource):
-    """Settings of a certificate; ``CERT_TYPE`` says of which type."""
+    """Settings of a certificate of type ``CERT_TYPE``."""
 
     CERT_TYPE: ClassVar[str]
 
     @handler("cdn:admin_akamai:get_config")
     def get(self, request: Request, response: Response, name: str) -> Response:
-        """As they are."""
+        """Return the settings."""
         return reply(self.manager.akamai.config(self.CERT_TYPE, name))
 
     @handler("cdn:admin_akamai:update_config")
     def post(self, request: Request, response: Response, name: str) -> Response:
-        """Some of them changed."""
+        """Change some of the settings. 202 with all settings."""
         body = document(request, self.settings.max_body_size)
         changed = self.manager.akamai.put_config(self.CERT_TYPE, name, body)
         return reply(changed, HTTPStatus.ACCEPTED)
 
 
 class SanConfig(_Config):
-    """Of a SAN certificate, or how many domains each may have."""
+    """Settings of a SAN certificate, or the limit of domains per SAN certificate."""
 
     CERT_TYPE = "san"
 
 
 class SniConfig(_Config):
-    """Of an SNI certificate."""
+    """Settings of an SNI certificate."""
 
     CERT_TYPE = "sni"

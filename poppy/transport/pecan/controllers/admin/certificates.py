@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/admin/certificates``: orders for certificates of all projects."""
+"""``/v1.0/admin/certificates``: certificate orders of all projects."""
 
 from http import HTTPStatus
 
@@ -9,7 +9,7 @@ from poppy.transport.pecan.paging import next_link
 from poppy.transport.pecan.request import JSON, JSON_PATCH, Request, document, integer, parameter
 from poppy.transport.pecan.response import Response, reply
 
-#: Each is read by itself.
+#: Small, because each order is a separate read.
 _MAX_PAGE = 100
 
 
@@ -18,7 +18,7 @@ class Certificates(Resource):
 
     @handler("cdn:admin_certificates:list")
     def get(self, request: Request, response: Response) -> Response:
-        """A page of them; the header ``Link`` leads to the next."""
+        """Return a page of orders; the ``Link`` header points to the next page."""
         status = parameter(request, "status") or ""
         marker = parameter(request, "marker")
         if marker is not None:
@@ -37,7 +37,7 @@ class Certificate(Resource):
 
     @handler("cdn:admin_certificates:update")
     def patch(self, request: Request, response: Response, domain: str) -> Response:
-        """The status, said by hand."""
+        """Set the status of an order. 204."""
         body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
         cert_type = parameter(request, "cert_type")
         self.manager.certificates.set_status(domain, cert_type, body, request.request_id)

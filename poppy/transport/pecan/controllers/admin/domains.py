@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/admin/domains``: whose a domain is, and what a provider's name serves."""
+"""``/v1.0/admin/domains``: find services by domain, and domains by provider hostname."""
 
 from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import tagged
@@ -10,11 +10,11 @@ from poppy.transport.pecan.response import Response
 
 
 class Domains(Resource):
-    """All domains, by the name of a provider that serves them."""
+    """The domains behind a provider hostname."""
 
     @handler("cdn:admin_domains:list")
     def get(self, request: Request, response: Response) -> Response:
-        """A page of them, in order; the header ``Link`` leads to the next."""
+        """Return a page of domains, sorted; the ``Link`` header points to the next page."""
         url = parameter(request, "provider_url") or ""
         marker = parameter(request, "marker")
         limit = integer(request, "limit", MAX_ENTRIES, MAX_ENTRIES)
@@ -28,6 +28,6 @@ class Domain(Resource):
 
     @handler("cdn:admin_domains:get")
     def get(self, request: Request, response: Response, domain: str) -> Response:
-        """The service that has it."""
+        """Return the service with this domain."""
         service = self.manager.lookups.by_domain(domain)
         return tagged(request, views.service(service, request.base_url), service.revision)

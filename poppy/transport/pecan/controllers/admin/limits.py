@@ -13,12 +13,12 @@ class Limit(Resource):
 
     @handler("cdn:admin_limits:get")
     def get(self, request: Request, response: Response, project_id: str) -> Response:
-        """What counts for it: its own, or the default."""
+        """Return the project's limit, or the default if it has none."""
         return reply({"limit": self.manager.limits.get(project(project_id))})
 
     @handler("cdn:admin_limits:update")
     def put(self, request: Request, response: Response, project_id: str) -> Response:
-        """One of its own from now on."""
+        """Set the project's limit. 201."""
         body = document(request, self.settings.max_body_size)
         self.manager.limits.set(project(project_id), body)
         return reply(status=HTTPStatus.CREATED)

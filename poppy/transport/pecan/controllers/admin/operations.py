@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/admin/operations``: what hangs, what failed, and what to do about it."""
+"""``/v1.0/admin/operations``: find, retry and cancel unfinished and failed operations."""
 
 import re
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from poppy.transport.pecan.response import Response, reply
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
-#: Seconds: more than any operation is kept.
+#: Seconds; longer than any operation is kept.
 MAX_AGE = 999_999_999
 
 STATES = {
@@ -26,11 +26,11 @@ STATES = {
 
 
 class Operations(Resource):
-    """Operations of all projects that are not finished, or failed."""
+    """Unfinished and failed operations of all projects."""
 
     @handler("cdn:admin_operations:list")
     def get(self, request: Request, response: Response) -> Response:
-        """A page of them, the oldest first."""
+        """Return a page of operations, oldest first."""
         state = parameter(request, "state")
         if state is not None and state not in STATES:
             raise errors.InvalidRequest(
@@ -50,21 +50,21 @@ class Operations(Resource):
 
 
 def _marker(text: str | None) -> Marker | None:
-    """What a link to a page says, as :func:`.views.open_operations` wrote it."""
+    """Parse the marker that :func:`.views.open_operations` puts into the link to the next page."""
     if text is None:
         return None
     moment, _, operation_id = text.partition("/")
     if not re.fullmatch("[0-9]{1,18}", moment):
-        raise errors.InvalidRequest("Query parameter 'marker' must be that of a link to a page")
+        raise errors.InvalidRequest("Query parameter 'marker' must come from a link to a page")
     return Marker(views.from_microseconds(int(moment)), uuid(operation_id, "marker"))
 
 
 class OperationAction(Resource):
-    """What an operator does about one."""
+    """An operator's action on an operation."""
 
     @handler("cdn:admin_operations:action")
     def post(self, request: Request, response: Response, operation_id: str) -> Response:
-        """Try it again, or cancel it."""
+        """Retry or cancel the operation. 202."""
         body = validation.operation_action(document(request, self.settings.max_body_size))
         key = OperationKey(
             body["project_id"],

@@ -10,11 +10,11 @@ from poppy.transport.pecan.response import Response, reply
 
 
 class Services(Resource):
-    """All services, by status."""
+    """The services of all projects, by status."""
 
     @handler("cdn:admin_services:list")
     def get(self, request: Request, response: Response) -> Response:
-        """A page of them; the header ``Link`` leads to the next."""
+        """Return a page of services; the ``Link`` header points to the next page."""
         status = parameter(request, "status") or ""
         marker = _marker(request)
         limit = integer(request, "limit", MAX_ENTRIES, MAX_ENTRIES)
@@ -25,11 +25,14 @@ class Services(Resource):
 
 
 class Action(Resource):
-    """Something done to the services of a project, or to the one that has a domain."""
+    """An action on a project's services, or on the service with a domain."""
 
     @handler("cdn:admin_services:action")
     def post(self, request: Request, response: Response) -> Response:
-        """Accepted; of a project with many services, the header ``Link`` leads to the rest."""
+        """Enable, disable or delete services. 202.
+
+        If a project has many services, the ``Link`` header points to the rest.
+        """
         body = document(request, self.settings.max_body_size)
         marker = self.manager.actions.act(body, _marker(request), request.request_id)
         headers = {} if marker is None else {"Link": next_link(request, {"marker": marker})}
@@ -37,22 +40,22 @@ class Action(Resource):
 
 
 class Status(Resource):
-    """What became of a service, said by hand."""
+    """The status of a service, set by an operator."""
 
     @handler("cdn:admin_services:set_status")
     def post(self, request: Request, response: Response) -> Response:
-        """201, or 202 when it is being deployed instead."""
+        """Set the status. 201, or 202 if the service is deployed instead."""
         body = document(request, self.settings.max_body_size)
         deploys = self.manager.actions.set_status(body, request.request_id)
         return reply(status=HTTPStatus.ACCEPTED if deploys else HTTPStatus.CREATED)
 
 
 class ProviderDetails(Resource):
-    """Where the names of a service's domains point, said by hand."""
+    """The targets of a service's operator names, set by an operator."""
 
     @handler("cdn:admin_services:set_provider_details")
     def patch(self, request: Request, response: Response, service_id: str) -> Response:
-        """201, or 202 when there is nothing to change."""
+        """Point an operator name to a provider hostname. 201, or 202 without a change."""
         body = document(request, self.settings.max_body_size)
         service_id = uuid(service_id, "service id")
         changed = self.manager.actions.move(service_id, body, request.request_id)

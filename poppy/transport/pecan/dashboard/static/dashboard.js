@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks again every few seconds, and puts the new content of the page in place of the old.
+// Refresh the page's content every few seconds.
 "use strict";
 
 (() => {
@@ -11,7 +11,7 @@
   const scrolled = () => main().querySelectorAll(".scroll");
   let paused = false;
 
-  // What the reader is doing, which the new content must not undo.
+  // Do not refresh while the reader selects text or fills in a form.
   function busy() {
     const selection = document.getSelection();
     const reads = selection && !selection.isCollapsed && main().contains(selection.anchorNode);
@@ -38,27 +38,27 @@
     document.title = page.title;
   }
 
-  async function look() {
+  async function refresh() {
     const answer = await fetch(location.href, {headers: {Accept: "text/html"}, redirect: "manual"});
     if (answer.type === "opaqueredirect") {
-      location.reload(); // the session is over: sign in, and come back
+      location.reload(); // the session has ended: sign in, and return here
       return;
     }
-    if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+    if (!answer.ok) throw new Error(`the server returned ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!busy()) replace(page);
     if (trouble.textContent) trouble.textContent = "";
   }
 
-  async function keepLooking() {
+  async function keepRefreshing() {
     if (!busy()) {
       try {
-        await look();
+        await refresh();
       } catch (error) {
-        trouble.textContent = `Can't look again: ${error.message}. What you see is old.`;
+        trouble.textContent = `Refresh failed: ${error.message}. This page is out of date.`;
       }
     }
-    setTimeout(keepLooking, seconds * 1000);
+    setTimeout(keepRefreshing, seconds * 1000);
   }
 
   function openTarget() {
@@ -73,5 +73,5 @@
   });
   window.addEventListener("hashchange", openTarget);
   openTarget();
-  setTimeout(keepLooking, seconds * 1000);
+  setTimeout(keepRefreshing, seconds * 1000);
 })();

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages from templates, the files that they use, and how an error looks."""
+"""Render the dashboard's templates and error pages, and load its static files."""
 
 import datetime
 import hashlib
@@ -29,10 +29,10 @@ _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg
 
 
 class Files:
-    """The style sheet and the like, which are small: read once.
+    """The static files. They are small, and are read into memory once.
 
     Attributes:
-        version: another one whenever any of them changes, so that browsers may keep them.
+        version: a hash of all files, so that browsers can cache a URL that has it.
     """
 
     def __init__(self) -> None:
@@ -42,28 +42,28 @@ class Files:
         self.version = hashlib.sha256(whole).hexdigest()[:12]
 
     def get(self, name: str) -> tuple[bytes, str]:
-        """A file, with its media type.
+        """Return a file's content and media type.
 
         Raises:
-            NotFound: there is none of that name.
+            NotFound: no file has that name.
         """
         try:
             return self._found[name]
         except KeyError:
-            raise errors.NotFound(f"There is no file {name}") from None
+            raise errors.NotFound(f"File {name} not found") from None
 
 
-class Site:
-    """What all pages have in common.
+class Renderer:
+    """Renders templates with the values that all pages share.
 
     Args:
-        refresh: seconds between looks of an open page.
+        refresh: seconds between refreshes of an open page.
     """
 
     def __init__(self, refresh: int) -> None:
         self.files = Files()
         self._refresh = refresh
-        # Whatever is shown may have been written by a tenant: all of it is escaped.
+        # Escape everything: any value may come from a tenant.
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -89,10 +89,10 @@ class Site:
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Response:
-        """A page.
+        """Render a template as a response.
 
         Args:
-            values: what the template asks for, besides what is the same for all.
+            values: the template's own variables.
         """
         text = self._templates.get_template(template).render(
             root=root(request),
@@ -106,13 +106,13 @@ class Site:
 
 
 class ErrorPages(pecan.hooks.PecanHook):  # type: ignore[misc]
-    """An error as a page; whoever has not signed in is asked to."""
+    """Renders errors as pages. A request without a session is redirected to the sign-in form."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
 
     def on_error(self, state: Any, error: Exception) -> Response | None:
-        """The answer, or None for a bug, which then reaches the outermost middleware."""
+        """Return the error page; None for a bug, which the outermost middleware handles."""
         request: Request = state.request
         if isinstance(error, http_errors.RequestRefused):
             if error.status is HTTPStatus.UNAUTHORIZED:
@@ -129,13 +129,13 @@ class ErrorPages(pecan.hooks.PecanHook):  # type: ignore[misc]
     def _page(
         self, request: Request, status: HTTPStatus, message: str, headers: Mapping[str, str]
     ) -> Response:
-        return self._site.page(
+        return self._renderer.page(
             request, "error.html", status, headers, status=status, message=message
         )
 
 
 def root(request: Request) -> str:
-    """What links to pages begin with: the path at which this server is mounted, and ours."""
+    """Return the prefix of links to pages: the server's mount point plus ``/dashboard``."""
     try:
         host_url(request)
     except errors.InvalidRequest:
@@ -144,12 +144,12 @@ def root(request: Request) -> str:
 
 
 def go_to(path: str) -> Response:
-    """Send the browser elsewhere; it comes by GET, whatever it has just done."""
+    """Redirect the browser with 303, so that it sends a GET even after a POST."""
     return reply(status=HTTPStatus.SEE_OTHER, headers={"Location": path})
 
 
 def to_sign_in(request: Request) -> Response:
-    """Have the browser sign in, and come back afterwards."""
+    """Redirect to the sign-in form, which returns to the requested page."""
     below = request.path_info.removeprefix(PREFIX).rstrip("/")
     query = request.environ.get("QUERY_STRING", "")
     following = urllib.parse.quote(below, safe="/:") + (f"?{query}" if query else "")
@@ -158,18 +158,18 @@ def to_sign_in(request: Request) -> Response:
 
 
 def ago(now: datetime.datetime, then: datetime.datetime) -> str:
-    """``5 s ago``; ``in 5 s`` of what is to come."""
+    """Format a time relative to now: ``5 s ago``, or ``in 5 s`` for the future."""
     seconds = (now - then).total_seconds()
     return f"{length_of(seconds)} ago" if seconds > -1 else f"in {length_of(-seconds)}"
 
 
 def age(now: datetime.datetime, then: datetime.datetime) -> str:
-    """``5 s``."""
+    """Format the time since then, such as ``5 s``."""
     return length_of((now - then).total_seconds())
 
 
 def length_of(seconds: float) -> str:
-    """A time, by its largest units: ``5 s``, ``3 min``, ``7 h``, ``2 d``."""
+    """Format a duration in its largest unit: ``5 s``, ``3 min``, ``7 h``, ``2 d``."""
     whole = max(0, round(seconds))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if whole >= 2 * size:
@@ -178,10 +178,10 @@ def length_of(seconds: float) -> str:
 
 
 def moment(then: datetime.datetime) -> str:
-    """A point in time, to the second."""
+    """Format a point in time in UTC, to the second."""
     return f"{then.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def words(name: object) -> str:
-    """A name of ours, for people: ``create_in_progress`` is ``create in progress``."""
+    """Replace underscores by spaces: ``create_in_progress`` is ``create in progress``."""
     return str(name).replace("_", " ")
