@@ -49,6 +49,12 @@ _WRITES = "poppy_writes"
 # try again, longer each time, while the writer is long done.
 _turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 os.register_at_fork(after_in_child=_turns.clear)
+_creating = threading.Lock()
+os.register_at_fork(
+    before=_creating.acquire,
+    after_in_parent=_creating.release,
+    after_in_child=_creating.release,
+)
 
 
 def make_engine(connection: str, *, synchronous: str = DURABLE) -> sa.Engine:
@@ -173,12 +179,18 @@ def _create_file(url: sa.URL) -> None:
 
     An empty file is a database without tables to SQLite. A URI (``file:...``) is left to SQLite:
     it may name no file at all.
+
+    A file that exists must not be opened here: to close it again would release all locks that
+    this process has on it, and SQLite would lose data ("How To Corrupt An SQLite Database File",
+    section 2.2). So it is made by ``O_EXCL``, and no thread connects before it is closed.
     """
     database = str(url.database)
-    if not database.startswith("file:"):
-        # What is wrong with the path, SQLite says when it opens the file.
-        with contextlib.suppress(OSError):
-            os.close(os.open(database, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE))
+    if database.startswith("file:"):
+        return
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+    # What is wrong with the path, SQLite says when it opens the file.
+    with _creating, contextlib.suppress(OSError):
+        os.close(os.open(database, flags, FILE_MODE))
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: Any) -> None:
