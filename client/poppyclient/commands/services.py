@@ -40,8 +40,8 @@ class Create(base.FromFile, command.ShowOne):
             service_id, answer = self.client.create_service(document, key)
         except connection.Unanswered as exc:
             raise exceptions.CommandError(
-                f"{exc}. It is unknown whether the service is being created. Repeat the command "
-                f"with --idempotency-key {key}; this creates at most one service"
+                f"{exc}. It is unknown whether the service is being created. Repeating the "
+                f"command with --idempotency-key {key} creates at most one service"
             ) from exc
         base.wait(self.client, parsed_args, service_id, "create", answer.request_id)
         return base.shown(self.client.service(service_id)[0])
