@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How any change is made: read, decide, store together with an operation, then post.
+"""The change pipeline: read, decide, store with an operation, then post.
 
-Each change is stored together with an operation, in one step, before anything else happens;
-then a job is posted that names the operation. When posting fails, the request is accepted all the
-same: the operation is in storage, where workers look for what nobody has delivered.
+Each change is stored together with its operation, atomically and before anything else. Then a job
+that names the operation is posted. If posting fails, the request is still accepted: the operation
+is in storage, and dispatchers post what is due there.
 """
 
 import datetime
@@ -34,21 +34,21 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: What is to be stored: the service as it shall be, and what is to be done about it.
+#: The changed service and its operation, to be stored together.
 Change = tuple[Service, Operation]
 
-#: Raises an error when a service is not as it has to be for a change.
+#: Raises an error if a service does not meet the precondition of a change.
 Check = Callable[[Service], None]
 
-#: How often a change is decided anew because another request changed the service meanwhile.
+#: How often a change is retried after a conflict with another request.
 MAX_CONFLICTS = 20
 
 
 class Changes:
-    """Makes changes, for the managers of all resources that workers look after.
+    """The pipeline for changes of all resources that workers provision.
 
     Attributes:
-        reserved: refuses names that tenants may not use.
+        reserved: the names that tenants may not use.
     """
 
     def __init__(
@@ -70,17 +70,22 @@ class Changes:
     def make(
         self, project_id: str, service_id: str, decide: Callable[[Service], Change | None]
     ) -> bool:
-        """Read, decide, store; decide anew when another request was faster; then post.
+        """Read a service, decide on a change, store it and post its operation.
+
+        If another request changes the service in between, this starts over.
 
         Args:
-            decide: gives None when there is nothing to do.
+            project_id: the service's project.
+            service_id: the service.
+            decide: returns the change, or None if there is nothing to do.
 
         Returns:
-            Whether there was something to do.
+            Whether there was a change.
 
         Raises:
-            NotFound: the project has no service of that id.
-            DomainTaken: an added domain is another service's.
+            NotFound: the project has no service with this id.
+            DomainTaken: another service has an added domain.
+            Unavailable: too many concurrent changes.
         """
         for _ in range(MAX_CONFLICTS):
             service = self._storage.services.get(project_id, service_id)
@@ -103,7 +108,7 @@ class Changes:
             self.post(operation)
             return True
         raise errors.Unavailable(
-            f"Service {service_id} is being changed by too many requests at once", retry_after=1
+            f"Too many concurrent requests change service {service_id}", retry_after=1
         )
 
     def place(
@@ -114,15 +119,18 @@ class Changes:
         before: ServiceSpec | None = None,
         placed: Collection[str] = (),
     ) -> None:
-        """Store a document whose names its tenant may have; see :func:`.shared.store_placed`.
+        """Check a document's names and store it; see :func:`.shared.store_placed`.
 
         Args:
-            before: the document that it takes the place of.
-            placed: names under the shared certificate that a new service has already.
+            project_id: the service's project.
+            spec: the new document.
+            store: stores the document atomically.
+            before: the document that it replaces.
+            placed: names under the shared certificate that a new service already has.
 
         Raises:
             InvalidRequest: a name is reserved, or no shared name is left.
-            DomainTaken: a domain is taken, or kept for another project.
+            DomainTaken: a domain is taken, or in quarantine for another project.
         """
         known, origins = placed, frozenset[str]()
         if before is not None:
@@ -139,27 +147,28 @@ class Changes:
         return shared.store_placed(spec, known, self._dns, store)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
-        """Details with the DNS records that the tenant has to make first, where there are any.
+        """Return details with the DNS records that the tenant must create first, if any.
 
         Args:
-            service: with the document as it is to be, and the details as they were.
+            details: the new details.
+            service: the service with the new document and the old details.
         """
         return details if self._ownership is None else self._ownership.noted(details, service)
 
     def updated(self, service: Service, spec: ServiceSpec, request_id: str | None) -> Change:
-        """Have the providers of its flavor make a service what a document says.
+        """Return the change that updates a service to a document.
 
         Raises:
-            InvalidRequest: there is no such flavor, or a provider can't do it.
+            InvalidRequest: the flavor does not exist, or a provider does not support the document.
         """
         flavor = self.flavor(spec.flavor_id)
         self.check(spec, flavor)
-        # Providers that the flavor does not name any more are kept until they are clean.
+        # Keep providers that left the flavor until the service is removed from them.
         providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
         known = service.provider_details
         status = ProviderStatus.UPDATE_IN_PROGRESS
         if {it.status for it in known.values()} == {ProviderStatus.DEPLOY_IN_PROGRESS}:
-            # It takes the place of a create that waits: the tenant is to see the create go on.
+            # The update supersedes a waiting create; the tenant still sees a creation.
             status = ProviderStatus.DEPLOY_IN_PROGRESS
         details = {name: with_status(known.get(name), status) for name in providers}
         operation = self.operation(
@@ -169,18 +178,18 @@ class Changes:
         return changed.with_details(self.noted(details, changed)), operation
 
     def check(self, spec: ServiceSpec, flavor: Flavor) -> None:
-        """Refuse what the flavor's providers or the DNS driver can't do.
+        """Check that the flavor's providers and the DNS driver support a document.
 
         Raises:
-            InvalidRequest: names the part of the document, and why.
+            InvalidRequest: a part is unsupported; the message names it and the reason.
         """
         requirements.check(spec, flavor, self._providers, self._dns)
 
     def flavor(self, flavor_id: str) -> Flavor:
-        """A flavor that a request names.
+        """Return the flavor that a request names.
 
         Raises:
-            InvalidRequest: there is none.
+            InvalidRequest: the flavor does not exist.
         """
         try:
             return self._storage.flavors.get(flavor_id)
@@ -196,8 +205,8 @@ class Changes:
         purge: Purge | None = None,
         quiet: bool = False,
     ) -> Operation:
-        """A new operation, which is to be posted once it is stored."""
-        # Without room on the board it is due at once, for the workers to fetch from storage.
+        """Create an operation; the caller stores it and then posts it."""
+        # If the board is full, make it due at once, so that a dispatcher finds it in storage.
         due_in = 0.0
         if self._distributed_task.has_room():
             due_in = self._distributed_task.redelivery
@@ -213,7 +222,7 @@ class Changes:
         )
 
     def post(self, operation: Operation) -> None:
-        """Tell the workers of an operation that is stored; never fails."""
+        """Post a stored operation on the board; if that fails, log it."""
         if operation.next_attempt_at == operation.created_at:
             return
         try:
@@ -230,7 +239,7 @@ class Changes:
 
 
 def check_settled(service: Service) -> None:
-    """Refuse to change a service while something is under way.
+    """Refuse to change a service while an operation of it is unfinished.
 
     Raises:
         ServiceBusy: it is disabled, or neither deployed nor failed.
@@ -243,7 +252,7 @@ def check_settled(service: Service) -> None:
 
 
 def with_status(detail: ProviderDetail | None, status: ProviderStatus) -> ProviderDetail:
-    """The detail with another status and without the errors of what went before."""
+    """Return the detail with a new status and without earlier errors."""
     if detail is None:
         return ProviderDetail(status=status)
     return replace(detail, status=status, error_message=None, error_info=None, error_class=None)
