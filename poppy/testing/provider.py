@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every provider driver has to fulfil, as tests.
+"""Conformance suite of provider drivers.
 
-Subclass it in the tests of a driver, named ``Test...`` so that pytest collects it::
+Subclass it in the tests of a driver. The name must begin with ``Test``, for pytest to collect it::
 
     class TestExample(ProviderContract):
         @pytest.fixture
@@ -35,20 +35,20 @@ _POLLS = 100
 
 
 class ProviderContract(abc.ABC):
-    """The tests. They need a fixture ``provider``: a driver of a provider without services."""
+    """Tests of every provider driver. The fixture ``provider`` has no services."""
 
     @abc.abstractmethod
     def objects(self, provider: Provider, service: Service) -> Collection[str]:
-        """The ids of all objects that the provider has for a service; empty if none."""
+        """Return the ids of all objects of a service at the provider; empty if none."""
 
     def service(self, *domains: str) -> Service:
-        """A service that the provider can serve; override it if it needs a special origin."""
+        """Return a service that the provider supports; override it for a special origin."""
         return make_service(domains=domains or None)
 
     def settle(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
     ) -> Deployment:
-        """Call ``ensure`` until it is done; override it if time has to be moved on."""
+        """Call ``ensure`` until it is done; override this to advance a fake clock."""
         for _ in range(_POLLS):
             deployment = provider.ensure(service, known)
             if not deployment.in_progress:
@@ -58,7 +58,7 @@ class ProviderContract(abc.ABC):
     def take_away(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
     ) -> None:
-        """Call ``remove`` until it is done; override it if time has to be moved on."""
+        """Call ``remove`` until it is done; override this to advance a fake clock."""
         for _ in range(_POLLS):
             try:
                 provider.remove(service, known)
@@ -68,7 +68,7 @@ class ProviderContract(abc.ABC):
         raise AssertionError(f"still in progress after {_POLLS} calls")
 
     def stranger(self, provider: Provider) -> Provider:
-        """A driver of the same provider, with credentials that it refuses."""
+        """Return a driver for the same provider with invalid credentials."""
         pytest.skip("there are no credentials")
 
     def test_credentials_that_are_refused_are_the_operators_to_put_right(
@@ -76,14 +76,14 @@ class ProviderContract(abc.ABC):
     ) -> None:
         service, stranger = self.service(), self.stranger(provider)
         assert stranger.health() is False
-        assert stranger.serves() is None, "that says nothing of the edge"
+        assert stranger.serves() is None, "refused credentials say nothing about the edge"
         with pytest.raises(Unauthorized):
             stranger.ensure(service, None)
         with pytest.raises(Unauthorized):
             stranger.remove(service, None)
 
     def changed(self, service: Service) -> Service:
-        """The same service with a document that differs."""
+        """Return the same service with a changed document."""
         caching = Caching("changed", 60, (Rule("changed", request_url="/changed/*"),))
         return replace(service, spec=replace(service.spec, caching=(caching,)))
 
@@ -192,7 +192,7 @@ class ProviderContract(abc.ABC):
         assert not self.objects(provider, service)
 
     def test_remove_of_what_can_not_be_is_fine(self, provider: Provider) -> None:
-        """Else a service that could not be made could not be deleted either."""
+        """Otherwise a service that could not be created could not be deleted either."""
         service = self.service()
         domain = ".".join(["a" * 60] * 4) + ".com"
         origin = Origin("impossible.example.com", 80, ssl=True, rules=(Rule("r", "/a/../b"),))
@@ -246,7 +246,7 @@ class ProviderContract(abc.ABC):
 
 
 def known_from(deployment: Deployment) -> ProviderDetail:
-    """What Poppy stores after ``ensure`` gave this."""
+    """Return the provider detail that Poppy stores after ``ensure``."""
     return ProviderDetail(
         status=ProviderStatus.DEPLOYED,
         provider_service_id=deployment.provider_service_id,
