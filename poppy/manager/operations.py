@@ -241,8 +241,8 @@ class OperationsManager:
         for other in listed:
             if other.blocks(operation, now):
                 raise errors.InvalidRequest(
-                    f"It can't be cancelled now: operation {operation.operation_id} must wait for "
-                    f"{other.operation_id}"
+                    f"It can't be cancelled now: operation {operation.operation_id} has to wait "
+                    f"for {other.operation_id}"
                 )
 
     def _check_is_last(self, operation: Operation) -> None:
