@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The composition root: which drivers a process consists of."""
+"""The composition root: it creates the drivers of a process."""
 
 import functools
 
@@ -15,11 +15,11 @@ from poppy.transport.base import Transport
 
 
 class Bootstrap:
-    """The drivers that the configuration names, each made when it is first asked for.
+    """The configured drivers, each created on first access.
 
-    Drivers connect when they are first used, so a Bootstrap can be made before a fork.
+    Drivers connect on first use, so a Bootstrap can be created before a fork.
 
-    Every attribute raises :class:`~poppy.common.errors.ConfigError` when its driver can't be
+    Every attribute raises :class:`~poppy.common.errors.ConfigError` if its driver can't be
     loaded; the message names the driver and the cause.
     """
 
@@ -28,13 +28,13 @@ class Bootstrap:
 
     @functools.cached_property
     def storage(self) -> Storage:
-        """The store."""
+        """The storage driver."""
         storage: Storage = driver.load("storage", self.conf.drivers.storage, self.conf)
         return storage
 
     @functools.cached_property
     def providers(self) -> dict[str, Provider]:
-        """The CDN providers, by name, in the configured order."""
+        """The CDN providers by name, in the configured order."""
         return driver.load_each("provider", self.conf.drivers.providers, self.conf)
 
     @functools.cached_property
@@ -45,8 +45,8 @@ class Bootstrap:
 
     @functools.cached_property
     def distributed_task(self) -> DistributedTask:
-        """What brings operations to the workers."""
-        # Its default board lives in the store's database.
+        """The task driver, which brings operations to the workers."""
+        # The default board uses the storage driver's database.
         _ = self.storage
         tasks: DistributedTask = driver.load(
             "distributed_task", self.conf.drivers.distributed_task, self.conf
@@ -55,7 +55,7 @@ class Bootstrap:
 
     @functools.cached_property
     def manager(self) -> Manager:
-        """What each API call does."""
+        """The manager, which implements the API calls."""
         manager: Manager = driver.load(
             "manager",
             self.conf.drivers.manager,
@@ -69,18 +69,18 @@ class Bootstrap:
 
     @functools.cached_property
     def transport(self) -> Transport:
-        """The face to clients."""
+        """The transport driver, which serves clients."""
         transport: Transport = driver.load(
             "transport", self.conf.drivers.transport, self.conf, manager=self.manager
         )
         return transport
 
     def worker(self) -> Worker:
-        """A new worker."""
+        """Create a worker."""
         return self.distributed_task.worker(self.storage, self.providers, self.dns)
 
     def close(self) -> None:
-        """Let go of what has been connected."""
+        """Close the connections that exist."""
         made = vars(self)
         for name in ("distributed_task", "storage"):
             if name in made:

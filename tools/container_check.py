@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the image of etc/container by Buildah in a chroot, and run it: tools/container-check."""
+"""Build the image of etc/container with Buildah in a chroot and run it: tools/container-check."""
 
 import argparse
 import contextlib
@@ -29,7 +29,7 @@ PROJECT = {"X-Project-ID": "42", "X-Roles": "admin"}
 
 
 class Builder:
-    """Buildah with a store of its own, which needs no kernel features: plain directories."""
+    """Buildah with its own store in plain directories, which needs no kernel features."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
@@ -39,12 +39,12 @@ class Builder:
         ]
 
     def do(self, *arguments: str) -> str:
-        """Run Buildah to its end; gives what it prints."""
+        """Run Buildah and return its output."""
         line = [*self._options, *arguments]
         return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def line(self, container: str, mounts: Sequence[str], command: Sequence[str]) -> list[str]:
-        """The command line that runs a command in a container, on the host's network."""
+        """Return the command line that runs a command in a container, on the host's network."""
         options = [option for mount in mounts for option in ("--volume", mount)]
         return [
             *self._options,
@@ -58,7 +58,7 @@ class Builder:
         ]
 
     def make_base(self) -> None:
-        """Debian as its packages make it; with the certificates that this machine trusts."""
+        """Make the base image from Debian's packages, with this machine's trusted certificates."""
         tree = self._directory / "base"
         if not tree.exists():
             say("making the base from Debian's packages")
@@ -76,7 +76,7 @@ class Builder:
         self.do("commit", "--quiet", "--rm", container, BASE)
 
     def build(self, context: pathlib.Path) -> None:
-        """The image, from the Containerfile."""
+        """Build the image from the Containerfile."""
         say("building the image")
         self.do(
             *("build", "--isolation", "chroot", "--build-arg", f"BASE={BASE}", "--tag", IMAGE),
@@ -85,9 +85,9 @@ class Builder:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do all of it; raises what went wrong."""
+    """Run all checks; raise an error if one fails."""
     parser = argparse.ArgumentParser(prog="tools/container-check", description=__doc__)
-    parser.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="work there, and keep it")
+    parser.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="work in DIR and keep it")
     options = parser.parse_args(arguments)
     subprocess.run(
         ["docker-compose", "--file", str(CONTAINER / "compose.yaml"), "config", "--quiet"],
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check_content(builder: Builder, container: str) -> None:
-    """Our programs are there, run by a user without rights, and nothing that builds is."""
+    """Check that the programs run as an unprivileged user, without build tools in the image."""
     for program in ("server", "worker", "standalone", "manage"):
         run(builder, container, [], [f"poppy-{program}", "--version"])
     assert "uid=10001(poppy) gid=10001(poppy)" in run(builder, container, [], ["id"])
@@ -122,7 +122,7 @@ def check_content(builder: Builder, container: str) -> None:
 
 
 def check_alone(builder: Builder, container: str, directory: pathlib.Path) -> None:
-    """``poppy-standalone`` on SQLite, as the image's command is without arguments."""
+    """Check ``poppy-standalone``, the image's default command, on SQLite."""
     port = free_port()
     config = directory / "alone.conf"
     config.write_text(f"[drivers:transport:pecan]\nport = {port}\n")
@@ -137,9 +137,9 @@ def check_alone(builder: Builder, container: str, directory: pathlib.Path) -> No
 
 
 def check_composed(builder: Builder, container: str, directory: pathlib.Path) -> None:
-    """What compose.yaml has: its commands, health checks and configuration, on real servers.
+    """Check the commands, health checks and configuration of compose.yaml on real servers.
 
-    Only addresses differ, for there is just one network.
+    Only the addresses differ, because all servers share one network.
     """
     services = yaml.safe_load((CONTAINER / "compose.yaml").read_text())["services"]
     lab = Lab(directory / "lab")
@@ -179,7 +179,7 @@ def check_composed(builder: Builder, container: str, directory: pathlib.Path) ->
 
 
 def deploy(base: str) -> None:
-    """A flavor and a service, until it is deployed."""
+    """Create a flavor and a service, and wait until it is deployed."""
     links = [{"href": "https://www.example.com", "rel": "provider_url"}]
     flavor = {"id": "standard", "providers": [{"provider": "mock", "links": links}]}
     service = {
@@ -200,7 +200,7 @@ def deploy(base: str) -> None:
 
 
 def run(builder: Builder, container: str, mounts: Sequence[str], command: Sequence[str]) -> str:
-    """Run a command in a container to its end; gives what it prints."""
+    """Run a command in a container and return its output."""
     line = builder.line(container, mounts, command)
     return subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -209,13 +209,13 @@ def run(builder: Builder, container: str, mounts: Sequence[str], command: Sequen
 def daemon(
     builder: Builder, container: str, mounts: Sequence[str], command: Sequence[str]
 ) -> Iterator[None]:
-    """A command in a container, which ends with 0 when it gets SIGTERM, as from an engine."""
+    """Run a command in a container; SIGTERM, as from an engine, must end it with 0."""
     process = subprocess.Popen(builder.line(container, mounts, command), start_new_session=True)
     try:
         yield
-        assert process.poll() is None, f"{command[0]} has ended by itself"
+        assert process.poll() is None, f"{command[0]} ended unexpectedly"
         os.kill(_first(process.pid, command[0]), signal.SIGTERM)
-        assert process.wait(80) == 0, f"{command[0]} did not end well"
+        assert process.wait(80) == 0, f"{command[0]} did not exit with 0"
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
@@ -223,7 +223,7 @@ def daemon(
 
 
 def _first(pid: int, program: str) -> int:
-    """The parent process of a daemon among the descendants of Buildah."""
+    """Return the pid of a daemon's master process among the descendants of Buildah."""
     for found in descendants(pid):
         line = pathlib.Path(f"/proc/{found}/cmdline").read_text()
         if line.startswith(f"{program}: master process"):
@@ -232,7 +232,7 @@ def _first(pid: int, program: str) -> int:
 
 
 def answers(url: str) -> bool:
-    """Whether anybody is there."""
+    """Whether a server accepts connections at the URL."""
     try:
         requests.get(url, timeout=5)
     except requests.ConnectionError:
@@ -241,9 +241,9 @@ def answers(url: str) -> bool:
 
 
 def _context(path: pathlib.Path) -> pathlib.Path:
-    """The files of this checkout as they are now, in a repository of their own.
+    """Copy this checkout's current files to a new repository.
 
-    (A work tree of Git has its ``.git`` elsewhere.)
+    A linked work tree has no ``.git`` directory of its own, which the build needs.
     """
     shutil.rmtree(path, ignore_errors=True)
     listed = subprocess.run(
@@ -263,7 +263,7 @@ def _context(path: pathlib.Path) -> pathlib.Path:
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
+    """Print progress to standard error."""
     print(f"== {text}", file=sys.stderr, flush=True)
 
 

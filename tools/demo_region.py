@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo of two regions is built of: a region, and the name server in front of all."""
+"""Parts of the demo of two regions: a region, and the name server in front of both."""
 
 import contextlib
 import pathlib
@@ -21,21 +21,23 @@ from tools.demo_service import DemoError
 
 ZONE = "example.org"
 NAME = f"poppy.{ZONE}"
-#: A client near each region: of the networks for documentation (RFC 5737).
+#: A client near each region, from the networks for documentation (RFC 5737).
 CLIENTS = {"dc1": "198.51.100.7", "dc2": "203.0.113.7"}
 SUBNET = 24
 BOTH = "class:NetworkTopologyStrategy,dc1:1,dc2:1"
-#: Seconds after which work that nobody is seen to do is done by another; short, for a demo.
+#: Seconds until another worker takes over from a lost one; short, for a demo.
 LEASE = 4.0
 
 
 class Region:
-    """All of Poppy in one region.
+    """Poppy and its servers in one region.
 
     Args:
-        name: of its Cassandra data centre.
-        options: option by name by group, the same for all regions.
-        port: of the API, the same in all regions.
+        name: the name of its Cassandra data centre.
+        node: its Cassandra node.
+        directory: the directory for its files.
+        options: the options by group, the same for all regions.
+        port: the API's port, the same in all regions.
     """
 
     def __init__(
@@ -75,43 +77,45 @@ class Region:
         )
 
     def start_board(self) -> None:
-        """Start its ZooKeeper."""
+        """Start the region's ZooKeeper."""
         self._stack.enter_context(self._board)
 
     def start(self) -> None:
-        """Start its server and worker."""
+        """Start the region's server and worker."""
         self._stack.enter_context(self.installation.session)
         for program in ("poppy-server", "poppy-worker"):
             process = self._stack.enter_context(self.installation.daemon(program))
             self._processes[program] = process
 
     def manage(self, *arguments: str) -> str:
-        """Run poppy-manage; gives what it prints."""
+        """Run poppy-manage and return its output."""
         run = self.installation.manage(*arguments)
         if run.returncode:
             raise DemoError(f"poppy-manage {' '.join(arguments)}: {run.stderr}")
         return run.stdout
 
     def lose_worker(self) -> None:
-        """Kill its worker."""
+        """Kill the region's worker."""
         kill(self._processes["poppy-worker"])
 
     def lose(self) -> None:
-        """Kill all that is left of it, as when its site burns down."""
+        """Kill the rest of the region, as in the loss of a site."""
         kill(self._processes["poppy-server"])
         self._board.kill()
         self._node.kill()
 
     def close(self) -> None:
-        """End and remove what it started."""
+        """Stop and remove everything that the region started."""
         self._stack.close()
 
 
 class Directory:
-    """The name server: the API's one name, with an answer for each client.
+    """The name server of the API's name, with an answer for each client.
 
     Args:
-        regions: their addresses by name, the port is the same.
+        server: the PowerDNS server.
+        regions: the addresses of the regions by name.
+        port: the API's port, the same in all regions.
     """
 
     def __init__(self, server: PowerDNS, regions: Mapping[str, str], port: int) -> None:
@@ -140,8 +144,8 @@ class Directory:
             raise DemoError(f"PowerDNS refuses the zone: {answer.text}")
 
     def record(self, regions: Mapping[str, str]) -> str:
-        """The Lua record: the nearest region that is up, else another that is."""
-        # ifurlup wants a 200, and 4.7 no other; that storage is not there, the body tells.
+        """Return the Lua record: the nearest region if it is up, else another one that is up."""
+        # ifurlup of PowerDNS 4.7 accepts only a 200; the body tells whether storage is up.
         url = f"http://{NAME}:{self.port}/v1.0/health/storage/cassandra"
         lines = []
         for name in regions:
@@ -156,14 +160,14 @@ class Directory:
         return f'A ";{" ".join(lines)}"'
 
     def ask(self, client: str) -> str:
-        """The address that a client of an address is told, or ''."""
+        """Return the address that the name server gives to a client, or ''."""
         answer = self._answer(client)
         return str(answer.answer[0][0].address) if answer and answer.answer else ""
 
     def scope(self, client: str) -> int:
-        """For how large a network a resolver may keep that answer, as the length of its prefix.
+        """Return the prefix length of the network for which a resolver may cache the answer.
 
-        With 0 it would tell it to everybody (RFC 7871, section 7.3.1).
+        With 0, a resolver would give the answer to all clients (RFC 7871, section 7.3.1).
         """
         answer = self._answer(client)
         found = (
@@ -179,8 +183,8 @@ class Directory:
         return None
 
     def leads(self, client: str, host: str) -> bool:
-        """Whether a client is told that address time and again.
+        """Whether a client gets this address repeatedly.
 
-        Before its first checks are done, and when none succeeds, PowerDNS tells any address.
+        PowerDNS returns any address before its first checks, and if all checks fail.
         """
         return all(self.ask(client) == host for _ in range(10))

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of two regions behind one name, of which one is lost.
+"""The demo of two regions behind one name, one of which is lost.
 
-On one machine, each region is a Cassandra data centre, a ZooKeeper, a poppy-server and a
-poppy-worker at a loopback address of its own. PowerDNS answers the name of the API by the
-client's subnet (EDNS Client Subnet, RFC 7871) with the nearest region whose health check
-succeeds; it also keeps the names that Poppy makes. The edge, which tenants' visitors reach, is
-in no region.
+On one machine, each region has a Cassandra data centre, a ZooKeeper, a poppy-server and a
+poppy-worker at its own loopback address. PowerDNS answers the API's name by the client's subnet
+(EDNS Client Subnet, RFC 7871) with the nearest region that passes its health check. It also
+serves the names that Poppy creates. The edge, which visitors reach, is in neither region.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ from tools.demo_service import ORIGIN, DemoError, Story, edge
 
 
 class Client:
-    """A tenant somewhere, who knows the one name only and looks it up for each request."""
+    """A tenant's client that knows only the API's name and resolves it for each request."""
 
     def __init__(self, address: str, directory: Directory, story: Story) -> None:
         self._address = address
@@ -39,7 +38,7 @@ class Client:
         self._session = requests.Session()
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[requests.Response, str]:
-        """Send a request; gives the answer, and the region that it came from."""
+        """Send a request; return the response and the region that sent it."""
         path = path_of(path)
         target = self._directory.ask(self._address)
         port = self._directory.port
@@ -50,7 +49,7 @@ class Client:
         return answer, self._directory.names[target]
 
     def must(self, method: str, path: str, expected: int, body: Any = None) -> requests.Response:
-        """As ``call``, and tell it; any other status ends the demo."""
+        """Send a request and print it; any status but the expected one ends the demo."""
         answer, region = self.call(method, path, body)
         told = f"{method} {path_of(path)} → {region}: {answer.status_code}"
         self._story.tell(f"{self._address}: {told}")
@@ -59,7 +58,7 @@ class Client:
         return answer
 
     def wait(self, path: str, wanted: str, seconds: float = 60.0) -> None:
-        """Watch a service until it has a status."""
+        """Poll a service until it has the wanted status."""
         begun = time.monotonic()
         status = region = ""
 
@@ -73,37 +72,37 @@ class Client:
 
         wait(f"the service is {wanted}", reached, seconds)
         elapsed = time.monotonic() - begun
-        self._story.tell(f"{self._address}: {region} says: {status} ({elapsed:.1f} s)")
+        self._story.tell(f"{self._address}: status in {region}: {status} ({elapsed:.1f} s)")
 
 
 def path_of(url: str) -> str:
-    """A URL without the host, which the client looks up for each request."""
+    """Return a URL without its host, which the client resolves for each request."""
     parts = urllib.parse.urlsplit(url)
     return parts._replace(scheme="", netloc="").geturl()
 
 
 def wait(what: str, condition: Callable[[], bool], seconds: float) -> None:
-    """Wait until a condition holds; that it does not in the time ends the demo."""
+    """Wait until a condition holds; a timeout ends the demo."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise DemoError(f"after {seconds:.0f} s it is still not so: {what}")
+            raise DemoError(f"timed out after {seconds:.0f} s waiting until {what}")
         time.sleep(0.1)
 
 
 def visit(story: Story, edge_url: str | None, domain: str) -> None:
-    """Get a page through the edge, as a visitor would; anything but a page ends the demo."""
+    """Get a page through the edge as a visitor would; any status but 200 ends the demo."""
     if edge_url:
         answer = requests.get(edge_url + "/", headers={"Host": domain}, timeout=10)
         story.tell(
             f"a visitor: GET http://{domain}/ → {answer.status_code} {answer.text.strip()!r}"
         )
         if answer.status_code != 200:
-            raise DemoError("the edge does not serve it")
+            raise DemoError("the edge does not serve the page")
 
 
 def service(domain: str) -> Mapping[str, Any]:
-    """The body that describes a service."""
+    """Return the document of a service."""
     return {
         "name": domain,
         "flavor_id": "standard",
@@ -117,8 +116,8 @@ def service(domain: str) -> Mapping[str, Any]:
 def running(
     story: Story, directory: pathlib.Path, options: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[Sequence[Region], Directory]]:
-    """Two regions and the name server."""
-    story.step("Two regions: of each, a Cassandra data centre and a ZooKeeper")
+    """Run two regions and the name server."""
+    story.step("Two regions, each with a Cassandra data centre and a ZooKeeper")
     port = free_port()
     with (
         PowerDNS("lua-health-checks-interval=1\n") as server,
@@ -145,13 +144,13 @@ def running(
             story.tell(
                 f"{name}: Cassandra at {node.host}, the API will be at {region.host}:{port}"
             )
-        story.step("Poppy in both: a server and a worker each; PowerDNS in front of them")
+        story.step("Poppy in both regions: a server and a worker each, behind PowerDNS")
         story.tell(regions[0].manage("db", "sync").strip())
         for region in regions:
             region.start()
         for region in regions:
             region.installation.wait_until_up()
-        story.tell(f"both answer; PowerDNS knows {NAME}")
+        story.tell(f"both answer; PowerDNS serves {NAME}")
         yield regions, Directory(server, {it.name: it.host for it in regions}, port)
 
 
@@ -162,23 +161,23 @@ def tour(
     provider: str,
     edge_url: str | None,
 ) -> None:
-    """What tenants and operators see before, during and after the loss of the first region."""
+    """Show what tenants and operators see before, during and after the loss of a region."""
     lost, left = regions
     here, there = (Client(CLIENTS[region.name], directory, story) for region in regions)
 
-    story.step(f"One name, {NAME}: each client is told the nearest region")
+    story.step(f"One name, {NAME}: each client gets the nearest region")
     for region in regions:
         client = CLIENTS[region.name]
         wait(
-            f"{client} is led to {region.name}",
+            f"DNS points {client} to {region.name}",
             lambda client=client, region=region: directory.leads(client, region.host),
             30,
         )
         if directory.scope(client) != SUBNET:
-            raise DemoError("resolvers would keep that answer for everybody")
+            raise DemoError("resolvers would cache this answer for all clients")
         story.tell(f"client subnet {client}/{SUBNET}: A {region.host} ({region.name})")
 
-    story.step("What one region is told, the other knows")
+    story.step("A request to one region is visible in the other")
     links = [{"href": "https://varnish-cache.org", "rel": "provider_url"}]
     flavor = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
     here.must("POST", "/v1.0/flavors", 201, flavor)
@@ -187,43 +186,43 @@ def tour(
     ]
     there.wait(first, "deployed")
     taken = there.must("POST", "/v1.0/services", 400, service("www.example.com"))
-    story.tell(f"no domain is given twice, whichever region is asked: {taken.json()['message']}")
+    story.tell(f"a domain is unique over all regions: {taken.json()['message']}")
     visit(story, edge_url, "www.example.com")
 
     story.step(
-        f"Region {lost.name} fails: first its worker, a request is accepted, then all of it"
+        f"Region {lost.name} fails: first its worker, then, after another request, all of it"
     )
     lost.lose_worker()
     second = here.must("POST", "/v1.0/services", 202, service("shop.example.com"))
     location = second.headers["Location"]
-    wait("the other region knows it", lambda: there.call("GET", location)[0].ok, 10)
-    story.tell(f"{left.name} knows it too")
+    wait("the other region has the service", lambda: there.call("GET", location)[0].ok, 10)
+    story.tell(f"{left.name} has the service too")
     begun = time.monotonic()
     lost.lose()
     story.tell("killed: Cassandra, ZooKeeper, poppy-server, poppy-worker")
 
-    story.step("DNS leads everybody to the region that is left")
+    story.step("DNS points all clients to the remaining region")
     client = CLIENTS[lost.name]
-    wait("DNS leads away", lambda: directory.leads(client, left.host), 30)
+    wait("DNS points elsewhere", lambda: directory.leads(client, left.host), 30)
     story.tell(f"client subnet {client}/{SUBNET}: A {left.host} ({left.name})")
     story.tell(f"{time.monotonic() - begun:.1f} s after the kill")
     here.must("GET", first, 200)
     visit(story, edge_url, "www.example.com")
 
-    story.step("What the lost region had accepted is done by the other")
+    story.step("The remaining region completes what the lost region had accepted")
     here.wait(location, "deployed", 90)
     visit(story, edge_url, "shop.example.com")
 
-    story.step("What needs no new domain goes on")
+    story.step("Requests without a new domain keep working")
     patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
     here.must("PATCH", first, 202, patch)
     here.wait(first, "deployed")
     here.must("DELETE", first + "/assets?all=true", 202)
 
-    story.step("A new domain is refused: one of two regions is no majority of all replicas")
+    story.step("A new domain is refused: one of two regions has no majority of the replicas")
     here.must("POST", "/v1.0/services", 503, service("new.example.com"))
 
-    story.step(f"The operator is sure that {lost.name} is lost, and drops it")
+    story.step(f"The operator confirms the loss of {lost.name} and drops it")
     story.tell(f"poppy-manage regions drop {lost.name}")
     story.tell(left.manage("regions", "drop", lost.name).strip())
     third = here.must("POST", "/v1.0/services", 202, service("new.example.com"))
@@ -232,8 +231,8 @@ def tour(
 
 
 def main() -> int:
-    """Run the demo; returns its exit status."""
-    # So that what was started is ended.
+    """Run the demo and return its exit status."""
+    # Exit on SIGTERM through SystemExit, so that all servers are stopped.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     story = Story()
     print("Poppy: two regions, one name, and the loss of one region.")
@@ -258,7 +257,7 @@ def main() -> int:
             for log in sorted(directory.glob("*/poppy.log")):
                 print(f"{log}:\n{log.read_text()[-4000:]}", file=sys.stderr)
             return 1
-    print(f"\nDone in {time.monotonic() - begun:.0f} s: one name, and nothing accepted was lost.")
+    print(f"\nDone in {time.monotonic() - begun:.0f} s: one name, and no accepted request lost.")
     return 0
 
 

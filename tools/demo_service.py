@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: one service from POST to DELETE, told step by step.
+"""The demo: one service from POST to DELETE, step by step.
 
-It starts a Poppy on the embedded default (SQLite, no other server), an nginx as the tenant's
-origin and a Varnish as the operator's edge, all on loopback. Where nginx or Varnish can't be
-had, it says so and shows the same on the mock provider, whose edge nobody can fetch from.
+It starts Poppy with its embedded defaults (SQLite, no other server), an nginx as the tenant's
+origin and a Varnish as the operator's edge, all on loopback. If nginx or Varnish is not
+available, it says so and uses the mock provider, which has no edge to fetch from.
 
-With ``--production``, Poppy is a server and two workers, processes of their own, on a real
+With ``--production``, Poppy is a server and two workers in separate processes, on a real
 Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_regions`.)
 """
 
@@ -29,16 +29,16 @@ from tests.real.varnish import Varnish
 from tests.real.zookeeper import ZooKeeper
 
 DOMAIN = "www.example.com"
-#: Loopback address of the origin; Poppy's origins speak on port 80 or 443.
+#: Loopback address of the origin; Poppy's origins use port 80 or 443.
 ORIGIN = "127.7.7.7"
 
 
 class DemoError(Exception):
-    """A step did not end as it should."""
+    """A step failed."""
 
 
 class Story:
-    """Prints numbered steps and what came of them."""
+    """Print numbered steps and their results."""
 
     def __init__(self) -> None:
         self._step = 0
@@ -49,12 +49,12 @@ class Story:
         print(f"\n{self._step}. {title}", flush=True)
 
     def tell(self, text: str) -> None:
-        """Say something about the step under way."""
+        """Print a result of the current step."""
         print(f"   {text}", flush=True)
 
 
 class Api:
-    """The tenant's side: an HTTP client that shows what it sends."""
+    """The tenant's HTTP client, which prints its requests."""
 
     def __init__(self, installation: Installation, story: Story) -> None:
         self._base = installation.base
@@ -62,7 +62,7 @@ class Api:
         self._story = story
 
     def call(self, method: str, path: str, expected: int, body: Any = None) -> requests.Response:
-        """Send a request; anything but the expected status ends the demo."""
+        """Send a request; any status but the expected one ends the demo."""
         url = path if path.startswith("http") else self._base + path
         answer = self._session.request(method, url, json=body, timeout=10)
         self._story.tell(f"{method} {url.removeprefix(self._base)} → {answer.status_code}")
@@ -71,7 +71,7 @@ class Api:
         return answer
 
     def wait(self, url: str, wanted: str) -> dict[str, Any]:
-        """Watch a service until it has the status; "gone" means that it is no more."""
+        """Poll a service until it has the wanted status; "gone" means that it is deleted."""
         begun = time.monotonic()
         seen = ""
         while time.monotonic() - begun < 60:
@@ -91,13 +91,13 @@ class Api:
 
 @contextlib.contextmanager
 def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
-    """A running origin and Varnish: (URL of the edge, driver options), or None."""
+    """Run an origin and Varnish; yield (URL of the edge, driver options), or None without."""
     missing = [name for name in ("varnishd", "nginx") if shutil.which(name) is None]
     if os.geteuid() != 0:
         missing.append("root (to serve an origin on port 80)")
     if missing:
-        story.step("No real edge here")
-        story.tell(f"missing: {', '.join(missing)}. Going on with the mock provider.")
+        story.step("No real edge available")
+        story.tell(f"missing: {', '.join(missing)}. Using the mock provider instead.")
         yield None
         return
     story.step("A tenant's origin and an operator's edge")
@@ -110,7 +110,7 @@ def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
             "nodes": node.management,
             "secret_file": str(node.secret_file),
             "edge_name": "edge.example.net",
-            # By default no tenant may have the edge call loopback; here the origin is there.
+            # By default an origin on loopback is refused; the demo's origin is there.
             "allowed_origins": "127.0.0.0/8",
         }
         yield f"http://{host}:{port}", options
@@ -118,7 +118,7 @@ def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
 
 @contextlib.contextmanager
 def embedded(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
-    """A running poppy-standalone."""
+    """Run poppy-standalone."""
     story.step("Poppy itself: API and worker in one, on an embedded database")
     installation = Installation(directory, options)
     begun = time.monotonic()
@@ -130,8 +130,8 @@ def embedded(story: Story, directory: pathlib.Path, options: Options) -> Iterato
 
 @contextlib.contextmanager
 def production(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
-    """A running poppy-server and two poppy-workers, on Cassandra and ZooKeeper."""
-    story.step("The backbone: Cassandra keeps services, ZooKeeper delivers jobs")
+    """Run poppy-server and two poppy-workers on Cassandra and ZooKeeper."""
+    story.step("The backends: Cassandra stores services, ZooKeeper delivers jobs")
     with Cassandra() as store, ZooKeeper() as board:
         story.tell(f"Cassandra at {store.host}:{store.port}, ZooKeeper at {board.hosts}")
         host, _, port = board.hosts.partition(":")
@@ -163,12 +163,12 @@ def production(story: Story, directory: pathlib.Path, options: Options) -> Itera
 
 
 def fetch(url: str) -> requests.Response:
-    """Get the page through the edge, as a browser would that resolved the name."""
+    """Get the page through the edge, as a browser would after resolving the name."""
     return requests.get(url + "/", headers={"Host": DOMAIN}, timeout=10)
 
 
 def show(story: Story, answer: requests.Response, expected: str) -> None:
-    """Tell what the edge answered; anything but a page, from where expected, ends the demo."""
+    """Print the edge's response; anything but a 200 with the expected X-Cache ends the demo."""
     cache = answer.headers.get("X-Cache", "?")
     story.tell(f"GET http://{DOMAIN}/ → {answer.status_code} {answer.text.strip()!r} {cache}")
     if answer.status_code != 200 or cache != expected:
@@ -176,7 +176,7 @@ def show(story: Story, answer: requests.Response, expected: str) -> None:
 
 
 def fetch_when_purged(url: str) -> requests.Response:
-    """The first answer that is not from the cache any more, or the last within a minute."""
+    """Return the first response that is not from the cache, or the last one in a minute."""
     deadline = time.monotonic() + 60
     answer = fetch(url)
     while answer.headers.get("X-Cache") == "HIT" and time.monotonic() < deadline:
@@ -186,14 +186,14 @@ def fetch_when_purged(url: str) -> requests.Response:
 
 
 def tell_names(story: Story, document: dict[str, Any]) -> None:
-    """Show what the tenant puts into their DNS."""
+    """Print the CNAMEs that the tenant needs."""
     for link in document["links"]:
         if link["rel"] == "access_url":
-            story.tell(f"the tenant now makes {DOMAIN} a CNAME to {link['href']}")
+            story.tell(f"the tenant now creates the CNAME {DOMAIN} → {link['href']}")
 
 
 def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
-    """Everything a tenant does with a service."""
+    """Show the life of a service."""
 
     story.step("The operator defines a flavor: a choice of providers")
     links = [{"href": "https://varnish-cache.org", "rel": "provider_url"}]
@@ -215,11 +215,11 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
         show(story, fetch(edge_url), "MISS")
         show(story, fetch(edge_url), "HIT")
 
-    story.step("The tenant changes how long content is kept: 3600 → 60 seconds")
+    story.step("The tenant changes the TTL: 3600 → 60 seconds")
     patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
     api.call("PATCH", location, 202, patch)
     document = api.wait(location, "deployed")
-    story.tell(f"caching is now {document['caching'][0]['ttl']} s")
+    story.tell(f"the TTL is now {document['caching'][0]['ttl']} s")
 
     story.step("The tenant purges everything")
     api.call("DELETE", location + "/assets?all=true", 202)
@@ -234,15 +234,15 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
         answer = fetch(edge_url)
         story.tell(f"GET http://{DOMAIN}/ → {answer.status_code}")
         if answer.status_code != 404:
-            raise DemoError("the edge still serves it")
+            raise DemoError("the edge still serves the page")
 
 
 def main() -> int:
-    """Run the demo; returns its exit status."""
+    """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="tools/demo",
-        description="One service, told.",
-        epilog="tools/demo --regions is another one: two regions, of which one is lost.",
+        description="Show the life of one service.",
+        epilog="tools/demo --regions is another demo: two regions, one of which is lost.",
     )
     parser.add_argument(
         "--production", action="store_true", help="on Cassandra and ZooKeeper, with two workers"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Set-up shared by the tools; sourced by them. Everything goes into .venv beside README.rst.
+# Shared set-up, sourced by the tools. It installs into .venv beside README.rst.
 
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,7 +8,7 @@ extras='[test,docs,postgresql,cassandra,akamai,cloudfront,route53,metrics,secret
 
 say() { printf '%s\n' "== $*" >&2; }
 
-# debian PACKAGE:PROGRAM ... - installs what is missing when we may; else says what is missing.
+# debian PACKAGE:PROGRAM ... - install missing packages if possible; otherwise list them.
 debian() {
     local missing=() pair
     for pair in "$@"; do
@@ -17,22 +17,22 @@ debian() {
     [ ${#missing[@]} -eq 0 ] && return
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         say "installing Debian packages: ${missing[*]}"
-        # A package's own service must not start: the tools start what they need by themselves.
+        # Do not start the packages' services: the tools start the servers that they need.
         (
             export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
             apt-get update -qq
             apt-get install -y -qq --no-install-recommends "${missing[@]}"
         ) >"${TMPDIR:-/tmp}/poppy-apt.$$.log" 2>&1 || {
             cat "${TMPDIR:-/tmp}/poppy-apt.$$.log" >&2
-            say "could not install ${missing[*]}; going on without"
+            say "could not install ${missing[*]}; continuing without"
         }
         rm -f "${TMPDIR:-/tmp}/poppy-apt.$$.log"
     else
-        say "not installed, and only root may install it: ${missing[*]}"
+        say "not installed, and only root can install: ${missing[*]}"
     fi
 }
 
-# python - a virtual environment with Poppy and its client, made once and again when a setup.cfg
+# python - create the virtual environment with Poppy and its client; recreate it when a setup.cfg
 # changes.
 python() {
     local stamp
@@ -42,7 +42,7 @@ python() {
         say "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
         exit 1
     }
-    say "making the virtual environment in .venv (once)"
+    say "creating the virtual environment in .venv (once)"
     python3 -m venv --clear "$venv" 2>/dev/null || {
         debian "python3-venv:python3-venv-is-never-a-program"
         python3 -m venv --clear "$venv"

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of Poppy: its API, and the commands made of it."""
+"""Poppy's client: the API bindings and the commands that use them."""

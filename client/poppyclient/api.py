@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poppy's v1.0 API: a method for each request."""
+"""Bindings of Poppy's v1.0 API: one method per request."""
 
 import urllib.parse
 import uuid
@@ -14,15 +14,15 @@ from poppyclient.connection import Answer, Connection, Refused, checked
 Document = dict[str, Any]
 
 _PAGE = 10
-#: Of what is not finished or failed, as many are listed, and as many come in a page.
+#: Unfinished or failed operations: the default limit, and the page size.
 _OPEN = 100
 
 
 class Client:
-    """The API, as seen by one project.
+    """The API for one project.
 
-    Methods raise :class:`~poppyclient.connection.Refused` with the server's words, and
-    :class:`~poppyclient.connection.Unanswered`.
+    Methods raise :class:`~poppyclient.connection.Refused` with the server's message, and
+    :class:`~poppyclient.connection.Unanswered` if no usable response arrives.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -31,20 +31,20 @@ class Client:
     # Services.
 
     def services(self, limit: int | None = None, **filters: str | None) -> Iterator[Document]:
-        """Services, oldest first, at most ``limit``; ``filters``: ``status`` and ``domain``."""
+        """Yield services, oldest first, at most ``limit``; filter by ``status`` or ``domain``."""
         asked = {name: value for name, value in filters.items() if value}
         return self._pages("services", "/services", limit, asked)
 
     def service(self, service_id: str) -> tuple[Document, str]:
-        """A service's document and its entity tag."""
+        """Return a service's document and its entity tag."""
         answer = self._request("GET", f"/services/{_segment(service_id)}")
         return answer.document, answer.headers.get("ETag", "*")
 
     def find_service(self, text: str) -> str:
-        """The id of the service that has this id, this domain, or this name.
+        """Return the id of the service with this id, domain or name.
 
         Raises:
-            CommandError: there is none, or several have the name.
+            CommandError: no service matches, or several have this name.
         """
         if _is_uuid(text):
             return text
@@ -53,7 +53,7 @@ class Client:
                 for service in self.services(domain=text):
                     return str(service["id"])
             except Refused as refused:
-                if refused.status != HTTPStatus.BAD_REQUEST:  # it can't be a domain
+                if refused.status != HTTPStatus.BAD_REQUEST:  # 400: not a valid domain
                     raise
         named = [str(entry["id"]) for entry in self.services() if entry["name"] == text]
         if len(named) > 1:
@@ -67,31 +67,31 @@ class Client:
         return named[0]
 
     def create_service(self, document: Any, key: str) -> tuple[str, Answer]:
-        """Have a service made; gives its id.
+        """Request a new service; return its id and the response.
 
         Args:
-            key: the ``Idempotency-Key``: however often it is sent, one service is made.
+            key: the ``Idempotency-Key``: repeated requests with the same key create one service.
         """
         answer = self._request("POST", "/services", document, {"Idempotency-Key": key})
         return answer.headers["Location"].rpartition("/")[2], answer
 
     def update_service(self, service_id: str, patch: list[Document], tag: str) -> Answer:
-        """Have a JSON Patch applied to the service as it was when it had this entity tag."""
+        """Apply a JSON Patch to the service if it still has this entity tag."""
         path = f"/services/{_segment(service_id)}"
         return self._request("PATCH", path, patch, {"If-Match": tag})
 
     def delete_service(self, service_id: str) -> Answer:
-        """Have a service removed."""
+        """Request the removal of a service."""
         return self._delete(f"/services/{_segment(service_id)}")
 
     def purge(self, service_id: str, url: str | None, hard: bool) -> Answer:
-        """Have a path, or with None everything, go from the edges' caches."""
+        """Purge a path, or everything if ``url`` is None; ``hard`` evicts instead of expiring."""
         query = {"hard": "true" if hard else "false"}
         query |= {"all": "true"} if url is None else {"url": url}
         return self._request("DELETE", f"/services/{_segment(service_id)}/assets", query=query)
 
     def analytics(self, service_id: str, query: Mapping[str, str | None]) -> Document:
-        """What the provider has counted."""
+        """Return the provider's analytics for a service."""
         asked = {name: value for name, value in query.items() if value}
         path = f"/services/{_segment(service_id)}/analytics"
         document: Document = self._request("GET", path, query=asked).document
@@ -100,25 +100,25 @@ class Client:
     # Operations.
 
     def operations(self, service_id: str, limit: int | None = None) -> Iterator[Document]:
-        """A service's operations, the latest first."""
+        """Yield a service's operations, latest first."""
         return self._pages("operations", f"/services/{_segment(service_id)}/operations", limit, {})
 
     def operation(self, service_id: str, operation_id: str) -> Document:
-        """One of them."""
+        """Return one operation of a service."""
         path = f"/services/{_segment(service_id)}/operations/{_segment(operation_id)}"
         document: Document = self._request("GET", path).document
         return document
 
     def cancel(self, service_id: str, operation_id: str) -> None:
-        """End one of them that waits; it has failed then."""
+        """Cancel a waiting operation; its state becomes ``failed``."""
         path = f"/services/{_segment(service_id)}/operations/{_segment(operation_id)}/action"
         self._request("POST", path, {"cancel": {}})
 
     def open_operations(self, limit: int | None = None, **filters: Any) -> list[Document]:
-        """(Operators) What is unfinished or failed, of all projects, the oldest first.
+        """(Operators) Return unfinished or failed operations of all projects, oldest first.
 
         Args:
-            limit: at most so many; 100 unless said otherwise.
+            limit: the maximum number; 100 by default.
         """
         asked = {name: str(value) for name, value in filters.items() if value is not None}
         return list(self._pages("operations", "/admin/operations", limit or _OPEN, asked, _OPEN))
@@ -131,34 +131,34 @@ class Client:
     # Flavors and limits.
 
     def flavors(self) -> list[Document]:
-        """All flavors."""
+        """Return all flavors."""
         found: list[Document] = self._request("GET", "/flavors").document["flavors"]
         return found
 
     def flavor(self, flavor_id: str) -> Document:
-        """One of them."""
+        """Return one flavor."""
         document: Document = self._request("GET", f"/flavors/{_segment(flavor_id)}").document
         return document
 
     def create_flavor(self, document: Document) -> Document:
-        """A new one."""
+        """(Operators) Create a flavor and return its document."""
         created: Document = self._request("POST", "/flavors", document).document
         return created
 
     def delete_flavor(self, flavor_id: str) -> None:
-        """It is gone at once."""
+        """(Operators) Delete a flavor, with immediate effect."""
         self._delete(f"/flavors/{_segment(flavor_id)}")
 
     def limit(self, project_id: str) -> int:
-        """(Operators) How many services a project may have."""
+        """(Operators) Return the maximum number of services of a project."""
         return int(self._request("GET", f"/admin/limits/{_segment(project_id)}").document["limit"])
 
     def set_limit(self, project_id: str, limit: int) -> None:
-        """(Operators) How many it may have from now on."""
+        """(Operators) Set the maximum number of services of a project."""
         self._request("PUT", f"/admin/limits/{_segment(project_id)}", {"limit": limit})
 
     def description(self) -> Document | None:
-        """The server's OpenAPI document; None when it has none."""
+        """Return the server's OpenAPI document, or None if it publishes none."""
         try:
             document: Document = self._request("GET", "/openapi.json").document
         except Refused as refused:
@@ -180,12 +180,12 @@ class Client:
         marker: dict[str, str] = {}
         left = limit
         while left is None or left > 0:
-            # How long pages are is the server's to say, unless fewer are wanted.
+            # The server chooses the page size, unless a limit is given.
             size = {} if left is None else {"limit": str(min(page_size, left))}
             asked = {**query, **marker, **size}
             page = self._request("GET", path, query=asked).document
             yield from page[key]
-            # Older servers gave operations of all projects as one page, without links.
+            # Older servers list operations of all projects in one page, without links.
             following = [it["href"] for it in page.get("links", ()) if it["rel"] == "next"]
             if not following:
                 return
@@ -194,7 +194,7 @@ class Client:
             left = None if left is None else left - len(page[key])
 
     def _delete(self, path: str) -> Answer:
-        """Gone already is as good, if it was us."""
+        """Accept a 404 after a repeated request: the first one has deleted it."""
         answer = self._connection.send("DELETE", path)
         if answer.status == HTTPStatus.NOT_FOUND and answer.repeated:
             return answer

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP with a session of keystoneauth.
+"""HTTP over a keystoneauth session.
 
-Whatever can be repeated without doing it twice is repeated for a while when its answer got lost,
-or when the server says that it can't now (503).
+Idempotent requests are retried for a while if the response is lost or the server answers 503.
 """
 
 import html
@@ -19,15 +18,15 @@ from osc_lib import exceptions
 LOG = logging.getLogger(__name__)
 
 VERSION = "/v1.0"
-#: Seconds that a request is repeated for.
+#: How long a request is retried, in seconds.
 PATIENCE = 30.0
-#: The longest that one ``Retry-After`` is followed, in seconds.
+#: The upper bound of one ``Retry-After``, in seconds.
 _LONGEST_WAIT = 30.0
 _SAFE = frozenset({"GET", "PUT", "DELETE"})
 
 
 class Refused(exceptions.CommandError):
-    """The server said no; ``status`` is the one of HTTP."""
+    """The server refused the request; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,15 +34,16 @@ class Refused(exceptions.CommandError):
 
 
 class Unanswered(exceptions.CommandError):
-    """Nobody knows whether it was done: there was no answer, or 503, for as long as we waited."""
+    """The outcome is unknown: only lost responses or 503 until the retries ended."""
 
 
 class Answer(NamedTuple):
-    """What came back.
+    """A response.
 
     Attributes:
-        document: the body, None without one.
-        headers: their names in any case.
+        status: the HTTP status.
+        document: the decoded body; None without one.
+        headers: the headers; names are case-insensitive.
         repeated: whether the request was sent more than once.
     """
 
@@ -54,18 +54,18 @@ class Answer(NamedTuple):
 
     @property
     def request_id(self) -> str | None:
-        """By which the server knows the request."""
+        """The server's id of the request."""
         return self.headers.get("x-openstack-request-id")
 
 
 class Connection:
-    """A server, as one project reaches it.
+    """A connection to the server for one project.
 
     Args:
-        http: whom to ask, and with which credentials.
+        http: the adapter with endpoint and credentials.
         project_id: sent as ``X-Project-ID``, for servers without Keystone; others ignore it.
-        patience: seconds that a request is repeated for.
-        sleep: how to wait.
+        patience: how long a request is retried, in seconds.
+        sleep: the function that waits.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send it, and again while that is safe and there is hope.
+        """Send a request, and retry it while that is safe and ``patience`` lasts.
 
-        A change with an ``If-Match`` that took effect, but whose answer was lost, is a 412 when
-        it is sent again; so it can't happen twice.
+        A repeated change with ``If-Match`` cannot take effect twice: if the first one succeeded
+        and its response was lost, the second one gets a 412.
 
         Raises:
-            Unanswered: no answer, or 503.
-            CommandError: nobody knows where the server is.
+            Unanswered: no response, or 503.
+            CommandError: the server's URL is unknown.
         """
         headers = headers or {}
         safe = method in _SAFE or "Idempotency-Key" in headers or "If-Match" in headers
@@ -147,7 +147,7 @@ class Connection:
         return Answer(response.status_code, document, response.headers, repeated)
 
     def _where(self) -> str:
-        """The URL of the version, with the project in it if the catalogue says so."""
+        """Return the URL of the API version, including the project if the catalogue has it."""
         if self._base is None:
             try:
                 endpoint = self._http.get_endpoint()
@@ -155,8 +155,8 @@ class Connection:
                 endpoint = None
             if not endpoint:
                 raise exceptions.CommandError(
-                    "Where is Poppy? The catalogue has no service of type 'cdn'; or give "
-                    "--os-cdn-endpoint (of the command poppy: --endpoint)"
+                    "The catalogue has no service of type 'cdn'. Register Poppy there, or give "
+                    "its URL with --os-cdn-endpoint (--endpoint for the poppy command)"
                 )
             base = endpoint.rstrip("/")
             self._base = base if VERSION in base else base + VERSION
@@ -164,10 +164,10 @@ class Connection:
 
 
 def checked(answer: Answer) -> Answer:
-    """The answer.
+    """Return the response if it is not an error.
 
     Raises:
-        Refused: it is an error.
+        Refused: the status is 400 or above.
     """
     if answer.status >= HTTPStatus.BAD_REQUEST:
         raise Refused(answer.status, _message(answer))
@@ -175,12 +175,12 @@ def checked(answer: Answer) -> Answer:
 
 
 def _message(answer: Answer) -> str:
-    """The server's words: a text, or a list of what breaks the schema; escaped for HTML."""
+    """Return the server's error message, unescaped: a text, or a list of schema violations."""
     said = answer.document.get("message") if isinstance(answer.document, Mapping) else None
     if isinstance(said, Mapping):
         said = "\n".join(str(entry.get("message")) for entry in said.get("errors", ()))
     if not said and isinstance(answer.document, Mapping):
-        # What other parts in front answer with: {"error": {"message": ...}}.
+        # Middleware in front of Poppy answers with {"error": {"message": ...}}.
         error = answer.document.get("error")
         said = error.get("message") if isinstance(error, Mapping) else None
     text = html.unescape(str(said)) if said else f"The server answered with {answer.status}"
@@ -190,6 +190,6 @@ def _message(answer: Answer) -> str:
 
 
 def _retry_after(answer: Answer, otherwise: float) -> float:
-    """Seconds (RFC 9110, section 10.2.3); the form with a date is not used by Poppy."""
+    """Parse ``Retry-After`` in seconds (RFC 9110, section 10.2.3); Poppy sends no dates."""
     text = answer.headers.get("Retry-After", "")
     return min(float(text), _LONGEST_WAIT) if text.isdecimal() else otherwise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents of services: from a file, as the server writes them, and what differs."""
+"""Service documents: load, normalize and compare them."""
 
 import difflib
 import ipaddress
@@ -13,13 +13,11 @@ from osc_lib import exceptions
 
 Document = dict[str, Any]
 
-#: What the server adds to a document and takes back from nobody.
-_SHOWN = frozenset(
-    {"id", "project_id", "status", "errors", "links", "access_urls", "dns_records"}
-)
+#: Read-only fields that the server, or ``service show``, adds to a document.
+_SHOWN = frozenset({"id", "project_id", "status", "errors", "links", "access_urls", "dns_records"})
 _EVERY_PATH = "/*"
 _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
-#: The server's order of keys, at every depth; what is not here is at the end.
+#: The server's key order, at every depth; other keys come last.
 _ORDER = (
     *("name", "flavor_id", "domains", "origins", "caching", "restrictions", "log_delivery"),
     *("domain", "protocol", "certificate"),
@@ -29,38 +27,35 @@ _ORDER = (
 
 
 def load(path: str) -> Document:
-    """The document in a YAML or JSON file; ``-`` is the standard input.
+    """Load the document in a YAML or JSON file; ``-`` is standard input.
 
-    What ``service show`` adds to a document is left out, so that its output can be edited and
-    given back.
+    Fields that ``service show`` adds are removed, so its edited output is valid input.
 
     Raises:
-        CommandError: the file can't be read, or holds something else.
+        CommandError: the file can't be read, or does not hold one document.
     """
-    name = "the standard input" if path == "-" else path
+    name = "standard input" if path == "-" else path
     try:
         if path == "-":
             found = yaml.safe_load(sys.stdin)
         else:
             with open(path, encoding="utf-8") as file:
                 found = yaml.safe_load(file)
-        # Dates, binary data, NaN: what YAML has and JSON has not.
+        # Refuse YAML values without a JSON form, such as dates, binary data and NaN.
         found = json.loads(json.dumps(found, allow_nan=False))
     except OSError as exc:
         raise exceptions.CommandError(f"{name}: {exc.strerror or exc}") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise exceptions.CommandError(f"{name} is no YAML: {exc}") from exc
+        raise exceptions.CommandError(f"{name} is not valid YAML: {exc}") from exc
     except (TypeError, ValueError, RecursionError) as exc:
-        raise exceptions.CommandError(f"{name} has a value that JSON has not: {exc}") from exc
+        raise exceptions.CommandError(f"{name} has a value that JSON can't hold: {exc}") from exc
     if not isinstance(found, dict):
-        raise exceptions.CommandError(
-            f"{name} has to hold one document, with a key for each field"
-        )
+        raise exceptions.CommandError(f"{name} must hold one document, with a key for each field")
     return writable(found)
 
 
 def writable(document: Mapping[str, Any]) -> Document:
-    """What of a shown document is for the client to say."""
+    """Return a shown document without its read-only fields."""
     result = {key: value for key, value in document.items() if key not in _SHOWN}
     if "domains" in result:
         result["domains"] = _each(result["domains"], lambda entry, _: _without_status(entry))
@@ -68,13 +63,13 @@ def writable(document: Mapping[str, Any]) -> Document:
 
 
 def written_out(document: Mapping[str, Any], current: Mapping[str, Any] | None = None) -> Document:
-    """The document as the server would write it, with its defaults.
+    """Return the document in the server's normal form, with defaults filled in.
 
-    A document that the server will refuse may come out in any way. Without ``caching`` it stays
-    without: for how long is then the operator's to say.
+    The result is unspecified for a document that the server refuses. A missing ``caching`` stays
+    missing, because the operator sets its default.
 
     Args:
-        current: the service as it is; it knows the full names of its shared domains.
+        current: the current service; it has the full names of shared domains.
     """
     known = (current or {}).get("domains", ())
     result = dict(document)
@@ -93,10 +88,10 @@ def written_out(document: Mapping[str, Any], current: Mapping[str, Any] | None =
 
 
 def patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Document]:
-    """The JSON Patch (RFC 6902) from one written-out document to another; empty if none.
+    """Return the JSON Patch (RFC 6902) between two normalized documents; empty if equal.
 
-    Each field that differs is replaced as a whole: it is sent with ``If-Match``, so there is
-    nothing of another's in it that could get lost.
+    Each changed field is replaced as a whole. The patch is sent with ``If-Match``, so this can't
+    overwrite a concurrent change.
     """
     changes: list[Document] = []
     for field in dict.fromkeys((*current, *desired)):
@@ -112,9 +107,9 @@ def patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Docume
 
 
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
-    """What differs, as lines of YAML with ``-``, ``+`` and their surroundings.
+    """Return a unified diff of two documents as YAML lines.
 
-    What a change leaves for the server to fill in is not shown as gone.
+    Fields that the server will fill in are not shown as removed.
     """
     if "caching" in current and "caching" not in desired:
         caching = current["caching"]
@@ -128,12 +123,12 @@ def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
 
 
 def dump(document: Any) -> str:
-    """YAML, for people."""
+    """Return a document as YAML for display."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Without anchors: what is there twice is written twice."""
+    """A dumper without anchors: it writes repeated values in full."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -153,7 +148,7 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal in JSON, where 1.0 is 1, but true is not."""
+    """Compare as JSON values: 1.0 equals 1, but true does not."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -162,7 +157,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_default_caching(caching: Any) -> bool:
-    """Whether it is what the server fills in, whatever the time."""
+    """Whether ``caching`` is the server's default, with any TTL."""
     if not isinstance(caching, list) or len(caching) != 1:
         return False
     entry = caching[0] if isinstance(caching[0], dict) else {}
@@ -190,7 +185,7 @@ def _domain(entry: Document, index: int) -> Document:
 
 
 def _shared(entry: Document, known: Any) -> Document:
-    """A shared domain is asked for by a label and gets the operator's name behind it."""
+    """Expand the label of a shared domain to the full name that the operator gave it."""
     name = entry.get("domain")
     if entry.get("certificate") != "shared" or not isinstance(name, str) or "." in name:
         return entry
@@ -219,7 +214,7 @@ def _caching(entry: Document, index: int) -> Document:
 
 
 def _restriction(entry: Document, index: int) -> Document:
-    """``type`` is what ``access`` was called once."""
+    """Fill in defaults; ``type`` is the old name of ``access``."""
     access = entry.get("access", entry.get("type", "whitelist"))
     kept = {key: value for key, value in entry.items() if key != "type"}
     return {**kept, "access": access, "rules": _each(entry.get("rules"), _rule)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a change would do, told before it is made."""
+"""Plans: what a change would do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ _UNFINISHED = ("queued", "running", "waiting")
 
 @dataclass
 class Plan:
-    """A change.
+    """A planned change.
 
     Attributes:
-        title: in one line.
-        diff: of the documents, in lines.
-        providers: and what would be done at each.
-        names: of domains and the operator's names, and what would become of them.
-        problems: why the server would refuse it, as far as we can know.
-        notes: what we can't know.
+        title: a summary in one line.
+        diff: the lines of the document diff.
+        providers: the action at each provider.
+        names: the effect on each domain's operator name.
+        problems: known reasons for which the server would refuse the change.
+        notes: what the client can't determine.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the lines to print."""
         yield self.title
         if self.diff:
             yield ""
@@ -44,7 +44,7 @@ class Plan:
                 yield f"{heading}:"
                 width = max(len(name) for name in entries)
                 yield from (f"  {name:{width}}  {what}" for name, what in entries.items())
-        for heading, texts in (("It would be refused", self.problems), ("Note", self.notes)):
+        for heading, texts in (("Problems", self.problems), ("Note", self.notes)):
             if texts:
                 yield ""
                 yield f"{heading}:"
@@ -52,27 +52,27 @@ class Plan:
 
 
 def create(client: api.Client, document: documents.Document) -> Plan:
-    """What making a service would do."""
+    """Plan the creation of a service."""
     desired = documents.written_out(document)
     plan = Plan(f"A service would be created: {_title(desired)}")
     plan.diff = documents.diff({}, desired)
     _check_document(client, document, plan)
     plan.providers = dict.fromkeys(_providers(client, desired, plan), "deploy")
     domains = _domains(desired)
-    plan.names = dict.fromkeys(domains, "gets a name of the operator's, for its CNAME")
+    plan.names = dict.fromkeys(domains, "gets an operator name, the target of its CNAME")
     _check_domains(client, domains, None, plan)
     if "caching" not in desired:
-        plan.notes.append("For how long content is cached is the operator's default.")
+        plan.notes.append("The operator's default TTL applies.")
     return plan
 
 
 def update(client: api.Client, service_id: str, document: documents.Document) -> Plan:
-    """What changing a service to this document would do."""
+    """Plan the change of a service to this document."""
     shown, _ = client.service(service_id)
     current = documents.writable(shown)
     desired = documents.written_out(document, current)
     if not documents.patch(current, desired):
-        return Plan(f"Nothing would change: service {service_id} is like that.")
+        return Plan(f"Nothing would change: service {service_id} matches the document.")
     plan = Plan(f"Service {service_id} would be changed: {_title(desired)}")
     plan.diff = documents.diff(current, desired)
     _check_document(client, document, plan)
@@ -94,7 +94,7 @@ def update(client: api.Client, service_id: str, document: documents.Document) ->
 def _names(
     shown: Mapping[str, Any], before: Sequence[str], after: Sequence[str], moved: bool
 ) -> dict[str, str]:
-    """What becomes of domains that come, go or get another target."""
+    """Describe the added and removed domains, and those with a new target."""
     names = {}
     for domain in dict.fromkeys((*before, *after)):
         urls = [
@@ -102,13 +102,13 @@ def _names(
             for link in shown["links"]
             if link["rel"] == "access_url" and link["href"].startswith(f"{domain}.")
         ]
-        urls = urls or ["its name of the operator's"]
+        urls = urls or ["its operator name"]
         if domain not in before:
-            names[domain] = "gets a name of the operator's, for its CNAME"
+            names[domain] = "gets an operator name, the target of its CNAME"
         elif domain not in after:
-            names[domain] = f"loses {' and '.join(urls)}: no CNAME should point there any more"
+            names[domain] = f"loses {' and '.join(urls)}: remove CNAMEs that point there"
         elif moved:
-            names[domain] = f"{' and '.join(urls)} would lead to another provider"
+            names[domain] = f"{' and '.join(urls)} would point to another provider"
     return names
 
 
@@ -127,15 +127,15 @@ def _check_document(client: api.Client, document: documents.Document, plan: Plan
     description = client.description()
     found = None if description is None else schema.breaches(description, document)
     if found is None:
-        plan.notes.append("The server does not publish a schema; it will check the document.")
+        plan.notes.append("The server publishes no schema; it will check the document itself.")
     plan.problems.extend(found or ())
 
 
 def _check_settled(client: api.Client, shown: Mapping[str, Any], plan: Plan) -> None:
     if shown["status"] not in _SETTLED:
         plan.problems.append(
-            f"The service is {shown['status']}; only when it is deployed or "
-            "failed can it be changed."
+            f"The service is {shown['status']}; it can only be changed when it is deployed or "
+            "failed."
         )
         return
     for operation in client.operations(shown["id"], 20):
@@ -161,7 +161,7 @@ def _providers(client: api.Client, document: Mapping[str, Any], plan: Plan) -> l
 def _check_domains(
     client: api.Client, domains: Sequence[str], service_id: str | None, plan: Plan
 ) -> None:
-    """Other projects' domains are not for us to see; the server will say."""
+    """Check against the project's own services; only the server sees other projects' domains."""
     for domain in domains:
         try:
             owners = [entry["id"] for entry in client.services(domain=domain)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What OpenStackClient asks a plug-in for (its documentation: "Plugins")."""
+"""The plug-in interface of OpenStackClient (see "Plugins" in its documentation)."""
 
 import argparse
 from typing import Any
@@ -17,25 +17,25 @@ API_VERSIONS = {"1": "poppyclient.api.Client"}
 
 
 def build_option_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The options of "openstack" that are ours."""
+    """Add our options to those of ``openstack``."""
     add_options(parser, "--os-cdn-endpoint", "--os-cdn-project-id")
     parser.add_argument(
         "--os-cdn-api-version",
         metavar="<version>",
         default=utils.env("OS_CDN_API_VERSION", default=DEFAULT_API_VERSION),
-        help="Version of the CDN API; there is 1 (Env: OS_CDN_API_VERSION)",
+        help="Version of the CDN API; only 1 exists (Env: OS_CDN_API_VERSION)",
     )
     return parser
 
 
 def add_options(parser: argparse.ArgumentParser, endpoint: str, project: str) -> None:
-    """Where the server is, and for one without Keystone who asks."""
+    """Add the options for the server's URL and, for servers without Keystone, the project."""
     parser.add_argument(
         endpoint,
         metavar="<url>",
         dest="cdn_endpoint_override",
         default=utils.env("OS_CDN_ENDPOINT_OVERRIDE", "POPPY_ENDPOINT"),
-        help="URL of Poppy, instead of the catalogue's "
+        help="URL of Poppy; overrides the catalogue "
         "(Env: OS_CDN_ENDPOINT_OVERRIDE, POPPY_ENDPOINT)",
     )
     parser.add_argument(
@@ -43,13 +43,13 @@ def add_options(parser: argparse.ArgumentParser, endpoint: str, project: str) ->
         metavar="<project>",
         dest="cdn_project_id",
         default=utils.env("OS_CDN_PROJECT_ID", "POPPY_PROJECT_ID"),
-        help="The project to act for, at a server without Keystone "
+        help="ID of the project, for a server without Keystone "
         "(Env: OS_CDN_PROJECT_ID, POPPY_PROJECT_ID)",
     )
 
 
 def make_client(instance: Any) -> api.Client:
-    """The client for a ClientManager of osc-lib."""
+    """Create the API client for an osc-lib ClientManager."""
     config = instance.get_configuration()
     project = config.get("cdn_project_id") or config.get("auth", {}).get("project_id")
     http = adapter.Adapter(

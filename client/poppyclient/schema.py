@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a document is what the server's own OpenAPI description asks for."""
+"""Validation of a document against the server's OpenAPI description."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,20 +22,20 @@ _MOST = 20
 
 
 def breaches(description: Mapping[str, Any], document: Any) -> list[str] | None:
-    """What is wrong with the document of a service, as ``[path]-what``; empty if nothing.
+    """List the schema violations of a service document as ``[path]-message``; empty if valid.
 
     Args:
-        description: OpenAPI 3.1, whose schemas are JSON Schema 2020-12.
+        description: an OpenAPI 3.1 document; its schemas are JSON Schema 2020-12.
 
     Returns:
-        None if the description does not say what a service is.
+        At most 20 violations; None if the description does not define a service.
     """
     place: Any = description
     for key in _PLACE:
         if not isinstance(place, Mapping) or key not in place:
             return None
         place = place[key]
-    # The whole description is the base, so that "$ref"s find their "#/components/...".
+    # Use the whole description as the base so that "$ref" finds "#/components/...".
     resource = referencing.jsonschema.DRAFT202012.create_resource(description)
     registry: Any = referencing.Registry().with_resource(_HOME, resource)
     pointer = "/".join(key.replace("~", "~0").replace("/", "~1") for key in _PLACE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program ``poppy``: the commands of the plug-in without their "cdn"."""
+"""The ``poppy`` program: the plug-in's commands without the "cdn" prefix."""
 
 import argparse
 import functools
@@ -18,7 +18,7 @@ _PREFIX = f"{plugin.API_NAME} "
 
 
 class _Commands(commandmanager.CommandManager):
-    """The plug-in's."""
+    """The plug-in's commands without their prefix."""
 
     commands: dict[str, Any]
 
@@ -30,20 +30,20 @@ class _Commands(commandmanager.CommandManager):
 
 
 class _Clients(clientmanager.ClientManager):
-    """What commands find at ``app.client_manager``."""
+    """The ``app.client_manager`` of the commands."""
 
     @functools.cached_property
     def cdn(self) -> api.Client:
-        """The client, made when a command asks for it."""
+        """The API client, created on first use."""
         return plugin.make_client(self)
 
 
 class Shell(shell.OpenStackShell):
-    """The application."""
+    """The cliff application."""
 
     def __init__(self, **streams: Any) -> None:
         super().__init__(
-            description="Services at any CDN provider: the command line of Poppy",
+            description="Command-line client of Poppy, a CDN control plane",
             version=importlib.metadata.version("python-poppyclient"),
             command_manager=_Commands(f"openstack.{plugin.API_NAME}.v1"),
             **streams,
@@ -55,21 +55,21 @@ class Shell(shell.OpenStackShell):
         version: str | None,
         argparse_kwargs: dict[str, Any] | None = None,
     ) -> argparse.ArgumentParser:
-        """The options of any OpenStack client, and ours."""
+        """Add our options to those of every OpenStack client."""
         parser = super().build_option_parser(description, version, argparse_kwargs)
         plugin.add_options(parser, "--endpoint", "--project-id")
         auth.build_auth_plugins_option_parser(parser)
         return parser
 
     def _final_defaults(self) -> None:
-        """Who says where the server is and gives no credentials has a server without Keystone."""
+        """Use no authentication if an endpoint is given without credentials."""
         super()._final_defaults()
         given = self.options.cdn_endpoint_override and not self.options.cloud
         keystone = getattr(self.options, "auth_url", None)
         self._auth_type = "none" if given and not keystone else "password"
 
     def initialize_app(self, argv: list[str]) -> None:
-        """Set up for the commands of this run."""
+        """Create the client manager for the commands of this run."""
         super().initialize_app(argv)
         self.client_manager = _Clients(
             cli_options=self.cloud,
@@ -80,5 +80,5 @@ class Shell(shell.OpenStackShell):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code."""
+    """Run a command and return its exit code."""
     return int(Shell().run(list(sys.argv[1:] if argv is None else argv)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Following an operation to its end."""
+"""Waiting for an operation to end."""
 
 import sys
 import time
@@ -11,9 +11,9 @@ from osc_lib import exceptions
 from poppyclient import api
 
 _ENDED = ("succeeded", "failed", "superseded")
-#: Seconds between two looks.
+#: Seconds between polls.
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-#: Among so many of the latest operations ours is looked for.
+#: How many of the latest operations are searched for ours.
 _LATEST = 20
 
 
@@ -26,17 +26,17 @@ def follow(
     out: TextIO | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until what was asked of a service is done, and tell whatever changes meanwhile.
+    """Wait until an operation of a service ends, and print its progress.
 
     Args:
         action: ``create``, ``update``, ``delete`` or ``purge``.
-        request_id: of the request that asked for it. If its answer was lost, another one's: then
-            it is the latest operation of that action.
-        timeout: seconds.
-        out: where to tell; the standard error by default.
+        request_id: id of the request that started the operation. If no operation has it (its
+            response was lost), the latest operation of this action is followed.
+        timeout: the maximum time to wait, in seconds.
+        out: where to print progress; standard error by default.
 
     Raises:
-        CommandError: it failed, was superseded, or takes longer.
+        CommandError: the operation failed, was superseded, or did not end in time.
     """
     out = out or sys.stderr
     deadline = time.monotonic() + timeout
@@ -55,8 +55,8 @@ def follow(
         looks += 1
         if time.monotonic() + pause > deadline:
             raise exceptions.CommandError(
-                f"The {action} of service {service_id} is not done after {timeout:g} s. It goes "
-                f"on; operation {operation['id']} tells how far it is"
+                f"The {action} of service {service_id} is not done after {timeout:g} s. It "
+                f"continues as operation {operation['id']}"
             )
         sleep(pause)
     if operation["state"] != "succeeded":
@@ -65,7 +65,7 @@ def follow(
 
 
 def progress(operation: Mapping[str, Any]) -> str:
-    """How far it is, in a line."""
+    """Describe an operation's progress in one line."""
     steps = [f"{step_name(step)} {step['state']}" for step in operation["steps"]]
     text = f"{operation['action']} {operation['state']}"
     if steps:
@@ -76,7 +76,7 @@ def progress(operation: Mapping[str, Any]) -> str:
 
 
 def step_name(step: Mapping[str, Any]) -> str:
-    """Whose step it is: a provider's, or that of another part such as DNS."""
+    """Return the name of a step: the provider, or another driver such as DNS."""
     name = str(step["provider"] or step["driver"])
     return f"remove from {name}" if step["action"] == "remove" else name
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands: poppy-server, poppy-worker, poppy-standalone and poppy-manage."""
+"""The commands: poppy-server, poppy-worker, poppy-standalone, poppy-manage and poppy-status."""

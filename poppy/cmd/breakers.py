@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy-manage breakers``: circuit breakers, which all workers share."""
+"""``poppy-manage breakers``: show and reset the workers' shared circuit breakers."""
 
 import argparse
 import datetime
@@ -13,26 +13,26 @@ from poppy.distributed_task.tasks import gate_of
 from poppy.model.fleet import Breaker, BreakerState
 
 _COLUMNS = ("driver", "state", "until", "openings", "reason")
-#: How often a reset is repeated when a worker changes the breaker at the same moment.
+#: How often a reset is retried when workers change the breaker at the same time.
 _TRIES = 10
 
 
 def add(areas: Any) -> None:
     """Add the area to the parser of poppy-manage."""
-    actions = areas.add_parser("breakers", help="which drivers are not called").add_subparsers(
+    actions = areas.add_parser("breakers", help="circuit breakers of drivers").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    found = actions.add_parser("list", help="the circuit breaker of each driver")
+    found = actions.add_parser("list", help="list the circuit breaker of each driver")
     found.set_defaults(run=_list)
     tables.add_format(found)
     reset = actions.add_parser(
-        "reset", help="have drivers called again at once; what waits keeps its time"
+        "reset", help="close breakers now; waiting operations keep their next attempt"
     )
     reset.add_argument(
         "driver",
         nargs="?",
         metavar="DRIVER",
-        help="as 'list' names it, or without its kind; default: all that are not closed",
+        help="name as shown by 'list', with or without its kind; default: all open ones",
     )
     reset.set_defaults(run=_reset)
 
@@ -58,7 +58,7 @@ def _is_called(driver: str, name: str) -> bool:
 
 
 def _breakers(bootstrap: Bootstrap) -> Sequence[Breaker]:
-    """Those of all configured drivers, and of others that were ever stored; by driver."""
+    """Return the breakers of all configured and all stored drivers, sorted by driver."""
     drivers = (*bootstrap.providers.values(), bootstrap.dns)
     found = {gate_of(it): Breaker(gate_of(it)) for it in drivers}
     found |= {it.driver: it for it in bootstrap.storage.fleet.breakers()}
@@ -73,7 +73,7 @@ def _close(bootstrap: Bootstrap, breaker: Breaker) -> None:
         breaker = next(it for it in stored if it.driver == breaker.driver)
         if breaker.state is BreakerState.CLOSED:
             return
-    raise errors.Changed(f"The breaker of {breaker.driver} keeps being changed by workers")
+    raise errors.Changed(f"Workers keep changing the breaker of {breaker.driver}; try again")
 
 
 def _document(breaker: Breaker) -> dict[str, Any]:
@@ -82,6 +82,6 @@ def _document(breaker: Breaker) -> dict[str, Any]:
     return {
         "driver": breaker.driver,
         **breaker.to_dict(),
-        # What is stored may be past, or absurd; this is when the next call is let through.
+        # The stored time may be past or out of range; show when the next call is allowed.
         "until": until.isoformat() if until else None,
     }

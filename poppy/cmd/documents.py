@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents that the commands write to files and read again, one at a time.
+"""Read and write streams of documents, one at a time.
 
-YAML: one document behind each ``---``. JSON: one document in each line.
+YAML: one document after each ``---``. JSON: one document per line.
 """
 
 import argparse
@@ -15,42 +15,42 @@ import yaml
 
 from poppy.common import errors
 
-# Many times as fast, where PyYAML was built with it.
+# The C implementation is many times faster; PyYAML can be built without it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BASE: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class _Dumper(_BASE):  # type: ignore[misc]
-    """Without anchors: what is there twice is written twice."""
+    """A dumper without anchors: it writes repeated values in full."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Let the user choose what is written."""
+    """Add ``--format``, for the output of :func:`write`."""
     parser.add_argument(
         "-f",
         "--format",
         choices=("yaml", "json"),
         default="yaml",
-        help="yaml (default), or json: one document in each line",
+        help="yaml (default), or json: one document per line",
     )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Let the user name what is read."""
-    parser.add_argument("file", metavar="FILE", help="YAML, or JSON lines; - is standard input")
+    """Add ``FILE``, the input of :func:`read`."""
+    parser.add_argument("file", metavar="FILE", help="YAML or JSON lines; - reads standard input")
 
 
 def write(documents: Iterable[Any], form: str) -> int:
-    """Print each document as it comes.
+    """Print each document as it is produced.
 
     Args:
         form: ``yaml`` or ``json``.
 
     Returns:
-        How many there were.
+        The number of documents.
     """
     count = 0
     for document in documents:
@@ -71,13 +71,13 @@ def write(documents: Iterable[Any], form: str) -> int:
 
 
 def read(path: str) -> Iterator[Any]:
-    """Each document of a file, as it is asked for; a file that begins with ``{`` is JSON.
+    """Yield the documents of a file lazily; a file that begins with ``{`` is JSON lines.
 
     Args:
-        path: ``-`` is standard input.
+        path: the file; ``-`` is standard input.
 
     Raises:
-        InvalidRequest: the file can't be read, or is neither YAML nor JSON; says where.
+        InvalidRequest: the file can't be read, or is neither YAML nor JSON; the message names it.
     """
     name = "standard input" if path == "-" else path
     try:
@@ -87,10 +87,10 @@ def read(path: str) -> Iterator[Any]:
     except OSError as exc:
         raise errors.InvalidRequest(f"{name}: {exc.strerror or exc}") from exc
     except yaml.YAMLError as exc:
-        raise errors.InvalidRequest(f"{name} is no YAML: {exc}") from exc
+        raise errors.InvalidRequest(f"{name} is not valid YAML: {exc}") from exc
     except (TypeError, ValueError, RecursionError) as exc:
-        # Dates, NaN and the like, and what is no JSON at all.
-        raise errors.InvalidRequest(f"{name} has what JSON has not: {exc}") from exc
+        # YAML values without a JSON form, such as dates and NaN, or malformed JSON.
+        raise errors.InvalidRequest(f"{name} has a value that JSON can't hold: {exc}") from exc
 
 
 def _read(file: Any) -> Iterator[Any]:

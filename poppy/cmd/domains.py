@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy-manage domains``."""
+"""``poppy-manage domains``: released domains and proof of ownership."""
 
 import argparse
 import sys
@@ -18,34 +18,33 @@ _COLUMNS = ("domain", "project_id", "released_at", "free_at")
 
 def add(areas: Any) -> None:
     """Add the area to the parser of poppy-manage."""
-    actions = areas.add_parser("domains", help="who may have which domain").add_subparsers(
+    actions = areas.add_parser("domains", help="claims to domains").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     found = actions.add_parser(
         "list",
-        help="domains that are kept for their former projects",
-        description="List the domains that services have released, with the time from which on "
-        "other projects may have them. Reads the claims to all domains.",
+        help="list domains in quarantine",
+        description="List released domains that are in quarantine, and when other projects can "
+        "claim them. Reads the claims of all domains.",
     )
     found.add_argument("--limit", type=int, default=100, help="default: 100")
-    found.add_argument("--marker", metavar="DOMAIN", help="behind this domain")
+    found.add_argument("--marker", metavar="DOMAIN", help="list domains after this one")
     found.set_defaults(run=_list)
     tables.add_format(found)
     release = actions.add_parser(
         "release",
-        help="free a domain early, or revoke a claim that was never proven",
-        description="Free a domain that is kept for its former project. With domain_ownership = "
-        "txt, also revoke the claim of a service whose project has not proven that it owns the "
-        "domain. A domain that is in use becomes free by deleting its service.",
+        help="free a domain early, or revoke an unproven claim",
+        description="End the quarantine of a domain. With domain_ownership = txt, also revoke "
+        "the claim of a service if its project has not proven ownership of the domain. To free a "
+        "domain that is in use, delete its service.",
     )
     release.add_argument("domain", metavar="DOMAIN")
     release.set_defaults(run=_release)
     rotate = actions.add_parser(
         "rotate-key",
-        help="change the values of the TXT records that prove ownership",
-        description="Make a new key, from which the values of TXT records follow. Those of the "
-        "key before are still accepted, until the key is changed once more. What is proven stays "
-        "proven.",
+        help="change the key of the TXT records that prove ownership",
+        description="Create a new key, from which the values of TXT records are derived. Values "
+        "of the previous key are accepted until the next rotation. Proven domains stay proven.",
     )
     rotate.set_defaults(run=_rotate)
 
@@ -58,7 +57,7 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     page = found[: arguments.limit]
     tables.show([_row(claim, policy) for claim in page], _COLUMNS, arguments.format)
     if len(found) > len(page):
-        print(f"There are more: go on with --marker {page[-1].domain}.", file=sys.stderr)
+        print(f"There are more: continue with --marker {page[-1].domain}.", file=sys.stderr)
 
 
 def _release(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -67,14 +66,14 @@ def _release(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     if claim.service_id is not None and not _is_revocable(bootstrap, claim):
         raise errors.InvalidRequest(
             f"Domain {domain} is in use by service {claim.service_id} of project "
-            f"{claim.project_id}: delete that"
+            f"{claim.project_id}; delete the service instead"
         )
     bootstrap.storage.domains.release(claim)
     print(f"Domain {domain} is free.")
 
 
 def _is_revocable(bootstrap: Bootstrap, claim: Claim) -> bool:
-    """Whether no worker deploys the domain once the claim is gone."""
+    """Whether the claim is unproven and the domain is not deployed."""
     if not claim.pending or not Policy.of(bootstrap.conf).proof:
         return False
     service = bootstrap.storage.services.get(claim.project_id, claim.service_id or "")
@@ -83,11 +82,11 @@ def _is_revocable(bootstrap: Bootstrap, claim: Claim) -> bool:
 
 def _rotate(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     Keys(bootstrap.storage).rotate()
-    print("There is a new key. Records with values of the one before are still accepted.")
+    print("The key was rotated. Records with values of the previous key are still accepted.")
 
 
 def _row(claim: Claim, policy: Policy) -> dict[str, Any]:
-    assert claim.released_at is not None, "it was listed as released"
+    assert claim.released_at is not None, "listed claims are released"
     return {
         "domain": claim.domain,
         "project_id": claim.project_id,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of a daemon that answers ``GET /metrics``.
+"""The metrics process of a daemon: it answers ``GET /metrics``.
 
-It reads the files that its siblings write, so that a scrape costs them nothing, and looks into
-storage by itself every now and then, so that a scrape waits for nothing.
+It reads the files that its sibling processes write, so a scrape does not slow them down. It polls
+storage in the background, so a scrape does not wait for storage.
 """
 
 import datetime
@@ -23,38 +23,38 @@ from poppy.model.fleet import Breaker, BreakerState
 
 LOG = log.getLogger(__name__)
 
-#: So many operations or jobs are counted at most.
+#: The maximum number of operations, and of jobs, to count.
 COUNTED = 1000
-#: A worker that was seen so long ago is alive.
+#: A worker counts as alive if it was seen this recently.
 ALIVE = datetime.timedelta(minutes=1)
-#: Seconds in which a client has to send its request, and to take a part of the answer.
+#: Timeout of a client's socket, in seconds.
 PATIENCE = 10
-#: Seconds between looks at whether the process is to end.
+#: Seconds between checks for termination.
 _TICK = 0.5
 
 
 def add(manager: cotyledon.ServiceManager, bootstrap: Bootstrap, port_option: str) -> None:
-    """Have metrics recorded, and a process started that exposes them, if a port is configured.
+    """Enable metrics and add the process that exposes them, if a port is configured.
 
-    To be called before anything that records is made.
+    Call it before creating anything that records metrics.
 
     Raises:
-        ConfigError: the address or the directory can't be had.
+        ConfigError: the address or the directory can't be used.
     """
     options = bootstrap.conf[metrics.GROUP]
     port = options[port_option]
     if port is None:
         return
-    # Whoever has the port has the directory: another daemon's files are not removed.
+    # The port guards the directory, so the files of another daemon are not removed.
     sock = _listen(options.bind, port, port_option)
     directory = pathlib.Path(bootstrap.conf.state_path) / "metrics" / str(port)
     metrics.enable(directory)
     manager.add(Exporter, workers=1, args=(bootstrap, sock, directory))
-    LOG.info("Metrics are at http://%s:%d/metrics", options.bind, port)
+    LOG.info("Serving metrics at http://%s:%d/metrics", options.bind, port)
 
 
 class Exporter(cotyledon.Service):  # type: ignore[misc]
-    """Answers ``GET /metrics``, and nothing else."""
+    """The service that answers ``GET /metrics`` only."""
 
     name = "poppy-metrics"
 
@@ -73,7 +73,7 @@ class Exporter(cotyledon.Service):  # type: ignore[misc]
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Answer until terminated."""
+        """Answer requests until terminated."""
         shared = threading.Thread(target=self._look, name="shared state", daemon=True)
         shared.start()
         try:
@@ -84,11 +84,11 @@ class Exporter(cotyledon.Service):  # type: ignore[misc]
             self._done.set()
 
     def reload(self) -> None:
-        """Read the configuration again."""
+        """Reload the configuration."""
         config.reload(self._bootstrap.conf)
 
     def terminate(self) -> None:
-        """Stop; a scrape under way may be cut off."""
+        """Stop; a running scrape may be cut off."""
         self._stopped.set()
         self._done.wait()
 
@@ -100,16 +100,16 @@ class Exporter(cotyledon.Service):  # type: ignore[misc]
                 look(self._bootstrap)
             except errors.PoppyError as exc:
                 metrics.STORAGE_UP.set(0)
-                LOG.warning("Could not look at what all daemons share: %s", exc)
-            except Exception:  # noqa: BLE001 - metrics that stand still look like calm
+                LOG.warning("Could not refresh the shared metrics: %s", exc)
+            except Exception:  # noqa: BLE001 - stale metrics would look healthy
                 metrics.STORAGE_UP.set(0)
-                LOG.exception("Looking at what all daemons share failed; trying again")
+                LOG.exception("Refreshing the shared metrics failed; retrying")
             if self._stopped.wait(interval):
                 return
 
 
 def look(bootstrap: Bootstrap) -> None:
-    """Note what all daemons share.
+    """Refresh the metrics of the state that all daemons share.
 
     Raises:
         Unavailable: storage does not answer.
@@ -132,13 +132,13 @@ def look(bootstrap: Bootstrap) -> None:
         metrics.JOBS.set(bootstrap.distributed_task.waiting(COUNTED))
     except errors.Unavailable as exc:
         metrics.BOARD_UP.set(0)
-        LOG.warning("Jobs could not be counted: %s", exc)
+        LOG.warning("Could not count the jobs: %s", exc)
     else:
         metrics.BOARD_UP.set(1)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Takes connections from a socket that listens already."""
+    """An HTTP server on a socket that already listens."""
 
     daemon_threads = True
     timeout = _TICK
@@ -150,7 +150,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 def _handler(directory: pathlib.Path) -> type[BaseHTTPRequestHandler]:
-    """Answers with what is in the files now, in the format that the client prefers."""
+    """Return a handler that renders the files in the format that the client prefers."""
     import prometheus_client
     import prometheus_client.multiprocess
 
@@ -161,11 +161,11 @@ def _handler(directory: pathlib.Path) -> type[BaseHTTPRequestHandler]:
     class Handler(base):  # type: ignore[valid-type, misc]
         timeout = PATIENCE
 
-        def do_GET(self) -> None:  # noqa: N802 - as its base calls it
+        def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
             if self.path.partition("?")[0] == "/metrics":
                 super().do_GET()
             else:
-                self.send_error(HTTPStatus.NOT_FOUND, "The metrics are at /metrics")
+                self.send_error(HTTPStatus.NOT_FOUND, "Metrics are served at /metrics")
 
     return Handler
 
@@ -177,5 +177,5 @@ def _listen(host: str, port: int, port_option: str) -> socket.socket:
         return socket.create_server((host, port), family=family, dualstack_ipv6=both)
     except OSError as exc:
         raise errors.ConfigError(
-            f"[{metrics.GROUP}] bind = {host}, {port_option} = {port}: can't listen there: {exc}"
+            f"[{metrics.GROUP}] bind = {host}, {port_option} = {port}: can't listen: {exc}"
         ) from exc

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy-manage flavors``."""
+"""``poppy-manage flavors``: load, list and export flavors."""
 
 import argparse
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ _COLUMNS = ("id", "providers")
 
 def add(areas: Any) -> None:
     """Add the area to the parser of poppy-manage."""
-    actions = areas.add_parser("flavors", help="what tenants can choose from").add_subparsers(
+    actions = areas.add_parser("flavors", help="choices of providers for tenants").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     load = actions.add_parser(
         "load",
-        help="make the flavors of a file",
-        description="Make the flavors of a file that are not there yet. One that is there is left "
-        "as it is; if the file says something else of it, nothing is made at all. Safe to repeat.",
+        help="create the flavors of a file",
+        description="Create the flavors of a file that do not exist yet. If an existing flavor "
+        "differs from the file, nothing is created. Safe to repeat.",
     )
     documents.add_file(load)
-    load.add_argument("--dry-run", action="store_true", help="only tell what would be made")
+    load.add_argument("--dry-run", action="store_true", help="only show what would be created")
     load.set_defaults(run=_load)
-    listed = actions.add_parser("list", help="the flavors and their providers")
+    listed = actions.add_parser("list", help="list flavors and their providers")
     listed.set_defaults(run=_list)
     tables.add_format(listed)
     export = actions.add_parser("export", help="print all flavors, for 'load'")
@@ -47,20 +47,20 @@ def _load(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
             problems.append(f"{_name(document, number)}: {exc}")
             continue
         if flavor != wanted.setdefault(flavor.flavor_id, flavor):
-            problems.append(f"flavor '{flavor.flavor_id}' is in the file twice, and differs")
+            problems.append(f"flavor '{flavor.flavor_id}' has two definitions in the file")
         elif flavor != known.get(flavor.flavor_id, flavor):
             problems.append(
-                f"flavor '{flavor.flavor_id}' is there already with other providers or links; a "
-                "flavor can't be changed: give this one another id"
+                f"flavor '{flavor.flavor_id}' already exists with other providers or links; "
+                "flavors can't be changed: choose another id"
             )
     if problems:
-        raise errors.InvalidRequest("; ".join(problems) + ". Nothing was made.")
+        raise errors.InvalidRequest("; ".join(problems) + ". No flavor was created.")
     new = [flavor for flavor in wanted.values() if flavor.flavor_id not in known]
     for flavor in new:
         if not arguments.dry_run:
             manager.create(flavor.to_dict())
-        print(f"{'would make' if arguments.dry_run else 'made'} {flavor.flavor_id}")
-    print(f"{len(new)} new, {len(wanted) - len(new)} there already.")
+        print(f"{'would create' if arguments.dry_run else 'created'} {flavor.flavor_id}")
+    print(f"{len(new)} new, {len(wanted) - len(new)} unchanged.")
 
 
 def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 
 def _flavors(found: Iterable[Any]) -> Iterable[Any]:
-    """Those of a file: a document each, or several in a list."""
+    """Yield the flavors of a file; a document is one flavor or a list of flavors."""
     for document in found:
         yield from document if isinstance(document, list) else [document]
 
@@ -92,7 +92,7 @@ def _name(document: Any, number: int) -> str:
 
 
 def _provider(entry: FlavorProvider) -> str:
-    """``fastly``, ``fastly (70)`` or ``varnish (100; CH, EU)``."""
+    """Format as ``fastly``, ``fastly (70)`` or ``varnish (100; CH, EU)``."""
     places = entry.geography
     said = [
         *([str(entry.weight)] if entry.weight is not None else []),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage: what operators do by hand."""
+"""poppy-manage: the operators' command."""
 
 import argparse
 import importlib.metadata
@@ -15,16 +15,16 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import breakers, domains, flavors, operations, regions, schema, services, tables
 from poppy.common import audit, config, errors, logs
 
-#: Actions that change nothing, and leave no audit event.
+#: Actions that change nothing and record no audit event.
 _READS = frozenset({"check", "export", "list", "show", "version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         conf = config.load(files=arguments.config_file or None)
-        # Without a log file oslo.log writes to standard output, which is for results.
+        # Without a log file, oslo.log writes to standard output, which is for results.
         conf.set_default("use_stderr", not (conf.log_file or conf.log_dir or conf.use_journal))
         logs.setup(conf)
         bootstrap = Bootstrap(conf)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"poppy-manage: {logs.mask(str(exc))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who reads has seen enough. Nor is there anybody to flush the rest to at exit.
+        # The reader has closed the pipe. Redirect the flush at exit, which would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
@@ -50,7 +50,7 @@ def _record(arguments: argparse.Namespace, outcome: str) -> None:
     """Write an audit event that names the operating system's user and the command."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may run under a user that has no name
+    except KeyError:  # a container may run as a user without a name
         user = str(os.getuid())
     named = {
         name: str(value)
@@ -63,20 +63,22 @@ def _record(arguments: argparse.Namespace, outcome: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="poppy-manage", description="Manage a Poppy.")
+    parser = argparse.ArgumentParser(
+        prog="poppy-manage", description="Manage a Poppy installation."
+    )
     parser.add_argument(
-        "--config-file", action="append", metavar="PATH", help="may be given several times"
+        "--config-file", action="append", metavar="PATH", help="configuration file; repeatable"
     )
     parser.add_argument("--version", action="version", version=importlib.metadata.version("poppy"))
     areas = parser.add_subparsers(dest="area", required=True, metavar="AREA")
-    actions = areas.add_parser("db", help="the store's schema").add_subparsers(
+    actions = areas.add_parser("db", help="the storage schema").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    sync = actions.add_parser("sync", help="bring the schema to this version; safe to repeat")
+    sync = actions.add_parser("sync", help="upgrade the schema to this version; safe to repeat")
     sync.set_defaults(run=_db_sync)
-    check = actions.add_parser("check", help="tell whether the schema is this version's")
+    check = actions.add_parser("check", help="check that the schema matches this version")
     check.set_defaults(run=_db_check)
-    version = actions.add_parser("version", help="which schema is there, and which this Poppy has")
+    version = actions.add_parser("version", help="show the stored and the needed schema version")
     version.set_defaults(run=_db_version)
     tables.add_format(version)
 
@@ -96,7 +98,7 @@ def _db_sync(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
 
 def _db_check(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
     bootstrap.storage.check()
-    print("The schema is this version's.")
+    print("The schema matches this version.")
 
 
 def _db_version(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:

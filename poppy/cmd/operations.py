@@ -23,41 +23,41 @@ _WORKER_COLUMNS = ("host", "pid", "datacenter", "version", "up", "seen", "slots"
 
 def add(areas: Any) -> None:
     """Add the areas to the parser of poppy-manage."""
-    actions = areas.add_parser("operations", help="what hangs and what failed").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+    actions = areas.add_parser(
+        "operations", help="unfinished and failed operations"
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
     found = actions.add_parser(
-        "list", help="operations of all projects that are unfinished or failed, the oldest first"
+        "list", help="list unfinished and failed operations of all projects, oldest first"
     )
-    found.add_argument("--state", choices=_STATES, help="only those; default: all of these")
+    found.add_argument("--state", choices=_STATES, help="only this state; default: all")
     found.add_argument(
-        "--older-than", type=float, default=0, metavar="SECONDS", help="since they were asked for"
+        "--older-than", type=float, default=0, metavar="SECONDS", help="minimum age of the request"
     )
-    found.add_argument("--provider", help="only those that this provider keeps from their end")
+    found.add_argument("--provider", help="only those blocked on this provider")
     found.add_argument("--limit", type=int, default=100, help="default: 100")
     found.set_defaults(run=_list)
     tables.add_format(found)
     for name, run, text in (
-        ("show", _show, "everything about one"),
-        ("retry", _retry, "try a failed one again, from the first step that is not done"),
-        ("cancel", _cancel, "have a queued or waiting one fail"),
+        ("show", _show, "show an operation"),
+        ("retry", _retry, "retry a failed operation from its first unfinished step"),
+        ("cancel", _cancel, "cancel a queued or waiting operation; it fails"),
     ):
         action = actions.add_parser(name, help=text)
         for part in ("project", "service", "operation"):
-            action.add_argument(part, metavar=part.upper(), help="its id")
+            action.add_argument(part, metavar=part.upper(), help=f"ID of the {part}")
         action.set_defaults(run=run)
         if name == "show":
             tables.add_format(action)
     wake = actions.add_parser(
-        "wake", help="have waiting ones tried now, whatever time they were parked for"
+        "wake", help="retry waiting operations now, before their next attempt is due"
     )
-    wake.add_argument("--provider", help="only those that this provider keeps from their end")
+    wake.add_argument("--provider", help="only those blocked on this provider")
     wake.set_defaults(run=_wake)
 
-    actions = areas.add_parser("workers", help="the worker processes").add_subparsers(
+    actions = areas.add_parser("workers", help="worker processes").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    workers = actions.add_parser("list", help="those that were seen during the last day")
+    workers = actions.add_parser("list", help="list workers seen during the last day")
     workers.set_defaults(run=_workers)
     tables.add_format(workers)
 
@@ -90,7 +90,7 @@ def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _retry(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.manager.operations.retry(_key(arguments))
-    print(f"Operation {arguments.operation} is tried again.")
+    print(f"Operation {arguments.operation} will be retried.")
 
 
 def _cancel(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -100,7 +100,7 @@ def _cancel(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _wake(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     woken = bootstrap.manager.operations.wake(arguments.provider)
-    print(f"{woken} waiting operations are tried now.")
+    print(f"{woken} waiting operations are due now.")
 
 
 def _workers(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -154,7 +154,7 @@ def _worker(worker: Worker) -> dict[str, Any]:
 
 
 def _since(moment: datetime.datetime) -> str:
-    """How long ago, as people say it."""
+    """Return the time since a moment in its largest unit, such as ``5 min``."""
     seconds = max(0, int((_now() - moment).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

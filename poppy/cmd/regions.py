@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy-manage regions``: which regions keep the data, when one is lost and when one comes."""
+"""``poppy-manage regions``: list, drop and add the regions that keep the data."""
 
 import argparse
 from typing import Any
@@ -12,25 +12,25 @@ _COLUMNS = ("region", "replicas")
 
 def add(areas: Any) -> None:
     """Add the area to the parser of poppy-manage."""
-    actions = areas.add_parser("regions", help="which regions keep the data").add_subparsers(
+    actions = areas.add_parser("regions", help="regions that keep the data").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
-    listed = actions.add_parser("list", help="the regions, and how many copies each keeps")
+    listed = actions.add_parser("list", help="list regions and their replicas")
     listed.set_defaults(run=_list)
     tables.add_format(listed)
     drop = actions.add_parser(
         "drop",
-        help="have the other regions go on without a lost one",
-        description="Have the other regions go on without a lost one: it does not count in "
-        "majorities any more. Run it in a region that is left, after its nodes have been "
-        "repaired, and once it is sure that nothing of the lost one is running.",
+        help="remove a lost region",
+        description="Remove a lost region, so that it no longer counts in quorums. Run this in a "
+        "remaining region, after repairing its nodes and after making sure that nothing runs in "
+        "the lost region.",
     )
     drop.add_argument("region", metavar="NAME")
-    drop.add_argument("--force", action="store_true", help="though nodes of it answer")
+    drop.add_argument("--force", action="store_true", help="drop it even if its nodes answer")
     drop.set_defaults(run=_drop)
-    more = actions.add_parser("add", help="have one more region keep the data")
+    more = actions.add_parser("add", help="add a region that keeps the data")
     more.add_argument("region", metavar="NAME")
-    more.add_argument("replicas", metavar="REPLICAS", type=int, help="how many copies")
+    more.add_argument("replicas", metavar="REPLICAS", type=int, help="number of replicas")
     more.set_defaults(run=_add)
 
 
@@ -42,12 +42,12 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _drop(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.storage.drop_region(arguments.region, force=arguments.force)
-    print(f"Region {arguments.region} keeps no data any more; the others go on without it.")
+    print(f"Region {arguments.region} no longer keeps data; the others continue without it.")
 
 
 def _add(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.storage.add_region(arguments.region, arguments.replicas)
     print(
-        f"Region {arguments.region} keeps {arguments.replicas} copies of what is written from "
-        "now on. Before Poppy starts there, copy the rest: 'nodetool rebuild' on each node."
+        f"Region {arguments.region} keeps {arguments.replicas} replicas of new data. Before you "
+        "start Poppy there, copy the existing data: run 'nodetool rebuild' on each node."
     )

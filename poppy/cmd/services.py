@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy-manage services``."""
+"""``poppy-manage services``: list, show, move and redeploy services."""
 
 import argparse
 import itertools
@@ -24,44 +24,44 @@ _OPERATIONS = 10
 
 def add(areas: Any) -> None:
     """Add the area to the parser of poppy-manage."""
-    actions = areas.add_parser("services", help="what tenants have").add_subparsers(
+    actions = areas.add_parser("services", help="tenants' services").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
     _add_list(actions)
-    shown = actions.add_parser("show", help="everything about one")
-    shown.add_argument("service", metavar="SERVICE", help="its id, or one of its domains")
-    shown.add_argument("--project", help="whose it is; without, an id is looked for everywhere")
+    shown = actions.add_parser("show", help="show a service")
+    shown.add_argument("service", metavar="SERVICE", help="ID or domain of the service")
+    shown.add_argument("--project", help="its project; default: search all projects for the ID")
     shown.set_defaults(run=_show)
     tables.add_format(shown)
     export = actions.add_parser(
         "export",
-        help="print services, for 'import' into another Poppy",
-        description="Print all services, each as one document, for 'import' into another Poppy.",
+        help="print services for 'import' into another Poppy",
+        description="Print all services for 'import' into another Poppy, one document each.",
     )
     export.add_argument("--project", help="only services of this project")
     export.set_defaults(run=_export)
     documents.add_format(export)
     taken = actions.add_parser(
         "import",
-        help="take in services that another Poppy has exported",
-        description="Take in services that another Poppy has exported, with their ids, and have "
-        "them provisioned. The other Poppy must not run any more. What is there already is left "
-        "alone. Safe to repeat.",
+        help="import services that another Poppy has exported",
+        description="Import services that another Poppy has exported, with their IDs, and "
+        "provision them. Stop the other Poppy first and do not start it again. Existing services "
+        "are not changed. Safe to repeat.",
     )
     documents.add_file(taken)
-    taken.add_argument("--dry-run", action="store_true", help="only tell what would be taken in")
+    taken.add_argument("--dry-run", action="store_true", help="only show what would be imported")
     taken.set_defaults(run=_import)
     _add_redeploy(actions)
 
 
 def _add_list(actions: Any) -> None:
-    found = actions.add_parser("list", help="services of all projects")
+    found = actions.add_parser("list", help="list services of all projects")
     found.add_argument("--project", help="only services of this project")
     found.add_argument("--status", choices=list(Status), metavar="STATUS", help=", ".join(Status))
-    found.add_argument("--provider", help="only services that are at this provider")
+    found.add_argument("--provider", help="only services at this provider")
     found.add_argument("--limit", type=int, default=100, help="default: 100")
     found.add_argument(
-        "--marker", metavar="ID", help="behind this service; with --project or --status"
+        "--marker", metavar="ID", help="list services after this one; with --project or --status"
     )
     found.set_defaults(run=_list)
     tables.add_format(found)
@@ -70,14 +70,14 @@ def _add_list(actions: Any) -> None:
 def _add_redeploy(actions: Any) -> None:
     redeploy = actions.add_parser(
         "redeploy",
-        help="make providers and DNS what the services say, once more",
-        description="Make providers and DNS what the services say, once more: after an edge "
-        "lost its configuration, or a new one was added. Services that are neither deployed nor "
-        "failed are left alone.",
+        help="deploy services again to providers and DNS",
+        description="Deploy services again to providers and DNS: after an edge lost its "
+        "configuration, or a new edge was added. Services that are neither deployed nor failed "
+        "are skipped.",
     )
-    redeploy.add_argument("--provider", help="only services that are at this provider")
+    redeploy.add_argument("--provider", help="only services at this provider")
     redeploy.add_argument("--project", help="only services of this project")
-    redeploy.add_argument("--service", help="only this one: its id, or one of its domains")
+    redeploy.add_argument("--service", help="only this service: its ID or a domain")
     redeploy.set_defaults(run=_redeploy)
 
 
@@ -98,12 +98,12 @@ def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     if len(found) > len(page):
         more = "raise --limit"
         if arguments.project or arguments.status:
-            more = f"go on with --marker {page[-1].service_id}"
+            more = f"continue with --marker {page[-1].service_id}"
         print(f"There are more: {more}.", file=sys.stderr)
 
 
 def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Service]:
-    """The services of the project and status, by pages; of all, by a scan."""
+    """Yield services by project or status in pages, or all services by a scan."""
     marker = arguments.marker and arguments.marker.lower()
     status = arguments.status and status_of(arguments.status)
     services = bootstrap.storage.services
@@ -117,7 +117,7 @@ def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Serv
                 try:
                     yield services.get(entry.project_id, entry.service_id)
                 except errors.NotFound:
-                    continue  # it went meanwhile
+                    continue  # deleted since the page was read
             marker = entries[-1].service_id
     else:
         yield from every_service(bootstrap.storage)
@@ -185,9 +185,9 @@ def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
         said = f"{taken.outcome}  {_name(document, number)}"
         print(f"{said}: {taken.reason}" if taken.reason else said, flush=True)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
-    print(f"{told}{' (nothing was done)' if arguments.dry_run else ''}")
+    print(f"{told}{' (dry run)' if arguments.dry_run else ''}")
     if counts[Outcome.FAILED]:
-        raise errors.InvalidRequest(f"{counts[Outcome.FAILED]} services could not be taken in")
+        raise errors.InvalidRequest(f"{counts[Outcome.FAILED]} services could not be imported")
 
 
 def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
@@ -199,7 +199,7 @@ def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
                 f"Service {service.service_id} is not at provider {arguments.provider}"
             )
         redeploy(service.project_id, service.service_id, None, Priority.TENANT)
-        print(f"Service {service.service_id} is being deployed again.")
+        print(f"Service {service.service_id} is being redeployed.")
         return
     begun = left = 0
     for service in every_service(bootstrap.storage):
@@ -210,14 +210,14 @@ def _redeploy(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
             redeploy(service.project_id, service.service_id, None)
         except (errors.InvalidRequest, errors.NotFound) as exc:
             left += 1
-            print(f"left alone: {exc}", file=sys.stderr)
+            print(f"skipped: {exc}", file=sys.stderr)
         else:
             begun += 1
-    print(f"{begun} services are being deployed again, {left} were left alone.")
+    print(f"{begun} services are being redeployed, {left} were skipped.")
 
 
 def _is_at(service: Service, provider: str | None) -> bool:
-    """Whether a provider has something of the service; any, if none is named."""
+    """Whether the service has a detail of this provider; true if none is given."""
     return provider is None or provider in service.provider_details
 
 
@@ -236,7 +236,7 @@ def _row(service: Service) -> dict[str, Any]:
 
 
 def _name(document: Any, number: int) -> str:
-    """How to call what was read, whatever it is."""
+    """Name a document that may be invalid: by its ids, or its position."""
     if isinstance(document, dict) and "service_id" in document:
         return f"{document.get('project_id')}  {document['service_id']}"
     return f"document {number}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-status: whether this Poppy can take over from the one that runs."""
+"""poppy-status: checks before an upgrade to this version."""
 
 import pathlib
 import sys
@@ -14,7 +14,7 @@ from poppy.common import config, errors
 
 
 class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
-    """What is looked at. Nothing is changed, and no check stops another."""
+    """The upgrade checks. They change nothing, and each runs even if others fail."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         self._bootstrap = Bootstrap(conf)
 
     def check_drivers(self) -> upgradecheck.Result:
-        """All drivers can be loaded, with the options that they need."""
+        """Check that all drivers load and have valid options."""
         boot = self._bootstrap
 
         def load() -> None:
@@ -33,7 +33,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         return _result(load)
 
     def check_options(self) -> upgradecheck.Result:
-        """The files say nothing that is deprecated or that nobody reads."""
+        """Check the files for deprecated and unknown options."""
         try:
             found = _remarks(self._conf)
         except (OSError, cfg.Error) as exc:
@@ -43,11 +43,11 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(found))
 
     def check_schema(self) -> upgradecheck.Result:
-        """The schema is this version's."""
+        """Check that the schema matches this version."""
         return _result(lambda: self._bootstrap.storage.check())
 
     def check_durability(self) -> upgradecheck.Result:
-        """The store keeps what it has acknowledged, whichever machine loses power."""
+        """Check that acknowledged writes survive a power loss of any machine."""
         remarks: list[str] = []
         answer = _result(lambda: remarks.extend(self._bootstrap.storage.durability()))
         if not remarks:
@@ -55,7 +55,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
         return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(remarks))
 
     def check_board(self) -> upgradecheck.Result:
-        """The job board can be reached."""
+        """Check that the job board answers."""
 
         def reach() -> None:
             if not self._bootstrap.distributed_task.is_alive():
@@ -72,12 +72,12 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
     )
 
     def close(self) -> None:
-        """Let go of what was connected."""
+        """Close the drivers' connections."""
         self._bootstrap.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 0 if all is well, 1 with warnings, 2 if the upgrade would fail."""
+    """Run the checks: 0 if all pass, 1 with warnings, 2 if the upgrade would fail."""
     conf = config.new()
     checks = Checks(conf)
     try:
@@ -100,9 +100,9 @@ def _result(check: Callable[[], object]) -> upgradecheck.Result:
 
 
 def _remarks(conf: cfg.ConfigOpts) -> list[str]:
-    """What is to be said of the options that the configuration files set.
+    """Return remarks on deprecated and unknown options in the configuration files.
 
-    Those of a driver that is installed, but not in use, are fine.
+    Options of a driver that is installed but not in use are valid.
     """
     known, deprecated = _installed()
     for group in ("DEFAULT", *conf.keys()):
@@ -119,12 +119,12 @@ def _remarks(conf: cfg.ConfigOpts) -> list[str]:
                 if name in deprecated:
                     remarks.append(f"{path}: [{group}] {option} is deprecated{deprecated[name]}")
                 elif name not in known:
-                    remarks.append(f"{path}: [{group}] {option} is unknown, and has no effect")
+                    remarks.append(f"{path}: [{group}] {option} is unknown and has no effect")
     return remarks
 
 
 def _installed() -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
-    """The options of Poppy and of all installed drivers; and what to use for deprecated ones."""
+    """Return the options of Poppy and all installed drivers, and hints for deprecated ones."""
     known: set[tuple[str, str]] = set()
     deprecated: dict[tuple[str, str], str] = {}
     for group, options in opts.list_opts():

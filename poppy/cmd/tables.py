@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the commands show what they found: as a table for people, or as JSON."""
+"""Output of the commands: tables or JSON."""
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Characters of a column, except the last.
+#: The maximum width of a column in characters; the last one is unlimited.
 WIDEST = 60
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Let the user choose."""
+    """Add ``--format``."""
     parser.add_argument(
         "-f", "--format", choices=("table", "json"), default="table", help="default: table"
     )
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: str) -> None:
-    """Print what was found.
+    """Print rows.
 
     Args:
-        rows: documents, of which a table shows some columns and JSON shows all.
+        rows: documents; JSON shows all fields.
+        columns: the fields that a table shows.
         form: ``table`` or ``json``.
     """
     if form == "json":
@@ -38,7 +39,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: str) -
 
 
 def show_one(document: Mapping[str, Any], form: str) -> None:
-    """Print one document, in a table one field per line."""
+    """Print one document; a table has one field per line."""
     if form == "json":
         print(json.dumps(document, indent=2))
         return
@@ -53,7 +54,7 @@ def show_one(document: Mapping[str, Any], form: str) -> None:
 
 
 def _inline(entry: Mapping[str, Any]) -> str:
-    """The fields of an entry that say something."""
+    """Format the non-empty fields of an entry in one line."""
     said = {name: value for name, value in entry.items() if value not in (None, [], {})}
     return ", ".join(f"{name}: {_text(value, True)}" for name, value in said.items())
 

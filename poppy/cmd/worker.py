@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-worker: runs the operations that the API has accepted."""
+"""poppy-worker: runs the operations that the API accepts."""
 
 from collections.abc import Sequence
 
@@ -7,5 +7,5 @@ from poppy.cmd import daemon
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     return daemon.main(argv, daemon.add_worker, metrics="worker_port")

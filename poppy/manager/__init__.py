@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each API call does: order of checks, defaults, state changes. No HTTP, no SQL."""
+"""The logic of each API call: checks, defaults and state changes, without HTTP or SQL."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators do to services of any project."""
+"""Operators' actions on services of any project."""
 
 import datetime
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: So many services of a project are seen to by one request, for it is to answer in time.
+#: The maximum number of services per request, so that it answers in time.
 BATCH = 100
 
 Action = Callable[[str, str, str | None], object]
 
 
 class ActionsManager:
-    """Switches services off and on, and corrects what is known of them."""
+    """Disable, enable and delete services, and correct their stored state."""
 
     def __init__(self, storage: Storage, changes: Changes, services: ServicesManager) -> None:
         self._storage = storage
@@ -37,20 +37,22 @@ class ActionsManager:
         }
 
     def act(self, document: object, marker: str | None, request_id: str | None) -> str | None:
-        """Enable, disable or delete the services of a project, or the one that has a domain.
+        """Enable, disable or delete the services of a project, or the service with a domain.
 
-        Repeating it is harmless: what is done already is passed over. A service of the project
-        for which it can't be done does not keep it from the others; it is logged.
+        The request is idempotent. If the action is impossible for one service of the project, it
+        is logged and the others proceed.
 
         Args:
-            marker: goes on behind the service of this id.
+            document: the action, and a project or a domain.
+            marker: continue after the service with this id.
+            request_id: the id of the request.
 
         Returns:
-            The marker to go on with, if the project has more services; else None.
+            The marker of the next batch, if the project has more services; else None.
 
         Raises:
-            InvalidRequest: the document is invalid, or it can't be done for the service that
-                has the domain.
+            InvalidRequest: the document is invalid, or the action is impossible for the service
+                with the domain.
             NotFound: no service has the domain.
         """
         body = validation.keeping_to(admin_schemas.SERVICE_ACTION, document)
@@ -69,10 +71,10 @@ class ActionsManager:
             try:
                 action(project_id, service.service_id, request_id)
             except errors.NotFound:
-                continue  # it went meanwhile
+                continue  # deleted since the page was read
             except errors.InvalidRequest as exc:
                 LOG.warning(
-                    "Service %s of project %s is passed over by '%s': %s",
+                    "Skipped service %s of project %s for action '%s': %s",
                     service.service_id,
                     project_id,
                     body["action"],
@@ -81,12 +83,12 @@ class ActionsManager:
         return page[-1].service_id if len(page) == BATCH else None
 
     def disable(self, project_id: str, service_id: str, request_id: str | None) -> None:
-        """Have a service's names lead nowhere; it shows as disabled at once.
+        """Remove a service's names from DNS; its status is ``disabled`` at once.
 
-        Where that has failed, it is tried once more.
+        If an earlier attempt failed, it is repeated.
 
         Raises:
-            NotFound: the project has none of that id.
+            NotFound: the project has no service with this id.
         """
 
         def decide(service: Service) -> Change | None:
@@ -100,10 +102,10 @@ class ActionsManager:
         self._changes.make(project_id, service_id, decide)
 
     def enable(self, project_id: str, service_id: str, request_id: str | None) -> None:
-        """Have a disabled service deployed again as its document says.
+        """Deploy a disabled service again from its document.
 
         Raises:
-            NotFound: the project has none of that id.
+            NotFound: the project has no service with this id.
         """
 
         def decide(service: Service) -> Change | None:
@@ -116,18 +118,18 @@ class ActionsManager:
         self._changes.make(project_id, service_id, decide)
 
     def set_status(self, document: object, request_id: str | None) -> bool:
-        """Say by hand what became of a service at its providers.
+        """Set the status of a service at its providers by hand.
 
-        A service that no provider has anything of can't be deployed by saying so: it is
-        deployed once more instead.
+        A service that exists at no provider can't be marked as deployed; it is redeployed
+        instead.
 
         Returns:
-            Whether it is being deployed now.
+            Whether the service is being redeployed.
 
         Raises:
             InvalidRequest: the document is invalid.
-            ServiceBusy: something is under way for it.
-            NotFound: the project has none of that id.
+            ServiceBusy: an operation of the service is unfinished.
+            NotFound: the project has no service with this id.
         """
         body = validation.keeping_to(admin_schemas.SERVICE_STATUS, document)
         project_id, service_id = _identity(body)
@@ -153,17 +155,17 @@ class ActionsManager:
         return False
 
     def move(self, service_id: str, document: object, request_id: str | None) -> bool:
-        """Point a domain's name at another name of its provider, by hand.
+        """Point a domain's operator name to another name at its provider, by hand.
 
-        It stays there until it is moved again, whatever updates come. A name that the domain
-        had before goes on working: it points to the same place.
+        Later updates keep the new target until it is moved again. Earlier operator names of the
+        domain keep working: they point to the same target.
 
         Returns:
-            Whether there was anything to change.
+            Whether anything changed.
 
         Raises:
             InvalidRequest: the document is invalid.
-            ServiceBusy: the service is being deleted, or something is under way for it.
+            ServiceBusy: the service is being deleted, or an operation of it is unfinished.
             NotFound: the project has no such service, or the service no such domain.
         """
         body = validation.keeping_to(admin_schemas.PROVIDER_DETAILS, document)
@@ -185,11 +187,14 @@ class ActionsManager:
         certificate: str | None,
         request_id: str | None,
     ) -> bool:
-        """As :meth:`move`.
+        """Point a domain's operator name to another target; see :meth:`move`.
 
         Args:
-            wanted: without an operator's name, it keeps the one that it has.
-            certificate: what to note as the status of the domain's certificate.
+            project_id: the service's project.
+            service_id: the service.
+            wanted: the new access URL; without an operator name, the domain keeps its own.
+            certificate: the new status of the domain's certificate; None keeps it.
+            request_id: the id of the request.
         """
 
         def decide(service: Service) -> Change | None:
@@ -211,7 +216,7 @@ class ActionsManager:
         return self._changes.make(project_id, service_id, decide)
 
     def _check_nothing_writes(self, service: Service) -> None:
-        """Refuse what an operation that has read the details before would write over."""
+        """Refuse if an unfinished operation would overwrite the details with older ones."""
         for it in self._storage.operations.list(service.project_id, service.service_id):
             if not it.state.finished and it.is_shown:
                 raise errors.ServiceBusy(
@@ -220,7 +225,7 @@ class ActionsManager:
                 )
 
     def _disable_failed(self, service: Service) -> bool:
-        """Whether a service's names may lead to it though it is disabled."""
+        """Whether the last disable failed, so that names may still point to the service."""
         listed = self._storage.operations.list(service.project_id, service.service_id)
         asked = [it for it in listed if it.kind is Kind.DISABLE]
         return bool(asked) and asked[-1].state is State.FAILED
@@ -229,11 +234,12 @@ class ActionsManager:
 def amended(
     storage: Storage, project_id: str, service_id: str, amend: Callable[[Service], Service]
 ) -> None:
-    """Correct what is stored of a service; decided anew when another request was faster.
+    """Correct a stored service; retried if another request changes it at the same time.
 
     Raises:
-        ServiceBusy: something is under way for it.
-        NotFound: the project has none of that id.
+        ServiceBusy: an operation of the service is unfinished.
+        NotFound: the project has no service with this id.
+        Unavailable: too many concurrent changes.
     """
     for _ in range(MAX_CONFLICTS):
         service = amend(storage.services.get(project_id, service_id))
@@ -245,7 +251,7 @@ def amended(
             continue
         return
     raise errors.Unavailable(
-        f"Service {service_id} is being changed by too many requests at once", retry_after=1
+        f"Too many concurrent requests change service {service_id}", retry_after=1
     )
 
 
@@ -262,7 +268,7 @@ def _judged(detail: ProviderDetail, status: ProviderStatus) -> ProviderDetail:
 
 
 def _moved(detail: ProviderDetail, wanted: AccessURL, certificate: str | None) -> ProviderDetail:
-    """The detail with a domain's name moved, and with all names that it had before."""
+    """Return the detail with a domain's new target for all its operator names."""
     mine = [entry for entry in detail.access_urls if entry.domain == wanted.domain]
     if not mine:
         return detail

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators of Akamai's driver keep lists of, and have done about what is in them.
+"""The operators' lists and jobs for Akamai's driver.
 
-The lists are documents of the store. What a job does about an entry is an operation like any
-other: the driver is asked once more to have the domain's certificate, and looks for itself how
-far that is.
+The lists are documents in storage. A job starts an ordinary operation for each entry: the driver
+ensures the domain's certificate again and reads its progress from Akamai.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,7 @@ Outcome = tuple[list[Entry], list[Entry]]
 
 
 class AkamaiManager:
-    """Lists of domains, settings of certificates, and jobs."""
+    """Manage lists of domains, settings of certificates, and jobs."""
 
     def __init__(
         self,
@@ -49,11 +48,11 @@ class AkamaiManager:
         self._certificates = certificates
 
     def migrate(self, document: object, request_id: str | None) -> None:
-        """Point a domain's name at the edge host of another certificate.
+        """Point a domain's operator name to the edge host of another certificate.
 
         Raises:
             InvalidRequest: the document is invalid.
-            ServiceBusy: the service is being deleted, or something is under way for it.
+            ServiceBusy: the service is being deleted, or an operation of it is unfinished.
             NotFound: the project has no such service, or the service no such domain.
         """
         body = validation.keeping_to(akamai_schemas.MIGRATION, document)
@@ -69,11 +68,10 @@ class AkamaiManager:
         self._actions.move_to(body["project_id"], service_id, wanted, status, request_id)
 
     def run(self, document: object, request_id: str | None) -> Outcome:
-        """Do something about the domains of the list of SAN mappings.
+        """Run a job on the entries of the SAN mapping list.
 
         Returns:
-            Entries for which there is an operation now, and those without, with an
-            ``error_message``.
+            The entries with a new operation, and the ignored ones with an ``error_message``.
 
         Raises:
             InvalidRequest: the document is invalid.
@@ -84,7 +82,7 @@ class AkamaiManager:
         if job.startswith(_MOD):
             concerned = [it for it in queue if it["cert_type"] == job.removeprefix(_MOD)]
             if body.get("action") == "remove":
-                reason = "To remove it, give its certificate up: DELETE /ssl_certificate/<domain>"
+                reason = "To remove it, delete its certificate: DELETE /ssl_certificate/<domain>"
                 return [], [{**entry, "error_message": reason} for entry in concerned]
             return self._each(concerned, lambda it: self._look_again(it, request_id))
         project_id = body.get("project_id")
@@ -94,7 +92,7 @@ class AkamaiManager:
         return sent, ignored
 
     def retry(self, request_id: str | None) -> Outcome:
-        """Order the certificates of the retry list again; as :meth:`run`."""
+        """Reorder the certificates of the retry list; return as :meth:`run` does."""
         sent, ignored = self._each(
             self.queue(RETRY_LIST), lambda it: self._order_again(it, request_id)
         )
@@ -102,18 +100,18 @@ class AkamaiManager:
         return sent, ignored
 
     def queue(self, name: str) -> list[Entry]:
-        """A list as it is."""
+        """Return the entries of a list."""
         return list(self._storage.documents.get(name).content or [])
 
     def put_queue(self, name: str, document: object) -> tuple[list[Entry], list[Entry]]:
         """Replace a list.
 
         Returns:
-            The list as it is now, and what is not in it any more.
+            The new list, and the entries that were removed.
 
         Raises:
-            InvalidRequest: the document is invalid, or an entry names a domain that is none, or
-                that no service has though it asks to make sure of that.
+            InvalidRequest: the document is invalid, or an entry names an invalid domain or, with
+                ``validate_service``, a domain that no service of its project has.
         """
         schema = akamai_schemas.RETRY_LIST if name == RETRY_LIST else akamai_schemas.SAN_MAPPING
         wanted: list[Entry] = validation.keeping_to(schema, document)
@@ -133,13 +131,14 @@ class AkamaiManager:
         return wanted, [entry for entry in before if entry not in wanted]
 
     def config(self, kind: str, name: str) -> Mapping[str, Any]:
-        """The settings of a certificate; or the limit of all SAN certificates, by its name.
+        """Return the settings of a certificate, or the hostname limit of SAN certificates.
 
         Args:
             kind: ``san`` or ``sni``.
+            name: the certificate, or :data:`HOSTNAME_LIMIT`.
 
         Raises:
-            InvalidRequest: there are none.
+            InvalidRequest: the certificate has no settings.
         """
         found: Mapping[str, Any] | None = self._storage.documents.get(_config(kind, name)).content
         if found is None and (kind, name) == ("san", HOSTNAME_LIMIT):
@@ -149,7 +148,7 @@ class AkamaiManager:
         return found
 
     def put_config(self, kind: str, name: str, document: object) -> Mapping[str, Any]:
-        """Change some of the settings of a certificate; gives them all.
+        """Change some settings of a certificate; return all of them.
 
         Raises:
             InvalidRequest: the document is invalid.
@@ -180,7 +179,7 @@ class AkamaiManager:
         return sent, ignored
 
     def _look_again(self, entry: Entry, request_id: str | None) -> None:
-        """By the order for the certificate, or by the service that has the domain."""
+        """Repeat the order for the certificate, or else redeploy the domain's service."""
         try:
             self._certificates.redo(entry["domain_name"], entry["cert_type"], request_id)
             return
@@ -221,7 +220,7 @@ class AkamaiManager:
             except errors.Changed:
                 continue
             return content
-        raise errors.Unavailable(f"{name} is being changed by too many requests at once")
+        raise errors.Unavailable(f"Too many concurrent requests change {name}")
 
 
 def _config(kind: str, name: str) -> str:

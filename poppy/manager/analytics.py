@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What providers have counted: the one answer for which a third party is asked meanwhile.
+"""Analytics: the only request that waits for a third party.
 
-So it is bounded: a call has to answer in time, few calls are made at once, and an answer is
-kept for a minute.
+It is bounded: calls have a timeout and a concurrency limit, and results are cached for a minute.
 """
 
 import collections
@@ -19,7 +18,7 @@ from poppy.model.services import ProviderDetail, Service
 from poppy.provider.base import Capability, Metric, Point, Provider, Query
 from poppy.storage.base import Storage
 
-#: What is asked for unless the client says otherwise.
+#: The default period of a report.
 DEFAULT_PERIOD = datetime.timedelta(days=1)
 MAX_PERIOD = datetime.timedelta(days=366)
 
@@ -27,16 +26,19 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _CALLS = 4
 _KEPT = 1000
 _KEPT_FOR = 60.0
-#: Seconds after which to ask a provider again that says nothing, and at most.
+#: The default and the maximum ``Retry-After``, in seconds.
 _RETRY_AFTER, _LONGEST_WAIT = 5, 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was counted for a domain.
+    """The analytics of a domain.
 
     Attributes:
-        zones: the counts in order of time, by zone.
+        query: the domain, metric and period.
+        provider: the provider's name.
+        flavor_id: the flavor of the service.
+        zones: the counts by zone, in order of time.
     """
 
     query: Query
@@ -46,10 +48,12 @@ class Report:
 
 
 class AnalyticsManager:
-    """Asks providers for their statistics.
+    """Query providers for analytics.
 
     Args:
-        timeout: seconds in which a provider has to answer.
+        storage: the storage driver.
+        providers: the providers by name.
+        timeout: the timeout of a provider's call, in seconds.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class AnalyticsManager:
         self._storage = storage
         self._providers = providers
         self._timeout = timeout
-        # Starts no thread before the first call, and so none before a fork.
+        # The pool starts its first thread on the first call, so not before a fork.
         self._pool = tracing.Threads(_CALLS, "analytics")
         self._lock = threading.Lock()
         self._kept: collections.OrderedDict[object, tuple[float, Report]] = (
@@ -74,17 +78,20 @@ class AnalyticsManager:
         start: str | None,
         end: str | None,
     ) -> Report:
-        """What was counted for a domain of a service.
+        """Return the analytics of a domain of a service.
 
         Args:
+            project_id: the service's project.
+            service_id: the service.
+            domain: the domain.
             metric: one of :class:`Metric`.
-            start: the first moment, in UTC, as ``YYYY-mm-ddTHH:MM:SS``; a day before ``end``
-                if it is not given.
-            end: the moment behind the last; now if it is not given.
+            start: the start of the period (inclusive) in UTC, as ``YYYY-mm-ddTHH:MM:SS``; by
+                default a day before ``end``.
+            end: the end of the period (exclusive); by default now.
 
         Raises:
-            InvalidRequest: one of these makes no sense, no provider of the service counts, or
-                the provider refuses for good.
+            InvalidRequest: an argument is invalid, no provider of the service supports
+                analytics, or the provider refuses permanently.
             NotFound: the project has no such service, or the service no such domain.
             Unavailable: the provider does not answer.
         """
@@ -102,7 +109,7 @@ class AnalyticsManager:
         return kept
 
     def _source(self, service: Service, domain: str) -> tuple[str, ProviderDetail]:
-        """The first provider that serves the domain and counts."""
+        """Return the first provider that serves the domain and supports analytics."""
         for name, detail in service.provider_details.items():
             provider = self._providers.get(name)
             serves = any(entry.domain == domain for entry in detail.access_urls)
@@ -120,7 +127,7 @@ class AnalyticsManager:
             call.cancel()
             raise errors.Unavailable(f"{provider.name} does not answer in time") from exc
         except errors.PermanentError as exc:
-            # To ask again would not help.
+            # Retrying would not help.
             raise errors.InvalidRequest(f"{provider.name} has no analytics: {exc}") from exc
         except errors.InProgressError as exc:
             raise errors.Unavailable(f"{provider.name}: {exc}", _wait(exc.poll_after)) from exc
@@ -141,7 +148,7 @@ class AnalyticsManager:
 
 
 def _wait(seconds: float | None) -> int:
-    """Whole seconds after which a client may ask again."""
+    """Return a ``Retry-After`` in whole seconds."""
     if seconds is None or math.isnan(seconds):
         return _RETRY_AFTER
     return round(min(max(seconds, 1), _LONGEST_WAIT))
@@ -154,7 +161,7 @@ def _query(domain: str | None, metric: str | None, start: str | None, end: str |
     except ValueError:
         known = ", ".join(Metric)
         raise errors.InvalidRequest(f"The metricType must be one of {known}") from None
-    # To the minute, so that who asks again soon gets the answer that is kept.
+    # Round to the minute, so that repeated queries hit the cache.
     now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
     last = now if end is None else _moment(end, "endTime")
     first = last - DEFAULT_PERIOD if start is None else _moment(start, "startTime")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates that are ordered by themselves; see :mod:`poppy.model.certificates`."""
+"""Orders for certificates apart from services; see :mod:`poppy.model.certificates`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ _AT_PROVIDER = {
 
 
 class CertificatesManager:
-    """Orders for certificates.
+    """Manage orders for certificates.
 
-    Whoever asks is known by ``project_id``; None stands for an operator, who may ask for any.
+    ``project_id`` is the project of the request; None is an operator, who has access to all.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class CertificatesManager:
         self._limit = limit
 
     def create(self, project_id: str | None, document: object, request_id: str | None) -> None:
-        """Order a certificate; one that failed is ordered again.
+        """Order a certificate; a failed order is repeated.
 
         Raises:
-            InvalidRequest: the document is invalid or for another project, a provider has no
-                such certificates, or there is one of this type for the domain.
-            LimitReached: the project has as many orders as it may.
+            InvalidRequest: the document is invalid or for another project, a provider does not
+                support the certificate type, or the domain already has a certificate of this type.
+            LimitReached: the project has reached its limit of orders.
         """
         body = validation.keeping_to(admin_schemas.CERTIFICATE, document)
         owner = body["project_id"]
@@ -78,11 +78,11 @@ class CertificatesManager:
             self._changes.post(operation)
 
     def get(self, project_id: str | None, domain: str) -> Sequence[Service]:
-        """The orders for a domain, one of each type at most.
+        """Return the orders for a domain, at most one of each type.
 
         Raises:
-            InvalidRequest: it is no domain name.
-            NotFound: there is none of this project.
+            InvalidRequest: the domain name is invalid.
+            NotFound: the project has no order for the domain.
         """
         name = host(domain, "domain")
         found = [self._find(project_id, name, kind) for kind in certificates.TYPES]
@@ -94,10 +94,10 @@ class CertificatesManager:
     def delete(
         self, project_id: str | None, domain: str, cert_type: str | None, request_id: str | None
     ) -> None:
-        """Have a certificate given up.
+        """Request the deletion of a certificate.
 
         Raises:
-            InvalidRequest: there is none of this project.
+            InvalidRequest: the domain or type is invalid, or the project has no such certificate.
         """
         name = host(domain, "domain")
         if cert_type not in certificates.TYPES:
@@ -112,10 +112,10 @@ class CertificatesManager:
     def by_status(
         self, status: str, marker: str | None, limit: int
     ) -> tuple[Sequence[Service], str | None]:
-        """A page of all orders of a status, and the marker of the next one if there is more.
+        """Return a page of all orders with a status, and the marker of the next page or None.
 
         Raises:
-            InvalidRequest: there is no such status.
+            InvalidRequest: the status is unknown.
         """
         if status not in _LISTED:
             raise errors.InvalidRequest(f"The status must be one of {', '.join(_LISTED)}")
@@ -125,22 +125,24 @@ class CertificatesManager:
             try:
                 orders.append(self._storage.services.get(entry.project_id, entry.service_id))
             except errors.NotFound:
-                continue  # it went meanwhile
+                continue  # deleted since the page was read
         return orders, page[-1].service_id if len(page) >= limit else None
 
     def set_status(
         self, domain: str, cert_type: str | None, patch: object, request_id: str | None
     ) -> None:
-        """Say by hand what became of a certificate; or have it looked at again.
+        """Set the status of a certificate by hand, or have its order processed again.
 
         Args:
-            cert_type: which one is meant, where there are several.
-            patch: a JSON Patch that replaces the status, and nothing else.
+            domain: the certificate's domain.
+            cert_type: the certificate's type; required if the domain has several.
+            patch: a JSON Patch that replaces only the status.
+            request_id: the id of the request.
 
         Raises:
-            InvalidRequest: the patch is another one, or it is not clear which is meant.
-            ServiceBusy: something is under way for it.
-            NotFound: there is none.
+            InvalidRequest: the patch is invalid, or the certificate is ambiguous.
+            ServiceBusy: an operation of the order is unfinished.
+            NotFound: there is no such certificate.
         """
         (operation,) = validation.keeping_to(admin_schemas.CERTIFICATE_PATCH, patch)
         status = operation["value"]
@@ -149,7 +151,9 @@ class CertificatesManager:
         if not wanted:
             raise errors.NotFound(f"There is no {cert_type} certificate for {domain}")
         if len(wanted) > 1:
-            raise errors.InvalidRequest("There are several: say which by ?cert_type=")
+            raise errors.InvalidRequest(
+                "The domain has several certificates: select one by ?cert_type="
+            )
         (order,) = wanted
         if status not in _AT_PROVIDER:
             self._redo(order, request_id)
@@ -172,11 +176,11 @@ class CertificatesManager:
         amended(self._storage, order.project_id, order.service_id, amend)
 
     def redo(self, domain: str, cert_type: str, request_id: str | None) -> None:
-        """Have an order looked at again, also when it is deployed.
+        """Process an order again, even if it is deployed.
 
         Raises:
-            InvalidRequest: there is none.
-            ServiceBusy: something is under way for it.
+            InvalidRequest: there is no such order.
+            ServiceBusy: an operation of the order is unfinished.
         """
         order = self._find(None, host(domain, "domain_name"), cert_type)
         if order is None:
@@ -189,7 +193,7 @@ class CertificatesManager:
                 "create_in_progress",
                 "delete_in_progress",
             ):
-                raise errors.ServiceBusy("The certificate is being seen to already")
+                raise errors.ServiceBusy("The certificate is already being processed")
             return self._changes.updated(found, found.spec, request_id)
 
         self._changes.make(order.project_id, order.service_id, decide)
@@ -207,7 +211,7 @@ class CertificatesManager:
             self._redo(known, request_id)
             return
         raise errors.InvalidRequest(
-            f"There is a {domain.certificate} certificate for {domain.domain} already"
+            f"Domain {domain.domain} already has a {domain.certificate} certificate"
         ) from taken
 
     def _spec(self, body: Mapping[str, str]) -> ServiceSpec:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How any change is made: read, decide, store together with an operation, then post.
+"""The change pipeline: read, decide, store with an operation, then post.
 
-Each change is stored together with an operation, in one step, before anything else happens;
-then a job is posted that names the operation. When posting fails, the request is accepted all the
-same: the operation is in storage, where workers look for what nobody has delivered.
+Each change is stored together with its operation, atomically and before anything else. Then a job
+that names the operation is posted. If posting fails, the request is still accepted: the operation
+is in storage, and dispatchers post what is due there.
 """
 
 import datetime
@@ -34,31 +34,30 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: What is to be stored: the service as it shall be, and what is to be done about it.
+#: The changed service and its operation, to be stored together.
 Change = tuple[Service, Operation]
 
-#: Raises an error when a service is not as it has to be for a change.
+#: Raises an error if a service does not meet the precondition of a change.
 Check = Callable[[Service], None]
 
-#: How often a change is decided anew because another request changed the service meanwhile.
+#: How often a change is retried after a conflict with another request.
 MAX_CONFLICTS = 20
 
-#: Seconds after which a project that has too much under way may try again.
+#: The ``Retry-After`` for a project with too many unfinished operations, in seconds.
 RETRY_AFTER = 10
 
-#: More unfinished operations than these need not be told apart.
+#: The maximum count of unfinished operations without a limit; more make no difference.
 MANY_OPEN = 500
 
 
 class Changes:
-    """Makes changes, for the managers of all resources that workers look after.
+    """The pipeline for changes of all resources that workers provision.
 
     Args:
-        max_open: how many unfinished operations a project may have before its tenants have to
-            wait; 0 for any number.
+        max_open: the limit of unfinished operations per project; 0 for no limit.
 
     Attributes:
-        reserved: refuses names that tenants may not use.
+        reserved: the names that tenants may not use.
     """
 
     def __init__(
@@ -82,17 +81,22 @@ class Changes:
     def make(
         self, project_id: str, service_id: str, decide: Callable[[Service], Change | None]
     ) -> bool:
-        """Read, decide, store; decide anew when another request was faster; then post.
+        """Read a service, decide on a change, store it and post its operation.
+
+        If another request changes the service in between, this starts over.
 
         Args:
-            decide: gives None when there is nothing to do.
+            project_id: the service's project.
+            service_id: the service.
+            decide: returns the change, or None if there is nothing to do.
 
         Returns:
-            Whether there was something to do.
+            Whether there was a change.
 
         Raises:
-            NotFound: the project has no service of that id.
-            DomainTaken: an added domain is another service's.
+            NotFound: the project has no service with this id.
+            DomainTaken: another service has an added domain.
+            Unavailable: too many concurrent changes.
         """
         for _ in range(MAX_CONFLICTS):
             service = self._storage.services.get(project_id, service_id)
@@ -115,7 +119,7 @@ class Changes:
             self.post(operation)
             return True
         raise errors.Unavailable(
-            f"Service {service_id} is being changed by too many requests at once", retry_after=1
+            f"Too many concurrent requests change service {service_id}", retry_after=1
         )
 
     def place(
@@ -126,15 +130,18 @@ class Changes:
         before: ServiceSpec | None = None,
         placed: Collection[str] = (),
     ) -> None:
-        """Store a document whose names its tenant may have; see :func:`.shared.store_placed`.
+        """Check a document's names and store it; see :func:`.shared.store_placed`.
 
         Args:
-            before: the document that it takes the place of.
-            placed: names under the shared certificate that a new service has already.
+            project_id: the service's project.
+            spec: the new document.
+            store: stores the document atomically.
+            before: the document that it replaces.
+            placed: names under the shared certificate that a new service already has.
 
         Raises:
             InvalidRequest: a name is reserved, or no shared name is left.
-            DomainTaken: a domain is taken, or kept for another project.
+            DomainTaken: a domain is taken, or in quarantine for another project.
         """
         known, origins = placed, frozenset[str]()
         if before is not None:
@@ -151,10 +158,11 @@ class Changes:
         return shared.store_placed(spec, known, self._dns, store)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
-        """Details with the DNS records that the tenant has to make first, where there are any.
+        """Return details with the DNS records that the tenant must create first, if any.
 
         Args:
-            service: with the document as it is to be, and the details as they were.
+            details: the new details.
+            service: the service with the new document and the old details.
         """
         return details if self._ownership is None else self._ownership.noted(details, service)
 
@@ -167,23 +175,26 @@ class Changes:
         *,
         capped: bool = False,
     ) -> Change:
-        """Have the providers of its flavor make a service what a document says.
+        """Return the change that updates a service to a document.
 
         Args:
-            priority: by default that of what a tenant asks for.
+            service: the service.
+            spec: the new document.
+            request_id: the id of the request.
+            priority: as for :meth:`operation`.
             capped: as for :meth:`operation`.
 
         Raises:
-            InvalidRequest: there is no such flavor, or a provider can't do it.
+            InvalidRequest: the flavor does not exist, or a provider does not support the document.
         """
         flavor = self.flavor(spec.flavor_id)
         self.check(spec, flavor)
-        # Providers that the flavor does not name any more are kept until they are clean.
+        # Keep providers that left the flavor until the service is removed from them.
         providers = dict.fromkeys((*flavor.provider_names, *service.provider_details))
         known = service.provider_details
         status = ProviderStatus.UPDATE_IN_PROGRESS
         if {it.status for it in known.values()} == {ProviderStatus.DEPLOY_IN_PROGRESS}:
-            # It takes the place of a create that waits: the tenant is to see the create go on.
+            # The update supersedes a waiting create; the tenant still sees a creation.
             status = ProviderStatus.DEPLOY_IN_PROGRESS
         details = {name: with_status(known.get(name), status) for name in providers}
         operation = self.operation(
@@ -198,18 +209,18 @@ class Changes:
         return changed.with_details(self.noted(details, changed)), operation
 
     def check(self, spec: ServiceSpec, flavor: Flavor) -> None:
-        """Refuse what the flavor's providers or the DNS driver can't do.
+        """Check that the flavor's providers and the DNS driver support a document.
 
         Raises:
-            InvalidRequest: names the part of the document, and why.
+            InvalidRequest: a part is unsupported; the message names it and the reason.
         """
         requirements.check(spec, flavor, self._providers, self._dns)
 
     def flavor(self, flavor_id: str) -> Flavor:
-        """A flavor that a request names.
+        """Return the flavor that a request names.
 
         Raises:
-            InvalidRequest: there is none.
+            InvalidRequest: the flavor does not exist.
         """
         try:
             return self._storage.flavors.get(flavor_id)
@@ -228,14 +239,21 @@ class Changes:
         *,
         capped: bool = False,
     ) -> Operation:
-        """A new operation, which is to be posted once it is stored.
+        """Create an operation; the caller stores it and then posts it.
 
         Args:
-            capped: whether a tenant asks for it, who may have only so many unfinished ones.
-                (Requests at the same moment may exceed that by their number.)
+            project_id: the operation's project.
+            service_id: the operation's service.
+            kind: the kind of the operation.
+            request_id: the id of the request.
+            purge: what to purge, for a purge.
+            quiet: whether the service's status stays unchanged.
+            priority: the priority; by default that of a tenant's request of this kind.
+            capped: whether the project's limit of unfinished operations applies. Concurrent
+                requests can exceed it by their number.
 
         Raises:
-            TooManyRequests: the project has as many as it may.
+            TooManyRequests: the project has reached its limit of unfinished operations.
         """
         unfinished = 0
         if priority is not Priority.BULK:
@@ -258,14 +276,14 @@ class Changes:
             trace=tracing.traceparent(),
             priority=priority,
         )
-        # What is not to be posted is due at once, for the workers to fetch from storage.
+        # Make an operation that is not posted due at once, so that a dispatcher finds it.
         if operation.priority is Priority.BULK or not self._distributed_task.has_room(unfinished):
             return operation
         lost = datetime.timedelta(seconds=self._distributed_task.redelivery)
         return replace(operation, next_attempt_at=operation.created_at + lost)
 
     def post(self, operation: Operation) -> None:
-        """Tell the workers of an operation that is stored; never fails."""
+        """Post a stored operation on the board; if that fails, log it."""
         if operation.next_attempt_at == operation.created_at:
             return
         try:
@@ -282,7 +300,7 @@ class Changes:
 
 
 def check_settled(service: Service) -> None:
-    """Refuse to change a service while something is under way.
+    """Refuse to change a service while an operation of it is unfinished.
 
     Raises:
         ServiceBusy: it is disabled, or neither deployed nor failed.
@@ -295,7 +313,7 @@ def check_settled(service: Service) -> None:
 
 
 def with_status(detail: ProviderDetail | None, status: ProviderStatus) -> ProviderDetail:
-    """The detail with another status and without the errors of what went before."""
+    """Return the detail with a new status and without earlier errors."""
     if detail is None:
         return ProviderDetail(status=status)
     return replace(detail, status=status, error_message=None, error_info=None, error_class=None)

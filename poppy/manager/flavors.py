@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors: the operator's choice of providers."""
+"""Flavors: choices of providers that the operator defines."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from poppy.storage.base import Storage
 
 
 class FlavorsManager:
-    """Flavors."""
+    """Create, read and delete flavors."""
 
     def __init__(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
@@ -26,18 +26,18 @@ class FlavorsManager:
         """Define a flavor.
 
         Raises:
-            InvalidRequest: as for :meth:`check`, or its id is taken.
+            InvalidRequest: as for :meth:`check`, or the id is taken.
         """
         flavor = self.check(document)
         self._storage.flavors.create(flavor)
         return flavor
 
     def check(self, document: object) -> Flavor:
-        """The flavor that a document defines; nothing is stored.
+        """Return the flavor that a document defines, without storing it.
 
         Raises:
-            InvalidRequest: the document is invalid, or it names a provider that is not loaded,
-                or asks for what the DNS driver can't do, which the message names.
+            InvalidRequest: the document is invalid, names a provider that is not loaded, or needs
+                steering that the DNS driver does not support; the message names it.
         """
         flavor = validation.flavor(document)
         for name in flavor.provider_names:
@@ -58,19 +58,19 @@ class FlavorsManager:
         """Read a flavor.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is no flavor with this id.
         """
         return self._storage.flavors.get(flavor_id)
 
     def list(self) -> Sequence[Flavor]:
-        """All flavors, by id."""
+        """Return all flavors, sorted by id."""
         return self._storage.flavors.list()
 
     def delete(self, flavor_id: str) -> None:
-        """Remove a flavor.
+        """Delete a flavor.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is no flavor with this id.
             InUse: a service uses it.
         """
         self._storage.flavors.delete(flavor_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the parts that Poppy consists of answer."""
+"""Health checks of Poppy's drivers."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,15 +12,15 @@ from poppy.manager.remembered import Remembered
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
-#: Seconds that a part's answer is good for: anybody may ask, and some parts are others' APIs.
+#: How long a check's result is cached, in seconds: anyone may ask, and some call external APIs.
 MEMORY = 5.0
 
 
 class HealthManager:
-    """Asks the drivers; each bounds its own answer to a few seconds.
+    """Check the drivers; each driver bounds its check to a few seconds.
 
-    However many ask, a part is asked once at a time, and not again for :data:`MEMORY`. Only
-    :meth:`ping` always asks: load balancers go by it, and what it asks is Poppy's own.
+    Concurrent requests share one check, and its result is cached for :data:`MEMORY` seconds. Only
+    :meth:`ping` is never cached: load balancers use it, and it calls only Poppy's own backends.
     """
 
     def __init__(
@@ -42,22 +42,23 @@ class HealthManager:
         }
 
     def ping(self) -> bool:
-        """Whether requests can be served: storage and the job board answer."""
+        """Whether Poppy can serve requests: storage and the job board answer."""
         own = {kind: self._checks[kind] for kind in ("storage", "distributed_task")}
         return all(online for parts in _ask(own).values() for online in parts.values())
 
     def report(self) -> Mapping[str, Mapping[str, bool]]:
-        """Whether each part answers: ``{kind: {name: bool}}``; asked side by side."""
+        """Check all drivers concurrently; return ``{kind: {name: bool}}``."""
         return _ask(self._remembered)
 
     def check(self, kind: str, name: str) -> bool:
-        """Whether one part answers.
+        """Whether one driver answers.
 
         Args:
             kind: ``storage``, ``dns``, ``distributed_task`` or ``provider``.
+            name: the driver's name.
 
         Raises:
-            NotFound: no part of that kind and name is loaded.
+            NotFound: no driver of this kind and name is loaded.
         """
         try:
             ask = self._remembered[kind][name]
@@ -83,7 +84,7 @@ def _ask(
 
 
 def _logged(request: context.RequestContext | None, ask: Callable[[], bool]) -> bool:
-    """Ask in a thread whose log lines are those of the request."""
+    """Run a check in a thread with the request's log context."""
     if request is not None:
         request.update_store()
     return ask()

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many services a project may have."""
+"""Limits on the number of services per project."""
 
 from poppy.model import admin_schemas, validation
 from poppy.storage.base import Storage
 
 
 class LimitsManager:
-    """Limits of projects.
+    """Read and set the limits of projects.
 
     Attributes:
-        default: of projects that have no limit of their own.
+        default: the limit of projects without their own.
     """
 
     def __init__(self, storage: Storage, default: int) -> None:
@@ -17,12 +17,12 @@ class LimitsManager:
         self.default = default
 
     def get(self, project_id: str) -> int:
-        """What counts for a project."""
+        """Return the limit that applies to a project."""
         limit = self._storage.projects.get_limit(project_id)
         return self.default if limit is None else limit
 
     def set(self, project_id: str, document: object) -> None:
-        """Give a project a limit of its own; services that it has beyond that stay.
+        """Set the limit of a project; existing services above it stay.
 
         Raises:
             InvalidRequest: the document is invalid.

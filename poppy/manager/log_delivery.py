@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a tenant's access logs go: a container in the tenant's own object store (Swift).
+"""Log delivery: a container for access logs in the tenant's own object store (Swift).
 
-It is made on the tenant's behalf, by the token of the request, which is used for that and never
-kept. The object store is found in the catalogue that Keystone answers the token with.
+Poppy creates the container with the token of the request and never stores the token. The object
+store's URL comes from the catalogue that Keystone returns for the token.
 """
 
 import contextlib
@@ -19,35 +19,34 @@ OPTS = (
     cfg.URIOpt(
         "identity_url",
         schemes=["http", "https"],
-        help="URL of Keystone's v3 API. Unset: services may ask for log delivery, but no "
-        "container is made.",
+        help="URL of Keystone's v3 API. If unset, services may enable log delivery, but no "
+        "container is created.",
     ),
     cfg.StrOpt(
         "container_name",
         default=".CDN_ACCESS_LOGS",
-        help="The container in the tenant's object store that gets the logs.",
+        help="Name of the container for logs in the tenant's object store.",
     ),
     cfg.ListOpt(
         "preferred_dcs",
         default=[],
-        help="Regions whose object store is used, the first that the tenant has. Unset: whichever "
-        "the catalogue names.",
+        help="Regions of the object store, in order of preference. If unset, the catalogue "
+        "decides.",
     ),
     cfg.FloatOpt(
         "timeout",
         default=10.0,
         min=0.1,
-        help="Seconds in which Keystone and the object store have to answer, for the request "
-        "waits for them.",
+        help="Timeout of Keystone and the object store, in seconds. The request waits for them.",
     ),
 )
 
 
 class LogDelivery:
-    """Makes containers for logs.
+    """Create containers for logs.
 
     Args:
-        conf: which knows :data:`OPTS`.
+        conf: a configuration in which :data:`OPTS` are registered.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -56,17 +55,18 @@ class LogDelivery:
             _keystoneauth()
 
     def container(self, project_id: str, token: str | None) -> str | None:
-        """Make sure that a project has its container.
+        """Ensure that a project has its container.
 
         Args:
-            token: of whoever asks; for this project.
+            project_id: the project.
+            token: the token of the request; scoped to this project.
 
         Returns:
-            The container's URL; None if there is nowhere to make one.
+            The container's URL; None if ``identity_url`` is unset.
 
         Raises:
-            InvalidRequest: there is no token, it is not good for that, or the project has no
-                object store.
+            InvalidRequest: the token is missing or insufficient, or the project has no object
+                store.
             Unavailable: Keystone or the object store does not answer.
         """
         options = self._options
@@ -94,14 +94,14 @@ class LogDelivery:
             raise errors.Unavailable("The object store for logs does not answer") from exc
         except problems.ClientException as exc:
             raise errors.InvalidRequest(
-                f"The container for logs can't be made with this token: {type(exc).__name__}"
+                f"The container for logs can't be created with this token: {type(exc).__name__}"
             ) from exc
         return url
 
     def _endpoint(self, session: Any, missing: type[Exception]) -> str | None:
         for region in self._options.preferred_dcs or [None]:
             with contextlib.suppress(missing):
-                # As the catalogue has it: an object store has no versions to discover.
+                # Use the catalogue's URL: an object store has no versions to discover.
                 found: str | None = session.get_endpoint(
                     service_type="object-store",
                     interface="public",
@@ -114,7 +114,7 @@ class LogDelivery:
 
 
 def _keystoneauth() -> Any:
-    """The library, which takes longer to import than most of a start."""
+    """Import keystoneauth1 lazily: it would dominate the start-up time."""
     import keystoneauth1
     import keystoneauth1.exceptions
     import keystoneauth1.identity.v3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking services up over all projects."""
+"""Admin search: services of all projects."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,24 +11,24 @@ from poppy.storage.lookups import Found
 
 
 class LookupsManager:
-    """Services by status, by domain, and by what serves them."""
+    """Find services by status, domain, or name at a provider."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def by_status(self, status: str, marker: str | None, limit: int) -> Sequence[Found]:
-        """A page of all services of a status, in an order of the store's own.
+        """Return a page of all services with a status; the order is the storage driver's.
 
         Raises:
-            InvalidRequest: there is no such status.
+            InvalidRequest: the status is unknown.
         """
         return self._storage.lookups.by_status(str(status_of(status)), marker, limit)
 
     def by_domain(self, domain: str) -> Service:
-        """The service that has a domain.
+        """Return the service that has a domain.
 
         Raises:
-            InvalidRequest: it is no domain name.
+            InvalidRequest: the domain name is invalid.
             NotFound: no service has it.
         """
         name = host(domain, "domain")
@@ -38,10 +38,10 @@ class LookupsManager:
             raise errors.NotFound(f"No service has the domain {name}") from None
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """A page of the domains that a provider serves by this name, in order.
+        """Return a page of the domains behind a name at a provider, sorted.
 
         Raises:
-            InvalidRequest: it is no domain name.
+            InvalidRequest: the name is invalid.
         """
         name = host(provider_url, "provider_url")
         if marker is not None:
@@ -50,17 +50,17 @@ class LookupsManager:
 
 
 def every_service(storage: Storage) -> Iterator[Service]:
-    """All services of all projects, without orders of certificates, which are stored like them."""
+    """Yield the services of all projects, without orders for certificates."""
     for service in storage.services.scan():
         if not certificates.is_namespace(service.project_id):
             yield service
 
 
 def status_of(text: str) -> Status:
-    """A status by its name.
+    """Parse a status.
 
     Raises:
-        InvalidRequest: there is none of that name.
+        InvalidRequest: the status is unknown.
     """
     try:
         return Status(text)
@@ -70,10 +70,14 @@ def status_of(text: str) -> Status:
 
 
 def host(text: str, what: str) -> str:
-    """A domain name that somebody asks for, in lower case.
+    """Validate a domain name from a request; return it in lower case.
+
+    Args:
+        text: the name.
+        what: what the error message calls it.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: the name is invalid.
     """
     name = names.canonical(text)
     problem = names.problem(name)

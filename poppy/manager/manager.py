@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manager: everything a transport can ask of Poppy."""
+"""The manager: Poppy's interface for transports."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -33,29 +33,29 @@ from poppy.storage.base import Storage
 
 
 class Manager(Driver):
-    """What each API call does, by resource.
+    """The managers of all resources.
 
     Attributes:
         services: create, read, change, purge and delete services.
-        actions: what operators do to services of any project.
-        akamai: what operators of Akamai's driver keep and have done.
-        analytics: what providers have counted.
+        actions: operators' actions on services of any project.
+        akamai: operators' lists and jobs for Akamai's driver.
+        analytics: providers' analytics.
         certificates: orders for certificates.
-        flavors: the operator's choice of providers.
-        operations: what became of requests, for tenants and operators.
-        health: whether the parts answer.
-        limits: how many services a project may have.
-        lookups: services over all projects.
-        overview: all of Poppy at a glance.
-        sessions: dashboard sessions that operators have ended.
-        transfers: services that come from another Poppy, or go to one.
+        flavors: the operator's choices of providers.
+        operations: operations, for tenants and operators.
+        health: health checks of the drivers.
+        limits: limits on the number of services per project.
+        lookups: admin search over services of all projects.
+        overview: the state of the whole installation.
+        sessions: ended dashboard sessions.
+        transfers: export and import of services.
     """
 
     KIND: ClassVar[str] = "manager"
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
-        """Log delivery has a group of its own, as clients and operators know it."""
+        """Add log delivery's options, which have their own group."""
         return [*super().option_groups(name), (log_delivery.GROUP, log_delivery.OPTS)]
 
     def __init__(

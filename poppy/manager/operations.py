@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations: what tenants see of them, and what operators do about those that hang or failed."""
+"""Operations: history for tenants; search, retry and cancel for operators."""
 
 import datetime
 from collections.abc import Collection, Sequence
@@ -16,17 +16,17 @@ from poppy.storage.base import Marker, Storage
 
 LOG = log.getLogger(__name__)
 
-#: The states in which an operation may need an operator.
+#: The states in which an operation may need an operator's action.
 OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.FAILED})
 
 CANCELLED = "cancelled by operator"
 CANCELLED_BY_TENANT = "cancelled by the project"
 
-#: What a tenant may cancel. The rest is the operator's, or is half done: a delete goes on.
+#: What a tenant may cancel. Others are the operator's, or must be completed, such as a delete.
 _TENANTS_OWN = (Kind.CREATE, Kind.UPDATE, Kind.PURGE)
 
-#: So many operations are looked at for a page of what a provider keeps from their end: as many as
-#: a page has by default, so that it costs no more.
+#: How many operations are read for a page that is filtered by provider: the default page size, so
+#: that the filter costs no more than a default page.
 LOOKED_AT = 100
 
 _LEASE = datetime.timedelta(seconds=10)
@@ -39,14 +39,14 @@ _UNDER_WAY = {
 
 
 class Page(NamedTuple):
-    """Operations that were found; ``following`` is where to go on, if there may be more."""
+    """A page of operations; ``following`` is the next marker, if there may be more."""
 
     operations: Sequence[Operation]
     following: Marker | None
 
 
 class OperationsManager:
-    """Operations of all services."""
+    """Read, retry and cancel the operations of all services."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -54,10 +54,10 @@ class OperationsManager:
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
-        """A page of what was asked of a service, the latest first; also after its end.
+        """Return a page of a service's operations, latest first; also after its deletion.
 
         Raises:
-            NotFound: the project has, and lately had, no such service.
+            NotFound: the project does not have the service, and recently did not have it.
         """
         found = self._storage.operations.history(project_id, service_id, marker, limit)
         if not found and not self._storage.operations.history(project_id, service_id, None, 1):
@@ -68,7 +68,7 @@ class OperationsManager:
         """Read an operation.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such operation.
         """
         return self._storage.operations.get(key)
 
@@ -80,16 +80,17 @@ class OperationsManager:
         limit: int,
         marker: Marker | None = None,
     ) -> Page:
-        """A page of operations of all projects, the oldest first.
+        """Return a page of operations of all projects, oldest first.
 
-        With a provider a page may have few, or none, though there are more: for each operation
-        that is looked at its service may have to be read.
+        With a provider, a page may be short or empty although more follow: the filter may have to
+        read the service of each operation, so it looks at :data:`LOOKED_AT` operations at most.
 
         Args:
-            states: of :data:`OPEN`.
-            older_than: seconds since they were asked for, at least.
-            provider: only those that this provider keeps from their end.
-            marker: of the page before.
+            states: a subset of :data:`OPEN`.
+            older_than: the minimum age of the request, in seconds.
+            provider: only operations blocked on this provider.
+            limit: the maximum number of operations.
+            marker: the marker of the previous page.
         """
         before = _now() - datetime.timedelta(seconds=older_than)
         found: list[Operation] = []
@@ -104,21 +105,21 @@ class OperationsManager:
         return Page(sorted(found, key=lambda it: (it.created_at, it.operation_id)), following)
 
     def retry(self, key: OperationKey) -> None:
-        """Have a failed operation tried anew, from the first step that is not done.
+        """Retry a failed operation from its first unfinished step.
 
-        A delete is begun from its first step.
+        A delete starts over from its first step.
 
         Raises:
-            NotFound: there is none, or its service is gone.
-            InvalidRequest: it has not failed, or the service has moved on since.
-            Changed: the service was changed at the same moment.
+            NotFound: there is no such operation, or its service is gone.
+            InvalidRequest: it has not failed, or the service was changed since.
+            Changed: the service was changed at the same time.
         """
         operation = self.get(key)
         service = self._storage.services.get(key.project_id, key.service_id)
         if operation.state is not State.FAILED:
             raise errors.InvalidRequest(
                 f"Operation {key.operation_id} is {operation.state}; only a failed one can be "
-                "tried again"
+                "retried"
             )
         self._check_is_last(operation)
         if (
@@ -135,28 +136,28 @@ class OperationsManager:
         again = replace(
             operation,
             state=State.QUEUED,
-            # What was clean once need not be clean any more: a delete goes everywhere again.
+            # A delete visits all providers again: a removed object may have reappeared.
             steps=() if operation.kind is Kind.DELETE else done,
             failures=0,
             crashes=0,
             error=None,
             retried_at=now,
             updated_at=now,
-            # The dispatcher of some worker finds it within a second.
+            # A dispatcher finds it within a second.
             next_attempt_at=now,
         )
         changed = replace(_under_way(service, operation), updated_at=now)
         self._storage.services.reopen(changed, again)
-        LOG.info("Operation %s is tried again for an operator", key.operation_id)
+        LOG.info("Operator retried operation %s", key.operation_id)
 
     def wake(self, provider: str | None = None) -> int:
-        """Have operations that wait tried now, whatever time they were parked for.
+        """Make waiting operations due now.
 
         Args:
-            provider: only those that this provider keeps from their end.
+            provider: only operations blocked on this provider.
 
         Returns:
-            How many there were.
+            The number of operations.
         """
         now, woken, marker = _now(), 0, None
         while True:
@@ -167,12 +168,12 @@ class OperationsManager:
             marker = page.following
 
     def cancel(self, key: OperationKey) -> None:
-        """End an operation that waits or is queued; it has failed then, and so has its service.
+        """Cancel a waiting or queued operation; it fails, and so does its service.
 
         Raises:
-            NotFound: there is none.
-            InvalidRequest: it is finished, or runs, or waits for an earlier one of its service.
-            Changed: a worker has taken it, or a delete overtaken it, at the same moment.
+            NotFound: there is no such operation.
+            InvalidRequest: it is finished or running, or waits for an earlier one of its service.
+            Changed: a worker has just claimed it, or a delete has just superseded it.
         """
         operation = self.get(key)
         if operation.state not in (State.WAITING, State.QUEUED):
@@ -183,15 +184,15 @@ class OperationsManager:
         self._end(operation, CANCELLED)
 
     def give_up(self, key: OperationKey) -> None:
-        """End, for its tenant, a create, update or purge that waits; it has failed then.
+        """Cancel a waiting create, update or purge for its tenant; it fails.
 
-        The document of the service stays as it is; the service is ``failed``, but for a purge,
-        and can be purged and changed.
+        The service keeps its document. It becomes ``failed``, except for a purge, and can then be
+        purged and changed.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such operation.
             InvalidRequest: it is of another kind.
-            Changed: it does not wait (any more), or something else of the service runs now.
+            Changed: it is not waiting, or another operation of the service runs now.
         """
         operation = self.get(key)
         if operation.kind not in _TENANTS_OWN:
@@ -207,18 +208,18 @@ class OperationsManager:
             raise errors.Changed(str(exc)) from exc
 
     def _end(self, operation: Operation, reason: str) -> None:
-        """End an operation that waits or is queued.
+        """End a waiting or queued operation.
 
         Raises:
-            InvalidRequest: it has to wait for another one of its service.
-            Changed: a worker has taken it, or another request overtaken it, at this moment.
+            InvalidRequest: another operation of its service comes first.
+            Changed: a worker has just claimed it, or another request has just superseded it.
         """
         key, now = operation.key, _now()
         self._check_is_next(operation, now)
         if operation.state is State.WAITING and not self._storage.operations.requeue(
             operation, now + _LEASE
         ):
-            raise errors.Changed(f"Operation {key.operation_id} has just been taken by a worker")
+            raise errors.Changed(f"A worker has just claimed operation {key.operation_id}")
         try:
             begun, service = self._storage.operations.begin(key, reason, now, now + _LEASE)
         except errors.NotRunnable as exc:
@@ -229,13 +230,13 @@ class OperationsManager:
         try:
             self._storage.operations.save(ended, _failed(service, ended))
         except errors.Fenced as exc:
-            # Nothing is under way here for which a delete would have to wait.
+            # This run makes no calls, so a delete need not wait for it.
             self._storage.operations.acknowledge(key, ended.attempt, now)
             raise errors.Changed(f"Operation {key.operation_id} has just been overtaken") from exc
         LOG.info("Operation %s: %s", key.operation_id, reason)
 
     def _check_is_next(self, operation: Operation, now: datetime.datetime) -> None:
-        """Refuse what :meth:`OperationStore.begin` would, before anything is changed."""
+        """Refuse early, without changes, what :meth:`OperationStore.begin` would refuse."""
         listed = self._storage.operations.list(operation.project_id, operation.service_id)
         for other in listed:
             if other.blocks(operation, now):
@@ -250,15 +251,15 @@ class OperationsManager:
         for other in listed:
             if other.operation_id <= operation.operation_id or other.kind in apart:
                 continue
-            # These change nothing that others have changed since, but nothing may follow a delete.
+            # A purge or steer conflicts with no later change, but nothing may follow a delete.
             if operation.kind not in apart or other.kind is Kind.DELETE:
                 raise errors.InvalidRequest(
-                    f"Operation {operation.operation_id} can't be tried again: the service was "
-                    f"changed since, by operation {other.operation_id}"
+                    f"Operation {operation.operation_id} can't be retried: operation "
+                    f"{other.operation_id} has changed the service since"
                 )
 
     def _is_at(self, operation: Operation, provider: str) -> bool:
-        """Whether an operation has not got past a provider, or is yet to get there."""
+        """Whether an operation has not completed its step at a provider."""
         for step in operation.steps:
             kind, _, name = step.name.removeprefix("remove:").partition(":")
             if (kind, name) == ("provider", provider):
@@ -273,7 +274,7 @@ class OperationsManager:
 
 
 def _under_way(service: Service, operation: Operation) -> Service:
-    """The service as it shows while the operation runs."""
+    """Return the service with the status that it shows while the operation runs."""
     if not operation.is_shown:
         return service
     status = _UNDER_WAY[operation.kind]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator wants to see at a glance: how many services, what is under way, who works.
+"""The dashboard's overview: counts of services, unfinished work, and workers.
 
-Everything here is bounded, whatever is stored, and is asked for once in a while however many look.
+All queries are bounded, and concurrent viewers share cached results.
 """
 
 import datetime
@@ -23,18 +23,18 @@ from poppy.model.services import Service, Status
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
-#: Services of a status are counted up to this.
+#: The maximum count of services per status.
 COUNTED = 1000
-#: So many unfinished operations are looked at, and so many failed ones.
+#: The maximum number of unfinished and of failed operations to read.
 LOOKED_AT = 500
 FAILURES = 50
-#: A worker that was seen so long ago is alive.
+#: A worker counts as alive if it was seen this recently.
 ALIVE = datetime.timedelta(minutes=1)
-#: Seconds that what was read is good for.
+#: How long results are cached, in seconds.
 MEMORY = 2.0
-#: Seconds that are waited for the parts to say whether they are well.
+#: How long a page waits for health checks, in seconds.
 PATIENCE = 1.0
-#: Seconds for which what they said before is shown instead.
+#: How long an earlier health result may be shown instead, in seconds.
 STANDING_IN = 10.0
 
 _DAY = datetime.timedelta(days=1)
@@ -42,12 +42,12 @@ _UNFINISHED = frozenset(state for state in State if not state.finished)
 
 
 class Group(NamedTuple):
-    """Unfinished operations that have something in common.
+    """A group of unfinished operations.
 
     Attributes:
-        name: what that is.
-        counts: how many of each state.
-        oldest: when the first of them was asked for.
+        name: what they have in common.
+        counts: the number per state.
+        oldest: the time of the oldest request.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is under way, and what failed.
+    """Unfinished and failed operations.
 
     Attributes:
-        unfinished: the oldest first.
-        all: whether these are all; if not, they are those that were asked for first.
-        failures: the latest first, at most :data:`FAILURES`.
+        unfinished: the unfinished operations, oldest first.
+        all: whether these are all; if not, they are the oldest ones.
+        failures: the failed operations, latest first, at most :data:`FAILURES`.
     """
 
     unfinished: Sequence[Operation]
@@ -71,24 +71,24 @@ class Work:
 
     @property
     def kinds(self) -> Sequence[Group]:
-        """The unfinished ones by what is asked."""
+        """The unfinished operations by kind."""
         return _groups((str(it.kind), it) for it in self.unfinished)
 
     @property
     def places(self) -> Sequence[Group]:
-        """The unfinished ones by where they stand; see :func:`places_of`."""
+        """The unfinished operations by what they are blocked on; see :func:`places_of`."""
         return _groups((place, it) for it in self.unfinished for place in places_of(it))
 
 
 class DriverReport(NamedTuple):
-    """How a provider, or DNS, is doing.
+    """The state of a provider or the DNS driver.
 
     Attributes:
         gate: ``<kind>:<name>``.
-        limits: as this process is configured.
-        breaker: as the workers share it.
-        quotas: what the provider told the workers of its limits, by the limit's name.
-        missed_by: workers that have had no answer from it for a while.
+        limits: the limits in this process's configuration.
+        breaker: the circuit breaker that the workers share.
+        quotas: the rate limits that the provider reported to the workers, by name.
+        missed_by: the workers that get no answer from the provider.
     """
 
     gate: str
@@ -100,11 +100,12 @@ class DriverReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The workers, and the drivers as these see them.
+    """The workers, and the drivers as the workers see them.
 
     Attributes:
-        alive: by host and process id.
-        silent: not seen for a while, during the last day.
+        alive: the workers that are alive, sorted by host and process id.
+        silent: the workers seen during the last day that are not alive.
+        drivers: the state of each driver.
     """
 
     alive: Sequence[Worker]
@@ -113,15 +114,15 @@ class Fleet:
 
 
 class OverviewManager:
-    """The whole of Poppy, from above.
+    """The state of the whole installation.
 
     Attributes:
-        counts: gives how many services there are of each status; :data:`COUNTED` stands for as
-            many or more.
-        work: gives the operations that are under way or failed.
-        fleet: gives workers and drivers.
-        health: gives whether each part answers: ``{kind: {name: bool}}``; None while none has
-            been heard of yet, for some are others' APIs, which may hang.
+        counts: returns the number of services per status; :data:`COUNTED` means that many or
+            more.
+        work: returns the unfinished and failed operations.
+        fleet: returns the workers and drivers.
+        health: returns whether each driver answers: ``{kind: {name: bool}}``; None until the
+            first result, because checks of external APIs may hang.
     """
 
     def __init__(
@@ -141,14 +142,14 @@ class OverviewManager:
     def services(
         self, status: Status, marker: str | None, limit: int
     ) -> tuple[Sequence[Service], str | None]:
-        """A page of all services of a status, and the marker of the next one, if there is one."""
+        """Return a page of all services with a status, and the marker of the next page or None."""
         found = self._storage.lookups.by_status(str(status), marker, limit)
         services = []
         for entry in found:
             try:
                 services.append(self._storage.services.get(entry.project_id, entry.service_id))
             except errors.NotFound:
-                continue  # it has just gone
+                continue  # deleted since the page was read
         return services, found[-1].service_id if len(found) >= limit else None
 
     def _count(self) -> Mapping[Status, int]:
@@ -177,9 +178,9 @@ class OverviewManager:
 
 
 def places_of(operation: Operation) -> Sequence[str]:
-    """Where an unfinished operation stands: the drivers it is not done with, ``<kind>:<name>``.
+    """Return the drivers that an unfinished operation is blocked on, as ``<kind>:<name>``.
 
-    One that has not met any yet has not begun; one that is done with all it has met is between.
+    Without any step it is ``not begun``; if all recorded steps are done, ``between steps``.
     """
     if not operation.steps:
         return ["not begun"]
@@ -208,7 +209,7 @@ def _report(
     gate = gate_of(driver)
     is_provider = driver.KIND == Provider.KIND
     quotas: dict[str, ProviderQuota] = {}
-    # The last answer counts, and who was seen last is the likeliest to have had it.
+    # The latest report wins: apply the workers in the order in which they were seen.
     for worker in sorted(workers, key=lambda it: it.seen_at):
         if is_provider:
             quotas |= {it.name: it for it in worker.quotas if it.provider == driver.name}

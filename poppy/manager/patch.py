@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Applying a JSON Patch (RFC 6902) that a stranger wrote."""
+"""Application of an untrusted JSON Patch (RFC 6902)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,22 @@ from poppy.common import errors
 
 
 def apply(document: Mapping[str, Any], operations: Sequence[Mapping[str, Any]], most: int) -> Any:
-    """The patched copy of ``document``. Neither argument is changed.
+    """Return a patched copy of ``document``; neither argument is changed.
 
-    The work is bounded by the length of the patch and ``most``: a value that is added or compared
-    stands in the patch, and what is copied is counted.
+    The work is bounded by the length of the patch and ``most``: values to add or compare are part
+    of the patch, and copied values are counted.
 
     Args:
-        operations: a patch that :func:`poppy.model.validation.patch` accepted.
-        most: bytes of JSON that all copies together may have.
+        document: the document.
+        operations: a patch that :func:`poppy.model.validation.patch` has accepted.
+        most: the maximum size of all copies together, in bytes of JSON.
 
     Raises:
-        InvalidRequest: an operation can't be applied; says which and why.
+        InvalidRequest: an operation can't be applied; the message names it and the reason.
     """
     result: Any = json.loads(json.dumps(document))
     copied = 0
-    # The library puts the very values of the patch into the document.
+    # Copy the patch: the library puts its values into the document by reference.
     for number, operation in enumerate(json.loads(json.dumps(operations))):
         try:
             if operation["op"] == "test":
@@ -51,7 +52,7 @@ def apply(document: Mapping[str, Any], operations: Sequence[Mapping[str, Any]], 
             LookupError,
             RecursionError,
         ) as exc:
-            # The library lets Python's own errors through where a path leads into a scalar.
+            # The library raises Python's own errors for a path into a scalar.
             raise errors.InvalidRequest(
                 f"[{number}]-can't {operation['op']} {operation['path'][:100]}: {str(exc)[:200]}"
             ) from exc
@@ -61,7 +62,7 @@ def apply(document: Mapping[str, Any], operations: Sequence[Mapping[str, Any]], 
 def _value(document: Any, pointer: str) -> Any:
     found = jsonpointer.resolve_pointer(document, pointer)
     if isinstance(found, jsonpointer.EndOfList):
-        raise jsonpointer.JsonPointerException("there is nothing at the end of a list")
+        raise jsonpointer.JsonPointerException("there is no value at the end of a list")
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that are good for a while, so that many may ask and one question is enough."""
+"""Caches of function results, so that concurrent callers share one call."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """A question whose last answer is given again; who comes during one waits for its answer.
+    """A function whose result is cached; concurrent callers wait for the same call.
 
     Args:
-        ask: gives the answer. What it raises is not remembered.
-        memory: seconds for which an answer is good.
+        ask: the function. Its exceptions are not cached.
+        memory: how long a result is valid, in seconds.
     """
 
     def __init__(self, ask: Callable[[], T], memory: float) -> None:
@@ -25,7 +25,7 @@ class Remembered(Generic[T]):
         self._known: tuple[T, float] | None = None
 
     def __call__(self) -> T:
-        """The answer, or that of a moment ago."""
+        """Return the cached result, or call the function if it has expired."""
         with self._lock:
             if self._known is None or time.monotonic() >= self._known[1]:
                 answer = self._ask()
@@ -34,12 +34,12 @@ class Remembered(Generic[T]):
 
 
 class Unhurried(Generic[T]):
-    """A question that may take long; whoever asks does not wait for the end of it.
+    """A slow function whose callers wait only briefly and may get a stale result.
 
     Args:
-        ask: gives the answer.
-        patience: seconds that one who asks waits.
-        memory: seconds for which an answer can stand in for one that is on its way.
+        ask: the function.
+        patience: how long a caller waits, in seconds.
+        memory: how long a result may replace one that is still pending, in seconds.
     """
 
     def __init__(self, ask: Callable[[], T], patience: float, memory: float) -> None:
@@ -52,7 +52,7 @@ class Unhurried(Generic[T]):
         self._known: tuple[T, float] | None = None
 
     def __call__(self) -> T | None:
-        """The answer; if it does not come in time a recent one, None if there is none."""
+        """Return the result; if it is late, a recent one, or None without one."""
         asked = self._begin()
         if wait([asked], self._patience).not_done:
             known = self._known
@@ -63,7 +63,7 @@ class Unhurried(Generic[T]):
         return asked.result()
 
     def _begin(self) -> Future[T]:
-        """Ask, unless somebody has asked and the answer is not out of date by now."""
+        """Start a call, unless one is pending or has a recent result."""
         with self._lock:
             asked = self._asked
             if asked is None or (asked.done() and not self._is_recent(self._ended_at)):

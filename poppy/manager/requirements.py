@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service needs of the providers of its flavor, and the names that follow from it."""
+"""Checks of a document against its flavor's providers and the DNS driver."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -28,11 +28,12 @@ _BY_CERTIFICATE = {
 def check(
     spec: ServiceSpec, flavor: Flavor, providers: Mapping[str, Provider], dns: DNSDriver
 ) -> None:
-    """Refuse a service that can't be made: what follows from its document is looked at ahead.
+    """Refuse a document that can't be provisioned.
 
     Raises:
-        InvalidRequest: names the part of the document, and what is wrong: an operator's name that
-            can't be in DNS, an unknown country, or what a provider of the flavor can't do.
+        InvalidRequest: an operator name would be invalid in DNS, a country is unknown, or a
+            provider of the flavor lacks a capability. The message names the part of the document
+            and the problem.
     """
     _check_geography(spec)
     _check_names(spec, flavor, dns)
@@ -41,7 +42,7 @@ def check(
             if capability not in provider.supports:
                 raise errors.InvalidRequest(
                     f"Provider '{provider.name}' of flavor '{flavor.flavor_id}' does not "
-                    f"support {capability}, which {offender} asks for"
+                    f"support {capability}, which {offender} needs"
                 )
         try:
             provider.check(spec)
@@ -52,10 +53,10 @@ def check(
 
 
 def check_soft_purge(flavor: Flavor, providers: Mapping[str, Provider]) -> None:
-    """Refuse to invalidate where a provider can only evict.
+    """Refuse a soft purge if a provider can only evict content.
 
     Raises:
-        InvalidRequest: names the provider.
+        InvalidRequest: a provider does not support soft purges; the message names it.
     """
     for provider in loaded(flavor, providers):
         if Capability.SOFT_PURGE not in provider.supports:
@@ -66,10 +67,10 @@ def check_soft_purge(flavor: Flavor, providers: Mapping[str, Provider]) -> None:
 
 
 def loaded(flavor: Flavor, providers: Mapping[str, Provider]) -> Iterator[Provider]:
-    """The drivers of a flavor's providers, in the flavor's order.
+    """Yield the drivers of a flavor's providers, in the flavor's order.
 
     Raises:
-        InvalidRequest: one is not loaded; names it.
+        InvalidRequest: a provider is not loaded; the message names it.
     """
     for name in flavor.provider_names:
         if name not in providers:
@@ -80,7 +81,7 @@ def loaded(flavor: Flavor, providers: Mapping[str, Provider]) -> Iterator[Provid
 
 
 def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
-    """Every capability that a document asks for, with the part that does."""
+    """Yield each capability that a document needs, with the part that needs it."""
     for domain in spec.domains:
         if domain.certificate is not None:
             yield _BY_CERTIFICATE[domain.certificate], f"domain '{domain.domain}'"
@@ -120,13 +121,13 @@ def _check_names(spec: ServiceSpec, flavor: Flavor, dns: DNSDriver) -> None:
                     longest = len(domain.domain) - len(made) + names.MAX_NAME
                     hint = f": a domain may have {longest} characters here"
                     raise errors.InvalidRequest(
-                        f"Domain {domain.domain} can't have its operator's name {made}: {reason}"
+                        f"Domain {domain.domain} can't have the operator name {made}: {reason}"
                         + (hint if len(made) > names.MAX_NAME else "")
                     )
 
 
 def _operator_names(domain: Domain, dns: DNSDriver) -> list[str]:
-    """The operator's name of a domain; of a label yet to be placed, all that it may get."""
+    """Return the operator name of a domain, or all candidates for a new shared label."""
     if domain.certificate == "shared" and not dns.owns(domain.domain):
         return dns.shared_domains(domain.domain)
     return [dns.operator_name(domain.domain, domain.certificate)]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names that tenants may not use: the operator's own, and what the operator reserves besides.
+"""Reserved names: the operator's own names, and others that the configuration reserves.
 
-Drivers declare the operator's own names (``reserved_names``): DNS suffixes, names of edges. As a
-domain, such a name would take what is to be made for another tenant; as an origin, it would lead
-an edge back to itself.
+Drivers declare the operator's own names (``reserved_names``): DNS suffixes and names of edges. As
+a domain, such a name could collide with another tenant's operator name. As an origin, it would
+point an edge to itself.
 """
 
 import re
@@ -20,15 +20,17 @@ _ENTRY = re.compile(r"[a-z0-9*](?:[a-z0-9*._-]*[a-z0-9*])?")
 
 
 class ReservedNames:
-    """Refuses documents that use reserved names.
+    """Refuse documents that use reserved names.
 
-    Names are compared as DNS does, and by their A-labels: case and a trailing dot don't matter.
+    Names are compared as in DNS and by their A-labels: case and a trailing dot don't matter.
 
     Args:
         configured: the option ``reserved_domains``.
+        providers: the providers by name.
+        dns: the DNS driver.
 
     Raises:
-        ConfigError: an entry of the option is no name.
+        ConfigError: an entry of the option is not a valid name.
     """
 
     def __init__(
@@ -40,17 +42,19 @@ class ReservedNames:
     def check(
         self, spec: ServiceSpec, domains: Collection[str] = (), origins: Collection[str] = ()
     ) -> None:
-        """Refuse a document that begins to use a reserved name.
+        """Refuse a document that adds a reserved name.
 
-        A single label is the tenant's part of a name under a shared certificate: only the option
+        A single label is the tenant's part of a name under a shared certificate; only the option
         can reserve it.
 
         Args:
-            domains: that the service has already, which stay: the options may have changed since.
-            origins: as ``domains``.
+            spec: the document.
+            domains: domains that the service already has; they are not checked, because the
+                options may have changed since.
+            origins: origins that the service already has; likewise.
 
         Raises:
-            InvalidRequest: names the domain or origin.
+            InvalidRequest: a name is reserved; the message names the domain or origin.
         """
         for domain in spec.domains:
             if domain.domain not in domains:
@@ -60,30 +64,30 @@ class ReservedNames:
             if origin.origin not in origins and _is_within(canonical(origin.origin), own):
                 raise errors.InvalidRequest(
                     f"Origin {origin.origin} is one of the operator's own names: requests would "
-                    "come back to the edge"
+                    "return to the edge"
                 )
 
     def check_domain(self, domain: str) -> None:
         """Refuse a domain that is reserved.
 
         Raises:
-            InvalidRequest: names the domain.
+            InvalidRequest: the domain is reserved; the message names it.
         """
         name = canonical(domain)
         if _is_within(name, self._own()):
             raise errors.InvalidRequest(
-                f"Domain {domain} is one of the operator's own names; the operator makes them"
+                f"Domain {domain} is one of the operator's own names; tenants can't use them"
             )
         if any(pattern.fullmatch(name) for pattern in self._patterns):
             raise errors.InvalidRequest(f"Domain {domain} is reserved by the operator")
 
     def _own(self) -> Sequence[str]:
-        """The names that drivers declare; they may follow from options that change."""
+        """Return the names that drivers declare; they can change with the options."""
         return [canonical(name) for driver in self._drivers for name in driver.reserved_names]
 
 
 def canonical(name: str) -> str:
-    """A name as names are compared: in lower case, A-labels, and without the trailing dot."""
+    """Normalize a name for comparison: lower case, A-labels, no trailing dot."""
     text = name.strip().rstrip(".")
     if not text.isascii():
         try:
@@ -98,19 +102,19 @@ def _is_within(name: str, suffixes: Iterable[str]) -> bool:
 
 
 def _compiled(entry: str) -> re.Pattern[str]:
-    """The pattern of an entry of the option.
+    """Compile an entry of the option to a pattern.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the entry is invalid.
     """
     below = entry.strip().startswith(".")
-    # IDNA knows no asterisk: labels with one are taken as they are.
+    # IDNA does not allow an asterisk: keep labels with one unchanged.
     labels = entry.strip().strip(".").split(".")
     text = ".".join(label if "*" in label else canonical(label) for label in labels).lower()
     if not text.isascii() or not _ENTRY.fullmatch(text) or ".." in text:
         raise errors.ConfigError(
-            f"[DEFAULT] reserved_domains: {entry!r} is none of example.net, .example.net and "
-            "*.example.net"
+            f"[DEFAULT] reserved_domains: {entry!r} must have the form example.net, .example.net "
+            "or *.example.net"
         )
     pattern = ".*".join(re.escape(part) for part in text.split("*"))
     return re.compile(rf"(?:.*\.)?{pattern}" if below else pattern)

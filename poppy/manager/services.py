@@ -19,14 +19,14 @@ from poppy.model.services import ProviderDetail, ProviderStatus, Service, Servic
 from poppy.provider.base import Provider
 from poppy.storage.base import IdempotencyKey, Storage
 
-#: How long an idempotency key is remembered.
+#: The lifetime of an idempotency key.
 KEY_LIFE = datetime.timedelta(days=1)
-#: Among so many of the latest operations of a service those that wait are looked for.
+#: How many of the latest operations of a service are searched for waiting ones.
 _LATEST = 100
 
 
 class ServicesManager:
-    """Services of all projects; every method looks only at those of ``project_id``."""
+    """Manage services; every method is limited to the services of ``project_id``."""
 
     def __init__(
         self,
@@ -54,22 +54,25 @@ class ServicesManager:
         key: str | None = None,
         token: str | None = None,
     ) -> str:
-        """Store a service and have it provisioned.
+        """Store a service and start its provisioning.
 
         Args:
-            token: of whoever asks, for what is to be done on their behalf; never kept.
-            key: of the client's own: with one that has created a service within a day, nothing
-                is done but to tell its id.
+            project_id: the service's project.
+            document: the service document.
+            request_id: the id of the request.
+            key: the client's idempotency key: if it has created a service within a day, that
+                service's id is returned and nothing else happens.
+            token: the token of the request, for actions on the tenant's behalf; never stored.
 
         Returns:
             The id of the new service.
 
         Raises:
-            InvalidRequest: the document is invalid, names an unknown flavor, asks for what a
-                provider can't do, or a domain is taken.
-            LimitReached: the project has as many services as it may.
-            TooManyRequests: it has as many unfinished operations as it may.
-            KeyReused: by the key another service was asked for.
+            InvalidRequest: the document is invalid, names an unknown flavor, or needs a
+                capability that a provider lacks; or a domain is taken.
+            LimitReached: the project has reached its limit of services.
+            TooManyRequests: the project has reached its limit of unfinished operations.
+            KeyReused: the key was used with a different document.
         """
         mark = None if key is None else _mark(key, document)
         if mark is not None:
@@ -118,7 +121,7 @@ class ServicesManager:
     def _created_meanwhile(
         self, project_id: str, mark: IdempotencyKey, taken: errors.DomainTaken
     ) -> str:
-        """The service that a repetition of the request has made, if that has the domain."""
+        """Return the service of a concurrent repetition of the request, if it has the domain."""
         known = self._storage.services.created_by(project_id, mark)
         if known is not None:
             return known
@@ -126,7 +129,7 @@ class ServicesManager:
             self._storage.lookups.by_claim(taken.domain)
         except errors.NotFound:
             raise errors.Unavailable(
-                f"Another request for {taken.domain} is under way", retry_after=1
+                f"Another request for {taken.domain} is in progress", retry_after=1
             ) from taken
         raise taken
 
@@ -134,7 +137,7 @@ class ServicesManager:
         """Read a service.
 
         Raises:
-            NotFound: the project has none of that id.
+            NotFound: the project has no service with this id.
         """
         return self._storage.services.get(project_id, service_id)
 
@@ -146,14 +149,17 @@ class ServicesManager:
         status: str | None = None,
         domain: str | None = None,
     ) -> Sequence[Service]:
-        """At most ``limit`` services behind ``marker``, oldest first.
+        """Return at most ``limit`` services after ``marker``, oldest first.
 
         Args:
-            status: only services of this status.
-            domain: only the service that has this domain.
+            project_id: the project.
+            marker: the id of the last service of the previous page.
+            limit: the maximum number of services.
+            status: only services with this status.
+            domain: only the service with this domain.
 
         Raises:
-            InvalidRequest: there is no such status, or the domain is none.
+            InvalidRequest: the status is unknown, or the domain is invalid.
         """
         wanted = None if status is None else lookups.status_of(status)
         if domain is None:
@@ -178,19 +184,24 @@ class ServicesManager:
         check: Check | None = None,
         token: str | None = None,
     ) -> None:
-        """Change a service's document by a JSON Patch and have the change provisioned.
+        """Change a service's document by a JSON Patch and provision the change.
+
+        A waiting create or update of the service is superseded.
 
         Args:
-            patch: an empty one is accepted, and changes nothing.
-            check: looks at the service that is to be changed, and raises if it may not be.
+            project_id: the service's project.
+            service_id: the service.
+            patch: the patch; an empty one changes nothing.
+            request_id: the id of the request.
+            check: raises an error if the service does not meet a precondition.
             token: as for :meth:`create`.
 
         Raises:
             InvalidRequest: the patch or its result is invalid, or adds a taken domain.
-            ServiceBusy: the service is disabled; or something is under way for it, other than
-                a create or update that waits: the change takes the place of that.
-            TooManyRequests: the project has as many unfinished operations as it may.
-            NotFound: the project has none of that id.
+            ServiceBusy: the service is disabled, or has an unfinished operation other than a
+                waiting create or update.
+            TooManyRequests: the project has reached its limit of unfinished operations.
+            NotFound: the project has no service with this id.
         """
         operations = validation.patch(patch)
 
@@ -216,23 +227,26 @@ class ServicesManager:
         request_id: str | None,
         priority: Priority = Priority.BULK,
     ) -> None:
-        """Have the providers and DNS made what the document says, unchanged as it is.
+        """Deploy the unchanged document to the providers and DNS again.
 
-        For what went missing out there: an edge that lost its configuration, say.
+        Use it to repair drift, for example after an edge lost its configuration.
 
         Args:
-            priority: that of one among many; tenants' own work goes before it.
+            project_id: the service's project.
+            service_id: the service.
+            request_id: the id of the request.
+            priority: the operation's priority; by default it runs after tenants' requests.
 
         Raises:
-            ServiceBusy: the service is disabled, or neither deployed nor failed; or what
-                failed was its deletion.
-            NotFound: the project has none of that id.
+            ServiceBusy: the service is disabled, or neither deployed nor failed, or its
+                deletion failed.
+            NotFound: the project has no service with this id.
         """
 
         def decide(service: Service) -> Change:
             check_settled(service)
             if self._storage.operations.was_deleted(project_id, service_id):
-                raise errors.ServiceBusy(f"Service {service_id} could not be deleted so far")
+                raise errors.ServiceBusy(f"The deletion of service {service_id} failed")
             return self._changes.updated(service, service.spec, request_id, priority)
 
         self._changes.make(project_id, service_id, decide)
@@ -244,13 +258,16 @@ class ServicesManager:
         request_id: str | None,
         check: Check | None = None,
     ) -> None:
-        """Have a service removed; whatever else is under way for it is given up.
+        """Request the deletion of a service; it supersedes all unfinished operations.
 
         Args:
+            project_id: the service's project.
+            service_id: the service.
+            request_id: the id of the request.
             check: as for :meth:`update`.
 
         Raises:
-            NotFound: the project has none of that id.
+            NotFound: the project has no service with this id.
         """
 
         def decide(service: Service) -> Change | None:
@@ -272,17 +289,17 @@ class ServicesManager:
     def purge(
         self, project_id: str, service_id: str, purge: Purge, request_id: str | None
     ) -> None:
-        """Have cached content evicted, or invalidated.
+        """Purge cached content.
 
-        Of a service that has been deployed once, whatever waits or has failed since. It joins a
-        purge of the service that waits for a worker, if nothing else has been asked of the
-        service since.
+        The service must have been deployed once; waiting or failed operations do not matter. The
+        purge joins a purge of the service that no worker has begun, if no other operation of the
+        service follows that.
 
         Raises:
             ServiceBusy: no provider has the service, or it is disabled or being deleted.
-            InvalidRequest: a provider can't invalidate.
-            TooManyRequests: the project has as many unfinished operations as it may.
-            NotFound: the project has none of that id.
+            InvalidRequest: a provider does not support soft purges.
+            TooManyRequests: the project has reached its limit of unfinished operations.
+            NotFound: the project has no service with this id.
         """
         if self._storage.operations.join(project_id, service_id, purge) is not None:
             return
@@ -327,7 +344,7 @@ class ServicesManager:
         return validation.service(patched, self._default_ttl, placed, self._document_limits)
 
     def _check_can_change(self, service: Service) -> None:
-        """Refuse a change unless it can begin soon, or take the place of what is under way.
+        """Refuse a change unless it can start soon or supersede the unfinished operations.
 
         Raises:
             ServiceBusy: see :meth:`update`.
@@ -354,7 +371,7 @@ def _is_purgeable(service: Service) -> bool:
 
 
 def _mark(key: str, document: object) -> IdempotencyKey:
-    """The key with a fingerprint of what is asked for, however that was written down."""
+    """Return the key with a fingerprint of the document that ignores its formatting."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
     return IdempotencyKey(key, fingerprint, datetime.datetime.now(datetime.UTC) + KEY_LIFE)

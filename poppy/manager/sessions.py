@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dashboard sessions that were ended before their time.
+"""Revoked dashboard sessions.
 
-A session is kept in the browser's cookie alone. One that is signed out is listed here, by a
-digest, until it would have ended by itself, so that every process refuses it at once.
+A session exists only in the browser's cookie. A signed-out session is listed here by its digest
+until it would have expired, so that every process refuses it at once.
 """
 
 import hashlib
@@ -12,28 +12,29 @@ from collections.abc import Callable
 from poppy.common import errors
 from poppy.storage.base import Storage
 
-#: The document that holds the list: {digest: seconds since 1970}.
+#: The document with the list: {digest: expiry in seconds since 1970}.
 NAME = "dashboard-ended-sessions"
-#: Tries to write while other processes write as well.
+#: Attempts to write after conflicts with other processes.
 _TRIES = 20
 
 
 class SessionsManager:
-    """Sessions that have ended, as all processes know them."""
+    """The ended sessions, shared by all processes."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.time) -> None:
         self._storage = storage
         self._clock = clock
 
     def end(self, cookie: str, lifetime: int) -> None:
-        """End a session for good.
+        """End a session permanently.
 
         Args:
-            cookie: its value; valid, so that a stranger can't fill the list.
-            lifetime: seconds for which the cookie could be good at most.
+            cookie: the cookie's value; the caller has validated it, so that an attacker can't
+                fill the list.
+            lifetime: the maximum remaining lifetime of the cookie, in seconds.
 
         Raises:
-            Unavailable: storage does not answer; the session goes on.
+            Unavailable: storage does not answer; the session stays valid.
         """
         for _ in range(_TRIES):
             known = self._storage.documents.get(NAME)
@@ -45,10 +46,10 @@ class SessionsManager:
             except errors.Changed:
                 continue
             return
-        raise errors.Unavailable("The session could not be ended; please try again")
+        raise errors.Unavailable("The session could not be ended; try again")
 
     def has_ended(self, cookie: str) -> bool:
-        """Whether a session was ended.
+        """Whether a session has been ended.
 
         Raises:
             Unavailable: storage does not answer.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Placing labels under the operator's shared certificate.
+"""Placement of labels under the operator's shared certificate.
 
-A tenant asks for a label; the operator's certificate covers a few names, the shards, and each
-label can be used once under each of them.
+A tenant requests a label. The operator's certificate covers a few names, the shards; each label
+can be used once under each shard.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -22,14 +22,16 @@ def store_placed(
     """Store a document with each new shared label under the first shard where it is free.
 
     Args:
-        placed: shared names that the service has already, which stay as they are.
-        store: stores the document it is given, all or nothing.
+        spec: the document.
+        placed: shared names that the service already has; they stay unchanged.
+        dns: the DNS driver, which knows the shards.
+        store: stores the document atomically.
 
     Raises:
-        InvalidRequest: there are no shards, or a label is taken under each of them.
-        DomainTaken: a domain that is not a shared one is taken.
+        InvalidRequest: there are no shards, or a label is taken under all of them.
+        DomainTaken: a domain that is not shared is taken.
     """
-    # A service does not get the same name twice.
+    # Do not give a service the same name twice.
     used = {domain.domain for domain in spec.domains}
     shards = {
         domain.domain: (name for name in dns.shared_domains(domain.domain) if name not in used)
@@ -54,7 +56,5 @@ def store_placed(
 def _next(label: str, names: Iterator[str]) -> str:
     name = next(names, None)
     if name is None:
-        raise errors.InvalidRequest(
-            f"No shared domain is left for '{label}'; please choose another name"
-        )
+        raise errors.InvalidRequest(f"No shared domain is left for '{label}'; choose another name")
     return name

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moving services from one Poppy to another: out as documents, and in again.
+"""Export and import of services between Poppy installations.
 
-A service keeps its id. Drivers find a provider's object by that, so the Poppy that takes a service
-in goes on with what its providers have, and makes no second one beside it.
+A service keeps its id. Drivers find a provider's object by this id, so the importing Poppy
+continues with the existing objects and creates no duplicates.
 """
 
 import datetime
@@ -29,7 +29,7 @@ _PAGE = 100
 
 
 class Outcome(enum.StrEnum):
-    """What became of a document that was to be taken in."""
+    """The result of importing a document."""
 
     CREATED = "created"
     UNCHANGED = "unchanged"
@@ -39,19 +39,19 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of it, and why."""
+    """The result of an import, with the reason if nothing was created."""
 
     outcome: Outcome
     reason: str | None = None
 
 
 class Rehearsal:
-    """What would have been taken in so far, which counts for what comes after it.
+    """The state of a dry run, so that later documents take earlier ones into account.
 
     Attributes:
-        specs: of the services, by their projects and ids.
-        domains: that would be taken.
-        room: how many services each project may have besides, as far as that was asked.
+        specs: the documents of imported services, by project and id.
+        domains: the domains of imported services.
+        room: the remaining limit of each project seen so far.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Rehearsal:
 
 
 class TransfersManager:
-    """Gives services of all projects, and takes them."""
+    """Export and import services of all projects."""
 
     def __init__(
         self,
@@ -82,9 +82,10 @@ class TransfersManager:
         self._document_limits = document_limits
 
     def give(self, project_id: str | None = None) -> Iterator[dict[str, Any]]:
-        """Each service, or each of a project, as a document that :meth:`take` accepts.
+        """Yield each service, or each of a project, as a document that :meth:`take` accepts.
 
-        They are read a piece at a time. One that comes or goes meanwhile may be missing.
+        Services are read in pages. One that is created or deleted during the export may be
+        missing.
         """
         for service in self._services(project_id):
             yield {
@@ -100,18 +101,18 @@ class TransfersManager:
             }
 
     def take(self, document: object, rehearsal: Rehearsal | None = None) -> Taken:
-        """Store a service with the id that it had, and have it provisioned.
+        """Store an exported service under its id and provision it.
 
-        Repeating it is harmless. A service that is there already is never changed, nor is one
-        taken in that was being deleted.
+        The import is idempotent. Existing services are never changed, and services that were
+        being deleted are skipped.
 
         Args:
-            document: as :meth:`give` gave it; ``provider_details`` may be missing: what the
-                providers have is found by the service's id then.
-            rehearsal: only tell what would happen, after all that was rehearsed before.
+            document: a document from :meth:`give`. Without ``provider_details``, the drivers find
+                the objects at the providers by the service's id.
+            rehearsal: for a dry run: the state after the previous documents; nothing is stored.
 
         Returns:
-            What became of it; a document that can't be taken has failed, with the reason.
+            The result; an invalid document is ``failed``, with the reason.
 
         Raises:
             Unavailable: storage does not answer.
@@ -124,7 +125,7 @@ class TransfersManager:
             return Taken(Outcome.FAILED, str(exc))
 
     def _status(self, service: Service) -> Status:
-        """As tenants see it; of one that was to be deleted, that, whatever came in between."""
+        """Return the status that tenants see, or a pending deletion even if it failed."""
         was_deleted = self._storage.operations.was_deleted
         if service.deleting or was_deleted(service.project_id, service.service_id):
             return Status.DELETE_IN_PROGRESS
@@ -146,7 +147,7 @@ class TransfersManager:
             raise errors.InvalidRequest("[service_id]-must be a UUID")
         if body.get("status") == Status.DELETE_IN_PROGRESS:
             return Taken(Outcome.SKIPPED, "it was being deleted")
-        # They have their full names already, unless somebody has written them by hand.
+        # Exported shared domains have their full names; hand-written ones may be labels.
         placed = {
             entry["domain"]
             for entry in body["spec"]["domains"]
@@ -157,7 +158,7 @@ class TransfersManager:
         if known == spec:
             return Taken(Outcome.UNCHANGED)
         if known is not None:
-            raise errors.InvalidRequest("It is there already, with another document")
+            raise errors.InvalidRequest("The service already exists with another document")
         if self._storage.operations.was_deleted(project_id, service_id):
             return Taken(Outcome.SKIPPED, "it was deleted here")
         self._check_placed(placed)
@@ -176,14 +177,14 @@ class TransfersManager:
     def _known(
         self, project_id: str, service_id: str, rehearsal: Rehearsal | None
     ) -> ServiceSpec | None:
-        """What the service is already, or would be by now."""
+        """Return the document of an existing service, or of one in the dry run."""
         try:
             return self._storage.services.get(project_id, service_id).spec
         except errors.NotFound:
             return rehearsal.specs.get((project_id, service_id)) if rehearsal else None
 
     def _new(self, body: Mapping[str, Any], spec: ServiceSpec) -> Service:
-        """The service as it is to be stored, once nothing speaks against it."""
+        """Check the document and return the service to store."""
         flavor = self._changes.flavor(spec.flavor_id)
         requirements.check(spec, flavor, self._providers, self._dns)
         known = {
@@ -193,16 +194,16 @@ class TransfersManager:
         for name in known:
             if name not in self._providers:
                 raise errors.InvalidRequest(
-                    f"Provider '{name}', which may have something of it, is not loaded"
+                    f"Provider '{name}', which may have the service, is not loaded"
                 )
         now = datetime.datetime.now(datetime.UTC)
         service = Service(
             project_id=body["project_id"],
             service_id=body["service_id"].lower(),
             spec=spec,
-            # Providers that the flavor does not name any more are kept until they are clean.
+            # Keep providers that left the flavor until the service is removed from them.
             provider_details={
-                # What this Poppy sees of edges counts, not what the other one saw.
+                # Reset what the other Poppy observed of edges and DNS records.
                 name: replace(
                     with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS),
                     avoided=False,
@@ -229,11 +230,11 @@ class TransfersManager:
         self._changes.post(operation)
 
     def _check_placed(self, names: set[str]) -> None:
-        """Refuse names under a shared certificate that is another operator's."""
+        """Refuse names under a shared certificate that this operator does not have."""
         for name in sorted(names):
             if name not in self._dns.shared_domains(name.partition(".")[0]):
                 raise errors.InvalidRequest(
-                    f"Domain {name} is under no shared certificate that this Poppy has"
+                    f"Domain {name} is not under a shared certificate of this Poppy"
                 )
 
     def _rehearse(self, service: Service, rehearsal: Rehearsal) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conformance suites for drivers, public so that authors of drivers elsewhere run them too."""
+"""Conformance suites for drivers, public so that third-party drivers can run them."""

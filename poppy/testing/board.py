@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every job board has to fulfil, as tests; see :mod:`poppy.testing.provider`."""
+"""Conformance suite of job boards; see :mod:`poppy.testing.provider` for its use."""
 
 import abc
 import multiprocessing
@@ -17,14 +17,14 @@ from taskflow.jobs.base import JobPriority
 
 from poppy.distributed_task.job_source import Board
 
-#: Makes a board that is not connected, given its name and its path; can be pickled.
+#: Creates an unconnected board from its name and path; must be picklable.
 Factory = Callable[[str, str], Board]
 
 _DETAILS = {"project_id": "p", "service_id": "café", "operation_id": "日本語 \N{SNOWMAN}"}
 
 
 def eventually(check: Callable[[], Any], timeout: float = 15.0) -> None:
-    """Wait until ``check`` returns something true; errors of a board mean "not yet"."""
+    """Wait until ``check`` returns a true value; a board's errors count as false."""
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -32,24 +32,24 @@ def eventually(check: Callable[[], Any], timeout: float = 15.0) -> None:
                 return
         except taskflow.exceptions.TaskFlowException:
             pass
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)
 
 
 class BoardContract:
-    """The tests. They need a fixture ``factory``: see :data:`Factory`."""
+    """Tests of every board. A subclass provides the fixture ``factory``, a :data:`Factory`."""
 
     LEASE = 2.0
-    """Seconds after which the jobs of a killed process are free; to be set by the factory too."""
+    """Seconds until the jobs of a killed process are free; the factory must set the same."""
 
     @pytest.fixture
     def path(self) -> str:
-        """The board's own place in the backend."""
+        """A unique path of the board in the backend."""
         return uuid.uuid4().hex
 
     @pytest.fixture
     def boards(self, factory: Factory, path: str) -> Iterator[Callable[..., Board]]:
-        """Makes connected boards, that are closed at the end."""
+        """A function that creates connected boards; they are closed after the test."""
         made: list[Board] = []
 
         def make(name: str = "worker", at: str = path) -> Board:
@@ -229,7 +229,7 @@ class BoardContract:
         shares = in_processes(2, claim_all, factory, path)
 
         assert sorted(sum(shares, [])) == posted
-        assert all(shares), "one process had all of them: that was no race"
+        assert all(shares), "one process claimed all jobs, so there was no race"
 
     def test_the_job_of_a_killed_process_is_free_after_its_lease(
         self, board: Any, factory: Factory, path: str
@@ -271,9 +271,9 @@ class BoardContract:
 
 
 class OutageContract(BoardContract, abc.ABC):
-    """More tests, for a board whose backend can be taken away.
+    """More tests, for a board with a backend that the tests can stop.
 
-    Posting is to fail within ``PROMPT`` seconds while it is.
+    While the backend is down, posting must fail within ``PROMPT`` seconds.
     """
 
     PROMPT = 3.0
@@ -284,11 +284,11 @@ class OutageContract(BoardContract, abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Start it, with the data that it had."""
+        """Start the backend with its data."""
 
     @abc.abstractmethod
     def wipe(self) -> None:
-        """Start it without any data; it may be running."""
+        """Start the backend without data; it may be running."""
 
     def test_posting_to_a_backend_that_is_down_fails_soon_and_costs_nothing(
         self, board: Board
@@ -355,12 +355,12 @@ class OutageContract(BoardContract, abc.ABC):
 
 
 def names(board: Board) -> list[str]:
-    """The names of the jobs that wait."""
+    """Return the names of the unclaimed jobs."""
     return [job.name for job in board.iterjobs(only_unclaimed=True)]
 
 
 def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Call a function of a module in so many fresh processes, all at the same moment."""
+    """Call a module's function in ``count`` new processes at the same time."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_set_barrier, initargs=(context.Barrier(count),)
@@ -382,7 +382,7 @@ def _call_at_barrier(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def claim_all(factory: Factory, path: str) -> list[str]:
-    """Claim and consume all that can be had; gives the names."""
+    """Claim and consume all available jobs; return their names."""
     board: Any = factory("racer", path)
     board.connect()
     claimed = []
@@ -393,14 +393,14 @@ def claim_all(factory: Factory, path: str) -> list[str]:
             continue
         claimed.append(job.name)
         board.consume(job, f"process {os.getpid()}")
-        # As if it had some work to do, so that the others get some.
+        # Simulate work, so that the other processes get jobs too.
         time.sleep(0.01)
     board.close()
     return claimed
 
 
 def claim_and_hang(factory: Factory, path: str, claimed: Any) -> None:
-    """Claim the only job, say so, and wait to be killed."""
+    """Claim the only job, set ``claimed``, and wait to be killed."""
     board = factory("hanging", path)
     board.connect()
     eventually(lambda: names(board))
@@ -411,7 +411,7 @@ def claim_and_hang(factory: Factory, path: str, claimed: Any) -> None:
 
 
 def _after_fork(board: Board, factory: Factory, path: str) -> int:
-    """What the child does; its exit status."""
+    """Run the child's part of the test; return its exit status."""
     try:
         board.post("by mistake", details={})
     except taskflow.exceptions.JobFailure:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small valid models for tests: say what the test is about, the rest is filled in."""
+"""Builders of small valid models for tests; all fields have defaults."""
 
 import datetime
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from poppy.model.services import (
 )
 
 NOW = datetime.datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
-"""The time at which everything made here was made."""
+"""The creation time of all built models."""
 
 FLAVOR_ID = "standard"
 PROJECT_ID = "project-1"
 
 
 def after(seconds: float) -> datetime.datetime:
-    """So many seconds after :data:`NOW`; before it when negative."""
+    """Return :data:`NOW` plus a number of seconds, which may be negative."""
     return NOW + datetime.timedelta(seconds=seconds)
 
 
 def make_flavor(flavor_id: str = FLAVOR_ID, providers: Sequence[str] = ("mock",)) -> Flavor:
-    """A flavor of these providers."""
+    """Build a flavor of these providers."""
     return Flavor(
         flavor_id,
         tuple(FlavorProvider(name, (f"https://www.{name}.example/",)) for name in providers),
@@ -39,7 +39,7 @@ def make_flavor(flavor_id: str = FLAVOR_ID, providers: Sequence[str] = ("mock",)
 
 
 def make_spec(domains: Sequence[str] | None = None, **overrides: Any) -> ServiceSpec:
-    """A spec of these http domains (default: one that no other spec has) and one origin."""
+    """Build a spec with these http domains (default: one unique domain) and one origin."""
     names = [f"www.{ids.new()}.example.com"] if domains is None else domains
     spec = ServiceSpec(
         name="a website",
@@ -56,12 +56,12 @@ def make_service(
     flavor_id: str = FLAVOR_ID,
     **overrides: Any,
 ) -> Service:
-    """A new service, being created at the provider ``mock``.
+    """Build a new service that is being created at the provider ``mock``.
 
     Args:
-        domains: host names; by default one that no other service has.
-        flavor_id: of the spec.
-        **overrides: any field of :class:`Service`; with ``spec``, the two above do not count.
+        domains: host names; by default one unique name.
+        flavor_id: the spec's flavor.
+        **overrides: any field of :class:`Service`; ``spec`` takes precedence over the two above.
     """
     service = Service(
         project_id=PROJECT_ID,
@@ -75,9 +75,11 @@ def make_service(
 
 
 def make_operation(service: Service, kind: Kind = Kind.CREATE, **overrides: Any) -> Operation:
-    """A queued operation of the service, whose job counts as lost after a minute.
+    """Build a queued operation of the service that is due again after a minute.
 
     Args:
+        service: the operation's service.
+        kind: the kind of the operation.
         **overrides: any field of :class:`Operation`.
     """
     operation = Operation(

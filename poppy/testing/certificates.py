@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every provider driver has to fulfil that issues certificates, as tests.
+"""Conformance suite of provider drivers that issue certificates.
 
-For drivers that declare ``SAN_CERTIFICATE`` or ``SNI_CERTIFICATE``; subclass it beside
+It is for drivers that declare ``SAN_CERTIFICATE`` or ``SNI_CERTIFICATE``. Use it in addition to
 :class:`poppy.testing.provider.ProviderContract`.
 """
 
@@ -15,7 +15,7 @@ _CAPABILITIES = {"san": Capability.SAN_CERTIFICATE, "sni": Capability.SNI_CERTIF
 
 
 class CertificateContract:
-    """The tests. They need a fixture ``provider``: a driver of a provider without certificates."""
+    """Tests with a fixture ``provider``: a driver of a provider without certificates."""
 
     @pytest.fixture(params=TYPES)
     def certificate(self, request: pytest.FixtureRequest, provider: Provider) -> Certificate:
@@ -27,7 +27,7 @@ class CertificateContract:
     def issue(
         self, provider: Provider, certificate: Certificate, known: Issuance | None = None
     ) -> Issuance:
-        """Call ``ensure_certificate`` until it is done; override it if time has to be moved on."""
+        """Call ``ensure_certificate`` until it is done; override this to advance a fake clock."""
         for _ in range(_POLLS):
             known = provider.ensure_certificate(certificate, known)
             assert known.status in STATES

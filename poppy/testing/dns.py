@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every DNS driver has to fulfil, as tests; see :mod:`poppy.testing.provider`."""
+"""Conformance suite of DNS drivers; see :mod:`poppy.testing.provider` for its use."""
 
 import abc
 import time
@@ -13,34 +13,34 @@ from poppy.dns.steering import Policy, Steering, Target
 from poppy.model.names import MAX_NAME
 
 _EDGE = "edge.example.com"
-#: Seconds until what is in progress has to be done.
+#: The time limit of a call that is in progress, in seconds.
 _PATIENCE = 120.0
 
 
 class DNSContract(abc.ABC):
-    """The tests. They need a fixture ``driver``: one whose zone has no CNAMEs."""
+    """Tests of every DNS driver. The fixture ``driver`` has a zone without CNAMEs."""
 
     MANY = 50
-    """How many names a service's worth of tests makes at once."""
+    """The number of names in one call, at most."""
 
     @abc.abstractmethod
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
-        """What ``name`` is a CNAME to, without the trailing dot, or None."""
+        """Return the target of the CNAME ``name`` without the trailing dot, or None."""
 
     def name(self, driver: DNSDriver, label: str) -> str:
-        """An operator's name that the driver may make."""
+        """Return an operator name that the driver can create."""
         return driver.operator_name(f"{label}.example.org", None)
 
     def ensure(self, driver: DNSDriver, cnames: Mapping[str, str]) -> None:
-        """Ensure, as often as the driver asks for."""
+        """Call ``ensure`` until it is done."""
         _until_done(lambda: driver.ensure(cnames))
 
     def remove(self, driver: DNSDriver, names: Sequence[str]) -> None:
-        """Remove, as often as the driver asks for."""
+        """Call ``remove`` until it is done."""
         _until_done(lambda: driver.remove(names))
 
     def stranger(self, driver: DNSDriver) -> DNSDriver:
-        """A driver of the same server, with credentials that it refuses."""
+        """Return a driver for the same server with invalid credentials."""
         pytest.skip("there are no credentials")
 
     def test_credentials_that_are_refused_are_the_operators_to_put_right(
@@ -110,7 +110,7 @@ class DNSContract(abc.ABC):
         assert self.resolve(driver, self.name(driver, "never")) is None
 
     def test_remove_of_what_can_not_be_is_fine(self, driver: DNSDriver) -> None:
-        """Else a service that could not be made could not be deleted either."""
+        """Otherwise a service that could not be created could not be deleted either."""
         name, long_label = self.name(driver, "www"), self.name(driver, "a" * 64)
         too_long = self.name(driver, ".".join(["a" * 60] * 4))
         assert len(too_long) > MAX_NAME
@@ -175,14 +175,14 @@ class DNSContract(abc.ABC):
 
 
 class SteeringContract(DNSContract):
-    """What a driver has to fulfil that declares all of ``STEERING``."""
+    """Tests of a driver that supports all of ``STEERING``."""
 
     @abc.abstractmethod
     def ask(self, driver: DNSDriver, name: str, country: str) -> str | None:
-        """What a client in DE, AT, US or JP is told that ``name`` is a CNAME to."""
+        """Return the CNAME target of ``name`` for a client in DE, AT, US or JP."""
 
     def steer(self, driver: DNSDriver, policies: Mapping[str, Policy]) -> None:
-        """Steer, as often as the driver asks for."""
+        """Call ``steer`` until it is done."""
         _until_done(lambda: driver.steer(policies))
 
     def test_it_declares_all(self, driver: DNSDriver) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP server that serves as an edge does, or fails as one may."""
+"""An HTTP server that simulates an edge and its failures."""
 
 import socket
 import socketserver
@@ -9,14 +9,15 @@ from typing import Self
 
 
 class Edge:
-    """Listens on loopback while it is entered, and answers each request as it is told.
+    """A context manager that listens on loopback and answers with a chosen behaviour.
 
     Attributes:
-        url: of something on it.
-        behaviour: a status to answer with; or ``hang``: nothing comes; ``drip``: a header that
-            does not end, byte by byte; ``close``: the connection is closed; ``garbage``: that is
-            no HTTP; ``endless``: 200 and a body that does not end.
-        asked: what was asked for: the first lines of the requests.
+        url: the URL of a page.
+        port: the port that it listens on.
+        behaviour: the status to answer with, or ``hang``: no response; ``drip``: an endless
+            header, byte by byte; ``close``: close the connection; ``garbage``: not HTTP;
+            ``endless``: 200 with an endless body.
+        asked: the request lines received.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -61,7 +62,7 @@ class Edge:
             while not self._ended.wait(pause):
                 client.sendall(more)
         except OSError:
-            pass  # The client has had enough.
+            pass  # The client has closed the connection.
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every provider driver has to fulfil, as tests.
+"""Conformance suite of provider drivers.
 
-Subclass it in the tests of a driver, named ``Test...`` so that pytest collects it::
+Subclass it in the tests of a driver. The name must begin with ``Test``, for pytest to collect it::
 
     class TestExample(ProviderContract):
         @pytest.fixture
@@ -36,20 +36,20 @@ _POLLS = 100
 
 
 class ProviderContract(abc.ABC):
-    """The tests. They need a fixture ``provider``: a driver of a provider without services."""
+    """Tests of every provider driver. The fixture ``provider`` has no services."""
 
     @abc.abstractmethod
     def objects(self, provider: Provider, service: Service) -> Collection[str]:
-        """The ids of all objects that the provider has for a service; empty if none."""
+        """Return the ids of all objects of a service at the provider; empty if none."""
 
     def service(self, *domains: str) -> Service:
-        """A service that the provider can serve; override it if it needs a special origin."""
+        """Return a service that the provider supports; override it for a special origin."""
         return make_service(domains=domains or None)
 
     def settle(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
     ) -> Deployment:
-        """Call ``ensure`` until it is done; override it if time has to be moved on."""
+        """Call ``ensure`` until it is done; override this to advance a fake clock."""
         for _ in range(_POLLS):
             deployment = provider.ensure(service, known)
             if not deployment.in_progress:
@@ -59,7 +59,7 @@ class ProviderContract(abc.ABC):
     def take_away(
         self, provider: Provider, service: Service, known: ProviderDetail | None = None
     ) -> None:
-        """Call ``remove`` until it is done; override it if time has to be moved on."""
+        """Call ``remove`` until it is done; override this to advance a fake clock."""
         for _ in range(_POLLS):
             try:
                 provider.remove(service, known)
@@ -69,20 +69,21 @@ class ProviderContract(abc.ABC):
         raise AssertionError(f"still in progress after {_POLLS} calls")
 
     def stranger(self, provider: Provider) -> Provider:
-        """A driver of the same provider, with credentials that it refuses."""
+        """Return a driver for the same provider with invalid credentials."""
         pytest.skip("there are no credentials")
 
     def forwarded(
         self, provider: Provider, service: Service, fields: Mapping[str, str]
     ) -> Mapping[str, str]:
-        """What an origin sees of a client's header fields; override it if the test can tell.
+        """Send header fields through the edge; override this if the test has a data plane.
 
         Args:
-            service: has been ensured.
-            fields: of a GET of ``/`` at the edge, sent by a client that nobody trusts.
+            provider: the driver.
+            service: a service that has been ensured.
+            fields: the header fields of an untrusted client's GET of ``/`` at the edge.
 
         Returns:
-            all header fields of the request that came to the origin.
+            All header fields of the request that the origin received.
         """
         pytest.skip("there is no data plane")
 
@@ -91,7 +92,7 @@ class ProviderContract(abc.ABC):
         self.settle(provider, service)
         forged = "forged.example.org"
 
-        # Servers limit how many fields a request has.
+        # Servers limit the number of fields in a request.
         for start in range(0, len(headers.UNTRUSTED), 20):
             fields = dict.fromkeys(headers.UNTRUSTED[start : start + 20], forged)
             seen = self.forwarded(provider, service, fields)
@@ -103,14 +104,14 @@ class ProviderContract(abc.ABC):
     ) -> None:
         service, stranger = self.service(), self.stranger(provider)
         assert stranger.health() is False
-        assert stranger.serves() is None, "that says nothing of the edge"
+        assert stranger.serves() is None, "refused credentials say nothing about the edge"
         with pytest.raises(Unauthorized):
             stranger.ensure(service, None)
         with pytest.raises(Unauthorized):
             stranger.remove(service, None)
 
     def changed(self, service: Service) -> Service:
-        """The same service with a document that differs."""
+        """Return the same service with a changed document."""
         caching = Caching("changed", 60, (Rule("changed", request_url="/changed/*"),))
         return replace(service, spec=replace(service.spec, caching=(caching,)))
 
@@ -219,7 +220,7 @@ class ProviderContract(abc.ABC):
         assert not self.objects(provider, service)
 
     def test_remove_of_what_can_not_be_is_fine(self, provider: Provider) -> None:
-        """Else a service that could not be made could not be deleted either."""
+        """Otherwise a service that could not be created could not be deleted either."""
         service = self.service()
         domain = ".".join(["a" * 60] * 4) + ".com"
         origin = Origin("impossible.example.com", 80, ssl=True, rules=(Rule("r", "/a/../b"),))
@@ -273,7 +274,7 @@ class ProviderContract(abc.ABC):
 
 
 def known_from(deployment: Deployment) -> ProviderDetail:
-    """What Poppy stores after ``ensure`` gave this."""
+    """Return the provider detail that Poppy stores after ``ensure``."""
     return ProviderDetail(
         status=ProviderStatus.DEPLOYED,
         provider_service_id=deployment.provider_service_id,

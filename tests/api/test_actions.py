@@ -154,7 +154,7 @@ def test_one_that_can_not_be_enabled_does_not_keep_the_others_from_it(api, monke
     monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
     assert act(api, "enable", project_id=PROJECT).status_code == 202
     assert [status_of(api, path) for path in (first, second)] == ["disabled", "update_in_progress"]
-    assert f"Service {id_of(first)} of project {PROJECT} is passed over" in caplog.text
+    assert f"Skipped service {id_of(first)} of project {PROJECT}" in caplog.text
     assert act(api, "enable", domain="a.example.com").status_code == 400
 
 

@@ -271,7 +271,7 @@ def test_what_was_changed_since_is_not_tried_again(api):
     operation = fail(api, path)
     patch = [{"op": "replace", "path": "/name", "value": "newer"}]
     assert api.call("PATCH", path, patch).status_code == 202
-    assert "was changed since" in refused(act(api, operation, "retry"), 400)
+    assert "has changed the service since" in refused(act(api, operation, "retry"), 400)
 
 
 def purge_that_failed(api):
@@ -285,7 +285,7 @@ def purge_that_failed(api):
 def test_nothing_is_tried_again_after_a_delete(api):
     path, operation = purge_that_failed(api)
     api.call("DELETE", path)
-    assert "was changed since" in refused(act(api, operation, "retry"), 400)
+    assert "has changed the service since" in refused(act(api, operation, "retry"), 400)
     assert get(api, path)["status"] == "delete_in_progress"
 
 

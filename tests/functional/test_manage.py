@@ -19,7 +19,7 @@ def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
     (operation,) = listed(run, "operations", "list")
     assert (operation["state"], operation["kind"]) == ("queued", "create")
     key = (PROJECT, service_id, operation["operation_id"])
-    with pytest.raises(errors.InvalidRequest, match="only a failed one can be tried again"):
+    with pytest.raises(errors.InvalidRequest, match="only a failed one can be retried"):
         run("operations", "retry", *key)
 
     assert run("operations", "cancel", *key) == f"Operation {key[2]} is cancelled.\n"
@@ -32,7 +32,7 @@ def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
     assert table[2].startswith(operation["operation_id"])
     assert table[2].endswith("cancelled by operator")
 
-    assert run("operations", "retry", *key) == f"Operation {key[2]} is tried again.\n"
+    assert run("operations", "retry", *key) == f"Operation {key[2]} will be retried.\n"
     with poppy.working():
         assert poppy.settle(service_id).status is Status.DEPLOYED
     assert listed(run, "operations", "list") == []

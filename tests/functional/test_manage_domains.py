@@ -32,7 +32,7 @@ def test_an_operator_frees_a_domain_early(poppy, run):
     table = run("domains", "list", "--limit", "2")
     assert "b.example.com" in table
     assert "c.example.com" not in table
-    assert "go on with --marker b.example.com" in poppy.said[1]
+    assert "continue with --marker b.example.com" in poppy.said[1]
     (last,) = listed(run, "domains", "list", "--marker", "b.example.com")
     assert last == found[2]
     with pytest.raises(errors.DomainReleased):

@@ -37,19 +37,19 @@ def stored(poppy):
 def test_missing_flavors_are_made_and_a_repetition_makes_none(poppy, run, file):
     path = file(flavor("gold", "cdn-b", "cdn-a"), [flavor("silver", "cdn-a")])
     assert run("flavors", "load", path, "--dry-run").splitlines() == [
-        "would make gold",
-        "would make silver",
-        "2 new, 0 there already.",
+        "would create gold",
+        "would create silver",
+        "2 new, 0 unchanged.",
     ]
     assert stored(poppy) == ["both", "standard"]
-    assert run("flavors", "load", path).splitlines()[:2] == ["made gold", "made silver"]
+    assert run("flavors", "load", path).splitlines()[:2] == ["created gold", "created silver"]
     assert stored(poppy) == ["both", "gold", "silver", "standard"]
-    assert run("flavors", "load", path) == "0 new, 2 there already.\n"
+    assert run("flavors", "load", path) == "0 new, 2 unchanged.\n"
 
 
 def test_a_flavor_that_differs_is_named_and_nothing_is_made(poppy, run, file):
     path = file(flavor("gold", "cdn-a"), flavor("both", "cdn-a"))
-    with pytest.raises(errors.InvalidRequest, match="flavor 'both' is there already with other"):
+    with pytest.raises(errors.InvalidRequest, match="flavor 'both' already exists with other"):
         run("flavors", "load", path)
     assert stored(poppy) == ["both", "standard"]
 
@@ -65,7 +65,7 @@ def test_everything_wrong_with_a_file_is_told_at_once(poppy, run, file):
     with pytest.raises(errors.InvalidRequest) as caught:
         run("flavors", "load", path)
     for problem in (
-        "flavor 'gold' is in the file twice, and differs",
+        "flavor 'gold' has two definitions in the file",
         "flavor 'lead': Provider 'cdn-z' is not loaded (loaded: cdn-a, cdn-b)",
         "flavor 'tin': [document]-Additional properties are not allowed ('colour' was unexpected)",
         "flavor 5 of the file: [document]-'no flavor' is not of type 'object'",
@@ -106,12 +106,12 @@ def test_the_list_tells_shares_and_places(poppy, run, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "is no YAML"),
-        ("id: 2026-01-01", "has what JSON has not"),
-        ("weight: .nan", "has what JSON has not"),
-        ('{"id": "gold"\n', "has what JSON has not"),
-        ('{"weight": NaN}\n', "has what JSON has not"),
-        ("a: \xff".encode("latin-1"), "is no YAML"),
+        ("a: [", "is not valid YAML"),
+        ("id: 2026-01-01", "has a value that JSON can't hold"),
+        ("weight: .nan", "has a value that JSON can't hold"),
+        ('{"id": "gold"\n', "has a value that JSON can't hold"),
+        ('{"weight": NaN}\n', "has a value that JSON can't hold"),
+        ("a: \xff".encode("latin-1"), "is not valid YAML"),
     ],
 )
 def test_a_file_that_is_neither_yaml_nor_json_is_named(tmp_path, text, message):

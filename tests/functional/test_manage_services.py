@@ -106,7 +106,7 @@ def test_a_list_is_bounded_and_goes_on_behind_the_marker(poppy, run, monkeypatch
         page = names(listed(run, "services", "list", *narrow, "--limit", "2", *marker))
         seen += page
         marker = ("--marker", page[-1].upper())
-        assert poppy.said[1] == (f"There are more: go on with --marker {page[-1]}.\n" * more)
+        assert poppy.said[1] == (f"There are more: continue with --marker {page[-1]}.\n" * more)
     assert sorted(seen) == made
     run("services", "list", "--limit", "4")
     assert poppy.said[1] == "There are more: raise --limit.\n"
@@ -154,7 +154,7 @@ def test_one_is_redeployed_by_its_id_or_a_domain(poppy, run):
     (service_id,) = deployed(poppy, "www.example.com")
     for wanted in (service_id, service_id.upper(), "www.example.com"):
         said = run("services", "redeploy", "--service", wanted)
-        assert said == f"Service {service_id} is being deployed again.\n"
+        assert said == f"Service {service_id} is being redeployed.\n"
         with pytest.raises(errors.ServiceBusy):
             run("services", "redeploy", "--service", wanted)
         with poppy.working():
@@ -182,7 +182,7 @@ def test_moved_services_keep_their_ids_objects_and_names(poppy, other, take, run
     objects, cnames = dict(poppy.cdn_a.objects), dict(poppy.dns.cnames)
 
     assert take(str(path), "--dry-run")[-1] == (
-        "3 created, 0 unchanged, 0 skipped, 0 failed (nothing was done)"
+        "3 created, 0 unchanged, 0 skipped, 0 failed (dry run)"
     )
     assert list(other.storage.services.scan()) == []
     lines = take(str(path))
@@ -249,9 +249,9 @@ def test_a_shared_domain_keeps_its_whole_name(poppy, other, take, exported, tmp_
     assert other.get(service_id).spec.domain_names == {name}
     foreign = given | {"service_id": str(uuid.uuid4())}
     foreign["spec"]["domains"][0]["domain"] = "shop.shard0.example.org"
-    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be imported"):
         take(write(tmp_path / "foreign", foreign))
-    assert "under no shared certificate that this Poppy has" in other.said[0]
+    assert "not under a shared certificate of this Poppy" in other.said[0]
 
 
 def test_a_service_that_is_being_deleted_does_not_come_back(poppy, other, take, exported):
@@ -330,10 +330,10 @@ def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(
         "There is no flavor 'gold'": spec(flavor_id="gold"),
         "[service_id]-must be a UUID": but(service_id="x" * 36),
         "[spec][domains]-needs 1 entry or more, has 0": spec(domains=[]),
-        "Provider 'cdn-z', which may have something of it, is not loaded": but(
+        "Provider 'cdn-z', which may have the service, is not loaded": but(
             provider_details={"cdn-z": good["provider_details"]["cdn-a"]}
         ),
-        "It is there already, with another document": good | {"service_id": there},
+        "The service already exists with another document": good | {"service_id": there},
         "Domain x.cdn.example.net is one of the operator's own names": spec(
             domains=[{"domain": "x.cdn.example.net"}]
         ),
@@ -358,7 +358,7 @@ def test_a_project_at_its_limit_is_told(poppy, other, take, exported, dry):
     there = other.create(domain="there.example.com")
     other.storage.projects.set_limit(PROJECT, 2)
     path, _ = exported()
-    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be imported"):
         take(path, *dry)
     assert "may not have more than 2 services" in other.said[0]
     assert "1 created" in other.said[0]
@@ -372,11 +372,11 @@ def test_an_id_that_comes_twice_is_there_already(poppy, take, exported, tmp_path
     _, (document,) = exported()
     changed = document | {"spec": document["spec"] | {"domains": [{"domain": "b.example.com"}]}}
     path = write(tmp_path / "twice", document, document, changed)
-    with pytest.raises(errors.InvalidRequest, match="1 services could not be taken in"):
+    with pytest.raises(errors.InvalidRequest, match="1 services could not be imported"):
         take(path, *dry)
     said = [line.partition(" ")[0] for line in other.said[0].splitlines()[:3]]
     assert said == ["created", "unchanged", "failed"]
-    assert "It is there already, with another document" in other.said[0]
+    assert "The service already exists with another document" in other.said[0]
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])

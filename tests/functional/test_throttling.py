@@ -237,5 +237,5 @@ class TestCommands:
         with poppy.working():
             poppy.wait(lambda: poppy.is_waiting(service_id))
             said = run("operations", "wake", "--provider", "cdn-a")
-            assert said == "1 waiting operations are tried now.\n"
+            assert said == "1 waiting operations are due now.\n"
             assert poppy.settle(service_id).status is Status.DEPLOYED

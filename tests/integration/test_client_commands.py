@@ -236,7 +236,7 @@ def test_plan_shows_a_change_and_makes_none(domain, installation):
     for line in ("-flavor_id: standard", "+flavor_id: other", "-  ttl: 86400", "+  ttl: 60"):
         assert line in lines
     assert lines[lines.index("Providers:") + 1 :][:2] == ["  varnish  deploy", "  mock     remove"]
-    assert any(line.startswith(f"  new-{domain}  gets a name") for line in lines)
+    assert any(line.startswith(f"  new-{domain}  gets an operator name") for line in lines)
     assert any(f"loses {domain}.cdn.example.net" in line for line in lines)
     assert installation.session.get(url, timeout=10).headers["ETag"] == tag
 
@@ -245,14 +245,14 @@ def test_plan_of_a_move_to_another_provider_tells_that_names_move(domain):
     create(domain, "--wait")
     write(domain, flavor_id="other")
     told = run("service", "plan", "-f", "service.yaml", domain)
-    assert f"{domain}.cdn.example.net would lead to another provider" in told.out
+    assert f"{domain}.cdn.example.net would point to another provider" in told.out
 
 
 def test_plan_says_what_would_be_refused(domain):
     create(domain, "--wait")
     write(domain, flavor_id="none")
     told = run("service", "plan", "-f", "service.yaml")
-    refused(told, "There is no flavor 'none'", f"has the domain {domain}", "It would be refused")
+    refused(told, "There is no flavor 'none'", f"has the domain {domain}", "Problems:")
     assert "A service would be created" in told.out
     write(domain)
     same = run("service", "plan", "-f", "service.yaml", domain)
@@ -267,7 +267,7 @@ def test_plan_checks_the_file_by_the_schema_that_the_server_publishes(domain, ne
     assert (valid.code, "schema" in valid.out) == (0, False)
     network.restart(lambda number: 404 if number == 1 else "ok")
     unpublished = run("service", "plan", "-f", "service.yaml")
-    assert (unpublished.code, "does not publish a schema" in unpublished.out) == (0, True)
+    assert (unpublished.code, "publishes no schema" in unpublished.out) == (0, True)
 
 
 def test_purge_analytics_and_the_ways_to_name_a_service(domain, installation):
@@ -318,7 +318,7 @@ def test_what_fails_is_told_and_an_operator_cancels_and_retries_it(domain, insta
     refused(run("operation", "cancel", "--service", domain, operation), "only one that waits")
     ended = lambda: json.loads(run("operation", "show", domain, "-f", "json").out)["state"]  # noqa: E731
     wait(lambda: ended() == "succeeded", 20)
-    refused(run("operation", "retry", operation), "say --project and --service")
+    refused(run("operation", "retry", operation), "give --project and --service")
 
 
 def test_a_failure_ends_the_wait_with_its_reason(domain, installation):

@@ -127,4 +127,4 @@ def test_a_catalogue_without_poppy_is_told(log_in, monkeypatch):
     monkeypatch.setenv("OS_REGION_NAME", "elsewhere")
     refused = run("service", "list")
     assert (refused.code, "Traceback" in refused.shown) == (1, False)
-    assert "Where is Poppy?" in refused.shown
+    assert "no service of type 'cdn'" in refused.shown

@@ -260,7 +260,7 @@ def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation
         other = installation.manage("services", "redeploy", "--provider", "another")
         assert other.stdout.startswith("0 services are being deployed")
         one = installation.manage("services", "redeploy", "--service", urls[0].rpartition("/")[2])
-        assert one.stdout.endswith("is being deployed again.\n")
+        assert one.stdout.endswith("is being redeployed.\n")
         installation.wait_for(urls[0], "deployed")
         assert len(list(installation.objects.glob("*.json"))) == 1
         everything = installation.manage("services", "redeploy", "--provider", "mock")

@@ -51,7 +51,7 @@ def test_one_region_is_lost_and_the_other_goes_on_under_the_same_name():
     for subnet, address, region in re.findall(r"subnet (\S+)/24: A (\S+) \((dc\d)\)", told):
         assert addresses[region] == address, subnet
     assert re.findall(r"subnet 198.51.100.7/24: A \S+ \((dc\d)\)", told) == ["dc1", "dc2"]
-    assert told.index("dc2: 503") < told.index("Region dc1 keeps no data any more")
+    assert told.index("dc2: 503") < told.index("Region dc1 no longer keeps data")
 
 
 def _processes_of(scratch: str) -> list[bytes]:

@@ -113,7 +113,7 @@ class TestReservedNames:
         api = make()
         answer = api.post(api.document(DOMAIN, origins=[{"origin": origin}]), project=HOSTILE)
         assert answer.status_code == 400
-        assert "would come back to the edge" in answer.json["message"]
+        assert "would return to the edge" in answer.json["message"]
         assert origin.lower() in answer.json["message"]
 
 

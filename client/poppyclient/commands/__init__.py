@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands, one file for each kind of thing."""
+"""The commands, one module per resource."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands have in common."""
+"""Base classes, arguments and output helpers of the commands."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,78 +15,78 @@ _TIMEOUT = 3600.0
 
 
 class Nested(columns.FormattableColumn):
-    """A list or an object: YAML in a table, itself in JSON and YAML."""
+    """A list or an object: rendered as YAML in a table, unchanged in JSON and YAML."""
 
     def human_readable(self) -> str:
         return documents.dump(self._value).rstrip() if self._value else ""
 
 
 class Lines(columns.FormattableColumn):
-    """A list of texts: one below the other in a table."""
+    """A list of strings: one per line in a table."""
 
     def human_readable(self) -> str:
         return "\n".join(str(entry) for entry in self._value)
 
 
 class Base(command.Command):
-    """Any command."""
+    """Base of all commands."""
 
     @property
     def client(self) -> api.Client:
-        """The server."""
+        """The API client of this run."""
         client: api.Client = self.app.client_manager.cdn
         return client
 
 
 class FromFile(Base):
-    """A command that takes a document; ``-f`` is its file, not the output's format."""
+    """A command that reads a document; ``-f`` is the file, not the output format."""
 
     conflict_handler = "resolve"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """With ``--file``."""
+        """Add ``--file``."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "-f",
             "--file",
             metavar="<file>",
             required=True,
-            help="YAML or JSON file with the service's document; - is the standard input",
+            help="YAML or JSON file with the service document; - reads standard input",
         )
         return parser
 
 
 def add_service(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    """The argument that says which service."""
+    """Add the argument that selects a service."""
     parser.add_argument(
-        "service", metavar="<service>", nargs=nargs, help="Its id, one of its domains, or its name"
+        "service", metavar="<service>", nargs=nargs, help="ID, domain or name of the service"
     )
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
-    """The options of waiting."""
+    """Add ``--wait`` and ``--timeout``."""
     parser.add_argument(
-        "--wait", action="store_true", help="Wait until it is done, and tell how far it is"
+        "--wait", action="store_true", help="Wait until it is done and report progress"
     )
     parser.add_argument(
         "--timeout",
         type=seconds,
         default=_TIMEOUT,
         metavar="<seconds>",
-        help=f"How long to wait at most (default: {_TIMEOUT:g})",
+        help=f"Maximum time to wait (default: {_TIMEOUT:g})",
     )
 
 
 def seconds(text: str) -> float:
-    """A positive number of seconds."""
+    """Parse a positive number of seconds."""
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return number
 
 
 def positive(text: str) -> int:
-    """A positive integer."""
+    """Parse a positive integer."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not positive")
@@ -100,13 +100,13 @@ def wait(
     action: str,
     request_id: str | None,
 ) -> None:
-    """Wait if that was asked for; the arguments are those of :func:`waiting.follow`."""
+    """Wait if ``--wait`` was given; see :func:`waiting.follow` for the arguments."""
     if args.wait:
         waiting.follow(client, service_id, action, request_id, args.timeout)
 
 
 def shown(document: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
-    """A service, for ShowOne: with its access URLs instead of all links."""
+    """Format a service for ShowOne, with its access URLs instead of all links."""
     row = {key: value for key, value in document.items() if key != "links"}
     row["access_urls"] = access_urls(document)
     row["errors"] = [entry["message"] for entry in document["errors"]]
@@ -114,12 +114,12 @@ def shown(document: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
 
 
 def fields(row: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
-    """A document, for ShowOne."""
+    """Format a document for ShowOne."""
     return tuple(row), tuple(_cell(value) for value in row.values())
 
 
 def access_urls(document: Mapping[str, Any]) -> list[str]:
-    """What to make the domains a CNAME to."""
+    """Return the access URLs, the targets of the domains' CNAME records."""
     return [link["href"] for link in document["links"] if link["rel"] == "access_url"]
 
 
@@ -130,10 +130,10 @@ def _cell(value: Any) -> Any:
 
 
 def complain(failures: Iterable[str], total: int) -> None:
-    """Of several things that were asked for, say which failed.
+    """Report the failed ones of ``total`` requests.
 
     Raises:
-        CommandError: any did.
+        CommandError: at least one failed.
     """
     texts = list(failures)
     if texts and total == 1:

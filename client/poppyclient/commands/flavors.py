@@ -12,65 +12,65 @@ from poppyclient.commands import base
 
 
 class Create(base.Base, command.ShowOne):
-    """(Operators) Give a list of providers a name that tenants can choose."""
+    """(Operators) Create a flavor: a name for one or more providers, for tenants to select."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("flavor", metavar="<flavor>", help="Its id")
+        parser.add_argument("flavor", metavar="<flavor>", help="ID of the flavor")
         parser.add_argument(
             "--provider",
             metavar="<name>=<url>",
             type=_provider,
             action="append",
             required=True,
-            help="A provider and the URL of its public page (repeat it for several)",
+            help="A provider and the URL of its public page (repeat for several providers)",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Create it."""
+        """Create the flavor."""
         document = {"id": parsed_args.flavor, "providers": parsed_args.provider}
         return _shown(self.client.create_flavor(document))
 
 
 class List(base.Base, command.Lister):
-    """All flavors."""
+    """List all flavors."""
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        """List them."""
+        """List the flavors."""
         return ("ID", "Providers"), [
             (entry["id"], base.Lines(_providers(entry))) for entry in self.client.flavors()
         ]
 
 
 class Show(base.Base, command.ShowOne):
-    """A flavor."""
+    """Show a flavor."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("flavor", metavar="<flavor>", help="Its id")
+        parser.add_argument("flavor", metavar="<flavor>", help="ID of the flavor")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Show it."""
+        """Show the flavor."""
         return _shown(self.client.flavor(parsed_args.flavor))
 
 
 class Delete(base.Base):
-    """(Operators) Remove flavors that no service uses."""
+    """(Operators) Delete flavors that no service uses."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("flavor", metavar="<flavor>", nargs="+", help="Its id")
+        parser.add_argument("flavor", metavar="<flavor>", nargs="+", help="ID of a flavor")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Delete them."""
+        """Delete the flavors."""
         failures = []
         for flavor_id in parsed_args.flavor:
             try:

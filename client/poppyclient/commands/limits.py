@@ -11,30 +11,30 @@ from poppyclient.commands import base
 
 
 class Show(base.Base, command.ShowOne):
-    """(Operators) How many services a project may have."""
+    """(Operators) Show the maximum number of services of a project."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("project", metavar="<project>", help="Its id")
+        parser.add_argument("project", metavar="<project>", help="ID of the project")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Show it."""
+        """Show the limit."""
         limit = self.client.limit(parsed_args.project)
         return base.fields({"project_id": parsed_args.project, "limit": limit})
 
 
 class Set(base.Base):
-    """(Operators) Set how many services a project may have."""
+    """(Operators) Set the maximum number of services of a project."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("project", metavar="<project>", help="Its id")
+        parser.add_argument("project", metavar="<project>", help="ID of the project")
         parser.add_argument("limit", metavar="<number>", type=int, help="0 or more")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Set it."""
+        """Set the limit."""
         self.client.set_limit(parsed_args.project, parsed_args.limit)

@@ -11,24 +11,24 @@ from osc_lib.command import command
 from poppyclient import waiting
 from poppyclient.commands import base
 
-#: As many as the server lists.
+#: The most operations that the server lists.
 _MOST = 1000
 
 
 class List(base.Base, command.Lister):
-    """What was asked of a service and what became of it; or, for operators, what is not done."""
+    """List a service's operations, or with --all-projects the unfinished and failed ones."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser, nargs="?")
         parser.add_argument(
-            "--limit", type=base.positive, metavar="<number>", help="At most so many"
+            "--limit", type=base.positive, metavar="<number>", help="Maximum number to list"
         )
         parser.add_argument(
             "--all-projects",
             action="store_true",
-            help="(Operators) Instead of a service's, those of all that are unfinished or failed",
+            help="(Operators) List unfinished and failed operations of all projects",
         )
         parser.add_argument(
             "--state",
@@ -38,20 +38,20 @@ class List(base.Base, command.Lister):
         parser.add_argument(
             "--provider",
             metavar="<name>",
-            help="With --all-projects: those it keeps from their end",
+            help="With --all-projects: only those blocked on this provider",
         )
         parser.add_argument(
             "--older-than",
             type=base.positive,
             metavar="<seconds>",
-            help="With --all-projects: asked for so long ago",
+            help="With --all-projects: only those requested at least this long ago",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
-        """List them."""
+        """List the operations."""
         if parsed_args.all_projects == (parsed_args.service is not None):
-            raise exceptions.CommandError("Either a service or --all-projects has to be given")
+            raise exceptions.CommandError("Give either a service or --all-projects")
         narrowed = {
             "state": parsed_args.state,
             "provider": parsed_args.provider,
@@ -63,7 +63,7 @@ class List(base.Base, command.Lister):
         else:
             if any(value is not None for value in narrowed.values()):
                 raise exceptions.CommandError(
-                    "--state, --provider and --older-than need --all-projects"
+                    "--state, --provider and --older-than require --all-projects"
                 )
             service_id = self.client.find_service(parsed_args.service)
             found = list(self.client.operations(service_id, parsed_args.limit))
@@ -77,17 +77,19 @@ class List(base.Base, command.Lister):
 
 
 class Show(base.Base, command.ShowOne):
-    """How far an operation is; without its id, the latest of the service."""
+    """Show an operation and its progress; by default the latest one of the service."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser)
-        parser.add_argument("operation", metavar="<operation>", nargs="?", help="Its id")
+        parser.add_argument(
+            "operation", metavar="<operation>", nargs="?", help="ID of the operation"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
-        """Show it."""
+        """Show the operation."""
         service_id = self.client.find_service(parsed_args.service)
         if parsed_args.operation:
             operation = self.client.operation(service_id, parsed_args.operation)
@@ -106,24 +108,24 @@ def _step(step: Mapping[str, Any]) -> str:
 
 
 class _Act(base.Base):
-    """Something an operator does about an operation."""
+    """An operator's action on an operation."""
 
     action: str
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("operation", metavar="<operation>", help="Its id")
+        parser.add_argument("operation", metavar="<operation>", help="ID of the operation")
         parser.add_argument(
-            "--service", metavar="<id>", help="The id of its service; else it is looked up"
+            "--service", metavar="<id>", help="ID of its service; looked up by default"
         )
         parser.add_argument(
-            "--project", metavar="<id>", help="The id of its project; else it is looked up"
+            "--project", metavar="<id>", help="ID of its project; looked up by default"
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Do it."""
+        """Send the action."""
         project, service = parsed_args.project, parsed_args.service
         if not (project and service):
             for found in self.client.open_operations(limit=_MOST):
@@ -131,29 +133,29 @@ class _Act(base.Base):
                     project, service = found["project_id"], found["service_id"]
         if not (project and service):
             raise exceptions.CommandError(
-                f"Operation {parsed_args.operation} is not among the {_MOST} oldest that are "
-                "unfinished or failed; say --project and --service"
+                f"Operation {parsed_args.operation} is not among the {_MOST} oldest unfinished or "
+                "failed ones; give --project and --service"
             )
         self.client.act(self.action, parsed_args.operation, project, service)
 
 
 class Retry(_Act):
-    """(Operators) Have a failed operation tried anew."""
+    """(Operators) Retry a failed operation."""
 
     action = "retry"
 
 
 class Cancel(_Act):
-    """End an operation that waits: it has failed then.
+    """Cancel a waiting operation; its state becomes failed.
 
-    With --service and without --project, one of the project's own. Otherwise it is for operators,
-    and ends one that is queued, too.
+    With --service and without --project, it cancels an operation of your own project. All other
+    forms are for operators, and also cancel a queued operation.
     """
 
     action = "cancel"
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Do it."""
+        """Cancel the operation."""
         if parsed_args.service and not parsed_args.project:
             service_id = self.client.find_service(parsed_args.service)
             self.client.cancel(service_id, parsed_args.operation)

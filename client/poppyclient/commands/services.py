@@ -18,50 +18,52 @@ Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
 class Create(base.FromFile, command.ShowOne):
-    """Have a service made of a document."""
+    """Create a service from a document."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_wait(parser)
         parser.add_argument(
             "--idempotency-key",
             metavar="<key>",
-            help="However often it is created with this key, there is one. By default a new key, "
-            "which saves from lost answers within this run",
+            help="Requests with the same key create one service. The default is a new key, which "
+            "protects the retries within this run",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
-        """Create it."""
+        """Create the service."""
         document = documents.load(parsed_args.file)
         key = parsed_args.idempotency_key or str(uuid.uuid4())
         try:
             service_id, answer = self.client.create_service(document, key)
         except connection.Unanswered as exc:
             raise exceptions.CommandError(
-                f"{exc}. Whether the service is being created is not known; with "
-                f"--idempotency-key {key} the same command can be repeated, and there will be one"
+                f"{exc}. It is unknown whether the service is being created. Repeating the "
+                f"command with --idempotency-key {key} creates at most one service"
             ) from exc
         base.wait(self.client, parsed_args, service_id, "create", answer.request_id)
         return base.shown(self.client.service(service_id)[0])
 
 
 class List(base.Base, command.Lister):
-    """The services of the project."""
+    """List the project's services."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--status", metavar="<status>", help="Only those of this status")
-        parser.add_argument("--domain", metavar="<domain>", help="Only the one with this domain")
+        parser.add_argument("--status", metavar="<status>", help="Only services with this status")
         parser.add_argument(
-            "--limit", type=base.positive, metavar="<number>", help="At most so many; else all"
+            "--domain", metavar="<domain>", help="Only the service with this domain"
+        )
+        parser.add_argument(
+            "--limit", type=base.positive, metavar="<number>", help="Maximum number; default: all"
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
-        """List them."""
+        """List the services."""
         found = self.client.services(
             parsed_args.limit, status=parsed_args.status, domain=parsed_args.domain
         )
@@ -82,31 +84,31 @@ class List(base.Base, command.Lister):
 
 
 class Show(base.Base, command.ShowOne):
-    """A service; with --format yaml, as a document that can be edited and given to set."""
+    """Show a service; the output of --format yaml can be edited and passed to set."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
-        """Show it."""
+        """Show the service."""
         service_id = self.client.find_service(parsed_args.service)
         return base.shown(self.client.service(service_id)[0])
 
 
 class MakePlan(base.FromFile):
-    """Tell what create, or with a service set, would do, without doing it."""
+    """Show what create would do or, if a service is given, what set would do."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser, nargs="?")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Tell it; the exit code is 1 if the server would refuse it."""
+        """Print the plan; the exit code is 1 if the server would refuse the change."""
         document = documents.load(parsed_args.file)
         if parsed_args.service is None:
             made = plan.create(self.client, document)
@@ -116,21 +118,21 @@ class MakePlan(base.FromFile):
         for line in made.lines():
             print(line, file=self.app.stdout)
         if made.problems:
-            raise exceptions.CommandError("The server would refuse this")
+            raise exceptions.CommandError("The server would refuse this change")
 
 
 class Set(base.FromFile, command.ShowOne):
-    """Change a service to what a document says; what it leaves out gets its default."""
+    """Change a service to match a document; omitted fields get their defaults."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser)
         base.add_wait(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Row:
-        """Change it."""
+        """Change the service."""
         document = documents.load(parsed_args.file)
         service_id = self.client.find_service(parsed_args.service)
         patch, tag = self._patch(service_id, document)
@@ -142,10 +144,10 @@ class Set(base.FromFile, command.ShowOne):
         except connection.Refused as refused:
             if refused.status != HTTPStatus.PRECONDITION_FAILED:
                 raise
-            # Somebody else was faster, or an answer that got lost was to this very change.
+            # Another client changed the service, or the response to this change was lost.
             if self._patch(service_id, document)[0]:
                 raise exceptions.CommandError(
-                    f"{refused}. Nothing was changed; look at it (service plan) and try again"
+                    f"{refused}. Nothing was changed; review the plan and try again"
                 ) from refused
             request_id = None
         else:
@@ -156,24 +158,24 @@ class Set(base.FromFile, command.ShowOne):
     def _patch(
         self, service_id: str, document: documents.Document
     ) -> tuple[list[documents.Document], str]:
-        """From how the service is to the document, and the entity tag of how it is."""
+        """Return the patch from the current service to the document, and its entity tag."""
         shown, tag = self.client.service(service_id)
         current = documents.writable(shown)
         return documents.patch(current, documents.written_out(document, current)), tag
 
 
 class Delete(base.Base):
-    """Have services removed, from providers and DNS too."""
+    """Delete services, also from their providers and DNS."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser, nargs="+")
         base.add_wait(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Delete them."""
+        """Delete the services."""
         asked = []
         failures = []
         for text in parsed_args.service:
@@ -191,10 +193,10 @@ class Delete(base.Base):
 
 
 class Purge(base.Base):
-    """Make cached content go."""
+    """Purge cached content of a service."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser)
         what = parser.add_mutually_exclusive_group(required=True)
@@ -202,17 +204,17 @@ class Purge(base.Base):
             "--url",
             metavar="<path>",
             action="append",
-            help="A path, such as /images/logo.png (repeat it for several)",
+            help="Path to purge, such as /images/logo.png (repeat for several paths)",
         )
-        what.add_argument("--all", action="store_true", help="Everything")
+        what.add_argument("--all", action="store_true", help="Purge everything")
         parser.add_argument(
-            "--soft", action="store_true", help="Have it revalidated instead of evicted"
+            "--soft", action="store_true", help="Mark it for revalidation instead of evicting it"
         )
         base.add_wait(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Purge it."""
+        """Purge the paths."""
         service_id = self.client.find_service(parsed_args.service)
         for url in parsed_args.url or (None,):
             answer = self.client.purge(service_id, url, hard=not parsed_args.soft)
@@ -220,14 +222,14 @@ class Purge(base.Base):
 
 
 class Analytics(base.Base, command.Lister):
-    """What the provider has counted for a domain."""
+    """Show the provider's analytics of a domain."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The options."""
+        """Add the command's arguments."""
         parser = super().get_parser(prog_name)
         base.add_service(parser)
         parser.add_argument(
-            "--domain", metavar="<domain>", help="The domain; by default the service's first"
+            "--domain", metavar="<domain>", help="The domain; default: the service's first one"
         )
         parser.add_argument(
             "--metric",
@@ -235,14 +237,16 @@ class Analytics(base.Base, command.Lister):
             default="requestCount",
             help="requestCount (default), bandwidthOut, httpResponseCode_1XX to _5XX",
         )
-        for name, what in (("start", "From"), ("end", "To")):
+        for name, what in (("start", "Start"), ("end", "End")):
             parser.add_argument(
-                f"--{name}", metavar="<time>", help=f"{what}: UTC, as 2030-01-31T00:00:00"
+                f"--{name}",
+                metavar="<time>",
+                help=f"{what} time in UTC, such as 2030-01-31T00:00:00",
             )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Rows:
-        """Show it."""
+        """Show the analytics."""
         service_id = self.client.find_service(parsed_args.service)
         domain = parsed_args.domain or self.client.service(service_id)[0]["domains"][0]["domain"]
         query = {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The conformance suite of storage drivers.
+"""Conformance suite of storage drivers.
 
-A driver passes when a subclass of :class:`StorageContract` passes that gives it a store::
+A driver's tests subclass :class:`StorageContract` and provide two fixtures::
 
     class TestExampleStorage(StorageContract):
         @pytest.fixture
@@ -16,9 +16,8 @@ A driver passes when a subclass of :class:`StorageContract` passes that gives it
             return make_driver
 
 ``storage`` is empty and has its schema; the suite sets options of its ``conf``.
-``connect_again()`` gives another driver on the same
-data, which the suite closes: races are run with one driver per thread, as separate processes
-would have them.
+``connect_again()`` returns another driver on the same data, which the suite closes. Race tests
+use one driver per thread, to simulate separate processes.
 """
 
 import pytest
@@ -30,7 +29,7 @@ _PARTS = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-# After the line above, which makes the asserts in these modules say what they compared.
+# Import these after the call above, which enables detailed assertion messages in the modules.
 from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
 from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
@@ -76,4 +75,4 @@ class StorageContract(
     QuarantineContract,
     ProofContract,
 ):
-    """Every sentence of :mod:`poppy.storage.base`, as tests."""
+    """Tests of the whole interface in :mod:`poppy.storage.base`."""

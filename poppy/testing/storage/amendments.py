@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of what operators correct by hand."""
+"""Contract: operators' corrections of services."""
 
 from dataclasses import replace
 
@@ -16,12 +16,12 @@ BROKEN = {"mock": ProviderDetail(ProviderStatus.FAILED, "id-1", error_message="s
 
 
 def read(storage: Storage, service: Service) -> Service:
-    """The service as stored."""
+    """Return the stored service."""
     return storage.services.get(service.project_id, service.service_id)
 
 
 class AmendmentContract(StorageCase):
-    """A service can be corrected while nothing is under way for it."""
+    """A service can be amended while no operation of it is unfinished."""
 
     def test_amended_service_is_read_back_and_nothing_is_queued(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))

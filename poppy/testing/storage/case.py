@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parts of the storage suite share: fixtures, and verbs that keep the tests short."""
+"""Fixtures and helpers of the storage suite."""
 
 import datetime
 import threading
@@ -18,7 +18,7 @@ from poppy.storage.base import Run, Storage
 from poppy.testing.builders import NOW, after, make_flavor, make_operation, make_service
 
 LIMIT = 100
-"""Of services, in tests that are not about it."""
+"""The limit of services in tests of other things."""
 
 Connect = Callable[[], Storage]
 Action = Callable[[Storage], Any]
@@ -26,23 +26,23 @@ T = TypeVar("T")
 
 
 class StorageCase:
-    """Fixtures that a driver's tests provide, and one that builds on them."""
+    """Base of all storage tests: the fixtures that a driver's tests must provide, and one more."""
 
     @pytest.fixture
     def storage(self) -> Iterator[Storage]:
-        """A driver on an empty store with its schema; closed afterwards."""
-        raise NotImplementedError("the tests of a driver provide this fixture")
+        """A driver on an empty store with its schema; closed after the test."""
+        raise NotImplementedError("a driver's tests must provide this fixture")
 
     @pytest.fixture
     def connect_again(self, storage: Storage) -> Connect:
-        """A function that gives another driver on the same data, as another process has it."""
-        raise NotImplementedError("the tests of a driver provide this fixture")
+        """A function that returns another driver on the same data, as in another process."""
+        raise NotImplementedError("a driver's tests must provide this fixture")
 
     @pytest.fixture
     def stocked(self, storage: Storage) -> Storage:
-        """The store with the flavor that services made by the builders name.
+        """The store with the flavor that the builders use.
 
-        Released domains are free at once: tests use them again, in other projects.
+        There is no quarantine, because tests reuse released domains in other projects.
         """
         storage.conf.set_override("domain_quarantine", 0)
         storage.flavors.create(make_flavor())
@@ -57,19 +57,19 @@ def add(storage: Storage, limit: int = LIMIT, **overrides: Any) -> Service:
 
 
 def create(storage: Storage, service: Service, limit: int = LIMIT) -> None:
-    """Create a service as given."""
+    """Create this service."""
     storage.services.create(service, make_operation(service), limit)
 
 
 def first_operation(storage: Storage, service: Service) -> Operation:
-    """The oldest operation of a service."""
+    """Return the oldest operation of a service."""
     return storage.operations.list(service.project_id, service.service_id)[0]
 
 
 def submit(
     storage: Storage, service: Service, kind: Kind = Kind.UPDATE, **overrides: Any
 ) -> Operation:
-    """Queue an operation for a service as given."""
+    """Submit this service with a new operation."""
     operation = make_operation(service, kind, **overrides)
     storage.services.submit(service, operation)
     return operation
@@ -82,7 +82,7 @@ def begin(
     now: datetime.datetime = NOW,
     until: datetime.datetime | None = None,
 ) -> Run:
-    """Begin a run that counts as lost after half a minute."""
+    """Begin a run with a lease of half a minute."""
     return storage.operations.begin(operation.key, runner, now, until or after(30))
 
 
@@ -92,18 +92,18 @@ def finish(
     state: State = State.SUCCEEDED,
     details: ProviderDetails | None = None,
 ) -> Operation | None:
-    """End a run."""
+    """Save the end of a run."""
     return storage.operations.save(replace(operation, state=state), details)
 
 
 def settle(storage: Storage, service: Service) -> Service:
-    """Run the first operation of a new service to its end; gives the service as stored."""
+    """Finish the first operation of a new service; return the stored service."""
     finish(storage, begin(storage, first_operation(storage, service)).operation)
     return storage.services.get(service.project_id, service.service_id)
 
 
 def remove(storage: Storage, service: Service) -> Operation:
-    """Delete a service, from the request to the end; gives the finished operation."""
+    """Delete a service, from the request to the end; return the finished operation."""
     run = begin(storage, submit(storage, service, Kind.DELETE))
     done = replace(run.operation, state=State.SUCCEEDED, next_attempt_at=None)
     storage.operations.remove(done)
@@ -111,7 +111,7 @@ def remove(storage: Storage, service: Service) -> Operation:
 
 
 def is_free(storage: Storage, domain: str) -> bool:
-    """Whether a new service could claim a domain; leaves nothing behind."""
+    """Whether a new service could claim a domain; the service is removed again."""
     try:
         service = add(storage, domains=[domain], project_id="whoever-asks")
     except errors.DomainTaken:
@@ -121,7 +121,7 @@ def is_free(storage: Storage, domain: str) -> bool:
 
 
 def each(action: Callable[[Storage, T], Any], arguments: Iterable[T]) -> list[Action]:
-    """The action with one argument each, for :func:`race`."""
+    """Bind the action to each argument, for :func:`race`."""
 
     def bind(argument: T) -> Action:
         return lambda storage: action(storage, argument)
@@ -130,15 +130,15 @@ def each(action: Callable[[Storage, T], Any], arguments: Iterable[T]) -> list[Ac
 
 
 def race(connect: Connect, actions: Sequence[Action]) -> list[Any]:
-    """Do all actions at once, each with a driver of its own.
+    """Run all actions at once, each with its own driver.
 
     Returns:
-        For each action what it returned, or the error of Poppy that it raised.
+        For each action its result, or the Poppy error that it raised.
     """
     start = threading.Barrier(len(actions), timeout=30)
 
     def run(storage: Storage, action: Action) -> Any:
-        storage.is_alive()  # connects, so that the race is not won by who connects first
+        storage.is_alive()  # connect before the race
         start.wait()
         try:
             return action(storage)
@@ -152,5 +152,5 @@ def race(connect: Connect, actions: Sequence[Action]) -> list[Any]:
 
 
 def failures(outcomes: Sequence[Any]) -> list[errors.PoppyError]:
-    """The errors among the outcomes of a race."""
+    """Return the errors among the outcomes of a race."""
     return [outcome for outcome in outcomes if isinstance(outcome, errors.PoppyError)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of counting the runs that were lost."""
+"""Contract: counting lost runs."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from poppy.testing.storage.case import StorageCase, add, begin, first_operation
 
 
 class CrashContract(StorageCase):
-    """A run that is begun and never concluded is counted by whoever takes over."""
+    """The next run counts a run that began and never ended."""
 
     def test_first_run_has_no_lost_ones_before_it(self, stocked: Storage) -> None:
         assert begin(stocked, first_operation(stocked, add(stocked))).operation.crashes == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of limits and of shared documents."""
+"""Contract: projects' limits, and shared documents."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from poppy.testing.storage.case import Connect, StorageCase, add, each, failures
 
 
 class LimitContract(StorageCase):
-    """A project may have a limit of its own."""
+    """A project may have its own limit."""
 
     def test_project_has_no_limit_of_its_own_at_first(self, stocked: Storage) -> None:
         assert stocked.projects.get_limit("big") is None
@@ -52,7 +52,7 @@ class LimitContract(StorageCase):
 
 
 class DocumentContract(StorageCase):
-    """A document is replaced by who has read it last, and by nobody else."""
+    """A document can be replaced only by a writer that has read its latest version."""
 
     def test_unknown_document_is_empty(self, storage: Storage) -> None:
         assert storage.documents.get("queue") == Document(None, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of who may have a domain: quarantine after a release, and pending claims."""
+"""Contract: claims to domains, quarantine after a release, and pending claims."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ _NAME = "a.example.com"
 def claim(
     storage: Storage, project_id: str, name: str = _NAME, seconds: float = 0, limit: int = LIMIT
 ) -> Service:
-    """Create a service of one domain that was asked for so many seconds after :data:`NOW`."""
+    """Create a service with one domain, requested ``seconds`` after :data:`NOW`."""
     service = make_service(project_id=project_id, domains=[name])
     operation = replace(make_operation(service), created_at=after(seconds))
     storage.services.create(service, operation, limit)
@@ -49,7 +49,7 @@ def claim(
 
 
 def drop(storage: Storage, service: Service, name: str) -> None:
-    """Have a service released of one of its domains, by an update that succeeds."""
+    """Remove a domain from a service by an update that succeeds."""
     finish(storage, begin(storage, first_operation(storage, service)).operation)
     known = storage.services.get(service.project_id, service.service_id)
     kept = tuple(it for it in known.spec.domains if it.domain != name)
@@ -58,7 +58,7 @@ def drop(storage: Storage, service: Service, name: str) -> None:
 
 
 class QuarantineContract(StorageCase):
-    """A released domain is kept for its former project for a while."""
+    """A released domain is in quarantine: only its former project can claim it."""
 
     @pytest.fixture
     def keeping(self, stocked: Storage) -> Storage:
@@ -198,11 +198,11 @@ class QuarantineContract(StorageCase):
 
 
 class ProofContract(StorageCase):
-    """Where proof is asked for, a claim is pending until its project has given it."""
+    """If proof of ownership is required, a claim is pending until it is proven."""
 
     @pytest.fixture
     def proving(self, stocked: Storage) -> Storage:
-        """The store of a Poppy that asks for proof, and has a quarantine of an hour."""
+        """The store of a Poppy that requires proof, with a quarantine of an hour."""
         stocked.conf.set_override("domain_quarantine", _QUARANTINE)
         stocked.conf.set_override("domain_ownership", "txt")
         return stocked
@@ -259,7 +259,7 @@ class ProofContract(StorageCase):
         assert proving.lookups.by_claim(_NAME) == owner
         assert proving.domains.prove(PROJECT_ID, service.service_id, _NAME) is False
         assert proving.domains.prove(PROJECT_ID, service.service_id, "b.example.com") is True
-        # It goes without touching what is another's by now; nor can it be changed and keep it.
+        # The service can't be changed with the lost domain. Its removal keeps the new claim.
         known = proving.services.get(PROJECT_ID, service.service_id)
         with pytest.raises(errors.DomainTaken):
             submit(proving, known)
@@ -279,13 +279,13 @@ class ProofContract(StorageCase):
 
 
 def prove(storage: Storage, service: Service) -> bool:
-    """Whether a service holds its domain, which is proven."""
+    """Prove the only domain of a service; return whether the service holds it."""
     (name,) = service.spec.domain_names
     return storage.domains.prove(service.project_id, service.service_id, name)
 
 
 def release(storage: Storage, it: Claim) -> bool:
-    """Whether a claim could be released."""
+    """Release a claim; return whether that succeeded."""
     try:
         storage.domains.release(it)
     except errors.Changed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of flavors."""
+"""Contract: flavors."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from poppy.testing.storage.case import Connect, StorageCase, add, create, failur
 
 
 class FlavorContract(StorageCase):
-    """Flavors are created once, listed in order, and stay while a service uses them."""
+    """Flavors are created once, listed in order, and kept while a service uses them."""
 
     def test_flavor_is_read_back_as_created(self, storage: Storage) -> None:
         flavor = make_flavor("fast", providers=("mock", "varnish"))
@@ -84,7 +84,7 @@ class FlavorContract(StorageCase):
 
 
 def check_creation_against_deletion(storage: Storage, connect: Connect, flavor_id: str) -> None:
-    """Race the first service of a flavor with the flavor's end: one of them is refused."""
+    """Race the first service of a flavor with the flavor's deletion: one of them is refused."""
     storage.flavors.create(make_flavor(flavor_id))
     service = make_service(flavor_id=flavor_id)
     created, deleted = race(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of what workers share: who is there, and the circuit breakers."""
+"""Contract: membership of workers, and their shared circuit breakers."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from poppy.testing.storage.case import Connect, StorageCase, each, race
 
 
 def make_worker(host: str = "host-1", pid: int = 1, seen: float = 0) -> Worker:
-    """A worker that was seen some seconds after NOW."""
+    """Build a worker that was seen some seconds after NOW."""
     quotas = (ProviderQuota("mock", "calls", None, 7), ProviderQuota("mock", "a", 9, 0, after(60)))
     return Worker(
         *(ids.new(), host, pid, "1.0", "dc1", NOW, after(seen)),
@@ -22,7 +22,7 @@ def make_worker(host: str = "host-1", pid: int = 1, seen: float = 0) -> Worker:
 
 
 class FleetContract(StorageCase):
-    """Few rows, which every worker reads and seldom writes."""
+    """Workers and breakers are a few rows that every worker reads and rarely writes."""
 
     def test_worker_is_read_back_as_it_was_last_seen(self, storage: Storage) -> None:
         worker = make_worker()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of purges that join one that waits."""
+"""Contract: purges that join a purge that no worker has begun."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from poppy.testing.storage.case import (
 
 
 class JoiningContract(StorageCase):
-    """A purge joins the last unfinished operation of its service, if no worker has begun that."""
+    """A purge joins the last unfinished operation of its service if that has not begun."""
 
     def test_purge_joins_one_that_waits(self, stocked: Storage) -> None:
         service, queued = waiting(stocked, Purge("/a", True))
@@ -115,7 +115,7 @@ Key = tuple[str, str]
 
 
 def waiting(storage: Storage, purge: Purge) -> tuple[Key, Operation]:
-    """A settled service with a purge that waits."""
+    """Create a settled service with a queued purge; return their key and the operation."""
     service: Service = settle(storage, add(storage))
     queued = submit(storage, service, Kind.PURGE, purge=purge, priority=Priority.PURGE)
     assert first_operation(storage, service).state is State.SUCCEEDED
@@ -123,5 +123,5 @@ def waiting(storage: Storage, purge: Purge) -> tuple[Key, Operation]:
 
 
 def join(storage: Storage, service: Key, purge: Purge) -> Operation | None:
-    """What the purge has joined."""
+    """Join a purge to a queued one; return the joint operation, or None."""
     return storage.operations.join(*service, purge)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of creates that carry an idempotency key."""
+"""Contract: creation with an idempotency key."""
 
 import datetime
 from dataclasses import replace
@@ -24,13 +24,13 @@ def create(
     limit: int = LIMIT,
     now: datetime.datetime = _NOW,
 ) -> None:
-    """Create a service by a key."""
+    """Create a service with a key."""
     operation = replace(make_operation(service), created_at=now)
     storage.services.create(service, operation, limit, key)
 
 
 class KeyContract(StorageCase):
-    """By one key one service is created, however often it is asked for."""
+    """Repeated requests with the same key create one service."""
 
     def test_repeated_create_names_the_first_service_and_stores_nothing(
         self, stocked: Storage
@@ -39,7 +39,7 @@ class KeyContract(StorageCase):
         first, second = make_service(), make_service()
         create(stocked, first)
         assert stocked.services.created_by(PROJECT_ID, KEY) == first.service_id
-        # Its place and its domain are taken by then: a repetition needs none.
+        # The limit and the domain are used up by then: a repetition needs neither.
         with pytest.raises(errors.Repeated) as caught:
             create(stocked, replace(second, spec=first.spec), limit=1)
         assert caught.value.service_id == first.service_id
@@ -94,7 +94,7 @@ class KeyContract(StorageCase):
         assert stocked.services.created_by(PROJECT_ID, OTHER) is None
 
     def let_expire(self) -> None:
-        """For stores that go by their own clock: wait some seconds."""
+        """Wait some seconds; for stores that use their own clock."""
 
     def test_of_several_with_one_key_at_once_one_is_created(
         self, stocked: Storage, connect_again: Connect
@@ -107,7 +107,7 @@ class KeyContract(StorageCase):
             except errors.Repeated as exc:
                 return exc.service_id
             except errors.Unavailable:
-                return ""  # overtaken by a repetition
+                return ""  # a repetition was faster
             return service.service_id
 
         told = set(race(connect_again, each(attempt, services))) - {""}

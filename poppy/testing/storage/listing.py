@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of finding operations, of trying them again, and of forgetting them."""
+"""Contract: search, retry and pruning of operations."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ UNFINISHED = [state for state in State if not state.finished]
 
 
 class ListingContract(StorageCase):
-    """Operators find what hangs and what failed, tenants what was done about a service."""
+    """Operators find unfinished and failed operations; tenants read a service's history."""
 
     def test_history_comes_latest_first_and_page_by_page(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
@@ -186,12 +186,12 @@ class ListingContract(StorageCase):
 
 
 def by_id(found: object) -> list[Operation]:
-    """In the order in which they were made."""
+    """Sort operations by creation."""
     return sorted(found, key=lambda operation: operation.operation_id)  # type: ignore[call-overload,no-any-return]
 
 
 def fail(storage: Storage, service: Service) -> Operation:
-    """Have the first operation of a service fail."""
+    """Fail the first operation of a service."""
     operation = begin(storage, first_operation(storage, service)).operation
     step = Step("provider:mock", StepState.FAILED, "refused")
     failed = replace(
@@ -202,7 +202,7 @@ def fail(storage: Storage, service: Service) -> Operation:
 
 
 def anew(failed: Operation) -> Operation:
-    """The operation as it is tried again."""
+    """Return the operation with the fields of a retry."""
     return replace(
         failed,
         state=State.QUEUED,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of finding services by other things than their id."""
+"""Contract: search for services by other fields than their id."""
 
 from dataclasses import replace
 
@@ -37,13 +37,13 @@ URL = "edge.provider.example"
 
 
 def deployed(service: Service, url: str = URL) -> ProviderDetails:
-    """Details by which all domains of a service are served by one name."""
+    """Return details in which one provider name serves all domains of a service."""
     urls = tuple(AccessURL(domain, url) for domain in sorted(service.spec.domain_names))
     return {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1", urls)}
 
 
 def deploy(storage: Storage, url: str = URL, domains: list[str] | None = None) -> Service:
-    """Create a service that is deployed; gives it as stored."""
+    """Create a deployed service; return it as stored."""
     service = add(storage, domains=domains)
     run = begin(storage, first_operation(storage, service))
     finish(storage, run.operation, details=deployed(service, url))
@@ -51,7 +51,7 @@ def deploy(storage: Storage, url: str = URL, domains: list[str] | None = None) -
 
 
 def found(storage: Storage, shelf: str, page: int = 2) -> list[Found]:
-    """All services of a status, by id, read page by page."""
+    """Return all services with a status, sorted by id, read page by page."""
     result: list[Found] = []
     marker = None
     while entries := storage.lookups.by_status(shelf, marker, page):
@@ -62,7 +62,7 @@ def found(storage: Storage, shelf: str, page: int = 2) -> list[Found]:
 
 
 def entries_of(*services: Service) -> list[Found]:
-    """What :func:`found` gives of these."""
+    """Return the expected result of :func:`found` for these services."""
     return [Found(service.project_id, service.service_id) for service in services]
 
 

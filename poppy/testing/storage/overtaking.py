@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of operations that overtake a create or update which waits, maybe for a day."""
+"""Contract: operations that overtake a waiting create or update."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ passing = pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE, Kind.STEER]
 
 
 class OvertakingContract(StorageCase):
-    """A create or update that waits blocks nothing, and an update takes its place."""
+    """A waiting create or update blocks nothing, and an update supersedes it."""
 
     def test_update_supersedes_a_create_that_waits(self, stocked: Storage) -> None:
         service = add(stocked)
@@ -217,7 +217,7 @@ class OvertakingContract(StorageCase):
 
 
 def check_update_against_the_next_run(storage: Storage, connect: Connect) -> None:
-    """Race an update with a worker that begins the update which waits before it."""
+    """Race an update with a worker that begins the earlier, waiting update."""
     service = settle(storage, add(storage))
     waiting = park(storage, submit(storage, service))
     service = stored(storage, service)
@@ -230,7 +230,7 @@ def check_update_against_the_next_run(storage: Storage, connect: Connect) -> Non
     )
     assert isinstance(update, Operation)
     if isinstance(begun, Run):
-        # It runs first, and gives way if it waits once more.
+        # It runs first; the update supersedes it if it waits again.
         with pytest.raises(errors.NotRunnable):
             begin(storage, update, "job-3", now=after(61))
         following = storage.operations.save(waiting_from(begun.operation), None)
@@ -243,7 +243,7 @@ def check_update_against_the_next_run(storage: Storage, connect: Connect) -> Non
 
 
 def check_purge_against_the_next_run(storage: Storage, connect: Connect) -> None:
-    """Race a purge with a worker that begins the update which waits before it."""
+    """Race a purge with a worker that begins the earlier, waiting update."""
     service = settle(storage, add(storage))
     waiting = park(storage, submit(storage, service))
     purge = submit(storage, stored(storage, service), Kind.PURGE)
@@ -262,32 +262,32 @@ def check_purge_against_the_next_run(storage: Storage, connect: Connect) -> None
 
 
 def park(storage: Storage, operation: Operation) -> Operation:
-    """Begin a run and have it wait until ``after(60)``; gives the operation as stored."""
+    """Begin a run and park it until ``after(60)``; return the stored operation."""
     parked = waiting_from(begin(storage, operation).operation)
     storage.operations.save(parked, None)
     return storage.operations.get(parked.key)
 
 
 def waiting_from(run: Operation) -> Operation:
-    """A run that waits from now on."""
+    """Park a run."""
     return replace(
         run, state=State.WAITING, error="a record is missing", next_attempt_at=after(60)
     )
 
 
 def state(storage: Storage, operation: Operation) -> tuple[State, object]:
-    """Its state, and when it is due."""
+    """Return the operation's state, and when it is due."""
     now = storage.operations.get(operation.key)
     return now.state, now.next_attempt_at
 
 
 def stored(storage: Storage, service: Service) -> Service:
-    """The service as it is now."""
+    """Return the stored service."""
     return storage.services.get(service.project_id, service.service_id)
 
 
 def add_domain(service: Service, name: str) -> Service:
-    """The service with one more domain."""
+    """Return the service with one more domain."""
     first = service.spec.domains[0]
     domains = (*service.spec.domains, replace(first, domain=name))
     return replace(service, spec=replace(service.spec, domains=domains))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of reading operations and of finding and taking those that are due."""
+"""Contract: reading operations, and finding and taking due ones."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from poppy.testing.storage.case import (
 
 
 class QueueContract(StorageCase):
-    """Unfinished operations come up when they are due, and one dispatcher takes each."""
+    """Unfinished operations are found when they are due, and one dispatcher takes each."""
 
     def test_unknown_operation_is_not_found(self, stocked: Storage) -> None:
         service = add(stocked)
@@ -177,7 +177,7 @@ class QueueContract(StorageCase):
         assert following is not None
         assert following.key == second.key
         assert list(stocked.operations.due(after(10), 10)) == [following]
-        # What save gave is what is stored: a dispatcher can take it as it is.
+        # save returns the stored operation, which a dispatcher can take unchanged.
         assert stocked.operations.requeue(following, after(90))
 
     def test_nothing_follows_the_last_operation(self, stocked: Storage) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of ending a delete, and of the store as a whole."""
+"""Contract: the end of a delete, and the store as a whole."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from poppy.testing.storage.case import (
 
 
 class RemovalContract(StorageCase):
-    """A removed service leaves its operations, and room for another."""
+    """A removed service keeps its operations and no longer counts towards the limit."""
 
     def test_removed_service_is_gone(self, stocked: Storage) -> None:
         kept, gone = add(stocked), add(stocked)
@@ -125,7 +125,7 @@ class RemovalContract(StorageCase):
 
 
 class StoreContract(StorageCase):
-    """The store as a whole: schema, life signs, connections."""
+    """The store as a whole: schema, health, connections."""
 
     def test_schema_can_be_brought_up_again(self, stocked: Storage) -> None:
         service = add(stocked)

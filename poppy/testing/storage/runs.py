@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of running operations: one at a time, and fenced."""
+"""Contract: runs of operations, one at a time and fenced."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,13 +45,13 @@ LOSSES: dict[str, Loss] = {
     ),
     "finished": lambda s, run: finish(s, run.operation, State.FAILED),
 }
-"""All the ways in which a run can lose its right to write."""
+"""All ways in which a run is fenced."""
 
 lossy = pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES.keys())
 
 
 class RunContract(StorageCase):
-    """A run begins once, may write while it is the current one, and then no more."""
+    """A run begins once, and can write only while it is the latest one."""
 
     def test_begun_operation_is_running_with_a_new_attempt(self, stocked: Storage) -> None:
         service = add(stocked)
@@ -113,7 +113,7 @@ class RunContract(StorageCase):
     def test_operation_with_an_earlier_id_waits_for_one_that_runs_already(
         self, stocked: Storage
     ) -> None:
-        # Ids come from the clocks of several servers, which differ.
+        # Ids are made from several servers' clocks, which differ.
         service = make_service()
         earlier, later = make_operation(service), make_operation(service)
         stocked.services.create(service, later, LIMIT)
@@ -293,7 +293,7 @@ class RunContract(StorageCase):
 
 
 def check_takeover_at_the_end(storage: Storage, connect: Connect) -> None:
-    """Race a run's last write with a takeover of the run."""
+    """Race the last write of a run with a takeover of the run."""
     run = begin(storage, first_operation(storage, add(storage)))
     saved, taken = race(
         connect,
@@ -312,7 +312,7 @@ def check_takeover_at_the_end(storage: Storage, connect: Connect) -> None:
 
 
 def everything(storage: Storage, service: Service) -> tuple[Service, list[Operation]]:
-    """The service and its operations as they are now."""
+    """Return the stored service and its operations."""
     return (
         storage.services.get(service.project_id, service.service_id),
         list(storage.operations.list(service.project_id, service.service_id)),

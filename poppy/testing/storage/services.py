@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of creating, reading and listing services."""
+"""Contract: creating, reading and listing services."""
 
 import datetime
 from dataclasses import replace
@@ -45,7 +45,7 @@ TEXTS = {
 
 
 class ServiceContract(StorageCase):
-    """A service is stored whole, is its project's alone, and is listed page by page."""
+    """A service is stored completely, visible to its project only, and listed page by page."""
 
     def test_service_is_read_back_as_created(self, stocked: Storage) -> None:
         service = make_service(
@@ -230,7 +230,7 @@ class ServiceContract(StorageCase):
             stocked.services.create(service, make_operation(service), 1)
         assert caught.value.domain == "c.example.com"
         assert_nothing_left(stocked, "another", service.service_id)
-        # Neither its other domains nor its place within the limit is taken.
+        # The refused request uses up neither its other domains nor the limit.
         add(stocked, limit=1, project_id="another", domains=["a.example.com", "d.example.com"])
 
     def test_domain_is_not_shared_within_a_project_either(self, stocked: Storage) -> None:
@@ -306,7 +306,7 @@ class ServiceContract(StorageCase):
 def assert_nothing_left(
     storage: Storage, project_id: str, service_id: str, others: int = 0
 ) -> None:
-    """Neither the service nor an operation of it is stored."""
+    """Check that neither the service nor an operation of it is stored."""
     with pytest.raises(errors.NotFound):
         storage.services.get(project_id, service_id)
     assert list(storage.operations.list(project_id, service_id)) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of changing a stored service and queueing an operation for it."""
+"""Contract: changing a stored service and queueing an operation for it."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from poppy.testing.storage.case import (
 
 
 class SubmissionContract(StorageCase):
-    """A submit replaces the service and queues its operation, or does neither."""
+    """A submit atomically replaces the service and queues its operation."""
 
     def test_service_is_replaced_and_its_revision_grows(self, stocked: Storage) -> None:
         stocked.flavors.create(make_flavor("fast"))
@@ -226,7 +226,7 @@ class SubmissionContract(StorageCase):
             State.SUPERSEDED,
             State.QUEUED,
         ]
-        # The update that ran holds the service until its worker has ended or is lost.
+        # The superseded update blocks the service until its worker ends or is lost.
         assert [it.next_attempt_at for it in after_delete[1:3]] == [after(30), None]
         assert after_delete[3] == delete
         assert stocked.operations.get(other.key) == other
@@ -244,7 +244,7 @@ class SubmissionContract(StorageCase):
 
 
 def check_success_against_addition(storage: Storage, connect: Connect, domain: str) -> None:
-    """Race the success of a run with a submit that adds a domain."""
+    """Race the end of a successful run with a submit that adds a domain."""
     service = add(storage)
     run = begin(storage, first_operation(storage, service))
     outcomes = race(
@@ -260,20 +260,20 @@ def check_success_against_addition(storage: Storage, connect: Connect, domain: s
 
 
 def stored(storage: Storage, service: Service) -> Service:
-    """The service as it is now."""
+    """Return the stored service."""
     return storage.services.get(service.project_id, service.service_id)
 
 
 def operations(storage: Storage, service: Service) -> list[Operation]:
-    """Its operations as they are now."""
+    """Return the stored operations of the service."""
     return list(storage.operations.list(service.project_id, service.service_id))
 
 
 def renamed(service: Service, name: str) -> Service:
-    """The same service under another name."""
+    """Return the same service with another name."""
     return replace(service, spec=replace(service.spec, name=name))
 
 
 def with_domains(service: Service, *names: str) -> Service:
-    """The same service with other domains."""
+    """Return the same service with other domains."""
     return replace(service, spec=replace(service.spec, domains=make_spec(names).domains))

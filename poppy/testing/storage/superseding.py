@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a delete that overtakes a run: it waits until that run is over."""
+"""Contract: a delete that supersedes a run waits for the end of that run."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from poppy.testing.storage.case import (
 
 
 class SupersedingContract(StorageCase):
-    """What a superseded run is still doing can not have its effect after the delete."""
+    """Calls of a superseded run can't take effect after the delete."""
 
     def test_delete_waits_for_the_run_that_it_overtook(self, stocked: Storage) -> None:
         _service, run = running(stocked)
@@ -124,18 +124,18 @@ class SupersedingContract(StorageCase):
 
 
 def running(storage: Storage) -> tuple[Service, Run]:
-    """A service whose first operation runs until ``after(30)``."""
+    """Create a service with a first operation that runs until ``after(30)``."""
     service = add(storage)
     return service, begin(storage, first_operation(storage, service))
 
 
 def token(run: Run) -> tuple[OperationKey, int]:
-    """What identifies the run."""
+    """Return the key and the attempt of the run."""
     return run.operation.key, run.operation.attempt
 
 
 def check_delete_against_the_end(storage: Storage, connect: Connect) -> None:
-    """Race a delete with the last write of the run it overtakes, if it does."""
+    """Race a delete with the last write of the run that it may supersede."""
     _service, run = running(storage)
     saved, deleted = race(
         connect,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of fair turns: what is due comes up by project, and is counted by project."""
+"""Contract: fair turns. Due operations are ordered by project, and counted by project."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ _MANY = 1000
 
 
 class TurnsContract(StorageCase):
-    """What one project has waiting holds no other project up."""
+    """The waiting operations of one project do not delay other projects."""
 
     @pytest.mark.parametrize("limit", [3, 10, 60])
     def test_projects_take_turns_however_much_one_has_waiting(
@@ -138,7 +138,7 @@ class TurnsContract(StorageCase):
 
 
 def add(storage: Storage, project_id: str, due: float, **overrides: Any) -> Operation:
-    """Create a service of a project, whose operation is due so many seconds after now."""
+    """Create a service of a project with an operation that is due ``due`` seconds after now."""
     service = make_service(project_id=project_id)
     operation = make_operation(service, next_attempt_at=after(due), **overrides)
     storage.services.create(service, operation, _MANY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the client asks for pages."""
+"""The client follows the server's pages."""
 
 from unittest import mock
 
@@ -15,7 +15,7 @@ NEXT = "http://cdn.example.org/v1.0/services?limit=1&marker=17%2F1"
 
 @pytest.fixture
 def client():
-    """Of a server that has two pages."""
+    """A client of a server with two pages."""
     made = api.Client(mock.Mock())
     pages = [
         {"services": [{"id": "1"}], "links": [{"rel": "next", "href": NEXT}]},
@@ -29,17 +29,17 @@ def asked(client):
     return [call.kwargs["query"] for call in client._request.call_args_list]
 
 
-def test_how_long_pages_are_is_left_to_the_server(client):
+def test_the_server_chooses_the_page_size(client):
     assert [it["id"] for it in client.services()] == ["1", "2"]
     assert asked(client) == [{}, {"marker": "17/1"}]
 
 
-def test_no_more_are_asked_for_than_wanted(client):
+def test_a_limit_bounds_what_is_requested(client):
     assert [it["id"] for it in client.services(limit=2)] == ["1", "2"]
     assert asked(client) == [{"limit": "2"}, {"marker": "17/1", "limit": "1"}]
 
 
-def test_open_operations_of_an_older_server_come_without_links(client):
+def test_an_older_server_lists_open_operations_without_links(client):
     client._request = mock.Mock(return_value=mock.Mock(document={"operations": [{"id": "1"}]}))
     assert client.open_operations(provider="cdn", state=None) == [{"id": "1"}]
     assert asked(client) == [{"provider": "cdn", "limit": "100"}]

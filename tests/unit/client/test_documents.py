@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents as the client reads, completes and compares them; the server is the judge."""
+"""The client loads, normalizes and compares documents as the server does."""
 
 import copy
 
@@ -55,7 +55,7 @@ def stored(document):
 
 
 @pytest.mark.parametrize("document", [MINIMAL, FULL, ODD])
-def test_a_document_is_written_out_as_the_server_does(document):
+def test_normalization_matches_the_server(document):
     before = copy.deepcopy(document)
     ours, theirs = documents.written_out(document), stored(document)
     if "caching" not in document:
@@ -65,12 +65,12 @@ def test_a_document_is_written_out_as_the_server_does(document):
     assert document == before
 
 
-def test_what_the_server_has_stored_is_left_as_it_is():
+def test_a_stored_document_is_already_normalized():
     theirs = stored(FULL)
     assert documents.dump(documents.written_out(theirs)) == documents.dump(theirs)
 
 
-def test_without_caching_the_operators_default_is_kept_and_anything_else_removed():
+def test_missing_caching_keeps_the_default_and_removes_other_rules():
     current = stored(MINIMAL)
     desired = documents.written_out(MINIMAL)
     assert documents.patch(current, desired) == []
@@ -81,7 +81,7 @@ def test_without_caching_the_operators_default_is_kept_and_anything_else_removed
     assert stored(jsonpatch.apply_patch(changed, documents.patch(changed, desired))) == current
 
 
-def test_a_shared_domain_keeps_the_name_that_the_operator_gave_it():
+def test_a_shared_domain_keeps_its_full_name():
     current = {"domains": [{"domain": "shop.s3.example.net", "certificate": "shared"}]}
     label = {"domain": "shop", "protocol": "https", "certificate": "shared"}
     (domain,) = documents.written_out({"domains": [label]}, current)["domains"]
@@ -101,13 +101,13 @@ def around(inner):
 
 
 LEAVES = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b/~", ""])
-# To a fixed depth: st.recursive was once drawn from differently by the same choices.
+# Fixed depth: st.recursive does not always draw the same value from the same choices.
 VALUES = LEAVES | around(LEAVES | around(LEAVES))
 ANY = st.dictionaries(st.sampled_from(["name", "a/b", "m~n", "origins", "caching", ""]), VALUES)
 
 
 @given(ANY, ANY)
-def test_a_patch_leads_from_one_document_to_the_other(current, desired):
+def test_a_patch_turns_one_document_into_the_other(current, desired):
     current = {key: value for key, value in current.items() if key}
     desired = {key: value for key, value in desired.items() if key}
     made = documents.patch(current, desired)
@@ -119,7 +119,7 @@ def test_a_patch_leads_from_one_document_to_the_other(current, desired):
 
 
 @given(ANY)
-def test_no_document_is_too_wrong_to_be_sent_to_the_server(document):
+def test_invalid_documents_can_be_normalized_and_compared(document):
     documents.written_out(documents.writable(document))
     documents.diff({}, documents.written_out(document))
 
@@ -130,7 +130,7 @@ def test_true_is_not_one():
     ]
 
 
-def test_what_show_adds_is_left_out(tmp_path):
+def test_fields_that_show_adds_are_removed(tmp_path):
     shown = {
         **{key: "x" for key in ("id", "project_id", "status", "errors", "links", "access_urls")},
         "name": "site",
@@ -147,17 +147,17 @@ def test_what_show_adds_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a: [", "is no YAML"),
-        (b"\xff\xfe\xfa", "is no YAML"),
+        (b"a: [", "is not valid YAML"),
+        (b"\xff\xfe\xfa", "is not valid YAML"),
         (b"- a\n", "one document"),
         (b"", "one document"),
-        (b"a: 2020-01-01\n", "JSON has not"),
-        (b"a: .nan\n", "JSON has not"),
-        (b"a: &a [*a]\n", "JSON has not"),
-        (b"a: !!python/object:os.system {}\n", "is no YAML"),
+        (b"a: 2020-01-01\n", "JSON can't hold"),
+        (b"a: .nan\n", "JSON can't hold"),
+        (b"a: &a [*a]\n", "JSON can't hold"),
+        (b"a: !!python/object:os.system {}\n", "is not valid YAML"),
     ],
 )
-def test_a_file_with_anything_else_is_refused_by_its_name(tmp_path, content, says):
+def test_an_invalid_file_is_refused_and_named(tmp_path, content, says):
     file = tmp_path / "service.yaml"
     file.write_bytes(content)
     with pytest.raises(exceptions.CommandError, match=says) as caught:
@@ -170,6 +170,6 @@ def test_a_missing_file_is_named(tmp_path):
         documents.load(str(tmp_path / "none.yaml"))
 
 
-def test_dns_records_that_are_shown_are_not_given_back():
+def test_dns_records_are_read_only():
     shown = {**MINIMAL, "id": "1", "status": "deployed", "dns_records": [{"domain": "a.b"}]}
     assert documents.writable(shown) == MINIMAL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Validation by an OpenAPI document, with the server's own schema in it."""
+"""The client validates documents with the schema that the server publishes."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def description(body, **components):
     ],
     ids=["in place", "referenced"],
 )
-def test_the_server_says_what_a_service_is(openapi):
+def test_documents_are_checked_by_the_servers_schema(openapi):
     assert schema.breaches(openapi, MINIMAL) == []
     assert schema.breaches(openapi, FULL) == []
     wrong = {**MINIMAL, "domains": [{"domain": "www.example.com", "protocol": "ftp"}]}
@@ -38,5 +38,5 @@ def test_the_server_says_what_a_service_is(openapi):
 
 
 @pytest.mark.parametrize("openapi", [{}, {"paths": []}, {"paths": {"/v1.0/services": {}}}])
-def test_a_description_without_services_says_nothing(openapi):
+def test_a_description_without_services_gives_no_result(openapi):
     assert schema.breaches(openapi, MINIMAL) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-status upgrade check, on real drivers and a real database."""
+"""poppy-status upgrade check with real drivers and a real database."""
 
 import json
 
@@ -27,7 +27,7 @@ class Installed:
         boot.close()
 
     def check(self, options=""):
-        """Exit status, and (code, details) by check."""
+        """Return the exit status, and (code, details) by check."""
         self.path.write_text(self._text + options)
         code = status.main(["--config-file", str(self.path), "upgrade", "check", "--json"])
         document = json.loads(self._capsys.readouterr().out)
@@ -39,14 +39,14 @@ def installed(tmp_path, capsys):
     return Installed(tmp_path, capsys)
 
 
-def test_all_is_well(installed):
+def test_a_valid_installation_passes(installed):
     code, checks = installed.check("[drivers:provider:varnish]\nedge_name = not-in-use\n")
     assert code == OK
     assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board"}
     assert set(checks.values()) == {(OK, None)}
 
 
-def test_a_store_that_does_not_wait_for_the_disk_is_warned_of(installed):
+def test_a_store_that_does_not_sync_to_disk_gives_a_warning(installed):
     group = "[drivers:storage:sqlalchemy]\nsqlite_synchronous = normal\n"
     code, checks = installed.check(group)
     assert code == WARNING
@@ -55,7 +55,7 @@ def test_a_store_that_does_not_wait_for_the_disk_is_warned_of(installed):
     assert "sqlite_synchronous is normal" in details
 
 
-def test_an_option_that_nobody_reads_is_named(installed):
+def test_an_unknown_option_gives_a_warning(installed):
     code, checks = installed.check("[drivers]\nprovider = mock\n[oslo_middleware]\nx = 1\n")
     assert code == WARNING
     result, details = checks["Options"]
@@ -64,7 +64,7 @@ def test_an_option_that_nobody_reads_is_named(installed):
     assert "[oslo_middleware] x is unknown" in details
 
 
-def test_a_deprecated_option_is_named_with_what_to_use(installed, monkeypatch):
+def test_a_deprecated_option_gives_a_warning_with_its_replacement(installed, monkeypatch):
     options = (
         cfg.StrOpt("directory", deprecated_name="folder", deprecated_group="mock"),
         cfg.StrOpt("suffix", default="a", deprecated_for_removal=True, deprecated_reason="old"),
@@ -82,20 +82,20 @@ def test_a_deprecated_option_is_named_with_what_to_use(installed, monkeypatch):
     assert "latency" not in checks["Options"][1]
 
 
-def test_a_driver_that_does_not_load_fails_and_the_rest_is_still_checked(installed):
+def test_an_unloadable_driver_fails_and_other_checks_still_run(installed):
     code, checks = installed.check("[drivers]\nproviders = nosuch\n")
     assert code == FAILURE
     assert "'nosuch'" in checks["Drivers"][1]
     assert checks["Schema"] == (OK, None)
 
 
-def test_a_value_that_can_not_work_fails(installed):
+def test_an_invalid_value_fails(installed):
     code, checks = installed.check("[drivers:distributed_task:taskflow]\nconcurrency = none\n")
     assert code == FAILURE
     assert "concurrency" in checks["Drivers"][1]
 
 
-def test_a_schema_of_before_fails_and_says_what_to_run(installed, tmp_path):
+def test_an_outdated_schema_fails_and_names_the_command(installed, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     code, checks = installed.check(
@@ -105,7 +105,7 @@ def test_a_schema_of_before_fails_and_says_what_to_run(installed, tmp_path):
     assert "poppy-manage db sync" in checks["Schema"][1]
 
 
-def test_a_board_that_does_not_answer_fails(installed):
+def test_an_unreachable_board_fails(installed):
     code, checks = installed.check(
         "[drivers:distributed_task:taskflow]\njobboard_backend_type = zookeeper\n"
         "jobboard_backend_host = 127.0.0.1\njobboard_backend_port = 1\n"
@@ -115,6 +115,6 @@ def test_a_board_that_does_not_answer_fails(installed):
     assert checks["Job board"][0] == FAILURE
 
 
-def test_a_file_that_is_not_there_is_named(capsys):
+def test_a_missing_file_is_named(capsys):
     assert status.main(["--config-file", "/no/such.conf", "upgrade", "check"]) == FAILURE
     assert "/no/such.conf" in capsys.readouterr().err

@@ -294,8 +294,8 @@ class Running(Storage):
         super().__init__(1)
         self.looks = 0
         due = self.operations.due
-        self.operations.due = lambda now, limit: [
-            replace(it, state=State.RUNNING) for it in self._answer(due(now, limit))
+        self.operations.due = lambda now, limit, had: [
+            replace(it, state=State.RUNNING) for it in self._answer(due(now, limit, had))
         ]
 
     def _answer(self, found):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""However many ask how the parts are doing, each part is asked now and then."""
+"""Concurrent health requests share one check per driver."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def manager(provider):
     return health.HealthManager(storage, board, {"cdn": provider}, dns)
 
 
-def test_an_answer_is_good_for_a_while(manager, provider, monkeypatch):
+def test_a_result_is_cached_for_a_while(manager, provider, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(remembered.time, "monotonic", lambda: now[0])
     provider.health.return_value = True
@@ -40,7 +40,7 @@ def test_an_answer_is_good_for_a_while(manager, provider, monkeypatch):
     assert provider.health.call_count == 2
 
 
-def test_a_part_is_asked_once_at_a_time(manager, provider):
+def test_concurrent_requests_share_one_check(manager, provider):
     go_on = threading.Event()
     provider.health.side_effect = lambda: go_on.wait(10)
     with ThreadPoolExecutor(8) as pool:
@@ -51,7 +51,7 @@ def test_a_part_is_asked_once_at_a_time(manager, provider):
     assert provider.health.call_count == 1
 
 
-def test_ping_always_asks(manager):
+def test_ping_is_not_cached(manager):
     storage = manager._checks["storage"]["part0"]
     storage.return_value = True
     assert manager.ping()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stranger's JSON Patch changes a copy, or is refused in words."""
+"""An untrusted JSON Patch changes a copy, or is refused with a message."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_all_six_operations_of_rfc_6902_work_in_order():
     }
 
 
-def test_the_stored_document_is_left_alone():
+def test_the_stored_document_is_not_changed():
     _apply(DOCUMENT, [{"op": "replace", "path": "/domains/0/domain", "value": "x"}])
     assert DOCUMENT["domains"] == [{"domain": "www.example.com"}]
 
@@ -56,19 +56,19 @@ def test_the_stored_document_is_left_alone():
         {"op": "remove", "path": "/domains/-"},
     ],
 )
-def test_what_can_not_be_applied_is_refused_by_number(operation):
+def test_a_refusal_names_the_number_of_the_operation(operation):
     good = {"op": "replace", "path": "/ttl", "value": 6}
     with pytest.raises(errors.InvalidRequest, match=r"^\[1\]-"):
         _apply(DOCUMENT, [good, operation])
 
 
-def test_a_patch_that_doubles_the_document_is_stopped():
+def test_a_patch_that_doubles_the_document_is_refused():
     doubling = [{"op": "copy", "from": "/domains", "path": "/domains/-"}] * 100
     with pytest.raises(errors.InvalidRequest, match="copies more than 1000 bytes"):
         patch.apply(DOCUMENT, doubling, 1000)
 
 
-def test_a_patch_that_nests_without_end_is_stopped():
+def test_a_deeply_nesting_patch_is_refused():
     value = []
     for _ in range(20):
         value = [value]
@@ -86,7 +86,7 @@ def test_a_patch_that_nests_without_end_is_stopped():
 
 
 def test_a_patch_can_be_applied_again():
-    """A change is decided anew when another request was faster."""
+    """A change is retried after a conflict with another request."""
     operations = [
         {"op": "add", "path": "/caching", "value": []},
         {"op": "add", "path": "/caching/-", "value": {"rules": []}},
@@ -112,7 +112,7 @@ def test_a_patch_can_be_applied_again():
         ("/nested/b", [False, False], False),
     ],
 )
-def test_a_test_compares_as_json_does(path, value, equal):
+def test_a_test_operation_compares_json_values(path, value, equal):
     document = {"ttl": 5, "one": 1, "no": False, "nested": {"a": None, "b": [False]}}
     operation = [{"op": "test", "path": path, "value": value}]
     if equal:
@@ -122,7 +122,7 @@ def test_a_test_compares_as_json_does(path, value, equal):
         _apply(document, operation)
 
 
-def test_a_long_pointer_is_quoted_in_part():
+def test_a_long_pointer_is_shortened_in_the_message():
     operation = {"op": "remove", "path": "/x" * 1000}
     with pytest.raises(errors.InvalidRequest) as caught:
         _apply(DOCUMENT, [operation])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that come late, or not at all."""
+"""Cached results of functions that are slow or fail."""
 
 import functools
 import threading
@@ -17,7 +17,7 @@ def awaited(asked):
     return answer
 
 
-def test_an_answer_that_is_late_is_given_later():
+def test_a_late_result_is_returned_to_a_later_caller():
     go_on = threading.Event()
     asked = Unhurried(lambda: go_on.wait(10), 0.01, 60.0)
     assert asked() is None
@@ -26,7 +26,7 @@ def test_an_answer_that_is_late_is_given_later():
     assert awaited(asked)
 
 
-def test_what_was_known_before_is_given_meanwhile():
+def test_a_recent_result_is_returned_while_a_call_is_pending():
     go_on = threading.Event()
     go_on.set()
     answers = iter([1, 2])
@@ -43,7 +43,7 @@ def test_what_was_known_before_is_given_meanwhile():
     assert asked() == 2
 
 
-def test_what_was_known_long_before_is_not_given():
+def test_an_old_result_is_not_returned():
     go_on = threading.Event()
     go_on.set()
     answers = iter([1, 2, 3])
@@ -58,14 +58,14 @@ def test_what_was_known_long_before_is_not_given():
     time.sleep(0.4)
     go_on.clear()
     assert asked() is None
-    # Its answer is there soon, and nobody comes for it in time.
+    # The result arrives soon, but expires before the next call.
     go_on.set()
     time.sleep(1.0)
     assert awaited(asked) == 3
 
 
 @pytest.mark.parametrize("kind", [Remembered, functools.partial(Unhurried, patience=5.0)])
-def test_an_error_is_told_once_and_then_asked_again(kind):
+def test_an_error_is_raised_once_and_not_cached(kind):
     answers = [1, KeyError("bug")]
 
     def ask():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a document needs of its providers."""
+"""Checks of a document against its providers and the DNS driver."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ WITH_NEED = [
 
 
 class Limited:
-    """A provider that can do some things."""
+    """A provider with the given capabilities."""
 
     def __init__(self, name, supports):
         self.name = name
@@ -52,7 +52,7 @@ class Limited:
             raise errors.PermanentError("the name is refused")
 
 
-def test_a_service_is_refused_by_a_provider_that_can_not_do_its_document():
+def test_a_providers_own_check_can_refuse_a_document():
     flavor = make_flavor("f", ["able"])
     providers = {"able": Limited("able", Capability)}
     spec = dataclasses.replace(make_spec(), name="refused")
@@ -60,12 +60,12 @@ def test_a_service_is_refused_by_a_provider_that_can_not_do_its_document():
         requirements.check(spec, flavor, providers, DNS)
 
 
-def test_a_plain_service_needs_nothing_special():
+def test_a_plain_service_needs_no_capability():
     assert list(requirements.needs(make_spec())) == []
 
 
 @pytest.mark.parametrize(("changes", "need"), WITH_NEED)
-def test_a_service_is_refused_by_a_provider_that_lacks_what_it_needs(changes, need):
+def test_a_missing_capability_is_refused(changes, need):
     spec = dataclasses.replace(make_spec(), **changes)
     flavor = make_flavor("f", ["able", "poor"])
     able = Limited("able", Capability)
@@ -75,7 +75,7 @@ def test_a_service_is_refused_by_a_provider_that_lacks_what_it_needs(changes, ne
     requirements.check(spec, flavor, {"able": able, "poor": able}, DNS)
 
 
-def test_a_flavor_whose_provider_is_not_loaded_can_not_be_used():
+def test_a_flavor_with_an_unloaded_provider_is_refused():
     with pytest.raises(errors.InvalidRequest, match="'gone'"):
         requirements.check(make_spec(), make_flavor("f", ["gone"]), {}, DNS)
 
@@ -94,8 +94,8 @@ def _refusal(spec, dns=DNS):
     return str(caught.value)
 
 
-def test_an_operators_name_that_is_too_long_is_refused_and_says_how_long_a_domain_may_be():
-    """The 247 characters of a domain and those of the suffix are more than a name can have."""
+def test_a_too_long_operator_name_is_refused_with_the_longest_domain():
+    """A domain of 247 characters and the suffix exceed the maximum length of a name."""
     domain = f"{LABELS}.com"
     assert len(domain) == 247
     message = _refusal(make_spec([domain]))
@@ -106,7 +106,7 @@ def test_an_operators_name_that_is_too_long_is_refused_and_says_how_long_a_domai
     assert "238" not in _refusal(make_spec([domain[9:]])).partition(":")[0]
 
 
-def test_each_shard_that_a_label_may_get_is_looked_at():
+def test_the_names_under_all_shards_are_checked():
     dns = make_driver(
         MockDNS,
         shared_ssl_num_shards=2,
@@ -121,17 +121,17 @@ def test_each_shard_that_a_label_may_get_is_looked_at():
     long_suffix = make_driver(
         MockDNS, shared_ssl_num_shards=1, shared_ssl_domain_suffix=f"{LABELS}.net"
     )
-    assert "Domain shop can't have its operator's name" in _refusal(shared, long_suffix)
+    assert "Domain shop can't have the operator name" in _refusal(shared, long_suffix)
 
 
-def test_a_placed_shared_domain_is_its_own_operators_name():
+def test_a_placed_shared_domain_is_its_own_operator_name():
     dns = make_driver(MockDNS, suffix=f"{LABELS}.net")
     name = "shop.scdn0.secure.example.net"
     spec = dataclasses.replace(make_spec(), domains=(Domain(name, "https", "shared"),))
     _check(spec, dns)
 
 
-def test_helpers_that_a_driver_makes_to_steer_by_place_count():
+def test_helper_names_for_geographic_steering_are_checked():
     class Helping(MockDNS):
         def names_made(self, name, by_geography):
             return (name, f"helper.{name}") if by_geography else (name,)
@@ -158,6 +158,6 @@ def test_an_unknown_country_is_refused_by_name(place):
 
 
 @pytest.mark.parametrize("place", ["DE", "germany", "EUROPE", "Cote d'Ivoire"])
-def test_a_known_one_is_accepted(place):
+def test_a_known_place_is_accepted(place):
     rule = Rule("r", "/*", geography=place)
     _check(make_spec(restrictions=(Restriction("x", "blacklist", (rule,)),)))

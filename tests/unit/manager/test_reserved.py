@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No tenant uses the operator's own names, however they are written."""
+"""Tenants can't use the operator's own names, in any notation."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def dns(conf):
 
 @pytest.fixture
 def make(conf, dns):
-    """Makes the names, with some that are configured besides."""
+    """A function that creates ReservedNames with additional configured entries."""
     mock = driver.load("provider", "mock", conf)
     conf.set_override("suffix", "edge.bücher.example", group="drivers:provider:mock")
     return lambda *configured: ReservedNames(configured, {"mock": mock}, dns)
@@ -46,7 +46,7 @@ def spec_of(*domains, origin="origin.example.com"):
         *("edge.xn--bcher-kva.example", "a.b.edge.xn--bcher-kva.example", "edge.bücher.example"),
     ],
 )
-def test_names_that_drivers_declare_are_no_domains_and_no_origins(make, name):
+def test_names_that_drivers_declare_are_refused_as_domains_and_origins(make, name):
     with pytest.raises(errors.InvalidRequest, match=f"^Domain {name} is one of the operator's"):
         make().check(spec_of("www.example.com", name))
     with pytest.raises(errors.InvalidRequest, match=f"^Origin {name} is one of the operator's"):
@@ -60,7 +60,7 @@ def test_names_that_drivers_declare_are_no_domains_and_no_origins(make, name):
         *("edge.example", "2001:db8::1"),
     ],
 )
-def test_names_beside_them_may_be_used(make, name):
+def test_similar_names_are_accepted(make, name):
     make().check(spec_of(name))
     make().check(spec_of("www.example.com", origin=name))
 
@@ -78,7 +78,7 @@ def test_names_beside_them_may_be_used(make, name):
         ("admin", ["admin"], ["admins", "admin.example.com"]),
     ],
 )
-def test_an_operator_reserves_names(make, entry, reserved, free):
+def test_the_option_reserves_domains(make, entry, reserved, free):
     names = make("unrelated.example", entry)
     for name in reserved:
         with pytest.raises(errors.InvalidRequest, match=f"^Domain {name} is reserved"):
@@ -87,17 +87,17 @@ def test_an_operator_reserves_names(make, entry, reserved, free):
         names.check(spec_of(name))
 
 
-def test_what_is_reserved_besides_may_be_an_origin(make):
+def test_a_name_reserved_by_the_option_is_accepted_as_an_origin(make):
     make(".example.com").check(spec_of("www.example.org", origin="www.example.com"))
 
 
 @pytest.mark.parametrize("entry", ["", ".", "a..b", "a b", "-", "http://example.com", "ex/ample"])
-def test_an_entry_that_is_no_name_is_refused_at_start(make, entry):
+def test_an_invalid_entry_is_refused_at_start(make, entry):
     with pytest.raises(errors.ConfigError, match="reserved_domains"):
         make(entry)
 
 
-def test_what_a_service_uses_already_stays(make):
+def test_existing_names_of_a_service_are_not_checked(make):
     spec = spec_of("www.cdn.example.net", origin="cdn.example.net")
     make().check(spec, spec.domain_names, {"cdn.example.net"})
     with pytest.raises(errors.InvalidRequest, match="Domain new.cdn.example.net"):
@@ -106,7 +106,7 @@ def test_what_a_service_uses_already_stays(make):
         )
 
 
-def test_a_label_under_a_shared_certificate_is_checked_too(make):
+def test_a_label_under_a_shared_certificate_is_checked(make):
     spec = dataclasses.replace(make_spec(), domains=(Domain("admin", "https", "shared"),))
     make("root").check(spec)
     with pytest.raises(errors.InvalidRequest, match="Domain admin is reserved"):

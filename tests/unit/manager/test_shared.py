@@ -22,7 +22,7 @@ def dns():
 
 
 class Store:
-    """Stores documents whose domains nobody has."""
+    """Store documents unless one of their domains is taken."""
 
     def __init__(self, *taken):
         self.taken = set(taken)
@@ -49,34 +49,34 @@ def test_a_label_gets_the_first_free_shard(dns):
     assert store.stored == ["shop.s1.tls.example.net", "blog.s0.tls.example.net"]
 
 
-def test_a_label_that_is_taken_everywhere_is_refused(dns):
+def test_a_label_taken_under_all_shards_is_refused(dns):
     store = Store("shop.s0.tls.example.net", "shop.s1.tls.example.net")
     with pytest.raises(errors.InvalidRequest, match="'shop'"):
         shared.store_placed(spec_of(label("shop")), (), dns, store)
     assert store.stored is None
 
 
-def test_a_taken_domain_of_ones_own_is_reported_as_such(dns):
+def test_a_taken_domain_that_is_not_shared_is_reported(dns):
     store = Store("www.example.com")
     with pytest.raises(errors.DomainTaken, match="Domain www.example.com has already been taken"):
         shared.store_placed(spec_of(label("shop"), Domain("www.example.com")), (), dns, store)
 
 
-def test_a_name_that_was_placed_before_stays(dns):
+def test_a_placed_name_is_kept(dns):
     store = Store()
     placed = "shop.s1.tls.example.net"
     shared.store_placed(spec_of(label(placed)), {placed}, dns, store)
     assert store.stored == [placed]
 
 
-def test_a_label_that_the_service_has_already_gets_another_shard(dns):
+def test_a_repeated_label_of_a_service_gets_another_shard(dns):
     store = Store()
     placed = "shop.s0.tls.example.net"
     shared.store_placed(spec_of(label(placed), label("shop")), {placed}, dns, store)
     assert store.stored == [placed, "shop.s1.tls.example.net"]
 
 
-def test_without_shards_no_label_can_be_had(dns):
+def test_without_shards_every_label_is_refused(dns):
     dns.conf.set_override("shared_ssl_num_shards", 0, group="drivers:dns:mock")
     with pytest.raises(errors.InvalidRequest, match="'shop'"):
         shared.store_placed(spec_of(label("shop")), (), dns, Store())
