@@ -254,9 +254,7 @@ class Failover:
         except (errors.Changed, errors.NotFound, errors.InvalidRequest):
             return False
         except errors.Unavailable as exc:
-            LOG.warning(
-                "The names of service %s are steered later: %s", service.service_id, exc
-            )
+            LOG.warning("The names of service %s are steered later: %s", service.service_id, exc)
             return False
         return True
 

@@ -38,6 +38,7 @@ __all__ = [
 class Throttle:
     """The bulkhead, rate limiter and circuit breaker of one driver, in one worker process.
 
+    Args:
         driver: ``<kind>:<name>``.
         limits: returns the driver's current options.
         breakers: the breakers that all workers share.
