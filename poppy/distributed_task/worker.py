@@ -299,7 +299,7 @@ class TaskFlowWorker:
             self._conductor.close()
 
     def stop(self) -> None:
-        """Ask :meth:`run` to return, at the latest after ``grace``."""
+        """Ask :meth:`run` to return, within ``grace``."""
         self._stopped.set()
         self._conductor.stop()
 

@@ -61,7 +61,7 @@ class LookupStore(abc.ABC):
         """Count the services with a status, up to ``limit``.
 
         Costs no more than reading ``limit`` ids. For display: a service that is changing, or
-        whose change was interrupted, may be missed or counted twice.
+        with a change that was interrupted, may be missed or counted twice.
 
         Args:
             shelf: see :attr:`Service.shelf`.
