@@ -185,7 +185,7 @@ class OperationRun:
             self._wait(exc.poll_after)
             return Step(step, StepState.WAITING, str(exc))
         except errors.RetryableError as exc:
-            LOG.warning("%s: %s may work later: %s", self, step, exc)
+            LOG.warning("%s: %s failed and will be retried: %s", self, step, exc)
             self._failed = True
             self._wait(exc.retry_after)
             return _step(step, StepState.WAITING, exc)
@@ -406,7 +406,7 @@ class OperationRun:
         key, attempt = self._operation.key, self._operation.attempt
         following = self._storage.operations.acknowledge(key, attempt, _now())
         self.following = following
-        LOG.info("%s: has ended for the delete that overtook it", self)
+        LOG.info("%s: ended; the delete that superseded it can run", self)
 
     def _conclude(self) -> None:
         if outcome.waits(self._operation):

@@ -137,7 +137,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             self._give_up(run)
             return False
         except Exception:  # noqa: BLE001 - its lease lapses, and lost runs are counted
-            LOG.exception("Job %s broke; the operation is retried later", job.uuid)
+            LOG.exception("Job %s failed unexpectedly; the operation is retried later", job.uuid)
             return True
         finally:
             self._runs.pop(job.uuid, None)

@@ -524,7 +524,7 @@ class Storage(Driver, abc.ABC):
             ConfigError: the store refuses; the message gives the reason.
             Unavailable: the store does not answer.
         """
-        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
+        raise errors.InvalidRequest(f"Storage '{self.name}' has no regions")
 
     def add_region(self, region: str, replicas: int) -> None:
         """Keep copies in one more region. Existing data must then be copied to it.
@@ -537,7 +537,7 @@ class Storage(Driver, abc.ABC):
             ConfigError: the store refuses; the message gives the reason.
             Unavailable: the store does not answer.
         """
-        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
+        raise errors.InvalidRequest(f"Storage '{self.name}' has no regions")
 
     @abc.abstractmethod
     def is_alive(self) -> bool:

@@ -35,7 +35,7 @@ def check_runnable(
             raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
     if not _is_runnable(operation, runner, now):
         raise errors.NotRunnable(
-            f"Operation {operation.operation_id} is finished, not due, or another job's"
+            f"Operation {operation.operation_id} is finished, not due or run elsewhere"
         )
 
 

@@ -174,7 +174,7 @@ class OperationStore(base.OperationStore):
                 )
             if conn.execute(statements.BEGIN, parameters).rowcount != 1:
                 raise errors.NotRunnable(
-                    f"Operation {key.operation_id} is finished, gone, not due, or another job's"
+                    f"Operation {key.operation_id} is finished, gone, not due or run elsewhere"
                 )
             operation = rows.to_operation(conn.execute(statements.GET, this).one())
             if operation.kind is Kind.UPDATE:
