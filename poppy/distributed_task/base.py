@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of distributed task drivers: how operations reach the workers."""
+"""The contract of distributed task drivers, which deliver operations to workers."""
 
 import abc
 from collections.abc import Mapping
@@ -13,33 +13,34 @@ from poppy.storage.base import Storage
 
 
 class Worker(Protocol):
-    """Runs operations until it is told to stop."""
+    """Run operations until told to stop."""
 
     def run(self) -> None:
-        """Work until :meth:`stop`; operations under way are finished or handed back.
+        """Work until :meth:`stop`. Running operations are finished or handed back.
 
-        It may also return by itself, when only a new process can go on.
+        It may also return early, when only a new process can continue.
         """
 
     def stop(self) -> None:
-        """Ask :meth:`run` to return; safe from another thread or a signal handler."""
+        """Ask :meth:`run` to return. Safe to call from another thread or a signal handler."""
 
 
 class DistributedTask(Driver, abc.ABC):
-    """Delivers operations to workers. Storage is the truth; this only delivers.
+    """Deliver operations to workers. Storage holds the truth; a driver only delivers.
 
-    A delivery may be lost, late or doubled: what is due and not delivered is found in storage
-    and posted again, and what is delivered twice is run once (see ``OperationStore.begin``).
+    A delivery may be lost, late or duplicated. Workers find due but undelivered operations in
+    storage and post them again. An operation delivered twice runs once (see
+    ``OperationStore.begin``).
     """
 
     KIND: ClassVar[str] = "distributed_task"
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Make sure, at start, that the options can work.
+        """Check at start that the options can work.
 
         Raises:
-            ConfigError: they can't; names the option.
+            ConfigError: they can't; the message names the option.
         """
 
     @abc.abstractmethod
@@ -49,40 +50,40 @@ class DistributedTask(Driver, abc.ABC):
         Never raises, and costs next to nothing.
 
         Args:
-            open_operations: how many unfinished ones its project has already.
+            open_operations: how many unfinished operations the project already has.
         """
 
     @abc.abstractmethod
     def post(self, operation: Operation) -> None:
-        """Tell the workers that an operation is to be run.
+        """Tell the workers to run an operation.
 
         Raises:
-            Unavailable: it could not be posted; it will be found in storage later.
+            Unavailable: it could not be posted. A worker will find it in storage later.
         """
 
     @abc.abstractmethod
     def waiting(self, limit: int) -> int:
-        """How many operations have been posted and wait for a worker, counted up to ``limit``.
+        """Count the posted operations that wait for a worker, up to ``limit``.
 
         Raises:
-            Unavailable: nobody knows now.
+            Unavailable: the number is unknown at present.
         """
 
     @abc.abstractmethod
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
     ) -> Worker:
-        """A worker of this driver."""
+        """Return a new worker of this driver."""
 
     @property
     @abc.abstractmethod
     def workers(self) -> int:
-        """How many worker processes are wanted on this machine."""
+        """The number of worker processes to run on this machine."""
 
     @property
     @abc.abstractmethod
     def grace(self) -> float:
-        """Seconds in which a worker that is told to stop does so."""
+        """The maximum seconds between a worker's :meth:`Worker.stop` and its end."""
 
     @property
     @abc.abstractmethod
@@ -91,8 +92,8 @@ class DistributedTask(Driver, abc.ABC):
 
     @abc.abstractmethod
     def is_alive(self) -> bool:
-        """Whether jobs can be posted now; never raises."""
+        """Whether jobs can be posted now. Never raises."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of connections; may be used again afterwards."""
+        """Close connections. The driver may be used again afterwards."""

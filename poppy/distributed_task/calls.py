@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of drivers, in threads that nobody has to wait for.
+"""Calls of drivers, in threads that can be abandoned.
 
-A thread can't be ended from outside. So a call that does not come back is *abandoned*: whoever
-waited goes on, the thread stays until the call ends, if it ever does. How many such threads there
-are is counted; too many of them end the worker, which is then started anew without them.
+A thread can't be stopped from outside. So a call that does not return is *abandoned*: its caller
+continues, and the thread stays until the call ends, if ever. These threads are counted. If there
+are too many, the worker process ends and is restarted without them.
 """
 
 import contextvars
@@ -20,11 +20,11 @@ LOG = log.getLogger(__name__)
 
 
 class Interrupted(errors.PoppyError):
-    """The worker stops now, and does not wait for the call."""
+    """The worker is stopping and does not wait for the call."""
 
 
 class _Call:
-    """A call under way; its fields are guarded by the lock of :class:`Calls`."""
+    """A running call. The lock of :class:`Calls` guards its fields."""
 
     def __init__(self, work: Callable[[], None], late: Callable[[], None]) -> None:
         self.work = work
@@ -36,13 +36,13 @@ class _Call:
 
 
 class Calls:
-    """Runs calls one by one in each of as many threads as are needed; threads are used again.
+    """Runs calls in a pool of threads that grows as needed. Idle threads are reused.
 
-    (Drivers keep connections by thread.)
+    (Drivers keep connections per thread.)
 
     Args:
         limit: how many calls may hang.
-        too_many: called when more do.
+        too_many: called when that limit is reached.
     """
 
     def __init__(self, limit: int, too_many: Callable[[], None]) -> None:
@@ -56,23 +56,22 @@ class Calls:
 
     @property
     def hung(self) -> int:
-        """How many abandoned calls have not ended so far."""
+        """The number of abandoned calls that have not ended."""
         return self._hung
 
     def run(self, work: Callable[[], None], timeout: float, late: Callable[[], None]) -> None:
-        """Do ``work`` in another thread and wait for it.
+        """Run ``work`` in another thread and wait for it.
 
         Args:
             timeout: seconds to wait.
-            late: done, in the thread of the call, when the call ends after all once nobody
-                waits for it any more.
+            late: run in the call's thread when an abandoned call ends after all.
 
         Raises:
-            TimedOut: it did not end in time.
+            TimedOut: the call did not end in time.
             Interrupted: see :meth:`interrupt`.
-            Exception: what ``work`` raised.
+            Exception: raised by ``work``.
         """
-        # It goes on in the caller's context, so that what it traces belongs to the caller's span.
+        # Run in the caller's context, so that traces belong to the caller's span.
         call = _Call(functools.partial(contextvars.copy_context().run, work), late)
         self._begin(call)
         call.wake.wait(timeout)
@@ -89,20 +88,20 @@ class Calls:
             return
         if interrupted:
             raise Interrupted("the worker stops")
-        LOG.error("A driver's call does not end; it is left behind after %.0f s", timeout)
+        LOG.error("A driver call does not end; it is abandoned after %.0f s", timeout)
         if too_many:
             self._too_many()
         raise errors.TimedOut(f"no answer within {timeout:g} s")
 
     def interrupt(self) -> None:
-        """Have nobody wait any more; for a process that is about to end."""
+        """Stop waiting for any call, because the process is about to end."""
         with self._lock:
             self._interrupted = True
             for call in self._waited_for:
                 call.wake.set()
 
     def close(self) -> None:
-        """End the threads that have nothing to do; the others end with the process."""
+        """End the idle threads; the others end with the process."""
         with self._lock:
             idle, self._idle = self._idle, []
         for inbox in idle:
@@ -116,7 +115,7 @@ class Calls:
             inbox = self._idle.pop() if self._idle else None
         if inbox is None:
             inbox = queue.SimpleQueue()
-            # A daemon: the process can end without it.
+            # A daemon thread does not keep the process alive.
             threading.Thread(
                 target=self._serve, args=(inbox,), name="driver call", daemon=True
             ).start()
@@ -126,7 +125,7 @@ class Calls:
         while (call := inbox.get()) is not None:
             try:
                 call.work()
-            except Exception as exc:  # noqa: BLE001 - raised again where it is waited for
+            except Exception as exc:  # noqa: BLE001 - raised again in the caller's thread
                 call.error = exc
             with self._lock:
                 call.finished = True
@@ -136,7 +135,7 @@ class Calls:
             call.wake.set()
             if abandoned:
                 self._end_late(call)
-            del call  # nor what it refers to, while this thread waits for another
+            del call  # and all it refers to, while this thread is idle
             with self._lock:
                 self._idle.append(inbox)
 
@@ -144,5 +143,5 @@ class Calls:
     def _end_late(call: _Call) -> None:
         try:
             call.late()
-        except Exception:  # noqa: BLE001 - nobody waits for it
-            LOG.exception("What a late call has done could not be seen to")
+        except Exception:  # noqa: BLE001 - there is no caller to raise it to
+            LOG.exception("Could not compensate for a late call")

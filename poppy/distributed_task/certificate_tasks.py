@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of certificates that were ordered by themselves; see :mod:`poppy.model.certificates`.
+"""The tasks of separately ordered certificates; see :mod:`poppy.model.certificates`.
 
-Their steps are named like those of a service, whose outcome is concluded in the same way.
+Their steps are named like those of a service, and their results are stored in the same way.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from poppy.provider.base import Issuance, Provider
 
 
 class EnsureCertificate(Task):
-    """Have a certificate at one provider; asks again while it is being issued."""
+    """Order a certificate at one provider, and poll while it is being issued."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
         super().__init__(f"ensure a certificate at {name}")
@@ -26,7 +26,7 @@ class EnsureCertificate(Task):
         self._providers = providers
 
     def execute(self, run: OperationRun) -> None:
-        """Remember what the provider says of it."""
+        """Remember the certificate's status and details at the provider."""
         name = self._name
         certificate = certificate_of(run.service)
 
@@ -43,7 +43,7 @@ class EnsureCertificate(Task):
 
             run.remember(remember)
             if issuance.in_progress:
-                raise errors.InProgressError(f"{name} is at it", issuance.poll_after)
+                raise errors.InProgressError(f"{name} is still in progress", issuance.poll_after)
             if issuance.status in ("failed", "cancelled"):
                 raise errors.PermanentError(f"the certificate is {issuance.status}")
 
@@ -55,7 +55,7 @@ class EnsureCertificate(Task):
 
 
 class RemoveCertificate(Task):
-    """Give a certificate up at one provider."""
+    """Remove a certificate from one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
         super().__init__(f"remove a certificate from {name}")
@@ -63,7 +63,7 @@ class RemoveCertificate(Task):
         self._providers = providers
 
     def execute(self, run: OperationRun) -> None:
-        """What is known of it is forgotten with the order."""
+        """Remove the certificate. The details go when the order is deleted."""
         certificate = certificate_of(run.service)
 
         def work() -> None:
@@ -74,7 +74,7 @@ class RemoveCertificate(Task):
 
 
 def certificate_of(order: Service) -> Certificate:
-    """What a provider has to know of an order."""
+    """Return the part of an order that a provider needs."""
     (domain,) = order.spec.domains
     return Certificate(
         project_id=certificates.owner(order.project_id),

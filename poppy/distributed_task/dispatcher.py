@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dispatcher: puts operations on the board that are due and that no server has posted.
+"""The dispatcher: posts operations that are due and that no server has posted.
 
-Operations come here when a server could not or should not post them, when the board was lost,
-when their worker died, and when the time has come that they were parked for. Now and then those
-that have ended long ago are forgotten.
+These are operations that a server could not or should not post, that were on a lost board, that
+had a worker which died, or that were parked until now. The dispatcher also deletes operations that
+ended long ago.
 """
 
 import collections
@@ -25,21 +25,21 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: Seconds between looks, at most, while there is more in storage than the board has room for.
+#: Maximum seconds between looks while storage has more due operations than the board has room for.
 BUSY = 0.1
-#: Seconds between looks for operations to be forgotten, and how many at a time.
+#: Seconds between deletions of old operations, and how many to delete at a time.
 SWEEP, SWEPT = 3600.0, 500
 
 
 class Shares:
-    """Who may have how much of the board.
+    """Divides the board between projects.
 
-    A project may have half of it, and bulk work a quarter. The last quarter is for projects that
-    have nothing there: so whoever comes new does not wait until the board has been worked off.
+    A project may fill half of it, and bulk work a quarter. The last quarter is for projects with
+    nothing on the board, so that a new project does not wait for the whole backlog.
 
     Args:
-        depth: about how many jobs may wait on the board.
-        waiting: those that do.
+        depth: roughly how many jobs may wait on the board.
+        waiting: the jobs that wait there now.
     """
 
     def __init__(self, depth: int, waiting: Iterable[Job]) -> None:
@@ -49,7 +49,7 @@ class Shares:
         self._bulk = sum(place.priority is Priority.BULK for place in places)
 
     def take(self, operation: Operation) -> bool:
-        """Take a place on the board for an operation; whether there is one for it."""
+        """Take a place on the board for an operation; return whether there was one."""
         mine, total = self.projects[operation.project_id], self.projects.total()
         is_bulk = operation.priority is Priority.BULK
         if is_bulk and self._bulk >= max(1, self._depth // 4):
@@ -62,25 +62,25 @@ class Shares:
 
 
 def share_of(depth: int) -> int:
-    """How many jobs of one project may wait on a board."""
+    """Return how many jobs of one project may wait on a board."""
     return max(1, depth // 2)
 
 
 class Dispatcher:
-    """Looks into storage now and then. Any number of them may do so side by side.
+    """Looks for due operations in storage. Several dispatchers can run side by side.
 
-    While there is a backlog, it keeps the board filled: it looks more often, but only at how full
-    the board is. When it meets another dispatcher in storage it leaves the rest to that one.
+    During a backlog it keeps the board filled: it checks more often, but only how full the board
+    is. When it meets another dispatcher in storage, it leaves the rest to that one.
 
     Args:
         post: puts an operation on the board.
         interval: seconds between looks.
-        redelivery: how long after it was posted an operation that no worker has begun is
-            posted again.
-        depth: about how many jobs may wait on the board.
-        retention: how long after their end operations are kept; None means for ever.
-        spare: seconds after storage was away for which no run is taken over: its worker could
-            not give a sign of life either, and gets time for one.
+        redelivery: how long after its posting to post an operation again that no worker has
+            begun.
+        depth: roughly how many jobs may wait on the board.
+        retention: how long to keep operations after their end; None keeps them forever.
+        spare: seconds after a storage outage during which no run is taken over: its worker could
+            not renew its lease either, and gets time to do so.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class Dispatcher:
         self._retention = retention
         self._spare = spare
         self._sparing_until = time.monotonic()
-        # Dispatchers that were started together do not sweep together.
+        # Random, so that dispatchers started together do not sweep together.
         self._next_sweep = time.monotonic() + random.uniform(0, SWEEP)
 
     def run(self, stopped: threading.Event) -> None:
-        """Look until ``stopped``; what does not answer is tried again at the next look."""
+        """Look for due operations until ``stopped``; retry failures at the next look."""
         pause = self._interval
-        # Dispatchers that were started together shall not look at the same moments.
+        # Random, so that dispatchers started together do not look at the same moments.
         while not stopped.wait(pause * random.uniform(0.75, 1.25)):
             pause = self._interval
             try:
@@ -125,7 +125,7 @@ class Dispatcher:
                 LOG.exception("Looking for due operations failed; trying again")
 
     def sweep(self) -> None:
-        """Have storage forget some of what has ended long ago; soon again if there is more.
+        """Delete a batch of old operations; schedule the next batch at once if there are more.
 
         Raises:
             Unavailable: storage does not answer.
@@ -138,14 +138,14 @@ class Dispatcher:
             self._next_sweep = time.monotonic()
 
     def look(self) -> bool:
-        """Post what is due, as far as the board has room.
+        """Post due operations, as far as the board has room.
 
         Returns:
-            Whether there may be more to post soon: storage holds more, or nobody knows, since
-            the board is so full that servers leave theirs in storage.
+            Whether there may be more to post soon: storage has more, or might have, because the
+            board is so full that servers leave their operations in storage.
 
         Raises:
-            Unavailable: storage does not answer, or the board.
+            Unavailable: storage or the board does not answer.
             TaskFlowException: the board does not answer.
         """
         if not self._board.connected:
@@ -156,11 +156,11 @@ class Dispatcher:
         waiting = list(self._board.iterjobs(only_unclaimed=True, ensure_fresh=True))
         shares = Shares(self._depth, waiting)
         now = datetime.datetime.now(datetime.UTC)
-        # With fewer, none might be bulk work.
+        # A smaller batch might contain no bulk work.
         limit = max(room, SHARE)
         due = self._storage.operations.due(now, limit, shares.projects)
-        # One whose job only waits its turn on a busy board needs no second job. A claimed job
-        # does not count: its worker may have parked the operation and be about to consume it.
+        # An operation with a job that waits on the board needs no second job. A claimed job does
+        # not count: its worker may have parked the operation and be about to consume the job.
         delivered = {job.name for job in waiting}
         sparing = time.monotonic() < self._sparing_until
         left = False

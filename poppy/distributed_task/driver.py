@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TaskFlow driver: jobs on a board, workers that claim them."""
+"""The TaskFlow driver: jobs on a board, and workers that claim them."""
 
 import datetime
 import functools
@@ -41,18 +41,18 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: A project has hardly anything if it has less than this part of ``board_depth``.
+#: A project with less than this part of ``board_depth`` may use the board's reserve.
 FEW = 16
-#: Seconds for which an answer about the board's room holds.
+#: Seconds for which the count of free places on the board is cached.
 ROOM_AGE = 0.2
-#: Seconds that a worker takes, beyond its grace, to hand back what has not ended.
+#: Seconds that a worker needs, beyond its grace, to hand back unfinished operations.
 STORING = 15.0
-#: Seconds until a board that did not answer is asked again.
+#: Seconds to wait before polling a board that did not answer.
 AWAY_AGE = 5.0
 
 
 class TaskFlowDriver(DistributedTask):
-    """Posts operations as jobs on a TaskFlow job board; its workers are TaskFlow conductors."""
+    """Post operations as jobs on a TaskFlow job board; the workers are TaskFlow conductors."""
 
     OPTS: ClassVar = (
         *boards.OPTS,
@@ -60,44 +60,44 @@ class TaskFlowDriver(DistributedTask):
             "concurrency",
             default=10,
             min=1,
-            help="How many operations one worker process runs at the same time.",
+            help="Number of operations that one worker process runs at the same time.",
         ),
-        cfg.IntOpt("workers", default=1, min=1, help="How many processes poppy-worker runs."),
+        cfg.IntOpt("workers", default=1, min=1, help="Number of processes poppy-worker runs."),
         cfg.FloatOpt(
             "poll_interval",
             default=0.2,
             min=0.01,
-            help="Seconds between looks at the board while there is nothing to do.",
+            help="Seconds between polls of the board while a worker is idle.",
         ),
         cfg.FloatOpt(
             "dispatch_interval",
             default=1.0,
             min=0.01,
-            help="Seconds between looks into storage for operations that are due.",
+            help="Seconds between looks for due operations in storage.",
         ),
         cfg.FloatOpt(
             "redelivery",
             default=10.0,
             min=0.1,
-            help="Seconds after which an operation that was posted, but that no worker has "
-            "begun, is posted again: how long it waits when the board has lost its job. No more "
-            "than run_lease, or with Cassandra each operation costs a write more.",
+            help="Seconds after which a posted operation that no worker has begun is posted "
+            "again. This is how long it waits if the board has lost its job. With Cassandra, a "
+            "value above run_lease costs one more write for each operation.",
         ),
         cfg.FloatOpt(
             "run_lease",
             default=10.0,
             min=1,
-            help="Seconds after its last sign of life that an operation under way counts as "
-            "lost. Another worker then runs it again, or the delete that waits for it. The "
-            "worker gives a sign every fifth of it, so it must be several times as long as "
-            "storage takes to answer, as clocks differ and as regions lag behind each other.",
+            help="Seconds after its last sign of life that a running operation counts as lost. "
+            "Then another worker runs it again, or a waiting delete proceeds. A worker renews "
+            "the lease after each fifth of it. So it must be several times the response time of "
+            "storage, the difference between clocks and the lag between regions.",
         ),
         cfg.IntOpt(
             "max_failures",
             default=20,
             min=1,
             mutable=True,
-            help="After so many failed attempts an operation fails for good.",
+            help="Number of failed attempts after which an operation fails for good.",
         ),
         cfg.IntOpt(
             "max_age",
@@ -105,23 +105,23 @@ class TaskFlowDriver(DistributedTask):
             min=1,
             max=315360000,
             mutable=True,
-            help="Seconds after which an operation that did not succeed fails for good, however "
-            "long a provider asks to wait.",
+            help="Seconds after which an unfinished operation fails for good, even if a provider "
+            "asks to wait longer.",
         ),
         cfg.FloatOpt(
             "retry_base",
             default=5.0,
             min=0.01,
             mutable=True,
-            help="Seconds: the longest wait after the first failed attempt; it doubles with "
-            "each further one.",
+            help="Longest wait in seconds after the first failed attempt. It doubles with each "
+            "further failure.",
         ),
         cfg.FloatOpt(
             "retry_ceiling",
             default=600.0,
             min=0.01,
             mutable=True,
-            help="Seconds: the longest wait between attempts that a provider did not ask for.",
+            help="Longest wait in seconds between attempts, unless a provider asks for more.",
         ),
         cfg.FloatOpt(
             "max_retry_after",
@@ -129,99 +129,98 @@ class TaskFlowDriver(DistributedTask):
             min=1,
             max=86400,
             mutable=True,
-            help="Seconds: the longest wait that a provider may ask for (by Retry-After, say). "
-            "One that asks for more is asked again after so long.",
+            help="Longest wait in seconds that a provider may ask for, for example with "
+            "Retry-After. Longer ones are cut to this.",
         ),
         cfg.BoolOpt(
             "failover",
             default=True,
-            help="Lead names of services that have several providers away from those that are "
-            "down, and back when they are up again. What most workers see counts.",
+            help="Point the names of multi-provider services away from providers that are down, "
+            "and back when they are up again. The majority of workers decides.",
         ),
         cfg.FloatOpt(
             "health_interval",
             default=10.0,
             min=0.01,
-            help="Seconds between looks at whether the providers' edges serve, for failover.",
+            help="Seconds between health checks of the providers' edges, for failover.",
         ),
         cfg.IntOpt(
             "failover_after",
             default=3,
             min=1,
-            help="A provider whose edge did not serve at so many looks in a row counts as down.",
+            help="Number of consecutive failed health checks after which a provider is down.",
         ),
         cfg.IntOpt(
             "failback_after",
             default=30,
             min=1,
-            help="One that was down and served at so many looks in a row counts as up.",
+            help="Number of consecutive successful health checks after which it is up again.",
         ),
         cfg.FloatOpt(
             "failover_rate",
             default=10.0,
             min=0.01,
-            help="Services a second whose names failover changes, at most: mind the limits of "
-            "the DNS server.",
+            help="Maximum number of services per second with names that failover changes. Keep "
+            "it within the limits of the DNS server.",
         ),
         cfg.IntOpt(
             "max_crashes",
             default=5,
             min=1,
             mutable=True,
-            help="An operation during which so many workers died or were lost in a row, without "
-            "ending it or parking it in between, fails for good: it may be what kills them.",
+            help="Number of consecutive lost workers after which an operation fails for good: it "
+            "may be what kills them. The count starts over when the operation is parked.",
         ),
         cfg.FloatOpt(
             "step_timeout",
             default=300.0,
             min=0.1,
             mutable=True,
-            help="Seconds that one step of an operation (a call of a driver) may take. After "
-            "that the worker does not wait for it any more: the step counts as failed in a way "
-            "that may pass. Drivers have shorter timeouts of their own; this is for the case "
-            "that they fail.",
+            help="Maximum seconds for one step of an operation, that is, one driver call. After "
+            "that the worker stops waiting and the step counts as failed, to be retried. Drivers "
+            "have shorter timeouts of their own; this one applies if those fail.",
         ),
         cfg.IntOpt(
             "max_hung_calls",
             default=10,
             min=1,
-            help="A worker process that has left so many calls behind, none of which has ended "
-            "so far, hands back what it does and ends. It is started anew at once.",
+            help="Number of abandoned driver calls that have not ended at which a worker process "
+            "hands its operations back and restarts.",
         ),
         cfg.IntOpt(
             "shutdown_grace",
             default=30,
             min=0,
-            help="Seconds in which the operations under way may end when a worker is told to "
-            "stop (SIGTERM). What has not ended then is handed back: another worker goes on "
-            "with it at once.",
+            help="Seconds in which running operations may finish when a worker is told to stop "
+            "(SIGTERM). Unfinished ones are handed back, and another worker continues them at "
+            "once.",
         ),
         cfg.FloatOpt(
             "heartbeat_interval",
             default=10.0,
             min=0.1,
-            help="Seconds between a worker's signs of life in storage. One that has missed three "
-            "counts as dead: the others take its share of each driver's rate.",
+            help="Seconds between a worker's heartbeats in storage. A worker that misses three "
+            "counts as dead, and the others take over its share of each driver's rate.",
         ),
     )
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
-        # TaskFlow's boards hold connections: one for each process, made after the fork.
+        # TaskFlow's boards hold connections, so each process creates its own after the fork.
         self._posting_lock = threading.Lock()
         self._posting: tuple[int, Poster] | None = None
-        # Until when an answer holds, and for how many jobs there was room.
+        # The free places on the board, and until when that number is valid.
         self._room = (0.0, self._limit)
         self._asking = threading.Lock()
 
     @property
     def workers(self) -> int:
-        """How many worker processes are wanted on this machine."""
+        """The number of worker processes to run on this machine."""
         return int(self.options.workers)
 
     @property
     def grace(self) -> float:
-        """Seconds in which a worker that is told to stop does so."""
+        """The maximum seconds between a worker's stop and its end."""
         return float(self.options.shutdown_grace) + STORING
 
     @property
@@ -230,18 +229,18 @@ class TaskFlowDriver(DistributedTask):
         return float(self.options.redelivery)
 
     def check(self) -> None:
-        """Make sure that the board's options can work; asks no server."""
+        """Check the board's options, without contacting a server."""
         boards.check(self.conf, self.options)
 
     def has_room(self, open_operations: int) -> bool:
-        """Whether the project has less than its share, and the board is not too full.
+        """Whether the project has less than its share, and the board has room.
 
-        That is up to three quarters of ``board_depth``, as of just now; up to seven eighths for a
-        project that has hardly anything. The rest is for the workers, who feed the board from
-        storage: so what has waited there is not kept out by what comes in.
+        Servers fill up to three quarters of ``board_depth``, or seven eighths for a project with
+        hardly any operations. The rest is for the workers, which post operations from storage:
+        new requests must not keep waiting ones off the board.
         """
         until, left = self._room
-        # One thread asks; the others go by the answer of before, and wait for nothing.
+        # One thread asks; the others use the previous answer and do not wait.
         if time.monotonic() >= until and self._asking.acquire(blocking=False):
             try:
                 until, left = self._ask_for_room()
@@ -267,7 +266,7 @@ class TaskFlowDriver(DistributedTask):
         return time.monotonic() + ROOM_AGE, left
 
     def post(self, operation: Operation) -> None:
-        """Put a job on the board that names the operation, and says how urgent it is."""
+        """Post a job with the operation's key and priority."""
         try:
             job_source.post(self._poster(), operation)
         except errors.Unavailable:
@@ -275,7 +274,7 @@ class TaskFlowDriver(DistributedTask):
             raise
 
     def waiting(self, limit: int) -> int:
-        """How many jobs nobody has claimed."""
+        """Count the unclaimed jobs, up to ``limit``."""
         try:
             return self._poster().waiting(limit)
         except taskflow.exceptions.TaskFlowException as exc:
@@ -284,11 +283,11 @@ class TaskFlowDriver(DistributedTask):
     def worker(
         self, storage: Storage, providers: Mapping[str, Provider], dns: DNSDriver
     ) -> Worker:
-        """A conductor with a board of its own."""
+        """Return a conductor with a board of its own, and its helpers."""
         options = self.options
         board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
         post = functools.partial(job_source.post, board)
-        # Made one after the other, each looks at what comes behind it when it is used.
+        # These refer to each other; a lambda resolves a name that is assigned further below.
         calls = Calls(options.max_hung_calls, lambda: made.stop())
         throttles = Throttles(
             {
@@ -350,7 +349,7 @@ class TaskFlowDriver(DistributedTask):
         return datetime.timedelta(days=days) if days else None
 
     def _policy(self) -> RetryPolicy:
-        """As the options are now."""
+        """Return the retry policy with the current options."""
         options = self.options
         return RetryPolicy(
             park_base=options.retry_base,

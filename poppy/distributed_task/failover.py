@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leads names away from providers that are down, and back.
+"""Failover: points names away from providers that are down, and back.
 
-Every worker looks at the providers' edges and says in its signs of life which of them are
-lastingly down. What most workers say counts: one that can't reach an edge by its own fault changes
-nothing. The first of the workers that are alive then marks the services concerned, and queues an
-operation for each that changes its names: an operation like any other, which is tried again, and
-which no request has to wait for. The marks are kept with the service, so that whatever is done for
-it afterwards keeps to them.
+Every worker checks the providers' edges, and its heartbeat names those that are down persistently.
+The majority of workers decides: a worker that can't reach an edge by its own fault changes
+nothing. The first live worker then marks the affected services and queues an operation for each
+that changes its names. That operation is retried like any other, and no request waits for it. The
+marks are stored with the service, so that later operations respect them.
 """
 
 import datetime
@@ -32,27 +31,27 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: Seconds after which services are looked through again while a provider is down: there may be
-#: new ones, and such that were being changed the last time.
+#: Seconds between scans of all services while a provider is down, for services that are new or
+#: were busy during the last scan.
 AGAIN = 60.0
-#: How often names are led elsewhere anew where that failed for good: after AGAIN, twice that ...
+#: How many times to retry failed steering: after AGAIN, twice that, and so on.
 TRIES = 6
 
-#: So many of the latest failures are looked through for names that could not be led elsewhere.
+#: How many of the latest failures to search for failed steering.
 LATEST = 500
-#: Nothing is under way. A disabled service has its marks put right for when it is enabled again.
+#: No operation is in progress. Disabled services get marks too, for when they are enabled again.
 _AT_REST = (Status.DEPLOYED, Status.DISABLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How quickly things happen.
+    """The timing of failover.
 
     Attributes:
-        interval: seconds between looks at the edges.
-        down_after: so many looks in a row at which an edge did not serve make it down.
-        up_after: so many at which it did make it up again.
-        rate: services a second whose names are changed, at most.
+        interval: seconds between checks of the edges.
+        down_after: consecutive failed checks after which an edge is down.
+        up_after: consecutive successful checks after which it is up again.
+        rate: the maximum number of services per second to change.
     """
 
     interval: float = 10.0
@@ -62,23 +61,23 @@ class Pace:
 
 
 class Watch:
-    """Which providers are down, as seen from here; it takes several looks to change that.
+    """The providers that are down, as seen by this worker. A change takes several checks.
 
     Attributes:
-        down: their names, in order.
+        down: their names, sorted.
     """
 
     def __init__(self, providers: Mapping[str, Provider], pace: Pace) -> None:
         self.down: tuple[str, ...] = ()
         self._providers = providers
         self._pace = pace
-        # How often in a row each was otherwise than it is known to be.
+        # For each provider, the consecutive checks that contradict its known state.
         self._otherwise = dict.fromkeys(providers, 0)
-        # Those of which it was logged that they can't be asked.
+        # Providers for which a warning about unknown health has been logged.
         self._untold: set[str] = set()
 
     def look(self) -> None:
-        """Ask all edges; of those that can't be asked nothing changes."""
+        """Check all edges. Unknown health changes nothing."""
         down = set(self.down)
         for name, provider in self._providers.items():
             is_down = name in down
@@ -94,27 +93,27 @@ class Watch:
         self.down = tuple(sorted(down))
 
     def _serves(self, provider: Provider) -> bool | None:
-        """Whether it serves; None where nobody can tell, which is to move nobody."""
+        """Whether the edge serves; None if that is unknown, which must not cause a failover."""
         options = provider.options
         if options.edge_check_url:
             return edge.answers(options.edge_check_url, options.edge_check_timeout)
         try:
             said = provider.serves()
-        except Exception:  # noqa: BLE001 - it must not raise, but is another's code
+        except Exception:  # noqa: BLE001 - it must not raise, but is third-party code
             LOG.exception("Asking %s whether its edge serves failed", provider.name)
             said = None
         if said is None and provider.name not in self._untold:
             self._untold.add(provider.name)
             LOG.warning(
-                "Whether the edge of %s serves can't be told; until it can, names are not led "
-                "away from it, nor back; see its edge_check_url",
+                "The health of the edge of %s is unknown; until it is known, names are not "
+                "pointed away from it, nor back; see its edge_check_url",
                 provider.name,
             )
         return said
 
 
 def agreed(workers: Sequence[Worker]) -> frozenset[str]:
-    """The providers that more than half of the workers say are down."""
+    """Return the providers that more than half of the workers report as down."""
     names = {name for worker in workers for name in worker.down}
     return frozenset(
         name for name in names if 2 * sum(name in it.down for it in workers) > len(workers)
@@ -125,8 +124,8 @@ class Failover:
     """Acts on what the workers agree on.
 
     Args:
-        worker_id: of this worker.
-        alive: gives the workers that are alive, as of their last signs of life.
+        worker_id: the id of this worker.
+        alive: returns the live workers, with their latest heartbeats.
     """
 
     def __init__(
@@ -150,26 +149,26 @@ class Failover:
         self._look_at = 0.0
 
     def run(self, stopped: threading.Event) -> None:
-        """Look until ``stopped``."""
+        """Check the edges, and act, until ``stopped``."""
         while not stopped.wait(self._pace.interval):
             try:
                 self._watch.look()
                 self._look_at = self._clock() + self._pace.interval
                 self.act(stopped)
             except errors.Unavailable as exc:
-                LOG.warning("Names could not be led away from providers that are down: %s", exc)
-            except Exception:  # noqa: BLE001 - without this thread nobody looks any more
-                LOG.exception("Leading names away from providers failed; trying again")
+                LOG.warning("Could not point names away from providers that are down: %s", exc)
+            except Exception:  # noqa: BLE001 - without this thread failover stops
+                LOG.exception("Pointing names away from providers failed; trying again")
 
     def act(self, stopped: threading.Event) -> None:
-        """If it is for this worker to do, bring the services' names in line.
+        """Update the services' names, if this worker is the one to do so.
 
         Raises:
             Unavailable: storage does not answer.
         """
         workers = self._alive()
         if not self._is_first(workers):
-            # Should it become this worker's turn, it does not know what the others have done.
+            # If this worker's turn comes, it does not know what the others have done.
             self._done = None
             return
         down = agreed(workers)
@@ -189,7 +188,7 @@ class Failover:
         self._again_at = self._clock() + AGAIN if down or busy else float("inf")
 
     def _lead(self, down: Collection[str], stopped: threading.Event) -> bool:
-        """Go through all services; whether some have to be looked at again."""
+        """Update all services; return whether some must be checked again."""
         busy = False
         flavors = {flavor.flavor_id: flavor for flavor in self._storage.flavors.list()}
         for service in self._storage.services.scan():
@@ -198,8 +197,8 @@ class Failover:
             if not changed:
                 continue
             if service.status is Status.FAILED:
-                # It may have no names, or none any more: its next change sees to it, but goes by
-                # the marks that it has, so that these are put right after that.
+                # It may have no names. Its next change sets them by the marks that it has now,
+                # so the marks are corrected after that.
                 busy = True
                 continue
             if service.status not in _AT_REST or not self._submit(changed):
@@ -207,12 +206,12 @@ class Failover:
             if stopped.wait(1 / self._pace.rate):
                 break
             if self._has_turned(down):
-                # Not the rest as well, by what was so when this began.
+                # The rest must not follow an outdated state.
                 return True
         return busy
 
     def _has_turned(self, down: Collection[str]) -> bool:
-        """Go on looking meanwhile; whether it is not so any more, or another's to act."""
+        """Keep checking edges; return whether the state or the acting worker has changed."""
         if self._clock() >= self._look_at:
             self._look_at = self._clock() + self._pace.interval
             self._watch.look()
@@ -220,13 +219,13 @@ class Failover:
         return not self._is_first(workers) or agreed(workers) != down
 
     def _is_first(self, workers: Sequence[Worker]) -> bool:
-        """Whether it is for this worker to act."""
+        """Whether this worker is the one to act."""
         return min((it.worker_id for it in workers), default=None) == self._worker_id
 
     def _try_again(self, stopped: threading.Event) -> None:
-        """Queue again what failed for good: the marks say that names lead elsewhere than they do.
+        """Queue failed steering again, because the names do not match the marks.
 
-        After growing pauses, and not for ever: what is refused may always be.
+        The pauses grow, and retries end: a refusal may be permanent.
         """
         now = datetime.datetime.now(datetime.UTC)
         for operation in self._storage.operations.failures(LATEST):
@@ -236,7 +235,7 @@ class Failover:
             listed = self._storage.operations.list(operation.project_id, operation.service_id)
             failed = _failed_last(listed)
             if not failed or failed[0].key != operation.key:
-                continue  # The names have been seen to since.
+                continue  # A later operation has changed the names.
             if len(failed) > TRIES or age < AGAIN * 2 ** (len(failed) - 1):
                 continue
             try:
@@ -244,7 +243,7 @@ class Failover:
             except errors.NotFound:
                 continue
             if service.status in _AT_REST:
-                LOG.warning("The names of service %s are led elsewhere anew", service.service_id)
+                LOG.warning("Retrying to steer the names of service %s", service.service_id)
                 self._submit(service)
             if stopped.wait(1 / self._pace.rate):
                 return
@@ -255,17 +254,15 @@ class Failover:
         except (errors.Changed, errors.NotFound, errors.InvalidRequest):
             return False
         except errors.Unavailable as exc:
-            LOG.warning(
-                "The names of service %s are led elsewhere later: %s", service.service_id, exc
-            )
+            LOG.warning("The names of service %s are steered later: %s", service.service_id, exc)
             return False
         return True
 
 
 def _failed_last(listed: Sequence[Operation]) -> Sequence[Operation]:
-    """The last operations of a service that changed its names, if they failed to steer them.
+    """Return a service's latest operations that all failed to steer its names, latest first.
 
-    The latest first.
+    Purges in between are ignored.
     """
     latest = [it for it in reversed(listed) if it.kind is not Kind.PURGE]
     return list(
@@ -274,10 +271,10 @@ def _failed_last(listed: Sequence[Operation]) -> Sequence[Operation]:
 
 
 def marked(service: Service, flavor: Flavor, down: Collection[str]) -> Service | None:
-    """The service with marks at the providers to avoid; None if that changes no name.
+    """Return the service with marks on providers to avoid; None if no name changes.
 
-    Where all of its providers are down, its names stay where they are: it may be us, and there
-    is nowhere better to go.
+    If all its providers are down, its names stay: the fault may be on the workers' side, and there
+    is no better target.
     """
     details = service.provider_details
     if certificates.is_namespace(service.project_id) or len(details) < 2:

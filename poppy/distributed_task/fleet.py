@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a worker says of itself, and how many workers it sees."""
+"""A worker's heartbeat, and the number of workers alive."""
 
 import datetime
 import threading
@@ -14,30 +14,30 @@ from poppy.storage.fleet import FleetStore
 
 LOG = log.getLogger(__name__)
 
-#: A worker that has missed so many signs of life in a row counts as dead.
+#: A worker that misses this many consecutive heartbeats counts as dead.
 MISSED = 3
 
 
 def alive_since(interval: float) -> datetime.datetime:
-    """Since when a worker must have been seen to count as alive.
+    """Return the time since which a live worker must have been seen.
 
     Args:
-        interval: seconds between signs of life.
+        interval: seconds between heartbeats.
     """
     now = datetime.datetime.now(datetime.UTC)
     return now - datetime.timedelta(seconds=MISSED * interval)
 
 
 class Presence:
-    """Signs of life of one worker.
+    """The heartbeat of one worker.
 
     Args:
-        load: gives what is to be said anew each time.
-        interval: seconds between signs.
+        load: returns the load to report.
+        interval: seconds between heartbeats.
 
     Attributes:
-        workers: how many workers were alive at the last look, this one included.
-        alive: those workers; empty until the first look.
+        workers: how many workers, including this one, were alive at the last heartbeat.
+        alive: those workers; empty until the first heartbeat.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Presence:
         self._interval = interval
 
     def run(self, ended: threading.Event) -> None:
-        """Give signs until ``ended``, and then leave."""
+        """Send heartbeats until ``ended``, then sign off."""
         self._beat()
         while not ended.wait(self._interval):
             self._beat()
         try:
             self._store.leave(self._worker.worker_id)
         except errors.Unavailable as exc:
-            LOG.info("Could not say that this worker leaves: %s", exc)
+            LOG.info("Could not sign off: %s", exc)
 
     def _beat(self) -> None:
         now = datetime.datetime.now(datetime.UTC)
@@ -72,6 +72,6 @@ class Presence:
             self.alive = self._store.workers(alive_since(self._interval))
             self.workers = max(1, len(self.alive))
         except errors.Unavailable as exc:
-            LOG.warning("Could not give a sign of life: %s", exc)
+            LOG.warning("Could not store a heartbeat: %s", exc)
         except Exception:  # noqa: BLE001 - without this thread the worker counts as dead
-            LOG.exception("Giving a sign of life failed; trying again")
+            LOG.exception("The heartbeat failed; trying again")

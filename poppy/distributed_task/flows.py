@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of operation does: recipes to be read from top to bottom.
+"""Flows: what each kind of operation does, as a recipe to read from top to bottom.
 
-They hold nothing but calls of drivers; what became of them is kept, and concluded, by the run. So
-all that is left to do for a flow is to go through its stages. (TaskFlow's engines do that too, and
-keep the state of each task in a storage of their own, which took longer than all the rest of an
-operation.)
+A flow contains nothing but driver calls. The run stores their results, so a flow only has to
+execute its stages. (TaskFlow's engines could do that, but they keep each task's state in a storage
+of their own, which took longer than the rest of an operation.)
 """
 
 import concurrent.futures
@@ -26,21 +25,21 @@ from poppy.storage.base import FlavorStore
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Stages one after the other, each of tasks side by side.
+    """Stages that run one after another; the tasks of a stage run in parallel.
 
     Attributes:
-        name: for people.
-        stages: in order; a stage begins when all tasks of the one before have ended.
+        name: for display.
+        stages: in order. A stage begins when all tasks of the previous one have ended.
     """
 
     name: str
     stages: Sequence[Sequence[Task]]
 
     def run(self, run: OperationRun, pool: concurrent.futures.Executor) -> None:
-        """Execute all tasks. If some of a stage break, the first of these errors is raised.
+        """Execute all tasks. If tasks of a stage raise, re-raise the first error.
 
         Args:
-            pool: for tasks that run side by side.
+            pool: runs the tasks of a stage in parallel.
         """
         for stage in self.stages:
             if len(stage) == 1:
@@ -60,13 +59,13 @@ def build(
     dns: DNSDriver,
     ownership: Ownership | None = None,
 ) -> Flow:
-    """The flow of an operation.
+    """Return the flow of an operation.
 
     Args:
-        flavors: where the service's flavor tells which providers it is meant to be at, where it
-            may have been at others.
+        flavors: read for the providers of the service's flavor, if the service may have been at
+            others.
         providers: the loaded drivers.
-        ownership: how domains are proven; None where they need not be.
+        ownership: how domains are proven; None if no proof is needed.
     """
     deployed = tuple(service.provider_details)
     if certificates.is_namespace(service.project_id):
@@ -93,9 +92,9 @@ def ensure(
     dns: DNSDriver,
     ownership: Ownership | None = None,
 ) -> Flow:
-    """Create and update: all providers, then DNS, then clean those no longer in the flavor.
+    """Create or update: all providers, then DNS, then clean up providers no longer in the flavor.
 
-    Where domains are to be proven, nothing is asked of a provider before that.
+    If domains need proof, no provider is called before that.
     """
     names = flavor.provider_names
     before = [tasks.OWNERSHIP] if ownership else []
@@ -111,7 +110,7 @@ def ensure(
 
 
 def delete(deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver) -> Flow:
-    """Delete: DNS first, so that no name points at nothing, then all providers."""
+    """Delete: DNS first, so that no name is left dangling, then all providers."""
     return Flow(
         "delete",
         [
@@ -122,32 +121,32 @@ def delete(deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSD
 
 
 def steer(flavor: Flavor, dns: DNSDriver) -> Flow:
-    """Steer: names only, by what was stored of the providers when it was asked for."""
+    """Steer: change names only, by the provider details stored with the request."""
     return Flow("steer", [[tasks.EnsureDNS(dns, flavor, after=())]])
 
 
 def disable(dns: DNSDriver) -> Flow:
-    """Disable: names only. What the providers have stays, for when it is enabled again."""
+    """Disable: change names only. The providers keep the service until it is enabled again."""
     return Flow("disable", [[tasks.DisableDNS(dns)]])
 
 
 def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
-    """Create, update and delete of a certificate that was ordered by itself: all providers."""
+    """Create, update or delete a separately ordered certificate at all providers."""
     deletes = operation.kind is Kind.DELETE
     task = certificate_tasks.RemoveCertificate if deletes else certificate_tasks.EnsureCertificate
     return Flow(f"{operation.kind} certificate", [[task(name, providers) for name in names]])
 
 
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
-    """Purge: all providers that have the service."""
+    """Purge at all providers that have the service."""
     return Flow("purge", [[tasks.PurgeProvider(it, providers) for it in deployed]])
 
 
 def _flavor(service: Service, flavors: FlavorStore) -> Flavor:
-    """A service's flavor; with one provider there is nothing to be read of it.
+    """Return a service's flavor. With a single provider it need not be read.
 
-    A service has a detail for each provider of its flavor, and for those that are left to be
-    cleaned. So who has one detail has a flavor of just that provider.
+    A service has a detail for each provider of its flavor and for each one still to be cleaned
+    up. So one detail implies a single-provider flavor.
     """
     flavor_id, details = service.spec.flavor_id, service.provider_details
     if len(details) > 1:

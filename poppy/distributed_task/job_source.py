@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a worker gets its jobs: what it needs of a job board, and in which order it takes them."""
+"""How a worker gets its jobs: the job board's interface, and the order of jobs."""
 
 import collections
 import itertools
@@ -21,16 +21,16 @@ from poppy.model.operations import Operation, Priority
 
 LOG = log.getLogger(__name__)
 
-#: Seconds: the first and the longest pause between looks at a board that does not answer.
+#: Seconds: the first and the longest pause between polls of a board that does not answer.
 PAUSE, MAX_PAUSE = 1.0, 15.0
-#: At least so many free jobs are looked at.
+#: The minimum number of free jobs to list.
 WINDOW = 64
-#: Seconds for which a list of free jobs is worked off before there is another look.
+#: Minimum seconds for which a list of free jobs stays valid.
 FRESH = 0.05
-#: ... and times as long as a look takes, so that looks take little of a worker's time.
+#: A list also stays valid this many times as long as listing took, so listing stays cheap.
 RARELY = 20
 
-#: How TaskFlow calls the priorities of operations; boards list jobs in this order.
+#: TaskFlow's names for the priorities of operations; boards list jobs in this order.
 PRIORITIES = {
     Priority.PURGE: JobPriority.HIGH,
     Priority.TENANT: JobPriority.NORMAL,
@@ -40,7 +40,7 @@ _PRIORITY_OF = {name: priority for priority, name in PRIORITIES.items()}
 
 
 class Posting(Protocol):
-    """Something that takes jobs: a worker's board, or a server's access to it."""
+    """Accepts jobs: a worker's board, or a server's connection to it."""
 
     def post(
         self,
@@ -53,18 +53,18 @@ class Posting(Protocol):
 
 
 class Board(Posting, Protocol):
-    """A TaskFlow job board with two abilities more."""
+    """A TaskFlow job board that can also count waiting jobs and report changes."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name to show."""
 
     @property
     def connected(self) -> bool:
-        """Whether it can be asked now."""
+        """Whether the board can be used now."""
 
     def connect(self) -> None:
-        """Connect; may be repeated. Raises JobFailure."""
+        """Connect. May be repeated. Raises JobFailure."""
 
     def close(self) -> None:
         """Disconnect."""
@@ -72,20 +72,20 @@ class Board(Posting, Protocol):
     def iterjobs(
         self, only_unclaimed: bool = False, ensure_fresh: bool = False
     ) -> Iterator[taskflow.jobs.base.Job]:
-        """The jobs, by priority and then the oldest first. Raises JobFailure."""
+        """Iterate over the jobs, by priority and then oldest first. Raises JobFailure."""
 
     def claim(self, job: taskflow.jobs.base.Job, who: str) -> None:
         """Claim a job. Raises JobFailure, UnclaimableJob, NotFound."""
 
     def waiting(self, limit: int) -> int:
-        """How many jobs wait to be claimed, counted up to ``limit``. Raises JobFailure."""
+        """Count the unclaimed jobs, up to ``limit``. Raises JobFailure."""
 
     def on_change(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called, in any thread, when a job may have come; not all boards know."""
+        """Call ``wake``, in any thread, when a job may have arrived, if the board can tell."""
 
 
 def post(board: Posting, operation: Operation) -> None:
-    """Put a job on the board that names an operation, and says how urgent it is.
+    """Post a job with an operation's key and priority.
 
     Raises:
         Unavailable: the board does not answer.
@@ -101,33 +101,32 @@ def post(board: Posting, operation: Operation) -> None:
 
 
 def place_of(job: taskflow.jobs.base.Job) -> fairness.Place:
-    """Whose job it is, and how urgent; a job that names no project is of a project of its own."""
+    """Return the project and priority of a job; without a project, it counts as its own one."""
     details = job.details if isinstance(job.details, Mapping) else {}
     project_id = str(details.get("project_id", f"job {job.uuid}"))
     return fairness.Place(project_id, _PRIORITY_OF.get(job.priority, Priority.TENANT))
 
 
 class JobSource:
-    """A board as the conductor sees it: free jobs in fair order, and calm in an outage.
+    """A board as the conductor sees it: free jobs in fair order, with back-off in an outage.
 
-    The order is that of :mod:`poppy.model.fairness`: projects take turns, and what a project has
-    running here counts as turns that it has had. So a project can take all slots of this worker
-    only while no other project has anything waiting.
+    The order is that of :mod:`poppy.model.fairness`: projects take turns, and jobs of a project
+    that run here count as turns it has had. So a project can fill all slots of this worker only
+    while no other project has jobs waiting.
 
-    TaskFlow's conductor tries to claim whatever it is shown, and logs a traceback at each of its
-    looks at a board that does not answer, several times a second. It claims in the one thread that
-    looks, which has all others wait for each answer of the board; so here :meth:`claim` only
-    notes that a job is about to be taken, and the thread that is to run it does so by
-    :meth:`take`.
+    TaskFlow's conductor tries to claim every job it sees. When the board does not answer, it logs
+    a traceback at each poll, several times a second. It also claims in the polling thread, so
+    that all jobs wait for each reply of the board. Here, :meth:`claim` only records that a job is
+    about to be taken; the thread that will run it claims it with :meth:`take`.
 
-    Workers that list the same jobs in the same order meet at each of them. So a worker that has
-    met another shuffles the head of the list for a while, before projects take turns; alone, it
-    takes the oldest of each project first.
+    Workers that list the same jobs in the same order compete for each of them. So after a
+    conflict a worker shuffles the head of the list for a while, before projects take turns.
+    Without conflicts it takes the oldest job of each project first.
 
     Args:
         stopped: ends a pause.
-        free: how many more jobs the worker can take now; without a place, it does not look.
-        depth: about how many jobs may wait on the board.
+        free: returns how many more jobs the worker can take now. If none, it does not poll.
+        depth: roughly how many jobs may wait on the board.
     """
 
     def __init__(
@@ -140,12 +139,12 @@ class JobSource:
         self._board = board
         self._stopped = stopped
         self._free = free
-        # Some more than the dispatchers put there: servers post as well.
+        # Allow for more than the dispatchers' limit: servers post as well.
         self._window = max(WINDOW, depth + depth // 4)
         self._pause = 0.0
         self._claim_pause = 0.0
         self._jobs: collections.deque[taskflow.jobs.base.Job] = collections.deque()
-        # The projects of the jobs that were given to this worker's threads.
+        # Job uuid to project, for the jobs given to this worker's threads.
         self._given: dict[str, str] = {}
         self._ahead = fairness.SHARE - 1
         self._stale_at = 0.0
@@ -155,7 +154,7 @@ class JobSource:
         return getattr(self._board, name)
 
     def iterjobs(self, ensure_fresh: bool = False) -> Iterator[taskflow.jobs.base.Job]:
-        """The free jobs; none, after a pause that grows, when the board does not answer."""
+        """Iterate over free jobs. If the board does not answer, pause and return none."""
         if self._free() > 0 and (
             ensure_fresh or not self._jobs or time.monotonic() >= self._stale_at
         ):
@@ -164,7 +163,7 @@ class JobSource:
             yield self._jobs.popleft()
 
     def _look(self, ensure_fresh: bool) -> None:
-        """List the free jobs, in the order in which they are to be taken."""
+        """List the free jobs in the order in which to take them."""
         begun = time.monotonic()
         self._jobs.clear()
         try:
@@ -189,14 +188,14 @@ class JobSource:
         self._stale_at = now + max(FRESH, RARELY * (now - begun))
 
     def claim(self, job: taskflow.jobs.base.Job, who: str) -> None:
-        """Show a job no more until :meth:`let_go`."""
+        """Hide a job until :meth:`let_go`."""
         place = place_of(job)
         self._given[job.uuid] = place.project_id
         is_bulk = place.priority is Priority.BULK
         self._ahead = fairness.SHARE - 1 if is_bulk else max(0, self._ahead - 1)
 
     def take(self, job: taskflow.jobs.base.Job, who: str) -> bool:
-        """Claim a job; not if another was quicker, or the board does not answer."""
+        """Claim a job; return False if another worker was faster or the board fails."""
         try:
             self._board.claim(job, who)
         except taskflow.exceptions.UnclaimableJob:
@@ -211,11 +210,11 @@ class JobSource:
         return False
 
     def _rest(self, job: taskflow.jobs.base.Job, reason: Exception) -> None:
-        """Keep this thread's place for a while: to try at once would be a busy loop."""
+        """Hold this thread's slot for a while, to avoid a busy loop."""
         known = isinstance(reason, taskflow.exceptions.JobFailure)
         self._claim_pause = pause = _longer(self._claim_pause)
         LOG.warning(
-            "Job %s could not be claimed; going on in %.0f s: %s",
+            "Could not claim job %s; pausing for %.0f s: %s",
             job.uuid,
             pause,
             reason,
@@ -225,17 +224,17 @@ class JobSource:
         self._stopped.wait(pause)
 
     def let_go(self, job: taskflow.jobs.base.Job) -> None:
-        """Show a job again, if it is free."""
+        """Show a job again, if it is still free."""
         self._given.pop(job.uuid, None)
 
 
 def _longer(pause: float) -> float:
-    """The pause after one that did not help; the first after none."""
+    """Return the next, longer pause of a back-off."""
     return min(MAX_PAUSE, max(PAUSE, 2 * pause))
 
 
 class Idle(timing.Timeout):  # type: ignore[misc]
-    """A conductor's pause while it has nothing to do; over early when there may be something.
+    """An idle conductor's pause, which ends early when there may be work.
 
     Args:
         seconds: the longest pause.
@@ -246,15 +245,15 @@ class Idle(timing.Timeout):  # type: ignore[misc]
         self._woken = threading.Event()
 
     def wake(self) -> None:
-        """End the pause, or the next one."""
+        """End this pause, or the next one."""
         self._woken.set()
 
     def interrupt(self) -> None:
-        """Stop for good."""
+        """End all pauses for good."""
         super().interrupt()
         self._woken.set()
 
     def wait(self) -> None:
-        """Pause."""
+        """Pause until woken or until the time has passed."""
         self._woken.wait(self.value)
         self._woken.clear()

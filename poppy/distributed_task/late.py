@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver's call may have done after nobody waited for it any more.
+"""Compensation for driver calls that took effect too late.
 
-A call that hung, or whose run was overtaken, may have its effect when the service has long moved
-on: an object of a service that is deleted, or an older document over a newer one. Such a call is
-seen to when it ends. Only a call that outlives its process escapes that.
+A call that hung, or belonged to an overtaken run, may take effect long after the service has moved
+on: it may create an object of a deleted service, or replace a newer document with an older one.
+Compensation follows when the call ends. It fails only for a call that outlives its process.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ def see_to(
     policy: RetryPolicy,
     undo: Callable[[], None] | None,
 ) -> None:
-    """Undo a late call's effect, or have the service made what it should be once more.
+    """Undo a late call's effect, or queue an update that deploys the current document again.
 
     Args:
-        operation: that the call was made for.
-        step: of that operation.
-        undo: removes what the call may have made; None if it makes nothing.
+        operation: the operation of the call.
+        step: the step of the call.
+        undo: removes what the call may have created; None if it creates nothing.
     """
     if operation.kind is Kind.PURGE:
         return
@@ -61,14 +61,14 @@ def _undo(
         policy.call(undo)
     except errors.DriverError as exc:
         LOG.error(
-            "%s of service %s had its effect after the service was deleted and could not be "
+            "%s of service %s took effect after the service was deleted and could not be "
             "undone; please remove it by hand: %s",
             step,
             operation.service_id,
             exc,
         )
     else:
-        LOG.info("%s was undone, service %s is deleted", step, operation.service_id)
+        LOG.info("%s was undone: service %s is deleted", step, operation.service_id)
 
 
 def _make_again(storage: Storage, service: Service, late: Operation) -> None:
@@ -88,8 +88,7 @@ def _make_again(storage: Storage, service: Service, late: Operation) -> None:
             return
         else:
             LOG.warning(
-                "Service %s is made what it should be once more, for a late call may have "
-                "changed it",
+                "Service %s is updated again: a late call may have changed it at a provider",
                 service.service_id,
             )
             return

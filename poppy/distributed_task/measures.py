@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is counted, timed and traced of runs and of driver calls.
+"""Metrics and traces of runs and driver calls.
 
 See :mod:`poppy.common.metrics` and :mod:`poppy.common.tracing`.
 """
@@ -14,7 +14,7 @@ from poppy.common import errors, metrics, tracing
 from poppy.distributed_task.calls import Interrupted
 from poppy.model.operations import Kind, Operation, State
 
-#: What came of a call, by the error that it raised; the first that fits.
+#: The outcome of a call by the error it raised; the first match counts.
 _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
     (errors.InProgressError, "in_progress"),
     (errors.RetryableError, "retryable"),
@@ -26,15 +26,15 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 class _Run(Protocol):
     @property
     def operation(self) -> Operation:
-        """What is run."""
+        """The running operation."""
 
     @property
     def outcome(self) -> str:
-        """What came of it, in a word."""
+        """The result in one word."""
 
 
 def verb_of(step: str, kind: Kind) -> str:
-    """What a driver is asked for in a step: ``ensure``, ``remove`` or ``purge``."""
+    """Return the driver's verb in a step: ``ensure``, ``remove`` or ``purge``."""
     if step.startswith("remove:"):
         return "remove"
     return "purge" if kind is Kind.PURGE else "ensure"
@@ -42,7 +42,7 @@ def verb_of(step: str, kind: Kind) -> str:
 
 @contextlib.contextmanager
 def call(driver: str, verb: str) -> Iterator[None]:
-    """For the time of a driver's call."""
+    """Time and trace a driver call."""
     began = time.monotonic()
     outcome = "done"
     with tracing.span(f"{verb} {driver}") as span:
@@ -57,23 +57,23 @@ def call(driver: str, verb: str) -> Iterator[None]:
 
 
 def repeated(driver: str, verb: str) -> None:
-    """The call is made once more; to be said within it."""
+    """Count a retry of a driver call. Call it within :func:`call`."""
     metrics.REPEATS.add(driver, verb)
     tracing.event("retry")
 
 
 def deferred(driver: str, seconds: float | None) -> None:
-    """A call is not made now."""
+    """Count a deferred call."""
     metrics.DEFERRED.add(driver)
     tracing.event("deferred", {"poppy.driver": driver, "poppy.wait": seconds or 0.0})
 
 
 @contextlib.contextmanager
 def running(run: _Run) -> Iterator[None]:
-    """For the time of a run.
+    """Trace a run.
 
-    Its span is a child of the request's, as each other attempt's is, be it hours later: a job has
-    one producer, and so one trace tells the whole story.
+    Its span is a child of the request's span, as is every other attempt's, even hours later. A job
+    has one producer, so one trace tells the whole story.
     """
     operation = run.operation
     attributes: tracing.Attributes = {
@@ -95,7 +95,7 @@ def running(run: _Run) -> Iterator[None]:
 
 
 def run(operation: Operation, outcome: str, seconds: float) -> None:
-    """A run of an operation has ended; and the operation, if that is its outcome."""
+    """Record the end of a run, and of the operation if the run has ended it."""
     kind = str(operation.kind)
     metrics.RUNS.observe(seconds, kind, outcome)
     if operation.state.finished and outcome == operation.state:
@@ -106,6 +106,6 @@ def run(operation: Operation, outcome: str, seconds: float) -> None:
 
 
 def _providers_of(operation: Operation) -> str:
-    """The providers it had to do with, by name; ``none`` if it did not get so far."""
+    """Return the operation's providers, sorted; ``none`` if it did not reach any."""
     names = {step.name.rpartition(":")[2] for step in operation.steps if "provider:" in step.name}
     return ",".join(sorted(names)) or "none"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes of an attempt: for the operation, and for the service's providers."""
+"""The result of an attempt, for the operation and for the service's providers."""
 
 import datetime
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ _ENDED = (ProviderStatus.DEPLOYED, ProviderStatus.FAILED)
 
 
 def waits(operation: Operation) -> bool:
-    """Whether a step is to be tried again, or asked for again."""
+    """Whether a step is to be retried or polled."""
     return any(step.state is StepState.WAITING for step in operation.steps)
 
 
 def counted(
     operation: Operation, failed: bool, policy: RetryPolicy, now: datetime.datetime
 ) -> Operation:
-    """With this attempt counted; at the end of the budget, what waits has failed.
+    """Count this attempt. At the end of the retry budget, fail the waiting steps.
 
     Args:
-        failed: whether the attempt failed; else it only waits for a provider to get done.
+        failed: whether the attempt failed; otherwise it only waits for a provider.
     """
     failures = operation.failures + int(failed)
     operation = replace(operation, failures=failures)
@@ -44,9 +44,9 @@ def parked(
     now: datetime.datetime,
     pause: datetime.timedelta,
 ) -> Operation:
-    """To be gone on with after a pause, or at the end of its time if that is earlier.
+    """Park the operation for a pause, but not beyond its maximum age.
 
-    It is due then in any case: its last attempt ends it, with the reason for which it waited.
+    At that age it is due in any case: the last attempt ends it, with the reason for the wait.
     """
     end = operation.since + policy.max_age
     return replace(
@@ -62,12 +62,12 @@ def parked(
 def finished(
     operation: Operation, state: State, error: str | None, now: datetime.datetime
 ) -> Operation:
-    """Ended, well or badly."""
+    """Return the operation in a finished state."""
     return replace(operation, state=state, error=error, updated_at=now, next_attempt_at=None)
 
 
 def show(details: Details, kind: Kind) -> None:
-    """Give providers that show another operation's end the status of one that goes on."""
+    """Set providers with a final status from another operation to an in-progress status."""
     if not kind.deploys:
         return
     for name, detail in details.items():
@@ -76,7 +76,7 @@ def show(details: Details, kind: Kind) -> None:
 
 
 def reasons(operation: Operation, state: StepState) -> str:
-    """Why steps are in a state."""
+    """Return the messages of all steps in a state."""
     return "; ".join(
         f"{step.name}: {step.message}" for step in operation.steps if step.state is state
     )
@@ -86,18 +86,18 @@ def settle(details: Details, kind: Kind, failed: Sequence[Step]) -> None:
     """Give every provider its final status.
 
     Args:
-        kind: of the operation that has ended.
-        failed: the steps that failed for good. One that is not a provider's (DNS, or the whole
-            operation, whose step has no name) failed for all of them.
+        kind: the kind of the operation that has ended.
+        failed: the steps that failed for good. A step that belongs to no provider (DNS, or the
+            whole operation, with an empty step name) failed for all providers.
     """
     by_provider = {step.name.rpartition(":")[2]: step for step in failed}
     others = next((step for name, step in by_provider.items() if name not in details), None)
     purge = kind is Kind.PURGE
     for name, detail in details.items():
         if purge and detail.status is ProviderStatus.FAILED:
-            continue  # That is of another operation, and still so.
+            continue  # The failure belongs to another operation and still holds.
         step = by_provider.get(name, others)
-        # What could not be purged is still deployed, and serves.
+        # After a failed purge the service is still deployed and served.
         broken = step is not None and not purge
         details[name] = replace(
             detail,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ends waits that last beyond an operation's time.
+"""Ends operations that have waited beyond their maximum age.
 
-No operation is parked beyond that (see :func:`.outcome.parked`), but the options may have changed
-since, and earlier versions stored whatever moment a provider named.
+No operation is parked beyond it (see :func:`.outcome.parked`), but the options may have changed
+since, and earlier versions stored any time that a provider asked for.
 """
 
 import datetime
@@ -19,17 +19,17 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: Seconds between looks: the most, and the part of an operation's time.
+#: Seconds between looks at most; and the maximum age is divided by PART for a shorter interval.
 INTERVAL, PART = 3600.0, 24
 
 
 class Overdue:
-    """Has operations that wait beyond their time tried for the last time.
+    """Makes operations due that wait beyond their maximum age, for a last attempt.
 
-    Any number of these may look side by side.
+    Several of these can run side by side.
 
     Args:
-        policy: gives the retry policy as it is now.
+        policy: returns the current retry policy.
     """
 
     def __init__(self, storage: Storage, policy: Callable[[], RetryPolicy]) -> None:
@@ -37,7 +37,7 @@ class Overdue:
         self._policy = policy
 
     def run(self, stopped: threading.Event) -> None:
-        """Look, at once and then now and then, until ``stopped``."""
+        """Look for such operations, at once and then periodically, until ``stopped``."""
         while not stopped.is_set():
             try:
                 self.look()
@@ -49,10 +49,10 @@ class Overdue:
             stopped.wait(pause * random.uniform(0.75, 1.25))
 
     def look(self) -> int:
-        """Make due what waits beyond its time; the dispatcher then posts it.
+        """Make overdue operations due; the dispatcher then posts them.
 
         Returns:
-            How many there were.
+            The number of overdue operations.
 
         Raises:
             Unavailable: storage does not answer.
@@ -62,13 +62,13 @@ class Overdue:
         found = 0
         for operation in self._storage.operations.find({State.WAITING}, oldest):
             due = operation.next_attempt_at
-            # One that was tried again has time since then.
+            # The age of a retried operation counts from its retry.
             if operation.since > oldest or due is None or due <= now:
                 continue
             if self._storage.operations.requeue(operation, now):
                 found += 1
                 LOG.warning(
-                    "Operation %s was to wait until %s, beyond its time; it is due now",
+                    "Operation %s was parked until %s, beyond its maximum age; it is due now",
                     operation.operation_id,
                     due,
                 )

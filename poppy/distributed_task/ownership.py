@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proof that a project owns its domains: a TXT record with a value that only the project has.
 
-The value follows from the project's id by a key that is made once and kept in storage. When the
-key is changed, the one before is still good, so that records can be moved without a gap.
+The value is derived from the project's id with a key that is created once and kept in storage.
+After a rotation the previous key stays valid, so that records can be changed without a gap.
 
-A claim to a domain is pending until it is proven (see :mod:`poppy.storage.domains`), which is
-noted in storage *before* a provider is asked for anything. A pending claim keeps nobody out: a
-project that proves the domain gets it. Of a proof and such a revocation, storage lets one count.
+A claim is pending until its domain is proven (see :mod:`poppy.storage.domains`). The proof is
+stored *before* any provider is called. A pending claim excludes no one: another project that
+proves the domain gets it. Storage accepts only one of a proof and such a revocation.
 """
 
 import datetime
@@ -30,34 +30,34 @@ from poppy.storage.domains import Claim
 
 LOG = log.getLogger(__name__)
 
-#: The document that the keys are kept in.
+#: The name of the document that holds the keys.
 DOCUMENT = "domain_ownership"
 #: Seconds: the longest pause between two lookups.
 _LONGEST = 300.0
-#: The pause grows with the age of the operation: one that waits for an hour can wait minutes.
+#: The pause as a share of the operation's age: after an hour's wait, minutes are fine.
 _SHARE = 0.1
-#: Seconds for the lookup of a domain while a client waits for its answer.
+#: Seconds for the lookup of a domain while a client waits for the response.
 _BRIEF = 2.0
 _KEYS = 2
 _CONFLICTS = 10
 
 
 class Keys:
-    """The keys that values follow from, the current one first."""
+    """The keys from which values are derived, the current one first."""
 
     def __init__(self, storage: Storage) -> None:
         self._documents = storage.documents
 
     def read(self) -> Sequence[bytes]:
-        """All that are good; the first one is made when it is first needed."""
+        """Return all valid keys. Create the first one on first use."""
         content = self._documents.get(DOCUMENT).content
         return [bytes.fromhex(key) for key in content["keys"]] if content else self.rotate()
 
     def rotate(self) -> Sequence[bytes]:
-        """Make a new key; the one before stays good, those before that don't.
+        """Create a new key. The previous one stays valid; older ones do not.
 
         Raises:
-            Unavailable: others do so at the same time.
+            Unavailable: others keep changing the keys at the same time.
         """
         for _ in range(_CONFLICTS):
             found = self._documents.get(DOCUMENT)
@@ -70,11 +70,11 @@ class Keys:
                     return self.read()
                 continue
             return [bytes.fromhex(key) for key in keys]
-        raise errors.Unavailable("Too many others change the keys at the same time")
+        raise errors.Unavailable("Too many concurrent changes of the keys")
 
 
 class Ownership:
-    """Tells which records to make, and looks them up.
+    """Determines the required records and looks them up.
 
     Args:
         interval: seconds between the first lookups.
@@ -93,21 +93,21 @@ class Ownership:
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, storage: Storage) -> Self | None:
-        """As the configuration says; None where no proof is asked for."""
+        """Return the configured instance; None if no proof is required."""
         if conf.domain_ownership == "off":
             return None
         timeout = conf[RESOLVER_GROUP].timeout
         return cls(storage, Resolver.of(conf), conf.domain_ownership_interval, timeout)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
-        """Details with a record for each domain of a document that is new to its service.
+        """Return details with a record for each domain that is new to the service.
 
         Args:
-            details: as they are to be stored.
-            service: with the document as it is to be, and the details as they were.
+            details: the details to store.
+            service: with the new document and the previous details.
         """
         if certificates.is_namespace(service.project_id):
-            return details  # an order, whose domain no edge serves
+            return details  # a certificate order: no edge serves its domain
         key = self._keys.read()[0]
         known = {
             record.domain: record
@@ -126,15 +126,15 @@ class Ownership:
         }
 
     def verify(self, service: Service) -> Sequence[DNSRecord]:
-        """Look up the records of all domains that are not proven so far.
+        """Look up the records of all unproven domains.
 
-        Those that are deployed already are not asked for again.
+        Deployed domains are not looked up again.
 
         Returns:
-            The records of the service, with what was found.
+            The service's records, with their status.
 
         Raises:
-            PermanentError: the service holds a domain no more, for another project has proven it.
+            PermanentError: the service has lost a domain to a project that has proven it.
             Unavailable: storage does not answer.
         """
         keys = self._keys.read()
@@ -149,13 +149,13 @@ class Ownership:
         return found
 
     def check_complete(self, records: Iterable[DNSRecord], since: datetime.datetime) -> None:
-        """Have an operation wait while records are missing.
+        """Make an operation wait while records are missing.
 
         Args:
-            since: when the operation was asked for.
+            since: when the operation was requested.
 
         Raises:
-            InProgressError: names the records.
+            InProgressError: names the missing records.
         """
         missing = [record for record in records if record.status is not RecordStatus.OK]
         if missing:
@@ -166,14 +166,14 @@ class Ownership:
     def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
         """Free a domain for a project that proves it.
 
-        That ends a claim of another project which has not proven it, and a quarantine: whoever
-        can make the record can also lead the domain's visitors elsewhere.
+        The proof ends another project's unproven claim, and a quarantine: anyone who can create
+        the record can also point the domain elsewhere.
 
-        One thread of a process at a time looks records up here: name servers that are slow don't
-        use up the server's threads.
+        Only one thread of a process looks records up here at a time, so that slow name servers
+        do not use up the server's threads.
 
         Raises:
-            DomainTaken: as given; or with the record that is missing.
+            DomainTaken: as given, or with the missing record.
         """
         try:
             claim = self._storage.domains.get(taken.domain)
@@ -205,7 +205,7 @@ class Ownership:
         )
 
     def _is_kept(self, claim: Claim) -> bool:
-        """Whether no proof of another project ends a claim."""
+        """Whether a claim withstands another project's proof."""
         if claim.released_at is not None:
             return False
         if not claim.pending:
@@ -256,7 +256,7 @@ class Ownership:
 
 
 def _own(spec: ServiceSpec) -> Iterator[str]:
-    """The domains that belong to the tenant, not to the operator."""
+    """Iterate over the domains that belong to the tenant, not to the operator."""
     return (entry.domain for entry in spec.domains if entry.certificate != "shared")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that workers ask for by themselves: bulk work, for which no request waits."""
+"""Operations that workers queue themselves, as bulk work: no request waits for them."""
 
 from dataclasses import replace
 
@@ -9,16 +9,16 @@ from poppy.storage.base import Storage
 
 
 def queue(storage: Storage, service: Service, kind: Kind, cause: Operation | None = None) -> None:
-    """Store a service as it is to be, with an operation that the dispatcher finds at once.
+    """Store a changed service with an operation that the dispatcher finds at once.
 
     Args:
         service: as read from storage, with changes.
-        cause: the operation that it follows from, if any: its request and its trace go on.
+        cause: the operation that causes this one, if any. Its request id and trace carry over.
 
     Raises:
-        Changed: it was changed meanwhile.
-        NotFound: it is gone.
-        InvalidRequest: there is no such flavor any more.
+        Changed: the service has changed since it was read.
+        NotFound: the service is gone.
+        InvalidRequest: the flavor no longer exists.
         Unavailable: storage does not answer.
     """
     operation = Operation.new(

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One attempt at an operation: what its tasks share, and what they may write.
+"""One attempt at an operation: the state that its tasks share, and what it stores.
 
-The tasks of a flow know drivers; this knows the bookkeeping. Each step is tried (quickly
-retried where that helps), and its outcome is stored, so that an attempt that comes after goes on
-where this one stopped. Steps that follow each other within a second are stored together: if the
-worker dies meanwhile they are done once more, which drivers allow, and everybody else saves the
-time. What is stored is conditional on the attempt: a worker that was overtaken finds out at its
-next write and stops. One that a delete has overtaken says so when its last call has ended, for
-the delete waits until then.
+The tasks of a flow call drivers; the run keeps the books. It tries each step (with quick retries
+where they help) and stores the outcome, so that a later attempt continues where this one stopped.
+Steps that follow each other within a second are stored together, which saves writes. If the worker
+dies in between, these steps are repeated, which drivers allow.
+
+Every write is conditional on the attempt: an overtaken worker finds out at its next write and
+stops. A run that a delete has superseded reports the end of its last call, because the delete
+waits for that.
 """
 
 import datetime
@@ -31,10 +32,10 @@ from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
 
-#: A run gives a sign of life when a fifth of its lease has passed without a write. So one that is
-#: done sooner gives none, and one that lives can miss two and keep its lease.
+#: A run renews its lease when a fifth of it has passed without a write. So a short run never has
+#: to, and a live one can miss two renewals and keep its lease.
 SIGNS = 5
-#: Seconds since its last write after which a run stores what a step has reached.
+#: Seconds after the last write from which a run stores the outcome of a step at once.
 CHECKPOINT_AGE = 1.0
 
 
@@ -43,10 +44,10 @@ class Means:
     """What all runs of a worker share.
 
     Attributes:
-        policy: gives the retry policy as it is now.
+        policy: returns the current retry policy.
         lease: how long after its last write a run counts as lost.
-        calls: where drivers are called.
-        throttles: whether they may be called now.
+        calls: runs driver calls.
+        throttles: decide whether a driver may be called now.
     """
 
     storage: Storage
@@ -57,24 +58,24 @@ class Means:
 
 
 class _NotAgain(errors.PoppyError):
-    """A call that failed is not repeated: the run has lost its right to, or nobody can tell."""
+    """Do not repeat a failed call: the run has been overtaken, or may have been."""
 
 
 class OperationRun:
     """One attempt at an operation.
 
     Raises:
-        NotRunnable: it is not for this worker to run now.
+        NotRunnable: this worker can't run the operation now.
         Unavailable: storage does not answer.
 
     Args:
-        runner: the job that delivered it.
+        runner: the job that delivered the operation.
 
     Attributes:
         service: as stored, with the provider details that this run has reached.
-        lost: the run may not write any more; its tasks do nothing from then on.
-        following: the operation of the service that can run now that this one is finished.
-        handed_back: it was not finished; another worker is to go on with it at once.
+        lost: the run may no longer write; its tasks do nothing from then on.
+        following: the service's next operation, which can run now that this one is finished.
+        handed_back: the operation is unfinished and another worker can continue it at once.
     """
 
     def __init__(self, means: Means, key: OperationKey, runner: str) -> None:
@@ -97,18 +98,18 @@ class OperationRun:
         self._failed = False
         self._retry_after: float | None = None
         self._written_at = self._signed_at = time.monotonic()
-        # Steps since then, and how to undo what they have made.
+        # Steps since the last write, each with its undo.
         self._unwritten: list[tuple[str, Callable[[], None] | None]] = []
-        # Tasks of several providers run side by side, and signs of life are given meanwhile.
+        # Tasks of several providers, and the renewal of the lease, run in parallel.
         self._lock = threading.RLock()
 
     @property
     def operation(self) -> Operation:
-        """The operation as this run has last stored it."""
+        """The operation, with the progress of this run."""
         return self._operation
 
     def done(self, *steps: str) -> bool:
-        """Whether all these steps are done, in this run or before it."""
+        """Whether all these steps are done, in this attempt or an earlier one."""
         return not self.lost and all(
             self._operation.step(step).state is StepState.DONE for step in steps
         )
@@ -120,14 +121,13 @@ class OperationRun:
         work: Callable[[], None],
         undo: Callable[[], None] | None = None,
     ) -> None:
-        """Do one step, unless it has been done or has failed for good before.
+        """Do one step, unless it is done or has failed for good.
 
         Args:
-            step: the name it is remembered by.
-            driver: that is called, as ``<kind>:<name>``.
-            work: calls the driver, and may :meth:`remember` what came of it.
-            undo: removes what ``work`` made, if that turns out to have had its effect when it
-                was too late.
+            step: the name under which its outcome is stored.
+            driver: the driver that ``work`` calls, as ``<kind>:<name>``.
+            work: calls the driver, and may :meth:`remember` the result.
+            undo: removes what ``work`` created, in case it took effect too late.
         """
         known = self._operation.step(step).state
         if self.lost or self._stopped or known in (StepState.DONE, StepState.FAILED):
@@ -140,7 +140,7 @@ class OperationRun:
         except Deferred as exc:
             measures.deferred(driver, exc.seconds)
             self._wait(exc.seconds)
-            # Stored at the end, when it is parked: nothing has happened.
+            # Nothing has happened, so it is not stored before the run parks.
             with self._lock:
                 self._operation = self._operation.with_step(
                     Step(step, StepState.WAITING, str(exc))
@@ -156,13 +156,13 @@ class OperationRun:
             self._stopped = True
 
     def _is_overtaken(self) -> bool:
-        """Whether others may have gone on, who do not wait for the end of this run's calls."""
+        """Whether another run may have started without waiting for this run's calls."""
         return self.lost and not self._superseded
 
     def _call(
         self, step: str, driver: str, work: Callable[[], None], undo: Callable[[], None] | None
     ) -> Step:
-        """Call the driver; gives what came of it."""
+        """Call the driver and return the step with its outcome."""
 
         verb = measures.verb_of(step, self._operation.kind)
 
@@ -185,7 +185,7 @@ class OperationRun:
             self._wait(exc.poll_after)
             return Step(step, StepState.WAITING, str(exc))
         except errors.RetryableError as exc:
-            LOG.warning("%s: %s may work later: %s", self, step, exc)
+            LOG.warning("%s: %s failed and will be retried: %s", self, step, exc)
             self._failed = True
             self._wait(exc.retry_after)
             return _step(step, StepState.WAITING, exc)
@@ -202,9 +202,9 @@ class OperationRun:
         return Step(step, StepState.DONE)
 
     def _check_right(self) -> None:
-        """Keep a call from being repeated when the run was overtaken while it was under way.
+        """Prevent the repetition of a call if the run was overtaken during the call.
 
-        Else a worker that was frozen within a call would make it again, with an old document.
+        Otherwise a worker that was frozen in a call would repeat it with an outdated document.
         """
         with self._lock:
             try:
@@ -216,7 +216,7 @@ class OperationRun:
             raise _NotAgain("the run may have been overtaken")
 
     def holds(self, domain: str) -> bool:
-        """Whether no other service has claimed a domain; one that is free is nobody's.
+        """Whether the domain is free or claimed by this service.
 
         Raises:
             Unavailable: storage does not answer.
@@ -228,14 +228,14 @@ class OperationRun:
         return claim.service_id in (None, self.service.service_id)
 
     def remember(self, change: Callable[[Details], object]) -> None:
-        """Change the service's provider details; stored with the outcome of the step."""
+        """Change the service's provider details, to be stored with the step's outcome."""
         with self._lock:
             details = dict(self.service.provider_details)
             change(details)
             self.service = self.service.with_details(details)
 
     def speak_for_the_request(self) -> None:
-        """Have what this thread logs carry the ids of the API request that asked for it."""
+        """Add the API request's ids to this thread's log context."""
         operation = self._operation
         context.RequestContext(
             request_id=operation.request_id,
@@ -244,13 +244,13 @@ class OperationRun:
         )
 
     def _wait(self, seconds: object) -> None:
-        """Note how long to wait before the next attempt: the longest that a step asks for."""
+        """Record a step's wait before the next attempt; the longest one counts."""
         asked = self._policy.asked(seconds)
         if asked is not None:
             self._retry_after = max(self._retry_after or 0.0, asked)
 
     def _record(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
-        """Note the outcome of a step, if any, and store it unless the last write was just now."""
+        """Record a step's outcome, if any, and store it unless the last write is recent."""
         with self._lock:
             self._unwritten.append((name, undo))
             if step is None:
@@ -267,10 +267,10 @@ class OperationRun:
         self._write()
 
     def see_to_late_steps(self) -> None:
-        """Undo, or make again, what this run has done when it was too late.
+        """Undo or redo steps of this run that took effect after it was overtaken.
 
         Raises:
-            Unavailable: storage does not answer; to be called again.
+            Unavailable: storage does not answer; call it again.
         """
         if not self._is_overtaken():
             return
@@ -281,17 +281,17 @@ class OperationRun:
                 late.see_to, self._storage, self._operation, step, self._policy, undo
             )
             try:
-                # It may call a driver, which may hang.
+                # This may call a driver, which may hang.
                 self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
             except errors.Unavailable:
                 with self._lock:
                     self._unwritten += steps[number:]
                 raise
             except (errors.RetryableError, Interrupted) as exc:
-                LOG.error("%s: %s was late, and could not be seen to: %s", self, step, exc)
+                LOG.error("%s: could not compensate for late step %s: %s", self, step, exc)
 
     def _write(self) -> None:
-        # The others leave the service alone: other requests may change it meanwhile.
+        # Only operations that are shown write details: requests may be changing the service.
         details = self.service.provider_details if self._operation.is_shown else None
         try:
             following = self._storage.operations.save(self._operation, details)
@@ -302,20 +302,20 @@ class OperationRun:
             self._lose(exc)
 
     def _lose(self, reason: errors.Fenced) -> None:
-        """Stop writing: another run, or a delete, has taken over."""
+        """Stop writing: another run or a delete has taken over."""
         if not self.lost:
             LOG.warning("%s: given up: %s", self, reason)
         self.lost = True
         self._superseded = isinstance(reason, errors.Superseded)
 
     def renew(self) -> None:
-        """Tell storage that this run is alive, unless it has just heard of it.
+        """Renew the run's lease, unless that was done recently.
 
-        Also for the delete that waits for its end.
+        A superseded run renews it too, for the delete that waits for its end.
         """
         if time.monotonic() - self._signed_at < self._lease.total_seconds() / SIGNS:
             return
-        # Who holds the lock is writing, which is a sign of life as well.
+        # If another thread holds the lock, it is writing, which renews the lease as well.
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -336,13 +336,13 @@ class OperationRun:
                 self._lose(errors.Superseded("a delete has overtaken it"))
             self._signed_at = time.monotonic()
         except errors.Fenced as exc:
-            # It may have ended since.
+            # The run may have ended concurrently.
             if not self._ended:
                 self._lose(exc)
 
     @property
     def outcome(self) -> str:
-        """What came of this run, in a word."""
+        """The result of this run in one word, as used in metrics."""
         if self.lost:
             return "superseded" if self._superseded else "lost"
         if self.handed_back:
@@ -353,11 +353,11 @@ class OperationRun:
 
     @property
     def crashes(self) -> int:
-        """How many runs before this one were lost, in a row."""
+        """How many consecutive runs before this one were lost."""
         return self._operation.crashes
 
     def hand_back(self) -> None:
-        """Have another worker go on at once.
+        """Let another worker continue the operation at once.
 
         Raises:
             Unavailable: storage does not answer.
@@ -375,10 +375,10 @@ class OperationRun:
         LOG.info("%s: handed back", self)
 
     def conclude(self) -> None:
-        """Store what became of the attempt: parked, finished, or handed back.
+        """Store the result of the attempt: parked, finished or handed back.
 
         Raises:
-            Unavailable: storage does not answer; the attempt is to be given up.
+            Unavailable: storage does not answer; give the attempt up.
         """
         if self._outage is not None:
             raise self._outage
@@ -397,7 +397,7 @@ class OperationRun:
             if self._superseded:
                 self._acknowledge()
         except errors.Unavailable:
-            # What was to be stored is not what is so.
+            # The result was not stored: restore the state before it.
             self._operation, self.service = before
             raise
         self._ended = True
@@ -406,7 +406,7 @@ class OperationRun:
         key, attempt = self._operation.key, self._operation.attempt
         following = self._storage.operations.acknowledge(key, attempt, _now())
         self.following = following
-        LOG.info("%s: has ended for the delete that overtook it", self)
+        LOG.info("%s: ended; the delete that superseded it can run", self)
 
     def _conclude(self) -> None:
         if outcome.waits(self._operation):
@@ -448,7 +448,7 @@ class OperationRun:
             LOG.info("%s: succeeded", self)
 
     def fail(self, reason: str, error_class: str) -> None:
-        """End the operation for good, for a reason that is no driver's.
+        """Fail the operation for good, for a reason outside its drivers.
 
         Raises:
             Unavailable: storage does not answer.
@@ -481,7 +481,7 @@ def _step(name: str, state: StepState, error: Exception, message: str | None = N
 
 
 def _nothing() -> None:
-    """There is nothing to be done."""
+    """Do nothing."""
 
 
 def _now() -> datetime.datetime:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which providers the operator's names of a service lead to."""
+"""Which providers the operator names of a service point to."""
 
 from collections.abc import Collection, Mapping
 
@@ -14,15 +14,14 @@ def policies(
     names: Mapping[str, str],
     able: Collection[Steering],
 ) -> dict[str, Policy]:
-    """What each of a service's names leads to.
+    """Return the targets of each of a service's operator names.
 
-    Providers that are to be avoided are left out, unless there is no other. Of those that are
-    left, the first is taken, or, where the flavor has weights or geography and the DNS server can
-    do it, all of them.
+    Avoided providers are left out unless there is no other. Of the remaining ones the first is
+    used; or all of them, if the flavor has weights or geography and the DNS server supports it.
 
     Args:
-        names: the operator's name of each domain.
-        able: what the DNS server can go by.
+        names: the operator name of each domain.
+        able: the steering that the DNS server supports.
     """
     candidates = chosen(service, flavor)
     first = service.provider_details[candidates[0].provider]
@@ -31,7 +30,7 @@ def policies(
         if entry.domain not in names:
             continue
         if entry.moved and entry.operator_url:
-            # An operator has set both by hand.
+            # An operator has set both names by hand.
             found[entry.operator_url] = [Target(entry.provider_url)]
         else:
             targets = [
@@ -44,7 +43,7 @@ def policies(
 
 
 def chosen(service: Service, flavor: Flavor) -> list[FlavorProvider]:
-    """The flavor's providers that names may lead to, in order; at least one."""
+    """Return the flavor's providers that names may point to, in order; at least one."""
     details = service.provider_details
     present = [entry for entry in flavor.providers if entry.provider in details]
     healthy = [entry for entry in present if not details[entry.provider].avoided]
@@ -59,11 +58,11 @@ def _entry(service: Service, provider: str, domain: str) -> AccessURL | None:
 def _target(candidate: FlavorProvider, name: str, able: Collection[Steering]) -> Target:
     places = candidate.geography if Steering.GEOGRAPHY in able else None
     places = places or Geography()
-    # Without weights, the first of several gets everybody; 0 tells the others apart from it.
+    # Without weights the first target gets all traffic; 0 marks the others.
     weight = candidate.weight if Steering.WEIGHTS in able else None
     return Target(name, 0 if weight is None else weight, places.countries, places.continents)
 
 
 def _differ(targets: Policy) -> bool:
-    """Whether it matters that there are several."""
+    """Whether several targets make a difference."""
     return any(target.weight > 0 or target.is_local for target in targets)

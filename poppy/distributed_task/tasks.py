@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks that flows are made of. Each does one thing at one driver and can be run twice."""
+"""The tasks of flows. Each does one thing at one driver and can be run twice."""
 
 import abc
 from collections.abc import Collection, Mapping, Sequence
@@ -17,39 +17,39 @@ from poppy.model.flavors import Flavor
 from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
 from poppy.provider.base import Deployment, Provider
 
-#: The step in which the project proves that the domains are its own.
+#: The step that proves the project's ownership of its domains.
 OWNERSHIP = "ownership"
-#: The step in which the operator's names are made.
+#: The step that creates or changes the operator names.
 DNS = "dns"
-#: The step in which they are removed.
+#: The step that removes the operator names.
 REMOVE_DNS = "remove:dns"
 
 
 def ensure_step(provider: str) -> str:
-    """The step in which a provider is made to serve, or to purge."""
+    """Return the step in which a provider deploys or purges."""
     return f"provider:{provider}"
 
 
 def gate_of(driver: Driver) -> str:
-    """The key of a driver's throttle and circuit breaker, ``<kind>:<name>``."""
+    """Return the key of a driver's throttle and circuit breaker, ``<kind>:<name>``."""
     return f"{driver.KIND}:{driver.name}"
 
 
 def provider_gate(name: str) -> str:
-    """As :func:`gate_of`, of a provider that may not be loaded."""
+    """Return :func:`gate_of` a provider that may not be loaded."""
     return f"{Provider.KIND}:{name}"
 
 
 def remove_step(provider: str) -> str:
-    """The step in which a provider is cleaned."""
+    """Return the step that removes the service from a provider."""
     return f"remove:provider:{provider}"
 
 
 class Task(abc.ABC):
-    """One thing to be done at one driver.
+    """One action at one driver.
 
     Attributes:
-        name: for people.
+        name: for display.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,18 +57,18 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def execute(self, run: OperationRun) -> None:
-        """Do it, by one :meth:`~poppy.distributed_task.run.OperationRun.attempt` at most."""
+        """Run the task: at most one :meth:`~poppy.distributed_task.run.OperationRun.attempt`."""
 
 
 class ProveOwnership(Task):
-    """Go on once the project has proven that it owns each new domain."""
+    """Wait until the project has proven its ownership of each new domain."""
 
     def __init__(self, ownership: Ownership) -> None:
         super().__init__("check the ownership of domains")
         self._ownership = ownership
 
     def execute(self, run: OperationRun) -> None:
-        """Remember what was found; what is missing parks."""
+        """Remember the records found; park while any are missing."""
 
         def work() -> None:
             try:
@@ -87,10 +87,10 @@ class ProveOwnership(Task):
 
 
 class EnsureProvider(Task):
-    """Make one provider serve the service's document.
+    """Deploy the service at one provider.
 
     Args:
-        after: the steps that must be done before.
+        after: the steps that must be done first.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class EnsureProvider(Task):
         self._after = after
 
     def execute(self, run: OperationRun) -> None:
-        """Remember the provider's object and names; in progress parks."""
+        """Remember the provider's object and names; park while the provider is in progress."""
         if not run.done(*self._after):
             return
         name = self._name
@@ -116,7 +116,7 @@ class EnsureProvider(Task):
 
             run.remember(remember)
             if deployment.in_progress:
-                message = deployment.message or f"{name} is at it"
+                message = deployment.message or f"{name} is still in progress"
                 raise errors.InProgressError(message, deployment.poll_after)
 
         def undo() -> None:
@@ -127,12 +127,12 @@ class EnsureProvider(Task):
 
 
 class EnsureDNS(Task):
-    """Have the operator's names lead to providers, and remove those of dropped domains.
+    """Point the operator names to providers, and remove those of dropped domains.
 
-    Only once every provider serves: until then, names go on leading where they did.
+    This waits until every provider serves; until then names stay as they are.
 
     Args:
-        after: the steps that must be done before.
+        after: the steps that must be done first.
     """
 
     def __init__(self, dns: DNSDriver, flavor: Flavor, after: Sequence[str]) -> None:
@@ -142,7 +142,7 @@ class EnsureDNS(Task):
         self._after = after
 
     def execute(self, run: OperationRun) -> None:
-        """Remember the operator's names; forget those of domains that are gone."""
+        """Remember the operator names; forget those of dropped domains."""
         if not run.done(*self._after):
             return
 
@@ -174,9 +174,9 @@ class EnsureDNS(Task):
 
 
 class DisableDNS(Task):
-    """Have no name of a service lead to its providers any more.
+    """Point no name of a service to its providers any more.
 
-    They lead to the operator's host for that, or are removed where there is none.
+    The names point to the operator's host for disabled services, or are removed if there is none.
     """
 
     def __init__(self, dns: DNSDriver) -> None:
@@ -184,7 +184,7 @@ class DisableDNS(Task):
         self._dns = dns
 
     def execute(self, run: OperationRun) -> None:
-        """There is nothing to remember: where the names belong stays known."""
+        """Switch the names off. The service keeps its operator names for later."""
 
         def work() -> None:
             switch_off(operator_names(run.service, self._dns), self._dns)
@@ -193,9 +193,10 @@ class DisableDNS(Task):
 
 
 class RemoveDNS(Task):
-    """Remove the operator's names, before the providers': no name may point at nothing.
+    """Remove the operator names before the providers' names, so that none is left dangling.
 
-    (A name that points at a provider's free name can be taken over by whoever takes that.)
+    (If an operator name points to a free name at a provider, anyone who registers that name there
+    takes it over.)
     """
 
     def __init__(self, dns: DNSDriver) -> None:
@@ -203,9 +204,10 @@ class RemoveDNS(Task):
         self._dns = dns
 
     def execute(self, run: OperationRun) -> None:
-        """Remove the names we know of, and those that a lost reply may have left.
+        """Remove known names, and those that may exist because a reply was lost.
 
-        A domain that was revoked before it was deployed may be another service's by now.
+        Skip a domain with a claim that was revoked before it was deployed: another service may
+        hold it now.
         """
         service = run.service
         lost = [
@@ -222,10 +224,10 @@ class RemoveDNS(Task):
 
 
 class RemoveProvider(Task):
-    """Leave nothing of the service at one provider, once its names are out of DNS.
+    """Remove the service from one provider, once its names are out of DNS.
 
     Args:
-        after: the step that must be done before.
+        after: the step that must be done first.
     """
 
     def __init__(self, name: str, providers: Mapping[str, Provider], after: str) -> None:
@@ -235,7 +237,7 @@ class RemoveProvider(Task):
         self._after = after
 
     def execute(self, run: OperationRun) -> None:
-        """Forget the provider's object."""
+        """Remove the service and forget the provider's object."""
         if not run.done(self._after):
             return
 
@@ -248,7 +250,7 @@ class RemoveProvider(Task):
 
 
 class PurgeProvider(Task):
-    """Evict or invalidate at one provider."""
+    """Evict or invalidate content at one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
         super().__init__(f"purge at {name}")
@@ -256,7 +258,7 @@ class PurgeProvider(Task):
         self._providers = providers
 
     def execute(self, run: OperationRun) -> None:
-        """There is nothing to remember."""
+        """Purge. There is nothing to remember."""
         purge = run.operation.purge
         if purge is None:
             raise errors.NotRunnable("it does not say what to purge")
@@ -266,17 +268,17 @@ class PurgeProvider(Task):
             known = run.service.provider_details.get(self._name)
             while left:
                 loaded(self._name, self._providers).purge(run.service, known, left[0])
-                # A repetition within this run goes on from there.
+                # A retry within this run continues with the next one.
                 del left[0]
 
         run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 
 
 def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
-    """Every operator name that a service has or should have.
+    """Return every operator name that a service has or should have.
 
     Args:
-        lost: domains of its document that it should not have any more.
+        lost: domains of its document that it no longer holds.
     """
     expected = {
         dns.operator_name(domain.domain, domain.certificate)
@@ -287,7 +289,7 @@ def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ())
 
 
 def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
-    """Have names lead to their providers."""
+    """Point names to their providers."""
     single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
     if single:
         dns.ensure(single)
@@ -296,7 +298,7 @@ def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
 
 
 def switch_off(names: Collection[str], dns: DNSDriver) -> None:
-    """Have names lead to where the operator wants those of disabled services to lead."""
+    """Point names to the operator's host for disabled services, or remove them."""
     if not names:
         return
     if dns.options.url_404:
@@ -306,9 +308,9 @@ def switch_off(names: Collection[str], dns: DNSDriver) -> None:
 
 
 def operator_names(service: Service, dns: DNSDriver) -> set[str]:
-    """Every operator name that may stand in DNS for a service.
+    """Return every operator name that may be in DNS for a service.
 
-    Also those that nobody has acknowledged: the reply may have been lost, or the worker.
+    This includes unconfirmed names: the reply or the worker may have been lost.
     """
     return {
         entry.operator_url
@@ -319,7 +321,7 @@ def operator_names(service: Service, dns: DNSDriver) -> set[str]:
 
 
 def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
-    """A provider that an operation names.
+    """Return a provider named by an operation.
 
     Raises:
         PermanentError: it is not loaded.
@@ -332,9 +334,9 @@ def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
 def _deployed(
     service: Service, known: ProviderDetail | None, deployment: Deployment
 ) -> ProviderDetail:
-    """The detail after a success; the status is settled when the operation ends.
+    """Return the detail after a successful call. The end of the operation sets the status.
 
-    Entries of dropped domains are kept: their names still stand in DNS. So are those that an
+    Entries of dropped domains stay, because their names are still in DNS. So do entries that an
     operator has moved by hand, or every update would move them back.
     """
     entries = known.access_urls if known else ()

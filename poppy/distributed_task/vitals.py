@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured of a worker at each of its signs of life."""
+"""A worker's load, measured for each heartbeat."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,23 +16,23 @@ LOG = log.getLogger(__name__)
 class _Busy(Protocol):
     @property
     def busy(self) -> int:
-        """How many operations run."""
+        """The number of running operations."""
 
 
 class _Hung(Protocol):
     @property
     def hung(self) -> int:
-        """How many calls hang."""
+        """The number of hung calls."""
 
 
 class _Down(Protocol):
     @property
     def down(self) -> tuple[str, ...]:
-        """Which providers look down from here."""
+        """The providers that look down from here."""
 
 
 class Vitals:
-    """The load of a worker, and what its providers' last answers said of their limits.
+    """The load of a worker, and the rate limits in its providers' latest replies.
 
     Args:
         slots: how many operations it can run at once.
@@ -54,12 +54,12 @@ class Vitals:
         self._noted: dict[tuple[str, str], ProviderQuota] = {}
 
     def __call__(self) -> Load:
-        """As it is now."""
+        """Return the current load, and update the metrics."""
         busy, hung = self._conductor.busy, self._calls.hung
         try:
             quotas = self._read_quotas()
-        except Exception:  # noqa: BLE001 - a driver's bug must not end the signs of life
-            LOG.exception("What a provider says of its limits could not be noted")
+        except Exception:  # noqa: BLE001 - a driver's bug must not stop the heartbeat
+            LOG.exception("Could not read a provider's rate limits")
             quotas = ()
         if metrics.enabled():
             metrics.SLOTS.set(self._slots)
@@ -76,7 +76,7 @@ class Vitals:
         )
 
     def _note_quotas(self, quotas: tuple[ProviderQuota, ...]) -> None:
-        """Tell what has changed: another process may know more of what has not."""
+        """Record only changed quotas: of the others another process may know a later value."""
         for quota in quotas:
             where = (quota.provider, quota.name)
             if self._noted.get(where) == quota:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker: claims jobs from the board and runs the operations that they name."""
+"""The worker: claims jobs from the board and runs their operations."""
 
 import concurrent.futures
 import datetime
@@ -26,22 +26,22 @@ from poppy.provider.base import Provider
 
 LOG = log.getLogger(__name__)
 
-#: Seconds before a job goes back to the board when storage does not answer.
+#: Seconds before a job returns to the board when storage does not answer.
 PAUSE = 1.0
 
 
 class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
-    """A TaskFlow conductor whose flows come from operations, not from a persistence layer.
+    """A TaskFlow conductor that builds flows from operations, without a persistence layer.
 
-    Drivers can be called twice and finished steps are remembered in the operation, so a flow
-    whose worker died is simply gone through again.
+    Drivers can be called twice and the operation records its finished steps, so after a worker
+    dies another simply executes the flow again.
 
     Args:
         post: puts an operation on the board.
         concurrency: how many operations run at the same time.
-        poll_interval: seconds between looks at the board while there is nothing to do.
-        board_depth: about how many jobs may wait on the board.
-        ownership: how domains are proven; None where they need not be.
+        poll_interval: seconds between polls of the board while idle.
+        board_depth: roughly how many jobs may wait on the board.
+        ownership: how domains are proven; None if no proof is needed.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             ),
             wait_timeout=self._idle,
             max_simultaneous_jobs=concurrency,
-            # TaskFlow's own choice takes a second to shut down.
+            # TaskFlow's default executor takes a second to shut down.
             executor_factory=lambda: concurrent.futures.ThreadPoolExecutor(concurrency),
         )
-        # For the tasks of operations that call several providers side by side.
+        # For operations that call several providers in parallel.
         self._task_pool = tracing.Threads(concurrency)
         board.on_change(self._idle.wake)
         self._means = means
@@ -81,26 +81,26 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
 
     @property
     def busy(self) -> int:
-        """How many operations run now."""
+        """The number of running operations."""
         return len(self._runs)
 
     def stop(self) -> None:
-        """Claim nothing more; what runs goes on to its end."""
+        """Stop claiming jobs; running operations continue."""
         self._stopped.set()
         super().stop()
 
     def interrupt(self) -> None:
-        """Hand back what still runs, without waiting for the calls that are under way."""
+        """Hand back running operations without waiting for their driver calls."""
         self._means.calls.interrupt()
 
     def close(self) -> None:
-        """Let go of the board and of the threads; after :meth:`run` has returned."""
+        """Close the board and end the threads. Call it after :meth:`run` has returned."""
         self._task_pool.shutdown()
         self._means.calls.close()
         super().close()
 
     def renew_runs(self) -> None:
-        """Tell storage that the operations under way here are alive.
+        """Renew the leases of this worker's running operations.
 
         Raises:
             Unavailable: storage does not answer.
@@ -112,15 +112,15 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         """Run one operation.
 
         Returns:
-            Whether its job is done with (else it goes back to the board); None if the job is not
-            ours.
+            True to consume the job, False to return it to the board; None if this worker has
+            not claimed it.
         """
         if self._stopped.is_set() or not self._jobboard.take(job, self._name):
             return None
         return self._run_operation(job)
 
     def _run_operation(self, job: taskflow.jobs.base.Job) -> bool:
-        # This thread's last request has nothing to do with this job.
+        # Clear the log context of this thread's previous job.
         context.RequestContext()
         run = None
         began = time.monotonic()
@@ -137,7 +137,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             self._give_up(run)
             return False
         except Exception:  # noqa: BLE001 - its lease lapses, and lost runs are counted
-            LOG.exception("Job %s broke; the operation is tried again later", job.uuid)
+            LOG.exception("Job %s failed unexpectedly; the operation is retried later", job.uuid)
             return True
         finally:
             self._runs.pop(job.uuid, None)
@@ -170,7 +170,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         run.conclude()
 
     def _give_up(self, run: OperationRun | None) -> None:
-        """Storage does not answer: the run is not lost if it does a moment later."""
+        """Hand the run back if storage answers again a moment later; otherwise it is lost."""
         self._stopped.wait(PAUSE)
         try:
             if run is not None:
@@ -180,7 +180,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             LOG.info("%s: could not be handed back", run)
 
     def _on_job_done(self, job: taskflow.jobs.base.Job, done: Any) -> None:
-        """End the job's claim; then there is room for another one."""
+        """End the job's claim and free its slot."""
         try:
             super()._on_job_done(job, done)
         finally:
@@ -190,14 +190,15 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
     def _try_finish_job(
         self, job: taskflow.jobs.base.Job, consume: bool | None, trash: bool = False
     ) -> None:
-        """End the job's claim, if there is one."""
+        """End the job's claim, if this worker has one."""
         if consume is not None:
             super()._try_finish_job(job, consume, trash)
 
     def _defer(self, job: taskflow.jobs.base.Job) -> None:
-        """See to it that an operation that waits for an earlier one is not posted before that.
+        """Keep an operation that waits for an earlier one from being posted before its turn.
 
-        It is due again when the earlier one goes on; this is for the case that it never does.
+        The end of the earlier one makes it due. This sets the fallback, in case that never
+        happens.
         """
         try:
             key = _key_of(job)
@@ -233,21 +234,21 @@ def _key_of(job: taskflow.jobs.base.Job) -> OperationKey:
 
 
 class Helper(Protocol):
-    """Something that goes on in a thread of its own."""
+    """Something that runs in a thread of its own."""
 
     def run(self, stopped: threading.Event) -> None:
-        """Go on until ``stopped``."""
+        """Run until ``stopped``."""
 
 
 class TaskFlowWorker:
-    """A conductor, helpers beside it, and signs of life, which stop together.
+    """A conductor with its helper threads and heartbeat, which stop together.
 
     Args:
-        helpers: the dispatcher, and failover.
-        presence: signs of life of this worker.
-        renewal: seconds between signs of life of the operations under way.
-        grace: seconds in which operations under way may end after :meth:`stop`.
-        reconnect: seconds between tries while the board can't be reached.
+        helpers: the dispatcher, the check for overdue operations, and failover.
+        presence: the heartbeat of this worker.
+        renewal: seconds between renewals of the leases of running operations.
+        grace: seconds in which running operations may finish after :meth:`stop`.
+        reconnect: seconds between attempts to reach the board.
     """
 
     def __init__(
@@ -271,7 +272,7 @@ class TaskFlowWorker:
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Work until :meth:`stop`; what has not ended in time then is handed back."""
+        """Work until :meth:`stop`; hand back the operations that do not finish in time."""
         if not self._connect():
             self._conductor.close()
             return
@@ -298,14 +299,14 @@ class TaskFlowWorker:
             self._conductor.close()
 
     def stop(self) -> None:
-        """Ask :meth:`run` to return, at the latest after ``grace``."""
+        """Ask :meth:`run` to return, within ``grace``."""
         self._stopped.set()
         self._conductor.stop()
 
     def _limit_the_end(self) -> None:
         self._stopped.wait()
         if not self._ended.wait(self._grace):
-            LOG.warning("What still runs after %.0f s is handed back", self._grace)
+            LOG.warning("Requeueing unfinished operations after %.0f s", self._grace)
             self._conductor.interrupt()
 
     def _connect(self) -> bool:
@@ -324,6 +325,6 @@ class TaskFlowWorker:
             try:
                 self._conductor.renew_runs()
             except errors.Unavailable as exc:
-                LOG.warning("Could not renew the operations under way: %s", exc)
+                LOG.warning("Could not renew the leases of running operations: %s", exc)
             except Exception:  # noqa: BLE001 - without this thread every long run is lost
-                LOG.exception("Renewing the operations under way failed; trying again")
+                LOG.exception("Renewing the leases of running operations failed; trying again")

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of storage drivers.
 
-A driver keeps flavors, services, the domains that services have claimed, and operations; and
-what operators look up (see :mod:`poppy.storage.lookups`). It holds no policy: which request may
-follow which is the manager's business, how an operation runs is the worker's. What it does
-guarantee is atomicity, as each method says, against any number of servers and workers in other
-processes.
+A driver stores flavors, services, domain claims and operations, and answers operators' queries
+(see :mod:`poppy.storage.lookups`). It holds no policy: the manager decides which request may
+follow which, and the worker decides how an operation runs. The driver guarantees atomicity, as
+documented for each method, against any number of servers and workers in other processes.
 
 Every method may raise :class:`poppy.common.errors.Unavailable` when the store does not answer.
 """
@@ -26,24 +25,24 @@ from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
 
 
 class Run(NamedTuple):
-    """An operation that a worker has begun, and the service as it is stored."""
+    """An operation that a worker has begun, and the service as stored."""
 
     operation: Operation
     service: Service
 
 
 class Marker(NamedTuple):
-    """Behind which operation a listing goes on; it need not be there any more."""
+    """The operation that a page follows. It may no longer exist."""
 
     created_at: datetime.datetime
     operation_id: str
 
 
 class SchemaVersion(NamedTuple):
-    """The schema that is there, and the one that this version of Poppy needs; the store's names.
+    """The schema version found and the one this Poppy needs, in the store's own notation.
 
     Attributes:
-        stored: None where there is none yet.
+        stored: None if there is no schema yet.
     """
 
     stored: str | None
@@ -51,13 +50,13 @@ class SchemaVersion(NamedTuple):
 
 
 class IdempotencyKey(NamedTuple):
-    """What a client marks a request with, so that it can be repeated without a second effect.
+    """A client's mark on a request, which lets it repeat the request without a second effect.
 
     Attributes:
-        value: the client's own; says something within its project only.
-        fingerprint: of what is asked for, at most 64 characters: with another one it is another
-            request.
-        expires_at: when it may be forgotten.
+        value: chosen by the client; unique within its project only.
+        fingerprint: of the request, at most 64 characters. The same value with another
+            fingerprint is a different request.
+        expires_at: when the store may forget the key.
     """
 
     value: str
@@ -66,55 +65,55 @@ class IdempotencyKey(NamedTuple):
 
 
 def may_release(operation: Operation) -> bool:
-    """Whether the end of an operation releases domains that the document does not name.
+    """Whether the end of an operation releases the domains that the document no longer names.
 
-    Not while another one is to deploy: the document may be its, and a provider may serve what
-    that one is to drop.
+    The caller must also check that no other deployment is pending: the document may belong to
+    it, and a provider may still serve a domain that it drops.
     """
     return operation.state is State.SUCCEEDED and operation.kind.deploys
 
 
 def lets_others_begin(operation: Operation) -> bool:
-    """Whether others of the service had to wait for a run that ends in this state."""
+    """Whether a run that ends in this state unblocks other operations of the service."""
     parked = operation.state is State.WAITING and operation.kind.deploys
     return operation.state.finished or parked
 
 
 class FlavorStore(abc.ABC):
-    """Flavors."""
+    """Store flavors."""
 
     @abc.abstractmethod
     def create(self, flavor: Flavor) -> None:
         """Store a flavor.
 
         Raises:
-            InvalidRequest: there is one of that id already.
+            InvalidRequest: the id is in use.
         """
 
     @abc.abstractmethod
     def get(self, flavor_id: str) -> Flavor:
-        """Read a flavor.
+        """Return a flavor.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is no such flavor.
         """
 
     @abc.abstractmethod
     def list(self) -> Sequence[Flavor]:
-        """All flavors, by id."""
+        """Return all flavors, sorted by id."""
 
     @abc.abstractmethod
     def delete(self, flavor_id: str) -> None:
-        """Remove a flavor that no service uses.
+        """Delete a flavor that no service uses.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is no such flavor.
             InUse: a service uses it.
         """
 
 
 class ServiceStore(abc.ABC):
-    """Services and the domains they have claimed."""
+    """Store services and claim their domains."""
 
     @abc.abstractmethod
     def create(
@@ -124,149 +123,150 @@ class ServiceStore(abc.ABC):
         default_limit: int,
         key: IdempotencyKey | None = None,
     ) -> None:
-        """Store a new service with its first operation and claim its domains: all or nothing.
+        """Store a new service with its first operation and claim its domains, atomically.
 
         Args:
-            default_limit: how many services the project may have unless it has a limit of
-                its own; holds under concurrent creates.
-            key: is stored with the service, or neither is.
+            default_limit: the maximum number of services of a project without a limit of its
+                own. The store enforces it under concurrent creates.
+            key: stored atomically with the service.
 
         Raises:
-            Repeated: the project has created a service by this key before; names it.
-            KeyReused: ... and asked for another one then.
-            DomainTaken: a domain is claimed already; of two at the same time one gets it.
-            DomainReleased: a domain is kept for the project that has released it.
-            LimitReached: the project has as many services as it may.
-            InvalidRequest: there is no such flavor (any more).
+            Repeated: the project has already created a service with this key; names the service.
+            KeyReused: the project has already used this key for a different request.
+            DomainTaken: a domain is claimed already. Of two concurrent claims one succeeds.
+            DomainReleased: a domain is in quarantine for its former project.
+            LimitReached: the project has reached its limit of services.
+            InvalidRequest: the flavor does not exist, or no longer exists.
         """
 
     @abc.abstractmethod
     def created_by(self, project_id: str, key: IdempotencyKey) -> str | None:
-        """The id of the service that was created by this key, which may be gone by now.
+        """Return the id of the service created with this key. The service may be gone.
 
         Raises:
-            KeyReused: by this key another one was asked for.
+            KeyReused: the key was used for a different request.
         """
 
     @abc.abstractmethod
     def get(self, project_id: str, service_id: str) -> Service:
-        """Read a service.
+        """Return a service.
 
         Raises:
-            NotFound: the project has none of that id.
+            NotFound: the project has no such service.
         """
 
     @abc.abstractmethod
     def list(
         self, project_id: str, marker: str | None, limit: int, status: Status | None = None
     ) -> Sequence[Service]:
-        """A page of the project's services, by id (which is by creation).
+        """Return a page of the project's services, sorted by id (that is, by creation).
 
         The cost must not depend on how many services the project has.
 
         Args:
-            marker: the page begins behind this id, whether or not such a service exists.
-            limit: at most so many.
-            status: only services of this status.
+            marker: the page starts after this id. The service need not exist.
+            limit: the maximum length of the page.
+            status: return only services with this status.
         """
 
     @abc.abstractmethod
     def scan(self) -> Iterator[Service]:
-        """Every service of every project, in no order that matters.
+        """Iterate over all services of all projects, in any order.
 
-        For operators' tools: it reads everything, a piece at a time. A service that comes or
-        goes meanwhile may or may not be seen; any other is seen exactly once.
+        For operators' tools: it reads everything, in batches. A service that is created or
+        deleted during the scan may be missed; every other service is returned exactly once.
         """
 
     @abc.abstractmethod
     def submit(self, service: Service, operation: Operation) -> None:
-        """Replace a service and queue an operation for it: all or nothing.
+        """Replace a service and queue an operation for it, atomically.
 
-        Domains that the new document adds are claimed, and those that the service has lost, if
-        the operation deploys. Those it drops stay claimed until an operation succeeds: until
-        then a provider may still serve them. A delete makes every unfinished operation of the
-        service ``superseded``. One that runs is fenced, but keeps its ``next_attempt_at`` as a
-        lease on the service: its worker may be in a driver's call that has its effect later. See
-        :meth:`OperationStore.acknowledge`.
+        If the operation deploys, claim the domains that the new document adds and those that the
+        service has lost. Domains that the document drops stay claimed until an operation
+        succeeds: until then a provider may still serve them.
 
-        An update makes the creates and updates that wait ``superseded``
-        (:meth:`~poppy.model.operations.Operation.gives_way_to`); it does what they were to do.
-        One that a worker begins at the same moment runs first; if it waits again, the update
-        supersedes it when it begins (:meth:`OperationStore.begin`).
+        A delete makes every unfinished operation of the service ``superseded``. A running one is
+        fenced but keeps its ``next_attempt_at`` as a lease on the service: its worker may be in
+        a driver call that takes effect later. See :meth:`OperationStore.acknowledge`.
+
+        An update makes waiting creates and updates ``superseded``
+        (:meth:`~poppy.model.operations.Operation.gives_way_to`), because it does their work. If
+        a worker begins one of them at the same moment, that one runs first; if it waits again,
+        the update supersedes it when the update begins (:meth:`OperationStore.begin`).
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
 
         Raises:
-            Changed: the stored revision is another.
+            Changed: the stored revision differs.
             NotFound: the service is gone.
-            DomainTaken: an added domain is another service's.
-            DomainReleased: an added domain is kept for the project that has released it.
-            InvalidRequest: there is no such flavor (any more).
+            DomainTaken: another service has claimed an added domain.
+            DomainReleased: an added domain is in quarantine for its former project.
+            InvalidRequest: the flavor does not exist, or no longer exists.
         """
 
     @abc.abstractmethod
     def reopen(self, service: Service, operation: Operation) -> None:
-        """Replace a service and queue an operation again that had failed: all or nothing.
+        """Replace a service and queue a failed operation again, atomically.
 
         Args:
-            service: as for :meth:`submit`; its document is as it was.
-            operation: as it shall be; its ``attempt`` as read.
+            service: as for :meth:`submit`, with an unchanged document.
+            operation: as it is stored; its ``attempt`` as read.
 
         Raises:
-            Changed: the stored revision is another; or the operation has not failed, or was
-                tried again since it was read.
+            Changed: the stored revision differs, the operation has not failed, or it was retried
+                after it was read.
             NotFound: the service is gone.
         """
 
     @abc.abstractmethod
     def amend(self, service: Service) -> None:
-        """Replace what is stored of a service; nothing is to be done about it.
+        """Replace a stored service without queueing an operation.
 
-        For what an operator corrects by hand. Its document is not to change.
+        For an operator's manual corrections. The document must be unchanged.
 
         Args:
             service: as read from this store, with changes; its ``revision`` as read.
 
         Raises:
-            Changed: the stored revision is another.
+            Changed: the stored revision differs.
             NotFound: the service is gone.
-            ServiceBusy: it has unfinished operations, which would overwrite this.
+            ServiceBusy: the service has unfinished operations, which would overwrite the change.
         """
 
 
 class OperationStore(abc.ABC):
-    """Operations, and the writes of the workers that run them.
+    """Store operations, and the progress of the workers that run them.
 
-    Finished ones are forgotten some time after their end, as the option ``operation_retention``
-    of ``[drivers:storage]`` says.
+    Finished operations are deleted after ``operation_retention``, an option of
+    ``[drivers:storage]``.
     """
 
     @abc.abstractmethod
     def get(self, key: OperationKey) -> Operation:
-        """Read an operation.
+        """Return an operation.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such operation.
         """
 
     @abc.abstractmethod
     def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
-        """All operations of a service, by id (which is by creation)."""
+        """Return all operations of a service, sorted by id (that is, by creation)."""
 
     @abc.abstractmethod
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
-        """A page of the operations of a service, the latest first. They outlive the service.
+        """Return a page of a service's operations, latest first. They outlive the service.
 
         Args:
-            marker: the page begins behind this id, whether or not such an operation exists.
-            limit: at most so many.
+            marker: the page starts after this id. The operation need not exist.
+            limit: the maximum length of the page.
         """
 
     def was_deleted(self, project_id: str, service_id: str) -> bool:
-        """Whether the last that was asked for of a service is its deletion, done or not."""
+        """Whether the latest request for a service is its deletion, finished or not."""
         latest = self.history(project_id, service_id, None, 1)
         return bool(latest) and latest[0].kind is Kind.DELETE
 
@@ -277,148 +277,152 @@ class OperationStore(abc.ABC):
         before: datetime.datetime,
         marker: Marker | None = None,
     ) -> Iterator[Operation]:
-        """Operations of all services that are in one of these states, the oldest first.
+        """Iterate over the operations of all services in one of these states, oldest first.
 
-        They are read a piece at a time as they are asked for. The cost depends on how many
-        unfinished ones there are, or failed ones, but not on how many operations or services.
-        (What is the oldest is told by ids or times, which clocks of several servers have made.)
+        Operations are read in batches as the caller consumes them. The cost may depend on how
+        many are unfinished or failed, but not on how many operations or services there are.
+        (Age is judged by ids or times, which come from the clocks of several servers.)
 
         Args:
-            states: unfinished ones, and ``failed``.
-            before: only those that were asked for until then.
-            marker: of an operation that was found before: only those that come behind it.
+            states: unfinished states, and ``failed``.
+            before: return only operations that were requested by then.
+            marker: return only operations that follow this one.
         """
 
     @abc.abstractmethod
     def failures(self, limit: int) -> Sequence[Operation]:
-        """Operations of all services that have failed, the latest first.
+        """Return the failed operations of all services, latest first.
 
-        The cost must not depend on how many have. (What is the latest is told by when they were
-        asked for, or by when they failed, as the store can.)
+        The cost must not depend on how many have failed. (The store decides whether it sorts by
+        the time of the request or of the failure.)
 
         Args:
-            limit: at most so many.
+            limit: the maximum number of operations.
         """
 
     @abc.abstractmethod
     def prune(self, before: datetime.datetime, limit: int) -> int:
-        """Forget operations that ended before a moment, unless the store does that by itself.
+        """Delete operations that ended before a moment, unless the store expires them itself.
 
         Args:
-            limit: about so many at most.
+            limit: the approximate maximum.
 
         Returns:
-            How many were forgotten; as many as ``limit``, if there are more.
+            How many were deleted; ``limit`` if there are more.
         """
 
     @abc.abstractmethod
     def due(
         self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
     ) -> Sequence[Operation]:
-        """Unfinished operations whose ``next_attempt_at`` has come, in fair order.
+        """Return unfinished operations that are due (by ``next_attempt_at``), in fair order.
 
-        Projects take turns; within a project purges come first, then the longest due; bulk work
-        follows, but for its share. See :mod:`poppy.model.fairness`.
+        Projects take turns. Within a project purges come first, then the longest due. Bulk work
+        comes last, except for its share. See :mod:`poppy.model.fairness`.
 
-        The cost may depend on how many projects have something unfinished, but not on how many
-        operations one of them has waiting, nor on how many there are at all.
+        The cost may depend on how many projects have unfinished operations, but not on the
+        backlog of one project, nor on the total number of operations.
 
         Args:
-            had: how many turns projects have had already, by what they have on the board.
+            had: the number of turns each project has already had, from its jobs on the board.
         """
 
     @abc.abstractmethod
     def count_open(self, project_id: str, limit: int) -> int:
-        """How many unfinished operations a project has, without bulk work, up to a limit.
+        """Count a project's unfinished operations, except bulk work, up to a limit.
 
-        The limit bounds the cost. The number may lag behind by some seconds, and be wrong by the
+        The limit bounds the cost. The number may lag by some seconds, and may be off by the
         operations of processes that died.
         """
 
     @abc.abstractmethod
     def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
-        """Add a purge to the service's last unfinished operation, if that is one that can take it.
+        """Add a purge to the service's last unfinished operation, if that can take it.
 
-        Only to one that no worker has begun (see :meth:`Operation.joined`), and atomically: what
-        this returns is purged by a run that begins later.
+        An operation can take a purge only until a worker begins it (see
+        :meth:`Operation.joined`). The change is atomic: a later run of the returned operation
+        performs the purge.
 
         Returns:
-            The operation as it is now; None if there is none that the purge can join.
+            The operation with the purge; None if no operation can take it.
         """
 
     @abc.abstractmethod
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
-        """Take a due operation for posting, so that no other dispatcher posts it as well.
+        """Reserve a due operation for posting, so that no other dispatcher posts it as well.
 
-        It becomes ``queued``; the run of a ``running`` one is fenced: its worker is lost, and
-        its ``crashes`` grow by one.
+        The operation becomes ``queued``. If it was ``running``, its worker is lost: the run is
+        fenced and ``crashes`` grows by one.
 
         Args:
             operation: as read from :meth:`due`.
             next_attempt_at: when the posted job counts as lost.
 
         Returns:
-            Whether it was still as read; if not, another has taken it.
+            False if the operation has changed since it was read, that is, another dispatcher
+            has taken it.
         """
 
     @abc.abstractmethod
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
     ) -> Run:
-        """Begin a run: the state becomes ``running``, the attempt grows by one.
+        """Begin a run: set the state to ``running`` and increase ``attempt`` by one.
 
-        So do the ``crashes`` of one that was ``running`` already: that run was lost.
+        If the operation was already ``running``, that run was lost and ``crashes`` grows by one
+        too.
 
-        From then on, an earlier run of the operation can't write any more. The operation of a
-        service that was asked for first runs first, and one at a time. (Ids may come from the
-        clocks of several servers, so the one that runs may have a later id.)
+        From then on, earlier runs of the operation can no longer write. A service's operations
+        run one at a time, in the order in which they were requested. (Ids may come from the
+        clocks of several servers, so a running operation may have a later id.)
 
-        A create or update that waits is overtaken by any that was asked for later
-        (:meth:`~poppy.model.operations.Operation.blocks`). If that is an update, the one that
-        waits becomes ``superseded``.
+        A waiting create or update does not block later operations
+        (:meth:`~poppy.model.operations.Operation.blocks`). If the later one is an update, the
+        waiting one becomes ``superseded``.
 
         Args:
-            runner: the job that runs it. An operation that is ``running`` can only be begun
-                again by the same job (which then was taken over from a lost worker). Unless
-                it is ``queued``, another job can begin it when its ``next_attempt_at`` has
-                passed.
-            until: when the worker counts as lost, unless it writes or renews before.
+            runner: the job that runs the operation. Only the same job can begin a ``running``
+                operation again (after another worker has taken it over from a lost one). Unless
+                the operation is ``queued``, another job can begin it once its
+                ``next_attempt_at`` has passed.
+            until: when the worker counts as lost unless it writes or renews first.
 
         Raises:
-            NotRunnable: it is finished or gone; an earlier one is unfinished, and no create or
-                update that waits; or another one of the service is running, or superseded and
-                still holds the service; another job runs it; it waits and is not due.
+            NotRunnable: the operation is finished or gone; or an earlier one is unfinished and
+                not a waiting create or update; or another one of the service is running, or is
+                superseded and still holds the service; or another job runs this one; or it
+                waits and is not due.
         """
 
     @abc.abstractmethod
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
-        """Write what a run has reached, if it still has the right to.
+        """Write a run's progress, if the run may still write.
 
         Args:
-            operation: with the attempt of the run. A finished state ends the run; the success
-                of one that deploys releases the domains that the service's document does
-                not name any more, unless another that deploys is queued. While it is
-                unfinished, ``next_attempt_at`` must be set, or it would be lost.
-            details: the service's provider details; None leaves them alone. The service's
+            operation: with the run's attempt. A finished state ends the run. If it succeeds and
+                its kind deploys, release the domains that the service's document no longer
+                names, unless another deployment is queued. An unfinished operation must have
+                ``next_attempt_at`` set, or it would be lost.
+            details: the service's provider details; None leaves them unchanged. The service's
                 ``updated_at`` becomes the operation's.
 
         Returns:
-            When the operation is finished, or is a create or update that waits: the next one of
-            the service that is queued, if any, which is due from then on.
+            The service's next queued operation, which is now due. None if there is none, or if
+            the operation is neither finished nor a waiting create or update.
 
         Raises:
-            Superseded: a delete has overtaken it, and waits for :meth:`acknowledge`.
-            Fenced: parked, finished, or begun by another worker meanwhile; or superseded, and
-                its lease has been taken to have lapsed. Nothing is written.
+            Superseded: a delete has superseded the run and waits for :meth:`acknowledge`.
+            Fenced: the operation was parked, finished or begun by another worker; or it was
+                superseded and its lease was considered lapsed. Nothing is written.
         """
 
     @abc.abstractmethod
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
-        """Say that the run is alive: it counts as lost only after ``until``.
+        """Report that the run is alive: it counts as lost only after ``until``.
 
         Returns:
-            Whether it may go on. False when it was superseded: it then has to end as soon as
-            it can, and holds the service until it does or ``until`` has passed.
+            Whether the run may continue. If False, it is superseded: it must end as soon as
+            possible, and holds the service until it does or until ``until`` has passed.
 
         Raises:
             Fenced: as for :meth:`save`.
@@ -428,19 +432,19 @@ class OperationStore(abc.ABC):
     def acknowledge(
         self, key: OperationKey, attempt: int, now: datetime.datetime
     ) -> Operation | None:
-        """Say that a superseded run has ended: none of its calls can have an effect any more.
+        """Report that a superseded run has ended: none of its calls can take effect any more.
 
-        Does nothing if it has been said before, or if the run's lease had lapsed.
+        Does nothing if this was already reported, or if the run's lease had lapsed.
 
         Returns:
-            The operation that had to wait for it, if any, which is due from then on.
+            The operation that waited for it, which is now due; None if there is none.
         """
 
     @abc.abstractmethod
     def remove(self, operation: Operation) -> None:
-        """End a delete: the service and its claims go; it is kept in an archive.
+        """Finish a delete: archive the service and release its claims.
 
-        The operation is stored as given (``succeeded``); any that was queued behind it becomes
+        The operation is stored as given (``succeeded``). Operations queued behind it become
         ``superseded``.
 
         Raises:
@@ -449,7 +453,7 @@ class OperationStore(abc.ABC):
 
 
 class Storage(Driver, abc.ABC):
-    """A store. It connects when it is first used, so that it can be made before a fork.
+    """A store. It connects on first use, so that it can be created before a fork.
 
     Attributes:
         flavors: see :class:`FlavorStore`.
@@ -475,7 +479,7 @@ class Storage(Driver, abc.ABC):
 
     @abc.abstractmethod
     def sync(self) -> None:
-        """Bring the schema to this version; safe to repeat, and by two at once.
+        """Upgrade the schema to this version. Safe to repeat and to run concurrently.
 
         Raises:
             ConfigError: the schema is newer than this version of Poppy.
@@ -483,21 +487,21 @@ class Storage(Driver, abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Make sure the schema is this version's, at start.
+        """Check at start that the schema matches this version.
 
         Raises:
-            ConfigError: it is not; says what to run.
+            ConfigError: it does not; the message says what to run.
         """
 
     @abc.abstractmethod
     def version(self) -> SchemaVersion:
-        """Which schema is there, and which is needed; for people, :meth:`check` decides."""
+        """Return the schema versions found and needed, for display. :meth:`check` decides."""
 
     def durability(self) -> Sequence[str]:
-        """What can make the store lose what it has acknowledged, in sentences for operators.
+        """Return the risks of losing acknowledged writes, as sentences for operators.
 
         Returns:
-            Nothing, if a machine that loses power takes nothing with it, as far as can be told.
+            Nothing if, as far as the store can tell, a machine that loses power loses no data.
 
         Raises:
             ConfigError: the store is not set up.
@@ -506,34 +510,34 @@ class Storage(Driver, abc.ABC):
         return ()
 
     def replicas(self) -> Mapping[str, int]:
-        """How many copies of all data each region keeps; empty where a store knows no regions."""
+        """Return how many copies of all data each region keeps; empty without regions."""
         return {}
 
     def drop_region(self, region: str, *, force: bool = False) -> None:
-        """Keep no copies in a region that is lost, so that the others decide without it.
+        """Stop keeping copies in a lost region, so that the others reach a quorum without it.
 
         Args:
-            force: though nodes of the region answer.
+            force: drop the region even if its nodes answer.
 
         Raises:
             InvalidRequest: there is no such region, or it is not lost.
-            ConfigError: the store refuses, with the reason.
+            ConfigError: the store refuses; the message gives the reason.
             Unavailable: the store does not answer.
         """
-        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
+        raise errors.InvalidRequest(f"Storage '{self.name}' has no regions")
 
     def add_region(self, region: str, replicas: int) -> None:
-        """Keep copies in one more region; what is there already has to be copied to it.
+        """Keep copies in one more region. Existing data must then be copied to it.
 
         Args:
             replicas: how many copies.
 
         Raises:
-            InvalidRequest: the region is unknown, or has copies already.
-            ConfigError: the store refuses, with the reason.
+            InvalidRequest: the region is unknown, or already has copies.
+            ConfigError: the store refuses; the message gives the reason.
             Unavailable: the store does not answer.
         """
-        raise errors.InvalidRequest(f"Storage '{self.name}' knows no regions")
+        raise errors.InvalidRequest(f"Storage '{self.name}' has no regions")
 
     @abc.abstractmethod
     def is_alive(self) -> bool:
@@ -541,4 +545,4 @@ class Storage(Driver, abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of connections; may be used again afterwards."""
+        """Close connections. The store may be used again afterwards."""

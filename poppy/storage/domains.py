@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of claims to domains: who holds a domain, and who held it until recently.
+"""The contract of domain claims: which service holds a domain, and which held it until recently.
 
 Services claim domains when they are created or changed, and release them at the end of a delete
-or an update (see :mod:`poppy.storage.base`). A claim may be *pending*: the project has not proven
-yet that the domain is its own. The rules are :class:`poppy.common.domains.Policy`:
+or an update (see :mod:`poppy.storage.base`). A claim is *pending* until the project has proven
+that it owns the domain. :class:`poppy.common.domains.Policy` holds the rules:
 
-* A released domain is kept for its former project while it is in quarantine. That project may
-  claim it again at once; others get :class:`~poppy.common.errors.DomainReleased`.
-* A pending claim leaves no quarantine: who has proven nothing can't keep a domain from others.
-* Orders of certificates claim the order, not the domain. They are neither pending nor kept.
+* A released domain stays in quarantine for its former project. That project may claim it again
+  at once; others get :class:`~poppy.common.errors.DomainReleased`.
+* A pending claim leaves no quarantine: a project without proof can't keep a domain from others.
+* Certificate orders claim the order, not the domain. They are never pending or in quarantine.
 
 Times are those of operations: a claim counts from ``created_at``, a release from ``updated_at``.
 """
@@ -24,12 +24,12 @@ from poppy.model.services import Service
 
 
 class Claim(NamedTuple):
-    """What is stored of a domain.
+    """What is stored about a domain.
 
     Attributes:
-        project_id: who holds it, or held it last.
-        service_id: which service holds it; None once it is released.
-        pending: the project has not proven that it owns it.
+        project_id: the current holder, or the last one.
+        service_id: the service that holds it; None after the release.
+        pending: the project has not proven that it owns the domain.
         released_at: when it was released; None while a service holds it.
     """
 
@@ -41,7 +41,7 @@ class Claim(NamedTuple):
 
 
 def awaits_proof(policy: Policy, service: Service, domain: str) -> bool:
-    """Whether a new claim to a domain is pending: names under a shared certificate never are."""
+    """Whether a new claim is pending. Names under a shared certificate never are."""
     if not policy.proof or certificates.is_namespace(service.project_id):
         return False
     return any(
@@ -50,49 +50,49 @@ def awaits_proof(policy: Policy, service: Service, domain: str) -> bool:
 
 
 def is_kept(policy: Policy, project_id: str) -> bool:
-    """Whether what a project releases is kept for it, unless the claim was pending."""
+    """Whether a project's released domains go into quarantine (pending claims never do)."""
     return bool(policy.quarantine) and not certificates.is_namespace(project_id)
 
 
 class DomainStore(abc.ABC):
-    """Claims to domains, beside what services do with them."""
+    """Read and change claims apart from changes to services."""
 
     @abc.abstractmethod
     def get(self, domain: str) -> Claim:
-        """Who holds a domain, or held it last if that is still stored.
+        """Return the holder of a domain, or its last holder if that is still stored.
 
         Raises:
-            NotFound: nobody does or did.
+            NotFound: there is no holder, past or present.
         """
 
     @abc.abstractmethod
     def prove(self, project_id: str, service_id: str, domain: str) -> bool:
-        """Note that a service's project has proven that it owns a domain; may be repeated.
+        """Record that a service's project has proven its ownership of a domain. Idempotent.
 
         Returns:
-            Whether the service holds the domain. If not, the claim was revoked before.
+            Whether the service holds the domain. If not, the claim was revoked.
         """
 
     @abc.abstractmethod
     def release(self, claim: Claim) -> None:
-        """Free a domain that is kept for its former project, or revoke a pending claim.
+        """End a domain's quarantine, or revoke a pending claim.
 
-        A service whose claim is revoked keeps naming the domain in its document, but holds it no
-        more: its worker must not deploy it.
+        A service with a revoked claim still names the domain in its document but no longer holds
+        it: its worker must not deploy it.
 
         Args:
             claim: as read from :meth:`get`.
 
         Raises:
-            Changed: it is not as read, or a service holds it by a claim that is not pending.
+            Changed: the claim has changed, or it is a service's and not pending.
         """
 
     @abc.abstractmethod
     def released(self, marker: str | None, limit: int) -> Sequence[Claim]:
-        """A page of the domains that are released but still stored, in an order of the store's.
+        """Return a page of released domains that are still stored, in the store's own order.
 
-        For operators' tools: it may read much more than it gives.
+        For operators' tools: it may read much more than it returns.
 
         Args:
-            marker: the page begins behind this domain.
+            marker: the page starts after this domain.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of what the workers share; see :mod:`poppy.storage.base` for all the rest."""
+"""The contract of what workers share: heartbeats and circuit breakers."""
 
 import abc
 import datetime
@@ -7,40 +7,40 @@ from collections.abc import Sequence
 
 from poppy.model.fleet import Breaker, Worker
 
-#: Days after which a worker that says nothing is forgotten.
+#: Days after which a silent worker is forgotten.
 FORGOTTEN = 1
 
 
 class FleetStore(abc.ABC):
-    """Workers and circuit breakers: few, small, and changed seldom."""
+    """Store workers and circuit breakers: few, small and rarely changed."""
 
     @abc.abstractmethod
     def beat(self, worker: Worker) -> None:
-        """Store what a worker says of itself, in place of what it said before.
+        """Store a worker's heartbeat in place of its previous one.
 
-        Workers that have said nothing for :data:`FORGOTTEN` days are forgotten.
+        Workers that have been silent for :data:`FORGOTTEN` days are forgotten.
         """
 
     @abc.abstractmethod
     def leave(self, worker_id: str) -> None:
-        """Forget a worker; fine if there is none."""
+        """Forget a worker, if it exists."""
 
     @abc.abstractmethod
     def workers(self, since: datetime.datetime) -> Sequence[Worker]:
-        """Those that have been seen since then, by host and process id."""
+        """Return the workers seen since a moment, sorted by host and process id."""
 
     @abc.abstractmethod
     def breakers(self) -> Sequence[Breaker]:
-        """All breakers that were ever stored, by driver."""
+        """Return all breakers ever stored, sorted by driver."""
 
     @abc.abstractmethod
     def swap(self, breaker: Breaker) -> bool:
-        """Store a breaker, unless another worker was quicker.
+        """Store a breaker, unless another worker was faster.
 
         Args:
-            breaker: made by :meth:`Breaker.next` of the one that was read.
+            breaker: made by :meth:`Breaker.next` from the one that was read.
 
         Returns:
-            Whether it was stored: the stored one was the one before it. Of several at once,
-            one is.
+            Whether it was stored, that is, its predecessor was still the stored one. Of several
+            concurrent calls one succeeds.
         """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of what operators ask of a store: limits, look-ups, and documents of drivers.
+"""The contract of operators' queries: project limits, services by status, and documents.
 
-As everywhere in the contract, the cost of a call must not depend on how much is stored.
+The cost of a call must not depend on how much is stored.
 """
 
 import abc
@@ -12,17 +12,17 @@ from poppy.model.services import Service
 
 
 class Found(NamedTuple):
-    """A service that stands in a list by status."""
+    """A service in a list by status."""
 
     project_id: str
     service_id: str
 
 
 class Document(NamedTuple):
-    """A document as it is stored.
+    """A stored document.
 
     Attributes:
-        version: grows by one with each write; 0 while there is none.
+        version: grows by one with each write; 0 if there is no document.
     """
 
     content: Any
@@ -30,38 +30,38 @@ class Document(NamedTuple):
 
 
 class ProjectStore(abc.ABC):
-    """Projects that have a limit of their own."""
+    """Store the projects that have a limit of their own."""
 
     @abc.abstractmethod
     def get_limit(self, project_id: str) -> int | None:
-        """How many services the project may have; None if the default is for it."""
+        """Return the project's limit of services; None if it uses the default."""
 
     @abc.abstractmethod
     def set_limit(self, project_id: str, limit: int) -> None:
-        """Give a project a limit of its own. Services that it has beyond that stay."""
+        """Give a project a limit of its own. Services beyond the limit stay."""
 
 
 class LookupStore(abc.ABC):
-    """Services by other things than their id."""
+    """Find services by something other than their id."""
 
     @abc.abstractmethod
     def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[Found]:
-        """A page of all services of a status, over all projects, in an order of the store's own.
+        """Return a page of all projects' services with a status, in the store's own order.
 
-        Each is of that status when it is read. One that changes while pages are read may be
-        missed, or seen on two of them.
+        Each had that status when it was read. A service that changes while pages are read may be
+        missed or appear on two pages.
 
         Args:
             shelf: see :attr:`Service.shelf`.
-            marker: the page begins behind the service of this id, wherever that is by now.
+            marker: the page starts after the service with this id, wherever that is now.
         """
 
     @abc.abstractmethod
     def count(self, shelf: str, limit: int) -> int:
-        """How many services are of a status; ``limit`` if there are as many, or more.
+        """Count the services with a status, up to ``limit``.
 
-        Costs no more than to read ``limit`` ids. For people to look at: one that changes at the
-        moment, or whose change was cut short, may be missed or counted twice.
+        Costs no more than reading ``limit`` ids. For display: a service that is changing, or
+        with a change that was interrupted, may be missed or counted twice.
 
         Args:
             shelf: see :attr:`Service.shelf`.
@@ -69,36 +69,36 @@ class LookupStore(abc.ABC):
 
     @abc.abstractmethod
     def by_claim(self, claim: str) -> Service:
-        """The service that has claimed a domain, or the order that has claimed a certificate.
+        """Return the service that claims a domain, or the order that claims a certificate.
 
         Raises:
-            NotFound: nobody has.
+            NotFound: the domain or certificate is not claimed.
         """
 
     @abc.abstractmethod
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """A page of the domains that are served by this name of a provider, in order.
+        """Return a page of the domains served by this provider name, sorted.
 
         Args:
-            marker: the page begins behind this domain.
+            marker: the page starts after this domain.
         """
 
 
 class DocumentStore(abc.ABC):
-    """Small documents that operators and drivers share, by name."""
+    """Store small named documents that operators and drivers share."""
 
     @abc.abstractmethod
     def get(self, name: str) -> Document:
-        """Read a document; if there is none, its content is None and its version 0."""
+        """Return a document; its content is None and its version 0 if there is none."""
 
     @abc.abstractmethod
     def put(self, name: str, content: Any, version: int) -> None:
-        """Replace a document, or make it: compare and swap.
+        """Create or replace a document, by compare and swap.
 
         Args:
             content: any JSON value.
-            version: as it was read.
+            version: as read.
 
         Raises:
-            Changed: it has another version by now.
+            Changed: the stored version differs.
         """

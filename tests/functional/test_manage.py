@@ -101,9 +101,9 @@ def test_the_version_of_the_schema_is_told(poppy, run):
 
 def test_a_store_without_regions_says_so(run):
     assert listed(run, "regions", "list") == []
-    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
+    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' has no regions"):
         run("regions", "drop", "dc1")
-    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' knows no regions"):
+    with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' has no regions"):
         run("regions", "add", "dc1", "3")
 
 

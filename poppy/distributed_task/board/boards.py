@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of the job boards, and the boards that they ask for."""
+"""The job boards' options, and the boards they select."""
 
 from typing import Any, Protocol
 
@@ -16,108 +16,108 @@ OPTS = (
         "jobboard_backend_type",
         default="sql",
         choices=[
-            ("sql", "a table in a database: no further server needed"),
-            ("zookeeper", "Apache ZooKeeper: workers in any number and place"),
+            ("sql", "a table in a database; needs no further server"),
+            ("zookeeper", "Apache ZooKeeper; for any number of workers, in any place"),
         ],
-        help="What the job board is made of.",
+        help="Backend of the job board.",
     ),
     cfg.StrOpt(
         "jobboard_backend_connection",
         secret=True,
-        help="SQLAlchemy URL of the sql board. Default: that of the sqlalchemy store.",
+        help="SQLAlchemy URL of the sql board. Default: the URL of the sqlalchemy store.",
     ),
     cfg.ListOpt(
         "jobboard_backend_host",
         default=["127.0.0.1"],
-        help="Hosts of the zookeeper board: names or addresses, each with :port if it has another "
-        "one. IPv6 addresses with a port are written in brackets.",
+        help="Hosts of the zookeeper board: names or addresses, each with an optional :port. "
+        "IPv6 addresses with a port need brackets.",
     ),
     cfg.PortOpt(
-        "jobboard_backend_port", default=2181, help="Port of the zookeeper board's hosts."
+        "jobboard_backend_port", default=2181, help="Default port of the zookeeper board's hosts."
     ),
     cfg.StrOpt(
         "jobboard_path",
         default="poppy",
-        help="Name of the board, so that several installations can share one backend. In "
-        "ZooKeeper, /taskflow/jobs/<name>, unless it begins with a slash: then it is the whole "
-        "path.",
+        help="Name of the board; installations that share a backend need different names. In "
+        "ZooKeeper the path is /taskflow/jobs/<name>. A name that begins with a slash is the "
+        "whole path.",
     ),
     cfg.FloatOpt(
         "jobboard_session_timeout",
         default=10.0,
         min=0.1,
-        help="Seconds after which the jobs of a worker that died are free again (zookeeper "
-        "board). The servers may set other bounds.",
+        help="Seconds after which a dead worker's jobs are free again (zookeeper board). The "
+        "ZooKeeper servers may enforce other bounds.",
     ),
     cfg.FloatOpt(
         "jobboard_timeout",
         default=2.0,
         min=0.1,
-        help="Seconds that a call of the zookeeper board may take; about as long can a request "
-        "be held up at the moment when ZooKeeper goes away.",
+        help="Timeout in seconds of a call to ZooKeeper. When ZooKeeper goes away, an API request "
+        "can be delayed by about this long.",
     ),
     cfg.StrOpt(
         "jobboard_auth",
         secret=True,
-        help="user:password for ZooKeeper's digest scheme. Nobody else can then read or change "
-        "the nodes that Poppy makes; those that are there already are left as they are.",
+        help="user:password for ZooKeeper's digest scheme. Only this identity can then read and "
+        "change the nodes that Poppy creates. Existing nodes keep their permissions.",
     ),
-    cfg.BoolOpt("jobboard_use_ssl", default=False, help="Speak TLS with ZooKeeper."),
+    cfg.BoolOpt("jobboard_use_ssl", default=False, help="Use TLS to connect to ZooKeeper."),
     cfg.StrOpt(
         "jobboard_ca_file",
-        help="File with the certificates that ZooKeeper's are checked by. Default: the system's.",
+        help="File with the CA certificates for ZooKeeper. Default: those of the system.",
     ),
-    cfg.StrOpt("jobboard_cert_file", help="File with the certificate to show to ZooKeeper."),
-    cfg.StrOpt("jobboard_key_file", help="File with the key of jobboard_cert_file."),
+    cfg.StrOpt("jobboard_cert_file", help="File with the client certificate for ZooKeeper."),
+    cfg.StrOpt("jobboard_key_file", help="File with the private key of jobboard_cert_file."),
     cfg.BoolOpt(
         "jobboard_verify",
         default=True,
-        help="Check ZooKeeper's certificate, and the name in it. Without, anybody in between can "
-        "read and change what is on the board.",
+        help="Verify ZooKeeper's certificate and host name. Otherwise an attacker on the network "
+        "path can read and change the board.",
     ),
     cfg.IntOpt(
         "board_depth",
         default=100,
         min=1,
-        help="About how many jobs may wait on the board. One project may have half of it, bulk "
-        "work a quarter. More operations than that wait in storage, from where the workers feed "
-        "the board: boards grow slow when they are deep. Use a few times the concurrency of all "
-        "workers together.",
+        help="Approximate maximum of waiting jobs on the board. One project may fill half of it, "
+        "and bulk work a quarter. Further operations wait in storage, and workers post them as "
+        "room appears, because large boards are slow. Use a few times the total concurrency of "
+        "all workers.",
     ),
     cfg.IntOpt(
         "claim_lease",
         default=15,
         min=1,
-        help="Seconds after which the jobs of a worker that died are free again (sql board).",
+        help="Seconds after which a dead worker's jobs are free again (sql board).",
     ),
 )
 
 
 class Poster(Posting, Protocol):
-    """What posting takes of a board."""
+    """The part of a board that posting needs."""
 
     def connect(self) -> None:
-        """Open the connection."""
+        """Connect to the board."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
 
     @property
     def job_count(self) -> int:
-        """How many jobs there are, about."""
+        """The approximate number of jobs."""
 
     def waiting(self, limit: int) -> int:
-        """How many jobs wait for a worker, counted up to a limit."""
+        """Count the jobs that wait for a worker, up to a limit."""
 
 
 def make_board(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAttr) -> Board:
-    """A worker's board, not connected yet.
+    """Create a worker's board, not yet connected.
 
     Raises:
         ConfigError: an option is wrong or missing.
     """
     if options.jobboard_backend_type == "zookeeper":
-        # Who has the board in SQL does not need what this imports.
+        # Imported here because installations with the SQL board don't need kazoo.
         from poppy.distributed_task.board.watched import ZooKeeperJobBoard
 
         return ZooKeeperJobBoard(name, *_zookeeper(options))
@@ -125,7 +125,7 @@ def make_board(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAtt
 
 
 def make_poster(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAttr) -> Poster:
-    """A server's access to the board, not connected yet; raises as :func:`make_board`."""
+    """Create a server's access to the board, not yet connected; raises as :func:`make_board`."""
     if options.jobboard_backend_type == "zookeeper":
         from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
 
@@ -134,10 +134,10 @@ def make_poster(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAt
 
 
 def check(conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAttr) -> None:
-    """Make sure that the options can work; asks no server.
+    """Check the options, without contacting a server.
 
     Raises:
-        ConfigError: they can't; names the option.
+        ConfigError: they can't work; the message names the option.
     """
     option = "jobboard_backend_host"
     try:
@@ -151,7 +151,7 @@ def check(conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAttr) -> None:
 
 
 def address(host: str, port: int) -> str:
-    """``host:port`` for a host that may have a port of its own, or be an IPv6 address."""
+    """Return ``host:port`` for a host that may include a port or be an IPv6 address."""
     bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
     if bare_ipv6:
         return f"[{host}]:{port}"

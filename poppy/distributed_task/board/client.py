@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ZooKeeper client that nobody waits for without limit, and that always comes back."""
+"""A ZooKeeper client with bounded waits that always reconnects."""
 
 import contextlib
 import os
@@ -14,24 +14,24 @@ from kazoo import retry, security
 from kazoo.handlers import threading as kazoo_threading
 from kazoo.protocol import states
 
-#: What kazoo raises when ZooKeeper does not do what it was asked to.
+#: What kazoo raises when a request fails.
 ERRORS = (kazoo_exceptions.KazooException, kazoo_threading.KazooTimeoutError)
 
-#: Seconds that a client whose connection thread has ended is left alone before a new start.
+#: Minimum seconds between starts of a client with a connection thread that has ended.
 _REVIVAL = 5.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where ZooKeeper is, and how to speak to it.
+    """The address of ZooKeeper, and how to connect.
 
     Attributes:
         hosts: ``host:port``, separated by commas; IPv6 addresses in brackets.
-        session_timeout: seconds after which ZooKeeper gives up a client that it does not hear.
+        session_timeout: seconds of silence after which ZooKeeper ends a client's session.
         timeout: seconds that a call may wait for ZooKeeper.
-        auth: ``user:password`` of the scheme digest; only that identity can then read and write
-            what is made here.
-        verify: whether the server's certificate, and its name in there, are checked.
+        auth: ``user:password`` for the digest scheme. Only that identity can then read and write
+            the nodes created here.
+        verify: whether to check the server's certificate and the name in it.
     """
 
     hosts: str
@@ -46,15 +46,15 @@ class Settings:
 
 
 class _Result(kazoo_threading.AsyncResult):  # type: ignore[misc]
-    """An answer that is waited for only so long."""
+    """A reply with a default timeout."""
 
     _handler: "_Handler"
 
     def get(self, block: bool = True, timeout: float | None = None) -> object:
-        """The answer.
+        """Return the reply.
 
         Raises:
-            KazooTimeoutError: there is none in time; the request may be carried out later.
+            KazooTimeoutError: it did not arrive in time; the request may be carried out later.
         """
         return super().get(block, self._handler.timeout if timeout is None else timeout)
 
@@ -71,8 +71,8 @@ class _Handler(kazoo_threading.SequentialThreadingHandler):  # type: ignore[misc
 class Client(kazoo_client.KazooClient):  # type: ignore[misc]
     """A kazoo client for use from several threads of the process that opened it.
 
-    It connects, and connects anew, in the background for as long as it takes. No call waits
-    longer than ``settings.timeout`` for its answer.
+    It connects and reconnects in the background for as long as necessary. No call waits longer
+    than ``settings.timeout`` for its reply.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -103,14 +103,14 @@ class Client(kazoo_client.KazooClient):  # type: ignore[misc]
         self.add_listener(self._forget_position)
 
     def _forget_position(self, state: str) -> None:
-        # A server that has lost its data refuses whoever has seen more than it has now: for ever,
-        # for a client that goes on telling so. To a job board, an older view does no harm.
+        # A server that has lost its data refuses clients that have seen a later state than its
+        # own, forever if they keep reporting that state. A job board can live with an older view.
         if state != states.KazooState.CONNECTED:
             self.last_zxid = 0
 
     @property
     def ready(self) -> bool:
-        """Whether there is a connection, opened by this process."""
+        """Whether there is a connection that this process has opened."""
         return bool(self.connected) and self._pid == os.getpid()
 
     @property
@@ -120,29 +120,29 @@ class Client(kazoo_client.KazooClient):  # type: ignore[misc]
         return None if identity is None or identity[0] is None else int(identity[0])
 
     def open(self) -> None:
-        """Begin to connect. A client that is connecting already is left alone.
+        """Start to connect, unless that is already in progress.
 
         Raises:
-            JobFailure: it was opened before this process was forked off.
+            JobFailure: the client was opened before this process was forked.
         """
         with self._opening:
             if self._pid not in (0, os.getpid()):
-                raise taskflow.exceptions.JobFailure("The client is the parent process's")
+                raise taskflow.exceptions.JobFailure("The client belongs to the parent process")
             age = time.monotonic() - self._opened_at
-            # Kazoo's thread ends when credentials are refused.
+            # Kazoo's thread ends when the server refuses the credentials.
             ended = self.client_state == states.KeeperState.CLOSED and age > _REVIVAL
             if self._pid == 0 or ended:
                 self._pid, self._opened_at = os.getpid(), time.monotonic()
                 self.start_async()
 
     def ensure_ready(self) -> None:
-        """Open it, and wait for the first connection.
+        """Open the client and wait for the first connection.
 
-        Only while it has just been opened. When ZooKeeper is away for longer, callers are told
-        so at once.
+        It waits only if the client has just been opened. If ZooKeeper is away for longer, calls
+        fail at once.
 
         Raises:
-            JobFailure: there is no connection now.
+            JobFailure: there is no connection.
         """
         self.open()
         deadline = self._opened_at + self._settings.timeout
@@ -152,10 +152,10 @@ class Client(kazoo_client.KazooClient):  # type: ignore[misc]
             self._live.wait(max(0.0, deadline - time.monotonic()))
 
     def shut(self) -> None:
-        """End the session, or leave it to its timeout if ZooKeeper does not answer."""
+        """End the session, or let it time out if ZooKeeper does not answer."""
         with self._opening:
             if self._pid == os.getpid():
-                # Kazoo waits ten seconds and more for a server that hangs.
+                # Kazoo waits ten seconds or more for a server that hangs.
                 ending = threading.Thread(target=self._end, daemon=True)
                 ending.start()
                 ending.join(self._settings.timeout)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that keeps the claims of one job board alive."""
+"""The thread that renews the claims of one job board."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -13,20 +13,21 @@ LOG = logging.getLogger(__name__)
 class Heartbeat:
     """The claims made through one board, and a daemon thread that renews them.
 
-    It only ever renews a claim that is still in the database under its own token, so one that
-    slept for long (a stopped process) does not take a job back from the one who has it now.
+    It renews a claim only if the database still has it with the same token. So a process that was
+    stopped for long does not take a job back from its new holder.
     """
 
     def __init__(
         self, name: str, lease: float, renew: Callable[[Mapping[str, str]], set[str]]
     ) -> None:
-        """Hold no claims yet and do not run.
+        """Create it without claims and without starting it.
 
         Args:
             name: The board's name, for the log.
-            lease: Seconds that a claim lives without renewal; the thread wakes thrice as often.
-            renew: Given tokens by job UUID, renews these claims and returns the tokens of those
-                that still stand; raises JobFailure when it cannot tell.
+            lease: Seconds that a claim lives without renewal; the thread renews three times as
+                often.
+            renew: Renews the given claims (tokens by job UUID) and returns the tokens of those
+                still held; raises JobFailure if it cannot tell.
         """
         self._name = name
         self._lease = lease
@@ -45,7 +46,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread, after the renewal that it may be doing, and forget all claims."""
+        """Stop the thread, after any renewal in progress, and forget all claims."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -54,12 +55,12 @@ class Heartbeat:
             self._claims.clear()
 
     def hold(self, uuid: str, token: str) -> None:
-        """Renew the claim of this job from now on."""
+        """Start to renew the claim of a job."""
         with self._lock:
             self._claims[uuid] = token
 
     def release(self, uuid: str, token: str) -> bool:
-        """Stop renewing a claim; returns whether it was renewed until now."""
+        """Stop renewing a claim; return whether it was being renewed."""
         with self._lock:
             held = self._claims.get(uuid) == token
             if held:
@@ -67,7 +68,7 @@ class Heartbeat:
             return held
 
     def token_of(self, uuid: str) -> str | None:
-        """Return the token of the claim that is held of this job."""
+        """Return the token of the claim on a job; None if there is none."""
         with self._lock:
             return self._claims.get(uuid)
 
@@ -88,6 +89,6 @@ class Heartbeat:
             return
         standing = self._renew(claims)
         for uuid, token in claims.items():
-            # One that was consumed or abandoned here a moment ago is not held: no loss.
+            # Skip a claim that was just consumed or abandoned here: it is not lost.
             if token not in standing and self.release(uuid, token):
                 LOG.warning("Board %s has lost its claim of job %s", self._name, uuid)

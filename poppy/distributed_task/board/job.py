@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The jobs of the SQL job board, as callers see them."""
+"""The jobs of the SQL job board."""
 
 import datetime
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 
 
 class SQLJob(base.Job):  # type: ignore[misc]
-    """A job on a :class:`SQLJobBoard`; ``state`` and ``last_modified`` cost a query each."""
+    """A job on a :class:`SQLJobBoard`. ``state`` and ``last_modified`` cost one query each."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class SQLJob(base.Job):  # type: ignore[misc]
         backend: Any = None,
         book: Any = None,
     ) -> None:
-        """Describe a job that is in the database; ``posting`` has the columns of its row."""
+        """Describe a stored job; ``posting`` holds the columns of its row."""
         super().__init__(
             board,
             posting["name"],
@@ -42,28 +42,28 @@ class SQLJob(base.Job):  # type: ignore[misc]
 
     @property
     def sequence(self) -> int:
-        """The place of the job in the order of posting."""
+        """The job's position in the order of posting."""
         return int(self._posting["sequence"])
 
     @property
     def priority(self) -> base.JobPriority:
-        """The priority that the job was posted with."""
+        """The priority with which the job was posted."""
         return PRIORITIES[self._posting["priority"]]
 
     @property
     def created_on(self) -> datetime.datetime:
-        """When the job was posted, UTC, by the clock of the poster."""
+        """When the job was posted: UTC, by the poster's clock."""
         return _to_datetime(self._posting["created_on"])
 
     @property
     def last_modified(self) -> datetime.datetime:
-        """When the job was last posted, claimed or abandoned, UTC; JobFailure if unreadable."""
+        """When the job was last posted, claimed or abandoned, UTC. May raise JobFailure."""
         row = self._board.look(self)
         return _to_datetime((self._posting if row is None else row)["last_modified"])
 
     @property
     def state(self) -> str:
-        """The state at this moment; JobFailure when the board is closed or cannot be read."""
+        """The current state. Raises JobFailure if the board is closed or cannot be read."""
         row = self._board.look(self)
         if row is None:
             return str(states.COMPLETE)
@@ -71,7 +71,7 @@ class SQLJob(base.Job):  # type: ignore[misc]
 
 
 class JobIterator(base.JobBoardIterator):  # type: ignore[misc]
-    """Yields jobs as they were listed, without asking for the state of each one again."""
+    """Yields jobs as listed, without querying the state of each one again."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Word of new jobs between the job boards of one process."""
+"""Notifications of new jobs between the job boards of one process."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class _Posts:
-    """Tells waiters in this process that some board of this process has posted a job."""
+    """Notifies waiters in this process when a board of this process has posted a job."""
 
     def __init__(self) -> None:
         self.reset()
@@ -40,5 +40,5 @@ class _Posts:
 
 
 POSTS = _Posts()
-# The lock may be held at the moment of a fork, by a thread that the child does not have.
+# A thread may hold the lock during a fork, and the child does not have that thread.
 os.register_at_fork(after_in_child=POSTS.reset)

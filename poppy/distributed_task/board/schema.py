@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of the SQL job board, and the clock that its leases are measured by."""
+"""The tables of the SQL job board, and the clock for its leases."""
 
 import time
 from typing import Any
@@ -17,10 +17,10 @@ PRIORITIES = (
     base.JobPriority.LOW,
     base.JobPriority.VERY_LOW,
 )
-"""The ``priority`` column holds the index in here; jobs are listed in its ascending order."""
+"""The ``priority`` column stores the index in this tuple; jobs are listed in ascending order."""
 
 _METADATA = sa.MetaData()
-# SQLite hands out sequence numbers only for a column of exactly this type.
+# SQLite assigns sequence numbers only to a column of exactly this type.
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -60,14 +60,14 @@ TRASH = sa.Table(
 
 
 def create_tables(engine: sa.Engine) -> None:
-    """Make the tables that are missing; several processes may do so at once.
+    """Create missing tables. Safe to run in several processes at once.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: They could not be made.
+        sqlalchemy.exc.SQLAlchemyError: They could not be created.
     """
     # On SQLite the second process waits for the first one's write lock and finds the tables. A
-    # server lets both begin, and one of them fails: it looks again. Where DDL is not
-    # transactional it may lose that race once for every table.
+    # server lets both begin, and one of them fails and retries. Where DDL is not transactional,
+    # it may lose that race once per table.
     for _ in _METADATA.tables:
         try:
             with sql.write(engine) as conn:
@@ -82,18 +82,18 @@ def create_tables(engine: sa.Engine) -> None:
 def now(engine: sa.Engine) -> sa.ColumnElement[float]:
     """Return the time of the one clock that all users of this database share.
 
-    That is the database server's, and for SQLite, whose users are all on one host, the host's.
+    That is the database server's clock. For SQLite, with all users on one host, it is the host's.
 
     Returns:
-        An expression for use in a statement; seconds since the epoch.
+        An expression for use in a statement: seconds since the epoch.
 
     Raises:
-        ValueError: No such expression is known for this kind of database.
+        ValueError: This kind of database is not supported.
     """
     if engine.dialect.name == "sqlite":
         return sa.literal(time.time(), sa.Double)
     if engine.dialect.name == "postgresql":
-        # Unlike now(), it goes on while a transaction waits for a lock.
+        # Unlike now(), this advances while a transaction waits for a lock.
         return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
     if engine.dialect.name in ("mysql", "mariadb"):
         # UNIX_TIMESTAMP(NOW()) would repeat an hour when the session's time zone leaves DST.

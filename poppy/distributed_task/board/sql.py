@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TaskFlow job board over SQLite, PostgreSQL or MySQL.
 
-A claim is a lease. It lives ``lease`` seconds past its last renewal; while a board is connected
-its heartbeat thread renews the claims made through it, and when the process dies they lapse by
-themselves. A lapsed claim counts as no claim: anybody may claim the job.
+A claim is a lease. It lives for ``lease`` seconds after its last renewal. While a board is
+connected, its heartbeat thread renews the claims made through it; when the process dies, they
+lapse. A lapsed claim counts as no claim: anyone may claim the job.
 
-Each claim carries a random token, kept by the job object it was made with and by the board
-instance, and it is the token that proves a claim. So neither an old holder whose claim was taken
-over nor a restarted process with the same name can finish a job that another one works on. A
-holder whose claim lapsed, but was not taken by anybody, still has the token in the database and
-may renew it or finish the job: nobody else has begun it.
+Each claim has a random token, kept by the board instance and by the job object of the claim. The
+token proves the claim. So neither a former holder that was replaced nor a restarted process with
+the same name can finish a job that another is running. A holder with a lapsed claim that was not
+taken over still has its token in the database. It may renew the claim or finish the job, because
+no other worker has begun it.
 """
 
 import itertools
@@ -36,30 +36,30 @@ from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
 
 LOG = logging.getLogger(__name__)
 
-# Who looks for work takes from the first few; who wants all of them asks less often.
+# Workers take one of the first jobs; listing all of them is rarer.
 _FIRST_PAGE, _PAGE = 128, 500
 _POST = sa.insert(JOBS)
 
 
 class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
-    """A job board that is two tables of a SQL database.
+    """A job board in two tables of a SQL database.
 
-    Every method that touches the database raises ``taskflow.exceptions.JobFailure``, with the
-    database's error as its cause, when the database is away or busy for too long; also when the
-    board is not connected. One board may be used from several threads. It opens connections and
-    a thread, which do not survive a fork: connect it in the process that uses it.
+    Every method that uses the database raises ``taskflow.exceptions.JobFailure``, with the
+    database's error as its cause, if the database is away or busy for too long, or if the board
+    is not connected. Several threads may use one board. It opens connections and a thread, which
+    do not survive a fork: connect it in the process that uses it.
     """
 
     def __init__(
         self, name: str, conf: Mapping[str, Any], client: Any = None, persistence: Any = None
     ) -> None:
-        """Make a board that is not connected yet.
+        """Create a board that is not yet connected.
 
         Args:
-            name: The name of the board, for people.
+            name: The name of the board, for display.
             conf: ``connection``, a SQLAlchemy URL; ``lease``, seconds (15); ``path``, the
-                namespace within the database ("poppy"); ``poll_interval``, seconds between two
-                looks of :meth:`wait` (0.2).
+                namespace within the database ("poppy"); ``poll_interval``, seconds between polls
+                in :meth:`wait` (0.2).
             client: Not used; TaskFlow's factories may pass it.
             persistence: The TaskFlow persistence backend to load the jobs' logbooks from.
 
@@ -86,19 +86,19 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         return self._engine is not None
 
     def connect(self) -> None:
-        """Open the database, make the tables that are missing, start the heartbeat.
+        """Open the database, create missing tables and start the heartbeat.
 
-        Does nothing on a connected board. Several processes may do it at once.
+        Does nothing on a connected board. Several processes may connect at once.
 
         Raises:
-            JobFailure: The database cannot be reached or the tables cannot be made.
-            ValueError: The directory of a SQLite file does not exist, or it is a kind of
-                database that the board does not know.
+            JobFailure: The database cannot be reached or the tables cannot be created.
+            ValueError: The directory of a SQLite file does not exist, or the kind of database is
+                not supported.
         """
         with self._open_close_lock:
             if self._engine is not None:
                 return
-            # Nothing rests on the board alone: what a power cut takes, storage has posted again.
+            # The board may lose jobs in a power cut: the dispatcher posts them again.
             engine = sql.make_engine(self._connection, synchronous="NORMAL")
             schema.now(engine)
             try:
@@ -112,7 +112,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
     def close(self) -> None:
         """Stop the heartbeat and close all connections.
 
-        Claims are not given back, for their work may still be going on somewhere: they lapse.
+        Claims are not released, because their work may still be running somewhere. They lapse.
         """
         with self._open_close_lock:
             if self._engine is None:
@@ -124,12 +124,12 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
                 POSTS.leave(self._wake)
 
     def on_change(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called when a job is posted in this process; others tell nobody."""
+        """Call ``wake`` when a job is posted in this process. Other processes do not notify."""
         self._wake = wake
         POSTS.listen(wake)
 
     def register_entity(self, entity: Any) -> None:
-        """Do nothing: a claim names its owner, there is no list of conductors to keep."""
+        """Do nothing: a claim names its owner, so no list of conductors is needed."""
 
     def post(
         self,
@@ -138,16 +138,16 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         details: Mapping[str, Any] | None = None,
         priority: Any = base.JobPriority.NORMAL,
     ) -> SQLJob:
-        """Post a job, atomically, with one INSERT; wakes the waiters of this process at once.
+        """Post a job atomically, with one INSERT, and wake the waiters of this process.
 
         Args:
-            name: The job's name, need not be unique.
-            book: The logbook; its name and UUID are kept.
-            details: What can be written as JSON.
+            name: The job's name; need not be unique.
+            book: The logbook; its name and UUID are stored.
+            details: A mapping that JSON can represent.
             priority: A JobPriority or its name.
 
         Raises:
-            JobFailure: It could not be posted, or the details cannot be written as JSON.
+            JobFailure: The job could not be posted, or the details cannot be written as JSON.
             ValueError: There is no such priority.
         """
         created_on = time.time()
@@ -163,15 +163,15 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         }
         with self._transaction("post a job", writes=True) as conn:
             key = conn.execute(_POST, posting).inserted_primary_key
-        assert key is not None  # That of the one row inserted.
+        assert key is not None  # the key of the one inserted row
         POSTS.note()
         return SQLJob(self, {**posting, "sequence": key[0]}, self._persistence, book)
 
     def iterjobs(self, only_unclaimed: bool = False, ensure_fresh: bool = False) -> JobIterator:
-        """Iterate over the jobs: higher priority first, then older first.
+        """Iterate over the jobs by priority, then oldest first.
 
-        The database is read when iteration begins, with one query for each 500 jobs; the jobs
-        are those of that moment, and it is always fresh.
+        The iteration reads the database in pages of up to 500 jobs as it goes, so the result is
+        always fresh.
 
         Args:
             only_unclaimed: Leave out jobs with a claim that has not lapsed.
@@ -180,7 +180,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         return JobIterator(self, only_unclaimed, ensure_fresh)
 
     def list_jobs(self, only_unclaimed: bool) -> Iterator[SQLJob]:
-        """Yield the jobs page by page; no connection is held between two of them."""
+        """Yield the jobs page by page, without holding a connection between pages."""
         rank, sequence = JOBS.c.priority, JOBS.c.sequence
         listing = sa.select(JOBS).where(JOBS.c.path == self._path).order_by(rank, sequence)
         if only_unclaimed:
@@ -203,13 +203,13 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             )
 
     def wait(self, timeout: float | None = None) -> JobIterator:
-        """Wait until there is a job, claimed or not; return an iterator that begins with it.
+        """Wait for a job, claimed or not, and return an iterator that starts with it.
 
         Args:
             timeout: Seconds to wait; None waits forever.
 
         Raises:
-            NotFound: There was none in time.
+            NotFound: No job arrived in time.
         """
         watch = timeutils.StopWatch(duration=timeout)
         watch.start()
@@ -227,38 +227,38 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
 
     @property
     def job_count(self) -> int:
-        """How many jobs are on the board, claimed or not."""
+        """The number of jobs on the board, claimed or not."""
         query = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.path == self._path)
         with self._transaction("count the jobs") as conn:
             return int(conn.execute(query).scalar_one())
 
     def waiting(self, limit: int) -> int:
-        """How many jobs wait to be claimed, counted up to ``limit``, which bounds the cost."""
+        """Count the unclaimed jobs up to ``limit``, which bounds the cost."""
         free = sa.select(sa.literal(1)).where(JOBS.c.path == self._path, self._claimable())
         query = sa.select(sa.func.count()).select_from(free.limit(limit).subquery())
         with self._transaction("count the jobs") as conn:
             return int(conn.execute(query).scalar_one())
 
     def find_owner(self, job: SQLJob) -> str | None:
-        """Return who holds the job; None when there is no claim, it lapsed, or no such job."""
+        """Return the job's owner; None if the job is gone, unclaimed or its claim has lapsed."""
         row = self.look(job)
         return None if row is None else row["live_owner"]
 
     def look(self, job: SQLJob) -> Mapping[Any, Any] | None:
-        """Read what changes in a job: live_owner, claim_token, last_modified; None when gone."""
+        """Return a job's live_owner, claim_token and last_modified; None if it is gone."""
         with self._transaction("read a job") as conn:
             return self._look(conn, job)
 
     def claim(self, job: SQLJob, who: str) -> None:
-        """Claim a job; one conditional UPDATE decides, so only one of many claimers succeeds.
+        """Claim a job. One conditional UPDATE decides, so only one of many claimers succeeds.
 
         Args:
             job: A job of this board.
             who: The name of the claimer.
 
         Raises:
-            UnclaimableJob: Somebody has it, be it the same claimer.
-            NotFound: It is not on the board.
+            UnclaimableJob: The job is claimed already, possibly by the same claimer.
+            NotFound: The job is not on the board.
         """
         _check_who(who)
         if self._heartbeat.token_of(job.uuid):
@@ -275,11 +275,11 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         job.claim_token = token
 
     def consume(self, job: SQLJob, who: str) -> None:
-        """Remove a finished job for good, atomically; errors as in :meth:`_finish`."""
+        """Remove a finished job, atomically. Errors are those of :meth:`_finish`."""
         self._finish(job, who, "consume", sa.delete(JOBS))
 
     def abandon(self, job: SQLJob, who: str) -> None:
-        """Give a claim back, atomically; errors as in :meth:`_finish`."""
+        """Release a claim, atomically. Errors are those of :meth:`_finish`."""
         free = {"owner": None, "claim_token": None, "lease_expires_at": None}
         change = sa.update(JOBS).values(last_modified=time.time(), **free)
         self._finish(job, who, "abandon", change)
@@ -293,11 +293,11 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
     ) -> None:
         """End a claim in one transaction, or change nothing.
 
-        After a database error the claim is no longer renewed, or the job would be held forever
-        if the caller gives up; a call may be repeated as long as nobody else has taken the job.
+        After a database error the claim is no longer renewed; otherwise the job would stay
+        claimed forever if the caller gives up. The call may be repeated until another claims it.
 
         Raises:
-            NotFound: The job is not on the board, or nobody has a claim on it.
+            NotFound: The job is not on the board, or is not claimed.
             JobFailure: The claim is another's or was not made through this board.
         """
         _check_who(who)
@@ -331,8 +331,8 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             raise excp.NotFound(f"Job {job.uuid} is not on the board")
         if row["live_owner"] is not None:
             raise excp.UnclaimableJob(f"Job {job.uuid} is claimed by {row['live_owner']}")
-        # The lease lapsed (the process was stopped for a while) but the work goes on here, and
-        # the next heartbeat will either renew the claim or find it lost.
+        # The lease has lapsed (the process was stopped for a while), but the work continues here.
+        # The next heartbeat will either renew the claim or find it lost.
         if self._heartbeat.token_of(job.uuid):
             raise excp.UnclaimableJob(f"Job {job.uuid} is still being worked on by this board")
 

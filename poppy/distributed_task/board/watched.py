@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ZooKeeper board of a worker."""
+"""A worker's ZooKeeper job board."""
 
 import contextlib
 import threading
@@ -22,30 +22,30 @@ from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, uncla
 
 LOG = log.getLogger(__name__)
 
-#: A version that all nodes have.
+#: Matches any version of a node.
 _ANY = -1
-#: What a transaction answers for operations that did not themselves fail.
+#: The results of operations that failed only because another one in the transaction did.
 _CONSEQUENCES = (kazoo_exceptions.RolledBackError, kazoo_exceptions.RuntimeInconsistency)
 
 
 class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
-    """TaskFlow's ZooKeeper board, for a worker that outlives sessions, servers and their data.
+    """TaskFlow's ZooKeeper board for a long-lived worker.
 
-    It holds one watch, on the board's node, and lists the children when that has fired and
-    somebody asks. It finds its way back by itself: after a pause of any length, to a server that
-    has lost everything, and when its path was removed. All methods that ask ZooKeeper raise
-    ``taskflow.exceptions.JobFailure`` when it does not answer in ``settings.timeout`` seconds.
+    It keeps one watch, on the board's node. When that has fired, the next caller lists the
+    children. The board recovers by itself after a pause of any length, on a server that has lost
+    all data, and after the removal of its path. All methods that use ZooKeeper raise
+    ``taskflow.exceptions.JobFailure`` if it does not answer within ``settings.timeout`` seconds.
 
-    A claim is a node that lives as long as the session. When the answer to a claim, or to the end
-    of one, is lost, the board does not know whether it holds the job. It then gives up what it
-    may hold: else nobody could have that job as long as this process lives.
+    A claim is a node that lives as long as the session. If the reply to a claim, or to the end of
+    one, is lost, the board does not know whether it holds the job. It then releases the possible
+    claim; otherwise the job would be stuck for the lifetime of this process.
     """
 
     def __init__(self, name: str, path: str, settings: Settings) -> None:
-        """Make a board that is not connected yet; ``path`` is that of its node."""
+        """Create a board that is not yet connected; ``path`` is the path of its node."""
         self._client: Client = Client(settings)
         super().__init__(name, {"path": path}, client=self._client, emit_notifications=False)
-        # Beside the board, not within it, and not shared with the boards beside it.
+        # Outside the board's node, and not shared with neighbouring boards.
         self._trash_path = f"{path}.trash"
         self._changed = threading.Event()
         self._changed.set()
@@ -55,12 +55,12 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._origin: tuple[int | None, int] = (None, 0)
         self._unreadable: set[str] = set()
         self._doubtful: set[str] = set()
-        # By the path of the job: the owner, and the session that the claim lives as long as.
+        # By job path: the owner of the claim, and the session on which the claim depends.
         self._claims: dict[str, tuple[str, int]] = {}
         self._client.add_listener(self._on_change)
 
     def on_change(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called, in a thread of the board's, when jobs may have come or gone."""
+        """Call ``wake``, in a thread of the board, when jobs may have come or gone."""
         self._wake = wake
 
     def _on_change(self, _event: object) -> None:
@@ -69,13 +69,13 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
 
     @property
     def connected(self) -> bool:
-        """Whether ZooKeeper can be asked now."""
+        """Whether ZooKeeper can be used now."""
         return self._client.ready
 
     def connect(self, timeout: float | None = None) -> None:
-        """Connect, make the board's node if need be, and watch it; returns soon.
+        """Connect, create the board's node if necessary, and watch it. Returns soon.
 
-        When it fails, connecting goes on in the background; the call may be repeated.
+        If it fails, connecting continues in the background. The call may be repeated.
 
         Raises:
             JobFailure: there is no connection yet, or the node can't be read and written.
@@ -84,26 +84,26 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._refresh(force=True)
 
     def close(self) -> None:
-        """End the session, which gives back all claims."""
+        """End the session, which releases all claims."""
         self._client.shut()
         super().close()
 
     def register_entity(self, entity: Any) -> None:
-        """Do nothing: a claim names its owner, there is no list of conductors to keep."""
+        """Do nothing: a claim names its owner, so no list of conductors is needed."""
 
     @property
     def job_count(self) -> int:
-        """How many jobs there are, claimed or not."""
+        """The number of jobs, claimed or not."""
         self._refresh()
         return len(jobs_of(self._names))
 
     def waiting(self, limit: int) -> int:
-        """How many jobs wait for a worker, counted up to ``limit``."""
+        """Count the jobs that wait for a worker, up to ``limit``."""
         self._refresh()
         return min(limit, len(unclaimed_of(self._names)))
 
     def iterjobs(self, only_unclaimed: bool = False, ensure_fresh: bool = False) -> JobIterator:
-        """Iterate over the jobs, as they are now; there are none while ZooKeeper is away."""
+        """Iterate over the current jobs; over none while ZooKeeper is away."""
         jobs: list[Any] = []
         if self.connected:
             self._release_doubtful()
@@ -116,10 +116,10 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         return JobIterator(self, only_unclaimed, ensure_fresh, jobs=iter(jobs))
 
     def wait(self, timeout: float | None = None) -> JobIterator:
-        """Wait until there is a job, claimed or not.
+        """Wait for a job, claimed or not.
 
         Raises:
-            NotFound: there was none in time.
+            NotFound: no job arrived in time.
         """
         watch = timeutils.StopWatch(duration=timeout)
         watch.start()
@@ -138,7 +138,7 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         details: Mapping[str, Any] | None = None,
         priority: Any = base.JobPriority.NORMAL,
     ) -> Any:
-        """Add a job. When the reply is lost it may be there all the same."""
+        """Add a job. If the reply is lost, the job may exist all the same."""
         self._client.ensure_ready()
         try:
             job = super().post(name, book=book, details=details, priority=priority)
@@ -149,11 +149,11 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         return job
 
     def claim(self, job: Any, who: str) -> None:
-        """Claim a job; the first lock decides.
+        """Claim a job; the first lock wins.
 
         Raises:
-            UnclaimableJob: somebody has it.
-            NotFound: it is not on the board.
+            UnclaimableJob: the job is claimed already.
+            NotFound: the job is not on the board.
         """
         lock = paths.basename(job.lock_path)
         session = self._client.session
@@ -174,16 +174,16 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._doubtful.add(job.path)
             raise
         self._doubtful.discard(job.path)
-        if session is not None:  # else it was claimed once the connection was back
+        if session is not None:  # otherwise the claim was made after a reconnect
             self._claims[job.path] = (who, session)
         self._change_names(add=(lock,))
 
     def consume(self, job: Any, who: str) -> None:
-        """Remove a finished job for good.
+        """Remove a finished job.
 
-        A claim lives as long as its session. So while that lasts there is no need to ask whose
-        the claim is, as TaskFlow does. (Unless people have removed nodes by hand; then another's
-        claim may go, and storage has the operation posted again in time.)
+        A claim lives as long as its session. So within one session there is no need to read the
+        claim's owner, as TaskFlow does. (Unless an operator has removed nodes by hand: then
+        another's claim may be deleted, and a dispatcher posts the operation again later.)
         """
         is_ours = self._claims.get(job.path) == (who, self._client.session)
         with self._ending(job):
@@ -198,14 +198,14 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._forget(job)
 
     def abandon(self, job: Any, who: str) -> None:
-        """Give a claim back."""
+        """Release a claim."""
         with self._ending(job):
             super().abandon(job, who)
         self._change_names(remove=(paths.basename(job.lock_path),))
         self._wake()
 
     def trash(self, job: Any, who: str) -> None:
-        """Move a broken job to the path of the board with ``.trash`` appended."""
+        """Move a broken job to the board's path with ``.trash`` appended."""
         with self._ending(job):
             super().trash(job, who)
         self._forget(job)
@@ -221,13 +221,13 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             self._claims.pop(job.path, None)
 
     def _release_doubtful(self) -> None:
-        """Give up the claims that this session may hold without knowing."""
+        """Release claims that this session may hold unknowingly."""
         for path in list(self._doubtful):
             lock = path + LOCK
             try:
                 found = self._client.exists(lock)
                 if found and found.ephemeralOwner == self._client.session:
-                    LOG.warning("Board %s gives up %s, whose state it lost", self.name, lock)
+                    LOG.warning("Board %s releases %s, an uncertain claim", self.name, lock)
                     self._client.delete(lock, version=found.version)
             except kazoo_exceptions.NoNodeError:
                 pass
@@ -240,12 +240,12 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
         self._remove_job(job.path)
 
     def _change_names(self, add: Any = (), remove: Any = ()) -> None:
-        """Note what this board has done itself; the next list will say the same."""
+        """Apply this board's own changes to the list; the next listing will confirm them."""
         with self._job_cond:
             self._names = (self._names - frozenset(remove)) | frozenset(add)
 
     def _refresh(self, force: bool = False) -> None:
-        """List the board if it has changed since it was last listed."""
+        """List the board if it has changed since the last listing."""
         with self._listing:
             if not (force or self._changed.is_set()):
                 return
@@ -265,7 +265,7 @@ class ZooKeeperJobBoard(impl_zookeeper.ZookeeperJobBoard):  # type: ignore[misc]
             names, stat = self._children()
         current = {paths.join(self.path, name) for name in jobs_of(names)}
         with self._job_cond:
-            # Numbers begin anew on a board that was made anew: its job may have an old one's path.
+            # A recreated board numbers its jobs from the start, so paths may be reused.
             renewed = self._origin != (origin, stat.czxid)
             for path in list(self._known_jobs):
                 if renewed or path not in current:
@@ -305,15 +305,15 @@ def _place(job: Any) -> tuple[int, int]:
 
 
 def _commit(transaction: Any) -> None:
-    """Carry out a transaction, as a whole.
+    """Commit a transaction as a whole.
 
     Raises:
-        UnclaimableJob: a node that was to be made is there.
-        KazooException: what kept it from being carried out.
+        UnclaimableJob: a node to create exists already.
+        KazooException: another reason for the failure.
     """
     failed = [result for result in transaction.commit() if isinstance(result, Exception)]
     if failed:
         cause = min(failed, key=lambda it: isinstance(it, _CONSEQUENCES))
         if isinstance(cause, kazoo_exceptions.NodeExistsError):
-            raise excp.UnclaimableJob("It is claimed already") from cause
+            raise excp.UnclaimableJob("The job is already claimed") from cause
         raise cause

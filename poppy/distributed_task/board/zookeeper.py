@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TaskFlow's ZooKeeper board, made for a server that only posts and for a worker that stays.
+"""TaskFlow's ZooKeeper board, for servers that only post jobs and for long-lived workers.
 
-The nodes are those of TaskFlow: ``job<number>`` holds a posting and ``job<number>.lock``, which
-lives as long as its maker's session, is a claim. So one list of the board's children tells which
-jobs there are, and which are free.
+The nodes are those of TaskFlow: ``job<number>`` holds a posting. ``job<number>.lock`` is a claim,
+and lives as long as the session of the worker that created it. So one listing of the board's
+children shows which jobs exist and which are free.
 
-TaskFlow's board lists all jobs whenever one comes or goes, in every process that has connected
-it, and then reads three nodes for each job that it looks at. :class:`ZooKeeperPoster` lists
-nothing and watches nothing. :class:`ZooKeeperJobBoard`, for workers, asks for one list when
-something has changed and somebody wants to know.
+TaskFlow's board lists all jobs on every change, in every connected process, and then reads three
+nodes per job. :class:`ZooKeeperPoster` lists nothing and watches nothing.
+:class:`ZooKeeperJobBoard`, for workers, lists the board only when it has changed and a caller
+needs the list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,29 +28,29 @@ LOCK = impl_zookeeper.ZookeeperJobBoard.LOCK_POSTFIX
 
 
 def jobs_of(names: Iterable[str]) -> list[str]:
-    """The names of the jobs among those of a board's children."""
+    """Return the names of jobs among the board's children."""
     return [name for name in names if name.startswith(JOB) and not name.endswith(LOCK)]
 
 
 def unclaimed_of(names: Iterable[str]) -> list[str]:
-    """The names of the jobs that nobody has claimed."""
+    """Return the names of unclaimed jobs."""
     all_names = frozenset(names)
     return [name for name in jobs_of(all_names) if name + LOCK not in all_names]
 
 
 def failure(purpose: str, error: Exception) -> taskflow.exceptions.JobFailure:
-    """What to raise for an error of kazoo."""
+    """Return the TaskFlow exception for a kazoo error."""
     return taskflow.exceptions.JobFailure(f"Could not {purpose}: {type(error).__name__} {error}")
 
 
 class ZooKeeperPoster:
-    """Posts jobs, and knows about how many there are.
+    """Posts jobs, and counts them approximately.
 
-    No call takes longer than ``settings.timeout``. While ZooKeeper is away, only the first one
-    waits for it: the others fail at once, until it is back.
+    No call takes longer than ``settings.timeout``. While ZooKeeper is away, only the first call
+    waits for it; the others fail at once until it is back.
 
     Args:
-        path: of the board, as the workers' boards have it.
+        path: the board's path, the same as for workers.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
@@ -58,7 +58,7 @@ class ZooKeeperPoster:
         self._client = Client(settings)
 
     def connect(self) -> None:
-        """Begin to connect; it goes on by itself, as long as it takes."""
+        """Start to connect. It continues in the background for as long as necessary."""
         self._client.open()
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class ZooKeeperPoster:
 
     @property
     def job_count(self) -> int:
-        """How many nodes the board has: one a job, and one more for each that is claimed.
+        """The number of nodes: one per job, plus one per claim.
 
         Raises:
             JobFailure: ZooKeeper does not answer.
@@ -85,9 +85,9 @@ class ZooKeeperPoster:
         return int(found.children_count) if found else 0
 
     def waiting(self, limit: int) -> int:
-        """How many jobs wait for a worker, counted up to ``limit``; claims may count as well.
+        """Count the jobs that wait for a worker, up to ``limit``. Claims may count as well.
 
-        Costs one number as long as that is below the limit, else a list of the names.
+        Below the limit this reads one number; otherwise it lists the names.
 
         Raises:
             JobFailure: ZooKeeper does not answer.
@@ -110,7 +110,7 @@ class ZooKeeperPoster:
         details: Mapping[str, str],
         priority: taskflow.jobs.base.JobPriority = taskflow.jobs.base.JobPriority.NORMAL,
     ) -> None:
-        """Add a job, in TaskFlow's form. When the reply is lost it may be there all the same.
+        """Add a job in TaskFlow's format. If the reply is lost, the job may exist all the same.
 
         Raises:
             JobFailure: ZooKeeper does not answer.

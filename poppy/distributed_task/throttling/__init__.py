@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Throttling: whether a driver may be called now.
 
-Three things stand before each call of a driver: a :class:`Bulkhead` keeps slots free for other
-drivers, a :class:`RateLimiter` spreads calls over time, and a :class:`CircuitBreaker` keeps calls
-from a provider that is down. A call that may not begin raises :class:`Deferred`: its operation is
-parked and holds nothing. That is no failure, and costs none of the operation's attempts.
+Every driver call passes three guards. A :class:`Bulkhead` keeps slots free for other drivers, a
+:class:`RateLimiter` spreads calls over time, and a :class:`CircuitBreaker` stops calls to a
+provider that is down. A call that may not begin raises :class:`Deferred`: its operation is parked
+and holds no resources. That is not a failure and does not count as an attempt.
 
-Workers share little. A breaker is a row in storage, which each worker reads once a second and
-which is written when it opens or closes. Rates and concurrency are divided by the number of
-workers that are alive, and each worker keeps to its share.
+Workers share little state. A breaker is a row in storage. Each worker reads it once a second, and
+writes it when it opens or closes. Rates and concurrency are divided by the number of live workers,
+and each worker keeps to its share.
 """
 
 import contextlib
@@ -40,10 +40,10 @@ class Throttle:
 
     Args:
         driver: ``<kind>:<name>``.
-        limits: gives the driver's options as they are now.
+        limits: returns the driver's current options.
         breakers: the breakers that all workers share.
-        workers: gives how many workers are alive.
-        slots: of this worker; by default as many as there are calls.
+        workers: returns the number of live workers.
+        slots: the worker's slots; unlimited by default.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Throttle:
 
     @contextlib.contextmanager
     def passing(self, subject: Subject) -> Iterator[None]:
-        """Hold a place for the time of a call, and learn from its outcome.
+        """Admit a call and learn from its outcome.
 
         Raises:
-            Deferred: the driver is not to be called now.
+            Deferred: the driver may not be called now.
         """
         limits, workers = self._limits(), max(1, self._workers())
         with self._bulkhead.place(limits, workers, subject):
@@ -74,7 +74,7 @@ class Throttle:
             try:
                 probes = self._breaker.enter(limits, subject)
             except Deferred:
-                # There was no call: the next one may have its token.
+                # No call was made, so its token goes to the next one.
                 self._rate.give_back()
                 raise
             with self._breaker.watching(limits, subject, probes):
@@ -85,9 +85,9 @@ class Throttles:
     """The throttles of all drivers, by ``<kind>:<name>``.
 
     Args:
-        limits: gives each driver's options as they are now.
+        limits: returns each driver's current options.
         breakers: the breakers that all workers share.
-        workers: gives how many workers are alive.
+        workers: returns the number of live workers.
         slots: how many operations this worker runs at the same time.
     """
 
@@ -105,6 +105,6 @@ class Throttles:
         }
 
     def passing(self, driver: str, subject: Subject) -> contextlib.AbstractContextManager[None]:
-        """See :meth:`Throttle.passing`; an unknown driver is not throttled."""
+        """Admit a call by :meth:`Throttle.passing`. An unknown driver is not throttled."""
         throttle = self._throttles.get(driver)
         return contextlib.nullcontext() if throttle is None else throttle.passing(subject)

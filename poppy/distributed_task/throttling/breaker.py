@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The circuit breaker of one driver, which all workers share.
 
-It listens to nothing but failures of the provider as a whole (:class:`poppy.common.errors.Scope`).
-A failure that follows from one service's document must not have others wait; and as a driver may
-not know better, those of a single project do not open it while other projects call the driver
+Only failures of the provider as a whole count (:class:`poppy.common.errors.Scope`). A failure
+caused by one service's document must not make others wait. Drivers can't always tell these apart,
+so the failures of a single project do not open the breaker while other projects call the driver
 too.
 """
 
@@ -25,35 +25,35 @@ LOG = log.getLogger(__name__)
 
 #: Seconds: a Retry-After above this opens the breaker for all workers.
 ASKED = 2.0
-#: Seconds after which the one call that a breaker lets through counts as lost, and another may
-#: try: its worker may have died. (One that takes longer is not disturbed by that.)
+#: Seconds after which the probe of an open breaker counts as lost and another call may probe: the
+#: first one's worker may have died. (A probe that takes longer is not disturbed.)
 PROBE = 30.0
-#: Seconds: the least and the most over which those that waited come back.
+#: Seconds: the shortest and the longest period over which deferred calls are spread.
 SPREAD = (1.0, 60.0)
-#: Seconds for which a project that called the driver counts as one of its callers.
+#: Seconds after a call for which its project counts as one of the driver's callers.
 CALLER = 600.0
-#: So many of them are remembered.
+#: The maximum number of callers to remember.
 MOST_CALLERS = 1000
 
 
 class CircuitBreaker:
-    """Keeps calls from a driver that fails, and lets one through now and then to try it."""
+    """Stops calls to a failing driver, and lets a probe through now and then."""
 
     def __init__(self, driver: str, breakers: BreakerCache, clock: Callable[[], float]) -> None:
         self._driver = driver
         self._breakers = breakers
         self._clock = clock
         self._lock = threading.Lock()
-        # Of failures in a row, one each service.
+        # Consecutive failures, one per service.
         self._failing: set[Subject] = set()
-        # When each project last called.
+        # The time of each project's last call.
         self._callers: dict[str, float] = {}
 
     def enter(self, limits: Limits, subject: Subject) -> bool:
-        """Whether this call is the probe that an open breaker lets through.
+        """Admit a call; return whether it is the probe of an open breaker.
 
         Raises:
-            Deferred: it is open.
+            Deferred: the breaker is open.
         """
         if not limits.failures:
             return False
@@ -78,7 +78,7 @@ class CircuitBreaker:
         """Learn from the outcome of a call.
 
         Args:
-            probes: what :meth:`enter` gave for it.
+            probes: the result of :meth:`enter` for this call.
         """
         try:
             yield
@@ -92,7 +92,7 @@ class CircuitBreaker:
             self._answered(probes)
             raise
         except BaseException:
-            # It says nothing about the other side: a bug, or the worker stops.
+            # A bug or a stopping worker says nothing about the provider.
             if probes:
                 self._learned_nothing()
             raise
@@ -101,11 +101,11 @@ class CircuitBreaker:
 
     def _refusal(self, breaker: Breaker, seconds: float) -> Deferred:
         if breaker.state is BreakerState.PROBING:
-            # Its outcome is known long before it counts as lost.
+            # The outcome is known long before the probe counts as lost.
             seconds = min(seconds, 1.0)
         spread = min(max(seconds / 2, SPREAD[0]), SPREAD[1])
         wait = seconds + random.uniform(0, spread)
-        # Why is in the log, and what operators see of the breaker: it may name another's service.
+        # The reason is in the log and in the operators' view; it may name another's service.
         return Deferred(
             f"{self._driver.replace(':', ' ')} is not answering at present; "
             f"tried again in {wait:.0f} s",
@@ -121,7 +121,7 @@ class CircuitBreaker:
                 LOG.info("%s works again", self._driver)
 
     def _learned_nothing(self) -> None:
-        """Let the next call be the probe."""
+        """Make the next call the probe."""
         breaker = self._breakers.get(self._driver)
         self._breakers.swap(breaker.next(state=BreakerState.OPEN, until=_now()))
 
@@ -151,7 +151,7 @@ class CircuitBreaker:
         self._callers = {it: at for at, it in recent[-MOST_CALLERS // 2 :]}
 
     def _is_of_one_of_many(self) -> bool:
-        """Whether only one project's calls fail, though others call the driver, too."""
+        """Whether only one project's calls fail while others call the driver too."""
         self._forget_callers()
         return len({it.project_id for it in self._failing}) == 1 < len(self._callers)
 

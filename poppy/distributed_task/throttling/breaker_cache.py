@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Circuit breakers as one worker knows them: read once a second, written when one changes."""
+"""One worker's copy of the circuit breakers: read once a second, written on changes."""
 
 import threading
 import time
@@ -13,12 +13,12 @@ from poppy.storage.fleet import FleetStore
 
 LOG = log.getLogger(__name__)
 
-#: Seconds for which what was read is believed.
+#: Seconds for which cached breakers stay valid.
 FRESH = 1.0
 
 
 class BreakerCache:
-    """All breakers. While storage does not answer, they stay as they were."""
+    """All breakers. During a storage outage the cached ones stay valid."""
 
     def __init__(self, store: FleetStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -28,8 +28,8 @@ class BreakerCache:
         self._reading = threading.Lock()
 
     def get(self, driver: str) -> Breaker:
-        """The breaker of a driver, as it was a second ago or later."""
-        # One thread reads; the others use what was known before, and wait for nothing.
+        """Return a driver's breaker, at most a second old."""
+        # One thread reads; the others use the cached breakers and do not wait.
         if self._clock() >= self._stale_at and self._reading.acquire(blocking=False):
             try:
                 self._read()
@@ -38,11 +38,11 @@ class BreakerCache:
         return self._known.get(driver) or Breaker(driver)
 
     def swap(self, breaker: Breaker) -> bool:
-        """Store a breaker made from what :meth:`get` gave; False if another was quicker."""
+        """Store a breaker derived from :meth:`get`; return False if another was faster."""
         try:
             stored = self._store.swap(breaker)
         except errors.Unavailable as exc:
-            LOG.warning("Circuit breaker of %s could not be stored: %s", breaker.driver, exc)
+            LOG.warning("Could not store the circuit breaker of %s: %s", breaker.driver, exc)
             return False
         if stored:
             self._known = {**self._known, breaker.driver: breaker}
@@ -54,7 +54,7 @@ class BreakerCache:
         try:
             found = self._store.breakers()
         except errors.Unavailable as exc:
-            LOG.warning("Circuit breakers could not be read: %s", exc)
+            LOG.warning("Could not read the circuit breakers: %s", exc)
         else:
             self._known = {breaker.driver: breaker for breaker in found}
         self._stale_at = self._clock() + FRESH

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bulkhead: a driver that hangs does not take the slots that others need."""
+"""The bulkhead: a hung driver does not take the slots that other drivers need."""
 
 import collections
 import contextlib
@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator, Mapping
 from poppy.common.limits import Limits
 from poppy.distributed_task.throttling.deferred import Deferred, Subject, Turns
 
-#: Seconds that a place is waited for, while the driver's calls are quick.
+#: Seconds to wait for a free place while the driver's calls are quick.
 PATIENCE = 0.1
-#: Seconds; a driver with a call that has been under way for longer is not quick.
+#: Seconds: a driver with a call that has run longer is not quick.
 QUICK = 1.0
-#: Seconds: the longest wait for a place.
+#: Seconds: the longest deferral of a call.
 LONGEST = 60.0
-#: Seconds for which options that were read are believed: to read them takes longer than the rest.
+#: Seconds for which options are cached, because reading them is slow compared with the rest.
 FRESH = 1.0
 
 
 class Slots:
-    """The slots of a worker, shared out between the drivers whose calls hold them.
+    """The slots of a worker, divided between drivers.
 
-    Each driver has some of its own; the rest is for whoever comes first. However many drivers
-    hang, each other one still has its own. An operation that calls several drivers side by side
-    holds one slot.
+    Each driver has reserved slots; the rest is first come, first served. However many drivers
+    hang, every other driver still has its own slots. An operation that calls several drivers in
+    parallel holds one slot.
 
     Args:
-        total: how many operations the worker runs at the same time; None for any number.
-        drivers: gives the options of each driver as they are now.
+        total: how many operations the worker runs at the same time; None for no limit.
+        drivers: returns the current options of each driver.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Slots:
         self._stale_at = 0.0
         self._calls: collections.Counter[str] = collections.Counter()
         self._holders: collections.Counter[Subject] = collections.Counter()
-        #: Guards this and the bulkheads that share it; notified when a call has ended.
+        #: Guards this and the bulkheads that share it; notified when a call ends.
         self.changed = threading.Condition()
 
     def take(self, driver: str, subject: Subject) -> bool:
-        """Count a call that begins; False if the driver must not have one more slot."""
+        """Count a new call; return False if the driver may not have another slot."""
         if not self._has_room(driver, subject):
             return False
         self._calls[driver] += 1
@@ -55,10 +55,10 @@ class Slots:
         return True
 
     def release(self, driver: str, subject: Subject) -> None:
-        """Count a call that has ended."""
+        """Count the end of a call."""
         self._calls[driver] -= 1
         self._holders[subject] -= 1
-        # A Counter keeps what is zero.
+        # A Counter keeps keys with a count of zero.
         if not self._holders[subject]:
             del self._holders[subject]
         self.changed.notify_all()
@@ -75,19 +75,19 @@ class Slots:
         return held + kept <= self._total
 
     def _own(self, driver: str) -> int:
-        """How many slots are kept for a driver: what its option says, or its part of half."""
+        """Return a driver's reserved slots: its option, or its part of half of all slots."""
         if time.monotonic() >= self._stale_at:
             self._reserved = {it: read().reserved for it, read in self._drivers.items()}
             self._stale_at = time.monotonic() + FRESH
         reserved = self._reserved.get(driver)
         if reserved is None:
             reserved = (self._total or 0) // (2 * max(1, len(self._drivers)))
-        # Without one it could wait for ever.
+        # Without any, the driver could wait forever.
         return max(1, reserved)
 
 
 class Bulkhead:
-    """Limits how many calls of one driver a worker has under way."""
+    """Limits a worker's concurrent calls of one driver."""
 
     def __init__(self, driver: str, slots: Slots, clock: Callable[[], float]) -> None:
         self._driver = driver
@@ -95,15 +95,15 @@ class Bulkhead:
         self._clock = clock
         self._turns = Turns(clock, LONGEST)
         self._began: dict[object, float] = {}
-        # How long calls take, as a moving average.
+        # A moving average of the duration of calls.
         self._seconds = 1.0
 
     @contextlib.contextmanager
     def place(self, limits: Limits, workers: int, subject: Subject) -> Iterator[None]:
-        """Hold a place for the time of a call.
+        """Hold a place for the duration of a call.
 
         Raises:
-            Deferred: there is none.
+            Deferred: no place is free.
         """
         call = object()
         with self._slots.changed:
@@ -143,17 +143,17 @@ class Bulkhead:
             self._seconds += 0.2 * (self._clock() - self._began[call] - self._seconds)
 
     def _oldest(self) -> float:
-        """Seconds that a call has been under way; 0 without any."""
+        """Return the age of the oldest running call in seconds; 0 if none runs."""
         return self._clock() - min(self._began.values(), default=self._clock())
 
     def _patience(self) -> float:
-        # Quick calls make room in a moment, and to park an operation costs more than that.
+        # Quick calls free a place in a moment, and parking an operation costs more than that.
         return PATIENCE if max(self._seconds, self._oldest()) <= QUICK else 0.0
 
     def _deferred(self) -> Deferred:
         under_way = len(self._began)
         interval = max(self._seconds, self._oldest()) / max(1, under_way)
         return Deferred(
-            f"{self._driver} has {under_way} calls of this worker under way",
+            f"{self._driver} already runs {under_way} calls of this worker",
             self._turns.next(interval),
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A call that is not made now, and when to come back."""
+"""Deferred calls, and when to retry them."""
 
 import random
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from poppy.common import errors
 
 
 class Deferred(errors.PoppyError):
-    """The driver is not to be called now.
+    """The driver may not be called now.
 
-    The words are for any tenant: they tell nothing of the operations of others.
+    Any tenant may see the message, so it says nothing about the operations of others.
 
     Attributes:
-        seconds: after which to come back; different for each that asks.
+        seconds: when to retry; different for each deferred call.
     """
 
     def __init__(self, message: str, seconds: float) -> None:
@@ -23,17 +23,17 @@ class Deferred(errors.PoppyError):
 
 
 class Subject(NamedTuple):
-    """What a call is for."""
+    """The service that a call is for."""
 
     project_id: str
     service_id: str
 
 
 class Turns:
-    """Gives those that have to wait a turn each, one after the other.
+    """Assigns consecutive turns to deferred calls.
 
     Args:
-        most: seconds; nobody is told to wait longer, give or take one interval.
+        most: the longest wait in seconds, give or take one interval.
     """
 
     def __init__(self, clock: Callable[[], float], most: float) -> None:
@@ -42,7 +42,7 @@ class Turns:
         self._promised = 0.0
 
     def next(self, interval: float) -> float:
-        """Seconds until the next turn, of which there is one each ``interval``."""
+        """Return the seconds until the next free turn, with one turn per ``interval``."""
         now = self._clock()
         self._promised = min(max(now, self._promised) + interval, now + self._most)
         return self._promised - now + random.uniform(0, interval)

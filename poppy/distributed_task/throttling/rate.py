@@ -9,12 +9,12 @@ from poppy.common import waits
 from poppy.common.limits import Limits
 from poppy.distributed_task.throttling.deferred import Deferred, Turns
 
-#: Seconds that a token is waited for in place.
+#: Seconds to wait for a token instead of deferring the call.
 PATIENCE = 0.1
 
 
 class RateLimiter:
-    """Lets calls of one driver begin at a rate; this worker keeps to its share of it."""
+    """Limits the rate of calls of one driver to this worker's share."""
 
     def __init__(self, driver: str, clock: Callable[[], float]) -> None:
         self._driver = driver
@@ -25,10 +25,10 @@ class RateLimiter:
         self._counted_at = 0.0
 
     def take(self, limits: Limits, workers: int) -> None:
-        """Take a token, if need be after a moment.
+        """Take a token, if necessary after a short wait.
 
         Raises:
-            Deferred: there is none for longer than :data:`PATIENCE`.
+            Deferred: the wait would be longer than :data:`PATIENCE`.
         """
         if not limits.rate:
             return
@@ -38,13 +38,13 @@ class RateLimiter:
             time.sleep(delay)
 
     def give_back(self) -> None:
-        """Return a token that was taken for a call that was not made."""
+        """Return a token for a call that was not made."""
         with self._lock:
             if self._tokens is not None:
                 self._tokens += 1
 
     def _take(self, limits: Limits, workers: int) -> float:
-        """Seconds to wait for the token that was taken."""
+        """Take a token and return the seconds to wait for it."""
         rate = limits.rate / workers
         burst = max(1.0, limits.burst / workers)
         now = self._clock()
@@ -55,7 +55,7 @@ class RateLimiter:
         delay = max(0.0, (1 - self._tokens) / rate)
         if delay > PATIENCE:
             raise Deferred(
-                f"{self._driver} is called {limits.rate:g} times per second at most",
+                f"{self._driver} is limited to {limits.rate:g} calls per second",
                 self._turns.next(1 / rate),
             )
         self._tokens -= 1

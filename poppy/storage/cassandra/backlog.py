@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waits, in fair order: copies of the partitions of hints in this process.
+"""Waiting operations in fair order: in-process copies of the partitions of hints.
 
-To take turns between projects, all that waits has to be known, however old the slots are that it
-is in. But a slot that is over only loses hints. So a partition is read again and again while hints
-are still put there, and seldom after that; a hint of the copy that is of no use is dropped from it
-when the truth says so.
+To take turns between projects, a dispatcher must know everything that waits, in slots of any age.
+A slot that is over can only lose hints. So a partition is read repeatedly while hints may still be
+added, and rarely after that. A hint is dropped from the copy once the truth shows it to be stale.
 """
 
 import itertools
@@ -17,22 +16,22 @@ from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.hints import MARGIN, WIDTH, Hint, Hints, Partition
 
 PAGE = 1000
-"""Hints of one partition that are known at a time."""
+"""How many hints of one partition are kept at a time."""
 
 MOST = 20_000
-"""Hints that are known at a time, about; bulk work that does not fit is left for later."""
+"""Roughly how many hints are kept in total; bulk work beyond that is left for later."""
 
 _CLOSING = 1.0
-"""Seconds for which a copy holds of a slot that is over, but that a slow writer may still use."""
+"""Seconds for which a copy is valid if its slot is over but a slow writer may still use it."""
 
 _OVER = 15.0
-"""... of one that is over for everybody."""
+"""Seconds for which a copy is valid if its slot is over for all writers."""
 
 _AT_A_TIME = 32
 
 
 class _Copy:
-    """A partition as it was read last."""
+    """A partition as last read."""
 
     def __init__(self, hints: list[Hint]) -> None:
         self.hints = {hint.key: hint for hint in hints}
@@ -41,7 +40,7 @@ class _Copy:
         self.is_empty = not hints
 
     def is_stale(self, slot: int) -> bool:
-        """Whether it is to be read again."""
+        """Whether the partition must be read again."""
         if self.is_part and len(self.hints) < PAGE // 2:
             return True
         age = time.monotonic() - self.read_at
@@ -50,22 +49,22 @@ class _Copy:
             return True
         if over < MARGIN:
             return age >= _CLOSING
-        # One that was empty is looked at once more, to be left behind.
+        # Read an empty partition once more, in order to leave it behind.
         return self.is_empty or age >= _OVER
 
 
 class Backlog:
-    """All hints that are due, for one dispatcher."""
+    """All due hints, for one dispatcher."""
 
     def __init__(self, hints: Hints) -> None:
         self._hints = hints
         self._copies: dict[tuple[int, int], _Copy] = {}
 
     def due(self, now: int, had: Mapping[str, int]) -> Iterator[Hint]:
-        """The hints whose time has come, in the order of :mod:`poppy.model.fairness`.
+        """Iterate over due hints in the order of :mod:`poppy.model.fairness`.
 
         Args:
-            had: how many turns projects have had already.
+            had: how many turns each project has already had.
 
         Raises:
             Unavailable: the cluster does not answer.
@@ -81,7 +80,7 @@ class Backlog:
         return fairness.ordered(found, _place, had)
 
     def discard(self, hint: Hint) -> None:
-        """Drop a hint that is of no use, until its partition is read again."""
+        """Drop a stale hint until its partition is read again."""
         copy = self._copies.get((hint.slot, hint.shard))
         if copy is not None:
             copy.hints.pop(hint.key, None)
@@ -111,7 +110,7 @@ class Backlog:
 
 
 def chunks(hints: Iterator[Hint], size: int) -> Iterator[list[Hint]]:
-    """Some hints at a time."""
+    """Split hints into lists of at most ``size``."""
     while chunk := list(itertools.islice(hints, size)):
         yield chunk
 

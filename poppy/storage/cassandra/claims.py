@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains that services have claimed, and those that were released.
+"""Domain claims of services, held and released.
 
-A claim is a row of ``domains`` with a random token, made by ``INSERT ... IF NOT EXISTS``: of two
-at the same time, in whatever data centres, Paxos over all replicas (SERIAL) lets one in. It is
-made before the truth of its service names its token, and counts once that does. A claim whose
-token no truth names is an orphan: its maker died, or is on its way. See :mod:`.truth` for how
-orphans are dropped; of two that take one over, ``IF claim = <as read>`` again lets one in.
+A claim is a row of ``domains`` with a random token, created by ``INSERT ... IF NOT EXISTS``. Of
+two concurrent claims, in any data centres, Paxos over all replicas (SERIAL) admits one. A claim is
+written before the truth of its service names its token, and counts once that does. A claim with a
+token that no truth names is an orphan: its writer died, or is still on its way. See :mod:`.truth`
+for how orphans are dropped. If two requests take one over, ``IF claim = <as read>`` again admits
+one.
 
-``released_at`` and ``released_by`` tell of the last release. A later claim leaves them as they
-are, so that a request that fails after it has claimed a domain in quarantine ends no quarantine.
-A domain that an update drops is stamped with them *before* the truth stops to name it: if the
-process dies in between, the orphan that it leaves is in quarantine. A removed service needs no
-stamp, because its truth tells when it was removed.
+``released_at`` and ``released_by`` describe the last release. A later claim leaves them unchanged,
+so a request that claims a domain in quarantine and then fails does not end the quarantine. When an
+update drops a domain, they are set *before* the truth stops naming it: if the process dies in
+between, the resulting orphan is in quarantine. The claims of a removed service need no such stamp,
+because its truth records when it was removed.
 """
 
 import uuid
@@ -56,7 +57,7 @@ READ = (
     "FROM domains WHERE domain = :domain"
 )
 OWN_GRACE = 10.0
-"""As :data:`GRACE`, for a claim that the same project asks for; a request rarely takes longer."""
+"""Like :data:`GRACE`, if the same project asks for the claim; a request rarely takes longer."""
 COLUMNS = (
     *("project_id", "service_id", "claim", "claimed_at"),
     *("pending", "released_at", "released_by"),
@@ -66,10 +67,10 @@ Found = Mapping[str, Any]
 
 
 class Claims:
-    """Makes and releases claims.
+    """Creates and releases claims.
 
     Args:
-        policy: gives the rules as they are now.
+        policy: returns the current rules.
     """
 
     def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
@@ -84,18 +85,18 @@ class Claims:
         tokens: dict[str, str],
         at: int,
     ) -> None:
-        """Claim domains for a service whose truth does not name them yet, in order.
+        """Claim, in sorted order, domains that the service's truth does not name yet.
 
         Args:
-            service: as it is to be stored.
-            tokens: of claims that this request has made before, which are looked after; gets
-                those of the new ones.
-            at: when they are asked for, in microseconds.
+            service: the service to store.
+            tokens: the tokens of this request's earlier claims, which are reused; new ones are
+                added.
+            at: when the claim was requested, in microseconds.
 
         Raises:
-            DomainTaken: one is another service's. What was claimed stays claimed until it is
+            DomainTaken: another service has claimed one. Claims made so far stay until they are
                 given back.
-            DomainReleased: one is kept for another project.
+            DomainReleased: one is in quarantine for another project.
         """
         policy = self._policy()
         for domain in sorted(wanted):
@@ -113,7 +114,7 @@ class Claims:
                 raise
 
     def give_back(self, tokens: Mapping[str, str]) -> None:
-        """Undo claims, if they are still these; what was in quarantine still is."""
+        """Undo claims that still have these tokens. A quarantine continues."""
         for domain, token in sorted(tokens.items()):
             parameters = {"domain": domain, "claim": uuid.UUID(token)}
             applied, found = self._cas(DROP, parameters)
@@ -121,13 +122,13 @@ class Claims:
                 self._cas(LET_GO, parameters)
 
     def stamp(self, owner: Truth, tokens: Mapping[str, str], at: int) -> None:
-        """Begin the quarantine of domains that the truth is about not to name any more."""
+        """Start the quarantine of domains that the truth is about to stop naming."""
         if domains.is_kept(self._policy(), owner.project_id):
             for domain, token in sorted(tokens.items()):
                 self._cas(STAMP, _release(owner, domain, token, at))
 
     def release_all(self, removed: Truth) -> None:
-        """Let go of the claims of a removed service, if they are still its; may be repeated."""
+        """Release the claims that a removed service still has. May be repeated."""
         for domain, token in sorted(removed.claims.items()):
             self._release(removed, domain, token)
 
@@ -159,25 +160,25 @@ class Claims:
         raise AssertionError("attempts() ends with an error")
 
     def _finish_removal(self, holder: Truth, domain: str, token: str) -> None:
-        """Do what the process left undone that removed the service, or never stored it."""
+        """Complete a removal, or undo the claim of a service that was never stored."""
         if holder.claims.get(domain) == token:
             self._release(holder, domain, token)
         else:
             self.give_back({domain: token})
 
     def _try(self, call: Call, domain: str) -> Found | None:
-        """What the domain's row holds; None when the call was applied."""
+        """Return the domain's row if the call was refused; None if it was applied."""
         serial = self._database.levels.claims
         try:
             applied, found = self._database.cas([call], serial)
         except Undecided:
-            # This brings what is under way to its end, ours included.
+            # The serial read completes all pending writes, including this one.
             return self._read(domain)
         if applied:
             return None
         if found is not None and "released_by" in found:
             return dict(found)
-        # A take-over found another claim; only its token is told.
+        # A refused take-over returns only the token of the current claim.
         return self._read(domain)
 
     def _read(self, domain: str) -> Found:
@@ -188,9 +189,9 @@ class Claims:
         return self._database.cas([(cql, parameters)], self._database.levels.claims)
 
     def _holder(self, owner: Truth, found: Found) -> Truth | None:
-        """The truth of the claim that was found, if that may be taken over; None if not.
+        """Return the truth of a claim that may be taken over; None if it may not be.
 
-        A truth that is there has been fenced, so that it can't come to name the claim.
+        An existing truth has been fenced, so that it can't start to name the claim.
         """
         key = (found["project_id"], found["service_id"])
         holder = truth.read(self._database, key, self._database.levels.claims)
@@ -199,11 +200,11 @@ class Claims:
         if str(found["claim"]) in holder.claims.values():
             return None
         own = key == (owner.project_id, owner.service_id)
-        # A tenant whose request was not answered asks again.
+        # A tenant repeats a request that got no response.
         patience = OWN_GRACE if key[0] == owner.project_id else GRACE
         if not own and codec.now() - found["claimed_at"] < patience * 1_000_000:
             return None
-        LOG.info("A claim of service %s that it does not name is taken over", key[1])
+        LOG.info("Taking over a claim that service %s does not name", key[1])
         return holder if truth.fence(self._database, holder) else None
 
 
@@ -217,10 +218,10 @@ def _release(owner: Truth, domain: str, token: str, at: int) -> dict[str, Any]:
 
 
 def _is_kept_for(owner: Truth, found: Found, domain: str, at: int, policy: Policy) -> bool:
-    """Whether a domain that nobody holds is in quarantine, for the project that asks.
+    """Whether an unclaimed domain is in quarantine for the project that asks.
 
     Raises:
-        DomainReleased: it is, for another project.
+        DomainReleased: it is in quarantine for another project.
     """
     if found["released_at"] is None:
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tables hold, to and from the model."""
+"""Conversion between table columns and the model."""
 
 import datetime
 import json
@@ -15,32 +15,32 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def now() -> int:
-    """Microseconds since 1970, by this machine's clock."""
+    """Return the time of this machine's clock in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 def to_number(moment: datetime.datetime) -> int:
-    """Microseconds since 1970."""
+    """Convert to microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def to_moment(number: int) -> datetime.datetime:
-    """In UTC, from microseconds since 1970."""
+    """Convert microseconds since 1970 to a UTC time."""
     return _EPOCH + datetime.timedelta(microseconds=number)
 
 
 def optional_number(moment: datetime.datetime | None) -> int | None:
-    """As :func:`to_number`."""
+    """Convert like :func:`to_number`; None stays None."""
     return None if moment is None else to_number(moment)
 
 
 def to_text(document: Any) -> str:
-    """JSON. All beyond ASCII is escaped, since a lone surrogate is no UTF-8."""
+    """Serialize to JSON. Non-ASCII is escaped, because a lone surrogate is not valid UTF-8."""
     return _encode(document)
 
 
 def service_columns(service: Service) -> dict[str, Any]:
-    """The static columns of ``services`` that make up the service."""
+    """Return the static columns of ``services`` for a service."""
     return {
         "spec": to_text(service.spec.to_dict()),
         "provider_details": to_text(_details_to_dict(service.provider_details)),
@@ -53,7 +53,7 @@ def service_columns(service: Service) -> dict[str, Any]:
 
 
 def to_service(project_id: str, service_id: str, columns: Any) -> Service:
-    """From the columns of :func:`service_columns`, in that order."""
+    """Convert the columns of :func:`service_columns`, in that order."""
     spec, details, disabled, revision, created_at, updated_at, *later = columns
     return Service(
         project_id=project_id,
@@ -66,23 +66,23 @@ def to_service(project_id: str, service_id: str, columns: Any) -> Service:
         updated_at=to_moment(updated_at),
         disabled=disabled,
         revision=revision,
-        # What is not written again since has no column for it.
+        # Older documents, not rewritten since, lack this column.
         log_url=later[0] if later else None,
     )
 
 
 def document_of(service: Service) -> str:
-    """A whole service in one cell: of two writes, a view has the one or the other."""
+    """Return a whole service in one cell, so that concurrent writes of a view can't mix."""
     return to_text(list(service_columns(service).values()))
 
 
 def from_document(project_id: str, service_id: str, document: str) -> Service:
-    """From what :func:`document_of` gave."""
+    """Convert a result of :func:`document_of`."""
     return to_service(project_id, service_id, json.loads(document))
 
 
 def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
-    """The row of an operation; ``slot`` is where its hint is."""
+    """Return the row of an operation; ``slot`` is the slot of its hint."""
     return {
         "project_id": operation.project_id,
         "service_id": operation.service_id,
@@ -103,7 +103,7 @@ def operation_columns(operation: Operation, slot: int | None) -> dict[str, Any]:
 
 
 def to_operation(key: OperationKey, columns: Any) -> Operation:
-    """From :data:`OPERATION_COLUMNS`, in that order."""
+    """Convert :data:`OPERATION_COLUMNS`, in that order."""
     kind, state, attempt, failures, due_at, runner, progress, created_at, updated_at = columns[:9]
     return Operation(
         *key,
@@ -113,9 +113,9 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
         state=State(state),
         attempt=attempt,
         failures=failures,
-        # Operations of the first version have none.
+        # Operations of the first version lack this column.
         crashes=columns[9] or 0,
-        # Those of earlier versions count as what tenants asked for.
+        # Operations of earlier versions count as tenants' requests.
         priority=Priority.TENANT if columns[10] is None else Priority(columns[10]),
         next_attempt_at=None if due_at is None else to_moment(due_at),
         runner=runner,

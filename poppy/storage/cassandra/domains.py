@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims to domains in Cassandra, beside what services do with them (see :mod:`.claims`)."""
+"""Domain claims in Cassandra, apart from services' own changes (see :mod:`.claims`)."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ FREE = (
 
 
 class DomainStore(domains.DomainStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, domain: str) -> domains.Claim:
-        """The domain's row, and the truth that must name its claim."""
+        """Read the domain's row, and the truth that must name its claim."""
         row, holder = self._read(domain)
         if holder is not None:
             service_id = holder.service_id
@@ -39,7 +39,7 @@ class DomainStore(domains.DomainStore):
         return domains.Claim(domain, row["released_by"], None, False, at)
 
     def prove(self, project_id: str, service_id: str, domain: str) -> bool:
-        """One conditional write, of the claim that the service's truth names."""
+        """Run one conditional write on the claim that the service's truth names."""
         for _ in truth.attempts():
             row, holder = self._read(domain)
             if holder is None or (holder.project_id, holder.service_id) != (
@@ -52,11 +52,11 @@ class DomainStore(domains.DomainStore):
         raise AssertionError("attempts() ends with an error")
 
     def release(self, claim: domains.Claim) -> None:
-        """One conditional write: a proof and a revocation exclude each other.
+        """Run one conditional write, so that proof and revocation exclude each other.
 
-        Afterwards the truth of the service is made not to name the domain, so that an update
-        claims it again. A process that dies before that leaves a name without a row, which
-        counts as no claim for everybody else.
+        Then remove the domain from the service's truth, so that an update claims it again. If the
+        process dies before that, a name without a row remains, which all others treat as no
+        claim.
         """
         row, holder = self._read(claim.domain)
         if claim.released_at is not None:
@@ -72,7 +72,7 @@ class DomainStore(domains.DomainStore):
             self._forget(holder, claim.domain, str(row["claim"]))
 
     def released(self, marker: str | None, limit: int) -> Sequence[domains.Claim]:
-        """Read all domains; keep the first ones behind the marker, by name."""
+        """Read all domains, and keep the first ones after the marker, by name."""
         behind = (
             (domain, codec.to_moment(released_at), released_by)
             for domain, claim, released_at, released_by in self._database.scan(SCAN)
@@ -84,7 +84,7 @@ class DomainStore(domains.DomainStore):
         ]
 
     def _read(self, domain: str) -> tuple[Mapping[str, Any], Truth | None]:
-        """The row, and the truth of the service that holds the domain, if any."""
+        """Return the row, and the truth of the service that holds the domain, if any."""
         level = self._database.levels.claims
         rows = self._database.read(claims.READ, {"domain": domain}, level)
         row = dict(
@@ -97,7 +97,7 @@ class DomainStore(domains.DomainStore):
         return row, holder if named else None
 
     def _forget(self, holder: Truth, domain: str, token: str) -> None:
-        with best_effort(claims.LOG, "A revoked claim"):
+        with best_effort(claims.LOG, "Removing a revoked claim from its service"):
             for _ in truth.attempts():
                 found = truth.read(self._database, (holder.project_id, holder.service_id))
                 if found.alive is None or found.claims.get(domain) != token:

@@ -34,7 +34,7 @@ LOG = log.getLogger(__name__)
 
 
 class CassandraStorage(base.Storage):
-    """Keeps everything in one keyspace of Cassandra, which may span regions.
+    """Stores everything in one Cassandra keyspace, which may span regions.
 
     Needs the extra ``poppy[cassandra]``. Example::
 
@@ -46,8 +46,8 @@ class CassandraStorage(base.Storage):
         datacenter = dc1
         replication_strategy = class:NetworkTopologyStrategy,dc1:3,dc2:3
 
-    ``poppy-manage db sync`` makes the keyspace and its tables. How it works is told in
-    :mod:`poppy.storage.cassandra.truth`.
+    ``poppy-manage db sync`` creates the keyspace and its tables.
+    :mod:`poppy.storage.cassandra.truth` explains the design.
     """
 
     OPTS: ClassVar = options.OPTS
@@ -81,40 +81,40 @@ class CassandraStorage(base.Storage):
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
-        """Make or change keyspace and tables; see :func:`.migrate.sync`.
+        """Create or migrate the keyspace and its tables; see :func:`.migrate.sync`.
 
-        Then the view of operations by state gets what servers and workers of an earlier version
-        have stored: run it once more when the last of them has ended.
+        Then fill the view of operations by state with what servers and workers of an earlier
+        version have stored. Run it again after the last of those has stopped.
         """
         migrate.sync(self._database)
         self._operations.fill()
 
     def check(self) -> None:
-        """Refuse a schema that is not this version's; see :func:`.migrate.check`."""
+        """Refuse another schema version; see :func:`.migrate.check`."""
         migrate.check(self._database)
 
     def version(self) -> base.SchemaVersion:
-        """The number of the last migration; see :func:`.migrate.version`."""
+        """Return the number of the last migration; see :func:`.migrate.version`."""
         return migrate.version(self._database)
 
     def durability(self) -> Sequence[str]:
-        """By replication and commit logs; see :func:`.durability.remarks`."""
+        """Check replication and commit logs; see :func:`.durability.remarks`."""
         return durability.remarks(self._database)
 
     def replicas(self) -> Mapping[str, int]:
-        """As the keyspace is replicated; see :meth:`.Storage.replicas`."""
+        """Return the keyspace's replication; see :meth:`.Storage.replicas`."""
         return regions.replicas(self._database)
 
     def drop_region(self, region: str, *, force: bool = False) -> None:
-        """See :func:`.regions.drop`."""
+        """Drop a data centre from the keyspace; see :func:`.regions.drop`."""
         regions.drop(self._database, region, force=force)
 
     def add_region(self, region: str, replicas: int) -> None:
-        """See :func:`.regions.add`."""
+        """Add a data centre to the keyspace; see :func:`.regions.add`."""
         regions.add(self._database, region, replicas)
 
     def is_alive(self) -> bool:
-        """Whether enough replicas answer a query of our tables; not before the first sync."""
+        """Whether enough replicas answer a query of the tables; False before the first sync."""
         try:
             self._database.read(migrate.APPLIED, {})
         except errors.PoppyError:
@@ -122,7 +122,7 @@ class CassandraStorage(base.Storage):
         return True
 
     def close(self) -> None:
-        """Close this process's session; a later use opens another."""
-        with best_effort(LOG, "Deleting hints of no use"):
+        """Close this process's session. A later use opens another."""
+        with best_effort(LOG, "Deleting stale hints"):
             self._hints.flush()
         self._database.close()

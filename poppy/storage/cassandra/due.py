@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operations are due: hints are followed, and tidied up on the way."""
+"""Due operations: follows hints, and deletes stale ones on the way."""
 
 import datetime
 import threading
@@ -19,14 +19,14 @@ from poppy.storage.cassandra.views import Views
 LOG = log.getLogger(__name__)
 
 _SPARE = 50
-"""Hints read at a time beyond the wanted number, for some may be of no use."""
+"""How many hints to read beyond the wanted number, because some may be stale."""
 
 _REGION_GRACE = 86400.0
-"""Seconds after which a region that has not settled its own hints is given up."""
+"""Seconds after which other regions settle hints that a region has not settled itself."""
 
 
 class Due:
-    """Finds what is due."""
+    """Finds due operations."""
 
     def __init__(self, database: Database, hints: Hints, views: Views) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class Due:
         Raises:
             Unavailable: the cluster does not answer.
         """
-        # Two hints may lead to one that has begun.
+        # Two hints may point to a running operation.
         due: dict[str, Operation] = {}
         with self._lock:
             for hints in chunks(self._backlog.due(codec.to_number(now), had), limit + _SPARE):
@@ -54,7 +54,7 @@ class Due:
         return list(fairness.ordered(found, _place, had))[:limit]
 
     def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
-        """The operations that hints are about, if they are due as the hints say."""
+        """Return the operations of hints, if they are due as the hints say."""
         rows = self._database.read_each(
             (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
         )
@@ -64,7 +64,7 @@ class Due:
             if held is not None and _is_meant(hint, held):
                 due.append(held.operation)
             elif held is not None and _has_begun(held):
-                # This may be the hint that stands in for one of its own.
+                # This hint may stand in for the operation's own one.
                 lease = held.operation.next_attempt_at
                 if lease is not None and lease <= now:
                     due.append(held.operation)
@@ -75,19 +75,19 @@ class Due:
         return due
 
     def _is_left(self, hint: Hint) -> bool:
-        # What another region wrote may be on its way to us, longer than its hint was.
+        # A write of another region may arrive later than its hint.
         patience = GRACE if hint.region == self._database.region else _REGION_GRACE
         return codec.now() - hint.written_at > patience * 1_000_000
 
     def _settle(self, hint: Hint) -> None:
-        """Do what a process left undone that did not get to drop its hint."""
-        with best_effort(LOG, "A hint of no use"):
+        """Finish the work of a process that did not get to drop its hint."""
+        with best_effort(LOG, "Settling a stale hint"):
             found = truth.read(self._database, hint.key, self._database.levels.operations)
             self._views.refresh(found)
             if not truth.fence(self._database, found, hint.clock):
                 return
-            # The serial read may have brought to its end what nobody had seen before: a write
-            # whose outcome was unknown. Older writers can't write any more.
+            # The serial read may have completed a write with an unknown outcome, which no one had
+            # seen before. Older writers can't write any more.
             held = _held(hint, self._database.read(truth.READ_OPERATION, hint.key._asdict()))
             if held is None or not (_is_meant(hint, held) or _has_begun(held)):
                 self._hints.forget(hint)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what Cassandra acknowledges survives a node that is killed.
+"""Whether acknowledged writes survive the crash of a Cassandra node.
 
-A write is acknowledged when enough replicas have it in memory and in their commit log. A log that
-is synced ``periodic``, the default, reaches the disk up to ten seconds later. So either other
-replicas have what a killed node had not written yet, or each node syncs before it answers (Apache
+A write is acknowledged when enough replicas have it in memory and in their commit log. With the
+default, ``periodic``, a log reaches the disk up to ten seconds later. So either other replicas
+must have what a crashed node had not yet written, or each node must sync before it answers (Apache
 Cassandra documentation, "cassandra.yaml": ``commitlog_sync``; "Virtual tables": ``settings``).
 """
 
@@ -18,7 +18,7 @@ from poppy.common import errors
 from poppy.storage.cassandra.session import Database
 
 REPLICAS = 3
-"""Copies in a data centre of which a majority outlives any one."""
+"""The number of copies in a data centre that keeps a majority when any one is lost."""
 
 _REPLICATION = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
 _COMMIT_LOG = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
@@ -27,7 +27,7 @@ _ONE = (ConsistencyLevel.ONE, ConsistencyLevel.LOCAL_ONE)
 
 
 def remarks(database: Database) -> Sequence[str]:
-    """What can make the store lose acknowledged writes, in sentences; empty if nothing can.
+    """Return the risks of losing acknowledged writes, as sentences; empty if there are none.
 
     Raises:
         ConfigError: there is no keyspace.
@@ -53,14 +53,14 @@ def remarks(database: Database) -> Sequence[str]:
         return ()
     how = " and ".join(sorted({modes[address] or "unknown" for address in late}))
     return (
-        f"{', '.join(weak)}, and commitlog_sync is {how} at {', '.join(late)}: what was "
-        f"acknowledged is lost with a node that is killed. Keep {REPLICAS} replicas in each data "
-        "centre and write at a quorum, or set commitlog_sync to batch or group",
+        f"{', '.join(weak)}, and commitlog_sync is {how} at {', '.join(late)}: the crash of a "
+        f"node can lose acknowledged writes. Keep {REPLICAS} replicas in each data centre and "
+        "write at a quorum, or set commitlog_sync to batch or group",
     )
 
 
 def _weaknesses(keyspace: str, replication: Mapping[str, str], level: int) -> list[str]:
-    """Why another node need not have what one had acknowledged."""
+    """Return why other nodes may lack what one has acknowledged."""
     found = []
     for name, number in sorted(replication.items()):
         if name != "class" and int(number.partition("/")[0]) < REPLICAS:
@@ -72,7 +72,7 @@ def _weaknesses(keyspace: str, replication: Mapping[str, str], level: int) -> li
 
 
 def _commit_log(session: Any, host: Any) -> str | None:
-    """How a node syncs its log; None if it can't be told."""
+    """Return how a node syncs its log; None if unknown."""
     try:
         row = session.execute(_COMMIT_LOG, host=host).one()
     except (
@@ -80,6 +80,6 @@ def _commit_log(session: Any, host: Any) -> str | None:
         cassandra.RequestValidationException,
         NoHostAvailable,
     ):
-        # Before Cassandra 4.0 there is no such table, and not everybody may read it.
+        # The table is missing before Cassandra 4.0, and not every user may read it.
         return None
     return None if row is None else str(row[0]).lower()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operations have failed: hints, by day, written before the truth that they are about.
+"""Failed operations: hints by day, written before the truth of the operation.
 
-As with the hints of what is due, nothing is decided by them: the reader looks at the truth. A hint
-that no truth goes with is passed over; it goes when its time to live is over.
+As with the hints of due operations, hints decide nothing: the reader checks the truth. A hint that
+matches no truth is skipped, and expires with its time to live.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,21 +33,21 @@ LATEST = (
 
 
 class Failures:
-    """Writes and reads hints of failures."""
+    """Writes and reads hints of failed operations."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put(self, operations: Iterable[Operation]) -> None:
-        """Write hints of those that have failed, before the truth is written."""
+        """Write the hints of failed operations, before the truth is written."""
         failed = [it for it in operations if it.state is State.FAILED]
         ttl = self._database.retention
-        # First the index, in which no day may be missing.
+        # The index first: it must not miss a day.
         self._database.write((PUT_DAY, {"day": _key(it)["day"], "ttl": ttl}) for it in failed)
         self._database.write((PUT, {**_key(it), "ttl": ttl}) for it in failed)
 
     def keys(self) -> Iterator[OperationKey]:
-        """Where operations are that have failed, or had; maybe more than once."""
+        """Iterate over the keys of operations that have or had failed; some may be repeated."""
         for (day,) in self._database.read(DAYS, {}):
             failed_at, last = 0, OperationKey("", "", "")
             while True:
@@ -60,7 +60,7 @@ class Failures:
                     break
 
     def latest(self, limit: int) -> Sequence[OperationKey]:
-        """At most so many, each once, those that failed last first."""
+        """Return at most ``limit`` keys without repetition, latest failure first."""
         keys: dict[OperationKey, None] = {}
         for day in sorted((row[0] for row in self._database.read(DAYS, {})), reverse=True):
             page = {"day": day, "page": limit - len(keys)}

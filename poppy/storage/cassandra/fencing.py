@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a run may begin, and whether what it writes is still its own to write."""
+"""Fencing: whether a run may begin, and whether it may still write."""
 
 import datetime
 
@@ -7,18 +7,18 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra.truth import Truth
 
-#: States in which it takes an operation itself to tell whether it blocks another.
+#: States in which only the operation itself shows whether it blocks another.
 MAY_PASS = frozenset({State.WAITING, State.SUPERSEDED})
 
 
 def check_runnable(
     found: Truth, operation: Operation, runner: str, now: datetime.datetime
 ) -> None:
-    """Make sure that a job may begin a run now.
+    """Check that a job may begin a run now.
 
     Args:
-        found: read with those others that :data:`MAY_PASS` names; of the rest the queue tells
-            enough.
+        found: read with the operations in the states of :data:`MAY_PASS`; for all others the
+            queue is enough.
 
     Raises:
         NotRunnable: it may not.
@@ -35,7 +35,7 @@ def check_runnable(
             raise errors.NotRunnable(f"Operation {operation.operation_id} has to wait for {other}")
     if not _is_runnable(operation, runner, now):
         raise errors.NotRunnable(
-            f"Operation {operation.operation_id} is finished, not due, or another job's"
+            f"Operation {operation.operation_id} is finished, not due or run elsewhere"
         )
 
 
@@ -50,13 +50,13 @@ def _is_runnable(operation: Operation, runner: str, now: datetime.datetime) -> b
 
 
 def check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None) -> Operation:
-    """The operation as stored, if it is this run's.
+    """Return the stored operation, if it belongs to this run.
 
-    By its job too: two regions that could not see each other can count the same attempt.
+    The job counts too: two regions that are cut off from each other can count the same attempt.
 
     Raises:
-        Superseded: a delete has overtaken the run, which has not said so far that it has ended.
-        Fenced: it is another's.
+        Superseded: a delete has superseded the run, which has not yet reported its end.
+        Fenced: the operation belongs to another run.
     """
     held = found.operations.get(key.operation_id)
     overtaken = held_by(found, key, attempt)
@@ -70,7 +70,7 @@ def check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None
 
 
 def held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
-    """The operation as stored, if it is superseded and this run still holds the service."""
+    """Return the stored operation, if it is superseded and this run still holds the service."""
     held = found.operations.get(key.operation_id)
     if held is None or not held.operation.is_held or held.operation.attempt != attempt:
         return None
@@ -78,5 +78,5 @@ def held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
 
 
 def fenced(key: OperationKey) -> errors.Fenced:
-    """The error."""
-    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")
+    """Return the error for a run that may no longer write."""
+    return errors.Fenced(f"Operation {key.operation_id} no longer belongs to this run")

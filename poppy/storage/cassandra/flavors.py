@@ -18,7 +18,7 @@ CREATE = (
     "IF NOT EXISTS"
 )
 LIST = "SELECT document FROM flavors WHERE shelf = :shelf"
-# The mark goes by itself if its maker dies, so that services can be created again.
+# The mark expires if its process dies, so that services can use the flavor again.
 MARK = (
     "UPDATE flavors USING TTL 300 SET deleting = :mark "
     "WHERE shelf = :shelf AND flavor_id = :flavor_id IF document != NULL"
@@ -30,45 +30,45 @@ UNMARK = (
 DELETE = "DELETE FROM flavors WHERE shelf = :shelf AND flavor_id = :flavor_id IF deleting = :mark"
 
 _PATIENCE = 60.0
-"""Seconds in which a delete has to come to its end; much less than the mark lasts."""
+"""Seconds in which a delete must finish; much less than the lifetime of the mark."""
 
 
 class FlavorStore(base.FlavorStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, uses: Uses) -> None:
         self._database = database
         self._uses = uses
 
     def create(self, flavor: Flavor) -> None:
-        """Store a flavor; ``IF NOT EXISTS`` lets one of two at the same time win.
+        """Store a flavor. ``IF NOT EXISTS`` decides between concurrent creates.
 
-        If the outcome of a create is unknown, it is Unavailable; repeated, it may then say that
-        there is one already: the one that it made.
+        A create with an unknown outcome raises Unavailable. When it is repeated, it may report
+        that the flavor already exists: the one that it created.
         """
         document = codec.to_text(flavor.to_dict())
         parameters = {"shelf": SHELF, "flavor_id": flavor.flavor_id, "document": document}
         applied, _found = self._database.cas([(CREATE, parameters)], self._database.levels.claims)
         if not applied:
-            raise errors.InvalidRequest(f"There is a flavor {flavor.flavor_id} already")
+            raise errors.InvalidRequest(f"Flavor {flavor.flavor_id} already exists")
 
     def get(self, flavor_id: str) -> Flavor:
-        """Read a flavor."""
+        """Read a flavor by primary key."""
         document = self._read(flavor_id)
         if document is None:
             raise _not_found(flavor_id)
         return Flavor.from_dict(json.loads(document))
 
     def list(self) -> Sequence[Flavor]:
-        """All flavors, by id: one partition, in the order of its bytes."""
+        """Read all flavors, sorted by id: one partition, in byte order."""
         rows = self._database.read(LIST, {"shelf": SHELF})
         return [Flavor.from_dict(json.loads(row[0])) for row in rows if row[0]]
 
     def delete(self, flavor_id: str) -> None:
-        """Remove a flavor; see :mod:`.uses` for why none is removed that a service uses.
+        """Delete a flavor; see :mod:`.uses` for why one that a service uses is never deleted.
 
-        Uses that no truth goes with are dropped on the way. A flavor that is being deleted is
-        refused to new services; it is theirs again if the delete is.
+        Uses that match no truth are dropped on the way. New services can't use a flavor that is
+        being deleted; they can again if the delete is refused.
         """
         mark = uuid.uuid4()
         key = {"shelf": SHELF, "flavor_id": flavor_id, "mark": mark}
@@ -83,7 +83,7 @@ class FlavorStore(base.FlavorStore):
         if time.monotonic() - begun > _PATIENCE:
             raise errors.Unavailable(f"Deleting flavor {flavor_id} took too long")
         if not self._cas(DELETE, key):
-            # Another delete has put its mark over ours, and may have come to the end.
+            # Another delete has replaced the mark, and may have finished.
             if self._read(flavor_id) is None:
                 raise _not_found(flavor_id)
             raise errors.Unavailable(f"Flavor {flavor_id} is being deleted by another request")

@@ -30,13 +30,13 @@ SWAP = (
 
 
 class FleetStore(fleet.FleetStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def beat(self, worker: Worker) -> None:
-        """A row that Cassandra forgets by itself."""
+        """Write a row that expires."""
         row = {
             "shelf": SHELF,
             "worker_id": worker.worker_id,
@@ -50,7 +50,7 @@ class FleetStore(fleet.FleetStore):
         self._database.write([(LEAVE, {"shelf": SHELF, "worker_id": worker_id})])
 
     def workers(self, since: datetime.datetime) -> Sequence[Worker]:
-        """All rows of a small partition."""
+        """Read all rows of a small partition."""
         rows = self._database.read(WORKERS, {"shelf": SHELF})
         found = [Worker.from_dict(json.loads(document)) for (document,) in rows]
         return sorted(
@@ -59,14 +59,14 @@ class FleetStore(fleet.FleetStore):
         )
 
     def breakers(self) -> Sequence[Breaker]:
-        """All rows of a small partition."""
+        """Read all rows of a small partition."""
         return [
             Breaker.from_dict(driver, version, json.loads(document))
             for driver, version, document in self._database.read(BREAKERS, {"shelf": SHELF})
         ]
 
     def swap(self, breaker: Breaker) -> bool:
-        """One conditional write.
+        """Run one conditional write.
 
         Raises:
             Unavailable: it may or may not have been stored.

@@ -1,29 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to look at which operation: hints, in small partitions by time.
+"""Due times of operations: hints, in small partitions by time.
 
-A queue in Cassandra drowns in the tombstones of what was taken from it. Here nothing decides
-anything: a hint says *look at this operation at that time*, and the reader looks at the truth.
-So a hint may be read twice, late, or after it was deleted, and its tombstones are kept for hours
-instead of days. Every partition is of ten seconds, one shard of them, and is left behind for
-good once it has passed and is empty: a reader goes by an index (hours, then slots) of only those
-partitions that have had a hint and were not yet left behind.
+A queue in Cassandra drowns in the tombstones of consumed entries. Here hints decide nothing: a
+hint says *look at this operation at that time*, and the reader checks the truth. So a hint may be
+read twice, late, or after its deletion, and its tombstones are kept for hours instead of days.
+Each partition covers ten seconds and one shard. Once its time has passed and it is empty, it is
+left behind for good. A reader uses an index (hours, then slots) of only those partitions that have
+had a hint and are not yet left behind.
 
-No unfinished operation is without a hint: it is written before the truth that it is about, and
-the one of before is deleted some time after. An operation that begins gets none: the hint of
-before stays, which comes early for it, and is looked at again until the run has given its first
-sign of life or the lease has lapsed. So a quick operation costs no hint at all. What that rests
-on:
+Every unfinished operation has a hint. A hint is written before its truth, and the superseded hint
+is deleted some time later. An operation that begins gets no new hint: the previous one stays. It
+comes too early, so it is checked repeatedly until the run first renews its lease or the lease has
+lapsed. So a quick operation costs no hint at all. The rules behind this:
 
-* A hint is put into a slot that is not over yet (a due time in the past goes into the current
-  one), so that the index of a slot that is over does not come back. A slot is left behind
-  :data:`MARGIN` after its end, and a writer that took half of that from looking at the clock
-  to having its hint stored, writes another. So clocks of servers must agree to half a minute.
-* A hint that no truth goes with is dropped only behind a fence (see :mod:`.truth`).
-* Partitions are apart by urgency, and within that by project: whoever writes many hints fills
-  partitions that others with less, or with more urgent work, are not in.
-* What a region has written it sees itself at once, others see it later, or much later when the
-  network is down. So index rows have a region, whose dispatchers alone leave them behind; the
-  dispatchers of all regions read all hints, and look at what is over and empty less often.
+* A hint is written to a slot that is not over (the current one, for a due time in the past), so
+  that the index of a past slot does not come back. A slot is left behind :data:`MARGIN` after its
+  end. A writer that needs more than half of that between reading the clock and storing its hint
+  writes another hint. So servers' clocks must agree to half a minute.
+* A hint that matches no truth is dropped only behind a fence (see :mod:`.truth`).
+* Partitions are separated by priority, and within that by project. So a project that writes many
+  hints does not fill the partitions of smaller projects in other shards, or of more urgent work.
+* A region sees its own writes at once. Others see them later, or much later when the network is
+  down. So index rows have a region, and only its dispatchers leave them behind. The dispatchers of
+  all regions read all hints, and check past empty partitions less often.
 """
 
 import collections
@@ -41,21 +40,21 @@ from poppy.storage.cassandra.states import States
 from poppy.storage.cassandra.truth import Held
 
 WIDTH = 10_000_000
-"""Microseconds in a slot."""
+"""The width of a slot in microseconds."""
 
 HOUR = 3_600_000_000
 MARGIN = 60_000_000
 SHARDS = 4
-"""Partitions of a slot for each priority."""
+"""Partitions of a slot per priority."""
 
 _EARLIER = 4
-"""So many numbers of partitions are those of versions that knew no priorities."""
+"""Lower partition numbers are those of versions without priorities."""
 
 _REMEMBERED = 4096
 _WAITING = 50
-"""Deletions that wait for something to go along with."""
+"""How many deletions to collect for a later write."""
 _RECHECK = 60.0
-"""Seconds between looks at a partition that was over and empty."""
+"""Seconds between checks of a past empty partition."""
 
 _KEY = (
     "slot = :slot AND shard = :shard AND due_at = :due_at AND project_id = :project_id "
@@ -88,7 +87,7 @@ class Partition(NamedTuple):
     """A partition that has had hints.
 
     Attributes:
-        ours: whether this region has written some.
+        ours: whether this region has written some of them.
     """
 
     slot: int
@@ -97,14 +96,14 @@ class Partition(NamedTuple):
 
     @property
     def priority(self) -> Priority:
-        """Of the operations that its hints lead to."""
+        """The priority of the operations of its hints."""
         if self.shard < _EARLIER:
             return Priority.TENANT
         return Priority(min((self.shard - _EARLIER) // SHARDS, max(Priority)))
 
 
 class Hint(NamedTuple):
-    """A hint as it was read."""
+    """A hint as read."""
 
     slot: int
     shard: int
@@ -116,30 +115,30 @@ class Hint(NamedTuple):
 
 
 class Hints:
-    """Writes and reads hints; writes the view of operations by state, where hints are written."""
+    """Writes and reads hints, and writes the view of operations by state along with them."""
 
     def __init__(self, database: Database, states: States) -> None:
         self._database = database
         self._states = states
-        # Index rows that we have written. They are not deleted while we may write hints in
-        # their time, see above.
+        # Index rows that this process has written. It does not delete them while it may write
+        # hints to their slots, see above.
         self._indexed: set[tuple[int, int]] = set()
-        # When partitions that are over were found empty.
+        # When past partitions were found empty.
         self._passed: dict[tuple[int, int], float] = {}
-        # Deletions that go along with the next write of something else.
+        # Deletions to send along with the next write.
         self._dropped: collections.deque[Call] = collections.deque()
 
     def put(
         self, operations: Iterable[Operation], clock: int, along: Sequence[Call] = ()
     ) -> list[Held]:
-        """Write hints of those that are unfinished, before the truth is written.
+        """Write hints of unfinished operations, before the truth is written.
 
         Args:
-            clock: that the truth will have.
-            along: other writes that have to happen before.
+            clock: the clock of the coming truth.
+            along: other writes that must happen before the truth is written.
 
         Returns:
-            The operations as they are to be stored: finished ones are never due again.
+            The operations to store; finished ones have no due time.
         """
         given = list(operations)
         while True:
@@ -154,45 +153,45 @@ class Hints:
                 return held
 
     def drop(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
-        """Delete hints that the truth has moved on from; not one that is written again since.
+        """Delete hints that the truth has superseded, unless they have been written again.
 
         Args:
-            clock: of the truth that did so.
+            clock: the clock of that truth.
         """
         gone, kept = list(gone), list(kept)
         rows = self._states.drops(gone, kept, clock)
         self._database.write([*_deletions(gone, kept, clock), *rows])
 
     def drop_later(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
-        """As :meth:`drop`, but with what is written next, at the latest by :meth:`index`."""
+        """Like :meth:`drop`, but with the next write, at the latest in :meth:`index`."""
         gone, kept = list(gone), list(kept)
         self.write_later(_deletions(gone, kept, clock))
         self.begun(gone, kept, clock)
 
     def begun(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
-        """As :meth:`drop_later`, but for the hints, which go on to lead to a run that began."""
+        """Like :meth:`drop_later`, but keep the hints, which still point to the new run."""
         self.write_later(self._states.drops(gone, kept, clock))
 
     def write_later(self, calls: Iterable[Call]) -> None:
-        """Have something written that is in no hurry, with what is written next."""
+        """Queue writes that are not urgent, to be sent with the next write."""
         self._dropped.extend(calls)
         if len(self._dropped) >= _WAITING:
             self.flush()
 
     def flush(self) -> None:
-        """Delete what waits for something to go along with."""
+        """Send the queued writes."""
         self._database.write(self.dropped())
 
     def dropped(self) -> Iterator[Call]:
-        """The deletions that are to go along."""
+        """Take the queued writes, to send them along."""
         while self._dropped:
             try:
                 yield self._dropped.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread was faster
                 return
 
     def forget(self, hint: Hint) -> None:
-        """Delete a hint as it was read; one that is written again has a later clock."""
+        """Delete a hint as read. If it has been written again, its clock is later and it stays."""
         parameters = {
             "slot": hint.slot,
             "shard": hint.shard,
@@ -203,9 +202,9 @@ class Hints:
         self._database.write([(DELETE, parameters)])
 
     def pages(self, now: int, page: int) -> Iterator[list[Hint]]:
-        """Hints that are due, a slot at a time, the oldest slot first.
+        """Iterate over due hints, one slot at a time, oldest slot first.
 
-        Slots that are over and empty are left behind on the way.
+        Past empty partitions are left behind on the way.
         """
         for _slot, group in itertools.groupby(self.index(now), lambda it: it.slot):
             partitions = list(group)
@@ -216,7 +215,7 @@ class Hints:
             yield found
 
     def index(self, now: int) -> list[Partition]:
-        """The partitions that may have hints by now, the oldest first."""
+        """Return the partitions that may have due hints, oldest first."""
         self.flush()
         region = self._database.region
         over = min(now, codec.now()) - MARGIN
@@ -236,7 +235,7 @@ class Hints:
         return found
 
     def read(self, partitions: Sequence[Partition], page: int) -> list[list[Hint]]:
-        """The first hints of each partition, in order of time."""
+        """Return the first hints of each partition, in order of time."""
         pages = self._database.read_each(
             (HINTS, {"slot": it.slot, "shard": it.shard, "page": page}) for it in partitions
         )
@@ -249,7 +248,7 @@ class Hints:
         ]
 
     def leave(self, empty: Sequence[Partition], now: int) -> None:
-        """Leave partitions behind that are over: for good if they are ours."""
+        """Leave past partitions behind; for good if they are this region's."""
         over = min(now, codec.now()) - MARGIN
         left = [it for it in empty if it.slot + WIDTH < over]
         region = self._database.region
@@ -281,7 +280,7 @@ class Hints:
 
 def _hold(operation: Operation, moment: int) -> Held:
     if operation.is_held:
-        # Nothing is to be done when its lease lapses, but for the delete that waits for it.
+        # A superseded run's lease needs no hint: only the waiting delete cares when it lapses.
         return Held(operation, None)
     if operation.state.finished or operation.next_attempt_at is None:
         return Held(replace(operation, next_attempt_at=None), None)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views by status and by provider URL: where to look; the truth decides.
+"""Views by status and by provider URL. They say where to look; the truth decides.
 
-They are written after the truth, with its clock. Who writes a truth deletes the rows of the one
-before; a row that a process which died in between has left is found to be of no use by whoever
-reads it, and dropped then. So a reader never sees a service under a status that it has not.
-Partitions are shards of a status or of a URL, so that they stay small.
+Views are written after the truth, with its clock. The writer of a truth deletes the rows of the
+previous one. If it dies in between, the next reader finds these rows stale and drops them. So a
+reader never sees a service under a wrong status. Partitions are shards of a status or a URL, so
+that they stay small.
 """
 
 import zlib
@@ -61,7 +61,7 @@ BY_URL = (
 
 
 class Entry(NamedTuple):
-    """A row of a view, as it was read."""
+    """A row of a view, as read."""
 
     project_id: str
     service_id: str
@@ -76,10 +76,10 @@ class Index:
         self._database = database
 
     def writes(self, found: Truth, before: Truth | None) -> Iterator[Call]:
-        """What brings the views into agreement with a truth.
+        """Return the writes that bring the views in line with a truth.
 
         Args:
-            before: the truth that it took the place of, if that is known.
+            before: the truth that it replaced, if known.
         """
         now = found.alive
         known = [it.service for it in (before, found) if it is not None and it.service]
@@ -92,7 +92,7 @@ class Index:
             yield from self._puts(found, now)
 
     def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[Entry]:
-        """A page of services of a status, shard by shard."""
+        """Return a page of services with a status, shard by shard."""
         first = 0 if marker is None else _shard(marker)
         entries: list[Entry] = []
         for shard in range(first, SHARDS):
@@ -107,7 +107,7 @@ class Index:
         return entries
 
     def count(self, shelf: str, limit: int) -> int:
-        """How many rows there are, shard by shard until there are enough; none is checked."""
+        """Count rows, unverified, shard by shard until there are enough."""
         counted = 0
         for shard in range(SHARDS):
             where = {"status": shelf, "shard": shard, "page": limit - counted}
@@ -119,7 +119,7 @@ class Index:
     def of_project(
         self, project_id: str, shelf: str, marker: str | None, limit: int
     ) -> Sequence[Service]:
-        """A page of a project's services of a status, by id."""
+        """Return a page of a project's services with a status, sorted by id."""
         where = {"project_id": project_id, "status": shelf}
         services: list[Service] = []
         for page in self._pages(BY_PROJECT_STATUS, where, marker or "", limit):
@@ -130,7 +130,7 @@ class Index:
         return services[:limit]
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """A page of domains, merged from all shards."""
+        """Return a page of domains, merged from all shards."""
         domains: list[str] = []
         after = marker or ""
         while len(domains) < limit:
@@ -139,7 +139,7 @@ class Index:
             shards = self._database.read_each(calls)
             rows = sorted(row for page in shards for row in page)
             full = [page[-1][0] for page in shards if len(page) >= limit]
-            # Behind this domain, a shard may have more than it has told.
+            # Beyond this domain, a full shard may have more rows than it has returned.
             horizon = min(full) if full else None
             read = [
                 Entry(project, service, clock, domain)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Idempotency keys: a claim, as that to a domain, which names the service that is to be created.
+"""Idempotency keys: claims, like those to domains, that name the service to create.
 
-It is made before the service's truth and counts once that is there. One whose service is not
-there is an orphan: its maker died, failed, or is on its way. It is taken over behind a fence, so
-that of a request and its repetition, however they overlap, one creates a service.
+A key is claimed before the service's truth is written, and counts once that exists. A key without
+its service is an orphan: its writer died, failed, or is still on its way. It is taken over behind
+a fence. So of a request and its repetition, however they overlap, one creates a service.
 """
 
 import time
@@ -35,13 +35,13 @@ READ = (
 
 
 class Keys:
-    """Makes and looks up claims."""
+    """Claims and looks up keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, project_id: str, key: IdempotencyKey) -> str | None:
-        """See :meth:`ServiceStore.created_by`."""
+        """Implement :meth:`ServiceStore.created_by`."""
         known = self._read(project_id, key, self._database.levels.wide)
         if known is None or self._truth(project_id, known[0]).service is None:
             return None
@@ -51,8 +51,8 @@ class Keys:
         """Claim a key for a service that is about to be created.
 
         Raises:
-            Repeated: the key has created a service before.
-            KeyReused: ... and asked for another one then.
+            Repeated: the key has already created a service.
+            KeyReused: the key was used for a different request.
         """
         row = {
             **owner.identity,
@@ -67,7 +67,7 @@ class Keys:
                 if self._database.cas([call], serial)[0]:
                     return
             except Undecided:
-                pass  # the serial read below brings it to its end
+                pass  # the serial read below completes it
             known = self._read(owner.project_id, key, serial)
             if known is None:
                 call = (CLAIM, row)
@@ -81,7 +81,7 @@ class Keys:
                 call = (TAKE_OVER, {**row, "as_read": known[0]})
 
     def release(self, owner: Truth, key: IdempotencyKey) -> None:
-        """Let go of a key whose service was refused."""
+        """Release the key of a refused service."""
         parameters = {**owner.identity, "value": key.value}
         self._database.cas([(RELEASE, parameters)], self._database.levels.claims)
 

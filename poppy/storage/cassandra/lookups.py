@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits, look-ups and documents in Cassandra."""
+"""Limits, admin searches and documents in Cassandra."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ GET_LIMIT = (
     "SELECT service_id, service_limit FROM places "
     "WHERE project_id = :project_id AND service_id = ''"
 )
-# With the row that makes the static column readable by its key; see places.
+# Includes the row that makes the static column readable by its key; see places.
 SET_LIMIT = (
     "INSERT INTO places (project_id, service_id, service_limit) "
     "VALUES (:project_id, '', :service_limit)"
@@ -33,7 +33,7 @@ PUT_DOCUMENT = (
 
 
 class ProjectStore(lookups.ProjectStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,44 +46,44 @@ class ProjectStore(lookups.ProjectStore):
         return limit
 
     def set_limit(self, project_id: str, limit: int) -> None:
-        """Write it; of two at the same time, the later one stands."""
+        """Write the static column. Of concurrent writes, the later one wins."""
         parameters = {"project_id": project_id, "service_limit": limit}
         self._database.write([(SET_LIMIT, parameters)], self._database.levels.wide)
 
 
 class LookupStore(lookups.LookupStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, index: Index) -> None:
         self._database = database
         self._index = index
 
     def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[lookups.Found]:
-        """A page of a view, checked by the truth."""
+        """Read a page of a view and verify it against the truth."""
         entries = self._index.by_status(shelf, marker, limit)
         return [lookups.Found(entry.project_id, entry.service_id) for entry in entries]
 
     def count(self, shelf: str, limit: int) -> int:
-        """The rows of a view."""
+        """Count the rows of a view."""
         return self._index.count(shelf, limit)
 
     def by_claim(self, claim: str) -> Service:
-        """The claim, and the truth that must name it."""
+        """Read the claim, and the truth that must name it."""
         rows = self._database.read(claims.READ, {"domain": claim})
         if rows and rows[0][2] is not None:
             project_id, service_id, token = rows[0][:3]
             found = truth.read(self._database, (project_id, service_id))
             if found.alive is not None and found.claims.get(claim) == str(token):
                 return found.alive
-        raise errors.NotFound(f"Nobody has {claim}")
+        raise errors.NotFound(f"No service claims {claim}")
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """A page of a view, checked by the truth."""
+        """Read a page of a view and verify it against the truth."""
         return self._index.domains_at(provider_url, marker, limit)
 
 
 class DocumentStore(lookups.DocumentStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,10 +96,11 @@ class DocumentStore(lookups.DocumentStore):
         return lookups.Document(json.loads(rows[0][0]), rows[0][1])
 
     def put(self, name: str, content: Any, version: int) -> None:
-        """One conditional write.
+        """Run one conditional write.
 
         Raises:
-            Unavailable: it may or may not have been written; if it was, repeated it is Changed.
+            Unavailable: it may or may not have been written. If it was, a repetition raises
+                Changed.
         """
         row = {"name": name, "content": codec.to_text(content), "version": version + 1}
         call: Call = (ADD_DOCUMENT, row)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring the schema to this version, and tell whether it is.
+"""Upgrade the schema to this version, and check its version.
 
-Migrations are the numbered files of ``migrations``. A runner that dies half-way leaves no trace
-but what it has done: every statement can be repeated, and a file is noted as applied behind its
-last one. One runner at a time works, by a lock row with a lease. (Apache Cassandra documentation,
-"Data Definition": concurrent changes of the schema are to be avoided.)
+Migrations are the numbered files of ``migrations``. Every statement can be repeated, and a file is
+recorded as applied after its last statement. So a runner that dies half-way does no harm. A lock
+row with a lease lets one runner work at a time. (Apache Cassandra documentation, "Data
+Definition": avoid concurrent changes of the schema.)
 """
 
 import importlib.resources
@@ -26,7 +26,7 @@ from poppy.storage.cassandra.session import COMMAND, Database
 LOG = log.getLogger(__name__)
 
 LEASE = 120
-"""Seconds after which a runner that says nothing counts as dead; a statement takes less."""
+"""Seconds after which a silent runner counts as dead; a statement takes less."""
 
 _PATIENCE = 600.0
 _POLL = 0.2
@@ -44,14 +44,14 @@ _UNLOCK = "DELETE FROM schema_lock WHERE name = 'sync' IF owner = %s"
 
 
 class Migration(NamedTuple):
-    """One file."""
+    """A migration file."""
 
     number: int
     statements: Sequence[str]
 
 
 def migrations() -> Sequence[Migration]:
-    """All migrations of this version, in order."""
+    """Return all migrations of this version, in order."""
     found = []
     for entry in importlib.resources.files(__package__).joinpath("migrations").iterdir():
         match = _NAME.fullmatch(entry.name)
@@ -61,16 +61,16 @@ def migrations() -> Sequence[Migration]:
 
 
 def statements(text: str) -> Sequence[str]:
-    """The statements of a file; comments are whole lines that begin with ``--``."""
+    """Return the statements of a file. Comments are whole lines that begin with ``--``."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
 def sync(database: Database) -> None:
-    """Make the keyspace and apply the migrations that are missing; safe to repeat.
+    """Create the keyspace and apply the missing migrations. Safe to repeat.
 
     Raises:
-        ConfigError: the schema is newer, or the keyspace can't be made.
+        ConfigError: the schema is newer, or the keyspace can't be created.
         Unavailable: the cluster does not answer, or another runner takes very long.
     """
     make_keyspace(database)
@@ -86,10 +86,10 @@ def sync(database: Database) -> None:
 
 
 def check(database: Database) -> None:
-    """Compare the schema with this version's: one query.
+    """Compare the schema with this version's, by one query.
 
     Raises:
-        ConfigError: it is missing, older or newer.
+        ConfigError: the schema is missing, older or newer.
         Unavailable: the cluster does not answer.
     """
     applied = _noted(database)
@@ -106,7 +106,7 @@ def check(database: Database) -> None:
 
 
 def version(database: Database) -> SchemaVersion:
-    """The number of the last migration that was applied, and of this version's last one.
+    """Return the numbers of the last applied migration and of this version's last one.
 
     Raises:
         Unavailable: the cluster does not answer.
@@ -118,7 +118,7 @@ def version(database: Database) -> SchemaVersion:
 
 
 def make_keyspace(database: Database) -> None:
-    """Make the keyspace unless it is there."""
+    """Create the keyspace unless it exists."""
     keyspace = database.options.keyspace
     replication = database.options.replication_strategy
     if not all(_WORD.fullmatch(word) for word in (keyspace, *replication)):
@@ -134,7 +134,7 @@ def make_keyspace(database: Database) -> None:
                 return
             if replication.get("class") == "SimpleStrategy":
                 LOG.warning(
-                    "Keyspace %s is made with replication %s: not for production, see "
+                    "Keyspace %s is created with replication %s: not for production, see "
                     "replication_strategy",
                     keyspace,
                     replication,
@@ -200,7 +200,7 @@ class _Runner:
 
 
 def _noted(database: Database) -> set[int] | None:
-    """The migrations that were applied; None where there are no tables."""
+    """Return the applied migrations; None if there are no tables."""
     try:
         return {row[0] for row in database.read(APPLIED, {})}
     except errors.ConfigError as exc:
@@ -210,8 +210,8 @@ def _noted(database: Database) -> set[int] | None:
 
 
 def _bootstrap(keyspace: str, table: str, columns: str) -> str:
-    # With an id of our own, so that two nodes that make it at the same time, for two runners
-    # that have no lock yet, make the same table. No two tables of a cluster may share one.
+    # With a fixed id, so that two nodes that create it concurrently, for two runners without a
+    # lock, create the same table. No two tables of a cluster may share an id.
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{table}.{keyspace}.poppy")
     return f"CREATE TABLE IF NOT EXISTS {table} ({columns}) WITH ID = {identity}"
 

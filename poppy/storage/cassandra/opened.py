@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many unfinished operations each project has, about: a view with a row for each.
+"""The approximate number of each project's unfinished operations: a view with a row for each.
 
-A row is written before the truth that has its operation, and deleted some time after the
-operation's end. What a process that died leaves behind is found once it counts: when a project has
-reached its limit, its oldest rows are held against the truth. Bulk work has no rows.
+A row is written before the truth that contains its operation, and deleted some time after the
+operation ends. Rows left by a dead process are found when they matter: when a project has reached
+its limit, its oldest rows are checked against the truth. Bulk work has no rows.
 """
 
 import time
@@ -17,16 +17,16 @@ from poppy.storage.cassandra.session import Call, Database, Row
 from poppy.storage.cassandra.truth import GRACE
 
 _LIFE = 7 * 86400
-"""Seconds after which a row is forgotten, whatever it is about."""
+"""Seconds after which every row expires."""
 
 _SMALL = 50
-"""A number up to this one is read anew for each answer."""
+"""Numbers up to this one are never cached."""
 
 _AGE = 1.0
-"""Seconds for which a larger one holds."""
+"""Seconds for which a larger number is cached."""
 
 _SKEW = 60.0
-"""Seconds by which the clocks of servers, and the way to the store, may set ids apart."""
+"""Seconds by which ids may be out of order, because of clock skew and slow writes."""
 
 _CHECKED, _PROJECTS = 100, 10_000
 
@@ -46,11 +46,11 @@ READ = (
 
 @dataclass
 class _Known:
-    """What is known of a project.
+    """The cached state of a project.
 
     Attributes:
-        floor: no open operation sorts before it, as far as is known: those that have ended are
-            not walked over again.
+        floor: the lowest id that an open operation may have, so that ended ones are not read
+            again.
     """
 
     floor: str
@@ -60,7 +60,7 @@ class _Known:
 
 
 class Opened:
-    """Notes which operations begin and end, and counts them."""
+    """Records the begin and end of operations, and counts the open ones."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,19 +68,19 @@ class Opened:
 
     @staticmethod
     def begins(operation: Operation, clock: int) -> Iterator[Call]:
-        """What to write before an operation is stored."""
+        """Return the writes to make before an operation is stored."""
         if operation.priority is not Priority.BULK:
             yield PUT, {**operation.key._asdict(), "clock": clock, "ttl": _LIFE}
 
     @staticmethod
     def ends(operations: Iterable[Operation], clock: int) -> Iterator[Call]:
-        """What to write some time after operations were stored, of those that have ended."""
+        """Return the writes to make some time after operations have been stored as ended."""
         for operation in operations:
             if operation.state.finished and operation.priority is not Priority.BULK:
                 yield DELETE, _row(operation.project_id, operation.operation_id, clock)
 
     def count(self, project_id: str, limit: int) -> int:
-        """How many there are, up to a limit; a large number may be that of a second ago."""
+        """Count open operations, up to a limit; a large number may be a second old."""
         known = self._projects.get(project_id)
         now = time.monotonic()
         if known and known.count > _SMALL and known.limit >= limit and now - known.read_at < _AGE:
@@ -97,7 +97,7 @@ class Opened:
         return len(rows)
 
     def _check(self, project_id: str, rows: Sequence[Row]) -> list[Row]:
-        """Delete the rows of operations that have ended; gives those that are left."""
+        """Delete the rows of ended operations and return the rest."""
         oldest = list(rows[:_CHECKED])
         found = self._database.read_each(
             (
@@ -120,7 +120,7 @@ class Opened:
 
 
 def _has_ended(project_id: str, row: Row, stored: Sequence[Row], young: str) -> bool:
-    """Whether an operation is over, or was never stored."""
+    """Whether an operation has ended, or was never stored."""
     operation_id, service_id, _clock = row
     if not stored:
         return bool(operation_id < young)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations in Cassandra, and the fenced writes of the runs.
+"""Operations in Cassandra, and the fenced writes of runs.
 
-Every method that writes reads the service's partition and writes it by one conditional batch
-(:func:`.truth.write`); if another writer was quicker, it reads and decides again.
+Every writing method reads the service's partition and writes it by one conditional batch
+(:func:`.truth.write`). If another writer was faster, it reads and decides again.
 """
 
 import datetime
@@ -31,18 +31,18 @@ LOG = log.getLogger(__name__)
 
 
 _AT_A_TIME = 50
-"""Operations read side by side."""
+"""How many operations to read in parallel."""
 
 _FIND_PAGE = 1000
 _FAR = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
-"""Later than anything is due, even what was stored with an absurd moment."""
+"""Later than any due time, even an absurd one."""
 
 _RUNS = 1000
-"""Runs of this process whose truth is remembered."""
+"""How many of this process's runs to remember."""
 
 
 class OperationStore(base.OperationStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(
         self,
@@ -62,28 +62,28 @@ class OperationStore(base.OperationStore):
         self._hints = hints
         self._due = Due(database, hints, views)
         self._views = views
-        # As the last write of a run left it: the next one need not read it again, for if it is
-        # not so any more it can't be written by it.
+        # The truth after the last write of each run, so that the next write need not read it. If
+        # it is outdated, the conditional write fails.
         self._runs: dict[OperationKey, Truth] = {}
 
     def get(self, key: OperationKey) -> Operation:
-        """Read an operation by its primary key."""
+        """Read an operation by primary key."""
         rows = self._database.read(truth.READ_OPERATION, key._asdict())
         if not rows:
             raise errors.NotFound(f"There is no operation {key.operation_id}")
         return truth.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
-        """All operations of a service; they outlive it."""
+        """Read all operations of a service, which may be gone."""
         parameters = {"project_id": project_id, "service_id": service_id}
         rows = self._database.read(truth.LIST_OPERATIONS, parameters)
-        # A partition that was fenced before its service was stored has no row.
+        # A partition that was fenced before its service was stored has no operation rows.
         return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
-        """A slice of the service's partition, backwards."""
+        """Read a slice of the service's partition, backwards."""
         parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
         statement = truth.HISTORY
         if marker is not None:
@@ -97,15 +97,15 @@ class OperationStore(base.OperationStore):
         before: datetime.datetime,
         marker: base.Marker | None = None,
     ) -> Iterator[Operation]:
-        """Follow the view by state; see :class:`.states.States`."""
-        # What this process has begun or ended counts already.
+        """Read the view by state; see :class:`.states.States`."""
+        # Include operations that this process has just begun or ended.
         self._hints.flush()
         for operation in self._states.find(states, codec.to_number(before), marker):
             if operation.created_at <= before:
                 yield operation
 
     def fill(self) -> None:
-        """Bring what an earlier version has stored into the view by state; safe to repeat.
+        """Add operations stored by an earlier version to the view by state. Safe to repeat.
 
         Raises:
             Unavailable: the cluster does not answer.
@@ -115,9 +115,9 @@ class OperationStore(base.OperationStore):
         self._states.fill(self._failures.keys())
 
     def failures(self, limit: int) -> Sequence[Operation]:
-        """Follow the latest hints of failures, some more than asked for.
+        """Follow the latest hints of failures, more than asked for.
 
-        Those that were tried again since, or failed more than once, have hints of no use.
+        Some hints are stale: those of operations that were retried or have failed repeatedly.
         """
         keys = self._failures.latest(2 * limit + _AT_A_TIME)
         failed = [it for it in self._read(keys) if it.state is State.FAILED]
@@ -130,7 +130,7 @@ class OperationStore(base.OperationStore):
                 yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
-        """Cassandra forgets them by itself; only empty partitions of the view are left behind."""
+        """Leave empty partitions of the view behind. Cassandra expires operations itself."""
         return self._states.tidy(limit)
 
     def due(
@@ -144,7 +144,7 @@ class OperationStore(base.OperationStore):
         return self._opened.count(project_id, limit)
 
     def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
-        """Change the last of the queue, on the condition that the truth is as it was read."""
+        """Change the last queued operation, on the condition that the truth is unchanged."""
         for _ in truth.attempts():
             found = truth.read(self._database, (project_id, service_id))
             unfinished = [it for it, state in found.queue.items() if state != State.SUPERSEDED]
@@ -160,7 +160,7 @@ class OperationStore(base.OperationStore):
         raise AssertionError("attempts() ends with an error")
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
-        """Take a due operation."""
+        """Take a due operation, on the condition that the truth is unchanged."""
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, operation.key)
             held = found.operations.get(operation.operation_id)
@@ -180,7 +180,7 @@ class OperationStore(base.OperationStore):
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
     ) -> base.Run:
-        """Begin a run."""
+        """Begin a run, on the condition that the truth is unchanged."""
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, key)
             held = found.operations.get(key.operation_id)
@@ -200,27 +200,27 @@ class OperationStore(base.OperationStore):
                 next_attempt_at=until,
                 updated_at=now,
             )
-            # Leases that have lapsed end with it: a run that wakes shall know.
+            # This ends superseded leases that have lapsed; a run that wakes up must find out.
             if self._begin(found, held, begun):
                 return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
 
     def _begin(self, found: Truth, before: Held, begun: Operation) -> bool:
-        """Write that a run begins; whether nobody was quicker.
+        """Write the beginning of a run; return False if another writer was faster.
 
-        Where one data centre decides, by the truth alone: the hint of before stands in, if it
-        leads here before the lease lapses.
+        With a single data centre only the truth is written: the previous hint stands in, if it
+        comes before the lease lapses.
         """
         overtaken = give_way(found, begun)
         if overtaken or not (self._database.is_one_region and _comes_first(before, begun)):
             return self._write(found, [begun, *let_go(found), *overtaken]) is not None
         held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
         clock = found.tick()
-        # Beside the truth, to save the time: should this process die just now, the operation is
-        # listed as queued until another takes it over.
+        # In parallel with the truth, to save time. If this process dies now, the operation stays
+        # listed as queued until another process takes it over.
         finish = self._database.send(self._states.puts([begun], clock))
         stored = truth.write(self._database, found, Change(clock, operations=held))
-        with best_effort(LOG, "The view of operations by state"):
+        with best_effort(LOG, "Updating the view of operations by state"):
             finish()
             if stored is not None:
                 self._hints.begun([before], held, clock)
@@ -229,7 +229,7 @@ class OperationStore(base.OperationStore):
         return stored is not None
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
-        """Write a run's progress, and what follows from it."""
+        """Write a run's progress and its consequences."""
         for _ in truth.attempts():
             found, service = self._find_run(operation)
             following = None
@@ -251,7 +251,7 @@ class OperationStore(base.OperationStore):
         raise AssertionError("attempts() ends with an error")
 
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
-        """Move the lease of a run."""
+        """Renew the lease of a run."""
         for _ in truth.attempts():
             found = self._read_run(key)
             run = fencing.held_by(found, key, attempt) or fencing.check_ours(
@@ -279,14 +279,15 @@ class OperationStore(base.OperationStore):
         raise AssertionError("attempts() ends with an error")
 
     def remove(self, operation: Operation) -> None:
-        """End a service.
+        """Mark a service as removed, then release what it held.
 
-        Its partition keeps it, marked as removed. What it had is given back afterwards; if that
-        fails or the process dies, whoever finds the operation's last hint does it. Domains can
-        be claimed at once in any case.
+        Its partition stays, marked as removed. If the release fails or the process dies, the
+        finder of the operation's last hint completes it. Domains can be claimed at once in any
+        case.
 
         Raises:
-            Unavailable: it may or may not have been removed; if so, to repeat is Fenced.
+            Unavailable: it may or may not have been removed. If it was, a repetition raises
+                Fenced.
         """
         for _ in truth.attempts():
             found, service = self._find_run(operation)
@@ -302,7 +303,7 @@ class OperationStore(base.OperationStore):
             stored = truth.write(self._database, found, change)
             if stored is not None:
                 self._hints.write_later(self._opened.ends(ended, clock))
-                with best_effort(LOG, "Giving back what a removed service had"):
+                with best_effort(LOG, "Releasing what a removed service held"):
                     self._views.refresh(stored, found, self._hints.dropped())
                     self._hints.drop(found.operations.values(), (), clock)
                 return
@@ -314,10 +315,10 @@ class OperationStore(base.OperationStore):
         service: Service | None = None,
         claims: Mapping[str, str] | None = None,
     ) -> Truth | None:
-        """Hints, truth, views, and the end of the hints of before: in this order.
+        """Write hints, then the truth, then views, then delete superseded hints.
 
-        The truth stands whatever becomes of the rest. If the views fail, the hints of before
-        stay, and whoever finds them writes the views.
+        The truth stands even if later steps fail. If the views fail, the previous hints stay,
+        and their finder writes the views.
         """
         clock = found.tick()
         self._failures.put(operations)
@@ -329,7 +330,7 @@ class OperationStore(base.OperationStore):
         self._remember_runs(stored, held)
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
-        with best_effort(LOG, "What follows from an operation"):
+        with best_effort(LOG, "Updating views"):
             self._hints.write_later(self._opened.ends(operations, clock))
             if service is not None or any(it.operation.state.finished for it in held):
                 self._views.refresh(stored, found, self._hints.dropped())
@@ -339,7 +340,7 @@ class OperationStore(base.OperationStore):
     def _following(
         self, found: Truth, key: OperationKey, now: datetime.datetime
     ) -> tuple[Truth, Operation | None]:
-        """The operation that had to wait for this one, due from now on."""
+        """Return the operation that waited for this one, with a due time of now."""
         queued = [
             it
             for it, state in sorted(found.queue.items())
@@ -354,7 +355,7 @@ class OperationStore(base.OperationStore):
         return found, _utc(replace(held.operation, next_attempt_at=now))
 
     def _is_deploying(self, found: Truth, done: Operation) -> bool:
-        """Whether another operation of the service is to deploy it."""
+        """Whether another operation of the service will deploy it."""
         others = [
             it
             for it, state in found.queue.items()
@@ -372,8 +373,8 @@ class OperationStore(base.OperationStore):
 
     def _read_run(self, key: OperationKey) -> Truth:
         remembered = self._runs.pop(key, None)
-        # Regions that decide by themselves may write in the same millisecond. Then the cells of
-        # both are mixed, and our writer there does not mean that the run is ours.
+        # Regions that decide independently may write in the same millisecond. Then the cells of
+        # both writes are mixed, and a matching writer does not prove that the run is still valid.
         if remembered is not None and self._database.is_one_region:
             return remembered
         return truth.read_with_operation(self._database, key)
@@ -408,7 +409,7 @@ def _moment(operation: Operation) -> tuple[State, int, datetime.datetime | None]
 
 
 def _utc(operation: Operation) -> Operation:
-    """With the times as they are read back."""
+    """Return the operation with times as they are read back."""
     moment = codec.optional_number(operation.next_attempt_at)
     return replace(
         operation,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The places that a project has for services.
 
-One partition of ``places`` per project has their number and a row for each that is taken, and
-both change in one conditional batch: so the number is always that of the rows, and a place is
-given back once. A place whose service was never stored, or is gone, is found when the project is
+Each project has one partition of ``places``, with the number of taken places and a row for each.
+One conditional batch changes both, so the number always matches the rows, and a place is released
+only once. A place of a service that was never stored, or is gone, is found when the project is
 full.
 """
 
@@ -43,16 +43,16 @@ class _Project(NamedTuple):
 
 
 class Places:
-    """Takes places and gives them back."""
+    """Takes and releases places."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def take(self, project_id: str, service_id: str, default_limit: int) -> None:
-        """Take a place for a service; harmless to repeat.
+        """Take a place for a service. Safe to repeat.
 
         Raises:
-            LimitReached: there is none.
+            LimitReached: no place is free.
         """
         searched = False
         for _ in truth.attempts():
@@ -73,7 +73,7 @@ class Places:
                 return
 
     def give_back(self, project_id: str, service_id: str) -> None:
-        """Give the place of a service back; harmless to repeat."""
+        """Release the place of a service. Safe to repeat."""
         for _ in truth.attempts():
             project = self._read(project_id, service_id)
             if not project.has_place:
@@ -104,16 +104,16 @@ class Places:
             applied, found = self._database.cas([(COUNT, parameters), *rows], serial)
             return applied or (found is not None and found.get("writer") == writer)
         except Undecided:
-            # After this it is done or will never be; the caller looks which.
+            # After this read the write is either done or will never be; the caller finds out.
             key = {"project_id": project.project_id}
             self._database.read(READ_WRITER, key, serial)
             return False
 
     def _find_orphans(self, project_id: str) -> bool:
-        """Give back the places of services that are not there; whether there were any.
+        """Release places without a service; return whether there were any.
 
-        Of projects with more than a thousand services, only those with the oldest ids are
-        looked at.
+        For projects with more than a thousand services, only those with the lowest ids are
+        checked.
         """
         rows = self._database.read(TAKEN, {"project_id": project_id}, self._database.levels.wide)
         before = codec.now() - int(GRACE * 1_000_000)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which data centres keep replicas, when one is lost and when one comes.
+"""Which data centres keep replicas: dropping a lost one and adding a new one.
 
-A majority is counted over the replicas that the keyspace is said to have, living or not. So with
-a data centre lost for good, the others decide at ``SERIAL`` again only when it is taken out of the
-keyspace. (Apache Cassandra documentation, "Data Definition: ALTER KEYSPACE"; "Dynamo".)
+A majority counts all replicas that the keyspace defines, alive or not. So after a data centre is
+lost for good, the others can decide at ``SERIAL`` only once it has been removed from the keyspace.
+(Apache Cassandra documentation, "Data Definition: ALTER KEYSPACE"; "Dynamo".)
 """
 
 import socket
@@ -26,7 +26,7 @@ _PROBE = 2.0
 
 
 def replicas(database: Database) -> Mapping[str, int]:
-    """The number of replicas by data centre; empty when they are not kept by data centre."""
+    """Return the number of replicas by data centre; empty if replication is not by data centre."""
     cluster, session = database.admin(None)
     try:
         with database.answering():
@@ -36,15 +36,15 @@ def replicas(database: Database) -> Mapping[str, int]:
 
 
 def drop(database: Database, region: str, *, force: bool = False) -> None:
-    """Take a data centre that is lost out of the keyspace.
+    """Remove a lost data centre from the keyspace.
 
     Args:
-        force: though nodes of it answer.
+        force: remove it even if its nodes answer.
 
     Raises:
-        InvalidRequest: it has no replicas, is our own, or nodes of it answer.
-        ConfigError: Cassandra refuses; as it does while other nodes come and go.
-        Unavailable: our nodes do not answer, or one does not take over what was changed.
+        InvalidRequest: it has no replicas, is the local one, or nodes of it answer.
+        ConfigError: Cassandra refuses, as it does while other nodes join or leave.
+        Unavailable: the local nodes do not answer, or one does not adopt the change.
     """
     own = database.region
     cluster, session = database.admin(None, agreement=0)
@@ -69,13 +69,13 @@ def drop(database: Database, region: str, *, force: bool = False) -> None:
 
 
 def add(database: Database, region: str, number: int) -> None:
-    """Have a data centre keep replicas; what is stored so far is not copied.
+    """Let a data centre keep replicas. Existing data is not copied.
 
     Raises:
-        InvalidRequest: the cluster has no such data centre, it has replicas, or there is no
-            such number of nodes.
-        ConfigError: Cassandra refuses; as it does for a while after a node has come back.
-        Unavailable: the nodes do not answer, or one does not take over what was changed.
+        InvalidRequest: the cluster has no such data centre, it already has replicas, or it has
+            fewer nodes.
+        ConfigError: Cassandra refuses, as it does for a while after a node has come back.
+        Unavailable: the nodes do not answer, or one does not adopt the change.
     """
     cluster, session = database.admin(None, agreement=0)
     try:
@@ -115,19 +115,19 @@ def _change(
         f"ALTER KEYSPACE {keyspace} WITH replication = {{'class': '{_STRATEGY}'{parts}}}",
         timeout=60.0,
     )
-    # The driver would wait for the lost nodes too, and in vain.
+    # The driver would also wait for the lost nodes, in vain.
     deadline = time.monotonic() + _AGREEMENT
     while behind := _behind(session, lost):
         if time.monotonic() > deadline:
             raise errors.Unavailable(
-                f"The keyspace is changed, but {', '.join(behind)} has not taken that over; if "
+                f"The keyspace is changed, but {', '.join(behind)} has not adopted the change; if "
                 "it is down, it will when it starts"
             )
         time.sleep(_POLL)
 
 
 def _behind(session: Any, lost: str | None) -> list[str]:
-    """Addresses of nodes with another schema than the one that we speak with."""
+    """Return the addresses of nodes with another schema version than the connected node."""
     own = session.execute(_OWN).one()[0]
     return [
         str(peer)
@@ -137,7 +137,7 @@ def _behind(session: Any, lost: str | None) -> list[str]:
 
 
 def _living(cluster: Cluster, region: str, port: int) -> list[str]:
-    """Addresses of a data centre where something listens; no connection is kept to others."""
+    """Return the addresses of a data centre's nodes that accept connections."""
     living = []
     for host in cluster.metadata.all_hosts():
         if host.datacenter == region:

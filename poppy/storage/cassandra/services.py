@@ -25,11 +25,11 @@ from poppy.storage.cassandra.views import Views
 LOG = log.getLogger(__name__)
 
 QUEUE_LIMIT = 500
-"""Unfinished operations of one service, whose list is rewritten with every write."""
+"""The maximum number of unfinished operations per service: every write rewrites their list."""
 
 
 class ServiceStore(base.ServiceStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class ServiceStore(base.ServiceStore):
         default_limit: int,
         key: base.IdempotencyKey | None = None,
     ) -> None:
-        """Take what the service needs, then store it with its operation by one batch.
+        """Take what the service needs, then store it with its operation in one batch.
 
-        What was taken is given back on failure; if that fails too, it is an orphan, which is
-        given to whoever asks for it some minutes later.
+        On failure everything is released. If that fails too, the rest are orphans, which others
+        can take over some minutes later.
 
         Raises:
-            Unavailable: it may or may not have been stored; if it was, its operation runs.
+            Unavailable: it may or may not have been stored. If it was, its operation runs.
         """
         empty = Truth(service.project_id, service.service_id)
         if key is not None:
@@ -79,17 +79,17 @@ class ServiceStore(base.ServiceStore):
             self._claims.claim(empty, service, service.claims, tokens, at)
             stored = self._store_first(empty, service, operation, tokens, clock)
         except errors.PoppyError as exc:
-            with best_effort(LOG, "Giving back what a refused service had"):
+            with best_effort(LOG, "Releasing what a refused service held"):
                 if not isinstance(exc, errors.Unavailable) or self._is_closed(empty):
                     self._give_back(replace(empty, clock=clock), service, tokens)
                     if key is not None:
                         self._keys.release(empty, key)
             raise
-        with best_effort(LOG, "The project's list of services"):
+        with best_effort(LOG, "Updating the project's list of services"):
             self._views.refresh(stored)
 
     def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
-        """The key's row, and the truth that must be there."""
+        """Read the key's row, and check that its service's truth exists."""
         return self._keys.find(project_id, key)
 
     def get(self, project_id: str, service_id: str) -> Service:
@@ -102,7 +102,7 @@ class ServiceStore(base.ServiceStore):
     def list(
         self, project_id: str, marker: str | None, limit: int, status: Status | None = None
     ) -> Sequence[Service]:
-        """A page: a slice of the project's partition, from the marker on."""
+        """Read a slice of the project's partition, starting after the marker."""
         if status is not None:
             return self._index.of_project(project_id, str(status), marker, limit)
         parameters = {"project_id": project_id, "marker": marker or "", "page": limit}
@@ -112,19 +112,20 @@ class ServiceStore(base.ServiceStore):
         ]
 
     def scan(self) -> Iterator[Service]:
-        """All services, from the truth; removed ones are passed over on the way."""
+        """Read all services from the truth, skipping removed ones."""
         for found in truth.scan(self._database):
             if found.alive is not None:
                 yield found.alive
 
     def submit(self, service: Service, operation: Operation) -> None:
-        """Replace a service and queue an operation by one batch.
+        """Replace a service and queue an operation in one batch.
 
-        Writes of runs come in between and are no reason to fail: it is tried again as long as
-        the revision is the one that was read.
+        Concurrent writes of runs are no reason to fail: it is retried as long as the revision is
+        the one that was read.
 
         Raises:
-            Unavailable: it may or may not have been stored; repeated, it says Changed then.
+            Unavailable: it may or may not have been stored. If it was, a repetition raises
+                Changed.
         """
         tokens: dict[str, str] = {}
         try:
@@ -134,7 +135,7 @@ class ServiceStore(base.ServiceStore):
                 if not isinstance(exc, errors.Unavailable) or self._is_unnamed(service, tokens):
                     self._claims.give_back(tokens)
             raise
-        with best_effort(LOG, "The project's list of services"):
+        with best_effort(LOG, "Updating the project's list of services"):
             overtaken = [it.operation for it in stored.operations.values()]
             self._views.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
             self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
@@ -144,7 +145,7 @@ class ServiceStore(base.ServiceStore):
                     self._uses.drop(stored, flavor_id)
 
     def reopen(self, service: Service, operation: Operation) -> None:
-        """Replace a service and queue a failed operation by one batch."""
+        """Replace a service and queue a failed operation in one batch."""
         for _ in truth.attempts():
             found = truth.read_with_operation(self._database, operation.key)
             if not found.operations:
@@ -163,17 +164,17 @@ class ServiceStore(base.ServiceStore):
             change = Change(clock, changed, operations=held)
             stored = truth.write(self._database, found, change)
             if stored is not None:
-                with best_effort(LOG, "The project's list of services"):
+                with best_effort(LOG, "Updating the project's list of services"):
                     self._views.refresh(stored, found)
                     self._hints.drop([before], held, clock)
                 return
         raise AssertionError("attempts() ends with an error")
 
     def amend(self, service: Service) -> None:
-        """Write the truth, which must have nothing queued.
+        """Write the truth, which must have an empty queue.
 
-        No hint leads to a process that dies before it has written the views: until the next
-        change they may show what was before.
+        If the process dies before it has written the views, there is no hint to repair them: they
+        may be outdated until the next change.
         """
         for _ in truth.attempts():
             found = truth.read(self._database, (service.project_id, service.service_id))
@@ -183,7 +184,7 @@ class ServiceStore(base.ServiceStore):
             changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
             stored = truth.write(self._database, found, Change(found.tick(), changed))
             if stored is not None:
-                with best_effort(LOG, "The project's list of services"):
+                with best_effort(LOG, "Updating the project's list of services"):
                     self._views.refresh(stored, found)
                 return
 
@@ -199,13 +200,13 @@ class ServiceStore(base.ServiceStore):
         change = Change(clock, service, claims=dict(tokens), operations=held)
         stored = truth.write(self._database, empty, change, self._database.levels.claims)
         if stored is None:
-            # Fenced meanwhile: by who deletes the flavor, or for taking too long.
+            # Fenced by a delete of the flavor, or because the create took too long.
             self._uses.begin(replace(empty, clock=clock), service.spec.flavor_id, clock)
             raise errors.Unavailable("The service could not be stored in time")
         return stored
 
     def _is_closed(self, empty: Truth) -> bool:
-        """Whether a service whose create had an unknown outcome is not there and never will."""
+        """Whether a create with an unknown outcome was not stored and never will be."""
         found = truth.read(self._database, (empty.project_id, empty.service_id), self._serial)
         if found.writer is None:
             return truth.fence(self._database, found)
@@ -221,7 +222,7 @@ class ServiceStore(base.ServiceStore):
         return self._database.levels.claims
 
     def _is_unnamed(self, service: Service, tokens: dict[str, str]) -> bool:
-        """Whether no truth names the claims of a change of unknown outcome, nor ever will."""
+        """Whether no truth names the claims of a change with an unknown outcome, nor ever will."""
         if not tokens:
             return False
         for _ in truth.attempts():
@@ -236,7 +237,7 @@ class ServiceStore(base.ServiceStore):
     def _submit(
         self, service: Service, operation: Operation, tokens: dict[str, str]
     ) -> tuple[Truth, Truth]:
-        """Write the truth; gives it as it is then and as it was before."""
+        """Write the truth; return the new and the previous one."""
         for _ in truth.attempts():
             found = truth.read(self._database, (service.project_id, service.service_id))
             known = _check(found, service)
@@ -271,7 +272,7 @@ class ServiceStore(base.ServiceStore):
 
 
 def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
-    """The unfinished operations other than the given one, ended by it; a run keeps its lease."""
+    """Return the unfinished operations that ``by`` supersedes; running ones keep their lease."""
     return [
         replace(
             held.operation,
@@ -287,7 +288,7 @@ def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
 
 
 def give_way(found: Truth, to: Operation) -> Sequence[Operation]:
-    """The operations of the truth that an update supersedes, as they are then."""
+    """Return the operations that an update supersedes, in their new state."""
     return [
         replace(
             held.operation,
@@ -301,7 +302,7 @@ def give_way(found: Truth, to: Operation) -> Sequence[Operation]:
 
 
 def let_go(found: Truth) -> Sequence[Operation]:
-    """The superseded operations of the truth that hold the service, without their leases."""
+    """Return the superseded operations that hold the service, without their leases."""
     return [
         replace(held.operation, next_attempt_at=None)
         for held in found.operations.values()
@@ -316,7 +317,7 @@ def _check(found: Truth, service: Service) -> Service:
         raise errors.Changed(f"Service {service.service_id} was changed by another request")
     if len(found.queue) >= QUEUE_LIMIT:
         raise errors.ServiceBusy(
-            f"Service {service.service_id} has {QUEUE_LIMIT} operations to be done already"
+            f"Service {service.service_id} already has {QUEUE_LIMIT} unfinished operations"
         )
     return found.alive
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connection to the cluster: one session per process, prepared statements, and errors.
 
-All that the driver raises becomes an error of Poppy here, and nowhere else. Whoever writes a
-condition has to know three outcomes: applied, not applied, and unknown (``Undecided``): Paxos
-may finish a write whose coordinator died or gave up. (Apache Cassandra docs, "Guarantees" and
-"CQL: Data Manipulation"; native protocol v4, error code 0x1100.)
+Only this module translates the driver's exceptions into Poppy's errors. A conditional write has
+three outcomes: applied, not applied, and unknown (``Undecided``), because Paxos may complete a
+write after its coordinator died or gave up. (Apache Cassandra docs, "Guarantees" and "CQL: Data
+Manipulation"; native protocol v4, error code 0x1100.)
 """
 
 import logging
@@ -50,12 +50,13 @@ Call = tuple[str, Mapping[str, Any]]
 COMMAND = "poppy-manage db sync"
 
 _PROTOCOL = 4
-"""Version 5 adds checksums to each message, which the driver computes in Python: a tenth of what a
-request costs, for what TCP and TLS do as well."""
+"""Version 5 adds checksums to each message. The driver computes them in Python, which costs a
+tenth of a request, and TCP and TLS have checksums already."""
 _IN_FLIGHT = 32
 _BATCH = 10
 _BATCH_SIZE = 4096
-"""Writes in a batch, and their bytes: of more, Cassandra warns, or refuses them."""
+"""The maximum number of writes in a batch, and of their bytes. Cassandra warns of more, or refuses
+them."""
 _SCAN_PAGE = 100
 _CONTENTION = 2.0
 _SERIAL = (ConsistencyLevel.SERIAL, ConsistencyLevel.LOCAL_SERIAL)
@@ -67,12 +68,12 @@ _OUTAGES = (
     ErrorMessage,
     OSError,
 )
-# The driver logs each failure with its traceback, besides raising it; ours carries it as cause.
+# The driver logs each failure with a traceback besides raising it. Poppy's error has it as cause.
 logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
 
 class Undecided(errors.Unavailable):
-    """Whether a conditional write was applied is not known; a serial read decides it."""
+    """It is unknown whether a conditional write was applied; a serial read decides it."""
 
 
 class Levels(NamedTuple):
@@ -80,7 +81,7 @@ class Levels(NamedTuple):
 
     Attributes:
         plain: of ordinary reads and writes.
-        wide: of those that must meet across all data centres, as claims do.
+        wide: of those that must overlap across all data centres, such as claims.
         claims: serial level of claims.
         operations: serial level of services and their operations.
     """
@@ -99,17 +100,17 @@ class _Connection(NamedTuple):
 
 
 class Database:
-    """A keyspace of a cluster, connected to when it is first used.
+    """A keyspace of a cluster, connected on first use.
 
     Args:
         options: the driver's option group.
-        datacenter: of this process, if the options name none.
-        option: how the group is called, for messages.
+        datacenter: the process's data centre, if the options name none.
+        option: the name of the option group, for messages.
         retention: seconds.
 
     Attributes:
         levels: the consistency levels to use.
-        retention: seconds for which finished operations are kept; 0 means for ever.
+        retention: seconds for which finished operations are kept; 0 means forever.
     """
 
     def __init__(self, options: Any, datacenter: str, option: str, retention: int = 0) -> None:
@@ -125,16 +126,16 @@ class Database:
             claims=claims,
             operations=getattr(ConsistencyLevel, options.operation_serial_consistency_level),
         )
-        # By process: sockets and threads do not survive a fork. What an ancestor opened stays
-        # referenced, so that the child does not close it.
+        # By process: sockets and threads do not survive a fork. An ancestor's connections stay
+        # referenced, so that the child does not close them.
         self._connections: dict[int, _Connection] = {}
 
     def read(self, cql: str, parameters: Mapping[str, Any], level: int | None = None) -> list[Row]:
-        """All rows of a SELECT; a serial level sees conditional writes to their end.
+        """Return all rows of a SELECT. A serial level completes pending conditional writes first.
 
         Raises:
             Unavailable: the cluster does not answer.
-            ConfigError: the schema is not there, or options can't work.
+            ConfigError: the schema is missing, or options can't work.
         """
         deadline = time.monotonic() + _CONTENTION
         while True:
@@ -144,13 +145,13 @@ class Database:
                     statement.consistency_level = self.levels.plain if level is None else level
                     return list(self._session().execute(statement))
             except Undecided:
-                # A serial read is a round of Paxos itself, and may lose it to another's.
+                # A serial read is itself a round of Paxos, and may lose it to another.
                 if time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(0, 0.05))
 
     def scan(self, cql: str) -> Iterator[Row]:
-        """The rows of a SELECT of a whole table, fetched in pages as they are asked for."""
+        """Iterate over the rows of a SELECT of a whole table, fetching pages on demand."""
         with self.answering():
             statement = self._bind(cql, {})
             statement.consistency_level = self.levels.plain
@@ -164,7 +165,7 @@ class Database:
             yield row
 
     def read_each(self, calls: Iterable[Call], level: int | None = None) -> list[list[Row]]:
-        """The rows of several SELECTs, asked side by side; raises as :meth:`read`."""
+        """Return the rows of several parallel SELECTs; raises as :meth:`read`."""
         waiting = list(calls)
         results: list[list[Row]] = []
         with self.answering():
@@ -179,22 +180,22 @@ class Database:
         return results
 
     def write(self, calls: Iterable[Call], level: int | None = None) -> None:
-        """Several writes without conditions; some may happen if one fails.
+        """Run several unconditional writes; some may be applied if one fails.
 
-        Small ones go to the cluster together, as unlogged batches: one message and one answer
-        instead of one for each. (What speaks against batches over several partitions is the
-        load on the node that spreads them, which is that of a handful of writes here.)
+        Small ones are sent together as unlogged batches: one message and one reply instead of one
+        for each. (The usual argument against batches over several partitions is the load on the
+        coordinating node; here it is a handful of writes.)
 
         Raises:
-            Unavailable: one was not acknowledged (and may have happened).
+            Unavailable: one was not acknowledged (but may have been applied).
         """
         self.send(calls, level)()
 
     def send(self, calls: Iterable[Call], level: int | None = None) -> Callable[[], None]:
-        """As :meth:`write`, but go on meanwhile.
+        """Start writes as :meth:`write` does, without waiting for the replies.
 
         Returns:
-            What waits for the answers; raises as :meth:`write`.
+            A function that waits for the replies; raises as :meth:`write`.
         """
         waiting = list(calls)
         if not waiting:
@@ -204,7 +205,7 @@ class Database:
             for together in _batches([self._bind(*call) for call in waiting]):
                 statement = _joined(together, BatchType.UNLOGGED)
                 statement.consistency_level = self.levels.plain if level is None else level
-                # Each sets its own timestamp, or is a row that stays as it is.
+                # Each write sets its own timestamp, or a row that never changes.
                 statement.is_idempotent = True
                 futures.append(self._session().execute_async(statement))
 
@@ -216,14 +217,14 @@ class Database:
         return finish
 
     def cas(self, calls: Sequence[Call], serial: int) -> tuple[bool, Row | None]:
-        """One conditional write, or several to one partition as a batch: all or nothing.
+        """Run one conditional write, or several to one partition as an atomic batch.
 
         Returns:
-            Whether it was applied; if not, what the condition found instead, if anything.
+            Whether it was applied; if not, also the row that failed the condition, if any.
 
         Raises:
-            Undecided: it may have been applied, or may yet be.
-            Unavailable: it was not, and will not be.
+            Undecided: it may have been applied, or may be applied later.
+            Unavailable: it was not applied and will not be.
         """
         with self.answering(conditional=True):
             statement = _joined([self._bind(*call) for call in calls], BatchType.LOGGED)
@@ -238,38 +239,38 @@ class Database:
 
     @property
     def region(self) -> str:
-        """The data centre that ordinary reads and writes are answered by; '' if any is."""
+        """The data centre that serves ordinary reads and writes; '' for any."""
         with self.answering():
             self._session()
         return self._connection().region[0]
 
     @property
     def is_one_region(self) -> bool:
-        """Whether all nodes are in one data centre, so that no other decides anything."""
+        """Whether all nodes are in one data centre, so that no other one decides anything."""
         with self.answering():
             hosts = self._session().cluster.metadata.all_hosts()
         return len({host.datacenter for host in hosts}) <= 1
 
     def admin(self, keyspace: str | None, agreement: float = 30.0) -> tuple[Cluster, Any]:
-        """A connection for changes of the schema; the caller shuts the cluster down.
+        """Return a connection for schema changes. The caller shuts the cluster down.
 
         Args:
-            keyspace: to use; None for none.
-            agreement: seconds that a change waits for all nodes, lost ones too, to have it.
+            keyspace: the keyspace to use; None for none.
+            agreement: seconds for which a change waits until all nodes, even lost ones, have it.
         """
         with self.answering():
             return self._open(keyspace, agreement)
 
     def answering(self, *, conditional: bool = False) -> "_Answering":
-        """Turn errors of the driver into Poppy's, for the time of a block.
+        """Translate the driver's errors into Poppy's within a block.
 
         Args:
-            conditional: an error may leave open whether what was asked for was done.
+            conditional: an error may leave it open whether a write was applied.
         """
         return _Answering(self._option, conditional)
 
     def close(self) -> None:
-        """Close this process's session; the next use opens another."""
+        """Close this process's session. The next use opens another."""
         connection = self._connections.pop(os.getpid(), None)
         if connection is not None:
             for cluster, _session in connection.opened.values():
@@ -310,7 +311,7 @@ class Database:
             return cluster, cluster.connect(keyspace)
         except BaseException as exc:
             cluster.shutdown()
-            # The driver says of a keyspace that is missing that no host is available.
+            # For a missing keyspace the driver reports that no host is available.
             known = cluster.metadata.keyspaces
             if isinstance(exc, NoHostAvailable) and keyspace and known and keyspace not in known:
                 raise errors.ConfigError(
@@ -336,7 +337,7 @@ class Database:
             else None,
             ssl_context=self._ssl_context(),
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            # The driver's own limit is ten minutes, for which a node that is back is not used.
+            # The driver's own limit is ten minutes, during which a recovered node is not used.
             reconnection_policy=ExponentialReconnectionPolicy(*_RECONNECT),
             connect_timeout=options.connect_timeout,
             control_connection_timeout=options.connect_timeout,
@@ -366,9 +367,9 @@ class Database:
 
 
 class _Answering:
-    """Turns the errors of the driver into Poppy's.
+    """Translates the driver's errors into Poppy's.
 
-    It is around every request, and a class takes a third of the time of a generator.
+    It wraps every request. A class takes a third of the time of a generator.
     """
 
     __slots__ = ("_conditional", "_option")
@@ -378,7 +379,7 @@ class _Answering:
         self._conditional = conditional
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def __exit__(
         self,
@@ -392,7 +393,7 @@ class _Answering:
                 raise translated from error
 
     def _translate(self, error: BaseException) -> errors.PoppyError | None:
-        """What to raise instead; None for what is no outage, but a mistake of ours."""
+        """Return the error to raise instead; None if it is a bug rather than an outage."""
         causes = [error, *(_causes(error) if isinstance(error, NoHostAvailable) else [])]
         if any(
             isinstance(it, cassandra.AuthenticationFailed | ProtocolException) for it in causes
@@ -410,7 +411,7 @@ class _Answering:
 
 
 def _batches(bound: Iterable[Any]) -> Iterator[list[Any]]:
-    """Bound statements in groups that fit into one batch; a large one is alone."""
+    """Group bound statements into batches; a large one stays alone."""
     together: list[Any] = []
     size = 0
     for statement in bound:
@@ -425,7 +426,7 @@ def _batches(bound: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _joined(bound: Sequence[Any], kind: BatchType) -> Any:
-    """One statement, or the batch of several."""
+    """Return the only statement, or a batch of several."""
     if len(bound) == 1:
         return bound[0]
     batch = BatchStatement(kind)
@@ -435,7 +436,7 @@ def _joined(bound: Sequence[Any], kind: BatchType) -> Any:
 
 
 def _nothing() -> None:
-    """There is nothing to wait for."""
+    """Do nothing: there is nothing to wait for."""
 
 
 def _region(cluster: Cluster) -> str:
@@ -451,7 +452,7 @@ def _outage(undecided: bool) -> errors.Unavailable:
 
 
 def _is_undecided(exc: BaseException) -> bool:
-    # "Unavailable" is said before anything was done; a node that was never reached did nothing.
+    # "Unavailable" is reported before anything is done; a node that was not reached did nothing.
     if isinstance(exc, NoHostAvailable):
         return any(not isinstance(it, cassandra.Unavailable) for it in _causes(exc))
     return not isinstance(exc, cassandra.Unavailable)

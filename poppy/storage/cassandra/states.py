@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations by state, for pages: where to look; the truth decides.
+"""Operations by state, for listings. The view says where to look; the truth decides.
 
-A row is written with the clock of the truth that it is about, before that truth, and deleted after
-the truth has moved on. The reader looks at the truth, so a row without one is passed over, and
-dropped once the truth is newer. What that rests on:
+A row is written before its truth, with that truth's clock, and deleted after the truth has moved
+on. The reader checks the truth, so a row without one is skipped, and dropped once the truth is
+newer. The rules behind this:
 
-* Most operations pass through their states within a second, and leave tombstones. So partitions
-  are of one minute of creation each: a page that begins with the oldest does not walk over the
-  tombstones of later minutes, nor over those of minutes that were left behind.
-* Which partitions there are is told by an index. A partition that is empty is left behind: its
-  index row is deleted as it was read, if it was written more than :data:`MARGIN` ago. Whoever puts
-  a row writes the index row too, unless this process has done so within :data:`FRESH`. So an index
-  row that is old enough to be deleted has no row on its way, as long as a write takes less than
-  the difference of the two.
+* Most operations pass through their states within a second, and leave tombstones. So each
+  partition covers one minute of creation times: a page of the oldest operations does not scan the
+  tombstones of later minutes, nor of minutes that were left behind.
+* An index lists the partitions. An empty partition is left behind: its index row is deleted as
+  read, if it was written more than :data:`MARGIN` ago. The writer of a row writes the index row
+  too, unless its process has done so within :data:`FRESH`. So while writes take less than the
+  difference of the two, no row is on its way to an index row that is old enough to be deleted.
 """
 
 import heapq
@@ -28,23 +27,23 @@ from poppy.storage.cassandra.session import Call, Database, Row
 from poppy.storage.cassandra.truth import Held
 
 WIDTH = 60_000_000
-"""Microseconds of creation in a partition."""
+"""The microseconds of creation times in a partition."""
 
 LISTED = (State.QUEUED, State.RUNNING, State.WAITING, State.FAILED)
-"""The states that operators look for."""
+"""The states that operators can list."""
 
 MARGIN = 120.0
 FRESH = 30.0
-"""Seconds, see above."""
+"""Seconds; see the module's docstring."""
 
 _FOREVER = 2**62
 """Later than any time in microseconds."""
 
 _REMEMBERED = 4096
 _PAGE = 50
-"""Rows of a partition, and operations, that are read at a time."""
+"""How many rows of a partition, and operations, to read at a time."""
 _BUCKETS, _MOST_BUCKETS = 8, 64
-"""Partitions that are read side by side: at first, and at most."""
+"""How many partitions to read in parallel: at first, and at most."""
 
 PUT = (
     "INSERT INTO operations_by_state (state, bucket, operation_id, project_id, service_id) "
@@ -73,7 +72,7 @@ ROWS = (
 
 
 class Entry(NamedTuple):
-    """A row as it was read; ordered as pages are."""
+    """A row as read; the fields are in the order of listings."""
 
     bucket: int
     operation_id: str
@@ -84,7 +83,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> OperationKey:
-        """Of the operation."""
+        """The key of the operation."""
         return OperationKey(self.project_id, self.service_id, self.operation_id)
 
 
@@ -93,20 +92,20 @@ class States:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # When this process has written an index row, by (state, bucket).
+        # When this process last wrote an index row, by (state, bucket).
         self._indexed: dict[tuple[str, int], float] = {}
-        # Where tidying up goes on, by state.
+        # Where to continue tidying up, by state.
         self._tidied: dict[str, int] = {}
 
     def puts(self, operations: Iterable[Operation], clock: int) -> Iterator[Call]:
-        """The rows of operations as they are to be stored.
+        """Return the rows of operations that are about to be stored.
 
         Args:
-            clock: that the truth will have.
+            clock: the clock of the coming truth.
         """
         for it in operations:
             if it.state in LISTED:
-                # Failed operations are forgotten by themselves, see the truth.
+                # Failed operations expire, as in the truth.
                 ttl = self._database.retention if it.state.finished else 0
                 state, bucket = str(it.state), _bucket(codec.to_number(it.created_at))
                 where = {"state": state, "bucket": bucket, "ttl": ttl}
@@ -115,10 +114,10 @@ class States:
                 yield PUT, {**where, **it.key._asdict(), "clock": clock}
 
     def drops(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
-        """The end of rows that the truth has moved on from.
+        """Return the deletions of rows that the truth has superseded.
 
         Args:
-            clock: of the truth that did so.
+            clock: the clock of that truth.
         """
         staying = {(it.operation.operation_id, it.operation.state) for it in kept}
         for held in gone:
@@ -138,11 +137,11 @@ class States:
     def find(
         self, states: Collection[State], until: int, marker: base.Marker | None
     ) -> Iterator[Operation]:
-        """Operations in these states, by the minute of their creation and then by id.
+        """Iterate over operations in these states, by the minute of their creation, then by id.
 
         Args:
-            until: up to this minute; a time in microseconds.
-            marker: only those behind it.
+            until: the last minute; a time in microseconds.
+            marker: only operations after it.
 
         Raises:
             Unavailable: the cluster does not answer.
@@ -155,7 +154,7 @@ class States:
     def _verified(
         self, entries: Sequence[Entry], states: Collection[State]
     ) -> Iterator[Operation]:
-        # One that has just changed its state may have a row of each.
+        # An operation that has just changed its state may have a row in each.
         keys = list(dict.fromkeys(entry.key for entry in entries))
         calls = [(truth.READ_WITH_CLOCK, key._asdict()) for key in keys]
         rows = dict(zip(keys, self._database.read_each(calls), strict=True))
@@ -169,12 +168,12 @@ class States:
     def _drop_stale(
         self, entries: Sequence[Entry], rows: Mapping[OperationKey, Sequence[Row]]
     ) -> None:
-        """Drop what leads nowhere, as a process leaves it that died before it could."""
+        """Drop stale rows, left by processes that died."""
         orphaned = codec.now() - int(truth.GRACE * 1_000_000)
         stale = []
         for entry in entries:
             found = rows[entry.key]
-            # A truth that is older may yet be followed by the one that the row is about.
+            # If the truth is older, the row's own truth may still follow.
             is_stale = not found and entry.clock < orphaned
             for clock, *row in found:
                 held = truth.to_held(entry.project_id, entry.service_id, row)
@@ -207,7 +206,7 @@ class States:
             begin, page = index[-1][0] + 1, min(2 * page, _MOST_BUCKETS)
 
     def _partition(self, place: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Entry]:
-        """All entries of a partition, of which the first page has been read."""
+        """Iterate over all entries of a partition, given its first page."""
         state, bucket = place["state"], place["bucket"]
         while True:
             for operation_id, project_id, service_id, clock in rows:
@@ -224,10 +223,10 @@ class States:
         pages: Sequence[Sequence[object]],
         partial: int | None = None,
     ) -> int:
-        """Leave behind the partitions that are empty; gives how many they are.
+        """Leave empty partitions behind; return their number.
 
         Args:
-            partial: one that was not read from its beginning.
+            partial: a partition that was not read from its beginning.
         """
         oldest = codec.now() - int(MARGIN * 1_000_000)
         calls = [
@@ -239,10 +238,10 @@ class States:
         return len(calls)
 
     def tidy(self, limit: int) -> int:
-        """Leave behind some of the partitions that are empty, for want of readers.
+        """Leave empty partitions behind, in case readers do not.
 
         Args:
-            limit: so many partitions of each state are looked at, at most.
+            limit: the maximum number of partitions to check per state.
 
         Returns:
             How many were left behind.
@@ -261,7 +260,7 @@ class States:
         return left
 
     def fill(self, keys: Iterable[OperationKey]) -> None:
-        """Write the rows of operations that are stored, as an earlier version has left them."""
+        """Write the rows of operations that an earlier version has stored."""
         remaining = iter(keys)
         while some := list(dict.fromkeys(itertools.islice(remaining, _PAGE))):
             answers = self._database.read_each(
@@ -277,7 +276,7 @@ class States:
             )
 
     def _is_new(self, place: tuple[str, int]) -> bool:
-        """Whether an index row has to be written (again)."""
+        """Whether an index row must be written (again)."""
         now = time.monotonic()
         written = self._indexed.get(place)
         if written is not None and now - written < FRESH:

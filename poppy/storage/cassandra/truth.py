@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth: all of a service and its operations, in one partition of ``services``.
+"""The truth: a service and all its operations, in one partition of ``services``.
 
-**Reading and writing.** Whoever changes anything of a service reads the partition, decides, and
-writes in one conditional batch, ``IF writer = <as read>``; each write leaves another ``writer``,
-a random UUID. Cassandra decides conditions by Paxos per partition, so of all writers that read
-the same, one is applied; the others read and decide again. A batch to one partition is one
-mutation: service and operations change together or not at all.
+**Reading and writing.** To change a service, a writer reads the partition, decides, and writes one
+conditional batch, ``IF writer = <as read>``. Each write sets another ``writer``, a random UUID.
+Cassandra decides conditions by Paxos per partition. So of all writers that have read the same
+state, one succeeds; the others read and decide again. A batch to one partition is one mutation:
+service and operations change together or not at all.
 
-**What lies outside** is either written *before* the truth (claims to domains, places, uses of
-flavors, hints) or *after* it (views), so that a process may die anywhere:
+**Everything outside** the partition is written either *before* the truth (domain claims, places,
+uses of flavors, hints) or *after* it (views), so that a process may die at any point:
 
-* Before: what no truth names is an orphan, and harmless. Anyone may drop it who first *fences*
-  the partition: gives it another ``writer``. A process that slept between the two then can't
-  write its truth, reads again and does it all again. (That an orphan first has to be some
-  minutes old only keeps live processes from disturbing each other; safety needs no clock.)
-* After: views are written with the partition's ``clock`` as their timestamp, which grows with
-  each write. A writer that was overtaken can't overwrite newer content, nor bring a removed
-  service back, whenever it wakes. If it died, whoever finds the hint that it left writes the
-  views from the truth.
+* Before: what no truth names is an orphan, and harmless. A process may drop it after it has
+  *fenced* the partition, that is, given it another ``writer``. A process that slept in between
+  then can't write its truth; it reads again and starts over. (Orphans must be some minutes old
+  only to keep live processes from disturbing each other; safety needs no clock.)
+* After: views are written with the partition's ``clock`` as their timestamp, which grows with each
+  write. So an overtaken writer, whenever it wakes up, can't overwrite newer content or bring a
+  removed service back. If a writer died, the finder of its hint writes the views from the truth.
 """
 
 import contextlib
@@ -101,18 +100,18 @@ PUT_OPERATION = (
 )
 
 GRACE = 300.0
-"""Seconds after which what no truth names counts as an orphan; more than a request takes."""
+"""Seconds after which what no truth names counts as an orphan; longer than any request."""
 
 _ATTEMPTS = 40
 
 
 class Held(NamedTuple):
-    """An operation as it is stored, and the slot that its hint is in.
+    """A stored operation, and the slot of its hint.
 
     Attributes:
-        slot: None for an operation that is finished, and for one that has begun: until the
-            first sign of life of its run, the hint of before leads to it.
-        before: with that hint, as far as it is known.
+        slot: None for a finished operation, and for one that has just begun: the previous hint
+            points to it until the run first renews its lease.
+        before: the operation with that hint, if known.
     """
 
     operation: Operation
@@ -122,18 +121,18 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Truth:
-    """A partition as it was read.
+    """A partition as read.
 
     Attributes:
-        writer: of the last write; None while nothing was ever written.
-        clock: of the last write, in microseconds: later than any before, and not much behind
-            the time of day.
-        queue: the states of the unfinished operations, and of superseded ones whose run has
+        writer: of the last write; None if nothing was ever written.
+        clock: of the last write, in microseconds: later than any before, and close to the time of
+            day.
+        queue: the states of unfinished operations, and of superseded ones with a run that has
             not ended, by id.
         claims: the service's domains, each with the token of its claim.
-        service: None if there is none; of a removed one, as it was last.
+        service: None if there is none; the last state of a removed one.
         removed_at: when it was removed, or fenced before it was created.
-        operations: those that were read with it, by id.
+        operations: the operations that were read with it, by id.
     """
 
     project_id: str
@@ -157,13 +156,13 @@ class Truth:
         return {"project_id": self.project_id, "service_id": self.service_id}
 
     def tick(self) -> int:
-        """A clock for the next write."""
+        """Return the clock of the next write."""
         return max(self.clock + 1, codec.now())
 
 
 @dataclass(frozen=True)
 class Change:
-    """What to write; whatever is None stays as it is.
+    """What to write; None leaves a field unchanged.
 
     Attributes:
         clock: from :meth:`Truth.tick`.
@@ -178,7 +177,7 @@ class Change:
 
 
 def read(database: Database, key: tuple[str, ...], level: int | None = None) -> Truth:
-    """A service's partition, without operations."""
+    """Read a service's partition, without operations."""
     project_id, service_id = key[:2]
     identity = {"project_id": project_id, "service_id": service_id}
     rows = database.read(READ, identity, level)
@@ -186,7 +185,7 @@ def read(database: Database, key: tuple[str, ...], level: int | None = None) -> 
 
 
 def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[Truth]:
-    """Several services' partitions, without operations, asked side by side."""
+    """Read several services' partitions in parallel, without operations."""
     identities = [{"project_id": key[0], "service_id": key[1]} for key in keys]
     answers = database.read_each((READ, identity) for identity in identities)
     return [
@@ -196,23 +195,22 @@ def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[Truth
 
 
 def scan(database: Database) -> Iterator[Truth]:
-    """Every partition, page by page in the order of their hashes."""
+    """Iterate over all partitions, page by page, in the order of their hashes."""
     for project_id, service_id, *row in database.scan(SCAN):
         yield _to_truth(project_id, service_id, row)
 
 
 def read_with_operation(database: Database, key: OperationKey) -> Truth:
-    """A service's partition and one operation.
+    """Read a service's partition and one operation.
 
-    If there is no such operation, nothing at all is found, as the static columns come with a
-    row.
+    If the operation does not exist, nothing is found, because static columns come with a row.
     """
     rows = database.read(READ_WITH_OPERATION, key._asdict())
     return to_truth(key, rows)
 
 
 def with_operations(database: Database, truth: Truth, wanted: Any) -> Truth:
-    """The same with more operations. If they are newer than it, it can't be written any more."""
+    """Return the truth with more operations. If these are newer, it can't be written any more."""
     missing = [it for it in wanted if it not in truth.operations]
     if not missing:
         return truth
@@ -223,7 +221,7 @@ def with_operations(database: Database, truth: Truth, wanted: Any) -> Truth:
 
 
 def to_truth(key: OperationKey, rows: Sequence[Row]) -> Truth:
-    """From the rows of :data:`READ_WITH_OPERATION`."""
+    """Convert the rows of :data:`READ_WITH_OPERATION`."""
     if not rows:
         return Truth(key.project_id, key.service_id)
     truth = _to_truth(key.project_id, key.service_id, rows[0])
@@ -232,7 +230,7 @@ def to_truth(key: OperationKey, rows: Sequence[Row]) -> Truth:
 
 
 def to_held(project_id: str, service_id: str, row: Row) -> Held:
-    """From the columns of an operation."""
+    """Convert the columns of an operation."""
     operation_id, slot, *columns = row
     key = OperationKey(project_id, service_id, operation_id)
     return Held(codec.to_operation(key, columns), slot)
@@ -241,22 +239,22 @@ def to_held(project_id: str, service_id: str, row: Row) -> Held:
 def write(
     database: Database, truth: Truth, change: Change, serial: int | None = None
 ) -> Truth | None:
-    """Write the truth, if it is still as it was read: one conditional batch.
+    """Write the truth if it is unchanged since it was read, by one conditional batch.
 
     Args:
-        serial: the level of claims where the truth gives claims their meaning, for fences have
-            that level too.
+        serial: the level of claims, if the truth gives claims their meaning; fences have that
+            level too.
 
-    An unknown outcome is decided by a serial read, which brings a write under way to its end:
-    it finds our writer (applied), the one we read (not applied), or another's, which hides
-    whether ours was there in between.
+    A serial read, which completes a pending write, decides an unknown outcome. It finds this
+    writer (applied), the one that was read (not applied), or another one, which hides whether this
+    one was there in between.
 
     Returns:
-        The truth as it is now; None if another was quicker.
+        The new truth; None if another writer was faster.
 
     Raises:
-        Unavailable: it may or may not have been written. To repeat the whole call is safe: it
-            reads what has come of it, and decides by that.
+        Unavailable: it may or may not have been written. Repeating the whole call is safe: it
+            reads the result and decides by that.
     """
     writer = uuid.uuid4()
     changed = _apply(truth, change, writer)
@@ -268,7 +266,7 @@ def write(
     serial = database.levels.operations if serial is None else serial
     try:
         applied, found = database.cas(calls, serial)
-        # A request that the driver sent again finds what its first copy wrote.
+        # A request that the driver has sent twice finds the write of its first copy.
         if applied or (found is not None and found.get("writer") == writer):
             return changed
     except Undecided:
@@ -282,15 +280,15 @@ def write(
 
 
 def fence(database: Database, truth: Truth, orphan: int = 0) -> bool:
-    """Make sure that nobody who read the partition before can still write by what they read.
+    """Prevent writes by anyone who has read the partition earlier.
 
-    A service that is not there (yet) is closed for good, as its id is never used again.
+    A service that does not exist (yet) is closed for good; its id is never used again.
 
     Args:
-        orphan: the clock of what is to be deleted; any later write gets a later one.
+        orphan: the clock of what is to be deleted; all later writes get a later clock.
 
     Returns:
-        Whether it was still as read.
+        Whether the partition was still as read.
     """
     closed = codec.now() if truth.service is None else truth.removed_at
     change = Change(max(truth.tick(), orphan), removed_at=closed)
@@ -298,21 +296,21 @@ def fence(database: Database, truth: Truth, orphan: int = 0) -> bool:
 
 
 def attempts() -> Iterator[None]:
-    """Goes round while other writers are quicker, with pauses that set them apart.
+    """Iterate while other writers are faster, with random pauses.
 
     Raises:
-        Unavailable: they always were.
+        Unavailable: no attempt succeeded.
     """
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(random.uniform(0, min(0.25, 0.004 * 2 ** min(attempt, 6))))
         yield
-    raise errors.Unavailable("Too many others write at the same time")
+    raise errors.Unavailable("Too many concurrent writes")
 
 
 @contextlib.contextmanager
 def best_effort(log: Any, what: str) -> Iterator[None]:
-    """For what someone else will do if we can't."""
+    """Log an outage in a block of work that another process can do later."""
     try:
         yield
     except errors.Unavailable as exc:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which services use, or are about to use, a flavor.
 
-A service's use is written before its truth, and *then* the flavor is read. Who deletes a flavor
-marks it, and *then* reads its uses. Both at a quorum of all replicas, so at least one of the two
-sees the other. If it is the deleter, the service's partition decides: either the truth came
-first (the flavor is in use) or the fence did (the service is refused).
+A service's use is written before its truth, and *then* the flavor is read. A delete marks the
+flavor and *then* reads its uses. Both happen at a quorum of all replicas, so at least one of the
+two sees the other. If the delete sees the use, the service's partition decides: either the truth
+came first (the flavor is in use) or the fence did (the service is refused).
 """
 
 import zlib
@@ -18,7 +18,7 @@ from poppy.storage.cassandra.truth import Truth
 
 SHARDS = 16
 SHELF = 0
-"""All flavors are in one partition: they are few, and listed as often as they are changed."""
+"""All flavors share one partition: they are few, and listed as often as they change."""
 
 PUT = (
     "INSERT INTO flavor_uses (flavor_id, shard, project_id, service_id, written_at) VALUES "
@@ -38,7 +38,7 @@ READ_FLAVOR = (
 
 
 class Use(NamedTuple):
-    """A use as it was read."""
+    """A use as read."""
 
     project_id: str
     service_id: str
@@ -52,13 +52,13 @@ class Uses:
         self._database = database
 
     def begin(self, truth: Truth, flavor_id: str, clock: int) -> None:
-        """Say that a service is about to use a flavor.
+        """Record that a service is about to use a flavor.
 
         Args:
-            clock: that the service's truth will have.
+            clock: the clock of the service's coming truth.
 
         Raises:
-            InvalidRequest: there is no such flavor (any more).
+            InvalidRequest: the flavor does not exist, or no longer exists.
         """
         row = {**_key(truth, flavor_id), "clock": clock, "written_at": codec.now()}
         self._database.write([(PUT, row)], self._database.levels.wide)
@@ -68,17 +68,17 @@ class Uses:
             raise errors.InvalidRequest(f"There is no flavor {flavor_id}")
 
     def drop(self, truth: Truth, flavor_id: str) -> None:
-        """Say that a service does not use a flavor, as of its truth's clock."""
+        """Record that a service does not use a flavor, as of its truth's clock."""
         key = {**_key(truth, flavor_id), "clock": truth.clock}
         self._database.write([(DELETE, key)])
 
     def forget(self, flavor_id: str, use: Use) -> None:
-        """Delete a use as it was read; one that is written again has a later clock."""
+        """Delete a use as read. If it has been written again, its clock is later and it stays."""
         truth = Truth(use.project_id, use.service_id, clock=use.clock)
         self.drop(truth, flavor_id)
 
     def of(self, flavor_id: str) -> Iterator[Use]:
-        """All uses of a flavor."""
+        """Iterate over all uses of a flavor."""
         for shard in range(SHARDS):
             parameters = {"flavor_id": flavor_id, "shard": shard}
             for row in self._database.read(LIST, parameters, self._database.levels.wide):

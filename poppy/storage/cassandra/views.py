@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from the truth: views, and the end of what a removed service had.
+"""Consequences of the truth: views, and the release of what a removed service held.
 
-All of this can be done again at any time, by anyone who has read the truth.
+Any process that has read the truth can repeat all of this at any time.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ LIST = (
 
 
 class Views:
-    """Brings everything into agreement with a service's truth."""
+    """Brings everything in line with a service's truth."""
 
     def __init__(
         self, database: Database, claims: Claims, places: Places, uses: Uses, index: Index
@@ -47,11 +47,11 @@ class Views:
     def refresh(
         self, truth: Truth, before: Truth | None = None, along: Iterable[Call] = ()
     ) -> None:
-        """After any change of the truth.
+        """Update everything after a change of the truth.
 
         Args:
-            before: the truth that it took the place of, if that is known.
-            along: other writes that wait for an opportunity.
+            before: the truth that it replaced, if known.
+            along: other writes to send along.
 
         Raises:
             Unavailable: some of it may not have been done.

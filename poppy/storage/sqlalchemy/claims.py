@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What services take up: domains, and places within their project's limit.
+"""Claims of services: domains, and places within their project's limit.
 
-All of these are parts of a caller's transaction.
+All functions run in the caller's transaction.
 """
 
 import datetime
@@ -42,7 +42,7 @@ _CLAIM = sa.insert(schema.DOMAINS)
 _CLAIMED = sa.select(_D.domain).where(_ITS_DOMAINS)
 _KNOWN = sa.select(schema.DOMAINS).where(_D.domain.in_(sa.bindparam("wanted", expanding=True)))
 _RELEASED = ""
-"""Stands for the service of a domain that is released."""
+"""The ``service_id`` of a released domain."""
 _TAKE = sa.update(schema.DOMAINS).where(
     _D.domain == sa.bindparam("its_name"),
     _D.service_id == _RELEASED,
@@ -59,20 +59,20 @@ _RELEASE = (
 
 
 def count_up(conn: sa.Connection, project_id: str, default_limit: int) -> None:
-    """Take one of the places that the project has for services.
+    """Take one of the project's places for services.
 
-    The project's row stays locked until the transaction ends, so that another create waits for
-    its outcome.
+    The project's row stays locked until the transaction ends, so that a concurrent create waits
+    for the outcome.
 
     Raises:
-        LimitReached: there is none left.
+        LimitReached: no place is left.
     """
     parameters = {"project": project_id, "default_limit": default_limit}
     if conn.execute(_COUNT_UP, parameters).rowcount == 1:
         return
     if conn.execute(_READ_LIMIT, parameters).scalar() is None:
         add_project(conn, project_id)
-    # Also when the project is there: another transaction may have just brought it.
+    # Retry even if the project exists: another transaction may have just added it.
     if conn.execute(_COUNT_UP, parameters).rowcount == 1:
         return
     limit = conn.execute(_READ_LIMIT, parameters).scalar()
@@ -80,20 +80,20 @@ def count_up(conn: sa.Connection, project_id: str, default_limit: int) -> None:
 
 
 def count_down(conn: sa.Connection, project_id: str) -> None:
-    """Give a place back."""
+    """Release a place."""
     conn.execute(_COUNT_DOWN, {"project": project_id})
 
 
 def claim(conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime) -> None:
-    """Claim the domains of the service's document that it does not have yet.
+    """Claim the domains of the service's document that it has not claimed yet.
 
     Args:
-        at: when they are asked for.
+        at: when the claim was requested.
 
     Raises:
-        DomainTaken: one is another service's. (Another transaction that claims it at the same
-            time is waited for.)
-        DomainReleased: one is kept for another project.
+        DomainTaken: another service has claimed one. (A concurrent transaction that claims it is
+            waited for.)
+        DomainReleased: one is in quarantine for another project.
     """
     _insert(conn, service, service.claims - _claimed(conn, service), policy, at)
 
@@ -101,14 +101,14 @@ def claim(conn: sa.Connection, service: Service, policy: Policy, at: datetime.da
 def claim_first(
     conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
 ) -> None:
-    """As :func:`claim`, for a service that has no domains yet."""
+    """Claim the domains of a service that has none yet; see :func:`claim`."""
     _insert(conn, service, service.claims, policy, at)
 
 
 def release_unused(
     conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
 ) -> None:
-    """Let go of the domains that the service's document does not name."""
+    """Release the domains that the service's document no longer names."""
     parameters = {**rows.identify(service), "kept": sorted(service.claims), "at": at}
     if domains.is_kept(policy, service.project_id):
         conn.execute(_FORGET_PENDING.where(_OTHERS), parameters)
@@ -120,7 +120,7 @@ def release_unused(
 def release_all(
     conn: sa.Connection, service: Service, policy: Policy, at: datetime.datetime
 ) -> None:
-    """Let go of every domain of the service."""
+    """Release all domains of the service."""
     parameters = {**rows.identify(service), "at": at}
     if domains.is_kept(policy, service.project_id):
         conn.execute(_FORGET_PENDING, parameters)
@@ -130,7 +130,7 @@ def release_all(
 
 
 def to_claim(row: sa.Row[Any]) -> domains.Claim:
-    """From a row of ``domains``."""
+    """Convert a row of ``domains``."""
     return domains.Claim(
         row.domain,
         row.project_id,
@@ -151,7 +151,7 @@ def _insert(
     policy: Policy,
     at: datetime.datetime,
 ) -> None:
-    # One statement for each, so that a failure says which one; in order, see rows.py.
+    # One statement per domain, so that a failure names it; in sorted order, see rows.py.
     names = sorted(wanted)
     if not names:
         return
@@ -178,13 +178,13 @@ def _take(
     policy: Policy,
     at: datetime.datetime,
 ) -> None:
-    """Claim a domain that somebody has, or had."""
+    """Claim a domain that has a row, held or released."""
     if known.released_at is None:
         raise errors.DomainTaken(known.domain)
     if policy.free_at(known.released_at) > at:
         if known.project_id != row["project_id"]:
             raise errors.DomainReleased(known.domain, policy.free_at(known.released_at))
-        # Whatever was proven before is still good.
+        # An earlier proof remains valid.
         row = {**row, "pending": False}
     parameters = {"its_name": known.domain, "as_read": known.released_at}
     if conn.execute(_TAKE.values(released_at=None, **row), parameters).rowcount != 1:
@@ -192,9 +192,9 @@ def _take(
 
 
 def add_project(conn: sa.Connection, project_id: str) -> None:
-    """Make the row of a project, unless it is there."""
+    """Add a project's row unless it exists."""
     try:
         with conn.begin_nested():
             conn.execute(_ADD_PROJECT, {"project_id": project_id})
     except sa_exc.IntegrityError:
-        return  # Another create added it meanwhile, and has committed: it is there now.
+        return  # A concurrent create has added and committed it.

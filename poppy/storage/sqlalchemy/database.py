@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to the database: one engine per process, errors, and repeated transactions."""
+"""The database connection: one engine per process, translation of errors, and retries."""
 
 import os
 import sqlite3
@@ -19,13 +19,13 @@ T = TypeVar("T")
 _OUTAGES = (
     sa_exc.OperationalError,
     sa_exc.InterfaceError,
-    # Among others: the server became a read-only standby, so that a failover is under way.
+    # Among other cases: the server became a read-only standby during a failover.
     sa_exc.InternalError,
-    # No connection of the pool became free in time.
+    # No pooled connection became free in time.
     sa_exc.TimeoutError,
 )
-# SQLSTATE of a serialization failure and of a deadlock; MySQL's numbers of a deadlock and of a
-# lock that was not to be had.
+# The SQLSTATEs of a serialization failure and a deadlock; MySQL's numbers of a deadlock and a lock
+# timeout.
 _CONFLICT_STATES = frozenset({"40001", "40P01"})
 _CONFLICT_NUMBERS = frozenset({1213, 1205})
 
@@ -37,11 +37,11 @@ class _Engines(NamedTuple):
 
 
 class Database:
-    """A database, connected to when it is first used.
+    """A database, connected on first use.
 
     Args:
         connection: its SQLAlchemy URL.
-        option: what the URL's option is called, for messages.
+        option: the name of the URL's option, for messages.
         synchronous: SQLite's PRAGMA; see :func:`.sql.make_engine`.
     """
 
@@ -49,14 +49,14 @@ class Database:
         self._connection = connection
         self._synchronous = synchronous
         self._option = option
-        # By process: a connection must not be used, nor closed, by a child that inherited it.
-        # The entries of ancestors stay, which keeps them from being collected and so closed.
-        # A dict and no lock: a lock might be held by another thread at the fork.
+        # By process: a child must not use or close a connection that it inherited. The entries
+        # of ancestors stay, so that they are not garbage-collected and thereby closed.
+        # There is no lock, because another thread might hold it during the fork.
         self._engines: dict[int, _Engines] = {}
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection for one SELECT.
+        """Return a connection for one SELECT.
 
         Raises:
             Unavailable: the database does not answer.
@@ -66,14 +66,14 @@ class Database:
             yield conn
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Do ``work`` in one transaction; any exception undoes it.
+        """Run ``work`` in one transaction. Any exception rolls it back.
 
-        It is done again, from the start, when the database had to break a deadlock, so it must
-        have no effect but what it writes.
+        After a deadlock the transaction is repeated from the start, so ``work`` must have no
+        effects besides its writes.
 
         Raises:
-            Unavailable: the database does not answer. If that happened at the very end, the
-                transaction may have been done nevertheless.
+            Unavailable: the database does not answer. If that happened during the commit, the
+                transaction may have been committed nevertheless.
             ConfigError: the URL can't work.
         """
         with _answering():
@@ -81,7 +81,7 @@ class Database:
             return result
 
     def close(self) -> None:
-        """Close this process's connections; the next use opens new ones."""
+        """Close this process's connections. The next use opens new ones."""
         engines = self._engines.pop(os.getpid(), None)
         if engines is not None:
             engines.base.dispose()
@@ -102,14 +102,14 @@ class Database:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _enforce_foreign_keys)
             return _Engines(engine, engine, engine)
-        # READ COMMITTED, whatever the server's default: every transaction takes the locks that
-        # make its decision stand before it reads what it decides by (see rows.py), and must
-        # then see what the previous holder of the lock committed, not an older snapshot.
+        # READ COMMITTED, whatever the server's default: every transaction first takes the locks
+        # that protect its decision (see rows.py). What it reads next must include what the lock's
+        # previous holder committed, not an older snapshot.
         writes = engine.execution_options(isolation_level="READ COMMITTED")
         reads = engine
         if engine.dialect.name == "postgresql":
-            # A single SELECT needs no transaction around it; that saves a round trip. (With the
-            # drivers for MySQL it would cost some instead.)
+            # A single SELECT needs no transaction; this saves a round trip. (The MySQL drivers
+            # would need more round trips instead.)
             reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         return _Engines(engine, reads, writes)
 
@@ -127,8 +127,8 @@ def _answering() -> Iterator[None]:
 def _is_outage(exc: sa_exc.SQLAlchemyError) -> bool:
     if isinstance(exc, _OUTAGES):
         return True
-    # DatabaseError itself, not one of its kinds: a file that is no database, or a connection
-    # that broke in the middle of a reply.
+    # DatabaseError itself, not a subclass: a file that is not a database, or a connection that
+    # broke in the middle of a reply.
     return type(exc) is sa_exc.DatabaseError or (
         isinstance(exc, sa_exc.DBAPIError) and exc.connection_invalidated
     )

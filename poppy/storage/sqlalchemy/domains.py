@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims to domains in SQL, beside what services do with them (see :mod:`.claims`)."""
+"""Domain claims in SQL, apart from services' own changes (see :mod:`.claims`)."""
 
 from collections.abc import Sequence
 
@@ -33,13 +33,13 @@ _RELEASED = (
 
 
 class DomainStore(domains.DomainStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, domain: str) -> domains.Claim:
-        """Read the domain's row by its primary key."""
+        """Read the domain's row by primary key."""
         with self._database.read() as conn:
             row = conn.execute(_GET, {"its_name": domain}).first()
         if row is None:
@@ -47,12 +47,12 @@ class DomainStore(domains.DomainStore):
         return claims.to_claim(row)
 
     def prove(self, project_id: str, service_id: str, domain: str) -> bool:
-        """One conditional statement."""
+        """Run one conditional statement."""
         held = {"its_name": domain, "project": project_id, "service": service_id}
         return self._database.write(lambda conn: conn.execute(_PROVE, held).rowcount == 1)
 
     def release(self, claim: domains.Claim) -> None:
-        """One conditional statement: a proof and a revocation exclude each other."""
+        """Run one conditional statement, so that proof and revocation exclude each other."""
         parameters = {
             "its_name": claim.domain,
             "project": claim.project_id,
@@ -64,7 +64,7 @@ class DomainStore(domains.DomainStore):
             raise errors.Changed(f"Domain {claim.domain} was claimed by another request")
 
     def released(self, marker: str | None, limit: int) -> Sequence[domains.Claim]:
-        """A page, by name."""
+        """Return a page, sorted by name."""
         with self._database.read() as conn:
             found = conn.execute(_RELEASED, {"marker": marker or "", "page": limit})
             return [claims.to_claim(row) for row in found]

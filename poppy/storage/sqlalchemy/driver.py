@@ -24,14 +24,14 @@ _PING = sa.select(sa.literal(1))
 
 
 class SQLAlchemyStorage(base.Storage):
-    """Keeps everything in one SQL database.
+    """Stores everything in one SQL database.
 
-    SQLite serves one machine; several need a server. Example::
+    SQLite serves a single machine; several machines need a database server. Example::
 
         [drivers:storage:sqlalchemy]
         connection = postgresql+psycopg2://poppy:secret@db.example.com/poppy
 
-    ``poppy-manage db sync`` makes the tables, and changes them when Poppy is upgraded.
+    ``poppy-manage db sync`` creates the tables, and changes them when Poppy is upgraded.
     """
 
     OPTS: ClassVar = (
@@ -39,18 +39,18 @@ class SQLAlchemyStorage(base.Storage):
             "connection",
             default="sqlite:///$state_path/poppy.sqlite3",
             secret=True,
-            help="SQLAlchemy URL of the database. The default is for a single machine: a file "
-            "can't be shared by several. PostgreSQL and MySQL need the extra of that name: "
-            "pip install poppy[postgresql] or poppy[mysql].",
+            help="SQLAlchemy URL of the database. The default, a SQLite file, is for a single "
+            "machine: several machines can't share it. PostgreSQL and MySQL need an extra: pip "
+            "install poppy[postgresql] or poppy[mysql].",
         ),
         cfg.StrOpt(
             "sqlite_synchronous",
             default="full",
             choices=[
-                ("full", "a request is accepted once it is on the disk"),
-                ("normal", "a power cut may take back what was accepted just before"),
+                ("full", "a request is accepted only once it is on the disk"),
+                ("normal", "a power cut may lose the latest accepted requests"),
             ],
-            help="When SQLite syncs its file to the disk. 'normal' saves one sync per write, and "
+            help="When SQLite syncs its file to the disk. 'normal' saves one sync per write, but "
             "breaks the promise that an accepted request is never lost. Other databases have "
             "settings of their own for this.",
         ),
@@ -73,26 +73,26 @@ class SQLAlchemyStorage(base.Storage):
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
-        """Make or change the tables; see :func:`upgrade.upgrade`."""
+        """Create or migrate the tables; see :func:`upgrade.upgrade`."""
         upgrade.upgrade(self._database)
 
     def check(self) -> None:
-        """Refuse a schema that is not this version's; see :func:`upgrade.check`."""
+        """Refuse another schema version; see :func:`upgrade.check`."""
         upgrade.check(self._database)
 
     def version(self) -> base.SchemaVersion:
-        """The revision of the last migration; see :func:`upgrade.version`."""
+        """Return the revision of the last migration; see :func:`upgrade.version`."""
         return upgrade.version(self._database)
 
     def durability(self) -> Sequence[str]:
-        """SQLite is as its option says; what other servers do is theirs to say."""
+        """Report SQLite's option. Database servers have checks of their own."""
         is_sqlite = sa.make_url(self.options.connection).get_backend_name() == "sqlite"
         if not is_sqlite or self.options.sqlite_synchronous == "full":
             return ()
         return (
             f"[drivers:storage:{self.name}] sqlite_synchronous is "
-            f"{self.options.sqlite_synchronous}: a power cut takes back what was accepted just "
-            "before",
+            f"{self.options.sqlite_synchronous}: a power cut may lose the latest accepted "
+            "requests",
         )
 
     def is_alive(self) -> bool:
@@ -105,5 +105,5 @@ class SQLAlchemyStorage(base.Storage):
         return True
 
     def close(self) -> None:
-        """Close this process's connections; a later use opens new ones."""
+        """Close this process's connections. A later use opens new ones."""
         self._database.close()

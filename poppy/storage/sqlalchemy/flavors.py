@@ -22,27 +22,25 @@ _DELETE = sa.delete(schema.FLAVORS).where(_THIS)
 
 
 class FlavorStore(base.FlavorStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, flavor: Flavor) -> None:
-        """Store a flavor; its primary key lets one of two at the same time win."""
+        """Store a flavor. The primary key decides between concurrent creates."""
         row = {"flavor_id": flavor.flavor_id, "document": flavor.to_dict()}
 
         def work(conn: sa.Connection) -> None:
             try:
                 conn.execute(_ADD, row)
             except sa_exc.IntegrityError as exc:
-                raise errors.InvalidRequest(
-                    f"There is a flavor {flavor.flavor_id} already"
-                ) from exc
+                raise errors.InvalidRequest(f"Flavor {flavor.flavor_id} already exists") from exc
 
         self._database.write(work)
 
     def get(self, flavor_id: str) -> Flavor:
-        """Read a flavor."""
+        """Read a flavor by primary key."""
         with self._database.read() as conn:
             row = conn.execute(_GET, {"flavor": flavor_id}).first()
         if row is None:
@@ -50,12 +48,12 @@ class FlavorStore(base.FlavorStore):
         return Flavor.from_dict(row.document)
 
     def list(self) -> Sequence[Flavor]:
-        """All flavors, by id."""
+        """Read all flavors, sorted by id."""
         with self._database.read() as conn:
             return [Flavor.from_dict(row.document) for row in conn.execute(_LIST)]
 
     def delete(self, flavor_id: str) -> None:
-        """Remove a flavor; the foreign key of services refuses while one uses it."""
+        """Delete a flavor. The services' foreign key refuses while it is in use."""
 
         def work(conn: sa.Connection) -> None:
             try:

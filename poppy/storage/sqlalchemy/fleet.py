@@ -30,13 +30,13 @@ _SWAP = sa.update(schema.BREAKERS).where(
 
 
 class FleetStore(fleet.FleetStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def beat(self, worker: Worker) -> None:
-        """One update; the first time, an insert, and then the forgotten ones go as well."""
+        """Update the row; the first time, insert it and delete forgotten workers."""
         row: dict[str, Any] = {"seen_at": worker.seen_at, "document": worker.to_dict()}
         forgotten = worker.seen_at - datetime.timedelta(days=fleet.FORGOTTEN)
 
@@ -52,7 +52,7 @@ class FleetStore(fleet.FleetStore):
         self._database.write(lambda conn: conn.execute(_LEAVE, {"worker": worker_id}))
 
     def workers(self, since: datetime.datetime) -> Sequence[Worker]:
-        """All rows of a small table."""
+        """Read all recent rows of a small table."""
         with self._database.read() as conn:
             found = [
                 Worker.from_dict(document)
@@ -61,7 +61,7 @@ class FleetStore(fleet.FleetStore):
         return sorted(found, key=lambda worker: (worker.host, worker.pid))
 
     def breakers(self) -> Sequence[Breaker]:
-        """All rows of a small table."""
+        """Read all rows of a small table."""
         with self._database.read() as conn:
             return [
                 Breaker.from_dict(row.driver, row.version, row.document)
@@ -69,7 +69,7 @@ class FleetStore(fleet.FleetStore):
             ]
 
     def swap(self, breaker: Breaker) -> bool:
-        """One conditional update, or an insert of which one of two at once succeeds."""
+        """Run one conditional update, or for the first version an insert."""
         row = {"version": breaker.version, "document": breaker.to_dict()}
         as_read = breaker.version - 1
         if as_read:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Idempotency keys in SQL; all of these are parts of a caller's transaction."""
+"""Idempotency keys in SQL. All functions run in the caller's transaction."""
 
 import datetime
 
@@ -27,7 +27,7 @@ _FORGET = sa.delete(schema.IDEMPOTENCY_KEYS).where(
 def find(
     conn: sa.Connection, project_id: str, key: IdempotencyKey, now: datetime.datetime
 ) -> str | None:
-    """See :meth:`ServiceStore.created_by`; a key that has expired by ``now`` is none."""
+    """Implement :meth:`ServiceStore.created_by`. A key that has expired by ``now`` is ignored."""
     row = conn.execute(_FIND, {"project": project_id, "key": key.value, "now": now}).first()
     if row is None:
         return None
@@ -40,13 +40,13 @@ def find(
 def add(
     conn: sa.Connection, service: Service, key: IdempotencyKey, now: datetime.datetime
 ) -> None:
-    """Store a key with the service that it creates; the project's old ones are forgotten.
+    """Store the key of a create, and delete the project's expired keys.
 
-    Another transaction with the same key is waited for: the primary key lets one of them in.
+    A concurrent transaction with the same key is waited for: the primary key admits one of them.
 
     Raises:
-        Repeated: the key has created a service before.
-        KeyReused: ... and asked for another one then.
+        Repeated: the key has already created a service.
+        KeyReused: the key was used for a different request.
     """
     conn.execute(_FORGET, {"project": service.project_id, "now": now})
     row = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits, look-ups and documents in SQL."""
+"""Limits, admin searches and documents in SQL."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,19 +66,19 @@ _PUT_DOCUMENT = (
 
 
 class ProjectStore(lookups.ProjectStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get_limit(self, project_id: str) -> int | None:
-        """Read it from the project's row."""
+        """Read the project's row."""
         with self._database.read() as conn:
             found: int | None = conn.execute(_GET_LIMIT, {"project": project_id}).scalar()
         return found
 
     def set_limit(self, project_id: str, limit: int) -> None:
-        """Write it into the project's row, which may have to be made."""
+        """Write the project's row, adding it if necessary."""
         parameters = {"project": project_id, "service_limit_now": limit}
 
         def work(conn: sa.Connection) -> None:
@@ -90,40 +90,40 @@ class ProjectStore(lookups.ProjectStore):
 
 
 class LookupStore(lookups.LookupStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[lookups.Found]:
-        """A slice of the index by status and id."""
+        """Read a slice of the index by status and id."""
         parameters = {"shelf": shelf, "marker": marker or "", "page": limit}
         with self._database.read() as conn:
             return [lookups.Found(*row) for row in conn.execute(_BY_STATUS, parameters)]
 
     def count(self, shelf: str, limit: int) -> int:
-        """At most so many entries of the index by status."""
+        """Count entries in the index by status, up to the limit."""
         with self._database.read() as conn:
             found: int = conn.execute(_COUNT, {"shelf": shelf, "page": limit}).scalar_one()
         return found
 
     def by_claim(self, claim: str) -> Service:
-        """Claim and service by their primary keys."""
+        """Read the claim and its service by their primary keys."""
         with self._database.read() as conn:
             row = conn.execute(_BY_CLAIM, {"claim": claim}).first()
         if row is None:
-            raise errors.NotFound(f"Nobody has {claim}")
+            raise errors.NotFound(f"No service claims {claim}")
         return rows.to_service(row)
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """A slice of the primary key's index."""
+        """Read a slice of the primary key's index."""
         parameters = {"url": provider_url, "marker": marker or "", "page": limit}
         with self._database.read() as conn:
             return list(conn.execute(_DOMAINS_AT, parameters).scalars())
 
 
 def put_urls(conn: sa.Connection, service: Service) -> None:
-    """Have a service found by its names at providers; part of a caller's transaction."""
+    """Index a service by its provider names, in the caller's transaction."""
     known = {tuple(row) for row in conn.execute(_URLS, rows.identify(service))}
     for url, domain in sorted(known - service.provider_urls):
         parameters = {"url": url, "its_domain": domain, "service": service.service_id}
@@ -134,19 +134,19 @@ def put_urls(conn: sa.Connection, service: Service) -> None:
 
 
 class DocumentStore(lookups.DocumentStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, name: str) -> lookups.Document:
-        """Read a document by its primary key."""
+        """Read a document by primary key."""
         with self._database.read() as conn:
             row = conn.execute(_GET_DOCUMENT, {"document": name}).first()
         return lookups.Document(None, 0) if row is None else lookups.Document(*row)
 
     def put(self, name: str, content: Any, version: int) -> None:
-        """One conditional statement; the primary key lets one of two first ones win."""
+        """Run one conditional statement. The primary key decides between concurrent creates."""
 
         def work(conn: sa.Connection) -> None:
             if version == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations in SQL, and the fenced writes of the runs."""
+"""Operations in SQL, and the fenced writes of runs."""
 
 import datetime
 import heapq
@@ -20,18 +20,18 @@ from poppy.storage.sqlalchemy.database import Database
 _FINISHED = tuple(str(state) for state in State if state.finished)
 _FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
 _FIND_PAGE = 100
-"""As many as a page for operators has by default, so that one is read for each."""
+"""The default page size of operators' listings, so that a page takes one query."""
 
 
 class OperationStore(base.OperationStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
         self._database = database
         self._policy = policy
 
     def get(self, key: OperationKey) -> Operation:
-        """Read an operation by its primary key."""
+        """Read an operation by primary key."""
         with self._database.read() as conn:
             row = conn.execute(statements.GET, _identify(key)).first()
         if row is None:
@@ -39,7 +39,7 @@ class OperationStore(base.OperationStore):
         return rows.to_operation(row)
 
     def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
-        """All operations of a service; they outlive it."""
+        """Read all operations of a service, which may be gone."""
         parameters = {"project": project_id, "service": service_id}
         with self._database.read() as conn:
             return [rows.to_operation(row) for row in conn.execute(statements.LIST, parameters)]
@@ -47,7 +47,7 @@ class OperationStore(base.OperationStore):
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
-        """A page, read from the primary key's index backwards."""
+        """Read a page of the primary key's index backwards."""
         parameters = {"project": project_id, "service": service_id, "page": limit}
         statement = statements.HISTORY
         if marker is not None:
@@ -61,7 +61,7 @@ class OperationStore(base.OperationStore):
         before: datetime.datetime,
         marker: base.Marker | None = None,
     ) -> Iterator[Operation]:
-        """The oldest first, from the index of states."""
+        """Read the index by state, oldest first."""
         found = [self._find(str(state), before, marker or _FIRST) for state in states]
         return heapq.merge(*found, key=lambda it: (it.created_at, it.operation_id))
 
@@ -87,13 +87,13 @@ class OperationStore(base.OperationStore):
             moment, operation_id = page[-1].created_at, page[-1].operation_id
 
     def failures(self, limit: int) -> Sequence[Operation]:
-        """The end of the index of states."""
+        """Read the end of the index by state."""
         with self._database.read() as conn:
             result = conn.execute(statements.FAILURES, {"page": limit})
             return [rows.to_operation(row) for row in result]
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
-        """Delete from the head of the index of states, by primary key."""
+        """Delete operations at the head of the index by state, by primary key."""
         gone = 0
         for state in _FINISHED:
             parameters = {"wanted": state, "before": before, "page": limit - gone}
@@ -115,7 +115,7 @@ class OperationStore(base.OperationStore):
     def due(
         self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
     ) -> Sequence[Operation]:
-        """See :mod:`.queue`."""
+        """Read due operations in fair order; see :mod:`.queue`."""
         with self._database.read() as conn:
             return queue.due(conn, now, limit, had or {})
 
@@ -143,7 +143,7 @@ class OperationStore(base.OperationStore):
         return self._database.write(work)
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
-        """Take a due operation: one conditional update, of which one of two at once matches."""
+        """Take a due operation by one conditional update, which only one dispatcher wins."""
         parameters = {
             **_identify(operation.key),
             "state_read": str(operation.state),
@@ -174,21 +174,21 @@ class OperationStore(base.OperationStore):
                 )
             if conn.execute(statements.BEGIN, parameters).rowcount != 1:
                 raise errors.NotRunnable(
-                    f"Operation {key.operation_id} is finished, gone, not due, or another job's"
+                    f"Operation {key.operation_id} is finished, gone, not due or run elsewhere"
                 )
             operation = rows.to_operation(conn.execute(statements.GET, this).one())
             if operation.kind is Kind.UPDATE:
-                # It overtakes what waits, and has begun, so that it does not end itself.
+                # This update replaces waiting operations. It is running, so it spares itself.
                 rows.supersede_waiting(conn, key, now)
             if operation.kind is Kind.DELETE:
-                # The leases that have lapsed; a run that wakes shall know.
+                # The superseded leases have lapsed; a run that wakes up must find out.
                 rows.let_go(conn, key)
             return base.Run(operation, service)
 
         return self._database.write(work)
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
-        """Write a run's progress, and what follows from it, in one transaction."""
+        """Write a run's progress and its consequences in one transaction."""
 
         def work(conn: sa.Connection) -> Operation | None:
             lets_begin = base.lets_others_begin(operation)
@@ -206,7 +206,7 @@ class OperationStore(base.OperationStore):
         return self._database.write(work)
 
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
-        """Move the lease of a run: one conditional update, or two if it was superseded."""
+        """Renew a run's lease by one conditional update, or two if it was superseded."""
         parameters = {**_identify(key), "our_attempt": attempt, "until": until}
 
         def work(conn: sa.Connection) -> bool:
@@ -234,10 +234,10 @@ class OperationStore(base.OperationStore):
         return self._database.write(work)
 
     def remove(self, operation: Operation) -> None:
-        """Archive and delete a service, in one transaction.
+        """Archive and delete a service in one transaction.
 
-        An operation that was queued behind the delete can't run without its service and becomes
-        superseded, or it would be due for ever.
+        Operations queued behind the delete can't run without the service. They become
+        superseded; otherwise they would be due forever.
         """
 
         def work(conn: sa.Connection) -> None:
@@ -299,7 +299,7 @@ def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Ope
     row = conn.execute(statements.NEXT, rows.identify(key)).first()
     if row is None:
         return None
-    # It had to wait for this one; from now on nothing but a worker is missing.
+    # It only waited for this operation; now a worker can run it.
     following = replace(rows.to_operation(row), next_attempt_at=now)
     conn.execute(statements.MAKE_DUE, {**_identify(following.key), "now": now})
     return following
@@ -322,4 +322,4 @@ def _archived(service: Service, at: datetime.datetime) -> dict[str, Any]:
 
 
 def _fenced(key: OperationKey) -> errors.Fenced:
-    return errors.Fenced(f"Operation {key.operation_id} is not this run's any more")
+    return errors.Fenced(f"Operation {key.operation_id} no longer belongs to this run")

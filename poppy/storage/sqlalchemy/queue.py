@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operations are due, in fair turns, and how many a project has open.
+"""Due operations in fair turns, and the number of a project's open operations.
 
-While everything that is due fits into the answer, one query of the index by time does. Beyond
-that, the index by project is skipped through (a "loose index scan"): one step for each project
-that has anything unfinished, then a few rows of those whose turn it is. So the cost depends on the
-number of projects, not on how much one of them has waiting.
+If everything due fits into the answer, one query of the index by time is enough. Otherwise a
+"loose index scan" skips through the index by project: one step for each project with unfinished
+operations, then a few rows of each project in turn. So the cost depends on the number of projects,
+not on the backlog of one of them.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from poppy.model.operations import Operation, Priority, State
 from poppy.storage.sqlalchemy import rows, schema
 
 Head = Mapping[Priority, datetime.datetime]
-"""Of a project: the oldest moment at which something of a priority is due."""
+"""The oldest due time of a project's operations, by priority."""
 
 _O = schema.OPERATIONS.c
 _FRONT = (Priority.PURGE, Priority.TENANT)
@@ -58,7 +58,7 @@ OPEN = sa.select(sa.func.count()).select_from(
 
 
 def _heads() -> sa.Select[Any]:
-    """Each project that has something unfinished, with its oldest moment of each priority."""
+    """Select each project with unfinished operations, and its oldest due time per priority."""
     first = sa.select(sa.func.min(_O.project_id).label("project_id")).where(
         _O.next_attempt_at.is_not(None)
     )
@@ -86,7 +86,7 @@ HEADS = _heads()
 def due(
     conn: sa.Connection, now: datetime.datetime, limit: int, had: Mapping[str, int]
 ) -> Sequence[Operation]:
-    """As the contract says: the longest due of each project in turn."""
+    """Return due operations in fair order; see :meth:`.OperationStore.due`."""
     oldest = [
         rows.to_operation(row) for row in conn.execute(OLDEST, {"now": now, "page": limit + 1})
     ]
@@ -106,12 +106,12 @@ def due(
 
 
 def count_open(conn: sa.Connection, project_id: str, limit: int) -> int:
-    """How many unfinished operations a project has, without bulk work."""
+    """Count a project's unfinished operations, except bulk work, up to the limit."""
     return int(conn.execute(OPEN, {"project": project_id, "page": limit}).scalar_one())
 
 
 class _Reader(NamedTuple):
-    """Reads what is due of a project."""
+    """Reads the due operations of a project."""
 
     conn: sa.Connection
     now: datetime.datetime
@@ -120,7 +120,7 @@ class _Reader(NamedTuple):
     def of_project(
         self, project_id: str, priorities: Iterable[Priority], page: int
     ) -> Iterator[Operation]:
-        """By priority, then the longest due first; read by pages as they are needed."""
+        """Iterate by priority, then longest due first, reading pages on demand."""
         for priority in priorities:
             moment, operation_id = schema.EPOCH, ""
             while True:
@@ -138,7 +138,7 @@ class _Reader(NamedTuple):
                 if len(found) < page:
                     break
                 last = found[-1]
-                assert last.next_attempt_at is not None  # It is due.
+                assert last.next_attempt_at is not None  # it is due
                 moment, operation_id = last.next_attempt_at, last.operation_id
 
 
@@ -148,7 +148,7 @@ def _in_turns(
     had: Mapping[str, int],
     priorities: Sequence[Priority],
 ) -> Iterator[Operation]:
-    """One operation of each project in turn, the project with the most urgent one first."""
+    """Yield one operation of each project in turn, starting with the most urgent one."""
     wanted = {
         project_id: [it for it in priorities if it in head] for project_id, head in heads.items()
     }
@@ -157,7 +157,7 @@ def _in_turns(
         for project_id, found in wanted.items()
         if found
     )
-    # About as many as a project has turns.
+    # About as many as the project's turns.
     page = -(-reader.limit // max(1, len(order)))
     return fairness.in_turns(
         [

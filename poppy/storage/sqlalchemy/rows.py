@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows to and from the model, and the statements that several stores need.
+"""Conversion between rows and the model, and statements that several stores need.
 
-How writers keep out of each other's way: whoever decides something about a service first locks
-its row, which stands for everything that belongs to the service (operations, claims). Only
-single-statement writes to an operation do without. Locks are taken in this order, so that no two
-transactions wait for each other: the project's row, the service's row, then claims to domains in
-their alphabetical order.
+Locking: a writer that decides something about a service first locks the service's row, which
+stands for everything that belongs to the service (operations, claims). Only single-statement
+writes to an operation skip the lock. To avoid deadlocks, locks are taken in this order: the
+project's row, the service's row, then domain claims in alphabetical order.
 """
 
 import datetime
@@ -27,7 +26,7 @@ _O = schema.OPERATIONS.c
 THIS_SERVICE = sa.and_(
     _S.project_id == sa.bindparam("project"), _S.service_id == sa.bindparam("service")
 )
-"""Parameters of this and the next are named unlike columns, which updates reserve."""
+"""Bind parameters, here and below, must not have the names of columns, which updates reserve."""
 
 ITS_OPERATIONS = sa.and_(
     _O.service_id == sa.bindparam("service"), _O.project_id == sa.bindparam("project")
@@ -72,12 +71,12 @@ _LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_a
 
 
 def identify(key: OperationKey | Service) -> dict[str, Any]:
-    """Parameters of :data:`THIS_SERVICE` and :data:`ITS_OPERATIONS`."""
+    """Return parameters for :data:`THIS_SERVICE` and :data:`ITS_OPERATIONS`."""
     return {"project": key.project_id, "service": key.service_id}
 
 
 def lock_service(conn: sa.Connection, key: OperationKey) -> Service | None:
-    """Read a service and keep every other writer out of it until the transaction ends."""
+    """Read a service and lock it against other writers until the transaction ends."""
     row = conn.execute(_LOCK_SERVICE, identify(key)).first()
     return None if row is None else to_service(row)
 
@@ -100,7 +99,7 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
 
 
 def reopen(conn: sa.Connection, operation: Operation) -> bool:
-    """Queue an operation that has failed; whether it has, and was not tried again since."""
+    """Queue a failed operation; return False if it has not failed or was retried already."""
     parameters = {
         **identify(operation.key),
         "operation": operation.operation_id,
@@ -111,18 +110,18 @@ def reopen(conn: sa.Connection, operation: Operation) -> bool:
 
 
 def has_unfinished(conn: sa.Connection, service: Service) -> bool:
-    """Whether anything is still to be done about a service."""
+    """Whether a service has unfinished operations."""
     return conn.execute(_HAS_UNFINISHED, identify(service)).first() is not None
 
 
 def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """End every unfinished operation of the service; one that runs keeps its lease."""
+    """Supersede every unfinished operation of the service; running ones keep their lease."""
     conn.execute(_END, {**identify(key), "updated_at": at})
     conn.execute(_OVERTAKE, {**identify(key), "updated_at": at})
 
 
 def supersede_waiting(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """End the creates and updates of the service that wait; see ``Operation.gives_way_to``."""
+    """Supersede the service's waiting creates and updates; see ``Operation.gives_way_to``."""
     conn.execute(_OVERTAKE_WAITING, {**identify(key), "updated_at": at})
 
 
@@ -132,7 +131,7 @@ def let_go(conn: sa.Connection, key: OperationKey) -> None:
 
 
 def to_service(row: sa.Row[Any]) -> Service:
-    """From a row of ``services``."""
+    """Convert a row of ``services``."""
     return Service(
         project_id=row.project_id,
         service_id=row.service_id,
@@ -149,7 +148,7 @@ def to_service(row: sa.Row[Any]) -> Service:
 
 
 def changes_of(service: Service) -> dict[str, Any]:
-    """Columns of ``services`` that a request may change."""
+    """Return the columns of ``services`` that a request may change."""
     return {
         "spec": service.spec.to_dict(),
         "provider_details": details_to_dict(service.provider_details),
@@ -162,12 +161,12 @@ def changes_of(service: Service) -> dict[str, Any]:
 
 
 def details_to_dict(details: ProviderDetails) -> Mapping[str, Any]:
-    """The document of the column ``provider_details``."""
+    """Return the document of the column ``provider_details``."""
     return {name: detail.to_dict() for name, detail in details.items()}
 
 
 def to_operation(row: sa.Row[Any]) -> Operation:
-    """From a row of ``operations``."""
+    """Convert a row of ``operations``."""
     return Operation(
         project_id=row.project_id,
         service_id=row.service_id,
@@ -187,12 +186,12 @@ def to_operation(row: sa.Row[Any]) -> Operation:
 
 
 def progress_of(operation: Operation) -> dict[str, Any]:
-    """Columns of ``operations`` that a run may change."""
+    """Return the columns of ``operations`` that a run may change."""
     return {
         "state": str(operation.state),
         "failures": operation.failures,
         "crashes": operation.crashes,
-        # A finished operation must never be due again, whatever the caller left in there.
+        # A finished operation must never become due, whatever the caller has set.
         "next_attempt_at": None if operation.state.finished else operation.next_attempt_at,
         "runner": operation.runner,
         "progress": operation.progress_to_dict(),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables, as this version of Poppy reads and writes them.
+"""The tables, as this version of Poppy uses them.
 
-A change here needs a migration beside it (``migrations/versions``) and its revision in
-:data:`REVISIONS`; a test compares both with what the migrations really make.
+A change here needs a migration (``migrations/versions``) and its revision in :data:`REVISIONS`. A
+test compares both with the result of the migrations.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
-"""All migrations, oldest first: known here so that a start need not import Alembic."""
+"""All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
 
@@ -25,44 +25,44 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 class Instant(TypeDecorator[datetime.datetime]):
     """A point in time, as microseconds since 1970 in UTC.
 
-    The date types of the databases differ in precision and in what they do about time zones;
-    an integer compares and rounds the same everywhere.
+    The databases' date types differ in precision and in their treatment of time zones. An integer
+    compares and rounds the same everywhere.
     """
 
     impl = sa.BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime.datetime | None, dialect: sa.Dialect) -> Any:
-        """To the stored number; a datetime without a time zone is a TypeError."""
+        """Convert to the stored number. A datetime without a time zone raises TypeError."""
         return None if value is None else (value - EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime.datetime | None:
-        """From the stored number, in UTC."""
+        """Convert from the stored number, to UTC."""
         return None if value is None else EPOCH + datetime.timedelta(microseconds=value)
 
 
 class Document(TypeDecorator[dict[str, Any]]):
-    """A JSON document as text, which nothing in SQL looks into.
+    """A JSON document as text, opaque to SQL.
 
-    Everything beyond ASCII is escaped, so that neither the character set of the database nor
-    a lone surrogate that a client sent can make a write fail.
+    All non-ASCII characters are escaped, so that neither the database's character set nor a lone
+    surrogate from a client can make a write fail.
     """
 
     impl = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: sa.Dialect) -> str:
-        """To text."""
+        """Serialize the document."""
         return json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """From text."""
+        """Parse the document."""
         return json.loads(value)
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
-    # Compared byte by byte, on PostgreSQL by this collation and on MySQL by the table's:
-    # "by id" must mean the same order, and "the same domain" the same thing, everywhere.
+    # Compared byte by byte, on PostgreSQL by this collation and on MySQL by the table's: the order
+    # of ids and the identity of domains must be the same everywhere.
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
@@ -94,7 +94,7 @@ PROJECTS = sa.Table(
     sa.Column("service_limit", sa.Integer),
     **_MYSQL,
 )
-"""How many services a project has, and how many it may have if the default is not for it."""
+"""How many services a project has, and its own limit, if it does not use the default."""
 
 SERVICES = sa.Table(
     "services",
@@ -126,7 +126,7 @@ DOMAINS = sa.Table(
     METADATA,
     sa.Column("domain", _NAME, primary_key=True),
     sa.Column("project_id", _NAME, nullable=False),
-    # Empty for a domain that is released and kept for its former project.
+    # Empty for a released domain that is kept for its former project.
     sa.Column("service_id", _ID, nullable=False, index=True),
     sa.Column("released_at", Instant, index=True),
     sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -150,9 +150,9 @@ OPERATIONS = sa.Table(
     sa.Column("progress", Document, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
-    # Which operations of a service are unfinished, however many it has had.
+    # To find a service's unfinished operations, however many it has had.
     sa.Index("ix_operations_state", "service_id", "state"),
-    # Which operations of all services have a state, however many there are.
+    # To find all services' operations with a state, however many there are.
     sa.Index("ix_operations_listing", "state", "created_at", "operation_id"),
     **_MYSQL,
 )
@@ -160,11 +160,11 @@ sa.Index(
     "ix_operations_due",
     OPERATIONS.c.next_attempt_at,
     OPERATIONS.c.operation_id,
-    # Finished operations are no longer in it, where the database can leave rows out.
+    # Excludes finished operations, on databases with partial indexes.
     sqlite_where=OPERATIONS.c.next_attempt_at.is_not(None),
     postgresql_where=OPERATIONS.c.next_attempt_at.is_not(None),
 )
-# What each project has waiting, however much others have.
+# To find each project's waiting operations, however many others have.
 sa.Index(
     "ix_operations_turns",
     OPERATIONS.c.project_id,
@@ -211,7 +211,7 @@ PROVIDER_URLS = sa.Table(
     sa.Column("service_id", _ID, primary_key=True, index=True),
     **_MYSQL,
 )
-"""Which domains each name of a provider serves; follows from ``provider_details``."""
+"""The domains that each provider name serves, derived from ``provider_details``."""
 
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",

@@ -54,7 +54,7 @@ _REPLACE = (
 
 
 class ServiceStore(base.ServiceStore):
-    """See the contract for each method."""
+    """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class ServiceStore(base.ServiceStore):
         """Store a service, its claims and its operation in one transaction."""
 
         def work(conn: sa.Connection) -> None:
-            # Before the place is counted: a repetition needs none.
+            # Before a place is taken: a repeated request needs none.
             if key is not None:
                 keys.add(conn, service, key, operation.created_at)
             claims.count_up(conn, service.project_id, default_limit)
@@ -99,7 +99,7 @@ class ServiceStore(base.ServiceStore):
             return keys.find(conn, project_id, key, datetime.datetime.now(datetime.UTC))
 
     def get(self, project_id: str, service_id: str) -> Service:
-        """Read a service by its primary key."""
+        """Read a service by primary key."""
         with self._database.read() as conn:
             row = conn.execute(_GET, {"project": project_id, "service": service_id}).first()
         if row is None:
@@ -109,7 +109,7 @@ class ServiceStore(base.ServiceStore):
     def list(
         self, project_id: str, marker: str | None, limit: int, status: Status | None = None
     ) -> Sequence[Service]:
-        """A page, read from an index from the marker on."""
+        """Read a page of an index, starting after the marker."""
         parameters = {"project": project_id, "marker": marker or "", "page": limit}
         query = _LIST
         if status is not None:
@@ -119,7 +119,7 @@ class ServiceStore(base.ServiceStore):
             return [rows.to_service(row) for row in conn.execute(query, parameters)]
 
     def scan(self) -> Iterator[Service]:
-        """All services, a page at a time by the primary key; none is held open between."""
+        """Read all services in pages by primary key, without a connection between pages."""
         after = {"project": "", "marker": ""}
         while True:
             with self._database.read() as conn:
@@ -132,8 +132,8 @@ class ServiceStore(base.ServiceStore):
     def submit(self, service: Service, operation: Operation) -> None:
         """Replace a service and queue an operation in one transaction.
 
-        Of two at the same time, the second waits for the service's row and then finds another
-        revision than it has read.
+        Of two concurrent calls, the second one waits for the service's row and then finds a
+        different revision.
         """
 
         def work(conn: sa.Connection) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The statements about operations, made once."""
+"""Statements about operations, built once."""
 
 import sqlalchemy as sa
 
@@ -67,10 +67,9 @@ REQUEUE = (
         crashes=_O.crashes + sa.bindparam("lost", type_=sa.Integer),
     )
 )
-# What has to go on before this operation may begin, as Operation.blocks says: earlier ones, but
-# for creates and updates that wait; one that runs already; and one that was superseded and may
-# still be in a driver's call. These may have the greater id, when the clocks of two servers that
-# made the ids differ.
+# The operations that block this one, as in Operation.blocks: earlier ones, except waiting creates
+# and updates; a running one; and a superseded one that may still be in a driver call. These may
+# have a greater id, if the clocks of the two servers that made the ids differ.
 OBSTACLES = (
     sa.select(_O.operation_id)
     .where(
@@ -103,7 +102,7 @@ BEGIN = (
             _O.next_attempt_at <= sa.bindparam("now"),
         ),
     )
-    # In this order: MySQL would have the later ones see what the earlier ones have set.
+    # The order matters: on MySQL later assignments see the results of earlier ones.
     .ordered_values(
         (_O.crashes, _O.crashes + sa.case((_O.state == _RUNNING, 1), else_=0)),
         (_O.attempt, _O.attempt + 1),

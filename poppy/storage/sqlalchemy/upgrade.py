@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring the schema to this version, and tell whether it is."""
+"""Upgrade the schema to this version, and check its version."""
 
 import sqlalchemy as sa
 
@@ -9,18 +9,18 @@ from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 
 _COMMAND = "poppy-manage db sync"
-# Any number will do that nothing else in the same database uses.
+# An arbitrary number that nothing else in the same database uses.
 _LOCK_NUMBER = 0x706F707079
 _LOCK_NAME = "poppy db sync"
 _LOCK_SECONDS = 60
 
 
 def upgrade(database: Database) -> None:
-    """Apply the migrations that are missing.
+    """Apply the missing migrations.
 
-    All happens in one transaction under a lock that only one process at a time has; the others
-    wait, and then find nothing to do. (MySQL commits after each statement that changes the
-    schema: there, a migration that was cut short has to be looked at by hand.)
+    They run in one transaction, under a lock that one process holds at a time; others wait and
+    then find nothing to do. (MySQL commits after each statement that changes the schema: there,
+    an interrupted migration needs manual repair.)
 
     Raises:
         ConfigError: the schema is newer.
@@ -30,10 +30,10 @@ def upgrade(database: Database) -> None:
 
 
 def check(database: Database) -> None:
-    """Compare the schema's revision with this version's; one or two cheap queries.
+    """Compare the schema's revision with this version's, by one or two cheap queries.
 
     Raises:
-        ConfigError: it is missing, older or newer.
+        ConfigError: the schema is missing, older or newer.
         Unavailable: the database does not answer.
     """
     with database.read() as conn:
@@ -49,7 +49,7 @@ def check(database: Database) -> None:
 
 
 def version(database: Database) -> SchemaVersion:
-    """The revision that is there, and this version's.
+    """Return the revision found and this version's.
 
     Raises:
         Unavailable: the database does not answer.
@@ -59,7 +59,7 @@ def version(database: Database) -> SchemaVersion:
 
 
 def _upgrade(conn: sa.Connection) -> None:
-    # Imported here because it takes longer than all the rest of a daemon's start.
+    # Imported here because it takes longer than the rest of a daemon's start.
     import alembic.command
     import alembic.config
 
@@ -83,7 +83,7 @@ def _lock(conn: sa.Connection) -> None:
         held = conn.execute(sa.select(sa.func.get_lock(_LOCK_NAME, _LOCK_SECONDS))).scalar()
         if held != 1:
             raise errors.Unavailable(f"Another '{_COMMAND}' is still running")
-    # SQLite: the transaction has the only write lock since it began.
+    # SQLite: the transaction has held the only write lock since it began.
 
 
 def _unlock(conn: sa.Connection) -> None:

@@ -246,7 +246,7 @@ class TestBreaker:
         clock.seconds += 10
         call(gate)
         call(gate)
-        with pytest.raises(Deferred, match="times per second"):
+        with pytest.raises(Deferred, match="calls per second"):
             call(gate)
 
     def test_one_is_let_through_and_closes_it_for_all(self, make, store, clock):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first schema: flavors, projects, services, domains, operations and the archive.
 
-There is no way down: a backup is what brings an old schema back together with its data.
+There is no downgrade: restore a backup to get an old schema back together with its data.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ _INSTANT = sa.BigInteger()
 
 
 def upgrade() -> None:
-    """Make all tables."""
+    """Create all tables."""
     _table(
         "flavors",
         sa.Column("flavor_id", _NAME, primary_key=True),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For operators: lost runs are counted, operations found by state; workers, circuit breakers."""
+"""For operators: count lost runs, index operations by state, add workers and circuit breakers."""
 
 from typing import Any
 

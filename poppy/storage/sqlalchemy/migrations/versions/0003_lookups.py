@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look-ups by status and by provider URL, idempotency keys, documents, where logs go."""
+"""Indexes by status and provider URL, idempotency keys, documents, and services' log URLs."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ _DOCUMENT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
-    """Add what is new, and look up what is there already."""
+    """Add columns, indexes and tables, and index the existing services."""
     op.add_column("services", sa.Column("log_url", _text(2048)))
     op.create_index("ix_services_status", "services", ["status", "service_id"])
     op.create_index(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How urgent an operation is, and an index of what each project has waiting."""
+"""The priority of operations, and an index of each project's waiting operations."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ _UNFINISHED = sa.text("next_attempt_at IS NOT NULL")
 
 
 def upgrade() -> None:
-    """Operations of earlier versions count as what tenants asked for."""
+    """Add the column and the index. Operations of earlier versions get tenants' priority."""
     op.add_column(
         "operations", sa.Column("priority", sa.SmallInteger, nullable=False, server_default="1")
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Released domains are kept for their former projects; claims may wait for a proof."""
+"""Quarantine of released domains, and claims that await a proof."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add two columns. What is claimed already needs no proof."""
+    """Add two columns. Existing claims need no proof."""
     op.add_column("domains", sa.Column("released_at", sa.BigInteger()))
     op.add_column(
         "domains", sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false())
