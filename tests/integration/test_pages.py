@@ -44,10 +44,17 @@ def test_poppy_manage(site, shell, tmp_path):
         site.config.read_text().replace(str(tmp_path / "state"), str(tmp_path / "new"))
     )
 
+    made = []
+
     def note(name, value):
-        assert (name, value) == ("service", "create")
-        url = site.create_service(name="my web site", origins=[{"origin": "origin.example.com"}])
-        site.wait_for(url, "deployed")
+        assert name == "service"
+        if value == "create":
+            origins = [{"origin": "origin.example.com"}]
+            made.append(site.create_service(name="my web site", origins=origins))
+            site.wait_for(made[0], "deployed")
+        else:
+            site.session.delete(made[0], timeout=10)
+            wait(lambda: site.session.get(made[0], timeout=10).status_code == 404, 60)
 
     ran = play(SOURCE / "manage.rst", shell, tmp_path, note)
     assert len(ran) > 15
