@@ -67,8 +67,8 @@ def test_there_may_be_several_of_one_driver(tmp_path):
     [
         (["mock", "mock"], "provider 'mock' is named twice"),
         (["a:mock", "a:mock"], "provider 'a' is named twice"),
-        (["A b:mock"], "'A b:mock' is no provider"),
-        (["a:b:mock"], "'a:b:mock' is no provider"),
+        (["A b:mock"], "'A b:mock' is not a valid provider"),
+        (["a:b:mock"], "'a:b:mock' is not a valid provider"),
         (["a:nosuch"], "no provider driver 'nosuch'"),
     ],
 )
