@@ -160,6 +160,6 @@ def test_sighup_has_options_read_again_without_a_restart(install):
         reload(text.replace("[DEFAULT]", "[DEFAULT]\ndebug = true"), "was read again")
         installation.wait_for(installation.create_service("b.example.com"), "deployed")
         assert " DEBUG poppy.distributed_task" in log.read_text()
-        reload(text.replace("max_failures = 2", "max_failures = no"), "stays as it is")
+        reload(text.replace("max_failures = 2", "max_failures = no"), "Keeping the previous")
         installation.wait_for(installation.create_service("c.example.com"), "deployed")
         assert worker.poll() is None

@@ -205,7 +205,7 @@ def test_what_designate_could_not_do_is_asked_for_again(cloud: Cloud) -> None:
     cloud.answers["GET", RECORDSETS] = (200, {}, {"recordsets": [recordset(status="ERROR")]})
     again = f"{RECORDSETS}/r1"
     cloud.answers["PUT", again] = (202, {}, recordset(status="PENDING", action="UPDATE"))
-    with pytest.raises(RetryableError, match=f"could not bring {NAME} to its name servers"):
+    with pytest.raises(RetryableError, match=f"could not propagate {NAME} to its name servers"):
         driver_for(cloud).ensure(CNAMES)
     assert cloud.asked[-1][:2] == ("PUT", again)
 
@@ -222,7 +222,7 @@ def test_a_zone_that_is_gone_is_looked_for_anew(cloud: Cloud) -> None:
 
 def test_a_zone_in_error_does_not_count_as_clean(cloud: Cloud) -> None:
     cloud.answers["GET", "/dns/v2/zones/z1"] = (200, {}, {"id": "z1", "status": "ERROR"})
-    with pytest.raises(RetryableError, match="could not bring the zone"):
+    with pytest.raises(RetryableError, match="could not propagate the zone"):
         driver_for(cloud).remove([NAME])
 
 

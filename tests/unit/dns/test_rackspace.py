@@ -97,7 +97,7 @@ def test_a_job_is_waited_for(cloud: CloudDNS) -> None:
 def test_a_job_that_takes_long_is_looked_for_later(cloud: CloudDNS) -> None:
     driver = driver_for(cloud, job_timeout=0)
     cloud.looks = 1
-    with pytest.raises(InProgressError, match="is at job job-"):
+    with pytest.raises(InProgressError, match="is running job job-"):
         driver.ensure({NAME: EDGE})
     # It ends while nobody looks.
     (job,) = cloud.jobs.values()
@@ -117,7 +117,7 @@ def test_the_same_job_twice_is_no_failure(cloud: CloudDNS) -> None:
         return answer(method, path, *rest)
 
     cloud.answer = overtaken
-    with pytest.raises(RetryableError, match="made meanwhile"):
+    with pytest.raises(RetryableError, match="created concurrently"):
         driver.ensure({NAME: EDGE})
     driver.ensure({NAME: EDGE})
 

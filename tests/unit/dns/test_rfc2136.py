@@ -126,7 +126,7 @@ def test_an_answer_without_a_signature_is_not_believed() -> None:
         (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
         (dns.rcode.REFUSED, Unauthorized, "zone frozen"),
         (dns.rcode.NOTAUTH, Unauthorized, "NOTAUTH"),
-        (dns.rcode.NOTIMP, PermanentError, "does not do dynamic updates"),
+        (dns.rcode.NOTIMP, PermanentError, "does not support dynamic updates"),
         (dns.rcode.NOTZONE, PermanentError, "not in the zone"),
         (dns.rcode.FORMERR, PermanentError, "FORMERR"),
         (dns.rcode.NXRRSET, RetryableError, "answers NXRRSET"),

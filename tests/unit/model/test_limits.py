@@ -106,7 +106,7 @@ def _accepts(document: object, size: int) -> bool:
     try:
         _check(document, DocumentLimits(size=size))
     except errors.InvalidRequest as exc:
-        assert f"it may have {size}" in str(exc)
+        assert f"the limit is {size}" in str(exc)
         return False
     return True
 

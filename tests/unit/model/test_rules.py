@@ -440,9 +440,13 @@ def test_paths_with_the_same_meaning_are_one_path(one: str, other: str) -> None:
     for first, second in ((one, other), (other, one)):
         path = second if second.startswith("/") else f"/{second}"
         message = refusal(_with_caching((first,), (second,)))
-        assert message.startswith(f"Path {path} is in more than one rule of caching, as ")
+        assert message.startswith(
+            f"Path {path} is in more than one rule of caching (it is equivalent to "
+        )
         message = refusal(_with_origins(_origin("a.example", first), _origin("b.example", second)))
-        assert message.startswith(f"Path {path} is in more than one rule of an origin, as ")
+        assert message.startswith(
+            f"Path {path} is in more than one rule of an origin (it is equivalent to "
+        )
         restricted = _with_restrictions(
             ("whitelist", {"client_ip": "192.0.2.1", "request_url": first}),
             ("blacklist", {"client_ip": "192.0.2.2", "request_url": second}),

@@ -97,8 +97,8 @@ def test_a_flavor_may_say_how_clients_are_shared_out(field: str, value: object) 
         ("geography", {}, "{} should be non-empty"),
         ("geography", {"cities": []}, "Additional properties are not allowed"),
         ("geography.countries", [], "needs 1 entry or more, has 0"),
-        ("geography.countries", ["de"], "'de' is no country code of two upper-case letters"),
-        ("geography.countries", ["DEU"], "'DEU' is no country code of two upper-case letters"),
+        ("geography.countries", ["de"], "'de' is not a country code of two upper-case letters"),
+        ("geography.countries", ["DEU"], "'DEU' is not a country code of two upper-case letters"),
         ("geography.continents", ["XX"], "'XX' is not one of ['AF', "),
     ],
 )
@@ -114,7 +114,7 @@ def test_how_clients_are_shared_out_keeps_to_its_rules(
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [((1, None), "Provider 'p1' has no weight, but others have"), ((0, 0), "the weight 0")],
+    [((1, None), "Provider 'p1' has no weight, but others do"), ((0, 0), "the weight 0")],
 )
 def test_weights_are_of_all_providers_and_not_all_nothing(
     weights: tuple[int | None, ...], expected: str
@@ -153,7 +153,7 @@ def test_an_operation_takes_any_json_pointer(path: str) -> None:
 @pytest.mark.parametrize("path", ["name", "/~", "/~2", "\n", "/\ud800", "/a\0"])
 def test_an_operation_takes_nothing_else_for_a_path(path: str) -> None:
     assert breaches([{"op": "remove", "path": path}], validation.patch) == (
-        f"[0][path]-{path!r} is no JSON Pointer (RFC 6901)",
+        f"[0][path]-{path!r} is not a JSON Pointer (RFC 6901)",
     )
 
 
