@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants' patterns: how they lie to each other, and as regular expressions for VCL (PCRE2).
+"""Tenants' patterns: comparison, and conversion to regular expressions for VCL (PCRE2).
 
-In the expressions only letters, digits and what is made here are ever written: every other byte
-of a tenant's text becomes ``\\xHH``. So no text can end the VCL string it stands in, or mean
-anything in the expression, whatever is in it.
+The expressions contain tenants' letters and digits only; every other byte of a tenant's text
+becomes ``\\xHH``. So the text can't end the VCL string, and has no special meaning in the
+expression.
 """
 
 import re
 
 _SLASH = "(?:/|%2[Ff])+"
 
-#: Paths with ``.`` or ``..`` as a segment. Browsers resolve these before they ask; who does not
-#: wants an origin to see another path than the edge did.
+#: Paths with a ``.`` or ``..`` segment. Browsers resolve these before sending a request. Other
+#: clients may try to make the origin see another path than the edge.
 DOT_SEGMENTS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}(?:/|%2f|[?]|$)"
 
 
 def url_regex(pattern: str) -> str:
-    """An expression for the URLs (as in ``req.url``) that a ``request_url`` is about.
+    """Return an expression for the URLs (``req.url``) that a ``request_url`` matches.
 
-    * ``*`` is any run of characters, ``/`` included; a missing leading ``/`` is added.
-    * The path is compared as a web server would read it: percent-encoded or not, and with
-      runs of slashes as one. So an encoded request is not a way around a restriction.
-    * The query is ignored, unless the pattern itself has a ``?``; then all of it is compared.
+    * ``*`` matches any run of characters, including ``/``. A missing leading ``/`` is added.
+    * The path is compared as a web server reads it: percent-encoded or not, with runs of slashes
+      as one. So encoding a request does not bypass a restriction.
+    * The query is ignored, unless the pattern has a ``?``; then the whole query is compared.
 
-    Each ``*`` but the last matches as little as it can and is never reconsidered (which loses
-    nothing for such patterns), so that no pattern can make Varnish backtrack without end.
+    Each ``*`` except the last is lazy and atomic, which is equivalent for such patterns. So no
+    pattern can cause excessive backtracking in Varnish.
     """
     if not pattern.startswith("/"):
         pattern = f"/{pattern}"
@@ -47,7 +47,7 @@ def _glob(pattern: str, any_character: str, end: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Matches the text, each of its bytes raw or percent-encoded."""
+    """Return an expression that matches the text with each byte raw or percent-encoded."""
     return "".join(_byte(value) for value in _unescape(text))
 
 
@@ -66,13 +66,13 @@ def _byte(value: int) -> str:
 
 
 def referrer_regex(name: str) -> str:
-    """An expression for ``Referer`` headers from the host ``name`` or one below it."""
+    """Return an expression for ``Referer`` headers from the host ``name`` or its subdomains."""
     host = "".join(
         character if character.isascii() and character.isalnum() else f"\\x{value:02x}"
         for value in name.encode("utf-8", "surrogatepass")
         for character in [chr(value)]
     )
-    # A user name may stand before the host; whatever else has an "@" is another host.
+    # A user name may precede the host; any other "@" means another host.
     user = r"(?:[^/?#@\x5c]*@)?"
     return rf"(?i)^https?://{user}(?:[^/?#@:\x5c]+[.])?{host}[.]?(?::[0-9]*)?(?:[/?#]|$)"
 
@@ -83,9 +83,9 @@ def specificity(pattern: str) -> tuple[int, str]:
 
 
 def covers(pattern: str, other: str) -> bool:
-    """Whether every path that the other pattern matches is matched by this one."""
-    # A wildcard of the other is a character that only a wildcard of this one can take. Each
-    # piece is best found as early as it can be.
+    """Return whether ``pattern`` matches every path that ``other`` matches."""
+    # Treat a wildcard of the other pattern as a character that only a wildcard can match. Finding
+    # each piece as early as possible is optimal.
     first, *middle = pattern.split("*")
     if not middle:
         return pattern == other

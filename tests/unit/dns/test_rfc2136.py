@@ -124,7 +124,7 @@ def test_an_answer_without_a_signature_is_not_believed() -> None:
     ("rcode", "error", "words"),
     [
         (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
-        (dns.rcode.REFUSED, Unauthorized, "zone frozen"),
+        (dns.rcode.REFUSED, Unauthorized, "zone is frozen"),
         (dns.rcode.NOTAUTH, Unauthorized, "NOTAUTH"),
         (dns.rcode.NOTIMP, PermanentError, "does not support dynamic updates"),
         (dns.rcode.NOTZONE, PermanentError, "not in the zone"),

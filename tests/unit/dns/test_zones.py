@@ -56,7 +56,7 @@ def test_of_configured_zones_the_longest_is_taken() -> None:
 
 
 def test_a_name_without_a_zone_is_named() -> None:
-    with pytest.raises(PermanentError, match=f"no zone for www.a.test.{SUFFIX}.*looked for"):
+    with pytest.raises(PermanentError, match=f"no zone for www.a.test.{SUFFIX}.*tried"):
         Zones([], SUFFIX, Found("net.example")).group([f"www.a.test.{SUFFIX}"])
     with pytest.raises(PermanentError, match="option zones"):
         Zones(["example.org"], SUFFIX, Found("example.org")).group([f"www.a.test.{SUFFIX}"])
