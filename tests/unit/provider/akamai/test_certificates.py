@@ -212,7 +212,7 @@ def test_a_shared_certificate_that_never_got_the_domain_is_not_deployed(
     akamai.cps.end_change(shared[0], "dropped")
     found = san.ensure_certificate(order("san"), None)
     assert (found.status, found.in_progress) == ("cancelled", False)
-    assert f"came to nothing for {DOMAIN}" in str(found.details["waits_for"])
+    assert f"was not issued for {DOMAIN}" in str(found.details["waits_for"])
 
 
 def test_a_domain_leaves_a_shared_certificate_once_no_change_is_under_way(

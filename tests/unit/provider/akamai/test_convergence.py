@@ -191,7 +191,7 @@ def test_a_draft_that_somebody_writes_meanwhile_is_looked_at_again(
         return "ok"
 
     akamai.restart(interfere)
-    with pytest.raises(RetryableError, match="changed by somebody else") as caught:
+    with pytest.raises(RetryableError, match="changed concurrently") as caught:
         provider.ensure(service, None)
     assert caught.value.retry_after is not None
     settle(provider, service)
@@ -204,7 +204,7 @@ def test_options_that_akamai_drops_are_told_and_make_no_versions_without_end(
     service = make_service(domains=DOMAINS)
     akamai.papi.dropped = {"originSni"}
     for _ in range(3):
-        with pytest.raises(PermanentError, match=r"does not keep .*originSni.*rule_format"):
+        with pytest.raises(PermanentError, match=r"does not store .*originSni.*rule_format"):
             provider.ensure(service, None)
     (key,) = akamai.papi.properties
     assert len(akamai.papi.properties[key]["versions"]) == 1

@@ -50,7 +50,7 @@ def test_credentials_may_stand_in_an_edgerc_file(akamai: Akamai, edgerc: Path) -
     [
         ({"contract": None}, "contract is not set"),
         ({"notify_emails": []}, "notify_emails is not set"),
-        ({"client_token": None, "host": None}, "host, client_token: set neither here nor"),
+        ({"client_token": None, "host": None}, "host, client_token: not set here or"),
         ({"edgerc": "/nowhere/.edgerc"}, "/nowhere/.edgerc can't be read: FileNotFound"),
         ({"enrollment_template": "/nowhere"}, "enrollment_template can't be read"),
     ],

@@ -150,8 +150,8 @@ def test_an_origin_without_tls_behind_https_needs_the_operator_s_consent() -> No
 @pytest.mark.parametrize(
     ("origin", "message"),
     [
-        (Origin("2001:db8::1"), "2001:db8::1: Akamai takes names and IPv4"),
-        (Origin("one.example", ssl=True), "TLS to port 443 only"),
+        (Origin("2001:db8::1"), "2001:db8::1: Akamai supports names and IPv4"),
+        (Origin("one.example", ssl=True), "TLS on port 443 only"),
     ],
 )
 def test_origins_that_akamai_can_not_ask(origin: Origin, message: str) -> None:

@@ -164,7 +164,7 @@ def test_countries_of_some_paths_are_the_functions_business() -> None:
                     Domain("www.a.example.com", "https", "san"),
                 )
             },
-            "shared domains",
+            "shared and other domains",
         ),
     ],
 )

@@ -44,7 +44,8 @@ def test_while_it_waits_the_tenant_is_told_what_to_do(
     assert deployment.in_progress
     assert deployment.poll_after == 60
     assert deployment.certificates == {NAME: "create_in_progress"}
-    assert f"make _acme-challenge.{NAME} a CNAME of SUB1.fastly-valid" in deployment.message
+    record = f"the CNAME record _acme-challenge.{NAME} with the value SUB1.fastly-valid"
+    assert record in deployment.message
     assert deployment.access_urls == {NAME: "j.sni.global.fastly.net"}
     before = fastly.changes
     assert provider.ensure(service, known_from(deployment)) == deployment

@@ -185,7 +185,7 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
             try:
                 provider.ensure(service, None)
             except RetryableError as exc:
-                assert "meanwhile" in str(exc)
+                assert "concurrently" in str(exc)
             fastly.fault = lambda _: NONE
             provider.ensure(service, None)
 
