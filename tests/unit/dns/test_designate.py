@@ -125,7 +125,7 @@ def test_it_logs_in_and_finds_the_service_in_the_catalog(cloud: Cloud) -> None:
     assert cloud.asked[-1] == ("GET", "/dns/v2/zones", "t0ken")
 
 
-def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(cloud: Cloud) -> None:
     driver = driver_for(cloud, password="wr0ng")
     with pytest.raises(Unauthorized, match="Keystone refuses") as caught:
         driver.ensure(CNAMES)
@@ -133,7 +133,7 @@ def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
     assert driver.health() is False
 
 
-def test_there_must_be_a_way_to_log_in(cloud: Cloud) -> None:
+def test_auth_type_is_required(cloud: Cloud) -> None:
     with pytest.raises(ConfigError, match="auth_type is missing"):
         driver_for(cloud, auth_type=None)
 
@@ -175,7 +175,7 @@ def test_refusals(
         (403, Scope.PROVIDER),
     ],
 )
-def test_whom_a_refusal_concerns(cloud: Cloud, status: int, scope: Scope) -> None:
+def test_scopes_of_refusals(cloud: Cloud, status: int, scope: Scope) -> None:
     cloud.answers["POST", RECORDSETS] = (status, {}, {"code": status, "type": "kind"})
     with pytest.raises(RetryableError) as caught:
         driver_for(cloud).ensure(CNAMES)
@@ -195,13 +195,13 @@ def recordset(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_what_is_as_wanted_is_left_alone(cloud: Cloud) -> None:
+def test_a_correct_recordset_is_not_changed(cloud: Cloud) -> None:
     cloud.answers["GET", RECORDSETS] = (200, {}, {"recordsets": [recordset()]})
     driver_for(cloud).ensure(CNAMES)
     assert {method for method, path, _ in cloud.asked if path.startswith("/dns")} == {"GET"}
 
 
-def test_what_designate_could_not_do_is_asked_for_again(cloud: Cloud) -> None:
+def test_a_recordset_in_error_is_written_again(cloud: Cloud) -> None:
     cloud.answers["GET", RECORDSETS] = (200, {}, {"recordsets": [recordset(status="ERROR")]})
     again = f"{RECORDSETS}/r1"
     cloud.answers["PUT", again] = (202, {}, recordset(status="PENDING", action="UPDATE"))
@@ -210,7 +210,7 @@ def test_what_designate_could_not_do_is_asked_for_again(cloud: Cloud) -> None:
     assert cloud.asked[-1][:2] == ("PUT", again)
 
 
-def test_a_zone_that_is_gone_is_looked_for_anew(cloud: Cloud) -> None:
+def test_a_missing_zone_is_searched_again(cloud: Cloud) -> None:
     driver = driver_for(cloud)
     del cloud.answers["GET", RECORDSETS]
     with pytest.raises(PermanentError, match="zone_not_found"):
@@ -237,7 +237,7 @@ def test_requests_are_traced_without_the_token(cloud: Cloud, spans: Spans) -> No
     assert not any(secret in spans.text() for secret in ("t0ken", "right"))
 
 
-def test_a_cloud_that_can_not_be_reached_is_traced(spans: Spans) -> None:
+def test_an_unreachable_cloud_is_traced(spans: Spans) -> None:
     with Cloud() as cloud:
         driver = driver_for(cloud)
     with tracing.span("call", parent={}), pytest.raises(RetryableError):

@@ -32,14 +32,14 @@ def test_the_first_is_preferred_until_it_is_down() -> None:
     assert servers.call(work) == "a"
 
 
-def test_when_all_are_down_the_first_says_why() -> None:
+def test_when_all_are_down_the_first_error_is_raised() -> None:
     work = Down("a", "b")
     with pytest.raises(RetryableError, match="a is down"):
         Servers(["a", "b"]).call(work)
     assert work.asked == ["a", "b"]
 
 
-def test_what_is_refused_is_not_asked_of_the_next() -> None:
+def test_a_refusal_is_not_retried_on_the_next_server() -> None:
     asked = []
 
     def work(server: str) -> None:

@@ -21,7 +21,7 @@ class Found:
         return name if name in self.zones else None
 
 
-def test_names_are_sorted_by_zone() -> None:
+def test_names_are_grouped_by_zone() -> None:
     found = Found(SUFFIX, "secure.example.net")
     names = [f"www.a.test.{SUFFIX}", "shop.scdn0.secure.example.net", f"www.b.test.{SUFFIX}"]
     assert Zones([], SUFFIX, found).group(names) == {
@@ -48,14 +48,14 @@ def test_a_shard_may_be_a_zone() -> None:
     assert zones.of("shop.scdn0.secure.example.net") == "secure.example.net"
 
 
-def test_of_configured_zones_the_longest_is_taken() -> None:
+def test_the_longest_configured_zone_is_used() -> None:
     found = Found("example.net", SUFFIX)
     zones = Zones(["example.net", f"{SUFFIX}."], SUFFIX, found)
     assert zones.of(f"www.a.test.{SUFFIX}") == SUFFIX
     assert zones.of("shop.scdn1.secure.example.net") == "example.net"
 
 
-def test_a_name_without_a_zone_is_named() -> None:
+def test_a_name_without_a_zone_is_reported() -> None:
     with pytest.raises(PermanentError, match=f"no zone for www.a.test.{SUFFIX}.*tried"):
         Zones([], SUFFIX, Found("net.example")).group([f"www.a.test.{SUFFIX}"])
     with pytest.raises(PermanentError, match="option zones"):

@@ -20,7 +20,7 @@ from poppy.model import names
         "1.2.3.com",
     ],
 )
-def test_these_are_domain_names(name: str) -> None:
+def test_valid_domain_names(name: str) -> None:
     assert names.problem(name) is None
 
 
@@ -55,7 +55,7 @@ def test_these_are_domain_names(name: str) -> None:
         ("a\0ü.example", "it must be ASCII"),
     ],
 )
-def test_these_are_no_domain_names(name: str, reason: str) -> None:
+def test_invalid_domain_names(name: str, reason: str) -> None:
     assert reason in (names.problem(name) or "")
 
 
@@ -68,7 +68,7 @@ def test_these_are_no_domain_names(name: str, reason: str) -> None:
         ("::1", "::1"),
     ],
 )
-def test_these_are_addresses(text: str, expected: str) -> None:
+def test_valid_addresses(text: str, expected: str) -> None:
     assert names.address(text) == expected
 
 
@@ -89,7 +89,7 @@ def test_these_are_addresses(text: str, expected: str) -> None:
         "",
     ],
 )
-def test_these_are_no_addresses(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     assert names.address(text) is None
 
 
@@ -131,7 +131,7 @@ def test_a_block_is_stored_without_host_bits(text: str, expected: str) -> None:
         "example.com",
     ],
 )
-def test_these_are_no_blocks(text: str) -> None:
+def test_invalid_blocks(text: str) -> None:
     assert names.network(text) is None
 
 
@@ -150,7 +150,7 @@ def test_these_are_no_blocks(text: str) -> None:
         "city.kawasaki.jp",
     ],
 )
-def test_these_are_root_domains(domain: str) -> None:
+def test_root_domains(domain: str) -> None:
     assert names.is_root(domain)
 
 
@@ -166,10 +166,10 @@ def test_these_are_root_domains(domain: str) -> None:
         "a.b.foo.ck",
     ],
 )
-def test_these_are_no_root_domains(domain: str) -> None:
+def test_other_domains(domain: str) -> None:
     assert not names.is_root(domain)
 
 
-def test_only_ascii_names_are_put_in_lower_case() -> None:
+def test_only_ascii_names_are_lower_cased() -> None:
     assert names.canonical("WWW.Example.COM") == "www.example.com"
     assert names.canonical("\u212a.example") == "\u212a.example", "the Kelvin sign is no k"

@@ -53,7 +53,7 @@ def test_the_shortest_name_is_the_common_name() -> None:
     assert found.names == {LONG, SHORT}
 
 
-def test_one_name_has_to_fit() -> None:
+def test_one_name_must_fit_in_a_common_name() -> None:
     check_names({LONG, SHORT})
     check_names({"a" * 52 + ".example.com"})
     with pytest.raises(PermanentError, match=f"the shortest, {LONG}, has {len(LONG)}"):

@@ -50,7 +50,7 @@ def marked(url: str) -> set[str]:
         ("/1/2/3/4/5/6/7/8/*", "/1/2/3/4/5/6/7/8/9/10", True),
     ],
 )
-def test_a_purge_finds_what_it_names(purge: str | None, url: str, expected: bool) -> None:
+def test_a_purge_key_matches_the_objects(purge: str | None, url: str, expected: bool) -> None:
     assert (keys.key(purge) in marked(url)) is expected
 
 
