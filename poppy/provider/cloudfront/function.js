@@ -1,7 +1,7 @@
-// Runs at every viewer request, before the cache (CloudFront Functions, runtime 2.0).
-// What is particular to the service stands above this as ROUTES and LISTS.
+// Runs for every viewer request, before the cache (CloudFront Functions, runtime 2.0).
+// The driver prepends the service's ROUTES and LISTS.
 
-// Whether text matches a pattern in which * is any run of characters.
+// Return whether text matches a pattern; * matches any run of characters.
 function matches(pattern, text) {
     var parts = pattern.split('*'), last = parts.pop(), at = 0;
     if (!parts.length) return text === last;
@@ -13,7 +13,7 @@ function matches(pattern, text) {
     return text.length - last.length >= at && text.endsWith(last);
 }
 
-// A path as an origin would read it: percent-encoded or not, and // as /.
+// Return a path as an origin reads it: decoded, with runs of slashes as one; null if invalid.
 function plain(uri) {
     try {
         return decodeURIComponent(uri).replace(/\/+/g, '/');
@@ -22,7 +22,7 @@ function plain(uri) {
     }
 }
 
-// The 16-bit groups of an address: two of IPv4, eight of IPv6.
+// Return the 16-bit groups of an address: two for IPv4, eight for IPv6.
 function groups(address) {
     var mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
     var four = (mapped ? mapped[1] : address).split('.');
@@ -38,7 +38,7 @@ function groups(address) {
     return all.map(function (group) { return parseInt(group, 16); });
 }
 
-// Whether an address, as groups, is in a network: its groups, and the length of its prefix.
+// Return whether an address (groups) is in a network ([groups, prefix length]).
 function within(address, network) {
     var bits = network[1];
     if (address.length !== network[0].length) return false;
@@ -53,7 +53,7 @@ function header(request, name) {
     return request.headers[name] ? request.headers[name].value : '';
 }
 
-// By kind: what tells, once, whether the value of a rule is about this client.
+// By kind: returns a function that tells whether a rule's value matches the client.
 var KINDS = {
     client_ip: function (event) {
         var address = groups(event.viewer.ip);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amazon's refusals as driver errors."""
+"""AWS errors as driver errors."""
 
 import http.server
 import threading
@@ -24,7 +24,7 @@ from tests.spans import Spans
 def make_service(
     monkeypatch: pytest.MonkeyPatch, attempts: int = 1, **options: str
 ) -> aws.Service:
-    # Else botocore waits between its own attempts.
+    # Otherwise botocore waits between its own attempts.
     monkeypatch.setattr(aws, "_ATTEMPTS", attempts)
     conf = cfg.ConfigOpts()
     conf.register_opts(aws.OPTS, group="aws")
@@ -224,7 +224,7 @@ def test_calls_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Amazon(http.server.BaseHTTPRequestHandler):
-    """Has one distribution, E1; what is asked for E2 is never answered."""
+    """A server with one distribution, E1. It never answers requests for E2."""
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -240,7 +240,7 @@ class _Amazon(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Be silent."""
+        """Log nothing."""
 
 
 def test_calls_are_traced(monkeypatch: pytest.MonkeyPatch, spans: Spans) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: the names that operators' files use, and values that can't work."""
+"""Configuration: documented option names, and invalid values."""
 
 import pytest
 
 from poppy import opts
 from poppy.common import config, errors
 
-#: What operators' files contain, and no version may rename.
+#: Options in operators' files, which no version may rename.
 KEPT = {
     None: {"datacenter", "project_id_in_url", "auth_strategy"},
     "drivers": {"transport", "manager", "storage", "providers", "dns", "distributed_task"},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers are found by name, and a wrong name or option stops the start with a clear word."""
+"""Drivers are loaded by name, and a wrong name or option gives a clear error at start."""
 
 import pytest
 from oslo_config import cfg

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for drivers, against a real server on loopback."""
+"""The drivers' HTTP client, against a real server on loopback."""
 
 import datetime
 import http.server

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is secret does not reach the log."""
+"""Secrets do not reach the log."""
 
 import io
 import logging
@@ -116,7 +116,7 @@ def test_formatters_mask_arguments_and_tracebacks():
 def test_a_new_log_file_is_private(tmp_path, umask):
     config_file, log_file = tmp_path / "poppy.conf", tmp_path / "poppy.log"
     config_file.write_text(f"[DEFAULT]\nlog_file = {log_file}\n")
-    # Logging belongs to the process: in one of its own.
+    # Logging is global, so use a separate process.
     code = (
         "import os\n"
         "from poppy.common import config, logs\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instruments, and the dashboard, alerts and documentation that name them."""
+"""Metrics, and the dashboard, alerts and documentation that use them."""
 
 import json
 import pathlib
@@ -36,7 +36,7 @@ def test_nothing_is_recorded_until_it_is_enabled():
 
 
 def in_another_process(directory, code):
-    """What is enabled stays so in this process, so try it in another."""
+    """Run code in another process, because metrics can't be disabled again."""
     program = f"import pathlib; directory = pathlib.Path({str(directory)!r})\n{code}"
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

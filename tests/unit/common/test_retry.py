@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried again, how often, and after how long."""
+"""Which errors are retried, how often, and after how long."""
 
 import dataclasses
 import datetime
@@ -15,7 +15,7 @@ QUICK = RetryPolicy(quick_attempts=3, quick_ceiling=0.01)
 
 
 class Flaky:
-    """Fails so many times, then answers."""
+    """Work that fails a number of times, then succeeds."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         self.calls = 0
@@ -110,7 +110,7 @@ def test_the_budget_ends_by_number_or_by_age():
 
 
 def test_an_outage_of_a_minute_does_not_exhaust_the_budget():
-    """With the default options, whatever chance says: what was asked for is done in the end."""
+    """With the default options and any random numbers, the operation succeeds in the end."""
     outage, policy = 60.0, RetryPolicy()
     random.seed(7)
     ends = []
@@ -121,7 +121,7 @@ def test_an_outage_of_a_minute_does_not_exhaust_the_budget():
             assert not policy.exhausted(failures, datetime.timedelta(seconds=now))
             now += policy.parked_for(failures, None).total_seconds()
         ends.append(now)
-    # Most don't wait much longer than the outage took.
+    # Most operations do not wait much longer than the outage.
     assert sorted(ends)[len(ends) // 2] < 2 * outage
     assert max(ends) < outage + policy.park_ceiling
 

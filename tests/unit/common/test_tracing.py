@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans, and the OpenTelemetry behind them."""
+"""Spans, and their export with OpenTelemetry."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def make_conf(**options):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Traces in this process as configured; gives what was traced before it stops."""
+    """Trace in this process as configured, and return the spans after it stops."""
     for name in ("OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(logs, "_known", set())
@@ -41,7 +41,7 @@ def started(monkeypatch):
 
 
 def test_disabled_tracing_does_not_import_opentelemetry():
-    # Newer oslo.middleware imports it by itself wherever it is installed.
+    # Newer versions of oslo.middleware import OpenTelemetry if it is installed.
     program = """
 import sys
 sys.modules["opentelemetry"] = None  # so that importing anything of it fails

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits that others ask for: what counts as one, and how long it may be."""
+"""Parsing and bounds of the waits that vendors and drivers ask for."""
 
 import datetime
 import math

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``designate``: how it logs in, and what it makes of refusals.
+"""The DNS driver ``designate``: authentication, and handling of refusals.
 
 That it does what it should is tested on a real Designate; this is about a Keystone in front of
 it, and about answers that one does not give on demand.
@@ -168,7 +168,7 @@ def test_refusals(
     ("status", "scope"),
     [
         (409, Scope.SERVICE),
-        # A quota that is used up keeps nobody from deleting.
+        # An exhausted quota does not prevent deletes.
         (413, Scope.SERVICE),
         (429, Scope.PROVIDER),
         (503, Scope.PROVIDER),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``powerdns``: its options, and the scripts of LUA records.
+"""The DNS driver ``powerdns``: options, and scripts of LUA records.
 
 What they do is tested on a real server.
 """

@@ -99,7 +99,7 @@ def test_a_slow_job_is_checked_later(cloud: CloudDNS) -> None:
     cloud.looks = 1
     with pytest.raises(InProgressError, match="is running job job-"):
         driver.ensure({NAME: EDGE})
-    # It ends while nobody looks.
+    # It ends between two polls.
     (job,) = cloud.jobs.values()
     job["work"]()
     driver.ensure({NAME: EDGE})
@@ -107,7 +107,7 @@ def test_a_slow_job_is_checked_later(cloud: CloudDNS) -> None:
 
 
 def test_a_repeated_job_is_not_a_failure(cloud: CloudDNS) -> None:
-    """The first one was lost sight of, and ended between our look and our job."""
+    """The first job ended between the driver's lookup and its second job."""
     driver = driver_for(cloud)
     answer = cloud.answer
 

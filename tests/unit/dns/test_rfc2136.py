@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``rfc2136``: its options, and answers that no honest server gives."""
+"""The DNS driver ``rfc2136``: options, and unusual answers."""
 
 import contextlib
 import socket
@@ -55,7 +55,7 @@ TOO_LONG = ".".join(["a" * 60] * 4) + ".com.cdn.example.net"
 
 
 def test_an_impossible_name_is_refused_and_counts_as_removed() -> None:
-    """No server is asked: there is none at this port."""
+    """No query is sent: there is no server at this port."""
     driver = make_driver(RFC2136, servers=["127.0.0.1:1"], zones=["cdn.example.net"])
     with pytest.raises(PermanentError, match="can't be in DNS"):
         driver.ensure({TOO_LONG: "edge.example.com"})
@@ -79,7 +79,7 @@ def test_an_invalid_secret_is_reported_but_not_shown() -> None:
 
 @contextlib.contextmanager
 def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """A server whose answers come from a test; gives its address."""
+    """Run a server with scripted answers, and yield its address."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
 
@@ -101,7 +101,7 @@ def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 
 
 def plain(rcode: int) -> Callable[[bytes], bytes]:
-    """Answers with this code and nothing else (RFC 1035, section 4.1; RFC 2136, section 2.2)."""
+    """Answer with a code only (RFC 1035, section 4.1; RFC 2136, section 2.2)."""
 
     def answer(asked: bytes) -> bytes:
         opcode = asked[2] & 0x78
@@ -157,7 +157,7 @@ def test_scopes_of_refusals(rcode: int, scope: Scope) -> None:
 
 def test_an_update_that_is_not_served_yet_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secondary that forwards updates serves them only after the next transfer."""
-    # It is asked for by TCP, which this server does not speak.
+    # The query uses TCP, which this server does not support.
     monkeypatch.setattr(Server, "types", lambda self, name: [])
     with answering(plain(dns.rcode.NOERROR)) as address:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"])

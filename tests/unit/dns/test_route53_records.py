@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of Route 53's records, for the check that comes before a service is accepted."""
+"""Names of Route 53 records, for the check before a service is accepted."""
 
 from poppy.dns.route53.records import longest_helper_of, steered
 from poppy.dns.steering import Target

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several servers, of which any will do."""
+"""Failover between equivalent servers."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from poppy.dns.servers import Servers
 
 
 class Down:
-    """Remembers who was asked; those that are down do not answer."""
+    """Record the servers that are called; those that are down do not answer."""
 
     def __init__(self, *down: str) -> None:
         self.down = set(down)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which zone a name is in."""
+"""Finding the zone of a name."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SUFFIX = "cdn.example.net"
 
 
 class Found:
-    """A server's zones, and what it was asked."""
+    """A server's zones, with a record of the searches."""
 
     def __init__(self, *zones: str) -> None:
         self.zones = set(zones)

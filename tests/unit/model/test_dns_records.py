@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records that tenants have to make."""
+"""The DNS records that tenants must create."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ KEY = b"k" * 32
     [
         ("www.example.com", ["www.example.com", "example.com"]),
         ("a.b.example.co.uk", ["a.b.example.co.uk", "b.example.co.uk", "example.co.uk"]),
-        # Customers of a platform don't prove each other's names, nor does the platform.
+        # Neither a platform nor its other customers can prove a customer's name.
         ("www.me.github.io", ["www.me.github.io", "me.github.io"]),
         ("me.github.io", ["me.github.io"]),
     ],

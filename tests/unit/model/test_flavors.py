@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, as they go to storage and come back."""
+"""Flavors: conversion to documents and back."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workers of another version say is understood."""
+"""Heartbeats of other versions can be read."""
 
 from poppy.model.fleet import Worker
 from poppy.testing.storage.fleet import make_worker

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large a service document may be; each refusal names the list and the limit."""
+"""Limits on service documents; each refusal names the list and the limit."""
 
 import time
 from typing import Any

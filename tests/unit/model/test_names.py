@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What counts as a domain name, an address, a block and a root domain."""
+"""Domain names, addresses, blocks and root domains."""
 
 import pytest
 

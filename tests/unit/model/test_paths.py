@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths with the same meaning have one canonical form, as edges match them."""
+"""Equivalent paths have one canonical form, which agrees with the edges."""
 
 import re
 import time
@@ -46,7 +46,7 @@ def test_the_canonical_form_is_idempotent(url: str) -> None:
 def test_equivalent_paths_match_the_same_requests_at_the_varnish_edge(
     one: str, other: str
 ) -> None:
-    """And where the forms differ, so do the expressions."""
+    """If the forms differ, so do the expressions."""
     same = paths.canonical(one) == paths.canonical(other)
     assert same == (patterns.url_regex(one) == patterns.url_regex(other))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules across fields; each refusal names what it is about."""
+"""Rules across fields; each refusal names the value at fault."""
 
 from typing import Any
 

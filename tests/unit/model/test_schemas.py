@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every field and bound of the request bodies, from both sides."""
+"""Every field and bound of the request bodies: valid and invalid values."""
 
 import json
 from typing import Any
@@ -158,7 +158,7 @@ def test_a_text_keeps_to_its_bounds(path: str, shortest: int, longest: int) -> N
 
 
 def _host(length: int) -> str:
-    """A valid name of exactly so many characters."""
+    """Return a valid name with a given number of characters."""
     labels, rest = [], length - len(".a.com")
     while rest > 0:
         labels.append("h" * min(rest, 62))
@@ -231,7 +231,7 @@ def test_a_ttl_is_an_integer(value: object) -> None:
 
 
 def test_whole_floats_are_stored_as_integers() -> None:
-    """80.0 is an integer in Draft 2020-12, but is not to be stored with a decimal point."""
+    """80.0 is an integer in Draft 2020-12, but is stored without a decimal point."""
     document = variant(variant(FULL, "origins.1.port", 443.0), "caching.0.ttl", 60.0)
     spec = accepted(document)
     assert (repr(spec.origins[1].port), repr(spec.caching[0].ttl)) == ("443", "60")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services, as they go to storage and come back, and what their status is."""
+"""Services: conversion to documents and back, and their status."""
 
 import datetime
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What validation gives back: defaults, messages, and never another kind of error."""
+"""Results of validation: defaults, messages, and no other kind of error."""
 
 import copy
 import json
@@ -86,7 +86,7 @@ def test_a_restriction_rule_without_a_path_is_stored_with_every_path() -> None:
 
 
 def test_a_restriction_without_access_is_a_whitelist() -> None:
-    """As gophercloud sends it, which has no such field."""
+    """gophercloud sends restrictions without access."""
     assert accepted(variant(FULL, "restrictions.0.access")).restrictions[0].access == "whitelist"
 
 
@@ -193,7 +193,7 @@ PLACES = [place for place in _places(FULL) if place]
 
 
 def _mutate(document: Any, place: tuple[Any, ...], action: str, value: Any) -> None:
-    """Change the document at the place, if an earlier change has left any."""
+    """Change the document at a place, if it still exists after earlier changes."""
     target = document
     try:
         for part in place[:-1]:
@@ -303,7 +303,7 @@ def test_a_nearly_valid_service_is_accepted_or_refused(
 
 
 class TestQueues:
-    """Lists of operators' own; see poppy.model.akamai_schemas."""
+    """Operators' queues; see poppy.model.akamai_schemas."""
 
     @staticmethod
     def entries(count: int) -> list[dict[str, Any]]:

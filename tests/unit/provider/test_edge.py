@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an edge serves is seen by a real request, within a bounded time."""
+"""The edge check sends a real request and takes a bounded time."""
 
 import datetime
 import ssl
@@ -58,7 +58,7 @@ def test_a_closed_port_does_not_serve():
 
 
 def self_signed(name: str) -> bytes:
-    """A certificate of a name, with its key, as PEM."""
+    """Return a certificate for a name with its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates: of one domain, and shared; and the jobs that operators can have done."""
+"""Certificates of single and of many domains, and operators' jobs."""
 
 import concurrent.futures
 import threading
@@ -158,7 +158,7 @@ def test_a_domain_is_added_to_the_first_certificate_with_room(
 ) -> None:
     found = san.ensure_certificate(order("san", "www.one.example"), None)
     assert found.details["edge_hostname"] == "san1.cdn.example.edgekey.net"
-    # Its change is under way, so the next one joins the second; and then there is none to join.
+    # Its change is pending, so the next domain goes to the second; then there is none left.
     san.ensure_certificate(order("san", "www.two.example"), None)
     waiting = san.ensure_certificate(order("san", "www.three.example"), None)
     assert "www.one.example" in names(akamai, shared[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``akamai`` keeps the contract of all providers."""
+"""The provider ``akamai`` fulfils the contract of all providers."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is lost, refused or done twice, there is one property in the end, and it serves."""
+"""After lost replies, refusals and repeated calls, one property remains and serves."""
 
 import concurrent.futures
 import contextlib
@@ -26,7 +26,7 @@ DOMAINS = ("www.a.example", "www.b.example")
 def settle(
     provider: AkamaiProvider, service: Service, known: Deployment | None = None
 ) -> Deployment:
-    """As a worker does: again after whatever may pass, with what the last call gave."""
+    """Act like a worker: repeat after retryable errors, with the result of the last call."""
     for _ in range(60):
         try:
             found = provider.ensure(service, known_from(known) if known else None)
@@ -52,7 +52,7 @@ def changed(service: Service) -> Service:
 
 
 def state(akamai: Akamai, service: Service) -> dict[str, Any]:
-    """What there is for a service, without what depends on how it came to be."""
+    """Return the state of a service, without details that depend on its history."""
     (key,) = akamai.papi.named(f"poppy-{service.service_id}")
     found = akamai.papi.properties[key]
     active = found["active"]["PRODUCTION"]

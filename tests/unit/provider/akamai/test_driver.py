@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options, purges, counts, and what is refused before anything is asked of Akamai."""
+"""Options, purges, counts, and refusals before any call to Akamai."""
 
 import datetime
 import json
@@ -246,7 +246,7 @@ def test_a_response_without_json_is_retryable(
 
 @pytest.fixture(autouse=True)
 def _levels() -> Iterator[None]:
-    """Log levels that a test sets for the library of Akamai are put back."""
+    """Restore the log levels of Akamai's library after a test."""
     logger = logging.getLogger("akamai.edgegrid")
     before = logger.level
     yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How patterns lie to each other, against all short paths."""
+"""Comparison of patterns, checked against all short paths."""
 
 import itertools
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a service document in a rule tree.
+"""Service documents as rule trees.
 
 The trees are looked at as Akamai does: from the top, later rules over earlier ones.
 """
@@ -26,7 +26,7 @@ def spec(**fields: Any) -> ServiceSpec:
 
 
 class Client:
-    """A request, as far as criteria look at it."""
+    """A request, with the attributes that criteria use."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Client:
 
 
 def outcome(tree: dict[str, Any], client: Client) -> dict[str, Any]:
-    """The options of each behaviour that holds for a request in the end, by name."""
+    """Return the options of each behaviour that applies to a request, by name."""
     criteria = tree.get("criteria", [])
     many = any if tree.get("criteriaMustSatisfy") == "any" else all
     if criteria and not many(client.meets(one) for one in criteria):

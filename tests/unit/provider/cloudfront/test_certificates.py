@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of certificates, as Amazon's certificate manager takes them."""
+"""Names of certificates in AWS Certificate Manager."""
 
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ SHORT = "www.short.example.com"
 
 
 class ACM:
-    """Takes requests as the API reference says: 64 characters for the domain name."""
+    """A double with the limit of the API reference: 64 characters for the domain name."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}

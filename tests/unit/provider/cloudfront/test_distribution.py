@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service is, as a CloudFront distribution."""
+"""Services compiled to CloudFront distributions."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules by path, as one ordered list of CloudFront behaviours."""
+"""Path rules as one ordered list of CloudFront behaviours."""
 
 import re
 import time
@@ -156,7 +156,7 @@ def test_no_patterns_take_long() -> None:
 
 
 def test_many_overlapping_paths_are_refused_quickly() -> None:
-    """A hundred rules of each kind make ten thousand pairs."""
+    """A hundred rules of each kind give ten thousand pairs."""
     first = [f"/{number}*" for number in range(100)]
     second = [f"/*{number}.css" for number in range(100)]
     started = time.process_time()

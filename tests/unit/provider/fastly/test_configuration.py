@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of each field of a service."""
+"""The mapping of each field of a service."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From any half-made state, and with other workers at it, the driver gets where it should."""
+"""The driver converges from any intermediate state, also with concurrent workers."""
 
 import threading
 from collections.abc import Callable
@@ -41,20 +41,20 @@ def change(provider: FastlyProvider, service: Service) -> None:
 
 
 def changed(service: Service) -> Service:
-    """Other domains, origins and rules, and less of everything."""
+    """Return a smaller service with other domains, origins and rules."""
     spec = make_service(domains=["www.b.example.com", HTTP]).spec
     return with_ttl(replace(service, spec=replace(spec, caching=service.spec.caching[:1])), 5)
 
 
 def small_service() -> Service:
-    """A service of few objects, for what takes many runs."""
+    """Return a service with few objects, for tests with many runs."""
     caching = (Caching("default", 60, (Rule("all", "/*"),)),)
     spec = make_service(domains=[HTTP]).spec
     return with_https(make_service(spec=replace(spec, caching=caching)))
 
 
 class _Stop:
-    """Stops whoever talks to the double at the n-th request."""
+    """Interrupt the driver at the n-th request to the double."""
 
     def __init__(self, number: int, fault: str) -> None:
         self.left = number
@@ -71,7 +71,7 @@ class _Stop:
 
 
 def stopped_everywhere(fault: str, prepare: Action | None, action: Action, check: Action) -> int:
-    """Stop an action at each of its calls and do it again; how many calls there were."""
+    """Interrupt an action at each of its calls and repeat it; return the number of calls."""
     for number in range(1, _MOST):
         with Fastly() as fastly:
             provider = make_provider(fastly, timeout=5.0)

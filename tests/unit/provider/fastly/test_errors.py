@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Fastly refuses, and what may pass; in words that tell no secret."""
+"""Refusals and temporary errors of Fastly, with messages that show no secrets."""
 
 import http.server
 import logging

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surrogate keys: what a purge asks for is what an edge has marked an object with."""
+"""Surrogate keys: a purge uses the keys that an edge has set."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from poppy.provider.fastly import keys
 
 
 def marked(url: str) -> set[str]:
-    """The keys that the snippet gives an object, worked out from its text."""
+    """Return the keys that the snippet sets on an object, derived from the VCL text."""
     path = url.partition("?")[0]
     text = keys.marking()
     found = set(re.findall(r'"([^" ]*) ', text)[:1])

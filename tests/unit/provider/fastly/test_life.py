@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole life at Fastly, in which Fastly has nothing to refuse."""
+"""The life cycle of a service at Fastly, without a refusal."""
 
 import logging
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tests.unit.provider.fastly.services import (
 
 
 def refused(fastly: Fastly) -> list[Seen]:
-    """Requests that Fastly refused; that something is not there is an answer."""
+    """Return the requests that Fastly refused; "not found" does not count."""
     return [entry for entry in fastly.refused if (entry.method, entry.status) != ("GET", 404)]
 
 

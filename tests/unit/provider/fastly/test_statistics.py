@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts by region, in steps that Fastly still has."""
+"""Counts by region, in intervals that Fastly still stores."""
 
 import datetime
 
