@@ -31,7 +31,7 @@ RECORDSETS = "/dns/v2/zones/z1/recordsets"
 
 
 class Cloud(http.server.ThreadingHTTPServer):
-    """A Keystone with one user, and a Designate that answers what it is told to.
+    """A Keystone with one user, and a Designate with scripted answers.
 
     ``answers``: status, headers and body by method and path; ``asked``: what came.
     """

@@ -34,7 +34,7 @@ class TestAkamai(ProviderContract):
 
 
 class TestAkamaiWithSNI(TestAkamai):
-    """The same for https domains with a certificate each."""
+    """The contract for https domains with a certificate each."""
 
     @pytest.fixture
     def provider(self, akamai: Akamai, tmp_path: Path) -> AkamaiProvider:
@@ -56,7 +56,7 @@ class TestAkamaiWithSNI(TestAkamai):
 
 
 class TestAkamaiWithSAN(TestAkamai):
-    """The same for https domains that share a certificate."""
+    """The contract for https domains that share a certificate."""
 
     @pytest.fixture
     def provider(self, akamai: Akamai) -> AkamaiProvider:

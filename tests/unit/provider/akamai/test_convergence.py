@@ -235,7 +235,7 @@ def test_a_failed_activation_is_retried_a_few_times(
         settle(provider, changed(service))
     assert akamai.papi.serving()  # What served before goes on.
 
-    # An hour later, whoever asks again gets another attempt.
+    # An hour later, the next call gets another attempt.
     (found,) = akamai.papi.properties.values()
     long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
     for activation in found["activations"]:

@@ -26,7 +26,7 @@ def matches(pattern: str) -> set[str]:
 @settings(max_examples=300, deadline=None)
 @given(_patterns, _patterns)
 def test_overlap_and_covers_agree_with_matching_all_paths(one: str, other: str) -> None:
-    # Patterns have four characters at most, so that some path of four shows what they share.
+    # Patterns have at most four characters, so some path of four shows any overlap.
     if matches(one) & matches(other):
         assert overlap(one, other)
     if covers(one, other):

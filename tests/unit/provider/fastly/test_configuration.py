@@ -166,7 +166,7 @@ def test_tenants_text_can_not_inject_vcl(path: str, referrer: str) -> None:
 
     assert list(fastly_vcl.problems(objects(spec))) == []
     if path.strip("/") != "*":
-        # The same statements, whatever is in the strings.
+        # The statements are the same for any strings.
         assert _skeleton(snippet(spec)) == _skeleton(snippet(plain))
 
 

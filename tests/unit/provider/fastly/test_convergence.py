@@ -260,7 +260,7 @@ def test_two_workers_create_one_object(fastly: Fastly) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    # Whoever was overtaken is called again.
+    # The overtaken worker is called again.
     assert all(isinstance(failure, RetryableError) for failure in failures)
     make_provider(fastly).ensure(service, None)
 
