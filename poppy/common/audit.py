@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit events: who did what to which thing, and whether it was accepted.
+"""Audit events: who did what to which resource, and with which outcome.
 
-Each event is one line of JSON in the logger ``poppy.audit``, in the form of the Cloud Auditing
-Data Federation (CADF, DMTF DSP0262), which OpenStack's services and log collectors share. An event
-holds no document, header field or token: only names and ids.
+Each event is one line of JSON in the logger ``poppy.audit``. The format is the Cloud Auditing Data
+Federation (CADF, DMTF DSP0262), which OpenStack's services and log collectors share. Events hold
+only names and ids: no documents, header fields or tokens.
 """
 
 import functools
@@ -25,22 +25,22 @@ OPTS = (
         default=True,
         help="Write an audit event (CADF, one line of JSON) to the logger poppy.audit for every "
         "request that changes something or is refused, for every sign-in to the dashboard, and "
-        "for every poppy-manage command. Off: none is written.",
+        "for every poppy-manage command.",
     ),
 )
 
-#: Longest value that an event takes from a request.
+#: Maximum characters of a request's value in an event.
 MAX_VALUE = 256
 
 
 class Initiator(NamedTuple):
-    """Who acts.
+    """The actor of an event.
 
     Attributes:
-        user_id: as Keystone knows it; None where only the project is known.
-        project_id: the project that the credentials are for.
+        user_id: the Keystone user id; None if only the project is known.
+        project_id: the project of the credentials.
         address: the client's IP address, or the host of a command.
-        agent: the client program, as it names itself.
+        agent: the client's User-Agent or program name.
     """
 
     user_id: str | None = None
@@ -50,12 +50,12 @@ class Initiator(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is acted on.
+    """The resource of an event.
 
     Attributes:
         kind: a plural noun, such as ``services``.
-        id: of that thing; None when the action concerns all of them.
-        details: more names by which an auditor can find it.
+        id: the resource's id; None if the action affects all of them.
+        details: further names by which an auditor can find the event.
     """
 
     kind: str
@@ -69,7 +69,7 @@ def record(
     """Write an event.
 
     Args:
-        action: begins with a word of CADF's action taxonomy, such as ``update/purge``.
+        action: starts with a term of CADF's action taxonomy, such as ``update/purge``.
         outcome: ``success``, ``pending`` or ``failure``.
         reason: the HTTP status or exit status.
     """
@@ -79,8 +79,8 @@ def record(
 def event(
     action: str, outcome: str, initiator: Initiator, target: Target, reason: str
 ) -> dict[str, Any]:
-    """The event as a JSON document (DSP0262, section 6)."""
-    # Only here: a process that writes no events does not load it.
+    """Return an event as a JSON document (DSP0262, section 6)."""
+    # Imported here, so that a process without audit events does not load it.
     from pycadf import attachment, cadftaxonomy, host, resource
     from pycadf import event as cadf
     from pycadf import reason as cadf_reason
@@ -122,7 +122,7 @@ def _observer() -> Any:
 
 
 def _identifier(name: str) -> str:
-    """A UUID, as CADF wants its identifiers; the same for the same name."""
+    """Return a UUID, which CADF requires; equal names give equal UUIDs."""
     try:
         uuid.UUID(name)
     except ValueError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amazon's APIs for drivers: every call is bounded in time, every failure is a driver error.
+"""AWS client for drivers: every call has a timeout, every failure becomes a driver error.
 
-What is sent and received is never logged: it may hold secrets. Needs boto3, which the extras of
-the drivers bring.
+Requests and responses are never logged, because they may hold secrets. This module needs boto3,
+which the drivers' extras install.
 """
 
 import random
@@ -34,42 +34,41 @@ except ImportError as exc:
         "boto3 is not installed: pip install poppy[cloudfront] or poppy[route53]"
     ) from exc
 
-#: CloudFront and Route 53 have one control plane, which is here; so have the certificates that
-#: CloudFront can use, and its statistics.
+#: The region of the control planes of CloudFront and Route 53, of CloudFront's metrics and of the
+#: certificates that CloudFront can use.
 REGION = "us-east-1"
 
-#: Options of every driver on Amazon's APIs.
+#: Options of every AWS driver.
 OPTS = (
     cfg.StrOpt(
         "access_key_id",
-        help="The access key of the IAM user to act as. Unset: whatever boto3 finds by itself "
-        "(environment, shared files, the role of the machine or container).",
+        help="Access key id of the IAM user. Unset: boto3's default credentials (environment, "
+        "shared files, the role of the machine or container).",
     ),
     cfg.StrOpt(
         "secret_access_key",
         secret=True,
-        help="The secret of access_key_id.",
+        help="Secret access key for access_key_id.",
     ),
     cfg.StrOpt(
         "endpoint_url",
-        help="Send every call here instead of to Amazon: for tests, and for clouds that speak "
-        "the same APIs.",
+        help="Send every call to this URL instead of AWS: for tests, and for clouds with the same "
+        "APIs.",
     ),
 )
 
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 20.0
-#: A call that is throttled, or whose connection is refused, is sent again within seconds; what
-#: lasts longer is the business of whoever called the driver. See :func:`_again`.
+#: Attempts for a throttled call or a refused connection, within seconds. The driver's caller
+#: handles longer failures. See :func:`_again`.
 _ATTEMPTS = 3
-#: Seconds; the longest pause before that.
+#: Seconds; the longest pause between attempts.
 _PAUSE = 2.0
-#: Seconds for a health check, in all.
+#: Total seconds of a health check.
 _HEALTH_TIMEOUT = 3.0
 
-#: Codes of 4xx that may pass, besides those that are about throttling, and whom they concern:
-#: somebody else changed the thing since it was read, or a change of it is under way; or a token
-#: of a role has run out, and the like.
+#: Retryable 4xx codes besides throttling, with their scopes. The object changed since it was read
+#: or has a change in progress; or a role's token has expired, and the like.
 _PASSING = {
     "PreconditionFailed": Scope.SERVICE,
     "InvalidIfMatchVersion": Scope.SERVICE,
@@ -82,14 +81,14 @@ _PASSING = {
     "RequestTimeTooSkewed": Scope.PROVIDER,
 }
 _THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
-#: Codes that are about our key or what it may do, which come with 400 in some services.
+#: Codes that refuse the key or its permissions; some services send them with status 400.
 _REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
 _SERVER_ERROR = 500
-#: Where botocore keeps a call's span for us.
+#: The key of a call's span in botocore's request context.
 _SPAN = "poppy.span"
-#: Characters of an answer that are quoted in an error.
+#: Maximum characters of a response in an error message.
 _QUOTED = 500
-#: Characters; ids of Amazon's things are longer.
+#: Minimum characters of an AWS object id.
 _SHORTEST_ID = 6
 _TIMEOUTS = (botocore.exceptions.ConnectTimeoutError, botocore.exceptions.ReadTimeoutError)
 _NO_CONNECTION = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
@@ -102,10 +101,10 @@ _NO_CREDENTIALS = (
 
 
 class Refused(PermanentError):
-    """Amazon refuses a call, and would again.
+    """AWS refuses a call, and a retry does not help.
 
     Attributes:
-        code: of the error, as Amazon's references list them for each call.
+        code: the error code, from the AWS reference of the call.
     """
 
     def __init__(self, message: str, code: str) -> None:
@@ -114,11 +113,11 @@ class Refused(PermanentError):
 
 
 class Service:
-    """One of Amazon's services, for any number of threads.
+    """A thread-safe client of one AWS service.
 
     Args:
         driver: the driver's name, for messages.
-        name: the service, as boto3 names it.
+        name: boto3's name of the service.
         options: the driver's option group, with :data:`OPTS`.
 
     Raises:
@@ -151,24 +150,24 @@ class Service:
             made.meta.events.register("after-call-error", _breaks)
             return made
 
-        # A session is not safe to share between threads; clients are.
+        # Clients are thread-safe; sessions are not.
         self._client = client(_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS)
         self._impatient = client(_HEALTH_TIMEOUT / 2, _HEALTH_TIMEOUT / 2, 1)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation by its boto3 name (``get_distribution``); gives what it answers.
+        """Call an operation by its boto3 name (``get_distribution``) and return the response.
 
         Raises:
-            RetryableError: no answer, throttled, 5xx, or changed by somebody else meanwhile;
-                with the wait that the answer asks for.
-            Unauthorized: it does not take the key, or the key may not do that.
-            Refused: anything else that Amazon says no to.
-            PermanentError: Amazon's own model of the call does not allow the parameters.
+            RetryableError: no answer, throttled, 5xx, or changed concurrently; with the wait of
+                the response's ``Retry-After``.
+            Unauthorized: the key is invalid or lacks permission.
+            Refused: AWS refuses the call for another reason.
+            PermanentError: the parameters do not match botocore's model of the call.
         """
         return self._call(self._client, operation, parameters)
 
     def pages(self, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Call an operation as often as it takes to see all of a list; gives each answer."""
+        """Call a paginated operation and yield each page."""
         paginator = self._client.get_paginator(operation)
         pages = iter(paginator.paginate(**parameters))
         while True:
@@ -181,7 +180,7 @@ class Service:
             yield page
 
     def answers(self, operation: str, **parameters: Any) -> bool:
-        """Whether a call works now, within a few seconds; never raises."""
+        """Return whether a call succeeds within a few seconds; never raises."""
         try:
             self._call(self._impatient, operation, parameters)
         except DriverError:
@@ -202,14 +201,14 @@ class Service:
         if isinstance(error, botocore.exceptions.ParamValidationError):
             return PermanentError(f"{what}: {error}")
         if isinstance(error, botocore.exceptions.BotoCoreError):
-            # Also when there are no credentials: those of a role come from a server that may be
-            # away for a moment. The words of botocore may hold the URL.
+            # This includes missing credentials: a role's credentials come from a server that may
+            # be briefly unreachable. botocore's messages may quote the URL.
             return _unanswered(f"{what} got no answer: {type(error).__name__}", error)
         return error
 
 
 def _begins(model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-    """Have a call traced, https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/."""
+    """Start a span, https://opentelemetry.io/docs/specs/semconv/cloud-providers/aws-sdk/."""
     service = model.service_model.service_id
     span = tracing.span(f"{service}.{model.name}", tracing.Kind.CLIENT)
     if span.recording:
@@ -220,7 +219,7 @@ def _begins(model: Any, params: dict[str, Any], context: dict[str, Any], **_: An
 
 def _ends(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     metadata = parsed.get("ResponseMetadata", {})
-    # What answers in Amazon's place, in tests, may have kept it from beginning.
+    # Without a span: a stub in tests may bypass before-call.
     span = context.pop(_SPAN, tracing.Span())
     span.set(
         {
@@ -241,10 +240,10 @@ def _breaks(exception: Exception, context: dict[str, Any], **_: Any) -> None:
 def _again(
     response: Any, attempts: int, caught_exception: Exception | None, **_: Any
 ) -> float | None:
-    """Seconds until botocore sends a call again; None if it is not to.
+    """Return the seconds until botocore retries a call; None for no retry.
 
-    In place of botocore's own rules, which repeat a call that timed out: each try would hold a
-    worker's slot as long again.
+    This replaces botocore's own rules, which retry a timed-out call: each attempt would hold a
+    worker's slot for the full timeout.
     """
     if attempts >= _ATTEMPTS:
         return None
@@ -270,7 +269,7 @@ def _unanswered(message: str, error: Exception) -> RetryableError:
 
 
 def _names(message: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether Amazon's words name the object of a call."""
+    """Return whether an AWS error message names the object of a call."""
     ids = (it for it in parameters.values() if isinstance(it, str) and len(it) >= _SHORTEST_ID)
     return any(it in message for it in ids)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that belong to no single driver, and how configuration is read.
+"""The options shared by all drivers, and how configuration is loaded.
 
-Options of a driver stand beside the driver (see :mod:`poppy.common.driver`).
+Each driver's module declares the driver's own options (see :mod:`poppy.common.driver`).
 """
 
 import importlib.metadata
@@ -18,19 +18,19 @@ DEFAULT_OPTS = (
     cfg.StrOpt(
         "state_path",
         default="/var/lib/poppy",
-        help="Directory for what the embedded defaults keep (the SQLite database).",
+        help="Directory for local state, such as the default SQLite database.",
     ),
     cfg.StrOpt(
         "datacenter",
         default="",
-        help="Name of the region or data centre this process runs in. Shown in logs, and used "
-        "by storage drivers that prefer local replicas.",
+        help="Name of the region or data centre this process runs in. It appears in logs. Storage "
+        "drivers use it to prefer local replicas.",
     ),
     cfg.BoolOpt(
         "project_id_in_url",
         default=False,
-        help="Put the project id into the links that Poppy answers with "
-        "(/v1.0/<project id>/services/...). Such URLs are accepted in any case.",
+        help="Include the project id in the links in responses "
+        "(/v1.0/<project id>/services/...). Requests may use such URLs in either case.",
     ),
     cfg.StrOpt(
         "auth_strategy",
@@ -39,7 +39,7 @@ DEFAULT_OPTS = (
             ("noauth", "trust the X-Project-ID header: only behind your own auth middleware"),
             ("keystone", "check tokens with keystonemiddleware"),
         ],
-        help="Who says which project a request belongs to.",
+        help="How the project of a request is determined.",
     ),
     cfg.BoolOpt(
         "noauth_trusted_network",
@@ -73,25 +73,27 @@ DEFAULT_OPTS = (
 )
 
 DRIVERS_OPTS = (
-    cfg.StrOpt("transport", default="pecan", help="Transport driver: the face to clients."),
-    cfg.StrOpt("manager", default="default", help="Manager driver: what each API call does."),
+    cfg.StrOpt("transport", default="pecan", help="Transport driver, which serves the API."),
+    cfg.StrOpt(
+        "manager", default="default", help="Manager driver, which implements the API calls."
+    ),
     cfg.StrOpt(
         "storage",
         default="sqlalchemy",
-        help="Storage driver: where services and operations are kept.",
+        help="Storage driver, which stores services and operations.",
     ),
     cfg.ListOpt(
         "providers",
         default=["mock"],
-        help="CDN provider drivers to load. A flavor can only name providers of this list. With "
-        "several of one driver (two edges of your own, two accounts), each is <name>:<driver>, "
-        "and has the options of [drivers:provider:<name>].",
+        help="CDN provider drivers to load. Flavors can only name providers in this list. To use "
+        "one driver several times (two edges of your own, two accounts), write <name>:<driver> "
+        "for each; its options are in [drivers:provider:<name>].",
     ),
-    cfg.StrOpt("dns", default="mock", help="DNS driver: where the operator's names are made."),
+    cfg.StrOpt("dns", default="mock", help="DNS driver, which creates the operator names."),
     cfg.StrOpt(
         "distributed_task",
         default="taskflow",
-        help="Distributed task driver: how operations reach the workers.",
+        help="Distributed task driver, which delivers operations to the workers.",
     ),
 )
 
@@ -100,7 +102,7 @@ STORAGE_OPTS = (
         "max_services_per_project",
         default=20,
         min=0,
-        help="How many services a project may have unless its own limit is set.",
+        help="Maximum services of a project without a limit of its own.",
     ),
     cfg.IntOpt(
         "max_open_operations_per_project",
@@ -115,14 +117,14 @@ STORAGE_OPTS = (
         default=30,
         min=0,
         max=3650,
-        help="Days for which operations are kept after their end; 0 means for ever. They can be "
-        "read for so long, also when their service is gone.",
+        help="Days to keep finished operations; 0 means forever. They can be read for this time, "
+        "even after their service is deleted.",
     ),
     cfg.IntOpt(
         "max_certificates_per_project",
         default=100,
         min=0,
-        help="How many certificates a project may have ordered.",
+        help="Maximum certificates that a project may order.",
     ),
 )
 
@@ -132,18 +134,18 @@ PROVIDER_OPTS = (
         default=86400,
         min=0,
         max=31536000,
-        help="Seconds an edge may keep content of a service that says nothing about caching.",
+        help="Default TTL in seconds for services without caching rules.",
     ),
     cfg.FloatOpt(
         "analytics_timeout",
         default=10.0,
         min=0.01,
-        help="Seconds in which a provider has to answer when a client asks for statistics, for "
-        "the request waits for it.",
+        help="Seconds that a provider has to answer an analytics request. The client's request "
+        "waits for the answer.",
     ),
 )
 
-#: Limits on requests and documents: the transport reads some, the manager others.
+#: Limits on requests and documents, used by the transport and the manager.
 LIMITS_GROUP = "drivers:transport:limits"
 
 LIMITS_OPTS = (
@@ -151,45 +153,44 @@ LIMITS_OPTS = (
         "max_body_size",
         default=65536,
         min=1024,
-        help="Bytes that the body of a request may have; more is refused with 413. The document "
-        "of a service, as compact JSON with every default written out, may not have more either: "
-        "a POST or PATCH whose result is larger is refused with 400.",
+        help="Maximum size of a request body in bytes; a larger body gets 413. The same limit "
+        "applies to a service document as compact JSON with all defaults filled in: a POST or "
+        "PATCH that results in a larger document gets 400.",
     ),
     cfg.IntOpt(
         "max_origin_rules",
         default=100,
         min=1,
         max=10000,
-        help="How many rules the origins of a service may have together. Each rule adds to what "
-        "edges compile and look through for every request. A stored service with more stays as "
-        "it is; a PATCH of it must bring it below the limit. The same holds for the other limits "
-        "on rules.",
+        help="Maximum rules of all origins of a service. Edges compile each rule and evaluate it "
+        "for every request. A stored service above the limit is unchanged, but a PATCH must bring "
+        "it within the limit. The same applies to the other limits on rules.",
     ),
     cfg.IntOpt(
         "max_caching_rules",
         default=100,
         min=1,
         max=10000,
-        help="How many rules the caching entries of a service may have together; an entry "
-        "without rules counts as one.",
+        help="Maximum rules of all caching entries of a service. An entry without rules counts as "
+        "one rule.",
     ),
     cfg.IntOpt(
         "max_restriction_rules",
         default=100,
         min=1,
         max=10000,
-        help="How many rules the restrictions of a service may have together.",
+        help="Maximum rules of all restrictions of a service.",
     ),
     cfg.IntOpt(
         "max_rules",
         default=200,
         min=2,
         max=30000,
-        help="How many rules of all kinds a service may have.",
+        help="Maximum rules of all kinds of a service.",
     ),
 )
 
-#: (group, options) of everything that is not a driver's own.
+#: (group, options) of all options except the drivers' own.
 GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     (None, (*DEFAULT_OPTS, *domains.OPTS)),
     (domains.RESOLVER_GROUP, domains.RESOLVER_OPTS),
@@ -204,12 +205,12 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
 
 
 def load(args: Sequence[str] | None = None, files: Sequence[str] | None = None) -> cfg.ConfigOpts:
-    """Read the configuration of one process.
+    """Load the configuration of a process.
 
     Args:
         args: command-line arguments, without the program's name.
-        files: configuration files; by default those named by ``--config-file``, else
-            ``~/.poppy/poppy.conf``, ``/etc/poppy/poppy.conf`` and their relatives.
+        files: configuration files; by default those of ``--config-file``, otherwise oslo.config's
+            defaults such as ``~/.poppy/poppy.conf`` and ``/etc/poppy/poppy.conf``.
 
     Raises:
         oslo_config.cfg.Error: a file or an option can't be read.
@@ -225,10 +226,10 @@ def load(args: Sequence[str] | None = None, files: Sequence[str] | None = None) 
 
 
 def validate(conf: cfg.ConfigOpts) -> None:
-    """Look at every option that is known by now, since oslo.config checks at the first look.
+    """Read every registered option, because oslo.config checks a value only when it is read.
 
     Raises:
-        ConfigError: names the option whose value can't be used.
+        ConfigError: an option's value is invalid; the message names the option.
     """
     for source in conf.config_source:
         _check_source(conf, source)
@@ -244,13 +245,13 @@ def validate(conf: cfg.ConfigOpts) -> None:
 
 
 def _check_source(conf: cfg.ConfigOpts, source: str) -> None:
-    """Make sure that a secret store gave what it is to give.
+    """Check that a secret store returned every mapped value.
 
-    oslo.config and castellan log a failure and go on with the option's default, which may be no
-    password at all, or another database.
+    oslo.config and castellan log a failure and use the option's default, which may be an empty
+    password or another database.
 
     Raises:
-        ConfigError: names the option whose value could not be had.
+        ConfigError: the store has no value for an option; the message names the option.
     """
     options = conf[source]
     if options.driver != "castellan":
@@ -266,9 +267,9 @@ def _check_source(conf: cfg.ConfigOpts, source: str) -> None:
             try:
                 found = conf.get_location(name, None if group == "DEFAULT" else group)
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
-                continue  # of a driver that this process does not load
+                continue  # an option of a driver that this process does not load
             except Exception as exc:
-                # The store's own errors have no common base class that is public.
+                # The stores' errors have no public common base class.
                 raise errors.ConfigError(f"[{group}] {name}: {source}: {exc}") from exc
             if found is None or found.detail != identifier:
                 raise errors.ConfigError(
@@ -277,10 +278,10 @@ def _check_source(conf: cfg.ConfigOpts, source: str) -> None:
 
 
 def reload(conf: cfg.ConfigOpts) -> bool:
-    """Read the files again and take over the options that may change while Poppy runs.
+    """Read the files again and apply the mutable options.
 
     Returns:
-        Whether that was done. What can't be read, or can't work, is logged and changes nothing.
+        Whether the options were applied. An invalid configuration is logged and changes nothing.
     """
     before = conf._mutable_ns
     try:
@@ -288,20 +289,20 @@ def reload(conf: cfg.ConfigOpts) -> bool:
         validate(conf)
     except (cfg.Error, errors.ConfigError) as exc:
         conf._mutable_ns = before
-        conf.clear_override("state_path")  # which is none; values that were read are forgotten
-        LOG.error("The configuration stays as it is: %s", exc)
+        conf.clear_override("state_path")  # there is none; this clears the cache of read values
+        LOG.error("Keeping the previous configuration: %s", exc)
         return False
-    LOG.info("The configuration was read again")
+    LOG.info("Configuration reloaded")
     return True
 
 
 def new() -> cfg.ConfigOpts:
-    """An unread configuration that knows the shared options and the logging options."""
+    """Return a configuration with the shared and logging options, before any file is read."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
-    # At INFO these tell of their own making, not of Poppy's.
+    # At INFO these libraries log their own internals.
     quiet = ["alembic.runtime.plugins=WARN", "stevedore=WARN", "taskflow=WARN", "kazoo=ERROR"]
-    # It warns at each of its tries to send, and tells by an error what was lost.
+    # The exporter logs a warning for each failed attempt and an error for lost spans.
     quiet.append("opentelemetry.exporter=ERROR")
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *quiet])
     for group, options in GROUPS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may have which domain: the options, and the rules that stores keep.
+"""Options and rules of domain ownership.
 
 The options belong to no driver: the API, the workers and the store read the same values.
 """
@@ -15,12 +15,12 @@ OPTS: Sequence[cfg.Opt] = (
         "domain_ownership",
         default="off",
         choices=[
-            ("off", "the first project that asks for a domain gets it"),
-            ("txt", "a domain is deployed once a TXT record proves that its owner agrees"),
+            ("off", "the first project that requests a domain gets it"),
+            ("txt", "a domain is deployed once a TXT record proves ownership"),
         ],
-        help="How a project proves that a domain is its own. With txt, each service shows the "
-        "record to make in dns_records, and waits for it. Use txt where projects do not trust "
-        "each other. The servers and the workers need the same value.",
+        help="How a project proves that it owns a domain. With txt, each service shows the "
+        "required record in dns_records and waits for it. Use txt if projects do not trust each "
+        "other. Servers and workers need the same value.",
     ),
     cfg.FloatOpt(
         "domain_ownership_interval",
@@ -36,18 +36,18 @@ OPTS: Sequence[cfg.Opt] = (
         default=86400,
         min=0,
         max=31536000,
-        help="Seconds during which a domain that a service has released is kept for its former "
-        "project. Many tenants leave the CNAME to the operator's name in place when they delete "
-        "a service; until it is gone, whoever gets the domain next gets its visitors. The "
-        "default of a day outlives the TTLs of most zones. 0 frees a domain at once.",
+        help="Quarantine in seconds: how long a released domain is kept for its former project. "
+        "Many tenants leave the CNAME to the operator name in place when they delete a service. "
+        "While it exists, the next owner of the domain at Poppy receives its visitors. The "
+        "default of a day exceeds the TTLs of most zones. 0 frees a domain at once.",
     ),
     cfg.ListOpt(
         "reserved_domains",
         default=[],
-        help="Names that no tenant may use as a domain, besides the DNS suffixes and the edge "
-        "names, which are always reserved. example.net reserves that name, .example.net also "
-        "every name below it, and an asterisk stands for any characters. A single label reserves "
-        "itself as the name under a shared certificate.",
+        help="Names that no tenant may use as a domain. DNS suffixes and edge names are always "
+        "reserved. example.net reserves that name, .example.net also reserves every name below "
+        "it, and * matches any characters. A single label reserves that label under a shared "
+        "certificate.",
     ),
 )
 
@@ -57,34 +57,34 @@ RESOLVER_OPTS: Sequence[cfg.Opt] = (
     cfg.ListOpt(
         "nameservers",
         default=[],
-        help="Resolvers to ask, as <address> or <address>:<port> ([<address>]:<port> with IPv6). "
-        "Empty: those of the system (/etc/resolv.conf).",
+        help="Resolvers to use, as <address> or <address>:<port> ([<address>]:<port> for IPv6). "
+        "Empty: the system's resolvers (/etc/resolv.conf).",
     ),
     cfg.FloatOpt(
         "timeout",
         default=5.0,
         min=0.1,
         max=60.0,
-        help="Seconds for all lookups that the proof of one domain takes. After that it counts "
-        "as missing, and is looked up again later.",
+        help="Timeout in seconds for all lookups that verify one domain. After a timeout the "
+        "record counts as missing and is looked up again later.",
     ),
     cfg.BoolOpt(
         "authoritative",
         default=True,
-        help="Ask the name servers of the record's own zone, so that a record is seen as soon "
-        "as it is made. Resolvers keep a negative answer for as long as the zone says, often an "
-        "hour. Where these servers do not answer, the resolver's answer counts. Switch it off "
-        "where workers may not send DNS queries (port 53) to the Internet.",
+        help="Query the authoritative name servers of the record's zone, so that a new record is "
+        "found at once. Resolvers cache a negative answer for the zone's negative TTL, often an "
+        "hour. If the authoritative servers do not answer, the resolver's answer counts. Disable "
+        "this if workers may not send DNS queries (port 53) to the Internet.",
     ),
 )
 
 
 class Policy(NamedTuple):
-    """The rules that a store keeps.
+    """The ownership rules that a store enforces.
 
     Attributes:
         quarantine: how long a released domain is kept for its former project.
-        proof: whether a domain is pending until its project has proven that it owns it.
+        proof: whether a domain is pending until its project has proven ownership.
     """
 
     quarantine: datetime.timedelta
@@ -92,11 +92,11 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts) -> Self:
-        """As the configuration says."""
+        """Read the policy from the configuration."""
         return cls(
             datetime.timedelta(seconds=conf.domain_quarantine), conf.domain_ownership == "txt"
         )
 
     def free_at(self, released_at: datetime.datetime) -> datetime.datetime:
-        """From when on other projects may claim a domain that was released."""
+        """Return when other projects may claim a released domain."""
         return released_at + self.quarantine

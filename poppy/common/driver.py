@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every kind of driver has in common, and how drivers are found.
+"""The base class of all drivers, and how drivers are loaded.
 
-A driver is one class. It names its kind and its options; its entry point in the stevedore
-namespace ``poppy.<kind>`` gives it its name, and its options live in the configuration group
+A driver is one class. It declares its kind and its options. The entry point in the stevedore
+namespace ``poppy.<kind>`` gives its name. Its options are in the configuration group
 ``[drivers:<kind>:<name>]``::
 
     class ExampleProvider(Provider):
@@ -26,17 +26,17 @@ class Driver:
 
     Args:
         conf: the loaded configuration.
-        name: the driver's name: that of its entry point, unless there are several of it.
+        name: the driver's name: the entry point's name, unless the configuration names it.
 
     Attributes:
-        name: the driver's name, as operators write it in the configuration.
+        name: the driver's name in the configuration.
         conf: the whole configuration, for the few drivers that need a shared option.
         options: the driver's own option group.
     """
 
     KIND: ClassVar[str]
     OPTS: ClassVar[Sequence[cfg.Opt]] = ()
-    #: Options that all drivers of the kind have.
+    #: Options of every driver of the kind.
     KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = ()
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
@@ -50,39 +50,39 @@ class Driver:
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
-        """The groups of options that a driver of this name reads; mostly just its own."""
+        """Return the option groups that a driver of this name reads; usually only its own."""
         return [(f"drivers:{cls.KIND}:{name}", (*cls.OPTS, *cls.KIND_OPTS))]
 
 
 def _secret_values(group: Any, options: Sequence[cfg.Opt]) -> Iterator[object]:
-    """What may never be logged; values that can't be read are for ``config.validate``."""
+    """Yield the values to mask in logs. ``config.validate`` reports those that can't be read."""
     for option in options:
         if option.secret:
             with contextlib.suppress(cfg.Error, ValueError):
                 yield group[option.dest]
 
 
-#: ``<driver>``, or ``<name>:<driver>`` for one of several of the same driver.
+#: ``<driver>``, or ``<name>:<driver>`` if several instances use the same driver.
 _ENTRY = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?(?P<driver>[^:]+)")
 
 
 def load_each(kind: str, entries: Sequence[str], conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """Make several drivers of a kind; gives them by name, in order.
+    """Load several drivers of a kind and return them by name, in order.
 
     Args:
-        entries: of each the name of its entry point; or ``<name>:<entry point>``, so that there
-            may be several of one driver, each with a name and a group of options of its own.
+        entries: the entry point's name for each driver, or ``<name>:<entry point>``. The latter
+            allows several instances of one driver, each with its own name and option group.
 
     Raises:
-        ConfigError: as :func:`load`; or an entry is malformed, or a name is there twice.
+        ConfigError: see :func:`load`; or an entry is malformed, or a name is used twice.
     """
     made: dict[str, Any] = {}
     for entry in entries:
         parsed = _ENTRY.fullmatch(entry)
         if parsed is None:
             raise errors.ConfigError(
-                f"'{entry}' is no {kind}: it is to be a driver's name, or <name>:<driver> with a "
-                "name of small letters, digits, - and _"
+                f"'{entry}' is not a valid {kind}: use a driver's name, or <name>:<driver> with a "
+                "name of lower-case letters, digits, - and _"
             )
         name = parsed["name"] or parsed["driver"]
         if name in made:
@@ -98,16 +98,16 @@ def load(
     entry_point: str | None = None,
     **collaborators: Any,
 ) -> Any:
-    """Make a driver of the namespace ``poppy.<kind>``.
+    """Load a driver from the namespace ``poppy.<kind>``.
 
     Args:
-        name: its name, which its options and messages have.
-        entry_point: the name of its entry point, where that is another.
-        collaborators: passed on to the driver's constructor by name.
+        name: the name in its option group and messages.
+        entry_point: the name of its entry point, if it differs.
+        collaborators: keyword arguments of the driver's constructor.
 
     Raises:
-        ConfigError: there is no such driver, or it can't be imported or made; names the
-            driver and the cause, because a daemon that half works is worse than none.
+        ConfigError: there is no such driver, or it can't be imported or created. The message
+            names the driver and the cause. A daemon must not start without one of its drivers.
     """
     namespace, entry_point = f"poppy.{kind}", entry_point or name
     failures: list[BaseException] = []
@@ -133,10 +133,10 @@ def load(
 
 
 def names(kind: str) -> list[str]:
-    """The names of all installed drivers of a kind, loaded or not."""
+    """Return the names of all installed drivers of a kind."""
     return list(stevedore.ExtensionManager(f"poppy.{kind}").entry_points_names())
 
 
 def classes(kind: str) -> dict[str, type[Driver]]:
-    """Every installed driver of a kind that can be imported, by name."""
+    """Return every importable driver of a kind by name."""
     return {e.name: e.plugin for e in stevedore.ExtensionManager(f"poppy.{kind}")}

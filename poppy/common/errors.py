@@ -1,36 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error Poppy raises on purpose, as one tree.
+"""The tree of errors that Poppy raises.
 
 ::
 
     PoppyError
-    ├── InvalidRequest          what the client sent can't be accepted
-    │   ├── SchemaInvalid       ... it breaks a JSON Schema; carries one message per breach
+    ├── InvalidRequest          the request is invalid
+    │   ├── SchemaInvalid       ... it violates a JSON Schema; has one message per violation
     │   ├── DomainTaken         ... a domain belongs to another service
-    │   │   ├── DomainUnproven  ... which has not proven that it owns it
-    │   │   └── DomainReleased  ... or did until just now, and is kept for its former project
-    │   ├── ServiceBusy         ... not in the state the request needs
+    │   │   ├── DomainUnproven  ... which has not proven ownership
+    │   │   └── DomainReleased  ... a domain is in quarantine for its former project
+    │   ├── ServiceBusy         ... the service is in the wrong state
     │   └── KeyReused           ... its idempotency key belongs to another request
-    ├── LimitReached            the project may not have more services
-    ├── TooManyRequests         the project has to wait before it asks for more
-    ├── NotFound                no such thing, or not this project's
-    ├── InUse                   can't go while something depends on it
+    ├── LimitReached            the project has reached its service limit
+    ├── TooManyRequests         the project has too many open operations or requests
+    ├── NotFound                no such resource in this project
+    ├── InUse                   other resources depend on it
     ├── Changed                 a conditional write lost to another writer
-    ├── PreconditionFailed      it is not as the client said it had to be
-    ├── Repeated                this create was done before
-    ├── NotRunnable             this operation is not for this worker to run now
-    │   └── Fenced              ... and the run that was under way has lost its right to write
-    │       └── Superseded      ... to a delete, which waits until the run acknowledges that
-    ├── Unavailable             a part Poppy needs does not answer (storage, job board)
-    ├── ConfigError             the operator's configuration can't work
-    └── DriverError             what provider and DNS drivers raise, and nothing else
-        ├── RetryableError      may work later; its scope says whom it concerns
-        │   ├── TimedOut        ... there was no answer in time: not repeated at once
-        │   └── Unauthorized    ... once the operator has put our credentials right
-        ├── InProgressError     has begun and needs time: ask again later
-        └── PermanentError      will not work however often it is tried
+    ├── PreconditionFailed      a precondition of the client does not hold
+    ├── Repeated                the same create request was accepted before
+    ├── NotRunnable             this worker can't run the operation now
+    │   └── Fenced              ... the run lost its right to write
+    │       └── Superseded      ... to a delete, which waits for the run to acknowledge it
+    ├── Unavailable             storage or the job board does not answer
+    ├── ConfigError             the configuration is invalid
+    └── DriverError             the only errors that provider and DNS drivers raise
+        ├── RetryableError      may work later; its scope says what it affects
+        │   ├── TimedOut        ... no answer in time; not retried at once
+        │   └── Unauthorized    ... the operator must fix the credentials
+        ├── InProgressError     started but not finished; poll again later
+        └── PermanentError      retrying does not help
 
-Only the transport turns these into HTTP (``poppy.transport.pecan.errors``).
+Only the transport maps them to HTTP (``poppy.transport.pecan.errors``).
 """
 
 import datetime
@@ -39,23 +39,23 @@ from collections.abc import Sequence
 
 from poppy.common import waits
 
-#: Seconds until a provider that is at it, and gives no sensible number, is asked again.
+#: Default seconds between polls, for a driver that gives no valid number.
 POLL_AFTER = 10.0
 
 
 class PoppyError(Exception):
-    """Root of the tree. ``str(error)`` is fit to be shown to whoever caused it."""
+    """Root of the tree. ``str(error)`` is safe to show to the client that caused it."""
 
 
 class InvalidRequest(PoppyError):
-    """The request can't be accepted; the message names the offender."""
+    """The request is invalid. The message names the value at fault."""
 
 
 class SchemaInvalid(InvalidRequest):
-    """A document breaks its JSON Schema.
+    """A document violates its JSON Schema.
 
     Attributes:
-        messages: one ``[path]-what is wrong`` per breach, at least one.
+        messages: one ``[path]-what is wrong`` per violation, at least one.
     """
 
     def __init__(self, messages: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ class SchemaInvalid(InvalidRequest):
 
 
 class DomainTaken(InvalidRequest):
-    """A domain is already claimed by some service, of this project or another.
+    """A domain is already claimed by a service of this project or another.
 
     Attributes:
         domain: the domain that could not be claimed.
@@ -76,11 +76,11 @@ class DomainTaken(InvalidRequest):
 
 
 class DomainUnproven(DomainTaken):
-    """A domain is claimed by another project, which has not proven that it owns it.
+    """A domain is claimed by another project, which has not proven ownership.
 
     Args:
-        name: of the TXT record by which the project that asks can prove it.
-        value: of that record.
+        name: the name of the TXT record with which the requesting project proves ownership.
+        value: the value of that record.
     """
 
     def __init__(self, domain: str, name: str, value: str) -> None:
@@ -92,38 +92,38 @@ class DomainUnproven(DomainTaken):
 
 
 class DomainReleased(DomainTaken):
-    """A domain was released recently and is kept for its former project.
+    """A domain was released recently and is in quarantine for its former project.
 
-    The message does not tell which project that is.
+    The message does not name that project.
 
     Attributes:
-        free_at: when other projects may claim it.
+        free_at: when other projects can claim it.
     """
 
     def __init__(self, domain: str, free_at: datetime.datetime) -> None:
         super().__init__(domain)
-        # Rounded up: at the second that is told, it is free.
+        # Rounded up, so that the domain is free at the time in the message.
         told = (free_at + datetime.timedelta(microseconds=999_999)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.args = (f"Domain {domain} was released recently and is not available until {told}",)
         self.free_at = free_at
 
 
 class ServiceBusy(InvalidRequest):
-    """The service is not in a state in which the request makes sense."""
+    """The service is not in a state that allows the request."""
 
 
 class KeyReused(InvalidRequest):
-    """An idempotency key came with another request before."""
+    """An idempotency key was used before with another request."""
 
     def __init__(self) -> None:
         super().__init__("This idempotency key was used with another request before")
 
 
 class LimitReached(PoppyError):
-    """The project already has as many services as it may.
+    """The project has reached its service limit.
 
     Attributes:
-        limit: how many services the project may have.
+        limit: the maximum number of services of the project.
     """
 
     def __init__(self, project_id: str, limit: int) -> None:
@@ -144,26 +144,26 @@ class TooManyRequests(PoppyError):
 
 
 class NotFound(PoppyError):
-    """There is no such thing, or it belongs to another project."""
+    """The resource does not exist or belongs to another project."""
 
 
 class InUse(PoppyError):
-    """The thing can't be removed: something else depends on it."""
+    """The resource can't be removed because another one depends on it."""
 
 
 class Changed(PoppyError):
-    """The stored thing is no longer what the caller read; read again and decide again."""
+    """The stored object changed since the caller read it; read it again."""
 
 
 class PreconditionFailed(PoppyError):
-    """What is there is not what the client meant to change."""
+    """The resource does not match the client's precondition."""
 
 
 class Repeated(PoppyError):
-    """The service was created before, by the same idempotency key.
+    """A request with the same idempotency key already created the service.
 
     Attributes:
-        service_id: of that service.
+        service_id: the id of that service.
     """
 
     def __init__(self, service_id: str) -> None:
@@ -172,7 +172,7 @@ class Repeated(PoppyError):
 
 
 class NotRunnable(PoppyError):
-    """The operation is finished, gone, another's, or has to wait for an earlier one."""
+    """The operation is finished, gone, run by another worker, or waits for an earlier one."""
 
 
 class Fenced(NotRunnable):
@@ -180,14 +180,14 @@ class Fenced(NotRunnable):
 
 
 class Superseded(Fenced):
-    """A delete overtook the run, and waits for it to end: the run has to acknowledge that."""
+    """A delete superseded the run. The run must acknowledge that; the delete waits for it."""
 
 
 class Unavailable(PoppyError):
-    """A part that Poppy needs does not answer.
+    """Storage or the job board does not answer.
 
     Attributes:
-        retry_after: seconds after which trying again makes sense.
+        retry_after: seconds to wait before a retry.
     """
 
     def __init__(self, message: str, retry_after: int = 5) -> None:
@@ -196,20 +196,20 @@ class Unavailable(PoppyError):
 
 
 class ConfigError(PoppyError):
-    """The configuration can't work; the message names the option and what to do."""
+    """The configuration is invalid. The message names the option and the remedy."""
 
 
 class DriverError(PoppyError):
-    """A provider or DNS driver could not do what it was asked."""
+    """A call to a provider or DNS driver failed."""
 
 
 class Scope(enum.StrEnum):
-    """Whom a failure concerns.
+    """What a failure affects.
 
-    SERVICE: one service: its origin does not resolve, its document is refused for now, another
-        worker changed its object. Only that service waits.
-    PROVIDER: the provider or DNS server as a whole: it can't be reached, fails, limits our
-        account or refuses our credentials. The circuit breaker listens to these alone.
+    SERVICE: one service: its origin does not resolve, its document is refused for now, or
+        another worker changed its object. Only that service waits.
+    PROVIDER: the whole provider or DNS server: it is unreachable, fails, limits Poppy's account
+        or refuses its credentials. Only these failures count for the circuit breaker.
     """
 
     SERVICE = "service"
@@ -217,18 +217,18 @@ class Scope(enum.StrEnum):
 
 
 class RetryableError(DriverError):
-    """It may work later.
+    """The call may work later.
 
-    A failure concerns its own service unless the driver says otherwise: a tenant who can cause a
-    failure must not be able to have other tenants wait for it.
+    By default a failure affects only its own service, so that a tenant who causes a failure
+    can't delay other tenants.
 
     Attributes:
-        retry_after: seconds the other side asked us to wait, between 0 and
-            :data:`poppy.common.waits.LONGEST`; None when it did not say, or no sensible number.
-        scope: whom the failure concerns.
+        retry_after: seconds that the vendor asks to wait, between 0 and
+            :data:`poppy.common.waits.LONGEST`; None without a valid number.
+        scope: what the failure affects.
     """
 
-    # For drivers' own subclasses that do not call this constructor.
+    # Defaults for drivers' subclasses that do not call this constructor.
     scope: Scope = Scope.SERVICE
     _retry_after: float | None = None
 
@@ -245,7 +245,7 @@ class RetryableError(DriverError):
 
     @property
     def retry_after(self) -> float | None:
-        """See the class."""
+        """Seconds to wait, bounded; see the class."""
         return self._retry_after
 
     @retry_after.setter
@@ -254,9 +254,9 @@ class RetryableError(DriverError):
 
 
 class TimedOut(RetryableError):
-    """There was no answer in time.
+    """No answer in time.
 
-    It is not repeated at once: each try would hold the worker's slot as long again.
+    The call is not retried at once, because each attempt holds a worker's slot for as long.
     """
 
     def __init__(
@@ -270,10 +270,10 @@ class TimedOut(RetryableError):
 
 
 class Unauthorized(RetryableError):
-    """The other side refuses our credentials, or what they may do.
+    """The vendor refuses Poppy's credentials or their permissions.
 
-    That is for the operator to put right, and no tenant's request is to fail for it: it is tried
-    again, though not at once, as accounts may be locked for that.
+    The operator must fix this, so no tenant's request fails: the call is retried later. It is not
+    retried at once, because the vendor may lock the account.
     """
 
     def __init__(
@@ -287,10 +287,10 @@ class Unauthorized(RetryableError):
 
 
 class InProgressError(DriverError):
-    """The other side is at it and needs time; asking again after a while is no failure.
+    """The change is in progress at the vendor. Polling again is not a failure.
 
     Attributes:
-        poll_after: seconds until it makes sense to ask, between 0 and
+        poll_after: seconds until the next poll, between 0 and
             :data:`poppy.common.waits.LONGEST`.
     """
 
@@ -301,4 +301,4 @@ class InProgressError(DriverError):
 
 
 class PermanentError(DriverError):
-    """It will not work however often it is tried; the message says why, for the tenant."""
+    """A retry does not help. The message tells the tenant why."""

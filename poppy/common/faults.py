@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults that an operator has to expect: they get one line in the log, and no traceback.
+"""Log expected faults in one line, without a traceback.
 
-A claim is lost, the job board was wiped, a disk is full, a server is away: the code that handles
-it is right, and a traceback, which libraries such as TaskFlow add, hides what happened. This tells
-such faults by the names of their classes, so that it needs none of these libraries.
+Examples are a lost claim, a wiped job board, a full disk and an unreachable server. The code
+handles them correctly, and the tracebacks of libraries such as TaskFlow only hide the cause.
+Faults are recognized by class name, so this module imports none of these libraries.
 """
 
 import errno
@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 
-#: Exceptions that are expected, as ``module.Class``; so are those that derive from them.
+#: Expected exceptions as ``module.Class``; subclasses count as well.
 _CLASSES = frozenset(
     {
         "poppy.common.errors.DriverError",
@@ -26,16 +26,16 @@ _CLASSES = frozenset(
         "kazoo.handlers.utils.KazooTimeoutError",
     }
 )
-#: The names that PEP 249 gives to what is not the program's fault, in any database driver.
+#: PEP 249's names, in any database driver, for errors outside the program.
 _DATABASE = frozenset({"OperationalError", "InterfaceError"})
 _ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
-#: Seconds between two complaints that the log can't be written.
+#: Seconds between two messages that the log can't be written.
 _PAUSE = 60.0
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether an exception comes from a fault outside, and not from a mistake in the code."""
+    """Return whether an exception comes from an external fault, not from a bug."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     if isinstance(error, OSError) and error.errno in _ERRNOS:
@@ -47,14 +47,14 @@ def is_expected(error: BaseException) -> bool:
 
 
 class OneLine(logging.Filter):
-    """Replaces the traceback of an expected fault by the error's name and message.
+    """Replace the traceback of an expected fault by the error's name and message.
 
-    At WARNING at most: ERROR is for what needs somebody, who learns of a lasting fault from its
-    metric and alert.
+    The level is lowered to WARNING. ERROR is for what needs an operator's attention; a lasting
+    fault has a metric and an alert.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record if need be; all records pass."""
+        """Shorten the record if it reports an expected fault. All records pass."""
         error = record.exc_info[1] if record.exc_info else None
         if error is None or not is_expected(error):
             return True
@@ -68,12 +68,12 @@ class OneLine(logging.Filter):
 
 
 class QuietHandlerErrors:
-    """What a handler does when it can't write: a word on stderr now and then.
+    """A replacement for ``handleError`` that writes one line to stderr once in a while.
 
-    Python prints a traceback of dozens of lines for each record, for as long as a disk is full.
+    While a disk is full, Python's own prints a long traceback for every record.
 
     Args:
-        handler: whose other errors, mistakes in a log call, stay as they are.
+        handler: the handler. It still handles other errors, such as a wrong log call, itself.
     """
 
     def __init__(self, handler: logging.Handler) -> None:
@@ -81,7 +81,7 @@ class QuietHandlerErrors:
         self._next = 0.0
 
     def __call__(self, record: logging.LogRecord) -> None:
-        """To stand in for ``Handler.handleError``, within its ``except``."""
+        """Handle an error like ``Handler.handleError``; called inside an ``except`` block."""
         error = sys.exc_info()[1]
         if error is None or not is_expected(error):
             self._other(record)
@@ -93,7 +93,7 @@ class QuietHandlerErrors:
 
 
 def keep_short(handler: logging.Handler) -> None:
-    """Have a handler write one line for an expected fault; may be repeated."""
+    """Make a handler write one line for an expected fault. Idempotent."""
     if not any(isinstance(it, OneLine) for it in handler.filters):
         handler.addFilter(OneLine())
         handler.handleError = QuietHandlerErrors(handler)  # type: ignore[method-assign]

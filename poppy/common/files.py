@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may read the files that Poppy makes: their owner and group, and nobody else."""
+"""Create files that only their owner and group can read."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 
 UMASK = 0o027
-"""Files are made with mode 0640 and directories with 0750."""
+"""Gives files mode 0640 and directories mode 0750."""
 
 
 def keep_private() -> int:
-    """Have this process make no file that others can read; a stricter umask stays.
+    """Set this process's umask so that others can't read its files. A stricter umask stays.
 
     Returns:
-        The umask of before.
+        The previous umask.
     """
     before = os.umask(UMASK)
     os.umask(before | UMASK)
@@ -22,9 +22,9 @@ def keep_private() -> int:
 
 @contextlib.contextmanager
 def private() -> Iterator[None]:
-    """Do so for the length of a block.
+    """Create private files within a block.
 
-    The umask is the process's: what other threads make meanwhile is private too.
+    The umask belongs to the process, so it also affects other threads during the block.
     """
     before = keep_private()
     try:

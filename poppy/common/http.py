@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for drivers: every call has a timeout, every failure is a driver error, limits are kept.
+"""HTTP client for drivers.
 
-What is sent and received is never logged: it may hold secrets.
+Every request has a timeout, every failure becomes a driver error, and the vendor's rate limits
+are recorded. Requests and responses are never logged, because they may hold secrets.
 """
 
 import datetime
@@ -23,36 +24,36 @@ from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut,
 
 LOG = log.getLogger(__name__)
 
-#: Seconds to connect, and to wait for more of an answer.
+#: Seconds to connect, and between two reads of the response.
 TIMEOUT = (5.0, 30.0)
-#: Statuses of 4xx that may pass. 409 and 412 are for the caller to say.
+#: 4xx statuses that are retryable. The caller decides about 409 and 412.
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
-#: By these a server refuses who asks, not what is asked for.
+#: Statuses that refuse the credentials, not the request.
 REFUSES_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-#: Characters of an answer that are quoted in an error.
+#: Maximum characters of a response in an error message.
 _QUOTED = 500
-#: Errors of a connection as such.
+#: Connection errors.
 _NO_CONNECTION = (
     requests.ConnectionError,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
 )
-#: Segments of a path that may be an id: not ``v1``, nor a word.
+#: Path segments that may be an id: not ``v1`` and not a word.
 _ID = re.compile("(?=.*[0-9])[^/]{6,}")
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: A limit of so many calls or more is none.
+#: Larger numbers in quota fields are ignored.
 _MOST = 10**12
 
 
 class Quota(NamedTuple):
-    """What is left of a vendor's limit, as its last answer said.
+    """A vendor's rate limit, as of its last response.
 
     Attributes:
-        limit: calls in a period; None when it does not say.
-        remaining: calls that are left.
-        resets_at: when there are more, in UTC; None when it does not say.
+        limit: calls per period; None if unknown.
+        remaining: remaining calls.
+        resets_at: when the limit resets, in UTC; None if unknown.
     """
 
     limit: int | None
@@ -61,16 +62,16 @@ class Quota(NamedTuple):
 
 
 class Client:
-    """A session with one server, for any number of threads; redirects are not followed.
+    """A thread-safe client of one server. It does not follow redirects.
 
     Args:
-        name: of the driver, for messages.
-        base_url: what paths are appended to.
-        auth: as ``requests`` takes it.
+        name: the driver's name, for messages.
+        base_url: prefix of all paths.
+        auth: the ``auth`` of ``requests``.
         headers: sent with every request.
-        timeout: seconds to connect, and between two pieces of an answer.
-        verify: whether certificates are checked, or the file with those to check by.
-        explain: gives the vendor's own words from the answer to a refused request.
+        timeout: seconds to connect, and between two reads of the response.
+        verify: whether to verify certificates, or the path of a CA bundle.
+        explain: extracts the vendor's error message from a response.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Client:
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What the last answers said of the server's limits, by the limit's name."""
+        """The server's limits from the last responses, by name."""
         return dict(self._quota)
 
     def request(
@@ -108,18 +109,17 @@ class Client:
         accept: Collection[int] = (),
         **options: Any,
     ) -> requests.Response:
-        """Send a request; gives the answer if its status is 2xx or among ``accept``.
+        """Send a request and return the response if its status is 2xx or in ``accept``.
 
         Args:
-            path: appended to the base URL; a whole URL is taken as it is.
-            options: as ``requests.Session.request`` has them (``json``, ``params`` ...).
+            path: appended to the base URL, or an absolute URL.
+            options: arguments of ``requests.Session.request`` (``json``, ``params`` ...).
 
         Raises:
-            RetryableError: no answer, 408, 425, 429 or 5xx; with the wait that the server asks
-                for by ``Retry-After`` (RFC 9110, section 10.2.3), or until its limit resets. It
-                concerns the server as a whole, unless the server's words name the object that
-                the path is about.
-            TimedOut: no answer in time.
+            RetryableError: no response, 408, 425, 429 or 5xx. Its wait comes from
+                ``Retry-After`` (RFC 9110, section 10.2.3) or the reset time of the limit. Its
+                scope is the provider, unless the server's message names the requested object.
+            TimedOut: no response in time.
             Unauthorized: 401 or 403.
             PermanentError: any other status.
         """
@@ -146,10 +146,11 @@ class Client:
         raise self._error(method, response)
 
     def json(self, method: str, path: str, **options: Any) -> Any:
-        """As :meth:`request`; gives the decoded body, None for an empty one.
+        """Send a request and return the decoded JSON body; None if it is empty.
 
         Raises:
-            RetryableError: also when the body is no JSON: something stands in between.
+            RetryableError: see :meth:`request`; also if the body is not JSON, which usually
+                comes from a proxy in between.
         """
         response = self.request(method, path, **options)
         if not response.content:
@@ -160,7 +161,7 @@ class Client:
             raise RetryableError(f"{self._name} answered {method} with no JSON") from exc
 
     def answers(self, path: str, method: str = "GET") -> bool:
-        """Whether the server answers a request with 2xx now; never raises."""
+        """Return whether the server answers a request with 2xx; never raises."""
         try:
             self.request(method, path)
         except (RetryableError, PermanentError):
@@ -182,11 +183,11 @@ class Client:
             self._quota[name] = quota
 
     def _unanswered(self, method: str, error: requests.RequestException) -> RetryableError:
-        # The words of requests hold the URL, which may hold a key.
+        # Messages of requests quote the URL, which may hold a key.
         message = f"{self._name} did not answer ({method}): {type(error).__name__}"
         if _is_timeout(error):
             return TimedOut(message)
-        # Anything else, such as a URL that can't be, is about what was asked.
+        # Other errors, such as an invalid URL, come from the request itself.
         broken = isinstance(error, _NO_CONNECTION)
         return RetryableError(message, scope=Scope.PROVIDER if broken else Scope.SERVICE)
 
@@ -205,17 +206,17 @@ class Client:
 
 
 def describe(span: tracing.Span, method: str, url: str) -> None:
-    """Say what is requested, by https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
+    """Set the span attributes of https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
     if span.recording:
         span.set({"http.request.method": method, **tracing.address_of(url)})
 
 
 def names_object(said: str, request: requests.PreparedRequest) -> bool:
-    """Whether a server's words name the object that a request is about.
+    """Return whether a server's message names the object of a request.
 
-    A limit or an outage that does so is that object's, not the account's. Objects are known by
-    the ids in the path (whole segments with a digit), and by UUIDs anywhere in the request:
-    drivers name objects for a service's id.
+    Such a limit or outage affects that object, not the account. Objects are identified by ids in
+    the path (whole segments with a digit) and by UUIDs anywhere in the request, because drivers
+    name objects after the service's id.
     """
     url = urllib.parse.unquote(request.url or "")
     ids = {it for it in urllib.parse.urlsplit(url).path.split("/") if _ID.fullmatch(it)}
@@ -228,15 +229,15 @@ def names_object(said: str, request: requests.PreparedRequest) -> bool:
 def _is_timeout(error: requests.RequestException) -> bool:
     if isinstance(error, requests.Timeout):
         return True
-    # A body that stops coming is a ConnectionError to requests.
+    # requests reports a timeout in the body as a ConnectionError.
     return any(isinstance(it, urllib3.exceptions.TimeoutError) for it in error.args)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait, by ``Retry-After`` in either form.
+    """Return the seconds that a response asks to wait, from ``Retry-After`` in either form.
 
-    Without the field, a limit that is used up says when it resets. None if the answer does not
-    say, or makes no sense; never more than :data:`poppy.common.waits.LONGEST`.
+    Without the field, the reset time of an exhausted limit counts. The result is at most
+    :data:`poppy.common.waits.LONGEST`; None if there is no valid value.
     """
     value = headers.get("Retry-After")
     if value is not None:
@@ -251,12 +252,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(resets, default=None)
 
 
-#: Header fields in use: (name, limit, remaining, reset). Of two rows of one name, the first that
-#: says when it resets counts.
+#: Quota header fields: (name, limit, remaining, reset). If two rows have the same name, the first
+#: one with a reset time counts.
 _QUOTA_FIELDS = (
     ("requests", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
-    # Akamai: when a call is possible again, a moment.
+    # Akamai: the time at which a call is possible again.
     ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Next"),
     (
         "requests",
@@ -266,14 +267,14 @@ _QUOTA_FIELDS = (
     ),
     ("writes", "Fastly-RateLimit-Limit", "Fastly-RateLimit-Remaining", "Fastly-RateLimit-Reset"),
 )
-#: Akamai, of what a contract or property may have: X-Limit-Hosts-Per-Property-Remaining.
+#: Akamai's limits on objects of a contract or property: X-Limit-Hosts-Per-Property-Remaining.
 _THINGS = re.compile(r"(?i)x-limit-([a-z-]+)-remaining")
 
 
 def quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
-    """The limits that an answer tells of.
+    """Return the limits in a response's header fields.
 
-    By the names of :data:`_QUOTA_FIELDS`, and for limits on things by what they limit
+    The keys are the names in :data:`_QUOTA_FIELDS`; for limits on objects, the kind of object
     (``hosts-per-property``).
     """
     found: dict[str, Quota] = {}
@@ -294,9 +295,9 @@ def _quota(headers: Mapping[str, str], limit: str, remaining: str, reset: str) -
     return None if left is None else Quota(whole, left, _moment(headers.get(reset)))
 
 
-#: A reset beyond this is a moment in seconds since 1970, not a number of seconds from now.
+#: A larger reset value is a Unix timestamp, not a number of seconds from now.
 _EPOCH_LIKE = 10_000_000
-#: A limit that resets later than this says nothing.
+#: A reset time further away than this is ignored.
 _FARTHEST = datetime.timedelta(days=3650)
 
 
@@ -319,7 +320,7 @@ def _read_moment(value: str) -> datetime.datetime:
 
 
 def _number(value: str | None) -> int | None:
-    """The first number of a field, whose parameters and windows may follow; digits only."""
+    """Return the first number of a field, before any parameters or windows; digits only."""
     number = waits.number(re.split("[,;]", value or "")[0].strip(" \t"))
     return number if number is not None and number < _MOST else None
 

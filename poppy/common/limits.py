@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How hard a provider or a DNS server may be pressed: options that all such drivers have."""
+"""Throttling options of every provider and DNS driver."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
@@ -12,52 +12,53 @@ OPTS: Sequence[cfg.Opt] = (
         default=0.0,
         min=0.0,
         mutable=True,
-        help="How many calls of this driver all workers together begin per second, on average; "
-        "0 means any number. (A call may be several requests to the other side.) More than that "
-        "wait, without holding a worker.",
+        help="Maximum calls to this driver per second, averaged over all workers; 0 means "
+        "unlimited. One call may send several requests. Operations above the limit wait without "
+        "holding a worker.",
     ),
     cfg.IntOpt(
         "rate_burst",
         default=10,
         min=1,
         mutable=True,
-        help="How many calls may begin at once after a quiet time, of all workers together.",
+        help="Maximum calls that all workers together may start at once after an idle period.",
     ),
     cfg.IntOpt(
         "max_concurrent_calls",
         default=0,
         min=0,
         mutable=True,
-        help="How many calls of this driver all workers together have under way; 0 means any "
-        "number, as far as the workers' slots go (see reserved_slots). Each worker has an equal "
-        "share, of at least one.",
+        help="Maximum concurrent calls to this driver over all workers; 0 means that only the "
+        "workers' slots limit them (see reserved_slots). Each worker gets an equal share, at "
+        "least one.",
     ),
     cfg.IntOpt(
         "reserved_slots",
         min=1,
         mutable=True,
-        help="How many of a worker's slots (concurrency) are kept for calls of this driver, so "
-        "that drivers that hang can't take them all. Unset: half of the slots, shared out evenly "
-        "between the drivers, at least one each. The other slots are for whoever comes first.",
+        help="Slots of a worker (concurrency) that are reserved for calls to this driver, so that "
+        "other drivers that hang can't take them all. Unset: half of the slots, divided evenly "
+        "between the drivers, at least one each. Any driver can use the other slots.",
     ),
     cfg.IntOpt(
         "breaker_failures",
         default=5,
         min=0,
         mutable=True,
-        help="When calls for so many different services fail in a row, in one worker and in a "
-        "way that is about the provider as a whole, no worker calls this driver for "
-        "breaker_pause. Where several projects use the driver, the services must not all be of "
-        "one. An answer that says how long all have to wait (Retry-After) counts at once. 0 "
-        "switches this off.",
+        help="Number of services with consecutive failed calls in one worker that opens the "
+        "circuit breaker: no worker calls this driver for breaker_pause. Only failures of the "
+        "provider as a whole count. If several projects use the driver, the services must belong "
+        "to more than one of them. A Retry-After for the whole provider opens the breaker at "
+        "once. 0 disables the breaker.",
     ),
     cfg.FloatOpt(
         "breaker_pause",
         default=30.0,
         min=0.1,
         mutable=True,
-        help="Seconds for which it is left alone then. After that one call is let through; if it "
-        "fails, the pause is twice as long, up to five minutes, whoever asked for more.",
+        help="Seconds that the circuit breaker stays open. After that, one call is let through. "
+        "If it fails, the pause doubles, up to five minutes. A longer Retry-After does not extend "
+        "this maximum.",
     ),
 )
 
@@ -74,7 +75,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, options: Any) -> Self:
-        """As they are now: they may be changed while Poppy runs."""
+        """Read the current values. They are mutable, so read them again for each use."""
         return cls(
             options.rate_limit,
             options.rate_burst,

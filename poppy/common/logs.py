@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging by oslo.log, with everything secret taken out of what is written."""
+"""Logging with oslo.log. Secrets are masked in everything that is written."""
 
 import logging
 import re
@@ -14,11 +14,11 @@ from poppy.common import errors, faults, files
 
 MASK = "***"
 
-#: Shorter values are no secrets but accidents, and would take the log apart.
+#: Shorter values are not treated as secrets: masking them would garble the log.
 _SHORTEST = 4
 
 _IN_URL = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s/@'\"]+@")
-#: Header fields with credentials, as they look in a list, a dictionary or a dump of HTTP.
+#: Header fields with credentials, as printed in a list, a dictionary or an HTTP dump.
 _IN_HEADER = re.compile(
     r"((?:(?:x-)?(?:auth|subject|service|storage)-token|authorization|[a-z-]*(?:api|secret)[-_]?key"
     r"|fastly-key|[a-z_]*secret)"
@@ -26,12 +26,13 @@ _IN_HEADER = re.compile(
     re.IGNORECASE,
 )
 
-#: One of these is in each of them; to look for words is much quicker than for the pattern.
+#: Each of these fields contains one of these words. Searching for words is much faster than
+#: matching the pattern.
 _HEADER_WORDS = ("token", "authorization", "key", "secret")
 
 _known: set[str] = set()
 
-#: While traces are made, lines begin as oslo.log has them, and with the trace's id.
+#: oslo.log's default formats with the trace id added; used while tracing is enabled.
 _WITH_TRACE = {
     "logging_context_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
     "[%(global_request_id)s %(request_id)s %(user_identity)s trace_id=%(trace_id)s] "
@@ -45,17 +46,17 @@ def _no_trace() -> str | None:
     return None
 
 
-#: Gives the id of the trace that a line belongs to; replaced by :mod:`poppy.common.tracing`.
+#: Returns the current trace id; replaced by :mod:`poppy.common.tracing`.
 trace_id: Callable[[], str | None] = _no_trace
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
-    """Set up logging as it is configured, in a new process or after a change.
+    """Set up logging from the configuration, in a new process or after a change.
 
-    A log file that is made here can be read by its owner and group only.
+    Only the owner and group can read a new log file.
 
     Raises:
-        ConfigError: the log can't be written where it is to be.
+        ConfigError: the log can't be written to the configured file.
     """
     if conf.tracing.enabled:
         for name, line in _WITH_TRACE.items():
@@ -74,10 +75,7 @@ def setup(conf: cfg.ConfigOpts) -> None:
 
 
 def learn(values: Iterable[object]) -> None:
-    """Know these secrets: values of options, as they are configured.
-
-    Of a URL only the password counts, since the rest is no secret.
-    """
+    """Register option values to mask. Of a URL, only the password is masked."""
     for value in values:
         for text in value if isinstance(value, list) else [value]:
             _known.update(
@@ -86,7 +84,7 @@ def learn(values: Iterable[object]) -> None:
 
 
 def mask(text: str) -> str:
-    """The text without secrets: known values, and what looks like a password or a token."""
+    """Mask registered values, and text that looks like a password or token."""
     for value in _known:
         if value in text:
             text = text.replace(value, MASK)
@@ -103,15 +101,15 @@ def _secrets(text: str) -> tuple[str, ...]:
         return (text,)
     try:
         password = urllib.parse.urlsplit(text).password or ""
-    except ValueError:  # no URL at all
+    except ValueError:  # not a URL
         return (text,)
     return (password, urllib.parse.unquote(password))
 
 
 class _Masking(logging.Formatter):
-    """A formatter around another one: tracebacks and arguments are masked as well.
+    """Wrap another formatter and mask its output, including tracebacks and arguments.
 
-    Records know their trace as ``trace_id``, in JSON among what is ``extra``.
+    Records get a ``trace_id`` attribute; JSON output has it in ``extra``.
     """
 
     def __init__(self, formatter: logging.Formatter | None) -> None:

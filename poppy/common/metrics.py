@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Poppy counts and times, in one table; nothing is recorded until :func:`enable`.
+"""Poppy's Prometheus metrics. Nothing is recorded until :func:`enable`.
 
-Instruments are called where things happen, whether or not anybody wants to know: until then, that
-costs a comparison. Values live in files that all processes of a daemon share, as the Prometheus
-client has them in its multi-process mode, so what a process that died has counted is kept.
+Code calls the instruments unconditionally; while metrics are disabled, a call costs one
+comparison. Values are stored in files that all processes of a daemon share (the Prometheus
+client's multi-process mode), so the counts of a dead process are kept.
 
-No label has a value that tenants choose, so how many series there are depends on the
-configuration alone.
+Tenants choose no label value, so the number of series depends on the configuration alone.
 """
 
 import collections
@@ -29,46 +28,46 @@ OPTS = (
     cfg.HostAddressOpt(
         "bind",
         default="127.0.0.1",
-        help="Address on which each daemon answers GET /metrics. Whoever reaches it can read the "
-        "names of drivers and how much they are used, but nothing of tenants.",
+        help="Address on which each daemon serves GET /metrics. Anyone who can reach it can read "
+        "the drivers' names and usage, but no tenant data.",
     ),
     cfg.PortOpt(
         "server_port",
         min=1,
-        help="TCP port for the metrics of poppy-server, or of poppy-standalone. Unset: none are "
-        "recorded.",
+        help="TCP port for the metrics of poppy-server or poppy-standalone. Unset: metrics are "
+        "disabled.",
     ),
     cfg.PortOpt(
         "worker_port",
         min=1,
-        help="TCP port for the metrics of poppy-worker. Unset: none are recorded.",
+        help="TCP port for the metrics of poppy-worker. Unset: metrics are disabled.",
     ),
     cfg.FloatOpt(
         "refresh",
         default=10.0,
         min=0.1,
-        help="Seconds between looks into storage for what all daemons share: the queue, circuit "
-        "breakers and workers.",
+        help="Seconds between storage reads for shared metrics: the queue, circuit breakers and "
+        "workers.",
     ),
 )
 
-#: Seconds: of an API request, a driver's call, and an operation.
+#: Buckets in seconds for API requests, driver calls and operations.
 _REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _AGE = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 43200.0, 86400.0)
 
 
-#: Seconds for which what is batched may wait.
+#: Seconds between two writes of batched observations.
 DELAY = 0.25
 
 
 class Instrument:
-    """Something that is counted or timed.
+    """Base of all metrics.
 
     Args:
-        name: as Prometheus knows it, without what it appends (``_total``, ``_bucket`` ...).
-        text: what it says, with the unit.
-        labels: names of the labels; a call gives their values in that order.
+        name: the Prometheus name, without its suffix (``_total``, ``_bucket`` ...).
+        text: the help text, with the unit.
+        labels: names of the labels; calls pass the values in this order.
     """
 
     kind = ""
@@ -82,14 +81,14 @@ class Instrument:
         self._children: dict[tuple[str, ...], Any] = {}
 
     def start(self, metric: type, registry: object) -> None:
-        """Record from now on."""
+        """Start recording."""
         self._metric = metric(
             self.name, self.text, self.labels, registry=registry, **self._options
         )
         self._children.clear()
 
     def _child(self, values: tuple[str, ...]) -> Any:
-        # The client's own way to a child takes a lock, and longer than the recording.
+        # The client's labels() takes a lock, and longer than the recording itself.
         child = self._children.get(values)
         if child is None:
             child = self._metric.labels(*values) if self.labels else self._metric
@@ -98,7 +97,7 @@ class Instrument:
 
 
 class Counter(Instrument):
-    """Only grows."""
+    """A number that only grows."""
 
     kind = "counter"
 
@@ -109,21 +108,21 @@ class Counter(Instrument):
 
 
 class Histogram(Instrument):
-    """How long things take, and how many there were."""
+    """A distribution of durations, with their count."""
 
     kind = "histogram"
 
     def observe(self, seconds: float, *labels: str) -> None:
-        """Count one that took so long."""
+        """Record a duration."""
         if self._metric is not None:
             self._child(labels).observe(seconds)
 
 
 class BatchedHistogram(Histogram):
-    """For what is so quick and so frequent that recording it must cost next to nothing.
+    """A histogram for short and frequent events; a thread records its values in batches.
 
-    Amid a request, the client's code and data are in none of the processor's caches, and recording
-    takes five times as long as when it is done over and over. So it is put off, for a moment.
+    During a request the client's code and data are not in the processor's caches, and recording
+    takes five times as long as in a loop.
     """
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = (), **options: Any) -> None:
@@ -132,30 +131,30 @@ class BatchedHistogram(Histogram):
         self._writing = False
 
     def observe(self, seconds: float, *labels: str) -> None:
-        """Count one that took so long, within :data:`DELAY`."""
+        """Record a duration within :data:`DELAY` seconds."""
         if self._metric is not None:
             self._waiting.append((seconds, labels))
             if not self._writing:
-                # A thread of the process that observes: it must not be made before a fork.
+                # Start the thread on first use: threads do not survive a fork.
                 self._writing = True
                 threading.Thread(target=self._write, name="metrics", daemon=True).start()
 
     @property
     def waiting(self) -> int:
-        """How many are not written yet."""
+        """The number of observations that are not recorded yet."""
         return len(self._waiting)
 
     def _write(self) -> None:
         while True:
             time.sleep(DELAY)
-            # Nobody else takes from it.
+            # Only this thread removes entries.
             while self._waiting:
                 seconds, labels = self._waiting.popleft()
                 super().observe(seconds, *labels)
 
 
 class Gauge(Instrument):
-    """A value of the moment. ``mode`` says how those of several processes become one."""
+    """A current value. ``mode`` is the client's multi-process mode, which combines processes."""
 
     kind = "gauge"
 
@@ -163,82 +162,82 @@ class Gauge(Instrument):
         super().__init__(name, text, labels, multiprocess_mode=mode)
 
     def set(self, value: float, *labels: str) -> None:
-        """It is so much now."""
+        """Set the current value."""
         if self._metric is not None:
             self._child(labels).set(value)
 
 
 REQUESTS = BatchedHistogram(
     "poppy_http_request_duration_seconds",
-    "Seconds until an API request was answered, by URL template, method and class of status.",
+    "Seconds to answer an API request, by URL template, method and status class.",
     ("method", "route", "status"),
     buckets=_REQUEST,
 )
 OPERATIONS = Histogram(
     "poppy_operation_age_seconds",
-    "Seconds from the request to the end of an operation.",
+    "Seconds from a request to the end of its operation.",
     ("kind", "state", "provider"),
     buckets=_AGE,
 )
 RUNS = Histogram(
     "poppy_operation_run_duration_seconds",
-    "Seconds that one run of an operation took a worker, by what came of it.",
+    "Seconds of one run of an operation in a worker, by outcome.",
     ("kind", "outcome"),
     buckets=_CALL,
 )
 CALLS = Histogram(
     "poppy_driver_call_duration_seconds",
-    "Seconds that a call of a driver took, its quick repetitions included.",
+    "Seconds of a driver call, including its immediate retries.",
     ("driver", "verb", "outcome"),
     buckets=_CALL,
 )
 REPEATS = Counter(
     "poppy_driver_call_repeats",
-    "Calls of a driver that were repeated at once after an error that may pass.",
+    "Driver calls retried immediately after a retryable error.",
     ("driver", "verb"),
 )
 DEFERRED = Counter(
     "poppy_driver_calls_deferred",
-    "Calls of a driver that were put off by its limits or its circuit breaker.",
+    "Driver calls deferred by a limit or the circuit breaker.",
     ("driver",),
 )
 SLOTS = Gauge("poppy_worker_slots", "Operations that workers can run at once.", mode="livesum")
-BUSY = Gauge("poppy_worker_slots_busy", "Operations that workers run now.", mode="livesum")
+BUSY = Gauge("poppy_worker_slots_busy", "Operations that workers are running.", mode="livesum")
 HUNG = Gauge(
     "poppy_worker_hung_calls",
-    "Calls of drivers that nobody waits for any more, and that have not ended.",
+    "Driver calls that timed out but have not returned.",
     mode="livesum",
 )
 QUOTA = Gauge(
     "poppy_provider_quota_remaining",
-    "What is left of a vendor's limit, as its last answer said.",
+    "Remaining calls of a vendor's limit, as of its last response.",
     ("provider", "limit"),
     mode="livemostrecent",
 )
 QUOTA_LIMIT = Gauge(
     "poppy_provider_quota_limit",
-    "A vendor's limit, as its last answer said.",
+    "A vendor's limit, as of its last response.",
     ("provider", "limit"),
     mode="livemostrecent",
 )
 STORAGE_UP = Gauge(
     "poppy_storage_up",
-    "1 if storage answered when it was last asked; else what follows from it is of before.",
+    "1 if storage answered the last check; otherwise dependent metrics are stale.",
     mode="livemostrecent",
 )
 BOARD_UP = Gauge(
     "poppy_board_up",
-    "1 if the job board answered when it was last asked.",
+    "1 if the job board answered the last check.",
     mode="livemostrecent",
 )
 DUE = Gauge(
     "poppy_queue_due_operations",
-    "Operations in storage that are due and not on the job board, counted up to 1000.",
+    "Due operations in storage that are not on the job board, counted up to 1000.",
     mode="livemostrecent",
 )
 DUE_AGE = Gauge(
     "poppy_queue_oldest_due_seconds",
-    "Seconds for which the longest due of these has been due; 0 without any.",
+    "Seconds since the oldest of these became due; 0 if there are none.",
     mode="livemostrecent",
 )
 JOBS = Gauge(
@@ -248,18 +247,18 @@ JOBS = Gauge(
 )
 WORKERS = Gauge(
     "poppy_workers_alive",
-    "Worker processes, on all machines, that give signs of life.",
+    "Live worker processes on all machines.",
     mode="livemostrecent",
 )
 BREAKER = Gauge(
     "poppy_breaker_state",
-    "1 for the state that a driver's circuit breaker is in, 0 for the others.",
+    "1 for the current state of a driver's circuit breaker, 0 for the others.",
     ("driver", "state"),
     mode="livemostrecent",
 )
 BREAKER_OPENINGS = Gauge(
     "poppy_breaker_openings",
-    "How often a driver's circuit breaker has opened since a call last worked.",
+    "Times a driver's circuit breaker has opened since the last successful call.",
     ("driver",),
     mode="livemostrecent",
 )
@@ -275,27 +274,27 @@ _recording = False
 
 
 def enabled() -> bool:
-    """Whether anything is recorded."""
+    """Return whether metrics are recorded."""
     return _recording
 
 
 def enable(directory: pathlib.Path) -> None:
-    """Record from now on, into a directory; what was left there by others is removed.
+    """Start recording into a directory, and remove what earlier processes left there.
 
-    To be called before the processes that record are forked.
+    Call this before forking the processes that record.
 
     Raises:
-        ConfigError: the directory can't be made, or the Prometheus client is not installed.
+        ConfigError: the directory can't be created, or the Prometheus client is not installed.
     """
-    global _recording  # noqa: PLW0603 - as the client's own registry, one for a process
+    global _recording  # noqa: PLW0603 - one per process, like the client's own registry
     try:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as exc:
         raise errors.ConfigError(
-            f"[DEFAULT] state_path: {directory}, for metrics, can't be made: {exc}"
+            f"[DEFAULT] state_path: {directory}, for metrics, can't be created: {exc}"
         ) from exc
-    # Read when the client is imported, and whenever a process opens its files.
+    # The client reads this on import, and when a process opens its files.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     try:
         import prometheus_client
@@ -308,7 +307,7 @@ def enable(directory: pathlib.Path) -> None:
         "gauge": prometheus_client.Gauge,
         "histogram": prometheus_client.Histogram,
     }
-    # Nobody reads this registry: what is read is the files.
+    # Unused: metrics are read from the files.
     registry = prometheus_client.CollectorRegistry()
     for instrument in INSTRUMENTS:
         instrument.start(classes[instrument.kind], registry)
@@ -316,7 +315,7 @@ def enable(directory: pathlib.Path) -> None:
 
 
 def forget_the_dead(directory: pathlib.Path) -> None:
-    """Remove the gauges of processes that are no more; their counts stay."""
+    """Remove the gauge files of dead processes; their counters stay."""
     for name in glob.glob(str(directory / "gauge_live*_*.db")):
         pid = int(pathlib.Path(name).stem.rpartition("_")[2])
         if not pathlib.Path(f"/proc/{pid}").exists():

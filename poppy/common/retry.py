@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How failures that may pass are retried: quickly at first, then by parking."""
+"""Retries of temporary failures: immediate ones first, then parking the operation."""
 
 import datetime
 import random
@@ -13,31 +13,31 @@ from poppy.common import errors, waits
 
 T = TypeVar("T")
 
-#: Errors after which another try at once can only do harm.
+#: Errors that are never retried immediately.
 _NEVER_QUICK = (errors.TimedOut, errors.Unauthorized)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When to try again, and when to give up.
+    """When to retry, and when to give up.
 
-    Short hiccups are retried in place, holding the worker. What lasts longer parks the
-    operation, which holds nothing. All waits are random between zero and a ceiling that doubles
-    ("full jitter"), so that many operations that failed together do not come back together.
+    Short failures are retried in place while the worker is held. Longer ones park the operation,
+    which holds nothing. All waits are random between zero and a ceiling that doubles ("full
+    jitter"), so that operations that failed together are not retried together.
 
     Attributes:
-        quick_attempts: calls in place, in all.
-        quick_ceiling: seconds; the longest wait in place. A call that is asked to wait longer
-            than that is not repeated in place.
-        quick_time: seconds; a call is not repeated in place once the first one began so long
-            ago. What hung and then failed has held a slot for long enough.
+        quick_attempts: total calls in place.
+        quick_ceiling: seconds; the longest wait in place. A call with a longer Retry-After is not
+            retried in place.
+        quick_time: seconds since the first call after which no call is retried in place. A call
+            that hung and then failed has held its slot for long enough.
         park_base: seconds; the ceiling of the first parked wait.
-        park_ceiling: seconds; the ceiling of any parked wait that nobody asked for.
+        park_ceiling: seconds; the ceiling of parked waits without a Retry-After.
         max_retry_after: seconds; the longest wait that a provider or driver may ask for.
-        max_failures: after so many failed attempts an operation fails for good.
-        max_age: nor is an operation older than this tried again.
-        max_crashes: after so many runs in a row whose worker died it fails for good.
-        step_timeout: seconds that one step may take, quick retries included.
+        max_failures: failed attempts after which an operation fails for good.
+        max_age: age at which an operation is not retried any more.
+        max_crashes: consecutive runs with a dead worker after which an operation fails for good.
+        step_timeout: maximum seconds of one step, including its retries in place.
     """
 
     quick_attempts: int = 3
@@ -52,10 +52,10 @@ class RetryPolicy:
     step_timeout: float = 300.0
 
     def call(self, work: Callable[[], T], may_repeat: Callable[[], None] = lambda: None) -> T:
-        """Call ``work``, again while it raises RetryableError and the wait is short.
+        """Call ``work`` and retry it in place while it raises RetryableError with a short wait.
 
         Args:
-            may_repeat: called before each further call; raises if there must be none.
+            may_repeat: called before each retry; raises to prevent it.
 
         Raises:
             DriverError: the last one, as raised.
@@ -81,27 +81,27 @@ class RetryPolicy:
         return asked is None or asked <= self.quick_ceiling
 
     def asked(self, seconds: object) -> float | None:
-        """A wait that a driver asks for, as it is kept; None if it is no number of seconds.
+        """Return a driver's requested wait, bounded; None if it is not a valid number of seconds.
 
         Every number from a driver passes through here before it becomes a stored deadline.
         """
         return waits.bounded(seconds, self.max_retry_after)
 
     def parked_for(self, failures: int, retry_after: float | None) -> datetime.timedelta:
-        """How long to park after so many failures; at least what the other side asked for."""
-        # The exponent is bounded because a float is.
+        """Return how long to park after ``failures`` failures; at least ``retry_after``."""
+        # Bound the exponent so that the float does not overflow.
         ceiling = min(self.park_ceiling, self.park_base * 2 ** min(failures - 1, 30))
         seconds = random.uniform(0, ceiling)
         asked = self.asked(retry_after)
         if asked is not None:
-            # Everyone was told the same time: spread out behind it, never before it.
+            # All callers got the same Retry-After: spread the retries after it, never before.
             seconds = asked + random.uniform(0, min(ceiling, self.park_base))
         return datetime.timedelta(seconds=seconds)
 
     def polled_after(self, asked: float | None) -> datetime.timedelta:
-        """How long to park while a provider is at it, or a driver is not to be called."""
+        """Return how long to park while a provider is working or a driver may not be called."""
         return datetime.timedelta(seconds=self.asked(asked) or self.park_base)
 
     def exhausted(self, failures: int, age: datetime.timedelta) -> bool:
-        """Whether an operation has used up its budget."""
+        """Return whether an operation has used up its retries."""
         return failures >= self.max_failures or age >= self.max_age

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQLAlchemy engines, set up the same way for every part of Poppy that keeps data in SQL.
+"""SQLAlchemy engines for every part of Poppy that stores data in SQL.
 
 Read with ``engine.connect()`` and write with :func:`write`::
 
@@ -9,8 +9,8 @@ Read with ``engine.connect()`` and write with :func:`write`::
     with write(engine) as conn:
         conn.execute(insert(table).values(...))
 
-An engine holds open connections, which do not survive a ``fork``: make it in the process that
-uses it, after the fork.
+An engine holds open connections, which do not survive a ``fork``. Create it after the fork, in the
+process that uses it.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ import sqlalchemy as sa
 from sqlalchemy import event, pool
 
 BUSY_TIMEOUT = 5.0
-"""Seconds that a SQLite connection waits for another one's lock before it gives up."""
+"""Seconds that a SQLite connection waits for a lock before it fails."""
 
 DURABLE = "FULL"
-"""The ``PRAGMA synchronous`` by which SQLite syncs the file at each commit."""
+"""The ``PRAGMA synchronous`` that makes SQLite sync the file at each commit."""
 
 FILE_MODE = 0o640
-"""Permissions of a new SQLite file: not for everybody, since it holds tenants' documents."""
+"""Permissions of a new SQLite file. It holds tenants' documents, so others can't read it."""
 
 _POOL_SIZE = 10
 _POOL_OVERFLOW = 5
@@ -45,8 +45,8 @@ _CONNECT_TIMEOUT = 5
 _DRIVERS_WITH_CONNECT_TIMEOUT = frozenset({"psycopg2", "psycopg", "pymysql", "mysqldb"})
 _WRITES = "poppy_writes"
 
-# By file: the threads of a process queue for SQLite's only writer. It would have them sleep and
-# try again, longer each time, while the writer is long done.
+# A lock per file: the threads of a process queue for SQLite's single write lock. SQLite itself
+# sleeps and polls at growing intervals, even after the writer is done.
 _turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 os.register_at_fork(after_in_child=_turns.clear)
 _creating = threading.Lock()
@@ -58,28 +58,28 @@ os.register_at_fork(
 
 
 def make_engine(connection: str, *, synchronous: str = DURABLE) -> sa.Engine:
-    """Make an engine for a database URL; no connection is opened yet.
+    """Create an engine for a database URL. No connection is opened yet.
 
-    SQLite files are used in WAL mode, so readers and the one writer do not block each other. A
-    commit returns when it is on the disk. A new file can be read by its owner and group only
-    (:data:`FILE_MODE`), whatever the umask; its journals have the same mode (SQLite, "Write-Ahead
-    Logging", and ``findCreateFileMode`` in ``os_unix.c``).
+    SQLite files use WAL mode, so readers and the single writer do not block each other. A commit
+    returns when it is on disk. Only the owner and group can read a new file (:data:`FILE_MODE`),
+    independent of the umask. Its journals get the same mode (SQLite, "Write-Ahead Logging", and
+    ``findCreateFileMode`` in ``os_unix.c``).
 
-    ``sqlite://`` (in memory) has exactly one connection, which the threads of the process use
-    in turns: a thread that asks for a second one while it holds the first waits in vain.
+    ``sqlite://`` (in memory) has exactly one connection, which the threads of the process share.
+    A thread that requests a second connection while it holds the first blocks until the timeout.
 
     Args:
         connection: A SQLAlchemy database URL.
-        synchronous: SQLite's PRAGMA of that name. With ``NORMAL``, the last commits before a
-            power cut may be lost; the file stays consistent ("PRAGMA synchronous").
+        synchronous: SQLite's PRAGMA of that name. With ``NORMAL``, a power cut may lose the last
+            commits; the file stays consistent ("PRAGMA synchronous").
 
     Returns:
-        The engine; the caller disposes of it. Its errors name the statement but not the values,
-        which may be private and would end up in logs.
+        The engine. The caller disposes of it. Its errors name the statement but not the values,
+        which may be private and would appear in logs.
 
     Raises:
-        ValueError: The directory that should hold the SQLite file does not exist.
-        sqlalchemy.exc.ArgumentError: The URL cannot be understood.
+        ValueError: The directory of the SQLite file does not exist.
+        sqlalchemy.exc.ArgumentError: The URL is invalid.
     """
     url = sa.make_url(connection)
     if url.get_backend_name() == "sqlite":
@@ -104,20 +104,20 @@ def make_engine(connection: str, *, synchronous: str = DURABLE) -> sa.Engine:
 
 @contextmanager
 def write(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Run one transaction that writes: committed at the end, rolled back on any exception.
+    """Run a write transaction: commit at the end, roll back on any exception.
 
-    On SQLite the transaction takes the write lock when it begins (``BEGIN IMMEDIATE``). One that
-    begins as a reader and wants to write later can fail at once with "database is locked",
-    whatever the busy timeout; this one waits its turn instead, up to ``BUSY_TIMEOUT`` seconds.
+    On SQLite the transaction takes the write lock when it begins (``BEGIN IMMEDIATE``) and waits
+    for it up to ``BUSY_TIMEOUT`` seconds. A transaction that begins as a reader and writes later
+    can fail at once with "database is locked", regardless of the busy timeout.
 
     Args:
         engine: An engine from :func:`make_engine`.
 
     Yields:
-        The connection, with its transaction begun.
+        The connection, inside the transaction.
 
     Raises:
-        sqlalchemy.exc.OperationalError: The server is away, or the lock was not to be had in time.
+        sqlalchemy.exc.OperationalError: The server is unreachable, or the lock timed out.
     """
     with engine.connect() as conn, _turn(engine):
         conn.execution_options(**{_WRITES: True})
@@ -131,7 +131,7 @@ def _turn(engine: sa.Engine) -> Iterator[None]:
         yield
         return
     turn = _turns[str(engine.url.database)]
-    # Whoever waits in vain asks SQLite all the same, which knows what to say.
+    # After a timeout, continue without the lock: SQLite raises the right error.
     held = turn.acquire(timeout=BUSY_TIMEOUT)
     try:
         yield
@@ -147,8 +147,8 @@ def _make_sqlite_engine(url: sa.URL, synchronous: str) -> sa.Engine:
     engine = sa.create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
-        # An in-memory database lives in its connection: keep one, and let threads queue for it,
-        # for transactions of several threads cannot share a connection.
+        # An in-memory database lives in its connection. Keep one and let threads queue for it,
+        # because their transactions cannot share a connection.
         poolclass=pool.QueuePool,
         pool_size=1 if in_memory else _POOL_SIZE,
         max_overflow=0 if in_memory else _POOL_OVERFLOW,
@@ -175,7 +175,7 @@ def _check_directory(url: sa.URL) -> None:
 
 
 def _create_file(url: sa.URL) -> None:
-    """Create the file, if it is not there, before SQLite would by the umask alone.
+    """Create a missing file with the right mode; SQLite would use the umask alone.
 
     An empty file is a database without tables to SQLite. A URI (``file:...``) is left to SQLite:
     it may name no file at all.
@@ -194,7 +194,7 @@ def _create_file(url: sa.URL) -> None:
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver's own idea of when to begin a transaction is switched off; _begin_sqlite does it.
+    # Disable the driver's implicit transactions; _begin_sqlite begins them.
     connection.isolation_level = None
     _use_wal(connection)
     connection.execute(f"PRAGMA synchronous={synchronous}")
@@ -202,8 +202,8 @@ def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: An
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT
-    # The mode is kept in the file. The change to it does not always heed the busy timeout when
-    # two processes open a new file at once, hence the loop.
+    # The file stores the mode. Changing it may ignore the busy timeout when two processes open a
+    # new file at once, hence the loop.
     while True:
         try:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):

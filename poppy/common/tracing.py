@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces by OpenTelemetry: a request, the runs of its operation, and every call to a vendor.
+"""OpenTelemetry traces of requests, operation runs and calls to vendors.
 
-Until :func:`start` in the process nothing of OpenTelemetry is imported, and what stands in the
-code to be traced costs a comparison. Spans know each other by the *current* span, a context
-variable: what goes on in another thread runs in a copy of the caller's context (see
-:class:`Threads` and :mod:`poppy.distributed_task.calls`), and an operation takes the span of its
-request along in storage, as a W3C ``traceparent``.
+OpenTelemetry is not imported until :func:`start`. Before that, each instrumented line costs one
+comparison. The parent of a span is the *current* span, a context variable. Work in another thread
+runs in a copy of the caller's context (see :class:`Threads` and
+:mod:`poppy.distributed_task.calls`). An operation stores the span of its request as a W3C
+``traceparent``.
 
-Attributes are named by OpenTelemetry's semantic conventions, or ``poppy.*``. No attribute holds
-the words of an error, a query or a header field: these may hold secrets.
+Attribute names follow OpenTelemetry's semantic conventions or start with ``poppy.``. No attribute
+holds an error message, a query string or a header field, because these may hold secrets.
 """
 
 import atexit
@@ -39,50 +39,52 @@ OPTS = (
     cfg.BoolOpt(
         "enabled",
         default=False,
-        help="Send traces to an OpenTelemetry collector, by OTLP over HTTP. What is unset here is "
-        "taken from OpenTelemetry's own environment variables (OTEL_*), if they are set.",
+        help="Send traces to an OpenTelemetry collector with OTLP over HTTP. Options that are "
+        "unset here default to OpenTelemetry's environment variables (OTEL_*).",
     ),
     cfg.URIOpt(
         "endpoint",
         schemes=["http", "https"],
-        help="Where the collector takes traces (http://collector.example.net:4318/v1/traces). "
-        "Unset: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, or port 4318 of "
-        "this machine.",
+        help="URL of the collector's trace endpoint "
+        "(http://collector.example.net:4318/v1/traces). Unset: "
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, or port 4318 on "
+        "localhost.",
     ),
     cfg.DictOpt(
         "headers",
         secret=True,
-        help="Header fields for the collector, such as a key (name:value,name:value). Unset: "
+        help="Header fields for the collector, such as an API key (name:value,name:value). Unset: "
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS, or OTEL_EXPORTER_OTLP_HEADERS.",
     ),
     cfg.FloatOpt(
         "sample_ratio",
         min=0.0,
         max=1.0,
-        help="The share of requests that are traced, each with all that follows from it. Unset: "
-        "OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, or all of them.",
+        help="Fraction of requests to trace. A traced request includes its operation. Unset: "
+        "OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, or all requests.",
     ),
     cfg.StrOpt(
         "service_name",
-        help="The name under which all daemons appear. Unset: OTEL_SERVICE_NAME, or the daemon's "
-        "own (poppy-server, poppy-worker).",
+        help="Service name of all daemons. Unset: OTEL_SERVICE_NAME, or the daemon's own name "
+        "(poppy-server, poppy-worker).",
     ),
     cfg.BoolOpt(
         "trust_clients",
         default=False,
-        help="Go on with the trace that a request brings along (traceparent), sampled as it says. "
-        "Only where clients may decide what is traced; else each request begins a trace.",
+        help="Continue the trace in a request's traceparent header and use its sampling decision. "
+        "Enable this only if clients may decide what is traced. If disabled, each request starts "
+        "a new trace.",
     ),
 )
 
-#: Seconds in which what has not been sent may be sent when the process ends.
+#: Seconds to send the remaining spans when the process ends.
 FLUSH = 3.0
-#: Characters of an attribute: what waits to be sent has a limit in spans, so each must have one.
+#: Maximum characters of an attribute. The export queue is limited in spans, not in bytes.
 LONGEST = 500
 
 
 class Kind(enum.StrEnum):
-    """What a span is to its trace, by OpenTelemetry's names."""
+    """OpenTelemetry's span kinds."""
 
     INTERNAL = enum.auto()
     SERVER = enum.auto()
@@ -92,14 +94,14 @@ class Kind(enum.StrEnum):
 
 
 Value = str | int | float | bool
-#: By name; what is None is left out.
+#: Attributes by name. None values are left out.
 Attributes = Mapping[str, Value | None]
 
 
 class Span:
-    """For the time of something, which is the current span meanwhile; this one is not traced."""
+    """A span that is current inside its ``with`` block. This base class records nothing."""
 
-    #: Whether attributes are wanted.
+    #: Whether the span is sampled and keeps attributes.
     recording = False
 
     def __enter__(self) -> Self:
@@ -111,26 +113,26 @@ class Span:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it; an error makes it a failed one, by its class."""
+        """End the span. An exception marks it as failed, with the exception's class name."""
 
     def name(self, name: str) -> None:
-        """Name it otherwise: what it is about is known by now."""
+        """Rename the span."""
 
     def set(self, attributes: Attributes) -> None:
-        """Say something about it."""
+        """Set attributes."""
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
-        """Note something that happens meanwhile."""
+        """Add an event at the current time."""
 
     def fail(self, error_type: str) -> None:
-        """It failed: by the class of an error, or a status; what was said first counts."""
+        """Mark the span as failed. ``error_type`` is a class name or a status; the first wins."""
 
 
 _NONE = Span()
 
 
 class _Traced(Span):
-    """A span of OpenTelemetry."""
+    """A span that records to OpenTelemetry."""
 
     def __init__(self, api: Any, span: Any) -> None:
         self._api = api
@@ -149,7 +151,7 @@ class _Traced(Span):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # To be polled again is how it should be.
+        # InProgressError asks for another poll; it is not a failure.
         if kind is not None and not issubclass(kind, errors.InProgressError):
             self.fail(kind.__name__)
         self._span.end()
@@ -173,7 +175,7 @@ class _Traced(Span):
 
 
 class Tracer:
-    """Makes spans by a provider of OpenTelemetry.
+    """Creates spans with an OpenTelemetry tracer provider.
 
     Args:
         provider: an ``opentelemetry.sdk.trace.TracerProvider``.
@@ -197,35 +199,35 @@ class Tracer:
         attributes: Attributes | None,
         parent: Mapping[str, str] | None,
     ) -> Span:
-        """As :func:`span`, with the parent as the header fields of W3C's Trace Context."""
+        """See :func:`span`. ``parent`` holds W3C Trace Context header fields."""
         context = None
         if parent is None:
             if not self._api.trace.get_current_span().get_span_context().is_valid:
                 return _NONE
         else:
-            # From nothing, and not from what may be current here.
+            # Start from an empty context, so that the current span is not the parent.
             context = self._propagator.extract(parent, self._api.context.Context())
         kind_of_theirs = self._kinds[kind.upper()]
         made = self._tracer.start_span(name, context, kind_of_theirs, _known(attributes))
         return _Traced(self._api, made)
 
     def current(self) -> Span:
-        """The current span, which is not ended by this."""
+        """Return the current span. The caller must not end it."""
         return _Traced(self._api, self._api.trace.get_current_span())
 
     def traceparent(self) -> str | None:
-        """Of the current span."""
+        """Return the ``traceparent`` of the current span."""
         fields: dict[str, str] = {}
         self._propagator.inject(fields)
         return fields.get("traceparent")
 
     def trace_id(self) -> str | None:
-        """Of the current span, in 32 hexadecimal digits."""
+        """Return the trace id of the current span, 32 hexadecimal digits."""
         context = self._api.trace.get_current_span().get_span_context()
         return self._api.trace.format_trace_id(context.trace_id) if context.is_valid else None
 
     def shutdown(self) -> None:
-        """Send what has not been sent; may take as long as the collector does."""
+        """Send the remaining spans. Blocks until the collector answers."""
         self._provider.shutdown()
 
 
@@ -233,8 +235,8 @@ _tracer: Tracer | None = None
 
 
 def use(tracer: Tracer | None) -> None:
-    """Have this process's spans made by a tracer; None: trace nothing."""
-    global _tracer  # noqa: PLW0603 - as the current span, one for a process
+    """Set the tracer of this process; None disables tracing."""
+    global _tracer  # noqa: PLW0603 - one tracer per process, like the current span
     _tracer = tracer
     logs.trace_id = tracer.trace_id if tracer else _no_id
 
@@ -245,56 +247,57 @@ def span(
     attributes: Attributes | None = None,
     parent: Mapping[str, str] | None = None,
 ) -> Span:
-    """A span for a ``with`` block.
+    """Return a span for a ``with`` block.
 
     Args:
-        name: what it is, with few different values.
-        parent: the header fields ``traceparent`` and ``tracestate`` of what it follows from,
-            elsewhere; without these (``{}``) it begins a trace. By default, the current span;
-            what follows from nothing that is traced, such as a health check, is not traced.
+        name: the span name, of low cardinality.
+        parent: the header fields ``traceparent`` and ``tracestate`` of a remote parent. ``{}``
+            starts a new trace. The default is the current span; without one, such as in a health
+            check, nothing is traced.
     """
     return _NONE if _tracer is None else _tracer.span(name, kind, attributes, parent)
 
 
 def event(name: str, attributes: Attributes | None = None) -> None:
-    """Note something that happens during the current span."""
+    """Add an event to the current span."""
     if _tracer is not None:
         _tracer.current().event(name, attributes)
 
 
 def traceparent() -> str | None:
-    """The current span, for a process that goes on with it; None without one."""
+    """Return the current ``traceparent``, for another process to continue; None without one."""
     return None if _tracer is None else _tracer.traceparent()
 
 
 class Threads(concurrent.futures.ThreadPoolExecutor):
-    """Threads in which the current span is that of whoever asked for the work."""
+    """A thread pool that keeps the submitting thread's current span."""
 
     def submit(
         self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future[T]:
-        """As the base does it, in a copy of the caller's context."""
+        """Run ``fn`` in a copy of the caller's context."""
         return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
 
 
 def check(conf: cfg.ConfigOpts) -> None:
-    """Make sure, before anything starts, that traces can be sent if they are wanted.
+    """Check the tracing options before anything starts.
 
     Raises:
-        ConfigError: OpenTelemetry is not installed, or an option can't be used.
+        ConfigError: tracing is enabled, but OpenTelemetry is not installed or an option is
+            invalid.
     """
     if conf[GROUP].enabled:
         _exporter(conf)
 
 
 def start(conf: cfg.ConfigOpts, program: str) -> None:
-    """Trace from now on, in this process, if that is wanted; to be called after a fork.
+    """Start tracing in this process if it is enabled. Call this after a fork.
 
     Args:
         program: the daemon's name.
 
     Raises:
-        ConfigError: as :func:`check`.
+        ConfigError: see :func:`check`.
     """
     options = conf[GROUP]
     if not options.enabled:
@@ -318,16 +321,16 @@ def start(conf: cfg.ConfigOpts, program: str) -> None:
         resource=described,
         shutdown_on_exit=False,
     )
-    # Spans wait in a queue of fixed length for a thread that sends them: a collector that is
-    # slow or dead costs spans, and nobody's time.
+    # A thread sends spans from a queue of fixed length: a slow or dead collector loses spans but
+    # delays no request.
     provider.add_span_processor(export.BatchSpanProcessor(exporter))
     use(Tracer(provider))
-    # For other WSGI servers; our daemons stop by themselves.
+    # For other WSGI servers; Poppy's daemons call stop() themselves.
     atexit.register(stop)
 
 
 def stop() -> None:
-    """Send what has not been sent, for :data:`FLUSH` seconds at most, and trace no more."""
+    """Stop tracing, and send the remaining spans within :data:`FLUSH` seconds."""
     tracer = _tracer
     if tracer is None:
         return
@@ -336,11 +339,11 @@ def stop() -> None:
     sending.start()
     sending.join(FLUSH)
     if sending.is_alive():
-        LOG.warning("The collector of traces does not answer; the last spans are lost")
+        LOG.warning("The trace collector does not answer; the last spans are lost")
 
 
 def address_of(url: str) -> dict[str, str | int]:
-    """The attributes of a URL that something is sent to: no query, no user, no known secret."""
+    """Return the attributes of a request URL, without query, user or known secrets."""
     try:
         parts = urllib.parse.urlsplit(url)
         host, port = parts.hostname or "", parts.port

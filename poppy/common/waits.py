@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits that somebody else asks for: what counts as one, and how long it may be.
+"""Parse and bound the waits that vendors and drivers ask for.
 
-A vendor's answer or a third-party driver may hold any number. One absurd number, stored as the
-next attempt of an operation, would park it for years. So each is bounded before it is used.
+A vendor's response or a third-party driver may contain any number. An absurd one, stored as the
+time of an operation's next attempt, would park it for years. So each wait is bounded before use.
 """
 
 import datetime
@@ -10,11 +10,11 @@ import email.utils
 import math
 import re
 
-#: Seconds: no wait that is asked for from outside is longer, whatever the options say.
+#: Maximum seconds of a wait that comes from outside, regardless of the options.
 LONGEST = 86_400.0
-#: RFC 9110, section 10.2.3: delay-seconds is 1*DIGIT. ``str.isdigit`` takes digits of all scripts.
+#: RFC 9110, section 10.2.3: delay-seconds is 1*DIGIT. ``str.isdigit`` accepts any script's digits.
 _DIGITS = re.compile("[0-9]+")
-#: More digits than this are more than any bound, and need not be converted.
+#: Numbers with more digits exceed every bound and need no conversion.
 _MOST_DIGITS = 15
 _TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
@@ -28,9 +28,9 @@ _HTTP_DATE = re.compile(
 
 
 def bounded(value: object, most: float = LONGEST) -> float | None:
-    """A number of seconds that a driver gave, between 0 and ``most``.
+    """Return a driver's number of seconds, capped at ``most``.
 
-    None for what is no number of seconds: text, NaN, infinity, a negative number, a boolean.
+    None for an invalid value: text, NaN, infinity, a negative number or a boolean.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -41,9 +41,10 @@ def bounded(value: object, most: float = LONGEST) -> float | None:
 
 
 def retry_after(text: str, now: datetime.datetime) -> float | None:
-    """Seconds that a ``Retry-After`` field asks for: digits or an HTTP-date.
+    """Return the seconds of a ``Retry-After`` field: digits or an HTTP-date.
 
-    See RFC 9110, section 10.2.3. Between 0 and :data:`LONGEST`; None for anything else.
+    See RFC 9110, section 10.2.3. The result is between 0 and :data:`LONGEST`; None if the field
+    is invalid.
     """
     text = text.strip(" \t")
     seconds = number(text)
@@ -59,7 +60,7 @@ def retry_after(text: str, now: datetime.datetime) -> float | None:
 
 
 def number(text: str) -> int | None:
-    """A number of ASCII digits; None for anything else. Absurd ones become merely large."""
+    """Parse ASCII digits; None for anything else. Very large numbers are capped."""
     if not _DIGITS.fullmatch(text):
         return None
     significant = text.lstrip("0")
@@ -67,7 +68,7 @@ def number(text: str) -> int | None:
 
 
 def until(moment: datetime.datetime, now: datetime.datetime) -> float:
-    """Seconds until a moment, between 0 and :data:`LONGEST`; without a zone it is in UTC."""
+    """Return the seconds until a time, between 0 and :data:`LONGEST`. Naive times are UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return min(LONGEST, max(0.0, (moment - now).total_seconds()))

@@ -13,64 +13,64 @@ from poppy.common.errors import PermanentError
 from poppy.dns.steering import Policy, Steering
 from poppy.model import names as model_names
 
-#: Options that every DNS driver has, in its own group.
+#: Options of every DNS driver, in its own group.
 COMMON_OPTS = (
     cfg.StrOpt(
         "suffix",
         default="cdn.example.net",
-        help="The operator's DNS suffix: a domain is reached by <domain>.<suffix>, which is a "
+        help="The operator's DNS suffix. The operator name of a domain is <domain>.<suffix>, a "
         "CNAME to the provider's name.",
     ),
     cfg.IntOpt(
         "shared_ssl_num_shards",
         default=0,
         min=0,
-        help="How many names share the operator's certificate. A service that asks for a "
-        "shared certificate gets <label>.<prefix><n>.<suffix>; 0 offers none.",
+        help="Number of shards under the operator's shared certificate. A domain with a shared "
+        "certificate gets <label>.<prefix><n>.<suffix>. 0 disables shared certificates.",
     ),
     cfg.StrOpt(
         "shared_ssl_shard_prefix",
         default="scdn",
-        help="How the names of the shared shards begin.",
+        help="Prefix of the shards' names.",
     ),
     cfg.StrOpt(
         "shared_ssl_domain_suffix",
         default="secure.example.net",
-        help="The DNS suffix of the shared shards.",
+        help="DNS suffix of the shards.",
     ),
     cfg.IntOpt(
         "ttl",
         default=300,
         min=0,
         max=2147483647,
-        help="Seconds for which resolvers may keep the operator's names: the longest that a "
-        "change takes to reach everyone.",
+        help="TTL of the operator names in seconds. A change reaches all clients within this "
+        "time.",
     ),
     cfg.StrOpt(
         "url_404",
-        help="Where the names of disabled services point to: the name of a host that answers "
-        "every request with 404. Unset: their names are removed.",
+        help="Host name that the operator names of disabled services point to. The host must "
+        "answer every request with 404. Unset: the names are removed.",
     ),
 )
 
 
 class DNSDriver(Driver, abc.ABC):
-    """Where the operator's names are made. This is the driver author's manual.
+    """Base of DNS drivers, which create the operator names. This is the driver author's manual.
 
-    The one kind of record Poppy makes is a CNAME from the operator's name of a domain to the
-    provider's name. Both verbs are idempotent and take all names of a service at once; what is
-    in one zone goes by one request, where the protocol can (see :mod:`poppy.dns.zones`). They
-    raise :class:`~poppy.common.errors.RetryableError` or
-    :class:`~poppy.common.errors.PermanentError`, as provider drivers do. Every call to the
-    server has a timeout, and where there are several servers, the next one is asked when one
-    does not answer (see :mod:`poppy.dns.servers`).
+    Poppy creates CNAME records from operator names to providers' names. :meth:`ensure` and
+    :meth:`remove` are idempotent and take all names of a service at once. If the protocol allows,
+    they send one request per zone (see :mod:`poppy.dns.zones`). They raise
+    :class:`~poppy.common.errors.RetryableError` or
+    :class:`~poppy.common.errors.PermanentError`, like provider drivers. Every call to the server
+    has a timeout. If one of several servers does not answer, the next one is used (see
+    :mod:`poppy.dns.servers`).
 
-    Where a server can answer by weights, or by where the client is, a driver may declare it in
-    ``STEERING`` and have :meth:`steer`. What :meth:`steer` makes, :meth:`ensure` replaces and
-    :meth:`remove` removes.
+    If the server can answer by weight or client location, a driver may declare this in
+    ``STEERING`` and implement :meth:`steer`. :meth:`ensure` replaces, and :meth:`remove` removes,
+    the records of :meth:`steer`.
 
-    Make a driver known by an entry point in the namespace ``poppy.dns``, and run
-    ``poppy.testing.dns.DNSContract`` over it.
+    Register a driver with an entry point in the namespace ``poppy.dns``, and test it with
+    ``poppy.testing.dns.DNSContract``.
     """
 
     KIND: ClassVar[str] = "dns"
@@ -80,33 +80,33 @@ class DNSDriver(Driver, abc.ABC):
 
     @property
     def steering(self) -> frozenset[Steering]:
-        """``STEERING``, unless the driver's options add to it or take from it."""
+        """The supported steering: ``STEERING``, unless the driver's options change it."""
         return self.STEERING
 
     def operator_name(self, domain: str, certificate: str | None) -> str:
-        """The operator's name for a domain: where the tenant points it.
+        """Return the operator name of a domain, to which the tenant points it.
 
-        A shared domain is under the operator's own suffix already and is its own name.
+        A shared domain is its own operator name, because it is under the operator's suffix.
         """
         return domain if certificate == "shared" else f"{domain}.{self.options.suffix}"
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The operator's own names, which tenants may use neither as domains nor as origins.
+        """The operator's names, which tenants may not use as domains or origins.
 
-        Each stands for itself and all names below it. A driver that makes other names adds them.
+        Each includes all names below it. A driver that creates other names adds them.
         """
         options = self.options
         own = (options.suffix, options.shared_ssl_domain_suffix, options.url_404)
         return [name for name in own if name]
 
     def owns(self, domain: str) -> bool:
-        """Whether a name is under one of the operator's own suffixes."""
+        """Return whether a name is at or below one of the operator's suffixes."""
         suffixes = (self.options.suffix, self.options.shared_ssl_domain_suffix)
         return any(domain == suffix or domain.endswith(f".{suffix}") for suffix in suffixes)
 
     def shared_domains(self, label: str) -> list[str]:
-        """The names a label can have under the shared certificate, in order of preference."""
+        """Return the possible names of a label under the shared certificate, best first."""
         options = self.options
         return [
             f"{label}.{options.shared_ssl_shard_prefix}{number}.{options.shared_ssl_domain_suffix}"
@@ -115,61 +115,62 @@ class DNSDriver(Driver, abc.ABC):
 
     @abc.abstractmethod
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Make each operator name a CNAME to its provider name, whatever that was before.
+        """Make each operator name a CNAME to its provider's name.
 
-        Records with a TTL of ``options.ttl`` are made, changed, and never doubled. A name that
-        has records of other types is not ours, and is left as it is.
+        Create or update one record per name, with a TTL of ``options.ttl``. Do not change a name
+        that has records of other types, because Poppy did not create it.
 
         Args:
-            cnames: provider name by operator name, without trailing dots.
+            cnames: the provider's name by operator name, without trailing dots.
 
         Raises:
-            InProgressError: the server knows, but its name servers don't yet; to be called
-                again, which must be cheap then.
-            RetryableError: may work later; names may have been changed, in any number.
-            PermanentError: the server refuses, or a name has other records; names the name.
+            InProgressError: the server accepted the change, but its name servers do not serve it
+                yet. The caller calls again; such calls must be cheap.
+            RetryableError: may work later; some names may already be changed.
+            PermanentError: the server refuses, or a name has other records; the message has the
+                name.
         """
 
     def steer(self, policies: Mapping[str, Policy]) -> None:
-        """Make each operator name lead where its policy says, whatever it led to before.
+        """Make each operator name point to the targets of its policy.
 
-        For drivers that declare what they can in ``STEERING``; policies hold nothing else. Raises
-        as :meth:`ensure`.
+        Only for drivers with ``STEERING``; policies use only the declared criteria. Raises the
+        same errors as :meth:`ensure`.
 
         Args:
-            policies: by operator name, each of two targets or more.
+            policies: the policy by operator name, with two or more targets each.
         """
         raise PermanentError(f"{self.name} can't steer")
 
     def names_made(self, name: str, by_geography: bool) -> Iterable[str]:
-        """Every name that is made for an operator's name, itself included.
+        """Return every name that is created for an operator name, including itself.
 
-        Each must be possible in DNS, or the service is refused. For drivers that need helper
-        names to steer.
+        If one of them is not possible in DNS, the service is refused. For drivers that need
+        helper names for steering.
 
         Args:
-            by_geography: whether the name is to lead to several providers by place.
+            by_geography: whether the client's location decides between several providers.
         """
         return (name,)
 
     @abc.abstractmethod
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs of these operator names, and no other records; fine if there are none.
+        """Remove the CNAMEs of these operator names, and no other records. Ignore missing ones.
 
-        A name that can't be in DNS at all counts as removed (see :func:`possible`). Otherwise a
-        service that could not be made could not be deleted either.
+        A name that is impossible in DNS counts as removed (see :func:`possible`). Otherwise a
+        service with such a name could never be deleted.
 
         Raises:
-            InProgressError: as for :meth:`ensure`: resolvers may still be told the names.
+            InProgressError: see :meth:`ensure`; name servers may still serve the names.
             RetryableError: may work later.
             PermanentError: the server refuses.
         """
 
     @abc.abstractmethod
     def health(self) -> bool:
-        """Whether the DNS server answers now; never raises; bounded by a few seconds."""
+        """Return whether the DNS server answers, within a few seconds; never raise."""
 
 
 def possible(names: Iterable[str]) -> list[str]:
-    """Those names that can be in DNS: neither they nor a label of them is too long, or empty."""
+    """Return the names that are possible in DNS: no name or label is too long or empty."""
     return [name for name in names if model_names.impossible(name) is None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``designate``: OpenStack's DNS service, by its v2 API."""
+"""The DNS driver ``designate``: OpenStack's DNS service, with its v2 API."""
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -24,18 +24,18 @@ from poppy.common.errors import (
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.zones import ZONES_OPT, Zones
 
-#: Seconds until it makes sense to look whether name servers have a change.
+#: Seconds between polls for a change to reach the name servers.
 POLL_AFTER = 2.0
-#: Seconds for an answer when the question is just whether there is any.
+#: Timeout of health checks, in seconds.
 HEALTH_TIMEOUT = 3.0
-#: Seconds to wait where the quota is used up, or another request changes the same zone.
+#: Seconds to wait if the quota is exhausted, or another request changes the same zone.
 PAUSE = 10.0
 
 Recordset = Mapping[str, Any]
 
 
 def _keystone_opts() -> list[cfg.Opt]:
-    """What keystoneauth reads: how to get a token, how to speak HTTP, where the service is."""
+    """Return keystoneauth's options for authentication, HTTP session and endpoint."""
     session = loading.get_session_conf_options()
     adapter = loading.get_adapter_conf_options(include_deprecated=False)
     cfg.set_defaults(session, timeout=30)
@@ -45,11 +45,11 @@ def _keystone_opts() -> list[cfg.Opt]:
 
 
 class Designate(DNSDriver):
-    """Keeps one recordset for each name.
+    """Manage one recordset per name.
 
-    Designate accepts a change at once and brings it to its name servers afterwards; a name is
-    done only when that has happened, so that what is deployed can be resolved, and nothing that
-    a name still leads to is removed.
+    Designate accepts a change at once and propagates it to its name servers later. The driver
+    waits for that, so deployed names resolve, and nothing is removed while a name still points to
+    it.
 
     See https://docs.openstack.org/api-ref/dns/ for the API.
     """
@@ -68,19 +68,19 @@ class Designate(DNSDriver):
         except (ks_exceptions.ClientException, TypeError) as exc:
             raise ConfigError(f"[{group}] {exc}") from exc
         if auth is None:
-            raise ConfigError(f"[{group}] auth_type is missing, such as password")
+            raise ConfigError(f"[{group}] auth_type is missing (for example, password)")
         self._zones = Zones(self.options.zones, self.options.suffix, self._find_zone)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs, one after the other; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs one by one; see :meth:`DNSDriver.ensure`."""
         self._for_each(cnames, lambda zone, name: self._ensure(zone, name, cnames[name]))
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs, one after the other; see :meth:`DNSDriver.remove`."""
+        """Remove the CNAMEs one by one; see :meth:`DNSDriver.remove`."""
         self._for_each(possible(names), self._remove)
 
     def health(self) -> bool:
-        """Whether the API answers, with a token that it takes."""
+        """Return whether the API answers and accepts a token."""
         try:
             self._request("GET", "/v2/zones?limit=1", timeout=HEALTH_TIMEOUT)
         except DriverError:
@@ -90,7 +90,7 @@ class Designate(DNSDriver):
     def _for_each(
         self, names: Sequence[str] | Mapping[str, str], work: Callable[[str, str], bool]
     ) -> None:
-        """Work on all names before the first one that is not done yet is waited for."""
+        """Process all names, then raise InProgressError if some are not done yet."""
         pending = [
             name
             for zone, members in self._zones.group(names).items()
@@ -99,11 +99,11 @@ class Designate(DNSDriver):
         ]
         if pending:
             raise InProgressError(
-                f"Designate is bringing {', '.join(pending)} to its name servers", POLL_AFTER
+                f"Designate is propagating {', '.join(pending)} to its name servers", POLL_AFTER
             )
 
     def _ensure(self, zone: str, name: str, target: str) -> bool:
-        """Have one CNAME; whether the name servers have it."""
+        """Set a CNAME and return whether the name servers have it."""
         path = f"/v2/zones/{zone}/recordsets"
         wanted = {"records": [f"{target}."], "ttl": self.options.ttl}
         found = self._recordsets(zone, name)
@@ -119,17 +119,17 @@ class Designate(DNSDriver):
         is_wanted = {key: known[key] for key in wanted} == wanted
         if is_wanted and known["status"] != "ERROR":
             return _is_active(known)
-        # What Designate could not bring to its name servers, it tries again when it is told again.
+        # Writing a recordset in ERROR again makes Designate retry the propagation.
         changed = self._request("PUT", f"{path}/{known['id']}", json=wanted).json()
         if is_wanted:
-            raise RetryableError(f"Designate could not bring {name} to its name servers")
+            raise RetryableError(f"Designate could not propagate {name} to its name servers")
         return _is_active(changed)
 
     def _remove(self, zone: str, name: str) -> bool:
-        """Have no CNAME; whether the name servers have none.
+        """Remove a CNAME and return whether it is gone from the name servers.
 
-        A recordset that was deleted is not listed any more, although name servers still have it:
-        that shows at its zone only.
+        A deleted recordset is not listed any more, although name servers may still have it. Only
+        the status of its zone shows that.
         """
         found = [entry for entry in self._recordsets(zone, name) if entry["type"] == "CNAME"]
         for entry in found:
@@ -140,7 +140,7 @@ class Designate(DNSDriver):
         status = self._request("GET", f"/v2/zones/{zone}").json()["status"]
         if status == "ERROR":
             raise RetryableError(
-                f"Designate could not bring the zone of {name} to its name servers"
+                f"Designate could not propagate the zone of {name} to its name servers"
             )
         return bool(status == "ACTIVE")
 
@@ -151,7 +151,7 @@ class Designate(DNSDriver):
         return recordsets
 
     def _find_zone(self, name: str) -> str | None:
-        """The id of a zone."""
+        """Return the id of a zone; None if it does not exist."""
         answer = self._request("GET", "/v2/zones", params={"name": f"{name}."})
         found = answer.json()["zones"]
         return str(found[0]["id"]) if found else None
@@ -159,16 +159,16 @@ class Designate(DNSDriver):
     def _request(
         self, method: str, path: str, accept: Sequence[int] = (), **options: Any
     ) -> requests.Response:
-        # A token that is fetched meanwhile is a part of it.
+        # The span includes fetching a token.
         with tracing.span(method, tracing.Kind.CLIENT) as span:
             try:
                 answer: requests.Response = self._adapter.request(path, method, **options)
             except ks_exceptions.Unauthorized as exc:
-                message = f"Keystone refuses what {self.name} is to log in with"
+                message = f"Keystone refuses the credentials of {self.name}"
                 raise Unauthorized(message) from exc
             except ks_exceptions.ClientException as exc:
                 span.fail(type(exc).__name__)
-                # Their words hold URLs, but no secrets: a password goes by the body.
+                # Messages contain URLs but no secrets: the password is in the body.
                 message = f"{self.name} can't be reached: {exc}"
                 if isinstance(exc, ks_exceptions.ConnectTimeout):
                     raise TimedOut(message) from exc
@@ -185,8 +185,8 @@ class Designate(DNSDriver):
     def _error(self, method: str, answer: requests.Response) -> DriverError:
         status = answer.status_code
         message = f"{self.name} answered {method} with {status}{_words(answer)}"
-        # 409: another request has made the same meanwhile. 413: the quota, which can be raised,
-        # and keeps nobody from deleting.
+        # 409: another request has made the same change. 413: the quota; it can be raised, and does
+        # not prevent deletes.
         if status in (HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             return RetryableError(message, retry_after=PAUSE)
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -198,7 +198,7 @@ class Designate(DNSDriver):
             )
         if status in http.REFUSES_US:
             return Unauthorized(message)
-        # It may be that the zone is gone, and there is one of another id.
+        # The zone may have been created again with another id.
         self._zones.forget()
         return PermanentError(message)
 
@@ -208,7 +208,7 @@ def _is_active(recordset: Recordset) -> bool:
 
 
 def _words(answer: requests.Response) -> str:
-    """Designate's own words, such as ``: over_quota: Quota exceeded for zone_recordsets.``."""
+    """Return Designate's message, as in ``: over_quota: Quota exceeded for zone_recordsets.``."""
     try:
         body = answer.json()
         words = [str(body[key]) for key in ("type", "message") if body.get(key)]

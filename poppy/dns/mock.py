@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``mock``: a zone that exists only as a file, for tests and for trying out."""
+"""The DNS driver ``mock``: a zone in a file, for tests and for trying out Poppy."""
 
 import contextlib
 import fcntl
@@ -18,17 +18,17 @@ from poppy.model.names import impossible
 
 
 class MockDNS(DNSDriver):
-    """Keeps CNAMEs as a JSON object, target by name, and answers no query.
+    """Store CNAMEs as a JSON object, target by name; serve no queries.
 
-    With ``file``, any number of processes share it; without, it is in the memory of this one.
+    With ``file``, any number of processes share them. Otherwise they are in this process's memory.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
         cfg.StrOpt(
             "file",
-            help="The JSON file with the CNAMEs; made when missing, with a .lock file beside "
-            "it. Unset: in memory, seen by this process only.",
+            help="JSON file of the CNAMEs. It is created if missing, with a .lock file next to "
+            "it. Unset: the CNAMEs are in memory and visible only to this process.",
         ),
     )
 
@@ -38,7 +38,7 @@ class MockDNS(DNSDriver):
         self._lock = threading.Lock()
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs, if DNS can have them; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs if they are possible in DNS; see :meth:`DNSDriver.ensure`."""
         for name in (*cnames, *cnames.values()):
             reason = impossible(name)
             if reason:
@@ -47,13 +47,13 @@ class MockDNS(DNSDriver):
             zone.update(cnames)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
+        """Remove the CNAMEs; see :meth:`DNSDriver.remove`."""
         with self._zone() as zone:
             for name in names:
                 zone.pop(name, None)
 
     def health(self) -> bool:
-        """Whether the CNAMEs can be read."""
+        """Return whether the CNAMEs can be read."""
         try:
             self.resolve("health")
         except RetryableError:
@@ -61,7 +61,7 @@ class MockDNS(DNSDriver):
         return True
 
     def resolve(self, name: str) -> str | None:
-        """Where a name points, for tests and demos."""
+        """Return the target of a name, for tests and demos."""
         if not self.options.file:
             return self._memory.get(name)
         try:
@@ -71,7 +71,7 @@ class MockDNS(DNSDriver):
 
     @contextlib.contextmanager
     def _zone(self) -> Iterator[dict[str, str]]:
-        """All CNAMEs, to be changed by nobody else meanwhile; kept at the end."""
+        """Lock the zone, yield all CNAMEs for changes, and save them at the end."""
         if not self.options.file:
             with self._lock:
                 yield self._memory
@@ -79,12 +79,12 @@ class MockDNS(DNSDriver):
         path = Path(self.options.file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Threads each open the file themselves, so that the lock is between them as well.
+            # Each thread opens the lock file itself, so the lock also works between threads.
             with open(f"{path}.lock", "w", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 zone = self._read(path)
                 yield zone
-                # A reader, who takes no lock, sees the old file or the new one.
+                # Readers take no lock; they see either the old file or the new one.
                 temporary = Path(f"{path}.new")
                 temporary.write_text(json.dumps(zone, indent=1, sort_keys=True), encoding="utf-8")
                 os.replace(temporary, path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``powerdns``: a PowerDNS Authoritative Server, through its HTTP API."""
+"""The DNS driver ``powerdns``: PowerDNS Authoritative Server, with its HTTP API."""
 
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from poppy.dns.servers import Servers
 from poppy.dns.steering import Policy, Steering
 from poppy.dns.zones import ZONES_OPT, Zones
 
-#: Seconds to connect, and for an answer, when the question is just whether there is any.
+#: Seconds to connect, and to wait for an answer, in health checks.
 HEALTH_TIMEOUT = (2.0, 2.0)
 
 
 class PowerDNS(DNSDriver):
-    """Sends one PATCH for each zone, which is done as a whole or not at all.
+    """Send one PATCH per zone, which the server applies atomically.
 
     See https://doc.powerdns.com/authoritative/http-api/zone.html for the API (v1).
     """
@@ -32,26 +32,23 @@ class PowerDNS(DNSDriver):
         cfg.ListOpt(
             "urls",
             default=["http://127.0.0.1:8081"],
-            help="Where the API of the server is; with several, the next is asked when one does "
-            "not answer. All must lead to the same zones.",
+            help="URLs of the server's API. If one does not answer, the next one is used. All "
+            "must serve the same zones.",
         ),
         cfg.StrOpt("api_key", secret=True, help="The server's api-key."),
-        cfg.StrOpt(
-            "server_id", default="localhost", help="What the API calls the server in its paths."
-        ),
+        cfg.StrOpt("server_id", default="localhost", help="The server's id in API paths."),
         ZONES_OPT,
-        cfg.FloatOpt("timeout", default=10.0, min=0.1, help="Seconds for an answer of the API."),
+        cfg.FloatOpt("timeout", default=10.0, min=0.1, help="Timeout of an API call in seconds."),
         cfg.ListOpt(
             "steering",
             item_type=cfg.types.String(choices=[str(it) for it in Steering]),
             default=[],
-            help="What the server's LUA records can go by: weights (needs enable-lua-records) "
-            "and geography (needs the geoip backend with a database as well).",
+            help="Steering that the server's LUA records support: weights (needs "
+            "enable-lua-records) and geography (also needs the geoip backend with a database).",
         ),
         cfg.StrOpt(
             "ca_file",
-            help="File with the certificates that an https API is checked by; unset: those that "
-            "are well known.",
+            help="CA bundle to verify an https API. Unset: the well-known CAs.",
         ),
     )
 
@@ -67,37 +64,37 @@ class PowerDNS(DNSDriver):
 
     @property
     def steering(self) -> frozenset[Steering]:
-        """As the option says: the API does not tell."""
+        """The steering in the options; the API does not report it."""
         return frozenset(map(Steering, self.options.steering))
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs, with one request for each zone; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs with one request per zone; see :meth:`DNSDriver.ensure`."""
         self._replace("LUA", "CNAME", {name: f"{target}." for name, target in cnames.items()})
 
     def steer(self, policies: Mapping[str, Policy]) -> None:
-        """Set LUA records, which give CNAMEs; see :meth:`DNSDriver.steer`."""
+        """Set LUA records that return CNAMEs; see :meth:`DNSDriver.steer`."""
         self._replace("CNAME", "LUA", {name: record(it) for name, it in policies.items()})
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove what was set, with one request for each zone; see :meth:`DNSDriver.remove`."""
+        """Remove the records with one request per zone; see :meth:`DNSDriver.remove`."""
         for zone, members in self._zones.group(possible(names)).items():
             gone = [_nothing(name, kind) for name in members for kind in self._kinds()]
             self._patch(zone, gone)
 
     def _replace(self, old: str, new: str, contents: Mapping[str, str]) -> None:
-        """Put records of one kind in place of those of the other."""
+        """Replace records of type ``old`` with records of type ``new``."""
         for zone, names in self._zones.group(contents).items():
-            # In this order: the server refuses a record beside one that is still to be deleted.
+            # Delete first: the server refuses a record next to one that is deleted later.
             gone = [_nothing(name, old) for name in names if old in self._kinds()]
             ttl = self.options.ttl
             self._patch(zone, gone + [_record(name, new, contents[name], ttl) for name in names])
 
     def _kinds(self) -> Sequence[str]:
-        """The kinds of records that may be ours."""
+        """The types of records that the driver may have created."""
         return ("CNAME", "LUA") if self.steering else ("CNAME",)
 
     def health(self) -> bool:
-        """Whether the API answers, with this key."""
+        """Return whether the API answers and accepts the key."""
         try:
             self._asked_briefly.call(lambda it: it.request("GET", self._path()))
         except DriverError:
@@ -114,7 +111,7 @@ class PowerDNS(DNSDriver):
             raise PermanentError(f"{self.name} has no zone {zone}")
 
     def _find_zone(self, name: str) -> str | None:
-        """The id of a zone; it is the name, but for characters that a path can't have."""
+        """Return the id of a zone: its name, with some characters escaped for paths."""
         if self.options.zones:
             return f"{name}."
         params = {"zone": f"{name}.", "dnssec": "false"}
@@ -123,7 +120,7 @@ class PowerDNS(DNSDriver):
         return str(found[0]["id"]) if found else None
 
     def _path(self, *parts: str) -> str:
-        """A path of the API. Ids hold what they need escaped by "=" already."""
+        """Return an API path. Ids are already escaped with "="."""
         quoted = (urllib.parse.quote(part, safe="=") for part in (self.options.server_id, *parts))
         return "/api/v1/servers/" + "/".join(quoted)
 
@@ -159,7 +156,7 @@ def _nothing(name: str, rdtype: str) -> dict[str, Any]:
 
 
 def _explain(response: requests.Response) -> str:
-    """The server's own words."""
+    """Return the server's error message."""
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):

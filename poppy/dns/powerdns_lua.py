@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LUA records of PowerDNS, for names that lead to several providers.
+"""PowerDNS LUA records for names that point to several providers.
 
 See https://doc.powerdns.com/authoritative/lua-records/ for the functions.
 """
@@ -10,28 +10,28 @@ import textwrap
 from poppy.common.errors import PermanentError
 from poppy.dns.steering import Policy, continents, countries, everywhere, sharing
 
-#: The most characters of a string in a zone (RFC 1035, section 3.3); a script is several.
+#: Maximum characters of a string in a zone (RFC 1035, section 3.3). A script has several strings.
 _STRING = 255
-#: What names and codes may be made of, so that none ends the string that it stands in.
+#: Allowed characters of names and codes. None of them can end a Lua string.
 _SAFE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def record(policy: Policy) -> str:
-    """The content of a LUA record that gives a CNAME by a policy.
+    """Return the content of a LUA record that returns a CNAME by a policy.
 
     ::
 
         CNAME ";if country('DE') then return 'a.example.' end return pickwhashed({...})"
 
     Raises:
-        PermanentError: a name can't be in a script.
+        PermanentError: a name has characters that are not allowed in a script.
     """
     cases = [(f"country('{_safe(code)}')", it) for code, it in countries(policy).items()]
     cases += [(f"continent('{_safe(code)}')", it) for code, it in continents(policy).items()]
     lines = [f"if {condition} then return {_choice(it)} end" for condition, it in cases]
     script = " ".join([*lines, f"return {_choice(everywhere(policy))}"])
-    # The semicolon says that it is a script, and not just an expression. The server puts spaces
-    # between the pieces, so that they begin and end where there was one.
+    # The leading semicolon marks a script instead of an expression. The server joins the strings
+    # with spaces, so split the script at spaces only.
     pieces = textwrap.wrap(f"; {script}", _STRING, break_long_words=False, break_on_hyphens=False)
     if max(map(len, pieces)) > _STRING:
         raise PermanentError("A name is too long for a LUA record")
@@ -39,7 +39,7 @@ def record(policy: Policy) -> str:
 
 
 def _choice(policy: Policy) -> str:
-    """A Lua expression for one of several targets, the same one for a client each time."""
+    """Return a Lua expression that chooses a target, always the same one for a client."""
     shares = sharing(policy)
     if len(shares) == 1:
         return _quoted(shares[0].name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking up TXT records that tenants make, without believing what a cache says of the past."""
+"""Look up tenants' TXT records at authoritative servers, to avoid stale cache entries."""
 
 import ipaddress
 import time
@@ -22,18 +22,18 @@ from poppy.common import addresses
 from poppy.common.domains import RESOLVER_GROUP
 from poppy.common.errors import ConfigError, RetryableError
 
-#: Seconds for one query to one server.
+#: Timeout in seconds for a query to one server.
 _PATIENCE = 2.0
-#: Addresses of a zone's name servers that are asked, at most.
+#: Maximum addresses of a zone's name servers to query.
 _MOST_SERVERS = 4
 _DNS_PORT = 53
 
 
 def is_public(address: str) -> bool:
-    """Whether a name server at this address may be asked.
+    """Return whether a name server at this address may be queried.
 
-    Tenants choose the name servers of their zones. They must not have our workers send packets
-    into networks that only the workers reach.
+    Tenants choose the name servers of their zones. They must not make Poppy's workers send packets
+    to internal networks.
     """
     try:
         addresses.check(ipaddress.ip_address(address))
@@ -43,13 +43,13 @@ def is_public(address: str) -> bool:
 
 
 class Resolver:
-    """Asks for TXT records.
+    """A resolver for TXT records.
 
     Args:
-        nameservers: resolvers, as ``<address>`` or ``<address>:<port>``; none: the system's.
-        authoritative: ask the name servers of the record's zone before the resolvers.
-        may_ask: whether a zone's name server may be asked, by its address.
-        port: of the zones' name servers.
+        nameservers: resolvers, as ``<address>`` or ``<address>:<port>``; if empty, the system's.
+        authoritative: whether to query the zone's name servers before the resolvers.
+        may_ask: returns whether a zone's name server at an address may be queried.
+        port: the port of the zones' name servers.
 
     Raises:
         ConfigError: a resolver is malformed, or the system has none.
@@ -74,18 +74,18 @@ class Resolver:
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts) -> Self:
-        """As the configuration says."""
+        """Create a resolver from the configuration."""
         options = conf[RESOLVER_GROUP]
         return cls(options.nameservers, options.authoritative)
 
     def texts(self, name: str, deadline: float) -> set[str]:
-        """The values of the TXT records of a name; empty if there are none.
+        """Return the values of a name's TXT records; empty if there are none.
 
         Args:
-            deadline: by ``time.monotonic()``.
+            deadline: a time of ``time.monotonic()``.
 
         Raises:
-            RetryableError: nobody could tell in time.
+            RetryableError: no server answered in time.
         """
         wanted = dns.name.from_text(name)
         try:
@@ -101,9 +101,9 @@ class Resolver:
         return _values(answer)
 
     def _ask_zone(self, name: dns.name.Name, deadline: float) -> set[str] | None:
-        """What the zone's own name servers say; None if none of them says anything.
+        """Query the zone's name servers; None if none of them answers.
 
-        One that has not got the latest changes of its zone yet does not hide them.
+        Try the next server if one has no value, because it may not have the latest changes yet.
         """
         told = None
         query = dns.message.make_query(name, "TXT")
@@ -122,14 +122,14 @@ class Resolver:
                 continue
             found = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, dns.rdatatype.TXT)
             if found is None and answer.answer:
-                return None  # an alias, which the resolver follows
+                return None  # a CNAME; let the resolver follow it
             told = _values(found or ())
             if told:
                 break
         return told
 
     def _servers(self, name: dns.name.Name, deadline: float) -> Iterator[str]:
-        """Addresses of the name servers of a name's zone that may be asked."""
+        """Yield the allowed addresses of the name servers of a name's zone."""
         try:
             zone = dns.resolver.zone_for_name(
                 name, resolver=self._resolver, lifetime=_left(deadline)
@@ -155,10 +155,10 @@ class Resolver:
 
 
 def _left(deadline: float) -> float:
-    """Seconds for one query.
+    """Return the timeout of the next query in seconds.
 
     Raises:
-        dns.exception.Timeout: there are none left.
+        dns.exception.Timeout: the deadline has passed.
     """
     left = deadline - time.monotonic()
     if left <= 0:
@@ -171,10 +171,10 @@ def _values(records: Any) -> set[str]:
 
 
 def _server(text: str) -> dns.nameserver.Nameserver:
-    """A resolver by its address and port.
+    """Parse the address and port of a resolver.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is invalid.
     """
     host, port = text.strip(), str(_DNS_PORT)
     if host.startswith("["):

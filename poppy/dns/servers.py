@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several servers of one kind, of which any will do."""
+"""Failover between equivalent servers."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Servers(Generic[S]):
-    """Asks the server that answered last, and the others in their order when it does not.
+    """Use the server that answered last; if it fails, try the others in order.
 
     Args:
-        servers: at least one, the preferred one first.
-        moves_on: errors after which another server may do better.
+        servers: at least one server, the preferred one first.
+        moves_on: errors after which the next server is tried.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Servers(Generic[S]):
         self._good = 0
 
     def call(self, work: Callable[[S], T]) -> T:
-        """What ``work`` gives for the first server with which it works.
+        """Call ``work`` with each server until it succeeds, and return its result.
 
         Raises:
-            DriverError: the first server's, when it works with none.
+            DriverError: the first server's error, if all servers fail.
         """
         count = len(self._servers)
         first: DriverError | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that depend on who asks: what a name leads to where there are several providers."""
+"""Steering policies: which of several providers a name points to."""
 
 import enum
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Steering(enum.StrEnum):
-    """What a DNS server may be able to go by when it answers."""
+    """Criteria that a DNS server may use to choose an answer."""
 
     WEIGHTS = "weights"
     GEOGRAPHY = "geography"
@@ -15,12 +15,12 @@ class Steering(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One of the providers' names that an operator's name may lead to.
+    """A provider's name that an operator name may point to.
 
     Attributes:
-        name: without the trailing dot.
-        weight: its share, in relation to the others that a client may be sent to; 0 for none
-            while there is any other.
+        name: the provider's name, without a trailing dot.
+        weight: its share relative to the client's other targets. With 0, it is used only if
+            there is no other.
         countries: ISO 3166-1 codes of two letters, in upper case.
         continents: AF, AN, AS, EU, NA, OC or SA.
     """
@@ -32,36 +32,33 @@ class Target:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is for clients of some places only."""
+        """Whether it serves only clients in some countries or continents."""
         return bool(self.countries or self.continents)
 
 
-#: What a name leads to, the preferred one first, never empty. A client in a country that targets
-#: name is sent to one of those; else to one of those that name its continent; else to one of
-#: those that name no place, or the first if all do. Among several, weights decide.
+#: The targets of a name, the preferred one first; never empty. A client is sent to the targets
+#: that list its country, otherwise to those that list its continent, otherwise to those without
+#: locations (the first target if all have some). Weights decide between several.
 Policy = Sequence[Target]
 
 
 def everywhere(policy: Policy) -> Policy:
-    """The targets for clients of places that none names."""
+    """Return the targets for clients in locations that no target lists."""
     return [target for target in policy if not target.is_local] or policy[:1]
 
 
 def sharing(policy: Policy) -> Policy:
-    """Those targets among which weights decide; one alone gets everybody.
-
-    Without any weight that is the first: it is what the others stand behind.
-    """
+    """Return the targets with a weight; the first target alone if all weights are 0."""
     return [target for target in policy if target.weight > 0] or policy[:1]
 
 
 def countries(policy: Policy) -> dict[str, Policy]:
-    """The targets of each country that any names, in order of the codes."""
+    """Return the targets of each listed country, sorted by code."""
     named = sorted({code for target in policy for code in target.countries})
     return {code: [it for it in policy if code in it.countries] for code in named}
 
 
 def continents(policy: Policy) -> dict[str, Policy]:
-    """The targets of each continent that any names, in order of the codes."""
+    """Return the targets of each listed continent, sorted by code."""
     named = sorted({code for target in policy for code in target.continents})
     return {code: [it for it in policy if code in it.continents] for code in named}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which zone a name is in."""
+"""Find the zone of a name."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
@@ -8,27 +8,27 @@ from oslo_config import cfg
 
 from poppy.common.errors import PermanentError
 
-#: For drivers of servers that hold several zones.
+#: Option of drivers for servers with several zones.
 ZONES_OPT = cfg.ListOpt(
     "zones",
     default=[],
-    help="The zones that hold the operator's names, such as example.net. Unset: the server is "
-    "asked for the closest one at or above the suffix.",
+    help="Zones of the operator names, such as example.net. Unset: the driver finds the closest "
+    "zone at or above the suffix on the server.",
 )
 
 Z = TypeVar("Z", bound=Hashable)
 
 
 class Zones(Generic[Z]):
-    """Sorts names by the zones they are in, and remembers what it was told of them.
+    """Group names by zone, and cache the zones.
 
     Args:
-        configured: zones by their names; without any, they are looked for.
-        suffix: the operator's. The zone of a name below it is looked for from the suffix
-            upwards, since what is between them is a tenant's name; of any other (shared names,
-            or those of a suffix that was changed) from its parent upwards.
-        find: gives what the server knows a zone by, or None when it has none of that name.
-            Called for one name after the other, up to the root.
+        configured: names of the zones; if empty, they are searched.
+        suffix: the operator's suffix. For a name below it, the search starts at the suffix,
+            because the labels before it are a tenant's domain. For other names (shared names, or
+            names below a former suffix) it starts at the parent.
+        find: returns the server's id of a zone, or None if the zone does not exist. It is called
+            for each name up to the root.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Zones(Generic[Z]):
         self._known: dict[str, Z] = {}
 
     def group(self, names: Iterable[str]) -> dict[Z, list[str]]:
-        """The names of each zone.
+        """Return the names of each zone.
 
         Raises:
-            PermanentError: there is no zone for a name; names it.
+            PermanentError: a name has no zone; the message has the name.
         """
         found: dict[Z, list[str]] = {}
         for name in names:
@@ -54,10 +54,10 @@ class Zones(Generic[Z]):
         return found
 
     def of(self, name: str) -> Z:
-        """The zone of a name.
+        """Return the zone of a name.
 
         Raises:
-            PermanentError: there is none.
+            PermanentError: it has no zone.
         """
         candidates = self._candidates(canonical(name))
         for candidate in candidates:
@@ -67,15 +67,15 @@ class Zones(Generic[Z]):
             if zone is not None:
                 self._known[candidates[0]] = zone
                 return zone
-        tried = f"looked for {candidates[0]} and above" if candidates else "see option zones"
+        tried = f"tried {candidates[0]} and its parents" if candidates else "see option zones"
         raise PermanentError(f"The DNS server has no zone for {name} ({tried})")
 
     def forget(self) -> None:
-        """Ask anew: a zone may have been made again under another id."""
+        """Clear the cache: a zone may have been created again with another id."""
         self._known.clear()
 
     def _candidates(self, name: str) -> list[str]:
-        """Names that the zone may have, the most likely first."""
+        """Return possible zones, the most likely first."""
         if self._configured:
             above = [zone for zone in self._configured if is_within(name, zone)]
             return sorted(above, key=len, reverse=True)[:1]
@@ -84,17 +84,17 @@ class Zones(Generic[Z]):
 
 
 def ancestors(name: str) -> Iterator[str]:
-    """A name and all above it, but the root."""
+    """Yield a name and its parents, without the root."""
     while name:
         yield name
         name = name.partition(".")[2]
 
 
 def is_within(name: str, zone: str) -> bool:
-    """Whether a name is a zone's own or below it."""
+    """Return whether a name is the zone's apex or below it."""
     return name == zone or name.endswith(f".{zone}")
 
 
 def canonical(name: str) -> str:
-    """A name in lower case, without the trailing dot."""
+    """Return a name in lower case, without a trailing dot."""
     return name.strip().rstrip(".").lower()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service, a flavor and an operation are: frozen, typed values without any I/O."""
+"""Services, flavors and operations: frozen, typed values without I/O."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of what operators send; see :mod:`poppy.model.schemas`."""
+"""JSON Schemas of the admin API's request bodies; see :mod:`poppy.model.schemas`."""
 
 from poppy.model import certificates
 from poppy.model.schemas import PROJECT_ID, Schema, host, record, text
@@ -9,7 +9,7 @@ LIMIT: Schema = record(
     {
         "limit": {
             "type": "integer",
-            "description": "How many services the project may have.",
+            "description": "Maximum services of the project.",
             "minimum": 0,
             "maximum": 2**31 - 1,
         }
@@ -20,7 +20,7 @@ LIMIT: Schema = record(
 _PROJECT_ID = text("A project.", 1, 255, PROJECT_ID)
 _SERVICE_ID = text("The id of a service.", 36, 36)
 _ACTION: Schema = {
-    "description": "What is done.",
+    "description": "The action.",
     "enum": ["enable", "disable", "delete"],
 }
 
@@ -41,7 +41,7 @@ SERVICE_STATUS: Schema = record(
     "Status of a service",
     {
         "status": {
-            "description": "What became of it at its providers.",
+            "description": "Its status at its providers.",
             "enum": ["deployed", "failed"],
         },
         "project_id": _PROJECT_ID,
@@ -51,12 +51,12 @@ SERVICE_STATUS: Schema = record(
 )
 
 PROVIDER_DETAILS: Schema = record(
-    "Where a domain's name points",
+    "CNAME of a domain's operator name",
     {
         "project_id": _PROJECT_ID,
         "domain_name": host("A domain of the service."),
-        "operator_url": host("The operator's name for it."),
-        "provider_url": host("The provider's name that this is to be a CNAME to."),
+        "operator_url": host("The operator name of the domain."),
+        "provider_url": host("The provider's name, the target of the operator name's CNAME."),
     },
     ("project_id", "domain_name", "operator_url", "provider_url"),
 )
@@ -64,10 +64,13 @@ PROVIDER_DETAILS: Schema = record(
 CERTIFICATE: Schema = record(
     "Order for a certificate",
     {
-        "flavor_id": text("The flavor whose providers are to have it.", 1, 256),
-        "cert_type": {"description": "Of which kind.", "enum": list(certificates.TYPES)},
-        "domain_name": host("The host name that it is for."),
-        # As long as leaves room for the namespace that its orders are in.
+        "flavor_id": text("The flavor; each of its providers gets the certificate.", 1, 256),
+        "cert_type": {
+            "description": "The kind of certificate.",
+            "enum": list(certificates.TYPES),
+        },
+        "domain_name": host("The host name of the certificate."),
+        # Shorter than elsewhere: orders add a namespace to it.
         "project_id": text("The project that orders it.", 1, 200, PROJECT_ID),
     },
     ("flavor_id", "cert_type", "domain_name", "project_id"),

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of what operators of Akamai's driver send; see :mod:`poppy.model.schemas`."""
+"""JSON Schemas of the Akamai admin API's request bodies; see :mod:`poppy.model.schemas`."""
 
 from poppy.model import certificates
 from poppy.model.schemas import PROJECT_ID, Schema, host, record, text
 
 _PROJECT_ID = text("A project.", 1, 200, PROJECT_ID)
 _FLAVOR_ID = text("A flavor.", 1, 256)
-_CERT_TYPE: Schema = {"description": "Of which kind.", "enum": list(certificates.TYPES)}
-_ENABLED: Schema = {"type": "boolean", "description": "Whether it takes further domains."}
+_CERT_TYPE: Schema = {"description": "Kind of certificate.", "enum": list(certificates.TYPES)}
+_ENABLED: Schema = {"type": "boolean", "description": "Whether it accepts further domains."}
 _NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 
 
 def _queue(title: str, entry: Schema) -> Schema:
-    """A list without repetitions."""
+    """Return the schema of a list of unique entries."""
     return {
         "type": "array",
         "title": title,
@@ -28,9 +28,9 @@ MIGRATION: Schema = record(
         "project_id": _PROJECT_ID,
         "service_id": text("The id of a service.", 36, 36),
         "domain_name": host("A domain of the service."),
-        "new_cert": host("The edge host of the certificate, with or without edgekey.net."),
+        "new_cert": host("The certificate's edge host, with or without edgekey.net."),
         "cert_status": {
-            "description": "What is known of the certificate.",
+            "description": "Status of the certificate.",
             "enum": list(certificates.STATES),
             "default": "deployed",
         },
@@ -39,7 +39,7 @@ MIGRATION: Schema = record(
 )
 
 CHECK: Schema = record(
-    "Look at certificates again",
+    "Check certificates again",
     {"job_type": {"const": "akamai_check_and_update_cert_status"}, "project_id": _PROJECT_ID},
     ("job_type",),
 )
@@ -68,12 +68,12 @@ JOBS: dict[str, Schema] = {
 JOB: Schema = {
     "type": "object",
     "title": "Background job",
-    "properties": {"job_type": {"description": "What is done.", "enum": list(JOBS)}},
+    "properties": {"job_type": {"description": "The kind of job.", "enum": list(JOBS)}},
     "required": ["job_type"],
 }
 
 SAN_MAPPING: Schema = _queue(
-    "Domains whose certificate is to be looked at",
+    "Domains with a certificate to check",
     record(
         "Domain",
         {
@@ -81,14 +81,14 @@ SAN_MAPPING: Schema = _queue(
             "project_id": _PROJECT_ID,
             "flavor_id": _FLAVOR_ID,
             "cert_type": _CERT_TYPE,
-            "cert_details": {"type": "object", "description": "What is known of it."},
+            "cert_details": {"type": "object", "description": "Details of the certificate."},
         },
         ("domain_name", "project_id", "flavor_id", "cert_type"),
     ),
 )
 
 RETRY_LIST: Schema = _queue(
-    "Domains whose certificate is to be ordered again",
+    "Domains with a certificate to order again",
     record(
         "Domain",
         {
@@ -112,7 +112,7 @@ HOSTNAME_LIMIT: Schema = record(
     {
         "san_cert_hostname_limit": {
             "type": "integer",
-            "description": "How many domains a SAN certificate may have.",
+            "description": "Maximum domains of a SAN certificate.",
             "minimum": 1,
             "maximum": 200,
         }

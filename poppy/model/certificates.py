@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates that are ordered by themselves, before a service uses their domain.
+"""Certificate orders, which are independent of services.
 
-An order is carried like a service, by the same operations: stored as a
-:class:`~poppy.model.services.Service` whose document has one domain and no origins, in a
-namespace of its own beside the project's, so that neither sees the other. What is claimed is not
-the domain but the pair of certificate type and domain.
+An order uses the same operations as a service. It is stored as a
+:class:`~poppy.model.services.Service` with one domain and no origins, in a namespace next to the
+project's, so that the two do not see each other. An order claims the pair of certificate type and
+domain, not the domain.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from poppy.model.services import ProviderDetail
 
-#: Certificates that can be ordered.
+#: Kinds of certificates that can be ordered.
 TYPES = ("san", "sni")
 
-#: What a certificate can be, and how those of several providers add up: the first that any of
-#: them reports.
+#: States of a certificate, worst first. The worst state of any provider counts for the order.
 STATES = ("failed", "cancelled", "create_in_progress", "deployed")
 
 # No project id has this character; see poppy.model.names.
@@ -30,9 +29,9 @@ class Certificate:
     """An order for a certificate.
 
     Attributes:
-        domain_name: the host name it is for.
+        domain_name: the host name of the certificate.
         cert_type: ``san`` or ``sni``.
-        flavor_id: the flavor whose providers are to have it.
+        flavor_id: the flavor; each of its providers gets the certificate.
     """
 
     project_id: str
@@ -42,39 +41,39 @@ class Certificate:
 
 
 def namespace(project_id: str) -> str:
-    """Where a project's orders are stored."""
+    """Return the namespace of a project's orders in storage."""
     return f"{project_id}{_NAMESPACE}"
 
 
 def is_namespace(project_id: str) -> bool:
-    """Whether what is stored under this project id are orders."""
+    """Return whether a stored project id is a namespace of orders."""
     return project_id.endswith(_NAMESPACE)
 
 
 def owner(project_id: str) -> str:
-    """The project whose namespace it is."""
+    """Return the project of a namespace."""
     return project_id.removesuffix(_NAMESPACE)
 
 
 def claim(domain: str, cert_type: str) -> str:
-    """What an order claims; no domain looks like it."""
+    """Return the claim of an order. It can't equal a domain."""
     return f"{cert_type}:{domain}"
 
 
 def shelf(status: str) -> str:
-    """Where orders of a status stand, in lists by status."""
+    """Return the status bucket of orders with a status."""
     return f"certificate:{status}"
 
 
 def status_of(details: "Mapping[str, ProviderDetail]") -> str:
-    """How far an order got, over all its providers: of :data:`STATES`, or being deleted."""
+    """Return an order's status over all providers: one of :data:`STATES` or delete_in_progress."""
     if any(detail.status == "delete_in_progress" for detail in details.values()):
         return "delete_in_progress"
     return worst(map(_state, details.values()))
 
 
 def worst(states: Iterable[str]) -> str:
-    """What the states of several providers add up to."""
+    """Return the worst of several states; ``create_in_progress`` if there are none."""
     known = set(states)
     return next((state for state in STATES if state in known), "create_in_progress")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records that a tenant has to make in the DNS of its own domains."""
+"""DNS records that a tenant must create for its own domains."""
 
 import datetime
 import enum
@@ -11,18 +11,18 @@ from typing import Any, Self
 
 from poppy.model import names
 
-#: The label below which a project proves that it owns a domain.
+#: The label of the TXT record that proves ownership of a domain.
 CHALLENGE = "_poppy-challenge"
-#: How a value begins, so that whoever reads the zone knows what it is for.
+#: Prefix of the value, which tells a reader of the zone what it is for.
 _PREFIX = "poppy-project="
-#: Characters of the rest, in hexadecimal: 160 bits can't be guessed.
+#: Hexadecimal characters after the prefix: 160 bits can't be guessed.
 _LENGTH = 40
-#: Names that are looked up for one domain, at most.
+#: Maximum names to look up for one domain.
 _MOST_NAMES = 8
 
 
 class Purpose(enum.StrEnum):
-    """What a record is for."""
+    """The purpose of a record."""
 
     OWNERSHIP = "ownership"
     TRAFFIC = "traffic"
@@ -30,7 +30,7 @@ class Purpose(enum.StrEnum):
 
 
 class RecordStatus(enum.StrEnum):
-    """What was found when the record was last looked up."""
+    """The result of the last lookup."""
 
     MISSING = "missing"
     WRONG = "wrong"
@@ -39,15 +39,15 @@ class RecordStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DNSRecord:
-    """A record that a tenant has to make.
+    """A record that a tenant must create.
 
     Attributes:
         domain: the domain of the service that needs it.
-        type: such as ``TXT`` or ``CNAME``.
-        name: where it is to stand, without a trailing dot.
+        type: the record type, such as ``TXT`` or ``CNAME``.
+        name: its name, without a trailing dot.
         value: its data.
-        provider: which provider asks for it; None for Poppy itself.
-        checked_at: when it was last looked up; None before the first time.
+        provider: the provider that requires it; None for Poppy itself.
+        checked_at: the time of the last lookup; None before the first one.
     """
 
     domain: str
@@ -60,12 +60,12 @@ class DNSRecord:
     checked_at: datetime.datetime | None = None
 
     def checked(self, status: RecordStatus, at: datetime.datetime) -> Self:
-        """The same after it was looked up."""
+        """Return a copy with the result of a lookup."""
         return replace(self, status=status, checked_at=at)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """Create a record from the document of :meth:`to_dict`."""
         checked_at = document["checked_at"]
         return cls(
             **{
@@ -77,7 +77,7 @@ class DNSRecord:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON document, for storage."""
+        """Return a JSON document for storage."""
         return {
             "domain": self.domain,
             "purpose": str(self.purpose),
@@ -91,26 +91,27 @@ class DNSRecord:
 
 
 def ownership_record(domain: str, key: bytes, project_id: str) -> DNSRecord:
-    """The record by which a project proves that it owns a domain."""
+    """Return the record with which a project proves that it owns a domain."""
     name = challenge_names(domain)[0]
     value = ownership_value(key, project_id)
     return DNSRecord(domain, Purpose.OWNERSHIP, "TXT", name, value)
 
 
 def ownership_value(key: bytes, project_id: str) -> str:
-    """What a project writes into its zones: the same for all its domains.
+    """Return the value that proves a project's ownership, the same for all its domains.
 
-    No other project can have it, nor guess it without the key.
+    It is unique to the project and can't be guessed without the key.
     """
     digest = hmac.new(key, project_id.encode(), hashlib.sha256).hexdigest()
     return f"{_PREFIX}{digest[:_LENGTH]}"
 
 
 def challenge_names(domain: str) -> list[str]:
-    """Where the record may stand: at the domain itself, or above it within its owner's zone.
+    """Return the names at which the record may be: the domain and its parents.
 
-    So one record at the registrable domain proves all domains below. Names that are too long for
-    DNS are left out; of very many, those closest to the registrable domain count.
+    The last parent is the registrable domain; a record there proves all domains below it. Names
+    that are too long for DNS are left out. If there are too many, those closest to the
+    registrable domain count.
     """
     registrable = names.registrable(domain) or domain
     levels = domain.count(".") - registrable.count(".")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors: what a tenant can choose, each a list of CDN providers."""
+"""Flavors: named lists of CDN providers that tenants choose from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Geography:
-    """Where the clients are that a provider is for.
+    """The locations of the clients that a provider serves.
 
     Attributes:
         countries: ISO 3166-1 codes of two letters, in upper case.
@@ -24,10 +24,10 @@ class FlavorProvider:
     """A provider of a flavor.
 
     Attributes:
-        urls: the addresses of its public pages, in order.
-        weight: its share of the clients, in relation to the others'; None where the flavor has
-            no weights.
-        geography: where the clients are that it is for; None for everywhere.
+        urls: the URLs of its public pages, in order.
+        weight: its share of the clients relative to the others; None if the flavor has no
+            weights.
+        geography: the locations of the clients that it serves; None for everywhere.
     """
 
     provider: str
@@ -37,7 +37,7 @@ class FlavorProvider:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Self:
-        """From an entry of ``providers``."""
+        """Create a provider from an entry of ``providers``."""
         places = entry.get("geography")
         return cls(
             provider=entry["provider"],
@@ -51,7 +51,7 @@ class FlavorProvider:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``providers``, without what is not set."""
+        """Return the entry of ``providers``, without unset fields."""
         entry: dict[str, Any] = {
             "provider": self.provider,
             "links": [{"href": url, "rel": "provider_url"} for url in self.urls],
@@ -69,31 +69,31 @@ class FlavorProvider:
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A named choice of providers; services name it, operators define it."""
+    """A choice of providers that operators define and services name."""
 
     flavor_id: str
     providers: tuple[FlavorProvider, ...]
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """The providers, in the operator's order of preference."""
+        """The names of the providers, in the operator's order of preference."""
         return tuple(entry.provider for entry in self.providers)
 
     @property
     def steers_by_geography(self) -> bool:
-        """Whether a name leads to several providers, by where the client is."""
+        """Whether the client's location decides between several providers."""
         return len(self.providers) > 1 and any(it.geography is not None for it in self.providers)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From a document that the flavor schema accepts; its ``limits`` are not kept."""
+        """Create a flavor from a valid document; its ``limits`` are ignored."""
         return cls(
             flavor_id=document["id"],
             providers=tuple(map(FlavorProvider.from_dict, document["providers"])),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that :meth:`from_dict` reads."""
+        """Return the document that :meth:`from_dict` reads."""
         return {
             "id": self.flavor_id,
             "providers": [entry.to_dict() for entry in self.providers],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the workers tell each other: who is there, and which drivers are to be left alone."""
+"""State that workers share: live workers, and the drivers' circuit breakers."""
 
 import datetime
 import enum
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
-#: How far the clocks of two workers may differ.
+#: Maximum clock difference between two workers.
 _SKEW = datetime.timedelta(minutes=1)
 
 
 class ProviderQuota(NamedTuple):
-    """What is left of a limit that a provider sets, as its last answer to a worker said.
+    """A provider's rate limit, as of its last response to a worker.
 
     Attributes:
-        provider: its driver's name.
-        name: the limit's.
-        limit: calls in a period; None if it does not say.
-        remaining: calls that are left.
-        resets_at: when there are more; None if it does not say.
+        provider: the driver's name.
+        name: the limit's name.
+        limit: calls per period; None if unknown.
+        remaining: remaining calls.
+        resets_at: when the limit resets; None if unknown.
     """
 
     provider: str
@@ -29,20 +29,20 @@ class ProviderQuota(NamedTuple):
     resets_at: datetime.datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON document."""
+        """Return a JSON document."""
         moment = self.resets_at.isoformat() if self.resets_at else None
         return {**self._asdict(), "resets_at": moment}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """Create a quota from the document of :meth:`to_dict`."""
         moment = document["resets_at"]
         resets_at = datetime.datetime.fromisoformat(moment) if moment else None
         return cls(**{**document, "resets_at": resets_at})
 
 
 class Load(NamedTuple):
-    """What a worker says of itself anew each time; see :class:`Worker`."""
+    """The fields of :class:`Worker` that change with every heartbeat."""
 
     busy: int
     hung: int
@@ -52,17 +52,17 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process, as it says of itself.
+    """The heartbeat of a worker process.
 
     Attributes:
-        version: of Poppy.
-        datacenter: as configured; "" if it is not.
-        seen_at: when it last said so.
-        slots: how many operations it runs at the same time.
-        busy: how many it runs now.
-        hung: how many calls of drivers it has given up waiting for.
-        down: providers that have not answered it for a while.
-        quotas: what providers told it of their limits.
+        version: Poppy's version.
+        datacenter: the configured data centre; "" if unset.
+        seen_at: the time of the heartbeat.
+        slots: maximum concurrent operations.
+        busy: operations in progress.
+        hung: driver calls that timed out but have not returned.
+        down: providers that have not answered this worker for a while.
+        quotas: the providers' rate limits.
     """
 
     worker_id: str
@@ -79,7 +79,7 @@ class Worker:
     quotas: tuple[ProviderQuota, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON document."""
+        """Return a JSON document."""
         return {
             "worker_id": self.worker_id,
             "host": self.host,
@@ -92,13 +92,13 @@ class Worker:
             "busy": self.busy,
             "hung": self.hung,
             "down": list(self.down),
-            # The version before does not understand it, and mostly there is none.
+            # The previous version does not know this field, so leave it out if it is empty.
             **({"quotas": [it.to_dict() for it in self.quotas]} if self.quotas else {}),
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave, of this version of Poppy or another."""
+        """Create a worker from the document of :meth:`to_dict`, of any version of Poppy."""
         known = {field.name for field in fields(cls)}
         values = {name: value for name, value in document.items() if name in known}
         moments = {
@@ -115,9 +115,9 @@ class BreakerState(enum.StrEnum):
 
     ::
 
-        closed ──(failures in a row, or asked to wait)──→ open
+        closed ──(failures in a row, or Retry-After)────→ open
           ↑                                              │  ↑
-          │ (it worked)                          (pause) ↓  │ (it failed)
+          │ (success)                            (pause) ↓  │ (failure)
           └──────────────────────────────────────────── probing
     """
 
@@ -128,18 +128,18 @@ class BreakerState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The circuit breaker of one driver, which all workers share.
+    """The circuit breaker of one driver, shared by all workers.
 
     Attributes:
         driver: ``<kind>:<name>``.
-        until: while ``open``: until when nobody calls it, at most :attr:`LONGEST` ahead. While
-            ``probing``: when the one call that is let through counts as lost.
-        openings: how often it has opened since it last worked.
-        reason: why it opened, in words.
+        until: while ``open``: the end of the pause, at most :attr:`LONGEST` ahead. While
+            ``probing``: when the probing call counts as lost.
+        openings: how often it has opened since the last successful call.
+        reason: why it opened, for people.
         version: how often it was stored; 0 if never.
     """
 
-    #: The longest time for which a driver is not called, whoever asked for it.
+    #: The longest pause, even if a vendor asks for a longer one.
     LONGEST: ClassVar[datetime.timedelta] = datetime.timedelta(minutes=5)
 
     driver: str
@@ -150,22 +150,22 @@ class Breaker:
     version: int = 0
 
     def closes(self, now: datetime.datetime) -> datetime.datetime | None:
-        """Until when it is not worth asking; None if calls may go on, or one may try."""
+        """Return when the pause ends; None if calls, or one probing call, are allowed now."""
         if self.state is BreakerState.CLOSED or self.until is None or self.until <= now:
             return None
-        # One that was stored with an absurd moment lets a call through now.
+        # Ignore an absurd stored time, and let a call through now.
         return self.until if self.until <= now + self.LONGEST + _SKEW else None
 
     def closed(self) -> Self:
-        """As it is once the driver works again."""
+        """Return the next version, closed after a successful call."""
         return self.next(state=BreakerState.CLOSED, until=None, openings=0, reason=None)
 
     def next(self, **changes: Any) -> Self:
-        """The same with changes, as it will be once stored."""
+        """Return the next version to store, with changes."""
         return replace(self, version=self.version + 1, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a JSON document, without driver and version, which stores keep apart."""
+        """Return a JSON document without driver and version, which stores keep separately."""
         return {
             "state": str(self.state),
             "until": self.until.isoformat() if self.until else None,
@@ -175,7 +175,7 @@ class Breaker:
 
     @classmethod
     def from_dict(cls, driver: str, version: int, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """Create a breaker from the document of :meth:`to_dict`."""
         until = document["until"]
         return cls(
             driver=driver,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifiers that sort by the time they were made."""
+"""Identifiers that sort by creation time."""
 
 import os
 import time
@@ -7,10 +7,10 @@ import uuid
 
 
 def new() -> str:
-    """A UUID of version 7 (RFC 9562, section 5.7): its text sorts by creation time.
+    """Return a UUID of version 7 (RFC 9562, section 5.7). Its text sorts by creation time.
 
-    The 12 bits after the millisecond hold the fraction of it (section 6.2, method 3), so that
-    identifiers of one process sort right down to a quarter of a microsecond.
+    The 12 bits after the milliseconds hold a fraction of a millisecond (section 6.2, method 3), so
+    identifiers of one process sort with a resolution of a quarter of a microsecond.
     """
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
@@ -30,7 +30,7 @@ def earliest(nanoseconds: int) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether ``text`` is a UUID in the canonical form (RFC 9562, section 4)."""
+    """Return whether ``text`` is a UUID in canonical form (RFC 9562, section 4)."""
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:

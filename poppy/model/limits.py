@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large a service document may be."""
+"""Limits on the size of a service document."""
 
 from typing import Any, NamedTuple, Self
 
 
 class DocumentLimits(NamedTuple):
-    """Bounds on the document of one service.
+    """Limits on the document of one service.
 
-    They hold for what a request asks for. A stored document that is larger, because a limit was
-    lowered, can still be read, purged and deleted; a PATCH of it must bring it within the limits.
+    They apply to requests. If a limit was lowered, a larger stored document can still be read,
+    purged and deleted, but a PATCH must bring it within the limits.
 
     Attributes:
-        origin_rules: rules of all origins together.
-        caching_rules: rules of all caching entries together.
-        restriction_rules: rules of all restrictions together.
-        rules: rules of all three kinds together.
-        size: bytes of the document as compact JSON in UTF-8, with every default written out.
+        origin_rules: total rules of all origins.
+        caching_rules: total rules of all caching entries.
+        restriction_rules: total rules of all restrictions.
+        rules: total rules of all three kinds.
+        size: bytes of the document as compact JSON in UTF-8, with all defaults filled in.
     """
 
     origin_rules: int = 100
@@ -26,7 +26,7 @@ class DocumentLimits(NamedTuple):
 
     @classmethod
     def of(cls, options: Any) -> Self:
-        """From the options of ``[drivers:transport:limits]``."""
+        """Read the limits from the options of ``[drivers:transport:limits]``."""
         return cls(
             origin_rules=options.max_origin_rules,
             caching_rules=options.max_caching_rules,
@@ -37,7 +37,7 @@ class DocumentLimits(NamedTuple):
 
     @property
     def by_list(self) -> dict[str, int]:
-        """The most rules in all entries of each list of the document."""
+        """The maximum total rules of each list of the document."""
         kinds = {
             "origins": self.origin_rules,
             "caching": self.caching_rules,

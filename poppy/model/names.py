@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domain names and IP addresses as the API takes them."""
+"""Domain names and IP addresses in API requests."""
 
 import functools
 import ipaddress
@@ -8,14 +8,14 @@ import re
 import idna
 import publicsuffixlist
 
-#: Characters of a name: 255 octets on the wire (RFC 1035, section 2.3.4) leave these.
+#: Maximum characters of a name: 255 octets on the wire (RFC 1035, section 2.3.4).
 MAX_NAME = 253
-#: Characters of a label (RFC 1035, section 2.3.4).
+#: Maximum characters of a label (RFC 1035, section 2.3.4).
 MAX_LABEL = 63
-#: Characters of a certificate's common name (RFC 5280, appendix A.1: ub-common-name).
+#: Maximum characters of a certificate's common name (RFC 5280, appendix A.1: ub-common-name).
 MAX_COMMON_NAME = 64
 
-#: Letters, digits and what UUIDs, Keystone domains and older identity services put between.
+#: Letters, digits and the separators of UUIDs, Keystone domains and older identity services.
 PROJECT_ID = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -24,18 +24,18 @@ _PREFIX = re.compile(r"[0-9]{1,3}")
 
 
 def canonical(text: str) -> str:
-    """The name in lower case: names don't differ by case (RFC 4343, section 3).
+    """Return the name in lower case, because names ignore case (RFC 4343, section 3).
 
-    Anything but ASCII stays as it is: there, lower case may be another name.
+    Other text than ASCII is unchanged, because lower case may change the name.
     """
     return text.lower() if text.isascii() else text
 
 
 def address(text: str) -> str | None:
-    """An IPv4 or IPv6 address in its canonical form (RFC 5952); None when it is none.
+    """Return an IPv4 or IPv6 address in canonical form (RFC 5952); None if it is invalid.
 
-    Leading zeros are refused, since some read them as octal; so is an IPv6 zone, which means
-    something on one host only (RFC 4007, section 6).
+    Leading zeros are refused, because some software reads them as octal. IPv6 zones are refused,
+    because they are local to one host (RFC 4007, section 6).
     """
     if "%" in text:
         return None
@@ -46,9 +46,9 @@ def address(text: str) -> str | None:
 
 
 def network(text: str) -> str | None:
-    """An address, or a CIDR block (RFC 4632) without bits beyond its prefix; None for neither.
+    """Return a canonical address or CIDR block (RFC 4632) without host bits; None if invalid.
 
-    ``192.0.2.77/24`` gives ``192.0.2.0/24``: edges warn of, or refuse, the former.
+    ``192.0.2.77/24`` gives ``192.0.2.0/24``, because edges warn about or refuse the former.
     """
     base, slash, prefix = text.partition("/")
     if not slash:
@@ -62,10 +62,10 @@ def network(text: str) -> str | None:
 
 
 def problem(text: str) -> str | None:
-    """What keeps ``text`` from being a domain name; None when it is one.
+    """Return why ``text`` is not a domain name; None if it is one.
 
-    A domain name here is two or more lower-case host labels (RFC 1123, section 2.1), the last
-    of letters only (RFC 3696, section 2) or an A-label (RFC 5890, section 2.3.2.1).
+    A domain name has two or more lower-case host labels (RFC 1123, section 2.1). The last one has
+    letters only (RFC 3696, section 2) or is an A-label (RFC 5890, section 2.3.2.1).
     """
     if not text.isascii():
         return _not_ascii(text)
@@ -88,9 +88,9 @@ def problem(text: str) -> str | None:
 
 
 def impossible(name: str) -> str | None:
-    """Why a name can't be in DNS, whatever characters it has; None when it can be.
+    """Return why a name is too long for DNS or has an empty label; None if it is possible.
 
-    For names that are made from others, such as a domain with a suffix.
+    For derived names, such as a domain with a suffix. Characters are not checked.
     """
     if len(name) > MAX_NAME:
         return f"it has {len(name)} characters; a name has at most {MAX_NAME} (RFC 1035)"
@@ -103,7 +103,7 @@ def impossible(name: str) -> str | None:
 
 
 def label_problem(label: str) -> str | None:
-    """What keeps ``label`` from being a lower-case host label; None when it is one."""
+    """Return why ``label`` is not a lower-case host label; None if it is one."""
     if not label:
         return "it has an empty label"
     if not _LABEL.fullmatch(label):
@@ -112,12 +112,12 @@ def label_problem(label: str) -> str | None:
             " with a letter or digit"
         )
     if label.startswith("xn--") and not _is_a_label(label):
-        return f"label {label!r} is no valid internationalized label (RFC 5891)"
+        return f"label {label!r} is not a valid internationalized label (RFC 5891)"
     return None
 
 
 def _is_a_label(label: str) -> bool:
-    """Whether an ``xn--`` label says what it would say after decoding and encoding it."""
+    """Return whether an ``xn--`` label is unchanged by decoding and encoding."""
     try:
         return idna.alabel(idna.ulabel(label)).decode() == label
     except UnicodeError:
@@ -125,7 +125,7 @@ def _is_a_label(label: str) -> bool:
 
 
 def _not_ascii(text: str) -> str:
-    """The reason to refuse a name with U-labels, with the A-labels where there are any."""
+    """Return the reason to refuse a non-ASCII name, with its A-labels if it has any."""
     reason = "it must be ASCII"
     if len(text) > MAX_NAME:
         return reason
@@ -137,27 +137,26 @@ def _not_ascii(text: str) -> str:
 
 
 def is_root(domain: str) -> bool:
-    """Whether a valid domain name is a root domain: the apex of a zone, or a public suffix.
+    """Return whether a valid domain name is a root domain: a zone apex or a public suffix.
 
-    The apex has an SOA record, beside which a CNAME may not stand (RFC 1034, section 3.6.2).
-    Zones are cut below the suffixes in the ICANN section of the public suffix list. Its
-    private section names mostly platforms (``github.io``) whose customers' names are mere
-    records of the platform's zone, where a CNAME may stand; so that section does not count.
-    A top-level domain that the list does not know has zones right below it.
+    The apex has an SOA record, which excludes a CNAME (RFC 1034, section 3.6.2). Zone cuts are
+    below the suffixes in the ICANN section of the public suffix list. The private section does
+    not count: it mostly lists platforms (``github.io``) where customers' names are records in the
+    platform's zone, which can be CNAMEs. An unknown top-level domain is taken as a suffix.
     """
     return _suffixes().privatesuffix(domain) in (None, domain)
 
 
 def is_public_suffix(domain: str) -> bool:
-    """Whether zones of many owners lie right below a valid domain name."""
+    """Return whether a valid domain name is a public suffix, with zones of many owners below."""
     return _suffixes().privatesuffix(domain) is None
 
 
 def registrable(domain: str) -> str | None:
-    """The part of a valid domain name that its owner has registered; None for a public suffix.
+    """Return the registrable part of a valid domain name; None for a public suffix.
 
-    Here the private section of the list counts as well: the platforms in it give the names right
-    below theirs to customers who don't know each other.
+    The private section of the list counts here, because its platforms give the names below theirs
+    to unrelated customers.
     """
     found: str | None = _all_suffixes().privatesuffix(domain)
     return found
@@ -170,5 +169,5 @@ def _all_suffixes() -> publicsuffixlist.PublicSuffixList:
 
 @functools.cache
 def _suffixes() -> publicsuffixlist.PublicSuffixList:
-    """The list that comes with the package, read once, when first needed (30 ms)."""
+    """Load the package's list on first use (30 ms)."""
     return publicsuffixlist.PublicSuffixList(only_icann=True)

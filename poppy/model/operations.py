@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations: one thing asked of a service, from the accepted request to its outcome."""
+"""Operations: accepted requests for a service, from acceptance to result."""
 
 import datetime
 import enum
@@ -11,7 +11,7 @@ from poppy.model import ids
 
 
 class Kind(enum.StrEnum):
-    """What is asked."""
+    """The kind of an operation."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -22,12 +22,12 @@ class Kind(enum.StrEnum):
 
     @property
     def names_only(self) -> bool:
-        """Whether it changes names in DNS, and nothing of what is known of providers."""
+        """Whether it changes only DNS names and no provider details."""
         return self in (Kind.DISABLE, Kind.STEER)
 
     @property
     def deploys(self) -> bool:
-        """Whether its success means that providers and DNS are as the document says."""
+        """Whether its success means that providers and DNS match the document."""
         return self in (Kind.CREATE, Kind.UPDATE)
 
 
@@ -46,17 +46,18 @@ class Priority(enum.IntEnum):
 
 
 class State(enum.StrEnum):
-    """How far it got.
+    """The state of an operation.
 
     ::
 
         queued ──→ running ──→ succeeded | failed
           ↑          │  ↑
           │ (lost)   ↓  │ (due)
-          └─────── waiting             a delete makes any unfinished one superseded,
-                                       an update makes a waiting create or update so
+          └─────── waiting             a delete supersedes any unfinished operation,
+                                       an update supersedes a waiting create or update
 
-    A superseded one may still be in a driver's call, see :attr:`Operation.is_held`.
+    A superseded operation may still have a driver call in progress; see
+    :attr:`Operation.is_held`.
     """
 
     QUEUED = "queued"
@@ -68,7 +69,7 @@ class State(enum.StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether the state is final."""
         return self in _FINISHED
 
 
@@ -76,7 +77,7 @@ _FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.SUPERSEDED})
 
 
 class OperationKey(NamedTuple):
-    """All it takes to find an operation; what a job on the board carries."""
+    """The key of an operation in storage. Jobs on the board carry it."""
 
     project_id: str
     service_id: str
@@ -84,7 +85,7 @@ class OperationKey(NamedTuple):
 
 
 class Purge(NamedTuple):
-    """What a purge is about.
+    """The scope of a purge.
 
     Attributes:
         url: a path that starts with ``/``, or None for everything.
@@ -129,7 +130,7 @@ a time limit."""
 
 
 class StepState(enum.StrEnum):
-    """How far one step of an operation got."""
+    """The state of a step."""
 
     PENDING = "pending"
     WAITING = "waiting"
@@ -139,12 +140,12 @@ class StepState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The part of an operation that one driver does.
+    """One driver's part of an operation.
 
     Attributes:
-        name: ``provider:<name>`` or ``dns``; with ``remove:`` in front where it cleans up.
+        name: ``provider:<name>`` or ``dns``, with the prefix ``remove:`` for a cleanup.
         message: why it waits or failed.
-        error_class: the kind of error, a class name.
+        error_class: the class name of the error.
     """
 
     name: str
@@ -155,17 +156,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing asked of a service.
+    """An accepted request for a service, with its progress.
 
     Attributes:
-        attempt: the fencing token: how often a worker has begun it. A run may write only
-            while the stored attempt is its own.
-        failures: how many attempts ended in an error that may pass; polling is none.
-        next_attempt_at: when the dispatcher may put it on the board again, in UTC: for
-            ``queued`` when its job counts as lost, for ``waiting`` when it is due, for
-            ``running`` when its worker counts as lost; None once it is finished, but for one
-            that was superseded while it ran: there, when its worker counts as lost.
-        crashes: how many runs in a row were lost: begun, and then neither parked, finished nor
+        attempt: the fencing token: the number of runs so far. A run may write only while it
+            matches the stored attempt.
+        failures: the number of attempts that ended in a retryable error; polls do not count.
+        next_attempt_at: when the dispatcher may post it to the board again, in UTC. For
+            ``queued``: when its job counts as lost. For ``waiting``: when it is due. For
+            ``running``, and for ``superseded`` while it ran: when its worker counts as lost. None
+            for other finished operations.
+        crashes: the number of consecutive lost runs: started, but neither parked, finished nor
             handed back.
         runner: the job that runs it, so that a job that was taken over is known as such.
         steps: how far each driver's part got, in order.
@@ -213,7 +214,7 @@ class Operation:
         due_in: datetime.timedelta = datetime.timedelta(0),
         priority: Priority | None = None,
     ) -> Self:
-        """One that is asked for now.
+        """Create an operation now.
 
         Args:
             due_in: after how long the dispatcher is to post it, if no worker has begun it by then.
@@ -239,28 +240,28 @@ class Operation:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the status of the service's providers tells how far it is."""
+        """Whether the service's status shows its progress."""
         if self.purge is not None:
             return not (self.purge.hard or self.quiet)
         return not self.kind.names_only
 
     @property
     def waits(self) -> bool:
-        """Whether a run has ended without finishing it, and none is under way."""
+        """Whether a run ended without finishing it, and none is in progress."""
         return self.state is State.WAITING or (self.state is State.QUEUED and self.attempt > 0)
 
     def gives_way_to(self, later: "Operation") -> bool:
-        """Whether a later operation of the service supersedes this one without a delete.
+        """Return whether a later operation that is not a delete supersedes this one.
 
-        An update does all that a create or update which waits was to do.
+        An update includes all changes of a waiting create or update.
         """
         return self.waits and self.kind.deploys and later.kind.deploys
 
     def blocks(self, other: "Operation", now: datetime.datetime) -> bool:
-        """Whether another operation of the service can't begin before this one goes on.
+        """Return whether another operation of the service must wait for this one.
 
-        One at a time, in the order they were asked for. But a create or update that waits, maybe
-        for a day until the tenant adds a DNS record, blocks none: the others overtake it.
+        Operations of a service run one at a time, in the order of their requests. A waiting create
+        or update blocks none, because it may wait a day for the tenant to add a DNS record.
         """
         if self.is_held:
             return self.next_attempt_at is not None and self.next_attempt_at > now
@@ -273,17 +274,17 @@ class Operation:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is superseded, but its worker may not have ended its driver's call yet."""
+        """Whether it is superseded, but its worker may still have a driver call in progress."""
         return self.state is State.SUPERSEDED and self.next_attempt_at is not None
 
     @property
     def since(self) -> datetime.datetime:
-        """Since when it has been tried."""
+        """The start of its current retries: the operator's retry or the request."""
         return self.retried_at or self.created_at
 
     @property
     def key(self) -> OperationKey:
-        """Where it is found."""
+        """Its key in storage."""
         return OperationKey(self.project_id, self.service_id, self.operation_id)
 
     def joined(self, purge: Purge) -> Self | None:
@@ -297,11 +298,11 @@ class Operation:
         return None if both is None else replace(self, purge=both)
 
     def step(self, name: str) -> Step:
-        """The step of that name; a pending one when it has not been tried yet."""
+        """Return the step of that name; a pending one if it has not started yet."""
         return next((step for step in self.steps if step.name == name), Step(name))
 
     def with_step(self, step: Step) -> Self:
-        """The same operation with one step as given."""
+        """Return a copy with one step replaced or added."""
         if any(known.name == step.name for known in self.steps):
             steps = tuple(step if known.name == step.name else known for known in self.steps)
         else:
@@ -309,7 +310,7 @@ class Operation:
         return replace(self, steps=steps)
 
     def progress_to_dict(self) -> dict[str, Any]:
-        """What is not looked up by: steps, error, purge and the like, for storage."""
+        """Return the fields that are not indexed, such as steps, error and purge, for storage."""
         return {
             "steps": [
                 {
@@ -330,7 +331,7 @@ class Operation:
 
     @staticmethod
     def progress_from_dict(document: Mapping[str, Any]) -> dict[str, Any]:
-        """Constructor arguments from what :meth:`progress_to_dict` gave."""
+        """Return constructor arguments from the document of :meth:`progress_to_dict`."""
         return {
             "steps": tuple(
                 Step(**{**entry, "state": StepState(entry["state"])})
@@ -339,7 +340,7 @@ class Operation:
             "error": document["error"],
             "purge": Purge.from_dict(document["purge"]) if document["purge"] else None,
             "request_id": document["request_id"],
-            # Operations of earlier versions have none.
+            # Operations of earlier versions do not have these.
             "retried_at": _moment(document.get("retried_at")),
             "trace": document.get("trace"),
             "quiet": document.get("quiet", False),

@@ -1,28 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths of rules (``request_url``) as edges compare them with requests.
+"""The canonical form of rule paths (``request_url``).
 
-An edge compares percent-decoded bytes, takes a run of slashes for one, and refuses a request
-whose path has a dot segment. Two rules whose paths differ in nothing else are about the same
-requests.
+An edge compares percent-decoded bytes, collapses runs of slashes, and refuses requests with a dot
+segment in their path. Paths that differ only in these respects match the same requests.
 """
 
 import functools
 import re
 
-#: An encoded byte, a ``%`` that begins none, or a byte that has to be encoded.
+#: An encoded byte, a stray ``%``, or a byte that must be encoded.
 _TOKEN = re.compile(rb"%([0-9A-Fa-f]{2})|[^!-$&-~]")
-#: Bytes that stay encoded: decoded, they would be a wildcard, begin the query, a fragment or an
-#: encoded byte, or be no printable ASCII.
+#: Bytes that stay encoded. Decoded, they are a wildcard, start the query, a fragment or an encoded
+#: byte, or are not printable ASCII.
 _KEPT = frozenset(b"*?#%") | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
 _CONTROL = re.compile("%(?:[01][0-9A-F]|7F)")
 _DOT_SEGMENTS = (".", "..")
 
 
 def canonical(url: str) -> str:
-    """The form that all paths with the same meaning share.
+    """Return the canonical form, which is the same for all paths that match the same requests.
 
     ``a//%62`` gives ``/a/b``: a leading ``/`` is added, and a run of ``/`` or ``*`` becomes one.
-    Encoded, a wildcard (``%2A``) or question mark (``%3F``) is an ordinary character and stays
+    An encoded wildcard (``%2A``) or question mark (``%3F``) is an ordinary character and stays
     encoded.
     """
     path, has_query, query = f"/{url}".partition("?")
@@ -31,7 +30,7 @@ def canonical(url: str) -> str:
 
 
 def problem(url: str) -> str | None:
-    """Why no request can match a path; None when one can."""
+    """Return why no request can match a path; None if one can."""
     if "#" in url:
         return 'it has a "#", which clients do not send; %23 is the character itself'
     found = canonical(url)

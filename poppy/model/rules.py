@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service must keep to beyond its schema. Each rule raises at the first offender."""
+"""Rules for service documents that a schema can't express. Each raises at the first violation."""
 
 from collections.abc import Collection, Hashable, Iterable
 from typing import TypeVar
@@ -13,14 +13,14 @@ _T = TypeVar("_T", bound=Hashable)
 
 
 def check(spec: ServiceSpec, shared: Collection[str]) -> None:
-    """Check a service that the schema accepts and whose defaults are filled in.
+    """Check a service that matches the schema and has all defaults filled in.
 
     Args:
-        spec: with paths, addresses and names in canonical form.
-        shared: full names of shared domains that the service has already.
+        spec: a document with paths, addresses and names in canonical form.
+        shared: full names of the service's existing shared domains.
 
     Raises:
-        InvalidRequest: a rule is broken; the message names what breaks it.
+        InvalidRequest: a rule is violated; the message names the value.
     """
     for domain in spec.domains:
         _check_domain(domain, shared)
@@ -50,7 +50,7 @@ def _check_domain(domain: Domain, shared: Collection[str]) -> None:
 
 
 def _check_shared(label: str, shared: Collection[str]) -> None:
-    """A new shared domain is one label, which gets its shard later."""
+    """Check a shared domain: a new one is a single label, which gets its shard later."""
     if label in shared:
         return
     if not label.isascii():
@@ -66,10 +66,10 @@ def _check_shared(label: str, shared: Collection[str]) -> None:
 
 
 def check_full_domain(domain: str) -> None:
-    """Refuse a domain for which no CNAME can be made.
+    """Refuse a domain that can't have a CNAME.
 
     Raises:
-        InvalidRequest: it is no domain name in lower case, or a root domain.
+        InvalidRequest: it is not a lower-case domain name, or it is a root domain.
     """
     reason = names.problem(domain)
     if reason:
@@ -94,15 +94,15 @@ def _check_origin(origin: Origin, *, needs_rules: bool) -> None:
     _check_port(origin)
     if needs_rules and not origin.rules:
         raise errors.InvalidRequest(
-            f"Origin {origin.origin} needs at least one rule: only the first origin goes without"
+            f"Origin {origin.origin} needs at least one rule: only the first origin has a default"
         )
 
 
 def _check_port(origin: Origin) -> None:
-    """Port and TLS go together: all requests to an origin fail when they contradict."""
+    """Check that port and TLS match; otherwise every request to the origin fails."""
     if origin.ssl and origin.port == 80:
         raise errors.InvalidRequest(
-            f"Origin {origin.origin} has ssl with port 80; TLS is spoken on port 443"
+            f"Origin {origin.origin} has ssl with port 80; TLS uses port 443"
         )
     if not origin.ssl and origin.port == 443:
         raise errors.InvalidRequest(f"Origin {origin.origin} has port 443 without ssl")
@@ -130,7 +130,7 @@ def _check_host_header(origin: Origin) -> None:
 
 
 def _check_names(spec: ServiceSpec) -> None:
-    """Names that must differ: an edge that fetches from itself would never end."""
+    """Check that names are unique. A domain that is also an origin would loop at the edge."""
     domain = _repeated(entry.domain for entry in spec.domains)
     if domain is not None:
         raise errors.InvalidRequest(f"Domain {domain} is listed more than once")
@@ -145,25 +145,25 @@ def _check_names(spec: ServiceSpec) -> None:
 
 
 def _check_paths(what: str, rules: Iterable[Rule]) -> None:
-    """Paths with the same meaning: of two rules about them, one would never hold."""
+    """Refuse two rules for equivalent paths, because one of them could never match."""
     seen: dict[str, str] = {}
     for rule in rules:
         path = rule.request_url or "/*"
         meaning = _checked_path(rule)
         known = seen.get(meaning)
         if known is not None:
-            also = "" if known == path else f", as {known} means the same"
+            also = "" if known == path else f" (it is equivalent to {known})"
             raise errors.InvalidRequest(
-                f"Path {path} is in more than one rule of {what}{also}; an entry without rules is"
-                " about /*"
+                f"Path {path} is in more than one rule of {what}{also}; an entry without rules"
+                " matches /*"
             )
         seen[meaning] = path
 
 
 def _checked_path(rule: Rule) -> str:
-    """A rule's path in the form in which paths are compared."""
+    """Return a rule's path in canonical form, for comparison."""
     path = rule.request_url or "/*"
-    # It may have become too long by its leading slash.
+    # The added leading slash may have made it too long.
     if len(path) > MAX_REQUEST_URL:
         raise errors.InvalidRequest(
             f"The request_url {path[:40]}... is longer than {MAX_REQUEST_URL} characters with"
@@ -209,7 +209,7 @@ def _shortened(text: str) -> str:
 
 
 def _repeated(items: Iterable[_T]) -> _T | None:
-    """The first item that is there for the second time."""
+    """Return the first item that is repeated."""
     seen: set[_T] = set()
     for item in items:
         if item in seen:

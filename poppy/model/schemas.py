@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas (Draft 2020-12) of the request bodies; what no schema says is in ``rules``.
+"""JSON Schemas (Draft 2020-12) of the request bodies; further rules are in :mod:`.rules`.
 
-They are plain dictionaries without ``$ref``, so that an OpenAPI 3.1 document can hold them as
-they are and validating follows no references. A dialect is named nowhere: OpenAPI 3.1 has this
-one by default.
+They are plain dictionaries without ``$ref``, so that an OpenAPI 3.1 document can include them
+unchanged and validation follows no references. They declare no dialect, because this one is the
+default of OpenAPI 3.1.
 """
 
 import functools
@@ -19,8 +19,8 @@ MAX_PATCH_OPERATIONS = 100
 MAX_POINTER = 2048
 MAX_PROVIDERS = 100
 
-# "$" also matches before a line feed at the very end in Python, but not in ECMA 262, which JSON
-# Schema follows: the look-ahead makes both say the same.
+# In Python "$" also matches before a trailing line feed, but not in ECMA 262, which JSON Schema
+# uses. The look-ahead makes both behave the same.
 _TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH = r"^[!-~]*$(?!\n)"
@@ -32,20 +32,20 @@ PATTERNS: Mapping[str, str] = {
     _TEXT: "has a control character or a lone surrogate",
     _PATH_SAFE_TEXT: 'has a "/", a control character or a lone surrogate',
     _PATH: (
-        "is not made of printable ASCII characters without spaces; percent-encode all others"
+        "has characters other than printable ASCII without spaces; percent-encode them"
         " (RFC 3986, section 2.1)"
     ),
     PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
-    _POINTER: "is no JSON Pointer (RFC 6901)",
-    _COUNTRY: "is no country code of two upper-case letters (ISO 3166-1)",
+    _POINTER: "is not a JSON Pointer (RFC 6901)",
+    _COUNTRY: "is not a country code of two upper-case letters (ISO 3166-1)",
 }
-"""What is wrong with a string that does not match, by pattern."""
+"""The error message for a string that does not match, by pattern."""
 
 RESTRICTION_KINDS = ("referrer", "client_ip", "geography")
 
 
 def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
-    """An object with these keys and no others."""
+    """Return the schema of an object with these keys and no others."""
     return {
         "type": "object",
         "title": title,
@@ -58,7 +58,7 @@ def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
 def text(
     description: str, shortest: int, longest: int | None = None, pattern: str = _TEXT
 ) -> Schema:
-    """A string; lengths in characters (code points), as JSON Schema counts them."""
+    """Return the schema of a string; lengths are in code points, as in JSON Schema."""
     schema: Schema = {"type": "string", "description": description, "minLength": shortest}
     if longest is not None:
         schema["maxLength"] = longest
@@ -66,9 +66,9 @@ def text(
 
 
 def host(description: str, longest: int = 253) -> Schema:
-    """A string that ``rules`` looks at more closely, with messages better than a pattern's.
+    """Return the schema of a host name or address; ``rules`` checks it with better messages.
 
-    253 characters are what a name of 255 octets on the wire (RFC 1035, section 2.3.4) leaves.
+    A name of 255 octets on the wire (RFC 1035, section 2.3.4) has 253 characters.
     """
     return {
         "type": "string",
@@ -79,7 +79,7 @@ def host(description: str, longest: int = 253) -> Schema:
 
 
 _REQUEST_URL = text(
-    "A path, with * for any run of characters; a missing leading / is added.",
+    "A path; * matches any run of characters. A missing leading / is added.",
     1,
     MAX_REQUEST_URL,
     _PATH,
@@ -98,9 +98,9 @@ _RESTRICTION_RULE = record(
     "Restriction rule",
     {
         "name": text("A name for the rule.", 1, 256),
-        "referrer": host("Host name in the Referer header of the request.", 1024),
+        "referrer": host("Host name in the request's Referer header.", 1024),
         "client_ip": text("IPv4 or IPv6 address, or CIDR block, of the client.", 1, 64),
-        "geography": text("Country or continent the client is in: its name or code.", 1, 128),
+        "geography": text("Name or code of the client's country or continent.", 1, 128),
         "request_url": _REQUEST_URL | {"default": "/*"},
     },
     ("name",),
@@ -110,16 +110,16 @@ _DOMAIN = record(
     "Domain",
     {
         "domain": host(
-            "Name that is asked for: lower case, no root domain; a single label for a shared"
-            " certificate."
+            "Host name of requests, in lower case and not a root domain. A single label for a"
+            " shared certificate."
         ),
         "protocol": {
-            "description": "What the domain is served by.",
+            "description": "Protocol of requests.",
             "enum": ["http", "https"],
             "default": "http",
         },
         "certificate": {
-            "description": "Kind of certificate; with https only, and needed there.",
+            "description": "Kind of certificate; required with https, not allowed with http.",
             "enum": [None, "shared", "san", "sni", "custom"],
         },
     },
@@ -135,27 +135,27 @@ def _origin(most_rules: int) -> Schema:
     return record(
         "Origin",
         {
-            "origin": host("Domain name, IPv4 or IPv6 address the content is fetched from."),
+            "origin": host("Domain name, IPv4 or IPv6 address of the origin."),
             "port": {
-                "description": "TCP port: 443 with ssl and 80 without, which is the default.",
+                "description": "TCP port: 443 with ssl, 80 without; this is also the default.",
                 "enum": [80, 443],
             },
             "ssl": {
                 "type": "boolean",
-                "description": "Whether the origin is asked with TLS.",
+                "description": "Whether to connect to the origin with TLS.",
                 "default": False,
             },
             "hostheadertype": {
                 "description": (
-                    "What the Host header to the origin holds: the requested domain, the origin's"
-                    " name, or hostheadervalue."
+                    "The Host header sent to the origin: the requested domain, the origin's name,"
+                    " or hostheadervalue."
                 ),
                 "enum": ["domain", "origin", "custom"],
                 "default": "domain",
             },
             "hostheadervalue": host("Host header to the origin; with hostheadertype custom only."),
             "rules": _rules(
-                "Paths that are fetched from this origin; the first origin has all others.",
+                "Paths that this origin serves; the first origin serves all others.",
                 _PATH_RULE,
                 most_rules,
             ),
@@ -171,11 +171,11 @@ def _caching(most_rules: int) -> Schema:
             "name": text("A name for the entry.", 1, 256),
             "ttl": {
                 "type": "integer",
-                "description": "Seconds an edge may keep an answer.",
+                "description": "Seconds that an edge may cache a response.",
                 "minimum": 0,
                 "maximum": 31536000,
             },
-            "rules": _rules("Paths it is about; every path without any.", _PATH_RULE, most_rules),
+            "rules": _rules("Paths to match; every path if empty.", _PATH_RULE, most_rules),
         },
         ("name", "ttl"),
     )
@@ -183,18 +183,18 @@ def _caching(most_rules: int) -> Schema:
 
 def _restriction(most_rules: int) -> Schema:
     access = ["whitelist", "blacklist"]
-    rules = _rules("Who it is about, each for one path or for all.", _RESTRICTION_RULE, most_rules)
+    rules = _rules("Requests to match, by one criterion each.", _RESTRICTION_RULE, most_rules)
     return record(
         "Restriction",
         {
             "name": text("A name for the restriction.", 1, 256),
             "access": {
-                "description": "Whether what matches may, or may not, have the content.",
+                "description": "Whether matching requests are allowed or denied.",
                 "enum": access,
                 "default": "whitelist",
             },
             "type": {
-                "description": "What older clients call access; read where access is missing.",
+                "description": "Older clients' name for access; used if access is missing.",
                 "enum": access,
             },
             "rules": rules | {"minItems": 1},
@@ -205,36 +205,36 @@ def _restriction(most_rules: int) -> Schema:
 
 @functools.cache
 def service(limits: DocumentLimits) -> Schema:
-    """The body of POST /services, for an operator's limits. Not to be changed."""
+    """Return the schema of POST /services for an operator's limits. Do not modify it."""
     most = limits.by_list
     return record(
         "Service",
         {
             "name": text("A name for the service.", 3, 256),
-            "flavor_id": text("The flavor: which providers deliver it.", 1, 256),
+            "flavor_id": text("The flavor, which selects the providers.", 1, 256),
             "domains": {
                 "type": "array",
-                "description": "Names the content is asked for by.",
+                "description": "Host names of the service.",
                 "items": _DOMAIN,
                 "minItems": 1,
                 "maxItems": 10,
             },
             "origins": {
                 "type": "array",
-                "description": "Where the content comes from; all but the first need rules.",
+                "description": "Origins of the content; all but the first need rules.",
                 "items": _origin(most["origins"]),
                 "minItems": 1,
                 "maxItems": 10,
             },
             "caching": {
                 "type": "array",
-                "description": "How long content may be kept.",
+                "description": "How long edges may cache content.",
                 "items": _caching(most["caching"]),
                 "maxItems": most["caching"],
             },
             "restrictions": {
                 "type": "array",
-                "description": "Who may have the content.",
+                "description": "Which requests are allowed.",
                 "items": _restriction(most["restrictions"]),
                 "maxItems": most["restrictions"],
             },
@@ -243,7 +243,7 @@ def service(limits: DocumentLimits) -> Schema:
                 {
                     "enabled": {
                         "type": "boolean",
-                        "description": "Whether access logs are delivered.",
+                        "description": "Whether to deliver access logs.",
                         "default": False,
                     },
                 },
@@ -255,7 +255,7 @@ def service(limits: DocumentLimits) -> Schema:
 
 
 SERVICE: Schema = service(DocumentLimits())
-"""The same, for the default limits."""
+"""The schema of POST /services for the default limits."""
 
 _GEOGRAPHY = record(
     "Geography",
@@ -269,7 +269,7 @@ _GEOGRAPHY = record(
         },
         "continents": {
             "type": "array",
-            "description": "Continents, but for countries that a provider of the flavor names.",
+            "description": "Continents, except countries that a provider of the flavor lists.",
             "items": {
                 "description": "A continent.",
                 "enum": ["AF", "AN", "AS", "EU", "NA", "OC", "SA"],
@@ -279,12 +279,12 @@ _GEOGRAPHY = record(
         },
     },
     (),
-) | {"minProperties": 1, "description": "Where the clients are that it is for."}
+) | {"minProperties": 1, "description": "Locations of the clients that the provider serves."}
 
 FLAVOR: Schema = record(
     "Flavor",
     {
-        "id": text("What services call it; a part of its URL.", 3, 64, _PATH_SAFE_TEXT),
+        "id": text("The flavor's id, which is part of its URL.", 3, 64, _PATH_SAFE_TEXT),
         "providers": {
             "type": "array",
             "description": "The providers that deliver a service of this flavor.",
@@ -294,13 +294,13 @@ FLAVOR: Schema = record(
                     "provider": text("Name of a loaded provider.", 1),
                     "links": {
                         "type": "array",
-                        "description": "Where the provider's public page is.",
+                        "description": "Links to the provider's public pages.",
                         "items": record(
                             "Provider link",
                             {
                                 "href": text("URL of the page.", 2),
                                 "rel": {
-                                    "description": "What the link is.",
+                                    "description": "Relation type of the link.",
                                     "const": "provider_url",
                                 },
                             },
@@ -311,7 +311,7 @@ FLAVOR: Schema = record(
                     },
                     "weight": {
                         "type": "integer",
-                        "description": "Share of the clients; all providers have one, or none.",
+                        "description": "Share of the clients; set for all providers or for none.",
                         "minimum": 0,
                         "maximum": 1000,
                     },
@@ -322,14 +322,14 @@ FLAVOR: Schema = record(
             "minItems": 1,
             "maxItems": MAX_PROVIDERS,
         },
-        "limits": {"description": "Older clients send it; it has no effect and is not kept."},
+        "limits": {"description": "Ignored and not stored; older clients send it."},
     },
     ("id", "providers"),
 )
 
 
 def _needs(operations: tuple[str, ...], member: str) -> Schema:
-    """These operations need that member (RFC 6902, section 4.1 and following)."""
+    """Require a member for some operations (RFC 6902, section 4.1 and following)."""
     return {
         "if": {"properties": {"op": {"enum": list(operations)}}, "required": ["op"]},
         "then": {"required": [member]},
@@ -348,20 +348,20 @@ def _pointer(description: str) -> Schema:
 PATCH: Schema = {
     "type": "array",
     "title": "JSON Patch",
-    "description": "Changes to a service, done in order and all or none (RFC 6902).",
+    "description": "Changes to a service, applied in order and atomically (RFC 6902).",
     "maxItems": MAX_PATCH_OPERATIONS,
-    # Members that RFC 6902 does not define must be ignored (section 4), not refused.
+    # RFC 6902 requires to ignore members that it does not define (section 4).
     "items": {
         "type": "object",
         "title": "JSON Patch operation",
         "properties": {
             "op": {
-                "description": "What is done.",
+                "description": "The operation.",
                 "enum": ["add", "remove", "replace", "move", "copy", "test"],
             },
-            "path": _pointer("Where it is done, a JSON Pointer."),
-            "value": {"description": "What to add, put instead or compare with."},
-            "from": _pointer("Where to move or copy from, a JSON Pointer."),
+            "path": _pointer("JSON Pointer to the target location."),
+            "value": {"description": "The value to add, replace with or compare with."},
+            "from": _pointer("JSON Pointer to the source of a move or copy."),
         },
         "required": ["op", "path"],
         "allOf": [
@@ -372,7 +372,7 @@ PATCH: Schema = {
 }
 
 OPERATION_ACTION: Schema = record(
-    "What an operator does about an operation",
+    "Operator's action on an operation",
     {
         "action": {"enum": ["retry", "cancel"]},
         "project_id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _TEXT},
@@ -382,7 +382,7 @@ OPERATION_ACTION: Schema = record(
 )
 
 TENANT_ACTION: Schema = record(
-    "What a tenant does about an operation",
+    "Tenant's action on an operation",
     {"cancel": record("No arguments", {}, required=())},
     required=("cancel",),
 )

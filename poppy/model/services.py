@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services: what a tenant asked for, and what became of it at each provider."""
+"""Services: the tenant's document and its status at each provider."""
 
 import datetime
 import enum
@@ -12,7 +12,7 @@ from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
 
 
 class Status(enum.StrEnum):
-    """What a client sees; see :attr:`Service.status` for how it follows from the providers."""
+    """The status that clients see; :attr:`Service.status` derives it from the providers."""
 
     CREATE_IN_PROGRESS = "create_in_progress"
     UPDATE_IN_PROGRESS = "update_in_progress"
@@ -23,7 +23,7 @@ class Status(enum.StrEnum):
 
 
 class ProviderStatus(enum.StrEnum):
-    """What became of a service at one provider."""
+    """The status of a service at one provider."""
 
     DEPLOY_IN_PROGRESS = "deploy_in_progress"
     UPDATE_IN_PROGRESS = "update_in_progress"
@@ -34,12 +34,12 @@ class ProviderStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A name that tenants' clients ask for.
+    """A host name of a service.
 
     Attributes:
         domain: the full host name (for ``shared`` certificates: label and shard).
         protocol: ``http`` or ``https``.
-        certificate: ``shared``, ``san``, ``sni`` or ``custom`` with https, else None.
+        certificate: ``shared``, ``san``, ``sni`` or ``custom`` with https, otherwise None.
     """
 
     domain: str
@@ -48,7 +48,7 @@ class Domain:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``domains``."""
+        """Create a domain from an entry of ``domains``."""
         return cls(
             domain=document["domain"],
             protocol=document.get("protocol", "http"),
@@ -56,7 +56,7 @@ class Domain:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``domains``; an http domain has no ``certificate``."""
+        """Return the entry of ``domains``; an http domain has no ``certificate``."""
         result = {"domain": self.domain, "protocol": self.protocol}
         if self.certificate is not None:
             result["certificate"] = self.certificate
@@ -65,11 +65,11 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of an origin, a caching entry or a restriction: which paths it is about.
+    """A rule of an origin, a caching entry or a restriction: which requests it matches.
 
     Attributes:
         name: the tenant's name for it.
-        request_url: a path with ``*`` for any run of characters; None means every path.
+        request_url: a path; ``*`` matches any run of characters. None means every path.
         referrer: (restrictions) a host name; matches the host of the ``Referer`` header.
         client_ip: (restrictions) an IPv4 or IPv6 address or CIDR block.
         geography: (restrictions) a country or zone name.
@@ -91,11 +91,11 @@ class Rule:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``rules``."""
+        """Create a rule from an entry of ``rules``."""
         return cls(**document)
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``rules``, without what is not set."""
+        """Return the entry of ``rules``, without unset fields."""
         fields = ("name", "referrer", "client_ip", "geography", "request_url")
         values = ((name, getattr(self, name)) for name in fields)
         return {name: value for name, value in values if value is not None}
@@ -103,15 +103,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an edge fetches what it does not have.
+    """A server from which an edge fetches content.
 
     Attributes:
         origin: host name or IP address.
         port: 80 or 443.
-        ssl: whether the edge speaks TLS to it.
-        hostheadertype: ``domain`` (send the requested name), ``origin`` (the origin's own
-            name) or ``custom`` (``hostheadervalue``).
-        rules: paths served from this origin; the others go to the first origin.
+        ssl: whether the edge uses TLS to connect.
+        hostheadertype: the Host header: ``domain`` (the requested name), ``origin`` (the origin's
+            own name) or ``custom`` (``hostheadervalue``).
+        rules: paths that this origin serves; the first origin serves all others.
     """
 
     origin: str
@@ -123,7 +123,7 @@ class Origin:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``origins``; without a port, TLS is spoken on 443."""
+        """Create an origin from an entry of ``origins``; the default port is 443 with ssl."""
         ssl = document.get("ssl", False)
         return cls(
             origin=document["origin"],
@@ -135,7 +135,7 @@ class Origin:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``origins``; ``hostheadervalue`` only where there is one."""
+        """Return the entry of ``origins``, with ``hostheadervalue`` only if it is set."""
         result: dict[str, Any] = {
             "origin": self.origin,
             "port": self.port,
@@ -150,7 +150,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """How long an edge may keep what matches ``rules``; ``ttl`` in seconds."""
+    """How long an edge may cache content that matches ``rules``; ``ttl`` is in seconds."""
 
     name: str
     ttl: int
@@ -158,7 +158,7 @@ class Caching:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``caching``."""
+        """Create an entry from an entry of ``caching``."""
         return cls(
             name=document["name"],
             ttl=document["ttl"],
@@ -166,7 +166,7 @@ class Caching:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``caching``."""
+        """Return the entry of ``caching``."""
         return {
             "name": self.name,
             "ttl": self.ttl,
@@ -176,7 +176,7 @@ class Caching:
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """Who may (``whitelist``) or may not (``blacklist``) have what matches the rules."""
+    """Allow only (``whitelist``) or deny (``blacklist``) requests that match the rules."""
 
     name: str
     access: str
@@ -184,7 +184,7 @@ class Restriction:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From an entry of ``restrictions``."""
+        """Create a restriction from an entry of ``restrictions``."""
         return cls(
             name=document["name"],
             access=document["access"],
@@ -192,7 +192,7 @@ class Restriction:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry of ``restrictions``."""
+        """Return the entry of ``restrictions``."""
         return {
             "name": self.name,
             "access": self.access,
@@ -202,7 +202,7 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """What the tenant asked for: the document of POST, with every default filled in."""
+    """The tenant's document, with all defaults filled in."""
 
     name: str
     flavor_id: str
@@ -219,7 +219,7 @@ class ServiceSpec:
 
     @property
     def restricting(self) -> list[tuple[tuple[str, str], list[Rule]]]:
-        """The rules of all restrictions by access and kind, in the order of these."""
+        """The rules of all restrictions, grouped and sorted by (access, kind)."""
         groups: dict[tuple[str, str], list[Rule]] = {}
         for entry in self.restrictions:
             for rule in entry.rules:
@@ -229,7 +229,7 @@ class ServiceSpec:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From a document that :func:`poppy.model.validation.service` accepted."""
+        """Create a spec from a document that :func:`poppy.model.validation.service` accepts."""
         return cls(
             name=document["name"],
             flavor_id=document["flavor_id"],
@@ -243,7 +243,7 @@ class ServiceSpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that :meth:`from_dict` reads."""
+        """Return the document that :meth:`from_dict` reads."""
         return {
             "name": self.name,
             "flavor_id": self.flavor_id,
@@ -257,12 +257,12 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class AccessURL:
-    """How a domain is reached: the tenant points ``domain`` at ``operator_url``.
+    """The names that serve a domain: the tenant points ``domain`` to ``operator_url``.
 
     Attributes:
-        operator_url: the name under the operator's DNS suffix, None until it stands in DNS.
-        provider_url: the provider's name, which ``operator_url`` is a CNAME to.
-        moved: an operator has set both by hand; they stay until they are set again.
+        operator_url: the operator name, under the operator's DNS suffix; None until it is in DNS.
+        provider_url: the provider's name, the target of ``operator_url``'s CNAME.
+        moved: an operator set both manually; Poppy keeps them until they are set again.
     """
 
     domain: str
@@ -273,20 +273,20 @@ class AccessURL:
 
 @dataclass(frozen=True, slots=True)
 class ProviderDetail:
-    """What became of a service at one provider.
+    """The status of a service at one provider.
 
     Attributes:
-        provider_service_id: the provider's name for its object, None before it exists.
+        provider_service_id: the provider's id of its object; None before it exists.
         certificates: certificate status by domain.
-        error_message: for the tenant: why ``status`` is ``failed``, or the last purge failed.
-        error_info: which step of the operation it was, for the operator.
-        error_class: the kind of error, a class name.
-        avoided: the operator's names do not lead here while there is any other provider: it was
-            lastingly down.
-        extra: of a certificate's order, what the driver wants to see again; see
+        error_message: for the tenant: why ``status`` is ``failed``, or why the last purge failed.
+        error_info: for the operator: the step of the operation that failed.
+        error_class: the class name of the error.
+        avoided: the provider was down for a while. The operator names do not point to it if the
+            flavor has another provider.
+        extra: for a certificate order: the driver's own data; see
             :class:`poppy.provider.base.Issuance`.
-        dns_records: what the tenant has to make in DNS; see :attr:`Service.dns_records`. Those
-            that no provider asks for are noted with each.
+        dns_records: records that the tenant must create; see :attr:`Service.dns_records`. Records
+            that no provider requires are stored with every provider.
     """
 
     status: ProviderStatus
@@ -301,19 +301,19 @@ class ProviderDetail:
     dns_records: tuple[DNSRecord, ...] = ()
 
     def with_records(self, purpose: Purpose, records: Iterable[DNSRecord]) -> Self:
-        """The same detail with these records of a purpose, and those of other purposes."""
+        """Return a copy with the records of one purpose replaced."""
         others = (record for record in self.dns_records if record.purpose is not purpose)
         return replace(self, dns_records=(*others, *records))
 
     @property
     def exists(self) -> bool:
-        """Whether the provider is known to have, or to have had, an object of the service."""
+        """Whether the provider has, or had, an object for the service."""
         return bool(self.provider_service_id or self.access_urls)
 
     def with_operator_names(self, names: Mapping[str, str]) -> Self:
-        """The same detail with these operator names, by domain, and without other domains.
+        """Return a copy with these operator names by domain, and without other domains.
 
-        A name that an operator has chosen by hand stays.
+        Names that an operator set manually stay.
         """
         urls = tuple(
             entry if entry.moved else replace(entry, operator_url=names[entry.domain])
@@ -324,7 +324,7 @@ class ProviderDetail:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """Create a detail from the document of :meth:`to_dict`."""
         fields = dict(document)
         fields["status"] = ProviderStatus(fields["status"])
         fields["access_urls"] = tuple(AccessURL(**entry) for entry in fields["access_urls"])
@@ -333,7 +333,7 @@ class ProviderDetail:
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON document, for storage."""
+        """Return a JSON document for storage."""
         document = {
             "status": str(self.status),
             "provider_service_id": self.provider_service_id,
@@ -370,13 +370,13 @@ _DERIVED = (
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as it is stored.
+    """A stored service.
 
     Attributes:
-        provider_details: by provider name.
-        disabled: the operator switched it off.
-        revision: grows by one with every stored change; 1 when created.
-        log_url: where its access logs are delivered to.
+        provider_details: provider details by provider name.
+        disabled: whether an operator disabled it.
+        revision: 1 when created; grows by one with every stored change.
+        log_url: the URL to which its access logs are delivered.
     """
 
     project_id: str
@@ -391,7 +391,7 @@ class Service:
 
     @property
     def status(self) -> Status:
-        """What the client sees: the worst of what the providers say, or ``disabled``."""
+        """The status that clients see: the worst provider status, or ``disabled``."""
         if self.disabled:
             return Status.DISABLED
         present = {detail.status for detail in self.provider_details.values()}
@@ -402,7 +402,7 @@ class Service:
 
     @property
     def claims(self) -> frozenset[str]:
-        """What nobody else may have: its domains; of an order, the certificate it is for."""
+        """Its exclusive claims: its domains; for an order, the certificate."""
         if not certificates.is_namespace(self.project_id):
             return self.spec.domain_names
         return frozenset(
@@ -412,14 +412,14 @@ class Service:
 
     @property
     def shelf(self) -> str:
-        """Where it stands in lists by status: services by theirs, orders apart from them."""
+        """Its status bucket. Services and orders have separate buckets."""
         if not certificates.is_namespace(self.project_id):
             return str(self.status)
         return certificates.shelf(certificates.status_of(self.provider_details))
 
     @property
     def provider_urls(self) -> frozenset[tuple[str, str]]:
-        """Each provider's name for one of its domains, with the domain."""
+        """The pairs of provider URL and domain."""
         return frozenset(
             (entry.provider_url, entry.domain)
             for detail in self.provider_details.values()
@@ -428,7 +428,7 @@ class Service:
 
     @property
     def dns_records(self) -> tuple[DNSRecord, ...]:
-        """What the tenant has to make in the DNS of its domains, each record once."""
+        """Records that the tenant must create for its domains, without duplicates."""
         wanted = self.spec.domain_names
         found: dict[DNSRecord, DNSRecord] = {}
         for detail in self.provider_details.values():
@@ -440,7 +440,7 @@ class Service:
 
     @property
     def deployed_domains(self) -> frozenset[str]:
-        """Domains whose operator's name stands in DNS."""
+        """Domains with an operator name in DNS."""
         return frozenset(
             entry.domain
             for detail in self.provider_details.values()
@@ -450,16 +450,16 @@ class Service:
 
     @property
     def deleting(self) -> bool:
-        """Whether its deletion was asked for, and nothing has failed since."""
+        """Whether it is being deleted, and no provider has failed."""
         statuses = {detail.status for detail in self.provider_details.values()}
         return statuses == {ProviderStatus.DELETE_IN_PROGRESS}
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why it failed, in words for the tenant; one for each provider that says so."""
+        """The providers' error messages, for the tenant."""
         messages = (detail.error_message for detail in self.provider_details.values())
         return tuple(message for message in messages if message)
 
     def with_details(self, details: ProviderDetails) -> Self:
-        """The same service with other provider details."""
+        """Return a copy with other provider details."""
         return replace(self, provider_details=dict(details))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schema of a service on its way from one Poppy to another; see :mod:`.schemas`."""
+"""JSON Schema of an exported service, for transfer to another Poppy; see :mod:`.schemas`."""
 
 from poppy.model import schemas
 from poppy.model.limits import DocumentLimits
@@ -11,14 +11,14 @@ def _may_be_null(schema: Schema) -> Schema:
     return schema | {"type": [schema["type"], "null"]}
 
 
-#: What the limits are here is looked at once it is a service's document.
+#: The operator's limits are checked later, with the service document.
 _ANY_SIZE = DocumentLimits(*[2**31 - 1] * len(DocumentLimits._fields))
 
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 
 _ACCESS_URL = record(
-    "Where a domain leads",
+    "Access URL",
     {
         "domain": _TEXT,
         "provider_url": _TEXT,
@@ -29,7 +29,7 @@ _ACCESS_URL = record(
 )
 
 _PROVIDER_DETAIL = record(
-    "What became of the service at one provider",
+    "Provider detail",
     {
         "status": {"enum": list(ProviderStatus)},
         "provider_service_id": _may_be_null(_TEXT),
@@ -48,8 +48,8 @@ _PROVIDER_DETAIL = record(
 SERVICE: Schema = record(
     "Service of another Poppy",
     {
-        "project_id": text("The project that has it.", 1, 255, PROJECT_ID),
-        "service_id": text("Its id, which it keeps.", 36, 36),
+        "project_id": text("The project of the service.", 1, 255, PROJECT_ID),
+        "service_id": text("The id of the service, which does not change.", 36, 36),
         "status": {"enum": list(Status)},
         "disabled": _FLAG,
         "log_url": _may_be_null(_TEXT),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a request body to typed values: schema first, then defaults, then the other rules."""
+"""Validate request bodies: first the schema, then defaults, then the other rules."""
 
 import itertools
 import json
@@ -18,14 +18,14 @@ from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, Ser
 MAX_MESSAGES = 20
 MAX_MESSAGE_LENGTH = 200
 
-# Breaches that are looked at to list the first few of them in order.
+# Maximum violations to collect before sorting them and listing the first few.
 _MAX_BREACHES = 500
 
 
 def _unique_items(
     validator: object, wanted: bool, value: object, schema: schemas.Schema
 ) -> Iterator[jsonschema.ValidationError]:
-    """``uniqueItems``; jsonschema's own compares each object with each other."""
+    """Check ``uniqueItems`` in linear time; jsonschema's own compares all pairs."""
     if wanted and isinstance(value, list):
         texts = {json.dumps(entry, sort_keys=True) for entry in value}
         if len(texts) < len(value):
@@ -38,7 +38,7 @@ def _items(
     value: object,
     schema: schemas.Schema,
 ) -> Iterator[jsonschema.ValidationError]:
-    """``items``, but of no list with too many: what else is wrong with those does not matter."""
+    """Check ``items``, but skip lists that exceed ``maxItems``, which fail anyway."""
     if isinstance(value, list) and len(value) <= schema.get("maxItems", len(value)):
         for index, entry in enumerate(value):
             yield from validator.descend(entry, items, path=index)
@@ -63,23 +63,22 @@ def service(
     shared: Collection[str] = (),
     limits: DocumentLimits = _DEFAULT_LIMITS,
 ) -> ServiceSpec:
-    """The service that a POST body, or the outcome of a PATCH, asks for.
+    """Validate the document of a POST body or a PATCH result.
 
-    Every default is written out, and what can be said in several ways is said in one: paths
-    begin with a slash; host names except domains are in lower case (a domain that is not is
-    refused); addresses of origins are in their shortest form. So the spec's own document is
-    accepted again and gives an equal spec.
+    All defaults are filled in and values are normalized: paths start with a slash, host names
+    except domains are in lower case (an upper-case domain is refused), and origins' addresses are
+    in their shortest form. The spec's own document is valid again and gives an equal spec.
 
     Args:
         document: any JSON value.
-        default_ttl: seconds to cache for where the document does not say.
-        shared: full names of shared domains that the service has already; they are taken as
-            they are, while a new shared domain is a single label.
-        limits: how many rules and bytes the document may have.
+        default_ttl: the TTL in seconds if the document has no caching.
+        shared: full names of the service's existing shared domains, which are accepted unchanged;
+            a new shared domain is a single label.
+        limits: the limits on rules and bytes of the document.
 
     Raises:
-        SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
-        InvalidRequest: a rule that no schema can express is broken; names the offender.
+        SchemaInvalid: the schema is violated; all violations are listed, up to a limit.
+        InvalidRequest: a rule that no schema can express is violated; names the value.
     """
     _check_counts(document, limits)
     body: Mapping[str, Any] = keeping_to(schemas.service(limits), document)
@@ -102,12 +101,12 @@ def service(
 
 
 def flavor(document: object) -> Flavor:
-    """The flavor that a POST body asks for; whether its providers are loaded is not known here.
+    """Validate the body of a flavor. Whether its providers are loaded is not checked here.
 
     Raises:
-        SchemaInvalid: the schema is broken; all breaches are listed, up to a limit.
-        InvalidRequest: a provider is listed more than once; some have weights and others none,
-            or all weigh nothing.
+        SchemaInvalid: the schema is violated; all violations are listed, up to a limit.
+        InvalidRequest: a provider is listed more than once, only some providers have weights, or
+            all weights are 0.
     """
     result = Flavor.from_dict(keeping_to(schemas.FLAVOR, document))
     seen: set[str] = set()
@@ -118,17 +117,17 @@ def flavor(document: object) -> Flavor:
     weights = [entry.weight for entry in result.providers]
     if None in weights and any(weight is not None for weight in weights):
         missing = result.provider_names[weights.index(None)]
-        raise errors.InvalidRequest(f"Provider {missing[:100]!r} has no weight, but others have")
+        raise errors.InvalidRequest(f"Provider {missing[:100]!r} has no weight, but others do")
     if not any(weight is None or weight > 0 for weight in weights):
         raise errors.InvalidRequest("All providers have the weight 0")
     return result
 
 
 def patch(document: object) -> list[dict[str, Any]]:
-    """The operations of a JSON Patch document, without members that RFC 6902 does not know.
+    """Validate a JSON Patch and return its operations, without members unknown to RFC 6902.
 
     Raises:
-        SchemaInvalid: it is no JSON Patch; all breaches are listed, up to a limit.
+        SchemaInvalid: it is not a JSON Patch; all violations are listed, up to a limit.
     """
     operations: list[dict[str, Any]] = keeping_to(schemas.PATCH, document)
     return [
@@ -138,39 +137,39 @@ def patch(document: object) -> list[dict[str, Any]]:
 
 
 def operation_action(document: object) -> Mapping[str, str]:
-    """What an operator wants done about an operation: ``action``, and where it is.
+    """Validate an operator's action on an operation: ``action`` and the operation's key.
 
     Raises:
-        SchemaInvalid: the schema is broken; all breaches are listed.
+        SchemaInvalid: the schema is violated; all violations are listed.
     """
     found: Mapping[str, str] = keeping_to(schemas.OPERATION_ACTION, document)
     return found
 
 
 def keeping_to(schema: schemas.Schema, document: object) -> Any:
-    """A document that keeps to a schema.
+    """Validate a document against a schema and return it.
 
     Raises:
-        SchemaInvalid: it does not; all breaches are listed, up to a limit.
+        SchemaInvalid: it is invalid; all violations are listed, up to a limit.
     """
     most = schema.get("maxItems")
     if isinstance(document, list) and most is not None and len(document) > most:
-        # Nobody needs to know what else is wrong with that many.
+        # Do not validate the entries of a list that is too long.
         raise errors.SchemaInvalid([f"[document]-{_too_many(most, document)}"])
     return _valid(_validator(id(schema), schema), document)
 
 
 def _validator(key: int, schema: schemas.Schema) -> jsonschema.Draft202012Validator:
-    # Schemas are constants, and so are their ids; to make a validator takes a while.
+    # Schemas are constants, so their ids are stable keys. Creating a validator is slow.
     if key not in _VALIDATORS:
         _VALIDATORS[key] = _Validator(schema)
     return _VALIDATORS[key]
 
 
 def _check_counts(document: object, limits: DocumentLimits) -> None:
-    """Count the rules before anything else is looked at, which takes time for each of them.
+    """Check the number of rules first, because the other checks take time for each rule.
 
-    An entry without rules has the default rule.
+    An entry without rules counts as one, for its default rule.
     """
     counts = dict.fromkeys(limits.by_list, 0)
     for name in counts if isinstance(document, Mapping) else ():
@@ -192,7 +191,7 @@ def _check_counts(document: object, limits: DocumentLimits) -> None:
 
 
 def compact(document: object) -> str:
-    """A document as the shortest JSON text."""
+    """Return a document as compact JSON."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -200,8 +199,8 @@ def _check_size(spec: ServiceSpec, limits: DocumentLimits) -> None:
     size = len(compact(spec.to_dict()).encode("utf-8", "surrogatepass"))
     if size > limits.size:
         raise errors.InvalidRequest(
-            f"The document has {size} bytes as compact JSON with every default written out; it may"
-            f" have {limits.size}"
+            f"The document has {size} bytes as compact JSON with all defaults filled in; the limit"
+            f" is {limits.size}"
         )
 
 
@@ -223,7 +222,7 @@ def _caching(entry: Mapping[str, Any]) -> Caching:
 
 
 def _restriction(entry: Mapping[str, Any]) -> Restriction:
-    """Older clients say ``type`` for ``access``, or say neither and mean a whitelist."""
+    """Read a restriction. Older clients send ``type`` for ``access``, or neither (whitelist)."""
     access = entry.get("access", entry.get("type", "whitelist"))
     restriction = Restriction.from_dict({**entry, "access": access})
     return replace(restriction, rules=_rules(restriction.rules))
@@ -246,12 +245,12 @@ def _rule(rule: Rule) -> Rule:
 
 
 def _valid(validator: jsonschema.Draft202012Validator, document: object) -> object:
-    """The document, which keeps to the schema."""
+    """Return the document if it is valid, otherwise raise SchemaInvalid."""
     try:
         breaches = list(itertools.islice(validator.iter_errors(document), _MAX_BREACHES))
     except (ValueError, RecursionError) as exc:
-        # Messages quote what is wrong, and Python prints neither integers of more than 4,300
-        # digits nor lists within lists without end.
+        # Messages quote the value, and Python can't print integers of more than 4,300 digits or
+        # deeply nested lists.
         message = "[document]-has a number too long, or nesting too deep, for any field"
         raise errors.SchemaInvalid([message]) from exc
     texts = (_message(breach) for breach in sorted(breaches, key=_position))
@@ -262,13 +261,13 @@ def _valid(validator: jsonschema.Draft202012Validator, document: object) -> obje
 
 
 def _position(breach: jsonschema.ValidationError) -> tuple[list[str], str]:
-    """Orders breaches by path, with list indices as numbers, then by message."""
+    """Sort key of violations: by path, with list indices as numbers, then by message."""
     path = [f"{part:06}" if isinstance(part, int) else str(part) for part in breach.absolute_path]
     return path, breach.message
 
 
 def _message(breach: jsonschema.ValidationError) -> str | None:
-    """``[path]-what is wrong``; None for what another message says better."""
+    """Return ``[path]-what is wrong``; None if another message covers the violation."""
     reason = _reason(breach)
     if reason is None:
         return None

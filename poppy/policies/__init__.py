@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: the rules of the API, by oslo.policy.
+"""The API's policy rules, for oslo.policy.
 
 A handler names its rule (``@handler("cdn:services:list")``), a module here defines it, and
-:class:`poppy.policies.enforcer.Policy` decides. Operators override rules in ``policy.yaml``.
+:class:`poppy.policies.enforcer.Policy` evaluates it. Operators override rules in ``policy.yaml``.
 """
 
 from poppy.policies import admin, akamai, base, certificates, dashboard, flavors, home, services
@@ -11,5 +11,5 @@ _MODULES = (base, home, flavors, services, certificates, admin, akamai, dashboar
 
 
 def list_rules() -> list[base.Rule]:
-    """Every rule; the entry point ``oslo.policy.policies``."""
+    """Return all rules; the entry point ``oslo.policy.policies``."""
     return [rule for module in _MODULES for rule in module.RULES]

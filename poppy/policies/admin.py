@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of what operators do to, and see of, every project."""
+"""Policy rules of the admin API, which covers all projects."""
 
 from poppy.policies.base import ADMIN, AUDITOR, service_rule
 
@@ -15,61 +15,61 @@ RULES = (
     service_rule(
         "cdn:admin_services:action",
         ADMIN,
-        "Enable, disable or delete the services of a project, or the one with a domain.",
+        "Enable, disable or delete all services of a project, or the service of a domain.",
         f"POST {_ADMIN}/services/action",
     ),
     service_rule(
         "cdn:admin_services:set_status",
         ADMIN,
-        "Say what became of a service.",
+        "Set the status of a service.",
         f"POST {_ADMIN}/services/status",
     ),
     service_rule(
         "cdn:admin_services:set_provider_details",
         ADMIN,
-        "Say where the name of a domain points.",
+        "Set the operator name and the provider's name of a domain.",
         f"PATCH {_ADMIN}/services/provider_details/{{service_id}}",
     ),
     service_rule(
         "cdn:admin_domains:list",
         AUDITOR,
-        "List the domains that a provider serves by a name.",
+        "List the domains with a given provider URL.",
         f"GET {_ADMIN}/domains",
     ),
     service_rule(
         "cdn:admin_domains:get",
         AUDITOR,
-        "See the service that has a domain.",
+        "Show the service of a domain.",
         f"GET {_ADMIN}/domains/{{domain}}",
     ),
     service_rule(
         "cdn:admin_limits:get",
         AUDITOR,
-        "See how many services a project may have.",
+        "Show the service limit of a project.",
         f"GET {_ADMIN}/limits/{{project_id}}",
     ),
     service_rule(
         "cdn:admin_limits:update",
         ADMIN,
-        "Say how many services a project may have.",
+        "Set the service limit of a project.",
         f"PUT {_ADMIN}/limits/{{project_id}}",
     ),
     service_rule(
         "cdn:admin_certificates:list",
         AUDITOR,
-        "List the orders for certificates of all projects by status.",
+        "List the certificate orders of all projects by status.",
         f"GET {_ADMIN}/certificates",
     ),
     service_rule(
         "cdn:admin_certificates:update",
         ADMIN,
-        "Say what became of a certificate.",
+        "Set the status of a certificate.",
         f"PATCH {_ADMIN}/certificates/{{domain}}",
     ),
     service_rule(
         "cdn:admin_operations:list",
         AUDITOR,
-        "List the unfinished and the failed operations of all projects.",
+        "List the unfinished and failed operations of all projects.",
         f"GET {_ADMIN}/operations",
     ),
     service_rule(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the operators' lists, settings and jobs of Akamai's driver."""
+"""Policy rules of the Akamai driver's queues, settings and jobs."""
 
 from poppy.policies.base import ADMIN, AUDITOR, service_rule
 
@@ -22,27 +22,27 @@ RULES = (
     service_rule(
         "cdn:admin_akamai:get_queue",
         AUDITOR,
-        "See the lists of domains that jobs work on.",
+        "Show the queues of domains for background jobs.",
         f"GET {_MAPPING}",
         f"GET {_RETRY}",
     ),
     service_rule(
         "cdn:admin_akamai:update_queue",
         ADMIN,
-        "Replace these lists.",
+        "Replace the queues of domains for background jobs.",
         f"PUT {_MAPPING}",
         f"PUT {_RETRY}",
     ),
     service_rule(
         "cdn:admin_akamai:retry",
         ADMIN,
-        "Have certificates ordered again.",
+        "Order certificates again.",
         f"POST {_RETRY}",
     ),
     service_rule(
         "cdn:admin_akamai:get_config",
         AUDITOR,
-        "See the settings of certificates.",
+        "Show the settings of certificates.",
         f"GET {_SAN}",
         f"GET {_SNI}",
     ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The personas, and how rules for them are made.
+"""The personas of the policy, and helpers to define rules.
 
-Keystone's own roles, each of which implies the next: ``admin``, ``member``, ``reader``. The rules
-name all that are enough, so that they also hold where roles imply nothing.
+The personas use Keystone's roles ``admin``, ``member`` and ``reader``, each of which implies the
+next. The rules list every sufficient role, so they also work without implied roles.
 """
 
 from typing import Any
@@ -15,52 +15,52 @@ READER = "rule:cdn:reader"
 MEMBER = "rule:cdn:member"
 ADMIN = "rule:cdn:admin"
 AUDITOR = "rule:cdn:auditor"
-#: What decides whether a handler shows more than the caller's own project.
+#: The rule that lets a handler access other projects than the caller's.
 ALL_PROJECTS = "cdn:all_projects"
 
 RULES = (
     policy.RuleDefault(
         "cdn:admin",
         "role:admin",
-        "The operator: changes what belongs to no tenant, and looks at every tenant's services.",
+        "Operator: manages resources outside of projects, and the services of all projects.",
     ),
     policy.RuleDefault(
         "cdn:auditor",
         "(role:reader and system_scope:all) or rule:cdn:admin",
-        "An auditor: reads what operators read, in /v1.0/admin and on the dashboard, and changes "
-        "nothing. A token on the system with the role reader is enough.",
+        "Auditor: read-only access to /v1.0/admin and the dashboard. A system-scoped token with "
+        "the reader role is sufficient.",
     ),
     policy.RuleDefault(
         "cdn:member",
         "role:member or rule:cdn:admin",
-        "A tenant: changes the services of its project.",
+        "Tenant: manages the services of its project.",
     ),
     policy.RuleDefault(
         "cdn:reader",
         "role:reader or rule:cdn:member",
-        "Looks at the services of its project, and changes nothing.",
+        "Reader: read-only access to the services of its project.",
     ),
     policy.RuleDefault(
         ALL_PROJECTS,
         "rule:cdn:admin and not role:noauth",
-        "Reaches the certificates of any project. The role noauth is that of a client which, "
-        "without Keystone, does not say which roles it has: a tenant, for all we know.",
+        "Access to the certificates of all projects. Without Keystone, a client that sends no "
+        "roles gets the role noauth; it may be a tenant, so it is excluded.",
     ),
 )
 
 
 def project_rule(name: str, who: str, what: str, *operations: str) -> policy.DocumentedRuleDefault:
-    """A rule about what belongs to a project: the token must be for one, and is for that only.
+    """Return a rule for resources of a project; it requires a project-scoped token.
 
     Args:
-        who: the persona that it takes.
-        operations: what it rules, as ``GET /v1.0/services``.
+        who: the required persona.
+        operations: the requests that it covers, such as ``GET /v1.0/services``.
     """
     return _rule(name, who, what, operations, ["project"])
 
 
 def service_rule(name: str, who: str, what: str, *operations: str) -> policy.DocumentedRuleDefault:
-    """A rule about what belongs to no project: the token may be for a project or the system."""
+    """Return a rule for resources outside of projects; project or system scope is allowed."""
     return _rule(name, who, what, operations, ["system", "project"])
 
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of certificates that are ordered by themselves; of one's own project, or see
-``cdn:all_projects``.
-"""
+"""Policy rules of certificate orders of the caller's project; see also ``cdn:all_projects``."""
 
 from poppy.policies.base import MEMBER, READER, service_rule
 
@@ -11,6 +9,6 @@ RULES = (
     service_rule(
         "cdn:certificates:create", MEMBER, "Order a certificate.", "POST /v1.0/ssl_certificate"
     ),
-    service_rule("cdn:certificates:get", READER, "See an order.", f"GET {_ONE}"),
-    service_rule("cdn:certificates:delete", MEMBER, "Give a certificate up.", f"DELETE {_ONE}"),
+    service_rule("cdn:certificates:get", READER, "Show a certificate order.", f"GET {_ONE}"),
+    service_rule("cdn:certificates:delete", MEMBER, "Delete a certificate.", f"DELETE {_ONE}"),
 )

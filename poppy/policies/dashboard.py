@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rule of the operator's pages."""
+"""The policy rule of the dashboard."""
 
 from poppy.policies.base import AUDITOR, service_rule
 
@@ -7,7 +7,7 @@ RULES = (
     service_rule(
         "cdn:dashboard:get",
         AUDITOR,
-        "Look at the dashboard, which shows the services of all projects.",
+        "View the dashboard, which shows the services of all projects.",
         "GET /dashboard",
         "GET /dashboard/operations",
         "GET /dashboard/services",

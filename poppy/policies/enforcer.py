@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decides by the rules, and by what the operator's policy file makes of them."""
+"""Evaluate the policy rules, including the operator's overrides."""
 
 import threading
 import time
@@ -11,13 +11,13 @@ from oslo_config import cfg
 from poppy import policies
 from poppy.common import config, errors
 
-#: Seconds that a decision is remembered, and a change of the policy file may go unnoticed.
+#: Seconds that a decision is cached; a change of the policy file takes effect after this time.
 MEMORY = 5.0
 _MAX_REMEMBERED = 10_000
 
 
 class Identity(NamedTuple):
-    """Who sends a request, and for what the token is good."""
+    """The sender of a request, with the scope of its token."""
 
     project_id: str | None = None
     user_id: str | None = None
@@ -29,15 +29,14 @@ class Identity(NamedTuple):
 
 
 class Policy:
-    """The rules in force.
+    """The rules in effect.
 
-    Asking oslo.policy takes longer than all else that a GET needs from the transport (it looks
-    at the policy files each time, so that a change counts at once), so its decisions are
-    remembered for a moment. A rule sees nothing but the rule's name and the identity: its target
-    is the caller's own project.
+    Decisions are cached briefly. oslo.policy checks the policy files for every decision, which
+    takes longer than the rest of a GET in the transport. A decision depends only on the rule's
+    name and the identity: the target is always the caller's own project.
 
     Raises:
-        ConfigError: the policy file can't be found or read, or has rules that can't work.
+        ConfigError: the policy file can't be found or read, or has invalid rules.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -47,10 +46,10 @@ class Policy:
         self._forget_at = 0.0
 
     def allows(self, rule: str, who: Identity) -> bool:
-        """Whether ``who`` may do what the rule is about; never for a rule that there is none of.
+        """Return whether ``who`` satisfies a rule. An unknown rule allows nothing.
 
         Raises:
-            Exception: the policy file was changed to something that can't be read.
+            Exception: the policy file has changed and can't be read.
         """
         now = time.monotonic()
         if now >= self._forget_at or len(self._decisions) > _MAX_REMEMBERED:
@@ -64,7 +63,7 @@ class Policy:
         return decision
 
     def needs_project(self, rule: str) -> bool:
-        """Whether the rule is about what belongs to a project."""
+        """Return whether a rule requires a project-scoped token."""
         return self._enforcer.registered_rules[rule].scope_types == ["project"]
 
     def _decide(self, rule: str, who: Identity) -> bool:
@@ -74,7 +73,7 @@ class Policy:
 
 
 def get_enforcer() -> oslo_policy.policy.Enforcer:
-    """For oslo.policy's own commands; the entry point ``oslo.policy.enforcer``."""
+    """Return an enforcer for oslo.policy's commands; the entry point ``oslo.policy.enforcer``."""
     return _enforcer(config.load())
 
 
@@ -85,13 +84,13 @@ def _enforcer(conf: cfg.ConfigOpts) -> oslo_policy.policy.Enforcer:
     place = conf.get_location("policy_file", group="oslo_policy")
     chosen = place is not None and place.location.name == "user"
     if chosen and conf.find_file(options.policy_file) is None:
-        # oslo.policy would go on with the defaults, which may allow what the file forbids.
+        # oslo.policy would use the defaults, which may allow what the file forbids.
         raise errors.ConfigError(
-            f"[oslo_policy] policy_file = {options.policy_file}: there is no such file"
+            f"[oslo_policy] policy_file = {options.policy_file}: the file does not exist"
         )
     try:
         enforcer.load_rules()
         enforcer.check_rules(raise_on_violation=True)
     except Exception as exc:
-        raise errors.ConfigError(f"[oslo_policy] the policy can't be used: {exc}") from exc
+        raise errors.ConfigError(f"[oslo_policy] the policy is invalid: {exc}") from exc
     return enforcer

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an edge serves, found out as a client of it would: options of every provider driver."""
+"""Check whether an edge serves requests. The options belong to every provider driver."""
 
 import asyncio
 import ssl
@@ -16,43 +16,42 @@ OPTS: Sequence[cfg.Opt] = (
     cfg.URIOpt(
         "edge_check_url",
         schemes=["http", "https"],
-        help="What failover asks to find out whether this provider serves: the URL of something "
-        "small that you keep on its edge. A status of 2xx or 3xx says that it does. Unset: the "
-        "driver's own look at its edge, where it has one; a provider without either is never "
-        "taken for down.",
+        help="URL that failover requests to check whether this provider serves: a small object "
+        "that you keep on its edge. A 2xx or 3xx status means that it serves. Unset: the driver's "
+        "own edge check, if it has one. A provider without either never counts as down.",
     ),
     cfg.FloatOpt(
         "edge_check_timeout",
         default=3.0,
         min=0.1,
-        help="Seconds for that answer, from looking up the name to the status.",
+        help="Timeout of this check in seconds, from the DNS lookup to the response status.",
     ),
 )
 
-#: Bytes of a line of an answer.
+#: Maximum bytes of a response line.
 _LONGEST_LINE = 65536
 _OK = range(200, 400)
 
 
 def fixed_names(*templates: str | None) -> Sequence[str]:
-    """Those names of an edge that are the same for every domain.
+    """Return the edge's names that are the same for all domains.
 
     Args:
-        templates: values of options. One with ``{domain}`` gives each domain a name in a zone of
-            the vendor's, which other customers share.
+        templates: values of options. A template with ``{domain}`` gives each domain its own name,
+            in a vendor's zone that other customers share.
     """
     return [name for name in templates if name and "{" not in name]
 
 
 def answers(url: str, timeout: float) -> bool:
-    """Whether a URL is answered with 2xx or 3xx; never raises.
+    """Return whether a URL answers with 2xx or 3xx; never raise.
 
-    Redirects are not followed, and no more of the answer is read than its status. Certificates
-    are checked by those that the system trusts.
+    Redirects are not followed, and only the status of the response is read. Certificates are
+    verified with the system's CAs.
 
     Args:
-        timeout: seconds for all of it, however slowly the answer drips in. (Only a resolver that
-            does not answer may take as long as it takes.)
+        timeout: total seconds, even if the response arrives slowly. Only a DNS lookup may take
+            longer.
     """
     try:
         status = asyncio.run(asyncio.wait_for(_status(url), timeout))
@@ -60,16 +59,16 @@ def answers(url: str, timeout: float) -> bool:
         LOG.info("%s is not served: %s", url, str(exc) or type(exc).__name__)
         return False
     if status not in _OK:
-        LOG.info("%s is answered with %s", url, status)
+        LOG.info("%s answered with %s", url, status)
     return status in _OK
 
 
 async def _status(url: str) -> int:
-    """The status of the final answer (RFC 9112, section 4).
+    """Return the status of the final response (RFC 9112, section 4).
 
     Raises:
-        OSError: no connection, or it ended; also for a certificate that is not right.
-        ValueError: that is no HTTP.
+        OSError: no connection, or it was closed; also for an invalid certificate.
+        ValueError: the response is not HTTP.
     """
     prepared = requests.models.PreparedRequest()
     prepared.prepare_url(url, None)
@@ -86,7 +85,7 @@ async def _status(url: str) -> int:
             "Accept: */*\r\nConnection: close\r\n\r\n".encode("ascii")
         )
         while (status := _parsed(await reader.readline())) < 200:
-            # An interim answer, behind whose header comes another (RFC 9110, section 15.2).
+            # Skip the header of an interim response (RFC 9110, section 15.2).
             while (await reader.readline()).strip():
                 pass
         return status
@@ -98,5 +97,5 @@ def _parsed(line: bytes) -> int:
     version, _, rest = line.decode("latin-1").partition(" ")
     status = rest[:3]
     if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit()):
-        raise ValueError("the answer is no HTTP")
+        raise ValueError("the response is not HTTP")
     return int(status)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Countries and continents by name, as ISO 3166-1 alpha-2 codes.
+"""Map names of countries and continents to ISO 3166-1 alpha-2 codes.
 
-The names are the English short names with their common variants; letter case, accents and
-punctuation do not count. Each country is on one continent, the one of the United Nations' M49
-standard, with the Americas as two: what M49 has not in South America is in North America.
+The names are the English short names with common variants. Letter case, accents and punctuation
+are ignored. Each country belongs to one continent of the United Nations' M49 standard. The
+Americas are split in two: countries that are not in M49's South America are in North America.
 """
 
 import unicodedata
@@ -293,9 +293,9 @@ _ZONES = _read(_TABLE)
 
 
 def country_codes(name: str) -> frozenset[str]:
-    """The countries that a ``geography`` names: a country, a continent, or an ISO code.
+    """Return the country codes of a ``geography``: a country, a continent or an ISO code.
 
     Raises:
-        KeyError: there is no such country or continent.
+        KeyError: the country or continent is unknown.
     """
     return _ZONES[_normal(name)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``mock``: a CDN that exists only as files, for tests and for trying Poppy out."""
+"""The provider ``mock``: a simulated CDN in files, for tests and for trying out Poppy."""
 
 import contextlib
 import datetime
@@ -34,30 +34,30 @@ _CERTIFICATE = "certificate:"
 
 
 class MockProvider(Provider):
-    """Keeps what it is asked for as JSON, one object per service, and serves nothing.
+    """Store one JSON object per service; serve no content.
 
-    An object is ``{"service_id", "provider_service_id", "spec", "updates", "purges"}``:
-    ``updates`` counts how often it was made or changed, ``purges`` lists what was purged since
-    it was made. In ``directory`` each object is a file named for its service, so that any
-    number of processes share them; without, they are in the memory of this one.
+    An object is ``{"service_id", "provider_service_id", "spec", "updates", "purges"}``.
+    ``updates`` counts how often it was created or changed; ``purges`` lists its purges. With
+    ``directory``, each object is a file named after its service, and any number of processes
+    share them. Otherwise the objects are in this process's memory.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
             "directory",
-            help="Where the objects are kept; made when missing. Unset: in memory, seen by this "
-            "process only.",
+            help="Directory of the objects. It is created if missing. Unset: the objects are in "
+            "memory and visible only to this process.",
         ),
         cfg.StrOpt(
             "suffix",
             default="mock.example.net",
-            help="A domain is reached by <domain>.<suffix>; nothing answers there.",
+            help="Suffix of access URLs, which are <domain>.<suffix>. Nothing answers there.",
         ),
         cfg.FloatOpt(
             "latency",
             default=0.0,
             min=0.0,
-            help="Seconds that each call takes, half of them before it has an effect.",
+            help="Duration of each call in seconds. The call takes effect halfway.",
         ),
     )
 
@@ -68,17 +68,17 @@ class MockProvider(Provider):
         self._memory: dict[str, str] = {}
 
     def check(self, spec: ServiceSpec) -> None:
-        """Refuse a domain whose access name can't be in DNS; see :meth:`Provider.check`."""
+        """Refuse a domain with an access name that is impossible in DNS."""
         for domain in sorted(spec.domain_names):
             check_access_name(domain, self._access_name(domain))
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The suffix of its names."""
+        """The suffix of access URLs."""
         return (self.options.suffix,)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Make the object, or change it; see :meth:`Provider.ensure`."""
+        """Create or change the object; see :meth:`Provider.ensure`."""
         with self._call():
             spec = service.spec.to_dict()
             found = self.find(service.service_id)
@@ -106,7 +106,7 @@ class MockProvider(Provider):
             self._delete(service.service_id)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Note the purge in the object; see :meth:`Provider.purge`."""
+        """Record the purge in the object; see :meth:`Provider.purge`."""
         with self._call():
             found = self.find(service.service_id)
             if found is None:
@@ -115,7 +115,7 @@ class MockProvider(Provider):
             self._write(service.service_id, found)
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
-        """Issue it at once; see :meth:`Provider.ensure_certificate`."""
+        """Issue the certificate at once; see :meth:`Provider.ensure_certificate`."""
         with self._call():
             name = _certificate(certificate)
             found = self.find(name) or {"serial": zlib.crc32(name.encode())}
@@ -123,16 +123,16 @@ class MockProvider(Provider):
         return Issuance("deployed", {"serial": found["serial"]})
 
     def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
-        """Forget it; see :meth:`Provider.remove_certificate`."""
+        """Delete the certificate; see :meth:`Provider.remove_certificate`."""
         with self._call():
             self._delete(_certificate(certificate))
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
-        """Made-up counts, hour by hour: the same whenever they are asked for."""
+        """Return simulated hourly counts, which are deterministic."""
         with self._call():
-            # An object in memory is seen by the worker that made it, not by the API.
+            # An object in memory is visible to the worker that created it, not to the API.
             elsewhere = not self.options.directory and known is not None and known.exists
             if not elsewhere and self.find(service.service_id) is None:
                 raise PermanentError(f"{self.name} has no service {service.service_id}")
@@ -145,7 +145,7 @@ class MockProvider(Provider):
         }
 
     def health(self) -> bool:
-        """Whether the objects can be read."""
+        """Return whether the objects can be read."""
         try:
             self.find("health")
         except RetryableError:
@@ -153,7 +153,7 @@ class MockProvider(Provider):
         return True
 
     def find(self, service_id: str) -> dict[str, Any] | None:
-        """The object of a service, for tests and demos."""
+        """Return the object of a service, for tests and demos."""
         try:
             if not self.options.directory:
                 text = self._memory[service_id]
@@ -167,7 +167,7 @@ class MockProvider(Provider):
         return found
 
     def service_ids(self) -> set[str]:
-        """The services that have an object."""
+        """Return the ids of services with an object."""
         if not self.options.directory:
             return {name for name in self._memory if not name.startswith(_CERTIFICATE)}
         files = Path(self.options.directory).glob("*.json")
@@ -201,14 +201,14 @@ class MockProvider(Provider):
         path = self._path(service_id)
         with _as_driver_error():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A reader sees the old object or the new one, even if the writer is killed.
+            # Readers see either the old object or the new one, even if the writer is killed.
             handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(temporary, path)
 
 
-#: Of a thousand responses, about how many are of each class.
+#: Responses of each class per thousand.
 _SHARES = {
     Metric.RESPONSES_1XX: 0,
     Metric.RESPONSES_2XX: 900,
@@ -220,7 +220,7 @@ _BYTES_OF_A_RESPONSE = 20_000
 
 
 def _count(query: Query, zone: str, moment: datetime.datetime) -> int:
-    """A count as a real site might have: the classes add up, and bytes follow from requests."""
+    """Return a plausible count: classes add up, and bytes are proportional to requests."""
     visitors = zlib.crc32(f"{query.domain} {zone} {moment:%Y%m%d%H}".encode()) % 5000
     classes = {metric: visitors * share // 1000 for metric, share in _SHARES.items()}
     if query.metric in classes:

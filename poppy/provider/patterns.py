@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants' patterns: how they lie to each other, and as regular expressions for VCL (PCRE2).
+"""Tenants' patterns: comparison, and conversion to regular expressions for VCL (PCRE2).
 
-In the expressions only letters, digits and what is made here are ever written: every other byte
-of a tenant's text becomes ``\\xHH``. So no text can end the VCL string it stands in, or mean
-anything in the expression, whatever is in it.
+The expressions contain tenants' letters and digits only; every other byte of a tenant's text
+becomes ``\\xHH``. So the text can't end the VCL string, and has no special meaning in the
+expression.
 """
 
 import re
@@ -24,7 +24,7 @@ AMBIGUOUS = r"(?i)[\x00-\x20\x7f#]|^[^?]*(?:[\x5c]|%(?:5c|[01][0-9a-f]|7f)|%(?![
 
 
 def url_regex(pattern: str) -> str:
-    """An expression for the URLs (as in ``req.url``) that a ``request_url`` is about.
+    """Return an expression for the URLs (``req.url``) that a ``request_url`` matches.
 
     * ``*`` is any run of characters, ``/`` included; a missing leading ``/`` is added.
     * The path is compared as a web server would read it: percent-encoded or not, with runs of
@@ -32,8 +32,8 @@ def url_regex(pattern: str) -> str:
       path is a way around a restriction.
     * The query is ignored, unless the pattern itself has a ``?``; then all of it is compared.
 
-    Each ``*`` but the last matches as little as it can and is never reconsidered (which loses
-    nothing for such patterns), so that no pattern can make Varnish backtrack without end.
+    Each ``*`` except the last is lazy and atomic, which is equivalent for such patterns. So no
+    pattern can cause excessive backtracking in Varnish.
     """
     if not pattern.startswith("/"):
         pattern = f"/{pattern}"
@@ -75,13 +75,13 @@ def _byte(value: int, slashes: str) -> str:
 
 
 def referrer_regex(name: str) -> str:
-    """An expression for ``Referer`` headers from the host ``name`` or one below it."""
+    """Return an expression for ``Referer`` headers from the host ``name`` or its subdomains."""
     host = "".join(
         character if character.isascii() and character.isalnum() else f"\\x{value:02x}"
         for value in name.encode("utf-8", "surrogatepass")
         for character in [chr(value)]
     )
-    # A user name may stand before the host; whatever else has an "@" is another host.
+    # A user name may precede the host; any other "@" means another host.
     user = r"(?:[^/?#@\x5c]*@)?"
     return rf"(?i)^https?://{user}(?:[^/?#@:\x5c]+[.])?{host}[.]?(?::[0-9]*)?(?:[/?#]|$)"
 
@@ -92,9 +92,9 @@ def specificity(pattern: str) -> tuple[int, str]:
 
 
 def covers(pattern: str, other: str) -> bool:
-    """Whether every path that the other pattern matches is matched by this one."""
-    # A wildcard of the other is a character that only a wildcard of this one can take. Each
-    # piece is best found as early as it can be.
+    """Return whether ``pattern`` matches every path that ``other`` matches."""
+    # Treat a wildcard of the other pattern as a character that only a wildcard can match. Finding
+    # each piece as early as possible is optimal.
     first, *middle = pattern.split("*")
     if not middle:
         return pattern == other

@@ -275,7 +275,7 @@ def test_statistics_of_one_domain_of_several_are_not_made_up(
 ) -> None:
     service = rich_service()
     moment = datetime.datetime.now(datetime.UTC)
-    with pytest.raises(PermanentError, match="one by one"):
+    with pytest.raises(PermanentError, match="no separate counts"):
         provider.metrics(
             service,
             ProviderDetail(ProviderStatus.DEPLOYED),

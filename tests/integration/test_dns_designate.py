@@ -67,7 +67,7 @@ class TestContract(DNSContract):
 
     def test_it_is_done_when_the_name_server_has_it(self, driver: designate.Designate) -> None:
         name = fresh()
-        with pytest.raises(InProgressError, match=f"bringing {name} to its name servers"):
+        with pytest.raises(InProgressError, match=f"propagating {name} to its name servers"):
             driver.ensure({name: EDGE})
         self.ensure(driver, {name: EDGE})
         assert self.server.nameserver.resolve(name) == EDGE

@@ -178,7 +178,7 @@ class TestBind(OnAServer):
     SERVER = Bind
 
     def test_a_key_that_may_not_is_told(self, server: NameServer) -> None:
-        with pytest.raises(RetryableError, match="REFUSED.*may the key do that"):
+        with pytest.raises(RetryableError, match="REFUSED.*key may lack permission"):
             driver_for(server, tsig_key_name="stranger").ensure({NAME: EDGE})
 
 

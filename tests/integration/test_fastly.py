@@ -59,7 +59,8 @@ def test_a_service_from_post_to_delete(tmp_path: Path) -> None:
             assert fastly.account.services == {}
 
             url = _post(poppy, DOCUMENT)
-            wait(lambda: f"make _acme-challenge.{HTTPS} a CNAME" in _waits_for(poppy, url), 20)
+            record = f"create the CNAME record _acme-challenge.{HTTPS}"
+            wait(lambda: record in _waits_for(poppy, url), 20)
             assert poppy.status(url) == "create_in_progress"
             (service,) = fastly.account.living()
             assert service.active is not None

@@ -209,10 +209,10 @@ def test_what_amazon_has_no_room_for_is_told(driver: Route53DNS, zones: Zones, z
     long = ".".join(["a" * 60] * 4)
     crowd = [Target(long, number + 1, tuple(codes[:90])) for number in range(3)]
     for policies, words in (
-        ({NAME: [Target(A, 1, tuple(codes)), Target(B)]}, f"{NAME}.*at most 99 places"),
+        ({NAME: [Target(A, 1, tuple(codes)), Target(B)]}, f"{NAME}.*at most 99 locations"),
         ({NAME: [Target(A, 1)] * 101}, f"{NAME}.*at most 100 weights"),
         ({name: BOTH}, f"{name} is too long"),
-        ({NAME: crowd}, f"{NAME}.*so many records"),
+        ({NAME: crowd}, f"{NAME}.*too many records"),
     ):
         with pytest.raises(PermanentError, match=words):
             driver.steer(policies)

@@ -157,9 +157,9 @@ def test_sighup_has_options_read_again_without_a_restart(install):
             # By the parent, and by the child.
             wait(lambda: log.read_text().count(words) >= before + 2, 10)
 
-        reload(text.replace("[DEFAULT]", "[DEFAULT]\ndebug = true"), "was read again")
+        reload(text.replace("[DEFAULT]", "[DEFAULT]\ndebug = true"), "Configuration reloaded")
         installation.wait_for(installation.create_service("b.example.com"), "deployed")
         assert " DEBUG poppy.distributed_task" in log.read_text()
-        reload(text.replace("max_failures = 2", "max_failures = no"), "stays as it is")
+        reload(text.replace("max_failures = 2", "max_failures = no"), "Keeping the previous")
         installation.wait_for(installation.create_service("c.example.com"), "deployed")
         assert worker.poll() is None

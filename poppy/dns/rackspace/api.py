@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rackspace Cloud DNS over HTTP: tokens, the limits of its rate, and jobs.
+"""HTTP client of Rackspace Cloud DNS: tokens, rate limits and jobs.
 
 See https://docs.rackspace.com/docs/cloud-dns for the API (v1.0), and
 https://docs.rackspace.com/docs/cloud-identity for the tokens (v2.0).
@@ -25,12 +25,12 @@ from poppy.common.errors import (
 )
 from poppy.common.http import REFUSES_US, Client, names_object, retry_after
 
-#: Seconds between looks at a job: five a second are allowed for all of an account.
+#: Seconds between polls of a job. An account may poll five times per second in total.
 POLL = 1.0
-#: Seconds until a job that takes long is looked for again, by what it was to do.
+#: Seconds until the next attempt if a job takes long; that attempt checks its effect.
 POLL_AFTER = 10.0
 
-#: What is handled here, and not by the client.
+#: Statuses that this module handles itself.
 _EXPECTED = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.NOT_FOUND,
@@ -41,16 +41,16 @@ _EXPECTED = (
 
 
 class Conflict(PermanentError):
-    """There is such a record, or one that excludes it."""
+    """The record, or one that excludes it, exists already."""
 
 
 class API:
     """Cloud DNS for one account.
 
     Args:
-        name: of the driver, for messages.
-        auth_url: of the identity service, without the version.
-        url: of Cloud DNS with the account; None takes it from the catalog.
+        name: the driver's name, for messages.
+        auth_url: URL of the identity service, without the version.
+        url: URL of Cloud DNS with the account; None takes it from the service catalog.
         patience: seconds to wait for a job.
     """
 
@@ -76,34 +76,34 @@ class API:
         self._session: tuple[str, str] | None = None
 
     def get(self, path: str, **params: str) -> Any:
-        """Ask for something; the decoded answer.
+        """Send a GET request and return the decoded answer.
 
         Raises:
-            RetryableError: no answer, or a limit was met.
-            PermanentError: refused, or there is no such thing.
+            RetryableError: no answer, or a rate limit.
+            PermanentError: refused, or not found.
         """
         return self._request("GET", path, params=params).json()
 
     def run(self, method: str, path: str, **options: Any) -> None:
-        """Ask for a change and wait until its job is done.
+        """Request a change and wait until its job is done.
 
         Raises:
-            InProgressError: it takes long.
-            Conflict: there is such a record, or one that excludes it.
-            RetryableError: no answer, or a limit was met, or the job failed at its side.
+            InProgressError: the job takes too long.
+            Conflict: the record, or one that excludes it, exists already.
+            RetryableError: no answer, a rate limit, or a failure of Cloud DNS in the job.
             PermanentError: refused.
         """
         job = self._request(method, path, **options).json()
         deadline = time.monotonic() + self._patience
         while job["status"] in ("INITIALIZED", "RUNNING"):
             if time.monotonic() > deadline:
-                raise InProgressError(f"{self._name} is at job {job['jobId']}", POLL_AFTER)
+                raise InProgressError(f"{self._name} is running job {job['jobId']}", POLL_AFTER)
             time.sleep(POLL)
             job = self.get(f"/status/{job['jobId']}", showDetails="true")
         if job["status"] != "COMPLETED":
             fault = job.get("error") or {}
             faults = (fault.get("failedItems") or {}).get("faults") or [fault]
-            # What was to be deleted and is gone is as it should be.
+            # Deleting a missing record succeeds.
             if method != "DELETE" or any(it.get("code") != HTTPStatus.NOT_FOUND for it in faults):
                 raise self._error(f"failed at {method}", int(fault.get("code") or 500), fault)
 
@@ -119,7 +119,7 @@ class API:
             )
             if response.status_code != HTTPStatus.UNAUTHORIZED or not first:
                 break
-            # The token was revoked, or its time is over.
+            # The token was revoked or has expired.
             self._forget(token)
         if response.ok:
             return response
@@ -144,7 +144,7 @@ class API:
         return Unauthorized(message) if code in REFUSES_US else PermanentError(message)
 
     def _authenticated(self) -> tuple[str, str]:
-        """A token, and the URL to use it at."""
+        """Return a token and the URL of Cloud DNS."""
         with self._lock:
             if self._session is None:
                 access = self._identity.json("POST", "/v2.0/tokens", json=self._login)["access"]
@@ -160,13 +160,13 @@ class API:
 
     def _forget(self, token: str) -> None:
         with self._lock:
-            # Another thread may have got a new one meanwhile.
+            # Another thread may already have a new token.
             if self._session is not None and self._session[0] == token:
                 self._session = None
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait; the field of rate limits is documented as Reply-After, an ISO 8601 date."""
+    """Return the seconds to wait. Rate limits use Reply-After, an ISO 8601 date."""
     try:
         until = datetime.datetime.fromisoformat(headers.get("Reply-After", ""))
     except ValueError:
@@ -179,7 +179,7 @@ def _fault(response: requests.Response) -> dict[str, Any]:
         body = response.json()
     except ValueError:
         return {}
-    # Limits of the rate are told by a proxy in front, which puts the fault into an object.
+    # A proxy in front reports rate limits, and wraps the fault in an object.
     inner = next(iter(body.values()), None) if isinstance(body, dict) and len(body) == 1 else None
     fault = inner if isinstance(inner, dict) else body
     return fault if isinstance(fault, dict) else {}

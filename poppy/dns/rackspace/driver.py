@@ -12,42 +12,42 @@ from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.rackspace.api import API, Conflict
 from poppy.dns.zones import ZONES_OPT, Zones
 
-#: The shortest TTL that Cloud DNS takes, in seconds.
+#: Minimum TTL of Cloud DNS, in seconds.
 MIN_TTL = 300
-#: The most records that one call may make or change.
+#: Maximum records per call.
 BATCH = 100
-#: Seconds for an answer when the question is just whether there is any.
+#: Timeout of health checks, in seconds.
 HEALTH_TIMEOUT = 3.0
 
 
 class Rackspace(DNSDriver):
-    """Looks for each name's record, then adds, changes or deletes all of a domain by one job.
+    """Look up each name's record, then add, change or delete all records of a domain in one job.
 
-    A job that adds or changes is done as a whole or not at all.
+    A job that adds or changes records is atomic.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
-        cfg.StrOpt("username", help="Name of the cloud account's user."),
+        cfg.StrOpt("username", help="User name of the cloud account."),
         cfg.StrOpt("api_key", secret=True, help="The user's API key."),
         cfg.StrOpt(
             "auth_url",
             default="https://identity.api.rackspacecloud.com",
-            help="The identity service, without a version.",
+            help="URL of the identity service, without a version.",
         ),
         cfg.StrOpt(
             "url",
-            help="Cloud DNS with the account, such as "
-            "https://dns.api.rackspacecloud.com/v1.0/1234. Unset: from the user's catalog.",
+            help="URL of Cloud DNS with the account, such as "
+            "https://dns.api.rackspacecloud.com/v1.0/1234. Unset: taken from the service catalog.",
         ),
         ZONES_OPT,
-        cfg.FloatOpt("timeout", default=15.0, min=0.1, help="Seconds for an answer of the API."),
+        cfg.FloatOpt("timeout", default=15.0, min=0.1, help="Timeout of an API call in seconds."),
         cfg.FloatOpt(
             "job_timeout",
             default=15.0,
             min=0,
-            help="Seconds to wait for a job. One that takes longer is not lost: the operation is "
-            "parked, and looks later what has become of it.",
+            help="Seconds to wait for a job. If it takes longer, the operation is parked and "
+            "checks the result later.",
         ),
     )
 
@@ -58,14 +58,14 @@ class Rackspace(DNSDriver):
             raise ConfigError(f"[drivers:dns:{name}] username and api_key are both needed")
         if options.ttl < MIN_TTL:
             raise ConfigError(
-                f"[drivers:dns:{name}] ttl is less than {MIN_TTL}, the least there is"
+                f"[drivers:dns:{name}] ttl is less than {MIN_TTL}, the minimum of Cloud DNS"
             )
         self._api = self._make_api(options.timeout)
         self._asked_briefly = self._make_api(HEALTH_TIMEOUT)
         self._zones = Zones(options.zones, options.suffix, self._find_domain)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs, with a job for each domain; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs with one job per domain; see :meth:`DNSDriver.ensure`."""
         for domain, names in self._zones.group(cnames).items():
             add, change = [], []
             for name in names:
@@ -80,14 +80,14 @@ class Rackspace(DNSDriver):
                     self._run(method, domain, json={"records": batch})
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs, with a job for each domain; see :meth:`DNSDriver.remove`."""
+        """Remove the CNAMEs with one job per domain; see :meth:`DNSDriver.remove`."""
         for domain, members in self._zones.group(possible(names)).items():
             found = [self._record(domain, name) for name in members]
             for batch in _batches([record["id"] for record in found if record is not None]):
                 self._run("DELETE", domain, params={"id": batch})
 
     def health(self) -> bool:
-        """Whether Cloud DNS answers, with a token that it takes."""
+        """Return whether Cloud DNS answers and accepts a token."""
         try:
             self._asked_briefly.get("/limits")
         except DriverError:
@@ -103,7 +103,7 @@ class Rackspace(DNSDriver):
 
     @contextlib.contextmanager
     def _forgetting(self) -> Iterator[None]:
-        """What is refused may be so because the domain is gone, and there is one of another id."""
+        """Forget cached domain ids on a refusal: the domain may exist again with another id."""
         try:
             yield
         except PermanentError:
@@ -113,23 +113,26 @@ class Rackspace(DNSDriver):
     def _judge(
         self, domain: str, records: Sequence[Mapping[str, Any]], conflict: Conflict
     ) -> None:
-        """What is in the way: our own record, from a job that was lost sight of, or another's."""
+        """Raise the error for a conflict: with the driver's own record, or with a foreign one.
+
+        The driver's own record may come from a job with a lost result.
+        """
         missing = [it["name"] for it in records if self._record(domain, it["name"]) is None]
         if not missing:
-            raise RetryableError(f"made meanwhile: {conflict}") from conflict
+            raise RetryableError(f"created concurrently: {conflict}") from conflict
         raise PermanentError(
-            f"{' or '.join(missing)} can't be made a CNAME, for it has other records: {conflict}"
+            f"{' or '.join(missing)} can't be made a CNAME: it has other records: {conflict}"
         ) from conflict
 
     def _record(self, domain: str, name: str) -> Mapping[str, Any] | None:
-        """The CNAME of a name. A search wants a type, so that others can't be looked for."""
+        """Return the CNAME of a name. A search needs a type, so it can't find other records."""
         path = f"/domains/{domain}/records"
         with self._forgetting():
             found = self._api.get(path, type="CNAME", name=name)["records"]
         return next((record for record in found if record["name"] == name), None)
 
     def _find_domain(self, name: str) -> str | None:
-        """The id of a domain."""
+        """Return the id of a domain; None if it does not exist."""
         found = self._api.get("/domains", name=name)["domains"]
         return next((str(domain["id"]) for domain in found if domain["name"] == name), None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``rfc2136``: any server that takes dynamic updates (BIND, Knot, PowerDNS ...)."""
+"""The DNS driver ``rfc2136``: any server with dynamic updates (BIND, Knot, PowerDNS ...)."""
 
 import binascii
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ from poppy.dns.rfc2136.server import Server
 from poppy.dns.servers import Servers
 from poppy.dns.zones import ZONES_OPT, Zones
 
-#: Seconds, at most, for each server to tell whether it is there.
+#: Maximum seconds per server in health checks.
 HEALTH_TIMEOUT = 2.0
-#: Records that a name may have by mistake: an update that meets one is refused as a whole. Those
-#: of other types are found when the name is looked at afterwards.
+#: Common types of foreign records: an update is refused as a whole if a name has one. Other types
+#: are found by the query after the update.
 _FOREIGN = ("A", "AAAA", "NS", "MX", "TXT")
 
 
 class RFC2136(DNSDriver):
-    """Sends one UPDATE (RFC 2136) for each zone, signed by TSIG (RFC 8945).
+    """Send one UPDATE (RFC 2136) per zone, signed with TSIG (RFC 8945).
 
-    An UPDATE is done as a whole or not at all. But servers silently leave out a CNAME that would
-    stand beside other records (RFC 2136, section 3.4.2.2), so the names are looked at afterwards.
+    An UPDATE is atomic. But servers silently skip a CNAME next to other records (RFC 2136, section
+    3.4.2.2), so the driver queries the names afterwards.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
@@ -39,11 +39,11 @@ class RFC2136(DNSDriver):
         cfg.ListOpt(
             "servers",
             default=["127.0.0.1"],
-            help="Servers that take updates, as host or host:port ([address]:port for IPv6). "
-            "When one does not answer, the next is asked: all must lead to the same zones.",
+            help="Servers that accept updates, as host or host:port ([address]:port for IPv6). If "
+            "one does not answer, the next one is used. All must serve the same zones.",
         ),
         ZONES_OPT,
-        cfg.StrOpt("tsig_key_name", help="Name of the TSIG key. Unset: nothing is signed."),
+        cfg.StrOpt("tsig_key_name", help="Name of the TSIG key. Unset: messages are not signed."),
         cfg.StrOpt("tsig_key_secret", secret=True, help="The TSIG key, in base64."),
         cfg.StrOpt(
             "tsig_algorithm",
@@ -52,7 +52,7 @@ class RFC2136(DNSDriver):
             help="Algorithm of the TSIG key.",
         ),
         cfg.FloatOpt(
-            "timeout", default=5.0, min=0.1, help="Seconds for a server's answer to one message."
+            "timeout", default=5.0, min=0.1, help="Timeout in seconds for the answer to a message."
         ),
     )
 
@@ -65,14 +65,14 @@ class RFC2136(DNSDriver):
         except ConfigError as exc:
             raise ConfigError(f"[drivers:dns:{name}] {exc}") from exc
         if not servers:
-            raise ConfigError(f"[drivers:dns:{name}] servers: names no server")
+            raise ConfigError(f"[drivers:dns:{name}] servers is empty")
         self._servers = Servers(servers)
         timeout = min(HEALTH_TIMEOUT, options.timeout)
         self._asked_briefly = Servers([replace(server, timeout=timeout) for server in servers])
         self._zones = Zones(options.zones, options.suffix, self._find_zone)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Set the CNAMEs, with one message for each zone; see :meth:`DNSDriver.ensure`."""
+        """Set the CNAMEs with one message per zone; see :meth:`DNSDriver.ensure`."""
         for zone, names in self._zones.group(cnames).items():
             wanted = {_absolute(name): _absolute(cnames[name]) for name in names}
             update = dns.update.UpdateMessage(zone)
@@ -83,7 +83,7 @@ class RFC2136(DNSDriver):
             self._servers.call(lambda it: _ensure(it, zone, update, wanted))  # noqa: B023
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the CNAMEs, with one message for each zone; see :meth:`DNSDriver.remove`."""
+        """Remove the CNAMEs with one message per zone; see :meth:`DNSDriver.remove`."""
         for zone, members in self._zones.group(possible(names)).items():
             update = dns.update.UpdateMessage(zone)
             for name in members:
@@ -91,7 +91,7 @@ class RFC2136(DNSDriver):
             self._servers.call(lambda it: it.update(update, zone))  # noqa: B023
 
     def health(self) -> bool:
-        """Whether a server answers for the suffix."""
+        """Return whether a server answers a query for the suffix."""
         suffix = _absolute(self.options.suffix)
         try:
             self._asked_briefly.call(lambda it: it.look(suffix, "SOA"))
@@ -127,7 +127,7 @@ def _ensure(
         if done:
             raise RetryableError(f"{server} was updated, but does not serve {name} yet")
     if not done:
-        raise RetryableError(f"{server} met records that are gone by now in zone {zone}")
+        raise RetryableError(f"{server} found conflicting records in zone {zone}, now gone")
 
 
 def _target(server: Server, name: dns.name.Name) -> dns.name.Name | None:
@@ -151,5 +151,5 @@ def _key(name: str | None, secret: str | None, algorithm: str) -> dns.tsig.Key |
     try:
         return dns.tsig.Key(name, secret, algorithm)
     except (binascii.Error, ValueError) as exc:
-        # Not its own words, which may quote the secret.
+        # Its message may quote the secret.
         raise ConfigError("tsig_key_secret is not base64") from exc

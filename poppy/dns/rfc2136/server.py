@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One name server: DNS messages to it, signed, with every failure as a driver error."""
+"""A DNS client for one name server, with TSIG. Every failure becomes a driver error."""
 
 import re
 import socket
@@ -28,28 +28,28 @@ from poppy.common.errors import (
     Unauthorized,
 )
 
-#: Bytes; larger messages go by TCP at once: what networks carry in one piece (RFC 9715, 3.1).
+#: Bytes; larger messages use TCP, to avoid fragmentation (RFC 9715, section 3.1).
 MAX_UDP = 1232
 
-#: Refusals of a message as such, which no waiting mends.
+#: Response codes for which a retry does not help.
 _HOPELESS: Mapping[int, str] = {
     dns.rcode.FORMERR: "does not understand it (FORMERR)",
-    dns.rcode.NOTIMP: "does not do dynamic updates (NOTIMP)",
+    dns.rcode.NOTIMP: "does not support dynamic updates (NOTIMP)",
     dns.rcode.NOTZONE: "says that a name is not in the zone (NOTZONE)",
 }
-#: What the operator can mend while operations wait.
+#: Response codes that the operator can fix while operations wait.
 _REFUSES_US: Mapping[int, str] = {
-    dns.rcode.REFUSED: "refuses it (REFUSED): may the key do that, or is the zone frozen?",
-    dns.rcode.NOTAUTH: "does not have the zone, or not the TSIG key (NOTAUTH)",
+    dns.rcode.REFUSED: "refuses it (REFUSED): the key may lack permission, or the zone is frozen",
+    dns.rcode.NOTAUTH: "does not have the zone or the TSIG key (NOTAUTH)",
 }
 _TSIG: Mapping[type[dns.exception.DNSException], str] = {
-    dns.tsig.PeerBadKey: "does not know the TSIG key, or by another algorithm (BADKEY)",
+    dns.tsig.PeerBadKey: "does not know the TSIG key, or has another algorithm for it (BADKEY)",
     dns.tsig.PeerBadSignature: "has another secret for the TSIG key (BADSIG)",
     dns.tsig.PeerBadTime: "has a clock too different from this machine's (BADTIME)",
-    dns.tsig.PeerBadTruncation: "wants longer TSIG signatures (BADTRUNC)",
+    dns.tsig.PeerBadTruncation: "requires longer TSIG signatures (BADTRUNC)",
 }
 
-#: Codes that say how things stand, and not that something went wrong.
+#: Response codes that are not failures.
 _ANSWERS = {"NOERROR", "NXDOMAIN", "YXRRSET", "YXDOMAIN"}
 
 _DNSSEC = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
@@ -61,12 +61,12 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class Server:
-    """A name server that takes updates.
+    """A name server that accepts updates.
 
     Attributes:
         host: an address or a name.
-        key: TSIG key that messages are signed with, and answers have to be.
-        timeout: seconds for the answer to one message.
+        key: the TSIG key that signs messages; answers must be signed with it too.
+        timeout: seconds to wait for the answer to a message.
     """
 
     host: str
@@ -76,10 +76,10 @@ class Server:
 
     @classmethod
     def parse(cls, text: str, key: dns.tsig.Key | None, timeout: float) -> "Server":
-        """From ``host``, ``host:port``, ``[address]`` or ``[address]:port``.
+        """Parse ``host``, ``host:port``, ``[address]`` or ``[address]:port``.
 
         Raises:
-            ConfigError: it is none of these.
+            ConfigError: the text has none of these forms.
         """
         match = _ADDRESS.fullmatch(text.strip())
         port = int((match and (match["port"] or match["v6port"])) or 53)
@@ -88,12 +88,12 @@ class Server:
         return cls(match["host"] or match["v6"], port, key, timeout)
 
     def update(self, update: dns.update.UpdateMessage, zone: str) -> bool:
-        """Send an UPDATE; whether its prerequisites were met, so that it was done.
+        """Send an UPDATE. Return False if a prerequisite was not met and nothing was changed.
 
         Raises:
-            RetryableError: no answer, or the server failed at it.
-            Unauthorized: the server does not take the key, or the key may not do that.
-            PermanentError: such an update is never done.
+            RetryableError: no answer, or a server failure.
+            Unauthorized: the server refuses the key or its permissions.
+            PermanentError: a retry does not help.
         """
         what = f"an update of zone {zone}"
         rcode = self._exchange(update, what).rcode()
@@ -103,22 +103,22 @@ class Server:
         return True
 
     def look(self, name: dns.name.Name, rdtype: str) -> dns.message.Message:
-        """What the server answers for a name, which may be that there is none.
+        """Query a name and return the answer, which may be NXDOMAIN.
 
         Raises:
-            RetryableError: no answer, or one without meaning.
-            PermanentError: such a query is never answered.
+            RetryableError: no answer, or an unusable one.
+            PermanentError: a retry does not help.
         """
         query = dns.message.make_query(name, rdtype, flags=0)
         what = f"a query for {rdtype} of {name}"
-        # Servers are short about ANY by UDP (RFC 8482).
+        # Servers may answer ANY over UDP with a subset (RFC 8482).
         answer = self._exchange(query, what, tcp=rdtype == "ANY")
         if answer.rcode() != dns.rcode.NXDOMAIN:
             self._check(answer.rcode(), what)
         return answer
 
     def types(self, name: dns.name.Name) -> list[str]:
-        """The types of records that a name has, but for what DNSSEC adds by itself."""
+        """Return the types of a name's records, without those that DNSSEC adds."""
         found = {entry.rdtype for entry in self.look(name, "ANY").answer if entry.name == name}
         return sorted(map(dns.rdatatype.to_text, found - _DNSSEC))
 
@@ -146,7 +146,7 @@ class Server:
             if tcp or len(message.to_wire()) > MAX_UDP:
                 answer = dns.query.tcp(message, address, self.timeout, self.port)
             else:
-                # By TCP when the answer does not fit.
+                # Falls back to TCP if the answer is truncated.
                 answer, _by_tcp = dns.query.udp_with_fallback(
                     message, address, self.timeout, self.port, ignore_unexpected=True
                 )
@@ -160,9 +160,9 @@ class Server:
             ) from exc
         except dns.exception.DNSException as exc:
             raise RetryableError(
-                f"{self} answered {what} with what can't be read: {exc or type(exc).__name__}"
+                f"{self} sent an invalid answer to {what}: {exc or type(exc).__name__}"
             ) from exc
-        # Older dnspython checks a signature only if there is one.
+        # Older dnspython versions accept an answer without a signature.
         if self.key is not None and not answer.had_tsig and answer.rcode() == dns.rcode.NOERROR:
             raise RetryableError(f"{self} answered {what} without a signature")
         return answer
@@ -175,7 +175,7 @@ class Server:
         if rcode in _REFUSES_US:
             raise Unauthorized(f"{self} does not do {what}: it {_REFUSES_US[rcode]}")
         words = dns.rcode.to_text(dns.rcode.Rcode(rcode))
-        # A server that fails at one name may serve the others, but says the same when it is down.
+        # SERVFAIL may concern one name, but a server that is down also sends it.
         scope = Scope.PROVIDER if rcode == dns.rcode.SERVFAIL else Scope.SERVICE
         raise RetryableError(f"{self} does not do {what}: it answers {words}", scope=scope)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``route53``: the operator's names in hosted zones of Amazon Route 53.
+"""The DNS driver ``route53``: operator names in Amazon Route 53.
 
 See ``doc/source/drivers/route53.rst``.
 """
@@ -17,18 +17,18 @@ from poppy.dns.route53.records import Record
 from poppy.dns.steering import Policy, Steering
 from poppy.dns.zones import Zones, canonical
 
-#: The most records and characters of values in a request; an UPSERT counts twice.
+#: Maximum records and value characters of a request; an UPSERT counts twice.
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
 
-#: An action and the record that it is about.
+#: An action and its record.
 Change = tuple[str, Record]
 
 
 class Route53DNS(DNSDriver):
-    """Makes CNAMEs in hosted zones; all records of a name go in one transaction.
+    """Create CNAMEs in hosted zones, with all records of a name in one transaction.
 
-    Needs the extra ``poppy[route53]``. A change is accepted at once and on all of Amazon's name
-    servers within about a minute, which is not waited for.
+    Needs the extra ``poppy[route53]``. Route 53 accepts a change at once and propagates it to its
+    name servers within about a minute. The driver does not wait for that.
     """
 
     STEERING: ClassVar[frozenset[Steering]] = frozenset(Steering)
@@ -39,8 +39,8 @@ class Route53DNS(DNSDriver):
         cfg.ListOpt(
             "hosted_zone_ids",
             default=[],
-            help="The ids of the public hosted zones with the suffixes. Empty: they are found "
-            "by their names, which must be unique in the account.",
+            help="Ids of the public hosted zones of the suffixes. Empty: they are found by name; "
+            "the names must be unique in the account.",
         ),
     )
 
@@ -48,7 +48,7 @@ class Route53DNS(DNSDriver):
         """Read the options.
 
         Raises:
-            ConfigError: they contradict each other.
+            ConfigError: the options contradict each other.
         """
         super().__init__(conf, name)
         self._service = aws.Service(name, "route53", self.options)
@@ -64,7 +64,7 @@ class Route53DNS(DNSDriver):
                 except aws.Refused as exc:
                     if exc.code != "InvalidChangeBatch":
                         raise
-                    # The names may be steered, which Amazon does not replace: so look.
+                    # The names may be steered. An UPSERT does not replace steered records.
                     self._replace(zone, batch, wanted)
 
     def steer(self, policies: Mapping[str, Policy]) -> None:
@@ -75,16 +75,16 @@ class Route53DNS(DNSDriver):
             self._replace(zone, names, wanted)
 
     def names_made(self, name: str, by_geography: bool) -> Sequence[str]:
-        """With the longest of the helpers, which weights within places need."""
+        """Return the name and its longest helper name, used for weights within locations."""
         return (name, records.longest_helper_of(name)) if by_geography else (name,)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Drop the CNAMEs; see :meth:`DNSDriver.remove`."""
+        """Remove the CNAMEs; see :meth:`DNSDriver.remove`."""
         for zone, members in self._zones.group(possible(names)).items():
             self._replace(zone, members, {})
 
     def health(self) -> bool:
-        """Whether Amazon answers, and lets us."""
+        """Return whether Route 53 answers and accepts the credentials."""
         if self.options.hosted_zone_ids:
             return self._service.answers("get_hosted_zone", Id=self.options.hosted_zone_ids[0])
         return self._service.answers("list_hosted_zones_by_name", MaxItems="1")
@@ -95,8 +95,8 @@ class Route53DNS(DNSDriver):
     def _replace(
         self, zone: str, names: Iterable[str], wanted: Mapping[str, Sequence[Record]]
     ) -> None:
-        """Put records in place of those that names have now."""
-        # A record can only be deleted by saying what is in it.
+        """Replace the current records of names."""
+        # Deleting a record requires its current content.
         changes = {
             name: records.changes(list(self._find(zone, name)), wanted.get(name, ()))
             for name in names
@@ -105,7 +105,7 @@ class Route53DNS(DNSDriver):
             self._change(zone, batch)
 
     def _find(self, zone: str, name: str) -> Iterator[Record]:
-        """The CNAMEs of a name, and of those that were made for it."""
+        """Yield the CNAMEs of a name and its helper names."""
         own = list(self._from(zone, name, lambda it: it == canonical(name)))
         yield from own
         if records.leads_to_helpers(name, own):
@@ -113,7 +113,7 @@ class Route53DNS(DNSDriver):
             yield from self._from(zone, above, lambda it: it.endswith(f".{above}"))
 
     def _from(self, zone: str, name: str, ours: Callable[[str], bool]) -> Iterator[Record]:
-        """The CNAMEs from a name on, in Amazon's order, in small pages: names have few records."""
+        """Yield the CNAMEs from a name on, in Route 53's order, read in small pages."""
         pages = self._service.pages(
             "list_resource_record_sets",
             HostedZoneId=zone,
@@ -128,7 +128,7 @@ class Route53DNS(DNSDriver):
                 yield record
 
     def _change(self, zone: str, batch: Mapping[str, Sequence[Change]]) -> None:
-        """Make a batch of changes, by name: as a whole or not at all."""
+        """Apply a batch of changes by name, atomically."""
         changes = [change for of_a_name in batch.values() for change in of_a_name]
         try:
             self._service.call(
@@ -142,7 +142,7 @@ class Route53DNS(DNSDriver):
                 },
             )
         except aws.Refused as exc:
-            # Amazon's "not found" may be about the zone that we remember, or the record.
+            # "Not found" may concern the cached zone or the record.
             if exc.code == "NoSuchHostedZone":
                 self._zones.forget()
             elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
@@ -150,10 +150,10 @@ class Route53DNS(DNSDriver):
             raise RetryableError(str(exc)) from exc
 
     def _find_zone(self, zone_name: str) -> str | None:
-        """The id of the public hosted zone of a name; None if there is none.
+        """Return the id of the public hosted zone of a name; None if there is none.
 
         Raises:
-            PermanentError: there is more than one.
+            PermanentError: there are several.
         """
         if self.options.hosted_zone_ids:
             zones = [
@@ -170,7 +170,7 @@ class Route53DNS(DNSDriver):
         ]
         if len(found) > 1:
             raise PermanentError(
-                f"There are several hosted zones {zone_name}: name one in hosted_zone_ids"
+                f"There are several hosted zones {zone_name}: set one in hosted_zone_ids"
             )
         return str(found[0]) if found else None
 
@@ -180,10 +180,10 @@ def _upserts(wanted: Sequence[Record]) -> list[Change]:
 
 
 def _batches(changes: Mapping[str, Sequence[Change]]) -> Iterator[dict[str, Sequence[Change]]]:
-    """Changes by name, in batches that Amazon takes, none of which parts those of a name.
+    """Yield changes by name in batches within Route 53's limits, without splitting a name.
 
     Raises:
-        PermanentError: those of one name are too many; names it.
+        PermanentError: one name has too many changes; the message has the name.
     """
     batch: dict[str, Sequence[Change]] = {}
     count = size = 0
@@ -197,7 +197,7 @@ def _batches(changes: Mapping[str, Sequence[Change]]) -> Iterator[dict[str, Sequ
             for value in records.values(record)
         )
         if more > _MOST_RECORDS or longer > _MOST_CHARACTERS:
-            raise PermanentError(f"{name}: Route 53 takes no change of so many records at once")
+            raise PermanentError(f"{name}: too many records for one Route 53 change")
         if batch and (count + more > _MOST_RECORDS or size + longer > _MOST_CHARACTERS):
             yield batch
             batch, count, size = {}, 0, 0
@@ -212,5 +212,5 @@ def _times(action: str) -> int:
 
 
 def _is_outdated(message: str) -> bool:
-    """Whether a delete was refused because the record is not any more what was read."""
+    """Return whether a delete was refused because the record has changed since it was read."""
     return "not found" in message or "do not match" in message

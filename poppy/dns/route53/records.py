@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record sets of Route 53, as ``boto3`` takes them: what a name is to be.
+"""Route 53 record sets, in the format of ``boto3``.
 
-A name has one CNAME (*simple*), or several that share out clients (*weighted*), or one for each
-place (*geolocation*), and never two of these kinds at once. So where several targets share the
-clients of a place, the place's record leads to a name of its own, which has weighted ones::
+A name has one CNAME (*simple*), several that share its clients (*weighted*), or one per location
+(*geolocation*). It can't have two of these kinds at once. If several targets share the clients of
+a location, the location's record points to a helper name with weighted records::
 
     www.example.com.cdn.example.net   geolocation DE   edge.fastly.example
     www.example.com.cdn.example.net   geolocation *    default._steer.www.example.com.cdn...
     default._steer.www.example.com... weighted 70      edge.fastly.example
     default._steer.www.example.com... weighted 30      edge.other.example
 
-These are ordinary CNAMEs, and no aliases: an alias answers only those who ask for its own type,
-and resolvers ask for addresses. See the ResourceRecordSet of
-https://docs.aws.amazon.com/Route53/latest/APIReference/ and its developer guide's "Quotas".
+The records are ordinary CNAMEs, not aliases: an alias answers only queries for its own type, and
+resolvers query addresses. See ResourceRecordSet in
+https://docs.aws.amazon.com/Route53/latest/APIReference/ and "Quotas" in the developer guide.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,24 +25,24 @@ from poppy.model.names import MAX_NAME
 
 Record = Mapping[str, Any]
 
-#: A label that no tenant's domain can have.
+#: Label of helper names. No tenant's domain can have it.
 _LABEL = "_steer"
-#: The most records of one name, and the highest weight.
+#: Maximum records of a name, and maximum weight.
 MOST_RECORDS, HIGHEST_WEIGHT = 100, 255
 
 
 def helpers_of(name: str) -> str:
-    """What the names that are made for a steered name are below."""
+    """Return the parent of a steered name's helper names."""
     return f"{_LABEL}.{canonical(name)}"
 
 
 def longest_helper_of(name: str) -> str:
-    """The longest name that :func:`steered` may make for a name."""
+    """Return the longest helper name that :func:`steered` may create for a name."""
     return f"continent-eu.{helpers_of(name)}"
 
 
 def simple(name: str, target: str, ttl: int) -> dict[str, Any]:
-    """One CNAME."""
+    """Return a simple CNAME record."""
     return {
         "Name": f"{canonical(name)}.",
         "Type": "CNAME",
@@ -52,10 +52,10 @@ def simple(name: str, target: str, ttl: int) -> dict[str, Any]:
 
 
 def steered(name: str, policy: Policy, ttl: int) -> list[Record]:
-    """All records by which a name leads where a policy says, those of its helpers included.
+    """Return all records of a steered name, including those of its helper names.
 
     Raises:
-        PermanentError: it would take more than Route 53 has; names the name.
+        PermanentError: the policy exceeds Route 53's limits; the message has the name.
     """
     places = [
         *(
@@ -69,7 +69,7 @@ def steered(name: str, policy: Policy, ttl: int) -> list[Record]:
         ("default", {"CountryCode": "*"}, everywhere(policy)),
     ]
     if len(places) > MOST_RECORDS:
-        raise PermanentError(f"{name}: Route 53 takes at most {MOST_RECORDS - 1} places of a name")
+        raise PermanentError(f"{name}: Route 53 allows at most {MOST_RECORDS - 1} locations")
     if len(places) == 1:
         return _shared(name, policy, ttl)
     found: list[Record] = []
@@ -79,7 +79,7 @@ def steered(name: str, policy: Policy, ttl: int) -> list[Record]:
         if len(shares) > 1:
             leads_to = canonical(f"{identifier}.{helpers_of(name)}")
             if len(leads_to) > MAX_NAME:
-                raise PermanentError(f"{name} is too long for weights within places")
+                raise PermanentError(f"{name} is too long for weights within locations")
             found += _shared(leads_to, shares, ttl)
         record = simple(name, leads_to, ttl)
         found.append({**record, "SetIdentifier": identifier, "GeoLocation": location})
@@ -91,9 +91,9 @@ def _shared(name: str, policy: Policy, ttl: int) -> list[Record]:
     if len(shares) == 1:
         return [simple(name, shares[0].name, ttl)]
     if len(shares) > MOST_RECORDS:
-        raise PermanentError(f"{name}: Route 53 takes at most {MOST_RECORDS} weights of a name")
+        raise PermanentError(f"{name}: Route 53 allows at most {MOST_RECORDS} weights")
     highest = max(target.weight for target in shares)
-    # In whole numbers: a share that is small is not to become none.
+    # Weights are integers: do not round a small share to 0.
     scale = min(1.0, HIGHEST_WEIGHT / highest)
     return [
         {
@@ -106,12 +106,12 @@ def _shared(name: str, policy: Policy, ttl: int) -> list[Record]:
 
 
 def changes(found: Sequence[Record], wanted: Sequence[Record]) -> list[tuple[str, Record]]:
-    """What makes one set of records of a name, and its helpers, the other: action and record.
+    """Return the changes (action and record) from the found records to the wanted ones.
 
-    What is in the way of others goes first.
+    Deletions come first, because they may conflict with the new records.
     """
     kinds = {_name(record): _kind(record) for record in wanted}
-    # Records of different kinds never stand beside each other, not even under another identifier.
+    # A name can't have records of different kinds, even with different identifiers.
     kept = {_key(it): it for it in found if kinds.get(_name(it)) == _kind(it)}
     new = {_key(it): it for it in wanted}
     gone = [it for it in found if _key(it) not in kept or _key(it) not in new]
@@ -120,13 +120,13 @@ def changes(found: Sequence[Record], wanted: Sequence[Record]) -> list[tuple[str
 
 
 def leads_to_helpers(name: str, found: Iterable[Record]) -> bool:
-    """Whether a name's records lead to names that were made for it."""
+    """Return whether a name's records point to its helper names."""
     below = f".{helpers_of(name)}"
     return any(canonical(value).endswith(below) for it in found for value in values(it))
 
 
 def values(record: Record) -> Iterator[str]:
-    """What a record leads to; nothing for an alias."""
+    """Yield the targets of a record; none for an alias."""
     return (str(entry["Value"]) for entry in record.get("ResourceRecords") or ())
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restrictions as rules of Property Manager that deny access.
+"""Restrictions as Property Manager rules that deny access.
 
-A rule of a whitelist refuses those who are not on it, one of a blacklist those who are. Nothing
-ever allows what another rule has refused, so that the kinds of restrictions are independent.
+A whitelist rule denies clients that are not listed; a blacklist rule denies clients that are. No
+rule allows what another one denies, so the kinds of restrictions are independent.
 """
 
 import ipaddress
@@ -17,19 +17,19 @@ from poppy.provider.geography import country_codes
 from poppy.provider.patterns import covers
 
 _LONGEST_NAME = 100
-#: What Akamai's logs say of a refusal.
+#: The reason of a denial in Akamai's logs.
 _REASON = "poppy-{access}-{kind}"
 
 
 class Denial(NamedTuple):
-    """Who is refused where.
+    """Clients to deny for some paths.
 
     Attributes:
         kind: ``referrer``, ``client_ip`` or ``geography``.
-        access: ``whitelist`` refuses those who are not among ``values``, ``blacklist`` those
-            who are.
-        pattern: the paths that it is about ...
-        others: ... without these.
+        access: ``whitelist`` denies clients that are not in ``values``; ``blacklist`` denies
+            those that are.
+        pattern: the paths to match.
+        others: exceptions from ``pattern``.
     """
 
     kind: str
@@ -40,10 +40,10 @@ class Denial(NamedTuple):
 
 
 def denials(spec: ServiceSpec) -> list[Denial]:
-    """Who is refused where, from all restrictions of a service.
+    """Return the denials for all restrictions of a service.
 
     Raises:
-        PermanentError: it can't be said in Akamai's rules; names the offender.
+        PermanentError: Akamai's rules can't express a restriction; the message names it.
     """
     groups: dict[tuple[str, str], dict[str, set[str]]] = {}
     for entry in spec.restrictions:
@@ -64,7 +64,7 @@ def _denial(kind: str, access: str, pattern: str, by_pattern: dict[str, set[str]
     values = set(by_pattern[pattern])
     others: list[str] = []
     if access == "whitelist":
-        # A path that several rules are about is for everyone whom one of them lets in.
+        # If several rules match a path, it is open to clients that any of them allows.
         for other, more in by_pattern.items():
             if other == pattern or not overlap(pattern, other):
                 continue
@@ -74,15 +74,15 @@ def _denial(kind: str, access: str, pattern: str, by_pattern: dict[str, set[str]
                 others.append(other)
             else:
                 raise PermanentError(
-                    f"The whitelists by {kind} for {pattern} and {other} are about some common "
-                    "paths: Akamai can't do that unless one has all paths of the other"
+                    f"The whitelists by {kind} for {pattern} and {other} overlap: Akamai supports "
+                    "that only if one includes all paths of the other"
                 )
     ordered = sorted(others, key=specificity)
     return Denial(kind, access, pattern, tuple(ordered), tuple(sorted(values)))
 
 
 def _values(kind: str, value: str) -> frozenset[str]:
-    """As Akamai compares them."""
+    """Return a rule's value in the form that Akamai compares."""
     if kind == "geography":
         try:
             return country_codes(value)
@@ -96,12 +96,12 @@ def _values(kind: str, value: str) -> frozenset[str]:
 
 
 def restrictions(spec: ServiceSpec) -> list[Document]:
-    """The rule that holds all restrictions; none without."""
+    """Return the rule of all restrictions; an empty list if there are none."""
     rules = [_denying(denial) for denial in denials(spec)]
     if not rules:
         return []
-    # The same rules are done where one server of Akamai asks another, whose address and place
-    # are not the client's.
+    # Rules also run between Akamai's servers, which have other addresses and locations than the
+    # client.
     criterion = {
         "name": "requestType",
         "options": {"matchOperator": "IS", "value": "CLIENT_REQ"},
@@ -120,14 +120,14 @@ def _denying(denial: Denial) -> Document:
 
 
 def _who(denial: Denial) -> list[Document]:
-    """Criteria of which one has to hold for a client to be refused."""
+    """Return criteria; a client is denied if one of them matches."""
     listed = denial.access == "blacklist"
     operator = "IS_ONE_OF" if listed else "IS_NOT_ONE_OF"
     if denial.kind == "client_ip":
         options = {
             "matchOperator": operator,
             "values": list(denial.values),
-            # By Akamai's reference: the address that connects, whatever a header says.
+            # Akamai's reference: use the connecting address and ignore headers.
             "useHeaders": True,
         }
         return [{"name": "clientIp", "options": options}]
@@ -141,15 +141,15 @@ def _who(denial: Denial) -> list[Document]:
         return [{"name": "userLocation", "options": options}]
     patterns = [p for name in denial.values for p in _referrers(name, below=listed)]
     found = [_header(operator, patterns)]
-    # No Referer is on no list.
+    # A request without a Referer matches no list.
     return found if listed else [*found, _header("DOES_NOT_EXIST")]
 
 
 def _referrers(name: str, *, below: bool) -> list[str]:
-    """Patterns of ``Referer`` headers from a host.
+    """Return patterns of ``Referer`` headers from a host.
 
-    ``*`` matches a ``/`` as well. So "from below the host" is a guess that a page elsewhere could
-    meet by its path, which is no harm where it is refused, but would let it in.
+    ``*`` also matches ``/``, so the path of a page elsewhere can match the pattern for subdomains.
+    That is harmless on a blacklist, but on a whitelist it would allow access.
     """
     hosts = [name, f"*.{name}"] if below else [name]
     tails = ["", "/*", ":*"] if below else ["", "/*"]
@@ -177,13 +177,13 @@ def _header(operator: str, values: Sequence[str] | None = None) -> Document:
 
 
 def path(patterns: Sequence[str], *, matches: bool = True) -> Document:
-    """A criterion: the path matches one of the patterns, or none of them."""
+    """Return a criterion: the path matches one of the patterns, or none of them."""
     operator = "MATCHES_ONE_OF" if matches else "DOES_NOT_MATCH_ONE_OF"
     options = {
         "matchOperator": operator,
         "values": list(patterns),
         "matchCaseSensitive": True,
-        # So that spelling a path differently is no way around.
+        # So that encoding a path differently does not bypass the rule.
         "normalize": True,
     }
     return {"name": "path", "options": options}
@@ -197,7 +197,7 @@ def rule(
     *,
     any_of: bool = False,
 ) -> Document:
-    """A rule for requests that meet all criteria, or any of them."""
+    """Return a rule for requests that match all criteria, or any of them."""
     return {
         "name": name[:_LONGEST_NAME],
         "criteria": list(criteria),

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from poppy.provider.akamai.edgegrid import Session
 
-#: Bytes of a request's body, by "Limits" of the reference.
+#: Maximum bytes of a request body ("Limits" in the reference).
 MOST_BYTES = 50_000
 
 
 class CCU:
-    """The calls. Each raises RetryableError or PermanentError, as :meth:`Client.request` does.
+    """The API's calls. They raise the same errors as :meth:`Client.request`.
 
     Args:
         network: ``STAGING`` or ``PRODUCTION``.
@@ -22,12 +22,12 @@ class CCU:
         self._network = network.lower()
 
     def purge_urls(self, urls: Iterable[str], *, hard: bool) -> None:
-        """Evict what these URLs gave, over http and https alike, or have it revalidated."""
+        """Evict or invalidate the content of URLs, for http and https alike."""
         for batch in batches(urls):
             self._purge("url", batch, hard)
 
     def purge_cp_code(self, cp_code: int, *, hard: bool) -> None:
-        """Evict everything that is counted by this CP code, or have it revalidated."""
+        """Evict or invalidate all content of a CP code."""
         self._purge("cpcode", [cp_code], hard)
 
     def _purge(self, kind: str, objects: Sequence[str | int], hard: bool) -> None:
@@ -41,7 +41,7 @@ class CCU:
 
 
 def batches(urls: Iterable[str]) -> Iterator[list[str]]:
-    """The URLs in as few lists as the limit on bodies allows."""
+    """Yield the URLs in as few lists as the limit on request bodies allows."""
     batch: list[str] = []
     size = empty = len(_body([]))
     for url in urls:

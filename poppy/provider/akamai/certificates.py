@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates: those of one domain each (sni), and those that many domains share (san).
+"""Certificates of single domains (sni) and of many domains (san).
 
-* ``sni``: an enrollment for just the domain, made from the operator's template.
-* ``san``: the operator has made some enrollments; the domain becomes one more name of the first
-  that has room. CPS works on one change of an enrollment at a time, so others have to wait.
+* ``sni``: an enrollment for the domain alone, created from the operator's template.
+* ``san``: the operator has created some enrollments; the domain is added to the first one with
+  room. CPS processes one change of an enrollment at a time, so other changes wait.
 """
 
 import copy
@@ -14,19 +14,19 @@ from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.provider.akamai.cps import CPS, Change, Enrollment
 from poppy.provider.akamai.edgegrid import Document
 
-_MARK = "Poppy"  # In csr.ou: an enrollment that may be deleted again.
+_MARK = "Poppy"  # In csr.ou: marks an enrollment that Poppy may delete.
 _AGAIN = 5.0  # Seconds.
 _RACE = 5
 _STATUSES = {"error": "failed", "cancelled": "cancelled"}
-#: Inputs that need no thought: a warning tells what is to be expected here, such as that a name
-#: is on another certificate while it moves.
+#: Inputs to acknowledge automatically. Their warnings are expected, for example that a name is on
+#: another certificate while it moves.
 _WARNINGS = ("pre-verification-warnings-ack", "post-verification-warnings-ack")
 _CHALLENGES = "lets-encrypt-challenges-completed"
 _APPROVAL = "change-management-ack"
 
 
 class Record(NamedTuple):
-    """A DNS record that shows whose a domain is."""
+    """A DNS record that proves control of a domain."""
 
     domain: str
     name: str
@@ -34,14 +34,14 @@ class Record(NamedTuple):
 
 
 class Order(NamedTuple):
-    """How far a domain's certificate is.
+    """The progress of a domain's certificate.
 
     Attributes:
-        enrollment_id: None until there is one with the domain.
-        common_name: of the certificate; its edge hostname is made from this.
-        status: as in :class:`~poppy.provider.base.Issuance`.
-        wants: what it waits for, in words for the tenant; or why it failed.
-        records: what the domain's owner may do to show that it is theirs.
+        enrollment_id: None until an enrollment includes the domain.
+        common_name: the certificate's common name, from which its edge hostname is derived.
+        status: the status, as in :class:`~poppy.provider.base.Issuance`.
+        wants: for the tenant: what it waits for, or why it failed.
+        records: DNS records with which the owner can prove control of the domain.
     """
 
     enrollment_id: int | None
@@ -52,12 +52,12 @@ class Order(NamedTuple):
 
 
 class Certificates:
-    """Orders for domains.
+    """Certificate orders for domains.
 
     Args:
-        san_enrollments: their ids, the one to fill first first.
-        hostname_limit: names that one of them may have.
-        template: what an enrollment for one domain is made from; None if there are none.
+        san_enrollments: ids of the san enrollments, in the order in which they are filled.
+        hostname_limit: maximum names of a san enrollment.
+        template: template of sni enrollments; None if they are not supported.
     """
 
     def __init__(
@@ -75,32 +75,32 @@ class Certificates:
         self._poll_after = poll_after
 
     def ensure(self, domain: str, kind: str) -> Order:
-        """Have a certificate of a kind for the domain; call again while it is in progress."""
+        """Order a certificate for the domain if needed. Call again while it is in progress."""
         found = self.enrollment(domain, kind)
         if found is None:
             found = self._add(domain) if kind == "san" else self._create(domain)
         if found is None:
-            wants = f"waiting for another change of the certificate that {domain} is to join"
+            wants = f"waiting for another change of the certificate for {domain}"
             return Order(None, "", "create_in_progress", wants)
         return self._order(found, domain)
 
     def find(self, domain: str, kind: str) -> Order | None:
-        """How far it is, without ordering anything; None if nothing was ordered."""
+        """Return the progress without ordering anything; None if nothing was ordered."""
         found = self.enrollment(domain, kind)
         return None if found is None else self._order(found, domain)
 
     def enrollment(self, domain: str, kind: str) -> Enrollment | None:
-        """The enrollment with the domain: of several, the oldest, or the first in the options."""
+        """Return the domain's enrollment: the oldest (sni) or the first configured one (san)."""
         if kind == "san":
             return next((one for one in self._shared() if domain in one.names), None)
         ours = (one for one in self._cps.enrollments() if one.common_name == domain)
         return next(ours, None)
 
     def remove(self, domain: str, kind: str) -> None:
-        """Give up the domain's certificate; fine if there is none.
+        """Remove the domain's certificate, if it has one.
 
         Raises:
-            InProgressError: another change of the certificate it shares has to be done first.
+            InProgressError: another change of the san certificate must finish first.
         """
         if kind == "san":
             self._drop(domain)
@@ -110,12 +110,12 @@ class Certificates:
                 self._cps.delete(one.enrollment_id)
 
     def by_name(self, common_name: str) -> Enrollment | None:
-        """The enrollment whose certificate has this common name."""
+        """Return the enrollment with this common name; None without one."""
         found = (one for one in self._cps.enrollments() if one.common_name == common_name)
         return next(found, None)
 
     def shared_names(self) -> set[str]:
-        """The common names of the shared certificates."""
+        """Return the common names of the san certificates."""
         return {one.common_name for one in self._shared()}
 
     def _shared(self) -> list[Enrollment]:
@@ -123,12 +123,12 @@ class Certificates:
         for number in self._san_enrollments:
             one = self._cps.enrollment(number)
             if one is None:
-                raise PermanentError(f"Akamai has no enrollment {number}, which san_certs names")
+                raise PermanentError(f"Akamai has no enrollment {number}, listed in san_certs")
             found.append(one)
         return found
 
     def _add(self, domain: str) -> Enrollment | None:
-        """Add a domain to a shared certificate; None if each with room has to finish a change."""
+        """Add a domain to a san certificate; None if all with room have a pending change."""
         roomy = [one for one in self._shared() if len(one.names) < self._hostname_limit]
         if not roomy:
             raise PermanentError(
@@ -146,7 +146,7 @@ class Certificates:
                 continue
             if one.pending or not self._cps.change_names(one, one.names - {domain}):
                 raise InProgressError(
-                    f"Another change of the certificate with {domain} is under way",
+                    f"Another change of the certificate with {domain} is in progress",
                     self._poll_after,
                 )
 
@@ -161,7 +161,7 @@ class Certificates:
             if found is None:
                 break
             if found.enrollment_id < made:
-                # Another worker was at it too; the oldest stays.
+                # Another worker also created one; keep the oldest.
                 self._cps.delete(made)
             return found
         raise RetryableError(f"Akamai does not show the new enrollment of {domain}", _AGAIN)
@@ -174,7 +174,7 @@ class Certificates:
             return Order(one.enrollment_id, one.common_name, "deployed")
         if one.changes:
             return Order(one.enrollment_id, one.common_name, "create_in_progress", _taking(one))
-        wants = f"the certificate {one.common_name} came to nothing for {domain}"
+        wants = f"the certificate {one.common_name} was not issued for {domain}"
         return Order(one.enrollment_id, one.common_name, "cancelled", wants)
 
     def _changing(self, one: Enrollment, change: Change, domain: str) -> Order:
@@ -190,12 +190,12 @@ class Certificates:
             wants = f"The certificate {one.common_name} {status}: {change.description}"
         elif records:
             wants = "; ".join(
-                f"to get the certificate for {entry.domain}, make {entry.name} a TXT record of "
-                f"{entry.value}"
+                f"to get the certificate for {entry.domain}, create the TXT record {entry.name} "
+                f"with the value {entry.value}"
                 for entry in records
             )
         elif _APPROVAL in change.needed:
-            wants = f"the change of the certificate {one.common_name} waits for an approval"
+            wants = f"the change of the certificate {one.common_name} waits for approval"
         else:
             wants = _taking(one)
         return Order(one.enrollment_id, one.common_name, status, wants, tuple(records))
@@ -206,7 +206,7 @@ def _taking(one: Enrollment) -> str:
 
 
 def _records(challenges: Sequence[Document], domain: str) -> list[Record]:
-    """The DNS records that a domain still needs; other domains are other tenants' business."""
+    """Return the DNS records that a domain still needs, without those of other domains."""
     return [
         Record(domain, way["fullPath"].rstrip("."), way["responseBody"])
         for entry in challenges

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Akamai's Certificate Provisioning System, version 2, as far as the driver needs it.
+"""Client of Akamai's Certificate Provisioning System (CPS), version 2.
 
 The reference is https://techdocs.akamai.com/cps/reference/api. An *enrollment* is an order for a
-certificate that is renewed; each new or modified certificate is a *change*, which is worked on
-for hours, and may wait for somebody's input.
+certificate with renewals. Each new or modified certificate is a *change*, which takes hours and
+may wait for input.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ import requests
 from poppy.common.errors import PermanentError
 from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object
 
-#: What all of this API's media types begin with.
+#: Prefix of the API's media types.
 MEDIA_TYPE = "application/vnd.akamai.cps."
 _ENROLLMENT = f"{MEDIA_TYPE}enrollment.v11+json"
 _ENROLLMENTS = f"{MEDIA_TYPE}enrollments.v11+json"
@@ -24,7 +24,7 @@ _CHANGE_ID = f"{MEDIA_TYPE}change-id.v1+json"
 _DEPLOYMENT = f"{MEDIA_TYPE}deployment.v7+json"
 _CHALLENGES = f"{MEDIA_TYPE}dv-challenges.v2+json"
 _ACKNOWLEDGEMENT = f"{MEDIA_TYPE}acknowledgement.v1+json"
-#: What Akamai adds to an enrollment, and does not take back.
+#: Read-only members of an enrollment, which Akamai refuses in a PUT.
 _READ_ONLY = frozenset(
     {"id", "location", "pendingChanges", "assignedSlots", "stagingSlots", "productionSlots"}
     | {"maxAllowedSanNames", "maxAllowedWildcardSanNames", "autoRenewalStartTime"}
@@ -32,12 +32,12 @@ _READ_ONLY = frozenset(
 
 
 class Enrollment(NamedTuple):
-    """An order.
+    """An order for a certificate.
 
     Attributes:
-        names: that the certificate is for, the common name included.
-        changes: the paths of changes under way, the latest last.
-        document: the whole of it.
+        names: the names of the certificate, including the common name.
+        changes: the paths of pending changes, the latest last.
+        document: the complete document.
     """
 
     enrollment_id: int
@@ -48,18 +48,19 @@ class Enrollment(NamedTuple):
 
     @property
     def pending(self) -> bool:
-        """Whether a change is under way: until it is done, another one is refused."""
+        """Whether a change is pending. Until it is done, Akamai refuses another one."""
         return bool(self.changes)
 
 
 class Change(NamedTuple):
-    """How far a change got.
+    """The progress of a change.
 
     Attributes:
         state: ``new``, ``running``, ``awaiting-input``, ``suspended``, ``cancelled``,
             ``completed`` or ``error``.
-        inputs: by the last part of the path to give it by, the path to read about it.
-        needed: those inputs without which it does not go on.
+        inputs: the information path of each allowed input, by the last segment of its update
+            path.
+        needed: the inputs that the change requires to proceed.
     """
 
     state: str
@@ -69,10 +70,10 @@ class Change(NamedTuple):
 
 
 class CPS:
-    """The calls. Each raises RetryableError or PermanentError, as :meth:`Client.request` does.
+    """The API's calls. They raise the same errors as :meth:`Client.request`.
 
     Args:
-        contract: with or without its prefix, which this API does not have.
+        contract: the contract id; its ``ctr_`` prefix is removed, because CPS does not use it.
     """
 
     def __init__(self, session: Session, contract: str) -> None:
@@ -80,19 +81,19 @@ class CPS:
         self._contract = contract.removeprefix("ctr_")
 
     def enrollments(self) -> list[Enrollment]:
-        """All of the contract, the oldest first."""
+        """Return all enrollments of the contract, the oldest first."""
         params = {"contractId": self._contract}
         found = self._json("GET", "/enrollments", _ENROLLMENTS, params=params)
         return sorted(map(_enrollment, found["enrollments"]), key=lambda one: one.enrollment_id)
 
     def enrollment(self, enrollment_id: int) -> Enrollment | None:
-        """One of them; None if there is none."""
+        """Return an enrollment; None if it does not exist."""
         path = f"/enrollments/{int(enrollment_id)}"
         response = self._request("GET", path, _ENROLLMENT, accept=GONE)
         return None if response.status_code in GONE else _enrollment(json_object(response))
 
     def create(self, document: Document) -> int:
-        """Order a certificate; the id of the enrollment."""
+        """Order a certificate and return the enrollment's id."""
         params = {"contractId": self._contract}
         headers = {"Content-Type": _ENROLLMENT}
         found = self._json(
@@ -101,7 +102,7 @@ class CPS:
         return _last(found["enrollment"])
 
     def change_names(self, enrollment: Enrollment, names: Iterable[str]) -> bool:
-        """Have a certificate for other names; False while another change is under way."""
+        """Change the names of a certificate. Return False if another change is pending."""
         document = _writable(enrollment.document)
         csr = {**document["csr"], "sans": sorted(names)}
         path = f"/enrollments/{enrollment.enrollment_id}"
@@ -114,7 +115,7 @@ class CPS:
                 json={**document, "csr": csr},
             )
         except PermanentError:
-            # There is no mark to make the write conditional on; the change under way is it.
+            # CPS has no conditional writes; a pending change is the only sign of a conflict.
             now = self.enrollment(enrollment.enrollment_id)
             if now is None or not now.pending:
                 raise
@@ -122,7 +123,7 @@ class CPS:
         return True
 
     def delete(self, enrollment_id: int) -> None:
-        """Give up an order, with what is under way for it; fine if there is none."""
+        """Delete an enrollment and cancel its pending changes. Ignore a missing one."""
         self._request(
             "DELETE",
             f"/enrollments/{int(enrollment_id)}",
@@ -132,7 +133,7 @@ class CPS:
         )
 
     def change(self, path: str) -> Change | None:
-        """How far it got; None if it is over."""
+        """Return the progress of a change; None if it does not exist any more."""
         response = self._request("GET", _local(path), _CHANGE, accept=GONE)
         if response.status_code in GONE:
             return None
@@ -150,11 +151,11 @@ class CPS:
         )
 
     def challenges(self, path: str) -> list[Document]:
-        """How owners can show whose the names of a change are."""
+        """Return the domain validation challenges of a change."""
         return list(self._json("GET", _local(path), _CHALLENGES)["dv"])
 
     def acknowledge(self, path: str, name: str) -> None:
-        """Let a change go on in spite of warnings."""
+        """Acknowledge the warnings of a change, so that it proceeds."""
         self._request(
             "POST",
             f"{_local(path)}/input/update/{name}",
@@ -164,16 +165,16 @@ class CPS:
         )
 
     def is_deployed(self, one: Enrollment, domain: str) -> bool:
-        """Whether its certificate on the production network is for a domain.
+        """Return whether the certificate on the production network covers a domain.
 
-        Where Akamai does not say for which it is, it is for all.
+        If Akamai lists no names, the certificate covers all of them.
         """
         path = f"/enrollments/{one.enrollment_id}/deployments/production"
         response = self._request("GET", path, _DEPLOYMENT, accept=GONE)
         if response.status_code in GONE:
             return False
         found = json_object(response)
-        # The reference shows it both with this envelope and without.
+        # The reference shows the document both with and without this envelope.
         network = found.get("production", found).get("networkConfiguration") or {}
         names = network.get("dnsNames")
         return not names or domain in {name.lower() for name in names}
@@ -189,7 +190,7 @@ class CPS:
 def _enrollment(found: Document) -> Enrollment:
     csr = found["csr"]
     names = {csr["cn"], *(csr.get("sans") or ())}
-    # Its path may start with another name of the API (/cps-api), but ends alike.
+    # The path may start with another name of the API (/cps-api); the end is the same.
     identifier = found.get("id") or found["location"]
     return Enrollment(
         enrollment_id=_last(str(identifier)),
@@ -201,7 +202,7 @@ def _enrollment(found: Document) -> Enrollment:
 
 
 def _writable(document: Document) -> Document:
-    """What Akamai takes back of what it gave."""
+    """Return the writable members of a document."""
     return {
         key: _without_null(value)
         for key, value in document.items()
@@ -220,5 +221,5 @@ def _last(path: str) -> int:
 
 
 def _local(path: str) -> str:
-    """A path that Akamai gave, without the API's name, of which there are several."""
+    """Return a path without the API's name, which varies."""
     return path[path.index("/enrollments") :]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``akamai``.
 
-See ``doc/source/drivers/akamai.rst`` for what becomes of each field of a service.
+``doc/source/drivers/akamai.rst`` describes how each field of a service is mapped.
 """
 
 import json
@@ -32,16 +32,16 @@ from poppy.provider.base import Capability, Deployment, Issuance, Point, Provide
 _OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
 _REQUIRED = ("contract", "group", "product", "notify_emails")
-#: Bytes of the part of an edge hostname that is one's own; a name has 255 bytes in all.
+#: Maximum bytes of an edge hostname's prefix. A whole name has at most 255 bytes.
 _LONGEST_PREFIX = 60
 
 
 class AkamaiProvider(Provider):
-    """Runs services at Akamai: one property for each of Poppy's, named for its id.
+    """Run each service as one Akamai property, named after the service's id.
 
-    (Poppy once put many services into one property, as policies of a reseller's API. A property
-    of its own needs no such contract; a service's rules can't reach another's; and a change of
-    one activates nothing else.)
+    Earlier versions of Poppy put many services into one property, as policies of a reseller API.
+    Separate properties need no reseller contract, isolate the services' rules, and activate one
+    service at a time.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
@@ -61,7 +61,7 @@ class AkamaiProvider(Provider):
         """Read the options.
 
         Raises:
-            ConfigError: something is missing or can't be read.
+            ConfigError: an option is missing, or a file can't be read.
         """
         super().__init__(conf, name)
         options = self.options
@@ -102,7 +102,7 @@ class AkamaiProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """With the kinds of certificates that the options allow."""
+        """The capabilities, with the kinds of certificates that the options enable."""
         options = self.options
         kinds = {
             Capability.SAN_CERTIFICATE: options.san_certs,
@@ -113,17 +113,17 @@ class AkamaiProvider(Provider):
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What is left of Akamai's limits on calls and on things."""
+        """Akamai's remaining limits on calls and objects."""
         return self._session.quota
 
     def check(self, spec: ServiceSpec) -> None:
-        """Refuse paths, origins and names that Akamai can't do."""
+        """Refuse paths, origins and names that Akamai does not support."""
         rules.check(spec, self._settings)
         for domain in spec.domains:
             own = domain.certificate == "sni" or (
                 domain.certificate is None and "{domain}" in self.options.http_edge_hostname
             )
-            # It is shorter than a common name, too (names.MAX_COMMON_NAME).
+            # This limit is also below that of a common name (names.MAX_COMMON_NAME).
             if own and len(domain.domain) > _LONGEST_PREFIX:
                 raise PermanentError(
                     f"Domain {domain.domain} is too long for a name at Akamai: "
@@ -132,12 +132,12 @@ class AkamaiProvider(Provider):
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The edge hostnames that all domains share."""
+        """The edge hostnames shared by all domains."""
         options = self.options
         return edge.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Have the property serve the document; see :meth:`Provider.ensure`."""
+        """Make the property serve the document; see :meth:`Provider.ensure`."""
         spec = service.spec
         self.check(spec)
         orders = self._orders(spec)
@@ -155,7 +155,7 @@ class AkamaiProvider(Provider):
         certificates |= {
             one.domain: "deployed" for one in spec.domains if one.certificate == "shared"
         }
-        # Until they are given up, they have to be remembered.
+        # Keep these until they are removed.
         certificates |= {domain: had[domain] for domain in gone}
         return Deployment(
             provider_service_id=found.property_id,
@@ -169,14 +169,14 @@ class AkamaiProvider(Provider):
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Deactivate and delete the property, then the certificates; see base."""
+        """Deactivate and delete the property, then its certificates; see base."""
         self._properties.take_down(service, known)
         had = set(known.certificates if known is not None else {})
         own = {one.domain for one in service.spec.domains if one.certificate in _OWN_CERTIFICATE}
         self._drop_certificates(own | had)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Evict or invalidate; a pattern purges all, since Akamai purges no patterns."""
+        """Evict or invalidate content. Akamai can't purge patterns, so they purge everything."""
         found = self._existing(service, known)
         if purge.url is None or "*" in purge.url:
             cp_code = self._properties.existing_cp_code(service, found)
@@ -187,25 +187,25 @@ class AkamaiProvider(Provider):
         self._ccu.purge_urls(urls, hard=purge.hard)
 
     def health(self) -> bool:
-        """Whether Akamai answers and takes the credentials."""
+        """Return whether Akamai answers and accepts the credentials."""
         return self._quick_papi.answers()
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
-        """Counts of the whole service; see :meth:`Provider.metrics`."""
+        """Return counts of the whole service; see :meth:`Provider.metrics`."""
         found = self._existing(service, known)
         cp_code = self._properties.existing_cp_code(service, found)
         return {"Global": reporting.points(self._session, cp_code, query)}
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
-        """Order it, or say how far it is."""
+        """Order the certificate, or return its progress."""
         self._check_kind(certificate)
         order = self._certificates.ensure(certificate.domain_name, certificate.cert_type)
         return self._issuance(order)
 
     def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
-        """Give it up."""
+        """Cancel or delete the certificate."""
         self._check_kind(certificate)
         self._certificates.remove(certificate.domain_name, certificate.cert_type)
 
@@ -246,7 +246,7 @@ class AkamaiProvider(Provider):
         known: ProviderDetail | None,
         moved: Mapping[str, EdgeHostname],
     ) -> Deployment:
-        """Lead some domains to other edge hostnames, and nothing else."""
+        """Move some domains to other edge hostnames, and change nothing else."""
         found = self._existing(service, known)
         present = self._properties.edge_hostnames(found)
         edges = {domain: EdgeHostname(name, ours=False) for domain, name in present.items()}
@@ -278,7 +278,7 @@ class AkamaiProvider(Provider):
         return found
 
     def _orders(self, spec: ServiceSpec) -> dict[str, Order]:
-        """The orders for domains with a certificate of their own, each with its enrollment."""
+        """Return the orders of domains with their own certificate, each with its enrollment."""
         orders = {
             domain.domain: self._certificates.ensure(domain.domain, domain.certificate)
             for domain in spec.domains
@@ -290,7 +290,7 @@ class AkamaiProvider(Provider):
         return orders
 
     def _drop_certificates(self, domains: Collection[str]) -> None:
-        """Give up whatever certificates of their own domains have."""
+        """Remove the domains' own certificates of all enabled kinds."""
         kinds = [kind for kind in _OWN_CERTIFICATE if _capability(kind) in self.supports]
         for domain in sorted(domains):
             for kind in kinds:
@@ -339,7 +339,7 @@ class AkamaiProvider(Provider):
         except (OSError, ValueError) as exc:
             raise self._error(f"enrollment_template can't be read: {exc}") from exc
         if not isinstance(found, dict):
-            raise self._error("enrollment_template holds no JSON object")
+            raise self._error("enrollment_template is not a JSON object")
         return found
 
     def _error(self, message: str) -> ConfigError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Akamai's APIs: who we are to them, and what their refusals say.
+"""Session of Akamai's APIs: credentials, signatures and error messages.
 
-Every request is signed as https://techdocs.akamai.com/developer/docs/edgegrid describes, by the
-library ``edgegrid-python``.
+The library ``edgegrid-python`` signs every request; see
+https://techdocs.akamai.com/developer/docs/edgegrid.
 """
 
 import configparser
@@ -20,13 +20,13 @@ from poppy.common.http import Client, Quota
 Document = dict[str, Any]
 
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-#: Fields of an .edgerc file, and the options of the same names.
+#: Fields of an .edgerc file; the options have the same names.
 _FIELDS = ("host", "client_token", "client_secret", "access_token")
 _MOST_REASONS = 5
 
 
 class Credentials(NamedTuple):
-    """Of an API client of Akamai's Identity and Access Management."""
+    """Credentials of an API client in Akamai's Identity and Access Management."""
 
     host: str
     client_token: str
@@ -35,16 +35,16 @@ class Credentials(NamedTuple):
 
 
 class Session:
-    """Signed requests to all of Akamai's APIs; for any number of threads.
+    """A thread-safe session for signed requests to all of Akamai's APIs.
 
     Args:
-        name: of the driver, for messages.
-        url: of the APIs, without a path.
-        timeout: seconds to connect, and to wait for more of an answer.
-        account_switch_key: the account to act on, of those that one login manages.
+        name: the driver's name, for messages.
+        url: the base URL of the APIs, without a path.
+        timeout: seconds to connect, and between two reads of the response.
+        account_switch_key: the account to act on, if the API client manages several.
 
     Raises:
-        ConfigError: the library that signs is not installed.
+        ConfigError: ``edgegrid-python`` is not installed.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Session:
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What the last answers said of rate limits, and of limits on things."""
+        """Rate limits, and limits on objects, from the last responses."""
         return self._client.quota
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """As :meth:`Client.request`."""
+        """See :meth:`Client.request`."""
         params = {**self._params, **(options.pop("params", None) or {})}
         return self._client.request(method, path, params=params, **options)
 
     def json(self, method: str, path: str, **options: Any) -> Any:
-        """As :meth:`Client.json`."""
+        """See :meth:`Client.json`."""
         params = {**self._params, **(options.pop("params", None) or {})}
         return self._client.json(method, path, params=params, **options)
 
@@ -88,7 +88,7 @@ def _signer(name: str, credentials: Credentials) -> Any:
             f"[drivers:provider:{name}] edgegrid-python is not installed: "
             "pip install 'poppy[akamai]'"
         ) from exc
-    # At its level debug, the library logs keys and bodies.
+    # At DEBUG the library logs keys and bodies.
     logging.getLogger("akamai.edgegrid").setLevel(logging.INFO)
     return EdgeGridAuth(
         client_token=credentials.client_token,
@@ -98,10 +98,11 @@ def _signer(name: str, credentials: Credentials) -> Any:
 
 
 def credentials(options: Any, group: str) -> Credentials:
-    """From the options, and for those that are not set from the .edgerc file.
+    """Read the credentials from the options; take unset ones from the .edgerc file.
 
     Raises:
-        ConfigError: something is missing, or the file can't be read; tells no secret.
+        ConfigError: a credential is missing, or the file can't be read. The message has no
+            secrets.
     """
     found = {field: options[field] or "" for field in _FIELDS}
     if options.edgerc:
@@ -109,7 +110,7 @@ def credentials(options: Any, group: str) -> Credentials:
         found = {field: value or section.get(field, "") for field, value in found.items()}
     missing = [field for field, value in found.items() if not value]
     if missing:
-        raise ConfigError(f"[{group}] {', '.join(missing)}: set neither here nor in edgerc")
+        raise ConfigError(f"[{group}] {', '.join(missing)}: not set here or in edgerc")
     return Credentials(**found)
 
 
@@ -121,12 +122,12 @@ def _section(file: str, section: str, group: str) -> Mapping[str, str]:
     except KeyError:
         raise ConfigError(f"[{group}] edgerc {file} has no section {section}") from None
     except (OSError, ValueError, configparser.Error) as exc:
-        # What a parser says may quote the file.
+        # A parser's message may quote the file.
         raise ConfigError(f"[{group}] edgerc {file} can't be read: {type(exc).__name__}") from None
 
 
 def _explain(response: requests.Response) -> str:
-    """Akamai's own words: an RFC 9457 problem, with a list of causes or without."""
+    """Return Akamai's error message: an RFC 9457 problem, possibly with a list of causes."""
     try:
         problem = response.json()
     except ValueError:
@@ -135,7 +136,7 @@ def _explain(response: requests.Response) -> str:
 
 
 def words(problem: Document) -> str:
-    """What a problem says, in one line."""
+    """Return the message of a problem in one line."""
     causes = problem.get("errors")
     said = [_words(problem)]
     if isinstance(causes, list):
@@ -149,10 +150,10 @@ def _words(problem: Document) -> str:
 
 
 def json_object(response: requests.Response) -> Document:
-    """The document of an answer.
+    """Return the JSON object of a response.
 
     Raises:
-        RetryableError: it is no JSON object: something stands in between.
+        RetryableError: the body is not a JSON object; it may come from a proxy.
     """
     try:
         document = response.json()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Edge hostnames: the names at Akamai that domains are made a CNAME of."""
+"""Edge hostnames: the CNAME targets of domains at Akamai."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,13 +11,13 @@ SECURE_SUFFIX = ".edgekey.net"
 
 
 class EdgeHostname(NamedTuple):
-    """A name at Akamai that a domain is made a CNAME of.
+    """The CNAME target of a domain at Akamai.
 
     Attributes:
-        name: the whole of it.
-        enrollment: whose certificate it serves TLS with; None for plain HTTP, and for one that
-            the operator has made.
-        ours: whether it may be made when it is missing.
+        name: the full name.
+        enrollment: the id of the enrollment with its TLS certificate; None for plain HTTP, and
+            for an edge hostname that the operator created.
+        ours: whether the driver may create it if it is missing.
     """
 
     name: str
@@ -26,22 +26,22 @@ class EdgeHostname(NamedTuple):
 
     @property
     def parts(self) -> tuple[str, str]:
-        """The part of the name that is one's own, and the domain of Akamai's."""
+        """The name's own prefix, and Akamai's domain suffix."""
         prefix, *suffix = self.name.rsplit(".", 2)
         return prefix, ".".join(suffix)
 
 
 def secure_edge(order: Order) -> EdgeHostname:
-    """The edge hostname of a certificate, by which all names on it can be served."""
+    """Return the edge hostname of a certificate, which can serve all of its names."""
     return EdgeHostname(order.common_name + SECURE_SUFFIX, order.enrollment_id)
 
 
 class Edges:
-    """Which domain leads where.
+    """Maps domains to edge hostnames.
 
     Args:
-        plain: of http domains; ``{domain}`` stands for the domain.
-        shared: of shared domains; None if there are none.
+        plain: the edge hostname of http domains; ``{domain}`` stands for the domain.
+        shared: the edge hostname of shared domains; None if they are not supported.
         network: ``STAGING`` or ``PRODUCTION``.
     """
 
@@ -56,11 +56,11 @@ class Edges:
     def of(
         self, spec: ServiceSpec, orders: Mapping[str, Order], present: Mapping[str, str]
     ) -> dict[str, EdgeHostname]:
-        """By domain, where it is to lead.
+        """Return the wanted edge hostname of each domain.
 
         Args:
-            orders: by domain, the certificate that is its own or that it shares.
-            present: by domain, where it leads now.
+            orders: the certificate order (sni or san) by domain.
+            present: the current edge hostname by domain.
         """
         return {
             one.domain: self._of(one, orders.get(one.domain), present.get(one.domain, ""))
@@ -68,7 +68,7 @@ class Edges:
         }
 
     def public(self, edge: str) -> str:
-        """The name by which the network's servers are reached."""
+        """Return the name that clients use; STAGING has its own."""
         if self._network == "STAGING" and edge.endswith(".net"):
             return f"{edge.removesuffix('.net')}-staging.net"
         return edge
@@ -85,9 +85,9 @@ class Edges:
         return edge
 
     def _is_migrated(self, domain: Domain, own: str, present: str) -> bool:
-        """Whether it was led to another certificate by hand, of which the property is the record.
+        """Return whether an operator migrated the domain to another certificate.
 
-        And not because it had a certificate of the other kind before.
+        Only the property records this. A previous certificate of the other kind does not count.
         """
         if not present.endswith(SECURE_SUFFIX) or present == own:
             return False

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Akamai's Property Manager API, version 1, as far as the driver needs it: a method for a call.
+"""Client of Akamai's Property Manager API, version 1; one method per call.
 
 The reference is https://techdocs.akamai.com/property-mgr/reference/api. A *property* is a
-configuration with numbered *versions*; a version has a tree of *rules* and a list of *hostnames*,
-each of which leads to an *edge hostname*, the name to make it a CNAME of; *activating* a version
-takes it to a network.
+configuration with numbered *versions*. A version has a tree of *rules* and a list of *hostnames*.
+Each hostname has an *edge hostname*, its CNAME target. *Activating* a version deploys it to a
+network.
 """
 
 import re
@@ -19,7 +19,7 @@ from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import retry_after
 from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, words
 
-#: Another change is on its way: 412 and 422 carry that too, with a type that says so.
+#: Statuses for a conflicting change. 412 and 422 may mean that too, according to the type.
 _BUSY = frozenset(
     {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
@@ -30,8 +30,8 @@ class Property(NamedTuple):
     """A property.
 
     Attributes:
-        latest: the highest number of a version.
-        networks: on which some version of it serves.
+        latest: the highest version number.
+        networks: the networks with an active version.
     """
 
     property_id: str
@@ -41,11 +41,11 @@ class Property(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """A version's way to a network, or from it.
+    """An activation or deactivation of a version on a network.
 
     Attributes:
         kind: ``ACTIVATE`` or ``DEACTIVATE``.
-        cause: why it failed, where Akamai says so.
+        cause: why it failed; empty if Akamai gives no reason.
     """
 
     activation_id: str
@@ -58,17 +58,17 @@ class Activation(NamedTuple):
 
     @property
     def pending(self) -> bool:
-        """Whether it is under way."""
+        """Whether it is in progress."""
         return self.status in _PENDING
 
     @property
     def serves(self) -> bool:
-        """Whether it is what the network serves by."""
+        """Whether the network serves this version."""
         return self.kind == "ACTIVATE" and self.status == "ACTIVE"
 
     @property
     def failed(self) -> bool:
-        """Whether it came to nothing."""
+        """Whether it failed or was aborted."""
         return self.status in ("FAILED", "ABORTED")
 
 
@@ -79,11 +79,11 @@ _PENDING = frozenset(
 
 
 class PAPI:
-    """The calls. Each raises RetryableError or PermanentError, as :meth:`Client.request` does.
+    """The API's calls. They raise the same errors as :meth:`Client.request`.
 
     Args:
-        contract: with its prefix ``ctr_``; as ``group`` (``grp_``) and ``product`` (``prd_``).
-        rule_format: the dated set of features that rules are written in.
+        contract: with its prefix ``ctr_``, like ``group`` (``grp_``) and ``product`` (``prd_``).
+        rule_format: the dated rule format.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class PAPI:
         self._rule_format = rule_format
 
     def answers(self) -> bool:
-        """Whether Akamai answers and takes the credentials."""
+        """Return whether Akamai answers and accepts the credentials."""
         try:
             self._json("GET", "/contracts", params={})
         except (RetryableError, PermanentError):
@@ -103,7 +103,7 @@ class PAPI:
         return True
 
     def find(self, name: str) -> str | None:
-        """The id of the property of exactly this name."""
+        """Search the property with exactly this name and return its id; None without one."""
         body = {"propertyName": name}
         found = self._json("POST", "/search/find-by-value", params={}, json=body)
         ids = {
@@ -114,13 +114,13 @@ class PAPI:
         return min(ids, default=None)
 
     def find_in_list(self, name: str) -> str | None:
-        """As :meth:`find`, but from the list of all, which knows what the search does not yet."""
+        """Find a property in the list of all, which is more current than the search."""
         items = self._json("GET", "/properties")["properties"]["items"]
         ids = {entry["propertyId"] for entry in items if entry["propertyName"] == name}
         return min(ids, default=None)
 
     def create(self, name: str) -> str:
-        """Make a property with one empty version; its id."""
+        """Create a property with one empty version and return its id."""
         body = {
             "productId": self._product,
             "propertyName": name,
@@ -129,7 +129,7 @@ class PAPI:
         return _last(self._json("POST", "/properties", json=body)["propertyLink"])
 
     def property(self, property_id: str) -> Property | None:
-        """What there is of a property; None if there is none."""
+        """Return a property; None if it does not exist."""
         response = self._request("GET", _path(property_id), accept=GONE)
         if response.status_code in GONE:
             return None
@@ -146,27 +146,27 @@ class PAPI:
         )
 
     def delete(self, property_id: str) -> None:
-        """Delete a property that is active nowhere; fine if there is none."""
+        """Delete an inactive property. Ignore a missing one."""
         self._request("DELETE", _path(property_id), accept=GONE)
 
     def new_version(self, property_id: str, of: int, etag: str) -> int:
-        """Copy a version to a new one, which can be changed; its number."""
+        """Copy a version to a new, editable one and return its number."""
         body = {"createFromVersion": of, "createFromVersionEtag": etag}
         path = f"{_path(property_id)}/versions"
         return int(_last(_changing(self._request("POST", path, accept=_BUSY, json=body))))
 
     def rules(self, property_id: str, version: int) -> tuple[Document, str]:
-        """The rule tree of a version, and the mark of its state (ETag)."""
+        """Return the rule tree of a version, and its ETag."""
         path = f"{_path(property_id)}/versions/{version}/rules"
         found = self._json("GET", path, params={**self._scope, "validateRules": "false"})
         return found["rules"], found["etag"]
 
     def put_rules(self, property_id: str, version: int, etag: str, rules: Document) -> Document:
-        """Write the rule tree of a version that was never activated; what Akamai made of it.
+        """Write the rule tree of an editable version and return Akamai's result.
 
         Raises:
-            PermanentError: Akamai finds errors in it, in its words.
-            RetryableError: also if the version is no longer what the mark says.
+            PermanentError: Akamai finds errors in the rules; the message quotes them.
+            RetryableError: also if the ETag does not match any more.
         """
         path = f"{_path(property_id)}/versions/{version}/rules"
         media = f"application/vnd.akamai.papirules.{self._rule_format}+json"
@@ -182,14 +182,14 @@ class PAPI:
         return self._checked(response, "rules")
 
     def hostnames(self, property_id: str, version: int) -> list[Document]:
-        """Which names a version serves, and by which edge hostnames."""
+        """Return the hostnames of a version with their edge hostnames."""
         path = f"{_path(property_id)}/versions/{version}/hostnames"
         return list(self._json("GET", path)["hostnames"]["items"])
 
     def put_hostnames(
         self, property_id: str, version: int, etag: str, hostnames: Sequence[Mapping[str, str]]
     ) -> str:
-        """Write the names of a version that was never activated; the new mark of its state."""
+        """Write the hostnames of an editable version and return its new ETag."""
         path = f"{_path(property_id)}/versions/{version}/hostnames"
         response = self._request(
             "PUT",
@@ -202,20 +202,20 @@ class PAPI:
         return str(self._checked(response, "hostnames")["etag"])
 
     def activations(self, property_id: str) -> list[Activation]:
-        """All of a property, the latest first."""
+        """Return all activations of a property, the latest first."""
         found = self._json("GET", f"{_path(property_id)}/activations")["activations"]["items"]
-        # Their ids grow; dates have only seconds.
+        # Sort by id: ids grow, and dates have a resolution of seconds only.
         return sorted(map(_activation, found), key=lambda one: -_number(one.activation_id))
 
     def ready_in(self, property_id: str, activation_id: str) -> float | None:
-        """Seconds until something may have changed, by Akamai's estimate; None without one."""
+        """Return Akamai's estimate of the remaining seconds; None without one."""
         path = f"{_path(property_id)}/activations/{quote(activation_id, safe='')}"
         return retry_after(self._request("GET", path).headers)
 
     def activate(
         self, property_id: str, version: int, network: str, kind: str, emails: Sequence[str]
     ) -> bool:
-        """Begin to activate or deactivate; False if another such change is under way."""
+        """Start an activation or deactivation. Return False if another one is in progress."""
         body = {
             "propertyVersion": version,
             "network": network,
@@ -234,14 +234,14 @@ class PAPI:
         return False
 
     def edge_hostnames(self) -> dict[str, str]:
-        """The ids of all edge hostnames, by name."""
+        """Return the ids of all edge hostnames by name."""
         items = self._json("GET", "/edgehostnames")["edgeHostnames"]["items"]
         return {entry["edgeHostnameDomain"]: entry["edgeHostnameId"] for entry in items}
 
     def create_edge_hostname(
         self, prefix: str, suffix: str, ip_version: str, enrollment: int | None
     ) -> None:
-        """Make an edge hostname; with an enrollment, it serves TLS by that one's certificate."""
+        """Create an edge hostname. With an enrollment, it serves TLS with its certificate."""
         body: Document = {
             "productId": self._product,
             "domainPrefix": prefix,
@@ -253,21 +253,19 @@ class PAPI:
         self._json("POST", "/edgehostnames", json=body)
 
     def cp_codes(self) -> dict[int, str]:
-        """The names of all CP codes, by number."""
+        """Return the names of all CP codes by number."""
         items = self._json("GET", "/cpcodes")["cpcodes"]["items"]
         return {_number(entry["cpcodeId"]): entry["cpcodeName"] for entry in items}
 
     def create_cp_code(self, name: str) -> int:
-        """Make a CP code, which nothing can ever delete; its number."""
+        """Create a CP code, which can't be deleted, and return its number."""
         body = {"productId": self._product, "cpcodeName": name}
         return _number(_last(self._json("POST", "/cpcodes", json=body)["cpcodeLink"]))
 
     def _checked(self, response: requests.Response, what: str) -> Document:
-        """What was written, unless it was for nothing."""
+        """Return the written document, or raise an error if the write failed."""
         if response.status_code in _BUSY:
-            raise RetryableError(
-                f"Akamai's {what} were changed by somebody else meanwhile", retry_after=_AGAIN
-            )
+            raise RetryableError(f"Akamai's {what} were changed concurrently", retry_after=_AGAIN)
         found = json_object(response)
         if found.get("errors"):
             raise PermanentError(f"Akamai refuses the {what}: {words(found)}")
@@ -286,9 +284,7 @@ class PAPI:
 
 def _changing(response: requests.Response) -> str:
     if response.status_code in _BUSY:
-        raise RetryableError(
-            "Akamai's version was changed by somebody else meanwhile", retry_after=_AGAIN
-        )
+        raise RetryableError("Akamai's version was changed concurrently", retry_after=_AGAIN)
     return str(json_object(response)["versionLink"])
 
 
@@ -314,10 +310,10 @@ def _path(property_id: str) -> str:
 
 
 def _last(link: str) -> str:
-    """The last segment of a link's path."""
+    """Return the last segment of a link's path."""
     return link.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _number(identifier: str) -> int:
-    """The number in an id with or without its prefix."""
+    """Return the number in an id, with or without its prefix."""
     return int(re.sub("[^0-9]", "", identifier) or 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths as Akamai's criterion ``path`` matches them, and how two patterns lie to each other."""
+"""Path patterns for Akamai's ``path`` criterion."""
 
 import re
 from urllib.parse import unquote
@@ -10,22 +10,22 @@ from poppy.provider.patterns import covers
 
 #: The pattern of every path.
 EVERYTHING = "/*"
-#: Encoded wildcards, which decoded would be some. (Two braces would begin a variable, and bytes
-#: that are no UTF-8 all look alike.)
+#: Encoded characters that are wildcards when decoded. (Also refused below: "{{", which starts a
+#: variable, and invalid UTF-8, which decodes to one replacement character.)
 _UNSAYABLE = re.compile("%2a|%3f", re.IGNORECASE)
 
 
 def path_pattern(rule: Rule) -> str:
-    """The pattern for a rule's ``request_url``; ``*`` is any run of characters.
+    """Return the pattern of a rule's ``request_url``; ``*`` matches any run of characters.
 
-    As Akamai compares paths: decoded, and with runs of slashes as one.
+    Akamai compares paths decoded, with runs of slashes as one.
 
     Raises:
-        PermanentError: Akamai can't match it; names the rule.
+        PermanentError: Akamai can't match the path; the message names the rule.
     """
     url = rule.request_url or EVERYTHING
     if "?" in url:
-        # There it stands for any one character; and the query is no part of what is matched.
+        # In a pattern, "?" matches any character, and the query is not compared.
         raise PermanentError(f"Rule '{rule.name}': Akamai does not match queries ({url!r})")
     pattern = unquote(re.sub(r"\*+", "*", f"/{url}"))
     if _UNSAYABLE.search(url) or "{{" in pattern or "\ufffd" in pattern:
@@ -34,15 +34,15 @@ def path_pattern(rule: Rule) -> str:
 
 
 def specificity(pattern: str) -> tuple[int, str]:
-    """Sort key: patterns with fewer characters besides ``*`` first, ``/*`` before all."""
+    """Sort key: patterns with fewer literal characters first, starting with ``/*``."""
     return len(pattern.replace("*", "")), pattern
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether there is a path that both patterns match."""
+    """Return whether some path matches both patterns."""
     if "*" not in one or "*" not in other:
         return covers(other, one) or covers(one, other)
-    # Between what both begin and what both end with, a wildcard of each takes the other's rest.
+    # If prefixes and suffixes are compatible, each wildcard can match the rest of the other.
     begins = zip(one.partition("*")[0], other.partition("*")[0], strict=False)
     ends = zip(one.rpartition("*")[2][::-1], other.rpartition("*")[2][::-1], strict=False)
     return all(a == b for a, b in (*begins, *ends))

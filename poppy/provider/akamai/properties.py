@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One property for each service, and how it becomes what the service's document says.
+"""Manage the properties: one per service.
 
-Nothing about a property is kept but its id: each call looks at what there is, does the next
-things that are missing, and can be stopped and repeated anywhere.
+Poppy stores only the property's id. Each call reads the current state and makes the next missing
+changes, so it can be interrupted and repeated at any point.
 """
 
 import datetime
@@ -27,7 +27,7 @@ _FAILURES_COUNT = datetime.timedelta(hours=1)
 
 
 class Progress(NamedTuple):
-    """Whether a network serves a version; seconds until it makes sense to ask again."""
+    """Whether a network serves a version, and the seconds until the next poll."""
 
     done: bool
     poll_after: float = 0.0
@@ -38,9 +38,9 @@ class Properties:
 
     Args:
         network: ``STAGING`` or ``PRODUCTION``.
-        emails: whom Akamai tells of activations.
-        ip_version: of new edge hostnames: ``IPV4`` or ``IPV6_COMPLIANCE``.
-        poll_after: seconds between two looks at an activation, unless Akamai says.
+        emails: recipients of Akamai's activation mails.
+        ip_version: IP version of new edge hostnames: ``IPV4`` or ``IPV6_COMPLIANCE``.
+        poll_after: seconds between polls of an activation, unless Akamai gives an estimate.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Properties:
         self._poll_after = poll_after
 
     def find(self, service: Service, known: ProviderDetail | None) -> Property | None:
-        """The service's property, whether we know of it or not."""
+        """Return the service's property, even if its id is not stored; None without one."""
         name = name_of(service)
         if known is not None and known.provider_service_id is not None:
             found = self._papi.property(known.provider_service_id)
@@ -63,12 +63,12 @@ class Properties:
         return None if property_id is None else self._papi.property(property_id)
 
     def make(self, service: Service) -> Property:
-        """Make the property; names are unique, so that there is never a second one."""
+        """Create the property. Names are unique, so there is never a second one."""
         name = name_of(service)
         try:
             property_id: str | None = self._papi.create(name)
         except PermanentError:
-            # It may be there already: by another worker, or by a call whose reply was lost.
+            # Another worker, or an earlier call with a lost reply, may have created it.
             property_id = self._papi.find_in_list(name)
             if property_id is None:
                 raise
@@ -78,10 +78,10 @@ class Properties:
         return found
 
     def existing_cp_code(self, service: Service, found: Property) -> int:
-        """The service's CP code.
+        """Return the service's CP code.
 
         Raises:
-            PermanentError: it has none, because it was never deployed as a whole.
+            PermanentError: it has none, because its deployment was never completed.
         """
         tree, _etag = self._papi.rules(found.property_id, found.latest)
         used = rules.cp_code(tree)
@@ -91,7 +91,7 @@ class Properties:
         return number
 
     def edge_hostnames(self, found: Property) -> dict[str, str]:
-        """By domain, the edge hostname in the property's latest version."""
+        """Return the edge hostnames in the property's latest version by domain."""
         items = self._papi.hostnames(found.property_id, found.latest)
         return {entry["cnameFrom"]: entry.get("cnameTo") or "" for entry in items}
 
@@ -102,12 +102,12 @@ class Properties:
         tree_for: Callable[[int], Document],
         edges: Mapping[str, EdgeHostname],
     ) -> int:
-        """Have a latest version with a rule tree and these names; its number.
+        """Write the rule tree and names to the latest version and return its number.
 
-        A version that is, or was, on a network can't be changed: then it becomes a new one.
+        A version that is, or was, active on a network can't be changed; then create a new one.
 
         Args:
-            tree_for: gives the tree for a CP code.
+            tree_for: returns the rule tree for a CP code.
         """
         property_id, version = found.property_id, found.latest
         present, etag = self._papi.rules(property_id, version)
@@ -131,16 +131,16 @@ class Properties:
         except PermanentError as exc:
             if self._is_locked(property_id, version):
                 raise RetryableError(
-                    f"Version {version} of {property_id} was activated meanwhile", _AGAIN
+                    f"Version {version} of {property_id} was activated concurrently", _AGAIN
                 ) from exc
             raise
         return version
 
     def activate(self, property_id: str, version: int) -> Progress:
-        """Have the network serve the version.
+        """Activate the version on the network.
 
         Raises:
-            PermanentError: it failed again and again.
+            PermanentError: the activation failed repeatedly.
         """
         activations = self._papi.activations(property_id)
         ours = [one for one in activations if one.network == self._network]
@@ -151,16 +151,16 @@ class Properties:
             return Progress(True)
         failures = _failures(ours, version)
         if len(failures) >= _MOST_FAILURES:
-            cause = failures[0].cause or "it does not say why"
+            cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
         self._papi.activate(property_id, version, self._network, "ACTIVATE", self._emails)
         return Progress(False, self._poll_after)
 
     def take_down(self, service: Service, known: ProviderDetail | None) -> None:
-        """Deactivate the service's property everywhere and delete it; fine if there is none.
+        """Deactivate the service's property on all networks and delete it, if it exists.
 
         Raises:
-            InProgressError: Akamai is at it.
+            InProgressError: a deactivation is in progress.
         """
         found = self.find(service, known)
         if found is None:
@@ -177,21 +177,21 @@ class Properties:
             wait = self._poll_after
             if pending:
                 wait = self._pending(found.property_id, pending[0]).poll_after
-            raise InProgressError(f"Akamai deactivates {found.name}", wait)
+            raise InProgressError(f"Akamai is deactivating {found.name}", wait)
         self._papi.delete(found.property_id)
 
     def _is_locked(self, property_id: str, version: int) -> bool:
-        """Whether a version is, or was, on its way to a network, and can't be changed."""
+        """Return whether a version has an activation, and so can't be changed."""
         return any(one.version == version for one in self._papi.activations(property_id))
 
     def _put_rules(self, property_id: str, version: int, etag: str, tree: Document) -> None:
         written = self._papi.put_rules(property_id, version, etag, tree)
         lost = rules.difference(written.get("rules"), tree)
         if lost:
-            # Else each look would find a difference, and make a new version without end.
+            # Otherwise every call would find a difference and create a new version.
             raise PermanentError(
-                f"Akamai does not keep {lost} as it was given: the option rule_format, or the "
-                "product, does not know it"
+                f"Akamai does not store {lost} as written: the option rule_format or the product "
+                "does not support it"
             )
 
     def _pending(self, property_id: str, one: Activation) -> Progress:
@@ -201,10 +201,10 @@ class Properties:
         return Progress(False, min(wait, _LONGEST_POLL))
 
     def _cp_code(self, service: Service, present: Document) -> int:
-        """The service's own CP code, which is made when it is missing.
+        """Return the service's CP code; create it if it is missing.
 
         Args:
-            present: the rule tree, which knows it as soon as it was written once.
+            present: the current rule tree, which contains the CP code after the first write.
         """
         name = name_of(service)
         used = rules.cp_code(present)
@@ -213,7 +213,7 @@ class Properties:
         number = self._find_cp_code(name)
         if number is None:
             made = self._papi.create_cp_code(name)
-            # Of two by a race, both workers take the older one.
+            # After a race there are two; both workers use the older one.
             number = self._find_cp_code(name) or made
         return number
 
@@ -222,7 +222,7 @@ class Properties:
         return min((number for number, other in found.items() if other == name), default=None)
 
     def _edge_ids(self, edges: Mapping[str, EdgeHostname]) -> dict[str, str]:
-        """The ids of edge hostnames, which are made when they are missing."""
+        """Return the ids of edge hostnames; create missing ones."""
         ids = self._papi.edge_hostnames()
         missing = {edge.name: edge for edge in edges.values() if edge.name not in ids}
         for edge in missing.values():
@@ -242,13 +242,13 @@ class Properties:
         try:
             create(prefix, suffix, self._ip_version, edge.enrollment)
         except PermanentError:
-            # Somebody was faster, or a reply was lost and the list was late.
+            # Another worker created it, or a reply was lost and the list was stale.
             if edge.name not in self._papi.edge_hostnames():
                 raise
 
 
 def name_of(service: Service) -> str:
-    """What a service's property and CP code are called, so that they can be found."""
+    """Return the name of a service's property and CP code."""
     return f"poppy-{service.service_id}"
 
 
@@ -263,7 +263,7 @@ def _hostname(domain: str, edge: EdgeHostname, ids: Mapping[str, str]) -> dict[s
 
 
 def _failures(activations: Sequence[Activation], version: int) -> list[Activation]:
-    """The activations of a version that failed of late, since one was done; the latest first."""
+    """Return a version's recent failed activations since its last success, the latest first."""
     found = []
     for one in activations:
         if one.version != version or not one.failed:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Akamai's Reporting API, version 1: https://techdocs.akamai.com/reporting/reference/api.
 
-Reports give rates; what was counted in an interval is the rate times its length. They are about
-a CP code, which is all of a service, whatever the domain.
+Reports contain rates; a count is the rate times the length of the interval. Reports cover a CP
+code, that is, all domains of a service.
 """
 
 import datetime
@@ -16,17 +16,17 @@ from poppy.provider.base import Metric, Point, Query
 _MINUTES = 60
 _HOURS = 60 * _MINUTES
 _DAYS = 24 * _HOURS
-#: Longest period in seconds, interval, and its length in seconds.
+#: (maximum period in seconds, interval name, interval length in seconds).
 _INTERVALS = ((6 * _HOURS, "FIVE_MINUTES", 5 * _MINUTES), (31 * _DAYS, "HOUR", _HOURS))
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 class _Report(NamedTuple):
-    """A report and the rate in it that tells a metric.
+    """A report, and its rate for a metric.
 
     Attributes:
-        scale: what a unit of the rate counts for.
-        response_class: of which responses only.
+        scale: factor from the rate's unit to the metric's unit.
+        response_class: the class of responses to count; None for all.
     """
 
     name: str
@@ -51,10 +51,10 @@ _REPORTS = {
 
 
 def points(session: Session, cp_code: int, query: Query) -> list[Point]:
-    """What was counted, in order of time.
+    """Return the counts in order of time.
 
     Raises:
-        RetryableError, PermanentError: as :meth:`Client.request`.
+        RetryableError, PermanentError: see :meth:`Client.request`.
     """
     report = _REPORTS[query.metric]
     interval, seconds = _interval(query)
@@ -65,7 +65,7 @@ def points(session: Session, cp_code: int, query: Query) -> list[Point]:
         "POST",
         f"/reporting-api/v1/reports/{report.name}/versions/1/report-data",
         params={
-            # A report starts and ends where an interval does.
+            # Reports must start and end at interval boundaries.
             "start": _written(_aligned(query.start, seconds)),
             "end": _written(_aligned(query.end, seconds, up=True)),
             "interval": interval,
@@ -79,7 +79,7 @@ def points(session: Session, cp_code: int, query: Query) -> list[Point]:
 
 
 def _rates(answer: Document, report: _Report) -> Iterator[tuple[datetime.datetime, float]]:
-    """The rows, which hold rows themselves where they are grouped by more than time."""
+    """Yield time and rate of each row. Rows are nested if they are grouped by more than time."""
     try:
         for row in answer["data"]:
             moment = datetime.datetime.fromisoformat(row["startdatetime"]).astimezone(datetime.UTC)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service document as a rule tree of Property Manager.
+"""Compile a service document to a Property Manager rule tree.
 
-See https://techdocs.akamai.com/property-mgr/reference/rule-trees. Rules are tried from the top;
-each that matches is done, and undoes what one above it said of the same thing. So rules about
-paths stand in the order of their specificity, the most specific last.
+See https://techdocs.akamai.com/property-mgr/reference/rule-trees. Rules are evaluated from the
+top, and a matching rule overrides earlier ones. So path rules are sorted by specificity, the most
+specific last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +22,18 @@ _HOST_HEADERS = {
     "origin": "ORIGIN_HOSTNAME",
     "custom": "CUSTOM",
 }
-#: Ways to write a time, the longest first: seconds, and the letter.
+#: Units of time, the longest first: (seconds, letter).
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 class Settings(NamedTuple):
-    """What the operator decided for all services.
+    """The operator's settings for all services.
 
     Attributes:
-        methods: besides GET and HEAD, those that are passed to origins.
-        downgrade: whether an origin without TLS may be asked on behalf of a client with it.
-        origin_ip_version: of the addresses of origins: ``IPV4``, ``IPV6`` or ``DUALSTACK``.
+        methods: methods besides GET and HEAD that are forwarded to origins.
+        downgrade: whether https requests may be forwarded to an origin without TLS.
+        origin_ip_version: IP version of connections to origins: ``IPV4``, ``IPV6`` or
+            ``DUALSTACK``.
     """
 
     methods: tuple[str, ...] = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -40,7 +41,7 @@ class Settings(NamedTuple):
     origin_ip_version: str = "DUALSTACK"
 
 
-#: The behaviour that lets a method pass.
+#: The behaviour that allows a method.
 METHODS = {
     "POST": ("allowPost", {"enabled": True, "allowWithoutContentLength": False}),
     "PUT": ("allowPut", {"enabled": True}),
@@ -51,10 +52,10 @@ METHODS = {
 
 
 def check(spec: ServiceSpec, settings: Settings) -> None:
-    """Refuse what no rule tree can say.
+    """Refuse a document that a rule tree can't express.
 
     Raises:
-        PermanentError: names the offender.
+        PermanentError: the message names the unsupported value.
     """
     secure = _secure(spec)
     for origin in spec.origins:
@@ -68,20 +69,20 @@ def check(spec: ServiceSpec, settings: Settings) -> None:
 
 def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
     if ":" in (address(origin.origin) or ""):
-        raise PermanentError(f"Origin {origin.origin}: Akamai takes names and IPv4 addresses")
+        raise PermanentError(f"Origin {origin.origin}: Akamai supports names and IPv4 addresses")
     if origin.ssl and origin.port != 443:
         raise PermanentError(
-            f"Origin {origin.origin}: Akamai speaks TLS to port 443 only, not {origin.port}"
+            f"Origin {origin.origin}: Akamai supports TLS on port 443 only, not {origin.port}"
         )
     if secure and not origin.ssl and not settings.downgrade:
         raise PermanentError(
             f"Origin {origin.origin} needs ssl, because the service has https domains: Akamai "
-            "asks origins as it was asked"
+            "uses the protocol of the request"
         )
 
 
 def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
-    """The rule tree of a service whose traffic is counted, and purged, by this CP code."""
+    """Return the rule tree of a service. The CP code is used for reports and purges."""
     children = [
         _rule("Untrusted request headers", behaviors=_distrust()),
         _rule("Origins", children=_origins(spec, settings)),
@@ -116,7 +117,7 @@ def _distrust() -> list[Document]:
 
 
 def cp_code(rules: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Number and name of the CP code that a rule tree counts by; None if it has none."""
+    """Return number and name of a rule tree's CP code; None if it has none."""
     for entry in rules.get("behaviors") or ():
         value = (entry.get("options") or {}).get("value")
         if entry.get("name") == "cpCode" and isinstance(value, dict) and value.get("id"):
@@ -125,10 +126,10 @@ def cp_code(rules: Mapping[str, Any]) -> tuple[int, str] | None:
 
 
 def difference(found: Any, wanted: Any, where: str = "rules") -> str | None:
-    """Where something lacks what is wanted; None if it has all of it.
+    """Return the place of the first difference; None if everything wanted is there.
 
-    Akamai adds to what it is given: defaults of options, identifiers, empty lists. So members
-    that are not wanted are no difference; lists must be as long and in the same order.
+    Akamai adds default options, identifiers and empty lists, so additional members are ignored.
+    Lists must have the same length and order.
     """
     if isinstance(wanted, dict):
         if not isinstance(found, dict):
@@ -158,10 +159,10 @@ def _secure(spec: ServiceSpec) -> bool:
 
 
 def _origins(spec: ServiceSpec, settings: Settings) -> list[Document]:
-    """A rule for each path of an origin, and one for what is left to the first origin.
+    """Return a rule for each path of an origin, and one for the first origin's other paths.
 
-    Because nothing takes back what a rule says of the protocol, each is about just those paths
-    that no more specific one is about.
+    A later rule can't revert the protocol of an earlier one. So each rule excludes the paths of
+    more specific rules.
     """
     by_pattern = {
         path_pattern(rule): origin
@@ -185,7 +186,7 @@ def _origin(origin: Origin, settings: Settings) -> Document:
         "originType": "CUSTOMER",
         "hostname": origin.origin,
         "forwardHostHeader": _HOST_HEADERS[origin.hostheadertype],
-        # What one domain's clients get must not be what another's asked for.
+        # Domains must not share cached responses.
         "cacheKeyHostname": "REQUEST_HOST_HEADER",
         "ipVersion": settings.origin_ip_version,
         "compress": True,
@@ -201,7 +202,7 @@ def _origin(origin: Origin, settings: Settings) -> Document:
 
 
 def _protocol(origin: Origin, settings: Settings) -> list[Document]:
-    """Akamai asks an origin as it was asked, unless told otherwise."""
+    """Return the protocol behaviours; by default, Akamai uses the protocol of the request."""
     if origin.ssl:
         return [behavior("httpToHttpsUpgrade")]
     return [behavior("allowHTTPSDowngrade", enabled=True)] if settings.downgrade else []
@@ -226,13 +227,13 @@ def _ttl(seconds: int | None) -> Document:
 
 
 def duration(seconds: int) -> str:
-    """A time as Property Manager writes it: a number with the largest unit that gives one."""
+    """Return a duration in Property Manager's format: an integer with the largest unit."""
     size, letter = next(unit for unit in _UNITS if seconds % unit[0] == 0)
     return f"{seconds // size}{letter}"
 
 
 def _paths(pattern: str, others: Sequence[str] = ()) -> list[Document]:
-    """Criteria: the pattern matches, and none of the others."""
+    """Return criteria: the pattern matches, and none of the others does."""
     found = [] if pattern == EVERYTHING else [access.path([pattern])]
     return [*found, *([access.path(others, matches=False)] if others else [])]
 
@@ -247,5 +248,5 @@ def _rule(
 
 
 def behavior(name: str, options: Mapping[str, Any] | None = None, **more: Any) -> Document:
-    """A behaviour with its options."""
+    """Return a behaviour with its options."""
     return {"name": name, "options": {**(options or {}), **more}}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a distribution can't say by itself, as a CloudFront function: restrictions, host headers.
+"""CloudFront functions for restrictions and host headers that a distribution can't express.
 
-What tenants wrote reaches the function's code only as JSON of ASCII characters, which is also
-JavaScript, so that there is nothing to escape from.
+Tenants' text is inserted in the function's code only as ASCII JSON, which is valid JavaScript, so
+it can't inject code.
 """
 
 import importlib.resources
@@ -20,7 +20,7 @@ from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
 from poppy.provider.geography import country_codes
 from poppy.provider.patterns import specificity
 
-#: Bytes of a function's code; Amazon's quota, which can't be raised.
+#: Maximum bytes of a function's code. AWS can't raise this quota.
 LONGEST_CODE = 10_240
 
 #: The code itself knows those that begin with "x-forwarded".
@@ -41,7 +41,7 @@ class Countries(NamedTuple):
 
 
 class Access(NamedTuple):
-    """What becomes of the restrictions and the host headers of a service.
+    """The restrictions and host headers of a service at CloudFront.
 
     Attributes:
         countries: the part that CloudFront does by itself.
@@ -57,10 +57,10 @@ class Access(NamedTuple):
 
 
 def access(spec: ServiceSpec) -> Access:
-    """Divide the work between CloudFront's own restriction and a function.
+    """Divide restrictions between CloudFront's geographic restriction and a function.
 
     Raises:
-        PermanentError: a rule can't be expressed; names it.
+        PermanentError: CloudFront can't express a rule; the message names it.
     """
     rules = [rule for entry in spec.restrictions for rule in entry.rules]
     geography = [rule for rule in rules if rule.kind == "geography"]
@@ -78,7 +78,7 @@ def access(spec: ServiceSpec) -> Access:
 
 
 def _code(lists: Sequence[Any], routes: Sequence[Any]) -> str:
-    # Without comments, which count.
+    # Strip comments, which count towards the size.
     body = re.sub(r"^\s*//.*\n|^\s+", "", _CODE, flags=re.MULTILINE)
     head = "import cf from 'cloudfront';\n" if routes else ""
     code = (
@@ -87,7 +87,7 @@ def _code(lists: Sequence[Any], routes: Sequence[Any]) -> str:
     )
     if len(code) > LONGEST_CODE:
         raise PermanentError(
-            f"The restrictions need a function of {len(code)} bytes; CloudFront takes "
+            f"The restrictions need a function of {len(code)} bytes; CloudFront allows "
             f"{LONGEST_CODE}"
         )
     return code
@@ -108,12 +108,12 @@ def _rules(restrictions: Sequence[Restriction], kind_of_list: str, kind: str) ->
 
 
 def _reach(rule: Rule) -> str:
-    """Which paths a restriction is about, as the function compares them: decoded."""
+    """Return the decoded path pattern of a restriction rule, as the function compares it."""
     url = rule.request_url or "/*"
     if "?" in url:
         raise PermanentError(f"Rule '{rule.name}': CloudFront does not match queries ({url!r})")
     if "%2a" in url.lower():
-        # Decoded, it would be a wildcard.
+        # When decoded, it would become a wildcard.
         raise PermanentError(f"Rule '{rule.name}': CloudFront can't match the * in {url!r}")
     pattern = re.sub("/+", "/", re.sub(r"\*+", "*", f"/{unquote(url)}"))
     return EVERYTHING if pattern == "/*" else pattern
@@ -128,11 +128,11 @@ def _value(rule: Rule) -> Any:
 
 
 def _network(text: str) -> list[Any]:
-    """A network as its 16-bit groups and the length of its prefix."""
+    """Return a network as its 16-bit groups and its prefix length."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as exc:
-        raise PermanentError(f"{text!r} is no IP address or CIDR block") from exc
+        raise PermanentError(f"{text!r} is not an IP address or CIDR block") from exc
     packed = network.network_address.packed
     groups = [int.from_bytes(packed[n : n + 2], "big") for n in range(0, len(packed), 2)]
     return [groups, network.prefixlen]
@@ -146,7 +146,7 @@ def _codes(rule: Rule) -> frozenset[str]:
 
 
 def _countries(restrictions: Sequence[Restriction]) -> Countries:
-    """The countries of all geography rules, which are about every path."""
+    """Return the countries of all geography rules; each rule applies to every path."""
     codes: dict[str, set[str]] = {"whitelist": set(), "blacklist": set()}
     for entry in restrictions:
         for rule in entry.rules:
@@ -157,12 +157,12 @@ def _countries(restrictions: Sequence[Restriction]) -> Countries:
         return Countries("blacklist", black) if black else Countries()
     left = tuple(sorted(codes["whitelist"] - codes["blacklist"]))
     if not left:
-        raise PermanentError("The geography restrictions leave no country")
+        raise PermanentError("The geography restrictions allow no country")
     return Countries("whitelist", left)
 
 
 def _routes(origins: Sequence[Origin]) -> list[list[str | None]]:
-    """The host header by path, most specific first; none if no origin has one of its own."""
+    """Return host headers by path, most specific first; empty without custom host headers."""
     if all(origin.hostheadertype != "custom" for origin in origins):
         return []
     hosts = [

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates of AWS Certificate Manager (ACM), each for a service or for one ordered domain.
+"""Certificates in AWS Certificate Manager (ACM), each for a service or an ordered domain.
 
-What is ours is known by a tag, with the id of the service or the domain. There may be several
-while one takes the place of another, and after a lost reply.
+A tag with the service's id or the domain identifies Poppy's certificates. There may be several
+during a replacement or after a lost reply.
 """
 
 import hashlib
@@ -18,30 +18,30 @@ from poppy.model.names import MAX_COMMON_NAME
 
 LOG = log.getLogger(__name__)
 
-#: Tags by which certificates are found.
+#: Tags that identify certificates.
 SERVICE_TAG = "poppy-service"
 DOMAIN_TAG = "poppy-certificate"
 
 _PENDING = "PENDING_VALIDATION"
 _ISSUED = "ISSUED"
-#: Seconds until a certificate that is in use may have become free.
+#: Seconds until the next attempt to delete a certificate that is in use.
 _RELEASE = 60.0
 
 
 def ordered(names: Collection[str]) -> list[str]:
-    """The names of a certificate as ACM is asked for them: the common name first.
+    """Return the names of a certificate in the order of the request: the common name first.
 
-    That has 64 characters at most, so the shortest is the common name (``DomainName`` of
+    The common name has at most 64 characters, so it is the shortest name (``DomainName`` of
     RequestCertificate in the ACM API reference; RFC 5280, ub-common-name).
     """
     return sorted(names, key=lambda name: (len(name), name))
 
 
 def check_names(names: Collection[str]) -> None:
-    """Refuse names for which there can be no certificate.
+    """Refuse names that can't have a certificate.
 
     Raises:
-        PermanentError: all are too long for a common name.
+        PermanentError: all names are too long for a common name.
     """
     shortest = ordered(names)[0]
     if len(shortest) > MAX_COMMON_NAME:
@@ -52,20 +52,20 @@ def check_names(names: Collection[str]) -> None:
 
 
 class Owner(NamedTuple):
-    """Whose certificate it is: the tag that says so, and its value."""
+    """The owner of a certificate: the tag and its value."""
 
     tag: str
     value: str
 
 
 class Certificate(NamedTuple):
-    """A certificate as ACM has it.
+    """A certificate in ACM.
 
     Attributes:
-        names: the host names it covers, with ``*`` as a first label.
-        status: ``PENDING_VALIDATION``, ``ISSUED``, or one that it will not leave any more.
-        records: the CNAMEs that validate it, target by name, as far as ACM has said.
-        reason: why it failed, in ACM's word; empty if it says none.
+        names: the covered host names; the first label may be ``*``.
+        status: ``PENDING_VALIDATION``, ``ISSUED``, or a final failure status.
+        records: the known validation CNAMEs, target by name.
+        reason: ACM's failure reason; empty without one.
     """
 
     arn: str
@@ -85,24 +85,24 @@ class Certificate(NamedTuple):
         return self.status == _PENDING
 
     def covers(self, name: str) -> bool:
-        """Whether it is for a name (RFC 6125, section 6.4.3)."""
+        """Return whether the certificate covers a name (RFC 6125, section 6.4.3)."""
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
 
 
 class Certificates:
-    """The certificates that Poppy has asked ACM for."""
+    """The certificates that Poppy has requested from ACM."""
 
     def __init__(self, acm: aws.Service, tagging: aws.Service) -> None:
         self._acm = acm
         self._tagging = tagging
 
     def ensure(self, owner: Owner, names: Collection[str]) -> Certificate:
-        """The owner's certificate for exactly these names; asked for if there is none.
+        """Return the owner's certificate for exactly these names; request it if there is none.
 
-        One that failed is given back as such, and deleted, so that the next call asks again.
+        A failed certificate is returned and deleted, so the next call requests a new one.
 
         Raises:
-            RetryableError: ACM knows nothing of what it just gave; try again.
+            RetryableError: ACM does not show the new certificate yet.
         """
         fitting = [found for found in self.of(owner) if found.names == frozenset(names)]
         if fitting:
@@ -114,12 +114,12 @@ class Certificates:
         return chosen
 
     def of(self, owner: Owner) -> list[Certificate]:
-        """All certificates of an owner."""
+        """Return all certificates of an owner."""
         found = [self.get(arn) for arn in self._arns(owner)]
         return [certificate for certificate in found if certificate is not None]
 
     def get(self, arn: str) -> Certificate | None:
-        """One certificate, None if there is none."""
+        """Return a certificate; None if it does not exist."""
         try:
             answer = self._acm.call("describe_certificate", CertificateArn=arn)["Certificate"]
         except aws.Refused as exc:
@@ -129,9 +129,9 @@ class Certificates:
         return _read(answer)
 
     def remove_others(self, owner: Owner, keep: Collection[str]) -> bool:
-        """Delete the owner's certificates but these; gives whether all others are gone.
+        """Delete the owner's certificates except ``keep``; return whether all others are gone.
 
-        One that CloudFront still uses somewhere stays.
+        Certificates that CloudFront still uses stay.
         """
         return all([self._delete(arn) for arn in self._arns(owner) if arn not in keep])
 
@@ -145,8 +145,8 @@ class Certificates:
             raise InProgressError("A certificate is still in use", _RELEASE)
 
     def _request(self, owner: Owner, names: Sequence[str]) -> Certificate:
-        # By its token, ACM knows a request that is repeated within an hour, before the tags can
-        # be relied on. It may then name one that was deleted meanwhile, and is to make another.
+        # The token makes requests idempotent for an hour, while the tags may not be visible yet.
+        # ACM may return a certificate that was deleted since; then use a new token.
         known = hashlib.sha256("\n".join([*owner, *names]).encode()).hexdigest()[:32]
         for token in (known, uuid.uuid4().hex):
             arn = self._acm.call(
@@ -159,9 +159,9 @@ class Certificates:
             )["CertificateArn"]
             found = self.get(arn)
             if found is not None:
-                LOG.info("Asked for the certificate %s", found.arn)
+                LOG.info("Requested the certificate %s", found.arn)
                 return found
-        raise RetryableError(f"ACM does not know yet of its certificate {arn}")
+        raise RetryableError(f"ACM does not show the new certificate {arn} yet")
 
     def _arns(self, owner: Owner) -> list[str]:
         pages = self._tagging.pages(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler: what a service is, as a CloudFront distribution. No I/O.
+"""Compile a service to a CloudFront distribution. No I/O.
 
-Shapes are those of ``DistributionConfig`` in Amazon's CloudFront API reference (2020-05-31).
+The format is that of ``DistributionConfig`` in the CloudFront API reference (2020-05-31).
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from poppy.model.services import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
 
-#: The longest that a cached answer is kept where no rule says how long, if the origin does (a
-#: year), and if it does not.
+#: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year), and the TTL if
+#: neither does.
 _LONGEST_TTL = 31536000
 _UNSAID_TTL = 120
 
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
-#: Request headers that origins get, and that answers are kept apart by, besides the host.
+#: Request headers besides Host that are forwarded to origins and are part of the cache key.
 _HEADERS = ["Authorization", "Origin"]
 _COUNTRY = "CloudFront-Viewer-Country"
 
@@ -29,7 +29,7 @@ Config = dict[str, Any]
 
 
 class Settings(NamedTuple):
-    """What the operator decided for all services; see the driver's options."""
+    """The operator's settings for all services; see the driver's options."""
 
     price_class: str = "PriceClass_All"
     strip_cookies: bool = False
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 
 
 class Viewer(NamedTuple):
-    """How viewers reach a distribution: its own names, and the certificate that covers them."""
+    """The aliases of a distribution, and the certificate that covers them."""
 
     aliases: tuple[str, ...] = ()
     certificate_arn: str | None = None
@@ -60,22 +60,24 @@ def plan(spec: ServiceSpec) -> Plan:
     """Compile a document.
 
     Raises:
-        PermanentError: something in it can't be had from CloudFront; names it.
+        PermanentError: CloudFront does not support a part of it; the message names it.
     """
     kinds = {domain.certificate for domain in spec.domains}
     if "shared" in kinds and len(kinds) > 1:
         raise PermanentError(
-            "CloudFront has one certificate for a service: shared domains and others don't mix"
+            "CloudFront uses one certificate per service: shared and other domains can't be mixed"
         )
     for origin in spec.origins:
         if _is_address(origin.origin):
-            raise PermanentError(f"Origin '{origin.origin}': CloudFront needs a name, no address")
+            raise PermanentError(
+                f"Origin '{origin.origin}': CloudFront needs a name, not an address"
+            )
     found = behaviours(spec.origins, spec.caching)
     return Plan(spec.origins, tuple(found), access(spec))
 
 
 def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Settings) -> Config:
-    """What a distribution shall be, without ``CallerReference`` and ``Comment``."""
+    """Return the wanted configuration, without ``CallerReference`` and ``Comment``."""
 
     def behaviour(entry: Behaviour) -> Config:
         return _behaviour(plan, entry, function_arn, settings)
@@ -98,19 +100,19 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
 
 
 def digest(config: Config) -> str:
-    """A short name for what a distribution shall be."""
+    """Return a short digest of a configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def items(values: Sequence[Any]) -> Config:
-    """A list as CloudFront has them."""
+    """Return a list in CloudFront's format."""
     return {"Quantity": len(values), "Items": list(values)} if values else {"Quantity": 0}
 
 
 def merge(wanted: Config, existing: Mapping[str, Any]) -> Config:
-    """What to send to change a distribution: it has to be whole.
+    """Return the complete configuration that an update requires.
 
-    What Poppy says nothing about stays (a web ACL, logging, a shield of an origin ...).
+    Settings that Poppy does not manage stay (a web ACL, logging, an origin shield ...).
     """
     merged = dict(existing)
     for key, value in wanted.items():
@@ -130,7 +132,7 @@ def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
         merge(entry, known.get(_name(entry), {})) if isinstance(entry, dict) else entry
         for entry in wanted.get("Items", ())
     ]
-    # Other keys than the list, such as CachedMethods beside AllowedMethods.
+    # Keep keys other than the list, such as CachedMethods in AllowedMethods.
     return {**{k: v for k, v in wanted.items() if k not in ("Quantity", "Items")}, **items(values)}
 
 
@@ -157,7 +159,7 @@ def _origin(origin: Origin) -> Config:
         "Id": _origin_id(origin),
         "DomainName": origin.origin,
         "CustomOriginConfig": {
-            # The one that is not used must be there as well.
+            # CloudFront requires both ports.
             "HTTPPort": 80 if origin.ssl else origin.port,
             "HTTPSPort": origin.port if origin.ssl else 443,
             "OriginProtocolPolicy": "https-only" if origin.ssl else "http-only",
@@ -172,7 +174,7 @@ def _behaviour(
     origin = plan.origins[entry.origin]
     headers = [*_HEADERS]
     if origin.hostheadertype == "domain":
-        # Without it, an origin sees its own name.
+        # Otherwise the origin receives its own name.
         headers.append("Host")
     if plan.access.needs_country:
         headers.append(_COUNTRY)
@@ -183,7 +185,7 @@ def _behaviour(
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
         "Compress": True,
         "FunctionAssociations": items(function if function_arn else []),
-        # The minimum stays 0, or CloudFront would keep what the origin says is private.
+        # With a higher minimum, CloudFront would cache responses that the origin marks private.
         "MinTTL": 0,
         "DefaultTTL": _UNSAID_TTL if entry.ttl is None else entry.ttl,
         "MaxTTL": _LONGEST_TTL if entry.ttl is None else entry.ttl,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The distribution of a service: found, made, changed and deleted."""
+"""Find, create, change and delete the distribution of a service."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ _ID = re.compile(r"\bE[A-Z0-9]{6,31}\b")
 
 
 class Distribution(NamedTuple):
-    """A distribution as CloudFront has it.
+    """The current state of a distribution.
 
     Attributes:
-        domain_name: where it is reached, ``*.cloudfront.net``.
-        is_deployed: whether its configuration is at every edge.
-        etag: of the configuration, to change it by.
+        domain_name: its own name, ``*.cloudfront.net``.
+        is_deployed: whether its configuration has reached every edge.
+        etag: the ETag of the configuration, needed for updates.
     """
 
     distribution_id: str
@@ -33,7 +33,7 @@ class Distribution(NamedTuple):
 
     @property
     def viewer(self) -> Viewer:
-        """How viewers reach it now."""
+        """Its current aliases and certificate."""
         return Viewer(
             tuple(self.config["Aliases"].get("Items", ())),
             self.config["ViewerCertificate"].get("ACMCertificateArn") or None,
@@ -41,14 +41,14 @@ class Distribution(NamedTuple):
 
 
 class Distributions:
-    """CloudFront distributions, at most one for a service.
+    """CloudFront distributions, at most one per service.
 
-    The service's id is a distribution's caller reference, which CloudFront keeps unique. The
-    comment begins with it as well, for a search, and ends with the digest of what Poppy wanted,
-    so that what CloudFront writes in another way, or an operator added, is not a difference.
+    The service's id is the distribution's caller reference, which CloudFront keeps unique. The
+    comment also contains it, for searches, and ends with a digest of the wanted configuration. So
+    values that CloudFront normalizes or an operator adds do not count as differences.
 
     Args:
-        poll_after: seconds until a change may have reached every edge.
+        poll_after: seconds between polls for a change to reach every edge.
     """
 
     def __init__(self, cloudfront: aws.Service, poll_after: float) -> None:
@@ -58,11 +58,11 @@ class Distributions:
     def ensure(
         self, service_id: str, known_id: str | None, make: Callable[[Viewer], Config]
     ) -> Distribution:
-        """Have a distribution of a configuration.
+        """Create or update the distribution of a service.
 
         Args:
-            known_id: its id, if Poppy knows it.
-            make: gives the configuration, for how viewers reach the distribution now.
+            known_id: its stored id, if any.
+            make: returns the configuration for the current aliases and certificate.
         """
         found = self._get(known_id) if known_id else None
         if found is None:
@@ -80,7 +80,7 @@ class Distributions:
         return found
 
     def find(self, service_id: str, known_id: str | None) -> Distribution | None:
-        """The distribution of a service; by its id if that is known, else by a search of all."""
+        """Return the distribution of a service, by its id or by a search of all; or None."""
         found = self._get(known_id) if known_id else None
         if found is not None:
             return found
@@ -91,16 +91,16 @@ class Distributions:
         return None
 
     def remove(self, service_id: str, known_id: str | None) -> None:
-        """Disable the distribution, and once that is everywhere, delete it.
+        """Disable the distribution, and delete it once every edge has disabled it.
 
         Raises:
-            InProgressError: it is not gone yet.
+            InProgressError: it is not deleted yet.
         """
         found = self.find(service_id, known_id)
         if found is None:
             return
         if found.config["Enabled"]:
-            # Without the digest, so that a distribution on its way out fits no document.
+            # Without the digest, so that the comment matches no document.
             config = {**found.config, "Enabled": False, "Comment": f"poppy {service_id} removed"}
             self._cloudfront.call(
                 "update_distribution",
@@ -108,9 +108,9 @@ class Distributions:
                 IfMatch=found.etag,
                 DistributionConfig=config,
             )
-            raise InProgressError("CloudFront disables the distribution", self._poll_after)
+            raise InProgressError("CloudFront is disabling the distribution", self._poll_after)
         if not found.is_deployed:
-            raise InProgressError("CloudFront disables the distribution", self._poll_after)
+            raise InProgressError("CloudFront is disabling the distribution", self._poll_after)
         try:
             self._cloudfront.call(
                 "delete_distribution", Id=found.distribution_id, IfMatch=found.etag
@@ -122,21 +122,21 @@ class Distributions:
                 raise
 
     def _create(self, service_id: str, config: Config) -> Distribution:
-        """Make the distribution, or give the one that was made before."""
+        """Create the distribution, or return the existing one."""
         whole = {"CallerReference": service_id, **_commented(service_id, config)}
         try:
             answer = self._cloudfront.call("create_distribution", DistributionConfig=whole)
         except aws.Refused as exc:
             if exc.code != "DistributionAlreadyExists":
                 raise
-            # The message ends with the id; that is not documented, so a search is next.
+            # The message ends with the id. That is undocumented, so fall back to a search.
             said = _ID.findall(str(exc))
             found = self.find(service_id, said[-1] if said else None)
             if found is None:
                 raise RetryableError(str(exc)) from exc
             return found
         found = _read(answer)
-        LOG.info("Made the distribution %s", found.distribution_id)
+        LOG.info("Created the distribution %s", found.distribution_id)
         return found
 
     def _get(self, distribution_id: str) -> Distribution | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``cloudfront``: Amazon CloudFront.
 
-See ``doc/source/drivers/cloudfront.rst`` for what becomes of each field of a service.
+``doc/source/drivers/cloudfront.rst`` describes how each field of a service is mapped.
 """
 
 import uuid
@@ -30,12 +30,12 @@ from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
 from poppy.provider.cloudfront.statistics import counted
 
-#: Seconds until it makes sense to look whether a tenant has made the records for a certificate.
+#: Seconds between checks for a tenant's certificate validation records.
 _VALIDATION = 60.0
 
 
 class CloudFrontProvider(Provider):
-    """Runs each service as one distribution, with one certificate for all of its domains.
+    """Run each service as one distribution, with one certificate for all of its domains.
 
     Needs the extra ``poppy[cloudfront]``. What CloudFront has no setting for is done by a
     function: of the service's own, or one that all services share that need no more. All of it is
@@ -47,35 +47,36 @@ class CloudFrontProvider(Provider):
         *aws.OPTS,
         cfg.StrOpt(
             "certificate_arn",
-            help="The operator's own certificate in ACM (us-east-1), for services all of whose "
-            "domains it covers: those with shared certificates. Unset: there are none.",
+            help="ARN of the operator's own certificate in ACM (us-east-1). It is used for "
+            "services if it covers all of their domains, such as shared domains. Unset: no shared "
+            "certificates.",
         ),
         cfg.StrOpt(
             "price_class",
             default="PriceClass_All",
             choices=["PriceClass_All", "PriceClass_200", "PriceClass_100"],
-            help="Which of CloudFront's edges serve; fewer cost less.",
+            help="Price class, which selects CloudFront's edge locations; fewer cost less.",
         ),
         cfg.StrOpt(
             "minimum_protocol_version",
             default="TLSv1.2_2021",
-            help="The oldest TLS that viewers may speak: one of CloudFront's security policies.",
+            help="CloudFront security policy, which sets the minimum TLS version of viewers.",
         ),
         cfg.StrOpt(
             "cookies",
             default="pass",
             choices=[
-                ("pass", "origins get cookies, and answers are kept apart by them"),
-                ("strip", "origins get no cookies"),
+                ("pass", "forward cookies to origins, and cache responses by cookie"),
+                ("strip", "forward no cookies to origins"),
             ],
-            help="What to do with requests that have cookies.",
+            help="How to handle cookies in requests.",
         ),
         cfg.FloatOpt(
             "poll_after",
             default=30.0,
             min=0.0,
-            help="Seconds between two looks at whether a change has reached every edge, which "
-            "takes CloudFront some minutes.",
+            help="Seconds between polls for a change to reach every edge, which takes some "
+            "minutes.",
         ),
     )
 
@@ -95,7 +96,7 @@ class CloudFrontProvider(Provider):
         """Read the options.
 
         Raises:
-            ConfigError: they contradict each other.
+            ConfigError: the options contradict each other.
         """
         super().__init__(conf, name)
         options = self.options
@@ -113,21 +114,21 @@ class CloudFrontProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """Shared certificates too, if the operator has one."""
+        """The capabilities, with shared certificates if ``certificate_arn`` is set."""
         shared = {Capability.SHARED_CERTIFICATE} if self.options.certificate_arn else set()
         return self.SUPPORTS | shared
 
     def check(self, spec: ServiceSpec) -> None:
-        """Compile the document, and look at its certificate's names; see base."""
+        """Compile the document and check the names of its certificate; see base."""
         distribution.plan(spec)
         if any(domain.certificate != "shared" for domain in spec.domains):
             check_names(spec.domain_names)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Make or change the distribution; see :meth:`Provider.ensure`.
+        """Create or change the distribution; see :meth:`Provider.ensure`.
 
-        It serves under its own name from the start, and under a domain once its certificate is
-        issued. While a changed set of domains waits for one, it goes on with those it had.
+        It serves its own name at once, and the domains once their certificate is issued. While
+        a changed set of domains waits for a certificate, the previous domains stay.
         """
         plan = distribution.plan(service.spec)
         certificate = self._certificate(service)
@@ -151,7 +152,7 @@ class CloudFrontProvider(Provider):
         return self._deployment(service.spec, found, certificate)
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Disable and delete the distribution, then what it used; see :meth:`Provider.remove`."""
+        """Delete the distribution, its function and certificates; see :meth:`Provider.remove`."""
         known_id = known.provider_service_id if known else None
         self._distributions.remove(service.service_id, known_id)
         if not self._functions.remove_others(service.service_id, ""):
@@ -159,7 +160,7 @@ class CloudFrontProvider(Provider):
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Ask for an invalidation, which takes about a minute; see :meth:`Provider.purge`."""
+        """Create an invalidation, which takes about a minute; see :meth:`Provider.purge`."""
         found = self._find(service, known)
         self._cloudfront.call(
             "create_invalidation",
@@ -171,16 +172,16 @@ class CloudFrontProvider(Provider):
         )
 
     def health(self) -> bool:
-        """Whether CloudFront answers, and lets us."""
+        """Return whether CloudFront answers and accepts the credentials."""
         return self._cloudfront.answers("list_distributions", MaxItems="1")
 
     def ensure_certificate(
         self, certificate: model.Certificate, known: Issuance | None
     ) -> Issuance:
-        """Have one domain validated ahead; see :meth:`Provider.ensure_certificate`.
+        """Validate one domain in advance; see :meth:`Provider.ensure_certificate`.
 
-        ACM asks for the same record whenever a domain of an account is to be validated. So the
-        certificate of a service with the domain is issued without further ado.
+        ACM always requires the same record for a domain in an account. So the certificate of a
+        later service with the domain is issued without further action.
         """
         name = certificate.domain_name
         found = self._certificates.ensure(Owner(DOMAIN_TAG, name), {name})
@@ -193,15 +194,15 @@ class CloudFrontProvider(Provider):
         )
 
     def remove_certificate(self, certificate: model.Certificate, known: Issuance | None) -> None:
-        """Delete it; see :meth:`Provider.remove_certificate`."""
+        """Delete the certificate; see :meth:`Provider.remove_certificate`."""
         self._certificates.remove(Owner(DOMAIN_TAG, certificate.domain_name))
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
-        """What CloudWatch has of the distribution; see :meth:`Provider.metrics`."""
+        """Return CloudWatch's metrics of the distribution; see :meth:`Provider.metrics`."""
         if len(service.spec.domains) > 1:
-            raise PermanentError("CloudFront does not count the domains of a service one by one")
+            raise PermanentError("CloudFront has no separate counts for the domains of a service")
         found = self._find(service, known)
         return {"Global": counted(self._cloudwatch, found.distribution_id, query)}
 
@@ -213,9 +214,9 @@ class CloudFrontProvider(Provider):
         return found
 
     def _certificate(self, service: Service) -> Certificate:
-        """The operator's certificate if it covers all domains, else one of the service's own.
+        """Return the operator's certificate if it covers all domains, otherwise the service's.
 
-        CloudFront takes no domain without one, not even for http.
+        CloudFront requires a certificate for every domain, even for http.
         """
         names = service.spec.domain_names
         if self.options.certificate_arn:
@@ -225,14 +226,14 @@ class CloudFrontProvider(Provider):
         for domain in service.spec.domains:
             if domain.certificate == "shared":
                 raise PermanentError(
-                    f"{self.name}: certificate_arn is not issued, or not for {domain.domain}"
+                    f"{self.name}: certificate_arn is not issued or does not cover {domain.domain}"
                 )
         return self._certificates.ensure(Owner(SERVICE_TAG, service.service_id), names)
 
     def _tidy(self, service: Service, code: str, certificates: set[str]) -> None:
-        """Remove what the distribution does not use any more.
+        """Remove functions and certificates that the distribution does not use any more.
 
-        What CloudFront still holds on to is left for the next call, at the latest for removal.
+        Those that are still in use are left for a later call, at the latest for the removal.
         """
         self._functions.remove_others(service.service_id, code)
         owner = Owner(SERVICE_TAG, service.service_id)
@@ -253,7 +254,7 @@ class CloudFrontProvider(Provider):
 
 
 def _invalidated(url: str | None) -> list[str]:
-    """The paths of an invalidation, where only a last ``*`` is a wildcard."""
+    """Return the paths of an invalidation, in which only a trailing ``*`` is a wildcard."""
     if url is None:
         return ["/*"]
     before, star, _ = url.partition("*")
@@ -269,10 +270,10 @@ def _status(certificate: Certificate) -> str:
 
 
 def _to_do(certificate: Certificate) -> str:
-    """What the tenant has to do for a certificate."""
+    """Return what the tenant must do for a certificate."""
     records = "; ".join(f"{n} CNAME {v}" for n, v in sorted(certificate.records.items()))
     if not records:
-        return "Amazon prepares the certificate"
+        return "Amazon is preparing the certificate"
     return f"Waiting for these DNS records, which must stay: {records}"
 
 

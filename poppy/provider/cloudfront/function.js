@@ -1,7 +1,7 @@
 // Runs at every viewer request, before the cache (CloudFront Functions, runtime 2.0).
 // What is particular to the service stands above this as ROUTES and LISTS, beside UNTRUSTED.
 
-// Whether text matches a pattern in which * is any run of characters.
+// Return whether text matches a pattern; * matches any run of characters.
 function matches(pattern, text) {
     var parts = pattern.split('*'), last = parts.pop(), at = 0;
     if (!parts.length) return text === last;
@@ -50,7 +50,7 @@ function groups(address) {
     return all.map(function (group) { return parseInt(group, 16); });
 }
 
-// Whether an address, as groups, is in a network: its groups, and the length of its prefix.
+// Return whether an address (groups) is in a network ([groups, prefix length]).
 function within(address, network) {
     var bits = network[1];
     if (address.length !== network[0].length) return false;
@@ -65,7 +65,7 @@ function header(request, name) {
     return request.headers[name] ? request.headers[name].value : '';
 }
 
-// By kind: what tells, once, whether the value of a rule is about this client.
+// By kind: returns a function that tells whether a rule's value matches the client.
 var KINDS = {
     client_ip: function (event) {
         var address = groups(event.viewer.ip);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The function of a service: made, published and deleted."""
+"""Create, publish and delete the CloudFront function of a service."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ _RUNTIME = "cloudfront-js-2.0"
 class Functions:
     """CloudFront functions, one for each version of a service's code.
 
-    A function's name is the service's id and a digest of its code, and its code never changes.
-    So a distribution goes from one version to the next with its own change, as a whole.
+    A function's name consists of the service's id and a digest of its code. Its code never
+    changes, so a distribution switches to a new version atomically with its own update.
     """
 
     def __init__(self, cloudfront: aws.Service) -> None:
@@ -36,15 +36,15 @@ class Functions:
         return _arn(draft)
 
     def remove_others(self, service_id: str, code: str) -> bool:
-        """Delete the functions of a service but the one of this code; empty for all.
+        """Delete the functions of a service except the one with this code (empty: delete all).
 
-        One that a distribution still uses stays. Gives whether all others are gone.
+        Functions that a distribution still uses stay. Return whether all others are gone.
         """
         kept = _name(service_id, code) if code else None
         return all([self._delete(name) for name in self._names(service_id) if name != kept])
 
     def _names(self, service_id: str) -> Iterator[str]:
-        # Each function has this stage, whether or not it was published.
+        # Every function has this stage, even if it is not published.
         parameters: dict[str, Any] = {"Stage": "DEVELOPMENT"}
         while True:
             page = self._cloudfront.call("list_functions", **parameters)["FunctionList"]
@@ -65,7 +65,7 @@ class Functions:
             )
         except aws.Refused as exc:
             if exc.code == "FunctionAlreadyExists":
-                # Another call was faster; look again.
+                # Another call was faster; read the state again.
                 raise RetryableError(str(exc)) from exc
             raise
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths as CloudFront matches them, and one ordered list of behaviours out of two kinds of rules.
+"""Path patterns for CloudFront, and the list of cache behaviours.
 
-A service says by path which origin serves it, and by path how long it is kept, each by the most
-specific rule. CloudFront has one list for both, of which the first match holds. So the list is
-made of all pairs of an origin's rule and a caching rule, each with the paths that match both, in
-the order of their specificity: a request's first match is then the pair of its two rules.
+A service has origin rules and caching rules, and the most specific one of each applies.
+CloudFront has one list for both, in which the first match applies. So the list consists of all
+pairs of an origin rule and a caching rule, with the paths that match both, sorted by specificity.
+The first match of a request is then the pair of its two rules.
 """
 
 import functools
@@ -18,26 +18,26 @@ from poppy.provider.patterns import covers, specificity
 
 #: The pattern of every path.
 EVERYTHING = "*"
-#: Behaviours besides the default one; Amazon's quota, which it may raise for an account.
+#: Maximum behaviours besides the default one. AWS may raise this quota for an account.
 MOST_BEHAVIOURS = 75
-#: Characters of a pattern, and which, by "Path pattern" in Amazon's developer guide.
+#: Maximum and allowed characters of a pattern ("Path pattern" in the CloudFront developer guide).
 _LONGEST = 255
 _ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
-#: Patterns that two patterns may have in common before the service is refused.
+#: Maximum patterns in the intersection of two patterns; a service above it is refused.
 _MOST_COMMON = 50
 _MOST_STEPS = 100_000
-#: How often patterns may be compared before the service is refused: about 0.2 s.
+#: Maximum comparisons of patterns, about 0.2 s; a service above it is refused.
 _MOST_COMPARISONS = 200_000
 
 T = TypeVar("T")
 
 
 class Behaviour(NamedTuple):
-    """What happens to requests whose path matches ``pattern``.
+    """A cache behaviour for requests that match ``pattern``.
 
     Attributes:
         origin: the number of the origin.
-        ttl: seconds, or None where no caching rule says anything.
+        ttl: seconds; None if no caching rule matches.
     """
 
     pattern: str
@@ -46,10 +46,10 @@ class Behaviour(NamedTuple):
 
 
 def path_pattern(rule: Rule) -> str:
-    """The pattern for a rule's ``request_url``.
+    """Return the pattern of a rule's ``request_url``.
 
     Raises:
-        PermanentError: CloudFront can't match it; names the rule.
+        PermanentError: CloudFront can't match the path; the message names the rule.
     """
     url = rule.request_url or "/*"
     pattern = re.sub(r"\*+", "*", url if url.startswith("/") else f"/{url}")
@@ -62,12 +62,14 @@ def path_pattern(rule: Rule) -> str:
             f"Rule '{rule.name}': CloudFront does not match all characters of {url!r}"
         )
     if len(pattern) > _LONGEST:
-        raise PermanentError(f"Rule '{rule.name}': CloudFront matches {_LONGEST} characters")
+        raise PermanentError(
+            f"Rule '{rule.name}': CloudFront matches at most {_LONGEST} characters"
+        )
     return pattern
 
 
 def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Behaviour]:
-    """The behaviours in the order in which they are tried; the last one is for everything else.
+    """Return the behaviours in the order of evaluation; the last one is the default.
 
     Raises:
         PermanentError: CloudFront can't match a path, or there are too many behaviours.
@@ -82,23 +84,23 @@ def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Be
             comparisons += len(kept) + 1
             if comparisons > _MOST_COMPARISONS:
                 raise PermanentError(
-                    "CloudFront: the paths of origins and caching make too many behaviours"
+                    "CloudFront: the paths of origins and caching need too many behaviours"
                 )
             for pattern in sorted(common(first, second, steps), key=specificity):
                 if not any(covers(known.pattern, pattern) for known in kept):
                     kept.append(Behaviour(pattern, origin, ttl))
     default = kept[-1]
-    # What would be treated like everything else needs no behaviour of its own at the end.
+    # Drop trailing behaviours that equal the default.
     while len(kept) > 1 and kept[-2][1:] == default[1:]:
         del kept[-2]
     if len(kept) - 1 > MOST_BEHAVIOURS:
         raise PermanentError(
             f"The paths of origins and caching together need {len(kept) - 1} behaviours; "
-            f"CloudFront has {MOST_BEHAVIOURS}"
+            f"CloudFront allows {MOST_BEHAVIOURS}"
         )
     for behaviour in kept:
         if len(behaviour.pattern) > _LONGEST:
-            raise PermanentError(f"CloudFront matches {_LONGEST} characters of a path at most")
+            raise PermanentError(f"CloudFront matches at most {_LONGEST} characters of a path")
     return kept
 
 
@@ -108,13 +110,13 @@ def _ranked(rules: Iterable[tuple[Rule, T]]) -> list[tuple[str, T]]:
 
 
 def common(first: str, second: str, steps: Iterator[int]) -> frozenset[str]:
-    """Patterns which together match what both patterns match; none if that is nothing.
+    """Return patterns for the intersection of two patterns; empty if they do not overlap.
 
     Args:
-        steps: one is taken from it for each step, so that no service takes for ever.
+        steps: a shared budget; each step takes one item from it.
 
     Raises:
-        PermanentError: it takes too many.
+        PermanentError: the budget is exhausted.
     """
     if covers(first, second):
         return frozenset({second})
@@ -123,7 +125,7 @@ def common(first: str, second: str, steps: Iterator[int]) -> frozenset[str]:
 
     @functools.cache
     def rest(i: int, j: int) -> frozenset[str]:
-        """For what is left from the i-th and the j-th character on."""
+        """Return the intersection of ``first[i:]`` and ``second[j:]``."""
         a, b = first[i : i + 1], second[j : j + 1]
         if next(steps, None) is None:
             raise PermanentError(f"The paths {first} and {second} overlap in too many ways")

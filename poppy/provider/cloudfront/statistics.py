@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What CloudWatch has counted for a distribution.
+"""CloudWatch metrics of a distribution.
 
-See "Viewing CloudFront and edge function metrics" in Amazon's CloudFront developer guide. The
-metrics that cost nothing tell requests, bytes, and the shares of 4xx and 5xx.
+See "Viewing CloudFront and edge function metrics" in the CloudFront developer guide. The free
+metrics include requests, bytes, and the rates of 4xx and 5xx responses.
 """
 
 import datetime
@@ -13,24 +13,24 @@ from poppy.common import aws
 from poppy.common.errors import PermanentError
 from poppy.provider.base import Metric, Point, Query
 
-#: By metric: CloudWatch's name, and that of the percentage to take of it.
+#: CloudWatch's metric, and the metric of a percentage to apply to it, by Poppy's metric.
 _NAMES: Mapping[Metric, tuple[str, str | None]] = {
     Metric.REQUEST_COUNT: ("Requests", None),
     Metric.BANDWIDTH_OUT: ("BytesDownloaded", None),
     Metric.RESPONSES_4XX: ("Requests", "4xxErrorRate"),
     Metric.RESPONSES_5XX: ("Requests", "5xxErrorRate"),
 }
-#: CloudWatch keeps values of five minutes for 63 days, those of an hour for 455 days.
+#: CloudWatch keeps 5-minute values for 63 days and hourly values for 455 days.
 _FINE, _COARSE = 300, 3600
 _FINE_SPAN = datetime.timedelta(days=2)
 _FINE_AGE = datetime.timedelta(days=62)
 
 
 def counted(cloudwatch: aws.Service, distribution_id: str, query: Query) -> Sequence[Point]:
-    """The values of a metric in order of time, one for five minutes or for an hour.
+    """Return the values of a metric in order of time, one per five minutes or per hour.
 
     Raises:
-        PermanentError: CloudFront does not count that.
+        PermanentError: CloudFront does not have the metric.
     """
     if query.metric not in _NAMES:
         raise PermanentError(f"CloudFront does not count {query.metric}")

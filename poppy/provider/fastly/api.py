@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fastly's API, as far as the driver needs it: one method for each call.
+"""Client of Fastly's API; one method per call.
 
-The reference is https://www.fastly.com/documentation/reference/api/. What is about a service and
-its versions takes forms and answers in JSON; what is about TLS speaks JSON:API (jsonapi.org).
+The reference is https://www.fastly.com/documentation/reference/api/. Calls for services and
+versions take forms and return JSON. TLS calls use JSON:API (jsonapi.org).
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ _THERE = frozenset({HTTPStatus.CONFLICT})
 
 
 class API:
-    """The calls. Each raises RetryableError or PermanentError, as :meth:`Client.request` does.
+    """The API's calls. They raise the same errors as :meth:`Client.request`.
 
     Args:
-        name: of the driver, for messages.
-        url: of the API.
-        token: with the scope ``global``.
-        timeout: seconds to connect, and to wait for more of an answer.
+        name: the driver's name, for messages.
+        url: the URL of the API.
+        token: a token with the scope ``global``.
+        timeout: seconds to connect, and between two reads of the response.
     """
 
     def __init__(self, name: str, url: str, token: str, timeout: float) -> None:
@@ -44,15 +44,15 @@ class API:
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What is left of the limit on changes."""
+        """The remaining limit on changes."""
         return self._client.quota
 
     def answers(self) -> bool:
-        """Whether Fastly answers and takes the token."""
+        """Return whether Fastly answers and accepts the token."""
         return self._client.answers("/tokens/self")
 
     def find_service(self, name: str) -> str | None:
-        """The id of the service with exactly this name."""
+        """Return the id of the service with exactly this name; None without one."""
         params = {"name": name}
         response = self._client.request("GET", "/service/search", accept=_GONE, params=params)
         if response.status_code in _GONE:
@@ -62,20 +62,20 @@ class API:
         return str(found["id"]) if there else None
 
     def create_service(self, name: str, comment: str) -> str | None:
-        """Make a service with one empty version; its id, or None if the name is taken."""
+        """Create a service with one empty version. Return its id; None if the name is taken."""
         fields = {"name": name, "type": "vcl", "comment": comment}
         response = self._client.request("POST", "/service", accept=_THERE, data=fields)
         return None if response.status_code in _THERE else str(_json(response)["id"])
 
     def delete_service(self, service: str) -> None:
-        """Delete a service without an active version; fine if there is none."""
+        """Delete a service without an active version. Ignore a missing one."""
         self._client.request("DELETE", f"/service/{_part(service)}", accept=_GONE)
 
     def details(self, service: str, version: int | None = None) -> Document | None:
-        """A service with its list of versions, its active version and one more, with all objects.
+        """Return a service with its versions, and all objects of its active version.
 
         Args:
-            version: which is in ``version``; by default it is not looked at.
+            version: another version to include with all objects, as ``version``.
         """
         path = f"/service/{_part(service)}/details"
         params = {} if version is None else {"version": version}
@@ -83,38 +83,38 @@ class API:
         return None if response.status_code in _GONE else _json(response)
 
     def clone(self, service: str, version: int) -> int:
-        """Make an editable copy of a version; its number."""
+        """Create an editable copy of a version and return its number."""
         path = f"{_version(service, version)}/clone"
         return int(_json(self._client.request("PUT", path))["number"])
 
     def comment(self, service: str, version: int, text: str) -> None:
-        """Change what a version says about itself."""
+        """Set the comment of a version."""
         self._client.request("PUT", _version(service, version), data={"comment": text})
 
     def is_locked(self, service: str, version: int) -> bool:
-        """Whether a version can't be changed any more."""
+        """Return whether a version is locked or gone."""
         response = self._client.request("GET", _version(service, version), accept=_GONE)
         return response.status_code in _GONE or bool(_json(response)["locked"])
 
     def create(self, service: str, version: int, kind: str, fields: Mapping[str, str]) -> None:
-        """Add an object to a version; fine if there is one of that name."""
+        """Add an object to a version. Ignore an existing one with that name."""
         path = f"{_version(service, version)}/{kind}"
         self._client.request("POST", path, accept=_THERE, data=dict(fields))
 
     def update(
         self, service: str, version: int, kind: str, name: str, fields: Mapping[str, str]
     ) -> None:
-        """Change an object of a version; fine if there is none."""
+        """Change an object of a version. Ignore a missing one."""
         path = f"{_version(service, version)}/{kind}/{_part(name)}"
         self._client.request("PUT", path, accept=_GONE, data=dict(fields))
 
     def delete(self, service: str, version: int, kind: str, name: str) -> None:
-        """Remove an object from a version; fine if there is none."""
+        """Remove an object from a version. Ignore a missing one."""
         path = f"{_version(service, version)}/{kind}/{_part(name)}"
         self._client.request("DELETE", path, accept=_GONE)
 
     def validate(self, service: str, version: int) -> str | None:
-        """What Fastly finds wrong with a version; None if nothing."""
+        """Validate a version and return Fastly's errors; None if it is valid."""
         found = _json(self._client.request("GET", f"{_version(service, version)}/validate"))
         if found.get("status") == "ok":
             return None
@@ -125,34 +125,34 @@ class API:
         )
 
     def activate(self, service: str, version: int) -> None:
-        """Have a version serve, instead of the one that did."""
+        """Activate a version in place of the active one."""
         self._client.request("PUT", f"{_version(service, version)}/activate")
 
     def deactivate(self, service: str, version: int) -> None:
-        """Have the service serve nothing."""
+        """Deactivate the active version."""
         self._client.request("PUT", f"{_version(service, version)}/deactivate", accept=_GONE)
 
     def purge_all(self, service: str) -> None:
-        """Evict everything of a service; Fastly has no soft variant of this."""
+        """Evict all objects of a service. Fastly has no soft variant of this call."""
         self._client.request("POST", f"/service/{_part(service)}/purge_all")
 
     def purge_key(self, service: str, key: str, *, soft: bool) -> None:
-        """Evict, or make stale, whatever has this surrogate key."""
+        """Evict all objects with a surrogate key, or make them stale."""
         headers = {"Fastly-Soft-Purge": "1"} if soft else {}
         path = f"/service/{_part(service)}/purge/{_part(key)}"
         self._client.request("POST", path, headers=headers)
 
     def regions(self) -> list[str]:
-        """The names of the regions that statistics are kept by."""
+        """Return the names of the regions of statistics."""
         return list(_json(self._client.request("GET", "/stats/regions"))["data"])
 
     def statistics(self, service: str, params: Mapping[str, str]) -> list[Document]:
-        """Counts by interval, in order of time."""
+        """Return counts by interval, in order of time."""
         path = f"/stats/service/{_part(service)}"
         return list(_json(self._client.request("GET", path, params=dict(params)))["data"])
 
     def subscriptions(self, domain: str) -> Document:
-        """The TLS subscriptions with a domain, and their authorizations (JSON:API)."""
+        """Return the TLS subscriptions of a domain with their authorizations (JSON:API)."""
         params = {
             "filter[tls_domains.id]": domain,
             "include": "tls_authorizations",
@@ -172,16 +172,16 @@ class API:
         return self._json_api("POST", "/tls/subscriptions", json=body)
 
     def retry_subscription(self, subscription: str) -> None:
-        """Have Fastly try once more to get a certificate."""
+        """Retry a failed certificate order."""
         attributes = {"state": "retry"}
         body = {"data": {"type": "tls_subscription", "attributes": attributes}}
         self._json_api("PATCH", f"/tls/subscriptions/{_part(subscription)}", json=body)
 
     def unsubscribe(self, subscription: str, *, force: bool) -> None:
-        """Give up a certificate; fine if there is none.
+        """Delete a TLS subscription. Ignore a missing one.
 
         Args:
-            force: also while it is in use, which ends TLS for its domains.
+            force: delete it even if it is in use, which ends TLS for its domains.
         """
         path = f"/tls/subscriptions/{_part(subscription)}"
         params = {"force": "true"} if force else {}
@@ -189,7 +189,7 @@ class API:
         self._client.request("DELETE", path, accept=_GONE, params=params, headers=headers)
 
     def tls_configuration(self, configuration: str) -> Document:
-        """A TLS configuration and its DNS records (JSON:API)."""
+        """Return a TLS configuration with its DNS records (JSON:API)."""
         path = f"/tls/configurations/{_part(configuration)}"
         return self._json_api("GET", path, params={"include": "dns_records"})
 
@@ -211,7 +211,7 @@ def _json(response: requests.Response) -> Document:
 
 
 def _explain(response: requests.Response) -> str:
-    """Fastly's own words, from either kind of error document."""
+    """Return Fastly's error message from either kind of error document."""
     try:
         document = response.json()
     except ValueError:
@@ -237,5 +237,5 @@ def _version(service: str, version: int) -> str:
 
 
 def _part(text: str) -> str:
-    """One segment of a path, whatever is in it."""
+    """Quote text as one path segment."""
     return quote(text, safe="")

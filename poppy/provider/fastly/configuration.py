@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service is at Fastly: the objects of a version. No I/O; the same input, the same result.
+"""Compile a service to the objects of a Fastly version. Pure functions without I/O.
 
-Objects are named for their place in the document (``poppy origin 1``), so that a changed entry
-changes an object and does not make another.
+Objects are named after their position in the document (``poppy origin 1``), so a changed entry
+updates its object instead of creating another one.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from poppy.model import names
 from poppy.model.services import Caching, Origin, ServiceSpec
 from poppy.provider.fastly import vcl
 
-#: Fields by name by kind, all as text. The kinds are in an order in which objects can be made.
+#: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
 Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
 
-_LASTING = (200, 203, 300, 301)  # Statuses of answers that a rule's TTL is for.
+_LASTING = (200, 203, 300, 301)  # Statuses to which a rule's TTL applies.
 _MISSING = (404, 410)
-_MISSING_TTL = 60  # Seconds that "not found" is kept at most.
+_MISSING_TTL = 60  # Maximum seconds to cache "not found".
 _SHAREABLE = (
     '!beresp.http.Set-Cookie && beresp.http.Cache-Control !~ "(?i)(?:private|no-store|no-cache)"'
 )
@@ -30,10 +30,10 @@ _VERDICTS = (("malformed", 400, "Bad Request"), ("refused", 403, "Forbidden"))
 
 
 class Settings(NamedTuple):
-    """What the operator decided for all services; times in seconds.
+    """The operator's settings for all services; times are in seconds.
 
     Attributes:
-        grace: how long past its TTL, or a soft purge, an object may be served stale.
+        grace: how long an object may be served stale after its TTL or a soft purge.
     """
 
     grace: int = 300
@@ -43,10 +43,10 @@ class Settings(NamedTuple):
 
 
 def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
-    """The objects that serve a document.
+    """Return the objects that serve a document.
 
     Raises:
-        PermanentError: something in the document can't be expressed; names it.
+        PermanentError: Fastly can't express a part of the document; the message names it.
     """
     verdicts = _VERDICTS if spec.restrictions else _VERDICTS[:1]
     conditions = [
@@ -70,7 +70,7 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
 
 
 def digest(objects: Objects) -> str:
-    """A short name for what these objects do."""
+    """Return a short digest of objects."""
     text = json.dumps(objects, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -123,14 +123,14 @@ def _backend(number: int, origin: Origin, settings: Settings) -> dict[str, str]:
 
 
 def _certified_name(origin: Origin) -> str:
-    """The name that the origin's certificate has to be for."""
+    """Return the name that the origin's certificate must cover."""
     if names.address(origin.origin) is None:
         return origin.origin
     if origin.hostheadertype == "custom" and origin.hostheadervalue:
         return origin.hostheadervalue
     raise PermanentError(
-        f"Origin {origin.origin} with TLS needs hostheadertype custom: an address says nothing "
-        "about the name that its certificate has to be for"
+        f"Origin {origin.origin} with TLS needs hostheadertype custom, because its certificate "
+        "is checked for a name, not for an address"
     )
 
 

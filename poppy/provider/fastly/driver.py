@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``fastly``.
 
-See ``doc/source/drivers/fastly.rst`` for what becomes of each field of a service.
+``doc/source/drivers/fastly.rst`` describes how each field of a service is mapped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,78 +35,78 @@ LOG = log.getLogger(__name__)
 
 _OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
-_POLL = 60.0  # Seconds; issuing takes minutes once the domain's owner has done their part.
+_POLL = 60.0  # Seconds; issuing takes minutes after the domain's owner has created the record.
 _AGAIN = 5.0  # Seconds.
-_MOST = 5  # Objects that there may be of one service, by a race.
-_COMMENT = "made by Poppy, which undoes what is changed by hand"
+_MOST = 5  # Maximum objects of one service after races.
+_COMMENT = "managed by Poppy, which reverts manual changes"
 
 
 class FastlyProvider(Provider):
-    """Runs services at Fastly: one Fastly service for each of Poppy's, named for its id."""
+    """Run each service as one Fastly service, named after the service's id."""
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
             "token",
             secret=True,
-            help="An API token of a user or an automation token, with the scope global and the "
-            "role of an engineer; to order certificates, also the permission to manage TLS.",
+            help="A user's API token or an automation token, with the scope global and the role "
+            "engineer. Ordering certificates also needs the permission to manage TLS.",
         ),
-        cfg.StrOpt("api_url", default="https://api.fastly.com", help="Where Fastly's API is."),
+        cfg.StrOpt("api_url", default="https://api.fastly.com", help="URL of Fastly's API."),
         cfg.FloatOpt(
             "timeout",
             default=30.0,
             min=0.1,
-            help="Seconds until Fastly's answer to one call counts as lost.",
+            help="Timeout of an API call in seconds.",
         ),
         cfg.StrOpt(
             "http_access_name",
             default="dualstack.nonssl.global.fastly.net",
-            help="What http domains are made a CNAME of; {domain} in it stands for the domain.",
+            help="CNAME target of http domains; {domain} stands for the domain.",
         ),
         cfg.StrOpt(
             "tls_configuration",
-            help="Id of the TLS configuration that san and sni certificates are ordered with; it "
-            "names what their domains are made a CNAME of. Default: the account's.",
+            help="Id of the TLS configuration for san and sni certificates. It determines the "
+            "CNAME target of their domains. Default: the account's.",
         ),
         cfg.StrOpt(
             "certificate_authority",
             choices=["certainly", "lets-encrypt", "globalsign"],
-            help="Who issues san and sni certificates. Default: Fastly's.",
+            help="Certificate authority of san and sni certificates. Default: Fastly's.",
         ),
         cfg.StrOpt(
             "shared_tls_configuration",
-            help="Id of the TLS configuration with your certificate for shared domains, which you "
+            help="Id of the TLS configuration for shared domains, with a certificate that you "
             "have uploaded and activated at Fastly.",
         ),
         cfg.StrOpt(
             "shared_access_name",
-            help="What shared domains are made a CNAME of, instead of what "
-            "shared_tls_configuration names. Without both, no shared certificates.",
+            help="CNAME target of shared domains, instead of that of shared_tls_configuration. "
+            "If both are unset, there are no shared certificates.",
         ),
         cfg.IntOpt(
             "grace",
             default=300,
             min=0,
-            help="Seconds past its TTL, or after a soft purge, during which an object may be "
-            "served stale: while a new one is fetched, and while the origin is down.",
+            help="Seconds after its TTL, or after a soft purge, that an object may be served "
+            "stale while a new one is fetched or the origin is down.",
         ),
         cfg.FloatOpt(
             "connect_timeout",
             default=5.0,
             min=0.1,
-            help="Seconds that an edge waits for a connection to an origin.",
+            help="Seconds that an edge waits to connect to an origin.",
         ),
         cfg.FloatOpt(
             "first_byte_timeout",
             default=60.0,
             min=0.1,
-            help="Seconds that an edge waits for an origin to begin its answer.",
+            help="Seconds that an edge waits for the first byte of an origin's response.",
         ),
         cfg.FloatOpt(
             "between_bytes_timeout",
             default=60.0,
             min=0.1,
-            help="Seconds that an edge waits for an origin to go on with its answer.",
+            help="Seconds that an edge waits between two parts of an origin's response.",
         ),
     )
 
@@ -150,18 +150,18 @@ class FastlyProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """Shared certificates too, if it is known what their domains are a CNAME of."""
+        """The capabilities, with shared certificates if their CNAME target is configured."""
         if self.options.shared_access_name or self.options.shared_tls_configuration:
             return self.SUPPORTS | {Capability.SHARED_CERTIFICATE}
         return self.SUPPORTS
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What is left of Fastly's limit on changes."""
+        """Fastly's remaining limit on changes."""
         return self._api.quota
 
     def check(self, spec: ServiceSpec) -> None:
-        """Refuse what has no expression at Fastly; see :meth:`Provider.check`."""
+        """Refuse what Fastly can't express; see :meth:`Provider.check`."""
         wanted(spec, self._settings)
         for domain in spec.domains:
             if domain.certificate is None:
@@ -169,11 +169,11 @@ class FastlyProvider(Provider):
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The names that all domains are made a CNAME of."""
+        """The CNAME targets shared by all domains."""
         return edge.fixed_names(self.options.http_access_name, self.options.shared_access_name)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Have an active version that serves the document; see :meth:`Provider.ensure`."""
+        """Activate a version that serves the document; see :meth:`Provider.ensure`."""
         objects = wanted(service.spec, self._settings)
         fastly_id = self._find(service, known) or self._make(service)
         self._versions.converge(fastly_id, objects)
@@ -182,15 +182,16 @@ class FastlyProvider(Provider):
         try:
             return self._deployment(service, known, fastly_id)
         except PermanentError as exc:
-            # Fastly takes orders only for what is served: what it refuses may be but late.
+            # Fastly accepts orders only for active domains. If another worker has changed the
+            # active version, the refusal may be temporary.
             if self._versions.serves(fastly_id, objects):
                 raise
             raise RetryableError(
-                f"Fastly's service {fastly_id} was changed by others meanwhile", _AGAIN
+                f"Fastly's service {fastly_id} was changed concurrently", _AGAIN
             ) from exc
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete service and certificates; see :meth:`Provider.remove`."""
+        """Delete the service and its certificates; see :meth:`Provider.remove`."""
         ordered = {domain.domain for domain in _with_own_certificate(service.spec)}
         for domain in sorted(ordered | _dropped(service, known)):
             self._certificates.remove(domain, force=True)
@@ -203,7 +204,7 @@ class FastlyProvider(Provider):
         raise RetryableError(f"Fastly still has a service {_name(service)}", retry_after=_AGAIN)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Evict or make stale by surrogate key; see :meth:`Provider.purge`."""
+        """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
         key = keys.key(purge.url)
         fastly_id = self._find(service, known)
         if fastly_id is None:
@@ -214,11 +215,11 @@ class FastlyProvider(Provider):
             self._api.purge_key(fastly_id, key, soft=not purge.hard)
 
     def health(self) -> bool:
-        """Whether Fastly answers and takes the token."""
+        """Return whether Fastly answers and accepts the token."""
         return self._quick_api.answers()
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
-        """Order it, which Fastly allows for domains of active services only."""
+        """Order the certificate; Fastly requires that its domain is on an active service."""
         retry = known is not None and known.status == "failed"
         found = self._certificates.ensure(certificate.domain_name, retry=retry)
         return Issuance(
@@ -229,38 +230,38 @@ class FastlyProvider(Provider):
         )
 
     def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
-        """Give up the order; Fastly refuses while the certificate is in use."""
+        """Delete the order; Fastly refuses while the certificate is in use."""
         self._certificates.remove(certificate.domain_name, force=False)
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
-        """Counts of the whole service by Fastly's regions; see :meth:`Provider.metrics`."""
+        """Return counts of the whole service by region; see :meth:`Provider.metrics`."""
         fastly_id = self._find(service, known)
         if fastly_id is None:
             raise PermanentError(f"{self.name} has no service {service.service_id}")
         return statistics.metrics(self._api, fastly_id, query)
 
     def _find(self, service: Service, known: ProviderDetail | None) -> str | None:
-        """The id of the service's object, whether we know of it or not."""
+        """Return the id of the Fastly service, even if it is not stored; None without one."""
         name = _name(service)
         if known is not None and known.provider_service_id is not None:
             details = self._api.details(known.provider_service_id)
-            # Fastly tells of deleted services for a while.
+            # Fastly still returns deleted services for a while.
             if details is not None and details["name"] == name and not details.get("deleted_at"):
                 return known.provider_service_id
         return self._api.find_service(name)
 
     def _make(self, service: Service) -> str:
-        """Make the object, of which there must be no other afterwards."""
+        """Create the Fastly service, and delete it again if another worker was faster."""
         made = self._api.create_service(_name(service), _COMMENT)
         found = self._api.find_service(_name(service)) or made
         if found is None:
             raise RetryableError(
-                f"Fastly has a service {_name(service)}, but does not find it", retry_after=_AGAIN
+                f"Fastly has a service {_name(service)}, but can't find it", retry_after=_AGAIN
             )
         if made is not None and made != found:
-            # Another worker was faster, and the account does not mind two of one name.
+            # Another worker was faster, and the account allows two services with one name.
             self._api.delete_service(made)
         return found
 
@@ -316,7 +317,7 @@ class FastlyProvider(Provider):
 
 
 def _name(service: Service) -> str:
-    """What a service's object is called at Fastly, so that it can be found."""
+    """Return the name of the Fastly service of a service."""
     return f"poppy-{service.service_id}"
 
 
@@ -325,7 +326,7 @@ def _with_own_certificate(spec: ServiceSpec) -> Iterator[Domain]:
 
 
 def _dropped(service: Service, known: ProviderDetail | None) -> set[str]:
-    """Domains that had a certificate of their own, as far as we know, and don't any more."""
+    """Return domains that have a certificate of their own but do not need it any more."""
     before = known.certificates if known is not None else {}
     kept = {domain.domain for domain in _with_own_certificate(service.spec)}
     shared = {d.domain for d in service.spec.domains if d.certificate == "shared"}

@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surrogate keys: what an edge marks each object with, so that purges find it.
+"""Surrogate keys of cached objects, used for purges.
 
-By URL, Fastly purges one object at one host. With keys, one call purges a path with any query at
-all domains of the service, or a whole directory, and everything softly, for which Fastly has no
-call of its own.
+A purge by URL covers one object on one host. A purge by key covers a path with any query on all
+domains of the service, or a whole directory. It also allows a soft purge of everything, for which
+Fastly has no call.
 """
 
 import hashlib
 
 from poppy.common.errors import PermanentError
 
-#: Of every object.
+#: The key of every object.
 EVERYTHING = "poppy"
-#: Directories above an object that it is marked with, from the root on.
+#: Maximum directory levels, from the root, that have keys.
 DEPTH = 8
 
 _PATH, _URL, _TREE = "poppy-path-", "poppy-url-", "poppy-tree-"
 
 
 def key(url: str | None) -> str:
-    """The key of all objects that a purge is about.
+    """Return the key of all objects that a purge covers.
 
     Args:
-        url: as in :class:`~poppy.model.operations.Purge`.
+        url: the ``url`` of :class:`~poppy.model.operations.Purge`.
 
     Raises:
-        PermanentError: no object has a key for such a pattern.
+        PermanentError: no key covers the pattern.
     """
     if url is None or url.strip("/") == "*":
         return EVERYTHING
@@ -37,8 +37,8 @@ def key(url: str | None) -> str:
         if depth <= DEPTH:
             return _digest(_TREE, directory)
     raise PermanentError(
-        f"Fastly can't purge {url}: only a path, a URL with its query, or a directory as "
-        f"/directory/*, of {DEPTH} levels at most"
+        f"Fastly can't purge {url}: only a path, a URL with its query, or a directory "
+        f"(/directory/*) of at most {DEPTH} levels"
     )
 
 
@@ -47,7 +47,7 @@ def _digest(prefix: str, text: str) -> str:
 
 
 def marking() -> str:
-    """VCL for ``vcl_fetch`` that marks an object; its own keys are kept."""
+    """Return VCL for ``vcl_fetch`` that adds the keys to an object and keeps the origin's keys."""
     own = "beresp.http.Surrogate-Key"
     lines = [
         "set req.http.X-Poppy-Keys = "
@@ -63,7 +63,7 @@ def marking() -> str:
         ]
     lines += [
         f"if ({own}) {{",
-        # Ours first: Fastly looks at 16 KB of keys.
+        # Poppy's keys first: Fastly reads at most 16 KB of keys.
         f'  set {own} = req.http.X-Poppy-Keys " " {own};',
         "} else {",
         f"  set {own} = req.http.X-Poppy-Keys;",

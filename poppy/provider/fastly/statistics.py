@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of a service, by region.
+"""Historical statistics of a service by region.
 
 See https://www.fastly.com/documentation/reference/api/metrics-stats/historical-stats/.
 """
@@ -19,13 +19,12 @@ _FIELDS = {
     Metric.RESPONSES_4XX: "status_4xx",
     Metric.RESPONSES_5XX: "status_5xx",
 }
-#: The longest time that is asked for in intervals of this length. Fastly keeps minutes for 35
-#: days and hours for 375.
+#: (maximum period, interval). Fastly keeps minutely values for 35 days and hourly values for 375.
 _STEPS = ((datetime.timedelta(hours=3), "minute"), (datetime.timedelta(days=14), "hour"))
 
 
 def metrics(api: API, service: str, query: Query) -> Mapping[str, Sequence[Point]]:
-    """Points in order of time, by region; regions where nothing was counted are left out."""
+    """Return points by region in order of time, without regions that have only zeros."""
     length = query.end - query.start
     step = next((name for longest, name in _STEPS if length <= longest), "day")
     params = {

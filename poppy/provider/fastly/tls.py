@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates that Fastly gets and renews: TLS subscriptions, one for each domain.
+"""Certificates that Fastly orders and renews: one TLS subscription per domain.
 
-Fastly takes an order only for a domain of an active service, and has the certificate issued once
-the domain's owner has shown, by a DNS record, whose it is.
+Fastly accepts an order only for a domain of an active service. The certificate is issued after the
+domain's owner has proven control with a DNS record.
 See https://www.fastly.com/documentation/reference/api/tls/subs/.
 """
 
@@ -22,7 +22,7 @@ _STATUSES = {
 
 
 class Record(NamedTuple):
-    """A DNS record that shows whose a domain is; one of several ways."""
+    """A DNS record that proves control of a domain; one of several alternatives."""
 
     kind: str
     record_type: str
@@ -31,13 +31,13 @@ class Record(NamedTuple):
 
 
 class Subscription(NamedTuple):
-    """An order, and how far it got.
+    """A certificate order with its progress.
 
     Attributes:
-        domains: that the certificate is for; more than one only in orders that Poppy did not
-            make.
-        configuration: the TLS configuration it is used with; None if it does not say.
-        records: what its owner may do to show whose the domains are; one is enough.
+        domains: the domains of the certificate; more than one only in orders that Poppy did not
+            create.
+        configuration: its TLS configuration; None if unknown.
+        records: DNS records that prove control of the domains; one is sufficient.
     """
 
     subscription_id: str
@@ -49,24 +49,24 @@ class Subscription(NamedTuple):
 
     @property
     def status(self) -> str:
-        """In Poppy's words; a state that is not known is taken for one on the way."""
+        """Poppy's certificate status; an unknown state counts as in progress."""
         return _STATUSES.get(self.state, "create_in_progress")
 
     @property
     def wants(self) -> str:
-        """For the tenant: what it waits for."""
+        """What the order waits for, for the tenant."""
         dns = [record for record in self.records if record.kind == "managed-dns"]
         if not dns:
             return f"waiting for the certificate for {', '.join(self.domains)}"
         return "; ".join(
-            f"to get the certificate for {', '.join(self.domains)}, make {record.name} a "
-            f"{record.record_type} of {', '.join(record.values)}"
+            f"to get the certificate for {', '.join(self.domains)}, create the "
+            f"{record.record_type} record {record.name} with the value {', '.join(record.values)}"
             for record in dns
         )
 
     @classmethod
     def from_json_api(cls, data: Document, included: Mapping[str, Document]) -> Self:
-        """From a resource object and those included with it, by id."""
+        """Create a subscription from a resource object and its included objects by id."""
         related = data.get("relationships") or {}
         configuration = (related.get("tls_configuration") or {}).get("data")
         authorizations = [
@@ -97,11 +97,11 @@ def _records(authorization: Document) -> Iterator[Record]:
 
 
 class Certificates:
-    """Orders for single domains.
+    """Certificate orders for single domains.
 
     Args:
-        configuration: the TLS configuration for new ones; None for the account's default.
-        authority: which issues new ones; None for Fastly's default.
+        configuration: the TLS configuration of new orders; None for the account's default.
+        authority: the certificate authority of new orders; None for Fastly's default.
     """
 
     def __init__(self, api: API, configuration: str | None, authority: str | None) -> None:
@@ -110,10 +110,10 @@ class Certificates:
         self._authority = authority
 
     def ensure(self, domain: str, *, retry: bool = False) -> Subscription:
-        """Have one order for the domain.
+        """Return the order for the domain; create it if there is none.
 
         Args:
-            retry: try again where Fastly has given up.
+            retry: whether to retry an order that failed.
         """
         found = self.find(domain)
         if found is None:
@@ -124,7 +124,7 @@ class Certificates:
         return found
 
     def find(self, domain: str) -> Subscription | None:
-        """The order for the domain: one that has got its certificate, else the oldest."""
+        """Return the domain's order: one with a certificate, otherwise the oldest; or None."""
         ranks = {"deployed": 0, "create_in_progress": 1, "failed": 2}
         return min(
             self._all(domain),
@@ -133,7 +133,7 @@ class Certificates:
         )
 
     def remove(self, domain: str, *, force: bool) -> None:
-        """Give up orders for just this domain; others, made by hand, are left alone."""
+        """Delete orders for this domain alone. Others were created manually and stay."""
         for order in self._all(domain):
             if order.domains == (domain,):
                 self._api.unsubscribe(order.subscription_id, force=force)
@@ -144,10 +144,10 @@ class Certificates:
         return [Subscription.from_json_api(data, included) for data in document["data"]]
 
     def access_name(self, configuration: str) -> str:
-        """The name that domains with this TLS configuration are to be a CNAME of.
+        """Return the CNAME target of domains with a TLS configuration.
 
         Raises:
-            PermanentError: it has none.
+            PermanentError: the TLS configuration has no CNAME record.
         """
         document = self._api.tls_configuration(configuration)
         records = [
@@ -155,7 +155,7 @@ class Certificates:
             for entry in document.get("included") or ()
             if entry["type"] == "dns_record" and entry["attributes"]["record_type"] == "CNAME"
         ]
-        # All of Fastly's network, where there is a choice.
+        # Prefer Fastly's global network.
         records.sort(key=lambda entry: entry["attributes"].get("region") != "global")
         if not records:
             raise PermanentError(f"Fastly's TLS configuration {configuration} has no CNAME")
@@ -165,7 +165,7 @@ class Certificates:
         try:
             data = self._api.subscribe(domain, self._configuration, self._authority)["data"]
         except PermanentError:
-            # Fine if another worker was faster.
+            # Another worker may have been faster.
             found = self.find(domain)
             if found is None:
                 raise
@@ -174,6 +174,6 @@ class Certificates:
         if found is None:
             return Subscription.from_json_api(data, {})
         if found.subscription_id != data["id"]:
-            # Another worker was at it too; the oldest stays.
+            # Another worker also created one; keep the oldest.
             self._api.unsubscribe(data["id"], force=False)
         return found

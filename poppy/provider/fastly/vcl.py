@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snippets of VCL: which rules a request matches. Conditions only look at the outcome.
+"""VCL snippets that decide which rules a request matches.
 
-Fastly runs the conditions of a service by their priority and lets several hold, whereas of a
-service's paths the most specific one counts. So one snippet decides, for each request, by chains
-of ``if`` and ``else``, and says what it found in three header fields; each condition compares
-one field with one value. Conditions so stay short, exclude each other, and need no order.
+Fastly evaluates a service's conditions by priority, and several can match. But only the most
+specific path of a service counts. So one snippet decides with chains of ``if`` and ``else`` and
+stores the result in three header fields. Each condition compares one field with one value, so
+conditions are short, exclusive and independent of order.
 
-What tenants wrote reaches the text as in :mod:`poppy.provider.varnish.vcl`: as expressions of
-letters, digits and escapes, as addresses, and as nothing else. ``%`` is written as an escape too,
-as it begins one in Fastly's strings.
+As in :mod:`poppy.provider.varnish.vcl`, tenants' text is inserted only as addresses and as
+expressions of letters, digits and escapes. ``%`` is escaped too, because it starts an escape in
+Fastly's strings.
 """
 
 import ipaddress
@@ -21,11 +21,11 @@ from poppy.provider import headers, patterns
 from poppy.provider.fastly import keys
 from poppy.provider.geography import country_codes
 
-#: The number of the origin; without the field, it is the first.
+#: Number of the origin; the first one if unset.
 ORIGIN = "req.http.X-Poppy-Origin"
-#: The number of the caching entry; without the field, none is about the request.
+#: Number of the caching entry; unset if none matches.
 CACHING = "req.http.X-Poppy-Caching"
-#: ``refused`` or ``malformed`` for requests that get no content.
+#: ``refused`` or ``malformed`` for denied requests.
 VERDICT = "req.http.X-Poppy-Verdict"
 
 _FIELDS = ("Origin", "Caching", "Verdict", "Keys")
@@ -37,10 +37,10 @@ _ALWAYS = "req.url"  # Fastly's VCL has no condition "true"; every request has a
 
 
 def acls(spec: ServiceSpec) -> str:
-    """Declarations for ``init``: a list of addresses for each client IP rule; may be empty.
+    """Return the ``init`` snippet: an ACL for each client IP rule; may be empty.
 
-    They are part of the version, unlike the entries of Fastly's own lists (edge ACLs), a change
-    of which would show at once in the version that serves.
+    These ACLs are part of the version. A change of Fastly's edge ACLs would affect the active
+    version at once.
     """
     return "\n".join(
         _acl(f"poppy_client_{number}", rule.client_ip or "")
@@ -49,10 +49,10 @@ def acls(spec: ServiceSpec) -> str:
 
 
 def request(spec: ServiceSpec) -> str:
-    """The decisions, for ``recv``.
+    """Return the ``recv`` snippet with the decisions.
 
     Raises:
-        PermanentError: something in the document can't be expressed; names it.
+        PermanentError: VCL can't express a part of the document; the message names it.
     """
     origins = [
         (rule, f'set {ORIGIN} = "{number}";')
@@ -80,16 +80,16 @@ def request(spec: ServiceSpec) -> str:
     return "\n".join(part for part in parts if part)
 
 
-#: For ``hash``: what was fetched with credentials is for who has the same ones. Fastly would
-#: give it to everybody, where the origin does not forbid it.
+#: For ``hash``: share responses to authorized requests only between requests with the same
+#: credentials. Fastly shares them with everyone unless the origin forbids it.
 KEY = "if (req.http.Authorization) {\n  set req.hash += req.http.Authorization;\n}"
 
-#: For ``miss`` and ``pass``: origins have no use for our header fields.
+#: For ``miss`` and ``pass``: remove the internal header fields from requests to origins.
 CLEAN = "\n".join(f"unset bereq.http.X-Poppy-{field};" for field in _FIELDS)
 
 
 def answer(grace: int) -> str:
-    """For ``fetch``: what an object can be purged by, and how long it may be served stale."""
+    """Return the ``fetch`` snippet: surrogate keys, and how long objects may be served stale."""
     return (
         f"set beresp.stale_while_revalidate = {int(grace)}s;\n"
         f"set beresp.stale_if_error = {int(grace)}s;\n{keys.marking()}"
@@ -97,13 +97,13 @@ def answer(grace: int) -> str:
 
 
 def _chain(cases: Iterable[tuple[Rule, str]]) -> str:
-    """``if``, ``else if`` ... over rules, the most specific first."""
+    """Return an ``if``/``else if`` chain over rules, the most specific first."""
     ordered = sorted(cases, key=lambda case: patterns.specificity(case[0].request_url or "/*"))
     return " else ".join(f"if ({_concerns(rule)}) {{\n  {body}\n}}" for rule, body in ordered)
 
 
 def _concerns(rule: Rule) -> str:
-    """A condition: the rule is about this request."""
+    """Return a condition: the rule's path matches the request."""
     pattern = rule.request_url
     if pattern is None or paths.canonical(pattern) == "/*":
         return _ALWAYS
@@ -111,7 +111,7 @@ def _concerns(rule: Rule) -> str:
 
 
 def _refusals(spec: ServiceSpec) -> list[str]:
-    """For each kind, who is on a blacklist or not on the whitelist of the path."""
+    """Return, for each kind, a block that denies clients by blacklist or whitelist."""
     lists = {id(rule): f"poppy_client_{n}" for n, rule in enumerate(_client_rules(spec))}
     blocks = []
     for (access, _kind), rules in spec.restricting:
@@ -125,7 +125,7 @@ def _refusals(spec: ServiceSpec) -> list[str]:
 
 
 def _is_meant(rule: Rule, acl: str) -> str:
-    """A condition: the rule is about this client."""
+    """Return a condition: the rule matches the client."""
     if rule.client_ip is not None:
         return f"client.ip ~ {acl}"
     if rule.referrer is not None:
@@ -149,7 +149,7 @@ def _acl(name: str, text: str) -> str:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as exc:
-        raise PermanentError(f"{text!r} is no IP address or CIDR block") from exc
+        raise PermanentError(f"{text!r} is not an IP address or CIDR block") from exc
     return f'acl {name} {{\n  "{network.network_address}"/{network.prefixlen};\n}}'
 
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing a service's active version to what it should be, from any half-made state.
+"""Converge a service's active version to the wanted objects, from any intermediate state.
 
-A version that was activated is locked for good. So a change is made in a draft: a clone of the
-active version, which is compared with what is wanted, edited, compared again, validated, and
-activated at once. It is one loop of looking and doing the next thing, so that it goes on from
-wherever an earlier run, or another worker, got to.
+An activated version is locked permanently. So a change is made in a draft, a clone of the active
+version, which is compared with the wanted objects, edited, compared again, validated and
+activated. One loop reads the state and takes the next step, so it continues where an earlier run
+or another worker stopped.
 
-A draft says in its comment which objects it is for. A run uses a draft of its own comment only:
-two workers with the same document help each other, and two with different ones don't mix theirs.
-What another document left half made is never touched, nor activated.
+The comment of a draft identifies its wanted objects. A run uses only drafts with its own comment:
+workers with the same document cooperate, and workers with different documents do not interfere.
+Unfinished drafts of other documents are never changed or activated.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from poppy.provider.fastly.configuration import Objects, digest
 
 LOG = log.getLogger(__name__)
 
-#: Where a version's document has the objects of a kind.
+#: Keys of the objects of each kind in a version's document.
 _PLURALS = {
     "domain": "domains",
     "condition": "conditions",
@@ -31,17 +31,17 @@ _PLURALS = {
     "response_object": "response_objects",
     "snippet": "snippets",
 }
-#: A run without interference needs three.
+#: Maximum rounds; a run without interference needs three.
 _ROUNDS = 10
 _AGAIN = 5.0  # Seconds.
 
 
 class Change(NamedTuple):
-    """One difference between a version and what it should be.
+    """A change of one object of a version.
 
     Attributes:
-        fields: None for an object that should not be there.
-        new: whether there is no such object yet.
+        fields: the wanted fields; None to delete the object.
+        new: whether to create the object.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Change(NamedTuple):
 
 
 def changes(version: Document, objects: Objects) -> list[Change]:
-    """What makes a version have just these objects, in an order in which it can be done."""
+    """Return the changes that give a version exactly these objects, in a valid order."""
     surplus, lacking = [], []
     for kind, wanted in objects.items():
         there = {entry["name"]: entry for entry in version.get(_PLURALS[kind]) or ()}
@@ -61,22 +61,22 @@ def changes(version: Document, objects: Objects) -> list[Change]:
                 lacking.append(Change(kind, name, fields, new=True))
             elif any(_text(there[name].get(field)) != fields[field] for field in fields):
                 lacking.append(Change(kind, name, fields))
-    # What refers to a condition goes before it.
+    # Delete objects before the conditions that they refer to.
     return [*reversed(surplus), *lacking]
 
 
 class Versions:
-    """The versions of services, through the API."""
+    """The versions of Fastly services."""
 
     def __init__(self, api: API) -> None:
         self._api = api
 
     def converge(self, service: str, objects: Objects) -> None:
-        """Have these objects serve; nothing is written where they do.
+        """Activate a version with these objects; write nothing if one is active.
 
         Raises:
-            RetryableError: also when others keep changing the service meanwhile.
-            PermanentError: Fastly refuses something; what served goes on serving.
+            RetryableError: also if other workers keep changing the service.
+            PermanentError: Fastly refuses an object; the previous version stays active.
         """
         mark = f"poppy {digest(objects)}"
         done: tuple[int, list[Change]] | None = None
@@ -98,39 +98,39 @@ class Versions:
             else:
                 self._activate(service, number)
         raise RetryableError(
-            f"Fastly's service {service} was changed by others meanwhile", retry_after=_AGAIN
+            f"Fastly's service {service} was changed concurrently", retry_after=_AGAIN
         )
 
     def serves(self, service: str, objects: Objects) -> bool:
-        """Whether the active version has just these objects."""
+        """Return whether the active version has exactly these objects."""
         active = (self._api.details(service) or {}).get("active_version")
         return active is not None and not changes(active, objects)
 
     def stop(self, service: str) -> None:
-        """Have nothing served, so that the service can be deleted; fine if there is none."""
+        """Deactivate the service, so that it can be deleted. Ignore a missing one."""
         active = self._serving(service)
         if active is None:
             return
         try:
             self._api.deactivate(service, active)
         except PermanentError:
-            # Fine if another worker was faster.
+            # Another worker may have been faster.
             if self._serving(service) == active:
                 raise
 
     def _serving(self, service: str) -> int | None:
-        """The number of the active version; None if there is none, or no service."""
+        """Return the number of the active version; None without one, or without the service."""
         active = (self._api.details(service) or {}).get("active_version")
         return int(active["number"]) if active else None
 
     def _details(self, service: str, version: int | None = None) -> Document:
         details = self._api.details(service, version)
         if details is None:
-            raise RetryableError(f"Fastly's service {service} went away", retry_after=_AGAIN)
+            raise RetryableError(f"Fastly's service {service} disappeared", retry_after=_AGAIN)
         return details
 
     def _draft(self, service: str, details: Document, mark: str) -> int | None:
-        """A version that can be edited and is for these objects; None to look again."""
+        """Return an editable version for these objects; None to read the state again."""
         there = list(_living(details))
         if not there:
             raise PermanentError(f"Fastly's service {service} has no version left")
@@ -139,7 +139,7 @@ class Versions:
         if mine:
             return max(int(entry["number"]) for entry in mine)
         if len(there) == 1 and open_ones and not open_ones[0]["comment"]:
-            number = int(there[0]["number"])  # What a new service has.
+            number = int(there[0]["number"])  # The empty version of a new service.
         else:
             active = details.get("active_version")
             base = active or max(there, key=lambda entry: int(entry["number"]))
@@ -153,7 +153,7 @@ class Versions:
         return number
 
     def _edit(self, service: str, number: int, todo: list[Change]) -> None:
-        """Do the changes, or those that are left until somebody else activates the draft."""
+        """Make the changes; stop if another worker activates the draft."""
         for change in todo:
             LOG.debug("fastly: %s/%s: %s '%s'", service, number, change.kind, change.name)
             try:
@@ -178,7 +178,7 @@ class Versions:
         try:
             self._api.activate(service, number)
         except PermanentError:
-            # Another worker was faster; else the refusal is about what the draft says.
+            # Ignore the refusal if another worker has activated the draft.
             if self._serving(service) != number:
                 raise
 
@@ -190,7 +190,7 @@ def _living(details: Document) -> Iterator[Document]:
 
 
 def _text(value: object) -> str:
-    """A value as it is written in a form, however the API gives it back."""
+    """Return a value of the API in the format in which it is sent."""
     if value is None or isinstance(value, bool):
         return "1" if value else ("0" if value is False else "")
     return str(value).replace("\r\n", "\n")
@@ -199,19 +199,19 @@ def _text(value: object) -> str:
 def _readable(change: Change, refusal: PermanentError) -> PermanentError:
     if change.kind == "domain" and "another customer" in str(refusal):
         return PermanentError(
-            f"Domain {change.name} belongs to another customer of Fastly: its owner has to remove "
-            "it there, or to show Fastly's support whose it is"
+            f"Domain {change.name} belongs to another customer of Fastly: its owner must remove "
+            "it there, or prove ownership to Fastly's support"
         )
     return refusal
 
 
 def _unstable(change: Change, draft: Document) -> str:
-    """For an operator: the API gives back another value than it was given."""
+    """Return the operator's message: the API returns another value than was written."""
     there = {entry["name"]: entry for entry in draft.get(_PLURALS[change.kind]) or ()}
     fields = change.fields or {}
     differing = [
         field for field in fields if _text(there.get(change.name, {}).get(field)) != fields[field]
     ]
-    return f"Fastly does not keep {change.kind} '{change.name}' as it was written" + (
+    return f"Fastly does not store {change.kind} '{change.name}' as written" + (
         f" ({', '.join(differing)})" if differing else ""
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amazon's refusals as driver errors."""
+"""AWS errors as driver errors."""
 
 import http.server
 import threading
@@ -24,7 +24,7 @@ from tests.spans import Spans
 def make_service(
     monkeypatch: pytest.MonkeyPatch, attempts: int = 1, **options: str
 ) -> aws.Service:
-    # Else botocore waits between its own attempts.
+    # Otherwise botocore waits between its own attempts.
     monkeypatch.setattr(aws, "_ATTEMPTS", attempts)
     conf = cfg.ConfigOpts()
     conf.register_opts(aws.OPTS, group="aws")
@@ -64,7 +64,7 @@ def refuse(service: aws.Service, code: str, status: int, **headers: str) -> None
         ("", 502),
     ],
 )
-def test_what_may_pass_is_retryable(
+def test_temporary_errors_are_retryable(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
     with pytest.raises(RetryableError, match="get_distribution: in words"):
@@ -81,7 +81,7 @@ def test_what_may_pass_is_retryable(
         ("NoSuchDistribution", 404),
     ],
 )
-def test_what_will_not_pass_is_permanent_and_readable(
+def test_other_errors_are_permanent_and_readable(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
     with pytest.raises(PermanentError) as caught:
@@ -104,14 +104,14 @@ def test_what_will_not_pass_is_permanent_and_readable(
         ("InvalidSignatureException", 400),
     ],
 )
-def test_a_key_that_is_refused_is_the_operators_to_put_right(
+def test_refused_credentials_are_unauthorized(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int
 ) -> None:
     with pytest.raises(Unauthorized, match=code):
         refuse(make_service(monkeypatch), code, status)
 
 
-def test_a_wait_that_is_asked_for_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RetryableError) as caught:
         refuse(make_service(monkeypatch), "Throttling", 400, **{"retry-after": "9"})
 
@@ -129,7 +129,7 @@ def test_a_wait_that_is_asked_for_is_passed_on(monkeypatch: pytest.MonkeyPatch) 
         ("PriorRequestNotComplete", 400, Scope.SERVICE),
     ],
 )
-def test_a_conflict_is_the_services_own_and_a_throttle_the_providers(
+def test_a_conflict_has_service_scope_and_a_throttle_provider_scope(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int, scope: Scope
 ) -> None:
     with pytest.raises(RetryableError) as caught:
@@ -137,7 +137,7 @@ def test_a_conflict_is_the_services_own_and_a_throttle_the_providers(
     assert caught.value.scope is scope
 
 
-def test_a_throttle_that_names_an_object_is_that_objects_own(
+def test_a_throttle_that_names_an_object_has_service_scope(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     service = make_service(monkeypatch)
@@ -148,7 +148,7 @@ def test_a_throttle_that_names_an_object_is_that_objects_own(
 
 
 @pytest.mark.parametrize("answer", ["hang", "refuse"])
-def test_botocore_repeats_what_is_refused_but_no_timeout(
+def test_botocore_retries_throttled_calls_but_no_timeouts(
     monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     calls = []
@@ -184,7 +184,9 @@ def test_botocore_repeats_what_is_refused_but_no_timeout(
     assert len(calls) == (1 if answer == "hang" else 3)
 
 
-def test_no_answer_is_retryable_and_tells_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_answer_is_retryable_and_shows_no_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     service = make_service(monkeypatch, endpoint_url="http://127.0.0.1:9/secret")
 
     with pytest.raises(RetryableError, match="got no answer: EndpointConnectionError") as caught:
@@ -196,18 +198,18 @@ def test_no_answer_is_retryable_and_tells_no_address(monkeypatch: pytest.MonkeyP
     assert service.answers("list_distributions") is False
 
 
-def test_what_amazons_model_does_not_allow_is_permanent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_outside_the_model_are_permanent(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PermanentError, match="Missing required parameter"):
         make_service(monkeypatch).call("get_distribution")
 
 
-def test_a_bug_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programming_error_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AttributeError):
         make_service(monkeypatch).call("no_such_operation")
 
 
 @pytest.mark.parametrize("lacking", ["access_key_id", "secret_access_key"])
-def test_half_a_key_is_refused(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+def test_an_incomplete_key_is_refused(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     options: dict[str, Any] = {lacking: None}
     with pytest.raises(ConfigError, match="go together"):
         make_service(monkeypatch, **options)
@@ -222,7 +224,7 @@ def test_calls_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Amazon(http.server.BaseHTTPRequestHandler):
-    """Has one distribution, E1; what is asked for E2 is never answered."""
+    """A server with one distribution, E1. It never answers requests for E2."""
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -238,7 +240,7 @@ class _Amazon(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
-        """Be silent."""
+        """Log nothing."""
 
 
 def test_calls_are_traced(monkeypatch: pytest.MonkeyPatch, spans: Spans) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: the names that operators' files use, and values that can't work."""
+"""Configuration: documented option names, and invalid values."""
 
 import pytest
 
 from poppy import opts
 from poppy.common import config, errors
 
-#: What operators' files contain, and no version may rename.
+#: Options in operators' files, which no version may rename.
 KEPT = {
     None: {"datacenter", "project_id_in_url", "auth_strategy"},
     "drivers": {"transport", "manager", "storage", "providers", "dns", "distributed_task"},
@@ -23,13 +23,13 @@ KEPT = {
 }
 
 
-def test_the_names_that_operators_files_use_are_there():
+def test_documented_option_names_exist():
     known = {group: {option.name for option in options} for group, options in opts.list_opts()}
     for group, names in KEPT.items():
         assert names <= known[group]
 
 
-def test_every_option_says_what_it_is_for():
+def test_every_option_has_a_help_text():
     for group, options in opts.list_opts():
         for option in options:
             assert option.help, f"[{group}] {option.name}"
@@ -43,12 +43,12 @@ def test_every_option_says_what_it_is_for():
         ("[drivers:provider]\ndefault_cache_ttl = long", "default_cache_ttl"),
     ],
 )
-def test_a_value_that_can_not_work_is_named(tmp_path, text, offender):
+def test_an_invalid_value_is_reported_with_its_option(tmp_path, text, offender):
     path = tmp_path / "poppy.conf"
     path.write_text(text + "\n")
     with pytest.raises(errors.ConfigError, match=offender):
         config.validate(config.load([], files=[str(path)]))
 
 
-def test_the_defaults_work():
+def test_the_defaults_are_valid():
     config.validate(config.load([], files=[]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers are found by name, and a wrong name or option stops the start with a clear word."""
+"""Drivers are loaded by name, and a wrong name or option gives a clear error at start."""
 
 import pytest
 from oslo_config import cfg
@@ -19,17 +19,17 @@ def test_a_driver_is_found_by_the_name_of_its_entry_point(conf):
     assert made.name == "mock"
 
 
-def test_a_drivers_options_live_in_a_group_of_its_kind_and_name(conf):
+def test_a_drivers_option_group_has_its_kind_and_name(conf):
     made = driver.load("dns", "mock", conf)
     assert made.options.suffix == conf["drivers:dns:mock"].suffix
 
 
-def test_an_unknown_driver_is_named_with_those_there_are(conf):
+def test_an_unknown_driver_is_reported_with_the_installed_ones(conf):
     with pytest.raises(errors.ConfigError, match="no dns driver 'nosuch' .*mock"):
         driver.load("dns", "nosuch", conf)
 
 
-def test_a_driver_that_can_not_be_imported_is_named_with_the_cause(conf, monkeypatch):
+def test_an_import_failure_is_reported_with_the_driver_and_cause(conf, monkeypatch):
     import stevedore
 
     def broken(*args, on_load_failure_callback, **kwargs):
@@ -41,7 +41,7 @@ def test_a_driver_that_can_not_be_imported_is_named_with_the_cause(conf, monkeyp
         driver.load("dns", "mock", conf)
 
 
-def test_a_bad_option_value_is_named(tmp_path):
+def test_an_invalid_option_value_is_reported(tmp_path):
     path = tmp_path / "poppy.conf"
     path.write_text("[drivers:dns:mock]\nshared_ssl_num_shards = many\n")
     conf = config.load([], files=[str(path)])
@@ -49,7 +49,7 @@ def test_a_bad_option_value_is_named(tmp_path):
         _ = driver.load("dns", "mock", conf).shared_domains("label")
 
 
-def test_there_may_be_several_of_one_driver(tmp_path):
+def test_one_driver_can_be_loaded_several_times(tmp_path):
     path = tmp_path / "poppy.conf"
     path.write_text("[drivers:provider:north]\nsuffix = north.example.net\n")
     conf = config.load([], files=[str(path)])
@@ -67,11 +67,11 @@ def test_there_may_be_several_of_one_driver(tmp_path):
     [
         (["mock", "mock"], "provider 'mock' is named twice"),
         (["a:mock", "a:mock"], "provider 'a' is named twice"),
-        (["A b:mock"], "'A b:mock' is no provider"),
-        (["a:b:mock"], "'a:b:mock' is no provider"),
+        (["A b:mock"], "'A b:mock' is not a valid provider"),
+        (["a:b:mock"], "'a:b:mock' is not a valid provider"),
         (["a:nosuch"], "no provider driver 'nosuch'"),
     ],
 )
-def test_what_can_not_be_several_is_told(conf, entries, words):
+def test_invalid_lists_of_drivers_are_refused(conf, entries, words):
     with pytest.raises(errors.ConfigError, match=words):
         driver.load_each("provider", entries, conf)

@@ -68,25 +68,25 @@ def fail(logger, error):
 
 
 @pytest.mark.parametrize("error", EXPECTED, ids=lambda it: type(it).__name__)
-def test_an_expected_fault_is_one_line_at_warning(logger, stream, error):
+def test_an_expected_fault_is_logged_in_one_line_at_warning(logger, stream, error):
     fail(logger, error)
     (line,) = stream.getvalue().splitlines()
     assert line.startswith(f"WARNING Job j-1 broke: {type(error).__name__}: ")
 
 
 @pytest.mark.parametrize("error", MISTAKES, ids=lambda it: type(it).__name__)
-def test_a_mistake_in_the_code_keeps_its_traceback(logger, stream, error):
+def test_an_unexpected_error_keeps_its_traceback(logger, stream, error):
     fail(logger, error)
     assert stream.getvalue().startswith("ERROR Job j-1 broke\n")
     assert "Traceback" in stream.getvalue()
 
 
-def test_a_fault_of_many_lines_is_one_line(logger, stream):
+def test_a_multi_line_fault_is_logged_in_one_line(logger, stream):
     fail(logger, errors.Unavailable("no\nroom\n  left"))
     assert stream.getvalue() == "WARNING Job j-1 broke: Unavailable: no room left\n"
 
 
-def test_a_level_below_stays(logger, stream):
+def test_a_lower_level_is_kept(logger, stream):
     logger.setLevel(logging.INFO)
     logger.info("it went", exc_info=errors.Unavailable("away"))
     assert stream.getvalue() == "INFO it went: Unavailable: away\n"
@@ -99,7 +99,7 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_log_on_a_full_disk_says_so_once_in_a_while(capsys):
+def test_a_full_disk_is_reported_once_in_a_while(capsys):
     handler = logging.StreamHandler(Full())
     faults.keep_short(handler)
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_a_log_on_a_full_disk_says_so_once_in_a_while(capsys):
     )
 
 
-def test_a_mistake_in_a_log_call_is_told_as_ever(capsys):
+def test_a_wrong_log_call_is_still_reported(capsys):
     handler = logging.StreamHandler(io.StringIO())
     faults.keep_short(handler)
     handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("no number",)}))

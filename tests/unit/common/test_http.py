@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for drivers, against a real server on loopback."""
+"""The drivers' HTTP client, against a real server on loopback."""
 
 import datetime
 import http.server
@@ -57,7 +57,7 @@ def client(server):
     )
 
 
-def test_a_good_answer_is_decoded_and_fields_are_sent(server, client):
+def test_a_response_is_decoded_and_headers_are_sent(server, client):
     server.answers["/v1/a"] = (200, {}, b'{"x": 1}')
     assert client.json("GET", "/a", params={"q": "1"}) == {"x": 1}
     ((_, path, headers),) = server.seen
@@ -71,7 +71,7 @@ def test_an_empty_answer_is_none(server, client):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
-def test_what_may_pass_is_retryable(server, client, status):
+def test_temporary_statuses_are_retryable(server, client, status):
     server.answers["/v1/a"] = (status, {"Retry-After": "17"}, b"try later")
     with pytest.raises(
         RetryableError, match=f"example answered GET with {status}: try later"
@@ -81,7 +81,7 @@ def test_what_may_pass_is_retryable(server, client, status):
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 409, 422])
-def test_what_is_refused_is_permanent_unless_accepted(server, client, status):
+def test_other_statuses_are_permanent_unless_accepted(server, client, status):
     server.answers["/v1/a"] = (status, {"Location": "/elsewhere"}, json.dumps("no").encode())
     with pytest.raises(PermanentError, match=f"with {status}"):
         client.request("GET", "/a")
@@ -89,7 +89,7 @@ def test_what_is_refused_is_permanent_unless_accepted(server, client, status):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_credentials_that_are_refused_are_the_operators_to_put_right(server, client, status):
+def test_refused_credentials_are_unauthorized(server, client, status):
     server.answers["/v1/a"] = (status, {}, json.dumps("no").encode())
     with pytest.raises(Unauthorized, match=f"with {status}"):
         client.request("GET", "/a")
@@ -111,16 +111,14 @@ SERVICE = "01890000-0000-7000-8000-000000000001"
         ("/service", f"limit of service poppy-{SERVICE}", Scope.SERVICE),
     ],
 )
-def test_a_limit_that_names_an_object_is_that_objects_own(
-    server, client, status, path, said, scope
-):
+def test_a_limit_that_names_an_object_has_service_scope(server, client, status, path, said, scope):
     server.answers[f"/v1{path}"] = (status, {}, said.encode())
     with pytest.raises(RetryableError) as caught:
         client.request("POST", path, json={"name": f"poppy-{SERVICE}"})
     assert caught.value.scope is scope
 
 
-def test_no_answer_concerns_the_server_as_a_whole(server, client):
+def test_a_missing_answer_has_provider_scope(server, client):
     server.answers["/v1/a"] = (None, {}, b"")
     with pytest.raises(RetryableError) as caught:
         client.request("GET", "/a")
@@ -128,14 +126,14 @@ def test_no_answer_concerns_the_server_as_a_whole(server, client):
     assert not isinstance(caught.value, TimedOut)
 
 
-def test_what_is_asked_for_in_a_wrong_way_does_not(client):
+def test_an_invalid_request_has_service_scope(client):
     with pytest.raises(RetryableError) as caught:
         client.request("GET", "http://a..b.example:99999999/")
     assert caught.value.scope is Scope.SERVICE
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"])
-def test_an_answer_that_does_not_come_in_time_or_stops_is_a_timeout(answer):
+def test_a_late_or_interrupted_response_is_a_timeout(answer):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         base = f"http://127.0.0.1:{listening.getsockname()[1]}"
         client = driver_http.Client("example", base, timeout=(1.0, 0.2))
@@ -157,7 +155,7 @@ def test_an_answer_that_does_not_come_in_time_or_stops_is_a_timeout(answer):
     assert caught.value.scope is Scope.PROVIDER
 
 
-def test_no_answer_is_retryable_and_tells_no_secret(server, client):
+def test_a_missing_answer_is_retryable_and_shows_no_secret(server, client):
     server.answers["/v1/a"] = (None, {}, b"")
     with pytest.raises(RetryableError, match="did not answer") as caught:
         client.request("GET", "/a?key=secret")
@@ -165,19 +163,19 @@ def test_no_answer_is_retryable_and_tells_no_secret(server, client):
     assert caught.value.retry_after is None
 
 
-def test_something_in_between_that_answers_in_html_is_retryable(server, client):
+def test_an_html_response_is_retryable(server, client):
     server.answers["/v1/a"] = (200, {}, b"<html>")
     with pytest.raises(RetryableError, match="no JSON"):
         client.json("GET", "/a")
 
 
-def test_answers_says_whether_a_server_is_there(server, client):
+def test_answers_tells_whether_a_server_responds(server, client):
     server.answers |= {"/v1/up": (200, {}, b""), "/v1/down": (503, {}, b"")}
     assert client.answers("/up")
     assert not client.answers("/down")
 
 
-def test_limits_are_kept(server, client):
+def test_limits_are_recorded(server, client):
     fields = {"Fastly-RateLimit-Remaining": "9", "Fastly-RateLimit-Reset": "1893456000"}
     server.answers["/v1/a"] = (200, fields, b"")
     client.request("GET", "/a")
@@ -200,20 +198,20 @@ def test_retry_after_in_all_its_forms(value, wait):
     assert driver_http.retry_after({"Retry-After": value}) == wait
 
 
-def test_a_limit_that_is_used_up_says_when_to_come_back():
+def test_an_exhausted_limit_gives_its_reset_time():
     fields = {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}
     wait = driver_http.retry_after(fields)
     assert 58 < wait <= 60
     assert driver_http.retry_after({**fields, "X-RateLimit-Remaining": "1"}) is None
 
 
-def test_quota_fields_that_make_no_sense_are_ignored():
+def test_invalid_quota_fields_are_ignored():
     assert driver_http.quotas({"X-RateLimit-Remaining": "many"}) == {}
     found = driver_http.quotas({"RateLimit-Remaining": "3", "RateLimit-Reset": "never"})
     assert found == {"requests": driver_http.Quota(None, 3, None)}
 
 
-def test_akamai_says_when_the_next_call_is_possible_and_what_is_left_of_things():
+def test_akamai_limits_on_calls_and_objects_are_read():
     then = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)).isoformat()
     fields = {
         "X-RateLimit-Limit": "60",
@@ -254,7 +252,7 @@ def test_a_request_is_traced_without_its_secrets(server, client, spans):
     assert all("traceparent" not in {name.lower() for name in it[2]} for it in server.seen)
 
 
-def test_a_request_without_an_answer_is_traced_as_a_failure(server, client, spans):
+def test_a_request_without_a_response_is_traced_as_a_failure(server, client, spans):
     server.answers["/v1/a"] = (None, {}, b"")
     with tracing.span("call", parent={}), pytest.raises(RetryableError):
         client.request("GET", "/a")

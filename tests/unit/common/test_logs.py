@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is secret does not reach the log."""
+"""Secrets do not reach the log."""
 
 import io
 import logging
@@ -39,7 +39,7 @@ def known(monkeypatch):
         "GET /v3?token={}",
     ],
 )
-def test_what_looks_like_a_secret_is_masked(text):
+def test_text_that_looks_like_a_secret_is_masked(text):
     masked = logs.mask(text.format(SECRET))
     assert SECRET not in masked
     assert logs.MASK in masked
@@ -54,11 +54,11 @@ def test_what_looks_like_a_secret_is_masked(text):
         "http://[::1]:8888 answers; key of the job: a/b",
     ],
 )
-def test_other_text_stays_as_it_is(text):
+def test_other_text_is_unchanged(text):
     assert logs.mask(text) == text
 
 
-def test_values_of_secret_options_are_masked_wherever_they_stand(tmp_path):
+def test_values_of_secret_options_are_masked_everywhere(tmp_path):
     class Example(driver.Driver):
         KIND = "provider"
         OPTS = (
@@ -80,7 +80,7 @@ def test_values_of_secret_options_are_masked_wherever_they_stand(tmp_path):
     assert logs.mask(text) == "*** *** *** *** *** in north host.example.com"
 
 
-def test_a_log_that_can_not_be_written_is_named(tmp_path):
+def test_an_unwritable_log_file_is_reported(tmp_path):
     path = tmp_path / "nowhere" / "poppy.log"
     conf = config.load(["--log-file", str(path)], files=[])
     with pytest.raises(errors.ConfigError, match=f"log_file .*{path}"):
@@ -113,10 +113,10 @@ def test_formatters_mask_arguments_and_tracebacks():
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_a_new_log_file_is_not_for_everybody(tmp_path, umask):
+def test_a_new_log_file_is_private(tmp_path, umask):
     config_file, log_file = tmp_path / "poppy.conf", tmp_path / "poppy.log"
     config_file.write_text(f"[DEFAULT]\nlog_file = {log_file}\n")
-    # Logging belongs to the process: in one of its own.
+    # Logging is global, so use a separate process.
     code = (
         "import os\n"
         "from poppy.common import config, logs\n"

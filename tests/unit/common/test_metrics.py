@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instruments, and the dashboard, alerts and documentation that name them."""
+"""Metrics, and the dashboard, alerts and documentation that use them."""
 
 import json
 import pathlib
@@ -22,7 +22,7 @@ SAMPLES = {
 }
 
 
-def test_every_instrument_is_in_the_table_once():
+def test_every_instrument_is_listed_once():
     declared = [it for it in vars(metrics).values() if isinstance(it, metrics.Instrument)]
     assert sorted(it.name for it in declared) == sorted(it.name for it in metrics.INSTRUMENTS)
 
@@ -36,7 +36,7 @@ def test_nothing_is_recorded_until_it_is_enabled():
 
 
 def in_another_process(directory, code):
-    """What is enabled stays so in this process, so try it in another."""
+    """Run code in another process, because metrics can't be disabled again."""
     program = f"import pathlib; directory = pathlib.Path({str(directory)!r})\n{code}"
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -59,7 +59,7 @@ print(prometheus_client.generate_latest(registry).decode())
 """
 
 
-def test_counts_of_a_dead_process_stay_and_its_gauges_go(tmp_path):
+def test_a_dead_process_keeps_its_counters_and_loses_its_gauges(tmp_path):
     (tmp_path / "metrics").mkdir()
     left = tmp_path / "metrics" / "counter_1.db"
     left.write_bytes(b"of another start")
@@ -71,7 +71,7 @@ def test_counts_of_a_dead_process_stay_and_its_gauges_go(tmp_path):
     assert not left.exists()
 
 
-def test_a_directory_that_can_not_be_made_is_named(tmp_path):
+def test_a_directory_that_can_not_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     code = "from poppy.common import metrics; metrics.enable(directory)"
     result = in_another_process(tmp_path / "file" / "metrics", code)
@@ -101,7 +101,7 @@ EXPRESSIONS = [*dashboard_expressions(), *alert_expressions()]
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_what_is_asked_of_prometheus_exists(expression):
+def test_prometheus_expressions_use_existing_metrics(expression):
     names = set(re.findall(r"\bpoppy_\w+", expression))
     assert names <= SAMPLES.keys()
     assert names, "it asks nothing"
@@ -119,14 +119,14 @@ def test_every_metric_is_on_the_dashboard():
     assert missing == []
 
 
-def test_panels_have_names_and_places_of_their_own():
+def test_panels_have_unique_titles_and_positions():
     panels = json.loads((MONITORING / "poppy-dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
     assert len(places) == len(panels)
 
 
-def test_alerts_say_what_is_wrong_and_how_bad_it_is():
+def test_alerts_have_a_summary_and_a_severity():
     document = yaml.safe_load((MONITORING / "poppy-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules)
@@ -136,7 +136,7 @@ def test_alerts_say_what_is_wrong_and_how_bad_it_is():
         assert rule["annotations"]["summary"]
 
 
-def test_each_alert_leads_to_what_is_to_be_done_about_it():
+def test_each_alert_links_to_the_runbook():
     page = (ROOT / "doc" / "source" / "runbook.rst").read_text()
     document = yaml.safe_load((MONITORING / "poppy-alerts.yaml").read_text())
     alerts = [rule for group in document["groups"] for rule in group["rules"]]
@@ -152,7 +152,7 @@ def test_each_alert_leads_to_what_is_to_be_done_about_it():
     assert named == {rule["alert"] for rule in alerts}
 
 
-def test_the_documentation_has_every_metric_with_its_kind_and_labels():
+def test_every_metric_is_documented_with_kind_and_labels():
     text = (ROOT / "doc" / "source" / "metrics.rst").read_text()
     rows = re.split(r"^(?=``poppy_)", text, flags=re.MULTILINE)[1:]
     described = {re.match(r"``(\w+)``", row)[1]: row for row in rows}

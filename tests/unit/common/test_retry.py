@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried again, how often, and after how long."""
+"""Which errors are retried, how often, and after how long."""
 
 import dataclasses
 import datetime
@@ -15,7 +15,7 @@ QUICK = RetryPolicy(quick_attempts=3, quick_ceiling=0.01)
 
 
 class Flaky:
-    """Fails so many times, then answers."""
+    """Work that fails a number of times, then succeeds."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         self.calls = 0
@@ -29,13 +29,13 @@ class Flaky:
         return "answer"
 
 
-def test_a_hiccup_is_retried_in_place():
+def test_a_short_failure_is_retried_in_place():
     work = Flaky(2, errors.RetryableError("busy"))
     assert QUICK.call(work) == "answer"
     assert work.calls == 3
 
 
-def test_what_does_not_pass_is_raised_as_it_was():
+def test_a_lasting_error_is_raised_unchanged():
     error = errors.RetryableError("busy")
     work = Flaky(9, error)
     with pytest.raises(errors.RetryableError) as caught:
@@ -44,14 +44,14 @@ def test_what_does_not_pass_is_raised_as_it_was():
     assert work.calls == 3
 
 
-def test_what_waits_for_the_operator_is_not_repeated_at_once():
+def test_refused_credentials_are_not_retried_at_once():
     work = Flaky(9, errors.Unauthorized("401"))
     with pytest.raises(errors.Unauthorized):
         QUICK.call(work)
     assert work.calls == 1
 
 
-def test_a_call_that_must_not_be_repeated_is_not():
+def test_may_repeat_can_prevent_a_retry():
     work, asked = Flaky(9, errors.RetryableError("busy")), []
 
     def may_repeat():
@@ -73,14 +73,14 @@ def test_a_call_that_must_not_be_repeated_is_not():
         ValueError("a bug"),
     ],
 )
-def test_what_would_not_help_is_not_retried_in_place(error):
+def test_other_errors_are_not_retried_in_place(error):
     work = Flaky(9, error)
     with pytest.raises(type(error)):
         QUICK.call(work)
     assert work.calls == 1
 
 
-def test_a_short_wait_that_was_asked_for_is_retried_in_place():
+def test_a_short_retry_after_is_retried_in_place():
     work = Flaky(1, errors.RetryableError("soon", retry_after=0.005))
     assert QUICK.call(work) == "answer"
 
@@ -93,7 +93,7 @@ def test_the_parked_wait_is_random_under_a_ceiling_that_doubles():
         assert 0.8 * ceiling < max(waits) <= ceiling
 
 
-def test_the_parked_wait_is_never_shorter_than_asked_for():
+def test_the_parked_wait_is_at_least_retry_after():
     policy = RetryPolicy(park_base=4)
     waits = [policy.parked_for(3, 30).total_seconds() for _ in range(200)]
     assert min(waits) >= 30
@@ -109,8 +109,8 @@ def test_the_budget_ends_by_number_or_by_age():
     assert policy.exhausted(0, 60 * minute)
 
 
-def test_an_outage_of_a_minute_uses_up_no_budget_and_is_soon_forgotten():
-    """With the default options, whatever chance says: what was asked for is done in the end."""
+def test_an_outage_of_a_minute_does_not_exhaust_the_budget():
+    """With the default options and any random numbers, the operation succeeds in the end."""
     outage, policy = 60.0, RetryPolicy()
     random.seed(7)
     ends = []
@@ -121,19 +121,19 @@ def test_an_outage_of_a_minute_uses_up_no_budget_and_is_soon_forgotten():
             assert not policy.exhausted(failures, datetime.timedelta(seconds=now))
             now += policy.parked_for(failures, None).total_seconds()
         ends.append(now)
-    # Most don't wait much longer than the outage took.
+    # Most operations do not wait much longer than the outage.
     assert sorted(ends)[len(ends) // 2] < 2 * outage
     assert max(ends) < outage + policy.park_ceiling
 
 
-def test_a_timeout_is_not_repeated_at_once():
+def test_a_timeout_is_not_retried_at_once():
     work = Flaky(9, errors.TimedOut("no answer"))
     with pytest.raises(errors.TimedOut):
         QUICK.call(work)
     assert work.calls == 1
 
 
-def test_what_took_long_is_not_repeated_at_once_whatever_a_driver_calls_it():
+def test_a_slow_failure_of_any_kind_is_not_retried_at_once():
     calls = []
 
     def hang():
@@ -146,20 +146,20 @@ def test_what_took_long_is_not_repeated_at_once_whatever_a_driver_calls_it():
 
 
 @pytest.mark.parametrize("seconds", [1e12, 10**400, 315360000])
-def test_no_wait_that_is_asked_for_is_longer_than_the_option_says(seconds):
+def test_retry_after_is_bounded_by_the_option(seconds):
     policy = RetryPolicy(max_retry_after=100, park_base=5)
     assert policy.parked_for(1, seconds).total_seconds() <= 105
     assert policy.polled_after(seconds).total_seconds() == 100
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, "30", None, 0])
-def test_what_is_no_wait_is_as_if_nothing_was_asked_for(seconds):
+def test_an_invalid_retry_after_is_ignored(seconds):
     policy = RetryPolicy(park_base=5)
     assert policy.parked_for(1, seconds).total_seconds() <= 5
     assert policy.polled_after(seconds).total_seconds() == 5
 
 
-def test_a_driver_whose_error_hides_its_number_can_do_no_harm():
+def test_an_error_that_bypasses_the_constructor_is_bounded():
     class Own(errors.RetryableError):
         retry_after = "soon"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spans, and the OpenTelemetry behind them."""
+"""Spans, and their export with OpenTelemetry."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def make_conf(**options):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Traces in this process as configured; gives what was traced before it stops."""
+    """Trace in this process as configured, and return the spans after it stops."""
     for name in ("OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(logs, "_known", set())
@@ -40,8 +40,8 @@ def started(monkeypatch):
     tracing.stop()
 
 
-def test_what_is_off_needs_nothing_of_opentelemetry():
-    # Newer oslo.middleware imports it by itself wherever it is installed.
+def test_disabled_tracing_does_not_import_opentelemetry():
+    # Newer versions of oslo.middleware import OpenTelemetry if it is installed.
     program = """
 import sys
 sys.modules["opentelemetry"] = None  # so that importing anything of it fails
@@ -62,7 +62,7 @@ print("done")
     assert done.stdout == "done\n", done.stderr
 
 
-def test_what_is_off_does_nothing():
+def test_disabled_tracing_does_nothing():
     with tracing.span("a", parent={}) as span:
         span.set({"a": 1})
         span.event("b")
@@ -73,7 +73,7 @@ def test_what_is_off_does_nothing():
     assert tracing.traceparent() is None
 
 
-def test_spans_know_what_they_are_within(spans):
+def test_spans_have_the_current_span_as_parent(spans):
     with tracing.span("outer", tracing.Kind.SERVER, {"a": 1, "b": None}, {}) as outer:
         with tracing.span("inner"):
             tracing.event("noted", {"c": "d"})
@@ -86,13 +86,13 @@ def test_spans_know_what_they_are_within(spans):
     assert [(it.name, dict(it.attributes)) for it in inner.events] == [("noted", {"c": "d"})]
 
 
-def test_what_follows_from_nothing_is_not_traced(spans):
+def test_a_span_without_a_parent_is_not_traced(spans):
     with tracing.span("health check"):
         pass
     assert spans.all() == []
 
 
-def test_a_trace_goes_on_elsewhere(spans):
+def test_a_trace_continues_in_another_process(spans):
     with tracing.span("here", parent={}):
         text = tracing.traceparent()
         with tracing.span("there", parent={"traceparent": text}):
@@ -105,13 +105,13 @@ def test_a_trace_goes_on_elsewhere(spans):
 
 
 @pytest.mark.parametrize("given", ["", "x", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "\x00"])
-def test_what_is_no_trace_begins_one(spans, given):
+def test_an_invalid_traceparent_starts_a_trace(spans, given):
     with tracing.span("here", parent={"traceparent": given}):
         pass
     assert spans.one("here").parent is None
 
 
-def test_an_error_is_told_by_its_class_alone(spans):
+def test_an_error_is_recorded_by_class_only(spans):
     with pytest.raises(errors.PermanentError), tracing.span("a", parent={}):
         raise errors.PermanentError("the key is s3cr3t-4711")
     span = spans.one("a")
@@ -120,14 +120,14 @@ def test_an_error_is_told_by_its_class_alone(spans):
     assert "s3cr3t" not in spans.text()
 
 
-def test_the_first_reason_counts(spans):
+def test_the_first_failure_counts(spans):
     with pytest.raises(errors.RetryableError), tracing.span("a", parent={}) as span:
         span.fail("503")
         raise errors.RetryableError("busy")
     assert spans.one("a").attributes["error.type"] == "503"
 
 
-def test_to_be_polled_again_is_no_failure(spans):
+def test_in_progress_is_not_a_failure(spans):
     with pytest.raises(errors.InProgressError), tracing.span("a", parent={}):
         raise errors.InProgressError("wait", 1.0)
     assert spans.one("a").status.status_code is StatusCode.UNSET
@@ -140,7 +140,7 @@ def test_attributes_are_short(spans):
     assert len(spans.text()) < 4 * tracing.LONGEST + 2000
 
 
-def test_work_in_other_threads_belongs_to_who_asked(spans):
+def test_work_in_other_threads_keeps_the_submitters_span(spans):
     def work():
         with tracing.span("inner"):
             return threading.current_thread().name
@@ -156,7 +156,7 @@ def test_work_in_other_threads_belongs_to_who_asked(spans):
     ]
 
 
-def test_a_url_is_told_without_what_may_be_secret(monkeypatch):
+def test_a_url_is_recorded_without_secrets(monkeypatch):
     monkeypatch.setattr(logs, "_known", {"k3y-in-path"})
     told = tracing.address_of("https://me:pass@api.example.com/v1/k3y-in-path/x?token=t#f")
     assert told == {
@@ -173,7 +173,7 @@ def traced(name="a", **options):
         return span.recording
 
 
-def test_spans_are_sent_at_the_end_with_who_made_them(started):
+def test_spans_are_sent_at_the_end_with_their_resource(started):
     with Collector() as collector:
         started(endpoint=collector.url, headers={"x-key": "s3cr3t-4711"})
         traced()
@@ -187,7 +187,7 @@ def test_spans_are_sent_at_the_end_with_who_made_them(started):
     assert not traced()
 
 
-def test_what_is_unset_is_taken_from_the_environment(started, monkeypatch):
+def test_unset_options_default_to_the_environment(started, monkeypatch):
     with Collector() as collector:
         base = collector.url.removesuffix("/v1/traces")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", base)
@@ -203,7 +203,7 @@ def test_what_is_unset_is_taken_from_the_environment(started, monkeypatch):
         assert collector.requests[0][1]["x-key"] == "of-the-environment"
 
 
-def test_what_is_set_comes_first(started, monkeypatch):
+def test_options_override_the_environment(started, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "north")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
@@ -214,7 +214,7 @@ def test_what_is_set_comes_first(started, monkeypatch):
         assert [span.service for span in collector.spans] == ["south"]
 
 
-def test_a_share_of_requests_is_traced_with_all_that_follows(started):
+def test_sampled_requests_are_traced_completely(started):
     started(sample_ratio=0.25)
     shares = []
     for _ in range(2000):
@@ -242,7 +242,7 @@ def test_a_collector_that_never_answers_delays_nothing(started):
         assert time.monotonic() - begin < tracing.FLUSH + 1
 
 
-def test_what_can_not_be_sent_is_told_at_start(monkeypatch):
+def test_a_missing_exporter_is_reported_at_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     with pytest.raises(errors.ConfigError, match=r"pip install 'poppy\[tracing\]'"):
         tracing.check(make_conf(enabled=True))
@@ -252,7 +252,7 @@ def test_what_can_not_be_sent_is_told_at_start(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value"), [("endpoint", "collector:4318"), ("sample_ratio", 1.5), ("headers", "x")]
 )
-def test_a_value_that_can_not_be_used_is_named(tmp_path, name, value):
+def test_an_invalid_option_is_reported(tmp_path, name, value):
     file = tmp_path / "poppy.conf"
     file.write_text(f"[tracing]\n{name} = {value}\n")
     with pytest.raises(errors.ConfigError, match=rf"\[tracing\] {name}"):
@@ -260,7 +260,7 @@ def test_a_value_that_can_not_be_used_is_named(tmp_path, name, value):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_lines_of_the_log_name_their_trace(spans, as_json):
+def test_log_lines_have_the_trace_id(spans, as_json):
     conf = make_conf(enabled=True)
     conf.set_override("use_json", as_json)
     stream = io.StringIO()

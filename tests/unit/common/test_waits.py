@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits that others ask for: what counts as one, and how long it may be."""
+"""Parsing and bounds of the waits that vendors and drivers ask for."""
 
 import datetime
 import math
@@ -23,7 +23,7 @@ ABSURD = [
 
 
 @pytest.mark.parametrize("text", ABSURD)
-def test_what_is_neither_digits_nor_an_http_date_is_no_wait(text):
+def test_an_invalid_retry_after_field_is_ignored(text):
     assert waits.retry_after(text, NOW) is None
 
 
@@ -49,14 +49,14 @@ def test_digits_and_http_dates_are_bounded(text, seconds):
 
 
 @pytest.mark.parametrize("value", [None, "30", True, math.nan, math.inf, -math.inf, -1, [], b"5"])
-def test_what_a_driver_gives_that_is_no_number_is_no_wait(value):
+def test_an_invalid_number_of_a_driver_is_ignored(value):
     assert waits.bounded(value) is None
     assert errors.RetryableError("x", value).retry_after is None
     assert errors.InProgressError("x", value).poll_after == errors.POLL_AFTER
 
 
 @pytest.mark.parametrize("value", [10**9, 1e300, 10**400])
-def test_what_a_driver_gives_is_bounded(value):
+def test_a_drivers_number_is_bounded(value):
     assert waits.bounded(value) == waits.LONGEST
     assert errors.RetryableError("x", value).retry_after == waits.LONGEST
     assert errors.InProgressError("x", value).poll_after == waits.LONGEST
@@ -77,7 +77,7 @@ NAMES = st.sampled_from(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, FIELD, max_size=8))
-def test_whatever_an_answer_says_gives_no_wait_or_one_within_bounds(headers):
+def test_any_response_gives_no_wait_or_a_bounded_one(headers):
     wait = http.retry_after(headers)
     assert wait is None or 0 <= wait <= waits.LONGEST
     for quota in http.quotas(headers).values():
@@ -90,7 +90,7 @@ def test_whatever_an_answer_says_gives_no_wait_or_one_within_bounds(headers):
 
 @settings(deadline=None)
 @given(st.one_of(st.floats(), st.integers(), st.text(), st.none(), st.booleans(), st.binary()))
-def test_whatever_a_driver_gives_is_no_wait_or_one_within_bounds(value):
+def test_any_value_of_a_driver_gives_no_wait_or_a_bounded_one(value):
     wait = errors.RetryableError("x", value).retry_after
     assert wait is None or 0 <= wait <= waits.LONGEST
     assert 0 <= errors.InProgressError("x", value).poll_after <= waits.LONGEST

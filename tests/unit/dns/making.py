@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers with options as a test wants them."""
+"""Create drivers with options for tests."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ D = TypeVar("D", bound=DNSDriver)
 
 
 def make_driver(cls: type[D], name: str = "tested", **options: object) -> D:
-    """A driver with these options in its group."""
+    """Return a driver with these options in its group."""
     conf = config.new()
     conf([])
     for group, declared in cls.option_groups(name):

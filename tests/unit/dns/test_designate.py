@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``designate``: how it logs in, and what it makes of refusals.
+"""The DNS driver ``designate``: authentication, and handling of refusals.
 
 That it does what it should is tested on a real Designate; this is about a Keystone in front of
 it, and about answers that one does not give on demand.
@@ -31,7 +31,7 @@ RECORDSETS = "/dns/v2/zones/z1/recordsets"
 
 
 class Cloud(http.server.ThreadingHTTPServer):
-    """A Keystone with one user, and a Designate that answers what it is told to.
+    """A Keystone with one user, and a Designate with scripted answers.
 
     ``answers``: status, headers and body by method and path; ``asked``: what came.
     """
@@ -125,7 +125,7 @@ def test_it_logs_in_and_finds_the_service_in_the_catalog(cloud: Cloud) -> None:
     assert cloud.asked[-1] == ("GET", "/dns/v2/zones", "t0ken")
 
 
-def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(cloud: Cloud) -> None:
     driver = driver_for(cloud, password="wr0ng")
     with pytest.raises(Unauthorized, match="Keystone refuses") as caught:
         driver.ensure(CNAMES)
@@ -133,7 +133,7 @@ def test_a_wrong_password_is_told_and_not_shown(cloud: Cloud) -> None:
     assert driver.health() is False
 
 
-def test_there_must_be_a_way_to_log_in(cloud: Cloud) -> None:
+def test_auth_type_is_required(cloud: Cloud) -> None:
     with pytest.raises(ConfigError, match="auth_type is missing"):
         driver_for(cloud, auth_type=None)
 
@@ -168,14 +168,14 @@ def test_refusals(
     ("status", "scope"),
     [
         (409, Scope.SERVICE),
-        # A quota that is used up keeps nobody from deleting.
+        # An exhausted quota does not prevent deletes.
         (413, Scope.SERVICE),
         (429, Scope.PROVIDER),
         (503, Scope.PROVIDER),
         (403, Scope.PROVIDER),
     ],
 )
-def test_whom_a_refusal_concerns(cloud: Cloud, status: int, scope: Scope) -> None:
+def test_scopes_of_refusals(cloud: Cloud, status: int, scope: Scope) -> None:
     cloud.answers["POST", RECORDSETS] = (status, {}, {"code": status, "type": "kind"})
     with pytest.raises(RetryableError) as caught:
         driver_for(cloud).ensure(CNAMES)
@@ -195,22 +195,22 @@ def recordset(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_what_is_as_wanted_is_left_alone(cloud: Cloud) -> None:
+def test_a_correct_recordset_is_not_changed(cloud: Cloud) -> None:
     cloud.answers["GET", RECORDSETS] = (200, {}, {"recordsets": [recordset()]})
     driver_for(cloud).ensure(CNAMES)
     assert {method for method, path, _ in cloud.asked if path.startswith("/dns")} == {"GET"}
 
 
-def test_what_designate_could_not_do_is_asked_for_again(cloud: Cloud) -> None:
+def test_a_recordset_in_error_is_written_again(cloud: Cloud) -> None:
     cloud.answers["GET", RECORDSETS] = (200, {}, {"recordsets": [recordset(status="ERROR")]})
     again = f"{RECORDSETS}/r1"
     cloud.answers["PUT", again] = (202, {}, recordset(status="PENDING", action="UPDATE"))
-    with pytest.raises(RetryableError, match=f"could not bring {NAME} to its name servers"):
+    with pytest.raises(RetryableError, match=f"could not propagate {NAME} to its name servers"):
         driver_for(cloud).ensure(CNAMES)
     assert cloud.asked[-1][:2] == ("PUT", again)
 
 
-def test_a_zone_that_is_gone_is_looked_for_anew(cloud: Cloud) -> None:
+def test_a_missing_zone_is_searched_again(cloud: Cloud) -> None:
     driver = driver_for(cloud)
     del cloud.answers["GET", RECORDSETS]
     with pytest.raises(PermanentError, match="zone_not_found"):
@@ -222,7 +222,7 @@ def test_a_zone_that_is_gone_is_looked_for_anew(cloud: Cloud) -> None:
 
 def test_a_zone_in_error_does_not_count_as_clean(cloud: Cloud) -> None:
     cloud.answers["GET", "/dns/v2/zones/z1"] = (200, {}, {"id": "z1", "status": "ERROR"})
-    with pytest.raises(RetryableError, match="could not bring the zone"):
+    with pytest.raises(RetryableError, match="could not propagate the zone"):
         driver_for(cloud).remove([NAME])
 
 
@@ -237,7 +237,7 @@ def test_requests_are_traced_without_the_token(cloud: Cloud, spans: Spans) -> No
     assert not any(secret in spans.text() for secret in ("t0ken", "right"))
 
 
-def test_a_cloud_that_can_not_be_reached_is_traced(spans: Spans) -> None:
+def test_an_unreachable_cloud_is_traced(spans: Spans) -> None:
     with Cloud() as cloud:
         driver = driver_for(cloud)
     with tracing.span("call", parent={}), pytest.raises(RetryableError):

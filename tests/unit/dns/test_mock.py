@@ -48,7 +48,7 @@ def test_another_process_sees_the_file(tmp_path: Path) -> None:
     assert make_driver(file=str(path)).resolve("www.a.test") == "edge.test"
 
 
-def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "zone.json")
 
     def write(number: int) -> None:
@@ -66,7 +66,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert set(json.loads(Path(path).read_text())) == names
 
 
-def test_a_broken_file_may_be_mended_later(tmp_path: Path) -> None:
+def test_a_broken_file_is_retryable(tmp_path: Path) -> None:
     (tmp_path / "zone.json").write_text("{")
     driver = make_driver(file=str(tmp_path / "zone.json"))
 
@@ -75,7 +75,7 @@ def test_a_broken_file_may_be_mended_later(tmp_path: Path) -> None:
     assert driver.health() is False
 
 
-def test_shared_names_are_one_for_each_shard() -> None:
+def test_there_is_one_shared_name_per_shard() -> None:
     driver = make_driver(shared_ssl_num_shards=2)
 
     assert driver.shared_domains("shop") == [
@@ -84,7 +84,7 @@ def test_shared_names_are_one_for_each_shard() -> None:
     ]
 
 
-def test_names_that_dns_can_not_have_are_refused() -> None:
+def test_impossible_names_are_refused() -> None:
     driver = make_driver()
     too_long = ".".join(["a" * 60] * 4) + ".com.cdn.example.net"
     for cnames in ({too_long: "edge.example.com"}, {"www.example.com": too_long}):

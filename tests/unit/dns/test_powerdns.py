@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``powerdns``: its options, and the scripts of LUA records.
+"""The DNS driver ``powerdns``: options, and scripts of LUA records.
 
 What they do is tested on a real server.
 """
@@ -13,7 +13,7 @@ from poppy.dns.steering import Target
 from tests.unit.dns.making import make_driver
 
 
-def test_a_record_holds_a_script_by_place_and_weight() -> None:
+def test_a_record_has_a_script_for_geography_and_weights() -> None:
     policy = [
         Target("a.example", 3),
         Target("b.example", 1),
@@ -26,7 +26,7 @@ def test_a_record_holds_a_script_by_place_and_weight() -> None:
     )
 
 
-def test_long_scripts_are_pieces_that_a_zone_can_hold() -> None:
+def test_long_scripts_are_split_into_strings() -> None:
     policy = [Target(f"{'x' * 60}.{number}.example", 1) for number in range(20)]
     pieces = record(policy).removeprefix('CNAME "').removesuffix('"').split('" "')
     assert len(pieces) > 5
@@ -34,7 +34,7 @@ def test_long_scripts_are_pieces_that_a_zone_can_hold() -> None:
 
 
 @pytest.mark.parametrize("name", ["a'..os.exit()..'", 'a" "b', "a\\", "x" * 255])
-def test_nothing_else_gets_into_a_script(name: str) -> None:
+def test_other_characters_are_refused_in_a_script(name: str) -> None:
     with pytest.raises(PermanentError):
         record([Target(name), Target("b.example")])
 
@@ -42,6 +42,6 @@ def test_nothing_else_gets_into_a_script(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"), [({}, "api_key"), ({"urls": [], "api_key": "k"}, "urls")]
 )
-def test_options_that_can_not_work_are_told(options: dict[str, object], words: str) -> None:
+def test_invalid_options_are_reported(options: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=f"{words} is missing"):
         make_driver(PowerDNS, **options)

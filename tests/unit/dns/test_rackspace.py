@@ -72,14 +72,14 @@ def changes(cloud: CloudDNS) -> list[str]:
     return [method for method, path in cloud.asked if method != "GET" and "records" in path]
 
 
-def test_one_job_for_each_domain(cloud: CloudDNS) -> None:
+def test_one_job_per_domain(cloud: CloudDNS) -> None:
     shared = f"shop.scdn0.{SHARED_SUFFIX}"
     driver_for(cloud).ensure({NAME: EDGE, f"other.{SUFFIX}": EDGE, shared: EDGE})
     assert changes(cloud) == ["POST", "POST"]
     assert cloud.cname(shared) == EDGE
 
 
-def test_what_is_as_wanted_is_left_alone(cloud: CloudDNS) -> None:
+def test_a_correct_record_is_not_changed(cloud: CloudDNS) -> None:
     driver = driver_for(cloud)
     driver.ensure({NAME: EDGE})
     driver.ensure({NAME: EDGE})
@@ -94,20 +94,20 @@ def test_a_job_is_waited_for(cloud: CloudDNS) -> None:
     assert cloud.cname(NAME) == EDGE
 
 
-def test_a_job_that_takes_long_is_looked_for_later(cloud: CloudDNS) -> None:
+def test_a_slow_job_is_checked_later(cloud: CloudDNS) -> None:
     driver = driver_for(cloud, job_timeout=0)
     cloud.looks = 1
-    with pytest.raises(InProgressError, match="is at job job-"):
+    with pytest.raises(InProgressError, match="is running job job-"):
         driver.ensure({NAME: EDGE})
-    # It ends while nobody looks.
+    # It ends between two polls.
     (job,) = cloud.jobs.values()
     job["work"]()
     driver.ensure({NAME: EDGE})
     assert changes(cloud) == ["POST"]
 
 
-def test_the_same_job_twice_is_no_failure(cloud: CloudDNS) -> None:
-    """The first one was lost sight of, and ended between our look and our job."""
+def test_a_repeated_job_is_not_a_failure(cloud: CloudDNS) -> None:
+    """The first job ended between the driver's lookup and its second job."""
     driver = driver_for(cloud)
     answer = cloud.answer
 
@@ -117,7 +117,7 @@ def test_the_same_job_twice_is_no_failure(cloud: CloudDNS) -> None:
         return answer(method, path, *rest)
 
     cloud.answer = overtaken
-    with pytest.raises(RetryableError, match="made meanwhile"):
+    with pytest.raises(RetryableError, match="created concurrently"):
         driver.ensure({NAME: EDGE})
     driver.ensure({NAME: EDGE})
 
@@ -131,7 +131,7 @@ def test_a_name_with_other_records_is_refused_with_all_of_its_domain(cloud: Clou
     assert [record["type"] for record in cloud.domains[DOMAIN].values()] == ["A"]
 
 
-def test_what_is_gone_when_it_is_to_be_deleted_is_fine(cloud: CloudDNS) -> None:
+def test_deleting_a_missing_record_succeeds(cloud: CloudDNS) -> None:
     driver = driver_for(cloud)
     driver.ensure({NAME: EDGE, f"other.{SUFFIX}": EDGE})
     answer = cloud.answer
@@ -156,7 +156,7 @@ def test_a_token_is_kept_until_it_is_refused(cloud: CloudDNS) -> None:
     assert cloud.asked.count(("POST", "/v2.0/tokens")) == 2
 
 
-def test_a_wrong_key_is_told_and_not_shown(
+def test_a_wrong_key_is_reported_but_not_shown(
     cloud: CloudDNS, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver = driver_for(cloud, api_key="wr0ng")
@@ -168,7 +168,7 @@ def test_a_wrong_key_is_told_and_not_shown(
 
 @pytest.mark.parametrize("code", [413, 429])
 @pytest.mark.parametrize("field", ["Reply-After", "Retry-After"])
-def test_limits_are_waited_for(cloud: CloudDNS, code: int, field: str) -> None:
+def test_rate_limits_are_retryable(cloud: CloudDNS, code: int, field: str) -> None:
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=40)
     value = later.isoformat(timespec="seconds") if field == "Reply-After" else "40"
     cloud.refuse["POST"] = [(Fault(code, "Over the limit."), {field: value})]
@@ -189,7 +189,7 @@ def test_an_absurd_limit_is_bounded(cloud: CloudDNS, value: str) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [(400, PermanentError), (500, RetryableError), (503, RetryableError)]
 )
-def test_a_job_that_fails_says_why(
+def test_a_failed_job_reports_the_reason(
     cloud: CloudDNS, code: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -200,7 +200,7 @@ def test_a_job_that_fails_says_why(
         driver_for(cloud).ensure({NAME: EDGE})
 
 
-def test_a_domain_that_is_gone_is_looked_for_anew(cloud: CloudDNS) -> None:
+def test_a_missing_domain_is_searched_again(cloud: CloudDNS) -> None:
     driver = driver_for(cloud)
     driver.ensure({NAME: EDGE})
     cloud.names["77"] = cloud.names.pop(DOMAIN)
@@ -211,7 +211,7 @@ def test_a_domain_that_is_gone_is_looked_for_anew(cloud: CloudDNS) -> None:
     assert cloud.domains["77"] == {}
 
 
-def test_a_suffix_without_a_domain_is_told(cloud: CloudDNS) -> None:
+def test_a_suffix_without_a_domain_is_reported(cloud: CloudDNS) -> None:
     with pytest.raises(PermanentError, match="no zone for www.a.test.other.test"):
         driver_for(cloud, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
 
@@ -220,7 +220,7 @@ def test_a_suffix_without_a_domain_is_told(cloud: CloudDNS) -> None:
     ("options", "words"),
     [({"api_key": None}, "username and api_key"), ({"ttl": 60}, "ttl is less than 300")],
 )
-def test_options_that_can_not_work_are_told(
+def test_invalid_options_are_reported(
     cloud: CloudDNS, options: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which resolvers and name servers are asked; answers come from real ones in tests/integration."""
+"""Configured resolvers and allowed name servers. Answers are tested in tests/integration."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``rfc2136``: its options, and answers that no honest server gives."""
+"""The DNS driver ``rfc2136``: options, and unusual answers."""
 
 import contextlib
 import socket
@@ -35,18 +35,18 @@ NAME = "www.example.org.cdn.example.net"
         ("[2001:db8::1]:5353", "2001:db8::1", 5353),
     ],
 )
-def test_servers_are_read(text: str, host: str, port: int) -> None:
+def test_servers_are_parsed(text: str, host: str, port: int) -> None:
     server = Server.parse(text, None, 1.0)
     assert (server.host, server.port) == (host, port)
 
 
 @pytest.mark.parametrize("text", ["", "a:b", "2001:db8::1", "ns:0", "ns:99999", "[::1]53"])
-def test_servers_that_are_none_are_named(text: str) -> None:
+def test_invalid_servers_are_reported(text: str) -> None:
     with pytest.raises(ConfigError, match=r"\[drivers:dns:tested\]"):
         make_driver(RFC2136, servers=[text])
 
 
-def test_there_must_be_a_server() -> None:
+def test_a_server_is_required() -> None:
     with pytest.raises(ConfigError, match="servers"):
         make_driver(RFC2136, servers=[])
 
@@ -54,8 +54,8 @@ def test_there_must_be_a_server() -> None:
 TOO_LONG = ".".join(["a" * 60] * 4) + ".com.cdn.example.net"
 
 
-def test_a_name_that_can_not_be_is_refused_for_good_and_counts_as_removed() -> None:
-    """No server is asked: there is none at this port."""
+def test_an_impossible_name_is_refused_and_counts_as_removed() -> None:
+    """No query is sent: there is no server at this port."""
     driver = make_driver(RFC2136, servers=["127.0.0.1:1"], zones=["cdn.example.net"])
     with pytest.raises(PermanentError, match="can't be in DNS"):
         driver.ensure({TOO_LONG: "edge.example.com"})
@@ -65,13 +65,13 @@ def test_a_name_that_can_not_be_is_refused_for_good_and_counts_as_removed() -> N
 
 
 @pytest.mark.parametrize("missing", KEY)
-def test_half_a_key_is_told(missing: str) -> None:
+def test_an_incomplete_key_is_reported(missing: str) -> None:
     options = {name: value for name, value in KEY.items() if name != missing}
     with pytest.raises(ConfigError, match="go together"):
         make_driver(RFC2136, **options)
 
 
-def test_a_bad_secret_is_told_and_not_shown() -> None:
+def test_an_invalid_secret_is_reported_but_not_shown() -> None:
     with pytest.raises(ConfigError, match="not base64") as caught:
         make_driver(RFC2136, tsig_key_name="poppy", tsig_key_secret="s3cr*t")
     assert "s3cr*t" not in str(caught.value)
@@ -79,7 +79,7 @@ def test_a_bad_secret_is_told_and_not_shown() -> None:
 
 @contextlib.contextmanager
 def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """A server whose answers come from a test; gives its address."""
+    """Run a server with scripted answers, and yield its address."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
 
@@ -101,7 +101,7 @@ def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 
 
 def plain(rcode: int) -> Callable[[bytes], bytes]:
-    """Answers with this code and nothing else (RFC 1035, section 4.1; RFC 2136, section 2.2)."""
+    """Answer with a code only (RFC 1035, section 4.1; RFC 2136, section 2.2)."""
 
     def answer(asked: bytes) -> bytes:
         opcode = asked[2] & 0x78
@@ -113,7 +113,7 @@ def plain(rcode: int) -> Callable[[bytes], bytes]:
     return answer
 
 
-def test_an_answer_without_a_signature_is_not_believed() -> None:
+def test_an_unsigned_answer_is_refused() -> None:
     with answering(plain(dns.rcode.NOERROR)) as address:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"], **KEY)
         with pytest.raises(RetryableError, match="without a signature|requires a TSIG"):
@@ -124,15 +124,15 @@ def test_an_answer_without_a_signature_is_not_believed() -> None:
     ("rcode", "error", "words"),
     [
         (dns.rcode.SERVFAIL, RetryableError, "SERVFAIL"),
-        (dns.rcode.REFUSED, Unauthorized, "zone frozen"),
+        (dns.rcode.REFUSED, Unauthorized, "zone is frozen"),
         (dns.rcode.NOTAUTH, Unauthorized, "NOTAUTH"),
-        (dns.rcode.NOTIMP, PermanentError, "does not do dynamic updates"),
+        (dns.rcode.NOTIMP, PermanentError, "does not support dynamic updates"),
         (dns.rcode.NOTZONE, PermanentError, "not in the zone"),
         (dns.rcode.FORMERR, PermanentError, "FORMERR"),
         (dns.rcode.NXRRSET, RetryableError, "answers NXRRSET"),
     ],
 )
-def test_refusals_are_told_apart(rcode: int, error: type[Exception], words: str) -> None:
+def test_refusals_are_distinguished(rcode: int, error: type[Exception], words: str) -> None:
     with answering(plain(rcode)) as address:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
         with pytest.raises(error, match=rf"{address} does not do an update of .*{words}"):
@@ -147,7 +147,7 @@ def test_refusals_are_told_apart(rcode: int, error: type[Exception], words: str)
         (dns.rcode.REFUSED, Scope.PROVIDER),
     ],
 )
-def test_whom_a_refusal_concerns(rcode: int, scope: Scope) -> None:
+def test_scopes_of_refusals(rcode: int, scope: Scope) -> None:
     with answering(plain(rcode)) as address:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
         with pytest.raises(RetryableError) as caught:
@@ -155,9 +155,9 @@ def test_whom_a_refusal_concerns(rcode: int, scope: Scope) -> None:
     assert caught.value.scope is scope
 
 
-def test_an_update_that_does_not_show_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_that_is_not_served_yet_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secondary that forwards updates serves them only after the next transfer."""
-    # It is asked for by TCP, which this server does not speak.
+    # The query uses TCP, which this server does not support.
     monkeypatch.setattr(Server, "types", lambda self, name: [])
     with answering(plain(dns.rcode.NOERROR)) as address:
         driver = make_driver(RFC2136, servers=[address], zones=["example.net"])
@@ -165,7 +165,7 @@ def test_an_update_that_does_not_show_is_tried_again(monkeypatch: pytest.MonkeyP
             driver.ensure({NAME: "edge.example.com"})
 
 
-def test_what_is_no_dns_message_is_told() -> None:
+def test_an_invalid_dns_message_is_reported() -> None:
     def answer(asked: bytes) -> bytes:
         return asked[:2] + b"\xa8\x00\x00"
 
@@ -190,7 +190,7 @@ def test_messages_are_traced(rcode: int, error_type: str | None, spans: Spans) -
     assert update.attributes.get("error.type") == error_type
 
 
-def test_no_answer_is_traced_as_a_failure(spans: Spans) -> None:
+def test_a_missing_answer_is_traced_as_a_failure(spans: Spans) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as sock, tracing.span("call", parent={}):
         sock.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*sock.getsockname())

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of Route 53's records, for the check that comes before a service is accepted."""
+"""Names of Route 53 records, for the check before a service is accepted."""
 
 from poppy.dns.route53.records import longest_helper_of, steered
 from poppy.dns.steering import Target
 
 
-def test_no_helper_is_longer_than_the_longest() -> None:
+def test_helper_names_are_at_most_as_long_as_the_longest() -> None:
     name = "www.example.org.cdn.example.net"
     places = ({"countries": ("DE",)}, {"continents": ("EU",)}, {})
     policy = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several servers, of which any will do."""
+"""Failover between equivalent servers."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from poppy.dns.servers import Servers
 
 
 class Down:
-    """Remembers who was asked; those that are down do not answer."""
+    """Record the servers that are called; those that are down do not answer."""
 
     def __init__(self, *down: str) -> None:
         self.down = set(down)
@@ -32,14 +32,14 @@ def test_the_first_is_preferred_until_it_is_down() -> None:
     assert servers.call(work) == "a"
 
 
-def test_when_all_are_down_the_first_says_why() -> None:
+def test_when_all_are_down_the_first_error_is_raised() -> None:
     work = Down("a", "b")
     with pytest.raises(RetryableError, match="a is down"):
         Servers(["a", "b"]).call(work)
     assert work.asked == ["a", "b"]
 
 
-def test_what_is_refused_is_not_asked_of_the_next() -> None:
+def test_a_refusal_is_not_retried_on_the_next_server() -> None:
     asked = []
 
     def work(server: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which zone a name is in."""
+"""Finding the zone of a name."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SUFFIX = "cdn.example.net"
 
 
 class Found:
-    """A server's zones, and what it was asked."""
+    """A server's zones, with a record of the searches."""
 
     def __init__(self, *zones: str) -> None:
         self.zones = set(zones)
@@ -21,7 +21,7 @@ class Found:
         return name if name in self.zones else None
 
 
-def test_names_are_sorted_by_zone() -> None:
+def test_names_are_grouped_by_zone() -> None:
     found = Found(SUFFIX, "secure.example.net")
     names = [f"www.a.test.{SUFFIX}", "shop.scdn0.secure.example.net", f"www.b.test.{SUFFIX}"]
     assert Zones([], SUFFIX, found).group(names) == {
@@ -48,15 +48,15 @@ def test_a_shard_may_be_a_zone() -> None:
     assert zones.of("shop.scdn0.secure.example.net") == "secure.example.net"
 
 
-def test_of_configured_zones_the_longest_is_taken() -> None:
+def test_the_longest_configured_zone_is_used() -> None:
     found = Found("example.net", SUFFIX)
     zones = Zones(["example.net", f"{SUFFIX}."], SUFFIX, found)
     assert zones.of(f"www.a.test.{SUFFIX}") == SUFFIX
     assert zones.of("shop.scdn1.secure.example.net") == "example.net"
 
 
-def test_a_name_without_a_zone_is_named() -> None:
-    with pytest.raises(PermanentError, match=f"no zone for www.a.test.{SUFFIX}.*looked for"):
+def test_a_name_without_a_zone_is_reported() -> None:
+    with pytest.raises(PermanentError, match=f"no zone for www.a.test.{SUFFIX}.*tried"):
         Zones([], SUFFIX, Found("net.example")).group([f"www.a.test.{SUFFIX}"])
     with pytest.raises(PermanentError, match="option zones"):
         Zones(["example.org"], SUFFIX, Found("example.org")).group([f"www.a.test.{SUFFIX}"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents that the tests start from, and how they try variants of them."""
+"""Documents for tests, and helpers for variants of them."""
 
 import copy
 from collections.abc import Callable
@@ -68,7 +68,7 @@ _ABSENT = object()
 
 
 def variant(document: dict[str, Any], path: str, value: object = _ABSENT) -> dict[str, Any]:
-    """A copy with the value at a dotted path replaced, or removed when there is none."""
+    """Return a copy with the value at a dotted path replaced, or removed if none is given."""
     result = copy.deepcopy(document)
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     target: Any = result
@@ -82,7 +82,7 @@ def variant(document: dict[str, Any], path: str, value: object = _ABSENT) -> dic
 
 
 def accepted(document: object, shared: tuple[str, ...] = ()) -> ServiceSpec:
-    """The spec; its own document gives an equal one."""
+    """Validate a document and return the spec; its own document gives an equal one."""
     spec = validation.service(document, TTL, shared)
     assert validation.service(spec.to_dict(), TTL, shared) == spec
     return spec
@@ -91,14 +91,14 @@ def accepted(document: object, shared: tuple[str, ...] = ()) -> ServiceSpec:
 def breaches(
     document: object, check: Callable[[object], object] = lambda it: validation.service(it, TTL)
 ) -> tuple[str, ...]:
-    """What is said of a document that breaks the schema."""
+    """Return the messages for a document that violates the schema."""
     with pytest.raises(errors.SchemaInvalid) as caught:
         check(document)
     return caught.value.messages
 
 
 def refusal(document: object, shared: tuple[str, ...] = ()) -> str:
-    """What is said of a document that breaks no schema but another rule."""
+    """Return the message for a document that matches the schema but violates another rule."""
     with pytest.raises(errors.InvalidRequest) as caught:
         validation.service(document, TTL, shared)
     assert not isinstance(caught.value, errors.SchemaInvalid), caught.value

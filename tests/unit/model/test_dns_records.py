@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records that tenants have to make."""
+"""The DNS records that tenants must create."""
 
 import dataclasses
 
@@ -18,17 +18,17 @@ KEY = b"k" * 32
     [
         ("www.example.com", ["www.example.com", "example.com"]),
         ("a.b.example.co.uk", ["a.b.example.co.uk", "b.example.co.uk", "example.co.uk"]),
-        # Customers of a platform don't prove each other's names, nor does the platform.
+        # Neither a platform nor its other customers can prove a customer's name.
         ("www.me.github.io", ["www.me.github.io", "me.github.io"]),
         ("me.github.io", ["me.github.io"]),
     ],
 )
-def test_a_record_may_stand_anywhere_within_what_the_owner_has_registered(domain, parents):
+def test_a_record_may_be_at_the_domain_or_its_registrable_parents(domain, parents):
     expected = [f"_poppy-challenge.{name}" for name in parents]
     assert dns_records.challenge_names(domain) == expected
 
 
-def test_names_are_valid_and_few_however_long_the_domain():
+def test_names_are_valid_and_few_for_long_domains():
     long = ".".join(["a" * 60] * 3 + ["b" * 53, "example", "com"])
     found = dns_records.challenge_names(long)
     assert all(len(name) <= 253 for name in found)
@@ -39,7 +39,7 @@ def test_names_are_valid_and_few_however_long_the_domain():
     assert (found[0], found[-1]) == (f"_poppy-challenge.{deep}", "_poppy-challenge.example.com")
 
 
-def test_a_value_is_the_projects_and_the_keys_own():
+def test_a_value_depends_on_project_and_key():
     values = {
         dns_records.ownership_value(key, project)
         for key in (KEY, b"other")
@@ -52,7 +52,7 @@ def test_a_value_is_the_projects_and_the_keys_own():
     assert "project-1" not in value
 
 
-def test_a_record_survives_storage():
+def test_a_record_round_trips():
     record = dns_records.ownership_record("www.example.com", KEY, "p")
     assert DNSRecord.from_dict(record.to_dict()) == record
     checked = record.checked(RecordStatus.WRONG, NOW)
@@ -62,7 +62,7 @@ def test_a_record_survives_storage():
     assert "dns_records" not in ProviderDetail(ProviderStatus.DEPLOYED).to_dict()
 
 
-def test_a_service_shows_each_record_of_its_domains_once():
+def test_a_service_lists_each_record_of_its_domains_once():
     mine = dns_records.ownership_record("www.example.com", KEY, "p").checked(RecordStatus.OK, NOW)
     dropped = dns_records.ownership_record("old.example.com", KEY, "p")
     traffic = DNSRecord("www.example.com", Purpose.TRAFFIC, "CNAME", "www.example.com", "x", "a")
@@ -72,7 +72,7 @@ def test_a_service_shows_each_record_of_its_domains_once():
     assert service.with_details(both).dns_records == (traffic, mine)
 
 
-def test_records_of_other_purposes_stay():
+def test_records_of_other_purposes_are_kept():
     traffic = DNSRecord("www.example.com", Purpose.TRAFFIC, "CNAME", "www.example.com", "x")
     mine = dns_records.ownership_record("www.example.com", KEY, "p")
     detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, traffic))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, as they go to storage and come back."""
+"""Flavors: conversion to documents and back."""
 
 import json
 
@@ -16,16 +16,16 @@ FLAVOR = Flavor(
 )
 
 
-def test_a_flavor_comes_back_from_json_as_it_was() -> None:
+def test_a_flavor_round_trips() -> None:
     assert Flavor.from_dict(json.loads(json.dumps(FLAVOR.to_dict()))) == FLAVOR
 
 
-def test_what_is_not_set_is_not_in_its_document() -> None:
+def test_unset_fields_are_not_in_the_document() -> None:
     first, _, other, more = FLAVOR.to_dict()["providers"]
     assert set(first) == {"provider", "links"}
     assert other["weight"] == 0
     assert more["geography"] == {"continents": ["EU"]}
 
 
-def test_a_flavor_knows_its_providers_in_order() -> None:
+def test_a_flavor_lists_its_providers_in_order() -> None:
     assert FLAVOR.provider_names == ("varnish", "mock", "other", "more")

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workers of another version say is understood."""
+"""Heartbeats of other versions can be read."""
 
 from poppy.model.fleet import Worker
 from poppy.testing.storage.fleet import make_worker
 
 
-def test_what_a_newer_version_adds_is_passed_over():
+def test_fields_of_a_newer_version_are_ignored():
     worker = make_worker()
     assert Worker.from_dict({**worker.to_dict(), "mood": "fine"}) == worker
 
 
-def test_what_an_older_version_does_not_say_is_empty():
+def test_fields_missing_in_an_older_version_are_empty():
     document = make_worker().to_dict()
     assert document.pop("quotas") and document.pop("down")
     worker = Worker.from_dict(document)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifiers sort by the time they were made, and nothing else passes for one."""
+"""Identifiers sort by creation time, and other text is not a valid identifier."""
 
 import uuid
 
@@ -16,7 +16,7 @@ def test_an_id_is_a_uuid_of_version_7():
 
 def test_ids_sort_by_creation():
     made = [ids.new() for _ in range(1000)]
-    # Two within a quarter of a microsecond may swap; no Python makes many that fast.
+    # Two within a quarter of a microsecond may swap; Python is rarely that fast.
     swaps = sum(a > b for a, b in zip(made, made[1:], strict=False))
     assert swaps <= 2
     assert len(set(made)) == 1000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large a service document may be; each refusal names the list and the limit."""
+"""Limits on service documents; each refusal names the list and the limit."""
 
 import time
 from typing import Any
@@ -39,7 +39,7 @@ def _breaches(document: object, limits: DocumentLimits = SMALL) -> tuple[str, ..
     return breaches(document, lambda it: _check(it, limits))
 
 
-def test_as_many_rules_as_the_limits_say_are_accepted() -> None:
+def test_rules_within_the_limits_are_accepted() -> None:
     for counts in ((3, 4, 1), (3, 1, 4), (1, 2, 5)):
         _check(_document(*counts))
 
@@ -59,7 +59,7 @@ def test_one_rule_more_is_refused_with_the_list_and_the_limit(
     assert _breaches(_document(*counts)) == (message,)
 
 
-def test_rules_count_over_all_entries_and_an_entry_without_rules_is_one() -> None:
+def test_rules_of_all_entries_count_and_an_empty_entry_counts_as_one() -> None:
     entries = [
         {"name": "c", "ttl": 1, "rules": _rules(2, "/a")},
         {"name": "c", "ttl": 1, "rules": _rules(1, "/b")},
@@ -82,7 +82,7 @@ def test_the_defaults_are_those_of_the_options() -> None:
     assert DocumentLimits.of(options) == DocumentLimits()
 
 
-def test_every_list_of_the_schema_has_the_most_entries() -> None:
+def test_every_list_of_the_schema_has_a_maximum() -> None:
     schema = schemas.service(SMALL)["properties"]
     assert schema["caching"]["maxItems"] == 4
     assert schema["restrictions"]["maxItems"] == 5
@@ -106,12 +106,12 @@ def _accepts(document: object, size: int) -> bool:
     try:
         _check(document, DocumentLimits(size=size))
     except errors.InvalidRequest as exc:
-        assert f"it may have {size}" in str(exc)
+        assert f"the limit is {size}" in str(exc)
         return False
     return True
 
 
-def test_a_document_with_far_too_many_rules_is_refused_before_they_are_looked_at() -> None:
+def test_far_too_many_rules_are_refused_before_validation() -> None:
     document = _document(1, 20000)
     started = time.process_time()
     assert len(_breaches(document)) == 1

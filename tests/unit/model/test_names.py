@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What counts as a domain name, an address, a block and a root domain."""
+"""Domain names, addresses, blocks and root domains."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from poppy.model import names
         "1.2.3.com",
     ],
 )
-def test_these_are_domain_names(name: str) -> None:
+def test_valid_domain_names(name: str) -> None:
     assert names.problem(name) is None
 
 
@@ -44,8 +44,8 @@ def test_these_are_domain_names(name: str) -> None:
         ("1.2.3.4", "'4' is not 2 to 63 letters"),
         ("www.co0", "'co0' is not 2 to 63 letters"),
         (f"{'a.' * 125}comm", "longer than 253"),
-        ("xn--a.example", "'xn--a' is no valid internationalized label"),
-        ("xn--zzzzzzzzz.example", "'xn--zzzzzzzzz' is no valid"),
+        ("xn--a.example", "'xn--a' is not a valid internationalized label"),
+        ("xn--zzzzzzzzz.example", "'xn--zzzzzzzzz' is not a valid"),
         ("xn--abc-.example", "'xn--abc-'"),
         ("müller.example", "write it as xn--mller-kva.example"),
         ("MÜLLER.example", "write it as xn--mller-kva.example"),
@@ -55,7 +55,7 @@ def test_these_are_domain_names(name: str) -> None:
         ("a\0ü.example", "it must be ASCII"),
     ],
 )
-def test_these_are_no_domain_names(name: str, reason: str) -> None:
+def test_invalid_domain_names(name: str, reason: str) -> None:
     assert reason in (names.problem(name) or "")
 
 
@@ -68,7 +68,7 @@ def test_these_are_no_domain_names(name: str, reason: str) -> None:
         ("::1", "::1"),
     ],
 )
-def test_these_are_addresses(text: str, expected: str) -> None:
+def test_valid_addresses(text: str, expected: str) -> None:
     assert names.address(text) == expected
 
 
@@ -89,7 +89,7 @@ def test_these_are_addresses(text: str, expected: str) -> None:
         "",
     ],
 )
-def test_these_are_no_addresses(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     assert names.address(text) is None
 
 
@@ -131,7 +131,7 @@ def test_a_block_is_stored_without_host_bits(text: str, expected: str) -> None:
         "example.com",
     ],
 )
-def test_these_are_no_blocks(text: str) -> None:
+def test_invalid_blocks(text: str) -> None:
     assert names.network(text) is None
 
 
@@ -150,7 +150,7 @@ def test_these_are_no_blocks(text: str) -> None:
         "city.kawasaki.jp",
     ],
 )
-def test_these_are_root_domains(domain: str) -> None:
+def test_root_domains(domain: str) -> None:
     assert names.is_root(domain)
 
 
@@ -166,10 +166,10 @@ def test_these_are_root_domains(domain: str) -> None:
         "a.b.foo.ck",
     ],
 )
-def test_these_are_no_root_domains(domain: str) -> None:
+def test_other_domains(domain: str) -> None:
     assert not names.is_root(domain)
 
 
-def test_only_ascii_names_are_put_in_lower_case() -> None:
+def test_only_ascii_names_are_lower_cased() -> None:
     assert names.canonical("WWW.Example.COM") == "www.example.com"
     assert names.canonical("\u212a.example") == "\u212a.example", "the Kelvin sign is no k"

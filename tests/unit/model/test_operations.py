@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations, to and from what is stored of them."""
+"""Operations: conversion to stored documents and back."""
 
 from poppy.model.operations import Operation
 from poppy.testing.builders import make_operation, make_service

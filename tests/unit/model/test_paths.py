@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths with the same meaning have one canonical form, as edges match them."""
+"""Equivalent paths have one canonical form, which agrees with the edges."""
 
 import re
 import time
@@ -36,26 +36,28 @@ def test_the_canonical_form(url: str, form: str) -> None:
 
 
 @given(TEXTS)
-def test_the_canonical_form_is_its_own(url: str) -> None:
+def test_the_canonical_form_is_idempotent(url: str) -> None:
     form = paths.canonical(url)
     assert paths.canonical(form) == form
 
 
 @settings(max_examples=300)
 @given(TEXTS, TEXTS)
-def test_paths_of_one_form_match_the_same_requests_at_our_edge(one: str, other: str) -> None:
-    """And where the forms differ, so do the expressions."""
+def test_equivalent_paths_match_the_same_requests_at_the_varnish_edge(
+    one: str, other: str
+) -> None:
+    """If the forms differ, so do the expressions."""
     same = paths.canonical(one) == paths.canonical(other)
     assert same == (patterns.url_regex(one) == patterns.url_regex(other))
 
 
 @given(st.text("ab/.%2", max_size=10).map(lambda text: f"/{text}"))
-def test_what_is_refused_is_what_the_edge_refuses(url: str) -> None:
+def test_refused_paths_are_those_that_the_edge_refuses(url: str) -> None:
     refused = paths.problem(url) is not None
     assert refused == bool(re.search(patterns.DOT_SEGMENTS, quote(url, safe="/.%")))
 
 
-def test_a_long_path_takes_no_time() -> None:
+def test_a_long_path_is_fast() -> None:
     started = time.process_time()
     for text in ("%" * 100000, "*/" * 50000, "%61" * 30000, "/" * 100000):
         assert paths.problem(text) is None

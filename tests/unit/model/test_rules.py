@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules across fields; each refusal names what it is about."""
+"""Rules across fields; each refusal names the value at fault."""
 
 from typing import Any
 
@@ -123,7 +123,7 @@ def test_https_requires_a_certificate(fields: dict[str, None]) -> None:
     assert message.startswith("Domain www.mysite.com needs a certificate with protocol https")
 
 
-def test_http_takes_a_certificate_of_null_for_none() -> None:
+def test_http_accepts_a_null_certificate() -> None:
     entry = {"domain": "www.mysite.com", "certificate": None}
     spec = accepted(variant(MINIMAL, "domains", [entry]))
     assert "certificate" not in spec.to_dict()["domains"][0]
@@ -148,20 +148,20 @@ def test_a_shared_domain_is_a_single_label(label: str) -> None:
         ("\ud800\ud800\ud800", "ASCII"),
     ],
 )
-def test_anything_else_is_no_shared_domain(label: str, reason: str) -> None:
+def test_other_names_are_not_shared_domains(label: str, reason: str) -> None:
     message = refusal(variant(FULL, "domains.2.domain", label))
     assert message.startswith(f"Domain {label!r} with a shared certificate is not a single label")
     assert reason in message
 
 
-def test_a_shared_domain_the_service_has_already_is_taken_as_it_is() -> None:
+def test_an_existing_shared_domain_is_accepted_unchanged() -> None:
     document = variant(FULL, "domains.2.domain", "myshop.scdn1.example.net")
     spec = accepted(document, ("myshop.scdn1.example.net",))
     assert spec.domains[2].domain == "myshop.scdn1.example.net"
     assert "'myshop.scdn1.example.net'" in refusal(document, ("other.scdn1.example.net",))
 
 
-def test_a_shared_domain_kept_is_still_compared_with_the_others() -> None:
+def test_an_existing_shared_domain_is_compared_with_the_others() -> None:
     document = variant(FULL, "origins.0.origin", "myshop.scdn1.example.net")
     document = variant(document, "domains.2.domain", "myshop.scdn1.example.net")
     message = refusal(document, ("myshop.scdn1.example.net",))
@@ -207,7 +207,7 @@ def test_an_origin_is_a_domain_name_or_an_address(origin: str, stored: str) -> N
         "a b.com",
     ],
 )
-def test_anything_else_is_no_origin(origin: str) -> None:
+def test_other_text_is_not_an_origin(origin: str) -> None:
     message = refusal(_with_origins(_origin(origin)))
     assert message.startswith(
         f"Origin {origin!r} is neither an IP address nor a valid domain name: "
@@ -222,7 +222,7 @@ def test_origins_differ_in_scheme_or_name(second: str) -> None:
     accepted(_with_origins(_origin("a.example"), _origin("b.example", "/x")))
 
 
-def test_an_ipv6_origin_is_the_same_however_it_is_written() -> None:
+def test_ipv6_origins_are_compared_in_canonical_form() -> None:
     message = refusal(_with_origins(_origin("::1"), _origin("0:0::1", "/x")))
     assert message == "Origin http://::1 is listed more than once"
 
@@ -238,7 +238,7 @@ def test_the_second_and_later_origins_need_a_rule(index: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["domain", "origin"])
-def test_a_host_header_value_comes_with_custom_only(kind: str) -> None:
+def test_a_host_header_value_requires_custom(kind: str) -> None:
     origin = _origin("a.example", hostheadertype=kind, hostheadervalue="b.example")
     message = refusal(_with_origins(origin))
     assert message == (
@@ -287,7 +287,7 @@ def test_the_paths_of_caching_rules_are_unique() -> None:
     accepted(_with_caching(("/x",), ("/y", "/*")))
 
 
-def test_origins_and_caching_may_be_about_the_same_path() -> None:
+def test_origins_and_caching_may_have_the_same_path() -> None:
     accepted(
         variant(_with_caching(("/x",)), "origins", [_origin("a.com"), _origin("b.com", "/x")])
     )
@@ -325,7 +325,7 @@ def test_a_path_may_not_both_whitelist_and_blacklist_the_same_kind(number: int) 
         )
 
 
-def test_a_rule_without_a_path_is_about_every_path() -> None:
+def test_a_rule_without_a_path_matches_every_path() -> None:
     message = refusal(
         _with_restrictions(
             ("whitelist", KINDS[0]), ("blacklist", BLACKLISTED[0] | {"request_url": "/*"})
@@ -379,12 +379,12 @@ def test_a_client_ip_is_an_address_or_a_block_and_reads_back_as_written(client_i
 
 
 @pytest.mark.parametrize("client_ip", ["1.2.3", "01.2.3.4", "1.2.3.4/33", "a.com", "1.2.3.4-9"])
-def test_anything_else_is_no_client_ip(client_ip: str) -> None:
+def test_other_text_is_not_a_client_ip(client_ip: str) -> None:
     message = refusal(_with_restrictions(("whitelist", {"client_ip": client_ip})))
     assert message.startswith(f"The client_ip {client_ip!r} is neither ")
 
 
-def test_a_client_ip_of_any_length_is_refused_in_short() -> None:
+def test_a_long_client_ip_is_quoted_in_part() -> None:
     document = _with_restrictions(("whitelist", {"client_ip": "1" * 60000}))
     (message,) = breaches(document)
     assert "is longer than 64 characters" in message
@@ -402,9 +402,7 @@ def test_a_client_ip_of_any_length_is_refused_in_short() -> None:
         ({"ssl": True, "port": 443.0}, (443, True)),
     ],
 )
-def test_tls_to_an_origin_is_spoken_on_port_443(
-    given: dict[str, Any], stored: tuple[int, bool]
-) -> None:
+def test_tls_to_an_origin_uses_port_443(given: dict[str, Any], stored: tuple[int, bool]) -> None:
     (origin,) = accepted(_with_origins(_origin("o.example.net", **given))).origins
     assert (origin.port, origin.ssl) == stored
 
@@ -436,13 +434,17 @@ def test_a_port_that_contradicts_ssl_is_refused(given: dict[str, Any], reason: s
         ("/a?q=%61", "/a?q=a"),
     ],
 )
-def test_paths_with_the_same_meaning_are_one_path(one: str, other: str) -> None:
+def test_equivalent_paths_count_as_one(one: str, other: str) -> None:
     for first, second in ((one, other), (other, one)):
         path = second if second.startswith("/") else f"/{second}"
         message = refusal(_with_caching((first,), (second,)))
-        assert message.startswith(f"Path {path} is in more than one rule of caching, as ")
+        assert message.startswith(
+            f"Path {path} is in more than one rule of caching (it is equivalent to "
+        )
         message = refusal(_with_origins(_origin("a.example", first), _origin("b.example", second)))
-        assert message.startswith(f"Path {path} is in more than one rule of an origin, as ")
+        assert message.startswith(
+            f"Path {path} is in more than one rule of an origin (it is equivalent to "
+        )
         restricted = _with_restrictions(
             ("whitelist", {"client_ip": "192.0.2.1", "request_url": first}),
             ("blacklist", {"client_ip": "192.0.2.2", "request_url": second}),
@@ -463,14 +465,14 @@ def test_paths_with_the_same_meaning_are_one_path(one: str, other: str) -> None:
         ("/a?%00", "control character"),
     ],
 )
-def test_a_path_that_no_request_has_is_refused(path: str, url: str, reason: str) -> None:
+def test_a_path_that_no_request_can_match_is_refused(path: str, url: str, reason: str) -> None:
     message = refusal(variant(FULL, f"{path}.rules.0.request_url", url))
     assert message.startswith("No request can match the request_url ")
     assert url in message
     assert reason in message
 
 
-def test_older_clients_say_type_for_access() -> None:
+def test_type_is_accepted_for_access() -> None:
     rules = [{"name": "r", "client_ip": "192.0.2.1"}]
 
     def access(**fields: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every field and bound of the request bodies, from both sides."""
+"""Every field and bound of the request bodies: valid and invalid values."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def test_every_field_is_described_for_the_api_documentation(name: str) -> None:
     assert [key for key, field in fields if not ("description" in field or "title" in field)] == []
 
 
-def test_every_pattern_has_words_for_its_breach() -> None:
+def test_every_pattern_has_an_error_message() -> None:
     patterns = {
         field["pattern"]
         for schema in (*ALL.values(), *OPERATORS.values())
@@ -77,7 +77,7 @@ def test_a_service_needs_its_required_fields(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["caching", "restrictions", "log_delivery"])
-def test_a_service_does_without_its_optional_fields(field: str) -> None:
+def test_optional_fields_may_be_missing(field: str) -> None:
     accepted(variant(FULL, field))
 
 
@@ -125,7 +125,7 @@ def test_no_other_keys_are_accepted_anywhere(parent: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "status", "links", "errors", "project_id"])
-def test_what_only_answers_hold_is_refused_in_a_request(field: str) -> None:
+def test_response_fields_are_refused_in_a_request(field: str) -> None:
     (message,) = breaches(variant(MINIMAL, field, []))
     assert f"'{field}' was unexpected" in message
 
@@ -158,7 +158,7 @@ def test_a_text_keeps_to_its_bounds(path: str, shortest: int, longest: int) -> N
 
 
 def _host(length: int) -> str:
-    """A valid name of exactly so many characters."""
+    """Return a valid name with a given number of characters."""
     labels, rest = [], length - len(".a.com")
     while rest > 0:
         labels.append("h" * min(rest, 62))
@@ -231,7 +231,7 @@ def test_a_ttl_is_an_integer(value: object) -> None:
 
 
 def test_whole_floats_are_stored_as_integers() -> None:
-    """80.0 is an integer in Draft 2020-12, but is not to be stored with a decimal point."""
+    """80.0 is an integer in Draft 2020-12, but is stored without a decimal point."""
     document = variant(variant(FULL, "origins.1.port", 443.0), "caching.0.ttl", 60.0)
     spec = accepted(document)
     assert (repr(spec.origins[1].port), repr(spec.caching[0].ttl)) == ("443", "60")
@@ -259,18 +259,18 @@ def test_a_choice_takes_its_values_and_no_other(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in CHOICES if "certificate" not in path])
-def test_null_is_no_choice(path: str) -> None:
+def test_null_is_not_a_valid_choice(path: str) -> None:
     (message,) = breaches(variant(FULL, path, None))
     assert "None is not " in message
 
 
-def test_true_is_no_port() -> None:
+def test_true_is_not_a_valid_port() -> None:
     assert breaches(variant(FULL, "origins.0.port", True)) == (
         "[origins][0][port]-True is not one of [80, 443]",
     )
 
 
-def test_a_wrong_protocol_is_told_with_its_place_and_the_choice() -> None:
+def test_a_wrong_protocol_is_reported_with_path_and_choices() -> None:
     assert breaches(variant(MINIMAL, "domains.0.protocol", "ftp")) == (
         "[domains][0][protocol]-'ftp' is not one of ['http', 'https']",
     )
@@ -290,7 +290,7 @@ def test_a_name_may_have_any_other_characters(name: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["/ä", "/a b", "/a\n", "/\ud800", "\0", "/\x7f"])
-def test_a_request_url_is_printable_ascii_and_else_percent_encoded(url: str) -> None:
+def test_a_request_url_is_printable_ascii(url: str) -> None:
     (message,) = breaches(variant(WITH_RULE, "origins.0.rules.0.request_url", url))
     assert "percent-encode" in message
     assert repr(url) in message
@@ -305,7 +305,7 @@ def test_a_restriction_rule_has_exactly_one_of_three_kinds(kinds: dict[str, str]
 
 
 @pytest.mark.parametrize("rule", [None, "x", []])
-def test_a_restriction_rule_that_is_no_object_is_told_once(rule: object) -> None:
+def test_a_restriction_rule_that_is_not_an_object_is_reported_once(rule: object) -> None:
     assert breaches(variant(FULL, "restrictions.0.rules.1", rule)) == (
         f"[restrictions][0][rules][1]-{rule!r} is not of type 'object'",
     )
@@ -318,6 +318,6 @@ def test_a_restriction_needs_a_rule() -> None:
 
 
 @pytest.mark.parametrize("geography", ["", "a\0"])
-def test_a_geography_is_some_text_without_control_characters(geography: str) -> None:
+def test_a_geography_has_no_control_characters(geography: str) -> None:
     path = "restrictions.0.rules.2.geography"
     assert breaches(variant(FULL, path, geography))[0].startswith("[restrictions][0][rules][2]")

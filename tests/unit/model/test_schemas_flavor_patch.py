@@ -14,7 +14,7 @@ def test_a_flavor_id_may_have_3_to_64_characters(length: int) -> None:
 
 
 @pytest.mark.parametrize("limits", [None, [], 5, [{"origins": {"min": 1}}], {"x": {"y": 1}}])
-def test_a_flavor_may_have_limits_which_are_not_kept(limits: object) -> None:
+def test_the_limits_of_a_flavor_are_ignored(limits: object) -> None:
     """Older clients send them."""
     assert validation.flavor({**FLAVOR, "limits": limits}) == validation.flavor(FLAVOR)
     assert validation.flavor(FLAVOR).to_dict() == FLAVOR
@@ -80,7 +80,7 @@ def test_a_flavor_needs_all_its_fields(path: str) -> None:
         ("geography", {"continents": ["EU"], "countries": ["US"]}),
     ],
 )
-def test_a_flavor_may_say_how_clients_are_shared_out(field: str, value: object) -> None:
+def test_a_flavor_may_have_weights_and_geography(field: str, value: object) -> None:
     other = {"provider": "other", "links": FLAVOR["providers"][0]["links"], "weight": 1}
     document = {"id": "standard", "providers": [{**FLAVOR["providers"][0], field: value}, other]}
     if field != "weight":
@@ -97,14 +97,12 @@ def test_a_flavor_may_say_how_clients_are_shared_out(field: str, value: object) 
         ("geography", {}, "{} should be non-empty"),
         ("geography", {"cities": []}, "Additional properties are not allowed"),
         ("geography.countries", [], "needs 1 entry or more, has 0"),
-        ("geography.countries", ["de"], "'de' is no country code of two upper-case letters"),
-        ("geography.countries", ["DEU"], "'DEU' is no country code of two upper-case letters"),
+        ("geography.countries", ["de"], "'de' is not a country code of two upper-case letters"),
+        ("geography.countries", ["DEU"], "'DEU' is not a country code of two upper-case letters"),
         ("geography.continents", ["XX"], "'XX' is not one of ['AF', "),
     ],
 )
-def test_how_clients_are_shared_out_keeps_to_its_rules(
-    field: str, value: object, expected: str
-) -> None:
+def test_weights_and_geography_are_validated(field: str, value: object, expected: str) -> None:
     name, _, inner = field.partition(".")
     document = variant(FLAVOR, f"providers.0.{name}", {inner: value} if inner else value)
     message = breaches(document, validation.flavor)[0]
@@ -114,9 +112,9 @@ def test_how_clients_are_shared_out_keeps_to_its_rules(
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [((1, None), "Provider 'p1' has no weight, but others have"), ((0, 0), "the weight 0")],
+    [((1, None), "Provider 'p1' has no weight, but others do"), ((0, 0), "the weight 0")],
 )
-def test_weights_are_of_all_providers_and_not_all_nothing(
+def test_weights_are_set_for_all_providers_and_not_all_0(
     weights: tuple[int | None, ...], expected: str
 ) -> None:
     links = FLAVOR["providers"][0]["links"]
@@ -127,7 +125,7 @@ def test_weights_are_of_all_providers_and_not_all_nothing(
 
 
 @pytest.mark.parametrize("op", ["add", "replace", "test"])
-def test_an_operation_with_a_value_needs_it_and_takes_null(op: str) -> None:
+def test_an_operation_with_a_value_requires_it_and_accepts_null(op: str) -> None:
     given = [{"op": op, "path": "/name", "value": None}]
     assert validation.patch(given) == given
     assert breaches([{"op": op, "path": "/name"}], validation.patch) == (
@@ -136,7 +134,7 @@ def test_an_operation_with_a_value_needs_it_and_takes_null(op: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["move", "copy"])
-def test_an_operation_from_elsewhere_needs_to_say_whence(op: str) -> None:
+def test_move_and_copy_require_from(op: str) -> None:
     given = [{"op": op, "path": "/caching/-", "from": "/caching/0"}]
     assert validation.patch(given) == given
     assert breaches([{"op": op, "path": "/name"}], validation.patch) == (
@@ -145,15 +143,15 @@ def test_an_operation_from_elsewhere_needs_to_say_whence(op: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/", "/a~0b/~1", "/domains/-", "/ä"])
-def test_an_operation_takes_any_json_pointer(path: str) -> None:
+def test_any_json_pointer_is_a_valid_path(path: str) -> None:
     given = [{"op": "remove", "path": path}]
     assert validation.patch(given) == given
 
 
 @pytest.mark.parametrize("path", ["name", "/~", "/~2", "\n", "/\ud800", "/a\0"])
-def test_an_operation_takes_nothing_else_for_a_path(path: str) -> None:
+def test_other_text_is_not_a_valid_path(path: str) -> None:
     assert breaches([{"op": "remove", "path": path}], validation.patch) == (
-        f"[0][path]-{path!r} is no JSON Pointer (RFC 6901)",
+        f"[0][path]-{path!r} is not a JSON Pointer (RFC 6901)",
     )
 
 

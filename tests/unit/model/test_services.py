@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services, as they go to storage and come back, and what their status is."""
+"""Services: conversion to documents and back, and their status."""
 
 import datetime
 import json
@@ -36,17 +36,17 @@ DETAIL = ProviderDetail(
 
 
 @pytest.mark.parametrize("document", [MINIMAL, FULL])
-def test_a_spec_comes_back_from_json_as_it_was(document: dict[str, object]) -> None:
+def test_a_spec_round_trips(document: dict[str, object]) -> None:
     spec = accepted(document)
     assert ServiceSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
 @pytest.mark.parametrize("detail", [DETAIL, ProviderDetail(ProviderStatus.DEPLOYED)])
-def test_a_provider_detail_comes_back_from_json_as_it_was(detail: ProviderDetail) -> None:
+def test_a_provider_detail_round_trips(detail: ProviderDetail) -> None:
     assert ProviderDetail.from_dict(json.loads(json.dumps(detail.to_dict()))) == detail
 
 
-def test_what_is_not_set_is_not_in_the_document() -> None:
+def test_unset_fields_are_not_in_the_document() -> None:
     assert Domain("www.a.com").to_dict() == {"domain": "www.a.com", "protocol": "http"}
     assert "hostheadervalue" not in Origin("a.com").to_dict()
     assert Rule("r", geography="BR").to_dict() == {"name": "r", "geography": "BR"}
@@ -88,11 +88,11 @@ def test_the_status_is_the_worst_of_the_providers(statuses: list[str], expected:
         assert service.status == Status(expected)
 
 
-def test_a_disabled_service_shows_as_disabled_whatever_the_providers_say() -> None:
+def test_a_disabled_service_is_disabled_for_any_provider_status() -> None:
     assert _service(ProviderStatus.FAILED, disabled=True).status is Status.DISABLED
 
 
-def test_the_errors_are_what_the_providers_say_to_the_tenant() -> None:
+def test_the_errors_are_the_providers_error_messages() -> None:
     service = _service(ProviderStatus.DEPLOYED).with_details(
         {"varnish": DETAIL, "mock": ProviderDetail(ProviderStatus.FAILED)}
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What validation gives back: defaults, messages, and never another kind of error."""
+"""Results of validation: defaults, messages, and no other kind of error."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ from tests.unit.model.documents import FLAVOR, FULL, MINIMAL, TTL, accepted, bre
 DEFAULT_RULES = [{"name": "default", "request_url": "/*"}]
 
 
-def test_every_default_is_written_out() -> None:
+def test_all_defaults_are_filled_in() -> None:
     assert accepted(MINIMAL).to_dict() == {
         "name": "mywebsite",
         "flavor_id": "cdn",
@@ -39,7 +39,7 @@ def test_every_default_is_written_out() -> None:
     }
 
 
-def test_what_is_given_is_kept() -> None:
+def test_given_values_are_kept() -> None:
     document = accepted(FULL).to_dict()
     assert document["domains"][1] == FULL["domains"][1]
     assert document["origins"][1] == FULL["origins"][1]
@@ -59,7 +59,7 @@ def test_the_default_ttl_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize("field", ["caching", "restrictions", "origins.0.rules", "log_delivery"])
-def test_an_empty_value_is_as_good_as_none(field: str) -> None:
+def test_an_empty_value_counts_as_missing(field: str) -> None:
     empty: object = {} if field == "log_delivery" else []
     assert accepted(variant(MINIMAL, field, empty)) == accepted(MINIMAL)
 
@@ -86,7 +86,7 @@ def test_a_restriction_rule_without_a_path_is_stored_with_every_path() -> None:
 
 
 def test_a_restriction_without_access_is_a_whitelist() -> None:
-    """As gophercloud sends it, which has no such field."""
+    """gophercloud sends restrictions without access."""
     assert accepted(variant(FULL, "restrictions.0.access")).restrictions[0].access == "whitelist"
 
 
@@ -101,12 +101,12 @@ def test_a_flavor_may_not_list_a_provider_twice() -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 1, True, float("nan"), "\ud800"])
-def test_a_body_that_is_no_object_is_refused(document: object) -> None:
+def test_a_body_that_is_not_an_object_is_refused(document: object) -> None:
     for check in (lambda it: validation.service(it, TTL), validation.flavor):
         assert breaches(document, check) == (f"[document]-{document!r} is not of type 'object'",)
 
 
-def test_all_breaches_are_listed_in_order_of_place() -> None:
+def test_all_violations_are_listed_in_order_of_path() -> None:
     caching = [{"name": "c", "ttl": -1 if number in (2, 10) else 60} for number in range(12)]
     document = variant(variant(MINIMAL, "caching", caching), "origins.0.port", 81)
     assert breaches(variant(document, "name")) == (
@@ -117,7 +117,7 @@ def test_all_breaches_are_listed_in_order_of_place() -> None:
     )
 
 
-def test_no_more_than_twenty_breaches_are_listed_and_quickly() -> None:
+def test_at_most_twenty_violations_are_listed_quickly() -> None:
     assert len(breaches(variant(MINIMAL, "caching", [0] * 90))) == 20
     started = time.monotonic()
     assert len(breaches(variant(MINIMAL, "domains", [0] * 30000))) == 1
@@ -137,13 +137,13 @@ def test_a_long_unknown_key_is_quoted_in_part() -> None:
     assert len(message) < 220
 
 
-def test_a_key_that_is_no_valid_text_can_be_told() -> None:
+def test_a_key_with_invalid_text_is_reported() -> None:
     (message,) = breaches({**MINIMAL, "\ud800": 1})
     assert "'\\ud800' was unexpected" in message
     message.encode()
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_excessive_nesting_is_refused() -> None:
     nested: list[Any] = []
     for _ in range(5000):
         nested = [nested]
@@ -151,7 +151,7 @@ def test_nesting_without_end_is_refused() -> None:
     assert "nesting too deep" in message
 
 
-def test_a_list_of_thousands_of_rules_takes_no_more_than_linear_time() -> None:
+def test_a_list_of_thousands_of_rules_takes_linear_time() -> None:
     rules = [{"name": "r", "request_url": f"/{number}"} for number in range(2000)]
     limits = DocumentLimits(origin_rules=2000, rules=3000, size=10**6)
     started = time.monotonic()
@@ -193,7 +193,7 @@ PLACES = [place for place in _places(FULL) if place]
 
 
 def _mutate(document: Any, place: tuple[Any, ...], action: str, value: Any) -> None:
-    """Change the document at the place, if an earlier change has left any."""
+    """Change the document at a place, if it still exists after earlier changes."""
     target = document
     try:
         for part in place[:-1]:
@@ -303,7 +303,7 @@ def test_a_nearly_valid_service_is_accepted_or_refused(
 
 
 class TestQueues:
-    """Lists of operators' own; see poppy.model.akamai_schemas."""
+    """Operators' queues; see poppy.model.akamai_schemas."""
 
     @staticmethod
     def entries(count: int) -> list[dict[str, Any]]:
@@ -315,7 +315,7 @@ class TestQueues:
             validation.keeping_to(akamai_schemas.RETRY_LIST, document)
         return list(caught.value.messages)
 
-    def test_a_repetition_is_found_whatever_the_order_of_members(self) -> None:
+    def test_a_repetition_is_found_in_any_order_of_members(self) -> None:
         entries = self.entries(3)
         entries.append(dict(reversed(entries[0].items())))
         assert self.breaches(entries) == ["[document]-has an entry more than once"]
@@ -327,7 +327,7 @@ class TestQueues:
         entries = self.entries(1000)
         assert validation.keeping_to(akamai_schemas.RETRY_LIST, entries) == entries
 
-    def test_too_many_are_not_looked_at(self) -> None:
+    def test_entries_of_a_list_that_is_too_long_are_not_validated(self) -> None:
         assert self.breaches([None] * 1001) == [
             "[document]-may have 1000 entries or fewer, has 1001"
         ]

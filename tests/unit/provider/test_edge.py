@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an edge serves is seen by a real request, within a bounded time."""
+"""The edge check sends a real request and takes a bounded time."""
 
 import datetime
 import ssl
@@ -34,7 +34,7 @@ from poppy.testing.edge import Edge
         ("endless", True),
     ],
 )
-def test_a_status_says_whether_it_serves(behaviour, expected):
+def test_the_status_decides_whether_an_edge_serves(behaviour, expected):
     with Edge() as server:
         server.behaviour = behaviour
         assert edge.answers(server.url, 5) is expected
@@ -42,7 +42,7 @@ def test_a_status_says_whether_it_serves(behaviour, expected):
 
 
 @pytest.mark.parametrize("behaviour", ["hang", "drip"])
-def test_it_takes_no_longer_than_the_timeout_however_slowly_the_answer_comes(behaviour):
+def test_a_slow_response_takes_at_most_the_timeout(behaviour):
     with Edge() as server:
         server.behaviour = behaviour
         began = time.monotonic()
@@ -50,7 +50,7 @@ def test_it_takes_no_longer_than_the_timeout_however_slowly_the_answer_comes(beh
         assert time.monotonic() - began < 2
 
 
-def test_who_does_not_listen_does_not_serve():
+def test_a_closed_port_does_not_serve():
     with Edge() as server:
         pass
     assert edge.answers(server.url, 1) is False
@@ -58,7 +58,7 @@ def test_who_does_not_listen_does_not_serve():
 
 
 def self_signed(name: str) -> bytes:
-    """A certificate of a name, with its key, as PEM."""
+    """Return a certificate for a name with its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)

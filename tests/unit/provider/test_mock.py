@@ -47,7 +47,7 @@ class TestInFiles(TestInMemory):
         return make_provider(directory=str(tmp_path / "objects"))
 
 
-def test_the_object_tells_what_was_asked(tmp_path: Path) -> None:
+def test_the_object_records_calls(tmp_path: Path) -> None:
     provider = make_provider(directory=str(tmp_path), suffix="edge.test")
     service = make_service(domains=["www.a.example.com"])
 
@@ -78,7 +78,7 @@ def test_a_purge_of_an_unknown_service_is_refused() -> None:
         make_provider().purge(make_service(), None, Purge(None, hard=True))
 
 
-def test_a_directory_that_can_not_be_made_may_be_mended_later(tmp_path: Path) -> None:
+def test_a_directory_that_can_not_be_created_is_retryable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     provider = make_provider(directory=str(tmp_path / "file" / "objects"))
 
@@ -87,7 +87,7 @@ def test_a_directory_that_can_not_be_made_may_be_mended_later(tmp_path: Path) ->
     assert provider.health() is False
 
 
-def test_latency_is_how_long_a_call_takes() -> None:
+def test_latency_delays_a_call() -> None:
     provider = make_provider(latency=0.2)
     begin = time.monotonic()
 
@@ -96,7 +96,7 @@ def test_latency_is_how_long_a_call_takes() -> None:
     assert time.monotonic() - begin >= 0.2
 
 
-def test_a_writer_that_is_killed_leaves_whole_objects(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_complete_objects(tmp_path: Path) -> None:
     script = f"""
 from tests.unit.provider.test_mock import make_provider, make_service
 provider = make_provider(directory={str(tmp_path)!r})
@@ -117,7 +117,7 @@ for number in range(10**9):
     assert last["updates"] >= max(found["updates"] for found in seen if found) >= 1
 
 
-def test_certificates_are_no_services(tmp_path: Path) -> None:
+def test_certificates_are_not_services(tmp_path: Path) -> None:
     for provider in (make_provider(), make_provider(directory=str(tmp_path))):
         provider.ensure_certificate(Certificate("p", "www.example.com", "san", "standard"), None)
         service = make_service()
@@ -125,7 +125,7 @@ def test_certificates_are_no_services(tmp_path: Path) -> None:
         assert provider.service_ids() == {service.service_id}
 
 
-def test_an_object_in_the_memory_of_a_worker_is_counted_elsewhere(tmp_path: Path) -> None:
+def test_an_object_in_a_workers_memory_is_counted_in_another_process(tmp_path: Path) -> None:
     service = make_service(domains=["www.example.com"])
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     end = start + datetime.timedelta(hours=1)
@@ -136,7 +136,7 @@ def test_an_object_in_the_memory_of_a_worker_is_counted_elsewhere(tmp_path: Path
         make_provider(directory=str(tmp_path)).metrics(service, known, query)
 
 
-def test_made_up_counts_are_the_same_each_time_and_add_up() -> None:
+def test_simulated_counts_are_deterministic_and_add_up() -> None:
     provider, service = make_provider(), make_service(domains=["www.example.com"])
     start = datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC)
     end = start + datetime.timedelta(hours=3)

@@ -50,7 +50,7 @@ def make_provider(akamai: Akamai, **options: Any) -> AkamaiProvider:
 
 
 def template(directory: Path) -> str:
-    """A file with a template for enrollments."""
+    """Return a file with an enrollment template."""
     file = directory / "enrollment.json"
     file.write_text(json.dumps(TEMPLATE))
     return str(file)

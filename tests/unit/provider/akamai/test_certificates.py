@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates: of one domain, and shared; and the jobs that operators can have done."""
+"""Certificates of single and of many domains, and operators' jobs."""
 
 import concurrent.futures
 import threading
@@ -57,7 +57,7 @@ def names(akamai: Akamai, number: int) -> set[str]:
     return set(akamai.cps.enrollments[number]["document"]["csr"]["sans"])
 
 
-def test_what_is_not_configured_is_not_supported(akamai: Akamai, tmp_path: Path) -> None:
+def test_kinds_without_configuration_are_not_supported(akamai: Akamai, tmp_path: Path) -> None:
     kinds = {
         Capability.SAN_CERTIFICATE: {"san_certs": [1]},
         Capability.SNI_CERTIFICATE: {"enrollment_template": template(tmp_path)},
@@ -73,7 +73,7 @@ def test_what_is_not_configured_is_not_supported(akamai: Akamai, tmp_path: Path)
             plain.ensure_certificate(order(kind), None)
 
 
-def test_an_order_tells_how_to_show_whose_a_domain_is(akamai: Akamai, sni: AkamaiProvider) -> None:
+def test_an_order_has_validation_records(akamai: Akamai, sni: AkamaiProvider) -> None:
     akamai.cps.automatic = False
     first = sni.ensure_certificate(order("sni"), None)
     found = sni.ensure_certificate(order("sni"), first)
@@ -94,7 +94,7 @@ def test_an_order_tells_how_to_show_whose_a_domain_is(akamai: Akamai, sni: Akama
 
 
 @pytest.mark.parametrize(("state", "status"), [("error", "failed"), ("cancelled", "cancelled")])
-def test_an_order_that_comes_to_nothing_says_so(
+def test_a_failed_order_reports_the_reason(
     akamai: Akamai, sni: AkamaiProvider, state: str, status: str
 ) -> None:
     sni.ensure_certificate(order("sni"), None)
@@ -106,7 +106,7 @@ def test_an_order_that_comes_to_nothing_says_so(
 
 
 @pytest.mark.parametrize("fate", ["lost", "dead", 503])
-def test_whichever_call_fails_there_is_one_enrollment(
+def test_a_failure_of_any_call_leaves_one_enrollment(
     akamai: Akamai, tmp_path: Path, fate: str | int
 ) -> None:
     for number in range(1, 8):
@@ -145,7 +145,7 @@ def test_two_workers_order_one(akamai: Akamai, tmp_path: Path) -> None:
     assert len({str(one.details["enrollment_id"]) for one in found}) == 1
 
 
-def test_only_what_poppy_made_is_deleted(akamai: Akamai, sni: AkamaiProvider) -> None:
+def test_only_poppys_enrollments_are_deleted(akamai: Akamai, sni: AkamaiProvider) -> None:
     akamai.cps.add(DOMAIN)
     found = sni.ensure_certificate(order("sni"), None)
     assert found.status == "deployed"
@@ -153,12 +153,12 @@ def test_only_what_poppy_made_is_deleted(akamai: Akamai, sni: AkamaiProvider) ->
     assert len(akamai.cps.named(DOMAIN)) == 1
 
 
-def test_a_domain_joins_the_first_certificate_with_room(
+def test_a_domain_is_added_to_the_first_certificate_with_room(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     found = san.ensure_certificate(order("san", "www.one.example"), None)
     assert found.details["edge_hostname"] == "san1.cdn.example.edgekey.net"
-    # Its change is under way, so the next one joins the second; and then there is none to join.
+    # Its change is pending, so the next domain goes to the second; then there is none left.
     san.ensure_certificate(order("san", "www.two.example"), None)
     waiting = san.ensure_certificate(order("san", "www.three.example"), None)
     assert "www.one.example" in names(akamai, shared[0])
@@ -178,7 +178,7 @@ def test_a_domain_joins_the_first_certificate_with_room(
         san.ensure_certificate(order("san", "www.five.example"), None)
 
 
-def test_a_tenant_sees_no_other_s_challenges(
+def test_a_tenant_does_not_see_the_challenges_of_others(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     akamai.cps.enrollments[shared[0]]["document"]["csr"]["sans"].append("www.other.example")
@@ -189,7 +189,7 @@ def test_a_tenant_sees_no_other_s_challenges(
     assert "other" not in str(found.details)
 
 
-def test_a_change_by_somebody_else_at_the_same_moment_is_waited_for(
+def test_a_concurrent_change_is_waited_for(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     def interfere(call: int) -> str:
@@ -205,17 +205,17 @@ def test_a_change_by_somebody_else_at_the_same_moment_is_waited_for(
     assert not names(akamai, shared[0]) & {DOMAIN}
 
 
-def test_a_shared_certificate_that_never_got_the_domain_is_not_deployed(
+def test_a_san_certificate_without_the_domain_is_not_deployed(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     san.ensure_certificate(order("san"), None)
     akamai.cps.end_change(shared[0], "dropped")
     found = san.ensure_certificate(order("san"), None)
     assert (found.status, found.in_progress) == ("cancelled", False)
-    assert f"came to nothing for {DOMAIN}" in str(found.details["waits_for"])
+    assert f"was not issued for {DOMAIN}" in str(found.details["waits_for"])
 
 
-def test_a_domain_leaves_a_shared_certificate_once_no_change_is_under_way(
+def test_a_domain_is_removed_from_a_san_certificate_after_pending_changes(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     for _ in range(4):
@@ -230,7 +230,7 @@ def test_a_domain_leaves_a_shared_certificate_once_no_change_is_under_way(
     assert names(akamai, shared[0]) == {"san1.cdn.example"}
 
 
-def test_certificates_of_dropped_domains_are_given_up_when_they_serve_no_more(
+def test_certificates_of_removed_domains_are_deleted_after_activation(
     akamai: Akamai, sni: AkamaiProvider
 ) -> None:
     service = secured("sni", DOMAIN, "www.b.example")
@@ -247,7 +247,7 @@ def test_certificates_of_dropped_domains_are_given_up_when_they_serve_no_more(
     assert len(akamai.cps.enrollments) == 1
 
 
-def test_a_shared_domain_is_behind_the_operator_s_own(akamai: Akamai) -> None:
+def test_a_shared_domain_uses_the_operators_edge_hostname(akamai: Akamai) -> None:
     name = "wild.cdn.example.edgekey.net"
     akamai.papi.add_edge_hostname(name, secure=True)
     provider = make_provider(akamai, shared_edge_hostname=name, allow_https_downgrade=True)
@@ -257,11 +257,13 @@ def test_a_shared_domain_is_behind_the_operator_s_own(akamai: Akamai) -> None:
     assert akamai.cps.enrollments == {}
 
 
-def test_the_driver_does_the_jobs(san: AkamaiProvider) -> None:
+def test_the_driver_implements_the_jobs(san: AkamaiProvider) -> None:
     assert isinstance(san, CertificateJobs)
 
 
-def test_the_status_of_what_was_never_ordered_is_none(akamai: Akamai, sni: AkamaiProvider) -> None:
+def test_a_certificate_that_was_never_ordered_has_no_status(
+    akamai: Akamai, sni: AkamaiProvider
+) -> None:
     assert sni.certificate_status(order("sni")) is None
     sni.ensure_certificate(order("sni"), None)
     found = sni.certificate_status(order("sni"))
@@ -269,7 +271,7 @@ def test_the_status_of_what_was_never_ordered_is_none(akamai: Akamai, sni: Akama
     assert len(akamai.cps.enrollments) == 1
 
 
-def test_a_san_mapping_is_what_certificates_have(akamai: Akamai, san: AkamaiProvider) -> None:
+def test_a_san_mapping_is_read_from_the_certificates(akamai: Akamai, san: AkamaiProvider) -> None:
     service = secured("san", DOMAIN, "www.b.example")
     san.ensure_certificate(order("san"), None)
     assert san.san_mapping(service) == {
@@ -278,7 +280,7 @@ def test_a_san_mapping_is_what_certificates_have(akamai: Akamai, san: AkamaiProv
     }
 
 
-def test_a_migrated_domain_stays_where_it_is_led_to(akamai: Akamai, san: AkamaiProvider) -> None:
+def test_a_migrated_domain_keeps_its_edge_hostname(akamai: Akamai, san: AkamaiProvider) -> None:
     service = secured("san")
     known = settle(san, service)
     akamai.cps.add("new.cdn.example", DOMAIN)
@@ -304,7 +306,7 @@ def test_a_migrated_domain_stays_where_it_is_led_to(akamai: Akamai, san: AkamaiP
         (DOMAIN, "none.cdn.example", "no edge hostname none.cdn.example.edgekey.net"),
     ],
 )
-def test_a_migration_to_nowhere_is_refused(
+def test_a_migration_to_an_unknown_certificate_is_refused(
     akamai: Akamai, san: AkamaiProvider, domain: str, target: str, message: str
 ) -> None:
     service = secured("san")
@@ -314,7 +316,7 @@ def test_a_migration_to_nowhere_is_refused(
     assert akamai.papi.serving()[DOMAIN][1] == known.access_urls[DOMAIN]
 
 
-def test_a_domain_whose_kind_of_certificate_changes_follows_it(
+def test_a_domain_follows_a_change_of_its_certificate_kind(
     akamai: Akamai, shared: list[int], tmp_path: Path
 ) -> None:
     provider = make_provider(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``akamai`` keeps the contract of all providers."""
+"""The provider ``akamai`` fulfils the contract of all providers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,7 +51,7 @@ class TestAkamai(ProviderContract):
 
 
 class TestAkamaiWithSNI(TestAkamai):
-    """The same for https domains with a certificate each."""
+    """The contract for https domains with a certificate each."""
 
     @pytest.fixture
     def provider(self, akamai: Akamai, tmp_path: Path) -> AkamaiProvider:
@@ -73,7 +73,7 @@ class TestAkamaiWithSNI(TestAkamai):
 
 
 class TestAkamaiWithSAN(TestAkamai):
-    """The same for https domains that share a certificate."""
+    """The contract for https domains that share a certificate."""
 
     @pytest.fixture
     def provider(self, akamai: Akamai) -> AkamaiProvider:

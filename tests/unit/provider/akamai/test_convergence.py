@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is lost, refused or done twice, there is one property in the end, and it serves."""
+"""After lost replies, refusals and repeated calls, one property remains and serves."""
 
 import concurrent.futures
 import contextlib
@@ -26,7 +26,7 @@ DOMAINS = ("www.a.example", "www.b.example")
 def settle(
     provider: AkamaiProvider, service: Service, known: Deployment | None = None
 ) -> Deployment:
-    """As a worker does: again after whatever may pass, with what the last call gave."""
+    """Act like a worker: repeat after retryable errors, with the result of the last call."""
     for _ in range(60):
         try:
             found = provider.ensure(service, known_from(known) if known else None)
@@ -52,7 +52,7 @@ def changed(service: Service) -> Service:
 
 
 def state(akamai: Akamai, service: Service) -> dict[str, Any]:
-    """What there is for a service, without what depends on how it came to be."""
+    """Return the state of a service, without details that depend on its history."""
     (key,) = akamai.papi.named(f"poppy-{service.service_id}")
     found = akamai.papi.properties[key]
     active = found["active"]["PRODUCTION"]
@@ -71,7 +71,7 @@ def state(akamai: Akamai, service: Service) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fate", ["lost", 429])
-def test_whichever_call_fails_the_next_attempts_lead_to_the_same(fate: str | int) -> None:
+def test_a_failure_of_any_call_is_recovered_by_later_attempts(fate: str | int) -> None:
     service = make_service(domains=DOMAINS)
     with Akamai() as akamai:
         akamai.papi.takes = 1
@@ -111,7 +111,7 @@ def test_a_storm_of_429_and_lost_replies_leaves_one_property(akamai: Akamai) -> 
     assert state(akamai, service)["latest is active"]
 
 
-def test_workers_side_by_side_make_one_property(akamai: Akamai) -> None:
+def test_concurrent_workers_create_one_property(akamai: Akamai) -> None:
     service = make_service(domains=DOMAINS)
     barrier = threading.Barrier(4)
     providers = [make_provider(akamai) for _ in range(4)]
@@ -129,7 +129,7 @@ def test_workers_side_by_side_make_one_property(akamai: Akamai) -> None:
     assert state(akamai, service)["latest is active"]
 
 
-def test_a_property_that_the_search_does_not_know_yet_is_found(
+def test_a_property_missing_in_the_search_is_found(
     akamai: Akamai, provider: AkamaiProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(domains=DOMAINS)
@@ -139,7 +139,7 @@ def test_a_property_that_the_search_does_not_know_yet_is_found(
     assert settle(provider, service, None) == first
 
 
-def test_nothing_is_written_when_nothing_differs(akamai: Akamai, provider: AkamaiProvider) -> None:
+def test_nothing_is_written_without_a_difference(akamai: Akamai, provider: AkamaiProvider) -> None:
     service = make_service(domains=DOMAINS)
     known = settle(provider, service)
     akamai.restart()
@@ -150,7 +150,7 @@ def test_nothing_is_written_when_nothing_differs(akamai: Akamai, provider: Akama
     assert len(akamai.calls) <= 5
 
 
-def test_a_draft_is_used_and_what_was_active_becomes_a_new_version(
+def test_a_draft_is_reused_and_an_active_version_is_copied(
     akamai: Akamai, provider: AkamaiProvider
 ) -> None:
     service = make_service(domains=DOMAINS)
@@ -167,7 +167,7 @@ def test_a_draft_is_used_and_what_was_active_becomes_a_new_version(
     assert state(akamai, service)["latest is active"]
 
 
-def test_what_is_changed_by_hand_is_put_back(akamai: Akamai, provider: AkamaiProvider) -> None:
+def test_manual_changes_are_reverted(akamai: Akamai, provider: AkamaiProvider) -> None:
     service = make_service(domains=DOMAINS)
     known = settle(provider, service)
     wanted = state(akamai, service)
@@ -178,7 +178,7 @@ def test_what_is_changed_by_hand_is_put_back(akamai: Akamai, provider: AkamaiPro
     assert state(akamai, service) == {**wanted, "versions": 2}
 
 
-def test_a_draft_that_somebody_writes_meanwhile_is_looked_at_again(
+def test_a_concurrently_changed_draft_is_read_again(
     akamai: Akamai, provider: AkamaiProvider
 ) -> None:
     service = make_service(domains=DOMAINS)
@@ -191,26 +191,26 @@ def test_a_draft_that_somebody_writes_meanwhile_is_looked_at_again(
         return "ok"
 
     akamai.restart(interfere)
-    with pytest.raises(RetryableError, match="changed by somebody else") as caught:
+    with pytest.raises(RetryableError, match="changed concurrently") as caught:
         provider.ensure(service, None)
     assert caught.value.retry_after is not None
     settle(provider, service)
     assert state(akamai, service)["latest is active"]
 
 
-def test_options_that_akamai_drops_are_told_and_make_no_versions_without_end(
+def test_dropped_options_are_reported_and_create_no_endless_versions(
     akamai: Akamai, provider: AkamaiProvider
 ) -> None:
     service = make_service(domains=DOMAINS)
     akamai.papi.dropped = {"originSni"}
     for _ in range(3):
-        with pytest.raises(PermanentError, match=r"does not keep .*originSni.*rule_format"):
+        with pytest.raises(PermanentError, match=r"does not store .*originSni.*rule_format"):
             provider.ensure(service, None)
     (key,) = akamai.papi.properties
     assert len(akamai.papi.properties[key]["versions"]) == 1
 
 
-def test_an_activation_is_waited_for_as_long_as_akamai_says(akamai: Akamai) -> None:
+def test_an_activation_is_polled_after_akamais_estimate(akamai: Akamai) -> None:
     provider, service = make_provider(akamai, poll_after=99), make_service()
     akamai.papi.takes = None
     first = provider.ensure(service, None)
@@ -222,7 +222,7 @@ def test_an_activation_is_waited_for_as_long_as_akamai_says(akamai: Akamai) -> N
     assert sum("POST" in call and "/activations" in call for call in akamai.calls) == 1
 
 
-def test_a_failed_activation_is_tried_again_a_few_times(
+def test_a_failed_activation_is_retried_a_few_times(
     akamai: Akamai, provider: AkamaiProvider
 ) -> None:
     service = make_service()
@@ -235,7 +235,7 @@ def test_a_failed_activation_is_tried_again_a_few_times(
         settle(provider, changed(service))
     assert akamai.papi.serving()  # What served before goes on.
 
-    # An hour later, whoever asks again gets another attempt.
+    # An hour later, the next call gets another attempt.
     (found,) = akamai.papi.properties.values()
     long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
     for activation in found["activations"]:
@@ -244,7 +244,7 @@ def test_a_failed_activation_is_tried_again_a_few_times(
     assert state(akamai, service)["latest is active"]
 
 
-def test_an_activation_that_akamai_refuses_fails_with_its_words(
+def test_a_refused_activation_fails_with_akamais_message(
     akamai: Akamai, provider: AkamaiProvider
 ) -> None:
     other, service = make_service(domains=("www.x.example",)), make_service()
@@ -278,7 +278,7 @@ def test_a_service_is_removed_in_the_middle_of_its_activation(
     assert akamai.papi.properties == {}
 
 
-def test_on_staging_names_are_those_of_its_servers(akamai: Akamai) -> None:
+def test_staging_names_are_used_on_staging(akamai: Akamai) -> None:
     provider, service = make_provider(akamai, network="STAGING"), make_service(domains=DOMAINS)
     found = settle(provider, service)
     assert found.access_urls["www.a.example"] == "www.a.example.edgesuite-staging.net"
@@ -287,7 +287,7 @@ def test_on_staging_names_are_those_of_its_servers(akamai: Akamai) -> None:
     take_away(provider, service)
 
 
-def test_an_edge_hostname_can_be_one_for_all(akamai: Akamai) -> None:
+def test_all_domains_can_share_an_edge_hostname(akamai: Akamai) -> None:
     provider = make_provider(akamai, http_edge_hostname="cdn.example.edgesuite.net")
     service = make_service(domains=DOMAINS)
     with pytest.raises(PermanentError, match="no edge hostname cdn.example.edgesuite.net"):
@@ -298,7 +298,7 @@ def test_an_edge_hostname_can_be_one_for_all(akamai: Akamai) -> None:
     assert len(akamai.papi.edge_hostnames) == 1
 
 
-def test_limits_on_calls_and_things_are_told(
+def test_limits_on_calls_and_objects_are_reported(
     akamai: Akamai, provider: AkamaiProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=50)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options, purges, counts, and what is refused before anything is asked of Akamai."""
+"""Options, purges, counts, and refusals before any call to Akamai."""
 
 import datetime
 import json
@@ -38,7 +38,7 @@ def edgerc(tmp_path: Path) -> Path:
     return file
 
 
-def test_credentials_may_stand_in_an_edgerc_file(akamai: Akamai, edgerc: Path) -> None:
+def test_credentials_are_read_from_an_edgerc_file(akamai: Akamai, edgerc: Path) -> None:
     provider = make_provider(akamai, **UNSET, edgerc=str(edgerc), edgerc_section="cdn")
     assert provider.health()
     other = {**UNSET, "client_secret": "another"}
@@ -50,12 +50,12 @@ def test_credentials_may_stand_in_an_edgerc_file(akamai: Akamai, edgerc: Path) -
     [
         ({"contract": None}, "contract is not set"),
         ({"notify_emails": []}, "notify_emails is not set"),
-        ({"client_token": None, "host": None}, "host, client_token: set neither here nor"),
+        ({"client_token": None, "host": None}, "host, client_token: not set here or"),
         ({"edgerc": "/nowhere/.edgerc"}, "/nowhere/.edgerc can't be read: FileNotFound"),
         ({"enrollment_template": "/nowhere"}, "enrollment_template can't be read"),
     ],
 )
-def test_options_that_can_not_work(akamai: Akamai, options: dict[str, Any], message: str) -> None:
+def test_invalid_options(akamai: Akamai, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=rf"\[drivers:provider:akamai\].*{message}"):
         make_provider(akamai, **options)
 
@@ -64,7 +64,7 @@ def test_options_that_can_not_work(akamai: Akamai, options: dict[str, Any], mess
     ("content", "message"),
     [("[other]\na = b\n", "no section cdn"), ("the-secret\n", "MissingSectionHeaderError")],
 )
-def test_an_edgerc_file_that_is_none_is_not_quoted(
+def test_an_invalid_edgerc_file_is_not_quoted(
     akamai: Akamai, tmp_path: Path, content: str, message: str
 ) -> None:
     file = tmp_path / ".edgerc"
@@ -75,9 +75,7 @@ def test_an_edgerc_file_that_is_none_is_not_quoted(
     assert caught.value.__cause__ is None
 
 
-def test_secrets_are_neither_logged_nor_told(
-    akamai: Akamai, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_secrets_are_not_logged_or_shown(akamai: Akamai, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     provider = make_provider(akamai)
     provider.ensure(make_service(), None)
@@ -90,7 +88,7 @@ def test_secrets_are_neither_logged_nor_told(
         assert secret not in said
 
 
-def test_a_wrong_signature_is_refused_with_akamai_s_words(akamai: Akamai) -> None:
+def test_a_wrong_signature_is_refused_with_akamais_message(akamai: Akamai) -> None:
     provider = make_provider(akamai, client_secret="another")
     with pytest.raises(Unauthorized, match="401: Problem 401: wrong signature"):
         provider.ensure(make_service(), None)
@@ -102,7 +100,7 @@ def test_another_account_is_named_in_every_call(akamai: Akamai) -> None:
     assert all("accountSwitchKey=1-ABC%3A2-DEF" in call for call in akamai.calls)
 
 
-def test_health_tells_what_is(akamai: Akamai, provider: AkamaiProvider) -> None:
+def test_health(akamai: Akamai, provider: AkamaiProvider) -> None:
     assert provider.health()
     akamai.restart(lambda _call: 503)
     assert not provider.health()
@@ -182,14 +180,14 @@ def test_counts_are_rates_times_their_interval(
     assert found[1].timestamp - first == datetime.timedelta(minutes=5)
 
 
-def test_nothing_is_counted_where_there_was_nothing(provider: AkamaiProvider) -> None:
+def test_missing_rates_are_not_counted(provider: AkamaiProvider) -> None:
     service = make_service()
     known = known_from(settle(provider, service))
     assert provider.metrics(service, known, query(Metric.RESPONSES_3XX)) == {"Global": []}
 
 
 @pytest.mark.parametrize(("hours", "step"), [(7, 1), (24 * 40, 24)])
-def test_longer_periods_are_told_in_longer_steps(
+def test_longer_periods_have_longer_intervals(
     provider: AkamaiProvider, hours: float, step: int
 ) -> None:
     service = make_service()
@@ -199,7 +197,7 @@ def test_longer_periods_are_told_in_longer_steps(
     assert found[0].value == 2 * step * 3600
 
 
-def test_counts_of_what_is_not_there_are_refused(provider: AkamaiProvider) -> None:
+def test_counts_of_a_missing_service_are_refused(provider: AkamaiProvider) -> None:
     with pytest.raises(PermanentError, match="no service"):
         provider.metrics(make_service(), None, query(Metric.REQUEST_COUNT))
 
@@ -238,7 +236,7 @@ def test_an_http_domain_is_asked_for_by_http(akamai: Akamai, provider: AkamaiPro
     }
 
 
-def test_something_in_between_that_answers_without_json_is_retryable(
+def test_a_response_without_json_is_retryable(
     akamai: Akamai, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(akamai, "_do", lambda *_: (200, {}, "a text"))
@@ -248,7 +246,7 @@ def test_something_in_between_that_answers_without_json_is_retryable(
 
 @pytest.fixture(autouse=True)
 def _levels() -> Iterator[None]:
-    """Log levels that a test sets for the library of Akamai are put back."""
+    """Restore the log levels of Akamai's library after a test."""
     logger = logging.getLogger("akamai.edgegrid")
     before = logger.level
     yield

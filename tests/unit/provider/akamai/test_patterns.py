@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How patterns lie to each other, against all short paths."""
+"""Comparison of patterns, checked against all short paths."""
 
 import itertools
 import re
@@ -25,8 +25,8 @@ def matches(pattern: str) -> set[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(_patterns, _patterns)
-def test_overlap_and_covers_are_what_matching_all_paths_says(one: str, other: str) -> None:
-    # Patterns have four characters at most, so that some path of four shows what they share.
+def test_overlap_and_covers_agree_with_matching_all_paths(one: str, other: str) -> None:
+    # Patterns have at most four characters, so some path of four shows any overlap.
     if matches(one) & matches(other):
         assert overlap(one, other)
     if covers(one, other):
@@ -52,7 +52,7 @@ def test_covers(pattern: str, other: str, does: bool) -> None:
     assert covers(pattern, other) is does
 
 
-def test_patterns_of_the_longest_kind_take_no_time() -> None:
+def test_the_longest_patterns_are_fast() -> None:
     started = time.process_time()
     for number in range(10000):
         assert overlap("/" + "a*" * 500, f"/{'*a' * 500}")
@@ -60,7 +60,7 @@ def test_patterns_of_the_longest_kind_take_no_time() -> None:
     assert time.process_time() - started < 5
 
 
-def test_bytes_that_are_no_text_can_not_be_told_apart() -> None:
+def test_invalid_utf8_is_refused() -> None:
     for url in ("/%ff", "/%FE*"):
         with pytest.raises(PermanentError, match="can't match the characters"):
             path_pattern(Rule("r", url))
@@ -81,11 +81,11 @@ def test_a_query_can_not_be_matched() -> None:
         path_pattern(Rule("r", "/a?b=*"))
 
 
-def test_a_path_is_what_akamai_has_decoded() -> None:
+def test_a_path_is_decoded() -> None:
     assert path_pattern(Rule("r", "//a%20b//%C3%BC/*")) == "/a b/ü/*"
 
 
 @pytest.mark.parametrize("url", ["/a%2A", "/%3fb", "/{{builtin.AK_HOST}}", "/%7b%7Bx"])
-def test_what_would_mean_something_else_to_akamai_is_refused(url: str) -> None:
+def test_special_characters_of_akamai_are_refused(url: str) -> None:
     with pytest.raises(PermanentError, match="Rule 'r'.*can't match the characters"):
         path_pattern(Rule("r", url))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a service document in a rule tree.
+"""Service documents as rule trees.
 
 The trees are looked at as Akamai does: from the top, later rules over earlier ones.
 """
@@ -27,7 +27,7 @@ def spec(**fields: Any) -> ServiceSpec:
 
 
 class Client:
-    """A request, as far as criteria look at it."""
+    """A request, with the attributes that criteria use."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Client:
 
 
 def outcome(tree: dict[str, Any], client: Client) -> dict[str, Any]:
-    """The options of each behaviour that holds for a request in the end, by name."""
+    """Return the options of each behaviour that applies to a request, by name."""
     criteria = tree.get("criteria", [])
     many = any if tree.get("criteriaMustSatisfy") == "any" else all
     if criteria and not many(client.meets(one) for one in criteria):
@@ -93,7 +93,7 @@ def denied(document: ServiceSpec, client: Client) -> bool:
     return bool(found["enabled"])
 
 
-def test_the_most_specific_rule_says_which_origin() -> None:
+def test_the_most_specific_rule_selects_the_origin() -> None:
     document = spec(
         origins=(
             Origin("one.example", rules=(Rule("all", "/*"), Rule("deep", "/images/raw/*"))),
@@ -126,7 +126,7 @@ def test_the_host_header(kind: str, value: str | None, header: str) -> None:
     assert found.get("customForwardHostHeader") == value
 
 
-def test_origins_are_asked_with_tls_if_they_say_so_and_only_those() -> None:
+def test_only_origins_with_ssl_use_tls() -> None:
     document = spec(
         origins=(
             Origin("tls.example", port=443, ssl=True, rules=(Rule("all", "/*"),)),
@@ -139,7 +139,7 @@ def test_origins_are_asked_with_tls_if_they_say_so_and_only_those() -> None:
     assert plain["origin"]["httpPort"] == 443
 
 
-def test_an_origin_without_tls_behind_https_needs_the_operator_s_consent() -> None:
+def test_an_origin_without_tls_behind_https_needs_allow_https_downgrade() -> None:
     document = spec(domains=(Domain("www.a.example", "https", "sni"),))
     with pytest.raises(PermanentError, match="one.example needs ssl"):
         rules.check(document, SETTINGS)
@@ -151,16 +151,16 @@ def test_an_origin_without_tls_behind_https_needs_the_operator_s_consent() -> No
 @pytest.mark.parametrize(
     ("origin", "message"),
     [
-        (Origin("2001:db8::1"), "2001:db8::1: Akamai takes names and IPv4"),
-        (Origin("one.example", ssl=True), "TLS to port 443 only"),
+        (Origin("2001:db8::1"), "2001:db8::1: Akamai supports names and IPv4"),
+        (Origin("one.example", ssl=True), "TLS on port 443 only"),
     ],
 )
-def test_origins_that_akamai_can_not_ask(origin: Origin, message: str) -> None:
+def test_unsupported_origins(origin: Origin, message: str) -> None:
     with pytest.raises(PermanentError, match=message):
         rules.check(spec(origins=(origin,)), SETTINGS)
 
 
-def test_the_most_specific_rule_says_how_long() -> None:
+def test_the_most_specific_rule_sets_the_ttl() -> None:
     document = spec(
         caching=(
             Caching("live", 0, (Rule("live", "/images/live/*"),)),
@@ -187,7 +187,7 @@ def test_traffic_is_counted_by_the_cp_code() -> None:
     assert rules.cp_code({"behaviors": [{"name": "cpCode", "options": {}}]}) is None
 
 
-def test_methods_are_the_operator_s_choice() -> None:
+def test_methods_are_configurable() -> None:
     found = served(spec(), Client("/"), SETTINGS._replace(methods=("PUT",)))
     assert "allowPut" in found and "allowPost" not in found
 
@@ -196,7 +196,7 @@ def restriction(access: str, *entries: Rule) -> Restriction:
     return Restriction("r", access, entries)
 
 
-def test_a_whitelist_refuses_who_is_not_on_it_where_it_is_about() -> None:
+def test_a_whitelist_denies_other_clients_on_its_paths() -> None:
     document = spec(
         restrictions=(restriction("whitelist", Rule("r", "/a/*", client_ip="192.0.2.0/24")),)
     )
@@ -242,7 +242,7 @@ def test_kinds_are_independent() -> None:
     assert denied(document, spam)
 
 
-def test_a_blacklist_refuses_who_is_on_it() -> None:
+def test_a_blacklist_denies_its_clients() -> None:
     document = spec(
         restrictions=(restriction("blacklist", Rule("r", "/a/*", geography="Europe")),)
     )
@@ -263,7 +263,7 @@ def test_a_blacklist_refuses_who_is_on_it() -> None:
         ("https://evil.example/a.www.good.example/", False),
     ],
 )
-def test_a_whitelist_of_referrers_lets_in_exactly_the_host(
+def test_a_whitelist_of_referrers_allows_exactly_the_host(
     referrer: str | None, allowed: bool
 ) -> None:
     document = spec(
@@ -279,7 +279,7 @@ def test_restrictions_hold_between_client_and_edge_only() -> None:
     assert not denied(document, Client("/", kind="ICP"))
 
 
-def test_whitelists_whose_paths_cross_are_refused() -> None:
+def test_overlapping_whitelists_are_refused() -> None:
     document = spec(
         restrictions=(
             restriction("whitelist", Rule("r", "/a/*", geography="Germany")),
@@ -290,7 +290,7 @@ def test_whitelists_whose_paths_cross_are_refused() -> None:
         rules.check(document, SETTINGS)
 
 
-def test_an_unknown_place_is_refused() -> None:
+def test_an_unknown_country_is_refused() -> None:
     document = spec(
         restrictions=(restriction("blacklist", Rule("r", "/*", geography="Atlantis")),)
     )
@@ -311,7 +311,7 @@ def test_an_unknown_place_is_refused() -> None:
         ({"a": "x"}, {"a": {"b": 1}}, "rules.a"),
     ],
 )
-def test_what_akamai_adds_is_no_difference(found: Any, wanted: Any, where: str | None) -> None:
+def test_akamais_additions_are_not_differences(found: Any, wanted: Any, where: str | None) -> None:
     assert difference(found, wanted) == where
 
 

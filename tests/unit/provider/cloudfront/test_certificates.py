@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of certificates, as Amazon's certificate manager takes them."""
+"""Names of certificates in AWS Certificate Manager."""
 
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ SHORT = "www.short.example.com"
 
 
 class ACM:
-    """Takes requests as the API reference says: 64 characters for the domain name."""
+    """A double with the limit of the API reference: 64 characters for the domain name."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def test_the_shortest_name_is_the_common_name() -> None:
     assert found.names == {LONG, SHORT}
 
 
-def test_one_name_has_to_fit() -> None:
+def test_one_name_must_fit_in_a_common_name() -> None:
     check_names({LONG, SHORT})
     check_names({"a" * 52 + ".example.com"})
     with pytest.raises(PermanentError, match=f"the shortest, {LONG}, has {len(LONG)}"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service is, as a CloudFront distribution."""
+"""Services compiled to CloudFront distributions."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ def restricted(access: str, *rules: Rule) -> tuple[Restriction, ...]:
     return (Restriction("r", access, rules),)
 
 
-def test_an_origin_is_asked_as_the_service_says() -> None:
+def test_origin_settings() -> None:
     made = make(
         origins=(
             Origin("a.example.com", 80, False, rules=(Rule("default", "/*"),)),
@@ -59,7 +59,7 @@ def test_an_origin_is_asked_as_the_service_says() -> None:
 @pytest.mark.parametrize(
     ("kind", "is_forwarded"), [("domain", True), ("origin", False), ("custom", False)]
 )
-def test_the_requested_host_reaches_an_origin_that_wants_it(kind: str, is_forwarded: bool) -> None:
+def test_the_host_header_is_forwarded_if_requested(kind: str, is_forwarded: bool) -> None:
     made = make(origins=(Origin("a.example.com", 80, False, kind, "host.example.org"),))
 
     headers = made["DefaultCacheBehavior"]["ForwardedValues"]["Headers"]["Items"]
@@ -67,7 +67,7 @@ def test_the_requested_host_reaches_an_origin_that_wants_it(kind: str, is_forwar
     assert {"Authorization", "Origin"} <= set(headers)
 
 
-def test_what_an_origin_calls_private_is_not_kept() -> None:
+def test_private_responses_are_not_cached() -> None:
     made = make(caching=(Caching("c", 3600, (Rule("r", "/*"),)),))
 
     default = made["DefaultCacheBehavior"]
@@ -76,7 +76,7 @@ def test_what_an_origin_calls_private_is_not_kept() -> None:
     assert (unsaid["MinTTL"], unsaid["DefaultTTL"], unsaid["MaxTTL"]) == (0, 120, 31536000)
 
 
-def test_the_operator_decides_about_cookies_edges_and_tls() -> None:
+def test_cookies_edges_and_tls_are_configurable() -> None:
     settings = Settings("PriceClass_100", True, "TLSv1.3_2025")
     made = make(Viewer(("www.a.example.com",), ARN), settings)
 
@@ -105,7 +105,7 @@ def test_the_operator_decides_about_cookies_edges_and_tls() -> None:
         ((), "none", []),
     ],
 )
-def test_countries_for_every_path_are_cloudfronts_own_restriction(
+def test_countries_for_every_path_use_the_geographic_restriction(
     restrictions: tuple[Restriction, ...], kind: str, codes: list[str]
 ) -> None:
     compiled = plan(make_spec(restrictions=restrictions))
@@ -116,7 +116,7 @@ def test_countries_for_every_path_are_cloudfronts_own_restriction(
     assert compiled.code == plan(make_spec()).code, "nothing of the service is in it"
 
 
-def test_countries_of_some_paths_are_the_functions_business() -> None:
+def test_countries_for_some_paths_use_the_function() -> None:
     compiled = plan(
         make_spec(
             restrictions=restricted(
@@ -165,18 +165,16 @@ def test_countries_of_some_paths_are_the_functions_business() -> None:
                     Domain("www.a.example.com", "https", "san"),
                 )
             },
-            "shared domains",
+            "shared and other domains",
         ),
     ],
 )
-def test_what_cloudfront_can_not_do_is_refused_by_name(
-    changes: dict[str, Any], offender: str
-) -> None:
+def test_unsupported_values_are_refused_by_name(changes: dict[str, Any], offender: str) -> None:
     with pytest.raises(PermanentError, match=offender):
         plan(replace(make_spec(), **changes))
 
 
-def test_a_digest_is_of_all_that_is_wanted() -> None:
+def test_a_digest_covers_the_whole_configuration() -> None:
     one = make()
 
     assert digest(one) == digest(make())
@@ -184,7 +182,7 @@ def test_a_digest_is_of_all_that_is_wanted() -> None:
     assert digest(one) != digest(make(caching=(Caching("c", 1, (Rule("r", "/*"),)),)))
 
 
-def test_a_change_keeps_what_poppy_says_nothing_about() -> None:
+def test_an_update_keeps_unmanaged_settings() -> None:
     spec: dict[str, Any] = {
         "origins": (
             Origin("a.example.com", rules=(Rule("a", "/*"),)),
@@ -215,7 +213,7 @@ def test_a_change_keeps_what_poppy_says_nothing_about() -> None:
     assert methods["CachedMethods"] == items(["GET", "HEAD"])
 
 
-def test_merging_what_is_there_changes_nothing() -> None:
+def test_merging_the_same_configuration_changes_nothing() -> None:
     existing = make(Viewer(("www.a.example.com",), ARN))
 
     assert merge(make(Viewer(("www.a.example.com",), ARN)), existing) == existing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules by path, as one ordered list of CloudFront behaviours."""
+"""Path rules as one ordered list of CloudFront behaviours."""
 
 import re
 import time
@@ -108,13 +108,13 @@ def test_rules_of_both_kinds_become_one_list() -> None:
     ]
 
 
-def test_what_is_like_everything_else_needs_no_behaviour() -> None:
+def test_rules_equal_to_the_default_need_no_behaviour() -> None:
     found = behaviours(origins(["/*"], ["/images/*"]), caching(t60=["/*", "/css/*", "/js/*"]))
 
     assert [entry.pattern for entry in found] == ["/images/*", "*"]
 
 
-def test_no_caching_rule_is_no_ttl() -> None:
+def test_without_a_caching_rule_there_is_no_ttl() -> None:
     assert [tuple(e) for e in behaviours(origins(["/*"]), ())] == [("*", 0, None)]
 
 
@@ -145,7 +145,7 @@ def test_a_pattern_that_grows_too_long_is_refused() -> None:
         behaviours(origins(["/*"], ["/" + 150 * "a" + "*"]), caching(t1=["/*" + 150 * "b"]))
 
 
-def test_no_patterns_keep_us_busy() -> None:
+def test_no_patterns_take_long() -> None:
     with pytest.raises(PermanentError, match="overlap in too many ways"):
         behaviours(origins(["/*"], ["/" + "*a" * 100]), caching(t1=["/" + "a*" * 100]))
     with pytest.raises(PermanentError, match="too many"):
@@ -155,8 +155,8 @@ def test_no_patterns_keep_us_busy() -> None:
         )
 
 
-def test_many_paths_that_overlap_are_refused_soon() -> None:
-    """A hundred rules of each kind make ten thousand pairs."""
+def test_many_overlapping_paths_are_refused_quickly() -> None:
+    """A hundred rules of each kind give ten thousand pairs."""
     first = [f"/{number}*" for number in range(100)]
     second = [f"/*{number}.css" for number in range(100)]
     started = time.process_time()

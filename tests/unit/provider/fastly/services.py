@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that uses all there is, and what the account should have of one."""
+"""A service with all features, and checks of the account's state."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ HTTP, HTTPS = "www.a.example.com", "secure.a.example.com"
 
 
 def whole_service() -> Service:
-    """Two domains, two origins, three caching entries, and restrictions of each kind."""
+    """Return a service with two domains and origins, three caching entries, all restrictions."""
     return make_service(
         spec=make_spec(
             domains=[HTTP],
@@ -43,20 +43,20 @@ def whole_service() -> Service:
 
 
 def with_https(service: Service) -> Service:
-    """The same with a domain that has a certificate of its own."""
+    """Return the service with a domain that has its own certificate."""
     domains = (*service.spec.domains, Domain(HTTPS, "https", "sni"))
     return replace(service, spec=replace(service.spec, domains=domains))
 
 
 def with_ttl(service: Service, ttl: int) -> Service:
-    """The same with another TTL in the first caching entry."""
+    """Return the service with another TTL in the first caching entry."""
     first, *others = service.spec.caching
     caching = (replace(first, ttl=ttl), *others)
     return replace(service, spec=replace(service.spec, caching=caching))
 
 
 def assert_serves(fastly: Fastly, service: Service, settings: Settings | None = None) -> None:
-    """There is one object for the service, and it serves just the service's document."""
+    """Check that one object exists for the service and serves exactly its document."""
     name = f"poppy-{service.service_id}"
     (found,) = [entry for entry in fastly.account.living() if entry.name == name]
     assert found.active is not None

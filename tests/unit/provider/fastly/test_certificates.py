@@ -34,7 +34,7 @@ def ordered(domain: str = NAME) -> Certificate:
     return Certificate(PROJECT_ID, domain, "sni", "standard")
 
 
-def test_while_it_waits_the_tenant_is_told_what_to_do(
+def test_the_message_names_the_required_record(
     fastly: Fastly, provider: FastlyProvider, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -44,7 +44,8 @@ def test_while_it_waits_the_tenant_is_told_what_to_do(
     assert deployment.in_progress
     assert deployment.poll_after == 60
     assert deployment.certificates == {NAME: "create_in_progress"}
-    assert f"make _acme-challenge.{NAME} a CNAME of SUB1.fastly-valid" in deployment.message
+    record = f"the CNAME record _acme-challenge.{NAME} with the value SUB1.fastly-valid"
+    assert record in deployment.message
     assert deployment.access_urls == {NAME: "j.sni.global.fastly.net"}
     before = fastly.changes
     assert provider.ensure(service, known_from(deployment)) == deployment
@@ -79,7 +80,7 @@ def test_each_state_has_a_status(
     assert deployment.in_progress is in_progress
 
 
-def test_what_has_failed_is_tried_again_when_poppy_asks_again(
+def test_a_failed_order_is_retried_by_the_next_call(
     fastly: Fastly, provider: FastlyProvider, service: Service
 ) -> None:
     provider.ensure(service, None)
@@ -92,7 +93,7 @@ def test_what_has_failed_is_tried_again_when_poppy_asks_again(
     assert len(fastly.tls.of(NAME)) == 1
 
 
-def test_a_domain_that_drops_its_certificate_has_none_left(
+def test_a_domain_without_certificate_has_no_orders_left(
     fastly: Fastly, provider: FastlyProvider, service: Service
 ) -> None:
     fastly_known = known_from(provider.ensure(service, None))
@@ -106,7 +107,7 @@ def test_a_domain_that_drops_its_certificate_has_none_left(
     assert deployment.access_urls == {NAME: "dualstack.nonssl.global.fastly.net"}
 
 
-def test_an_order_for_several_domains_is_used_and_left_alone(
+def test_an_order_for_several_domains_is_used_but_not_deleted(
     fastly: Fastly, provider: FastlyProvider, service: Service
 ) -> None:
     by_hand = Subscription("SUB999", (NAME, "other.example.com"), DEFAULT, "certainly", "issued")
@@ -119,9 +120,7 @@ def test_an_order_for_several_domains_is_used_and_left_alone(
     assert list(fastly.tls.subscriptions) == ["SUB999"]
 
 
-def test_options_say_how_certificates_are_ordered_and_reached(
-    fastly: Fastly, service: Service
-) -> None:
+def test_options_for_orders_and_access_names(fastly: Fastly, service: Service) -> None:
     fastly.tls.configurations["TLSown"] = [("k.sni.global.fastly.net", "CNAME", "global")]
     provider = make_provider(
         fastly,
@@ -148,7 +147,7 @@ def test_options_say_how_certificates_are_ordered_and_reached(
         ({"shared_tls_configuration": DEFAULT}, "j.sni.global.fastly.net"),
     ],
 )
-def test_shared_certificates_are_there_at_once(
+def test_shared_certificates_are_deployed_at_once(
     fastly: Fastly, options: dict[str, str], name: str
 ) -> None:
     provider = make_provider(fastly, **options)
@@ -178,7 +177,7 @@ def test_a_tls_configuration_without_a_name_is_an_error(
         provider.ensure(service, None)
 
 
-def test_an_order_by_itself(fastly: Fastly, provider: FastlyProvider) -> None:
+def test_an_order_without_a_service_change(fastly: Fastly, provider: FastlyProvider) -> None:
     provider.ensure(service_of(Domain(NAME)), None)
 
     pending = provider.ensure_certificate(ordered(), None)
@@ -206,16 +205,14 @@ def test_an_order_by_itself(fastly: Fastly, provider: FastlyProvider) -> None:
     assert len(fastly.tls.of(NAME)) == 1
 
 
-def test_an_order_for_a_domain_of_no_service_is_refused_in_fastlys_words(
+def test_an_order_for_an_inactive_domain_is_refused_with_fastlys_message(
     provider: FastlyProvider,
 ) -> None:
     with pytest.raises(PermanentError, match=f"Please add {NAME} to an active service"):
         provider.ensure_certificate(ordered(), None)
 
 
-def test_an_order_is_given_up_unless_it_is_in_use(
-    fastly: Fastly, provider: FastlyProvider
-) -> None:
+def test_an_order_is_deleted_unless_it_is_in_use(fastly: Fastly, provider: FastlyProvider) -> None:
     provider.ensure(service_of(Domain(NAME)), None)
     provider.ensure_certificate(ordered(), None)
     fastly.tls.set_state(NAME, "issued")
@@ -229,9 +226,7 @@ def test_an_order_is_given_up_unless_it_is_in_use(
     assert fastly.tls.subscriptions == {}
 
 
-def test_a_failed_order_by_itself_is_tried_again_once_poppy_knows(
-    fastly: Fastly, provider: FastlyProvider
-) -> None:
+def test_a_known_failed_order_is_retried(fastly: Fastly, provider: FastlyProvider) -> None:
     provider.ensure(service_of(Domain(NAME)), None)
     provider.ensure_certificate(ordered(), None)
     fastly.tls.set_state(NAME, "failed")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of each field of a service."""
+"""The mapping of each field of a service."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_an_origin_is_a_backend(origin: Origin, expected: dict[str, str]) -> Non
     assert {name: found.get(name) for name in expected} == expected
 
 
-def test_times_are_what_the_operator_said() -> None:
+def test_times_are_configurable() -> None:
     found = objects(whole_service().spec, Settings(7, 1.5, 2.0, 0.25))
 
     origin = found["backend"]["poppy origin 0"]
@@ -107,12 +107,12 @@ def test_caching_is_a_setting_with_a_condition_for_each_entry() -> None:
     assert never == 'req.http.X-Poppy-Caching == "1"'
 
 
-def test_nothing_kept_means_no_setting_for_what_is_missing() -> None:
+def test_without_caching_there_is_no_setting_for_missing_objects() -> None:
     spec = make_spec(caching=(Caching("never", 0, (Rule("all", "/*"),)),))
     assert list(objects(spec)["cache_settings"]) == ["poppy caching 0"]
 
 
-def test_restrictions_bring_a_403_and_lists_of_addresses() -> None:
+def test_restrictions_create_a_403_response_and_acls() -> None:
     found = objects(whole_service().spec)
 
     assert found["response_object"]["poppy refused"]["status"] == "403"
@@ -122,19 +122,19 @@ def test_restrictions_bring_a_403_and_lists_of_addresses() -> None:
     assert 'client.geo.country_code ~ "^(?:CA)$"' in found["snippet"]["poppy request"]["content"]
 
 
-def test_without_restrictions_there_is_none_of_that() -> None:
+def test_without_restrictions_there_is_no_403_response() -> None:
     found = objects(make_spec())
     assert list(found["response_object"]) == ["poppy malformed"]
     assert "poppy clients" not in found["snippet"]
 
 
-def test_nobody_purges_without_the_token() -> None:
+def test_purges_require_the_token() -> None:
     text = snippet(make_spec())
     assert 'if (req.method == "FASTLYPURGE") {' in text
     assert 'set req.http.Fastly-Purge-Requires-Auth = "1";' in text
 
 
-def test_the_same_document_has_the_same_digest_and_another_another() -> None:
+def test_different_documents_have_different_digests() -> None:
     spec = whole_service().spec
     assert digest(objects(spec)) == digest(objects(replace(spec)))
     assert digest(objects(spec)) != digest(objects(replace(spec, caching=spec.caching[:1])))
@@ -148,7 +148,7 @@ _hostile = st.sampled_from(['"} error 500; #', "%22", '"', "\n}", "{{", "*/", "%
 # No deadline: the time it takes says more about the machine.
 @settings(deadline=None)
 @given(path=_text | _hostile, referrer=_text | _hostile)
-def test_no_text_of_a_tenant_is_vcl(path: str, referrer: str) -> None:
+def test_tenants_text_can_not_inject_vcl(path: str, referrer: str) -> None:
     rule = Rule("r", path, referrer=referrer)
     spec = make_spec(
         origins=(Origin("a.example.com"), Origin("b.example.com", rules=(Rule("o", path),))),
@@ -166,7 +166,7 @@ def test_no_text_of_a_tenant_is_vcl(path: str, referrer: str) -> None:
 
     assert list(fastly_vcl.problems(objects(spec))) == []
     if path.strip("/") != "*":
-        # The same statements, whatever is in the strings.
+        # The statements are the same for any strings.
         assert _skeleton(snippet(spec)) == _skeleton(snippet(plain))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``fastly`` keeps the contract of all providers."""
+"""The provider ``fastly`` fulfils the contract of all providers."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ class TestFastly(ProviderContract):
 
 
 class TestFastlyWithCertificates(TestFastly):
-    """The same for https domains, whose certificates are issued when Poppy asks again."""
+    """The contract for https domains, with certificates that are issued at the next poll."""
 
     def service(self, *domains: str) -> Service:
         service = super().service(*domains)

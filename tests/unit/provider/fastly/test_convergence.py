@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From any half-made state, and with other workers at it, the driver gets where it should."""
+"""The driver converges from any intermediate state, also with concurrent workers."""
 
 import threading
 from collections.abc import Callable
@@ -41,20 +41,20 @@ def change(provider: FastlyProvider, service: Service) -> None:
 
 
 def changed(service: Service) -> Service:
-    """Other domains, origins and rules, and less of everything."""
+    """Return a smaller service with other domains, origins and rules."""
     spec = make_service(domains=["www.b.example.com", HTTP]).spec
     return with_ttl(replace(service, spec=replace(spec, caching=service.spec.caching[:1])), 5)
 
 
 def small_service() -> Service:
-    """A service of few objects, for what takes many runs."""
+    """Return a service with few objects, for tests with many runs."""
     caching = (Caching("default", 60, (Rule("all", "/*"),)),)
     spec = make_service(domains=[HTTP]).spec
     return with_https(make_service(spec=replace(spec, caching=caching)))
 
 
 class _Stop:
-    """Stops whoever talks to the double at the n-th request."""
+    """Interrupt the driver at the n-th request to the double."""
 
     def __init__(self, number: int, fault: str) -> None:
         self.left = number
@@ -71,7 +71,7 @@ class _Stop:
 
 
 def stopped_everywhere(fault: str, prepare: Action | None, action: Action, check: Action) -> int:
-    """Stop an action at each of its calls and do it again; how many calls there were."""
+    """Interrupt an action at each of its calls and repeat it; return the number of calls."""
     for number in range(1, _MOST):
         with Fastly() as fastly:
             provider = make_provider(fastly, timeout=5.0)
@@ -92,14 +92,14 @@ def stopped_everywhere(fault: str, prepare: Action | None, action: Action, check
 
 
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
-def test_a_creation_goes_on_from_wherever_it_stopped(fault: str) -> None:
+def test_an_interrupted_creation_continues(fault: str) -> None:
     calls = stopped_everywhere(fault, None, create, lambda fastly, s: assert_serves(fastly, s))
 
     assert calls > 30
 
 
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
-def test_a_change_goes_on_from_wherever_it_stopped(fault: str) -> None:
+def test_an_interrupted_change_continues(fault: str) -> None:
     calls = stopped_everywhere(
         fault, create, change, lambda fastly, s: assert_serves(fastly, changed(s))
     )
@@ -107,7 +107,7 @@ def test_a_change_goes_on_from_wherever_it_stopped(fault: str) -> None:
     assert calls > 20
 
 
-def test_what_served_goes_on_serving_until_a_change_is_whole() -> None:
+def test_the_previous_version_serves_until_a_change_is_complete() -> None:
     for number in range(1, _MOST):
         with Fastly() as fastly:
             provider = make_provider(fastly, timeout=5.0)
@@ -128,7 +128,7 @@ def test_what_served_goes_on_serving_until_a_change_is_whole() -> None:
 
 
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
-def test_a_removal_goes_on_from_wherever_it_stopped(fault: str) -> None:
+def test_an_interrupted_removal_continues(fault: str) -> None:
     def gone(fastly: Fastly, _service: Service) -> None:
         assert fastly.account.living() == []
         assert fastly.tls.subscriptions == {}
@@ -136,7 +136,7 @@ def test_a_removal_goes_on_from_wherever_it_stopped(fault: str) -> None:
     assert stopped_everywhere(fault, create, remove, gone) > 5
 
 
-def test_after_any_number_of_calls_a_limit_only_delays() -> None:
+def test_a_rate_limit_at_any_call_only_delays() -> None:
     for allowed in range(_MOST):
         with Fastly() as fastly:
             provider = make_provider(fastly)
@@ -185,7 +185,7 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
             try:
                 provider.ensure(service, None)
             except RetryableError as exc:
-                assert "meanwhile" in str(exc)
+                assert "concurrently" in str(exc)
             fastly.fault = lambda _: NONE
             provider.ensure(service, None)
 
@@ -224,7 +224,7 @@ def test_another_removal_between_any_two_calls() -> None:
             return
 
 
-def test_a_version_that_another_worker_deactivated_is_no_obstacle(
+def test_a_version_deactivated_by_another_worker_is_accepted(
     fastly: Fastly, provider: FastlyProvider
 ) -> None:
     service = whole_service()
@@ -241,7 +241,7 @@ def test_a_version_that_another_worker_deactivated_is_no_obstacle(
     assert fastly.account.living() == []
 
 
-def test_two_workers_at_once_make_one_object(fastly: Fastly) -> None:
+def test_two_workers_create_one_object(fastly: Fastly) -> None:
     fastly.account.unique_names = False
     service = with_https(whole_service())
     barrier = threading.Barrier(4)
@@ -260,14 +260,16 @@ def test_two_workers_at_once_make_one_object(fastly: Fastly) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    # Whoever was overtaken is called again.
+    # The overtaken worker is called again.
     assert all(isinstance(failure, RetryableError) for failure in failures)
     make_provider(fastly).ensure(service, None)
 
     assert_serves(fastly, service)
 
 
-def test_a_draft_that_others_left_is_not_touched(fastly: Fastly, provider: FastlyProvider) -> None:
+def test_an_unfinished_draft_of_another_document_is_not_changed(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
     service = whole_service()
     provider.ensure(service, None)
     (found,) = fastly.account.living()
@@ -284,9 +286,7 @@ def test_a_draft_that_others_left_is_not_touched(fastly: Fastly, provider: Fastl
     assert draft.objects["domain"] == {}
 
 
-def test_a_service_that_serves_nothing_is_made_to_serve(
-    fastly: Fastly, provider: FastlyProvider
-) -> None:
+def test_an_inactive_service_is_activated(fastly: Fastly, provider: FastlyProvider) -> None:
     service = whole_service()
     provider.ensure(service, None)
     (found,) = fastly.account.living()
@@ -297,9 +297,7 @@ def test_a_service_that_serves_nothing_is_made_to_serve(
     assert_serves(fastly, service)
 
 
-def test_an_id_that_means_another_service_is_not_believed(
-    fastly: Fastly, provider: FastlyProvider
-) -> None:
+def test_the_id_of_another_service_is_ignored(fastly: Fastly, provider: FastlyProvider) -> None:
     one, other = whole_service(), make_service()
     known = known_from(provider.ensure(one, None))
 
@@ -309,7 +307,7 @@ def test_an_id_that_means_another_service_is_not_believed(
     assert_serves(fastly, one)
 
 
-def test_a_value_that_fastly_does_not_keep_is_named_and_no_endless_loop(
+def test_a_value_that_fastly_does_not_store_is_reported(
     fastly: Fastly, provider: FastlyProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = fastly.account.add
@@ -326,7 +324,7 @@ def test_a_value_that_fastly_does_not_keep_is_named_and_no_endless_loop(
     assert len(fastly.changes) < 30
 
 
-def test_a_removal_is_refused_only_by_what_still_serves(
+def test_a_removal_is_refused_only_by_an_active_version(
     fastly: Fastly, provider: FastlyProvider
 ) -> None:
     service = with_https(whole_service())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Fastly refuses, and what may pass; in words that tell no secret."""
+"""Refusals and temporary errors of Fastly, with messages that show no secrets."""
 
 import http.server
 import logging
@@ -24,14 +24,12 @@ from tests.unit.provider.fastly.conftest import make_provider
 from tests.unit.provider.fastly.services import HTTP, assert_serves, whole_service
 
 
-def test_without_a_token_there_is_no_driver(fastly: Fastly) -> None:
+def test_a_token_is_required(fastly: Fastly) -> None:
     with pytest.raises(ConfigError, match=r"\[drivers:provider:fastly\] token"):
         make_provider(fastly, token=None)
 
 
-def test_a_token_that_is_refused_is_not_shown(
-    fastly: Fastly, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_refused_token_is_not_shown(fastly: Fastly, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     provider = make_provider(fastly, token=f"wrong-{TOKEN}")
 
@@ -55,7 +53,7 @@ def test_a_lost_connection_shows_no_token(
     assert provider.health() is False
 
 
-def test_a_domain_of_another_customer_is_refused_in_plain_words(
+def test_a_domain_of_another_customer_is_refused_with_an_explanation(
     fastly: Fastly, provider: FastlyProvider
 ) -> None:
     service = whole_service()
@@ -83,7 +81,7 @@ def test_a_domain_of_another_service_of_the_account_is_refused(
     assert_serves(fastly, first)
 
 
-def test_more_origins_than_the_account_may_have_are_refused(
+def test_too_many_origins_for_the_account_are_refused(
     fastly: Fastly, provider: FastlyProvider
 ) -> None:
     service = whole_service()
@@ -98,7 +96,7 @@ def test_more_origins_than_the_account_may_have_are_refused(
     assert_serves(fastly, service)
 
 
-def test_after_a_refusal_a_document_that_can_be_served_is_served(
+def test_a_valid_document_is_served_after_a_refusal(
     fastly: Fastly, provider: FastlyProvider
 ) -> None:
     service = whole_service()
@@ -130,7 +128,7 @@ def refused_spec(**parts: object) -> Service:
         ),
     ],
 )
-def test_what_has_no_expression_is_refused_before_it_is_accepted(
+def test_check_refuses_unsupported_documents(
     fastly: Fastly, provider: FastlyProvider, service: Service, message: str
 ) -> None:
     with pytest.raises(PermanentError, match=message):
@@ -140,7 +138,7 @@ def test_what_has_no_expression_is_refused_before_it_is_accepted(
     assert fastly.seen == []
 
 
-def test_what_can_be_served_passes_the_check(fastly: Fastly, provider: FastlyProvider) -> None:
+def test_check_accepts_supported_documents(fastly: Fastly, provider: FastlyProvider) -> None:
     caching = (Caching("none", 0, (Rule("all", "/*"),)),)
     provider.check(whole_service().spec)
     provider.check(make_spec(caching=caching, origins=(Origin("2001:db8::7"),)))
@@ -181,7 +179,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
         (400, b'{"errors":[{"title":"A","detail":"B"},{"title":"C"}]}', PermanentError),
     ],
 )
-def test_answers_that_are_none(
+def test_invalid_responses(
     fastly: Fastly, status: int, body: bytes, error: type[DriverError]
 ) -> None:
     server = http.server.HTTPServer(("127.0.0.1", 0), _Page)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surrogate keys: what a purge asks for is what an edge has marked an object with."""
+"""Surrogate keys: a purge uses the keys that an edge has set."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from poppy.provider.fastly import keys
 
 
 def marked(url: str) -> set[str]:
-    """The keys that the snippet gives an object, worked out from its text."""
+    """Return the keys that the snippet sets on an object, derived from the VCL text."""
     path = url.partition("?")[0]
     text = keys.marking()
     found = set(re.findall(r'"([^" ]*) ', text)[:1])
@@ -50,7 +50,7 @@ def marked(url: str) -> set[str]:
         ("/1/2/3/4/5/6/7/8/*", "/1/2/3/4/5/6/7/8/9/10", True),
     ],
 )
-def test_a_purge_finds_what_it_names(purge: str | None, url: str, expected: bool) -> None:
+def test_a_purge_key_matches_the_objects(purge: str | None, url: str, expected: bool) -> None:
     assert (keys.key(purge) in marked(url)) is expected
 
 

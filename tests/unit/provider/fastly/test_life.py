@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole life at Fastly, in which Fastly has nothing to refuse."""
+"""The life cycle of a service at Fastly, without a refusal."""
 
 import logging
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tests.unit.provider.fastly.services import (
 
 
 def refused(fastly: Fastly) -> list[Seen]:
-    """Requests that Fastly refused; that something is not there is an answer."""
+    """Return the requests that Fastly refused; "not found" does not count."""
     return [entry for entry in fastly.refused if (entry.method, entry.status) != ("GET", 404)]
 
 
@@ -92,9 +92,7 @@ def test_a_small_change_is_few_writes(fastly: Fastly, provider: FastlyProvider) 
     ]
 
 
-def test_an_order_of_entries_that_changes_is_seen(
-    fastly: Fastly, provider: FastlyProvider
-) -> None:
+def test_a_changed_order_of_entries_is_detected(fastly: Fastly, provider: FastlyProvider) -> None:
     service = whole_service()
     provider.ensure(service, None)
     caching = tuple(reversed(service.spec.caching))
@@ -114,7 +112,7 @@ def test_an_order_of_entries_that_changes_is_seen(
         ("/*", False, ("poppy", True)),
     ],
 )
-def test_everything_is_purged_by_the_call_that_can(
+def test_a_purge_of_everything_uses_the_right_call(
     fastly: Fastly,
     provider: FastlyProvider,
     url: str | None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts by region, in steps that Fastly still has."""
+"""Counts by region, in intervals that Fastly still stores."""
 
 import datetime
 
@@ -54,7 +54,7 @@ def test_points_are_in_order_and_empty_regions_left_out(
         (datetime.timedelta(days=15), "day"),
     ],
 )
-def test_the_step_goes_with_the_length(
+def test_the_interval_depends_on_the_period(
     fastly: Fastly, provider: FastlyProvider, length: datetime.timedelta, step: str
 ) -> None:
     service = make_service()
@@ -68,7 +68,7 @@ def test_the_step_goes_with_the_length(
     assert float(asked["to"]) - float(asked["from"]) == length.total_seconds()
 
 
-def test_there_are_none_of_a_service_that_is_not_there(provider: FastlyProvider) -> None:
+def test_metrics_of_a_missing_service_are_refused(provider: FastlyProvider) -> None:
     with pytest.raises(PermanentError, match="has no service"):
         provider.metrics(
             make_service(), None, query(Metric.REQUEST_COUNT, datetime.timedelta(days=1))
