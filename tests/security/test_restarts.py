@@ -175,9 +175,9 @@ def test_idle_connections_are_closed_without_a_reset(installation):
 @pytest.mark.parametrize(
     ("count", "kind", "message"),
     [
-        ("2", "listening", "one socket"),
-        ("1", "bound", "no listening stream socket"),
-        ("1", "file", "is no socket"),
+        ("2", "listening", "only one socket"),
+        ("1", "bound", "not a listening stream socket"),
+        ("1", "file", "is not a socket"),
     ],
 )
 def test_what_can_not_be_served_is_named(installation, tmp_path, count, kind, message):

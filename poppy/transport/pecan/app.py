@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI application: the pipeline of middleware, and the Pecan application inside."""
+"""The WSGI application: the middleware pipeline and the Pecan application inside it."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -33,32 +33,35 @@ if TYPE_CHECKING:
 
 
 class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
-    """Pecan with explicit request and response arguments, and without its guesses.
+    """Pecan with explicit request and response arguments and no content guessing.
 
-    Paths are looked up in a table, a handler's result is the response, and what a response
-    says is what is sent: Pecan would choose renderers by the ``Accept`` header or the path's
-    extension, drop arguments it finds no parameter for, and turn empty answers into 204.
+    Paths are looked up in a route table. A handler returns the response, which is sent
+    unchanged. Stock Pecan would choose renderers by the ``Accept`` header or the path's
+    extension, drop arguments without a matching parameter, and turn empty responses into 204.
     """
 
     def route(self, req: Request, node: Router, path: str) -> tuple[Handler, list[str]]:
-        """Where a request goes; the hooks see to what the client accepts."""
+        """Return the handler of a request and its arguments.
+
+        Content negotiation is left to the hooks.
+        """
         req.pecan["content_type"] = JSON
         return node.find(req, path)
 
     def invoke_controller(
         self, controller: Handler, args: list[Any], kwargs: dict[str, Any], state: Any
     ) -> None:
-        """Have the request answered."""
+        """Call the handler and keep its result as the response."""
         state.response = controller(*args, **kwargs)
 
     def _handle_empty_response_body(self, state: Any) -> None:
-        """Leave the response as it is."""
+        """Keep the status code of an empty response; Pecan would change it to 204."""
 
 
 def make(
     conf: cfg.ConfigOpts, manager: "Manager", settings: Settings, bind: str
 ) -> "WSGIApplication":
-    """The whole pipeline; a request passes it from the last line to the first.
+    """Return the whole pipeline; a request passes through it from the last line to the first.
 
     Args:
         bind: the address that the server listens on.
@@ -69,11 +72,12 @@ def make(
     hooks = [ContextHook(settings, strategy, policy, rates), ErrorHook()]
     application = _serve(conf, allowed, v1.routes(manager, settings), hooks)
     if conf.cors.allowed_origin:
-        # Outside, since a page may read no answer without its header fields, not even a fault.
+        # Outside the rest: a browser page can't read any response, not even a 500, without the
+        # CORS header fields.
         application = CORS(application, conf)
     application = Fields(application)
     if conf[DASHBOARD_GROUP].enabled:
-        # Only here: nothing of it is to be there unless it is wanted.
+        # Imported here so that a disabled dashboard loads no code.
         from poppy.transport.pecan.dashboard import app as dashboard
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)

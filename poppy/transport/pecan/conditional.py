@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entity tags and what clients make depend on them (RFC 9110, sections 8.8.3 and 13)."""
+"""Entity tags and conditional requests (RFC 9110, sections 8.8.3 and 13)."""
 
 import hashlib
 import re
@@ -13,25 +13,25 @@ from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
-# A string of Structured Fields (RFC 9651, section 3.3.3), or one without quotes, which many send.
+# A string of Structured Fields (RFC 9651, section 3.3.3). Many clients send it without quotes.
 _KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
 _MAX_KEY = 255
 
 
 def tagged(request: Request, document: Any, revision: int | None = None) -> Response:
-    """A document with its entity tag; 304 when the client has it already.
+    """Return a document with its entity tag, or 304 when the client's copy is current.
 
     Args:
-        revision: of the thing that is shown, so that a later one never gets an earlier tag.
+        revision: the revision of the resource, so that no two revisions share a tag.
 
     Raises:
-        PreconditionFailed: the client asks for another one by ``If-Match``.
+        PreconditionFailed: the tag does not satisfy ``If-Match``.
     """
     body = encode(document)
     tag = _tag(request, body, revision)
     headers = {"ETag": f'"{tag}"'}
     if "HTTP_IF_MATCH" in request.environ and tag not in request.if_match:
-        raise errors.PreconditionFailed("It is not as the If-Match of the request says")
+        raise errors.PreconditionFailed("The resource does not match the If-Match of the request")
     if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
         return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return reply(headers=headers, body=body)
@@ -40,17 +40,17 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
 def precondition(
     request: Request, render: Callable[[Service], Any]
 ) -> Callable[[Service], None] | None:
-    """What ``If-Match`` and ``If-None-Match`` ask for, as a check of what is to be changed.
+    """Return the ``If-Match`` and ``If-None-Match`` of a request as a check of a service.
 
-    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, and is like a
-    strong one for If-None-Match; ``*`` stands for any that is there.
+    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, but counts like
+    a strong one in If-None-Match; ``*`` matches any existing resource.
 
     Args:
-        render: the document that GET would answer with.
+        render: returns the document that GET would return.
 
     Returns:
-        Raises PreconditionFailed unless the service is shown as the client wants it to be; None
-        if the client asks for nothing.
+        A function that raises PreconditionFailed when the service does not meet the conditions;
+        None if the request has none.
     """
     names = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
     asks, refuses = (name in request.environ for name in names)
@@ -62,21 +62,23 @@ def precondition(
         tag = _tag(request, encode(render(service)), service.revision)
         if refuses and tag in unwanted:
             raise errors.PreconditionFailed(
-                f"Service {service.service_id} is as the If-None-Match of the request says"
+                f"Service {service.service_id} matches the If-None-Match of the request"
             )
         if asks and tag not in wanted:
             raise errors.PreconditionFailed(
-                f"Service {service.service_id} is not as it was when you read it"
+                f"Service {service.service_id} has changed since you read it"
             )
 
     return check
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The ``Idempotency-Key`` of a request (draft-ietf-httpapi-idempotency-key-header).
+    """Return the ``Idempotency-Key`` of a request; None without one.
+
+    The format is that of draft-ietf-httpapi-idempotency-key-header.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: the key is malformed or too long.
     """
     text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if text is None:
@@ -90,7 +92,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def _tag(request: Request, body: bytes, revision: int | None) -> str:
-    """The same by whatever name the client calls the server: links count without their host."""
+    """Return the tag of a body.
+
+    Links count without their host, so the tag does not depend on the name that the client uses
+    for the server.
+    """
     for base in (request.base_url, host_url(request)):
         body = body.replace(b'"' + encode(base)[1:-1] + b"/", b'"/')
     digest = hashlib.sha256(body).hexdigest()[:_DIGEST]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of parts of the REST API that have a group of their own."""
+"""Options of the API limits and the dashboard, which have their own groups."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ LIMITS_OPTS: Sequence[cfg.Opt] = (
         default=20,
         min=1,
         max=1000,
-        help="The largest limit that a client may ask for when it lists services. A page is "
-        "read and rendered as a whole, so large pages delay other requests.",
+        help="The largest limit that a client may request when it lists services. Poppy reads "
+        "and renders a page as a whole, so large pages delay other requests.",
     ),
     cfg.BoolOpt(
         "purge_without_query_is_all",
         default=False,
-        help="Read a purge (DELETE .../assets) without url and all as all=true, as clients of "
-        "2016 such as gophercloud send it. Otherwise it is refused with 400: a parameter that "
-        "was forgotten or misspelt then never empties the caches of a whole service.",
+        help="Treat a purge (DELETE .../assets) without url and all as all=true, for clients "
+        "of the 2016 API such as gophercloud. Otherwise it is refused with 400, so that a "
+        "forgotten or misspelt parameter never purges a whole service.",
     ),
     *rate_limit.OPTS,
 )
@@ -33,31 +33,30 @@ DASHBOARD_OPTS: Sequence[cfg.Opt] = (
     cfg.BoolOpt(
         "enabled",
         default=False,
-        help="Serve pages for operators at /dashboard, which show services, operations, workers "
-        "and providers, and change nothing. They are for whom the policy allows "
-        "cdn:dashboard:get.",
+        help="Serve the operator dashboard at /dashboard. It shows services, operations, workers "
+        "and providers, and is read-only. Access needs the policy rule cdn:dashboard:get.",
     ),
     cfg.StrOpt(
         "password",
         secret=True,
-        help="The password that operators sign in with, 12 characters or more; only with "
-        "auth_strategy = noauth. If it is set, the pages are shown to nobody else. If it is "
-        "not, sign-in is off, and the pages are shown to whom your own auth middleware lets "
-        "through, by X-Project-ID and X-Roles.",
+        help="The password that operators sign in with, at least 12 characters; only with "
+        "auth_strategy = noauth. If it is set, the dashboard requires it. If it is not set, "
+        "there is no sign-in: your own auth middleware controls access with X-Project-ID and "
+        "X-Roles.",
     ),
     cfg.IntOpt(
         "session_lifetime",
         default=28800,
         min=60,
         max=604800,
-        help="Seconds after which an operator has to sign in again. (A Keystone token may end "
-        "before that.)",
+        help="Seconds after which an operator must sign in again. (A Keystone token may expire "
+        "earlier.)",
     ),
     cfg.IntOpt(
         "refresh",
         default=5,
         min=1,
         max=3600,
-        help="Seconds between looks of an open page.",
+        help="Seconds between refreshes of an open page.",
     ),
 )
