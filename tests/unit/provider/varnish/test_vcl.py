@@ -241,7 +241,7 @@ def test_metadata_comes_back_from_the_text() -> None:
 
     assert Metadata.from_vcl(vcl) == metadata
     assert metadata.purges == (SoftPurge(100, '/a"\n*/'), SoftPurge(101, "/b"))
-    with pytest.raises(ValueError, match="does not say"):
+    with pytest.raises(ValueError, match="does not name its service"):
         Metadata.from_vcl("vcl 4.1;")
 
 
