@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hostile tenant floods a real standalone Poppy, but another tenant's requests get through.
 
-With two slots and a provider that takes a second, a flood takes long to process. A request that
-had to wait for all of it would find none of it left, which the tests check.
+With two slots and a provider that takes a second, a flood takes long to process. The tests check
+that part of it is still open when the other tenant's service is deployed.
 """
 
 import concurrent.futures
@@ -78,7 +78,7 @@ def unfinished(poppy, service):
 
 
 def gets_through(poppy, domain, behind):
-    """Check that the victim's service is deployed while most of the flood still waits."""
+    """Check that the victim's service is deployed while part of the flood still waits."""
     answer = call(poppy, "POST", "/v1.0/services", VICTIM, json=document(domain))
     assert answer.status_code == 202, answer.text
     url = answer.headers["Location"]

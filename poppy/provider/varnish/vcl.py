@@ -177,7 +177,7 @@ class _Target(NamedTuple):
 
 def _host(name: str) -> str:
     if not _HOST.fullmatch(name):
-        raise PermanentError(f"{name!r} is no host name")
+        raise PermanentError(f"{name!r} is not a host name")
     return name
 
 
