@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every option there is, for the generator of the sample configuration."""
+"""All configuration options, for oslo.config's sample generator."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ KINDS = ("transport", "manager", "storage", "distributed_task", "provider", "dns
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
-    """Options by group: the shared ones, then those of each installed driver."""
+    """Return the options by group: the shared ones, then those of each installed driver."""
     return [(group, copy.deepcopy(list(options))) for group, options in _groups()]
 
 

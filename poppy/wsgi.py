@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``poppy.wsgi:application``, for any WSGI server.
 
-The environment variable ``POPPY_CONFIG_FILE`` names the configuration file; without it the usual
-places are searched. Everything is loaded at the first request, so after the server has forked its
-workers: each of them has connections of its own.
+The environment variable ``POPPY_CONFIG_FILE`` names the configuration file; without it the default
+locations are searched. Everything is loaded at the first request, after the server has forked its
+workers, so each worker has its own connections.
 """
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """The API as a WSGI application (PEP 3333) that is made when it is first called."""
+    """The API as a WSGI application (PEP 3333), created on the first call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

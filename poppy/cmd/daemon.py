@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the daemons have in common: start, supervision by cotyledon, clean exit.
+"""The common part of the daemons: start, supervision by cotyledon, clean exit.
 
-The parent reads the configuration, loads the drivers (so that what can't work stops it at once)
-and binds the socket; then it forks. Children connect for themselves; a child that dies is
-replaced; SIGTERM ends them all gracefully, SIGHUP has them read the configuration again.
+The parent reads the configuration, loads the drivers (so that a broken configuration fails the
+start) and binds the socket; then it forks. Each child opens its own connections. A child that dies
+is replaced. SIGTERM ends all of them gracefully; SIGHUP makes them reload the configuration.
 """
 
 import functools
@@ -24,14 +24,14 @@ from poppy.common import config, errors, files, logs, tracing
 
 LOG = log.getLogger(__name__)
 
-#: Seconds that requests under way are given on SIGTERM.
+#: Seconds that requests in progress get to finish on SIGTERM.
 GRACE = 60
-#: Exit status of a worker process that can't go on: the parent starts another.
+#: Exit status of a worker process that gives up; the parent starts a new one.
 WORN_OUT = 3
 
 
 class Server(cotyledon.Service):  # type: ignore[misc]
-    """One process that answers API requests."""
+    """A process that answers API requests."""
 
     name = "poppy-server"
 
@@ -56,13 +56,13 @@ class Server(cotyledon.Service):  # type: ignore[misc]
         config.reload(self._conf)
 
     def terminate(self) -> None:
-        """Answer what has been asked, then return."""
+        """Answer the requests that have arrived, then return."""
         self._transport.stop()
         self._done.wait()
 
 
 class Worker(cotyledon.Service):  # type: ignore[misc]
-    """One process that runs operations."""
+    """A process that runs operations."""
 
     name = "poppy-worker"
 
@@ -82,7 +82,7 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
             tracing.stop()
             self._done.set()
         if not self._terminated.is_set():
-            LOG.error("This worker can't go on; another one is started")
+            LOG.error("This worker can't continue; starting a new one")
             sys.exit(WORN_OUT)
 
     def reload(self) -> None:
@@ -90,33 +90,33 @@ class Worker(cotyledon.Service):  # type: ignore[misc]
         config.reload(self._conf)
 
     def terminate(self) -> None:
-        """Finish what is under way or hand it back, then return."""
+        """Finish the operations in progress or requeue them, then return."""
         self._terminated.set()
         self._worker.stop()
         self._done.wait()
 
 
 def add_server(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
-    """Bind the socket and have the server processes started."""
+    """Bind the socket and register the server processes."""
     sock = bootstrap.transport.listen()
     config.validate(bootstrap.conf)
     manager.add(Server, workers=bootstrap.transport.workers, args=(bootstrap, sock))
-    # The children close the socket once they have accepted what waits there. If it stayed open
-    # here, later connections would wait for nobody, and be reset.
+    # The children close the socket once they have accepted the pending connections. If it stayed
+    # open here, later connections would queue up unanswered and be reset in the end.
     manager.register_hooks(on_terminate=sock.close)
-    LOG.info("poppy-server answers at %s", _address(sock))
+    LOG.info("poppy-server listens at %s", _address(sock))
 
 
 def add_worker(manager: cotyledon.ServiceManager, bootstrap: Bootstrap) -> None:
-    """Have the worker processes started."""
+    """Register the worker processes."""
     manager.add(Worker, workers=bootstrap.distributed_task.workers, args=(bootstrap,))
 
 
 def prepare(bootstrap: Bootstrap) -> None:
-    """Make sure, before anything starts, that it can work.
+    """Check the configuration, the drivers and the schema before anything starts.
 
     Raises:
-        ConfigError: a driver can't be loaded, or the schema is not this version's.
+        ConfigError: a driver can't be loaded, or the schema is not of this version.
     """
     _ = bootstrap.manager
     config.validate(bootstrap.conf)
@@ -135,15 +135,15 @@ def main(
     before: Callable[[Bootstrap], None] = prepare,
     metrics: str,
 ) -> int:
-    """Run a daemon; returns its exit status.
+    """Run a daemon and return its exit status.
 
     Args:
-        add: what it consists of.
-        before: makes sure that it can work.
-        metrics: the option of ``[metrics]`` that names the port for them.
+        add: functions that register its processes.
+        before: checks and preparations before the start.
+        metrics: the option of ``[metrics]`` with the port of its metrics.
     """
     program = pathlib.Path(sys.argv[0]).name
-    # For all that is made later too: log files after a rotation, journals, metrics.
+    # Also applies to files created later: log files after a rotation, journals, metrics.
     files.keep_private()
     try:
         conf = config.load(sys.argv[1:] if argv is None else argv)
@@ -155,7 +155,7 @@ def main(
             conf.log_opt_values(LOG, log.DEBUG)
         grace = max(GRACE, math.ceil(bootstrap.distributed_task.grace))
         manager = cotyledon.ServiceManager(graceful_shutdown_timeout=grace)
-        # Children that are started later have it from this process.
+        # Children that start later inherit the configuration from this process.
         manager.register_hooks(on_reload=functools.partial(config.reload, conf))
         exporter.add(manager, bootstrap, metrics)
         for step in add:

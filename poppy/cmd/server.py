@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-server: answers the REST API."""
+"""poppy-server: serves the REST API."""
 
 from collections.abc import Sequence
 
@@ -7,5 +7,5 @@ from poppy.cmd import daemon
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     return daemon.main(argv, daemon.add_server, metrics="server_port")

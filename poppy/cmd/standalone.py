@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-standalone: server and worker in one, with the schema brought up to date at start."""
+"""poppy-standalone: server and worker in one command; upgrades the schema at start."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from poppy.cmd import daemon, schema
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     return daemon.main(
         argv, daemon.add_server, daemon.add_worker, before=_prepare, metrics="server_port"
     )

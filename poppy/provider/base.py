@@ -22,10 +22,10 @@ from poppy.provider import edge
 
 
 class Capability(enum.StrEnum):
-    """What a provider may or may not be able to do.
+    """The optional capabilities of providers.
 
-    A service that needs more than each provider of its flavor declares is refused when it is
-    posted, with a message that names the capability.
+    A POST of a service that needs a capability which a provider of its flavor lacks is refused;
+    the message names the capability.
     """
 
     REFERRER = "referrer restrictions"
@@ -44,17 +44,17 @@ class Capability(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What a provider has made of a service.
+    """The state of a service at a provider.
 
     Attributes:
-        provider_service_id: the provider's name for its object.
-        access_urls: by domain, the name at the provider that serves it.
-        in_progress: True while the provider is still at it; the driver's
-            :meth:`Provider.ensure` is called again later, which must be cheap then.
-        poll_after: with ``in_progress``, seconds until it makes sense to ask again.
+        provider_service_id: the provider's ID of its object.
+        access_urls: access URL by domain: the name at the provider that serves it.
+        in_progress: whether the provider is still deploying. If so, :meth:`Provider.ensure` is
+            called again later; that call must be cheap.
+        poll_after: with ``in_progress``, seconds until that call.
         certificates: certificate status by domain.
-        message: with ``in_progress``, what it waits for, for the tenant; empty if it just takes
-            time.
+        message: with ``in_progress``, what the provider waits for, shown to the tenant; empty if
+            it just takes time.
     """
 
     provider_service_id: str
@@ -67,12 +67,12 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Issuance:
-    """How far a provider got with a certificate.
+    """The state of a certificate at a provider.
 
     Attributes:
         status: ``create_in_progress``, ``deployed``, ``failed`` or ``cancelled``.
-        details: what the driver wants to see again, and may show to the tenant (how to validate
-            the domain, say); a JSON document, without secrets.
+        details: a JSON document that the driver gets back with the next call and that the tenant
+            may see (how to validate the domain, say). It must not contain secrets.
         in_progress: as in :class:`Deployment`, with ``poll_after``.
     """
 
@@ -83,7 +83,7 @@ class Issuance:
 
 
 class Metric(enum.StrEnum):
-    """What can be counted."""
+    """The metrics of a provider's statistics."""
 
     REQUEST_COUNT = "requestCount"
     BANDWIDTH_OUT = "bandwidthOut"
@@ -95,11 +95,11 @@ class Metric(enum.StrEnum):
 
 
 class Query(NamedTuple):
-    """What is asked of a provider's statistics.
+    """A query of a provider's statistics.
 
     Attributes:
-        start: the first moment, in UTC.
-        end: the moment behind the last.
+        start: the start of the range, inclusive, in UTC.
+        end: the end of the range, exclusive, in UTC.
     """
 
     domain: str
@@ -109,19 +109,19 @@ class Query(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A count: requests, responses, or bytes, within the interval that begins at ``timestamp``."""
+    """A count of requests, responses or bytes in the interval that begins at ``timestamp``."""
 
     timestamp: datetime.datetime
     value: int
 
 
 class Provider(Driver, abc.ABC):
-    """A CDN provider. This is the driver author's manual.
+    """The base class of CDN providers, and the driver author's manual.
 
-    A driver turns a service document into the provider's own object and keeps it so. Poppy
-    calls it from workers: many threads at once, any number of processes, and at least once. A
-    call may be repeated because its reply was lost or its worker killed, at any point. So the
-    verbs are *idempotent*: they look at what exists and make it what it should be.
+    A driver creates the provider's object for a service document and keeps it up to date. Poppy
+    calls it from workers: from many threads, from any number of processes, and at least once. A
+    call may be repeated at any point, because its reply was lost or its worker was killed. So the
+    methods are *idempotent*: they read the provider's state and change only what differs.
 
     Life of a service at a provider::
 
@@ -130,30 +130,30 @@ class Provider(Driver, abc.ABC):
         purge(service, known, purge)   →  its cached content is gone (or stale)
         remove(service, known)         →  no trace of it is left
 
-    * ``known`` is what Poppy stored after the last success, and None or without an id when
-      there was none. A reply may have been lost, so when the id is not known, look for the
-      object by ``service.service_id`` before making one. After any number of calls there is
-      exactly one object for a service.
-    * A worker can be held up between a look and a change, and be overtaken meanwhile. Where the
-      provider can make a change on the condition that nothing has changed since the look
-      (``If-Match``, versions), use that, and raise RetryableError when it has.
-    * A driver raises :class:`~poppy.common.errors.RetryableError` for what may pass (rate
-      limit, outage, timeout) and :class:`~poppy.common.errors.PermanentError` for what will
-      not. Anything else counts as a bug in the driver; it is logged and retried.
-    * Every call to the provider has a timeout. Waiting is not the driver's business: report
-      ``in_progress``, raise :class:`~poppy.common.errors.InProgressError` (where there is
-      nothing to report), or raise with ``retry_after``, and you are called again.
-    * A service never affects another one: what is refused is refused as a whole, and what
-      serves goes on serving.
+    * ``known`` is the provider detail stored after the last success. It is None, or has no ID, if
+      there was none. Because a reply may be lost, look for the object by ``service.service_id``
+      before creating one when the ID is unknown. After any number of calls exactly one object
+      exists for a service.
+    * A worker can stall between reading and writing, while another one changes the object. If the
+      provider supports conditional writes (``If-Match``, versions), use them, and raise
+      RetryableError when the condition fails.
+    * Raise :class:`~poppy.common.errors.RetryableError` for temporary failures (rate limit,
+      outage, timeout) and :class:`~poppy.common.errors.PermanentError` for failures that a retry
+      can't fix. Any other exception counts as a bug in the driver; it is logged and retried.
+    * Every call to the provider has a timeout. A driver never waits: it returns ``in_progress``,
+      raises :class:`~poppy.common.errors.InProgressError` (where there is no return value), or
+      raises an error with ``retry_after``. Poppy then calls it again.
+    * A service never affects another one. A refused document is refused as a whole; the deployed
+      version stays in service.
     * The edge passes no header field of :data:`poppy.provider.headers.UNTRUSTED` from a client to
-      an origin, unless the operator trusts the client as a proxy: no cache key holds them.
-    * Declare in ``SUPPORTS`` what the provider can do; requests for more never reach you, nor
-      do those that :meth:`check` refuses.
-    * Give the names that are the operator's own in :attr:`reserved_names`: no tenant gets them.
-    * Options are declared in ``OPTS``; secrets with ``secret=True``; they are never logged.
+      an origin, unless the operator trusts the client as a proxy. No cache key includes them.
+    * Declare the provider's capabilities in ``SUPPORTS``. Requests that need others never reach
+      the driver, nor do those that :meth:`check` refuses.
+    * Return the operator's own names in :attr:`reserved_names`, so that no tenant can use them.
+    * Declare options in ``OPTS``, and secrets with ``secret=True``, which keeps them out of logs.
 
-    Make it known by an entry point in the namespace ``poppy.provider``, and run
-    ``poppy.testing.provider.ProviderContract`` over it.
+    Register the driver as an entry point in the namespace ``poppy.provider``, and test it with
+    ``poppy.testing.provider.ProviderContract``.
     """
 
     KIND: ClassVar[str] = "provider"
@@ -162,119 +162,120 @@ class Provider(Driver, abc.ABC):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """``SUPPORTS``, unless the driver's options add to it or take from it."""
+        """The provider's capabilities: ``SUPPORTS``, unless the driver's options change them."""
         return self.SUPPORTS
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The names of the edge that are the operator's own: tenants may not use them.
+        """The operator's own names at the edge, which tenants can't use.
 
-        Each stands for itself and all names below it, as a domain and as an origin. A driver
-        whose options name an edge, or a zone of names at it, gives these options' values.
+        Each reserves itself and all names below it, as a domain and as an origin. A driver with
+        options for the name of an edge, or for a zone of such names, returns their values.
         """
         return ()
 
     def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
-        """Refuse a document that no capability tells the provider can't do.
+        """Refuse a document that the provider can't serve for reasons beyond capabilities.
 
-        Called before a service or a certificate's order is accepted, with one that asks for
-        nothing beyond :attr:`supports`. It looks at the document only: no call to the provider,
-        no waiting, and no more work than grows with the document's length. Whatever
-        :meth:`ensure` would refuse because of the document alone has to be refused here.
+        Called before Poppy accepts a service or a certificate order. The document needs nothing
+        beyond :attr:`supports`. Inspect the document only: make no call to the provider, don't
+        wait, and take time that is at most linear in the document's length. Refuse here every
+        document that :meth:`ensure` would refuse by its content alone.
 
         Raises:
-            PermanentError: names the part of the document, and why.
+            PermanentError: the message names the part of the document and the reason.
         """
 
     @abc.abstractmethod
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Make the provider serve ``service`` as its document says.
+        """Make the provider serve the document of ``service``.
 
         Raises:
-            RetryableError: may work later; what served before goes on serving.
-            PermanentError: the provider refuses it; what served before goes on serving.
+            RetryableError: a temporary failure; the deployed version stays in service.
+            PermanentError: the provider refuses it; the deployed version stays in service.
         """
 
     @abc.abstractmethod
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Leave nothing of the service at the provider; fine if there is nothing.
+        """Remove the service from the provider; do nothing if there is none.
 
         Raises:
-            InProgressError: it has begun, and is to be called again to see to the rest.
-            RetryableError: may work later.
-            PermanentError: the provider refuses; an operator has to look.
+            InProgressError: removal has begun; call again to finish it.
+            RetryableError: a temporary failure.
+            PermanentError: the provider refuses; an operator must intervene.
         """
 
     @abc.abstractmethod
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Make cached content of the service go (``purge.hard``) or be revalidated.
+        """Remove the service's cached content (``purge.hard``) or have it revalidated.
 
         Raises:
-            RetryableError: may work later.
+            RetryableError: a temporary failure.
             PermanentError: the provider refuses, or has no such service.
         """
 
     @abc.abstractmethod
     def health(self) -> bool:
-        """Whether the provider's API answers now; never raises; bounded by a few seconds.
+        """Return whether the provider's API answers now.
 
-        It is for operators, and moves no traffic: an edge serves on while its API is away.
+        Never raises, and takes a few seconds at most. The result is for operators and moves no
+        traffic: an edge keeps serving while its API is down.
         """
 
     def serves(self) -> bool | None:
-        """Whether the provider's edge serves now; None where the driver can't tell.
+        """Return whether the provider's edge serves now; None if the driver can't tell.
 
-        For drivers whose edge can be asked itself, not by way of an API that may be down while
-        the edge is not. Clients are led away from a provider that does not serve. An operator's
-        ``edge_check_url`` counts instead of it. Never raises; bounded by a few seconds.
+        For drivers that can query the edge itself, instead of an API that may be down while the
+        edge works. Steering moves clients away from a provider that does not serve. The operator's
+        ``edge_check_url`` takes precedence. Never raises, and takes a few seconds at most.
         """
         return None
 
     @property
     def quota(self) -> Mapping[str, Quota]:
-        """What the provider's last answers said of its limits, by the limit's name."""
+        """The provider's API limits by name, as its last responses reported them."""
         return {}
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
-        """Have a certificate that was ordered by itself, before any service uses its domain.
+        """Order a certificate on its own, before any service uses its domain.
 
-        For drivers that declare ``SAN_CERTIFICATE`` or ``SNI_CERTIFICATE``. (Certificates of a
-        service's own domains are the business of :meth:`ensure`.)
+        For drivers that declare ``SAN_CERTIFICATE`` or ``SNI_CERTIFICATE``. (:meth:`ensure`
+        handles the certificates of a service's domains.)
 
         Args:
-            known: what the last call gave, if Poppy knows.
+            known: the result of the last call; None if there is none.
 
         Raises:
-            RetryableError: may work later.
+            RetryableError: a temporary failure.
             PermanentError: the provider refuses it.
         """
         raise PermanentError(f"{self.name} has no {certificate.cert_type} certificates")
 
     def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
-        """Give up such a certificate; fine if there is none. Raises as :meth:`remove`."""
+        """Remove such a certificate; do nothing if there is none. Raises like :meth:`remove`."""
         raise PermanentError(f"{self.name} has no {certificate.cert_type} certificates")
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
-        """What was counted, in order of time, by zone (``Global`` where there is only one).
+        """Return counts in order of time, by zone (``Global`` if there is only one).
 
         For drivers that declare ``ANALYTICS``.
 
         Raises:
-            RetryableError: may work later.
+            RetryableError: a temporary failure.
             PermanentError: the provider refuses, or has no such service.
         """
         raise PermanentError(f"{self.name} has no analytics")
 
 
 def check_access_name(domain: str, name: str) -> None:
-    """Refuse a domain whose name at the provider can't be the target of a CNAME.
+    """Refuse a domain if its name at the provider can't be a CNAME target.
 
-    For drivers' :meth:`Provider.check`, where the name follows from the domain.
+    For :meth:`Provider.check` of drivers that derive that name from the domain.
 
     Raises:
-        PermanentError: names the domain, and why.
+        PermanentError: the message names the domain and the reason.
     """
     reason = names.impossible(name)
     if reason:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request header fields that no edge passes from a client to an origin.
 
-An origin may build its answer from these fields, and no cache key holds them. So one client could
-choose what all others are served ("cache poisoning"), or have the origin read another URL or
-method than the edge checked. Each driver removes them at its edge, or sets them itself.
+An origin may build its response from these fields, and no cache key includes them. So one client
+could choose the response that all others get (cache poisoning), or make the origin use another URL
+or method than the edge has checked. Each driver's edge removes these fields or sets them itself.
 """
 
 import itertools
 
-#: Fields that name another URL or method, or claim what only a gateway may. An edge removes them
-#: whoever sends them, because its rules were checked against the request line.
+#: Fields that override the URL or method, or that only a gateway may send. An edge always removes
+#: them, even from trusted proxies, because its rules check the request line.
 OVERRIDES = (
     "Proxy",  # Becomes the environment variable HTTP_PROXY of CGI programs.
     "Surrogate-Capability",
@@ -28,9 +28,9 @@ OVERRIDES = (
     "X-Rewrite-URL",
 )
 
-#: Fields in which a proxy says how it was asked: host, scheme, port, path. (``Forwarded`` is RFC
-#: 7239.) An edge believes them from proxies that its operator trusts, and then keys the cache
-#: by them.
+#: Fields in which a proxy passes on the original host, scheme, port or path. (``Forwarded`` is RFC
+#: 7239.) An edge accepts them from proxies that its operator trusts, and then adds them to the
+#: cache key.
 FORWARDED = (
     "Forwarded",
     "Front-End-Https",
@@ -63,8 +63,8 @@ FORWARDED = (
     "X-Url-Scheme",
 )
 
-#: Fields in which a proxy names the client's address. An edge believes them from proxies that its
-#: operator trusts; the cache key leaves them out.
+#: Fields in which a proxy passes on the client's address. An edge accepts them from proxies that
+#: its operator trusts. They are not part of the cache key.
 ADDRESSES = (
     "CF-Connecting-IP",
     "Client-IP",
@@ -82,14 +82,14 @@ ADDRESSES = (
     "X-Remote-IP",
 )
 
-#: All of them, as an ordinary client must not send them.
+#: All fields that an ordinary client must not send.
 UNTRUSTED = (*OVERRIDES, *FORWARDED, *ADDRESSES)
 
 
 def respellings(name: str) -> list[str]:
-    """The name with some or all hyphens as underscores; without the name itself.
+    """Return the name with some or all hyphens as underscores, without the name itself.
 
-    To a CGI or WSGI program both are the same character (RFC 3875, section 4.1.18).
+    CGI and WSGI programs can't tell the two characters apart (RFC 3875, section 4.1.18).
     """
     first, *others = name.split("-")
     found = [

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Transport(Driver, abc.ABC):
-    """A face to clients: turns requests into calls of the manager, and back.
+    """A client-facing interface: turns requests into manager calls, and results into responses.
 
     Life of a transport in ``poppy-server``::
 
-        sock = transport.listen()      once, in the parent, so that a bad address is noticed
+        sock = transport.listen()      once, in the parent, so that a bad address fails the start
         transport.serve(sock)          in each of ``workers`` forked children; blocks
         transport.stop()               from a signal handler or another thread; serve() returns
 
-    Under a WSGI server of the operator's choice only :attr:`application` is used.
+    An external WSGI server uses only :attr:`application`.
     """
 
     KIND: ClassVar[str] = "transport"
@@ -41,23 +41,26 @@ class Transport(Driver, abc.ABC):
     @property
     @abc.abstractmethod
     def workers(self) -> int:
-        """How many processes should call :meth:`serve`."""
+        """The number of processes that call :meth:`serve`."""
 
     @abc.abstractmethod
     def listen(self) -> socket.socket:
-        """Bind the address of the configuration and listen.
+        """Bind the configured address and listen.
 
         Raises:
-            ConfigError: the address can't be had; names the options.
+            ConfigError: binding failed; the message names the options.
         """
 
     @abc.abstractmethod
     def serve(self, sock: socket.socket) -> None:
-        """Answer requests that come in by ``sock`` until :meth:`stop` is called.
+        """Answer requests on ``sock`` until :meth:`stop` is called.
 
-        Requests under way are finished first, within a bounded time.
+        Requests in progress then get a bounded time to finish.
         """
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """Make :meth:`serve` return; safe in a signal handler, and before ``serve``."""
+        """Make :meth:`serve` return.
+
+        Safe to call from a signal handler, and before ``serve``.
+        """

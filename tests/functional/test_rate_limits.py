@@ -36,7 +36,7 @@ def test_a_project_that_asks_too_often_is_told_when_to_come_again(make, manager)
     assert [create(app).status_int for _ in range(4)] == [202, 202, 202, 429]
     refused = create(app)
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert "3 requests" in refused.json["message"]
+    assert "limit of 3 change requests" in refused.json["message"]
     assert refused.json["request_id"] == refused.headers["x-openstack-request-id"]
 
 

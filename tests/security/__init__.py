@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks on the running product by a hostile tenant or a hostile client, on real parts."""
+"""Attacks by a hostile tenant or client on a running Poppy made of real components."""

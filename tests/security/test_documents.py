@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents of a hostile tenant: refused at once, or good for every driver; and always removable.
+"""A hostile tenant's documents are refused, or work with every driver and can be deleted.
 
-The API, the manager, the store and the drivers are real. No worker runs unless a test says so,
-and no driver is asked to call its provider.
+The API, the manager, the store and the drivers are real. A worker runs only where a test starts
+one, and no driver calls its provider.
 """
 
 import copy
@@ -94,13 +94,13 @@ class Site:
         return self.call("POST", "/v1.0/services", document)
 
     def refusal(self, document):
-        """What is said of a document that is refused."""
+        """Post a document that must be refused; return the error message."""
         answer = self.post(document)
         assert answer.status_code == 400, answer.text
         return _words(answer)
 
     def deployed(self, document):
-        """The path of a service that counts as deployed."""
+        """Create a service, mark it as deployed and return its path."""
         answer = self.post(document)
         assert answer.status_code == 202, answer.text
         service_id = answer.headers["Location"].rpartition("/")[2]
@@ -108,7 +108,7 @@ class Site:
         return f"/v1.0/services/{service_id}"
 
     def settle(self, service_id):
-        """End what is under way with success, as a worker would."""
+        """Finish the service's open operations successfully, as a worker would."""
         storage, now = self.boot.storage, datetime.datetime.now(datetime.UTC)
         later = now + datetime.timedelta(hours=1)
         for operation in storage.operations.list(PROJECT, service_id):
@@ -148,7 +148,7 @@ _NUMBERS = iter(range(10**9))
 
 
 def document(flavor="f-mock", **changes):
-    """A valid document, of a domain that no other has."""
+    """Return a valid document with a unique domain."""
     return {
         "name": "site",
         "flavor_id": flavor,
@@ -169,7 +169,7 @@ class TestNames:
         message = site.refusal(document(domains=[{"domain": domain}]))
         assert domain in message
         assert "237 characters" in message
-        # With a provider whose own name has room, the longest domain is accepted.
+        # With a provider that needs fewer characters of its own, the longest domain is accepted.
         longest = document("f-fastly", domains=[{"domain": domain[10:]}])
         assert site.post(longest).status_code == 202
 
@@ -366,7 +366,7 @@ class TestPatches:
 
 
 def _patches(known):
-    """JSON Patches of which many fit a document."""
+    """Generate JSON Patches, many of which apply to the document."""
     pointers = st.sampled_from(_pointers(known)) | st.text("/~01-ab", max_size=6)
     values = st.one_of(
         st.none(),
@@ -396,7 +396,7 @@ def _any_service(site):
 
 
 def _pointers(value, at=""):
-    """Every place of a document, and one behind each list."""
+    """Return a pointer to every place of a document, and to the end of each list."""
     found = [at]
     if isinstance(value, dict):
         for key, below in value.items():
@@ -521,7 +521,7 @@ def test_what_is_accepted_can_be_compiled(site, name, domains, origins, entries,
         return
     _compile(name, spec)
     provider.check(spec)
-    # What is stored is accepted again, and is the same for the driver.
+    # The stored form is accepted again and gives the driver the same spec.
     again = validation.service(json.loads(validation.compact(spec.to_dict())), 60)
     assert again == spec
 
@@ -543,7 +543,7 @@ def _compile(name, spec):
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_largest_document_takes_no_long_time(site, name):
-    """100 rules of a kind, with paths that all overlap and are as long as the body allows."""
+    """100 rules of each kind, with overlapping paths that are as long as the body allows."""
     paths = [f"/{'a*' * 60}{number}/*" for number in range(100)]
     asked = document(
         f"f-{name}",
@@ -567,7 +567,7 @@ def test_the_largest_document_takes_no_long_time(site, name):
 
 
 class TestStoredBefore:
-    """Services that an earlier version accepted, and that would be refused now."""
+    """Services that an earlier version accepted but that would be refused now."""
 
     def _store(self, harness, spec) -> Service:
         service = make_service(spec=spec, project_id=PROJECT)
@@ -577,7 +577,7 @@ class TestStoredBefore:
         return service
 
     def test_they_can_be_read_and_deleted(self, tmp_path):
-        """A domain whose operator's name can't be, TLS to port 80, and far too many rules."""
+        """A domain with an impossible operator name, TLS to port 80, and far too many rules."""
         harness = Harness(tmp_path)
         try:
             spec = validation.service(

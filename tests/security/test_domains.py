@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile tenant tries to get the domains of others, and of the operator."""
+"""A hostile tenant tries to claim domains of other tenants and of the operator."""
 
 import pytest
 
@@ -19,7 +19,7 @@ ns A 127.0.0.1
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Makes an API with options of [DEFAULT]; its edge is edge.example.net."""
+    """Return a factory of APIs with options of [DEFAULT]; their edge is edge.example.net."""
     monkeypatch.setattr(ScriptedProvider, "reserved_names", ("edge.example.net",))
     made = []
 
@@ -137,7 +137,7 @@ class TestProof:
         return make(bind.address, domain_ownership="txt")
 
     def waits(self, api, path, project=PROJECT):
-        """Have the worker look, until the service waits; gives the service's document."""
+        """Run a worker until the service waits; return the service's document."""
         service_id = path.rpartition("/")[2]
         operations = api.harness.storage.operations
         with api.harness.working():
@@ -212,7 +212,7 @@ class TestProof:
         theirs = api.create("their.example.org", project=HOSTILE)
         (record,) = api.call("GET", mine).json["dns_records"]
         self.add(bind, record)
-        # The hostile tenant sees the record in DNS and has it stand for its own domain.
+        # The hostile tenant copies the record from DNS to its own domain.
         self.add(bind, record, "_poppy-challenge.their.example.org")
         (record,) = self.waits(api, theirs, HOSTILE)["dns_records"]
         assert record["status"] == "wrong"
@@ -234,7 +234,7 @@ class TestProof:
         document = api.call("GET", squat, project=HOSTILE).json
         assert document["status"] == "failed"
         assert "was revoked before it was proven" in document["errors"][0]["message"]
-        # Neither can it be changed so that it has the domain, nor does its end touch it.
+        # A change can't regain the domain, and a deletion does not affect the owner's record.
         patch = [{"op": "replace", "path": "/name", "value": "again"}]
         answer = api.call("PATCH", squat, patch, project=HOSTILE)
         assert (answer.status_code, answer.json["message"]) == (
@@ -277,7 +277,7 @@ class TestProof:
         assert document["status"] == "failed"
         assert f"_poppy-challenge.{DOMAIN}" in document["errors"][0]["message"]
         assert api.harness.cdn_a.calls == []
-        # What was never proven is free for its owner as soon as the service goes.
+        # An unproven domain has no quarantine: it is free once its service is deleted.
         deleted(api, path)
         api.create(DOMAIN, project=HOSTILE)
 

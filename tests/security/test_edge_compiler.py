@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile tenant's service takes a real node's compiler very long."""
+"""A hostile tenant's service that takes a real node's compiler very long."""
 
 # Fixtures are used by their imported names:
 # ruff: noqa: F811
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 SLOW = "slow.example.com"
 LIMIT = 3
-# A compiler that never ends for one service; the C that it gets has the VCL in it.
+# A compiler that never finishes for one service. Its C input contains the VCL.
 COMPILE = (
     f"if grep -q {SLOW} %s; then while :; do :; done; fi; exec gcc -O0 -fpic -shared -w -o %o %s"
 )

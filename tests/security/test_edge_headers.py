@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile client sends header fields that origins believe, at a real edge.
+"""A hostile client sends header fields that origins trust, at a real edge.
 
-The origin never sees them, so that nothing a client chooses is served to others.
+The edge removes them, so no client can influence the responses that others get.
 """
 
 # Fixtures are used by their imported names:
@@ -36,13 +36,13 @@ FORGED = "forged.example.org"
 
 
 def sent(web: WebServer) -> dict[str, str]:
-    """The fields of the only request that came, by lower-case name."""
+    """Return the fields of the only request at the origin, by lower-case name."""
     (fields,) = web.fields
     return {name.lower(): value for name, value in fields}
 
 
 def send(node: Varnish, path: str, *lines: str) -> bytes:
-    """All that is answered; header lines are written as they are given."""
+    """Send a request with the given header lines unchanged; return the whole response."""
     head = [f"GET {path} HTTP/1.1", f"Host: {DOMAIN}", "Connection: close", *lines, "", ""]
     with socket.create_connection(node.http, 10) as connection:
         connection.sendall("\r\n".join(head).encode())
@@ -115,7 +115,7 @@ def test_trusted_proxies_are_believed_and_their_words_are_in_the_key(
     assert get("/", X_Forwarded_Proto="http", X_Forwarded_Host="one").cache == "MISS"
     assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="two").cache == "MISS"
     assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="one").cache == "HIT"
-    # A client's address is no part of the key, wherever it is named.
+    # The client's address is never part of the cache key.
     assert get("/a", Forwarded="for=192.0.2.1;proto=https").cache == "MISS"
     assert get("/a", Forwarded='for="[2001:db8::1]:80";proto=https').cache == "HIT"
     assert get("/a", Forwarded="for=192.0.2.1;proto=http").cache == "MISS"

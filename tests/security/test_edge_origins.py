@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to an origin one of whose addresses refuses connections, at a real edge."""
+"""Requests at a real edge to an origin with one address that refuses connections."""
 
 # Fixtures are used by their imported names:
 # ruff: noqa: F811

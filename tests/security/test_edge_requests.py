@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile client writes requests in every way, at a real edge in front of a real nginx.
+"""A hostile client varies the spelling of requests at a real edge in front of a real nginx.
 
-Whatever a rule forbids is never served, and TTLs and purges are about every spelling of a path.
+Content that a rule forbids is never served. TTLs and purges apply to every spelling of a path.
 """
 
 import random
@@ -58,13 +58,13 @@ class Reply(NamedTuple):
 
 
 class Edge:
-    """A node with one service, whose origin is an nginx."""
+    """A node with one service; its origin is an nginx."""
 
     def __init__(self, node: Varnish, provider: VarnishProvider, service: Service) -> None:
         self.node, self.provider, self.service = node, provider, service
 
     def send(self, request: bytes) -> list[Reply]:
-        """All answers to what is written to one connection."""
+        """Send bytes on one connection; return all responses."""
         with socket.create_connection(self.node.http, 20) as connection:
             connection.sendall(request)
             data = b""
@@ -75,7 +75,7 @@ class Edge:
         return [_reply(data[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def ask(self, target: str, method: str = "GET", host: str = HOST, **headers: str) -> Reply:
-        """The answer to one request, written as it is given."""
+        """Send one request with the given parts unchanged; return the response."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         (reply,) = self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
@@ -194,7 +194,7 @@ def test_a_target_has_one_meaning_or_none(edge: Edge, target: str, status: int) 
 
 
 def test_asterisk_form_is_for_options(edge: Edge) -> None:
-    # nginx itself refuses it, so that the two refusals have to be told apart.
+    # nginx refuses it too, so the test distinguishes the two refusals.
     assert "nginx" in edge.ask("*", method="OPTIONS").body
     assert "nginx" in edge.ask(f"https://{HOST}", method="OPTIONS").body
     assert "nginx" not in edge.ask("*", method="POST").body
@@ -245,7 +245,7 @@ def test_a_method_is_one_of_a_few(edge: Edge, method: str) -> None:
     assert edge.ask("/page", method=method).status in (400, 405)
 
 
-# --- The property. ---------------------------------------------------------------------------
+# --- The properties. -------------------------------------------------------------------------
 
 _BETWEEN = st.sampled_from(
     ["/"] * 60
@@ -290,7 +290,7 @@ _FIELDS = st.sampled_from(
 
 @st.composite
 def spelled(draw: st.DrawFn, paths: tuple[str, ...]) -> str:
-    """A target that may mean one of the paths, and that some server would take for it."""
+    """A target that some server could take for one of the paths."""
     path = draw(st.sampled_from(paths))
     text = ""
     for character in path.removeprefix("/"):
@@ -325,12 +325,12 @@ _SETTINGS = settings(
 def test_what_is_forbidden_is_never_served(
     edge: Edge, target: str, method: str, host: str, fields: dict[str, str]
 ) -> None:
-    # What a friend may see is in the cache, under this very spelling.
+    # A permitted client's request has put the content into the cache under this spelling.
     edge.ask(target, host=host, **FRIEND)
 
     reply = edge.ask(target, method, host, **fields)
 
-    assert "FORB" not in reply.body  # All that the range asks for.
+    assert "FORB" not in reply.body  # The part that a range requests.
 
 
 @_SETTINGS
@@ -351,7 +351,7 @@ def test_a_purge_is_for_every_spelling(edge: Edge, target: str, host: str) -> No
 
 
 def test_spellings_that_mean_the_path_are_served_to_whom_may_see_it(edge: Edge) -> None:
-    """So that the properties above are not true of an edge that refuses everything."""
+    """The properties above would also hold for an edge that refuses everything."""
     for target in ("/secret/x", "//secret/%78", f"https://{HOST}/secret%2Fx?q", "/%73ecret/x?"):
         assert edge.ask(target, **FRIEND)[::2] == (200, "FORBIDDEN"), target
     for target in ("/live/page", "/live//page", "/%6Cive%2fpage?q"):

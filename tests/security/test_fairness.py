@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile tenant floods a real standalone Poppy; what another tenant asks for gets through.
+"""A hostile tenant floods a real standalone Poppy, but another tenant's requests get through.
 
-Two slots and a provider that takes a second, so that a flood takes long to be worked off: what has
-to wait for all of it would find nothing left of it.
+With two slots and a provider that takes a second, a flood takes long to process. The tests check
+that part of it is still open when the other tenant's service is deployed.
 """
 
 import concurrent.futures
@@ -60,7 +60,7 @@ def call(poppy, method, path, project=HOSTILE, **options):
 
 
 def flood(poppy, requested):
-    """Ask for all of it, eight at a time; gives the answers."""
+    """Send all requests, eight at a time; return the responses."""
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         return list(threads.map(lambda it: call(poppy, *it[:2], **it[2]), requested))
 
@@ -78,7 +78,7 @@ def unfinished(poppy, service):
 
 
 def gets_through(poppy, domain, behind):
-    """The victim's service is deployed while most of the flood still waits."""
+    """Check that the victim's service is deployed while part of the flood still waits."""
     answer = call(poppy, "POST", "/v1.0/services", VICTIM, json=document(domain))
     assert answer.status_code == 202, answer.text
     url = answer.headers["Location"]
@@ -100,7 +100,7 @@ def test_flood_of_creates_is_capped_and_holds_nobody_else_up(poppy):
         assert int(answer.headers["Retry-After"]) >= 1
         assert "unfinished operations" in answer.json()["message"]
     gets_through(poppy, "victim.example.com", accepted(answers))
-    # A tenant can always get rid of things.
+    # A tenant at its limit can still delete services.
     service = accepted(answers)[-1]
     assert call(poppy, "DELETE", service).status_code == 202
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hostile clients against a real poppy-server, by bytes on sockets."""
+"""Hostile clients that send raw bytes to a real poppy-server."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from tests.real.poppy import Installation
 
 PING = b"GET /v1.0/ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = b"POST /v1.0/services HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-#: Hidden in a body: it would delete something, and must never be answered.
+#: A request hidden in a body. It would delete a flavor, so it must never be answered.
 HIDDEN = b"DELETE /v1.0/flavors/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Client:
-    """One connection to a server."""
+    """A connection to a server."""
 
     def __init__(self, port, timeout=30):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
@@ -36,7 +36,7 @@ class Client:
         return self
 
     def slowly(self, data, pause):
-        """Send byte by byte, until the server answers; gives the answer."""
+        """Send byte by byte until the server answers; return the response."""
         self.socket.settimeout(pause)
         for at in range(len(data)):
             with contextlib.suppress(ConnectionError):
@@ -46,7 +46,7 @@ class Client:
         raise AssertionError("all was taken, without an answer")
 
     def answer(self):
-        """One answer: status, header fields by their name in lower case, and the body."""
+        """Read one response: status, header fields by lower-case name, and body."""
         while b"\r\n\r\n" not in self._rest:
             part = self.socket.recv(65536)
             assert part, "closed before an answer"
@@ -61,7 +61,7 @@ class Client:
         return int(first.split()[1]), fields, body
 
     def everything(self):
-        """All that comes until the server closes, which must not be by a reset."""
+        """Read until the server closes the connection, which it must do without a reset."""
         data = self._rest
         while part := self.socket.recv(65536):
             data += part
@@ -70,7 +70,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server of one process."""
+    """A server with one process."""
     directory = tmp_path_factory.mktemp("server")
     installation = Installation(directory, {"drivers:transport:pecan": {"request_timeout": 2}})
     assert installation.manage("db", "sync").returncode == 0
@@ -196,7 +196,7 @@ def test_what_has_two_meanings_is_refused_and_the_connection_closed(port, data, 
         assert 400 <= status < 500 or (status == 501 and b"oding" in body), (status, body)
         assert fields["content-type"] == "application/json"
         assert json.loads(body)["request_id"] == fields["x-openstack-request-id"]
-        if "This host is not served" not in body.decode():  # which is valid HTTP
+        if "This host is not served" not in body.decode():  # that request is valid HTTP
             assert fields["connection"] == "close"
             assert client.everything() == b"", "what follows must not be answered"
 
@@ -269,7 +269,7 @@ class TestValid:
             alone = client.send(get(f"{field}: 1", target="/v1.0/flavors")).answer()
             assert alone[0] == 400 and b"Project ID must be provided" in alone[2]
             for first, second in ((field, "X-Project-ID"), ("X-Project-ID", field)):
-                values = {field: "e vil", "X-Project-ID": "1"}  # the first is not even valid
+                values = {field: "e vil", "X-Project-ID": "1"}  # the first is not a valid ID
                 lines = [f"{first}: {values[first]}", f"{second}: {values[second]}"]
                 assert client.send(get(*lines, target="/v1.0/flavors")).answer()[0] == 200
 
@@ -326,7 +326,7 @@ class TestSlow:
             assert client.slowly(b"1\r\nx\r\n" * 50, pause=0.25).startswith(b"HTTP/1.1 408 ")
 
     def test_1100_half_sent_requests_hold_up_nobody(self, port):
-        """Neither those whose header fields are half sent nor those whose body is."""
+        """This holds for requests with incomplete header fields and with incomplete bodies."""
         halves = (PING[:-2], post("Content-Length: 10", body=b"x"), CHUNKED + b"1\r\n")
         with contextlib.ExitStack() as stack:
             slow = [stack.enter_context(Client(port)) for _ in range(1100)]
@@ -335,7 +335,7 @@ class TestSlow:
             for _ in range(12):
                 with Client(port, timeout=20) as ordinary:
                     assert ordinary.send(PING).answer()[0] == 204
-            # Each of them ends, and not by being forgotten.
+            # The server ends each of them with an answer.
             assert slow[0].answer()[0] == 408
             assert slow[-1].answer()[0] == 408
             with Client(port) as ordinary:

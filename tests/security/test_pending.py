@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tenant whose service waits for a record that will never come, on the daemon and Fastly's API.
+"""A service that waits for a DNS record that never appears, with a daemon and Fastly's API.
 
-What waits must not lock the tenant out of a site that serves: it can be purged and changed.
+The waiting update must not block a site that serves: the tenant can still purge and change it.
 """
 
 import time
@@ -32,7 +32,7 @@ TAKE_BACK = [{"op": "remove", "path": "/domains/1"}]
 
 
 class Site:
-    """A service that serves, and whose update waits for its tenant's record."""
+    """A deployed service with an update that waits for the tenant's DNS record."""
 
     def __init__(self, poppy: Installation, fastly: Fastly) -> None:
         self.poppy = poppy
@@ -49,7 +49,7 @@ class Site:
         assert answer.status_code == status, answer.text
 
     def operations(self) -> list[dict[str, Any]]:
-        """The oldest first."""
+        """Return the service's operations, oldest first."""
         answer = self.poppy.session.get(f"{self.url}/operations", timeout=30)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["operations"]

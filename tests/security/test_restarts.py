@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-server under load is stopped, and replaced, and no client notices."""
+"""Stopping and replacing a poppy-server under load without failed requests."""
 
 import contextlib
 import http.client
@@ -19,11 +19,11 @@ CLIENTS = 8
 
 
 class Load:
-    """Clients in threads, each with a connection that it keeps while the server lets it.
+    """Clients in threads, each with a connection that it keeps alive as long as the server does.
 
     Attributes:
-        failures: what went wrong: a connection that was reset, or closed without an answer.
-        refused: how often nothing listened.
+        failures: connections that were reset, or closed without a response.
+        refused: how many connections were refused because nothing listened.
     """
 
     def __init__(self, port, pause=0.0):
@@ -77,7 +77,7 @@ class Load:
             connection.close()
 
     def more(self, count=200):
-        """Wait until so many more requests were answered."""
+        """Wait until ``count`` more requests are answered."""
         goal = self.answered + count
         wait(lambda: self.answered >= goal or self.failures, 60)
 
@@ -92,7 +92,7 @@ def installation(tmp_path):
 
 @contextlib.contextmanager
 def handed_over(installation, sock):
-    """A daemon that is given a listening socket, as systemd does: sd_listen_fds(3)."""
+    """Run a daemon with a listening socket passed as systemd does, sd_listen_fds(3)."""
     script = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); " + (
         f"os.dup2({sock.fileno()}, 3); os.execv(sys.argv[1], sys.argv[1:])"
     )
@@ -118,7 +118,7 @@ def listening():
 
 @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["without a pause", "with pauses"])
 def test_a_rolling_restart_fails_no_request(installation, pause):
-    """Each new server takes the socket over while the one before still answers."""
+    """Each new server takes over the socket while the old one still answers."""
     with listening() as sock, contextlib.ExitStack() as stack:
         port = sock.getsockname()[1]
         servers = [stack.enter_context(handed_over(installation, sock))]
@@ -147,7 +147,7 @@ def test_a_restart_makes_requests_wait_while_systemd_keeps_the_socket(installati
 
 
 def test_a_stop_resets_no_connection(installation):
-    """Clients find the server answering, or gone; never an answer that does not come."""
+    """Clients get a response or a refused connection, but never a missing response."""
     port = int(installation.base.rpartition(":")[2])
     with Load(port) as load:
         for _ in range(4):
@@ -165,7 +165,7 @@ def test_idle_connections_are_closed_without_a_reset(installation):
             assert b" 204 " in idle.recv(65536)
             server.send_signal(signal.SIGTERM)
             time.sleep(0.3)
-            # One more request is answered, and its answer says that it was the last.
+            # One more request is answered, and its response closes the connection.
             idle.sendall(b"GET /v1.0/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = idle.recv(65536)
             assert b" 204 " in answer and b"\r\nConnection: close\r\n" in answer
@@ -175,9 +175,9 @@ def test_idle_connections_are_closed_without_a_reset(installation):
 @pytest.mark.parametrize(
     ("count", "kind", "message"),
     [
-        ("2", "listening", "one socket"),
-        ("1", "bound", "no listening stream socket"),
-        ("1", "file", "is no socket"),
+        ("2", "listening", "only one socket"),
+        ("1", "bound", "not a listening stream socket"),
+        ("1", "file", "is not a socket"),
     ],
 )
 def test_what_can_not_be_served_is_named(installation, tmp_path, count, kind, message):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tenant's mistyped origin, and a provider with absurd wishes, against the real product."""
+"""A mistyped origin, an absurd Retry-After and a hanging provider, with real daemons."""
 
 import datetime
 import email.utils
@@ -18,7 +18,7 @@ from tests.real.varnish import Varnish
 
 QUICK = {"dispatch_interval": 0.2, "retry_base": 0.5, "retry_ceiling": 1.0}
 LATER = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
-#: More of them are in tests/unit/common/test_waits.py.
+#: tests/unit/common/test_waits.py has more.
 ABSURD = [
     (429, "315360000"),
     (503, "99999999999"),
@@ -28,7 +28,7 @@ ABSURD = [
 
 
 class Site:
-    """A running Poppy, as tenants and the operator see it."""
+    """A running Poppy as seen by tenants and the operator."""
 
     def __init__(self, directory: Any, groups: dict[str, dict[str, Any]]) -> None:
         self.poppy = Installation(directory, groups)
@@ -41,7 +41,7 @@ class Site:
         assert answer.status_code == 201, answer.text
 
     def create(self, project: str, domain: str, flavor: str, origin: str) -> str:
-        """POST a service; gives its URL."""
+        """Create a service; return its URL."""
         body = {
             "name": "site",
             "flavor_id": flavor,
@@ -61,7 +61,7 @@ class Site:
         return requests.get(url, headers={"X-Project-ID": project}, timeout=20)
 
     def operation(self, project: str, url: str) -> Any:
-        """The latest operation of a service."""
+        """Return the latest operation of a service."""
         return self.get(project, f"{url}/operations").json()["operations"][0]
 
     def wait_for(self, project: str, url: str, status: str, timeout: float = 60) -> None:
@@ -77,7 +77,7 @@ class Site:
 
 
 def test_a_mistyped_origin_concerns_its_own_tenant_alone(tmp_path):
-    """With a real Varnish node, whose driver resolves the origins."""
+    """Uses a real Varnish node, because the driver resolves origins."""
     with Varnish() as node:
         groups = {
             "drivers": {"providers": "varnish"},
@@ -106,7 +106,7 @@ def test_a_mistyped_origin_concerns_its_own_tenant_alone(tmp_path):
 
 @pytest.mark.parametrize(("status", "value"), ABSURD)
 def test_an_absurd_retry_after_is_bounded(tmp_path, status, value):
-    """The provider asks for years; it is not believed for longer than the options say."""
+    """The provider requests a wait of years; Poppy waits at most as long as the options allow."""
     with Fastly() as fastly, Unreliable(fastly.url) as front:
         front.headers = {"Retry-After": value}
         front.body = b'{"msg": "Too many requests"}'
@@ -132,14 +132,14 @@ def test_an_absurd_retry_after_is_bounded(tmp_path, status, value):
             if until is not None:
                 left = datetime.datetime.fromisoformat(until) - datetime.datetime.now(datetime.UTC)
                 assert left.total_seconds() <= 300
-            # It works again; the operator need not wait for the rest of five minutes.
+            # The provider works again; a reset saves the operator the rest of five minutes.
             front.restart()
             assert site.poppy.manage("breakers", "reset").returncode == 0
             site.wait_for("aaaa", url, "deployed")
 
 
 def test_a_provider_that_hangs_leaves_others_their_slots(tmp_path):
-    """It takes connections and never answers; another provider's service is deployed meanwhile."""
+    """While it accepts connections but never answers, another provider's service is deployed."""
     with Fastly() as fastly:
         hanging: list[float] = []
         over = threading.Event()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may have what: restrictions as VCL conditions."""
+"""Restrictions as VCL conditions."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,21 @@ from poppy.model.services import Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
 
-#: How many decisions are in one function of VCL.
+#: The number of decisions per VCL sub.
 TABLE = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator decided for all services; times in seconds.
+    """The operator's settings for all services; times in seconds.
 
     Attributes:
-        grace: how long past its TTL an object may be served while a new one is fetched.
-        client_ip_header: header with the client's address, believed from trusted proxies.
-        geography_header: header with the client's country code, believed likewise.
+        grace: how long after its TTL an object may be served while it is being refreshed.
+        client_ip_header: header with the client's address, accepted from trusted proxies only.
+        geography_header: header with the client's country code, accepted from them only.
         trusted_proxies: addresses and CIDR blocks.
-        strip_cookies: whether cached paths ignore cookies, instead of not being cached for
-            clients that have some.
+        strip_cookies: whether cached paths ignore cookies. Otherwise requests with cookies bypass
+            the cache.
     """
 
     grace: int = 300
@@ -40,20 +40,20 @@ class Settings:
 
     @property
     def proxy_headers(self) -> list[str]:
-        """The headers that are believed from trusted proxies only."""
+        """The headers that are accepted from trusted proxies only."""
         return [name for name in (self.client_ip_header, self.geography_header) if name]
 
 
-_LONGEST_EXPRESSION = 8000  # Bytes: PCRE2 refuses some that are longer than 64 KiB compiled.
+_LONGEST_EXPRESSION = 8000  # Bytes. PCRE2 refuses expressions of more than 64 KiB compiled.
 
 
 def any_of(conditions: Iterable[str]) -> str:
-    """A condition: one of these holds."""
+    """Return a condition: one of these holds."""
     return " || ".join(dict.fromkeys(conditions))
 
 
 def matches(name: str, expressions: Iterable[str]) -> str:
-    """A condition: what the variable holds matches one of the expressions."""
+    """Return a condition: the variable matches one of the expressions."""
     conditions: list[str] = []
     joined = ""
     for expression in dict.fromkeys(expressions):
@@ -65,7 +65,7 @@ def matches(name: str, expressions: Iterable[str]) -> str:
 
 
 def concerns(urls: Iterable[str | None], name: str = "req.url") -> str:
-    """A condition: one of the rules' ``request_url`` is about this request."""
+    """Return a condition: one of the rules' ``request_url`` matches the request."""
     urls = list(urls)
     if any(url is None or paths.canonical(url) == "/*" for url in urls):
         return "true"
@@ -73,10 +73,10 @@ def concerns(urls: Iterable[str | None], name: str = "req.url") -> str:
 
 
 def acl(name: str, networks: Iterable[str]) -> str:
-    """A declaration of an access control list.
+    """Return the declaration of an access control list.
 
     Raises:
-        PermanentError: one is not an address or a CIDR block.
+        PermanentError: an entry is not an IP address or CIDR block.
     """
     entries = []
     for text in networks:
@@ -89,16 +89,17 @@ def acl(name: str, networks: Iterable[str]) -> str:
 
 
 class Restricting(NamedTuple):
-    """Restrictions as VCL: declarations before the subs, and the calls in ``vcl_recv``."""
+    """Restrictions as VCL: top-level declarations, and the calls in ``vcl_recv``."""
 
     declarations: list[str]
     calls: list[str]
 
 
 def restrictions(spec: ServiceSpec, settings: Settings) -> Restricting:
-    """Refusals: for each kind, who is on a blacklist or not on the whitelist of the path.
+    """Return the VCL that refuses clients on a path's blacklist or not on its whitelist.
 
-    Each sub has few rules, because a compiler's optimiser takes very long over a big function.
+    Restrictions of different kinds are checked separately. Each sub has few rules, because
+    compilers take very long to optimise a big function.
     """
     found = Restricting([], [])
     for number, ((access, _kind), rules) in enumerate(spec.restricting):
@@ -141,7 +142,7 @@ def _refusal(access: str, names: Iterable[str]) -> str:
 
 
 def _is_meant(rules: Sequence[Rule], acl_name: str, settings: Settings) -> str:
-    """A condition: one of the rules, which are of one kind, is about this client."""
+    """Return a condition: one of the rules, all of one kind, matches the client."""
     if rules[0].client_ip is not None:
         return f'std.ip(req.http.x-poppy-client, "0.0.0.0") ~ {acl_name}'
     if rules[0].referrer is not None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client of Varnish's management port, as described in varnish-cli(7).
 
-A reply is a line of exactly 13 bytes, status and length, and a text of that length and a line
-feed. The first reply of a connection is a banner, or a challenge to prove that the secret is
-known without sending it.
+A reply is a line of exactly 13 bytes with status and length, then a text of that length and a line
+feed. The first reply on a connection is a banner, or a challenge that lets the client prove
+knowledge of the secret without sending it.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _OK = 200
 _TRUNCATED = 201
 _AUTHENTICATE = 107
 _CLOSING = 500
-#: Commands that take as long as the tenant's document has them take.
+#: Commands with a run time that depends on the tenant's document.
 _OF_DOCUMENTS = frozenset({"vcl.inline", "vcl.label", "vcl.use", "ban"})
 _C_FAILED = "Running C-compiler failed"
 _OUT_OF_TIME = re.compile("CPU time limit|signal 24")  # SIGXCPU, of the compiler or its shell.
@@ -32,7 +32,7 @@ _MAX_REPLY = 99_999_999  # Bytes: also the most that Varnish's cli_limit can be 
 
 
 class Refused(PermanentError):
-    """Varnish understood and refused a command.
+    """Varnish understood a command and refused it.
 
     Attributes:
         status: the status of the reply.
@@ -46,22 +46,22 @@ class Refused(PermanentError):
 
 
 class Reply(NamedTuple):
-    """What Varnish answered."""
+    """A reply of Varnish."""
 
     status: int
     text: str
 
 
 class Admin:
-    """One connection to a node; a context manager.
+    """A connection to a node; a context manager.
 
     Args:
         address: ``host:port`` of the management port, IPv6 addresses in brackets.
-        secret: the content of the secret file, to the byte.
+        secret: the exact content of the secret file.
         timeout: seconds that connecting, and each command, may take.
 
     Raises:
-        RetryableError: the node does not answer, or not in time.
+        RetryableError: the node does not answer in time.
         PermanentError: the address is malformed.
         Unauthorized: the secret is wrong.
     """
@@ -70,7 +70,7 @@ class Admin:
         self.address = address
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
-        #: Whom it concerns if the command under way gets no answer.
+        #: The scope of the error if the current command gets no reply.
         self._scope = Scope.PROVIDER
         self._socket = self._connect()
         try:
@@ -91,15 +91,15 @@ class Admin:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def command(self, *words: str) -> str:
-        """Give a command and return the answer's text.
+        """Run a command and return the text of the reply.
 
         Raises:
-            Refused: Varnish answered with an error.
-            RetryableError: no answer, or not in time; whether it was done is not known.
+            Refused: Varnish replied with an error.
+            RetryableError: no reply in time; the command may or may not have run.
         """
         return self._command(" ".join(_quote(word) for word in words))
 
@@ -107,29 +107,34 @@ class Admin:
         """Compile ``vcl`` and load it as ``name``.
 
         Raises:
-            Refused: it does not compile, or not within the node's time limit; the message is
-                the compiler's first complaint.
-            RetryableError: the node could not compile anything.
+            Refused: it does not compile, or not within the node's time limit; the message has
+                the first lines of the compiler's output.
+            RetryableError: the node's C compiler failed.
         """
-        # A here document ends at its token, which therefore must not be guessed by whoever
-        # wrote the text.
+        # A here document ends at its token, so the author of the text must not be able to guess
+        # the token.
         token = secrets.token_hex(16)
         try:
             self._command(f"vcl.inline {_quote(name)} << {token}\n{vcl}\n{token}")
         except Refused as exc:
-            # The VCL was understood, and made into C: that this fails is the node's fault (no
-            # compiler, disk full).
+            # The VCL was translated to C, so the failure is the node's fault (no compiler, disk
+            # full).
             if _C_FAILED in exc.text and not _OUT_OF_TIME.search(exc.text):
                 raise RetryableError(str(exc), 60) from exc
             raise
 
     def json(self, *words: str) -> list[Any]:
-        """Give a command that has a ``-j`` form; its result without the three leading fields."""
+        """Run a command in its ``-j`` form; return the result without its three leading fields.
+
+        Raises:
+            Refused: Varnish replied with an error.
+            RetryableError: no reply in time, or the reply is not JSON.
+        """
         text = self.command(words[0], "-j", *words[1:])
         try:
             result: list[Any] = json.loads(text)
         except ValueError as exc:
-            raise RetryableError(f"{self.address} answered {words[0]} with no JSON") from exc
+            raise RetryableError(f"{self.address}: the reply to {words[0]} is not JSON") from exc
         return result[3:]
 
     def _connect(self) -> socket.socket:
@@ -154,7 +159,7 @@ class Admin:
             raise Unauthorized(f"Varnish at {self.address} does not accept the secret")
         if status != _OK:
             raise RetryableError(
-                f"Varnish at {self.address} greets with status {status}: {text}",
+                f"Varnish at {self.address} sent a greeting with status {status}: {text}",
                 scope=Scope.PROVIDER,
             )
 
@@ -168,16 +173,18 @@ class Admin:
     def _traced(self, line: str, name: str, span: tracing.Span) -> str:
         status, text = self._exchange(line)
         if status == _TRUNCATED:
-            # The answer is longer than the node's cli_limit: let it say more, and ask again.
+            # The reply exceeds the node's cli_limit: raise the limit and repeat the command.
             self._exchange(f"param.set cli_limit {_MAX_REPLY}")
             status, text = self._exchange(line)
         if status == _OK:
             return text
         span.fail(str(status))
         if status == _TRUNCATED:
-            text = "the answer is cut off; raise the node's parameter cli_limit"
+            text = "the reply is truncated; raise the node's parameter cli_limit"
         if status == _CLOSING:
-            raise RetryableError(f"Varnish at {self.address} hung up at {name}: {text}")
+            raise RetryableError(
+                f"Varnish at {self.address} closed the connection at {name}: {text}"
+            )
         raise Refused(f"Varnish at {self.address}: {name}: {_summary(text)}", status, text)
 
     def _exchange(self, line: str) -> Reply:
@@ -225,20 +232,20 @@ class Admin:
 
 
 def _quote(word: str) -> str:
-    """A word as the command line wants it: in quotes, unless it is plain.
+    """Return a word for the command line, in quotes if necessary.
 
-    Varnish 7.1 can't read two words in quotes in a row, so quotes are for where they are needed.
+    Only if necessary, because Varnish 7.1 can't parse two quoted words in a row.
     """
     if word and all(c.isascii() and (c.isalnum() or c in "_.-=~&") for c in word):
         return word
     if not (word.isascii() and word.isprintable()):
-        raise PermanentError(f"{word!r} can't be said on a management port")
+        raise PermanentError(f"{word!r} can't be sent to a management port")
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _summary(text: str) -> str:
-    """The first lines of a complaint, which in Varnish's case say what is wrong and where."""
+    """Return the first lines of Varnish's error text, which name the error and its place."""
     lines = (line.strip() for line in text.splitlines())
     useful = [line for line in lines if line and not line.startswith("Message from")]
     return "; ".join(useful[:4]) or "refused"

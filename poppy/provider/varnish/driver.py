@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``varnish``: an edge of one's own, of stock Varnish nodes.
+"""The provider ``varnish``: the operator's own edge of stock Varnish nodes.
 
-See ``doc/source/drivers/varnish.rst`` for what becomes of each field of a service.
+``doc/source/drivers/varnish.rst`` describes how each field of a service is applied.
 """
 
 import functools
@@ -46,13 +46,12 @@ _HEALTH_TIMEOUT = 3.0  # Seconds, for each node.
 class VarnishProvider(Provider):
     """Runs services on Varnish nodes through their management ports.
 
-    Each service is a VCL of its own on every node, reached through a label, and a small active
-    VCL hands requests to the labels by host name. So a service whose VCL does not compile, or
-    is wrong, can't hurt another one, and no change drops a request. What a node serves is read
-    from the node itself; there is no other record of it.
+    Each service has its own VCL on every node, behind a label. A small active VCL routes requests
+    to the labels by host name. So a broken VCL affects only its own service, and no change drops a
+    request. The driver reads what a node serves from the node itself; there is no other record.
 
-    A node that is down does not keep the others from being served: they are done, then the
-    error makes Poppy call again, until the last node has it.
+    A node that is down does not block the others. The driver changes all nodes that it can reach,
+    then raises an error, so that Poppy calls again until every node is up to date.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
@@ -70,7 +69,7 @@ class VarnishProvider(Provider):
         """Read the options.
 
         Raises:
-            ConfigError: they contradict each other, or the secret can't be read.
+            ConfigError: the options contradict each other, or the secret can't be read.
         """
         super().__init__(conf, name)
         options = self.options
@@ -96,14 +95,14 @@ class VarnishProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """Geography too, if a header tells it."""
+        """``SUPPORTS``, and geography if ``geography_header`` is set."""
         geography = {Capability.GEOGRAPHY} if self.options.geography_header else set()
         return self.SUPPORTS | geography
 
     def check(self, spec: ServiceSpec) -> None:
-        """Refuse what can't be compiled, or is too large; see :meth:`Provider.check`.
+        """Refuse a document that can't be compiled or is too large; see :meth:`Provider.check`.
 
-        Origins' names are not resolved here; a name counts as one address.
+        The names of origins are not resolved here; each counts as one address.
         """
         addresses = {}
         for entry in spec.origins:
@@ -116,11 +115,11 @@ class VarnishProvider(Provider):
 
     @property
     def reserved_names(self) -> Sequence[str]:
-        """The name of the nodes."""
+        """The DNS name of the nodes, ``edge_name``."""
         return (self.options.edge_name,)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Serve the document on every node; see :meth:`Provider.ensure`."""
+        """Deploy the document to every node; see :meth:`Provider.ensure`."""
         program = self._program(service)
         self._on_every_node(lambda node: node.ensure(program))
         edge: str = self.options.edge_name
@@ -130,17 +129,17 @@ class VarnishProvider(Provider):
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Take the service from every node; see :meth:`Provider.remove`."""
+        """Remove the service from every node; see :meth:`Provider.remove`."""
         key = _key(service.service_id)
         self._on_every_node(lambda node: node.remove(key))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Evict, or make stale, on every node; see :meth:`Provider.purge`.
+        """Evict objects, or mark them stale, on every node; see :meth:`Provider.purge`.
 
-        A node without the service, because it was restarted, gets it back first.
+        A node that lost the service in a restart gets it back first.
         """
         key = _key(service.service_id)
-        # Made when needed: evicting should not depend on the origins' names being resolvable.
+        # Built when needed: a hard purge must not depend on resolving the origins' names.
         program = functools.cache(lambda: self._program(service))
         deployed = known is not None and known.provider_service_id is not None
         pattern = None if purge.url is None else patterns.url_regex(purge.url)
@@ -158,7 +157,7 @@ class VarnishProvider(Provider):
         self._on_every_node(one)
 
     def health(self) -> bool:
-        """Whether every node answers and serves."""
+        """Return whether every node answers and serves."""
         try:
             for address in self.options.nodes:
                 timeout = min(self.options.timeout, _HEALTH_TIMEOUT)
@@ -171,10 +170,10 @@ class VarnishProvider(Provider):
         return True
 
     def serves(self) -> bool | None:
-        """Whether a node serves: what leads clients to the nodes knows which of them does.
+        """Return whether any node serves; None if only unauthorized nodes might.
 
-        A node that was started anew has nothing, and serves nothing until it has been given the
-        services again.
+        One is enough, because the DNS name or load balancer of the nodes picks those that serve.
+        A restarted node serves nothing until its services are deployed again.
         """
         said = {self._node_serves(address) for address in self.options.nodes}
         return True if True in said else None if None in said else False
@@ -185,7 +184,7 @@ class VarnishProvider(Provider):
             with Admin(address, self._secret, timeout) as admin:
                 return Node(admin).serves()
         except Unauthorized as exc:
-            # It is there, but does not let us ask.
+            # The node is up, but its state can't be read.
             LOG.warning("%s: %s", self.name, exc)
             return None
         except DriverError as exc:
@@ -193,7 +192,13 @@ class VarnishProvider(Provider):
             return False
 
     def _on_every_node(self, change: Callable[[Node], None]) -> None:
-        """Do all nodes, then complain of those that failed."""
+        """Apply a change to every node, then raise if any node failed.
+
+        Raises:
+            PermanentError: every node refuses the change.
+            Unauthorized: no node accepts the secret.
+            RetryableError: otherwise. TimedOut if any node timed out.
+        """
         failures: list[DriverError] = []
         for address in self.options.nodes:
             try:
@@ -205,7 +210,8 @@ class VarnishProvider(Provider):
         if not failures:
             return
         message = "; ".join(str(failure) for failure in failures)
-        # What one node refuses, another may accept once it is up: give up only if none differs.
+        # Give up only if all nodes fail in the same way. Otherwise a retry may still succeed on
+        # a node that is down now.
         for kind in (PermanentError, Unauthorized):
             if all(isinstance(failure, kind) for failure in failures):
                 raise kind(message) from failures[0]
@@ -217,7 +223,7 @@ class VarnishProvider(Provider):
         ) from failures[0]
 
     def _program(self, service: Service) -> Program:
-        """The service's VCL, with its origins' addresses as of now."""
+        """Return the service's VCL with the current addresses of its origins."""
         spec = service.spec
         key = _key(service.service_id)
         addresses = {entry.origin: self._resolve(entry.origin) for entry in spec.origins}
@@ -235,33 +241,37 @@ class VarnishProvider(Provider):
         spec: ServiceSpec,
         addresses: Mapping[str, Sequence[str]],
     ) -> str:
-        """The VCL of a service.
+        """Return the VCL of a service.
 
         Raises:
-            PermanentError: it is longer than nodes are to compile.
+            PermanentError: it is longer than ``max_vcl_size``.
         """
         longest: int = self.options.max_vcl_size
         text = service_vcl(metadata, key, spec, addresses, self._settings)
         if len(text) > longest and metadata.purges:
-            # Soft purges take part of it: one for everything says more in less.
+            # Replace the soft purges by one of everything, which is shorter.
             text = service_vcl(metadata.folded(), key, spec, addresses, self._settings)
         if len(text) > longest:
             raise PermanentError(
-                f"The service is too large: its rules, origins and domains become {len(text)} "
-                f"bytes of VCL, and an edge compiles {longest}"
+                f"The service is too large: its rules, origins and domains compile to {len(text)} "
+                f"bytes of VCL, and the limit is {longest}"
             )
         return text
 
     def _resolve(self, origin: str) -> tuple[str, ...]:
-        """All addresses of an origin, sorted; bounded in time by the system's resolver.
+        """Return all addresses of an origin, sorted. The system's resolver limits the time.
 
-        varnishd would resolve names itself when it compiles, but refuses those with more than
-        one address of a family.
+        varnishd can resolve names itself when it compiles, but refuses names with more than one
+        address of a family.
+
+        Raises:
+            RetryableError: the name can't be resolved.
+            PermanentError: one of the addresses is not allowed.
         """
         try:
             found = socket.getaddrinfo(origin, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
-            # The tenant's own: a name that was mistyped, or whose name servers are down.
+            # The tenant's problem: a mistyped name, or its name servers are down.
             raise RetryableError(
                 f"The origin {origin} can't be resolved: {exc}", 60, scope=Scope.SERVICE
             ) from exc
@@ -271,10 +281,14 @@ class VarnishProvider(Provider):
         return tuple(str(address) for address in sorted(addresses, key=lambda a: (a.version, a)))
 
     def _check_origin(self, origin: str, address: address_rules.Address) -> None:
-        """Refuse an address.
+        """Refuse an address that is not allowed.
 
-        One that is refused is enough to refuse a name: else whoever owns it could have the edge
-        use the others and swap them later, and the tenant would not learn that one is unused.
+        One such address is enough to refuse a name. Otherwise the name's owner could start with
+        allowed addresses and replace them later, and the tenant would not learn that one of them
+        is unused.
+
+        Raises:
+            PermanentError: the address is not allowed.
         """
         try:
             address_rules.check(address, self._allowed, self._refused)
@@ -302,10 +316,10 @@ class VarnishProvider(Provider):
         self._networks("trusted_proxies")
         headers = self._settings.proxy_headers
         if headers and not self._settings.trusted_proxies:
-            raise self._error(f"{headers[0]} is believed from trusted_proxies, which is empty")
+            raise self._error(f"{headers[0]} is accepted from trusted_proxies, which is empty")
         for header in headers:
             if not _HEADER.fullmatch(header):
-                raise self._error(f"{header!r} is no header name")
+                raise self._error(f"{header!r} is not a header name")
 
     def _error(self, message: str) -> ConfigError:
         return ConfigError(f"[drivers:provider:{self.name}] {message}")
@@ -321,7 +335,7 @@ def _longest_wait(failures: Sequence[DriverError]) -> float | None:
 
 
 def _address(text: str) -> address_rules.Address:
-    """An address without scope, and as IPv4 if it is a mapped one."""
+    """Parse an address, dropping its scope; an IPv4-mapped address becomes IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
@@ -329,7 +343,7 @@ def _address(text: str) -> address_rules.Address:
 
 
 def _key(service_id: str) -> str:
-    """32 hexadecimal digits that name the service in VCL names and in the cache."""
+    """Return the 32 hexadecimal digits that identify the service in VCL names and in the cache."""
     digits = service_id.replace("-", "").lower()
     if re.fullmatch("[0-9a-f]{32}", digits):
         return digits

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service's VCL says about itself, in a comment: so a node needs no database beside it."""
+"""Metadata in a comment of a service's VCL, so that a node needs no database of its own."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _MAX_PURGES = 50
 
 
 class SoftPurge(NamedTuple):
-    """Objects fetched before ``generation`` that match are stale; all, when ``url`` is None."""
+    """Matching objects fetched before ``generation`` are stale; all objects if ``url`` is None."""
 
     generation: int
     url: str | None
@@ -18,13 +18,13 @@ class SoftPurge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a service's VCL says about itself, for whoever finds it on a node.
+    """The metadata that a service's VCL on a node carries.
 
     Attributes:
-        service_id: of the service.
-        domains: that it serves.
-        generation: the mark it puts on what it fetches; grows with each soft purge.
-        purges: the soft purges that may still concern an object.
+        service_id: the service's ID.
+        domains: the domains that it serves.
+        generation: the mark on the objects that it fetches; grows with each soft purge.
+        purges: the soft purges that may still apply to an object.
     """
 
     service_id: str
@@ -33,26 +33,26 @@ class Metadata:
     purges: tuple[SoftPurge, ...] = ()
 
     def purged(self, url: str | None, now: int) -> Self:
-        """After one more soft purge.
+        """Return the metadata with one more soft purge.
 
         Args:
-            now: seconds since the epoch: keeps generations growing even where the VCL was lost
-                and with it the last number.
+            now: seconds since the epoch. It keeps generations growing even if the VCL, and with it
+                the last generation, was lost.
         """
         generation = max(self.generation + 1, now)
         purges = [purge for purge in self.purges if url is not None and purge.url != url]
-        # One for everything takes the place of many: more is revalidated than was asked for.
+        # Too many: one purge of everything replaces them. It revalidates more than requested.
         entry = SoftPurge(generation, url if len(purges) < _MAX_PURGES else None)
         kept = (*purges, entry) if entry.url is not None else (entry,)
         return type(self)(self.service_id, self.domains, generation, kept)
 
     def folded(self) -> Self:
-        """With one soft purge of everything instead of all those of single URLs."""
+        """Return the metadata with one soft purge of everything in place of all others."""
         entry = SoftPurge(max(purge.generation for purge in self.purges), None)
         return type(self)(self.service_id, self.domains, self.generation, (entry,))
 
     def to_comment(self) -> str:
-        """One line of VCL."""
+        """Return the metadata as a line of VCL."""
         document = {
             "service": self.service_id,
             "domains": self.domains,
@@ -63,10 +63,10 @@ class Metadata:
 
     @classmethod
     def from_vcl(cls, text: str) -> Self:
-        """From a VCL's text.
+        """Read the metadata from the text of a VCL.
 
         Raises:
-            ValueError: there is no such line, or it is not ours.
+            ValueError: there is no such line, or it is malformed.
         """
         line = next((line for line in text.splitlines() if line.startswith(_MARK)), "")
         try:
@@ -78,4 +78,4 @@ class Metadata:
                 purges=tuple(SoftPurge(*entry) for entry in document["purges"]),
             )
         except (KeyError, TypeError, ValueError) as exc:
-            raise ValueError("the VCL does not say which service it is of") from exc
+            raise ValueError("the VCL does not name its service") from exc

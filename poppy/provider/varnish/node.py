@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Varnish node, brought to what it should be from whatever state it is in.
+"""One Varnish node: brings it from any state to the desired one.
 
-What a node holds, by name::
+The VCLs and labels on a node, by name::
 
-    poppy_<key>                                    label: what serves the service now
+    poppy_<key>                                    label of the VCL that serves the service now
     poppy_<key>_<domains>_<content>_<serial>       a VCL of the service
-    poppy_gone                                     what labels of services being removed point to
+    poppy_gone                                     the VCL behind labels of removed services
     poppy_router_<coverage>_<serial>               the active VCL: host -> label
 
-``domains``, ``content`` and ``coverage`` are digests, so that one ``vcl.list`` tells whether
-anything has to be done. ``serial`` makes a name unique, and tells which is newer.
+``domains``, ``content`` and ``coverage`` are digests, so one ``vcl.list`` shows whether anything
+has to change. ``serial`` makes a name unique and sorts by time.
 """
 
 import re
@@ -35,18 +35,18 @@ _PROGRAM = re.compile("poppy_([0-9a-f]{32})_([0-9a-f]{16})_([0-9a-f]{16})_([0-9a
 _ROUTER = re.compile("poppy_router_([0-9a-f]{16})_[0-9a-f]{16}")
 _ULIMIT = re.compile("^ulimit -S -t [0-9]+; ")
 _ROUNDS = 20
-_ROUND_PAUSE = 0.05  # Seconds, between tries that lost to another worker's change.
+_ROUND_PAUSE = 0.05  # Seconds between attempts that lose to another worker's change.
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The VCL of one service, yet to be loaded.
+    """The VCL of one service, before it is loaded.
 
     Attributes:
-        key: of the service, 32 hexadecimal digits.
-        metadata: what it would say about itself on a node that never had the service.
-        content: digest of what it does, soft purges aside.
-        render: the text, given the metadata.
+        key: the service's key, 32 hexadecimal digits.
+        metadata: the metadata for a node that never had the service.
+        content: digest of the VCL without soft purges.
+        render: returns the text for given metadata.
     """
 
     key: str
@@ -66,18 +66,18 @@ class Program:
 
     @property
     def prefix(self) -> str:
-        """What the name of its VCL begins with, on any node."""
+        """The beginning of the VCL's name, the same on every node."""
         return f"{self.label}_{self.domains}_{self.content}_"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is loaded on a node at one moment.
+    """The VCLs that are loaded on a node at one moment.
 
     Attributes:
         active: the name of the active VCL, if there is one.
-        labels: what each of our labels points to.
-        names: all VCLs but labels and those that are discarded already.
+        labels: the VCL behind each of Poppy's labels.
+        names: all VCLs except labels and VCLs that are already discarded.
     """
 
     active: str | None = None
@@ -86,7 +86,7 @@ class Listing:
 
     @classmethod
     def from_json(cls, entries: list[dict[str, Any]]) -> Self:
-        """From the entries of ``vcl.list -j``."""
+        """Read the entries of ``vcl.list -j``."""
         present = [entry for entry in entries if entry.get("status") != "discarded"]
         labels = {
             entry["name"]: entry["label"]["name"]
@@ -99,18 +99,18 @@ class Listing:
 
     @property
     def services(self) -> Mapping[str, str]:
-        """The VCL of each service that is served, by label; not those being removed."""
+        """The VCL of each served service by label, without services that are being removed."""
         return {label: name for label, name in self.labels.items() if _PROGRAM.fullmatch(name)}
 
     @property
     def coverage(self) -> str:
-        """Digest of what a router has to cover: each service with its domains."""
+        """Digest of all services and their domains, which a router must cover."""
         parts = (f"{label} {name.split('_')[2]}" for label, name in self.services.items())
         return digest("\n".join(sorted(parts)))
 
     @property
     def routed(self) -> bool:
-        """Whether the active VCL is a router of exactly the services that are there."""
+        """Whether the active VCL is a router of exactly the services on the node."""
         found = _ROUTER.fullmatch(self.active or "")
         return found is not None and found[1] == self.coverage
 
@@ -118,24 +118,23 @@ class Listing:
 class Node:
     """A node, over one connection.
 
-    Several workers may change a node at once, and the management port knows no lock. It runs
-    one command after the other, though, and this is enough: whoever changed a label afterwards
-    looks, in one listing, at the active router and the labels, and makes a new router until
-    the two agree. Take the label change that came last: its worker looks after it, and so does
-    whoever activates a router after that. So the last look of all sees every label and a
-    router that fits. A worker that dies before its last look left an operation unfinished,
-    which is run again, and looks then.
+    Several workers may change a node at once, and the management port has no lock. But it runs
+    one command at a time, which is enough. A worker that has changed a label reads the active
+    router and all labels in one listing, and activates new routers until the two agree. The last
+    label change is followed by such a reading, and so is every router activation after it. So the
+    last reading of all sees every label and a matching router. If a worker dies before its last
+    reading, its operation is unfinished; it runs again and then makes that reading.
 
-    A service that is being removed has a label that points to ``poppy_gone``. From that one
-    command on no new router mentions it, whoever makes it.
+    The label of a service that is being removed points to ``poppy_gone``. After that command no
+    new router includes the service, no matter which worker creates the router.
     """
 
     def __init__(self, admin: Admin, compile_limit: int = 0) -> None:
-        """Do nothing yet.
+        """Prepare the node without sending a command.
 
         Args:
-            compile_limit: seconds of processor time after which the node ends its compiler; 0
-                leaves the node's own setting.
+            compile_limit: seconds of CPU time after which the node stops its compiler; 0 keeps
+                the node's own setting.
         """
         self._admin = admin
         self._compile_limit = compile_limit
@@ -143,15 +142,15 @@ class Node:
         self._last_refusal: Refused | None = None
 
     def listing(self) -> Listing:
-        """What is loaded now."""
+        """Return the VCLs that are loaded now."""
         return Listing.from_json(self._admin.json("vcl.list"))
 
     def has(self, key: str) -> bool:
-        """Whether the service is served."""
+        """Return whether the node serves the service."""
         return f"poppy_{key}" in self.listing().services
 
     def ensure(self, program: Program) -> None:
-        """Serve the program, unless that is what is served already."""
+        """Serve the program; load it only if the node does not serve it already."""
         self._wake()
         current = self.listing().services.get(program.label)
         if current is None or not current.startswith(program.prefix):
@@ -159,7 +158,11 @@ class Node:
         self._settle(program.key)
 
     def purge_softly(self, program: Program, url: str | None) -> None:
-        """Make what is cached now stale; loads the program anew to do so."""
+        """Mark cached objects as stale by reloading the program with a soft purge.
+
+        Args:
+            url: the purged path or pattern; None for all.
+        """
         self._wake()
         current = self.listing().services.get(program.label)
         metadata = self._inherit(program, current).purged(url, int(time.time()))
@@ -167,24 +170,24 @@ class Node:
         self._settle(program.key)
 
     def purge_hard(self, key: str, url_regex: str | None) -> None:
-        """Evict what is cached: of all URLs, or of those that match."""
+        """Evict cached objects: all, or those with a matching URL."""
         if not self._running():
-            return  # Without its child process, which is the cache, there is nothing cached.
-        # Only fields of the object: such a ban is worked off in the background ("ban lurker").
+            return  # The cache is in the child process; without it nothing is cached.
+        # Tests only fields of the object, so that the "ban lurker" applies it in the background.
         words = ["ban", "obj.http.x-poppy-service", "==", key]
         if url_regex is not None:
             words += ["&&", "obj.http.x-poppy-url", "~", url_regex]
         self._admin.command(*words)
 
     def remove(self, key: str) -> None:
-        """Leave nothing of a service: no VCL, no label, no route, no object."""
+        """Remove a service's VCLs, label, routes and cached objects."""
         self._wake()
         label = f"poppy_{key}"
         if label in self.listing().labels:
             self._point_away(label)
         for _ in self._rounds(f"{label} is still referred to"):
             self._route()
-            # Routers that are not active hold on to the label too.
+            # Inactive routers refer to the label too.
             self._discard_routers()
             if label not in self.listing().labels or self._discard(label):
                 break
@@ -192,23 +195,23 @@ class Node:
         self.purge_hard(key, None)
 
     def healthy(self) -> bool:
-        """Whether the node serves, or has nothing to serve yet."""
+        """Return whether the node serves, or has nothing to serve yet."""
         self._admin.command("ping")
         return self._running() or self.listing().active is None
 
     def serves(self) -> bool:
-        """Whether the node answers requests for services."""
+        """Return whether the node's child process runs and answers requests."""
         return self._running()
 
     def _inherit(self, program: Program, current: str | None) -> Metadata:
-        """The program's metadata, with the soft purges of what it takes the place of."""
+        """Return the program's metadata with the soft purges of the VCL that it replaces."""
         now = int(time.time())
         if current is None:
             return replace(program.metadata, generation=now)
         try:
             known = Metadata.from_vcl(self._admin.command("vcl.show", current))
         except (Refused, ValueError):
-            # It can't be told what was purged: better all once more than something not.
+            # The past purges are unknown: purge everything rather than miss one.
             return program.metadata.purged(None, now)
         return replace(known, domains=program.metadata.domains)
 
@@ -219,11 +222,11 @@ class Node:
         try:
             self._admin.command("vcl.label", program.label, name)
         except Refused as exc:
-            # Another worker, at the same service, tidied it away as one of the past.
-            raise RetryableError(f"Lost to another change of the service: {exc}", 1) from exc
+            # Another worker changed the same service and discarded this VCL as outdated.
+            raise RetryableError(f"Another worker changed the service: {exc}", 1) from exc
 
     def _limit_compiler(self) -> None:
-        """Put ``ulimit`` in front of the node's ``cc_command``, which a shell runs."""
+        """Prepend ``ulimit`` to the node's ``cc_command``, which a shell runs."""
         if not self._compile_limit:
             return
         (parameter,) = self._admin.json("param.show", "cc_command")
@@ -235,16 +238,16 @@ class Node:
             self._admin.command("param.set", "cc_command", wanted)
         except Refused as exc:
             # The node was started with "-r cc_command", or its command can't be quoted.
-            LOG.warning("%s: its compiler has no time limit: %s", self._admin.address, exc)
+            LOG.warning("%s: the compiler has no time limit: %s", self._admin.address, exc)
 
     def _settle(self, key: str) -> None:
-        """What every change ends with."""
+        """Activate a matching router and discard outdated VCLs; the end of every change."""
         self._route()
         self._discard_routers()
         self._discard_programs(key)
 
     def _route(self) -> None:
-        for _ in self._rounds("the router keeps being changed by others"):
+        for _ in self._rounds("other workers keep changing the router"):
             listing = self.listing()
             if listing.routed:
                 return
@@ -253,14 +256,13 @@ class Node:
                 self._admin.inline(name, router_vcl(self._routes(listing)))
                 self._admin.command("vcl.use", name)
             except Refused as exc:
-                # A label or VCL is gone since the listing, or another worker discarded the
-                # router between the two commands: look again.
+                # A label or VCL disappeared after the listing, or another worker discarded the
+                # router between the two commands. Try again.
                 self._last_refusal = exc
 
     def _routes(self, listing: Listing) -> dict[str, str]:
-        """The label by domain."""
-        # A domain that moved from one service to another may be claimed by both for a while;
-        # the one that was changed last has it.
+        """Return the label by domain."""
+        # While a domain moves between services, both may list it. The one changed last gets it.
         services = sorted(listing.services.items(), key=lambda item: item[1][-16:])
         return {domain: label for label, name in services for domain in self._domains_of(name)}
 
@@ -283,7 +285,7 @@ class Node:
         try:
             self._admin.inline(_GONE, _GONE_VCL)
         except Refused:
-            # Another worker may have been quicker.
+            # Another worker may have loaded it first.
             if _GONE not in self.listing().names:
                 raise
 
@@ -301,7 +303,7 @@ class Node:
                 self._discard(name)
 
     def _discard(self, name: str) -> bool:
-        """Discard a VCL or label, which Varnish refuses while something refers to it."""
+        """Discard a VCL or label; return False if it is still in use."""
         try:
             self._admin.command("vcl.discard", name)
         except Refused as exc:
@@ -313,7 +315,7 @@ class Node:
         return self._admin.command("status").strip() == "Child in state running"
 
     def _wake(self) -> None:
-        """Start the child process, without which Varnish shows no VCL, if it does not run."""
+        """Start the child process if it does not run; without it Varnish shows no VCL."""
         if self._running():
             return
         try:
@@ -334,5 +336,5 @@ class Node:
 
 
 def _serial() -> str:
-    """16 hexadecimal digits that sort by time; workers' clocks may differ a little."""
+    """Return 16 hexadecimal digits that sort by time; workers' clocks may differ slightly."""
     return f"{time.time_ns() // 1000 & 0xFFFFFFFFFFFFF:013x}{secrets.randbelow(4096):03x}"

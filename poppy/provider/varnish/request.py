@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request means, as VCL that runs before any decision.
+"""VCL that normalises and validates a request before any rule applies.
 
-A request that an edge and an origin could read in two ways is refused; see "How a request is
-read" in ``doc/source/drivers/varnish.rst``. What is left is passed on as it came, and matched by
-expressions that cover each of its spellings (:mod:`poppy.provider.patterns`).
+A request that an edge and an origin could interpret differently is refused; see
+``doc/source/drivers/varnish.rst``. All others are passed on unchanged, and matched by expressions
+that cover every spelling of a path (:mod:`poppy.provider.patterns`).
 """
 
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from collections.abc import Iterable
 from poppy.provider import headers, patterns
 from poppy.provider.varnish.access import Settings
 
-_MAX_URL = 4096  # Bytes. Longer ones could reach Varnish's limits on matching, which is a 503.
+_MAX_URL = 4096  # Bytes. Longer ones could exceed Varnish's regex limits, which gives a 503.
 _METHODS = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
 _HOST = r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
 _AUTHORITY = "(?i)^https?://[^/?#]*"
-#: Our own fields, ``x-poppy-...``: none may come from a client or reach an origin.
+#: Internal fields, ``x-poppy-...``: none may come from a client or reach an origin.
 FIELDS = ("client", "purged", "concerned", "meant", "origin", "ttl")
 
-#: Bring the target into origin-form and the host into lower case, or answer 400 (RFC 9112,
-#: section 3.2). The router and each service run it: Varnish undoes a router's changes to a
-#: request when it hands the request to a label.
+#: Convert the target to origin-form and the host to lower case, or answer 400 (RFC 9112, section
+#: 3.2). The router and each service run it, because Varnish undoes the router's changes to a
+#: request when it switches to a label.
 NORMALISE = f"""\
 sub poppy_normalise {{
     if (req.url ~ "{_AUTHORITY}") {{
@@ -51,9 +51,9 @@ sub poppy_normalise {{
 
 
 def distrust(settings: Settings) -> str:
-    """A sub that removes what a client must not say, and sets ``x-poppy-client``.
+    """Return a sub that removes untrusted fields and sets ``x-poppy-client``.
 
-    ``x-poppy-client`` becomes the client's address, which only trusted proxies may give.
+    ``x-poppy-client`` is the client's address, which only trusted proxies may override.
     """
     believed = [*headers.FORWARDED, *headers.ADDRESSES, *settings.proxy_headers]
     never = [
@@ -79,10 +79,10 @@ def _unset(names: Iterable[str]) -> str:
 
 
 def key_of_proxies(settings: Settings) -> str:
-    """Statements for ``vcl_hash``: what a trusted proxy says of a request is part of the key."""
+    """Return statements for ``vcl_hash`` that add a trusted proxy's fields to the cache key."""
     if not settings.trusted_proxies:
         return ""
-    # Of Forwarded, the addresses of client and proxies are left out.
+    # The addresses of clients and proxies in Forwarded are left out.
     addresses = r"(?i)(?:^|(?<=[;, ]))(?:for|by)=(?:\x22[^\x22]*\x22|[^;,]*)"
     lines = [f'    hash_data(regsuball(req.http.Forwarded, "{addresses}", ""));\n']
     lines += [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler: what a service is, as VCL. No I/O; the same input gives the same text.
+"""The compiler from services to VCL. No I/O; the same input gives the same text.
 
-What tenants wrote reaches the text in three ways only, so that there is nothing to escape from:
-host names and addresses that were checked to be such, expressions made by
-:mod:`poppy.provider.patterns`, and JSON in a comment, of printable ASCII in one line.
+To rule out injection, tenants' input reaches the VCL in three forms only: as validated host names
+and addresses, as regular expressions made by :mod:`poppy.provider.patterns`, and as JSON in a
+one-line comment of printable ASCII.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from poppy.provider.varnish.metadata import Metadata
 from poppy.provider.varnish.request import FIELDS, NORMALISE, distrust, key_of_proxies
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]{2,45}")
-_KEEP = 3600  # Seconds that an object past its grace is kept to make a conditional request.
-_LASTING = (200, 203, 300, 301, 308)  # Answers that a rule's TTL is for.
-_NEGATIVE_TTL = 60  # Seconds that "not found" is kept at most.
+_KEEP = 3600  # Seconds to keep an object after its grace, for conditional requests.
+_LASTING = (200, 203, 300, 301, 308)  # Status codes that a rule's TTL applies to.
+_NEGATIVE_TTL = 60  # The most seconds to cache "not found".
 
-# After a request that could be misread, what follows on the connection is not to be trusted.
+# After an ambiguous request, the rest of the connection can't be trusted.
 _SYNTH = """\
 sub vcl_synth {{
     if (resp.status == 400) {{
@@ -49,7 +49,7 @@ _ERROR_BODY = """\
 
 
 def digest(text: str) -> str:
-    """A short name for a text."""
+    """Return 16 hexadecimal digits that identify a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -60,15 +60,15 @@ def service_vcl(
     addresses: Mapping[str, Sequence[str]],
     settings: Settings,
 ) -> str:
-    """The VCL that serves one service.
+    """Return the VCL of one service.
 
     Args:
-        metadata: what the VCL shall say about itself; the soft purges come from here.
-        key: names the service's objects in the cache; letters and digits.
-        addresses: IP addresses of every origin by the origin's name, at least one each.
+        metadata: the metadata to embed, which includes the soft purges.
+        key: identifies the service's objects in the cache; letters and digits.
+        addresses: IP addresses by origin, at least one for each.
 
     Raises:
-        PermanentError: something in the document can't be expressed; names it.
+        PermanentError: part of the document can't be expressed in VCL; the message names it.
     """
     targets = [_Target(origin, addresses[origin.origin]) for origin in spec.origins]
     restricting = restrictions(spec, settings)
@@ -107,16 +107,16 @@ def service_vcl(
 
 
 def router_vcl(labels: Mapping[str, str]) -> str:
-    """The VCL that hands each request to its service, by host.
+    """Return the VCL that routes each request to its service by host.
 
     Args:
-        labels: the VCL label that serves it, by domain.
+        labels: the service's VCL label by domain.
     """
     routes = [
         f'    if (req.http.host == "{_host(domain)}") {{ return (vcl({label})); }}\n'
         for domain, label in sorted(labels.items())
     ]
-    # In many small functions, because a compiler's optimiser takes very long over a big one.
+    # Many small functions, because compilers take very long to optimise a big one.
     tables = ["".join(routes[i : i + TABLE]) for i in range(0, len(routes), TABLE)]
     subs = "".join(f"sub routes_{n} {{\n{table}}}\n\n" for n, table in enumerate(tables))
     calls = "".join(f"    call routes_{n};\n" for n, _ in enumerate(tables))
@@ -127,7 +127,7 @@ def router_vcl(labels: Mapping[str, str]) -> str:
     )
 
 
-# An origin may resolve to an edge: then one request would go round and round (RFC 8586).
+# If an origin resolves to the edge, a request would loop (RFC 8586).
 _NO_LOOP = """\
     if (req.http.CDN-Loop ~ "(^|[ ,])poppy([ ,;]|$)") {
         return (synth(508));
@@ -141,13 +141,13 @@ _MARK_LOOP = """\
     }
 """
 
-# A GET with a body gets an answer that may depend on the body, which is no part of the key.
+# The response to a GET with a body may depend on the body, which is not part of the cache key.
 _NO_BODY_IN_CACHE = """\
     if (req.http.Transfer-Encoding || req.http.Content-Length ~ "[1-9]") {
         return (pass);
     }
 """
-# What has a body can be sent again only if the edge has kept it.
+# A request with a body can be retried only if the edge has buffered the body.
 _RETRIABLE = """\
     if (req.method == "PUT" || req.method == "DELETE" || req.method == "OPTIONS") {
         if (std.integer(req.http.Content-Length, 65537) <= 65536) {
@@ -177,12 +177,12 @@ class _Target(NamedTuple):
 
 def _host(name: str) -> str:
     if not _HOST.fullmatch(name):
-        raise PermanentError(f"{name!r} is no host name")
+        raise PermanentError(f"{name!r} is not a host name")
     return name
 
 
 class _Choice(NamedTuple):
-    """Subs that set a field to what the most specific rule of a request says, and the calls."""
+    """Subs that set a field to the value of the most specific matching rule, and their calls."""
 
     field: str
     subs: list[str]
@@ -190,10 +190,10 @@ class _Choice(NamedTuple):
 
 
 def _choice(name: str, field: str, url: str, cases: Iterable[tuple[Rule, str]]) -> _Choice:
-    """Choose one of several values by rules; without a rule for a request, the field is unset.
+    """Return VCL that chooses a value by rules. If no rule matches, the field stays unset.
 
-    Rules that follow each other and say the same share an expression. Each sub has few of them,
-    because a compiler's optimiser takes very long over a big function.
+    Consecutive rules with the same value share an expression. Each sub has few expressions,
+    because compilers take very long to optimise a big function.
     """
     ordered = sorted(cases, key=lambda case: patterns.specificity(case[0].request_url or "/*"))
     branches = [
@@ -269,13 +269,13 @@ def _recv(
 
 
 def _hit(metadata: Metadata) -> str:
-    """Soft purges, applied to an object when it is next asked for.
+    """Return the sub that applies soft purges to an object at its next request.
 
-    Varnish can't list its objects, so that nothing can be done to all of them at once; a ban
-    would evict. Instead a hit that was fetched before a purge of its URL is made stale here
-    and looked up again, now as a stale object: which is served, and refreshed with a
-    conditional request in the background. The TTL is set to just before now, because Varnish
-    takes an object that expires in this very instant for neither fresh nor stale.
+    Varnish can't list its objects, so it can't change all of them at once, and a ban would evict
+    them. Instead this sub marks a hit that was fetched before a purge of its URL as stale, and
+    looks it up again. The stale object is then served, and refreshed with a conditional request
+    in the background. The TTL is set to slightly in the past, because Varnish treats an object
+    that expires at this very instant as neither fresh nor stale.
     """
     if not metadata.purges:
         return ""
@@ -322,7 +322,10 @@ def _select(number: int, target: _Target) -> str:
 
 
 def _backend_response(key: str, metadata: Metadata, kept: _Choice, settings: Settings) -> str:
-    """Marks for purging, and the TTL; what must not be shared is left to the built-in VCL."""
+    """Return the sub that sets the marks for purges and the TTL.
+
+    The built-in VCL keeps responses that must not be shared out of the cache.
+    """
     return (
         "sub vcl_backend_response {\n"
         "    if (beresp.status >= 500 && bereq.is_bgfetch) {\n        return (abandon);\n    }\n"
@@ -352,7 +355,10 @@ _TTL = f"""\
 
 
 def _backend_error(most_addresses: int) -> str:
-    """Try an idempotent request at the next address (RFC 9110, section 9.2.2)."""
+    """Return the sub that retries an idempotent request (RFC 9110, section 9.2.2).
+
+    The retry goes to the origin's next address.
+    """
     retry = ""
     if most_addresses > 1:
         retry = (

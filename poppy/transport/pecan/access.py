@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The access log: one line per request, by the logger ``poppy.access``."""
+"""The access log: one line per request, written by the logger ``poppy.access``."""
 
 import logging
 import time
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("poppy.access")
 
-#: Characters that can't begin a new field or line.
+#: Characters that can't start a new field or line.
 _PLAIN = "/:.,;@=+*!~-_[]()"
 _LONGEST = 1024
 
 
 class AccessLog:
-    """Outermost: writes the line once the answer is made.
+    """The outermost middleware: logs a line when the response is ready.
 
-    The query is left out, because clients put secrets there. What a client chose is
-    percent-encoded, so that it forges no lines.
+    The query string is left out because clients put secrets there. Values that the client
+    chooses are percent-encoded, so a client can't forge log lines.
     """
 
     def __init__(self, application: "WSGIApplication") -> None:
@@ -32,7 +32,7 @@ class AccessLog:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Run the application and log its response."""
         began = time.perf_counter()
         status = "500"
 
@@ -64,7 +64,7 @@ def write(
     project_id: str | None,
     request_id: str | None,
 ) -> None:
-    """Write the line; a dash stands for what is not known."""
+    """Log one request; unknown values are logged as ``-``."""
     LOG.info(
         '%s "%s %s" %s %.1f ms project=%s request=%s',
         _plain(address),

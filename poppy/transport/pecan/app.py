@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI application: the Pecan application in a pipeline of middleware."""
+"""The WSGI application: the middleware pipeline and the Pecan application inside it."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -33,32 +33,35 @@ if TYPE_CHECKING:
 
 
 class Application(pecan.core.ExplicitPecan):  # type: ignore[misc]
-    """Pecan with explicit request and response arguments, and without its heuristics.
+    """Pecan with explicit request and response arguments and no content guessing.
 
-    Paths are looked up in a table. A handler returns the response, which is sent unchanged. Pecan
-    by itself would choose renderers by the ``Accept`` header or the path's extension, drop
-    arguments without a matching parameter, and turn empty responses into 204.
+    Paths are looked up in a route table. A handler returns the response, which is sent
+    unchanged. Stock Pecan would choose renderers by the ``Accept`` header or the path's
+    extension, drop arguments without a matching parameter, and turn empty responses into 204.
     """
 
     def route(self, req: Request, node: Router, path: str) -> tuple[Handler, list[str]]:
-        """Find the handler of a request. The hooks check the ``Accept`` header."""
+        """Return the handler of a request and its arguments.
+
+        Content negotiation is left to the hooks.
+        """
         req.pecan["content_type"] = JSON
         return node.find(req, path)
 
     def invoke_controller(
         self, controller: Handler, args: list[Any], kwargs: dict[str, Any], state: Any
     ) -> None:
-        """Call the handler and keep its response."""
+        """Call the handler and keep its result as the response."""
         state.response = controller(*args, **kwargs)
 
     def _handle_empty_response_body(self, state: Any) -> None:
-        """Do not turn an empty response into 204."""
+        """Keep the status code of an empty response; Pecan would change it to 204."""
 
 
 def make(
     conf: cfg.ConfigOpts, manager: "Manager", settings: Settings, bind: str
 ) -> "WSGIApplication":
-    """Build the pipeline. A request passes the layers from the last one added to the first.
+    """Return the whole pipeline; a request passes through it from the last line to the first.
 
     Args:
         bind: the address that the server listens on.
@@ -69,11 +72,12 @@ def make(
     hooks = [ContextHook(settings, strategy, policy, rates), ErrorHook()]
     application = _serve(conf, allowed, v1.routes(manager, settings), hooks)
     if conf.cors.allowed_origin:
-        # Outside the API: without CORS headers a page can read no response, not even an error.
+        # Outside the rest: a browser page can't read any response, not even a 500, without the
+        # CORS header fields.
         application = CORS(application, conf)
     application = Fields(application)
     if conf[DASHBOARD_GROUP].enabled:
-        # Imported here, so that the package is loaded only when the dashboard is enabled.
+        # Imported here so that a disabled dashboard loads no code.
         from poppy.transport.pecan.dashboard import app as dashboard
 
         shared = dashboard.Shared(conf, manager, settings, strategy, policy)

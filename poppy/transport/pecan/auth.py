@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who sends a request: what a Keystone token says, or with ``noauth`` what the client says."""
+"""Authentication: by Keystone token, or with ``noauth`` by the client's own header fields."""
 
 import re
 from collections.abc import Iterable
@@ -21,49 +21,51 @@ if TYPE_CHECKING:
 
 LOG = log.getLogger(__name__)
 
-#: The role, with ``noauth``, of a client that does not say which roles it has; besides those of
+#: With ``noauth``, the extra role of a client that sends no ``X-Roles``, in addition to
 #: ``noauth_default_roles``.
 UNSAID = "noauth"
 
 
 class Strategy(Protocol):
-    """One way to tell."""
+    """An authentication strategy."""
 
     def identify(self, request: Request) -> Identity:
-        """Who sends the request.
+        """Return the identity of the client.
 
         Raises:
-            RequestRefused: nobody who could be told; 401 or 503.
-            InvalidRequest: what the client says about itself makes no sense.
+            RequestRefused: 401, the client is not authenticated.
+            Unavailable: the identity service does not answer.
+            InvalidRequest: the client's identity header fields are malformed.
         """
         ...
 
 
 def make(conf: cfg.ConfigOpts) -> Strategy:
-    """The strategy that is configured.
+    """Return the configured strategy.
 
     Raises:
-        ConfigError: it can't work as it is configured.
+        ConfigError: its configuration is invalid or incomplete.
     """
     return Keystone(conf) if conf.auth_strategy == "keystone" else NoAuth(conf)
 
 
 class NoAuth:
-    """Believes what the client, or the operator's own middleware in front, says.
+    """Trusts the header fields of the client, or of the operator's auth middleware in front.
 
-    ``X-Project-ID`` is needed. Without ``X-Roles``, ``noauth_default_roles`` are the roles.
+    ``X-Project-ID`` is required. Without ``X-Roles``, the client has the roles
+    ``noauth_default_roles``.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._default_roles = (*conf.noauth_default_roles, UNSAID)
         LOG.warning(
-            "auth_strategy is noauth: everybody who reaches this server acts for any project, "
-            "with any role. Only auth middleware in front, which sets X-Project-ID and X-Roles, "
-            "may reach it."
+            "auth_strategy is noauth: any client that can reach this server can act for any "
+            "project, with any role. Allow connections only from auth middleware that sets "
+            "X-Project-ID and X-Roles."
         )
 
     def identify(self, request: Request) -> Identity:
-        """By the headers."""
+        """Read ``X-Project-ID``, ``X-User-ID`` and ``X-Roles``."""
         project_id = _identifier(request, "X-Project-ID")
         if project_id is None:
             raise errors.InvalidRequest("The Project ID must be provided.")
@@ -73,21 +75,21 @@ class NoAuth:
 
 
 class Keystone:
-    """Asks Keystone about ``X-Auth-Token``, by keystonemiddleware's auth_token.
+    """Validates ``X-Auth-Token`` with keystonemiddleware's auth_token.
 
-    The middleware is not in the pipeline but called once the route is known, so that what needs
-    no token (ping, health) never waits for Keystone. Identity headers that a client sends are
-    removed by it. Its answers are what counts, so that its rules stay its own.
+    The middleware is not in the pipeline. It is called once the route is known, so requests
+    that need no token (ping, health) never wait for Keystone. The middleware removes identity
+    header fields that the client sends. Its response decides, so its own rules apply unchanged.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        # Only here, since the import takes as long as a quarter of all of Poppy's.
+        # Imported here because it takes a quarter of Poppy's whole import time.
         from keystoneauth1 import exceptions
         from keystonemiddleware import auth_token
 
         self._failures = (exceptions.ClientException,)
-        # To let requests without a valid token through is not for the operator to decide: it
-        # would also make a token count as invalid while Keystone is away.
+        # Not configurable: delay_auth_decision would let requests without a valid token through,
+        # and would treat every token as invalid while Keystone is down.
         settings = {"oslo_config_config": conf, "delay_auth_decision": "false"}
         try:
             self._middleware = auth_token.AuthProtocol(_let_through, settings)
@@ -102,11 +104,11 @@ class Keystone:
             )
 
     def identify(self, request: Request) -> Identity:
-        """By the token."""
+        """Validate the token and read the identity that the middleware sets."""
         try:
             answer = webob.Request(request.environ).get_response(self._middleware)
         except self._failures as exc:
-            LOG.error("Keystone can't be asked: %s", exc)
+            LOG.error("Can't reach Keystone: %s", exc)
             raise _unavailable() from exc
         if answer.status_int == HTTPStatus.UNAUTHORIZED:
             raise RequestRefused(
@@ -129,7 +131,7 @@ class Keystone:
 
 
 def _let_through(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    """What stands behind the middleware: reached with a valid token only."""
+    """The application behind the middleware; only requests with a valid token reach it."""
     start_response("204 No Content", [])
     return []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entity tags, conditional requests and idempotency keys (RFC 9110, sections 8.8.3 and 13)."""
+"""Entity tags and conditional requests (RFC 9110, sections 8.8.3 and 13)."""
 
 import hashlib
 import re
@@ -13,26 +13,25 @@ from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
-# A Structured Fields string (RFC 9651, section 3.3.3). Many clients omit the quotes.
+# A string of Structured Fields (RFC 9651, section 3.3.3). Many clients send it without quotes.
 _KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
 _MAX_KEY = 255
 
 
 def tagged(request: Request, document: Any, revision: int | None = None) -> Response:
-    """Return a document with its entity tag, or 304 if the client has it already.
+    """Return a document with its entity tag, or 304 when the client's copy is current.
 
     Args:
-        revision: revision of the resource. It is part of the tag, so that a later revision never
-            gets an earlier tag.
+        revision: the revision of the resource, so that no two revisions share a tag.
 
     Raises:
-        PreconditionFailed: the tag does not match ``If-Match``.
+        PreconditionFailed: the tag does not satisfy ``If-Match``.
     """
     body = encode(document)
     tag = _tag(request, body, revision)
     headers = {"ETag": f'"{tag}"'}
     if "HTTP_IF_MATCH" in request.environ and tag not in request.if_match:
-        raise errors.PreconditionFailed("The document does not match If-Match")
+        raise errors.PreconditionFailed("The resource does not match the If-Match of the request")
     if "HTTP_IF_NONE_MATCH" in request.environ and tag in request.if_none_match:
         return reply(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return reply(headers=headers, body=body)
@@ -41,16 +40,17 @@ def tagged(request: Request, document: Any, revision: int | None = None) -> Resp
 def precondition(
     request: Request, render: Callable[[Service], Any]
 ) -> Callable[[Service], None] | None:
-    """Return a function that checks ``If-Match`` and ``If-None-Match`` before a change.
+    """Return the ``If-Match`` and ``If-None-Match`` of a request as a check of a service.
 
-    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, and counts as a
-    strong one for If-None-Match; ``*`` matches any existing document.
+    RFC 9110, sections 13.1.1 and 13.1.2: a weak tag never satisfies If-Match, but counts like
+    a strong one in If-None-Match; ``*`` matches any existing resource.
 
     Args:
         render: returns the document that GET would return.
 
     Returns:
-        A function that raises PreconditionFailed if a condition fails; None without conditions.
+        A function that raises PreconditionFailed when the service does not meet the conditions;
+        None if the request has none.
     """
     names = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
     asks, refuses = (name in request.environ for name in names)
@@ -61,7 +61,9 @@ def precondition(
     def check(service: Service) -> None:
         tag = _tag(request, encode(render(service)), service.revision)
         if refuses and tag in unwanted:
-            raise errors.PreconditionFailed(f"Service {service.service_id} matches If-None-Match")
+            raise errors.PreconditionFailed(
+                f"Service {service.service_id} matches the If-None-Match of the request"
+            )
         if asks and tag not in wanted:
             raise errors.PreconditionFailed(
                 f"Service {service.service_id} has changed since you read it"
@@ -71,10 +73,12 @@ def precondition(
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Return a request's ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header).
+    """Return the ``Idempotency-Key`` of a request; None without one.
+
+    The format is that of draft-ietf-httpapi-idempotency-key-header.
 
     Raises:
-        InvalidRequest: the key is malformed.
+        InvalidRequest: the key is malformed or too long.
     """
     text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if text is None:
@@ -88,7 +92,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def _tag(request: Request, body: bytes, revision: int | None) -> str:
-    """The same by whatever name the client calls the server: links count without their host."""
+    """Return the tag of a body.
+
+    Links count without their host, so the tag does not depend on the name that the client uses
+    for the server.
+    """
     for base in (request.base_url, host_url(request)):
         body = body.replace(b'"' + encode(base)[1:-1] + b"/", b'"/')
     digest = hashlib.sha256(body).hexdigest()[:_DIGEST]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection of a client: what state it is in, and how long it may stay there."""
+"""One client connection: its state machine and its timeouts."""
 
 import asyncio
 import contextlib
@@ -15,37 +15,38 @@ from poppy.transport.pecan.http1 import MAX_HEAD, Message, Reader
 if TYPE_CHECKING:
     from poppy.transport.pecan.server import Server
 
-#: Seconds that a client has for taking an answer.
+#: Seconds that a client has to read a response.
 WRITE_TIMEOUT = 30.0
-#: Seconds that a client has for closing its side, once ours is closed.
+#: Seconds that a client has to close its side after the server has closed its own.
 CLOSE_TIMEOUT = 2.0
-#: Bytes that are read, and ignored, meanwhile.
+#: Bytes to read and discard while waiting for that.
 _MAX_IGNORED = 1 << 20
 
 
 class State(enum.Enum):
-    """What a connection is doing."""
+    """The states of a connection."""
 
-    #: Nothing of the next request has arrived.
+    #: No byte of the next request has arrived.
     IDLE = enum.auto()
-    #: A part of a request has arrived.
+    #: Part of a request has arrived.
     READING = enum.auto()
-    #: The application is at work.
+    #: The application handles the request.
     RUNNING = enum.auto()
-    #: The client has not taken all of the answer yet.
+    #: The client has not read the whole response yet.
     WRITING = enum.auto()
-    #: Our side is closed. Until the client closes its own, what it sends is ignored: to close at
-    #: once would reset the connection, and destroy an answer on its way (RFC 9112, section 9.6).
+    #: The server's side is closed. Input is discarded until the client closes its side. A full
+    #: close would reset the connection and could destroy a response in transit (RFC 9112,
+    #: section 9.6).
     CLOSING = enum.auto()
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests, has them run one by one, and writes their answers.
+    """Reads requests, has the application run them one at a time, and writes the responses.
 
-    All methods run in the thread of the event loop.
+    All methods run in the event loop's thread.
 
     Attributes:
-        deadline: by the clock of the event loop, when :meth:`expire` is to be called.
+        deadline: when to call :meth:`expire`, by the event loop's clock.
     """
 
     def __init__(self, server: "Server") -> None:
@@ -59,9 +60,9 @@ class Connection(asyncio.Protocol):
         self.deadline = math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The client is there."""
+        """Start waiting for the first request."""
         self._transport = cast(asyncio.Transport, transport)
-        # Tell by pause_writing and resume_writing whether anything is left to send.
+        # With this, pause_writing and resume_writing tell whether unsent data is left.
         self._transport.set_write_buffer_limits(high=0)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
@@ -70,12 +71,12 @@ class Connection(asyncio.Protocol):
         self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended; an answer that is being made has nowhere to go."""
+        """Forget the connection; a response that is still being computed is dropped."""
         self.state = State.CLOSING
         self._server.left(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of this request, or of a next one."""
+        """Take bytes of the current request or of a later one."""
         if self.state is State.CLOSING:
             self._ignored += len(data)
             if self._ignored > _MAX_IGNORED:
@@ -88,22 +89,22 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still want the answer."""
+        """Note that the client sends no more; it may still read the response."""
         self._client_closed = self._close_after = True
         return self.state in (State.RUNNING, State.WRITING)
 
     def pause_writing(self) -> None:
-        """Something is left to send."""
+        """Note that unsent data is left."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Everything is sent."""
+        """Continue once all data is sent."""
         self._paused = False
         if self.state is State.WRITING:
             self._go_on()
 
     def answer(self, answer: Answer, keep_alive: bool) -> None:
-        """Send an answer."""
+        """Send a response."""
         if self.state is State.CLOSING:
             return
         self._close_after = self._close_after or not keep_alive or self._server.stopping
@@ -116,7 +117,11 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def expire(self) -> None:
-        """Too much time has passed in this state."""
+        """End the connection: it has been in its state for too long.
+
+        A half-sent request is refused with 408. An idle connection is closed. Any other is
+        aborted.
+        """
         if self.state is State.READING:
             timeout = self._server.settings.request_timeout
             self.refuse(
@@ -131,30 +136,30 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def refuse(self, refused: RequestRefused) -> None:
-        """Answer without asking the application, and close."""
+        """Send an error without running the application, and close."""
         self._server.busy(self)
         self.state = State.RUNNING
         self.answer(self._server.refusal(refused, self._peer), keep_alive=False)
 
     def close(self) -> None:
-        """Close our side, and wait for the client to close its own."""
+        """Close the server's side and wait for the client to close its own."""
         self._server.busy(self)
         self.state = State.CLOSING
         self.deadline = self._server.now() + CLOSE_TIMEOUT
         if self._client_closed or self._transport.is_closing():
             self._transport.close()
             return
-        with contextlib.suppress(OSError):  # the client has gone; we are told soon
+        with contextlib.suppress(OSError):  # the client is gone; connection_lost() follows
             self._transport.write_eof()
         self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, without waiting for the client."""
         self._transport.abort()
 
     @property
     def finishing(self) -> bool:
-        """Whether a request is being answered, or the body of one is arriving."""
+        """Whether a request is running, its response is being sent, or its body is arriving."""
         return self.state in (State.RUNNING, State.WRITING) or (
             self.state is State.READING and self._reader.in_body
         )
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
         self._server.waits(self)
 
     def _go_on(self) -> None:
-        """An answer was sent: close, or see to the next request."""
+        """Close after a response, or read the next request."""
         if self._close_after:
             self.close()
             return

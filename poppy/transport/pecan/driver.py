@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The REST API, by Pecan and a server of its own."""
+"""The transport ``pecan``: the REST API, on Pecan and Poppy's own HTTP server."""
 
 import os
 import socket
@@ -43,38 +43,38 @@ class PecanTransport(Transport):
             default="127.0.0.1",
             help="Address or host name to listen on. :: means every address, IPv4 and IPv6. With "
             "auth_strategy = noauth it must be a loopback address, unless "
-            "noauth_trusted_network is set. A socket that systemd hands over counts instead.",
+            "noauth_trusted_network is set. A socket passed by systemd takes precedence.",
         ),
-        cfg.PortOpt("port", default=8888, help="TCP port to listen on; 0 takes any free one."),
+        cfg.PortOpt("port", default=8888, help="TCP port to listen on; 0 picks any free port."),
         cfg.IntOpt(
             "workers",
             default=len(os.sched_getaffinity(0)),
             min=1,
             sample_default="<number of cores>",
-            help="Processes that answer requests. One uses one core.",
+            help="Number of processes that answer requests. Each uses one core.",
         ),
         cfg.IntOpt(
             "threads",
             default=8,
             min=1,
-            help="Threads of each process that run requests. More help only while requests "
-            "wait for storage; each may hold a storage connection.",
+            help="Threads per process that run requests. More threads help only while requests "
+            "wait for storage; each thread may hold a storage connection.",
         ),
         cfg.FloatOpt(
             "request_timeout",
             default=10.0,
             min=1.0,
             max=600.0,
-            help="Seconds in which a request, header fields and body, has to arrive, from its "
-            "first byte on. Slower ones are refused with 408.",
+            help="Seconds in which a whole request (header fields and body) must arrive, counted "
+            "from its first byte. Slower requests are refused with 408.",
         ),
         cfg.FloatOpt(
             "idle_timeout",
             default=60.0,
             min=1.0,
             max=3600.0,
-            help="Seconds after which a connection is closed that no request came by. A proxy in "
-            "front should close its idle connections sooner.",
+            help="Seconds after which an idle connection is closed. A proxy in front should "
+            "close its idle connections sooner.",
         ),
     )
 
@@ -98,22 +98,29 @@ class PecanTransport(Transport):
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:
-        """The limits have a group of their own, whatever the transport; so has the dashboard."""
+        """Return the driver's options, and the groups of the API limits and the dashboard.
+
+        Those two groups have the same names for every transport.
+        """
         own = super().option_groups(name)
         return [*own, (LIMITS_GROUP, LIMITS_OPTS), (DASHBOARD_GROUP, DASHBOARD_OPTS)]
 
     @property
     def application(self) -> "WSGIApplication":
-        """The pipeline that :func:`poppy.transport.pecan.app.make` describes."""
+        """The pipeline that :func:`poppy.transport.pecan.app.make` builds."""
         return self._application
 
     @property
     def workers(self) -> int:
-        """As configured."""
+        """The option ``workers``."""
         return int(self.options.workers)
 
     def listen(self) -> socket.socket:
-        """Take the socket that systemd hands over, else bind ``bind`` and ``port``."""
+        """Take the socket passed by systemd, or bind ``bind`` and ``port``.
+
+        Raises:
+            ConfigError: binding failed, or ``noauth`` would be reachable from other machines.
+        """
         group = f"drivers:{self.KIND}:{self.name}"
         sock = listening.inherit(os.environ)
         self._inherited = sock is not None
@@ -128,15 +135,15 @@ class PecanTransport(Transport):
             address = sock.getsockname()[0]
             sock.close()
             raise ConfigError(
-                f"[{group}] bind: with auth_strategy = noauth, everybody who can reach "
-                f"{address} could act for any project. Set auth_strategy = keystone, or bind = "
-                "127.0.0.1; or, if all of that network may do so, [DEFAULT] "
+                f"[{group}] bind: with auth_strategy = noauth, any client that can reach "
+                f"{address} can act for any project. Set auth_strategy = keystone, or bind = "
+                "127.0.0.1; or, if you trust the whole network, [DEFAULT] "
                 "noauth_trusted_network = true"
             )
         return sock
 
     def serve(self, sock: socket.socket) -> None:
-        """Read and write in this thread; the application runs in ``threads`` others."""
+        """Do network I/O in this thread; run the application in ``threads`` other threads."""
         options = self.options
         settings = server.Settings(
             threads=options.threads,
@@ -153,7 +160,7 @@ class PecanTransport(Transport):
         self._server.run()
 
     def stop(self) -> None:
-        """Finish the requests under way, then return from :meth:`serve`."""
+        """Let :meth:`serve` finish the requests in progress and return."""
         self._stopped = True
         if self._server is not None:
             self._server.stop()

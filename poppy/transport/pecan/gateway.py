@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between HTTP messages and a WSGI application (PEP 3333)."""
+"""The gateway between HTTP messages and a WSGI application (PEP 3333)."""
 
 import email.utils
 import functools
@@ -34,7 +34,7 @@ class Address(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What to send; the connection adds whether it stays open, and the empty line.
+    """A response to send; the connection adds ``Connection`` and the empty line.
 
     Attributes:
         head: the status line and the header fields, each with its line end.
@@ -46,11 +46,11 @@ class Answer(NamedTuple):
 
 
 class Gateway:
-    """Runs an application.
+    """Runs a WSGI application.
 
     Args:
-        application: called in any thread.
-        server: the address that requests without Host are for.
+        application: is called from any thread.
+        server: the server's address, which requests without Host are for.
     """
 
     def __init__(self, application: "WSGIApplication", server: Address) -> None:
@@ -70,7 +70,7 @@ class Gateway:
         }
 
     def answer(self, message: Message, peer: Address) -> Answer:
-        """Have the application answer; a failure of it is an answer too."""
+        """Return the application's response; 500 if it fails."""
         environ = {
             **self._common,
             **message.fields,
@@ -90,10 +90,10 @@ class Gateway:
 
 
 def refusal(refused: RequestRefused, identifier: str | None = None) -> Answer:
-    """Answer what the application does not, in the form of the API's errors.
+    """Return a refusal in the API's error format, without running the application.
 
     Args:
-        identifier: the id of the request; by default a new one.
+        identifier: the request ID; by default a new one.
     """
     identifier = identifier or context.generate_request_id()
     body = encode(errors.document(str(refused), identifier))
@@ -135,14 +135,14 @@ def _run(application: "WSGIApplication", environ: "WSGIEnvironment") -> Answer:
 
 
 def _head(status: str, fields: list[tuple[str, str]]) -> bytes:
-    """The bytes of the status line and the header fields.
+    """Return the bytes of the status line and the header fields.
 
     Raises:
-        ValueError: a value has a line end, so that it would become something else.
+        ValueError: a field contains a line end, which would inject another field.
     """
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     if lines.count("\n") != len(fields) or lines.count("\r") != len(fields):
-        raise ValueError(f"A header field of the answer has a line end: {fields}")
+        raise ValueError(f"A response header field contains a line end: {fields}")
     return (
         f"HTTP/1.1 {status}\r\nServer: poppy\r\nDate: {_date(int(time.time()))}\r\n{lines}".encode(
             "latin-1"

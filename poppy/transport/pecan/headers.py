@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Header fields of every answer of the API: for caches, and for browsers."""
+"""Header fields of every API response, for caches and browsers."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: What an answer depends on besides the URL. (RFC 9110, section 12.5.5.)
+#: Request header fields that select the response (RFC 9110, section 12.5.5).
 VARY = ("X-Auth-Token", "X-Project-ID", "X-Roles", "Accept")
 
-#: RFC 9111, section 5.2.2: kept by the client alone, and used only after asking again.
+#: RFC 9111, section 5.2.2: only the client may store the response, and it must revalidate it
+#: before each use.
 CACHE_CONTROL = "private, no-cache"
 
-#: JSON is no page: whatever a browser makes of it loads nothing, runs nothing and is framed
-#: nowhere. (Fetch, "nosniff"; CSP Level 3; Referrer Policy.)
+#: JSON is not a page: if a browser renders it anyway, it loads nothing, runs nothing and can't be
+#: framed. (Fetch, "nosniff"; CSP Level 3; Referrer Policy.)
 ALWAYS: Sequence[tuple[str, str]] = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
 )
 
-#: For a year, once the client is known to have used https (RFC 6797).
+#: One year. Sent only in responses to https requests (RFC 6797).
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
 class Fields:
-    """Adds them.
+    """Middleware that adds the header fields.
 
-    An answer that has a ``Cache-Control`` of its own keeps it. ``Vary`` is merged.
+    A response with its own ``Cache-Control`` keeps it. ``Vary`` is merged.
     """
 
     def __init__(self, application: "WSGIApplication") -> None:
@@ -37,7 +38,7 @@ class Fields:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Run the application and add the header fields to its response."""
 
         def start(status: str, given: list[tuple[str, str]], exc_info: Any = None) -> Any:
             vary, kept, cached = list(VARY), [*ALWAYS], False
@@ -51,7 +52,7 @@ class Fields:
             if not cached:
                 kept.append(("Cache-Control", CACHE_CONTROL))
             kept.append(("Vary", ", ".join({field.lower(): field for field in vary}.values())))
-            # Where a proxy in front tells the scheme, it is known by now.
+            # ProxyHeaders has set the scheme by now, if a proxy in front sends it.
             if environ["wsgi.url_scheme"] == "https":
                 kept.append(_HSTS)
             return start_response(status, kept, exc_info)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens before each handler, and when one raises."""
+"""Pecan hooks: authorisation before each handler, and error responses."""
 
 from http import HTTPStatus
 from typing import Any
@@ -37,9 +37,9 @@ _SAFE = ("GET", "HEAD")
 
 
 class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
-    """Settles who asks and whether they may, what links begin with, and that JSON will do.
+    """Authenticates and authorises a request, negotiates content, and sets the base of links.
 
-    Here, and nowhere else, the policy is enforced: a handler runs only after its rule allowed it.
+    The policy is enforced only here: a handler runs only after its rule has allowed the request.
     """
 
     priority = 1
@@ -57,7 +57,10 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
         self._rates = rates
 
     def before(self, state: Any) -> None:
-        """Runs once the handler is known, so that an unknown path is a 404 for anybody."""
+        """Check the request against the handler's rule.
+
+        Runs once the handler is known, so an unknown path is a 404 for every client.
+        """
         request: Request = state.request
         resource: Resource = state.controller.__self__
         if acceptable(request, resource.media_types) is None:
@@ -73,12 +76,12 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
             who = request.environ[IDENTITY] = self._strategy.identify(request)
             self._remember(request, who)
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))
-            # Who changes what is worth a line; the path is not in it, it may hold anything.
+            # Log changes at INFO, reads at DEBUG. The path is left out: it may contain secrets.
             LOG.log(log.DEBUG if request.method in _SAFE else log.INFO, "%s: allowed", rule)
             is_admin = request.environ[IS_ADMIN] = self._policy.allows(ALL_PROJECTS, who)
             if self._rates and who.project_id is not None and not is_admin:
                 self._rates.count(who.project_id, request.method)
-            # A link must be one that the router takes back.
+            # The router must accept every link, so a project ID that it can't parse is left out.
             if (
                 self._project_id_in_url
                 and who.project_id is not None
@@ -91,22 +94,24 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
         request.environ[BASE_URL] = base
 
     def _check(self, rule: str, who: Identity, in_url: str | None) -> None:
-        """The token is the authority for the project; the URL may only repeat it.
+        """Check the project in the URL and the policy.
+
+        The token is the authority for the project; the URL may only repeat it.
 
         Raises:
             RequestRefused: 403.
         """
         if in_url not in (None, who.project_id):
-            raise _forbidden("The project in the URL is not the one that the request is for")
+            raise _forbidden("The project in the URL is not the project of the request")
         if who.project_id is None and self._policy.needs_project(rule):
             raise _forbidden("The request needs a token for a project")
         if not self._policy.allows(rule, who):
             LOG.info("%s: refused", rule)
-            raise _forbidden(f"The policy does not allow it ({rule})")
+            raise _forbidden(f"The policy does not allow the request ({rule})")
 
     @staticmethod
     def _remember(request: Request, who: Identity) -> None:
-        """Have the log tell whose request it is; the token itself stays out of it."""
+        """Set the log context to the client's identity, without the token."""
         context.RequestContext(
             request_id=request.request_id,
             global_request_id=request.environ.get(request_id.GLOBAL_REQ_ID),
@@ -124,10 +129,10 @@ def _forbidden(message: str) -> http_errors.RequestRefused:
 
 
 class ErrorHook(pecan.hooks.PecanHook):  # type: ignore[misc]
-    """Turns every expected error into its answer; handlers just raise."""
+    """Turns every expected error into its response, so handlers just raise."""
 
     def on_error(self, state: Any, error: Exception) -> Response | None:
-        """The answer, or None for a bug, which then reaches the outermost middleware."""
+        """Return the response, or None for a bug, which ``RequestId`` turns into a 500."""
         identifier = state.request.request_id
         if isinstance(error, http_errors.RequestRefused):
             return reply(http_errors.document(str(error), identifier), error.status, error.headers)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which names this server answers to.
+"""Validation of the Host header field.
 
-A page of any site can make a browser send requests to a server that only the browser reaches: the
-site's name just has to lead to that server's address (DNS rebinding). Host still has the name.
+Any web page can make a browser send requests to a server that only the browser can reach, by
+pointing the site's own name to that server's address (DNS rebinding). Host still holds that name,
+so requests for other names are refused.
 """
 
 import re
@@ -27,18 +28,18 @@ _PORT = re.compile(r":[0-9]*\Z")
 
 
 def allowed(conf: cfg.ConfigOpts, bind: str) -> tuple[str, ...]:
-    """What Host may name; ``*`` for anything.
+    """Return the allowed host patterns; ``*`` allows any host.
 
     Args:
         bind: the address that the server listens on.
 
     Raises:
-        ConfigError: an entry of ``allowed_hosts`` is no pattern.
+        ConfigError: an entry of ``allowed_hosts`` is not a valid pattern.
     """
     given = tuple(entry.lower() for entry in conf.allowed_hosts)
     for entry in given:
         if not _PATTERN.fullmatch(entry):
-            raise ConfigError(f"[DEFAULT] allowed_hosts: '{entry}' is no host name or pattern")
+            raise ConfigError(f"[DEFAULT] allowed_hosts: '{entry}' is not a host name or pattern")
     if given:
         return given
     if conf.auth_strategy == "noauth" and not conf.noauth_trusted_network:
@@ -47,11 +48,11 @@ def allowed(conf: cfg.ConfigOpts, bind: str) -> tuple[str, ...]:
 
 
 class Hosts:
-    """Refuses requests for other hosts.
+    """Middleware that refuses requests for other hosts.
 
     Args:
-        patterns: names; ``.example.com`` is that name and all below it, ``*.example.com`` those
-            below it, ``*`` any.
+        patterns: host names. ``.example.com`` matches that name and all names below it;
+            ``*.example.com`` only the names below it. The caller handles ``*``.
     """
 
     def __init__(self, application: "WSGIApplication", patterns: Iterable[str]) -> None:
@@ -70,7 +71,7 @@ class Hosts:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Run the application if the host is allowed; otherwise answer 400."""
         host = environ.get("HTTP_HOST") or environ["SERVER_NAME"]
         name = _PORT.sub("", host).lower().removesuffix(".")
         if name in self._names or name.endswith(self._suffixes):

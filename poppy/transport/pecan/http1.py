@@ -26,8 +26,8 @@ _MAX_CHUNK_OVERHEAD = 8
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _ABSOLUTE = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 
-#: Fields that say who asks, of whom and for what. RFC 9110, section 5.3, allows only lists to be
-#: merged, so two lines of one of these are a mistake or an attack.
+#: Fields that identify the client, the host or the request, and hold a single value. RFC 9110,
+#: section 5.3, allows only lists to be merged, so a repeated line is a mistake or an attack.
 _SINGLE = frozenset(
     {
         "CONTENT_TYPE",
@@ -58,7 +58,7 @@ class Message(NamedTuple):
     Attributes:
         path: decoded from percent-encoding; each character is one byte (PEP 3333).
         query: as it was sent, without the question mark.
-        fields: by the names that WSGI gives them, such as ``HTTP_HOST``. The authority of an
+        fields: header fields by their WSGI names, such as ``HTTP_HOST``. The authority of an
             absolute target replaces Host (RFC 9112, section 3.2.2).
         keep_alive: whether another request may follow.
     """
@@ -76,11 +76,11 @@ class Reader:
     """Turns the bytes of one connection into requests, one at a time.
 
     Args:
-        max_body: in bytes.
-        forwarding: whether to keep fields about forwarding, such as ``X-Forwarded-Host``.
+        max_body: the largest allowed body, in bytes.
+        forwarding: whether to keep forwarding fields, such as ``X-Forwarded-Host``.
 
     Attributes:
-        in_body: whether the head of a request has arrived, and its body has not.
+        in_body: whether the head of a request has arrived but its whole body has not.
         wants_continue: whether the client waits for ``100 Continue`` before it sends the body.
             The caller resets it.
     """
@@ -105,7 +105,7 @@ class Reader:
 
     @property
     def waiting(self) -> int:
-        """Bytes that have arrived and are not read yet."""
+        """The number of bytes that have arrived but are not parsed yet."""
         return len(self._waiting)
 
     @property
@@ -114,14 +114,14 @@ class Reader:
         return bool(self._read or self._waiting)
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Buffer bytes that have arrived."""
         self._waiting += data
 
     def next(self) -> Message | None:
-        """The next request; None until more has arrived.
+        """Return the next request; None until it has arrived completely.
 
         Raises:
-            RequestRefused: it is not valid HTTP, is too large, or needs what is not supported.
+            RequestRefused: it is not valid HTTP, is too large, or needs an unsupported feature.
         """
         while self._waiting and not self._complete:
             piece = self._piece()
@@ -140,7 +140,7 @@ class Reader:
         return message
 
     def _piece(self) -> bytes:
-        """What to parse next: never more than the request at hand, which ends with a line."""
+        """Return the bytes to parse next; they never reach beyond the current request."""
         if self.in_body and not self._chunked:
             left = int(self._fields["CONTENT_LENGTH"]) - len(self._body)
             return bytes(self._waiting[:left])
@@ -149,14 +149,14 @@ class Reader:
         end = self._waiting.find(b"\n") + 1
         piece = bytes(self._waiting[:end] if end else self._waiting)
         if self._chunked and not self._in_chunk and b";" in piece:
-            # RFC 9112, section 7.1.1: servers limit chunk extensions. No client of ours has any.
+            # RFC 9112, section 7.1.1: servers should limit chunk extensions. API clients use none.
             raise _invalid("chunk extensions are not supported")
         return piece
 
     def _first_piece(self) -> bytes:
-        """The whole head if it has arrived, else the request line, else nothing."""
+        """Return the whole head if it has arrived, else the request line, else nothing."""
         while self._waiting.startswith(b"\r\n"):
-            # Some clients end the request before with it (RFC 9112, section 2.2).
+            # Some clients send an extra line end after a request (RFC 9112, section 2.2).
             del self._waiting[:2]
         end = self._waiting.find(b"\n") + 1
         if (end or len(self._waiting)) > MAX_HEAD:
@@ -165,7 +165,7 @@ class Reader:
             return b""
         self._line = bytes(self._waiting[:end])
         if not _REQUEST_LINE.fullmatch(self._line):
-            raise _invalid("the request line can't be read")
+            raise _invalid("the request line is malformed")
         all_of_it = self._waiting.find(b"\r\n\r\n", end - 2) + 4
         return bytes(self._waiting[: max(all_of_it, end)])
 
@@ -174,7 +174,7 @@ class Reader:
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            pass  # declined: the request is answered as one of HTTP/1.1 (RFC 9110, section 7.8)
+            pass  # declined: the response uses HTTP/1.1 (RFC 9110, section 7.8)
         except httptools.HttpParserInvalidMethodError as exc:
             raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED, "The method is not known") from exc
         except httptools.HttpParserError as exc:
@@ -196,10 +196,10 @@ class Reader:
         return _invalid(str(exc))
 
     def _settle_head(self) -> None:
-        """Check what the parser does not, and keep what the application needs.
+        """Make the checks that the parser leaves out, and keep what the application needs.
 
         Raises:
-            RequestRefused: the head is not valid, or announces too large a body.
+            RequestRefused: the head is not valid, or declares too large a body.
         """
         self._settled = True
         method, target, version = self._line.decode("ascii").split()
@@ -207,16 +207,20 @@ class Reader:
         self._settle_framing(fields, version)
         host = fields.get("HTTP_HOST")
         if host is None and version == "HTTP/1.1":  # RFC 9112, section 3.2
-            raise _invalid("it has no Host")
+            raise _invalid("the Host header field is missing")
         authority, self._target = _target(method, target)
         if authority is not None:
             fields["HTTP_HOST"] = authority
         for text in (host, authority):
             if text is not None and not HOST.fullmatch(text):
-                raise _invalid("the host can't be read")
+                raise _invalid("the host is malformed")
 
     def _settle_framing(self, fields: dict[str, str], version: str) -> None:
-        """How the body comes (RFC 9112, section 6)."""
+        """Determine how the body is framed (RFC 9112, section 6).
+
+        Raises:
+            RequestRefused: the framing is not valid or not supported, or the body is too large.
+        """
         coding = fields.pop("HTTP_TRANSFER_ENCODING", None)
         size = int(fields.get("CONTENT_LENGTH", "0"))
         if coding is not None:
@@ -228,51 +232,51 @@ class Reader:
         if size > self._max_body:
             raise body_too_large(self._max_body)
         if self._complete and (coding is not None or size):
-            # The parser takes the body for the beginning of the other protocol.
+            # The parser would take the body for data of the other protocol.
             raise _invalid("a request to upgrade must have no body")
         expected = fields.pop("HTTP_EXPECT", None)
         if expected is not None and expected.lower() != "100-continue":
             raise RequestRefused(
-                HTTPStatus.EXPECTATION_FAILED, "The only expectation to meet is 100-continue"
+                HTTPStatus.EXPECTATION_FAILED, "The only supported expectation is 100-continue"
             )
-        # RFC 9110, section 10.1.1: a client of HTTP/1.0 would not understand 100.
+        # RFC 9110, section 10.1.1: an HTTP/1.0 client does not understand 100.
         wants = expected is not None and version == "HTTP/1.1"
         self.wants_continue = wants and not self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A callback of the parser; after the head come trailer fields, which are ignored."""
+        """Keep a header field. (Parser callback.) Trailer fields are ignored."""
         if not self._has_head:
             self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """A callback of the parser."""
+        """Note that the head is complete. (Parser callback.)"""
         self._has_head = True
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_chunk_header(self) -> None:
-        """A callback of the parser."""
+        """Note that a chunk's data follows. (Parser callback.)"""
         self._in_chunk = True
 
     def on_chunk_complete(self) -> None:
-        """A callback of the parser."""
+        """Note the end of a chunk. (Parser callback.)"""
         self._in_chunk = False
 
     def on_body(self, data: bytes) -> None:
-        """A callback of the parser."""
+        """Keep part of the body. (Parser callback.)"""
         self._body += data
 
     def on_message_complete(self) -> None:
-        """A callback of the parser."""
+        """Note that the request is complete. (Parser callback.)"""
         self._complete = True
 
 
 def _fields(lines: list[tuple[bytes, bytes]], forwarding: bool) -> dict[str, str]:
-    """Header fields as WSGI has them.
+    """Return header fields by their WSGI names.
 
-    Names with an underscore are dropped: WSGI could not tell ``X_Roles`` from ``X-Roles``.
+    Names with an underscore are dropped: in WSGI, ``X_Roles`` and ``X-Roles`` are the same.
 
     Raises:
-        RequestRefused: a field that may occur once occurs twice.
+        RequestRefused: a single-value field occurs twice.
     """
     fields: dict[str, str] = {}
     for raw, content in lines:
@@ -282,7 +286,7 @@ def _fields(lines: list[tuple[bytes, bytes]], forwarding: bool) -> dict[str, str
         value = content.decode("latin-1").strip(" \t")
         if name in fields:
             if name in _SINGLE:
-                raise _invalid(f"it has {raw.decode('ascii')} twice")
+                raise _invalid(f"{raw.decode('ascii')} occurs twice")
             value = fields[name] + ("; " if name == "HTTP_COOKIE" else ", ") + value
         fields[name] = value
     return fields
@@ -295,10 +299,10 @@ def _wsgi_name(raw: bytes) -> str:
 
 
 def _target(method: str, target: str) -> tuple[str | None, tuple[str, str]]:
-    """The authority, if any, the path and the query of a target (RFC 9112, section 3.2).
+    """Return the authority, if any, and the path and query of a target (RFC 9112, section 3.2).
 
     Raises:
-        RequestRefused: it has none of the forms that a server is to understand.
+        RequestRefused: the target has none of the forms that a server must understand.
     """
     authority = None
     if target == "*" and method == "OPTIONS":
@@ -306,12 +310,12 @@ def _target(method: str, target: str) -> tuple[str | None, tuple[str, str]]:
     if not target.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None:
-            raise _invalid("its target is neither a path nor a URL")
+            raise _invalid("the target is neither a path nor a URL")
         authority, target = absolute.groups()
         if not target.startswith("/"):
             target = f"/{target}"
     if "#" in target:
-        raise _invalid("its target has a fragment")
+        raise _invalid("the target has a fragment")
     path, _, query = target.partition("?")
     if "%" in path:
         path = urllib.parse.unquote_to_bytes(path).decode("latin-1")
@@ -326,8 +330,10 @@ def _head_too_large() -> RequestRefused:
 
 
 def _unknown_coding() -> RequestRefused:
-    """RFC 9112, section 6.1."""
-    return RequestRefused(HTTPStatus.NOT_IMPLEMENTED, "The only transfer coding is chunked")
+    """Return the 501 of RFC 9112, section 6.1."""
+    return RequestRefused(
+        HTTPStatus.NOT_IMPLEMENTED, "The only supported transfer coding is chunked"
+    )
 
 
 def _invalid(reason: str) -> RequestRefused:

@@ -2,9 +2,9 @@
 """WSGI middleware around the Pecan application.
 
 oslo.middleware's classes wrap each request and each response in WebOb objects. Measured with
-``tests/perf/transport.py``, the GET of a service takes 64 us without them and 152 us with
-its RequestId and HTTPProxyToWSGI, even while the latter is switched off. So the request id is done
-here, and of HTTPProxyToWSGI only the reading of header fields is used (97 us, when switched on).
+``tests/perf/transport.py``, a GET of a service takes 64 us without them, and 152 us with RequestId
+and HTTPProxyToWSGI even while the latter is disabled. So this module sets the request ID itself,
+and uses only the header parsing of HTTPProxyToWSGI (97 us when enabled).
 """
 
 import re
@@ -33,9 +33,9 @@ _GLOBAL_ID = re.compile(request_id.ID_FORMAT)
 
 
 def set_defaults() -> None:
-    """What pages of other origins need of this API; the entry point ``oslo.config.opts.defaults``.
+    """Set the CORS defaults of this API; the entry point ``oslo.config.opts.defaults``.
 
-    There are no cookies here, so that pages need no credentials but the token that they send.
+    The API uses no cookies, so a page needs no credentials besides the token that it sends.
     """
     cors.set_defaults(
         allow_credentials=False,
@@ -63,11 +63,11 @@ def set_defaults() -> None:
 
 
 class RequestId:
-    """Outermost: gives each request an id, and answers for bugs.
+    """Gives each request an ID, and answers 500 for bugs.
 
-    The id goes to the client in ``x-openstack-request-id``, whatever the answer, and to the
-    log. A service that calls Poppy may send its own id in the same field; it is kept as the
-    global request id, as OpenStack services do.
+    Every response carries the ID in ``x-openstack-request-id``, and so does every log line. A
+    service that calls Poppy may send its own ID in the same field; like other OpenStack services,
+    Poppy keeps it as the global request ID.
     """
 
     def __init__(self, application: "WSGIApplication") -> None:
@@ -81,7 +81,7 @@ class RequestId:
         given = environ.get("HTTP_X_OPENSTACK_REQUEST_ID")
         if given and _GLOBAL_ID.match(given):
             environ[request_id.GLOBAL_REQ_ID] = given
-        # Also takes the thread's previous request out of the log.
+        # Also replaces the context of the thread's previous request.
         context.RequestContext(
             request_id=identifier, global_request_id=environ.get(request_id.GLOBAL_REQ_ID)
         )
@@ -91,19 +91,19 @@ class RequestId:
 
         try:
             return self._application(environ, start)
-        except Exception:  # noqa: BLE001 (a bug in Poppy: the one place that answers for it)
+        except Exception:  # noqa: BLE001 (a bug in Poppy; the only place that turns it into a 500)
             LOG.exception("Request %s failed: %s", identifier, environ.get("PATH_INFO"))
             document = errors.document(errors.FAULT, identifier)
             response = reply(document, HTTPStatus.INTERNAL_SERVER_ERROR)
             return response(environ, start)  # type: ignore[no-any-return]
 
 
-#: Others are counted together: clients may invent any number.
+#: All other methods share one label value, because clients can invent any number of them.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Measured:
-    """Times every request, once its answer is made; sending it is not Poppy's to speed up."""
+    """Measures each request until its response is ready; sending it depends on the client."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -133,12 +133,12 @@ class Measured:
 
 
 class Traced:
-    """Outermost: a span for every request; what follows from it, here and in workers, is below.
+    """Opens a span for every request: the parent of all spans that follow, here and in workers.
 
-    (oslo.middleware's own trusts every client, and records whole URLs.)
+    (The middleware of oslo.middleware trusts every client and records whole URLs.)
 
     Args:
-        trusting: whether a request may say which trace it belongs to, and whether it is recorded.
+        trusting: whether a request may choose its trace and whether it is sampled.
     """
 
     def __init__(self, application: "WSGIApplication", trusting: bool) -> None:
@@ -175,13 +175,13 @@ class Traced:
     def _describe(
         span: tracing.Span, environ: "WSGIEnvironment", method: str, named: str, answered: str
     ) -> None:
-        """By https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
+        """Set attributes by https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
         route = environ.get(ROUTE)
         span.set(
             {
                 "http.request.method": method,
                 "url.scheme": environ["wsgi.url_scheme"],
-                # The path itself may hold anything, such as a token that was meant for elsewhere.
+                # The template instead of the path, which may contain a misplaced token.
                 "http.route": route,
                 "http.response.status_code": int(answered) if answered else None,
                 "openstack.request_id": environ.get(REQUEST_ID),
@@ -195,9 +195,9 @@ class Traced:
 
 
 class ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):  # type: ignore[misc]
-    """Makes links begin with what the client called, when a proxy in front says what it was.
+    """Makes links begin with the URL that the client used, as sent by a proxy in front.
 
-    Only for deployments whose proxy overwrites these fields; see
+    Only for deployments with a proxy that overwrites these fields; see
     ``[oslo_middleware] enable_proxy_headers_parsing``.
     """
 
@@ -206,8 +206,8 @@ class ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):  # type: ignore[misc]
     ) -> Iterable[bytes]:
         """Answer one request."""
         self.process_request(webob.Request(environ))
-        # Each proxy of a chain adds itself behind a comma; the client called the first. With a
-        # port it has to be quoted (RFC 7239, section 4).
+        # Each proxy of a chain appends a value after a comma; the client used the first. A value
+        # with a port is quoted (RFC 7239, section 4).
         for name in ("wsgi.url_scheme", "HTTP_HOST"):
             if name in environ:
                 environ[name] = environ[name].partition(",")[0].strip(' "')

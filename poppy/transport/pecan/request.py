@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading requests: nothing a client sends may get further than here unless it makes sense."""
+"""Parsing and validation of requests; malformed input is refused here."""
 
 import json
 import math
@@ -16,22 +16,22 @@ import webob.multidict
 from poppy.common import errors
 from poppy.transport.pecan.errors import RequestRefused
 
-#: Where the parts of a request that all handlers need are kept in the WSGI environment.
+#: WSGI environment keys for the values that all handlers need.
 REQUEST_ID = "openstack.request_id"
 PROJECT_ID = "poppy.project_id"
 PROJECT_ID_IN_URL = "poppy.project_id_in_url"
 BASE_URL = "poppy.base_url"
-#: The template of the URL, once a resource is found.
+#: The URL template, once a resource is found.
 ROUTE = "poppy.route"
 #: The variable segments of the URL, in order.
 ROUTE_VALUES = "poppy.route_values"
 #: The policy rule that the request needs.
 RULE = "poppy.rule"
-#: Who sends the request, once that is known.
+#: The client's identity, once it is authenticated.
 IDENTITY = "poppy.identity"
 #: The decoded body, once it is read.
 DOCUMENT = "poppy.document"
-#: Whether whoever asks may look at all projects.
+#: Whether the client may see all projects.
 IS_ADMIN = "poppy.is_admin"
 
 JSON = "application/json"
@@ -39,15 +39,15 @@ JSON_HOME = "application/json-home"
 FORM = "application/x-www-form-urlencoded"
 JSON_PATCH = "application/json-patch+json"
 
-#: How deep arrays and objects may nest; the deepest document of the API has 6 levels.
+#: How deep arrays and objects may nest. The deepest document of the API has 6 levels.
 MAX_DEPTH = 32
-#: As many as a signed integer of 64 bits has, with its sign.
+#: The digits of a signed 64-bit integer, including the sign.
 MAX_DIGITS = 20
 MAX_QUERY_PARAMETERS = 100
 
 #: ``host[:port]`` of RFC 9110, section 7.2, without percent-encoding.
 HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-#: A parameter of a media range, but for its weight.
+#: A parameter of a media range, other than its weight.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_PARAMETER = re.compile(
     rf'[ \t]*;[ \t]*(?![qQ][ \t]*=){_TOKEN}=(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
@@ -59,11 +59,14 @@ _NO_PARAMETERS = webob.multidict.NoVars("no query string")
 
 
 class Request(webob.Request):  # type: ignore[misc]
-    """A request as Pecan and the handlers see it; bodies are read by :func:`document` only."""
+    """A request as Pecan and the handlers see it.
+
+    Only :func:`document` and :func:`form` read the body.
+    """
 
     @property
     def path_info(self) -> str:
-        """The decoded path; bytes that are no UTF-8 become U+FFFD, which names nothing."""
+        """The decoded path; invalid UTF-8 becomes U+FFFD, which no resource has in its name."""
         raw: str = self.environ.get("PATH_INFO", "")
         return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
 
@@ -72,7 +75,7 @@ class Request(webob.Request):  # type: ignore[misc]
         """The query parameters.
 
         Raises:
-            InvalidRequest: they are no UTF-8, or too many.
+            InvalidRequest: the query string is not UTF-8 or has too many parameters.
         """
         raw: str = self.environ.get("QUERY_STRING", "")
         if not raw:
@@ -85,22 +88,22 @@ class Request(webob.Request):  # type: ignore[misc]
                 max_num_fields=MAX_QUERY_PARAMETERS,
             )
         except ValueError as exc:
-            raise errors.InvalidRequest("The query string can't be read") from exc
+            raise errors.InvalidRequest("The query string is not valid") from exc
         return webob.multidict.MultiDict(pairs)
 
     @property
     def params(self) -> Any:
-        """What Pecan would merge with a form in the body; there are no forms here."""
+        """The query parameters. (Pecan would merge them with a form in the body.)"""
         return self.GET
 
     @property
     def json(self) -> Any:
-        """What Pecan would turn into handler arguments: never the body of a request."""
+        """Always empty, so that Pecan never turns the body into handler arguments."""
         return {}
 
     @property
     def request_id(self) -> str | None:
-        """The id of this request, as in the ``x-openstack-request-id`` header."""
+        """The request ID, as in the ``x-openstack-request-id`` header."""
         return self.environ.get(REQUEST_ID)  # type: ignore[no-any-return]
 
     @property
@@ -110,16 +113,16 @@ class Request(webob.Request):  # type: ignore[misc]
 
     @property
     def token(self) -> str | None:
-        """The token of whoever asks, to act on their behalf with; never to be logged."""
+        """The client's token, for acting on the client's behalf. Never log it."""
         return self.environ.get("HTTP_X_AUTH_TOKEN")  # type: ignore[no-any-return]
 
     @property
     def asking_project(self) -> str | None:
-        """The project whose things may be seen; None for an operator, who may see all.
+        """The project that the client may see; None for an operator, who may see all projects.
 
         Raises:
-            RequestRefused: 403 for a token of no project, such as one for the system, that is
-                not an operator's.
+            RequestRefused: 403 for a token without a project (a system-scoped token, say) that
+                is not an operator's.
         """
         if self.environ.get(IS_ADMIN):
             return None
@@ -130,15 +133,17 @@ class Request(webob.Request):  # type: ignore[misc]
 
     @property
     def base_url(self) -> str:
-        """What every link begins with: ``<host>/v1.0``, with the project id if configured."""
+        """The base of every link: ``<host>/v1.0``, with the project ID if configured."""
         return self.environ[BASE_URL]  # type: ignore[no-any-return]
 
 
 def host_url(request: Request) -> str:
-    """``scheme://host`` as the client wrote it, with the mount point, if any.
+    """Return ``scheme://host`` as the client sent it, with the mount point, if any.
+
+    Links begin with it, so it is validated.
 
     Raises:
-        InvalidRequest: any of them is not one (RFC 9110, section 7.2); links begin with it.
+        InvalidRequest: the scheme, host (RFC 9110, section 7.2) or mount point is malformed.
     """
     environ = request.environ
     host = environ.get("HTTP_HOST")
@@ -153,10 +158,10 @@ def host_url(request: Request) -> str:
 
 
 def acceptable(request: Request, offers: Sequence[str]) -> str | None:
-    """The media type of ``offers`` that the client likes best; None if it takes none of them.
+    """Return the media type of ``offers`` that the client prefers; None if it accepts none.
 
-    RFC 9110, section 12.5.1. A header that is empty or can't be parsed counts as none. Parameters
-    make no difference: the media types that are offered have none (RFC 8259, section 11).
+    RFC 9110, section 12.5.1. An empty or malformed ``Accept`` is ignored. Parameters are ignored
+    too, because the offered media types have none (RFC 8259, section 11).
     """
     wanted = _MEDIA_PARAMETER.sub("", request.environ.get("HTTP_ACCEPT") or "*/*")
     if wanted == "*/*":
@@ -169,10 +174,10 @@ def acceptable(request: Request, offers: Sequence[str]) -> str | None:
 
 
 def parameter(request: Request, name: str) -> str | None:
-    """A query parameter; None when it is not given.
+    """Return a query parameter; None when it is not given.
 
     Raises:
-        InvalidRequest: it is given more than once, so that nobody knows which one counts.
+        InvalidRequest: it is given more than once, which is ambiguous.
     """
     values = request.GET.getall(name)
     if len(values) > 1:
@@ -181,10 +186,10 @@ def parameter(request: Request, name: str) -> str | None:
 
 
 def integer(request: Request, name: str, default: int, maximum: int) -> int:
-    """A whole number of 1..``maximum``.
+    """Return a query parameter as an integer in 1..``maximum``.
 
     Raises:
-        InvalidRequest: it is something else.
+        InvalidRequest: it is not an integer in that range.
     """
     text = parameter(request, name)
     if text is None:
@@ -195,10 +200,10 @@ def integer(request: Request, name: str, default: int, maximum: int) -> int:
 
 
 def boolean(request: Request, name: str, default: bool) -> bool:
-    """``true`` or ``false`` in any case.
+    """Return a query parameter that is ``true`` or ``false`` (in upper or lower case).
 
     Raises:
-        InvalidRequest: it is something else.
+        InvalidRequest: it has another value.
     """
     text = parameter(request, name)
     if text is None:
@@ -209,17 +214,17 @@ def boolean(request: Request, name: str, default: bool) -> bool:
 
 
 def document(request: Request, limit: int, media_types: Collection[str] = (JSON,)) -> object:
-    """The JSON document in the body.
+    """Return the JSON document in the body.
 
     Args:
-        limit: how many bytes the body may have.
-        media_types: what its ``Content-Type`` may be.
+        limit: the largest allowed body, in bytes.
+        media_types: the accepted values of ``Content-Type``.
 
     Raises:
-        RequestRefused: 415 for another media type or encoding, 413 for too many bytes.
-        InvalidRequest: the body is no JSON text (RFC 8259) of sensible depth, in UTF-8; or
-            has duplicate names, which readers of JSON disagree about (section 4), numbers
-            beyond a double's range, or characters that can't be stored.
+        RequestRefused: 415 for another media type or encoding, 413 for a larger body.
+        InvalidRequest: the body is not JSON (RFC 8259) in UTF-8; is nested too deeply; or has
+            duplicate names, which JSON parsers treat differently (section 4), numbers beyond a
+            double's range, or characters that can't be stored.
     """
     _check_media_type(request, media_types)
     try:
@@ -242,14 +247,14 @@ def document(request: Request, limit: int, media_types: Collection[str] = (JSON,
 
 
 def form(request: Request, limit: int) -> Mapping[str, str]:
-    """What a form says, by the names of its fields; of one that is there twice, the first.
+    """Return a form's values by field name; the first value of a repeated field.
 
     Args:
-        limit: how many bytes the body may have.
+        limit: the largest allowed body, in bytes.
 
     Raises:
-        RequestRefused: 415 for another media type or encoding, 413 for too many bytes.
-        InvalidRequest: the body is no form in UTF-8, or has too many fields.
+        RequestRefused: 415 for another media type or encoding, 413 for a larger body.
+        InvalidRequest: the body is not a form in UTF-8, or has too many fields.
     """
     _check_media_type(request, (FORM,))
     try:
@@ -260,12 +265,17 @@ def form(request: Request, limit: int) -> Mapping[str, str]:
             max_num_fields=MAX_QUERY_PARAMETERS,
         )
     except ValueError as exc:
-        raise errors.InvalidRequest("The form can't be read") from exc
+        raise errors.InvalidRequest("The form is not valid") from exc
     return dict(reversed(pairs))
 
 
 def _check_media_type(request: Request, media_types: Collection[str]) -> None:
-    """RFC 9110, section 15.5.16: say what would have been accepted; RFC 5789, section 2.2."""
+    """Check the media type and encoding of the body.
+
+    Raises:
+        RequestRefused: 415, which lists the accepted media types in ``Accept`` (RFC 9110, section
+            15.5.16) or ``Accept-Patch`` (RFC 5789, section 2.2).
+    """
     media_type, _, parameters = request.environ.get("CONTENT_TYPE", "").partition(";")
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity")
     if (
@@ -285,7 +295,12 @@ def _check_media_type(request: Request, media_types: Collection[str]) -> None:
 
 
 def _body(request: Request, limit: int) -> bytes:
-    """At most ``limit`` bytes of body, whatever ``Content-Length`` says."""
+    """Return the body; read at most one byte more than ``limit``.
+
+    Raises:
+        RequestRefused: 413 for a larger body.
+        InvalidRequest: ``Content-Length`` is malformed, or the body is shorter.
+    """
     environ = request.environ
     declared = environ.get("CONTENT_LENGTH") or ""
     if declared and not re.fullmatch("[0-9]{1,18}", declared):
@@ -306,7 +321,7 @@ def _body(request: Request, limit: int) -> bytes:
 
 
 def body_too_large(limit: int) -> RequestRefused:
-    """The refusal of a body of more than so many bytes."""
+    """Return the 413 for a body of more than ``limit`` bytes."""
     return RequestRefused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request body must not exceed {limit} bytes"
     )
@@ -339,7 +354,10 @@ def _integer(text: str) -> int:
 
 
 def _check(document: object) -> None:
-    """Depth, and text that is not Unicode or that databases refuse; without recursion."""
+    """Check the nesting depth, and refuse text that is not Unicode or can't be stored.
+
+    Runs without recursion.
+    """
     level: list[object] = [document]
     for _ in range(MAX_DEPTH + 1):
         below: list[object] = []

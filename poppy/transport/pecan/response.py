@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making responses: a JSON document, or nothing."""
+"""Responses: a JSON document or an empty body."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Response(webob.Response):  # type: ignore[misc]
 
 
 def encode(document: Any) -> bytes:
-    """JSON text in ASCII."""
+    """Encode a document as JSON in ASCII."""
     return _ENCODER.encode(document).encode("ascii")
 
 
@@ -32,11 +32,11 @@ def reply(
     content_type: str = JSON,
     body: bytes = b"",
 ) -> Response:
-    """A response.
+    """Return a response.
 
     Args:
-        document: what the body says; None for no body.
-        body: of a document that is encoded already.
+        document: the document to encode as the body; None for none.
+        body: the body when it is already encoded.
     """
     fields = list((headers or {}).items())
     if document is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API's HTTP server: one process's share of a listening socket.
+"""The API's HTTP server, one per process; all processes share the listening socket.
 
-One thread reads requests and writes answers (asyncio); others run the application. A thread is
-taken only once a request has arrived in whole, so that slow clients cost no thread.
+One thread (asyncio) reads requests and writes responses; other threads run the application. A
+request gets a thread only once it has arrived completely, so slow clients occupy no thread.
 """
 
 import asyncio
@@ -32,34 +32,35 @@ LOG = log.getLogger(__name__)
 
 _Job: TypeAlias = tuple[Connection, Message, Address]
 
-#: Seconds that requests under way get to finish when the server stops.
+#: Seconds that requests in progress get to finish when the server stops.
 GRACE = 10.0
-#: Seconds for which clients may send one more request on a connection that is kept alive. Its
-#: answer tells them that it is the last one.
+#: Seconds in which a stopping server accepts one more request on each kept-alive connection. Its
+#: response closes the connection.
 LINGER = 2.0
-#: Seconds that clients then have for closing their side.
+#: Seconds that clients then have to close their side.
 CLOSING = 0.5
 
-#: Connections to a process, if the limit of file descriptors allows them.
+#: Connections per process, if the file descriptor limit allows them.
 _CONNECTIONS = 4000
 #: File descriptors for everything else: the store, the log, providers.
 _OTHER_FILES = 200
-#: Connections that are accepted before others get a turn.
+#: Connections to accept before existing ones get a turn.
 _ACCEPTED_AT_ONCE = 64
-#: Seconds between looks for connections that have waited too long.
+#: Seconds between checks for expired connections.
 _TICK = 0.5
 
 
 class Settings(NamedTuple):
-    """What the operator decides.
+    """The server's settings.
 
     Attributes:
-        threads: that run the application.
-        max_body_size: of a request, in bytes.
-        behind_proxy: whether fields about forwarding are to be trusted. Else they are removed.
-        request_timeout: seconds in which a request has to arrive, from its first byte.
-        idle_timeout: seconds after which a connection is closed that no request came by.
-        access_log: whether refused requests are logged there.
+        threads: number of threads that run the application.
+        max_body_size: the largest request body, in bytes.
+        behind_proxy: whether to trust forwarding fields, such as ``X-Forwarded-Host``. Otherwise
+            they are removed.
+        request_timeout: seconds in which a request must arrive, from its first byte.
+        idle_timeout: seconds after which an idle connection is closed.
+        access_log: whether to write refused requests to the access log.
     """
 
     threads: int
@@ -71,11 +72,11 @@ class Settings(NamedTuple):
 
 
 class Server:
-    """Serves an application until it is told to stop.
+    """Serves an application until :meth:`stop` is called.
 
     Args:
-        application: called in ``threads`` threads.
-        listener: closed in the end.
+        application: is called in ``threads`` threads.
+        listener: is closed when the server stops.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Server:
         self._gateway = Gateway(application, listener.address)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._connections: set[Connection] = set()
-        #: Those that a request is to come by, longest first.
+        #: Connections that wait for a request, longest wait first.
         self._waiting: dict[Connection, None] = {}
         self._arriving: set[asyncio.Task[Any]] = set()
         self._asked = False
@@ -95,27 +96,27 @@ class Server:
         self._limit = _connection_limit()
 
     def run(self) -> None:
-        """Serve until :meth:`stop`; then finish what is under way and close everything."""
+        """Serve until :meth:`stop`; then finish the requests in progress and close everything."""
         asyncio.run(self._main())
 
     def stop(self) -> None:
-        """Make :meth:`run` return. Takes no lock: a signal handler may call it."""
+        """Make :meth:`run` return. Takes no lock, so a signal handler may call it."""
         self._asked = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # run() has returned
                 self._loop.call_soon_threadsafe(self._wake.set)
 
-    # What connections ask of their server.
+    # The methods that connections call.
 
     def now(self) -> float:
-        """Seconds by the clock of the event loop."""
+        """Return the event loop's time in seconds."""
         return time.monotonic()
 
     def joined(self, connection: Connection) -> None:
-        """A connection is there. If it is one too many, the one that has waited longest goes.
+        """Add a connection. Above the limit, drop the one that has waited longest.
 
-        So slow clients, however many, only get in each other's way: others send their
-        requests before they become the longest.
+        So slow clients, however many, displace only each other: other clients send their requests
+        before they become the longest-waiting.
         """
         self._connections.add(connection)
         if len(self._connections) > self._limit:
@@ -126,24 +127,24 @@ class Server:
                 longest.abort()
 
     def left(self, connection: Connection) -> None:
-        """A connection is no more."""
+        """Remove a connection that has ended."""
         self._connections.discard(connection)
         self._waiting.pop(connection, None)
 
     def waits(self, connection: Connection) -> None:
-        """A connection waits for its next request."""
+        """Note that a connection waits for its next request."""
         self._waiting[connection] = None
 
     def busy(self, connection: Connection) -> None:
-        """A connection does not wait any more."""
+        """Note that a connection no longer waits for a request."""
         self._waiting.pop(connection, None)
 
     def answer_soon(self, connection: Connection, message: Message, peer: Address) -> None:
-        """Have the application answer, in another thread."""
+        """Queue a request for the application threads."""
         self._queue.put((connection, message, peer))
 
     def refusal(self, refused: RequestRefused, peer: Address) -> Answer:
-        """The answer to what never reaches the application."""
+        """Return the response to a request that never reaches the application, and log it."""
         identifier = context.generate_request_id()
         LOG.info("Request %s refused: %s", identifier, refused)
         if self.settings.access_log:
@@ -172,7 +173,7 @@ class Server:
             self._queue.put(None)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One thread: answer requests."""
+        """Run queued requests; the body of each application thread."""
         while (job := self._queue.get()) is not None:
             connection, message, peer = job
             answer = self._gateway.answer(message, peer)
@@ -184,15 +185,15 @@ class Server:
             self._loop.add_reader(self._listener.sock, self._accept)
 
     def _accept(self) -> None:
-        """Take the connections that are there; gives others a turn before there are many."""
+        """Accept pending connections, but only so many before existing ones get a turn."""
         assert self._loop is not None
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 sock, _ = self._listener.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as exc:  # no more file descriptors, or memory
-                LOG.warning("No connection can be accepted: %s", exc)
+            except OSError as exc:  # out of file descriptors or memory
+                LOG.warning("Can't accept connections: %s", exc)
                 self._loop.remove_reader(self._listener.sock)
                 self._loop.call_later(_TICK, self._accept_when_ready)
                 return
@@ -203,7 +204,7 @@ class Server:
             arriving.add_done_callback(self._arriving.discard)
 
     async def _tick(self) -> None:
-        """End the connections that have waited too long."""
+        """End expired connections, every ``_TICK`` seconds."""
         while True:
             await asyncio.sleep(_TICK)
             now = self.now()
@@ -212,7 +213,7 @@ class Server:
                     connection.expire()
 
     async def _shut_down(self) -> None:
-        """Answer what has been asked, and what is being asked; then close everything."""
+        """Answer all requests that have arrived or are arriving; then close everything."""
         assert self._loop is not None
         self.stopping = True
         await self._until(lambda: not self._waiting, LINGER)
@@ -223,7 +224,7 @@ class Server:
         self._listener.close()
         while self._arriving:
             await asyncio.wait(self._arriving)
-        # Those that were in the backlog have sent their requests already.
+        # Connections from the backlog have already sent their requests.
         await self._until(lambda: not self._waiting, CLOSING)
         self._close_waiting()
         await self._until(lambda: not any(it.finishing for it in self._connections), GRACE)
@@ -238,7 +239,7 @@ class Server:
                 connection.close()
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait for a condition, but only so long."""
+        """Wait until a condition holds, for at most ``seconds``."""
         deadline = self.now() + seconds
         while not condition() and self.now() < deadline:
             await asyncio.sleep(0.02)
@@ -249,7 +250,7 @@ def _unavailable(reason: str) -> RequestRefused:
 
 
 def _connection_limit() -> int:
-    """How many connections this process may have; raises its soft limit of open files."""
+    """Return the connection limit of this process; raises its soft limit of open files."""
     wanted = _CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -184,9 +184,9 @@ def test_the_most_specific_rule_comes_first() -> None:
 
 def test_a_name_that_is_no_host_is_refused() -> None:
     bad = 'evil"; } sub vcl_recv { '
-    with pytest.raises(PermanentError, match="no host name"):
+    with pytest.raises(PermanentError, match="not a host name"):
         compiled(make_spec(origins=(Origin("o", hostheadertype="custom", hostheadervalue=bad),)))
-    with pytest.raises(PermanentError, match="no host name"):
+    with pytest.raises(PermanentError, match="not a host name"):
         router_vcl({bad: "label"})
 
 
@@ -241,7 +241,7 @@ def test_metadata_comes_back_from_the_text() -> None:
 
     assert Metadata.from_vcl(vcl) == metadata
     assert metadata.purges == (SoftPurge(100, '/a"\n*/'), SoftPurge(101, "/b"))
-    with pytest.raises(ValueError, match="does not say"):
+    with pytest.raises(ValueError, match="does not name its service"):
         Metadata.from_vcl("vcl 4.1;")
 
 
