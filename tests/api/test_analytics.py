@@ -76,7 +76,7 @@ def test_a_provider_that_is_slow_delays_nobody_for_long(api, path):
         (errors.RetryableError("busy", 30), "30"),
         (errors.RetryableError("busy"), "5"),
         (errors.RetryableError("busy", 1e12), "3600"),
-        (errors.RetryableError("busy", -1.0), "1"),
+        (errors.RetryableError("busy", -1.0), "5"),
         (errors.RetryableError("busy", float("nan")), "5"),
         (errors.InProgressError("not yet", 60.0), "60"),
     ],

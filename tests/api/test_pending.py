@@ -83,7 +83,10 @@ def test_a_change_takes_the_place_of_what_waits(api, path):
     assert refused.status_code == 400, "until it is known that no provider serves it"
     api.deploy(path)
     assert get(api, path)["status"] == "deployed"
-    api.create("typo.example.com", project="another")
+    # It was released: free for this project, and in quarantine for others.
+    refused = api.post(api.document("typo.example.com"), project="another")
+    assert "released recently" in refused.json["message"]
+    api.create("typo.example.com")
 
 
 def test_one_that_was_taken_to_be_tried_again_waits_too(api, path):

@@ -26,6 +26,7 @@ For the tests, under ``/control``: see :class:`tests.chaos.control.Double`.
 import argparse
 import contextlib
 import json
+import math
 import sys
 import threading
 import time
@@ -262,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
         if status is None:
             return True
         call["refusal"] = status
-        wait = {"Retry-After": f"{order.value:g}"} if status == 429 else {}
+        wait = {"Retry-After": str(math.ceil(order.value))} if status == 429 else {}
         self._send(status, {"message": "as ordered"}, wait)
         return False
 
