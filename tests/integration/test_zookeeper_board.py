@@ -139,7 +139,7 @@ def test_taskflows_own_board_reads_what_we_post_and_we_read_its(zookeeper, chroo
     ours.connect()
     poster = ZooKeeperPoster(path, Settings(zookeeper.hosts))
     try:
-        poster.post("job", {"who": "ü"})
+        poster.post("job", details={"who": "ü"})
         (job,) = theirs.wait(5)
         assert (job.name, job.details, job.state) == ("job", {"who": "ü"}, "UNCLAIMED")
         theirs.claim(job, "them")
@@ -208,7 +208,7 @@ def test_tls_with_a_certificate_that_is_checked():
         unknown = ZooKeeperPoster("/board", Settings(server.hosts, use_ssl=True, timeout=1))
         unknown.connect()
         with pytest.raises(taskflow.exceptions.JobFailure):
-            unknown.post("job", {})
+            unknown.post("job", details={})
         unknown.close()
         gc.collect()
 
@@ -267,7 +267,8 @@ def test_more_than_the_board_takes_waits_in_storage_and_locks_take_no_room(tmp_p
     poppy.boot.manager.services._default_limit = 100
     poppy.conf.set_override("board_depth", 4, "drivers:distributed_task:taskflow")
     ids = [poppy.create(domain=f"n{number}.example.com") for number in range(20)]
-    assert poppy.boot.distributed_task._poster().job_count == 3
+    # One project fills half of the board at most.
+    assert poppy.boot.distributed_task._poster().job_count == 2
     with poppy.working():
         for service_id in ids:
             assert poppy.settle(service_id).status is Status.DEPLOYED
