@@ -62,7 +62,7 @@ class Router:
     def find(self, request: Request, path: str) -> tuple[Handler, list[str]]:
         """Return the handler for a request, and its arguments from the path.
 
-        A trailing slash is ignored. GET's handler also answers HEAD (RFC 9110, section 9.3.2).
+        A trailing slash is ignored. HEAD is answered as GET (RFC 9110, section 9.3.2).
 
         Raises:
             RequestRefused: 404 if no resource has the path; 405 if the resource does not support
