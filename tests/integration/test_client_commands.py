@@ -215,7 +215,7 @@ def test_a_change_that_another_made_meanwhile_is_not_overwritten(domain, network
     write(domain, caching=[{"name": "short", "ttl": 61}])
     network.restart(meanwhile)
     changed = run("service", "set", made["id"], "-f", "service.yaml")
-    refused(changed, "is not as it was", "Nothing was changed")
+    refused(changed, "has changed since you read it", "Nothing was changed")
     installation.wait_for(url, "deployed")
     assert installation.session.get(url, timeout=10).json()["caching"][0]["ttl"] == 86400
 
@@ -315,9 +315,9 @@ def test_what_fails_is_told_and_an_operator_cancels_and_retries_it(domain, insta
         installation.objects.unlink()
         aside.rename(installation.objects)
     assert run("operation", "retry", operation).code == 0
-    refused(run("operation", "cancel", "--service", domain, operation), "only one that waits")
     ended = lambda: json.loads(run("operation", "show", domain, "-f", "json").out)["state"]  # noqa: E731
     wait(lambda: ended() == "succeeded", 20)
+    refused(run("operation", "cancel", "--service", domain, operation), "only one that waits")
     refused(run("operation", "retry", operation), "give --project and --service")
 
 
