@@ -258,13 +258,13 @@ def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation
         for path in installation.objects.glob("*.json"):
             path.unlink()
         other = installation.manage("services", "redeploy", "--provider", "another")
-        assert other.stdout.startswith("0 services are being deployed")
+        assert other.stdout.startswith("0 services are being redeployed")
         one = installation.manage("services", "redeploy", "--service", urls[0].rpartition("/")[2])
         assert one.stdout.endswith("is being redeployed.\n")
         installation.wait_for(urls[0], "deployed")
         assert len(list(installation.objects.glob("*.json"))) == 1
         everything = installation.manage("services", "redeploy", "--provider", "mock")
-        assert everything.stdout.startswith("3 services are being deployed")
+        assert everything.stdout.startswith("3 services are being redeployed")
         for url in urls:
             installation.wait_for(url, "deployed")
         assert len(list(installation.objects.glob("*.json"))) == 3
