@@ -26,7 +26,7 @@ SESSION_TIMEOUT = 2.0
 RUN_LEASE = 3.0
 CALL_TIMEOUT = 2.0
 #: Seconds within which everything that was accepted has to be finished once all is well.
-SETTLE = 60.0
+SETTLE = 180.0
 
 _BOARD: Mapping[str, Any] = {
     "jobboard_backend_type": "zookeeper",
