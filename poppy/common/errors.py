@@ -36,6 +36,7 @@ Only the transport maps them to HTTP (``poppy.transport.pecan.errors``).
 import datetime
 import enum
 from collections.abc import Sequence
+from typing import ClassVar
 
 from poppy.common import waits
 
@@ -232,16 +233,18 @@ class RetryableError(DriverError):
     scope: Scope = Scope.SERVICE
     _retry_after: float | None = None
 
+    DEFAULT_SCOPE: ClassVar[Scope] = Scope.SERVICE
+
     def __init__(
         self,
         message: str,
         retry_after: float | None = None,
         *,
-        scope: Scope = Scope.SERVICE,
+        scope: Scope | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.scope = scope
+        self.scope = self.DEFAULT_SCOPE if scope is None else scope
 
     @property
     def retry_after(self) -> float | None:
@@ -259,14 +262,7 @@ class TimedOut(RetryableError):
     The call is not retried at once, because each attempt holds a worker's slot for as long.
     """
 
-    def __init__(
-        self,
-        message: str,
-        retry_after: float | None = None,
-        *,
-        scope: Scope = Scope.PROVIDER,
-    ) -> None:
-        super().__init__(message, retry_after, scope=scope)
+    DEFAULT_SCOPE = Scope.PROVIDER
 
 
 class Unauthorized(RetryableError):
@@ -276,14 +272,7 @@ class Unauthorized(RetryableError):
     retried at once, because the vendor may lock the account.
     """
 
-    def __init__(
-        self,
-        message: str,
-        retry_after: float | None = None,
-        *,
-        scope: Scope = Scope.PROVIDER,
-    ) -> None:
-        super().__init__(message, retry_after, scope=scope)
+    DEFAULT_SCOPE = Scope.PROVIDER
 
 
 class InProgressError(DriverError):
