@@ -17,7 +17,7 @@ from poppy.model.operations import Priority
 T = TypeVar("T")
 
 SHARE = 8
-"""Of so many operations one is bulk work, if any waits."""
+"""One operation in this many is bulk work, if any is waiting."""
 
 
 class Place(NamedTuple):

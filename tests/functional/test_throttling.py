@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One tenant's trouble, and a provider's absurd wishes, reach nobody else."""
+"""One tenant's failures and a provider's absurd waits do not affect other tenants."""
 
 import dataclasses
 import datetime

@@ -111,7 +111,7 @@ def test_what_the_daemons_write_is_not_for_everybody(tmp_path):
             installation.wait_for(url, "deployed")
             made = [state, *state.rglob("*")]
             open_to_all = {str(it) for it in made if it.stat().st_mode & 0o007}
-            # A log file that was rotated is made anew, by the processes as they are.
+            # The running processes create the log file again after a rotation.
             (tmp_path / "logs.log").rename(tmp_path / "logs.log.1")
             daemon.send_signal(signal.SIGHUP)
             wait((tmp_path / "logs.log").exists, 20)

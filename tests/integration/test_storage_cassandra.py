@@ -278,7 +278,7 @@ class TestOrphans:
 
     @staticmethod
     def claim_in_quarantine(storage, domain, project):
-        """Nobody but the former project can have it, which has it at once."""
+        """Only the former project can claim it, and can do so at once."""
         for name in sorted({project, PROJECT_ID}, reverse=project == PROJECT_ID):
             wanted = make_service(domains=[domain], project_id=name)
             if name == PROJECT_ID:

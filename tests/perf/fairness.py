@@ -53,7 +53,7 @@ def _compare(effort: Effort, busy: Options, idle: Options, what: str) -> Result:
 
 
 def _flood(made: Poppy, waiting: int) -> None:
-    """Have so many operations of the other project wait."""
+    """Queue this many operations of the other project."""
 
     def create(_number: int) -> None:
         body = document(f"www.{ids.new()}.example.com")

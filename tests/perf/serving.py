@@ -93,7 +93,7 @@ class Clients:
             sock.close()
 
     def rate(self, requests: int) -> float:
-        """Send so many; gives how many were answered per second."""
+        """Send this many requests; return the responses per second."""
         begin = time.perf_counter()
         unsent, open_ = requests, 0
         with selectors.DefaultSelector() as selector:

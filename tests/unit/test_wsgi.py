@@ -34,7 +34,7 @@ def test_the_first_requests_make_the_application_once(tmp_path, monkeypatch):
 
     def load(*args, **options):
         made.append(1)
-        time.sleep(0.1)  # so that the others arrive meanwhile
+        time.sleep(0.1)  # lets the other requests arrive
         return original(*args, **options)
 
     monkeypatch.setattr(config, "load", load)

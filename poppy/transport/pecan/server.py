@@ -185,7 +185,7 @@ class Server:
             self._loop.add_reader(self._listener.sock, self._accept)
 
     def _accept(self) -> None:
-        """Accept pending connections, but only so many before existing ones get a turn."""
+        """Accept a limited number of pending connections before serving existing ones."""
         assert self._loop is not None
         for _ in range(_ACCEPTED_AT_ONCE):
             try:

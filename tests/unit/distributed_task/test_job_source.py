@@ -112,7 +112,7 @@ def test_a_claim_that_fails_for_an_outage_is_no_claim(source, board, stopped):
     board.away = True
     for _ in range(6):
         assert not source.take(Job("job"), "me")
-    assert stopped.pauses == [1, 2, 4, 8, 15, 15], "its place stays taken meanwhile"
+    assert stopped.pauses == [1, 2, 4, 8, 15, 15], "its slot stays taken"
     board.away = False
     assert source.take(Job("job"), "me")
     board.away = True

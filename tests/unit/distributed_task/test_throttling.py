@@ -427,7 +427,7 @@ class TestBreakerIsBounded:
 
 
 class TestSlots:
-    """Ten slots, three drivers: one slot of each driver's own, seven for whoever comes."""
+    """Ten slots, three drivers: one reserved slot for each driver, seven shared."""
 
     DRIVERS = ("provider:a", "provider:b", "dns:c")
 
