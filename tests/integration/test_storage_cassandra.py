@@ -20,6 +20,7 @@ from poppy.storage import base
 from poppy.storage.cassandra import codec, migrate, states, truth
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
+from poppy.storage.cassandra.hints import WIDTH
 from poppy.storage.cassandra.session import Undecided
 from poppy.testing.builders import (
     NOW,
@@ -634,6 +635,15 @@ class TestHints:
         stocked.operations._hints.put([future], codec.now())
         assert list(stocked.operations.due(after(30), 10)) == []
         assert len(cql("SELECT * FROM due")) == 2
+
+    def test_stale_hint_in_the_same_partition_does_not_hide_the_valid_one(self, stocked, cql):
+        operation = first_operation(stocked, add(stocked))
+        valid = codec.to_number(operation.next_attempt_at)
+        end = codec.to_moment(valid - valid % WIDTH + WIDTH - 1)
+        stale = replace(operation, next_attempt_at=end)
+        stocked.operations._hints.put([stale], codec.now())
+        assert len(cql("SELECT * FROM due")) == 2
+        assert list(stocked.operations.due(after(60), 10)) == [operation]
 
     def test_hint_of_what_only_a_serial_read_brings_to_light_is_kept(self, stocked, monkeypatch):
         monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)

@@ -34,7 +34,8 @@ class _Copy:
     """A partition as last read."""
 
     def __init__(self, hints: list[Hint]) -> None:
-        self.hints = {hint.key: hint for hint in hints}
+        # An operation may have several hints, some of them stale.
+        self.hints = {(hint.due_at, hint.key): hint for hint in hints}
         self.read_at = time.monotonic()
         self.is_part = len(hints) >= PAGE
         self.is_empty = not hints
@@ -83,7 +84,7 @@ class Backlog:
         """Drop a stale hint until its partition is read again."""
         copy = self._copies.get((hint.slot, hint.shard))
         if copy is not None:
-            copy.hints.pop(hint.key, None)
+            copy.hints.pop((hint.due_at, hint.key), None)
 
     def _refresh(self, now: int) -> None:
         index = self._hints.index(now)

@@ -126,6 +126,18 @@ def test_what_is_of_no_use_is_dropped_until_it_is_read_again(waiting, clock):
     assert first.key.project_id in projects(backlog.due(NOW, {}))
 
 
+def test_each_hint_of_an_operation_is_followed(waiting, clock):
+    """A worker that dies leaves a stale hint, which may be later than the valid one."""
+    waiting.add("a", 200)
+    ((place, (hint,)),) = waiting.partitions.items()
+    stale = hint._replace(due_at=hint.due_at + 1)
+    waiting.partitions[place].append(stale)
+    backlog = Backlog(waiting)
+    assert list(backlog.due(NOW, {})) == [hint, stale]
+    backlog.discard(stale)
+    assert list(backlog.due(NOW, {})) == [hint]
+
+
 def test_an_empty_partition_that_is_over_is_looked_at_until_it_is_left(waiting, clock):
     waiting.add("a", 200)
     (key,) = waiting.partitions
