@@ -70,7 +70,7 @@ class Throttle:
         """
         limits, workers = self._limits(), max(1, self._workers())
         with self._bulkhead.place(limits, workers, subject):
-            self._rate.take(limits, workers)
+            self._rate.take(limits, workers, subject)
             try:
                 probes = self._breaker.enter(limits, subject)
             except Deferred:

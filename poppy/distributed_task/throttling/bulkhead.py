@@ -110,7 +110,7 @@ class Bulkhead:
             if not self._slots.changed.wait_for(
                 lambda: self._begin(call, limits, workers, subject), self._patience()
             ):
-                raise self._deferred()
+                raise self._deferred(subject)
         try:
             yield
         except Deferred:
@@ -150,10 +150,10 @@ class Bulkhead:
         # Quick calls free a place in a moment, and parking an operation costs more than that.
         return PATIENCE if max(self._seconds, self._oldest()) <= QUICK else 0.0
 
-    def _deferred(self) -> Deferred:
+    def _deferred(self, subject: Subject) -> Deferred:
         under_way = len(self._began)
         interval = max(self._seconds, self._oldest()) / max(1, under_way)
         return Deferred(
             f"{self._driver} already runs {under_way} calls of this worker",
-            self._turns.next(interval),
+            self._turns.next(interval, subject.project_id),
         )

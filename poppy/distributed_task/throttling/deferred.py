@@ -30,7 +30,10 @@ class Subject(NamedTuple):
 
 
 class Turns:
-    """Assigns consecutive turns to deferred calls.
+    """Assigns turns to deferred calls, fairly between projects.
+
+    Each project has its own queue. A project with many deferred calls waits for its own calls,
+    and the first call of another project comes within a few intervals.
 
     Args:
         most: the longest wait in seconds, give or take one interval.
@@ -39,10 +42,19 @@ class Turns:
     def __init__(self, clock: Callable[[], float], most: float) -> None:
         self._clock = clock
         self._most = most
-        self._promised = 0.0
+        # The time of the last turn of each project that waits.
+        self._promised: dict[str, float] = {}
 
-    def next(self, interval: float) -> float:
-        """Return the seconds until the next free turn, with one turn per ``interval``."""
+    def next(self, interval: float, project_id: str) -> float:
+        """Return the seconds until a project's next turn, with one call per ``interval``.
+
+        While several projects wait, about two calls get the same turn. One of them may be
+        deferred again, but no turn stays unused.
+        """
         now = self._clock()
-        self._promised = min(max(now, self._promised) + interval, now + self._most)
-        return self._promised - now + random.uniform(0, interval)
+        self._promised = {it: at for it, at in self._promised.items() if at > now}
+        last = self._promised.get(project_id, now)
+        waiting = len(self._promised | {project_id: last})
+        turn = min(last + interval * max(1.0, waiting / 2), now + self._most)
+        self._promised[project_id] = turn
+        return turn - now + random.uniform(0, interval)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from poppy.common import waits
 from poppy.common.limits import Limits
-from poppy.distributed_task.throttling.deferred import Deferred, Turns
+from poppy.distributed_task.throttling.deferred import Deferred, Subject, Turns
 
 #: Seconds to wait for a token instead of deferring the call.
 PATIENCE = 0.1
@@ -24,7 +24,7 @@ class RateLimiter:
         self._tokens: float | None = None
         self._counted_at = 0.0
 
-    def take(self, limits: Limits, workers: int) -> None:
+    def take(self, limits: Limits, workers: int, subject: Subject) -> None:
         """Take a token, if necessary after a short wait.
 
         Raises:
@@ -33,7 +33,7 @@ class RateLimiter:
         if not limits.rate:
             return
         with self._lock:
-            delay = self._take(limits, workers)
+            delay = self._take(limits, workers, subject)
         if delay > 0:
             time.sleep(delay)
 
@@ -43,7 +43,7 @@ class RateLimiter:
             if self._tokens is not None:
                 self._tokens += 1
 
-    def _take(self, limits: Limits, workers: int) -> float:
+    def _take(self, limits: Limits, workers: int, subject: Subject) -> float:
         """Take a token and return the seconds to wait for it."""
         rate = limits.rate / workers
         burst = max(1.0, limits.burst / workers)
@@ -56,7 +56,7 @@ class RateLimiter:
         if delay > PATIENCE:
             raise Deferred(
                 f"{self._driver} is limited to {limits.rate:g} calls per second",
-                self._turns.next(1 / rate),
+                self._turns.next(1 / rate, subject.project_id),
             )
         self._tokens -= 1
         return delay

@@ -111,10 +111,10 @@ def fail(gate, service="s", error=DOWN, project="p"):
         call(gate, service, error, project)
 
 
-def refused(gate):
+def refused(gate, project="p"):
     """Seconds until it may be tried again."""
     with pytest.raises(Deferred) as caught:
-        call(gate)
+        call(gate, project=project)
     return caught.value.seconds
 
 
@@ -149,6 +149,13 @@ class TestRate:
         waits = [refused(gate) for _ in range(10)]
         for number, seconds in enumerate(waits, start=1):
             assert number * 0.5 <= seconds <= (number + 1) * 0.5
+
+    def test_a_projects_deferred_calls_do_not_delay_another_project(self, make):
+        gate = make(rate=2, burst=1)
+        call(gate)
+        waits = [refused(gate, "hostile") for _ in range(100)]
+        assert max(waits) > 45
+        assert refused(gate, "victim") <= 3 * 0.5
 
     def test_workers_share_a_rate(self, make, clock):
         workers = [make(workers=4, rate=4, burst=4) for _ in range(4)]
@@ -514,3 +521,36 @@ def test_a_driver_that_hangs_has_nobody_wait_in_place(make, clock):
         before = time.monotonic()
         assert 20 <= refused(gate) <= 61 + 20
         assert time.monotonic() - before < 5
+
+
+def test_a_projects_calls_that_find_no_slot_do_not_delay_another_project(make, clock):
+    gate = make(concurrent=1)
+    with passing(gate, "running", "hostile"):
+        clock.seconds += 0.5
+        waits = [refused(gate, "hostile") for _ in range(40)]
+        assert max(waits) > 35
+        assert refused(gate, "victim") <= 3
+
+
+@pytest.mark.parametrize("projects", [1, 2, 5])
+def test_waiting_projects_share_a_driver(make, clock, projects):
+    """Everyone retries when told to; each project gets its part."""
+    gate = make(rate=1, burst=1)
+    call(gate, project="first")
+    due = {(f"p{n}", call_): 0.0 for n in range(projects) for call_ in range(20 * (n + 1))}
+    start, passed = clock.seconds, dict.fromkeys((f"p{n}" for n in range(projects)), 0)
+    while clock.seconds - start < 60:
+        clock.seconds += 0.1
+        for (project, number), at in sorted(due.items(), key=lambda it: it[1]):
+            if at > clock.seconds:
+                break
+            try:
+                call(gate, str(number), project=project)
+            except Deferred as exc:
+                due[project, number] = clock.seconds + exc.seconds
+            else:
+                del due[project, number]
+                passed[project] += 1
+    share = min(20, 60 / projects)
+    assert min(passed.values()) >= share / 4, passed
+    assert sum(passed.values()) >= (20 if projects == 1 else 36), passed
