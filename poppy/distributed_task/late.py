@@ -2,11 +2,13 @@
 """Compensation for driver calls that took effect too late.
 
 A call that hung, or belonged to an overtaken run, may take effect long after the service has moved
-on: it may create an object of a deleted service, or replace a newer document with an older one.
-Compensation follows when the call ends. It fails only for a call that outlives its process.
+on: it may create an object of a deleted service, replace a newer document with an older one, or
+change names in DNS that belong to another service by now. Compensation follows when the call ends.
+It fails only for a call that outlives its process.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from oslo_log import log
@@ -26,30 +28,48 @@ _CONFLICTS = 10
 def see_to(
     storage: Storage,
     operation: Operation,
+    service: Service,
     step: str,
     policy: RetryPolicy,
     undo: Callable[[], None] | None,
 ) -> None:
-    """Undo a late call's effect, or queue an update that deploys the current document again.
+    """Undo a late call's effect, or queue updates that deploy the current documents again.
 
     Args:
         operation: the operation of the call.
+        service: the service as the call knew it.
         step: the step of the call.
         undo: removes what the call may have created; None if it creates nothing.
+
+    Raises:
+        Unavailable: storage does not answer.
     """
     if operation.kind is Kind.PURGE:
         return
     try:
-        service = storage.services.get(operation.project_id, operation.service_id)
+        stored = storage.services.get(operation.project_id, operation.service_id)
     except errors.NotFound:
+        stored = None
+    if stored is None or stored.deleting:
         _undo(operation, step, policy, undo)
-        return
-    if service.deleting:
-        _undo(operation, step, policy, undo)
-        return
-    now = storage.operations.get(operation.key)
-    if now.state.finished or now.step(step).state is StepState.DONE:
-        _make_again(storage, service, operation)
+    else:
+        now = storage.operations.get(operation.key)
+        if now.state.finished or now.step(step).state is StepState.DONE:
+            _make_again(storage, stored, operation)
+    # Last, so that nothing of the above can affect them.
+    for owner in _new_owners(storage, service):
+        _make_again(storage, owner)
+
+
+def _new_owners(storage: Storage, service: Service) -> Sequence[Service]:
+    """Return the other services that hold domains of a service by now."""
+    owners = {}
+    for domain in service.spec.domain_names | service.deployed_domains:
+        with contextlib.suppress(errors.NotFound):
+            claim = storage.domains.get(domain)
+            if claim.service_id not in (None, service.service_id):
+                owners[claim.service_id] = storage.services.get(claim.project_id, claim.service_id)
+    return [owner for owner in owners.values() if not owner.deleting]
 
 
 def _undo(
@@ -71,7 +91,12 @@ def _undo(
         LOG.info("%s was undone: service %s is deleted", step, operation.service_id)
 
 
-def _make_again(storage: Storage, service: Service, late: Operation) -> None:
+def _make_again(storage: Storage, service: Service, late: Operation | None = None) -> None:
+    """Queue an update of a service.
+
+    Args:
+        late: the operation of the late call, if it is the service's own.
+    """
     for _ in range(_CONFLICTS):
         if storage.operations.was_deleted(service.project_id, service.service_id):
             return

@@ -175,7 +175,7 @@ class OperationRun:
             self._policy.call(work, may_repeat)
 
         def ended_late() -> None:
-            late.see_to(self._storage, self._operation, step, self._policy, undo)
+            late.see_to(self._storage, self._operation, self.service, step, self._policy, undo)
 
         try:
             subject = Subject(self.service.project_id, self.service.service_id)
@@ -278,7 +278,13 @@ class OperationRun:
             steps, self._unwritten = self._unwritten, []
         for number, (step, undo) in enumerate(steps):
             see_to = functools.partial(
-                late.see_to, self._storage, self._operation, step, self._policy, undo
+                late.see_to,
+                self._storage,
+                self._operation,
+                self.service,
+                step,
+                self._policy,
+                undo,
             )
             try:
                 # This may call a driver, which may hang.

@@ -168,7 +168,12 @@ class EnsureDNS(Task):
             run.remember(remember)
 
         def undo() -> None:
-            self._dns.remove(sorted(expected_names(run.service, self._dns)))
+            # By now another service may hold some of the domains.
+            service = run.service
+            known = service.spec.domain_names | service.deployed_domains
+            lost = [domain for domain in known if not run.holds(domain)]
+            if names := expected_names(service, self._dns, lost):
+                self._dns.remove(sorted(names))
 
         run.attempt(DNS, gate_of(self._dns), work, undo)
 
@@ -278,14 +283,14 @@ def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ())
     """Return every operator name that a service has or should have.
 
     Args:
-        lost: domains of its document that it no longer holds.
+        lost: domains that it no longer holds.
     """
     expected = {
         dns.operator_name(domain.domain, domain.certificate)
         for domain in service.spec.domains
         if domain.domain not in lost
     }
-    return expected | operator_names(service, dns)
+    return expected | operator_names(service, dns, lost)
 
 
 def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
@@ -307,16 +312,20 @@ def switch_off(names: Collection[str], dns: DNSDriver) -> None:
         dns.remove(sorted(names))
 
 
-def operator_names(service: Service, dns: DNSDriver) -> set[str]:
+def operator_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
     """Return every operator name that may be in DNS for a service.
 
     This includes unconfirmed names: the reply or the worker may have been lost.
+
+    Args:
+        lost: domains that it no longer holds.
     """
     return {
         entry.operator_url
         or dns.operator_name(entry.domain, "shared" if dns.owns(entry.domain) else None)
         for detail in service.provider_details.values()
         for entry in detail.access_urls
+        if entry.domain not in lost
     }
 
 

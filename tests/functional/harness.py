@@ -47,6 +47,7 @@ class ScriptedProvider(Provider):
         self.certificates = {}
         self.queries = []
         self.certificate_status = "create_in_progress"
+        self.suffix = "example"
 
     def _act(self, call):
         self.calls.append(call)
@@ -72,7 +73,7 @@ class ScriptedProvider(Provider):
         self.objects[service.service_id] = service.spec
         if isinstance(answer, Deployment):
             return answer
-        urls = {d.domain: f"{d.domain}.{self.name}.example" for d in service.spec.domains}
+        urls = {d.domain: f"{d.domain}.{self.name}.{self.suffix}" for d in service.spec.domains}
         states = {
             entry.domain: self.certificate_status
             for entry in service.spec.domains

@@ -234,6 +234,30 @@ class TestCallThatHangs:
             poppy.wait(lambda: len(poppy.cdn_a.calls) + poppy.dns.removals > before)
             poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
 
+    @pytest.mark.parametrize("call", ["ensure", "remove"])
+    def test_its_late_effect_does_not_outlive_the_next_service_with_its_domain(self, make, call):
+        poppy, hold = make(step_timeout=0.3), Hold()
+        if call == "ensure":
+            poppy.dns.script = [hold]
+        service_id = poppy.create()
+        with poppy.working():
+            if call == "ensure":
+                poppy.wait(lambda: poppy.is_waiting(service_id))
+            else:
+                poppy.settle(service_id)
+                poppy.dns.script = [hold]
+            poppy.services.delete(PROJECT, service_id, None)
+            assert poppy.settle(service_id) is None
+            poppy.cdn_a.suffix = "next.example"
+            following = poppy.create()
+            poppy.settle(following)
+            expected = dict(poppy.dns.cnames)
+            hold.go.set()
+            poppy.wait(lambda: len(poppy.operations(following)) == 2)
+            assert poppy.settle(following).status is Status.DEPLOYED
+            assert poppy.dns.cnames == expected
+            assert [it.request_id for it in poppy.operations(following)] == ["req-1", None]
+
     def test_its_late_effect_does_not_outlive_a_newer_change(self, make):
         poppy, hold = make(step_timeout=0.3), Hold()
         poppy.cdn_a.script = [hold]
