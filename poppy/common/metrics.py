@@ -173,6 +173,11 @@ REQUESTS = BatchedHistogram(
     ("method", "route", "status"),
     buckets=_REQUEST,
 )
+INVALID_REQUESTS = Counter(
+    "poppy_http_invalid_requests",
+    "Requests refused before the application saw them: invalid HTTP, or too slow to arrive.",
+    ("status",),
+)
 OPERATIONS = Histogram(
     "poppy_operation_age_seconds",
     "Seconds from a request to the end of its operation.",
@@ -264,8 +269,8 @@ BREAKER_OPENINGS = Gauge(
 )
 
 INSTRUMENTS: tuple[Instrument, ...] = (
-    *(REQUESTS, OPERATIONS, RUNS, CALLS, REPEATS, DEFERRED, SLOTS, BUSY, HUNG, QUOTA),
-    *(QUOTA_LIMIT, STORAGE_UP, BOARD_UP, DUE, DUE_AGE, JOBS, WORKERS),
+    *(REQUESTS, INVALID_REQUESTS, OPERATIONS, RUNS, CALLS, REPEATS, DEFERRED, SLOTS, BUSY, HUNG),
+    *(QUOTA, QUOTA_LIMIT, STORAGE_UP, BOARD_UP, DUE, DUE_AGE, JOBS, WORKERS),
     BREAKER,
     BREAKER_OPENINGS,
 )

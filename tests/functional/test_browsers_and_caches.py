@@ -193,6 +193,12 @@ class TestAccessLog:
         assert line.endswith(f" ms project={fakes.PROJECT} request={request_id}")
         assert "secret" not in line
 
+    def test_omits_what_may_be_a_token(self, app, caplog):
+        caplog.set_level(logging.INFO, "poppy.access")
+        app.get(f"/v1.0/services/{'gAAAAAB' * 20}/x", status=404)
+        (record,) = (it for it in caplog.records if it.name == "poppy.access")
+        assert '"GET /v1.0/services/*/x" 404 ' in record.getMessage()
+
     def test_can_not_be_forged(self, loose, caplog):
         caplog.set_level(logging.INFO, "poppy.access")
         environ = {"REQUEST_METHOD": 'GET" 200\n', "REMOTE_ADDR": 'x" "\r\ny'}

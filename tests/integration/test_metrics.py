@@ -96,8 +96,10 @@ def test_what_happens_is_counted_over_all_processes(site):
             route="/v1.0/services/{service_id}",
             status="4xx",
         )
-        requests.request("BREW", f"{installation.base}/coffee", timeout=10)
+        requests.request("PROPFIND", f"{installation.base}/coffee", timeout=10)
         site.sees("server", 1, requests_total, method="other", route="none", status="4xx")
+        requests.request("BREW", f"{installation.base}/coffee", timeout=10)
+        site.sees("server", 1, "poppy_http_invalid_requests_total", status="501")
 
         site.sees(
             "worker",

@@ -132,7 +132,7 @@ def test_a_worker_in_which_too_many_calls_hang_is_replaced(install):
     log = installation.directory / "poppy.log"
     with installation.daemon("poppy-worker") as worker:
         url = installation.create_service()
-        wait(lambda: "another one is started" in log.read_text(), 30)
+        wait(lambda: "starting a new one" in log.read_text(), 30)
         wait(lambda: installation.manage("workers", "list").stdout.count("\n") == 3, 30)
         assert worker.poll() is None
         status, seconds = stop(worker)

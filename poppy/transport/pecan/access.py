@@ -17,13 +17,16 @@ LOG = logging.getLogger("poppy.access")
 #: Characters that can't start a new field or line.
 _PLAIN = "/:.,;@=+*!~-_[]()"
 _LONGEST = 1024
+#: The longest segment of a path that is logged. Names and ids of the API are shorter; a longer
+#: segment may be a token that a client has put in the wrong place.
+_LONGEST_SEGMENT = 64
 
 
 class AccessLog:
     """The outermost middleware: logs a line when the response is ready.
 
-    The query string is left out because clients put secrets there. Values that the client
-    chooses are percent-encoded, so a client can't forge log lines.
+    The query string and long segments of the path are left out because clients put secrets
+    there. Values that the client chooses are percent-encoded, so a client can't forge log lines.
     """
 
     def __init__(self, application: "WSGIApplication") -> None:
@@ -69,12 +72,19 @@ def write(
         '%s "%s %s" %s %.1f ms project=%s request=%s',
         _plain(address),
         _plain(method),
-        _plain(path),
+        _plain(_without_secrets(path)),
         status,
         milliseconds,
         _plain(project_id),
         request_id or "-",
     )
+
+
+def _without_secrets(path: str | None) -> str | None:
+    if path is None or len(path) <= _LONGEST_SEGMENT:
+        return path
+    parts = path[:_LONGEST].split("/")
+    return "/".join(it if len(it) <= _LONGEST_SEGMENT else "*" for it in parts)
 
 
 def _plain(text: str | None) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from oslo_context import context
 from oslo_log import log
 
+from poppy.common import metrics
 from poppy.transport.pecan import access
 from poppy.transport.pecan.connection import Connection
 from poppy.transport.pecan.errors import RequestRefused
@@ -147,8 +148,9 @@ class Server:
         """Return the response to a request that never reaches the application, and log it."""
         identifier = context.generate_request_id()
         LOG.info("Request %s refused: %s", identifier, refused)
+        status = str(refused.status.value)
+        metrics.INVALID_REQUESTS.add(status)
         if self.settings.access_log:
-            status = str(refused.status.value)
             access.write(peer.host, None, None, status, 0.0, None, identifier)
         return refusal(refused, identifier)
 
