@@ -58,7 +58,7 @@ def make_client(instance: Any) -> api.Client:
         interface=instance.interface,
         region_name=instance.region_name or None,
         endpoint_override=config.get("cdn_endpoint_override") or None,
-        client_name="python-poppyclient",
+        client_name="poppy-cdn-client",
         auth=instance.auth,
     )
     return api.Client(connection.Connection(http, project, connection.PATIENCE))

@@ -44,7 +44,7 @@ class Shell(shell.OpenStackShell):
     def __init__(self, **streams: Any) -> None:
         super().__init__(
             description="Command-line client of Poppy, a CDN control plane",
-            version=importlib.metadata.version("python-poppyclient"),
+            version=importlib.metadata.version("poppy-cdn-client"),
             command_manager=_Commands(f"openstack.{plugin.API_NAME}.v1"),
             **streams,
         )

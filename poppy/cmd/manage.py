@@ -2,7 +2,6 @@
 """poppy-manage: the operators' command."""
 
 import argparse
-import importlib.metadata
 import os
 import pwd
 import socket
@@ -14,6 +13,7 @@ from oslo_config import cfg
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import breakers, domains, flavors, operations, regions, schema, services, tables
 from poppy.common import audit, config, errors, logs
+from poppy.common.version import VERSION
 
 #: Actions that change nothing and record no audit event.
 _READS = frozenset({"check", "export", "list", "show", "version"})
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file", action="append", metavar="PATH", help="configuration file; repeatable"
     )
-    parser.add_argument("--version", action="version", version=importlib.metadata.version("poppy"))
+    parser.add_argument("--version", action="version", version=VERSION)
     areas = parser.add_subparsers(dest="area", required=True, metavar="AREA")
     actions = areas.add_parser("db", help="the storage schema").add_subparsers(
         dest="action", required=True, metavar="ACTION"

@@ -31,7 +31,7 @@ try:
     from botocore.config import Config
 except ImportError as exc:
     raise ImportError(
-        "boto3 is not installed: pip install poppy[cloudfront] or poppy[route53]"
+        "boto3 is not installed: pip install poppy-cdn[cloudfront] or poppy-cdn[route53]"
     ) from exc
 
 #: The region of the control planes of CloudFront and Route 53, of CloudFront's metrics and of the

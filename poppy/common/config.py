@@ -4,13 +4,13 @@
 Each driver's module declares the driver's own options (see :mod:`poppy.common.driver`).
 """
 
-import importlib.metadata
 from collections.abc import Sequence
 
 from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import audit, domains, errors, metrics, tracing
+from poppy.common.version import VERSION
 
 LOG = log.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def load(args: Sequence[str] | None = None, files: Sequence[str] | None = None) 
     conf(
         args=list(args or []),
         project="poppy",
-        version=importlib.metadata.version("poppy"),
+        version=VERSION,
         default_config_files=list(files) if files is not None else None,
     )
     return conf

@@ -305,7 +305,7 @@ def enable(directory: pathlib.Path) -> None:
         import prometheus_client
     except ImportError as exc:
         raise errors.ConfigError(
-            f"[{GROUP}] needs the Prometheus client: pip install 'poppy[metrics]' ({exc})"
+            f"[{GROUP}] needs the Prometheus client: pip install 'poppy-cdn[metrics]' ({exc})"
         ) from exc
     classes = {
         "counter": prometheus_client.Counter,

@@ -15,7 +15,6 @@ import atexit
 import concurrent.futures
 import contextvars
 import enum
-import importlib.metadata
 import os
 import socket
 import threading
@@ -28,6 +27,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors, logs
+from poppy.common.version import VERSION
 
 LOG = log.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Tracer:
 
         self._api = opentelemetry
         self._provider = provider
-        self._tracer = provider.get_tracer("poppy", importlib.metadata.version("poppy"))
+        self._tracer = provider.get_tracer("poppy", VERSION)
         self._kinds = opentelemetry.trace.SpanKind
         self._propagator = tracecontext.TraceContextTextMapPropagator()
 
@@ -309,7 +309,7 @@ def start(conf: cfg.ConfigOpts, program: str) -> None:
     described = resources.Resource.create(
         {
             "service.name": program,
-            "service.version": importlib.metadata.version("poppy"),
+            "service.version": VERSION,
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
     ).merge(resources.OTELResourceDetector().detect())
@@ -364,7 +364,7 @@ def _exporter(conf: cfg.ConfigOpts) -> Any:
         from opentelemetry.exporter.otlp.proto.http import trace_exporter
     except ImportError as exc:
         raise errors.ConfigError(
-            f"[{GROUP}] enabled needs OpenTelemetry: pip install 'poppy[tracing]' ({exc})"
+            f"[{GROUP}] enabled needs OpenTelemetry: pip install 'poppy-cdn[tracing]' ({exc})"
         ) from exc
     logs.learn((options.headers or {}).values())
     return trace_exporter.OTLPSpanExporter(

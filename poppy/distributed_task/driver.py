@@ -3,7 +3,6 @@
 
 import datetime
 import functools
-import importlib.metadata
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.common.limits import Limits
 from poppy.common.retry import RetryPolicy
+from poppy.common.version import VERSION
 from poppy.distributed_task import job_source
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
@@ -376,7 +376,7 @@ class TaskFlowDriver(DistributedTask):
             worker_id=ids.new(),
             host=socket.gethostname(),
             pid=os.getpid(),
-            version=importlib.metadata.version("poppy"),
+            version=VERSION,
             datacenter=self.conf.datacenter,
             started_at=now,
             seen_at=now,

@@ -27,8 +27,8 @@ Change = tuple[str, Record]
 class Route53DNS(DNSDriver):
     """Create CNAMEs in hosted zones, with all records of a name in one transaction.
 
-    Needs the extra ``poppy[route53]``. Route 53 accepts a change at once and propagates it to its
-    name servers within about a minute. The driver does not wait for that.
+    Needs the extra ``poppy-cdn[route53]``. Route 53 accepts a change at once and propagates it to
+    its name servers within about a minute. The driver does not wait for that.
     """
 
     STEERING: ClassVar[frozenset[Steering]] = frozenset(Steering)

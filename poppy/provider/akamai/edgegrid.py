@@ -86,7 +86,7 @@ def _signer(name: str, credentials: Credentials) -> Any:
     except ImportError as exc:
         raise ConfigError(
             f"[drivers:provider:{name}] edgegrid-python is not installed: "
-            "pip install 'poppy[akamai]'"
+            "pip install 'poppy-cdn[akamai]'"
         ) from exc
     # At DEBUG the library logs keys and bodies.
     logging.getLogger("akamai.edgegrid").setLevel(logging.INFO)

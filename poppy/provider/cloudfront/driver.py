@@ -37,7 +37,7 @@ _VALIDATION = 60.0
 class CloudFrontProvider(Provider):
     """Run each service as one distribution, with one certificate for all of its domains.
 
-    Needs the extra ``poppy[cloudfront]``. What CloudFront has no setting for is done by a
+    Needs the extra ``poppy-cdn[cloudfront]``. What CloudFront has no setting for is done by a
     function: of the service's own, or one that all services share that need no more. All of it is
     found by the service's id, so that any step can be repeated: by the caller reference of the
     distribution, the names of functions, and a tag of the certificates.

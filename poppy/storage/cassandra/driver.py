@@ -36,7 +36,7 @@ LOG = log.getLogger(__name__)
 class CassandraStorage(base.Storage):
     """Stores everything in one Cassandra keyspace, which may span regions.
 
-    Needs the extra ``poppy[cassandra]``. Example::
+    Needs the extra ``poppy-cdn[cassandra]``. Example::
 
         [drivers]
         storage = cassandra

@@ -41,7 +41,7 @@ class SQLAlchemyStorage(base.Storage):
             secret=True,
             help="SQLAlchemy URL of the database. The default, a SQLite file, is for a single "
             "machine: several machines can't share it. PostgreSQL and MySQL need an extra: pip "
-            "install poppy[postgresql] or poppy[mysql].",
+            "install poppy-cdn[postgresql] or poppy-cdn[mysql].",
         ),
         cfg.StrOpt(
             "sqlite_synchronous",

@@ -84,7 +84,7 @@ def test_without_the_client_the_error_says_what_to_install(tmp_path):
         "from poppy.common import metrics; metrics.enable(directory)"
     )
     result = in_another_process(tmp_path / "metrics", code)
-    assert "pip install 'poppy[metrics]'" in result.stderr
+    assert "pip install 'poppy-cdn[metrics]'" in result.stderr
 
 
 def dashboard_expressions():

@@ -244,7 +244,7 @@ def test_a_collector_that_never_answers_delays_nothing(started):
 
 def test_a_missing_exporter_is_reported_at_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
-    with pytest.raises(errors.ConfigError, match=r"pip install 'poppy\[tracing\]'"):
+    with pytest.raises(errors.ConfigError, match=r"pip install 'poppy-cdn\[tracing\]'"):
         tracing.check(make_conf(enabled=True))
     tracing.check(make_conf())
 
