@@ -10,7 +10,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import tables
 from poppy.common import errors
 from poppy.distributed_task.tasks import gate_of
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 
 _COLUMNS = ("driver", "state", "until", "openings", "reason")
 #: How often a reset is retried when workers change the breaker at the same time.
@@ -61,15 +61,15 @@ def _breakers(bootstrap: Bootstrap) -> Sequence[Breaker]:
     """Return the breakers of all configured and all stored drivers, sorted by driver."""
     drivers = (*bootstrap.providers.values(), bootstrap.dns)
     found = {gate_of(it): Breaker(gate_of(it)) for it in drivers}
-    found |= {it.driver: it for it in bootstrap.storage.fleet.breakers()}
+    found |= {it.driver: it for it in bootstrap.storage.membership.breakers()}
     return [found[driver] for driver in sorted(found)]
 
 
 def _close(bootstrap: Bootstrap, breaker: Breaker) -> None:
     for _ in range(_TRIES):
-        if bootstrap.storage.fleet.swap(breaker.closed()):
+        if bootstrap.storage.membership.swap(breaker.closed()):
             return
-        stored = bootstrap.storage.fleet.breakers()
+        stored = bootstrap.storage.membership.breakers()
         breaker = next(it for it in stored if it.driver == breaker.driver)
         if breaker.state is BreakerState.CLOSED:
             return

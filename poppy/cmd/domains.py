@@ -10,7 +10,7 @@ from poppy.cmd import tables
 from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.distributed_task.ownership import Keys
-from poppy.manager.lookups import host
+from poppy.manager.admin_search import host
 from poppy.storage.domains import Claim
 
 _COLUMNS = ("domain", "project_id", "released_at", "free_at")

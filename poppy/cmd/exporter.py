@@ -19,7 +19,7 @@ from oslo_log import log
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors, metrics
 from poppy.distributed_task.tasks import gate_of
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 
 LOG = log.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Exporter(cotyledon.Service):  # type: ignore[misc]
     def _look(self) -> None:
         interval = self._bootstrap.conf[metrics.GROUP].refresh
         while True:
-            metrics.forget_the_dead(self._directory)
+            metrics.prune_dead_pids(self._directory)
             try:
                 look(self._bootstrap)
             except errors.PoppyError as exc:
@@ -120,8 +120,8 @@ def look(bootstrap: Bootstrap) -> None:
     moments = [it.next_attempt_at for it in due if it.next_attempt_at]
     metrics.DUE.set(len(due))
     metrics.DUE_AGE.set(max(((now - it).total_seconds() for it in moments), default=0.0))
-    metrics.WORKERS.set(len(storage.fleet.workers(now - ALIVE)))
-    known = {breaker.driver: breaker for breaker in storage.fleet.breakers()}
+    metrics.WORKERS.set(len(storage.membership.workers(now - ALIVE)))
+    known = {breaker.driver: breaker for breaker in storage.membership.breakers()}
     for driver in (*bootstrap.providers.values(), bootstrap.dns):
         breaker = known.get(gate_of(driver)) or Breaker(gate_of(driver))
         for state in BreakerState:

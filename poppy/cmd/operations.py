@@ -10,7 +10,7 @@ from poppy.cmd import tables
 from poppy.common import errors
 from poppy.manager.operations import OPEN, Page
 from poppy.model import ids
-from poppy.model.fleet import Worker
+from poppy.model.membership import Worker
 from poppy.model.operations import Operation, OperationKey, Purge, State
 
 _STATES = {
@@ -105,7 +105,7 @@ def _wake(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _workers(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     day_ago = _now() - datetime.timedelta(days=1)
-    found = bootstrap.storage.fleet.workers(day_ago)
+    found = bootstrap.storage.membership.workers(day_ago)
     tables.show([_worker(it) for it in found], _WORKER_COLUMNS, arguments.format)
 
 

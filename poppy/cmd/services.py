@@ -11,7 +11,7 @@ from typing import Any
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import documents, tables
 from poppy.common import errors
-from poppy.manager.lookups import every_service, status_of
+from poppy.manager.admin_search import every_service, status_of
 from poppy.manager.transfers import Outcome, Rehearsal
 from poppy.model import ids
 from poppy.model.operations import Priority
@@ -112,7 +112,7 @@ def _found(bootstrap: Bootstrap, arguments: argparse.Namespace) -> Iterator[Serv
             yield from page
             marker = page[-1].service_id
     elif status:
-        while entries := bootstrap.manager.lookups.by_status(status, marker, _PAGE):
+        while entries := bootstrap.manager.admin_search.by_status(status, marker, _PAGE):
             for entry in entries:
                 try:
                     yield services.get(entry.project_id, entry.service_id)
@@ -159,7 +159,7 @@ def _show(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
     if not ids.is_uuid(wanted):
-        service = bootstrap.manager.lookups.by_domain(wanted)
+        service = bootstrap.manager.admin_search.by_domain(wanted)
         if project_id not in (None, service.project_id):
             raise errors.NotFound(f"Project {project_id} has no service with the domain {wanted}")
         return service

@@ -45,7 +45,7 @@ class Driver:
         for group, options in self.option_groups(name):
             conf.register_group(cfg.OptGroup(group))
             conf.register_opts(options, group=group)
-            logs.learn(_secret_values(conf[group], options))
+            logs.register_secrets(_secret_values(conf[group], options))
         self.options: Any = conf[f"drivers:{self.KIND}:{name}"]
 
     @classmethod

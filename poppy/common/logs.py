@@ -74,7 +74,7 @@ def setup(conf: cfg.ConfigOpts) -> None:
             faults.keep_short(handler)
 
 
-def learn(values: Iterable[object]) -> None:
+def register_secrets(values: Iterable[object]) -> None:
     """Register option values to mask. Of a URL, only the password is masked."""
     for value in values:
         for text in value if isinstance(value, list) else [value]:

@@ -319,7 +319,7 @@ def enable(directory: pathlib.Path) -> None:
     _recording = True
 
 
-def forget_the_dead(directory: pathlib.Path) -> None:
+def prune_dead_pids(directory: pathlib.Path) -> None:
     """Remove the gauge files of dead processes; their counters stay."""
     for name in glob.glob(str(directory / "gauge_live*_*.db")):
         pid = int(pathlib.Path(name).stem.rpartition("_")[2])

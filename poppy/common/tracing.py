@@ -4,7 +4,7 @@
 OpenTelemetry is not imported until :func:`start`. Before that, each instrumented line costs one
 comparison. The parent of a span is the *current* span, a context variable. Work in another thread
 runs in a copy of the caller's context (see :class:`Threads` and
-:mod:`poppy.distributed_task.calls`). An operation stores the span of its request as a W3C
+:mod:`poppy.distributed_task.call_pool`). An operation stores the span of its request as a W3C
 ``traceparent``.
 
 Attribute names follow OpenTelemetry's semantic conventions or start with ``poppy.``. No attribute
@@ -366,7 +366,7 @@ def _exporter(conf: cfg.ConfigOpts) -> Any:
         raise errors.ConfigError(
             f"[{GROUP}] enabled needs OpenTelemetry: pip install 'poppy-cdn[tracing]' ({exc})"
         ) from exc
-    logs.learn((options.headers or {}).values())
+    logs.register_secrets((options.headers or {}).values())
     return trace_exporter.OTLPSpanExporter(
         endpoint=options.endpoint or None, headers=options.headers or None
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task, ensure_step, loaded, provider_gate, remove_step
 from poppy.model import certificates

@@ -22,19 +22,19 @@ from poppy.distributed_task import job_source
 from poppy.distributed_task.base import DistributedTask, Worker
 from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
-from poppy.distributed_task.calls import Calls
+from poppy.distributed_task.call_pool import CallPool
 from poppy.distributed_task.dispatcher import Dispatcher, share_of
 from poppy.distributed_task.failover import Failover, Pace, Watch
-from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.overdue import Overdue
 from poppy.distributed_task.ownership import Ownership
-from poppy.distributed_task.run import SIGNS, Means
+from poppy.distributed_task.run import SIGNS, Dependencies
 from poppy.distributed_task.tasks import gate_of
 from poppy.distributed_task.throttling import BreakerCache, Throttles
-from poppy.distributed_task.vitals import Vitals
 from poppy.distributed_task.worker import OperationConductor, TaskFlowWorker
+from poppy.distributed_task.worker_stats import WorkerStats
 from poppy.dns.base import DNSDriver
-from poppy.model import fleet, ids
+from poppy.model import ids, membership
 from poppy.model.operations import Operation
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
@@ -288,21 +288,21 @@ class TaskFlowDriver(DistributedTask):
         board = boards.make_board(f"{socket.gethostname()}:{os.getpid()}", self.conf, self.options)
         post = functools.partial(job_source.post, board)
         # These refer to each other; a lambda resolves a name that is assigned further below.
-        calls = Calls(options.max_hung_calls, lambda: made.stop())
+        calls = CallPool(options.max_hung_calls, lambda: made.stop())
         throttles = Throttles(
             {
                 gate_of(it): functools.partial(Limits.of, it.options)
                 for it in (*providers.values(), dns)
             },
-            BreakerCache(storage.fleet),
-            lambda: presence.workers,
+            BreakerCache(storage.membership),
+            lambda: heartbeat.workers,
             options.concurrency,
         )
         lease = datetime.timedelta(seconds=options.run_lease)
         conductor = OperationConductor(
             board.name,
             board,
-            Means(storage, self._policy, lease, calls, throttles),
+            Dependencies(storage, self._policy, lease, calls, throttles),
             providers,
             dns,
             post,
@@ -314,10 +314,10 @@ class TaskFlowDriver(DistributedTask):
         described = self._describe()
         pace = self._pace()
         watch = Watch(providers, pace)
-        presence = Presence(
-            storage.fleet,
+        heartbeat = Heartbeat(
+            storage.membership,
             described,
-            Vitals(conductor, calls, watch, providers, options.concurrency),
+            WorkerStats(conductor, calls, watch, providers, options.concurrency),
             options.heartbeat_interval,
         )
         dispatcher = Dispatcher(
@@ -333,12 +333,12 @@ class TaskFlowDriver(DistributedTask):
         failover = []
         if options.failover and len(providers) > 1:
             worker_id = described.worker_id
-            failover = [Failover(storage, watch, pace, worker_id, lambda: presence.alive)]
+            failover = [Failover(storage, watch, pace, worker_id, lambda: heartbeat.alive)]
         made = TaskFlowWorker(
             board,
             conductor,
             [dispatcher, Overdue(storage, self._policy), *failover],
-            presence,
+            heartbeat,
             renewal=options.run_lease / SIGNS,
             grace=options.shutdown_grace,
         )
@@ -370,9 +370,9 @@ class TaskFlowDriver(DistributedTask):
             rate=options.failover_rate,
         )
 
-    def _describe(self) -> fleet.Worker:
+    def _describe(self) -> membership.Worker:
         now = datetime.datetime.now(datetime.UTC)
-        return fleet.Worker(
+        return membership.Worker(
             worker_id=ids.new(),
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -22,7 +22,7 @@ from poppy.distributed_task import steering
 from poppy.distributed_task.queueing import queue
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
-from poppy.model.fleet import Worker
+from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
 from poppy.provider import edge

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends operations that have waited beyond their maximum age.
 
-No operation is parked beyond it (see :func:`.outcome.parked`), but the options may have changed
-since, and earlier versions stored any time that a provider asked for.
+No operation is parked beyond it (see :func:`.operation_result.parked`), but the options may have
+changed since, and earlier versions stored any time that a provider asked for.
 """
 
 import datetime

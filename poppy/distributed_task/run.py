@@ -23,9 +23,9 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.retry import RetryPolicy
-from poppy.distributed_task import late, measures, outcome
-from poppy.distributed_task.calls import Calls, Interrupted
-from poppy.distributed_task.outcome import Details
+from poppy.distributed_task import compensation, instrumentation, operation_result
+from poppy.distributed_task.call_pool import CallPool, Interrupted
+from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.throttling import Deferred, Subject, Throttles
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.storage.base import Storage
@@ -40,7 +40,7 @@ CHECKPOINT_AGE = 1.0
 
 
 @dataclass(frozen=True)
-class Means:
+class Dependencies:
     """What all runs of a worker share.
 
     Attributes:
@@ -53,7 +53,7 @@ class Means:
     storage: Storage
     policy: Callable[[], RetryPolicy]
     lease: datetime.timedelta
-    calls: Calls
+    calls: CallPool
     throttles: Throttles
 
 
@@ -78,10 +78,10 @@ class OperationRun:
         handed_back: the operation is unfinished and another worker can continue it at once.
     """
 
-    def __init__(self, means: Means, key: OperationKey, runner: str) -> None:
+    def __init__(self, dependencies: Dependencies, key: OperationKey, runner: str) -> None:
         now = _now()
-        storage = means.storage
-        self._lease = means.lease
+        storage = dependencies.storage
+        self._lease = dependencies.lease
         self._operation, self.service = storage.operations.begin(
             key, runner, now, now + self._lease
         )
@@ -89,8 +89,8 @@ class OperationRun:
         self.following: Operation | None = None
         self.handed_back = False
         self._storage = storage
-        self._means = means
-        self._policy = means.policy()
+        self._dependencies = dependencies
+        self._policy = dependencies.policy()
         self._superseded = False
         self._ended = False
         self._stopped = False
@@ -138,7 +138,7 @@ class OperationRun:
             self._stopped = True
             return
         except Deferred as exc:
-            measures.deferred(driver, exc.seconds)
+            instrumentation.deferred(driver, exc.seconds)
             self._wait(exc.seconds)
             # Nothing has happened, so it is not stored before the run parks.
             with self._lock:
@@ -150,7 +150,7 @@ class OperationRun:
             reached = None
         try:
             self._record(step, reached, undo)
-            self.see_to_late_steps()
+            self.compensate_late_steps()
         except errors.Unavailable as exc:
             self._outage = exc
             self._stopped = True
@@ -164,23 +164,28 @@ class OperationRun:
     ) -> Step:
         """Call the driver and return the step with its outcome."""
 
-        verb = measures.verb_of(step, self._operation.kind)
+        verb = instrumentation.verb_of(step, self._operation.kind)
 
         def may_repeat() -> None:
             self._check_right()
-            measures.repeated(driver, verb)
+            instrumentation.repeated(driver, verb)
 
         def called() -> None:
-            self.speak_for_the_request()
+            self.bind_log_context()
             self._policy.call(work, may_repeat)
 
         def ended_late() -> None:
-            late.see_to(self._storage, self._operation, self.service, step, self._policy, undo)
+            compensation.compensate(
+                self._storage, self._operation, self.service, step, self._policy, undo
+            )
 
         try:
             subject = Subject(self.service.project_id, self.service.service_id)
-            with self._means.throttles.passing(driver, subject), measures.call(driver, verb):
-                self._means.calls.run(called, self._policy.step_timeout, ended_late)
+            with (
+                self._dependencies.throttles.passing(driver, subject),
+                instrumentation.call(driver, verb),
+            ):
+                self._dependencies.calls.run(called, self._policy.step_timeout, ended_late)
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
             return Step(step, StepState.WAITING, str(exc))
@@ -234,7 +239,7 @@ class OperationRun:
             change(details)
             self.service = self.service.with_details(details)
 
-    def speak_for_the_request(self) -> None:
+    def bind_log_context(self) -> None:
         """Add the API request's ids to this thread's log context."""
         operation = self._operation
         context.RequestContext(
@@ -266,7 +271,7 @@ class OperationRun:
         )
         self._write()
 
-    def see_to_late_steps(self) -> None:
+    def compensate_late_steps(self) -> None:
         """Undo or redo steps of this run that took effect after it was overtaken.
 
         Raises:
@@ -277,8 +282,8 @@ class OperationRun:
         with self._lock:
             steps, self._unwritten = self._unwritten, []
         for number, (step, undo) in enumerate(steps):
-            see_to = functools.partial(
-                late.see_to,
+            compensate = functools.partial(
+                compensation.compensate,
                 self._storage,
                 self._operation,
                 self.service,
@@ -288,7 +293,7 @@ class OperationRun:
             )
             try:
                 # This may call a driver, which may hang.
-                self._means.calls.run(see_to, self._policy.step_timeout, _nothing)
+                self._dependencies.calls.run(compensate, self._policy.step_timeout, _nothing)
             except errors.Unavailable:
                 with self._lock:
                     self._unwritten += steps[number:]
@@ -393,7 +398,7 @@ class OperationRun:
         else:
             with self._lock:
                 self._end()
-        self.see_to_late_steps()
+        self.compensate_late_steps()
 
     def _end(self) -> None:
         before = self._operation, self.service
@@ -415,10 +420,12 @@ class OperationRun:
         LOG.info("%s: ended; the delete that superseded it can run", self)
 
     def _conclude(self) -> None:
-        if outcome.waits(self._operation):
+        if operation_result.waits(self._operation):
             now = _now()
-            self._operation = outcome.counted(self._operation, self._failed, self._policy, now)
-        if outcome.waits(self._operation):
+            self._operation = operation_result.counted(
+                self._operation, self._failed, self._policy, now
+            )
+        if operation_result.waits(self._operation):
             self._park()
             return
         failed = [step for step in self._operation.steps if step.state is StepState.FAILED]
@@ -433,14 +440,14 @@ class OperationRun:
             pause = self._policy.parked_for(operation.failures, self._retry_after)
         else:
             pause = self._policy.polled_after(self._retry_after)
-        self._operation = outcome.parked(operation, self._policy, now, pause)
-        self.remember(lambda details: outcome.show(details, operation.kind))
+        self._operation = operation_result.parked(operation, self._policy, now, pause)
+        self.remember(lambda details: operation_result.show(details, operation.kind))
         self._write()
         until = self._operation.next_attempt_at
         LOG.info("%s: waits until %s: %s", self, until, self._operation.error)
 
     def _finish(self) -> None:
-        self._operation = outcome.finished(self._operation, State.SUCCEEDED, None, _now())
+        self._operation = operation_result.finished(self._operation, State.SUCCEEDED, None, _now())
         if self._operation.kind is Kind.DELETE:
             try:
                 self._storage.operations.remove(self._operation)
@@ -448,7 +455,9 @@ class OperationRun:
             except errors.Fenced as exc:
                 self._lose(exc)
         else:
-            self.remember(lambda details: outcome.settle(details, self._operation.kind, []))
+            self.remember(
+                lambda details: operation_result.settle(details, self._operation.kind, [])
+            )
             self._write()
         if not self.lost:
             LOG.info("%s: succeeded", self)
@@ -467,9 +476,11 @@ class OperationRun:
             self._ended = True
 
     def _finish_failed(self, failed: list[Step], reason: str | None = None) -> None:
-        reason = reason or outcome.reasons(self._operation, StepState.FAILED)
-        self._operation = outcome.finished(self._operation, State.FAILED, reason, _now())
-        self.remember(lambda details: outcome.settle(details, self._operation.kind, failed))
+        reason = reason or operation_result.reasons(self._operation, StepState.FAILED)
+        self._operation = operation_result.finished(self._operation, State.FAILED, reason, _now())
+        self.remember(
+            lambda details: operation_result.settle(details, self._operation.kind, failed)
+        )
         self._write()
         if not self.lost:
             LOG.error("%s: failed: %s", self, self._operation.error)

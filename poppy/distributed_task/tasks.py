@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.distributed_task import steering
-from poppy.distributed_task.outcome import Details
+from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.run import OperationRun
 from poppy.dns.base import DNSDriver

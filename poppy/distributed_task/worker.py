@@ -15,11 +15,11 @@ from oslo_log import log
 from taskflow.conductors.backends import impl_nonblocking
 
 from poppy.common import errors, tracing
-from poppy.distributed_task import flows, measures
-from poppy.distributed_task.fleet import Presence
+from poppy.distributed_task import flows, instrumentation
 from poppy.distributed_task.job_source import Board, Idle, JobSource
+from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.ownership import Ownership
-from poppy.distributed_task.run import Means, OperationRun
+from poppy.distributed_task.run import Dependencies, OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.provider.base import Provider
@@ -48,7 +48,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         self,
         name: str,
         board: Board,
-        means: Means,
+        dependencies: Dependencies,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
         post: Callable[[Operation], None],
@@ -73,7 +73,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         # For operations that call several providers in parallel.
         self._task_pool = tracing.Threads(concurrency)
         board.on_change(self._idle.wake)
-        self._means = means
+        self._dependencies = dependencies
         self._providers = providers
         self._dns = dns
         self._post = post
@@ -91,12 +91,12 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
 
     def interrupt(self) -> None:
         """Hand back running operations without waiting for their driver calls."""
-        self._means.calls.interrupt()
+        self._dependencies.calls.interrupt()
 
     def close(self) -> None:
         """Close the board and end the threads. Call it after :meth:`run` has returned."""
         self._task_pool.shutdown()
-        self._means.calls.close()
+        self._dependencies.calls.close()
         super().close()
 
     def renew_runs(self) -> None:
@@ -125,8 +125,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         run = None
         began = time.monotonic()
         try:
-            run = self._runs[job.uuid] = OperationRun(self._means, _key_of(job), job.uuid)
-            with measures.running(run):
+            run = self._runs[job.uuid] = OperationRun(self._dependencies, _key_of(job), job.uuid)
+            with instrumentation.running(run):
                 self._run(run)
         except errors.NotRunnable as exc:
             LOG.info("Job %s is dropped: %s", job.uuid, exc)
@@ -142,14 +142,14 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         finally:
             self._runs.pop(job.uuid, None)
             if run is not None:
-                measures.run(run.operation, run.outcome, time.monotonic() - began)
+                instrumentation.run(run.operation, run.outcome, time.monotonic() - began)
         if run.following is not None:
             self._post_following(run.following)
         return not run.handed_back
 
     def _run(self, run: OperationRun) -> None:
-        run.speak_for_the_request()
-        crashes, most = run.crashes, self._means.policy().max_crashes
+        run.bind_log_context()
+        crashes, most = run.crashes, self._dependencies.policy().max_crashes
         if crashes >= most:
             run.fail(
                 f"set aside: {crashes} times in a row its worker died, or was lost, while it "
@@ -161,7 +161,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         flow = flows.build(
             run.operation,
             run.service,
-            self._means.storage.flavors,
+            self._dependencies.storage.flavors,
             self._providers,
             self._dns,
             self._ownership,
@@ -175,7 +175,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         try:
             if run is not None:
                 run.hand_back()
-                run.see_to_late_steps()
+                run.compensate_late_steps()
         except errors.Unavailable:
             LOG.info("%s: could not be handed back", run)
 
@@ -202,7 +202,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         """
         try:
             key = _key_of(job)
-            operations = self._means.storage.operations
+            operations = self._dependencies.storage.operations
             listed = operations.list(key.project_id, key.service_id)
             operation = next((it for it in listed if it.key == key), None)
             if operation is None or operation.state is not State.QUEUED:
@@ -214,7 +214,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             if held:
                 operations.requeue(operation, max(held))
             elif blocking and due and blocking[0].next_attempt_at:
-                later = blocking[0].next_attempt_at + self._means.lease
+                later = blocking[0].next_attempt_at + self._dependencies.lease
                 operations.requeue(operation, max(due, later))
         except (errors.NotRunnable, errors.Unavailable) as exc:
             LOG.info("Job %s could not be deferred: %s", job.uuid, exc)
@@ -256,7 +256,7 @@ class TaskFlowWorker:
         board: Board,
         conductor: OperationConductor,
         helpers: Sequence[Helper],
-        presence: Presence,
+        heartbeat: Heartbeat,
         renewal: float,
         grace: float,
         reconnect: float = 2.0,
@@ -264,7 +264,7 @@ class TaskFlowWorker:
         self._board = board
         self._conductor = conductor
         self._helpers = helpers
-        self._presence = presence
+        self._heartbeat = heartbeat
         self._renewal = renewal
         self._grace = grace
         self._reconnect = reconnect
@@ -284,7 +284,7 @@ class TaskFlowWorker:
                 for it in self._helpers
             ),
             threading.Thread(target=self._renew, name="renewal"),
-            threading.Thread(target=self._presence.run, args=(self._ended,), name="presence"),
+            threading.Thread(target=self._heartbeat.run, args=(self._ended,), name="presence"),
             threading.Thread(target=self._limit_the_end, name="end"),
         ]
         for helper in helpers:

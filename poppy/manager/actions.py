@@ -8,8 +8,8 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.manager.changes import MAX_CONFLICTS, Change, Changes
-from poppy.manager.lookups import host
+from poppy.manager.admin_search import host
+from poppy.manager.change_pipeline import MAX_CONFLICTS, Change, Changes
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, ids, validation
 from poppy.model.operations import Kind, State
@@ -55,12 +55,12 @@ class ActionsManager:
                 with the domain.
             NotFound: no service has the domain.
         """
-        body = validation.keeping_to(admin_schemas.SERVICE_ACTION, document)
+        body = validation.validate(admin_schemas.SERVICE_ACTION, document)
         action = self._actions[body["action"]]
         if "domain" in body:
             name = host(body["domain"], "domain")
             try:
-                found = self._storage.lookups.by_claim(name)
+                found = self._storage.queries.by_claim(name)
             except errors.NotFound:
                 raise errors.NotFound(f"No service has the domain {name}") from None
             action(found.project_id, found.service_id, request_id)
@@ -131,7 +131,7 @@ class ActionsManager:
             ServiceBusy: an operation of the service is unfinished.
             NotFound: the project has no service with this id.
         """
-        body = validation.keeping_to(admin_schemas.SERVICE_STATUS, document)
+        body = validation.validate(admin_schemas.SERVICE_STATUS, document)
         project_id, service_id = _identity(body)
         service = self._storage.services.get(project_id, service_id)
         deployed = body["status"] == "deployed"
@@ -168,7 +168,7 @@ class ActionsManager:
             ServiceBusy: the service is being deleted, or an operation of it is unfinished.
             NotFound: the project has no such service, or the service no such domain.
         """
-        body = validation.keeping_to(admin_schemas.PROVIDER_DETAILS, document)
+        body = validation.validate(admin_schemas.PROVIDER_DETAILS, document)
         project_id, _ = _identity({**body, "service_id": service_id})
         domain = host(body["domain_name"], "domain_name")
         wanted = AccessURL(

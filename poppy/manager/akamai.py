@@ -10,9 +10,9 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.manager.actions import ActionsManager
+from poppy.manager.admin_search import host
 from poppy.manager.certificates import CertificatesManager
-from poppy.manager.changes import MAX_CONFLICTS
-from poppy.manager.lookups import host
+from poppy.manager.change_pipeline import MAX_CONFLICTS
 from poppy.manager.services import ServicesManager
 from poppy.model import akamai_schemas, ids, validation
 from poppy.model.operations import Priority
@@ -55,7 +55,7 @@ class AkamaiManager:
             ServiceBusy: the service is being deleted, or an operation of it is unfinished.
             NotFound: the project has no such service, or the service no such domain.
         """
-        body = validation.keeping_to(akamai_schemas.MIGRATION, document)
+        body = validation.validate(akamai_schemas.MIGRATION, document)
         if not ids.is_uuid(body["service_id"]):
             raise errors.InvalidRequest("The service_id must be a UUID")
         name = body["new_cert"].lower()
@@ -76,8 +76,8 @@ class AkamaiManager:
         Raises:
             InvalidRequest: the document is invalid.
         """
-        job = validation.keeping_to(akamai_schemas.JOB, document)["job_type"]
-        body = validation.keeping_to(akamai_schemas.JOBS[job], document)
+        job = validation.validate(akamai_schemas.JOB, document)["job_type"]
+        body = validation.validate(akamai_schemas.JOBS[job], document)
         queue = self.queue(SAN_MAPPING)
         if job.startswith(_MOD):
             concerned = [it for it in queue if it["cert_type"] == job.removeprefix(_MOD)]
@@ -114,7 +114,7 @@ class AkamaiManager:
                 ``validate_service``, a domain that no service of its project has.
         """
         schema = akamai_schemas.RETRY_LIST if name == RETRY_LIST else akamai_schemas.SAN_MAPPING
-        wanted: list[Entry] = validation.keeping_to(schema, document)
+        wanted: list[Entry] = validation.validate(schema, document)
         for entry in wanted:
             host(entry["domain_name"], "domain_name")
             if entry.get("validate_service") and self._service_of(entry) is None:
@@ -157,7 +157,7 @@ class AkamaiManager:
         schema: Schema = akamai_schemas.SNI_CONFIG
         if kind == "san":
             schema = akamai_schemas.HOSTNAME_LIMIT if limit else akamai_schemas.SAN_CONFIG
-        body = validation.keeping_to(schema, document)
+        body = validation.validate(schema, document)
         if not limit:
             host(name, "certificate")
 
@@ -202,7 +202,7 @@ class AkamaiManager:
 
     def _service_of(self, entry: Entry) -> Service | None:
         try:
-            found = self._storage.lookups.by_claim(host(entry["domain_name"], "domain_name"))
+            found = self._storage.queries.by_claim(host(entry["domain_name"], "domain_name"))
         except errors.NotFound:
             return None
         return found if found.project_id == entry["project_id"] else None

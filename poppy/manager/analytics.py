@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poppy.common import errors, tracing
-from poppy.manager.lookups import host
+from poppy.manager.admin_search import host
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider.base import Capability, Metric, Point, Provider, Query
 from poppy.storage.base import Storage

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from poppy.common import errors
 from poppy.manager.actions import amended
-from poppy.manager.changes import Change, Changes
-from poppy.manager.lookups import host
+from poppy.manager.admin_search import host
+from poppy.manager.change_pipeline import Change, Changes
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, certificates, ids, rules, validation
 from poppy.model.operations import Kind
@@ -52,7 +52,7 @@ class CertificatesManager:
                 support the certificate type, or the domain already has a certificate of this type.
             LimitReached: the project has reached its limit of orders.
         """
-        body = validation.keeping_to(admin_schemas.CERTIFICATE, document)
+        body = validation.validate(admin_schemas.CERTIFICATE, document)
         owner = body["project_id"]
         if project_id not in (None, owner):
             raise errors.InvalidRequest("The project_id is not the one of the request")
@@ -119,7 +119,7 @@ class CertificatesManager:
         """
         if status not in _LISTED:
             raise errors.InvalidRequest(f"The status must be one of {', '.join(_LISTED)}")
-        page = self._storage.lookups.by_status(certificates.shelf(status), marker, limit)
+        page = self._storage.queries.by_status(certificates.status_bucket(status), marker, limit)
         orders = []
         for entry in page:
             try:
@@ -144,7 +144,7 @@ class CertificatesManager:
             ServiceBusy: an operation of the order is unfinished.
             NotFound: there is no such certificate.
         """
-        (operation,) = validation.keeping_to(admin_schemas.CERTIFICATE_PATCH, patch)
+        (operation,) = validation.validate(admin_schemas.CERTIFICATE_PATCH, patch)
         status = operation["value"]
         orders = self.get(None, domain)
         wanted = [order for order in orders if cert_type in (None, _type_of(order))]
@@ -227,7 +227,7 @@ class CertificatesManager:
 
     def _find(self, project_id: str | None, domain: str, cert_type: str) -> Service | None:
         try:
-            order = self._storage.lookups.by_claim(certificates.claim(domain, cert_type))
+            order = self._storage.queries.by_claim(certificates.claim(domain, cert_type))
         except errors.NotFound:
             return None
         mine = project_id in (None, certificates.owner(order.project_id))

@@ -8,7 +8,7 @@ from oslo_context import context
 from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.dns.base import DNSDriver
-from poppy.manager.remembered import Remembered
+from poppy.manager.caching import cached
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -36,8 +36,8 @@ class HealthManager:
             "distributed_task": {distributed_task.name: distributed_task.is_alive},
             "provider": {name: provider.health for name, provider in providers.items()},
         }
-        self._remembered: dict[str, dict[str, Callable[[], bool]]] = {
-            kind: {name: Remembered(ask, MEMORY) for name, ask in parts.items()}
+        self._cached: dict[str, dict[str, Callable[[], bool]]] = {
+            kind: {name: cached(ask, MEMORY) for name, ask in parts.items()}
             for kind, parts in self._checks.items()
         }
 
@@ -48,7 +48,7 @@ class HealthManager:
 
     def report(self) -> Mapping[str, Mapping[str, bool]]:
         """Check all drivers concurrently; return ``{kind: {name: bool}}``."""
-        return _ask(self._remembered)
+        return _ask(self._cached)
 
     def check(self, kind: str, name: str) -> bool:
         """Whether one driver answers.
@@ -61,7 +61,7 @@ class HealthManager:
             NotFound: no driver of this kind and name is loaded.
         """
         try:
-            ask = self._remembered[kind][name]
+            ask = self._cached[kind][name]
         except KeyError:
             raise errors.NotFound(f"There is no {kind} '{name}'") from None
         return ask()

@@ -27,5 +27,5 @@ class LimitsManager:
         Raises:
             InvalidRequest: the document is invalid.
         """
-        body = validation.keeping_to(admin_schemas.LIMIT, document)
+        body = validation.validate(admin_schemas.LIMIT, document)
         self._storage.projects.set_limit(project_id, int(body["limit"]))

@@ -13,14 +13,14 @@ from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.manager import log_delivery
 from poppy.manager.actions import ActionsManager
+from poppy.manager.admin_search import AdminSearch
 from poppy.manager.akamai import AkamaiManager
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
-from poppy.manager.changes import Changes
+from poppy.manager.change_pipeline import Changes
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
-from poppy.manager.lookups import LookupsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.overview import OverviewManager
 from poppy.manager.reserved import ReservedNames
@@ -45,7 +45,7 @@ class Manager(Driver):
         operations: operations, for tenants and operators.
         health: health checks of the drivers.
         limits: limits on the number of services per project.
-        lookups: admin search over services of all projects.
+        admin_search: searches services of all projects.
         overview: the state of the whole installation.
         sessions: ended dashboard sessions.
         transfers: export and import of services.
@@ -105,7 +105,7 @@ class Manager(Driver):
         )
         self.flavors = FlavorsManager(storage, providers, dns)
         self.limits = LimitsManager(storage, default_limit)
-        self.lookups = LookupsManager(storage)
+        self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(
             storage, changes, providers, dns, default_ttl, self.limits, document_limits

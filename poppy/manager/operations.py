@@ -9,7 +9,7 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.distributed_task import outcome
+from poppy.distributed_task import operation_result
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.model.services import ProviderDetails, ProviderStatus, Service, Status
 from poppy.storage.base import Marker, Storage
@@ -293,7 +293,7 @@ def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
         return None
     details = dict(service.provider_details)
     step = Step("", StepState.FAILED, operation.error, "Cancelled")
-    outcome.settle(details, operation.kind, [step])
+    operation_result.settle(details, operation.kind, [step])
     return details
 
 

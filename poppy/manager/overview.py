@@ -15,9 +15,9 @@ from poppy.common.driver import Driver
 from poppy.common.limits import Limits
 from poppy.distributed_task.tasks import gate_of
 from poppy.dns.base import DNSDriver
+from poppy.manager.caching import StaleWhileRevalidate, cached
 from poppy.manager.health import HealthManager
-from poppy.manager.remembered import Remembered, Unhurried
-from poppy.model.fleet import Breaker, ProviderQuota, Worker
+from poppy.model.membership import Breaker, ProviderQuota, Worker
 from poppy.model.operations import Operation, State, StepState
 from poppy.model.services import Service, Status
 from poppy.provider.base import Provider
@@ -120,7 +120,7 @@ class OverviewManager:
         counts: returns the number of services per status; :data:`COUNTED` means that many or
             more.
         work: returns the unfinished and failed operations.
-        fleet: returns the workers and drivers.
+        membership: returns the workers and drivers.
         health: returns whether each driver answers: ``{kind: {name: bool}}``; None until the
             first result, because checks of external APIs may hang.
     """
@@ -134,16 +134,16 @@ class OverviewManager:
     ) -> None:
         self._storage = storage
         self._drivers: Sequence[Driver] = (*providers.values(), dns)
-        self.counts = Remembered(self._count, MEMORY)
-        self.work = Remembered(self._read_work, MEMORY)
-        self.fleet = Remembered(self._read_fleet, MEMORY)
-        self.health = Unhurried(health.report, PATIENCE, STANDING_IN)
+        self.counts = cached(self._count, MEMORY)
+        self.work = cached(self._read_work, MEMORY)
+        self.membership = cached(self._read_membership, MEMORY)
+        self.health = StaleWhileRevalidate(health.report, PATIENCE, STANDING_IN)
 
     def services(
         self, status: Status, marker: str | None, limit: int
     ) -> tuple[Sequence[Service], str | None]:
         """Return a page of all services with a status, and the marker of the next page or None."""
-        found = self._storage.lookups.by_status(str(status), marker, limit)
+        found = self._storage.queries.by_status(str(status), marker, limit)
         services = []
         for entry in found:
             try:
@@ -153,7 +153,7 @@ class OverviewManager:
         return services, found[-1].service_id if len(found) >= limit else None
 
     def _count(self) -> Mapping[Status, int]:
-        return {it: self._storage.lookups.count(str(it), COUNTED) for it in Status}
+        return {it: self._storage.queries.count(str(it), COUNTED) for it in Status}
 
     def _read_work(self) -> Work:
         found = self._storage.operations.find(_UNFINISHED, _now())
@@ -165,11 +165,11 @@ class OverviewManager:
             failures=failures,
         )
 
-    def _read_fleet(self) -> Fleet:
+    def _read_membership(self) -> Fleet:
         now = _now()
-        workers = self._storage.fleet.workers(now - _DAY)
+        workers = self._storage.membership.workers(now - _DAY)
         alive = [it for it in workers if it.seen_at >= now - ALIVE]
-        breakers = {it.driver: it for it in self._storage.fleet.breakers()}
+        breakers = {it.driver: it for it in self._storage.membership.breakers()}
         return Fleet(
             alive=alive,
             silent=[it for it in workers if it.seen_at < now - ALIVE],

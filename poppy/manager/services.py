@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.manager import lookups, requirements
+from poppy.manager import admin_search, requirements
 from poppy.manager import patch as json_patch
-from poppy.manager.changes import Change, Changes, Check, check_settled, with_status
+from poppy.manager.change_pipeline import Change, Changes, Check, check_settled, with_status
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
 from poppy.model.limits import DocumentLimits
@@ -126,7 +126,7 @@ class ServicesManager:
         if known is not None:
             return known
         try:
-            self._storage.lookups.by_claim(taken.domain)
+            self._storage.queries.by_claim(taken.domain)
         except errors.NotFound:
             raise errors.Unavailable(
                 f"Another request for {taken.domain} is in progress", retry_after=1
@@ -161,11 +161,11 @@ class ServicesManager:
         Raises:
             InvalidRequest: the status is unknown, or the domain is invalid.
         """
-        wanted = None if status is None else lookups.status_of(status)
+        wanted = None if status is None else admin_search.status_of(status)
         if domain is None:
             return self._storage.services.list(project_id, marker, limit, wanted)
         try:
-            found = self._storage.lookups.by_claim(lookups.host(domain, "domain"))
+            found = self._storage.queries.by_claim(admin_search.host(domain, "domain"))
         except errors.NotFound:
             return []
         matches = (

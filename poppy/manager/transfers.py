@@ -15,9 +15,9 @@ from typing import Any
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements
-from poppy.manager.changes import Changes, with_status
+from poppy.manager.admin_search import every_service
+from poppy.manager.change_pipeline import Changes, with_status
 from poppy.manager.limits import LimitsManager
-from poppy.manager.lookups import every_service
 from poppy.model import ids, transfer_schemas, validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind, Priority
@@ -141,7 +141,7 @@ class TransfersManager:
             marker = page[-1].service_id
 
     def _take(self, document: object, rehearsal: Rehearsal | None) -> Taken:
-        body = validation.keeping_to(transfer_schemas.SERVICE, document)
+        body = validation.validate(transfer_schemas.SERVICE, document)
         project_id, service_id = body["project_id"], body["service_id"].lower()
         if not ids.is_uuid(service_id):
             raise errors.InvalidRequest("[service_id]-must be a UUID")
@@ -255,7 +255,7 @@ class TransfersManager:
 
     def _is_taken(self, domain: str) -> bool:
         try:
-            self._storage.lookups.by_claim(domain)
+            self._storage.queries.by_claim(domain)
         except errors.NotFound:
             return False
         return True

@@ -60,7 +60,7 @@ def claim(domain: str, cert_type: str) -> str:
     return f"{cert_type}:{domain}"
 
 
-def shelf(status: str) -> str:
+def status_bucket(status: str) -> str:
     """Return the status bucket of orders with a status."""
     return f"certificate:{status}"
 

@@ -411,11 +411,11 @@ class Service:
         )
 
     @property
-    def shelf(self) -> str:
+    def status_bucket(self) -> str:
         """Its status bucket. Services and orders have separate buckets."""
         if not certificates.is_namespace(self.project_id):
             return str(self.status)
-        return certificates.shelf(certificates.status_of(self.provider_details))
+        return certificates.status_bucket(certificates.status_of(self.provider_details))
 
     @property
     def provider_urls(self) -> frozenset[tuple[str, str]]:

@@ -81,7 +81,7 @@ def service(
         InvalidRequest: a rule that no schema can express is violated; names the value.
     """
     _check_counts(document, limits)
-    body: Mapping[str, Any] = keeping_to(schemas.service(limits), document)
+    body: Mapping[str, Any] = validate(schemas.service(limits), document)
     spec = ServiceSpec(
         name=body["name"],
         flavor_id=body["flavor_id"],
@@ -108,7 +108,7 @@ def flavor(document: object) -> Flavor:
         InvalidRequest: a provider is listed more than once, only some providers have weights, or
             all weights are 0.
     """
-    result = Flavor.from_dict(keeping_to(schemas.FLAVOR, document))
+    result = Flavor.from_dict(validate(schemas.FLAVOR, document))
     seen: set[str] = set()
     for name in result.provider_names:
         if name in seen:
@@ -129,7 +129,7 @@ def patch(document: object) -> list[dict[str, Any]]:
     Raises:
         SchemaInvalid: it is not a JSON Patch; all violations are listed, up to a limit.
     """
-    operations: list[dict[str, Any]] = keeping_to(schemas.PATCH, document)
+    operations: list[dict[str, Any]] = validate(schemas.PATCH, document)
     return [
         {member: operation[member] for member in _PATCH_MEMBERS if member in operation}
         for operation in operations
@@ -142,11 +142,11 @@ def operation_action(document: object) -> Mapping[str, str]:
     Raises:
         SchemaInvalid: the schema is violated; all violations are listed.
     """
-    found: Mapping[str, str] = keeping_to(schemas.OPERATION_ACTION, document)
+    found: Mapping[str, str] = validate(schemas.OPERATION_ACTION, document)
     return found
 
 
-def keeping_to(schema: schemas.Schema, document: object) -> Any:
+def validate(schema: schemas.Schema, document: object) -> Any:
     """Validate a document against a schema and return it.
 
     Raises:

@@ -2,7 +2,7 @@
 """The contract of storage drivers.
 
 A driver stores flavors, services, domain claims and operations, and answers operators' queries
-(see :mod:`poppy.storage.lookups`). It holds no policy: the manager decides which request may
+(see :mod:`poppy.storage.queries`). It holds no policy: the manager decides which request may
 follow which, and the worker decides how an operation runs. The driver guarantees atomicity, as
 documented for each method, against any number of servers and workers in other processes.
 
@@ -20,8 +20,8 @@ from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service, Status
 from poppy.storage.domains import DomainStore
-from poppy.storage.fleet import FleetStore
-from poppy.storage.lookups import DocumentStore, LookupStore, ProjectStore
+from poppy.storage.membership import MembershipStore
+from poppy.storage.queries import DocumentStore, ProjectStore, QueryStore
 
 
 class Run(NamedTuple):
@@ -460,10 +460,10 @@ class Storage(Driver, abc.ABC):
         services: see :class:`ServiceStore`.
         operations: see :class:`OperationStore`.
         domains: see :class:`~poppy.storage.domains.DomainStore`.
-        fleet: see :class:`~poppy.storage.fleet.FleetStore`.
-        projects: see :class:`~poppy.storage.lookups.ProjectStore`.
-        lookups: see :class:`~poppy.storage.lookups.LookupStore`.
-        documents: see :class:`~poppy.storage.lookups.DocumentStore`.
+        membership: see :class:`~poppy.storage.membership.MembershipStore`.
+        projects: see :class:`~poppy.storage.queries.ProjectStore`.
+        queries: see :class:`~poppy.storage.queries.QueryStore`.
+        documents: see :class:`~poppy.storage.queries.DocumentStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -472,9 +472,9 @@ class Storage(Driver, abc.ABC):
     services: ServiceStore
     operations: OperationStore
     domains: DomainStore
-    fleet: FleetStore
+    membership: MembershipStore
     projects: ProjectStore
-    lookups: LookupStore
+    queries: QueryStore
     documents: DocumentStore
 
     @abc.abstractmethod

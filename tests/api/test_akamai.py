@@ -28,7 +28,7 @@ def mapping(domain=DOMAIN, **changes):
 def order(api, domain=DOMAIN):
     body = entry(domain, cert_type="san")
     assert api.call("POST", "/v1.0/ssl_certificate", body).status_code == 202
-    found = api.harness.storage.lookups.by_claim(f"san:{domain}")
+    found = api.harness.storage.queries.by_claim(f"san:{domain}")
     with api.harness.working():
         api.harness.settle(found.service_id, found.project_id)
 
@@ -89,7 +89,7 @@ def test_a_job_has_the_certificates_of_the_list_looked_at_again(api):
     assert ignored == unknown
     assert api.call("GET", MAPPING).json == [unknown, other]
     api.deploy(path)
-    found = api.harness.storage.lookups.by_claim(f"san:{DOMAIN}")
+    found = api.harness.storage.queries.by_claim(f"san:{DOMAIN}")
     with api.harness.working():
         api.harness.settle(found.service_id, found.project_id)
     done = api.harness.cdn_a.calls[len(before) :]

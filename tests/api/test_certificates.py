@@ -29,7 +29,7 @@ def order(api, domain=DOMAIN, project=PROJECT, **changes):
 
 
 def stored(api, domain=DOMAIN, cert_type="san"):
-    return api.harness.storage.lookups.by_claim(certificates.claim(domain, cert_type))
+    return api.harness.storage.queries.by_claim(certificates.claim(domain, cert_type))
 
 
 def settle(api, domain=DOMAIN, cert_type="san"):

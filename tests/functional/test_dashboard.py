@@ -17,7 +17,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import errors
 from poppy.manager import overview
 from poppy.manager import sessions as ended_sessions
-from poppy.model.fleet import Breaker, BreakerState, ProviderQuota, Worker
+from poppy.model.membership import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.model.operations import Purge, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_operation, make_service, make_spec
@@ -498,7 +498,7 @@ class TestOverview:
         alive = Worker("1", "host-a", 17, "9.9", "dc1", now, now, slots=8, busy=3, hung=1)
         silent = replace(alive, worker_id="2", host="host-b", seen_at=now - 2 * overview.ALIVE)
         for worker in (alive, silent):
-            poppy.storage.fleet.beat(worker)
+            poppy.storage.membership.beat(worker)
         text = plain(app.get("/dashboard"))
         assert "host-a:17 alive 3 of 8" in text
         assert "host-b:17 silent" in text
@@ -513,10 +513,10 @@ class TestOverview:
             openings=2,
             reason="it said 503",
         )
-        poppy.storage.fleet.swap(opened)
+        poppy.storage.membership.swap(opened)
         quota = ProviderQuota("cdn-b", "purges", 100, 7)
         worker = Worker("1", "h", 1, "9", "", now, now, 1, down=("cdn-a",), quotas=(quota,))
-        poppy.storage.fleet.beat(worker)
+        poppy.storage.membership.beat(worker)
         poppy.cdn_b.healthy = False
         poppy.conf.set_override("rate_limit", 2.5, "drivers:provider:cdn-b")
         text = plain(app.get("/dashboard"))

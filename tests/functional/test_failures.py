@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from poppy.common import errors
-from poppy.model.fleet import BreakerState
+from poppy.model.membership import BreakerState
 from poppy.model.operations import Purge, State
 from poppy.model.services import Status
 from poppy.testing.builders import make_flavor
@@ -428,7 +428,7 @@ class TestBreaker:
         failed = [it for it in ids if poppy.operations(it)[0].failures]
         # Five open it; those that were under way then may fail as well.
         assert 5 <= len(failed) <= 15
-        (breaker,) = poppy.storage.fleet.breakers()
+        (breaker,) = poppy.storage.membership.breakers()
         assert (breaker.driver, breaker.state) == ("provider:cdn-a", BreakerState.OPEN)
 
     def test_a_service_that_fails_alone_does_not_open_it(self, make):
@@ -437,7 +437,7 @@ class TestBreaker:
         service_id = poppy.create()
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
-        assert poppy.storage.fleet.breakers() == []
+        assert poppy.storage.membership.breakers() == []
 
     def test_it_closes_after_a_call_that_works(self, make):
         poppy = make()
@@ -448,7 +448,7 @@ class TestBreaker:
             second = poppy.create(domain="b.example.com")
             for service_id in (first, second):
                 assert poppy.settle(service_id).status is Status.DEPLOYED
-        (breaker,) = poppy.storage.fleet.breakers()
+        (breaker,) = poppy.storage.membership.breakers()
         assert (breaker.state, breaker.openings) == (BreakerState.CLOSED, 0)
         assert poppy.operations(second)[0].failures == 0
 
@@ -467,8 +467,8 @@ def test_workers_are_seen_while_they_live(make):
     poppy = make(heartbeat_interval=0.1)
     long_ago = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     with poppy.working():
-        poppy.wait(lambda: poppy.storage.fleet.workers(long_ago))
-        (worker,) = poppy.storage.fleet.workers(long_ago)
+        poppy.wait(lambda: poppy.storage.membership.workers(long_ago))
+        (worker,) = poppy.storage.membership.workers(long_ago)
         assert (worker.slots, worker.busy, worker.hung) == (10, 0, 0)
-        poppy.wait(lambda: poppy.storage.fleet.workers(long_ago)[0].seen_at > worker.seen_at)
-    assert poppy.storage.fleet.workers(long_ago) == []
+        poppy.wait(lambda: poppy.storage.membership.workers(long_ago)[0].seen_at > worker.seen_at)
+    assert poppy.storage.membership.workers(long_ago) == []

@@ -4,7 +4,7 @@
 import pytest
 
 from poppy.common import errors
-from poppy.manager.changes import RETRY_AFTER
+from poppy.manager.change_pipeline import RETRY_AFTER
 from poppy.model.operations import MAX_PATHS, Kind, Priority, Purge, State
 from poppy.model.services import Status
 from tests.functional.harness import PROJECT, Harness, Hold

@@ -8,7 +8,7 @@ import pytest
 
 from poppy.common import errors, tracing
 from poppy.manager import operations
-from poppy.model.fleet import Worker
+from poppy.model.membership import Worker
 from poppy.model.services import Status
 from tests.functional.commands import listed
 from tests.functional.harness import PROJECT
@@ -79,7 +79,7 @@ def test_workers_are_listed(poppy, run):
     now = datetime.datetime.now(datetime.UTC)
     ago = now - datetime.timedelta(seconds=90)
     worker = Worker("w-1", "host-1", 17, "1.2", "", ago, now, slots=10, busy=3, hung=1)
-    poppy.storage.fleet.beat(worker)
+    poppy.storage.membership.beat(worker)
     table = run("workers", "list").splitlines()
     assert table[0].split() == [
         *("host", "pid", "datacenter", "version", "up"),

@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from poppy.common import errors
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 from poppy.model.operations import State
 from poppy.model.services import Status
 from poppy.provider.base import Deployment
@@ -68,7 +68,7 @@ class TestOneTenantsTrouble:
         (operation,) = poppy.operations(ours, "b")
         assert operation.attempt == 1
         assert "secret" not in str(operation)
-        assert poppy.storage.fleet.breakers() == []
+        assert poppy.storage.membership.breakers() == []
 
 
 class TestAbsurdWaits:
@@ -92,7 +92,7 @@ class TestAbsurdWaits:
             poppy.wait(lambda: poppy.operations(service_id)[0].failures)
         (operation,) = poppy.operations(service_id)
         assert self.is_within_the_bound(operation)
-        for breaker in poppy.storage.fleet.breakers():
+        for breaker in poppy.storage.membership.breakers():
             left = breaker.until - datetime.datetime.now(datetime.UTC)
             assert left <= datetime.timedelta(minutes=5)
 
@@ -131,7 +131,7 @@ class TestAbsurdWaits:
         parked = dataclasses.replace(run.operation, state=State.WAITING, next_attempt_at=far)
         poppy.storage.operations.save(parked, None)
         opened = Breaker("provider:cdn-a").next(state=BreakerState.OPEN, until=far, reason="429")
-        assert poppy.storage.fleet.swap(opened)
+        assert poppy.storage.membership.swap(opened)
 
     def test_what_was_stored_before_ends_with_the_operations_time(self, make):
         poppy = make(max_age=5)
@@ -204,7 +204,7 @@ class TestCommands:
         opened = Breaker("provider:cdn-a").next(
             state=BreakerState.OPEN, until=until, openings=3, reason="429"
         )
-        assert poppy.storage.fleet.swap(opened)
+        assert poppy.storage.membership.swap(opened)
 
     def test_breakers_are_listed_with_their_reason(self, poppy, run):
         self.open(poppy)
@@ -219,13 +219,13 @@ class TestCommands:
         self.open(poppy)
         said = run("breakers", "reset", *name)
         assert said == "The breaker of provider:cdn-a is closed.\n"
-        (breaker,) = poppy.storage.fleet.breakers()
+        (breaker,) = poppy.storage.membership.breakers()
         assert (breaker.state, breaker.openings) == (BreakerState.CLOSED, 0)
 
     def test_others_stay_open(self, poppy, run):
         self.open(poppy)
         assert run("breakers", "reset", "cdn-b") == ""
-        assert poppy.storage.fleet.breakers()[0].state is BreakerState.OPEN
+        assert poppy.storage.membership.breakers()[0].state is BreakerState.OPEN
 
     def test_an_unknown_driver_is_named(self, poppy, run):
         with pytest.raises(errors.InvalidRequest, match="no driver 'fasty'"):

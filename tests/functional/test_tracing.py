@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from poppy.common import errors, logs, tracing
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 from poppy.provider.base import Deployment
 from tests.functional import fakes
 from tests.functional.harness import PROJECT, Harness, Hold
@@ -196,7 +196,7 @@ class TestOperation:
     def test_tells_of_calls_that_were_put_off(self, poppy, spans):
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1.5)
         opened = Breaker("provider:cdn-a").next(state=BreakerState.OPEN, until=soon)
-        assert poppy.storage.fleet.swap(opened)
+        assert poppy.storage.membership.swap(opened)
         service_id = create(poppy)
         with poppy.working():
             poppy.settle(service_id)

@@ -87,7 +87,7 @@ class Site:
         with contextlib.closing(Bootstrap(conf).storage) as storage:
             details = storage.services.get(PROJECT, service_id).provider_details
             return (
-                not any(worker.down for worker in storage.fleet.workers(since))
+                not any(worker.down for worker in storage.membership.workers(since))
                 and not any(detail.avoided for detail in details.values())
                 and all(it.state.finished for it in storage.operations.list(PROJECT, service_id))
             )

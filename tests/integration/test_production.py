@@ -10,11 +10,11 @@ pytest.importorskip("cassandra")
 
 from tests.api import conftest
 from tests.api.test_actions import *
+from tests.api.test_admin_search import *
 from tests.api.test_akamai import *
 from tests.api.test_analytics import *
 from tests.api.test_certificates import *
 from tests.api.test_limits import *
-from tests.api.test_lookups import *
 from tests.api.test_operations import *
 from tests.api.test_repetition import *
 from tests.api.test_services import *

@@ -17,7 +17,7 @@ from poppy.common import config, errors
 from poppy.model.operations import Kind, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Status
 from poppy.storage import base
-from poppy.storage.cassandra import codec, migrate, states, truth
+from poppy.storage.cassandra import codec, migrate, partition, states
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.hints import WIDTH
@@ -213,12 +213,12 @@ class TestOrphans:
 
     @pytest.fixture
     def dies(self, monkeypatch):
-        """A context in which processes die just before they write the truth."""
+        """A context in which processes die just before they write the service partition."""
 
         @contextlib.contextmanager
         def dying():
             with monkeypatch.context() as patched:
-                patched.setattr(truth, "write", lambda *_: 1 / 0)
+                patched.setattr(partition, "write", lambda *_: 1 / 0)
                 with pytest.raises(ZeroDivisionError):
                     yield
 
@@ -284,7 +284,7 @@ class TestOrphans:
             wanted = make_service(domains=[domain], project_id=name)
             if name == PROJECT_ID:
                 create(storage, wanted)
-                assert storage.lookups.by_claim(domain) == wanted
+                assert storage.queries.by_claim(domain) == wanted
             else:
                 with pytest.raises(errors.DomainReleased):
                     create(storage, wanted)
@@ -293,7 +293,7 @@ class TestOrphans:
         self, stocked, connect, overdue, monkeypatch
     ):
         other = connect()
-        write = truth.write
+        write = partition.write
         taken = []
 
         def sleep(database, found, change, serial=None):
@@ -302,7 +302,7 @@ class TestOrphans:
                 taken.append(add(other, domains=["a.example.com"]))
             return write(database, found, change, serial)
 
-        monkeypatch.setattr(truth, "write", sleep)
+        monkeypatch.setattr(partition, "write", sleep)
         slept = make_service(domains=["a.example.com"], project_id="slow")
         with pytest.raises(errors.Unavailable):
             create(stocked, slept, 1)
@@ -374,7 +374,7 @@ class TestOrphans:
 
     def test_overtaken_view_writes_change_nothing(self, stocked):
         service = add(stocked)
-        old = truth.read(stocked._database, (PROJECT_ID, service.service_id))
+        old = partition.read(stocked._database, (PROJECT_ID, service.service_id))
         submit(stocked, replace(service, disabled=True))
         late = stocked.services._views
         late.refresh(old)
@@ -395,21 +395,21 @@ class TestOrphans:
         stored = stocked.services.get(PROJECT_ID, service.service_id)
         submit(stocked, stored)
         assert len(cql("SELECT * FROM services_by_status")) == 2
-        assert stocked.lookups.by_status("create_in_progress", None, 5) == []
-        assert stocked.lookups.by_status("failed", None, 5) == [(PROJECT_ID, service.service_id)]
+        assert stocked.queries.by_status("create_in_progress", None, 5) == []
+        assert stocked.queries.by_status("failed", None, 5) == [(PROJECT_ID, service.service_id)]
         assert len(cql("SELECT * FROM services_by_status")) == 1
         creating = Status.CREATE_IN_PROGRESS
         assert stocked.services.list(PROJECT_ID, None, 5, creating) == []
 
     def test_row_that_is_newer_than_the_truth_at_hand_is_left(self, stocked, monkeypatch):
         service = add(stocked)
-        old = truth.read(stocked._database, (PROJECT_ID, service.service_id))
+        old = partition.read(stocked._database, (PROJECT_ID, service.service_id))
         submit(stocked, service.with_details(DEPLOYED))
         with monkeypatch.context() as patched:
             # As a replica of another region may answer.
-            patched.setattr(truth, "read_each", lambda _, keys: [old] * len(keys))
-            assert stocked.lookups.by_status("deployed", None, 5) == []
-        assert stocked.lookups.by_status("deployed", None, 5) == [(PROJECT_ID, service.service_id)]
+            patched.setattr(partition, "read_each", lambda _, keys: [old] * len(keys))
+            assert stocked.queries.by_status("deployed", None, 5) == []
+        assert stocked.queries.by_status("deployed", None, 5) == [(PROJECT_ID, service.service_id)]
 
     def test_key_of_a_create_that_died_creates_another(self, stocked, dies):
         with dies():
@@ -423,7 +423,7 @@ class TestOrphans:
         self, stocked, connect, monkeypatch
     ):
         other = connect()
-        write = truth.write
+        write = partition.write
         repeated = []
 
         def sleep(database, found, change, serial=None):
@@ -432,7 +432,7 @@ class TestOrphans:
                 key_contract.create(other, repeated[0])
             return write(database, found, change, serial)
 
-        monkeypatch.setattr(truth, "write", sleep)
+        monkeypatch.setattr(partition, "write", sleep)
         with pytest.raises(errors.Unavailable):
             key_contract.create(stocked, make_service())
         (stored,) = stocked.services.list(PROJECT_ID, None, 10)
@@ -446,7 +446,7 @@ def unavailable(*_):
 
 
 class TestStates:
-    """The view of operations by state leads to the truth, whatever a process left of it."""
+    """The view of operations by state leads to the right operations, even with stale rows."""
 
     ROWS = "SELECT state, operation_id FROM operations_by_state"
 
@@ -662,7 +662,7 @@ class TestHints:
         monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
         other = connect()
-        write = truth.write
+        write = partition.write
         slept = []
 
         def sleep(database, found, change, serial=None):
@@ -671,7 +671,7 @@ class TestHints:
                 assert list(other.operations.due(after(45), 10)) == []
             return write(database, found, change, serial)
 
-        monkeypatch.setattr(truth, "write", sleep)
+        monkeypatch.setattr(partition, "write", sleep)
         run = begin(stocked, operation, until=after(30))
         assert slept
         assert list(other.operations.due(after(45), 10)) == [run.operation]

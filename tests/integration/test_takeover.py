@@ -75,7 +75,7 @@ class Site:
         wait(lambda: self.operation(Kind.CREATE).state is State.RUNNING, 60)
         stack.enter_context(installation.daemon("poppy-worker"))
         long_ago = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
-        wait(lambda: len(storage.fleet.workers(long_ago)) == 2, 60)
+        wait(lambda: len(storage.membership.workers(long_ago)) == 2, 60)
         # Long enough to have given signs of life.
         first = self.operation(Kind.CREATE).next_attempt_at
         wait(lambda: self.operation(Kind.CREATE).next_attempt_at > first, 60)

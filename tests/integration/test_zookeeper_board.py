@@ -14,9 +14,9 @@ from kazoo.client import KazooClient
 from taskflow.jobs.backends import impl_zookeeper
 
 from poppy.common import errors
-from poppy.distributed_task.board.client import Settings
-from poppy.distributed_task.board.watched import ZooKeeperJobBoard
 from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
+from poppy.distributed_task.board.zookeeper_client import Settings
+from poppy.distributed_task.board.zookeeper_worker import ZooKeeperJobBoard
 from poppy.model.services import Status
 from poppy.testing.board import BoardContract, OutageContract, eventually, names
 from tests.functional.harness import PROJECT, Harness

@@ -16,7 +16,7 @@ import pecan
 
 from poppy.model import ids
 from poppy.model.services import Service
-from poppy.storage.cassandra import codec, truth, views
+from poppy.storage.cassandra import codec, partition, views
 from poppy.storage.cassandra.session import Call, Database
 from tests.perf import growth, seed
 from tests.perf.backbone import Backbone, backbone
@@ -70,7 +70,7 @@ def _get(servers: Backbone, effort: Effort) -> Result:
 
 def _bare(database: Database) -> Application:
     session = database._session()
-    statement = session.prepare(truth.READ)
+    statement = session.prepare(partition.READ)
     statement.consistency_level = database.levels.plain
 
     class Root:

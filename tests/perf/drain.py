@@ -27,9 +27,9 @@ from taskflow.conductors.backends import impl_nonblocking
 from taskflow.patterns import linear_flow
 from taskflow.persistence import models
 
-from poppy.distributed_task.board.client import Settings
 from poppy.distributed_task.board.sql import SQLJobBoard
-from poppy.distributed_task.board.watched import ZooKeeperJobBoard
+from poppy.distributed_task.board.zookeeper_client import Settings
+from poppy.distributed_task.board.zookeeper_worker import ZooKeeperJobBoard
 from poppy.model import ids
 from poppy.model.operations import State
 from tests.perf import backbone

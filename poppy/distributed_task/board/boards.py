@@ -118,7 +118,7 @@ def make_board(name: str, conf: cfg.ConfigOpts, options: cfg.ConfigOpts.GroupAtt
     """
     if options.jobboard_backend_type == "zookeeper":
         # Imported here because installations with the SQL board don't need kazoo.
-        from poppy.distributed_task.board.watched import ZooKeeperJobBoard
+        from poppy.distributed_task.board.zookeeper_worker import ZooKeeperJobBoard
 
         return ZooKeeperJobBoard(name, *_zookeeper(options))
     return SQLJobBoard(name, _sql(conf, options))
@@ -160,7 +160,7 @@ def address(host: str, port: int) -> str:
 
 
 def _zookeeper(options: cfg.ConfigOpts.GroupAttr) -> Any:
-    from poppy.distributed_task.board.client import Settings
+    from poppy.distributed_task.board.zookeeper_client import Settings
 
     if options.jobboard_auth and ":" not in options.jobboard_auth:
         raise errors.ConfigError(

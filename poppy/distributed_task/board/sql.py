@@ -31,7 +31,7 @@ from poppy.common import sql
 from poppy.distributed_task.board import schema
 from poppy.distributed_task.board.heartbeat import Heartbeat
 from poppy.distributed_task.board.job import JobIterator, SQLJob
-from poppy.distributed_task.board.posts import POSTS
+from poppy.distributed_task.board.local_notifier import POSTS
 from poppy.distributed_task.board.schema import JOBS, PRIORITIES, TRASH
 
 LOG = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
 from taskflow.jobs.backends import impl_zookeeper
 
-from poppy.distributed_task.board.client import ERRORS, Client, Settings
+from poppy.distributed_task.board.zookeeper_client import ERRORS, Client, Settings
 
 JOB = impl_zookeeper.ZookeeperJobBoard.JOB_PREFIX
 LOCK = impl_zookeeper.ZookeeperJobBoard.LOCK_POSTFIX

@@ -19,7 +19,7 @@ from poppy.common import errors, waits
 from poppy.common.limits import Limits
 from poppy.distributed_task.throttling.breaker_cache import BreakerCache
 from poppy.distributed_task.throttling.deferred import Deferred, Subject
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 
 LOG = log.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.fleet import Breaker
-from poppy.storage.fleet import FleetStore
+from poppy.model.membership import Breaker
+from poppy.storage.membership import MembershipStore
 
 LOG = log.getLogger(__name__)
 
@@ -20,7 +20,9 @@ FRESH = 1.0
 class BreakerCache:
     """All breakers. During a storage outage the cached ones stay valid."""
 
-    def __init__(self, store: FleetStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: MembershipStore, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._clock = clock
         self._known: dict[str, Breaker] = {}

@@ -3,7 +3,8 @@
 
 To take turns between projects, a dispatcher must know everything that waits, in slots of any age.
 A slot that is over can only lose hints. So a partition is read repeatedly while hints may still be
-added, and rarely after that. A hint is dropped from the copy once the truth shows it to be stale.
+added, and rarely after that. A hint is dropped from the copy once the partition shows it to be
+stale.
 """
 
 import itertools

@@ -3,16 +3,16 @@
 
 A claim is a row of ``domains`` with a random token, created by ``INSERT ... IF NOT EXISTS``. Of
 two concurrent claims, in any data centres, Paxos over all replicas (SERIAL) admits one. A claim is
-written before the truth of its service names its token, and counts once that does. A claim with a
-token that no truth names is an orphan: its writer died, or is still on its way. See :mod:`.truth`
-for how orphans are dropped. If two requests take one over, ``IF claim = <as read>`` again admits
-one.
+written before the partition of its service names its token, and counts once that does. A claim
+with a token that no partition names is an orphan: its writer died, or is still on its way. See
+:mod:`.partition` for how orphans are dropped. If two requests take one over, ``IF claim = <as
+read>`` again admits one.
 
 ``released_at`` and ``released_by`` describe the last release. A later claim leaves them unchanged,
 so a request that claims a domain in quarantine and then fails does not end the quarantine. When an
-update drops a domain, they are set *before* the truth stops naming it: if the process dies in
+update drops a domain, they are set *before* the partition stops naming it: if the process dies in
 between, the resulting orphan is in quarantine. The claims of a removed service need no such stamp,
-because its truth records when it was removed.
+because its partition records when it was removed.
 """
 
 import uuid
@@ -25,9 +25,9 @@ from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.model.services import Service
 from poppy.storage import domains
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.partition import GRACE, ServicePartition
 from poppy.storage.cassandra.session import Call, Database, Undecided
-from poppy.storage.cassandra.truth import GRACE, Truth
 
 LOG = log.getLogger(__name__)
 
@@ -79,13 +79,13 @@ class Claims:
 
     def claim(
         self,
-        owner: Truth,
+        owner: ServicePartition,
         service: Service,
         wanted: Iterable[str],
         tokens: dict[str, str],
         at: int,
     ) -> None:
-        """Claim, in sorted order, domains that the service's truth does not name yet.
+        """Claim, in sorted order, domains that the service's partition does not name yet.
 
         Args:
             service: the service to store.
@@ -121,18 +121,18 @@ class Claims:
             if not applied and found is not None and str(found.get("claim")) == token:
                 self._cas(LET_GO, parameters)
 
-    def stamp(self, owner: Truth, tokens: Mapping[str, str], at: int) -> None:
-        """Start the quarantine of domains that the truth is about to stop naming."""
+    def stamp(self, owner: ServicePartition, tokens: Mapping[str, str], at: int) -> None:
+        """Start the quarantine of domains that the partition is about to stop naming."""
         if domains.is_kept(self._policy(), owner.project_id):
             for domain, token in sorted(tokens.items()):
                 self._cas(STAMP, _release(owner, domain, token, at))
 
-    def release_all(self, removed: Truth) -> None:
+    def release_all(self, removed: ServicePartition) -> None:
         """Release the claims that a removed service still has. May be repeated."""
         for domain, token in sorted(removed.claims.items()):
             self._release(removed, domain, token)
 
-    def _release(self, removed: Truth, domain: str, token: str) -> None:
+    def _release(self, removed: ServicePartition, domain: str, token: str) -> None:
         at = removed.removed_at
         if at is not None and domains.is_kept(self._policy(), removed.project_id):
             applied, found = self._cas(RELEASE, _release(removed, domain, token, at))
@@ -140,10 +140,12 @@ class Claims:
                 return
         self.give_back({domain: token})
 
-    def _claim(self, owner: Truth, row: dict[str, Any], at: int, policy: Policy) -> None:
+    def _claim(
+        self, owner: ServicePartition, row: dict[str, Any], at: int, policy: Policy
+    ) -> None:
         domain = row["domain"]
         call: Call = (CLAIM, row)
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             found = self._try(call, domain)
             if found is None or found["claim"] == row["claim"]:
                 return
@@ -159,7 +161,7 @@ class Claims:
             call = (TAKE_OVER, {**row, "pending": pending, "as_read": found["claim"]})
         raise AssertionError("attempts() ends with an error")
 
-    def _finish_removal(self, holder: Truth, domain: str, token: str) -> None:
+    def _finish_removal(self, holder: ServicePartition, domain: str, token: str) -> None:
         """Complete a removal, or undo the claim of a service that was never stored."""
         if holder.claims.get(domain) == token:
             self._release(holder, domain, token)
@@ -188,13 +190,13 @@ class Claims:
     def _cas(self, cql: str, parameters: Mapping[str, Any]) -> tuple[bool, Found | None]:
         return self._database.cas([(cql, parameters)], self._database.levels.claims)
 
-    def _holder(self, owner: Truth, found: Found) -> Truth | None:
-        """Return the truth of a claim that may be taken over; None if it may not be.
+    def _holder(self, owner: ServicePartition, found: Found) -> ServicePartition | None:
+        """Return the partition of a claim that may be taken over; None if it may not be.
 
-        An existing truth has been fenced, so that it can't start to name the claim.
+        An existing partition has been fenced, so that it can't start to name the claim.
         """
         key = (found["project_id"], found["service_id"])
-        holder = truth.read(self._database, key, self._database.levels.claims)
+        holder = partition.read(self._database, key, self._database.levels.claims)
         if holder.removed_at is not None:
             return holder
         if str(found["claim"]) in holder.claims.values():
@@ -205,10 +207,10 @@ class Claims:
         if not own and codec.now() - found["claimed_at"] < patience * 1_000_000:
             return None
         LOG.info("Taking over a claim that service %s does not name", key[1])
-        return holder if truth.fence(self._database, holder) else None
+        return holder if partition.fence(self._database, holder) else None
 
 
-def _release(owner: Truth, domain: str, token: str, at: int) -> dict[str, Any]:
+def _release(owner: ServicePartition, domain: str, token: str, at: int) -> dict[str, Any]:
     return {
         "domain": domain,
         "claim": uuid.UUID(token),
@@ -217,7 +219,9 @@ def _release(owner: Truth, domain: str, token: str, at: int) -> dict[str, Any]:
     }
 
 
-def _is_kept_for(owner: Truth, found: Found, domain: str, at: int, policy: Policy) -> bool:
+def _is_kept_for(
+    owner: ServicePartition, found: Found, domain: str, at: int, policy: Policy
+) -> bool:
     """Whether an unclaimed domain is in quarantine for the project that asks.
 
     Raises:

@@ -7,9 +7,9 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.storage import domains
-from poppy.storage.cassandra import claims, codec, truth
+from poppy.storage.cassandra import claims, codec, partition
+from poppy.storage.cassandra.partition import Change, ServicePartition, best_effort
 from poppy.storage.cassandra.session import Database, Undecided
-from poppy.storage.cassandra.truth import Change, Truth, best_effort
 
 # For operators' tools: it reads all domains.
 SCAN = "SELECT domain, claim, released_at, released_by FROM domains"
@@ -28,7 +28,7 @@ class DomainStore(domains.DomainStore):
         self._database = database
 
     def get(self, domain: str) -> domains.Claim:
-        """Read the domain's row, and the truth that must name its claim."""
+        """Read the domain's row, and the partition that must name its claim."""
         row, holder = self._read(domain)
         if holder is not None:
             service_id = holder.service_id
@@ -39,8 +39,8 @@ class DomainStore(domains.DomainStore):
         return domains.Claim(domain, row["released_by"], None, False, at)
 
     def prove(self, project_id: str, service_id: str, domain: str) -> bool:
-        """Run one conditional write on the claim that the service's truth names."""
-        for _ in truth.attempts():
+        """Run one conditional write on the claim that the service's partition names."""
+        for _ in partition.attempts():
             row, holder = self._read(domain)
             if holder is None or (holder.project_id, holder.service_id) != (
                 project_id,
@@ -54,8 +54,8 @@ class DomainStore(domains.DomainStore):
     def release(self, claim: domains.Claim) -> None:
         """Run one conditional write, so that proof and revocation exclude each other.
 
-        Then remove the domain from the service's truth, so that an update claims it again. If the
-        process dies before that, a name without a row remains, which all others treat as no
+        Then remove the domain from the service's partition, so that an update claims it again. If
+        the process dies before that, a name without a row remains, which all others treat as no
         claim.
         """
         row, holder = self._read(claim.domain)
@@ -83,8 +83,8 @@ class DomainStore(domains.DomainStore):
             for domain, at, project_id in heapq.nsmallest(limit, behind)
         ]
 
-    def _read(self, domain: str) -> tuple[Mapping[str, Any], Truth | None]:
-        """Return the row, and the truth of the service that holds the domain, if any."""
+    def _read(self, domain: str) -> tuple[Mapping[str, Any], ServicePartition | None]:
+        """Return the row, and the partition of the service that holds the domain, if any."""
         level = self._database.levels.claims
         rows = self._database.read(claims.READ, {"domain": domain}, level)
         row = dict(
@@ -92,20 +92,20 @@ class DomainStore(domains.DomainStore):
         )
         if row["claim"] is None:
             return row, None
-        holder = truth.read(self._database, (row["project_id"], row["service_id"]), level)
+        holder = partition.read(self._database, (row["project_id"], row["service_id"]), level)
         named = holder.alive is not None and holder.claims.get(domain) == str(row["claim"])
         return row, holder if named else None
 
-    def _forget(self, holder: Truth, domain: str, token: str) -> None:
+    def _forget(self, holder: ServicePartition, domain: str, token: str) -> None:
         with best_effort(claims.LOG, "Removing a revoked claim from its service"):
-            for _ in truth.attempts():
-                found = truth.read(self._database, (holder.project_id, holder.service_id))
+            for _ in partition.attempts():
+                found = partition.read(self._database, (holder.project_id, holder.service_id))
                 if found.alive is None or found.claims.get(domain) != token:
                     return
                 kept = {name: it for name, it in found.claims.items() if name != domain}
                 change = Change(found.tick(), found.alive, claims=kept)
                 serial = self._database.levels.claims
-                if truth.write(self._database, found, change, serial) is not None:
+                if partition.write(self._database, found, change, serial) is not None:
                     return
 
     def _cas(self, cql: str, domain: str, **parameters: object) -> bool:

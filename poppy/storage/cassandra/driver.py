@@ -15,19 +15,19 @@ from poppy.storage.cassandra import durability, migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.domains import DomainStore
 from poppy.storage.cassandra.failures import Failures
+from poppy.storage.cassandra.flavor_references import FlavorReferences
 from poppy.storage.cassandra.flavors import FlavorStore
-from poppy.storage.cassandra.fleet import FleetStore
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.index import Index
-from poppy.storage.cassandra.lookups import DocumentStore, LookupStore, ProjectStore
+from poppy.storage.cassandra.membership import MembershipStore
 from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.operations import OperationStore
-from poppy.storage.cassandra.places import Places
+from poppy.storage.cassandra.partition import best_effort
+from poppy.storage.cassandra.queries import DocumentStore, ProjectStore, QueryStore
+from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.services import ServiceStore
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.truth import best_effort
-from poppy.storage.cassandra.uses import Uses
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
@@ -47,7 +47,7 @@ class CassandraStorage(base.Storage):
         replication_strategy = class:NetworkTopologyStrategy,dc1:3,dc2:3
 
     ``poppy-manage db sync`` creates the keyspace and its tables.
-    :mod:`poppy.storage.cassandra.truth` explains the design.
+    :mod:`poppy.storage.cassandra.partition` explains the design.
     """
 
     OPTS: ClassVar = options.OPTS
@@ -58,26 +58,26 @@ class CassandraStorage(base.Storage):
         retention = conf["drivers:storage"].operation_retention * 86400
         self._database = Database(self.options, conf.datacenter, group, retention)
         claims = Claims(self._database, functools.partial(Policy.of, conf))
-        places = Places(self._database)
-        uses = Uses(self._database)
+        quota = Quota(self._database)
+        references = FlavorReferences(self._database)
         states = States(self._database)
         self._hints = hints = Hints(self._database, states)
         failures = Failures(self._database)
         index = Index(self._database)
-        views = Views(self._database, claims, places, uses, index)
-        self.flavors = FlavorStore(self._database, uses)
+        views = Views(self._database, claims, quota, references, index)
+        self.flavors = FlavorStore(self._database, references)
         opened = Opened(self._database)
         self.services = ServiceStore(
-            self._database, claims, places, uses, hints, views, index, opened
+            self._database, claims, quota, references, hints, views, index, opened
         )
         self._operations = OperationStore(
             self._database, claims, hints, views, failures, states, opened
         )
         self.operations = self._operations
         self.domains = DomainStore(self._database)
-        self.fleet = FleetStore(self._database)
+        self.membership = MembershipStore(self._database)
         self.projects = ProjectStore(self._database)
-        self.lookups = LookupStore(self._database, index)
+        self.queries = QueryStore(self._database, index)
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:

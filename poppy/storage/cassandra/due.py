@@ -9,11 +9,11 @@ from oslo_log import log
 
 from poppy.model import fairness
 from poppy.model.operations import Operation, State
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.backlog import Backlog, chunks
 from poppy.storage.cassandra.hints import Hint, Hints
+from poppy.storage.cassandra.partition import GRACE, Held, best_effort
 from poppy.storage.cassandra.session import Database, Row
-from poppy.storage.cassandra.truth import GRACE, Held, best_effort
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
@@ -56,7 +56,7 @@ class Due:
     def _look(self, hints: Sequence[Hint], now: datetime.datetime) -> Sequence[Operation]:
         """Return the operations of hints, if they are due as the hints say."""
         rows = self._database.read_each(
-            (truth.READ_OPERATION, hint.key._asdict()) for hint in hints
+            (partition.READ_OPERATION, hint.key._asdict()) for hint in hints
         )
         due = []
         for hint, found in zip(hints, rows, strict=True):
@@ -82,13 +82,13 @@ class Due:
     def _settle(self, hint: Hint) -> None:
         """Finish the work of a process that did not get to drop its hint."""
         with best_effort(LOG, "Settling a stale hint"):
-            found = truth.read(self._database, hint.key, self._database.levels.operations)
+            found = partition.read(self._database, hint.key, self._database.levels.operations)
             self._views.refresh(found)
-            if not truth.fence(self._database, found, hint.clock):
+            if not partition.fence(self._database, found, hint.clock):
                 return
             # The serial read may have completed a write with an unknown outcome, which no one had
             # seen before. Older writers can't write any more.
-            held = _held(hint, self._database.read(truth.READ_OPERATION, hint.key._asdict()))
+            held = _held(hint, self._database.read(partition.READ_OPERATION, hint.key._asdict()))
             if held is None or not (_is_meant(hint, held) or _has_begun(held)):
                 self._hints.forget(hint)
 
@@ -96,7 +96,7 @@ class Due:
 def _held(hint: Hint, found: Sequence[Row]) -> Held | None:
     if not found:
         return None
-    return truth.to_held(hint.key.project_id, hint.key.service_id, found[0])
+    return partition.to_held(hint.key.project_id, hint.key.service_id, found[0])
 
 
 def _is_meant(hint: Hint, held: Held) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failed operations: hints by day, written before the truth of the operation.
+"""Failed operations: hints by day, written before the partition of the operation.
 
-As with the hints of due operations, hints decide nothing: the reader checks the truth. A hint that
-matches no truth is skipped, and expires with its time to live.
+As with the hints of due operations, hints decide nothing: the reader checks the service's
+partition. A hint that matches no service partition is skipped, and expires with its time to live.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Failures:
         self._database = database
 
     def put(self, operations: Iterable[Operation]) -> None:
-        """Write the hints of failed operations, before the truth is written."""
+        """Write the hints of failed operations, before the service's partition is written."""
         failed = [it for it in operations if it.state is State.FAILED]
         ttl = self._database.retention
         # The index first: it must not miss a day.

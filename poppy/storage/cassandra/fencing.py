@@ -5,14 +5,14 @@ import datetime
 
 from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, State
-from poppy.storage.cassandra.truth import Truth
+from poppy.storage.cassandra.partition import ServicePartition
 
 #: States in which only the operation itself shows whether it blocks another.
 MAY_PASS = frozenset({State.WAITING, State.SUPERSEDED})
 
 
 def check_runnable(
-    found: Truth, operation: Operation, runner: str, now: datetime.datetime
+    found: ServicePartition, operation: Operation, runner: str, now: datetime.datetime
 ) -> None:
     """Check that a job may begin a run now.
 
@@ -49,7 +49,9 @@ def _is_runnable(operation: Operation, runner: str, now: datetime.datetime) -> b
     return operation.next_attempt_at is not None and operation.next_attempt_at <= now
 
 
-def check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None) -> Operation:
+def check_ours(
+    found: ServicePartition, key: OperationKey, attempt: int, runner: str | None
+) -> Operation:
     """Return the stored operation, if it belongs to this run.
 
     The job counts too: two regions that are cut off from each other can count the same attempt.
@@ -69,7 +71,7 @@ def check_ours(found: Truth, key: OperationKey, attempt: int, runner: str | None
     return held.operation
 
 
-def held_by(found: Truth, key: OperationKey, attempt: int) -> Operation | None:
+def held_by(found: ServicePartition, key: OperationKey, attempt: int) -> Operation | None:
     """Return the stored operation, if it is superseded and this run still holds the service."""
     held = found.operations.get(key.operation_id)
     if held is None or not held.operation.is_held or held.operation.attempt != attempt:

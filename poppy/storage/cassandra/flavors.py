@@ -9,9 +9,14 @@ from collections.abc import Sequence
 from poppy.common import errors
 from poppy.model.flavors import Flavor
 from poppy.storage import base
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.flavor_references import (
+    READ_FLAVOR,
+    SHELF,
+    FlavorReference,
+    FlavorReferences,
+)
 from poppy.storage.cassandra.session import Database, Undecided
-from poppy.storage.cassandra.uses import READ_FLAVOR, SHELF, Use, Uses
 
 CREATE = (
     "INSERT INTO flavors (shelf, flavor_id, document) VALUES (:shelf, :flavor_id, :document) "
@@ -36,9 +41,9 @@ _PATIENCE = 60.0
 class FlavorStore(base.FlavorStore):
     """Implements the contract; see it for each method."""
 
-    def __init__(self, database: Database, uses: Uses) -> None:
+    def __init__(self, database: Database, references: FlavorReferences) -> None:
         self._database = database
-        self._uses = uses
+        self._references = references
 
     def create(self, flavor: Flavor) -> None:
         """Store a flavor. ``IF NOT EXISTS`` decides between concurrent creates.
@@ -65,21 +70,21 @@ class FlavorStore(base.FlavorStore):
         return [Flavor.from_dict(json.loads(row[0])) for row in rows if row[0]]
 
     def delete(self, flavor_id: str) -> None:
-        """Delete a flavor; see :mod:`.uses` for why one that a service uses is never deleted.
+        """Delete a flavor, but never one that a service uses; see :mod:`.flavor_references`.
 
-        Uses that match no truth are dropped on the way. New services can't use a flavor that is
-        being deleted; they can again if the delete is refused.
+        Uses that match no partition are dropped on the way. New services can't use a flavor that
+        is being deleted; they can again if the delete is refused.
         """
         mark = uuid.uuid4()
         key = {"shelf": SHELF, "flavor_id": flavor_id, "mark": mark}
         begun = time.monotonic()
         if not self._cas(MARK, key):
             raise _not_found(flavor_id)
-        for use in self._uses.of(flavor_id):
+        for use in self._references.of(flavor_id):
             if self._is_real(flavor_id, use):
                 self._cas(UNMARK, key)
                 raise errors.InUse(f"Flavor {flavor_id} is used by a service")
-            self._uses.forget(flavor_id, use)
+            self._references.forget(flavor_id, use)
         if time.monotonic() - begun > _PATIENCE:
             raise errors.Unavailable(f"Deleting flavor {flavor_id} took too long")
         if not self._cas(DELETE, key):
@@ -88,13 +93,13 @@ class FlavorStore(base.FlavorStore):
                 raise _not_found(flavor_id)
             raise errors.Unavailable(f"Flavor {flavor_id} is being deleted by another request")
 
-    def _is_real(self, flavor_id: str, use: Use) -> bool:
-        for _ in truth.attempts():
+    def _is_real(self, flavor_id: str, use: FlavorReference) -> bool:
+        for _ in partition.attempts():
             key = (use.project_id, use.service_id)
-            found = truth.read(self._database, key, self._database.levels.claims)
+            found = partition.read(self._database, key, self._database.levels.claims)
             if found.alive is not None and found.alive.spec.flavor_id == flavor_id:
                 return True
-            if found.removed_at is not None or truth.fence(self._database, found, use.clock):
+            if found.removed_at is not None or partition.fence(self._database, found, use.clock):
                 return False
         raise AssertionError("attempts() ends with an error")
 

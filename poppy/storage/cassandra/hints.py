@@ -2,22 +2,22 @@
 """Due times of operations: hints, in small partitions by time.
 
 A queue in Cassandra drowns in the tombstones of consumed entries. Here hints decide nothing: a
-hint says *look at this operation at that time*, and the reader checks the truth. So a hint may be
-read twice, late, or after its deletion, and its tombstones are kept for hours instead of days.
-Each partition covers ten seconds and one shard. Once its time has passed and it is empty, it is
-left behind for good. A reader uses an index (hours, then slots) of only those partitions that have
-had a hint and are not yet left behind.
+hint says *look at this operation at that time*, and the reader checks the service's partition. So
+a hint may be read twice, late, or after its deletion, and its tombstones are kept for hours
+instead of days. Each partition covers ten seconds and one shard. Once its time has passed and it
+is empty, it is left behind for good. A reader uses an index (hours, then slots) of only those
+partitions that have had a hint and are not yet left behind.
 
-Every unfinished operation has a hint. A hint is written before its truth, and the superseded hint
-is deleted some time later. An operation that begins gets no new hint: the previous one stays. It
-comes too early, so it is checked repeatedly until the run first renews its lease or the lease has
-lapsed. So a quick operation costs no hint at all. The rules behind this:
+Every unfinished operation has a hint. A hint is written before the service's partition, and the
+superseded hint is deleted some time later. An operation that begins gets no new hint: the previous
+one stays. It comes too early, so it is checked repeatedly until the run first renews its lease or
+the lease has lapsed. So a quick operation costs no hint at all. The rules behind this:
 
 * A hint is written to a slot that is not over (the current one, for a due time in the past), so
   that the index of a past slot does not come back. A slot is left behind :data:`MARGIN` after its
   end. A writer that needs more than half of that between reading the clock and storing its hint
   writes another hint. So servers' clocks must agree to half a minute.
-* A hint that matches no truth is dropped only behind a fence (see :mod:`.truth`).
+* A hint that matches no service partition is dropped only behind a fence (see :mod:`.partition`).
 * Partitions are separated by priority, and within that by project. So a project that writes many
   hints does not fill the partitions of smaller projects in other shards, or of more urgent work.
 * A region sees its own writes at once. Others see them later, or much later when the network is
@@ -35,9 +35,9 @@ from typing import NamedTuple
 
 from poppy.model.operations import Operation, OperationKey, Priority
 from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.partition import Held
 from poppy.storage.cassandra.session import Call, Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.truth import Held
 
 WIDTH = 10_000_000
 """The width of a slot in microseconds."""
@@ -131,11 +131,11 @@ class Hints:
     def put(
         self, operations: Iterable[Operation], clock: int, along: Sequence[Call] = ()
     ) -> list[Held]:
-        """Write hints of unfinished operations, before the truth is written.
+        """Write hints of unfinished operations, before the service's partition is written.
 
         Args:
-            clock: the clock of the coming truth.
-            along: other writes that must happen before the truth is written.
+            clock: the clock of the coming service partition.
+            along: other writes that must happen before the service's partition is written.
 
         Returns:
             The operations to store; finished ones have no due time.
@@ -153,10 +153,10 @@ class Hints:
                 return held
 
     def drop(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> None:
-        """Delete hints that the truth has superseded, unless they have been written again.
+        """Delete hints that the service's partition has superseded and that are not written again.
 
         Args:
-            clock: the clock of that truth.
+            clock: the clock of that service partition.
         """
         gone, kept = list(gone), list(kept)
         rows = self._states.drops(gone, kept, clock)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views by status and by provider URL. They say where to look; the truth decides.
+"""Views by status and by provider URL. They say where to look; the service's partition decides.
 
-Views are written after the truth, with its clock. The writer of a truth deletes the rows of the
-previous one. If it dies in between, the next reader finds these rows stale and drops them. So a
-reader never sees a service under a wrong status. Partitions are shards of a status or a URL, so
-that they stay small.
+Views are written after the partition, with its clock. The writer of a partition deletes the rows
+of the previous one. If it dies in between, the next reader finds these rows stale and drops them.
+So a reader never sees a service under a wrong status. Partitions are shards of a status or a URL,
+so that they stay small.
 """
 
 import zlib
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.model.services import Service
-from poppy.storage.cassandra import truth
+from poppy.storage.cassandra import partition
+from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Call, Database, Row
-from poppy.storage.cassandra.truth import Truth
 
 SHARDS = 16
 
@@ -75,56 +75,58 @@ class Index:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def writes(self, found: Truth, before: Truth | None) -> Iterator[Call]:
-        """Return the writes that bring the views in line with a truth.
+    def writes(self, found: ServicePartition, before: ServicePartition | None) -> Iterator[Call]:
+        """Return the writes that bring the views in line with a partition.
 
         Args:
-            before: the truth that it replaced, if known.
+            before: the partition that it replaced, if known.
         """
         now = found.alive
         known = [it.service for it in (before, found) if it is not None and it.service]
-        for shelf in {it.shelf for it in known} - ({now.shelf} if now else set()):
-            yield from self._drop_status(found, shelf, found.clock)
+        for status_bucket in {it.status_bucket for it in known} - (
+            {now.status_bucket} if now else set()
+        ):
+            yield from self._drop_status(found, status_bucket, found.clock)
         urls = {pair for it in known for pair in it.provider_urls}
         for url, domain in urls - (now.provider_urls if now else set()):
             yield self._drop_url(found, url, domain, found.clock)
         if now is not None:
             yield from self._puts(found, now)
 
-    def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[Entry]:
+    def by_status(self, status_bucket: str, marker: str | None, limit: int) -> Sequence[Entry]:
         """Return a page of services with a status, shard by shard."""
         first = 0 if marker is None else _shard(marker)
         entries: list[Entry] = []
         for shard in range(first, SHARDS):
-            where: dict[str, object] = {"status": shelf, "shard": shard}
+            where: dict[str, object] = {"status": status_bucket, "shard": shard}
             after = marker if marker is not None and shard == first else ""
             for page in self._pages(BY_STATUS, where, after, limit - len(entries)):
                 read = [Entry(project, service, clock) for service, project, clock in page]
-                good = [entry for entry, _ in self._verified_statuses(shelf, read)]
+                good = [entry for entry, _ in self._verified_statuses(status_bucket, read)]
                 entries.extend(good[: limit - len(entries)])
                 if len(entries) >= limit:
                     return entries
         return entries
 
-    def count(self, shelf: str, limit: int) -> int:
+    def count(self, status_bucket: str, limit: int) -> int:
         """Count rows, unverified, shard by shard until there are enough."""
         counted = 0
         for shard in range(SHARDS):
-            where = {"status": shelf, "shard": shard, "page": limit - counted}
+            where = {"status": status_bucket, "shard": shard, "page": limit - counted}
             counted += len(self._database.read(IDS, where))
             if counted >= limit:
                 break
         return counted
 
     def of_project(
-        self, project_id: str, shelf: str, marker: str | None, limit: int
+        self, project_id: str, status_bucket: str, marker: str | None, limit: int
     ) -> Sequence[Service]:
         """Return a page of a project's services with a status, sorted by id."""
-        where = {"project_id": project_id, "status": shelf}
+        where = {"project_id": project_id, "status": status_bucket}
         services: list[Service] = []
         for page in self._pages(BY_PROJECT_STATUS, where, marker or "", limit):
             read = [Entry(project_id, service_id, clock) for service_id, clock in page]
-            services.extend(service for _, service in self._verified_statuses(shelf, read))
+            services.extend(service for _, service in self._verified_statuses(status_bucket, read))
             if len(services) >= limit:
                 break
         return services[:limit]
@@ -164,14 +166,14 @@ class Index:
             after = rows[-1][0]
 
     def _verified_statuses(
-        self, shelf: str, entries: Sequence[Entry]
+        self, status_bucket: str, entries: Sequence[Entry]
     ) -> Iterator[tuple[Entry, Service]]:
         stale: list[Call] = []
         for entry, found in zip(entries, self._truths(entries), strict=True):
-            if found.alive is not None and found.alive.shelf == shelf:
+            if found.alive is not None and found.alive.status_bucket == status_bucket:
                 yield entry, found.alive
             elif found.clock >= entry.clock:
-                stale.extend(self._drop_status(found, shelf, entry.clock))
+                stale.extend(self._drop_status(found, status_bucket, entry.clock))
         self._database.write(stale)
 
     def _verified_urls(self, url: str, entries: Sequence[Entry]) -> Iterator[Entry]:
@@ -183,29 +185,29 @@ class Index:
                 stale.append(self._drop_url(found, url, entry.domain, entry.clock))
         self._database.write(stale)
 
-    def _truths(self, entries: Iterable[Entry]) -> list[Truth]:
+    def _truths(self, entries: Iterable[Entry]) -> list[ServicePartition]:
         keys = [(entry.project_id, entry.service_id) for entry in entries]
         wanted = list(dict.fromkeys(keys))
-        found = dict(zip(wanted, truth.read_each(self._database, wanted), strict=True))
+        found = dict(zip(wanted, partition.read_each(self._database, wanted), strict=True))
         return [found[key] for key in keys]
 
     @staticmethod
-    def _puts(found: Truth, service: Service) -> Iterator[Call]:
+    def _puts(found: ServicePartition, service: Service) -> Iterator[Call]:
         row = {**found.identity, "clock": found.clock}
-        status = {**row, "status": service.shelf}
+        status = {**row, "status": service.status_bucket}
         yield PUT_STATUS, {**status, "shard": _shard(service.service_id)}
         yield PUT_PROJECT_STATUS, status
         for url, domain in service.provider_urls:
             yield PUT_URL, {**row, "provider_url": url, "domain": domain, "shard": _shard(domain)}
 
     @staticmethod
-    def _drop_status(found: Truth, shelf: str, clock: int) -> Iterator[Call]:
-        key = {"service_id": found.service_id, "status": shelf, "clock": clock}
+    def _drop_status(found: ServicePartition, status_bucket: str, clock: int) -> Iterator[Call]:
+        key = {"service_id": found.service_id, "status": status_bucket, "clock": clock}
         yield DELETE_STATUS, {**key, "shard": _shard(found.service_id)}
         yield DELETE_PROJECT_STATUS, {**key, "project_id": found.project_id}
 
     @staticmethod
-    def _drop_url(found: Truth, url: str, domain: str, clock: int) -> Call:
+    def _drop_url(found: ServicePartition, url: str, domain: str, clock: int) -> Call:
         return DELETE_URL, {
             "provider_url": url,
             "shard": _shard(domain),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The approximate number of each project's unfinished operations: a view with a row for each.
 
-A row is written before the truth that contains its operation, and deleted some time after the
+A row is written before the partition that contains its operation, and deleted some time after the
 operation ends. Rows left by a dead process are found when they matter: when a project has reached
-its limit, its oldest rows are checked against the truth. Bulk work has no rows.
+its limit, its oldest rows are checked against the partition. Bulk work has no rows.
 """
 
 import time
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from poppy.model import ids
 from poppy.model.operations import Operation, Priority, State
-from poppy.storage.cassandra import truth
+from poppy.storage.cassandra import partition
+from poppy.storage.cassandra.partition import GRACE
 from poppy.storage.cassandra.session import Call, Database, Row
-from poppy.storage.cassandra.truth import GRACE
 
 _LIFE = 7 * 86400
 """Seconds after which every row expires."""
@@ -101,7 +101,7 @@ class Opened:
         oldest = list(rows[:_CHECKED])
         found = self._database.read_each(
             (
-                truth.READ_OPERATION,
+                partition.READ_OPERATION,
                 {"project_id": project_id, "service_id": service, "operation_id": operation},
             )
             for operation, service, _clock in oldest
@@ -124,7 +124,7 @@ def _has_ended(project_id: str, row: Row, stored: Sequence[Row], young: str) -> 
     operation_id, service_id, _clock = row
     if not stored:
         return bool(operation_id < young)
-    state: State = truth.to_held(project_id, service_id, stored[0]).operation.state
+    state: State = partition.to_held(project_id, service_id, stored[0]).operation.state
     return state.finished
 
 

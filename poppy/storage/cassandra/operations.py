@@ -2,7 +2,7 @@
 """Operations in Cassandra, and the fenced writes of runs.
 
 Every writing method reads the service's partition and writes it by one conditional batch
-(:func:`.truth.write`). If another writer was faster, it reads and decides again.
+(:func:`.partition.write`). If another writer was faster, it reads and decides again.
 """
 
 import datetime
@@ -15,16 +15,16 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.cassandra import codec, fencing, truth
+from poppy.storage.cassandra import codec, fencing, partition
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.due import Due
 from poppy.storage.cassandra.failures import Failures
 from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.opened import Opened
+from poppy.storage.cassandra.partition import Change, Held, ServicePartition, best_effort
 from poppy.storage.cassandra.services import give_way, let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.truth import Change, Held, Truth, best_effort
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
@@ -62,34 +62,34 @@ class OperationStore(base.OperationStore):
         self._hints = hints
         self._due = Due(database, hints, views)
         self._views = views
-        # The truth after the last write of each run, so that the next write need not read it. If
-        # it is outdated, the conditional write fails.
-        self._runs: dict[OperationKey, Truth] = {}
+        # The partition after the last write of each run, so that the next write need not read it.
+        # If it is outdated, the conditional write fails.
+        self._runs: dict[OperationKey, ServicePartition] = {}
 
     def get(self, key: OperationKey) -> Operation:
         """Read an operation by primary key."""
-        rows = self._database.read(truth.READ_OPERATION, key._asdict())
+        rows = self._database.read(partition.READ_OPERATION, key._asdict())
         if not rows:
             raise errors.NotFound(f"There is no operation {key.operation_id}")
-        return truth.to_held(key.project_id, key.service_id, rows[0]).operation
+        return partition.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
         """Read all operations of a service, which may be gone."""
         parameters = {"project_id": project_id, "service_id": service_id}
-        rows = self._database.read(truth.LIST_OPERATIONS, parameters)
+        rows = self._database.read(partition.LIST_OPERATIONS, parameters)
         # A partition that was fenced before its service was stored has no operation rows.
-        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+        return [partition.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
     def history(
         self, project_id: str, service_id: str, marker: str | None, limit: int
     ) -> Sequence[Operation]:
         """Read a slice of the service's partition, backwards."""
         parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
-        statement = truth.HISTORY
+        statement = partition.HISTORY
         if marker is not None:
-            statement, parameters = truth.HISTORY_AFTER, {**parameters, "marker": marker}
+            statement, parameters = partition.HISTORY_AFTER, {**parameters, "marker": marker}
         rows = self._database.read(statement, parameters)
-        return [truth.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+        return [partition.to_held(project_id, service_id, row).operation for row in rows if row[0]]
 
     def find(
         self,
@@ -124,10 +124,10 @@ class OperationStore(base.OperationStore):
         return failed[:limit]
 
     def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
-        calls = [(truth.READ_OPERATION, key._asdict()) for key in keys]
+        calls = [(partition.READ_OPERATION, key._asdict()) for key in keys]
         for key, rows in zip(keys, self._database.read_each(calls), strict=True):
             if rows:
-                yield truth.to_held(key.project_id, key.service_id, rows[0]).operation
+                yield partition.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
         """Leave empty partitions of the view behind. Cassandra expires operations itself."""
@@ -144,13 +144,13 @@ class OperationStore(base.OperationStore):
         return self._opened.count(project_id, limit)
 
     def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
-        """Change the last queued operation, on the condition that the truth is unchanged."""
-        for _ in truth.attempts():
-            found = truth.read(self._database, (project_id, service_id))
+        """Change the last queued operation, on the condition that the partition is unchanged."""
+        for _ in partition.attempts():
+            found = partition.read(self._database, (project_id, service_id))
             unfinished = [it for it, state in found.queue.items() if state != State.SUPERSEDED]
             if found.alive is None or not unfinished:
                 return None
-            found = truth.with_operations(self._database, found, [max(unfinished)])
+            found = partition.with_operations(self._database, found, [max(unfinished)])
             held = found.operations.get(max(unfinished))
             joined = held and held.operation.joined(purge)
             if held is None or joined is None or joined == held.operation:
@@ -160,9 +160,9 @@ class OperationStore(base.OperationStore):
         raise AssertionError("attempts() ends with an error")
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
-        """Take a due operation, on the condition that the truth is unchanged."""
-        for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, operation.key)
+        """Take a due operation, on the condition that the partition is unchanged."""
+        for _ in partition.attempts():
+            found = partition.read_with_operation(self._database, operation.key)
             held = found.operations.get(operation.operation_id)
             if held is None or _moment(held.operation) != _moment(operation):
                 return False
@@ -180,15 +180,15 @@ class OperationStore(base.OperationStore):
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
     ) -> base.Run:
-        """Begin a run, on the condition that the truth is unchanged."""
-        for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
+        """Begin a run, on the condition that the partition is unchanged."""
+        for _ in partition.attempts():
+            found = partition.read_with_operation(self._database, key)
             held = found.operations.get(key.operation_id)
             service = found.alive
             if held is None or service is None:
                 raise errors.NotRunnable(f"Operation {key.operation_id} or its service is gone")
             others = [it for it, state in found.queue.items() if state in fencing.MAY_PASS]
-            found = truth.with_operations(self._database, found, others)
+            found = partition.with_operations(self._database, found, others)
             fencing.check_runnable(found, held.operation, runner, now)
             lost = held.operation.state is State.RUNNING
             begun = replace(
@@ -205,10 +205,10 @@ class OperationStore(base.OperationStore):
                 return base.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
 
-    def _begin(self, found: Truth, before: Held, begun: Operation) -> bool:
+    def _begin(self, found: ServicePartition, before: Held, begun: Operation) -> bool:
         """Write the beginning of a run; return False if another writer was faster.
 
-        With a single data centre only the truth is written: the previous hint stands in, if it
+        With a single data centre only the partition is written: the previous hint stands in, if it
         comes before the lease lapses.
         """
         overtaken = give_way(found, begun)
@@ -216,10 +216,10 @@ class OperationStore(base.OperationStore):
             return self._write(found, [begun, *let_go(found), *overtaken]) is not None
         held = [Held(begun, None, before), *(Held(it, None) for it in let_go(found))]
         clock = found.tick()
-        # In parallel with the truth, to save time. If this process dies now, the operation stays
-        # listed as queued until another process takes it over.
+        # In parallel with the partition, to save time. If this process dies now, the operation
+        # stays listed as queued until another process takes it over.
         finish = self._database.send(self._states.puts([begun], clock))
-        stored = truth.write(self._database, found, Change(clock, operations=held))
+        stored = partition.write(self._database, found, Change(clock, operations=held))
         with best_effort(LOG, "Updating the view of operations by state"):
             finish()
             if stored is not None:
@@ -230,7 +230,7 @@ class OperationStore(base.OperationStore):
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress and its consequences."""
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             found, service = self._find_run(operation)
             following = None
             if base.lets_others_begin(operation):
@@ -252,7 +252,7 @@ class OperationStore(base.OperationStore):
 
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Renew the lease of a run."""
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             found = self._read_run(key)
             run = fencing.held_by(found, key, attempt) or fencing.check_ours(
                 found, key, attempt, None
@@ -265,8 +265,8 @@ class OperationStore(base.OperationStore):
         self, key: OperationKey, attempt: int, now: datetime.datetime
     ) -> Operation | None:
         """End the lease of a superseded run."""
-        for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, key)
+        for _ in partition.attempts():
+            found = partition.read_with_operation(self._database, key)
             run = fencing.held_by(found, key, attempt)
             if run is None or found.alive is None:
                 return None
@@ -289,9 +289,9 @@ class OperationStore(base.OperationStore):
             Unavailable: it may or may not have been removed. If it was, a repetition raises
                 Fenced.
         """
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             found, service = self._find_run(operation)
-            found = truth.with_operations(self._database, found, found.queue)
+            found = partition.with_operations(self._database, found, found.queue)
             ended = [operation, *superseded(found, operation), *let_go(found)]
             clock = found.tick()
             change = Change(
@@ -300,7 +300,7 @@ class OperationStore(base.OperationStore):
                 removed_at=codec.to_number(operation.updated_at),
                 operations=self._hints.put(ended, clock),
             )
-            stored = truth.write(self._database, found, change)
+            stored = partition.write(self._database, found, change)
             if stored is not None:
                 self._hints.write_later(self._opened.ends(ended, clock))
                 with best_effort(LOG, "Releasing what a removed service held"):
@@ -310,21 +310,21 @@ class OperationStore(base.OperationStore):
 
     def _write(
         self,
-        found: Truth,
+        found: ServicePartition,
         operations: Sequence[Operation],
         service: Service | None = None,
         claims: Mapping[str, str] | None = None,
-    ) -> Truth | None:
-        """Write hints, then the truth, then views, then delete superseded hints.
+    ) -> ServicePartition | None:
+        """Write hints, then the partition, then views, then delete superseded hints.
 
-        The truth stands even if later steps fail. If the views fail, the previous hints stay,
+        The partition stands even if later steps fail. If the views fail, the previous hints stay,
         and their finder writes the views.
         """
         clock = found.tick()
         self._failures.put(operations)
         held = self._hints.put(operations, clock)
         change = Change(clock, service, claims if service else None, operations=held)
-        stored = truth.write(self._database, found, change)
+        stored = partition.write(self._database, found, change)
         if stored is None:
             return None
         self._remember_runs(stored, held)
@@ -338,8 +338,8 @@ class OperationStore(base.OperationStore):
         return stored
 
     def _following(
-        self, found: Truth, key: OperationKey, now: datetime.datetime
-    ) -> tuple[Truth, Operation | None]:
+        self, found: ServicePartition, key: OperationKey, now: datetime.datetime
+    ) -> tuple[ServicePartition, Operation | None]:
         """Return the operation that waited for this one, with a due time of now."""
         queued = [
             it
@@ -348,38 +348,38 @@ class OperationStore(base.OperationStore):
         ]
         if not queued:
             return found, None
-        found = truth.with_operations(self._database, found, queued[:1])
+        found = partition.with_operations(self._database, found, queued[:1])
         held = found.operations.get(queued[0])
         if held is None:
             return found, None
         return found, _utc(replace(held.operation, next_attempt_at=now))
 
-    def _is_deploying(self, found: Truth, done: Operation) -> bool:
+    def _is_deploying(self, found: ServicePartition, done: Operation) -> bool:
         """Whether another operation of the service will deploy it."""
         others = [
             it
             for it, state in found.queue.items()
             if it != done.operation_id and state != State.SUPERSEDED
         ]
-        known = truth.with_operations(self._database, found, others).operations
+        known = partition.with_operations(self._database, found, others).operations
         return any(known[it].operation.kind.deploys for it in others if it in known)
 
-    def _find_run(self, operation: Operation) -> tuple[Truth, Service]:
+    def _find_run(self, operation: Operation) -> tuple[ServicePartition, Service]:
         found = self._read_run(operation.key)
         fencing.check_ours(found, operation.key, operation.attempt, operation.runner)
         if found.alive is None:
             raise fencing.fenced(operation.key)
         return found, found.alive
 
-    def _read_run(self, key: OperationKey) -> Truth:
+    def _read_run(self, key: OperationKey) -> ServicePartition:
         remembered = self._runs.pop(key, None)
         # Regions that decide independently may write in the same millisecond. Then the cells of
         # both writes are mixed, and a matching writer does not prove that the run is still valid.
         if remembered is not None and self._database.is_one_region:
             return remembered
-        return truth.read_with_operation(self._database, key)
+        return partition.read_with_operation(self._database, key)
 
-    def _remember_runs(self, stored: Truth, written: Sequence[Held]) -> None:
+    def _remember_runs(self, stored: ServicePartition, written: Sequence[Held]) -> None:
         if len(self._runs) > _RUNS:
             self._runs.clear()
         for held in written:

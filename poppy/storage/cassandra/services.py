@@ -10,16 +10,16 @@ from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
 from poppy.storage import base
-from poppy.storage.cassandra import codec, truth, views
+from poppy.storage.cassandra import codec, partition, views
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.flavor_references import FlavorReferences
 from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.idempotency import Keys
 from poppy.storage.cassandra.index import Index
-from poppy.storage.cassandra.keys import Keys
 from poppy.storage.cassandra.opened import Opened
-from poppy.storage.cassandra.places import Places
+from poppy.storage.cassandra.partition import Change, ServicePartition, best_effort
+from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.session import Database
-from poppy.storage.cassandra.truth import Change, Truth, best_effort
-from poppy.storage.cassandra.uses import Uses
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
@@ -35,8 +35,8 @@ class ServiceStore(base.ServiceStore):
         self,
         database: Database,
         claims: Claims,
-        places: Places,
-        uses: Uses,
+        quota: Quota,
+        references: FlavorReferences,
         hints: Hints,
         refreshed: Views,
         index: Index,
@@ -44,8 +44,8 @@ class ServiceStore(base.ServiceStore):
     ) -> None:
         self._database = database
         self._claims = claims
-        self._places = places
-        self._uses = uses
+        self._quota = quota
+        self._references = references
         self._hints = hints
         self._views = refreshed
         self._index = index
@@ -67,14 +67,14 @@ class ServiceStore(base.ServiceStore):
         Raises:
             Unavailable: it may or may not have been stored. If it was, its operation runs.
         """
-        empty = Truth(service.project_id, service.service_id)
+        empty = ServicePartition(service.project_id, service.service_id)
         if key is not None:
             self._keys.claim(empty, key)
         tokens: dict[str, str] = {}
         clock = empty.tick()
         try:
-            self._uses.begin(empty, service.spec.flavor_id, clock)
-            self._places.take(service.project_id, service.service_id, default_limit)
+            self._references.begin(empty, service.spec.flavor_id, clock)
+            self._quota.take(service.project_id, service.service_id, default_limit)
             at = codec.to_number(operation.created_at)
             self._claims.claim(empty, service, service.claims, tokens, at)
             stored = self._store_first(empty, service, operation, tokens, clock)
@@ -89,12 +89,12 @@ class ServiceStore(base.ServiceStore):
             self._views.refresh(stored)
 
     def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
-        """Read the key's row, and check that its service's truth exists."""
+        """Read the key's row, and check that its service's partition exists."""
         return self._keys.find(project_id, key)
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service: the static columns of one partition."""
-        service = truth.read(self._database, (project_id, service_id)).alive
+        service = partition.read(self._database, (project_id, service_id)).alive
         if service is None:
             raise _not_found(service_id)
         return service
@@ -112,8 +112,8 @@ class ServiceStore(base.ServiceStore):
         ]
 
     def scan(self) -> Iterator[Service]:
-        """Read all services from the truth, skipping removed ones."""
-        for found in truth.scan(self._database):
+        """Read all services from the partition, skipping removed ones."""
+        for found in partition.scan(self._database):
             if found.alive is not None:
                 yield found.alive
 
@@ -142,12 +142,12 @@ class ServiceStore(base.ServiceStore):
             if gone.service is not None:
                 flavor_id = gone.service.spec.flavor_id
                 if flavor_id != service.spec.flavor_id:
-                    self._uses.drop(stored, flavor_id)
+                    self._references.drop(stored, flavor_id)
 
     def reopen(self, service: Service, operation: Operation) -> None:
         """Replace a service and queue a failed operation in one batch."""
-        for _ in truth.attempts():
-            found = truth.read_with_operation(self._database, operation.key)
+        for _ in partition.attempts():
+            found = partition.read_with_operation(self._database, operation.key)
             if not found.operations:
                 raise _not_found(service.service_id)
             known = _check(found, service)
@@ -162,7 +162,7 @@ class ServiceStore(base.ServiceStore):
             along = list(self._opened.begins(operation, clock))
             held = self._hints.put([operation], clock, along)
             change = Change(clock, changed, operations=held)
-            stored = truth.write(self._database, found, change)
+            stored = partition.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "Updating the project's list of services"):
                     self._views.refresh(stored, found)
@@ -171,18 +171,18 @@ class ServiceStore(base.ServiceStore):
         raise AssertionError("attempts() ends with an error")
 
     def amend(self, service: Service) -> None:
-        """Write the truth, which must have an empty queue.
+        """Write the partition, which must have an empty queue.
 
         If the process dies before it has written the views, there is no hint to repair them: they
         may be outdated until the next change.
         """
-        for _ in truth.attempts():
-            found = truth.read(self._database, (service.project_id, service.service_id))
+        for _ in partition.attempts():
+            found = partition.read(self._database, (service.project_id, service.service_id))
             known = _check(found, service)
             if found.queue:
                 raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
             changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
-            stored = truth.write(self._database, found, Change(found.tick(), changed))
+            stored = partition.write(self._database, found, Change(found.tick(), changed))
             if stored is not None:
                 with best_effort(LOG, "Updating the project's list of services"):
                     self._views.refresh(stored, found)
@@ -190,71 +190,73 @@ class ServiceStore(base.ServiceStore):
 
     def _store_first(
         self,
-        empty: Truth,
+        empty: ServicePartition,
         service: Service,
         operation: Operation,
         tokens: dict[str, str],
         clock: int,
-    ) -> Truth:
+    ) -> ServicePartition:
         held = self._hints.put([operation], clock, list(self._opened.begins(operation, clock)))
         change = Change(clock, service, claims=dict(tokens), operations=held)
-        stored = truth.write(self._database, empty, change, self._database.levels.claims)
+        stored = partition.write(self._database, empty, change, self._database.levels.claims)
         if stored is None:
             # Fenced by a delete of the flavor, or because the create took too long.
-            self._uses.begin(replace(empty, clock=clock), service.spec.flavor_id, clock)
+            self._references.begin(replace(empty, clock=clock), service.spec.flavor_id, clock)
             raise errors.Unavailable("The service could not be stored in time")
         return stored
 
-    def _is_closed(self, empty: Truth) -> bool:
+    def _is_closed(self, empty: ServicePartition) -> bool:
         """Whether a create with an unknown outcome was not stored and never will be."""
-        found = truth.read(self._database, (empty.project_id, empty.service_id), self._serial)
+        found = partition.read(self._database, (empty.project_id, empty.service_id), self._serial)
         if found.writer is None:
-            return truth.fence(self._database, found)
+            return partition.fence(self._database, found)
         return found.alive is None
 
-    def _give_back(self, refused: Truth, service: Service, tokens: dict[str, str]) -> None:
+    def _give_back(
+        self, refused: ServicePartition, service: Service, tokens: dict[str, str]
+    ) -> None:
         self._claims.give_back(tokens)
-        self._places.give_back(service.project_id, service.service_id)
-        self._uses.drop(refused, service.spec.flavor_id)
+        self._quota.give_back(service.project_id, service.service_id)
+        self._references.drop(refused, service.spec.flavor_id)
 
     @property
     def _serial(self) -> int:
         return self._database.levels.claims
 
     def _is_unnamed(self, service: Service, tokens: dict[str, str]) -> bool:
-        """Whether no truth names the claims of a change with an unknown outcome, nor ever will."""
+        """Whether no partition names, or ever will name, the claims of an undecided change."""
         if not tokens:
             return False
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             key = (service.project_id, service.service_id)
-            found = truth.read(self._database, key, self._serial)
+            found = partition.read(self._database, key, self._serial)
             if not set(found.claims.values()).isdisjoint(tokens.values()):
                 return False
-            if found.removed_at is not None or truth.fence(self._database, found):
+            if found.removed_at is not None or partition.fence(self._database, found):
                 return True
         raise AssertionError("attempts() ends with an error")
 
     def _submit(
         self, service: Service, operation: Operation, tokens: dict[str, str]
-    ) -> tuple[Truth, Truth]:
-        """Write the truth; return the new and the previous one."""
-        for _ in truth.attempts():
-            found = truth.read(self._database, (service.project_id, service.service_id))
+    ) -> tuple[ServicePartition, ServicePartition]:
+        """Write the partition; return the new and the previous one."""
+        for _ in partition.attempts():
+            found = partition.read(self._database, (service.project_id, service.service_id))
             known = _check(found, service)
             clock = found.tick()
             moved = known.spec.flavor_id != service.spec.flavor_id
             if moved:
-                self._uses.begin(found, service.spec.flavor_id, clock)
+                self._references.begin(found, service.spec.flavor_id, clock)
             wanted = service.claims if operation.kind.deploys else frozenset[str]()
             added = wanted - found.claims.keys()
             at = codec.to_number(operation.created_at)
             self._claims.claim(found, service, added, tokens, at)
             ended: Sequence[Operation] = ()
             if operation.kind is Kind.DELETE:
-                found = truth.with_operations(self._database, found, found.queue)
+                found = partition.with_operations(self._database, found, found.queue)
                 ended = superseded(found, operation)
             elif operation.kind.deploys:
-                found = truth.with_operations(self._database, found, found.queue)
+                found = partition.with_operations(self._database, found, found.queue)
                 ended = give_way(found, operation)
             along = list(self._opened.begins(operation, clock))
             held = self._hints.put([*ended, operation], clock, along)
@@ -265,13 +267,13 @@ class ServiceStore(base.ServiceStore):
                 operations=held,
             )
             serial = self._serial if added or moved else None
-            stored = truth.write(self._database, found, change, serial)
+            stored = partition.write(self._database, found, change, serial)
             if stored is not None:
                 return stored, found
         raise AssertionError("attempts() ends with an error")
 
 
-def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
+def superseded(found: ServicePartition, by: Operation) -> Sequence[Operation]:
     """Return the unfinished operations that ``by`` supersedes; running ones keep their lease."""
     return [
         replace(
@@ -287,7 +289,7 @@ def superseded(found: Truth, by: Operation) -> Sequence[Operation]:
     ]
 
 
-def give_way(found: Truth, to: Operation) -> Sequence[Operation]:
+def give_way(found: ServicePartition, to: Operation) -> Sequence[Operation]:
     """Return the operations that an update supersedes, in their new state."""
     return [
         replace(
@@ -301,7 +303,7 @@ def give_way(found: Truth, to: Operation) -> Sequence[Operation]:
     ]
 
 
-def let_go(found: Truth) -> Sequence[Operation]:
+def let_go(found: ServicePartition) -> Sequence[Operation]:
     """Return the superseded operations that hold the service, without their leases."""
     return [
         replace(held.operation, next_attempt_at=None)
@@ -310,7 +312,7 @@ def let_go(found: Truth) -> Sequence[Operation]:
     ]
 
 
-def _check(found: Truth, service: Service) -> Service:
+def _check(found: ServicePartition, service: Service) -> Service:
     if found.alive is None:
         raise _not_found(service.service_id)
     if found.alive.revision != service.revision:

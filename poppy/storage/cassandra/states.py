@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations by state, for listings. The view says where to look; the truth decides.
+"""Operations by state, for listings. The view says where to look; the service's partition decides.
 
-A row is written before its truth, with that truth's clock, and deleted after the truth has moved
-on. The reader checks the truth, so a row without one is skipped, and dropped once the truth is
-newer. The rules behind this:
+A row is written before the service's partition, with that partition's clock, and deleted after the
+partition has moved on. The reader checks the service's partition, so a row without one is skipped,
+and dropped once the partition is newer. The rules behind this:
 
 * Most operations pass through their states within a second, and leave tombstones. So each
   partition covers one minute of creation times: a page of the oldest operations does not scan the
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage import base
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.partition import Held
 from poppy.storage.cassandra.session import Call, Database, Row
-from poppy.storage.cassandra.truth import Held
 
 WIDTH = 60_000_000
 """The microseconds of creation times in a partition."""
@@ -101,11 +101,11 @@ class States:
         """Return the rows of operations that are about to be stored.
 
         Args:
-            clock: the clock of the coming truth.
+            clock: the clock of the coming service partition.
         """
         for it in operations:
             if it.state in LISTED:
-                # Failed operations expire, as in the truth.
+                # Failed operations expire, as in the partition.
                 ttl = self._database.retention if it.state.finished else 0
                 state, bucket = str(it.state), _bucket(codec.to_number(it.created_at))
                 where = {"state": state, "bucket": bucket, "ttl": ttl}
@@ -114,10 +114,10 @@ class States:
                 yield PUT, {**where, **it.key._asdict(), "clock": clock}
 
     def drops(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
-        """Return the deletions of rows that the truth has superseded.
+        """Return the deletions of rows that the partition has superseded.
 
         Args:
-            clock: the clock of that truth.
+            clock: the clock of that service partition.
         """
         staying = {(it.operation.operation_id, it.operation.state) for it in kept}
         for held in gone:
@@ -156,12 +156,12 @@ class States:
     ) -> Iterator[Operation]:
         # An operation that has just changed its state may have a row in each.
         keys = list(dict.fromkeys(entry.key for entry in entries))
-        calls = [(truth.READ_WITH_CLOCK, key._asdict()) for key in keys]
+        calls = [(partition.READ_WITH_CLOCK, key._asdict()) for key in keys]
         rows = dict(zip(keys, self._database.read_each(calls), strict=True))
         self._drop_stale(entries, rows)
         for key in keys:
             for _clock, *row in rows[key]:
-                operation = truth.to_held(key.project_id, key.service_id, row).operation
+                operation = partition.to_held(key.project_id, key.service_id, row).operation
                 if operation.state in states:
                     yield operation
 
@@ -169,14 +169,14 @@ class States:
         self, entries: Sequence[Entry], rows: Mapping[OperationKey, Sequence[Row]]
     ) -> None:
         """Drop stale rows, left by processes that died."""
-        orphaned = codec.now() - int(truth.GRACE * 1_000_000)
+        orphaned = codec.now() - int(partition.GRACE * 1_000_000)
         stale = []
         for entry in entries:
             found = rows[entry.key]
-            # If the truth is older, the row's own truth may still follow.
+            # If the partition is older, the row's own partition may still follow.
             is_stale = not found and entry.clock < orphaned
             for clock, *row in found:
-                held = truth.to_held(entry.project_id, entry.service_id, row)
+                held = partition.to_held(entry.project_id, entry.service_id, row)
                 is_stale = str(held.operation.state) != entry.state and clock >= entry.clock
             if is_stale:
                 where = {"state": entry.state, "bucket": entry.bucket, "clock": entry.clock}
@@ -264,14 +264,14 @@ class States:
         remaining = iter(keys)
         while some := list(dict.fromkeys(itertools.islice(remaining, _PAGE))):
             answers = self._database.read_each(
-                (truth.READ_WITH_CLOCK, key._asdict()) for key in some
+                (partition.READ_WITH_CLOCK, key._asdict()) for key in some
             )
             self._database.write(
                 put
                 for key, rows in zip(some, answers, strict=True)
                 for clock, *row in rows
                 for put in self.puts(
-                    [truth.to_held(key.project_id, key.service_id, row).operation], clock
+                    [partition.to_held(key.project_id, key.service_id, row).operation], clock
                 )
             )
 

@@ -15,9 +15,9 @@ from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.domains import DomainStore
 from poppy.storage.sqlalchemy.flavors import FlavorStore
-from poppy.storage.sqlalchemy.fleet import FleetStore
-from poppy.storage.sqlalchemy.lookups import DocumentStore, LookupStore, ProjectStore
+from poppy.storage.sqlalchemy.membership import MembershipStore
 from poppy.storage.sqlalchemy.operations import OperationStore
+from poppy.storage.sqlalchemy.queries import DocumentStore, ProjectStore, QueryStore
 from poppy.storage.sqlalchemy.services import ServiceStore
 
 _PING = sa.select(sa.literal(1))
@@ -67,9 +67,9 @@ class SQLAlchemyStorage(base.Storage):
         self.services = ServiceStore(self._database, policy)
         self.operations = OperationStore(self._database, policy)
         self.domains = DomainStore(self._database)
-        self.fleet = FleetStore(self._database)
+        self.membership = MembershipStore(self._database)
         self.projects = ProjectStore(self._database)
-        self.lookups = LookupStore(self._database)
+        self.queries = QueryStore(self._database)
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:

@@ -14,7 +14,7 @@ from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, lookups, queue, rows, statements
+from poppy.storage.sqlalchemy import claims, queries, queue, rows, statements
 from poppy.storage.sqlalchemy.database import Database
 
 _FINISHED = tuple(str(state) for state in State if state.finished)
@@ -246,7 +246,7 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             conn.execute(statements.ARCHIVE, _archived(service, operation.updated_at))
             claims.release_all(conn, service, self._policy(), operation.updated_at)
-            lookups.put_urls(conn, service.with_details({}))
+            queries.put_urls(conn, service.with_details({}))
             conn.execute(statements.DELETE_SERVICE, rows.identify(service))
             rows.supersede(conn, operation.key, operation.updated_at)
             rows.let_go(conn, operation.key)
@@ -284,11 +284,11 @@ def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime)
         {
             **rows.identify(service),
             "provider_details": rows.details_to_dict(service.provider_details),
-            "status": service.shelf,
+            "status": service.status_bucket,
             "updated_at": at,
         },
     )
-    lookups.put_urls(conn, service)
+    queries.put_urls(conn, service)
 
 
 def _is_deploying(conn: sa.Connection, key: OperationKey) -> bool:

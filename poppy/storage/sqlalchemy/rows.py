@@ -152,7 +152,7 @@ def changes_of(service: Service) -> dict[str, Any]:
     return {
         "spec": service.spec.to_dict(),
         "provider_details": details_to_dict(service.provider_details),
-        "status": service.shelf,
+        "status": service.status_bucket,
         "flavor_id": service.spec.flavor_id,
         "disabled": service.disabled,
         "updated_at": service.updated_at,

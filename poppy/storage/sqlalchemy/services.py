@@ -12,7 +12,7 @@ from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service, Status
 from poppy.storage import base
-from poppy.storage.sqlalchemy import claims, keys, lookups, rows, schema
+from poppy.storage.sqlalchemy import claims, idempotency, queries, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
 _S = schema.SERVICES.c
@@ -72,7 +72,7 @@ class ServiceStore(base.ServiceStore):
         def work(conn: sa.Connection) -> None:
             # Before a place is taken: a repeated request needs none.
             if key is not None:
-                keys.add(conn, service, key, operation.created_at)
+                idempotency.add(conn, service, key, operation.created_at)
             claims.count_up(conn, service.project_id, default_limit)
             try:
                 conn.execute(
@@ -88,7 +88,7 @@ class ServiceStore(base.ServiceStore):
             except sa_exc.IntegrityError as exc:
                 raise _no_such_flavor(service) from exc
             claims.claim_first(conn, service, self._policy(), operation.created_at)
-            lookups.put_urls(conn, service)
+            queries.put_urls(conn, service)
             rows.add_operation(conn, operation)
 
         self._database.write(work)
@@ -96,7 +96,7 @@ class ServiceStore(base.ServiceStore):
     def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
         """Read the key's row."""
         with self._database.read() as conn:
-            return keys.find(conn, project_id, key, datetime.datetime.now(datetime.UTC))
+            return idempotency.find(conn, project_id, key, datetime.datetime.now(datetime.UTC))
 
     def get(self, project_id: str, service_id: str) -> Service:
         """Read a service by primary key."""
@@ -140,7 +140,7 @@ class ServiceStore(base.ServiceStore):
             self._replace(conn, service)
             if operation.kind.deploys:
                 claims.claim(conn, service, self._policy(), operation.created_at)
-            lookups.put_urls(conn, service)
+            queries.put_urls(conn, service)
             if operation.kind is Kind.DELETE:
                 rows.supersede(conn, operation.key, operation.created_at)
             elif operation.kind.deploys:
@@ -166,7 +166,7 @@ class ServiceStore(base.ServiceStore):
             self._replace(conn, service)
             if rows.has_unfinished(conn, service):
                 raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
-            lookups.put_urls(conn, service)
+            queries.put_urls(conn, service)
 
         self._database.write(work)
 

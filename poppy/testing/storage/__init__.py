@@ -23,8 +23,8 @@ use one driver per thread, to simulate separate processes.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "domains", "flavors", "fleet", "joining"),
-    *("keys", "listing", "lookups", "overtaking", "queue", "removal", "runs", "services"),
+    *("amendments", "case", "crashes", "documents", "domains", "flavors", "membership", "joining"),
+    *("keys", "listing", "queries", "overtaking", "queue", "removal", "runs", "services"),
     *("submissions", "superseding", "turns"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
@@ -35,12 +35,12 @@ from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.domains import ProofContract, QuarantineContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
-from poppy.testing.storage.fleet import FleetContract  # noqa: E402
 from poppy.testing.storage.joining import JoiningContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
 from poppy.testing.storage.listing import ListingContract  # noqa: E402
-from poppy.testing.storage.lookups import LookupContract  # noqa: E402
+from poppy.testing.storage.membership import MembershipContract  # noqa: E402
 from poppy.testing.storage.overtaking import OvertakingContract  # noqa: E402
+from poppy.testing.storage.queries import QueriesContract  # noqa: E402
 from poppy.testing.storage.queue import QueueContract  # noqa: E402
 from poppy.testing.storage.removal import RemovalContract, StoreContract  # noqa: E402
 from poppy.testing.storage.runs import RunContract  # noqa: E402
@@ -63,11 +63,11 @@ class StorageContract(
     CrashContract,
     SupersedingContract,
     OvertakingContract,
-    FleetContract,
+    MembershipContract,
     ListingContract,
     RemovalContract,
     StoreContract,
-    LookupContract,
+    QueriesContract,
     KeyContract,
     AmendmentContract,
     LimitContract,

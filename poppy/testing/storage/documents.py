@@ -5,7 +5,7 @@ import pytest
 
 from poppy.common import errors
 from poppy.storage.base import Storage
-from poppy.storage.lookups import Document
+from poppy.storage.queries import Document
 from poppy.testing.storage.case import Connect, StorageCase, add, each, failures, race
 
 

@@ -101,7 +101,7 @@ class QuarantineContract(StorageCase):
     def test_the_former_project_has_it_back_at_once(self, keeping: Storage) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
         again = claim(keeping, PROJECT_ID)
-        assert keeping.lookups.by_claim(_NAME) == again
+        assert keeping.queries.by_claim(_NAME) == again
         with pytest.raises(errors.DomainTaken, match="taken"):
             claim(keeping, "another", seconds=10 * _QUARANTINE)
 
@@ -156,13 +156,13 @@ class QuarantineContract(StorageCase):
         outcomes = race(connect_again, each(take, [f"project-{n}" for n in range(6)]))
         assert [type(error) for error in failures(outcomes)] == [errors.DomainTaken] * 5
         (winner,) = [it for it in outcomes if isinstance(it, Service)]
-        assert keeping.lookups.by_claim(_NAME) == winner
+        assert keeping.queries.by_claim(_NAME) == winner
 
     def test_nobody_has_a_domain_in_quarantine(self, keeping: Storage) -> None:
         service = add(keeping, domains=[_NAME, "b.example.com"])
         drop(keeping, service, _NAME)
         with pytest.raises(errors.NotFound):
-            keeping.lookups.by_claim(_NAME)
+            keeping.queries.by_claim(_NAME)
         assert keeping.domains.get(_NAME) == Claim(_NAME, PROJECT_ID, None, False, NOW)
 
     def test_released_domains_are_listed_by_pages(self, keeping: Storage) -> None:
@@ -194,7 +194,7 @@ class QuarantineContract(StorageCase):
             keeping.domains.release(kept)
         with pytest.raises(errors.Changed):
             keeping.domains.release(keeping.domains.get(_NAME))
-        assert keeping.lookups.by_claim(_NAME) == service
+        assert keeping.queries.by_claim(_NAME) == service
 
 
 class ProofContract(StorageCase):
@@ -256,7 +256,7 @@ class ProofContract(StorageCase):
         service = add(proving, domains=[_NAME, "b.example.com"])
         proving.domains.release(proving.domains.get(_NAME))
         owner = claim(proving, "another")
-        assert proving.lookups.by_claim(_NAME) == owner
+        assert proving.queries.by_claim(_NAME) == owner
         assert proving.domains.prove(PROJECT_ID, service.service_id, _NAME) is False
         assert proving.domains.prove(PROJECT_ID, service.service_id, "b.example.com") is True
         # The service can't be changed with the lost domain. Its removal keeps the new claim.
@@ -264,7 +264,7 @@ class ProofContract(StorageCase):
         with pytest.raises(errors.DomainTaken):
             submit(proving, known)
         remove(proving, known)
-        assert proving.lookups.by_claim(_NAME) == owner
+        assert proving.queries.by_claim(_NAME) == owner
 
     def test_of_a_proof_and_a_revocation_at_once_one_counts(
         self, proving: Storage, connect_again: Connect

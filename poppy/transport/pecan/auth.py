@@ -96,7 +96,9 @@ class Keystone:
         except (*self._failures, auth_token.ConfigurationError, cfg.Error) as exc:
             raise errors.ConfigError(f"[keystone_authtoken] {exc}") from exc
         options = conf.keystone_authtoken
-        logs.learn(options[name] for name in options if re.search("password|secret", name))
+        logs.register_secrets(
+            options[name] for name in options if re.search("password|secret", name)
+        )
         if not options.auth_type:
             raise errors.ConfigError(
                 "[keystone_authtoken] auth_type is not set: auth_strategy = keystone needs it, "

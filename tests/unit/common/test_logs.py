@@ -88,7 +88,7 @@ def test_an_unwritable_log_file_is_reported(tmp_path):
 
 
 def test_formatters_mask_arguments_and_tracebacks():
-    logs.learn([SECRET])
+    logs.register_secrets([SECRET])
     conf = config.new()
     conf([])
     stream = io.StringIO()

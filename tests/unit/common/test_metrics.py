@@ -51,7 +51,7 @@ if os.fork() == 0:
     metrics.DEFERRED.add("a"); metrics.BUSY.set(5); os._exit(0)
 os.wait()
 metrics.DEFERRED.add("a"); metrics.DEFERRED.add("b"); metrics.BUSY.set(2)
-metrics.forget_the_dead(directory)
+metrics.prune_dead_pids(directory)
 import prometheus_client, prometheus_client.multiprocess as multiprocess
 registry = prometheus_client.CollectorRegistry()
 multiprocess.MultiProcessCollector(registry, str(directory))

@@ -10,7 +10,7 @@ import pytest
 
 from poppy.common import errors
 from poppy.distributed_task.failover import AGAIN, TRIES, Failover, Pace, Watch, agreed, marked
-from poppy.model.fleet import Worker
+from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec

@@ -12,7 +12,7 @@ from poppy.model import certificates
 from poppy.model.dns_records import Purpose, RecordStatus, ownership_record, ownership_value
 from poppy.model.services import AccessURL, Domain, ProviderDetail, ProviderStatus
 from poppy.storage.domains import Claim
-from poppy.storage.lookups import Document
+from poppy.storage.queries import Document
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec
 
 DOMAIN = "www.example.com"

@@ -18,7 +18,7 @@ from poppy.distributed_task.throttling import (
     breaker,
     rate,
 )
-from poppy.model.fleet import Breaker, BreakerState
+from poppy.model.membership import Breaker, BreakerState
 
 WHOLE = errors.Scope.PROVIDER
 DOWN = errors.RetryableError("down", scope=WHOLE)

@@ -180,16 +180,16 @@ JSON = st.recursive(
 )
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def _quota(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     children: Any = ()
     if isinstance(value, dict):
         children = value.items()
     elif isinstance(value, list):
         children = enumerate(value)
-    return [path, *(place for key, child in children for place in _places(child, (*path, key)))]
+    return [path, *(place for key, child in children for place in _quota(child, (*path, key)))]
 
 
-PLACES = [place for place in _places(FULL) if place]
+PLACES = [place for place in _quota(FULL) if place]
 
 
 def _mutate(document: Any, place: tuple[Any, ...], action: str, value: Any) -> None:
@@ -312,7 +312,7 @@ class TestQueues:
 
     def breaches(self, document: object) -> list[str]:
         with pytest.raises(errors.SchemaInvalid) as caught:
-            validation.keeping_to(akamai_schemas.RETRY_LIST, document)
+            validation.validate(akamai_schemas.RETRY_LIST, document)
         return list(caught.value.messages)
 
     def test_a_repetition_is_found_in_any_order_of_members(self) -> None:
@@ -325,7 +325,7 @@ class TestQueues:
     ) -> None:
         monkeypatch.setattr("jsonschema._utils.equal", None)
         entries = self.entries(1000)
-        assert validation.keeping_to(akamai_schemas.RETRY_LIST, entries) == entries
+        assert validation.validate(akamai_schemas.RETRY_LIST, entries) == entries
 
     def test_entries_of_a_list_that_is_too_long_are_not_validated(self) -> None:
         assert self.breaches([None] * 1001) == [

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("cassandra")
 
 import poppy.storage.cassandra as package
-from poppy.storage.cassandra import domains, migrate, truth
+from poppy.storage.cassandra import domains, migrate, partition
 
 _VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
 #: A node's own tables, which are small; the rules are about ours.
@@ -56,7 +56,7 @@ def test_nothing_is_filtered_or_scanned(cql):
     assert "TOKEN(" not in cql.upper()
 
 
-SCANS = {"truth.SCAN": truth.SCAN, "domains.SCAN": domains.SCAN}
+SCANS = {"partition.SCAN": partition.SCAN, "domains.SCAN": domains.SCAN}
 
 
 def test_only_the_scans_of_operators_tools_read_more_than_a_partition():

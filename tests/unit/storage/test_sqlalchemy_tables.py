@@ -44,12 +44,12 @@ class TestQueries:
                 "ix_services_project_status (project_id=? AND status=? AND service_id>?",
             ),
             (
-                lambda s, it: s.lookups.by_status("failed", it, 5),
+                lambda s, it: s.queries.by_status("failed", it, 5),
                 "ix_services_status (status=? AND service_id>?",
             ),
-            (lambda s, it: s.lookups.by_claim("a.example.com"), "domains_1 (domain=?"),
+            (lambda s, it: s.queries.by_claim("a.example.com"), "domains_1 (domain=?"),
             (
-                lambda s, it: s.lookups.domains_at("a.example.com", None, 5),
+                lambda s, it: s.queries.domains_at("a.example.com", None, 5),
                 "provider_urls_1 (provider_url=? AND domain>?",
             ),
             (lambda s, it: s.operations.due(NOW, 5), "ix_operations_due (next_attempt_at<?"),

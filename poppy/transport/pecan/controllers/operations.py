@@ -50,7 +50,7 @@ class Action(Resource):
     ) -> Response:
         """Cancel the operation if it is waiting. 202."""
         body = document(request, self.settings.max_body_size)
-        validation.keeping_to(schemas.TENANT_ACTION, body)
+        validation.validate(schemas.TENANT_ACTION, body)
         self.manager.operations.give_up(_key(request, service_id, operation_id))
         return reply(status=HTTPStatus.ACCEPTED)
 

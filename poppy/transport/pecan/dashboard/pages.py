@@ -61,7 +61,7 @@ class Overview(Page):
             work=seen.work(),
             looked_at=overview.LOOKED_AT,
             states=UNFINISHED,
-            fleet=seen.fleet(),
+            membership=seen.membership(),
             health=seen.health(),
         )
 
@@ -176,9 +176,9 @@ class Find(Page):
         domains, problem, status = [], "", HTTPStatus.OK
         if text:
             try:
-                found = self.manager.lookups.by_domain(text)
+                found = self.manager.admin_search.by_domain(text)
             except errors.NotFound as exc:
-                domains = list(self.manager.lookups.domains_at(text, None, PAGE))
+                domains = list(self.manager.admin_search.domains_at(text, None, PAGE))
                 problem, status = str(exc), HTTPStatus.NOT_FOUND
             except errors.InvalidRequest as exc:
                 problem, status = str(exc), HTTPStatus.BAD_REQUEST

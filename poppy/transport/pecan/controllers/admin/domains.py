@@ -18,7 +18,7 @@ class Domains(Resource):
         url = parameter(request, "provider_url") or ""
         marker = parameter(request, "marker")
         limit = integer(request, "limit", MAX_ENTRIES, MAX_ENTRIES)
-        found = self.manager.lookups.domains_at(url, marker, limit)
+        found = self.manager.admin_search.domains_at(url, marker, limit)
         following = {"provider_url": url, "marker": found[-1] if found else ""}
         return listing(request, list(found), limit, following)
 
@@ -29,5 +29,5 @@ class Domain(Resource):
     @handler("cdn:admin_domains:get")
     def get(self, request: Request, response: Response, domain: str) -> Response:
         """Return the service with this domain."""
-        service = self.manager.lookups.by_domain(domain)
+        service = self.manager.admin_search.by_domain(domain)
         return tagged(request, views.service(service, request.base_url), service.revision)

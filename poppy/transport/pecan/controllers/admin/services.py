@@ -18,7 +18,7 @@ class Services(Resource):
         status = parameter(request, "status") or ""
         marker = _marker(request)
         limit = integer(request, "limit", MAX_ENTRIES, MAX_ENTRIES)
-        found = self.manager.lookups.by_status(status, marker, limit)
+        found = self.manager.admin_search.by_status(status, marker, limit)
         entries = [{**entry._asdict(), "status": status} for entry in found]
         following = {"status": status, "marker": found[-1].service_id if found else ""}
         return listing(request, entries, limit, following)

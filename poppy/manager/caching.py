@@ -7,45 +7,36 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
+import cachetools
+
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
-    """A function whose result is cached; concurrent callers wait for the same call.
+def cached(ask: Callable[[], T], seconds: float) -> Callable[[], T]:
+    """Cache a function's result; concurrent callers wait for the same call.
 
     Args:
         ask: the function. Its exceptions are not cached.
-        memory: how long a result is valid, in seconds.
+        seconds: how long a result is valid.
     """
-
-    def __init__(self, ask: Callable[[], T], memory: float) -> None:
-        self._ask = ask
-        self._memory = memory
-        self._lock = threading.Lock()
-        self._known: tuple[T, float] | None = None
-
-    def __call__(self) -> T:
-        """Return the cached result, or call the function if it has expired."""
-        with self._lock:
-            if self._known is None or time.monotonic() >= self._known[1]:
-                answer = self._ask()
-                self._known = answer, time.monotonic() + self._memory
-            return self._known[0]
+    cache: cachetools.TTLCache[object, T] = cachetools.TTLCache(1, seconds)
+    function: Callable[[], T] = cachetools.cached(cache, condition=threading.Condition())(ask)
+    return function
 
 
-class Unhurried(Generic[T]):
+class StaleWhileRevalidate(Generic[T]):
     """A slow function whose callers wait only briefly and may get a stale result.
 
     Args:
         ask: the function.
-        patience: how long a caller waits, in seconds.
-        memory: how long a result may replace one that is still pending, in seconds.
+        timeout: how long a caller waits, in seconds.
+        stale: how long a result may replace one that is still pending, in seconds.
     """
 
-    def __init__(self, ask: Callable[[], T], patience: float, memory: float) -> None:
+    def __init__(self, ask: Callable[[], T], timeout: float, stale: float) -> None:
         self._ask = ask
-        self._patience = patience
-        self._memory = memory
+        self._timeout = timeout
+        self._stale = stale
         self._lock = threading.Lock()
         self._asked: Future[T] | None = None
         self._ended_at = 0.0
@@ -54,7 +45,7 @@ class Unhurried(Generic[T]):
     def __call__(self) -> T | None:
         """Return the result; if it is late, a recent one, or None without one."""
         asked = self._begin()
-        if wait([asked], self._patience).not_done:
+        if wait([asked], self._timeout).not_done:
             known = self._known
             return known[0] if known is not None and self._is_recent(known[1]) else None
         with self._lock:
@@ -81,4 +72,4 @@ class Unhurried(Generic[T]):
             self._ended_at = time.monotonic()
 
     def _is_recent(self, moment: float) -> bool:
-        return time.monotonic() - moment <= self._memory
+        return time.monotonic() - moment <= self._stale

@@ -7,10 +7,10 @@ import pytest
 
 from poppy.common import errors, metrics
 from poppy.common.http import Quota
-from poppy.distributed_task import measures
-from poppy.distributed_task.calls import Interrupted
-from poppy.distributed_task.vitals import Vitals
-from poppy.model.fleet import ProviderQuota
+from poppy.distributed_task import instrumentation
+from poppy.distributed_task.call_pool import Interrupted
+from poppy.distributed_task.worker_stats import WorkerStats
+from poppy.model.membership import ProviderQuota
 from poppy.model.operations import Kind, Operation, State, Step
 
 
@@ -57,9 +57,9 @@ def record(monkeypatch):
 )
 def test_a_call_is_recorded_by_what_it_raised(record, error, outcome):
     seen = record(metrics.CALLS)
-    with pytest.raises(type(error)), measures.call("dns:mock", "ensure"):
+    with pytest.raises(type(error)), instrumentation.call("dns:mock", "ensure"):
         raise error
-    with measures.call("dns:mock", "ensure"):
+    with instrumentation.call("dns:mock", "ensure"):
         pass
     assert [labels for labels, _ in seen] == [
         ("dns:mock", "ensure", outcome),
@@ -78,7 +78,7 @@ def test_a_call_is_recorded_by_what_it_raised(record, error, outcome):
     ],
 )
 def test_the_verb_follows_from_step_and_kind(step, kind, verb):
-    assert measures.verb_of(step, kind) == verb
+    assert instrumentation.verb_of(step, kind) == verb
 
 
 def operation(state, *steps):
@@ -98,7 +98,7 @@ def operation(state, *steps):
 def test_the_end_of_an_operation_is_recorded_with_its_age_and_providers(record):
     runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
     done = operation(State.SUCCEEDED, "provider:b", "provider:a", "dns", "remove:provider:c")
-    measures.run(done, "succeeded", 0.5)
+    instrumentation.run(done, "succeeded", 0.5)
     assert runs == [(("update", "succeeded"), 0.5)]
     ((labels, age),) = ended
     assert labels == ("update", "succeeded", "a,b,c")
@@ -107,14 +107,14 @@ def test_the_end_of_an_operation_is_recorded_with_its_age_and_providers(record):
 
 def test_one_that_no_provider_has_seen_has_none(record):
     ended = record(metrics.OPERATIONS)
-    measures.run(operation(State.FAILED), "failed", 0.1)
+    instrumentation.run(operation(State.FAILED), "failed", 0.1)
     assert ended[0][0] == ("update", "failed", "none")
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.SUCCEEDED])
 def test_a_run_that_did_not_end_the_operation_is_just_a_run(record, state):
     runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
-    measures.run(operation(state), "lost", 0.1)
+    instrumentation.run(operation(state), "lost", 0.1)
     assert (len(runs), ended) == (1, [])
 
 
@@ -137,16 +137,16 @@ def _enabled(monkeypatch):
 def test_a_quota_is_told_when_it_changes_and_only_then(record):
     left, whole = record(metrics.QUOTA), record(metrics.QUOTA_LIMIT)
     provider = Limited()
-    vitals = Vitals(Load(), Load(), Load(), {"cdn": provider}, slots=5)
-    assert vitals() == (3, 1, ("sick",), ())
+    worker_stats = WorkerStats(Load(), Load(), Load(), {"cdn": provider}, slots=5)
+    assert worker_stats() == (3, 1, ("sick",), ())
     provider.quota = {"requests": Quota(100, 40), "things": Quota(None, 7)}
-    assert vitals().quotas == (
+    assert worker_stats().quotas == (
         ProviderQuota("cdn", "requests", 100, 40),
         ProviderQuota("cdn", "things", None, 7),
     )
-    vitals()
+    worker_stats()
     provider.quota = {"requests": Quota(100, 39)}
-    vitals()
+    worker_stats()
     assert left == [
         (("cdn", "requests"), 40),
         (("cdn", "things"), 7),
@@ -162,4 +162,9 @@ def test_a_provider_that_breaks_does_not_end_the_signs_of_life(record):
         def quota(self):
             raise KeyError("bug")
 
-    assert Vitals(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (3, 1, ("sick",), ())
+    assert WorkerStats(Load(), Load(), Load(), {"cdn": Broken()}, slots=5)() == (
+        3,
+        1,
+        ("sick",),
+        (),
+    )

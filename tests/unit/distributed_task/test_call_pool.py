@@ -7,7 +7,7 @@ import time
 import pytest
 
 from poppy.common import errors
-from poppy.distributed_task.calls import Calls, Interrupted
+from poppy.distributed_task.call_pool import CallPool, Interrupted
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def ended():
 
 @pytest.fixture
 def calls(ended):
-    made = Calls(2, lambda: ended.append("too many"))
+    made = CallPool(2, lambda: ended.append("too many"))
     yield made
     made.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from poppy.common import errors, metrics, tracing
-from poppy.distributed_task.calls import Interrupted
+from poppy.distributed_task.call_pool import Interrupted
 from poppy.model.operations import Kind, Operation, State
 
 #: The outcome of a call by the error it raised; the first match counts.

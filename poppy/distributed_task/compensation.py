@@ -25,7 +25,7 @@ LOG = log.getLogger(__name__)
 _CONFLICTS = 10
 
 
-def see_to(
+def compensate(
     storage: Storage,
     operation: Operation,
     service: Service,

@@ -15,10 +15,10 @@ from taskflow import exceptions as excp
 from taskflow.jobs import base
 from taskflow.jobs.backends import impl_zookeeper
 
-from poppy.distributed_task.board.client import ERRORS, Client, Settings
 from poppy.distributed_task.board.job import JobIterator
 from poppy.distributed_task.board.schema import PRIORITIES
 from poppy.distributed_task.board.zookeeper import LOCK, failure, jobs_of, unclaimed_of
+from poppy.distributed_task.board.zookeeper_client import ERRORS, Client, Settings
 
 LOG = log.getLogger(__name__)
 

@@ -5,13 +5,13 @@ import abc
 import datetime
 from collections.abc import Sequence
 
-from poppy.model.fleet import Breaker, Worker
+from poppy.model.membership import Breaker, Worker
 
 #: Days after which a silent worker is forgotten.
 FORGOTTEN = 1
 
 
-class FleetStore(abc.ABC):
+class MembershipStore(abc.ABC):
     """Store workers and circuit breakers: few, small and rarely changed."""
 
     @abc.abstractmethod

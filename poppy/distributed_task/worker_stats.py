@@ -7,7 +7,7 @@ from typing import Protocol
 from oslo_log import log
 
 from poppy.common import metrics
-from poppy.model.fleet import Load, ProviderQuota
+from poppy.model.membership import Load, ProviderQuota
 from poppy.provider.base import Provider
 
 LOG = log.getLogger(__name__)
@@ -31,7 +31,7 @@ class _Down(Protocol):
         """The providers that look down from here."""
 
 
-class Vitals:
+class WorkerStats:
     """The load of a worker, and the rate limits in its providers' latest replies.
 
     Args:

@@ -11,9 +11,9 @@ import uuid
 from typing import Any, NamedTuple
 
 from poppy.common import errors
-from poppy.storage.cassandra import codec, truth
+from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.partition import GRACE
 from poppy.storage.cassandra.session import Call, Database, Undecided
-from poppy.storage.cassandra.truth import GRACE
 
 READ = (
     "SELECT service_id, services, service_limit, writer FROM places "
@@ -42,7 +42,7 @@ class _Project(NamedTuple):
     has_place: bool = False
 
 
-class Places:
+class Quota:
     """Takes and releases places."""
 
     def __init__(self, database: Database) -> None:
@@ -55,7 +55,7 @@ class Places:
             LimitReached: no place is free.
         """
         searched = False
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             project = self._read(project_id, service_id)
             if project.has_place:
                 return
@@ -74,7 +74,7 @@ class Places:
 
     def give_back(self, project_id: str, service_id: str) -> None:
         """Release the place of a service. Safe to repeat."""
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             project = self._read(project_id, service_id)
             if not project.has_place:
                 return
@@ -121,7 +121,7 @@ class Places:
         keys: list[dict[str, Any]] = [
             {"project_id": project_id, "service_id": service_id} for service_id in old
         ]
-        states = self._database.read_each((truth.READ_STATE, key) for key in keys)
+        states = self._database.read_each((partition.READ_STATE, key) for key in keys)
         gone = [
             service_id
             for service_id, state in zip(old, states, strict=True)
@@ -133,7 +133,7 @@ class Places:
 
     def _is_gone(self, project_id: str, service_id: str) -> bool:
         level = self._database.levels.claims
-        found = truth.read(self._database, (project_id, service_id), level)
+        found = partition.read(self._database, (project_id, service_id), level)
         if found.writer is None:
-            return truth.fence(self._database, found)
+            return partition.fence(self._database, found)
         return found.removed_at is not None

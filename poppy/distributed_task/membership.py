@@ -9,8 +9,8 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.fleet import Load, Worker
-from poppy.storage.fleet import FleetStore
+from poppy.model.membership import Load, Worker
+from poppy.storage.membership import MembershipStore
 
 LOG = log.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def alive_since(interval: float) -> datetime.datetime:
     return now - datetime.timedelta(seconds=MISSED * interval)
 
 
-class Presence:
+class Heartbeat:
     """The heartbeat of one worker.
 
     Args:
@@ -42,7 +42,7 @@ class Presence:
 
     def __init__(
         self,
-        store: FleetStore,
+        store: MembershipStore,
         worker: Worker,
         load: Callable[[], Load],
         interval: float,

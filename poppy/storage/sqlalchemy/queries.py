@@ -9,7 +9,7 @@ from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.storage import lookups
+from poppy.storage import queries
 from poppy.storage.sqlalchemy import claims, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -65,7 +65,7 @@ _PUT_DOCUMENT = (
 )
 
 
-class ProjectStore(lookups.ProjectStore):
+class ProjectStore(queries.ProjectStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
@@ -89,22 +89,24 @@ class ProjectStore(lookups.ProjectStore):
         self._database.write(work)
 
 
-class LookupStore(lookups.LookupStore):
+class QueryStore(queries.QueryStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[lookups.Found]:
+    def by_status(
+        self, status_bucket: str, marker: str | None, limit: int
+    ) -> Sequence[queries.Found]:
         """Read a slice of the index by status and id."""
-        parameters = {"shelf": shelf, "marker": marker or "", "page": limit}
+        parameters = {"shelf": status_bucket, "marker": marker or "", "page": limit}
         with self._database.read() as conn:
-            return [lookups.Found(*row) for row in conn.execute(_BY_STATUS, parameters)]
+            return [queries.Found(*row) for row in conn.execute(_BY_STATUS, parameters)]
 
-    def count(self, shelf: str, limit: int) -> int:
+    def count(self, status_bucket: str, limit: int) -> int:
         """Count entries in the index by status, up to the limit."""
         with self._database.read() as conn:
-            found: int = conn.execute(_COUNT, {"shelf": shelf, "page": limit}).scalar_one()
+            found: int = conn.execute(_COUNT, {"shelf": status_bucket, "page": limit}).scalar_one()
         return found
 
     def by_claim(self, claim: str) -> Service:
@@ -133,17 +135,17 @@ def put_urls(conn: sa.Connection, service: Service) -> None:
         conn.execute(_ADD_URL, row)
 
 
-class DocumentStore(lookups.DocumentStore):
+class DocumentStore(queries.DocumentStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, name: str) -> lookups.Document:
+    def get(self, name: str) -> queries.Document:
         """Read a document by primary key."""
         with self._database.read() as conn:
             row = conn.execute(_GET_DOCUMENT, {"document": name}).first()
-        return lookups.Document(None, 0) if row is None else lookups.Document(*row)
+        return queries.Document(None, 0) if row is None else queries.Document(*row)
 
     def put(self, name: str, content: Any, version: int) -> None:
         """Run one conditional statement. The primary key decides between concurrent creates."""

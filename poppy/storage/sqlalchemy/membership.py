@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
-from poppy.model.fleet import Breaker, Worker
-from poppy.storage import fleet
+from poppy.model.membership import Breaker, Worker
+from poppy.storage import membership
 from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -29,7 +29,7 @@ _SWAP = sa.update(schema.BREAKERS).where(
 )
 
 
-class FleetStore(fleet.FleetStore):
+class MembershipStore(membership.MembershipStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
@@ -38,7 +38,7 @@ class FleetStore(fleet.FleetStore):
     def beat(self, worker: Worker) -> None:
         """Update the row; the first time, insert it and delete forgotten workers."""
         row: dict[str, Any] = {"seen_at": worker.seen_at, "document": worker.to_dict()}
-        forgotten = worker.seen_at - datetime.timedelta(days=fleet.FORGOTTEN)
+        forgotten = worker.seen_at - datetime.timedelta(days=membership.FORGOTTEN)
 
         def work(conn: sa.Connection) -> None:
             if conn.execute(_BEAT, {**row, "worker": worker.worker_id}).rowcount == 0:

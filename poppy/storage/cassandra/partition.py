@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The truth: a service and all its operations, in one partition of ``services``.
+"""The service partition: a service and all its operations, in one partition of ``services``.
 
 **Reading and writing.** To change a service, a writer reads the partition, decides, and writes one
 conditional batch, ``IF writer = <as read>``. Each write sets another ``writer``, a random UUID.
@@ -7,16 +7,17 @@ Cassandra decides conditions by Paxos per partition. So of all writers that have
 state, one succeeds; the others read and decide again. A batch to one partition is one mutation:
 service and operations change together or not at all.
 
-**Everything outside** the partition is written either *before* the truth (domain claims, places,
-uses of flavors, hints) or *after* it (views), so that a process may die at any point:
+**Everything outside** the partition is written either *before* the partition (domain claims,
+places, uses of flavors, hints) or *after* it (views), so that a process may die at any point:
 
-* Before: what no truth names is an orphan, and harmless. A process may drop it after it has
+* Before: what no partition names is an orphan, and harmless. A process may drop it after it has
   *fenced* the partition, that is, given it another ``writer``. A process that slept in between
-  then can't write its truth; it reads again and starts over. (Orphans must be some minutes old
+  then can't write its partition; it reads again and starts over. (Orphans must be some minutes old
   only to keep live processes from disturbing each other; safety needs no clock.)
 * After: views are written with the partition's ``clock`` as their timestamp, which grows with each
   write. So an overtaken writer, whenever it wakes up, can't overwrite newer content or bring a
-  removed service back. If a writer died, the finder of its hint writes the views from the truth.
+  removed service back. If a writer died, the finder of its hint writes the views from the
+  partition.
 """
 
 import contextlib
@@ -100,7 +101,7 @@ PUT_OPERATION = (
 )
 
 GRACE = 300.0
-"""Seconds after which what no truth names counts as an orphan; longer than any request."""
+"""Seconds after which what no partition names counts as an orphan; longer than any request."""
 
 _ATTEMPTS = 40
 
@@ -120,7 +121,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Truth:
+class ServicePartition:
     """A partition as read.
 
     Attributes:
@@ -165,7 +166,7 @@ class Change:
     """What to write; None leaves a field unchanged.
 
     Attributes:
-        clock: from :meth:`Truth.tick`.
+        clock: from :meth:`ServicePartition.tick`.
         operations: to store, each with the slot of its hint.
     """
 
@@ -176,57 +177,63 @@ class Change:
     operations: Sequence[Held] = ()
 
 
-def read(database: Database, key: tuple[str, ...], level: int | None = None) -> Truth:
+def read(database: Database, key: tuple[str, ...], level: int | None = None) -> ServicePartition:
     """Read a service's partition, without operations."""
     project_id, service_id = key[:2]
     identity = {"project_id": project_id, "service_id": service_id}
     rows = database.read(READ, identity, level)
-    return _to_truth(project_id, service_id, rows[0]) if rows else Truth(project_id, service_id)
+    return (
+        _to_partition(project_id, service_id, rows[0])
+        if rows
+        else ServicePartition(project_id, service_id)
+    )
 
 
-def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[Truth]:
+def read_each(database: Database, keys: Sequence[tuple[str, str]]) -> list[ServicePartition]:
     """Read several services' partitions in parallel, without operations."""
     identities = [{"project_id": key[0], "service_id": key[1]} for key in keys]
     answers = database.read_each((READ, identity) for identity in identities)
     return [
-        _to_truth(*key, rows[0]) if rows else Truth(*key)
+        _to_partition(*key, rows[0]) if rows else ServicePartition(*key)
         for key, rows in zip(keys, answers, strict=True)
     ]
 
 
-def scan(database: Database) -> Iterator[Truth]:
+def scan(database: Database) -> Iterator[ServicePartition]:
     """Iterate over all partitions, page by page, in the order of their hashes."""
     for project_id, service_id, *row in database.scan(SCAN):
-        yield _to_truth(project_id, service_id, row)
+        yield _to_partition(project_id, service_id, row)
 
 
-def read_with_operation(database: Database, key: OperationKey) -> Truth:
+def read_with_operation(database: Database, key: OperationKey) -> ServicePartition:
     """Read a service's partition and one operation.
 
     If the operation does not exist, nothing is found, because static columns come with a row.
     """
     rows = database.read(READ_WITH_OPERATION, key._asdict())
-    return to_truth(key, rows)
+    return to_partition(key, rows)
 
 
-def with_operations(database: Database, truth: Truth, wanted: Any) -> Truth:
-    """Return the truth with more operations. If these are newer, it can't be written any more."""
-    missing = [it for it in wanted if it not in truth.operations]
+def with_operations(
+    database: Database, current: ServicePartition, wanted: Any
+) -> ServicePartition:
+    """Return the partition with more operations. If they are newer, it can't be written."""
+    missing = [it for it in wanted if it not in current.operations]
     if not missing:
-        return truth
-    rows = database.read(READ_OPERATIONS, {**truth.identity, "operation_ids": missing})
-    held = (to_held(truth.project_id, truth.service_id, row) for row in rows)
+        return current
+    rows = database.read(READ_OPERATIONS, {**current.identity, "operation_ids": missing})
+    held = (to_held(current.project_id, current.service_id, row) for row in rows)
     found = {it.operation.operation_id: it for it in held}
-    return replace(truth, operations={**truth.operations, **found})
+    return replace(current, operations={**current.operations, **found})
 
 
-def to_truth(key: OperationKey, rows: Sequence[Row]) -> Truth:
+def to_partition(key: OperationKey, rows: Sequence[Row]) -> ServicePartition:
     """Convert the rows of :data:`READ_WITH_OPERATION`."""
     if not rows:
-        return Truth(key.project_id, key.service_id)
-    truth = _to_truth(key.project_id, key.service_id, rows[0])
+        return ServicePartition(key.project_id, key.service_id)
+    current = _to_partition(key.project_id, key.service_id, rows[0])
     held = to_held(key.project_id, key.service_id, rows[0][_N_STATICS:])
-    return replace(truth, operations={key.operation_id: held})
+    return replace(current, operations={key.operation_id: held})
 
 
 def to_held(project_id: str, service_id: str, row: Row) -> Held:
@@ -237,12 +244,12 @@ def to_held(project_id: str, service_id: str, row: Row) -> Held:
 
 
 def write(
-    database: Database, truth: Truth, change: Change, serial: int | None = None
-) -> Truth | None:
-    """Write the truth if it is unchanged since it was read, by one conditional batch.
+    database: Database, current: ServicePartition, change: Change, serial: int | None = None
+) -> ServicePartition | None:
+    """Write the partition if it is unchanged since it was read, by one conditional batch.
 
     Args:
-        serial: the level of claims, if the truth gives claims their meaning; fences have that
+        serial: the level of claims, if the partition gives claims their meaning; fences have that
             level too.
 
     A serial read, which completes a pending write, decides an unknown outcome. It finds this
@@ -250,15 +257,15 @@ def write(
     one was there in between.
 
     Returns:
-        The new truth; None if another writer was faster.
+        The new partition; None if another writer was faster.
 
     Raises:
         Unavailable: it may or may not have been written. Repeating the whole call is safe: it
             reads the result and decides by that.
     """
     writer = uuid.uuid4()
-    changed = _apply(truth, change, writer)
-    calls = [_statement(changed, change, truth.writer)]
+    changed = _apply(current, change, writer)
+    calls = [_statement(changed, change, current.writer)]
     for held in change.operations:
         ttl = database.retention if held.operation.state.finished else 0
         row = {**codec.operation_columns(held.operation, held.slot), "ttl": ttl}
@@ -270,16 +277,16 @@ def write(
         if applied or (found is not None and found.get("writer") == writer):
             return changed
     except Undecided:
-        rows = database.read(READ_WRITER, truth.identity, serial)
+        rows = database.read(READ_WRITER, current.identity, serial)
         stored = rows[0][0] if rows else None
         if stored == writer:
             return changed
-        if stored != truth.writer:
+        if stored != current.writer:
             raise
     return None
 
 
-def fence(database: Database, truth: Truth, orphan: int = 0) -> bool:
+def fence(database: Database, current: ServicePartition, orphan: int = 0) -> bool:
     """Prevent writes by anyone who has read the partition earlier.
 
     A service that does not exist (yet) is closed for good; its id is never used again.
@@ -290,9 +297,9 @@ def fence(database: Database, truth: Truth, orphan: int = 0) -> bool:
     Returns:
         Whether the partition was still as read.
     """
-    closed = codec.now() if truth.service is None else truth.removed_at
-    change = Change(max(truth.tick(), orphan), removed_at=closed)
-    return write(database, truth, change, database.levels.claims) is not None
+    closed = codec.now() if current.service is None else current.removed_at
+    change = Change(max(current.tick(), orphan), removed_at=closed)
+    return write(database, current, change, database.levels.claims) is not None
 
 
 def attempts() -> Iterator[None]:
@@ -317,7 +324,7 @@ def best_effort(log: Any, what: str) -> Iterator[None]:
         log.warning("%s is left for later: %s", what, exc)
 
 
-def _statement(changed: Truth, change: Change, as_read: uuid.UUID | None) -> Call:
+def _statement(changed: ServicePartition, change: Change, as_read: uuid.UUID | None) -> Call:
     parameters: dict[str, Any] = {
         **changed.identity,
         "as_read": as_read,
@@ -337,28 +344,28 @@ def _statement(changed: Truth, change: Change, as_read: uuid.UUID | None) -> Cal
     return STEP, parameters
 
 
-def _apply(truth: Truth, change: Change, writer: uuid.UUID) -> Truth:
-    queue = dict(truth.queue)
+def _apply(current: ServicePartition, change: Change, writer: uuid.UUID) -> ServicePartition:
+    queue = dict(current.queue)
     for held in change.operations:
         queue.pop(held.operation.operation_id, None)
         if not held.operation.state.finished or held.operation.is_held:
             queue[held.operation.operation_id] = str(held.operation.state)
     written = {held.operation.operation_id: held for held in change.operations}
     return replace(
-        truth,
+        current,
         writer=writer,
         clock=change.clock,
         queue=dict(sorted(queue.items())),
-        claims=truth.claims if change.claims is None else change.claims,
-        service=change.service or truth.service,
-        removed_at=truth.removed_at if change.removed_at is None else change.removed_at,
-        operations={**truth.operations, **written},
+        claims=current.claims if change.claims is None else change.claims,
+        service=change.service or current.service,
+        removed_at=current.removed_at if change.removed_at is None else change.removed_at,
+        operations={**current.operations, **written},
     )
 
 
-def _to_truth(project_id: str, service_id: str, row: Row) -> Truth:
+def _to_partition(project_id: str, service_id: str, row: Row) -> ServicePartition:
     writer, clock, queue, claims, removed_at, *service = row[:_N_STATICS]
-    return Truth(
+    return ServicePartition(
         project_id,
         service_id,
         writer=writer,

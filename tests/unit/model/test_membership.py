@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Heartbeats of other versions can be read."""
 
-from poppy.model.fleet import Worker
-from poppy.testing.storage.fleet import make_worker
+from poppy.model.membership import Worker
+from poppy.testing.storage.membership import make_worker
 
 
 def test_fields_of_a_newer_version_are_ignored():

@@ -16,7 +16,7 @@ from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
-from poppy.manager import requirements, shared
+from poppy.manager import requirements, shared_certificates
 from poppy.manager.reserved import ReservedNames
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
@@ -130,7 +130,7 @@ class Changes:
         before: ServiceSpec | None = None,
         placed: Collection[str] = (),
     ) -> None:
-        """Check a document's names and store it; see :func:`.shared.store_placed`.
+        """Check a document's names and store it; see :func:`.shared_certificates.store_placed`.
 
         Args:
             project_id: the service's project.
@@ -150,12 +150,12 @@ class Changes:
         self.reserved.check(spec, known, origins)
         for _ in spec.domains:
             try:
-                return shared.store_placed(spec, known, self._dns, store)
+                return shared_certificates.store_placed(spec, known, self._dns, store)
             except errors.DomainTaken as exc:
                 if self._ownership is None or certificates.is_namespace(project_id):
                     raise
                 self._ownership.take_over(project_id, exc)
-        return shared.store_placed(spec, known, self._dns, store)
+        return shared_certificates.store_placed(spec, known, self._dns, store)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
         """Return details with the DNS records that the tenant must create first, if any.

@@ -5,8 +5,8 @@ import datetime
 import json
 from collections.abc import Sequence
 
-from poppy.model.fleet import Breaker, Worker
-from poppy.storage import fleet
+from poppy.model.membership import Breaker, Worker
+from poppy.storage import membership
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.session import Database
 
@@ -29,7 +29,7 @@ SWAP = (
 )
 
 
-class FleetStore(fleet.FleetStore):
+class MembershipStore(membership.MembershipStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
@@ -41,7 +41,7 @@ class FleetStore(fleet.FleetStore):
             "shelf": SHELF,
             "worker_id": worker.worker_id,
             "document": codec.to_text(worker.to_dict()),
-            "ttl": fleet.FORGOTTEN * 86400,
+            "ttl": membership.FORGOTTEN * 86400,
         }
         self._database.write([(BEAT, row)])
 

@@ -24,7 +24,7 @@ class Interrupted(errors.PoppyError):
 
 
 class _Call:
-    """A running call. The lock of :class:`Calls` guards its fields."""
+    """A running call. The lock of :class:`CallPool` guards its fields."""
 
     def __init__(self, work: Callable[[], None], late: Callable[[], None]) -> None:
         self.work = work
@@ -35,7 +35,7 @@ class _Call:
         self.wake = threading.Event()
 
 
-class Calls:
+class CallPool:
     """Runs calls in a pool of threads that grows as needed. Idle threads are reused.
 
     (Drivers keep connections per thread.)

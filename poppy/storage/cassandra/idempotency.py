@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idempotency keys: claims, like those to domains, that name the service to create.
 
-A key is claimed before the service's truth is written, and counts once that exists. A key without
-its service is an orphan: its writer died, failed, or is still on its way. It is taken over behind
-a fence. So of a request and its repetition, however they overlap, one creates a service.
+A key is claimed before the service's partition is written, and counts once that exists. A key
+without its service is an orphan: its writer died, failed, or is still on its way. It is taken over
+behind a fence. So of a request and its repetition, however they overlap, one creates a service.
 """
 
 import time
@@ -11,9 +11,9 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.storage.base import IdempotencyKey
-from poppy.storage.cassandra import truth
+from poppy.storage.cassandra import partition
+from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Database, Undecided
-from poppy.storage.cassandra.truth import Truth
 
 CLAIM = (
     "INSERT INTO idempotency_keys (project_id, value, fingerprint, service_id) "
@@ -43,11 +43,11 @@ class Keys:
     def find(self, project_id: str, key: IdempotencyKey) -> str | None:
         """Implement :meth:`ServiceStore.created_by`."""
         known = self._read(project_id, key, self._database.levels.wide)
-        if known is None or self._truth(project_id, known[0]).service is None:
+        if known is None or self._read_partition(project_id, known[0]).service is None:
             return None
         return _checked(known, key)
 
-    def claim(self, owner: Truth, key: IdempotencyKey) -> None:
+    def claim(self, owner: ServicePartition, key: IdempotencyKey) -> None:
         """Claim a key for a service that is about to be created.
 
         Raises:
@@ -62,7 +62,7 @@ class Keys:
         }
         serial = self._database.levels.claims
         call: tuple[str, dict[str, Any]] = (CLAIM, row)
-        for _ in truth.attempts():
+        for _ in partition.attempts():
             try:
                 if self._database.cas([call], serial)[0]:
                     return
@@ -74,19 +74,21 @@ class Keys:
                 continue
             if known[0] == owner.service_id:
                 return
-            found = self._truth(owner.project_id, known[0])
+            found = self._read_partition(owner.project_id, known[0])
             if found.service is not None:
                 raise errors.Repeated(_checked(known, key))
-            if found.removed_at is not None or truth.fence(self._database, found):
+            if found.removed_at is not None or partition.fence(self._database, found):
                 call = (TAKE_OVER, {**row, "as_read": known[0]})
 
-    def release(self, owner: Truth, key: IdempotencyKey) -> None:
+    def release(self, owner: ServicePartition, key: IdempotencyKey) -> None:
         """Release the key of a refused service."""
         parameters = {**owner.identity, "value": key.value}
         self._database.cas([(RELEASE, parameters)], self._database.levels.claims)
 
-    def _truth(self, project_id: str, service_id: str) -> Truth:
-        return truth.read(self._database, (project_id, service_id), self._database.levels.claims)
+    def _read_partition(self, project_id: str, service_id: str) -> ServicePartition:
+        return partition.read(
+            self._database, (project_id, service_id), self._database.levels.claims
+        )
 
     def _read(self, project_id: str, key: IdempotencyKey, level: int) -> tuple[str, str] | None:
         where = {"project_id": project_id, "value": key.value}

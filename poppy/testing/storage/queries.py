@@ -18,7 +18,7 @@ from poppy.model.services import (
     Status,
 )
 from poppy.storage.base import Storage
-from poppy.storage.lookups import Found
+from poppy.storage.queries import Found
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec
 from poppy.testing.storage.case import (
     StorageCase,
@@ -50,11 +50,11 @@ def deploy(storage: Storage, url: str = URL, domains: list[str] | None = None) -
     return storage.services.get(service.project_id, service.service_id)
 
 
-def found(storage: Storage, shelf: str, page: int = 2) -> list[Found]:
+def found(storage: Storage, status_bucket: str, page: int = 2) -> list[Found]:
     """Return all services with a status, sorted by id, read page by page."""
     result: list[Found] = []
     marker = None
-    while entries := storage.lookups.by_status(shelf, marker, page):
+    while entries := storage.queries.by_status(status_bucket, marker, page):
         assert len(entries) <= page
         result.extend(entries)
         marker = entries[-1].service_id
@@ -66,7 +66,7 @@ def entries_of(*services: Service) -> list[Found]:
     return [Found(service.project_id, service.service_id) for service in services]
 
 
-class LookupContract(StorageCase):
+class QueriesContract(StorageCase):
     """Services are found by status, by domain, and by the provider's name for a domain."""
 
     def test_services_of_a_status_are_found_in_all_projects(self, stocked: Storage) -> None:
@@ -95,10 +95,10 @@ class LookupContract(StorageCase):
         for n in range(5):
             add(stocked, project_id=f"project-{n % 2}")
         deploy(stocked)
-        counts = [stocked.lookups.count("create_in_progress", limit) for limit in (1, 4, 5, 6)]
+        counts = [stocked.queries.count("create_in_progress", limit) for limit in (1, 4, 5, 6)]
         assert counts == [1, 4, 5, 5]
-        assert stocked.lookups.count("deployed", 10) == 1
-        assert stocked.lookups.count("failed", 10) == 0
+        assert stocked.queries.count("deployed", 10) == 1
+        assert stocked.queries.count("failed", 10) == 0
 
     def test_removed_service_is_found_no_more(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com"])
@@ -107,9 +107,9 @@ class LookupContract(StorageCase):
         for status in Status:
             assert found(stocked, str(status)) == []
             assert list(stocked.services.list(PROJECT_ID, None, 10, status)) == []
-        assert list(stocked.lookups.domains_at(URL, None, 10)) == []
+        assert list(stocked.queries.domains_at(URL, None, 10)) == []
         with pytest.raises(errors.NotFound):
-            stocked.lookups.by_claim("a.example.com")
+            stocked.queries.by_claim("a.example.com")
 
     def test_project_lists_its_services_of_a_status_page_by_page(self, stocked: Storage) -> None:
         broken = [add(stocked, provider_details=FAILED) for _ in range(5)]
@@ -128,9 +128,9 @@ class LookupContract(StorageCase):
         service = add(stocked, domains=["a.example.com", "b.example.com"])
         add(stocked, domains=["c.example.com"])
         for domain in ("a.example.com", "b.example.com"):
-            assert stocked.lookups.by_claim(domain) == service
+            assert stocked.queries.by_claim(domain) == service
         with pytest.raises(errors.NotFound):
-            stocked.lookups.by_claim("d.example.com")
+            stocked.queries.by_claim("d.example.com")
 
     def test_domain_is_found_from_when_it_is_added_until_it_is_released(
         self, stocked: Storage
@@ -139,24 +139,24 @@ class LookupContract(StorageCase):
         changed = replace(service, spec=make_spec(domains=["b.example.com"]))
         operation = submit(stocked, changed)
         stored = stocked.services.get(service.project_id, service.service_id)
-        assert stocked.lookups.by_claim("a.example.com") == stored
-        assert stocked.lookups.by_claim("b.example.com") == stored
+        assert stocked.queries.by_claim("a.example.com") == stored
+        assert stocked.queries.by_claim("b.example.com") == stored
         finish(stocked, begin(stocked, operation).operation)
         with pytest.raises(errors.NotFound):
-            stocked.lookups.by_claim("a.example.com")
+            stocked.queries.by_claim("a.example.com")
 
     def test_domains_are_found_by_what_serves_them_page_by_page(self, stocked: Storage) -> None:
         names = [f"n{n}.example.com" for n in range(9)]
         deploy(stocked, domains=names[::2])
         deploy(stocked, domains=names[1::2])
         deploy(stocked, "other.provider.example", ["x.example.com"])
-        assert list(stocked.lookups.domains_at(URL, None, 20)) == names
+        assert list(stocked.queries.domains_at(URL, None, 20)) == names
         pages, marker = [], None
-        while page := stocked.lookups.domains_at(URL, marker, 4):
+        while page := stocked.queries.domains_at(URL, marker, 4):
             pages.append(list(page))
             marker = page[-1]
         assert pages == [names[:4], names[4:8], names[8:]]
-        assert list(stocked.lookups.domains_at("nobody.example", None, 20)) == []
+        assert list(stocked.queries.domains_at("nobody.example", None, 20)) == []
 
     def test_domain_is_found_by_the_name_that_serves_it_now(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com", "b.example.com"])
@@ -166,8 +166,8 @@ class LookupContract(StorageCase):
         operation = submit(stocked, service, Kind.UPDATE)
         run = begin(stocked, operation).operation
         finish(stocked, run, details=details)
-        assert list(stocked.lookups.domains_at(URL, None, 20)) == ["b.example.com"]
-        new = stocked.lookups.domains_at("new.provider.example", None, 20)
+        assert list(stocked.queries.domains_at(URL, None, 20)) == ["b.example.com"]
+        new = stocked.queries.domains_at("new.provider.example", None, 20)
         assert list(new) == ["a.example.com"]
 
     def test_order_for_a_certificate_stands_apart_from_services(self, stocked: Storage) -> None:
@@ -176,8 +176,8 @@ class LookupContract(StorageCase):
         spec = replace(make_spec(), domains=(domain,))
         order = make_service(project_id=certificates.namespace(PROJECT_ID), spec=spec)
         create(stocked, order, limit=1)
-        assert stocked.lookups.by_claim("san:a.example.com") == order
-        assert stocked.lookups.by_claim("a.example.com") == service
+        assert stocked.queries.by_claim("san:a.example.com") == order
+        assert stocked.queries.by_claim("a.example.com") == service
         assert found(stocked, "certificate:create_in_progress") == entries_of(order)
         assert found(stocked, "create_in_progress") == []
         assert list(stocked.services.list(PROJECT_ID, None, 10)) == [service]
@@ -194,4 +194,4 @@ class LookupContract(StorageCase):
         assert found(stocked, "certificate:deployed") == entries_of(order)
         remove(stocked, stocked.services.get(order.project_id, order.service_id))
         with pytest.raises(errors.NotFound):
-            stocked.lookups.by_claim("san:a.example.com")
+            stocked.queries.by_claim("san:a.example.com")

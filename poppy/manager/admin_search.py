@@ -7,10 +7,10 @@ from poppy.common import errors
 from poppy.model import certificates, names
 from poppy.model.services import Service, Status
 from poppy.storage.base import Storage
-from poppy.storage.lookups import Found
+from poppy.storage.queries import Found
 
 
-class LookupsManager:
+class AdminSearch:
     """Find services by status, domain, or name at a provider."""
 
     def __init__(self, storage: Storage) -> None:
@@ -22,7 +22,7 @@ class LookupsManager:
         Raises:
             InvalidRequest: the status is unknown.
         """
-        return self._storage.lookups.by_status(str(status_of(status)), marker, limit)
+        return self._storage.queries.by_status(str(status_of(status)), marker, limit)
 
     def by_domain(self, domain: str) -> Service:
         """Return the service that has a domain.
@@ -33,7 +33,7 @@ class LookupsManager:
         """
         name = host(domain, "domain")
         try:
-            return self._storage.lookups.by_claim(name)
+            return self._storage.queries.by_claim(name)
         except errors.NotFound:
             raise errors.NotFound(f"No service has the domain {name}") from None
 
@@ -46,7 +46,7 @@ class LookupsManager:
         name = host(provider_url, "provider_url")
         if marker is not None:
             host(marker, "marker")
-        return self._storage.lookups.domains_at(name, marker, limit)
+        return self._storage.queries.domains_at(name, marker, limit)
 
 
 def every_service(storage: Storage) -> Iterator[Service]:

@@ -41,30 +41,30 @@ class ProjectStore(abc.ABC):
         """Give a project a limit of its own. Services beyond the limit stay."""
 
 
-class LookupStore(abc.ABC):
+class QueryStore(abc.ABC):
     """Find services by something other than their id."""
 
     @abc.abstractmethod
-    def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[Found]:
+    def by_status(self, status_bucket: str, marker: str | None, limit: int) -> Sequence[Found]:
         """Return a page of all projects' services with a status, in the store's own order.
 
         Each had that status when it was read. A service that changes while pages are read may be
         missed or appear on two pages.
 
         Args:
-            shelf: see :attr:`Service.shelf`.
+            shelf: see :attr:`Service.status_bucket`.
             marker: the page starts after the service with this id, wherever that is now.
         """
 
     @abc.abstractmethod
-    def count(self, shelf: str, limit: int) -> int:
+    def count(self, status_bucket: str, limit: int) -> int:
         """Count the services with a status, up to ``limit``.
 
         Costs no more than reading ``limit`` ids. For display: a service that is changing, or
         with a change that was interrupted, may be missed or counted twice.
 
         Args:
-            shelf: see :attr:`Service.shelf`.
+            shelf: see :attr:`Service.status_bucket`.
         """
 
     @abc.abstractmethod

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which services use, or are about to use, a flavor.
 
-A service's use is written before its truth, and *then* the flavor is read. A delete marks the
+A service's use is written before its partition, and *then* the flavor is read. A delete marks the
 flavor and *then* reads its uses. Both happen at a quorum of all replicas, so at least one of the
-two sees the other. If the delete sees the use, the service's partition decides: either the truth
-came first (the flavor is in use) or the fence did (the service is refused).
+two sees the other. If the delete sees the use, the service's partition decides: either the
+partition came first (the flavor is in use) or the fence did (the service is refused).
 """
 
 import zlib
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from poppy.common import errors
 from poppy.storage.cassandra import codec
+from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Database
-from poppy.storage.cassandra.truth import Truth
 
 SHARDS = 16
 SHELF = 0
@@ -37,7 +37,7 @@ READ_FLAVOR = (
 )
 
 
-class Use(NamedTuple):
+class FlavorReference(NamedTuple):
     """A use as read."""
 
     project_id: str
@@ -45,46 +45,46 @@ class Use(NamedTuple):
     clock: int
 
 
-class Uses:
+class FlavorReferences:
     """Writes and reads uses."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, truth: Truth, flavor_id: str, clock: int) -> None:
+    def begin(self, current: ServicePartition, flavor_id: str, clock: int) -> None:
         """Record that a service is about to use a flavor.
 
         Args:
-            clock: the clock of the service's coming truth.
+            clock: the clock of the service's coming partition.
 
         Raises:
             InvalidRequest: the flavor does not exist, or no longer exists.
         """
-        row = {**_key(truth, flavor_id), "clock": clock, "written_at": codec.now()}
+        row = {**_key(current, flavor_id), "clock": clock, "written_at": codec.now()}
         self._database.write([(PUT, row)], self._database.levels.wide)
         key = {"shelf": SHELF, "flavor_id": flavor_id}
         rows = self._database.read(READ_FLAVOR, key, self._database.levels.wide)
         if not rows or rows[0][0] is None or rows[0][1] is not None:
             raise errors.InvalidRequest(f"There is no flavor {flavor_id}")
 
-    def drop(self, truth: Truth, flavor_id: str) -> None:
-        """Record that a service does not use a flavor, as of its truth's clock."""
-        key = {**_key(truth, flavor_id), "clock": truth.clock}
+    def drop(self, current: ServicePartition, flavor_id: str) -> None:
+        """Record that a service does not use a flavor, as of its partition's clock."""
+        key = {**_key(current, flavor_id), "clock": current.clock}
         self._database.write([(DELETE, key)])
 
-    def forget(self, flavor_id: str, use: Use) -> None:
+    def forget(self, flavor_id: str, use: FlavorReference) -> None:
         """Delete a use as read. If it has been written again, its clock is later and it stays."""
-        truth = Truth(use.project_id, use.service_id, clock=use.clock)
-        self.drop(truth, flavor_id)
+        current = ServicePartition(use.project_id, use.service_id, clock=use.clock)
+        self.drop(current, flavor_id)
 
-    def of(self, flavor_id: str) -> Iterator[Use]:
+    def of(self, flavor_id: str) -> Iterator[FlavorReference]:
         """Iterate over all uses of a flavor."""
         for shard in range(SHARDS):
             parameters = {"flavor_id": flavor_id, "shard": shard}
             for row in self._database.read(LIST, parameters, self._database.levels.wide):
-                yield Use(*row)
+                yield FlavorReference(*row)
 
 
-def _key(truth: Truth, flavor_id: str) -> dict[str, object]:
-    shard = zlib.crc32(truth.service_id.encode()) % SHARDS
-    return {**truth.identity, "flavor_id": flavor_id, "shard": shard}
+def _key(current: ServicePartition, flavor_id: str) -> dict[str, object]:
+    shard = zlib.crc32(current.service_id.encode()) % SHARDS
+    return {**current.identity, "flavor_id": flavor_id, "shard": shard}

@@ -7,8 +7,8 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.storage import lookups
-from poppy.storage.cassandra import claims, codec, truth
+from poppy.storage import queries
+from poppy.storage.cassandra import claims, codec, partition
 from poppy.storage.cassandra.index import Index
 from poppy.storage.cassandra.session import Call, Database, Undecided
 
@@ -32,7 +32,7 @@ PUT_DOCUMENT = (
 )
 
 
-class ProjectStore(lookups.ProjectStore):
+class ProjectStore(queries.ProjectStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
@@ -51,49 +51,51 @@ class ProjectStore(lookups.ProjectStore):
         self._database.write([(SET_LIMIT, parameters)], self._database.levels.wide)
 
 
-class LookupStore(lookups.LookupStore):
+class QueryStore(queries.QueryStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, index: Index) -> None:
         self._database = database
         self._index = index
 
-    def by_status(self, shelf: str, marker: str | None, limit: int) -> Sequence[lookups.Found]:
-        """Read a page of a view and verify it against the truth."""
-        entries = self._index.by_status(shelf, marker, limit)
-        return [lookups.Found(entry.project_id, entry.service_id) for entry in entries]
+    def by_status(
+        self, status_bucket: str, marker: str | None, limit: int
+    ) -> Sequence[queries.Found]:
+        """Read a page of a view and verify it against the partition."""
+        entries = self._index.by_status(status_bucket, marker, limit)
+        return [queries.Found(entry.project_id, entry.service_id) for entry in entries]
 
-    def count(self, shelf: str, limit: int) -> int:
+    def count(self, status_bucket: str, limit: int) -> int:
         """Count the rows of a view."""
-        return self._index.count(shelf, limit)
+        return self._index.count(status_bucket, limit)
 
     def by_claim(self, claim: str) -> Service:
-        """Read the claim, and the truth that must name it."""
+        """Read the claim, and the partition that must name it."""
         rows = self._database.read(claims.READ, {"domain": claim})
         if rows and rows[0][2] is not None:
             project_id, service_id, token = rows[0][:3]
-            found = truth.read(self._database, (project_id, service_id))
+            found = partition.read(self._database, (project_id, service_id))
             if found.alive is not None and found.claims.get(claim) == str(token):
                 return found.alive
         raise errors.NotFound(f"No service claims {claim}")
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """Read a page of a view and verify it against the truth."""
+        """Read a page of a view and verify it against the partition."""
         return self._index.domains_at(provider_url, marker, limit)
 
 
-class DocumentStore(lookups.DocumentStore):
+class DocumentStore(queries.DocumentStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, name: str) -> lookups.Document:
+    def get(self, name: str) -> queries.Document:
         """Read a document: one row."""
         rows = self._database.read(GET_DOCUMENT, {"name": name}, self._database.levels.wide)
         if not rows:
-            return lookups.Document(None, 0)
-        return lookups.Document(json.loads(rows[0][0]), rows[0][1])
+            return queries.Document(None, 0)
+        return queries.Document(json.loads(rows[0][0]), rows[0][1])
 
     def put(self, name: str, content: Any, version: int) -> None:
         """Run one conditional write.
