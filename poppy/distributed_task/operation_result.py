@@ -15,7 +15,7 @@ _ENDED = (ProviderStatus.DEPLOYED, ProviderStatus.FAILED)
 
 
 def waits(operation: Operation) -> bool:
-    """Whether a step is to be retried or polled."""
+    """Whether a step must be retried or polled."""
     return any(step.state is StepState.WAITING for step in operation.steps)
 
 

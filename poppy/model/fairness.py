@@ -33,12 +33,12 @@ def ordered(
     had: Mapping[str, int] | None = None,
     ahead: int = SHARE - 1,
 ) -> Iterator[T]:
-    """All items in the order in which they are to be done.
+    """Return all items in the order in which to process them.
 
     Args:
         items: the longest due first.
         had: how many turns each project has had already.
-        ahead: how many are to be done before the first bulk work.
+        ahead: how many to process before the first bulk work.
     """
     front: dict[str, list[tuple[Priority, int, T]]] = defaultdict(list)
     bulk: dict[str, list[tuple[Priority, int, T]]] = defaultdict(list)
@@ -51,7 +51,7 @@ def ordered(
 
 
 def in_turns(queues: Sequence[tuple[int, Iterator[T]]]) -> Iterator[T]:
-    """One of each queue, then the second of each, and so on; read as it is needed.
+    """Return one item of each queue, then the second of each, and so on; lazily.
 
     Args:
         queues: each with the number of turns that it has had already.

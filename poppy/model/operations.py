@@ -172,7 +172,7 @@ class Operation:
         steps: how far each driver's part got, in order.
         error: why it waits or failed, in words.
         request_id: of the API request that asked for it.
-        retried_at: when an operator had it tried anew after it had failed.
+        retried_at: when an operator retried it after it had failed.
         trace: of that request, as a W3C ``traceparent``, when it was traced.
         quiet: of a soft purge: the service's status does not show it, because it shows another
             operation or a failure.

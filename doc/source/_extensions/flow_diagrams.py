@@ -97,7 +97,7 @@ def drawn(env: BuildEnvironment) -> dict[str, set[str]]:
 
 
 def forget(app: Sphinx, env: BuildEnvironment, page: str) -> None:
-    """A page is read anew, or is gone."""
+    """Forget the diagrams of a page that is read again or removed."""
     drawn(env).pop(page, None)
 
 

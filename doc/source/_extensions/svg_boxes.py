@@ -83,7 +83,7 @@ def _size(shape: Shape) -> tuple[float, float]:
 
 
 def _drawn(shape: Shape, x: float, y: float, height: float) -> list[str]:
-    """A shape whose left edge is at ``x``, in the middle of what is ``height`` high from ``y``."""
+    """A shape with its left edge at ``x``, centered between ``y`` and ``y + height``."""
     width, own = _size(shape)
     y += (height - own) / 2
     if isinstance(shape, Step):

@@ -292,7 +292,7 @@ def fence(database: Database, current: ServicePartition, orphan: int = 0) -> boo
     A service that does not exist (yet) is closed for good; its id is never used again.
 
     Args:
-        orphan: the clock of what is to be deleted; all later writes get a later clock.
+        orphan: the clock of the rows to delete; all later writes get a later clock.
 
     Returns:
         Whether the partition was still as read.

@@ -115,7 +115,7 @@ class ListingContract(StorageCase):
         service = add(stocked)
         failed = fail(stocked, service)
         service = stocked.services.get(service.project_id, service.service_id)
-        stocked.services.reopen(service, anew(failed))
+        stocked.services.reopen(service, retried(failed))
         assert list(stocked.operations.failures(10)) == []
 
     def test_failed_operation_is_queued_again_with_its_service(self, stocked: Storage) -> None:
@@ -123,7 +123,7 @@ class ListingContract(StorageCase):
         failed = fail(stocked, service)
         service = stocked.services.get(service.project_id, service.service_id)
         updating = {"mock": ProviderDetail(ProviderStatus.UPDATE_IN_PROGRESS, "id-1")}
-        again = anew(failed)
+        again = retried(failed)
         stocked.services.reopen(service.with_details(updating), again)
         assert stocked.operations.get(failed.key) == again
         stored = stocked.services.get(service.project_id, service.service_id)
@@ -139,7 +139,7 @@ class ListingContract(StorageCase):
         service = add(stocked)
         failed = fail(stocked, service)
         service = stocked.services.get(service.project_id, service.service_id)
-        stocked.services.reopen(service, anew(failed))
+        stocked.services.reopen(service, retried(failed))
         run = begin(stocked, failed, "job-2", now=after(200))
         finish(stocked, run.operation, State.FAILED)
         (found,) = stocked.operations.find([State.FAILED], NOW)
@@ -149,8 +149,8 @@ class ListingContract(StorageCase):
         service = add(stocked)
         failed = fail(stocked, service)
         service = stocked.services.get(service.project_id, service.service_id)
-        stale = replace(anew(failed), attempt=failed.attempt + 1)
-        for refused in (stale, anew(submit(stocked, service))):
+        stale = replace(retried(failed), attempt=failed.attempt + 1)
+        for refused in (stale, retried(submit(stocked, service))):
             current = stocked.services.get(service.project_id, service.service_id)
             with pytest.raises(errors.Changed):
                 stocked.services.reopen(current, refused)
@@ -162,7 +162,7 @@ class ListingContract(StorageCase):
         failed = fail(stocked, service)
         submit(stocked, stocked.services.get(service.project_id, service.service_id))
         with pytest.raises(errors.Changed):
-            stocked.services.reopen(service, anew(failed))
+            stocked.services.reopen(service, retried(failed))
         assert stocked.operations.get(failed.key) == failed
 
     def test_operation_of_a_service_that_is_gone_is_not_queued_again(
@@ -173,7 +173,7 @@ class ListingContract(StorageCase):
         service = stocked.services.get(service.project_id, service.service_id)
         remove(stocked, service)
         with pytest.raises(errors.NotFound):
-            stocked.services.reopen(service, anew(failed))
+            stocked.services.reopen(service, retried(failed))
 
     def test_what_has_not_ended_long_ago_is_not_forgotten(self, stocked: Storage) -> None:
         service = add(stocked)
@@ -201,7 +201,7 @@ def fail(storage: Storage, service: Service) -> Operation:
     return failed
 
 
-def anew(failed: Operation) -> Operation:
+def retried(failed: Operation) -> Operation:
     """Return the operation with the fields of a retry."""
     return replace(
         failed,
