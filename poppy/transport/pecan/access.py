@@ -5,8 +5,9 @@ import logging
 import time
 import urllib.parse
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from poppy.transport.pecan.recorder import ResponseRecorder
 from poppy.transport.pecan.request import PROJECT_ID, REQUEST_ID
 
 if TYPE_CHECKING:
@@ -37,21 +38,15 @@ class AccessLog:
     ) -> Iterable[bytes]:
         """Run the application and log its response."""
         began = time.perf_counter()
-        status = "500"
-
-        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = line[:3]
-            return start_response(line, headers, exc_info)
-
+        response = ResponseRecorder(start_response)
         try:
-            return self._application(environ, start)
+            return self._application(environ, response)
         finally:
             write(
                 environ.get("REMOTE_ADDR"),
                 environ["REQUEST_METHOD"],
                 environ.get("PATH_INFO"),
-                status,
+                response.status,
                 1000 * (time.perf_counter() - began),
                 environ.get(PROJECT_ID),
                 environ.get(REQUEST_ID),

@@ -4,9 +4,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from poppy.common import audit
+from poppy.transport.pecan.recorder import ResponseRecorder
 from poppy.transport.pecan.request import DOCUMENT, IDENTITY, REQUEST_ID, ROUTE, ROUTE_VALUES, RULE
 
 if TYPE_CHECKING:
@@ -46,20 +47,14 @@ class Audited:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one request, and record its event."""
-        status, location = "500", ""
-
-        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status, location
-            status = line[:3]
-            location = next((value for name, value in headers if name == "Location"), "")
-            return start_response(line, headers, exc_info)
-
+        response = ResponseRecorder(start_response)
         try:
-            return self._application(environ, start)
+            return self._application(environ, response)
         finally:
-            route = environ.get(ROUTE)
+            route, status = environ.get(ROUTE), response.status
             if route and (environ["REQUEST_METHOD"] not in _SAFE or status in _REFUSED):
-                _record(environ, route, status, location)
+                found = (value for name, value in response.headers if name == "Location")
+                _record(environ, route, status, next(found, ""))
 
 
 def _record(environ: "WSGIEnvironment", route: str, status: str, location: str) -> None:

@@ -20,6 +20,7 @@ from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
 from poppy.common import metrics, tracing
 from poppy.transport.pecan import errors
+from poppy.transport.pecan.recorder import ResponseRecorder
 from poppy.transport.pecan.request import PROJECT_ID, REQUEST_ID, ROUTE
 from poppy.transport.pecan.response import reply
 
@@ -113,22 +114,16 @@ class Measured:
     ) -> Iterable[bytes]:
         """Answer one request."""
         began = time.perf_counter()
-        answered = "5xx"
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal answered
-            answered = status[0] + "xx"
-            return start_response(status, headers, exc_info)
-
+        response = ResponseRecorder(start_response)
         try:
-            return self._application(environ, start)
+            return self._application(environ, response)
         finally:
             method = environ["REQUEST_METHOD"]
             metrics.REQUESTS.observe(
                 time.perf_counter() - began,
                 method if method in _METHODS else "other",
                 environ.get(ROUTE, "none"),
-                answered,
+                response.status[0] + "xx",
             )
 
 
@@ -154,26 +149,20 @@ class Traced:
             for field in ("traceparent", "tracestate"):
                 if value := environ.get(f"HTTP_{field.upper()}"):
                     parent[field] = value
-        answered = ""
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal answered
-            answered = status[:3]
-            return start_response(status, headers, exc_info)
-
+        response = ResponseRecorder(start_response)
         given = environ["REQUEST_METHOD"]
         method = given if given in _METHODS else "_OTHER"
         named = method if given in _METHODS else "HTTP"
         with tracing.span(named, tracing.Kind.SERVER, parent=parent) as span:
             try:
-                return self._application(environ, start)
+                return self._application(environ, response)
             finally:
                 if span.recording:
-                    self._describe(span, environ, method, named, answered)
+                    self._describe(span, environ, method, named, response.status)
 
     @staticmethod
     def _describe(
-        span: tracing.Span, environ: "WSGIEnvironment", method: str, named: str, answered: str
+        span: tracing.Span, environ: "WSGIEnvironment", method: str, named: str, status: str
     ) -> None:
         """Set attributes by https://opentelemetry.io/docs/specs/semconv/http/http-spans/."""
         route = environ.get(ROUTE)
@@ -183,15 +172,15 @@ class Traced:
                 "url.scheme": environ["wsgi.url_scheme"],
                 # The template instead of the path, which may contain a misplaced token.
                 "http.route": route,
-                "http.response.status_code": int(answered) if answered else None,
+                "http.response.status_code": int(status),
                 "openstack.request_id": environ.get(REQUEST_ID),
                 "openstack.project_id": environ.get(PROJECT_ID),
             }
         )
         if route:
             span.name(f"{named} {route}")
-        if answered.startswith("5"):
-            span.fail(answered)
+        if status.startswith("5"):
+            span.fail(status)
 
 
 class ProxyHeaders(http_proxy_to_wsgi.HTTPProxyToWSGI):  # type: ignore[misc]
