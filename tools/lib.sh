@@ -8,11 +8,16 @@ extras='[test,docs,postgresql,cassandra,akamai,cloudfront,route53,metrics,secret
 
 say() { printf '%s\n' "== $*" >&2; }
 
-# debian PACKAGE:PROGRAM ... - install missing packages if possible; otherwise list them.
+# debian PACKAGE:PROBE ... - install missing packages if possible; otherwise list them.
+# A probe is a program, or a file's absolute path, which may contain wildcards.
 debian() {
-    local missing=() pair
+    local missing=() pair probe
     for pair in "$@"; do
-        PATH=$PATH:/usr/sbin command -v "${pair#*:}" >/dev/null || missing+=("${pair%%:*}")
+        probe=${pair#*:}
+        case $probe in
+            /*) compgen -G "$probe" >/dev/null ;;
+            *) PATH=$PATH:/usr/sbin command -v "$probe" >/dev/null ;;
+        esac || missing+=("${pair%%:*}")
     done
     [ ${#missing[@]} -eq 0 ] && return
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
