@@ -19,7 +19,7 @@ def cached(ask: Callable[[], T], seconds: float) -> Callable[[], T]:
         ask: the function. Its exceptions are not cached.
         seconds: how long a result is valid.
     """
-    cache: cachetools.TTLCache[object, T] = cachetools.TTLCache(1, seconds)
+    cache: cachetools.TTLCache[object, T] = cachetools.TTLCache(1, seconds, timer=_now)
     function: Callable[[], T] = cachetools.cached(cache, condition=threading.Condition())(ask)
     return function
 
@@ -73,3 +73,7 @@ class StaleWhileRevalidate(Generic[T]):
 
     def _is_recent(self, moment: float) -> bool:
         return time.monotonic() - moment <= self._stale
+
+
+def _now() -> float:
+    return time.monotonic()

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from poppy.manager import health, remembered
+from poppy.manager import caching, health
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def manager(provider):
 
 def test_a_result_is_cached_for_a_while(manager, provider, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(remembered.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(caching.time, "monotonic", lambda: now[0])
     provider.health.return_value = True
     assert manager.check("provider", "cdn")
     provider.health.return_value = False
