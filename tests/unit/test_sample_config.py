@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is generated from the code is up to date."""
+"""Generated files are up to date."""
 
 import pathlib
 import shutil
@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
         ("oslopolicy-sample-generator", "policy-generator.conf", "policy.yaml.sample"),
     ],
 )
-def test_samples_are_what_the_code_says(tmp_path, generator, config, sample):
+def test_samples_match_the_code(tmp_path, generator, config, sample):
     generated = tmp_path / sample
     program = shutil.which(generator, path=pathlib.Path(sys.executable).parent)
     subprocess.run(

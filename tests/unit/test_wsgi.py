@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy.wsgi:application`` under a WSGI server that is not ours."""
+"""``poppy.wsgi:application`` under another WSGI server."""
 
 import importlib
 import threading
@@ -13,7 +13,7 @@ from poppy.common import config, tracing
 from tests.real.collector import Collector
 
 
-def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_path, monkeypatch):
+def test_the_application_is_created_on_first_use(tmp_path, monkeypatch):
     path = tmp_path / "poppy.conf"
     path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
     monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
@@ -24,7 +24,7 @@ def test_the_application_is_made_from_the_named_file_when_it_is_asked_for(tmp_pa
     assert webtest.TestApp(application).get("/").json["versions"][0]["id"] == "v1.0"
 
 
-def test_the_first_requests_make_the_application_once(tmp_path, monkeypatch):
+def test_concurrent_first_requests_create_one_application(tmp_path, monkeypatch):
     path = tmp_path / "poppy.conf"
     path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
     monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))
@@ -54,7 +54,7 @@ def test_the_first_requests_make_the_application_once(tmp_path, monkeypatch):
     assert made == [1]
 
 
-def test_it_traces_if_that_is_configured(tmp_path, monkeypatch):
+def test_the_application_traces_if_configured(tmp_path, monkeypatch):
     with Collector() as collector:
         path = tmp_path / "poppy.conf"
         path.write_text(
@@ -69,6 +69,6 @@ def test_it_traces_if_that_is_configured(tmp_path, monkeypatch):
         ]
 
 
-def test_the_module_has_nothing_else():
+def test_other_attributes_do_not_exist():
     with pytest.raises(AttributeError, match="app"):
         _ = poppy.wsgi.app

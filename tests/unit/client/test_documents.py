@@ -124,7 +124,7 @@ def test_invalid_documents_can_be_normalized_and_compared(document):
     documents.diff({}, documents.written_out(document))
 
 
-def test_true_is_not_one():
+def test_true_and_1_are_different():
     assert documents.patch({"a": [True]}, {"a": [1]}) == [
         {"op": "replace", "path": "/a", "value": [1]}
     ]

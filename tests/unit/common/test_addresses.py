@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses an origin of one's own edge may have."""
+"""Addresses that an origin of the operator's own edge may have."""
 
 import ipaddress
 
@@ -37,7 +37,7 @@ def test_public_addresses_are_accepted(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_others_are_refused_by_name(address: str) -> None:
+def test_non_public_addresses_are_refused(address: str) -> None:
     parsed = ipaddress.ip_address(address)
     with pytest.raises(addresses.Refused, match=str(parsed)):
         addresses.check(parsed)
@@ -62,7 +62,7 @@ def test_others_are_refused_by_name(address: str) -> None:
         ("::1", ["0.0.0.0/0", "::/0"], [], True),
     ],
 )
-def test_the_operator_allows_and_refuses(
+def test_the_operators_networks_override_the_defaults(
     address: str, allowed: list[str], refused: list[str], accepted: bool
 ) -> None:
     def check() -> None:
@@ -78,11 +78,11 @@ def test_the_operator_allows_and_refuses(
 
 
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.0/33", "127.1", "1.2.3.4.5"])
-def test_what_is_no_network_is_named(text: str) -> None:
+def test_an_invalid_network_is_named_in_the_error(text: str) -> None:
     with pytest.raises(ValueError, match=text):
         addresses.networks([text])
 
 
-def test_names_are_no_addresses() -> None:
+def test_names_are_not_addresses() -> None:
     assert addresses.parse("origin.example.com") is addresses.parse("127.1") is None
     assert addresses.parse("fe80::1%eth0") == ipaddress.ip_address("fe80::1")

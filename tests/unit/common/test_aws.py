@@ -24,7 +24,7 @@ from tests.spans import Spans
 def make_service(
     monkeypatch: pytest.MonkeyPatch, attempts: int = 1, **options: str
 ) -> aws.Service:
-    # Otherwise botocore waits between its own attempts.
+    # Prevent waits between botocore's own attempts.
     monkeypatch.setattr(aws, "_ATTEMPTS", attempts)
     conf = cfg.ConfigOpts()
     conf.register_opts(aws.OPTS, group="aws")
@@ -148,7 +148,7 @@ def test_a_throttle_that_names_an_object_has_service_scope(
 
 
 @pytest.mark.parametrize("answer", ["hang", "refuse"])
-def test_botocore_retries_throttled_calls_but_no_timeouts(
+def test_botocore_retries_throttled_calls_but_not_timeouts(
     monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     calls = []
@@ -215,7 +215,7 @@ def test_an_incomplete_key_is_refused(monkeypatch: pytest.MonkeyPatch, lacking: 
         make_service(monkeypatch, **options)
 
 
-def test_calls_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_have_short_timeouts_and_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make_service(monkeypatch)._client.meta.config
 
     assert settings.connect_timeout <= 5

@@ -99,7 +99,7 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_reported_once_in_a_while(capsys):
+def test_a_full_disk_is_not_reported_for_each_record(capsys):
     handler = logging.StreamHandler(Full())
     faults.keep_short(handler)
     for _ in range(3):

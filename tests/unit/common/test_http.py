@@ -169,7 +169,7 @@ def test_an_html_response_is_retryable(server, client):
         client.json("GET", "/a")
 
 
-def test_answers_tells_whether_a_server_responds(server, client):
+def test_answers_reports_whether_a_server_responds(server, client):
     server.answers |= {"/v1/up": (200, {}, b""), "/v1/down": (503, {}, b"")}
     assert client.answers("/up")
     assert not client.answers("/down")
@@ -194,7 +194,7 @@ def test_limits_are_recorded(server, client):
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
     ],
 )
-def test_retry_after_in_all_its_forms(value, wait):
+def test_forms_of_retry_after(value, wait):
     assert driver_http.retry_after({"Retry-After": value}) == wait
 
 

@@ -71,7 +71,7 @@ def test_a_dead_process_keeps_its_counters_and_loses_its_gauges(tmp_path):
     assert not left.exists()
 
 
-def test_a_directory_that_can_not_be_created_is_reported(tmp_path):
+def test_a_directory_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     code = "from poppy.common import metrics; metrics.enable(directory)"
     result = in_another_process(tmp_path / "file" / "metrics", code)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of drivers, of which some do not come back."""
+"""Driver calls, some of which hang."""
 
 import threading
 import time
@@ -33,13 +33,13 @@ def wait(condition):
         time.sleep(0.005)
 
 
-def test_what_a_call_raises_is_raised(calls):
+def test_an_exception_of_a_call_is_raised(calls):
     with pytest.raises(errors.PermanentError, match="no"):
         calls.run(lambda: (_ for _ in ()).throw(errors.PermanentError("no")), 5, nothing)
     calls.run(nothing, 5, nothing)
 
 
-def test_threads_are_used_again(calls):
+def test_threads_are_reused(calls):
     seen = set()
     for _ in range(20):
         calls.run(lambda: seen.add(threading.get_ident()), 5, nothing)
@@ -47,7 +47,7 @@ def test_threads_are_used_again(calls):
     assert len(seen) == 1
 
 
-def test_calls_run_side_by_side(calls):
+def test_calls_run_in_parallel(calls):
     barrier = threading.Barrier(4, timeout=5)
     threads = [
         threading.Thread(target=calls.run, args=(barrier.wait, 5, nothing)) for _ in range(4)
@@ -59,7 +59,7 @@ def test_calls_run_side_by_side(calls):
     assert not barrier.broken
 
 
-def test_a_call_that_hangs_is_left_behind_and_seen_to_when_it_ends(calls, ended):
+def test_a_hung_call_is_abandoned_and_its_late_end_is_handled(calls, ended):
     go = threading.Event()
     with pytest.raises(errors.RetryableError, match=r"within 0\.05 s"):
         calls.run(go.wait, 0.05, lambda: ended.append("late"))
@@ -71,13 +71,13 @@ def test_a_call_that_hangs_is_left_behind_and_seen_to_when_it_ends(calls, ended)
     assert calls.hung == 0
 
 
-def test_what_comes_in_time_is_not_late(calls, ended):
+def test_a_call_that_ends_in_time_is_not_late(calls, ended):
     calls.run(nothing, 5, lambda: ended.append("late"))
     wait(lambda: calls._idle)
     assert ended == []
 
 
-def test_a_late_call_whose_end_breaks_harms_nobody(calls):
+def test_an_error_in_the_late_handler_does_not_break_the_pool(calls):
     go = threading.Event()
     with pytest.raises(errors.RetryableError):
         calls.run(go.wait, 0.05, lambda: 1 / 0)
@@ -86,7 +86,7 @@ def test_a_late_call_whose_end_breaks_harms_nobody(calls):
     calls.run(nothing, 5, nothing)
 
 
-def test_too_many_that_hang_are_reported(calls, ended):
+def test_too_many_hung_calls_are_reported(calls, ended):
     go = threading.Event()
     for expected in ([], ["too many"]):
         with pytest.raises(errors.RetryableError):
@@ -95,7 +95,7 @@ def test_too_many_that_hang_are_reported(calls, ended):
     go.set()
 
 
-def test_an_interrupted_worker_waits_for_nothing(calls):
+def test_an_interrupted_worker_does_not_wait_for_calls(calls):
     go, caught = threading.Event(), []
 
     def waiter():

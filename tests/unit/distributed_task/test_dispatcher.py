@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeding the board from storage."""
+"""The dispatcher, which posts due operations from storage to the job board."""
 
 import datetime
 import threading
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
 
 class Board:
-    """Jobs that nobody claims."""
+    """A board with unclaimed jobs."""
 
     connected = True
 
@@ -56,7 +56,7 @@ class Board:
 
 
 class Operations:
-    """Due operations, of which others may take some in between."""
+    """Due operations; other dispatchers may take some of them concurrently."""
 
     def __init__(self, count):
         self.queued = {f"{number:04}": NOW for number in range(count)}
@@ -97,14 +97,14 @@ def make(storage, board, depth=16, interval=1.0, post=None):
     return Dispatcher(storage, board, post or board.post, interval, LATER, depth)
 
 
-def test_a_project_has_its_share_of_the_board_and_no_more():
+def test_a_project_is_limited_to_its_share_of_the_board():
     storage, board = Storage(20), Board()
     assert make(storage, board).look()
-    # One project: it may have half of the board.
+    # A single project may have half of the board.
     assert board.names == [f"{number:04}" for number in range(8)]
 
 
-def test_a_full_board_costs_one_count_and_storage_nothing():
+def test_a_full_board_costs_one_count_and_no_storage_query():
     storage, board = Storage(20), Board()
     board.names = ["x"] * 15
     assert make(storage, board).look(), "there may be more"
@@ -112,12 +112,12 @@ def test_a_full_board_costs_one_count_and_storage_nothing():
     assert board.counted == 1
 
 
-def test_with_nothing_due_there_is_no_hurry():
+def test_look_returns_false_when_nothing_more_is_due():
     assert not make(Storage(0), Board()).look()
     assert not make(Storage(3), Board()).look()
 
 
-def test_a_job_that_waits_its_turn_is_not_doubled():
+def test_a_job_on_the_board_is_not_posted_again():
     storage, board = Storage(3), Board()
     board.names = ["0001"]
     make(storage, board).look()
@@ -126,14 +126,14 @@ def test_a_job_that_waits_its_turn_is_not_doubled():
     assert sorted(board.names) == ["0000", "0001", "0002"]
 
 
-def test_who_meets_another_dispatcher_leaves_the_rest_to_it():
+def test_a_lost_race_with_another_dispatcher_ends_the_look():
     storage, board = Storage(10), Board()
     storage.operations.taken = {"0002"}
     assert make(storage, board).look()
     assert board.names == ["0000", "0001"]
 
 
-def test_side_by_side_they_post_each_operation_once_and_do_not_overfill():
+def test_concurrent_dispatchers_post_each_operation_once():
     storage, board = Storage(500), Board()
     lock = threading.Lock()
     posted, deepest = [], []
@@ -171,14 +171,14 @@ def test_side_by_side_they_post_each_operation_once_and_do_not_overfill():
     assert max(deepest) <= 100
 
 
-def test_a_board_that_is_away_is_left_alone():
+def test_storage_is_not_queried_while_the_board_is_disconnected():
     storage, board = Storage(5), Board()
     board.connected = False
     assert not make(storage, board).look()
     assert storage.operations.asked == 0
 
 
-def test_an_outage_or_a_surprise_does_not_end_it():
+def test_the_dispatcher_survives_outages_and_unexpected_errors():
     storage, board = Storage(5), Board()
     failures = [errors.Unavailable("away"), ValueError("surprise")]
 
@@ -197,12 +197,12 @@ def test_an_outage_or_a_surprise_does_not_end_it():
         time.sleep(0.01)
     stopped.set()
     thread.join()
-    # The two whose posting failed are found again after the redelivery.
+    # The two that could not be posted are due again after the redelivery interval.
     assert board.names == ["0002", "0003", "0004"]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 7])
-def test_small_boards_work_too(depth):
+def test_all_operations_pass_through_a_small_board(depth):
     storage, board = Storage(10), Board()
     dispatcher = make(storage, board, depth=depth)
     while dispatcher.look():
@@ -216,7 +216,7 @@ def operation(project, priority=Priority.TENANT):
 
 
 def filled(due, waiting, depth=16):
-    """Look with such operations due and such jobs on the board; gives the projects posted."""
+    """Look once; return the projects of the posted operations, and whether there may be more."""
     storage, board = Storage(0), Board()
     storage.operations.due = lambda now, limit, had: list(due)[:limit]
     storage.operations.requeue = lambda operation, until: True
@@ -231,25 +231,25 @@ def jobs(project, count, priority=JobPriority.NORMAL):
     return [Job(f"{project}-{number}", project, priority) for number in range(count)]
 
 
-def test_storage_is_told_whose_turn_it_is():
+def test_storage_gets_the_number_of_jobs_per_project():
     storage, board = Storage(3), Board()
     board.names = ["x", "y"]
     make(storage, board).look()
     assert storage.operations.had == {"p": 2}
 
 
-def test_a_project_that_has_its_share_leaves_the_rest_to_others():
+def test_a_project_with_its_full_share_leaves_room_for_others():
     due = [operation(name) for name in ("flood", "flood", "other", "flood")]
     assert filled(due, jobs("flood", 8)) == (["other"], True)
 
 
-def test_the_last_quarter_is_for_projects_with_nothing_on_the_board():
+def test_the_last_quarter_is_reserved_for_projects_without_jobs():
     due = [operation(name) for name in ("a", "new", "b", "new", "newer")]
     posted, more = filled(due, [*jobs("a", 6), *jobs("b", 6)])
     assert (posted, more) == (["new", "newer"], True)
 
 
-def test_bulk_work_has_a_quarter_of_the_board():
+def test_bulk_work_is_limited_to_a_quarter_of_the_board():
     due = [operation(f"p{number}", Priority.BULK) for number in range(10)]
     assert filled(due, [])[0] == ["p0", "p1", "p2", "p3"]
     posted, _ = filled([*due, operation("own")], jobs("bulk", 4, JobPriority.LOW))
@@ -257,7 +257,7 @@ def test_bulk_work_has_a_quarter_of_the_board():
 
 
 class Old:
-    """Storage with operations that have ended long ago."""
+    """Storage with operations that ended long ago."""
 
     def __init__(self, old):
         self.operations = self
@@ -272,7 +272,7 @@ class Old:
 
 
 @pytest.mark.parametrize(("old", "times"), [(0, 1), (499, 1), (500, 2), (1700, 4)])
-def test_what_ended_long_ago_is_forgotten_piece_by_piece(monkeypatch, old, times):
+def test_old_operations_are_pruned_in_batches(monkeypatch, old, times):
     storage = Old(old)
     days = datetime.timedelta(days=3)
     dispatcher = Dispatcher(storage, Board(), None, 1.0, LATER, 10, days)
@@ -288,7 +288,7 @@ def test_what_ended_long_ago_is_forgotten_piece_by_piece(monkeypatch, old, times
 
 
 class Running(Storage):
-    """One run whose lease has lapsed; storage is away at the first look."""
+    """Storage with a run with an expired lease; it is unavailable at the first look."""
 
     def __init__(self):
         super().__init__(1)
@@ -306,7 +306,7 @@ class Running(Storage):
 
 
 @pytest.mark.parametrize(("spare", "taken"), [(3600, []), (0, ["0000"])])
-def test_after_an_outage_of_storage_workers_have_time_for_a_sign_of_life(spare, taken):
+def test_takeovers_wait_for_heartbeats_after_a_storage_outage(spare, taken):
     storage, board, stopped = Running(), Board(), threading.Event()
     dispatcher = Dispatcher(storage, board, board.post, 0.01, LATER, 10, spare=spare)
     thread = threading.Thread(target=dispatcher.run, args=(stopped,))
@@ -320,7 +320,7 @@ def test_after_an_outage_of_storage_workers_have_time_for_a_sign_of_life(spare, 
     assert board.names == taken
 
 
-def test_nothing_is_forgotten_if_all_is_to_be_kept():
+def test_nothing_is_pruned_without_a_retention_time():
     storage = Old(5)
     Dispatcher(storage, Board(), None, 1.0, LATER, 10).sweep()
     assert storage.asked == []

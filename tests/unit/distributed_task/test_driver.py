@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Room on the board, and the options of the boards."""
+"""Room on the job board, and options of the boards."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ GROUP = "drivers:distributed_task:taskflow"
 
 
 class Poster:
-    """Has so many jobs, and counts how often it is asked."""
+    """A board with a number of jobs, which counts the queries."""
 
     def __init__(self, jobs=0):
         self.jobs = jobs
@@ -53,16 +53,16 @@ def poster(driver, monkeypatch):
     return made
 
 
-def test_a_burst_asks_once_and_does_not_overfill(driver, poster):
+def test_a_burst_costs_few_counts_and_does_not_overfill(driver, poster):
     assert sum(driver.has_room(10) for _ in range(100)) == 30
     assert poster.asked <= 2
 
 
-def test_the_last_eighth_is_for_the_dispatchers(driver, poster):
+def test_the_last_eighth_is_reserved_for_dispatchers(driver, poster):
     assert sum(driver.has_room(0) for _ in range(100)) == 35
 
 
-def test_what_a_project_with_much_under_way_leaves_is_for_those_with_little(driver, poster):
+def test_a_project_with_few_operations_may_use_more_of_the_board(driver, poster):
     poster.jobs = 29
     assert driver.has_room(10)
     driver._room = (0.0, 0)
@@ -78,7 +78,7 @@ def test_a_project_posts_no_more_than_its_share(driver, poster):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 7])
-def test_small_boards_have_room_too(tmp_path, monkeypatch, depth):
+def test_a_small_board_has_room(tmp_path, monkeypatch, depth):
     path = tmp_path / "poppy.conf"
     path.write_text(f"[{GROUP}]\nboard_depth = {depth}\n")
     driver = TaskFlowDriver(config.load([], files=[str(path)]), "taskflow")
@@ -86,13 +86,13 @@ def test_small_boards_have_room_too(tmp_path, monkeypatch, depth):
     assert driver.has_room(0)
 
 
-def test_a_board_that_does_not_answer_has_no_room_and_is_left_alone_for_a_while(driver, poster):
+def test_an_unreachable_board_has_no_room_and_is_asked_once(driver, poster):
     poster.away = True
     assert not any(driver.has_room(0) for _ in range(10))
     assert poster.asked == 1
 
 
-def test_a_post_that_failed_says_so_to_the_next_request(driver, poster):
+def test_there_is_no_room_after_a_failed_post(driver, poster):
     assert driver.has_room(0)
     poster.away = True
     with pytest.raises(errors.Unavailable):
@@ -101,7 +101,7 @@ def test_a_post_that_failed_says_so_to_the_next_request(driver, poster):
     assert poster.asked == 1
 
 
-def test_while_one_thread_asks_the_others_do_not_wait(driver, poster):
+def test_other_threads_do_not_wait_while_one_counts(driver, poster):
     driver.has_room(0)
     driver._room = (0.0, 5)
     poster.slow = 0.5
@@ -122,7 +122,7 @@ def _operation(**changes):
     ("priority", "name"),
     [(Priority.PURGE, "HIGH"), (Priority.TENANT, "NORMAL"), (Priority.BULK, "LOW")],
 )
-def test_a_job_says_how_urgent_it_is_and_names_the_operation(
+def test_a_job_has_the_priority_and_key_of_its_operation(
     driver, poster, monkeypatch, priority, name
 ):
     posted = []
@@ -165,12 +165,12 @@ def zookeeper(tmp_path, **options):
         ({"jobboard_backend_host": ""}, "jobboard_backend_host"),
     ],
 )
-def test_options_that_can_not_work_are_named_at_start(tmp_path, options, message):
+def test_invalid_options_are_reported_at_start(tmp_path, options, message):
     with pytest.raises(errors.ConfigError, match=message):
         zookeeper(tmp_path, **options).check()
 
 
-def test_options_reach_the_client(tmp_path):
+def test_options_are_passed_to_the_client(tmp_path):
     driver = zookeeper(
         tmp_path,
         jobboard_backend_host="zk1,::1,zk2:99",
@@ -187,7 +187,7 @@ def test_options_reach_the_client(tmp_path):
     assert (settings.use_ssl, settings.verify) == (True, True)
 
 
-def test_a_server_without_zookeeper_starts_and_stores(tmp_path):
+def test_an_unreachable_zookeeper_fails_fast(tmp_path):
     driver = zookeeper(tmp_path, jobboard_backend_port=1, jobboard_timeout=0.2)
     begin = time.monotonic()
     assert not driver.has_room(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When names are led away from providers, and when they are not."""
+"""When failover moves names away from providers, and when it does not."""
 
 import datetime
 import threading
@@ -36,7 +36,7 @@ class Provider:
 
 
 def look(watch, provider, *answers):
-    """What is down after each of these answers."""
+    """Return whether provider a is down after each of the answers."""
     seen = []
     for answer in answers:
         provider.serving = answer
@@ -45,7 +45,7 @@ def look(watch, provider, *answers):
     return seen
 
 
-def test_it_takes_several_looks_to_be_down_and_more_to_be_up():
+def test_a_provider_is_down_or_up_after_several_equal_checks():
     provider = Provider()
     watch = Watch({"a": provider, "b": Provider()}, PACE)
     assert look(watch, provider, False, False, True, False, False) == [False] * 5
@@ -56,7 +56,7 @@ def test_it_takes_several_looks_to_be_down_and_more_to_be_up():
 
 
 @pytest.mark.parametrize("answer", [None, ValueError("a bug")])
-def test_what_nobody_can_tell_moves_nobody(answer):
+def test_unknown_health_does_not_fail_over(answer):
     provider = Provider()
     watch = Watch({"a": provider}, PACE)
     assert look(watch, provider, *[answer] * 5) == [False] * 5
@@ -65,7 +65,7 @@ def test_what_nobody_can_tell_moves_nobody(answer):
     assert look(watch, provider, True, True, True, answer, True) == [True] * 5
 
 
-def test_the_operators_check_counts_instead_of_the_driver():
+def test_the_operators_check_replaces_the_drivers():
     provider = Provider()
     watch = Watch({"a": provider}, PACE)
     with Edge() as edge:
@@ -93,7 +93,7 @@ def worker(number, *down):
         ([["a"], ["b"], ["c"]], set()),
     ],
 )
-def test_what_most_workers_say_counts(said, expected):
+def test_a_provider_is_down_if_most_workers_say_so(said, expected):
     assert agreed([worker(number, *down) for number, down in enumerate(said)]) == expected
 
 
@@ -124,7 +124,7 @@ def avoided(service):
         (deployed(), {"other"}, None),
     ],
 )
-def test_services_are_marked_where_that_changes_what_names_may_lead_to(service, down, expected):
+def test_services_are_marked_only_where_it_changes_the_targets(service, down, expected):
     assert avoided(marked(service, FLAVOR, down)) == expected
 
 
@@ -147,7 +147,7 @@ class History:
 
 
 class Store:
-    """A storage of some services, and what is submitted to it."""
+    """Storage with some services and a record of submitted operations."""
 
     def __init__(self, *services):
         self.found = {service.service_id: service for service in services}
@@ -187,7 +187,7 @@ def failover(store, workers, worker_id="w0"):
     return Failover(store, watch, PACE, worker_id, lambda: workers, clock), clock
 
 
-def test_all_services_concerned_are_led_away_and_back():
+def test_all_affected_services_fail_over_and_back():
     services = deployed(), deployed(), deployed(providers=("b",))
     store, workers = Store(*services), [worker(0, "a"), worker(1, "a")]
     first, _ = failover(store, workers)
@@ -213,7 +213,7 @@ def test_only_the_first_worker_acts():
     assert len(store.submitted) == 1, "until the first one is gone"
 
 
-def test_what_was_being_changed_is_looked_at_again():
+def test_a_service_with_an_update_in_progress_is_checked_again():
     busy = deployed()
     detail = replace(busy.provider_details["b"], status=ProviderStatus.UPDATE_IN_PROGRESS)
     store = Store(busy.with_details({**busy.provider_details, "b": detail}))
@@ -228,7 +228,7 @@ def test_what_was_being_changed_is_looked_at_again():
     assert len(store.submitted) == 1
 
 
-def test_one_that_another_request_changed_is_looked_at_again():
+def test_a_concurrently_changed_service_is_checked_again():
     store = Store(deployed())
     store.error = errors.Changed("it was changed")
     first, clock = failover(store, [worker(0, "a")])
@@ -239,7 +239,7 @@ def test_one_that_another_request_changed_is_looked_at_again():
     assert len(store.submitted) == 1
 
 
-def test_a_service_that_failed_is_left_alone():
+def test_a_failed_service_is_left_alone():
     failed = deployed()
     detail = replace(failed.provider_details["b"], status=ProviderStatus.FAILED)
     store = Store(failed.with_details({**failed.provider_details, "b": detail}))
@@ -248,7 +248,7 @@ def test_a_service_that_failed_is_left_alone():
     assert store.submitted == []
 
 
-def test_the_marks_of_one_that_failed_go_once_it_is_deployed():
+def test_a_failed_service_is_unmarked_once_it_is_deployed():
     marked_before = deployed("a")
     detail = replace(marked_before.provider_details["b"], status=ProviderStatus.FAILED)
     store = Store(marked_before.with_details({**marked_before.provider_details, "b": detail}))
@@ -261,7 +261,7 @@ def test_the_marks_of_one_that_failed_go_once_it_is_deployed():
     assert store.submitted == [(marked_before.service_id, Kind.STEER, set())]
 
 
-def test_one_for_which_storage_does_not_answer_does_not_keep_the_others_waiting():
+def test_an_outage_for_one_service_does_not_delay_the_others():
     services = deployed("a"), deployed("a")
     store = Store(*services)
     submit = store.submit
@@ -281,7 +281,7 @@ def test_one_for_which_storage_does_not_answer_does_not_keep_the_others_waiting(
     assert len(store.submitted) == 2, "and has its turn later"
 
 
-def test_the_rate_is_bounded():
+def test_the_rate_of_changes_is_bounded():
     store = Store(*(deployed() for _ in range(5)))
     waits = []
 
@@ -301,7 +301,7 @@ def test_the_rate_is_bounded():
     "turned",
     [[worker(0, "b"), worker(1, "b")], [worker(0), worker(1)], [worker(1, "a")]],
 )
-def test_when_it_has_turned_meanwhile_the_rest_is_not_led_by_what_was(turned):
+def test_a_failover_stops_when_the_workers_reports_change(turned):
     store = Store(*(deployed() for _ in range(5)))
     workers, looks = [worker(0, "a"), worker(1, "a")], []
 
@@ -338,7 +338,7 @@ FAILED, DONE = (Kind.STEER, State.FAILED), (Kind.STEER, State.SUCCEEDED)
         ([(Kind.UPDATE, State.FAILED)], AGAIN + 1, False),
     ],
 )
-def test_names_that_could_not_be_led_elsewhere_are_anew_later(history, age, again):
+def test_failed_steering_is_retried_later(history, age, again):
     service = deployed("a")
     store = Store(service)
     for kind, state in history:
@@ -351,7 +351,7 @@ def test_names_that_could_not_be_led_elsewhere_are_anew_later(history, age, agai
     assert store.submitted == expected, "not at each look"
 
 
-def test_of_a_service_that_is_gone_or_changing_nothing_is_tried_again():
+def test_steering_is_not_retried_for_missing_or_changing_services():
     gone, changing = deployed("a"), deployed("a")
     detail = replace(changing.provider_details["b"], status=ProviderStatus.UPDATE_IN_PROGRESS)
     store = Store(changing.with_details({**changing.provider_details, "b": detail}))

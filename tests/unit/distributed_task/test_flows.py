@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipes: which tasks each kind of operation has, and in which order."""
+"""Flows: the tasks of each kind of operation, in order."""
 
 import concurrent.futures
 import threading
@@ -13,13 +13,13 @@ from poppy.testing.builders import make_flavor, make_operation, make_service
 
 
 def steps(flow):
-    """The names of a flow's tasks; a set where they run side by side."""
+    """Return the names of a flow's tasks, with a set for those that run in parallel."""
     stages = [[task.name for task in stage] for stage in flow.stages if stage]
     return [set(names) if len(names) > 1 else names[0] for names in stages]
 
 
 class Flavors:
-    """A store of one flavor, which only those may ask who need it."""
+    """A store of one flavor."""
 
     def __init__(self, providers):
         self._flavor = make_flavor(providers=providers)
@@ -39,7 +39,7 @@ def built(kind, flavor, deployed, ownership=None):
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
-def test_names_are_made_once_all_providers_serve(kind):
+def test_names_are_created_after_all_providers_serve(kind):
     assert steps(built(kind, ["a", "b"], ["a", "b"])) == [
         {"ensure at a", "ensure at b"},
         "ensure names in DNS",
@@ -58,7 +58,7 @@ def test_with_one_provider_the_flavor_is_not_read(kind, expected):
     assert steps(built(kind, None, ["a"])) == expected
 
 
-def test_a_provider_that_the_flavor_no_longer_names_is_cleaned_after_names_are_moved():
+def test_a_dropped_provider_is_cleaned_up_after_names_are_moved():
     assert steps(built(Kind.UPDATE, ["b"], ["b", "a"])) == [
         "ensure at b",
         "ensure names in DNS",
@@ -66,7 +66,7 @@ def test_a_provider_that_the_flavor_no_longer_names_is_cleaned_after_names_are_m
     ]
 
 
-def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
+def test_a_delete_removes_names_before_deployments():
     assert steps(built(Kind.DELETE, None, ["a", "b"])) == [
         "remove names from DNS",
         {"remove from a", "remove from b"},
@@ -74,7 +74,7 @@ def test_a_delete_removes_names_first_and_then_from_wherever_it_was_deployed():
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
-def test_domains_are_proven_before_any_provider_is_asked(kind):
+def test_ownership_is_checked_before_any_provider_call(kind):
     assert steps(built(kind, ["a", "b"], ["a", "b"], ownership=object())) == [
         "check the ownership of domains",
         {"ensure at a", "ensure at b"},
@@ -83,22 +83,22 @@ def test_domains_are_proven_before_any_provider_is_asked(kind):
 
 
 @pytest.mark.parametrize("kind", [Kind.DELETE, Kind.PURGE, Kind.DISABLE, Kind.STEER])
-def test_what_deploys_no_domain_needs_no_proof(kind):
+def test_operations_that_deploy_no_domain_need_no_ownership_check(kind):
     assert steps(built(kind, ["a"], ["a"], ownership=object())) == steps(built(kind, ["a"], ["a"]))
 
 
-def test_steering_changes_names_and_asks_no_provider():
+def test_steering_changes_names_and_calls_no_provider():
     assert steps(built(Kind.STEER, ["a", "b"], ["a", "b"])) == ["ensure names in DNS"]
 
 
-def test_a_purge_calls_the_providers_and_nothing_else():
+def test_a_purge_calls_only_the_providers():
     assert steps(built(Kind.PURGE, None, ["a", "b"])) == [
         {"purge at a", "purge at b"},
     ]
 
 
 class Noted(Task):
-    """Notes when it begins and ends; waits for the other of its stage in between."""
+    """A task that records its begin and end, and waits at a barrier in between."""
 
     def __init__(self, name, notes, barrier=None, error=None):
         super().__init__(name)
@@ -121,7 +121,7 @@ def pool():
         yield made
 
 
-def test_tasks_of_a_stage_run_side_by_side_and_stages_one_after_the_other(pool):
+def test_tasks_of_a_stage_run_in_parallel_and_stages_in_sequence(pool):
     notes = []
     barrier = threading.Barrier(2)
     sides = [Noted(name, notes, barrier) for name in "ab"]
@@ -133,7 +133,7 @@ def test_tasks_of_a_stage_run_side_by_side_and_stages_one_after_the_other(pool):
     assert {run for note, run in notes} == {"run"}
 
 
-def test_when_a_task_breaks_those_beside_it_end_and_those_behind_do_not_begin(pool):
+def test_an_error_stops_later_stages_but_not_parallel_tasks(pool):
     notes = []
     barrier = threading.Barrier(2)
     broken = Noted("broken", notes, barrier, ValueError("broken"))

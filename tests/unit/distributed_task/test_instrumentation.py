@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is recorded of runs, calls and workers, by recording instruments."""
+"""Metrics of runs, calls and workers."""
 
 import datetime
 
@@ -15,7 +15,7 @@ from poppy.model.operations import Kind, Operation, State, Step
 
 
 class Recorder:
-    """Stands for a metric of the Prometheus client."""
+    """A double of a metric of the Prometheus client."""
 
     def __init__(self):
         self.seen = []
@@ -34,7 +34,7 @@ class Recorder:
 
 @pytest.fixture
 def record(monkeypatch):
-    """Has an instrument record; gives what it recorded."""
+    """A function that enables an instrument and returns the list of its observations."""
 
     def record(instrument):
         made = Recorder()
@@ -55,7 +55,7 @@ def record(monkeypatch):
         (KeyError("bug"), "broken"),
     ],
 )
-def test_a_call_is_recorded_by_what_it_raised(record, error, outcome):
+def test_a_call_is_recorded_with_its_outcome(record, error, outcome):
     seen = record(metrics.CALLS)
     with pytest.raises(type(error)), instrumentation.call("dns:mock", "ensure"):
         raise error
@@ -95,7 +95,7 @@ def operation(state, *steps):
     )
 
 
-def test_the_end_of_an_operation_is_recorded_with_its_age_and_providers(record):
+def test_a_finished_operation_is_recorded_with_age_and_providers(record):
     runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
     done = operation(State.SUCCEEDED, "provider:b", "provider:a", "dns", "remove:provider:c")
     instrumentation.run(done, "succeeded", 0.5)
@@ -105,14 +105,14 @@ def test_the_end_of_an_operation_is_recorded_with_its_age_and_providers(record):
     assert 120 <= age < 130
 
 
-def test_one_that_no_provider_has_seen_has_none(record):
+def test_an_operation_without_provider_steps_has_no_provider(record):
     ended = record(metrics.OPERATIONS)
     instrumentation.run(operation(State.FAILED), "failed", 0.1)
     assert ended[0][0] == ("update", "failed", "none")
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.SUCCEEDED])
-def test_a_run_that_did_not_end_the_operation_is_just_a_run(record, state):
+def test_a_run_that_does_not_end_the_operation_records_only_the_run(record, state):
     runs, ended = record(metrics.RUNS), record(metrics.OPERATIONS)
     instrumentation.run(operation(state), "lost", 0.1)
     assert (len(runs), ended) == (1, [])
@@ -123,7 +123,7 @@ class Load:
 
 
 class Limited:
-    """A provider as far as it is looked at."""
+    """A provider with a quota."""
 
     quota = {}
 
@@ -134,7 +134,7 @@ def _enabled(monkeypatch):
 
 
 @pytest.mark.usefixtures("_enabled")
-def test_a_quota_is_told_when_it_changes_and_only_then(record):
+def test_a_quota_is_recorded_only_when_it_changes(record):
     left, whole = record(metrics.QUOTA), record(metrics.QUOTA_LIMIT)
     provider = Limited()
     worker_stats = WorkerStats(Load(), Load(), Load(), {"cdn": provider}, slots=5)
@@ -156,7 +156,7 @@ def test_a_quota_is_told_when_it_changes_and_only_then(record):
 
 
 @pytest.mark.usefixtures("_enabled")
-def test_a_provider_that_breaks_does_not_end_the_signs_of_life(record):
+def test_an_error_in_a_quota_does_not_stop_heartbeats(record):
     class Broken:
         @property
         def quota(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a conductor is shown of a board."""
+"""The jobs of a board that a conductor sees."""
 
 import itertools
 import logging
@@ -15,7 +15,7 @@ from poppy.distributed_task import job_source
 
 
 class Job(NamedTuple):
-    """What is needed of a job."""
+    """A job with the attributes that the source uses."""
 
     uuid: str
     project: str = "p"
@@ -27,7 +27,7 @@ class Job(NamedTuple):
 
 
 class Board:
-    """A board that may be away."""
+    """A board that may be unreachable."""
 
     def __init__(self):
         self.away = False
@@ -55,7 +55,7 @@ class Board:
 
 
 class Stopped(threading.Event):
-    """Remembers pauses and waits for none."""
+    """An event that records pauses and does not wait."""
 
     def __init__(self):
         super().__init__()
@@ -81,18 +81,18 @@ def source(board, stopped):
     return job_source.JobSource(board, stopped)
 
 
-def test_only_free_jobs_are_shown(source, board):
+def test_only_unclaimed_jobs_are_listed(source, board):
     assert list(source.iterjobs(ensure_fresh=True)) == [Job("job")]
     assert board.asked == [{"only_unclaimed": True, "ensure_fresh": True}]
 
 
-def test_everything_else_is_the_boards(source, board):
+def test_other_attributes_are_those_of_the_board(source, board):
     assert source.connected
     board.away = True
     assert not source.connected
 
 
-def test_an_outage_is_one_line_and_a_pause_that_grows(source, board, stopped, caplog):
+def test_an_outage_logs_one_line_per_attempt_and_pauses_grow(source, board, stopped, caplog):
     board.away = True
     with caplog.at_level(logging.WARNING):
         for _ in range(8):
@@ -107,7 +107,7 @@ def test_an_outage_is_one_line_and_a_pause_that_grows(source, board, stopped, ca
     assert stopped.pauses[-1] == 1
 
 
-def test_a_claim_that_fails_for_an_outage_is_no_claim(source, board, stopped):
+def test_claims_fail_with_growing_pauses_during_an_outage(source, board, stopped):
     assert source.take(Job("job"), "me")
     board.away = True
     for _ in range(6):
@@ -120,14 +120,14 @@ def test_a_claim_that_fails_for_an_outage_is_no_claim(source, board, stopped):
     assert stopped.pauses[-1] == 1
 
 
-def test_a_board_that_breaks_has_claimed_nothing(source, board, stopped, caplog):
+def test_an_unexpected_error_of_the_board_is_a_failed_claim(source, board, stopped, caplog):
     board.claim = None
     assert not source.take(Job("job"), "me")
     assert stopped.pauses == [1]
     assert caplog.records[-1].exc_info
 
 
-def test_claims_that_fail_do_not_disturb_the_list_that_is_worked_off(source, board):
+def test_a_failed_claim_does_not_disturb_the_current_listing(source, board):
     board.jobs = [Job("a"), Job("b")]
     jobs = source.iterjobs()
     assert next(jobs) == Job("a")
@@ -137,7 +137,7 @@ def test_claims_that_fail_do_not_disturb_the_list_that_is_worked_off(source, boa
     assert next(jobs) == Job("b")
 
 
-def test_a_job_that_is_about_to_be_taken_is_not_shown_again_until_it_is_let_go(source, board):
+def test_a_job_in_progress_is_not_listed_until_it_is_released(source, board):
     board.jobs = [Job("a"), Job("b")]
     source.claim(Job("a"), "me")
     assert list(source.iterjobs(ensure_fresh=True)) == [Job("b")]
@@ -149,7 +149,7 @@ def test_a_job_that_is_about_to_be_taken_is_not_shown_again_until_it_is_let_go(s
     assert list(source.iterjobs(ensure_fresh=True)) == [Job("a"), Job("b")]
 
 
-def test_without_a_free_place_the_board_is_not_asked(board, stopped):
+def test_the_board_is_not_queried_without_a_free_slot(board, stopped):
     places = [0]
     source = job_source.JobSource(board, stopped, lambda: places[0])
     board.jobs = [Job(name) for name in "abc"]
@@ -165,7 +165,7 @@ def test_without_a_free_place_the_board_is_not_asked(board, stopped):
     assert len(board.asked) == 1
 
 
-def test_alone_the_oldest_is_taken_first_and_after_a_collision_any_of_the_first(source, board):
+def test_the_first_job_is_random_for_a_while_after_collisions(source, board):
     board.jobs = [Job(f"{number:02}") for number in range(100)]
 
     def first():
@@ -185,7 +185,7 @@ def test_alone_the_oldest_is_taken_first_and_after_a_collision_any_of_the_first(
 
 
 def taken(source, count):
-    """The next jobs, each given to a thread of the worker."""
+    """Claim the next jobs and return their names."""
     names = []
     for job in source.iterjobs(ensure_fresh=True):
         source.claim(job, "me")
@@ -195,12 +195,12 @@ def taken(source, count):
     return names
 
 
-def test_a_project_with_little_does_not_wait_for_one_with_much(source, board):
+def test_a_project_with_few_jobs_does_not_wait_for_one_with_many(source, board):
     board.jobs = [*(Job(f"a{number}", "a") for number in range(50)), Job("b", "b")]
     assert taken(source, 3) == ["a0", "b", "a1"]
 
 
-def test_what_a_project_has_running_counts_as_turns(source, board):
+def test_running_jobs_count_as_turns_of_their_project(source, board):
     board.jobs = [Job(f"a{number}", "a") for number in range(50)]
     assert taken(source, 2) == ["a0", "a1"]
     board.jobs += [Job(f"b{number}", "b") for number in range(3)]
@@ -212,7 +212,7 @@ def test_what_a_project_has_running_counts_as_turns(source, board):
     assert taken(source, 1) == ["a3"]
 
 
-def test_a_new_project_is_seen_while_a_list_is_worked_off(source, board):
+def test_a_new_project_is_found_while_a_listing_is_in_use(source, board):
     board.jobs = [Job(f"a{number}", "a") for number in range(50)]
     (first,) = itertools.islice(source.iterjobs(), 1)
     source.claim(first, "me")
@@ -234,7 +234,7 @@ def test_collisions_do_not_put_a_project_behind_another(source, board):
         assert "b" in {next(jobs).uuid, next(jobs).uuid}
 
 
-def test_purges_come_first_and_bulk_work_last_but_for_its_share(source, board):
+def test_purges_come_first_and_bulk_work_gets_its_share(source, board):
     low, high = JobPriority.LOW, JobPriority.HIGH
     board.jobs = [
         Job("bulk", "a", low),
@@ -245,13 +245,13 @@ def test_purges_come_first_and_bulk_work_last_but_for_its_share(source, board):
     assert order == ["purge", *(str(number) for number in range(6)), "bulk", "6", "7"]
 
 
-def test_the_whole_board_is_looked_at(board, stopped):
+def test_the_whole_board_is_read(board, stopped):
     source = job_source.JobSource(board, stopped, depth=400)
     board.jobs = [*(Job(f"a{number}", "a") for number in range(400)), Job("b", "b")]
     assert "b" in taken(source, 2)
 
 
-def test_a_job_that_names_no_project_is_in_no_ones_way(source, board):
+def test_a_job_without_a_project_does_not_block_others(source, board):
     class Junk(Job):
         details = None
 
@@ -259,7 +259,7 @@ def test_a_job_that_names_no_project_is_in_no_ones_way(source, board):
     assert taken(source, 2) == ["junk", "a"]
 
 
-def test_a_pause_is_over_when_there_may_be_something():
+def test_a_pause_ends_when_woken_or_interrupted():
     idle = job_source.Idle(30)
     begin = time.monotonic()
     threading.Timer(0.05, idle.wake).start()

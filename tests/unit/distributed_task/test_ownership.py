@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which records a project has to make, what counts as found, and when it is looked up again."""
+"""Ownership records: what a project must create, what counts as found, and later lookups."""
 
 import datetime
 from dataclasses import replace
@@ -32,7 +32,7 @@ class Documents:
 
 
 class Storage:
-    """Claims by domain; what is proven is noted."""
+    """Domain claims; ``prove`` marks one as proven."""
 
     def __init__(self):
         self.documents = Documents()
@@ -50,7 +50,7 @@ class Storage:
 
 
 class Resolver:
-    """Knows texts by name; what it does not know it can't tell, or is nothing."""
+    """TXT records by name; for other names, nothing or an error."""
 
     def __init__(self):
         self.known = {}
@@ -91,7 +91,7 @@ def value(storage, project=PROJECT_ID):
 
 
 @pytest.mark.parametrize("name", [DOMAIN, "example.com"])
-def test_the_record_proves_at_the_domain_and_above_it(ownership, storage, resolver, name):
+def test_a_record_at_the_domain_or_its_parent_proves_ownership(ownership, storage, resolver, name):
     service = claimed(storage, DOMAIN)
     resolver.known[f"_poppy-challenge.{name}"] = {"unrelated", value(storage)}
     (record,) = ownership.verify(service)
@@ -106,7 +106,7 @@ def test_the_record_proves_at_the_domain_and_above_it(ownership, storage, resolv
     ("texts", "status"),
     [(set(), RecordStatus.MISSING), ({"unrelated"}, RecordStatus.WRONG)],
 )
-def test_what_is_missing_or_wrong_proves_nothing(ownership, storage, resolver, texts, status):
+def test_a_missing_or_wrong_record_proves_nothing(ownership, storage, resolver, texts, status):
     service = claimed(storage, DOMAIN)
     resolver.known[f"_poppy-challenge.{DOMAIN}"] = texts
     (record,) = ownership.verify(service)
@@ -124,7 +124,7 @@ def test_the_value_of_another_project_proves_nothing(ownership, storage, resolve
     assert ownership.verify(service)[0].status is RecordStatus.WRONG
 
 
-def test_a_lookup_that_fails_is_as_nothing_and_hides_no_other(ownership, storage, resolver):
+def test_a_failed_lookup_counts_as_missing_and_hides_no_other(ownership, storage, resolver):
     service = claimed(storage, DOMAIN)
     resolver.error = errors.RetryableError("no answer")
     assert ownership.verify(service)[0].status is RecordStatus.MISSING
@@ -132,7 +132,7 @@ def test_a_lookup_that_fails_is_as_nothing_and_hides_no_other(ownership, storage
     assert ownership.verify(service)[0].status is RecordStatus.OK
 
 
-def test_the_key_before_is_good_until_it_is_changed_once_more(ownership, storage, resolver):
+def test_the_previous_key_is_valid_until_the_next_rotation(ownership, storage, resolver):
     service = claimed(storage, DOMAIN)
     resolver.known[f"_poppy-challenge.{DOMAIN}"] = {value(storage)}
     keys = Keys(storage)
@@ -143,7 +143,7 @@ def test_the_key_before_is_good_until_it_is_changed_once_more(ownership, storage
     assert ownership.verify(service)[0].status is RecordStatus.WRONG
 
 
-def test_what_is_proven_or_deployed_is_not_looked_up(ownership, storage, resolver):
+def test_proven_or_deployed_domains_are_not_looked_up(ownership, storage, resolver):
     service = claimed(storage, DOMAIN, "old.example.com")
     storage.claims[DOMAIN] = storage.claims[DOMAIN]._replace(pending=False)
     url = AccessURL("old.example.com", "p.example.net", "old.example.com.cdn.example.net")
@@ -154,7 +154,7 @@ def test_what_is_proven_or_deployed_is_not_looked_up(ownership, storage, resolve
 
 
 @pytest.mark.parametrize("other", [None, Claim(DOMAIN, "another", "id")])
-def test_a_claim_that_was_revoked_ends_it(ownership, storage, resolver, other):
+def test_a_revoked_claim_is_a_permanent_error(ownership, storage, resolver, other):
     service = claimed(storage, DOMAIN)
     storage.claims = {DOMAIN: other} if other else {}
     resolver.known[f"_poppy-challenge.{DOMAIN}"] = {value(storage)}
@@ -165,7 +165,7 @@ def test_a_claim_that_was_revoked_ends_it(ownership, storage, resolver, other):
 @pytest.mark.parametrize(
     ("age", "expected"), [(0, 5.0), (40, 5.0), (600, 60.0), (3600, 300.0), (10**7, 300.0)]
 )
-def test_lookups_become_rarer_with_age(ownership, age, expected):
+def test_lookups_become_less_frequent_with_age(ownership, age, expected):
     record = ownership_record(DOMAIN, b"key", PROJECT_ID)
     since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
     with pytest.raises(errors.InProgressError) as caught:
@@ -173,7 +173,7 @@ def test_lookups_become_rarer_with_age(ownership, age, expected):
     assert caught.value.poll_after == pytest.approx(expected, abs=0.5)
 
 
-def test_records_are_noted_for_new_domains_of_the_tenants_own(ownership, storage):
+def test_records_are_listed_for_the_tenants_new_domains(ownership, storage):
     spec = make_spec(["a.example.com", "b.example.com"])
     shared = Domain("shop.s0.example.net", "https", "shared")
     spec = replace(spec, domains=(*spec.domains, shared))
@@ -185,19 +185,19 @@ def test_records_are_noted_for_new_domains_of_the_tenants_own(ownership, storage
         assert [record.domain for record in noted.dns_records] == ["b.example.com"]
     (record,) = service.dns_records
     assert (record.value, record.status) == (value(storage), RecordStatus.MISSING)
-    # What was found stays until it is looked up again.
+    # The result of a lookup is kept until the next one.
     found = record.checked(RecordStatus.WRONG, service.created_at)
     kept = {name: it.with_records(Purpose.OWNERSHIP, [found]) for name, it in [("x", detail)]}
     service = service.with_details(kept)
     assert ownership.noted(kept, service)["x"].dns_records == (found,)
 
 
-def test_orders_of_certificates_have_no_records(ownership):
+def test_certificate_orders_have_no_records(ownership):
     order = make_service(project_id=certificates.namespace(PROJECT_ID), domains=[DOMAIN])
     assert ownership.noted(order.provider_details, order) == order.provider_details
 
 
-def test_of_two_that_make_the_first_key_both_get_the_same(storage):
+def test_concurrent_creation_gives_one_key(storage):
     first, second = Keys(storage), Keys(storage)
     get = storage.documents.get
     late = [Document(None, 0), Document(None, 0)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which providers names lead to."""
+"""The providers that names point to."""
 
 from dataclasses import replace
 
@@ -38,17 +38,17 @@ def led_to(it, choice, able=ALL):
     ("avoided", "expected"),
     [((), "a"), (("a",), "b"), (("a", "b"), "c"), (("b",), "a"), (("a", "b", "c"), "a")],
 )
-def test_without_more_a_name_leads_to_the_first_that_is_not_avoided(avoided, expected):
+def test_a_name_points_to_the_first_provider_that_is_not_avoided(avoided, expected):
     assert [it.name for it in led_to(service(*avoided), flavor())] == [f"{expected}.test"]
 
 
-def test_with_weights_it_leads_to_all_that_are_not_avoided():
+def test_weights_apply_to_all_providers_that_are_not_avoided():
     choice = flavor(a=(5,), b=(3,), c=(0,))
     assert led_to(service("b"), choice) == [Target("a.test", 5), Target("c.test", 0)]
     assert led_to(service("b", "c"), choice) == [Target("a.test", 5)]
 
 
-def test_with_geography_those_without_weight_follow_the_order():
+def test_geography_keeps_the_order_of_providers_without_weights():
     choice = flavor(b=(None, EUROPE))
     assert led_to(service(), choice) == [
         Target("a.test", 0),
@@ -59,11 +59,11 @@ def test_with_geography_those_without_weight_follow_the_order():
 
 
 @pytest.mark.parametrize("able", [frozenset(), {Steering.GEOGRAPHY}])
-def test_what_the_server_can_not_do_is_left_out(able):
+def test_features_that_the_dns_server_lacks_are_left_out(able):
     assert led_to(service(), flavor(a=(5,), b=(3,), c=(1,)), able) == [Target("a.test", 0)]
 
 
-def test_what_an_operator_has_moved_stays():
+def test_a_name_moved_by_an_operator_stays():
     moved = AccessURL(DOMAIN, "by-hand.test", "by-hand.example.net", moved=True)
     it = service()
     details = {name: replace(d, access_urls=(moved,)) for name, d in it.provider_details.items()}
@@ -73,7 +73,7 @@ def test_what_an_operator_has_moved_stays():
     assert found == {"by-hand.example.net": [Target("by-hand.test")]}
 
 
-def test_domains_that_were_dropped_lead_nowhere():
+def test_dropped_domains_have_no_targets():
     for moved in (False, True):
         entry = AccessURL(DOMAIN, "a.test", NAME, moved)
         it = service()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rate limiter, bulkhead and circuit breaker, of several workers on one store."""
+"""Rate limiter, bulkhead and circuit breaker of several workers with one store."""
 
 import datetime
 import threading
@@ -85,7 +85,7 @@ def store():
 
 @pytest.fixture
 def make(clock, store):
-    """Makes the throttle of another worker on the same store."""
+    """A function that creates the throttle of another worker on the same store."""
 
     def make(workers=1, **limits):
         values = Limits(**limits)
@@ -100,7 +100,7 @@ def passing(gate, service="s", project="p"):
 
 
 def call(gate, service="s", error=None, project="p"):
-    """A call that takes no time."""
+    """Make a call that takes no time."""
     with passing(gate, service, project):
         if error is not None:
             raise error
@@ -112,19 +112,19 @@ def fail(gate, service="s", error=DOWN, project="p"):
 
 
 def refused(gate, project="p"):
-    """Seconds until it may be tried again."""
+    """Make a call that is deferred, and return the seconds until its retry."""
     with pytest.raises(Deferred) as caught:
         call(gate, project=project)
     return caught.value.seconds
 
 
 class TestRate:
-    def test_any_number_may_pass_without_a_limit(self, make):
+    def test_calls_are_unlimited_without_a_rate(self, make):
         gate = make()
         for _ in range(1000):
             call(gate)
 
-    def test_a_burst_may_pass_and_then_one_for_each_token(self, make, clock):
+    def test_a_burst_passes_and_then_one_call_per_token(self, make, clock):
         gate = make(rate=2, burst=3)
         for _ in range(3):
             call(gate)
@@ -137,13 +137,13 @@ class TestRate:
             call(gate)
         refused(gate)
 
-    def test_who_has_to_wait_a_moment_only_waits_in_place(self, make, clock):
+    def test_a_short_wait_happens_in_place(self, make, clock):
         gate = make(rate=20, burst=1)
         for _ in range(5):
             call(gate)
         assert clock.slept == pytest.approx(0.2)
 
-    def test_those_that_have_to_wait_are_spread_by_the_rate(self, make):
+    def test_deferred_calls_are_spread_by_the_rate(self, make):
         gate = make(rate=2, burst=1)
         call(gate)
         waits = [refused(gate) for _ in range(10)]
@@ -175,20 +175,20 @@ class TestRate:
 
 
 class TestConcurrency:
-    def test_so_many_may_be_under_way(self, make):
+    def test_concurrent_calls_are_limited(self, make):
         gate = make(concurrent=2)
         with passing(gate, "a"), passing(gate, "b"):
             assert refused(gate) > 0
         call(gate)
 
-    def test_workers_share_it_and_each_may_do_one(self, make):
+    def test_workers_share_the_limit_and_each_may_make_one_call(self, make):
         with passing(make(workers=2, concurrent=2), "a"):
             pass
         gate = make(workers=5, concurrent=2)
         with passing(gate, "a"):
             refused(gate)
 
-    def test_a_call_that_fails_ends_as_well(self, make):
+    def test_a_failed_call_no_longer_counts(self, make):
         gate = make(concurrent=1)
         for error in (DOWN, errors.PermanentError("no"), KeyError("bug")):
             fail(gate, error=error)
@@ -196,7 +196,7 @@ class TestConcurrency:
 
 
 class TestBreaker:
-    def test_it_opens_when_so_many_services_fail_in_a_row(self, make, store):
+    def test_it_opens_when_several_services_fail_in_a_row(self, make, store):
         gate = make(failures=3, pause=30)
         for subject in "ab":
             fail(gate, subject)
@@ -213,38 +213,38 @@ class TestBreaker:
             fail(gate, "the same")
         call(gate)
 
-    def test_a_refusal_is_an_answer(self, make):
+    def test_a_permanent_error_counts_as_an_answer(self, make):
         gate = make(failures=2)
         for subject in "abcd":
             fail(gate, subject)
             fail(gate, subject, errors.PermanentError("no"))
         call(gate)
 
-    def test_it_opens_at_once_for_as_long_as_it_was_asked_to(self, make):
+    def test_a_long_retry_after_opens_it_at_once_for_that_time(self, make):
         gate = make()
         fail(gate, error=ASKED)
         assert 120 <= refused(gate) <= 180
 
-    def test_a_short_wait_that_was_asked_for_concerns_nobody_else(self, make):
+    def test_a_short_retry_after_does_not_open_it(self, make):
         gate = make()
         fail(gate, error=errors.RetryableError("a moment", retry_after=1, scope=WHOLE))
         call(gate)
 
-    def test_other_workers_know_within_a_second(self, make, clock):
+    def test_other_workers_see_it_open_within_a_second(self, make, clock):
         one, other = make(), make()
         call(other)
         fail(one, error=ASKED)
         clock.seconds += 1
         refused(other)
 
-    def test_those_that_wait_come_back_at_different_times_and_never_early(self, make):
+    def test_deferred_calls_return_at_different_times_and_never_early(self, make):
         gate = make()
         fail(gate, error=ASKED)
         waits = [refused(gate) for _ in range(50)]
         assert min(waits) >= 120
         assert max(waits) - min(waits) > 20
 
-    def test_who_is_refused_keeps_no_token(self, make, clock):
+    def test_a_refused_call_uses_no_token(self, make, clock):
         gate = make(failures=1, pause=10, rate=0.1, burst=2)
         fail(gate)
         for _ in range(3):
@@ -256,7 +256,7 @@ class TestBreaker:
         with pytest.raises(Deferred, match="calls per second"):
             call(gate)
 
-    def test_one_is_let_through_and_closes_it_for_all(self, make, store, clock):
+    def test_a_successful_probe_closes_it_for_all_workers(self, make, store, clock):
         one, other = make(), make()
         fail(one, error=ASKED)
         clock.seconds += 121
@@ -270,7 +270,7 @@ class TestBreaker:
         call(other)
         assert store.rows[DRIVER].state is BreakerState.CLOSED
 
-    def test_of_several_workers_one_tries(self, make, clock):
+    def test_only_one_of_several_workers_probes(self, make, clock):
         workers = [make() for _ in range(5)]
         fail(workers[0], error=ASKED)
         clock.seconds += 121
@@ -294,7 +294,7 @@ class TestBreaker:
             thread.join(5)
         assert let_through == 1
 
-    def test_it_stays_open_longer_each_time_that_fails(self, make, clock):
+    def test_it_stays_open_longer_after_each_failed_probe(self, make, clock):
         gate = make(failures=1, pause=10)
         fail(gate)
         for expected in (10, 20, 40, 80, 160, 300, 300):
@@ -303,7 +303,7 @@ class TestBreaker:
             clock.seconds += expected + 1
             fail(gate)
 
-    def test_a_probe_that_is_lost_is_followed_by_another(self, make, clock):
+    def test_a_lost_probe_is_followed_by_another(self, make, clock):
         one, other = make(), make()
         fail(one, error=ASKED)
         clock.seconds += 121
@@ -313,7 +313,7 @@ class TestBreaker:
         call(other)
         call(other)
 
-    def test_a_bug_in_the_driver_says_nothing(self, make, store, clock):
+    def test_a_bug_in_the_driver_neither_opens_nor_closes_it(self, make, store, clock):
         gate = make(failures=2)
         for subject in "abcd":
             fail(gate, subject, KeyError("bug"))
@@ -323,13 +323,13 @@ class TestBreaker:
         fail(gate, error=KeyError("bug"))
         assert store.rows[DRIVER].state is BreakerState.OPEN
 
-    def test_it_can_be_switched_off(self, make):
+    def test_it_can_be_disabled(self, make):
         gate = make(failures=0)
         for number in range(20):
             fail(gate, str(number), ASKED)
         call(gate)
 
-    def test_it_costs_a_read_per_second_and_writes_only_when_it_changes(self, make, store, clock):
+    def test_it_costs_a_read_per_second_and_a_write_per_change(self, make, store, clock):
         gate = make()
         for _ in range(100):
             call(gate)
@@ -341,7 +341,7 @@ class TestBreaker:
             refused(gate)
         assert store.writes == 1
 
-    def test_without_storage_what_was_known_counts(self, make, store, clock):
+    def test_the_last_known_state_counts_during_a_storage_outage(self, make, store, clock):
         gate = make()
         store.away = True
         call(gate)
@@ -353,20 +353,20 @@ class TestBreaker:
         refused(gate)
 
 
-class TestBreakerListensToTheProviderAlone:
-    def test_failures_of_single_services_never_open_it(self, make, store):
+class TestBreakerScope:
+    def test_errors_of_service_scope_never_open_it(self, make, store):
         gate = make(failures=2)
         for number in range(20):
             fail(gate, str(number), errors.RetryableError("its origin", retry_after=60))
         call(gate)
         assert store.writes == 0
 
-    def test_a_driver_that_says_nothing_speaks_of_one_service(self):
+    def test_default_scopes_of_errors(self):
         assert errors.RetryableError("x").scope is errors.Scope.SERVICE
         assert errors.TimedOut("x").scope is errors.Scope.PROVIDER
         assert errors.Unauthorized("x").scope is errors.Scope.PROVIDER
 
-    def test_those_of_one_project_do_not_stop_others_that_call(self, make):
+    def test_failures_of_one_project_do_not_defer_the_others(self, make):
         gate = make(failures=3)
         call(gate, "fine", project="b")
         for number in range(20):
@@ -377,7 +377,7 @@ class TestBreakerListensToTheProviderAlone:
         fail(gate, "fine", project="b")
         assert refused(gate) > 0
 
-    def test_others_that_called_long_ago_do_not_count(self, make, clock):
+    def test_projects_that_called_long_ago_do_not_count(self, make, clock):
         gate = make(failures=3)
         call(gate, project="b")
         clock.seconds += breaker.CALLER + 1
@@ -385,7 +385,7 @@ class TestBreakerListensToTheProviderAlone:
             fail(gate, str(number), project="a")
         refused(gate)
 
-    def test_a_probe_that_fails_for_its_own_service_keeps_nobody_waiting(self, make, store, clock):
+    def test_a_probe_error_of_service_scope_does_not_reopen_it(self, make, store, clock):
         gate = make(failures=1, pause=10)
         fail(gate)
         clock.seconds += 11
@@ -394,7 +394,7 @@ class TestBreakerListensToTheProviderAlone:
         call(gate)
         assert store.rows[DRIVER].state is BreakerState.CLOSED
 
-    def test_what_others_see_tells_nothing_of_its_cause(self, make, store):
+    def test_the_message_for_others_does_not_show_the_cause(self, make, store):
         gate = make(failures=1)
         fail(gate, error=errors.RetryableError("at secret.example.org", scope=WHOLE))
         with pytest.raises(Deferred) as caught:
@@ -414,20 +414,20 @@ class TestBreakerIsBounded:
         call(gate)
 
     @pytest.mark.parametrize("seconds", ["60", float("nan"), float("inf"), -5, True, object()])
-    def test_what_is_no_number_asks_for_nothing(self, make, seconds):
+    def test_an_invalid_retry_after_is_ignored(self, make, seconds):
         error = errors.RetryableError("x", scope=WHOLE)
         error.retry_after = seconds
         gate = make()
         fail(gate, error=error)
         call(gate)
 
-    def test_an_absurd_moment_that_was_stored_before_lets_a_call_through(self, make, store, clock):
+    def test_an_absurd_stored_time_lets_a_call_through(self, make, store, clock):
         until = clock.now() + datetime.timedelta(days=3650)
         store.rows[DRIVER] = Breaker(DRIVER).next(state=BreakerState.OPEN, until=until, reason="x")
         call(make())
         assert store.rows[DRIVER].state is BreakerState.CLOSED
 
-    def test_long_pauses_of_its_own_are_bounded_as_well(self, make):
+    def test_long_configured_pauses_are_bounded(self, make):
         gate = make(failures=1, pause=1e30)
         fail(gate)
         assert refused(gate) <= 360
@@ -443,25 +443,25 @@ class TestSlots:
         return Slots(total, {it: lambda it=it: values[it] for it in self.DRIVERS})
 
     def fill(self, slots, driver, prefix="s"):
-        """How many calls of a driver may be under way."""
+        """Take slots for a driver until none is left, and return their number."""
         number = 0
         while number < 100 and slots.take(driver, Subject("p", f"{prefix}{number}")):
             number += 1
         return number
 
-    def test_one_that_hangs_leaves_each_other_driver_a_slot(self):
+    def test_a_hung_driver_leaves_a_slot_for_each_other_driver(self):
         slots = self.slots()
         assert self.fill(slots, "provider:a") == 8
         assert slots.take("provider:b", Subject("p", "b"))
         assert slots.take("dns:c", Subject("p", "c"))
 
-    def test_two_that_hang_leave_the_third_one(self):
+    def test_two_hung_drivers_leave_a_slot_for_the_third(self):
         slots = self.slots()
         taken = self.fill(slots, "provider:a") + self.fill(slots, "provider:b", "b")
         assert taken == 9
         assert self.fill(slots, "dns:c", "c") == 1
 
-    def test_a_call_that_ends_makes_room(self):
+    def test_a_finished_call_frees_its_slot(self):
         slots = self.slots()
         self.fill(slots, "provider:a")
         with slots.changed:
@@ -475,20 +475,20 @@ class TestSlots:
             assert slots.take("provider:a", subject)
             assert slots.take("provider:b", subject)
 
-    def test_an_option_keeps_more(self):
+    def test_an_option_reserves_more_slots(self):
         assert self.fill(self.slots(b=4), "provider:a") == 5
 
-    def test_many_slots_are_kept_in_proportion(self):
+    def test_reserved_slots_are_proportional_to_the_total(self):
         assert self.fill(self.slots(total=60), "provider:a") == 40
 
     @pytest.mark.parametrize("total", [1, 2, 3])
-    def test_each_driver_may_have_one_call_however_few_slots_there_are(self, total):
+    def test_each_driver_may_make_one_call_with_few_slots(self, total):
         slots = self.slots(total)
         for driver in self.DRIVERS:
             assert slots.take(driver, Subject("p", driver))
 
 
-def test_a_place_is_waited_for_while_calls_are_quick():
+def test_a_call_waits_in_place_for_a_slot_while_calls_are_quick():
     slots = Slots(1, {DRIVER: Limits})
     gate = Throttle(DRIVER, lambda: Limits(failures=0), None, lambda: 1, slots)
     call(gate)
@@ -514,7 +514,7 @@ def test_a_place_is_waited_for_while_calls_are_quick():
     assert done.is_set()
 
 
-def test_a_driver_that_hangs_has_nobody_wait_in_place(make, clock):
+def test_calls_do_not_wait_in_place_for_a_hung_driver(make, clock):
     gate = make(concurrent=1)
     with passing(gate, "hangs"):
         clock.seconds += 20
@@ -523,7 +523,7 @@ def test_a_driver_that_hangs_has_nobody_wait_in_place(make, clock):
         assert time.monotonic() - before < 5
 
 
-def test_a_projects_calls_that_find_no_slot_do_not_delay_another_project(make, clock):
+def test_a_projects_calls_without_a_slot_do_not_delay_another(make, clock):
     gate = make(concurrent=1)
     with passing(gate, "running", "hostile"):
         clock.seconds += 0.5
@@ -534,7 +534,7 @@ def test_a_projects_calls_that_find_no_slot_do_not_delay_another_project(make, c
 
 @pytest.mark.parametrize("projects", [1, 2, 5])
 def test_waiting_projects_share_a_driver(make, clock, projects):
-    """Everyone retries when told to; each project gets its part."""
+    """All calls are retried when they are due; each project gets its share."""
     gate = make(rate=1, burst=1)
     call(gate, project="first")
     due = {(f"p{n}", call_): 0.0 for n in range(projects) for call_ in range(20 * (n + 1))}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stateful double of Rackspace's identity and Cloud DNS, built from their documentation.
 
-It keeps records as the pages of each operation say, runs every change as a job, and refuses what
-the pages say is refused: bad and old tokens, TTLs below 300, more than 100 entities, a record
+It stores records as documented for each operation, runs every change as a job, and refuses what
+is documented as refused: bad and old tokens, TTLs below 300, more than 100 entities, a record
 beside a CNAME, unknown records and domains, and too many requests.
 """
 
@@ -31,8 +31,8 @@ class CloudDNS(http.server.ThreadingHTTPServer):
 
     Attributes:
         domains: records by id, by domain id; ``names``: the domains' names by id.
-        looks: how often a job says RUNNING before it is done.
-        refuse: faults to answer next requests by, by method.
+        looks: how often a job is reported as RUNNING before it is done.
+        refuse: faults that answer the next requests, by method.
         asked: method and path of every request.
     """
 

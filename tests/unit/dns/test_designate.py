@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DNS driver ``designate``: authentication, and handling of refusals.
 
-That it does what it should is tested on a real Designate; this is about a Keystone in front of
-it, and about answers that one does not give on demand.
+Records are tested on a real Designate. These tests need a Keystone in front of it, and answers
+that a real server does not give on demand.
 """
 
 import http.server
@@ -33,7 +33,7 @@ RECORDSETS = "/dns/v2/zones/z1/recordsets"
 class Cloud(http.server.ThreadingHTTPServer):
     """A Keystone with one user, and a Designate with scripted answers.
 
-    ``answers``: status, headers and body by method and path; ``asked``: what came.
+    ``answers``: status, headers and body by method and path; ``asked``: the requests.
     """
 
     daemon_threads = True
@@ -117,7 +117,7 @@ def driver_for(cloud: Cloud, **options: object) -> Designate:
     return make_driver(Designate, **given)
 
 
-def test_it_logs_in_and_finds_the_service_in_the_catalog(cloud: Cloud) -> None:
+def test_the_driver_logs_in_and_finds_its_service_in_the_catalog(cloud: Cloud) -> None:
     driver = driver_for(cloud)
     assert driver.health() is True
     assert driver.health() is True

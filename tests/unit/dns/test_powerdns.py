@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DNS driver ``powerdns``: options, and scripts of LUA records.
 
-What they do is tested on a real server.
+The results of scripts are tested on a real server.
 """
 
 import pytest

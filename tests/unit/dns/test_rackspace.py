@@ -88,7 +88,7 @@ def test_a_correct_record_is_not_changed(cloud: CloudDNS) -> None:
     assert changes(cloud) == ["POST", "PUT"]
 
 
-def test_a_job_is_waited_for(cloud: CloudDNS) -> None:
+def test_ensure_waits_for_its_job(cloud: CloudDNS) -> None:
     cloud.looks = 3
     driver_for(cloud).ensure({NAME: EDGE})
     assert cloud.cname(NAME) == EDGE
@@ -122,7 +122,7 @@ def test_a_repeated_job_is_not_a_failure(cloud: CloudDNS) -> None:
     driver.ensure({NAME: EDGE})
 
 
-def test_a_name_with_other_records_is_refused_with_all_of_its_domain(cloud: CloudDNS) -> None:
+def test_one_refused_name_prevents_all_changes_of_its_domain(cloud: CloudDNS) -> None:
     cloud.put(DOMAIN, "A", f"taken.{SUFFIX}", "192.0.2.1")
     driver = driver_for(cloud)
     with pytest.raises(PermanentError, match=f"taken.{SUFFIX} .*can't be made a CNAME"):

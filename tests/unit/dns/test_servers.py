@@ -21,7 +21,7 @@ class Down:
         return server
 
 
-def test_the_first_is_preferred_until_it_is_down() -> None:
+def test_the_first_server_is_preferred_until_it_is_down() -> None:
     servers, work = Servers(["a", "b", "c"]), Down()
     assert servers.call(work) == "a"
     work.down = {"a"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be configured."""
+"""All options of the configuration."""
 
 import pytest
 from oslo_config import generator
@@ -10,7 +10,7 @@ from tests.unit.documentation.written import ROOT
 
 @pytest.fixture(scope="module")
 def known_settings():
-    """Name of every option of the configuration, by group; those of oslo's libraries too."""
+    """The names of all options by group, including those of the Oslo libraries."""
     namespaces = [
         line.partition("= ")[2]
         for line in (ROOT / "etc" / "config-generator.conf").read_text().splitlines()
@@ -25,7 +25,7 @@ def known_settings():
         for option in options:
             names.update({option.dest, *(old.name for old in option.deprecated_opts)})
     known["keystone_authtoken"] |= keystone_options("password")
-    known["DEFAULT"].add("config_source")  # of oslo.config itself, which lists it nowhere
+    known["DEFAULT"].add("config_source")  # an option of oslo.config that is not listed
     return known
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our programs' own parsers, asked whether they take a command line. Nothing is run."""
+"""Check command lines with the programs' own parsers. Nothing is run."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from poppy.common import config
 from tests.unit.documentation.written import ROOT
 
 _REQUIRED = "the following arguments are required"
-#: Where the options and arguments of a tool are known, besides the tool itself.
+#: Files with the options and arguments of a tool, besides the tool itself.
 _TOOLS = {
     "tools/lab": ("tests/real/__main__.py", "tests/real/lab.py"),
     "tools/perf": ("tests/perf/__main__.py", "tests/perf/common.py"),
@@ -29,17 +29,17 @@ _TOOLS = {
 
 
 class Refused(Exception):
-    """The program does not take the command line; says why."""
+    """The program does not accept the command line; the message has the reason."""
 
 
 def check(words: Sequence[str], whole: bool) -> None:
-    """Make sure that a command line is taken.
+    """Check that a program accepts a command line.
 
     Args:
-        whole: whether all arguments have to be there.
+        whole: whether all required arguments must be present.
 
     Raises:
-        Refused: it is not.
+        Refused: the program does not accept it.
     """
     program, *arguments = words
     if program.startswith("tools/"):
@@ -55,7 +55,7 @@ def check(words: Sequence[str], whole: bool) -> None:
 
 
 def options() -> set[str]:
-    """Every option of every program."""
+    """Return every option of every program."""
     found = {"--json", "--config-file"}
     parsers = [manage._parser(), _shell("poppy").parser, _shell("openstack").parser]
     parsers += [_client_parser(name) for name in _client_commands()]
@@ -65,13 +65,13 @@ def options() -> set[str]:
 
 
 def tool_texts() -> str:
-    """The source of all tools."""
+    """Return the source of all tools."""
     files = [*(ROOT / "tools").iterdir(), *(ROOT / it for its in _TOOLS.values() for it in its)]
     return "\n".join(path.read_text() for path in files if path.is_file())
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Those of a parser, and of all parsers of its subcommands."""
+    """Yield the options of a parser and of its subcommands."""
     for action in parser._actions:
         yield from action.option_strings
         if isinstance(action, argparse._SubParsersAction):
@@ -89,7 +89,7 @@ def _check_parser(parser: argparse.ArgumentParser, words: Sequence[str], whole: 
             raise Refused(said.getvalue()) from exc
     else:
         return
-    # Argparse says that something is missing before it says that something is wrong.
+    # Argparse reports missing arguments before invalid ones.
     last = parser
     for word in words:
         for action in last._actions:
@@ -112,12 +112,12 @@ def _check_status(words: Sequence[str], whole: bool) -> None:
             conf(list(words), project="poppy", default_config_files=[])
     except SystemExit as exc:
         raise Refused(said.getvalue()) from exc
-    if conf.command.check != "check":  # the library takes anything for it
+    if conf.command.check != "check":  # the library accepts anything here
         raise Refused(f"no such command: {conf.command.check}")
 
 
 def _check_daemon(words: Sequence[str]) -> None:
-    """A configuration file that an example names is not there; its option has to be."""
+    """Check the options of a daemon; configuration files in examples need not exist."""
     found = ["/dev/null" if it.endswith(".conf") else it for it in words]
     said = io.StringIO()
     try:
@@ -136,7 +136,7 @@ def _check_tool(program: str, words: Sequence[str]) -> None:
         it.read_text() for it in (path, *(ROOT / it for it in _TOOLS.get(program, ())))
     )
     for word in words:
-        if program == "tools/test":  # these are pytest's
+        if program == "tools/test":  # pytest's arguments
             if word.startswith("tests/") and not (ROOT / word).exists():
                 raise Refused(f"no such file: {word}")
         elif word not in text:
@@ -186,7 +186,7 @@ def _client_parser(name: str) -> argparse.ArgumentParser:
 
 @functools.cache
 def _shell(program: str) -> Any:
-    """The client's application, whose parser has the options before the command."""
+    """Return the client's application; its parser has the options before the command."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if program == "openstack":

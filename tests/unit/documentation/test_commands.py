@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says exists: commands, options, settings, files."""
+"""Commands, options, settings and files in the documentation exist."""
 
 import pytest
 
@@ -11,14 +11,14 @@ pytest.importorskip(
     "openstackclient", reason="not installed: pip install -e './client[openstack]'"
 )
 
-#: Options of other software that the pages name by themselves.
+#: Options of other software that pages mention without a command.
 FOREIGN = {"--namespace"}  # oslopolicy-checker
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=written.name_of)
 
 
 @each_page
-def test_our_programs_take_every_command_line(page):
+def test_programs_accept_every_command_line(page):
     problems = []
     for command in written.commands(page):
         try:
@@ -29,7 +29,7 @@ def test_our_programs_take_every_command_line(page):
 
 
 @each_page
-def test_options_that_are_named_by_themselves_exist(page):
+def test_options_without_a_command_exist(page):
     known = programs.options() | FOREIGN
     unknown = {
         it for it in written.options(page) - known if f'"{it}"' not in programs.tool_texts()
@@ -50,7 +50,7 @@ def test_settings_exist(page, known_settings):
 
 @each_page
 def test_files_of_the_repository_exist(page):
-    # Authors of drivers begin with a copy of the example.
+    # Driver authors start from a copy of the example.
     places = (ROOT, ROOT / "doc" / "example-driver")
     missing = [
         path
@@ -80,12 +80,12 @@ def test_files_of_the_repository_exist(page):
         ("tools/colour", True),
     ],
 )
-def test_what_does_not_exist_is_noticed(line, whole):
+def test_invalid_command_lines_are_refused(line, whole):
     with pytest.raises(programs.Refused):
         programs.check(line.split(), whole)
 
 
-def test_commands_are_found_wherever_they_stand(tmp_path, monkeypatch):
+def test_commands_are_found_anywhere_on_a_page(tmp_path, monkeypatch):
     monkeypatch.setattr(written, "ROOT", tmp_path)
     page = tmp_path / "page.rst"
     page.write_text(

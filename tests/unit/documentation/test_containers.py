@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container files fit what is here; ``tools/container-check`` builds and runs them."""
+"""The container files match the repository; ``tools/container-check`` builds and runs them."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ COMPOSE = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
 OURS = {name: it for name, it in COMPOSE["services"].items() if "build" in it}
 
 
-def test_the_image_has_every_extra_that_a_driver_needs():
+def test_the_image_has_the_extras_of_all_drivers():
     setup = (ROOT / "setup.cfg").read_text()
     extras = setup.split("[options.extras_require]")[1].split("\n[")[0]
     known = set(re.findall(r"^(\w+) =", extras, re.MULTILINE)) - {"docs", "test"}
@@ -36,16 +36,16 @@ def test_the_last_stage_has_no_build_tools_and_no_root():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_programs_take_their_command_lines(name):
+def test_programs_accept_their_command_lines(name):
     programs.check(OURS[name]["command"], True)
 
 
-def test_the_image_without_a_command_is_a_whole_poppy():
+def test_the_default_command_of_the_image_is_valid():
     command = re.search(r"^CMD (.*)$", FILE, re.MULTILINE)[1]
     programs.check(shlex.split(command.strip("[]").replace(",", " ")), True)
 
 
-def test_what_it_mounts_and_builds_from_is_there():
+def test_mounted_files_and_build_contexts_exist():
     for service in OURS.values():
         build = service["build"]
         context = (CONTAINER / build["context"]).resolve()
@@ -54,7 +54,7 @@ def test_what_it_mounts_and_builds_from_is_there():
             assert (CONTAINER / mount.split(":")[0]).is_file()
 
 
-def test_what_it_waits_for_says_when_it_is_ready():
+def test_dependencies_have_a_health_check_or_restart_on_failure():
     services = COMPOSE["services"]
     for service in services.values():
         for name, need in service.get("depends_on", {}).items():
@@ -67,7 +67,7 @@ def test_what_it_waits_for_says_when_it_is_ready():
         assert "healthcheck" in services[name]
 
 
-def test_ports_and_hosts_of_the_configuration_are_those_of_the_containers():
+def test_ports_and_hosts_match_the_configuration():
     text = (CONTAINER / "poppy.conf").read_text()
     values = dict(re.findall(r"^(\w+) = (.*)$", text, re.MULTILINE))
     assert {values["cluster"], values["jobboard_backend_host"]} <= set(COMPOSE["services"])
@@ -75,11 +75,11 @@ def test_ports_and_hosts_of_the_configuration_are_those_of_the_containers():
     assert {values["server_port"], values["worker_port"]} <= exposed
     checks = [str(OURS[name]["healthcheck"]["test"]) for name in ("server", "worker")]
     assert ":8888/v1.0/ping" in checks[0] and f":{values['worker_port']}/metrics" in checks[1]
-    # Without authentication it is for this machine alone.
+    # Without authentication, only this machine may connect.
     assert OURS["server"]["ports"] == ["127.0.0.1:8888:8888"]
 
 
-def test_its_options_exist(known_settings):
+def test_options_of_the_configuration_exist(known_settings):
     text = textwrap.indent((CONTAINER / "poppy.conf").read_text(), "   ")
     found = written.settings_of("poppy.conf", text)
     assert len(found) > 8

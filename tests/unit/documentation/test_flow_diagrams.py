@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The diagrams of flows show what the flows are, and none is missing."""
+"""The flow diagrams match the flows, and none is missing."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ def extension(monkeypatch):
 
 
 def columns(extension, subject):
-    """The boxes of a diagram: those of one place from left to right, together."""
+    """Return the texts of a diagram's boxes, column by column from left to right."""
     flow = extension.example(subject)
     svg = extension.svg_boxes.draw(extension.shape_of(flow), "title")
     root = ElementTree.fromstring(svg)
@@ -65,7 +65,7 @@ def test_every_kind_of_operation_can_be_drawn(extension):
         assert columns(extension, subject)
 
 
-def test_boxes_do_not_lie_on_each_other(extension):
+def test_boxes_do_not_overlap(extension):
     boxes = extension.svg_boxes
     nested = boxes.InTurn(
         [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation has written down to be typed: commands, options, settings, paths."""
+"""Find the commands, options, settings and paths in the documentation."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ PAGES = sorted(
     ]
 )
 
-#: A name that begins a command line: one of our programs, or a tool of this repository.
+#: The first word of a command line: a program or a tool of this repository.
 _PROGRAM = r"(?:poppy(?:-(?:server|worker|standalone|manage|status))?|openstack|tools/\w+)"
 _LITERAL = re.compile(r"``([^`]+)``")
 _LINE = re.compile(
@@ -33,9 +33,9 @@ class Command(NamedTuple):
     """A command line.
 
     Attributes:
-        words: as a shell would split it, the program first.
-        whole: whether it stands in a line of its own, to be typed as it is; in a sentence,
-            arguments may be missing.
+        words: the words as a shell splits them, the program first.
+        whole: whether it is on its own line and complete; in a sentence, arguments may be
+            missing.
     """
 
     page: str
@@ -52,17 +52,17 @@ class Setting(NamedTuple):
 
 
 def name_of(page: pathlib.Path) -> str:
-    """How to call a page in a message."""
+    """Return the name of a page for messages."""
     return str(page.relative_to(ROOT))
 
 
 def literals(text: str) -> list[str]:
-    """What stands in double backticks, each in one line."""
+    """Return the texts in double backticks, each in one line."""
     return [" ".join(found.split()) for found in _LITERAL.findall(text)]
 
 
 def commands(page: pathlib.Path) -> list[Command]:
-    """Every command line of our programs on a page."""
+    """Return every command line of our programs on a page."""
     text = page.read_text()
     found = []
     for line in _joined(text.splitlines()):
@@ -77,7 +77,7 @@ def commands(page: pathlib.Path) -> list[Command]:
 
 
 def options(page: pathlib.Path) -> set[str]:
-    """Options that a page names by themselves, such as ``--wait``."""
+    """Return the options that a page mentions without a command, such as ``--wait``."""
     found = (literal.split() for literal in literals(page.read_text()))
     return {
         word for words in found if words[0].startswith("--") for word in words if word[0] == "-"
@@ -85,7 +85,7 @@ def options(page: pathlib.Path) -> set[str]:
 
 
 def settings(page: pathlib.Path) -> list[Setting]:
-    """Options of the configuration on a page, in examples of files and in sentences."""
+    """Return the configuration options on a page, in example files and in sentences."""
     text = page.read_text()
     found = [
         Setting(name_of(page), group, name)
@@ -96,9 +96,9 @@ def settings(page: pathlib.Path) -> list[Setting]:
 
 
 def settings_of(page: str, text: str) -> list[Setting]:
-    """Options in examples of files: indented lines, below the group in brackets.
+    """Return the options in example files: indented lines below a group in brackets.
 
-    A provider that an example calls by a name of its own has the options of its driver.
+    A provider with its own name in an example has the options of its driver.
     """
     called = {
         f"drivers:provider:{name}": f"drivers:provider:{driver}"
@@ -118,13 +118,13 @@ def settings_of(page: str, text: str) -> list[Setting]:
 
 
 def paths(page: pathlib.Path) -> set[str]:
-    """Files and directories of this repository that a page names."""
+    """Return the files and directories of this repository that a page mentions."""
     words = (literal.split()[0] for literal in literals(page.read_text()))
     return {word for word in words if _PATH.fullmatch(word)}
 
 
 def _joined(lines: list[str]) -> list[str]:
-    """Lines that a backslash continues, as one."""
+    """Join lines that a backslash continues."""
     joined: list[str] = []
     for line in lines:
         if joined and joined[-1].endswith("\\"):
@@ -135,7 +135,7 @@ def _joined(lines: list[str]) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    """As a shell would split it, without what is about where its output goes."""
+    """Split a line as a shell does, without redirections and later commands."""
     line = line.removesuffix(")") if line.count(")") > line.count("(") else line
     words = shlex.split(line)
     for index, word in enumerate(words):

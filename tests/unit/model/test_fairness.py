@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which order waiting work is done."""
+"""The order of waiting work."""
 
 import itertools
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def ordered(items, **options):
     return list(fairness.ordered(items, place, **options))
 
 
-def test_nothing_is_lost_and_nothing_doubled():
+def test_nothing_is_lost_or_duplicated():
     items = [Item(f"p{number % 7}", number, Priority(number % 3)) for number in range(200)]
     assert sorted(ordered(items)) == sorted(items)
     assert ordered([]) == []
@@ -42,7 +42,7 @@ def test_projects_take_turns():
     assert ordered([*a, *b]) == [a[0], b[0], a[1], b[1], a[2], a[3]]
 
 
-def test_turns_that_were_had_count():
+def test_earlier_turns_count():
     a, b = some("a", 2), some("b", 3)
     assert ordered([*a, *b], had={"a": 2}) == [b[0], b[1], a[0], b[2], a[1]]
 
@@ -53,7 +53,7 @@ def test_a_purge_is_first_in_its_project_but_waits_for_its_turn():
     assert ordered([*a, *b, *purges]) == [purges[0], b[0], purges[1], a[0], a[1]]
 
 
-def test_bulk_work_comes_last_but_for_its_share():
+def test_bulk_work_comes_last_except_for_its_share():
     own, bulk = some("a", 2 * SHARE), some("b", 3, BULK)
     expected = [*own[: SHARE - 1], bulk[0], *own[SHARE - 1 : 2 * SHARE - 2], bulk[1]]
     assert ordered([*bulk, *own]) == [*expected, *own[2 * SHARE - 2 :], bulk[2]]
@@ -65,12 +65,12 @@ def test_bulk_work_comes_when_it_is_its_turn(ahead):
     assert [it.priority for it in found].index(BULK) == ahead
 
 
-def test_bulk_work_takes_turns_too():
+def test_projects_take_turns_with_bulk_work():
     a, b = some("a", 3, BULK), some("b", 1, BULK)
     assert ordered([*a, *b]) == [a[0], b[0], a[1], a[2]]
 
 
-def test_queues_are_read_only_as_far_as_they_are_needed():
+def test_queues_are_read_only_as_far_as_needed():
     read = []
 
     def queue(name):
@@ -83,7 +83,7 @@ def test_queues_are_read_only_as_far_as_they_are_needed():
     assert read == ["a", "a", "a", "b", "a"]
 
 
-def test_queues_that_have_all_had_turns_begin_at_once():
+def test_queues_with_earlier_turns_start_at_once():
     assert list(fairness.in_turns([(5, iter("ab")), (7, iter("c"))])) == ["a", "b", "c"]
     assert list(fairness.in_turns([(5, iter("abc")), (6, iter("x"))])) == ["a", "b", "x", "c"]
     assert list(fairness.in_turns([])) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Purges that become one, and how an operation with one is stored."""
+"""Joined purges, and stored operations with purges."""
 
 from dataclasses import replace
 
@@ -22,11 +22,11 @@ from poppy.testing.builders import make_operation, make_service
         (Purge(None, True), Purge(None, False), None),
     ],
 )
-def test_two_purges_may_be_one(first, second, both):
+def test_only_purges_of_the_same_type_are_joined(first, second, both):
     assert first.joined(second) == both
 
 
-def test_a_purge_has_only_so_many_paths():
+def test_the_number_of_paths_of_a_purge_is_limited():
     full = Purge("/0", True, tuple(f"/{number}" for number in range(1, MAX_PATHS)))
     assert len(full.single()) == MAX_PATHS
     assert full.joined(Purge("/more", True)) is None
@@ -34,7 +34,7 @@ def test_a_purge_has_only_so_many_paths():
     assert full.joined(Purge(None, True)) == Purge(None, True)
 
 
-def test_drivers_are_asked_for_one_path_at_a_time():
+def test_drivers_get_one_path_at_a_time():
     assert Purge("/a", False, ("/b", "/c")).single() == (
         Purge("/a", False),
         Purge("/b", False),
@@ -46,11 +46,11 @@ def test_drivers_are_asked_for_one_path_at_a_time():
 @pytest.mark.parametrize(
     "purge", [Purge(None, True), Purge("/a", False), Purge("/a", True, ("/b", "/c"))]
 )
-def test_a_purge_is_stored_and_read(purge):
+def test_a_purge_round_trips(purge):
     assert Purge.from_dict(purge.to_dict()) == purge
 
 
-def test_earlier_versions_can_read_a_purge_that_nothing_has_joined():
+def test_earlier_versions_can_read_a_purge_of_one_path():
     assert Purge("/a", True).to_dict() == {"url": "/a", "hard": True}
 
 
@@ -64,20 +64,20 @@ def test_earlier_versions_can_read_a_purge_that_nothing_has_joined():
         {"purge": None},
     ],
 )
-def test_nothing_joins_what_was_begun_or_is_no_purge(changes):
+def test_only_purges_that_have_not_started_are_joined(changes):
     operation = make_operation(make_service(), Kind.PURGE, purge=Purge("/a", True))
     assert operation.joined(Purge("/b", True)) is not None
     assert replace(operation, **changes).joined(Purge("/b", True)) is None
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_an_operation_is_as_urgent_as_its_kind_unless_told(kind):
+def test_the_default_priority_depends_on_the_kind(kind):
     expected = Priority.PURGE if kind is Kind.PURGE else Priority.TENANT
     assert Operation.new("p", "s", kind).priority is expected
     assert Operation.new("p", "s", kind, priority=Priority.BULK).priority is Priority.BULK
 
 
-def test_ids_sort_by_the_moment_that_they_are_made(monkeypatch):
+def test_the_earliest_id_of_a_moment_sorts_before_new_ids(monkeypatch):
     moment = 1_900_000_000_123_456_789
     monkeypatch.setattr(ids.time, "time_ns", lambda: moment)
     assert ids.is_uuid(ids.earliest(moment))

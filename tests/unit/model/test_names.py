@@ -166,7 +166,7 @@ def test_root_domains(domain: str) -> None:
         "a.b.foo.ck",
     ],
 )
-def test_other_domains(domain: str) -> None:
+def test_other_domains_are_not_roots(domain: str) -> None:
     assert not names.is_root(domain)
 
 

@@ -99,7 +99,7 @@ def test_a_root_domain_is_refused_with_any_certificate_but_shared(certificate: s
     assert "mysite.com is a root domain" in refusal(variant(MINIMAL, "domains", [entry]))
 
 
-def test_a_domain_is_listed_once_whatever_its_protocol() -> None:
+def test_a_domain_is_listed_once_for_all_protocols() -> None:
     entry = {"domain": "www.mywebsite.com", "protocol": "https", "certificate": "san"}
     message = refusal(variant(MINIMAL, "domains", [*MINIMAL["domains"], entry]))
     assert message == "Domain www.mywebsite.com is listed more than once"
@@ -274,7 +274,7 @@ def test_the_paths_of_origin_rules_are_unique_over_the_service() -> None:
     accepted(_with_origins(_origin("a.example", "/x"), _origin("b.example", "/X")))
 
 
-def test_the_first_origin_without_rules_has_the_path_of_the_default_rule() -> None:
+def test_a_first_origin_without_rules_has_the_default_path() -> None:
     message = refusal(_with_origins(_origin("a.example"), _origin("b.example", "/*")))
     assert message.startswith("Path /* is in more than one rule of an origin")
 
@@ -373,7 +373,7 @@ def test_a_referrer_may_be_a_root_domain_and_is_stored_in_lower_case() -> None:
 @pytest.mark.parametrize(
     "client_ip", ["192.0.2.1", "192.0.2.77/24", "2001:DB8::1", "2001:db8::1/64"]
 )
-def test_a_client_ip_is_an_address_or_a_block_and_reads_back_as_written(client_ip: str) -> None:
+def test_a_client_ip_is_an_address_or_a_block_and_kept_as_written(client_ip: str) -> None:
     spec = accepted(_with_restrictions(("whitelist", {"client_ip": client_ip})))
     assert spec.restrictions[0].rules[0].client_ip == client_ip
 

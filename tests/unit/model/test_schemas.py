@@ -35,7 +35,7 @@ def test_a_schema_is_valid_draft_2020_12_and_fits_in_utf8(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_a_schema_of_operators_is_valid_draft_2020_12(name: str) -> None:
+def test_an_operator_schema_is_valid_draft_2020_12(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(OPERATORS[name])
 
 
@@ -145,7 +145,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("path", "shortest", "longest"), TEXTS)
-def test_a_text_keeps_to_its_bounds(path: str, shortest: int, longest: int) -> None:
+def test_text_lengths_are_bounded(path: str, shortest: int, longest: int) -> None:
     where = "".join(f"[{part}]" for part in path.split("."))
     accepted(variant(WITH_RULE, path, "/" * shortest))
     accepted(variant(WITH_RULE, path, "/" * longest))
@@ -249,7 +249,7 @@ CHOICES: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize("path", CHOICES)
-def test_a_choice_takes_its_values_and_no_other(path: str) -> None:
+def test_a_choice_accepts_only_its_values(path: str) -> None:
     for value in CHOICES[path]:
         accepted(variant(FULL, path, value))
     where = "".join(f"[{part}]" for part in path.split("."))

@@ -51,7 +51,7 @@ def test_the_limits_of_a_flavor_are_ignored(limits: object) -> None:
         ),
     ],
 )
-def test_a_flavor_keeps_to_its_rules(path: str, value: object, expected: str) -> None:
+def test_invalid_flavors_are_refused(path: str, value: object, expected: str) -> None:
     assert breaches(variant(FLAVOR, path, value), validation.flavor) == (expected,)
 
 
@@ -156,7 +156,7 @@ def test_other_text_is_not_a_valid_path(path: str) -> None:
 
 
 @pytest.mark.parametrize("document", [{}, None, "x", [[]], [None], [{"op": "remove"}]])
-def test_what_is_no_list_of_operations_is_no_patch(document: object) -> None:
+def test_a_patch_is_a_list_of_operations(document: object) -> None:
     assert breaches(document, validation.patch)
 
 

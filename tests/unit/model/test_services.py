@@ -52,14 +52,14 @@ def test_unset_fields_are_not_in_the_document() -> None:
     assert Rule("r", geography="BR").to_dict() == {"name": "r", "geography": "BR"}
 
 
-def test_a_rule_knows_its_kind() -> None:
+def test_the_kind_of_a_rule() -> None:
     assert Rule("r", "/x").kind is None
     assert Rule("r", "/x", referrer="a.com").kind == "referrer"
     assert Rule("r", client_ip="192.0.2.1").kind == "client_ip"
     assert Rule("r", geography="BR").kind == "geography"
 
 
-def test_a_spec_knows_its_domain_names() -> None:
+def test_the_domain_names_of_a_spec() -> None:
     assert accepted(FULL).domain_names == {
         "www.mywebsite.com",
         "secure.mywebsite.com",

@@ -54,7 +54,7 @@ def test_the_document_given_is_not_changed() -> None:
     assert before == FULL
 
 
-def test_the_default_ttl_is_the_callers() -> None:
+def test_the_caller_sets_the_default_ttl() -> None:
     assert validation.service(MINIMAL, 60).caching[0].ttl == 60
 
 

@@ -64,7 +64,7 @@ def test_the_object_records_calls(tmp_path: Path) -> None:
     assert provider.service_ids() == {service.service_id}
 
 
-def test_a_service_id_can_not_leave_the_directory(tmp_path: Path) -> None:
+def test_a_service_id_cannot_leave_the_directory(tmp_path: Path) -> None:
     provider = make_provider(directory=str(tmp_path / "objects"))
     service = make_service(service_id="../../elsewhere")
 
@@ -78,7 +78,7 @@ def test_a_purge_of_an_unknown_service_is_refused() -> None:
         make_provider().purge(make_service(), None, Purge(None, hard=True))
 
 
-def test_a_directory_that_can_not_be_created_is_retryable(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_retryable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     provider = make_provider(directory=str(tmp_path / "file" / "objects"))
 

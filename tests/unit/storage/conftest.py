@@ -25,7 +25,7 @@ def make_storage(url, sqlite_synchronous=None):
 
 @pytest.fixture(scope="session")
 def synced_file(tmp_path_factory):
-    """A file with the schema, made once: to copy it is quicker than to migrate each time."""
+    """A file with the schema, created once because a copy is faster than a migration."""
     path = tmp_path_factory.mktemp("storage") / "template.sqlite3"
     storage = make_storage(f"sqlite:///{path}")
     storage.sync()
@@ -55,7 +55,7 @@ def empty(tmp_path):
 
 @pytest.fixture
 def peek(path):
-    """A function that runs SQL beside the driver."""
+    """A function that runs SQL outside the driver."""
 
     def run(statement, *parameters):
         connection = sqlite3.connect(path)
@@ -70,7 +70,7 @@ def peek(path):
 
 @pytest.fixture
 def statements():
-    """What the engines of this process are asked meanwhile, without BEGIN and the like."""
+    """The statements of all engines in this process, except BEGIN and PRAGMA."""
     seen = []
 
     def remember(conn, cursor, statement, parameters, context, executemany):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies of the partitions of hints, without a server."""
+"""Cached copies of hint partitions, without a server."""
 
 import itertools
 
@@ -73,13 +73,13 @@ def test_a_flood_in_old_slots_does_not_hide_another_project(waiting, clock):
     assert projects(Backlog(waiting).due(NOW, {}), 3) == ["flood", "new", "flood"]
 
 
-def test_what_is_not_due_yet_is_left(waiting, clock):
+def test_hints_that_are_not_due_are_left(waiting, clock):
     waiting.add("later", -1.0)
     assert projects(Backlog(waiting).due(NOW, {})) == []
     assert projects(Backlog(waiting).due(NOW + 1_000_000, {})) == ["later"]
 
 
-def test_urgency_follows_from_the_partition(waiting, clock):
+def test_the_partition_determines_the_priority(waiting, clock):
     waiting.add("a", 300, Priority.BULK)
     waiting.add("b", 200)
     waiting.add("c", 100, Priority.PURGE)
@@ -87,7 +87,7 @@ def test_urgency_follows_from_the_partition(waiting, clock):
 
 
 @pytest.mark.parametrize("priority", Priority)
-def test_each_priority_has_partitions_of_its_own(priority):
+def test_each_priority_has_its_own_partitions(priority):
     shards = {
         hints._shard(make_operation(make_service(project_id=f"p{n}"), priority=priority))
         for n in range(100)
@@ -97,7 +97,7 @@ def test_each_priority_has_partitions_of_its_own(priority):
     assert shards.isdisjoint(range(hints._EARLIER))
 
 
-def test_partitions_of_earlier_versions_have_what_tenants_asked_for():
+def test_partitions_of_earlier_versions_have_tenant_priority():
     found = {Partition(0, shard).priority for shard in range(hints._EARLIER)}
     assert found == {Priority.TENANT}
 
@@ -105,7 +105,7 @@ def test_partitions_of_earlier_versions_have_what_tenants_asked_for():
 @pytest.mark.parametrize(
     ("age", "holds"), [(0, 0.0), (WIDTH / 1e6, 0.0), (30, 1.0), (MARGIN / 1e6 + 20, 15.0)]
 )
-def test_a_copy_holds_longer_once_nothing_more_is_put_there(waiting, clock, age, holds):
+def test_a_copy_is_cached_longer_once_its_slot_is_over(waiting, clock, age, holds):
     waiting.add("a", age)
     backlog = Backlog(waiting)
     projects(backlog.due(NOW, {}))
@@ -115,7 +115,7 @@ def test_a_copy_holds_longer_once_nothing_more_is_put_there(waiting, clock, age,
         assert len(waiting.reads) == reads
 
 
-def test_what_is_of_no_use_is_dropped_until_it_is_read_again(waiting, clock):
+def test_a_discarded_hint_is_left_out_until_the_next_read(waiting, clock):
     waiting.add("a", 200)
     waiting.add("b", 200)
     backlog = Backlog(waiting)
@@ -138,7 +138,7 @@ def test_each_hint_of_an_operation_is_followed(waiting, clock):
     assert list(backlog.due(NOW, {})) == [hint]
 
 
-def test_an_empty_partition_that_is_over_is_looked_at_until_it_is_left(waiting, clock):
+def test_an_empty_past_partition_is_passed_to_leave_at_each_read(waiting, clock):
     waiting.add("a", 200)
     (key,) = waiting.partitions
     waiting.partitions[key] = []
@@ -148,7 +148,7 @@ def test_an_empty_partition_that_is_over_is_looked_at_until_it_is_left(waiting, 
     assert len(waiting.left) == 2
 
 
-def test_a_large_partition_is_gone_on_with_when_half_of_it_is_done(waiting, clock, monkeypatch):
+def test_a_large_partition_is_read_on_when_half_of_it_is_done(waiting, clock, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 10)
     waiting.add("a", 200, count=15)
     backlog = Backlog(waiting)
@@ -159,7 +159,7 @@ def test_a_large_partition_is_gone_on_with_when_half_of_it_is_done(waiting, cloc
     assert len(projects(backlog.due(NOW, {}))) == 9
 
 
-def test_bulk_work_does_not_fill_the_memory_before_tenants_own(waiting, clock, monkeypatch):
+def test_bulk_hints_do_not_fill_the_memory_before_tenant_hints(waiting, clock, monkeypatch):
     monkeypatch.setattr(module, "MOST", 50)
     monkeypatch.setattr(module, "_AT_A_TIME", 1)
     for age in range(100, 300, 10):
@@ -195,7 +195,7 @@ def rows(count, age=600.0):
     return [(opened.ids.earliest(first + n * 1_000_000), "s", 7) for n in range(count)]
 
 
-def test_a_small_number_is_read_each_time_and_a_large_one_once_a_second(monkeypatch):
+def test_small_counts_are_always_read_and_large_ones_cached(monkeypatch):
     database = Database(rows(3))
     count = opened.Opened(database).count
     assert [count("p", 500), count("p", 500)] == [3, 3]
@@ -205,7 +205,7 @@ def test_a_small_number_is_read_each_time_and_a_large_one_once_a_second(monkeypa
     assert len(database.reads) == 3
 
 
-def test_what_has_ended_is_not_walked_over_again():
+def test_rows_of_ended_operations_are_skipped():
     database = Database(rows(3))
     count = opened.Opened(database).count
     count("p", 500)
@@ -217,7 +217,7 @@ def test_what_has_ended_is_not_walked_over_again():
     assert database.reads[-1]["floor"] > database.reads[-2]["floor"]
 
 
-def test_rows_that_are_left_over_are_found_at_the_limit():
+def test_stale_rows_are_removed_at_the_limit():
     left = rows(10)
     database = Database(left)
     assert opened.Opened(database).count("p", 10) == 0
@@ -225,7 +225,7 @@ def test_rows_that_are_left_over_are_found_at_the_limit():
     assert {call[1]["clock"] for call in database.written} == {7}
 
 
-def test_a_row_whose_operation_may_be_on_its_way_is_left():
+def test_a_row_of_a_recent_operation_is_kept():
     database = Database(rows(10, age=5.0))
     assert opened.Opened(database).count("p", 10) == 10
     assert database.written == []

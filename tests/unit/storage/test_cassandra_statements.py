@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every statement of the Cassandra driver keeps to; no server needed."""
+"""Rules for all statements of the Cassandra driver; no server is needed."""
 
 import importlib
 import pkgutil
@@ -13,7 +13,7 @@ import poppy.storage.cassandra as package
 from poppy.storage.cassandra import domains, migrate, partition
 
 _VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
-#: A node's own tables, which are small; the rules are about ours.
+#: A node's system tables, which are small; the rules do not apply to them.
 _SYSTEM = re.compile(r" FROM system(_schema|_views)?\.")
 
 
@@ -59,13 +59,13 @@ def test_nothing_is_filtered_or_scanned(cql):
 SCANS = {"partition.SCAN": partition.SCAN, "domains.SCAN": domains.SCAN}
 
 
-def test_only_the_scans_of_operators_tools_read_more_than_a_partition():
+def test_only_operator_tools_read_more_than_one_partition():
     without = [parameter.id for parameter in ALL if " WHERE " not in parameter.values[0]]
     assert [it for it in without if it not in INSERTS] == sorted(SCANS)
 
 
 @every
-def test_whole_partition_key_is_named(cql):
+def test_the_whole_partition_key_is_given(cql):
     if cql in SCANS.values():
         return
     table = re.search(r"(?:FROM|INTO|UPDATE) (\w+)", cql)[1]
@@ -78,7 +78,7 @@ def test_whole_partition_key_is_named(cql):
 
 @every
 def test_no_conditional_write_sets_a_timestamp(cql):
-    # Cassandra refuses it; and what Paxos writes must not be written beside it.
+    # Cassandra refuses it, and rows written by Paxos must not be written in other ways.
     assert not (" IF " in cql and "USING TIMESTAMP" in cql)
 
 

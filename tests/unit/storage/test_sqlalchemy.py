@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL storage driver on SQLite: the conformance suite, and what is its own."""
+"""The SQL storage driver on SQLite: the conformance suite and its own tests."""
 
 import logging
 import multiprocessing
@@ -44,7 +44,7 @@ class TestSchema:
         empty.check()
         empty.flavors.create(make_flavor())
 
-    def test_several_processes_may_sync_an_empty_database_at_once(self, tmp_path):
+    def test_several_processes_can_sync_an_empty_database_concurrently(self, tmp_path):
         url = f"sqlite:///{tmp_path}/new.sqlite3"
         start = FORK.Barrier(4)
 
@@ -85,7 +85,7 @@ class TestSchema:
             storage.sync()
         assert peek("SELECT version_num FROM alembic_version") == [("9999",)]
 
-    def test_interrupted_sync_leaves_nothing(self, empty, monkeypatch):
+    def test_interrupted_sync_leaves_no_tables(self, empty, monkeypatch):
         monkeypatch.setattr(schema, "METADATA", None)
         with monkeypatch.context() as patched:
             patched.setattr(alembic.script.ScriptDirectory, "run_env", lambda _: 1 / 0)
@@ -102,7 +102,7 @@ class TestSchema:
         assert tuple(reversed(found)) == schema.REVISIONS
         assert scripts.get_current_head() == schema.HEAD
 
-    def test_migrations_make_the_tables_that_the_code_expects(self, path):
+    def test_migrations_create_the_tables_of_the_code(self, path):
         engine = sa.create_engine(f"sqlite:///{path}")
         with engine.connect() as conn:
             context = alembic.migration.MigrationContext.configure(
@@ -125,7 +125,7 @@ class TestDurability:
     NORMAL, FULL = 1, 2
 
     @pytest.mark.parametrize("option, wanted", [(None, FULL), ("full", FULL), ("normal", NORMAL)])
-    def test_every_connection_syncs_as_the_option_says(self, path, option, wanted):
+    def test_every_connection_uses_the_synchronous_option(self, path, option, wanted):
         driver = make_storage(f"sqlite:///{path}", option)
         database = driver._database
         seen = []
@@ -133,7 +133,7 @@ class TestDurability:
         def look(conn):
             seen.append(conn.exec_driver_sql("PRAGMA synchronous").scalar())
 
-        # Two at the same time, as a pool opens more when it has to.
+        # Two at the same time, so that the pool opens another connection.
         with database.read() as conn, database.read() as other:
             look(conn)
             look(other)
@@ -143,15 +143,15 @@ class TestDurability:
 
 
 class TestOutages:
-    def test_file_that_is_no_database_is_unavailable(self, tmp_path):
+    def test_invalid_database_file_is_unavailable(self, tmp_path):
         (tmp_path / "bad.sqlite3").write_bytes(b"not a database" * 1000)
         assert_unavailable(make_storage(f"sqlite:///{tmp_path}/bad.sqlite3"))
 
-    def test_file_that_can_not_be_opened_is_unavailable(self, tmp_path):
+    def test_file_that_cannot_be_opened_is_unavailable(self, tmp_path):
         (tmp_path / "directory.sqlite3").mkdir()
         assert_unavailable(make_storage(f"sqlite:///{tmp_path}/directory.sqlite3"))
 
-    def test_database_that_stays_locked_is_unavailable_for_writing_only(self, path, monkeypatch):
+    def test_locked_database_is_unavailable_only_for_writing(self, path, monkeypatch):
         monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.1)
         storage = make_storage(f"sqlite:///{path}")
         blocker = sqlite3.connect(path)
@@ -165,7 +165,7 @@ class TestOutages:
         storage.flavors.create(make_flavor())
         storage.close()
 
-    def test_message_for_clients_says_nothing_of_the_statement(self, tmp_path):
+    def test_message_for_clients_does_not_show_the_statement(self, tmp_path):
         (tmp_path / "directory.sqlite3").mkdir()
         storage = make_storage(f"sqlite:///{tmp_path}/directory.sqlite3")
         with pytest.raises(errors.Unavailable) as caught:
@@ -176,7 +176,7 @@ class TestOutages:
         "url",
         ["sqlite:////no/such/directory/poppy.sqlite3", "no url at all", "nosuchdb://host/poppy"],
     )
-    def test_url_that_can_not_work_is_a_configuration_error(self, url):
+    def test_invalid_url_is_a_configuration_error(self, url):
         storage = make_storage(url)
         with pytest.raises(errors.ConfigError, match="drivers:storage:sqlalchemy. connection"):
             storage.check()
@@ -209,7 +209,7 @@ class TestTransactions:
         ],
         ids=["deadlock", "serialization", "mysql"],
     )
-    def test_transaction_that_met_a_conflict_is_done_again(self, database, storage, cause):
+    def test_transaction_is_repeated_after_a_conflict(self, database, storage, cause):
         turns = []
 
         def work(conn):
@@ -226,7 +226,7 @@ class TestTransactions:
         assert database.write(work) == "done"
         assert storage.flavors.list() == [make_flavor("flavor-3")]
 
-    def test_conflict_that_does_not_pass_is_an_outage(self, database):
+    def test_lasting_conflict_is_an_outage(self, database):
         def work(_conn):
             cause = type("Deadlock", (Exception,), {"pgcode": "40P01"})()
             raise sa.exc.OperationalError("INSERT", {}, cause)
@@ -234,11 +234,11 @@ class TestTransactions:
         with pytest.raises(errors.Unavailable):
             database.write(work)
 
-    def test_mistake_in_a_statement_is_not_an_outage(self, database):
+    def test_invalid_statement_is_not_an_outage(self, database):
         with pytest.raises(sa.exc.StatementError, match="TypeError"), database.read() as conn:
             conn.execute(sa.select(schema.OPERATIONS.c.updated_at == NOW.replace(tzinfo=None)))
 
-    def test_child_of_a_fork_connects_by_itself(self, storage, monkeypatch):
+    def test_forked_child_opens_its_own_connection(self, storage, monkeypatch):
         storage.flavors.create(make_flavor())
         made, make_engine = [], sql.make_engine
         monkeypatch.setattr(

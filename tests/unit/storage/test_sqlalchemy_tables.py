@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL storage driver: what its queries cost, and what stands in its tables."""
+"""The SQL storage driver: the cost of its queries, and the content of its tables."""
 
 import contextlib
 import sqlite3
@@ -23,7 +23,7 @@ class TestQueries:
         storage.services.get(service.project_id, service.service_id)
         assert len(statements) == 1
 
-    def test_page_is_read_with_one_query_that_is_limited(self, storage, service, statements):
+    def test_page_is_read_with_one_limited_query(self, storage, service, statements):
         storage.services.list(service.project_id, "0", 7)
         ((statement, parameters),) = statements
         assert "LIMIT" in statement
@@ -67,7 +67,7 @@ class TestQueries:
             *("history", "find"),
         ],
     )
-    def test_query_walks_an_index_and_sorts_nothing(
+    def test_query_uses_an_index_and_does_not_sort(
         self, storage, service, statements, path, ask, index
     ):
         with sqlite3.connect(path) as connection:
@@ -89,7 +89,7 @@ class TestTables:
         storage.flavors.create(make_flavor())
         return storage
 
-    def test_project_may_have_a_limit_of_its_own(self, stocked, peek):
+    def test_project_may_have_its_own_limit(self, stocked, peek):
         add(stocked, limit=1, project_id="big")
         peek("UPDATE projects SET service_limit = 2 WHERE project_id = 'big'")
         add(stocked, limit=1, project_id="big")
@@ -111,7 +111,7 @@ class TestTables:
         assert peek(query) == [(service.spec.name, microseconds)]
         assert peek("SELECT service_id, released_at FROM domains") == [("", microseconds)]
 
-    def test_operations_that_ended_long_ago_are_forgotten(self, stocked, peek):
+    def test_old_operations_are_pruned(self, stocked, peek):
         for _ in range(3):
             settle(stocked, add(stocked))
         unfinished = first_operation(stocked, add(stocked))

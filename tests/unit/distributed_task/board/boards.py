@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the SQL job board share, whatever database they run on."""
+"""Helpers shared by the tests of the SQL job board on every database."""
 
 import os
 import shutil
@@ -23,8 +23,8 @@ from poppy.testing.board import in_processes
 
 
 def _import_taskflows_board_tests() -> Any:
-    # TaskFlow's test helpers import the client libraries of etcd and Redis. Its board tests need
-    # nothing of them but one number.
+    # TaskFlow's test helpers import the client libraries of etcd and Redis, but its board tests
+    # need only one number from them.
     name = "taskflow.tests.utils"
     helpers = types.ModuleType(name)
     helpers.WAIT_TIMEOUT = 300
@@ -39,7 +39,7 @@ def _import_taskflows_board_tests() -> Any:
 
 
 class BoardContract(_import_taskflows_board_tests()):
-    """TaskFlow's own tests for a job board, over a SQL board; to be mixed into a TestCase."""
+    """TaskFlow's own job board tests for a SQL board; to be mixed into a TestCase."""
 
     client = None
     connection: str
@@ -73,7 +73,7 @@ def open_board(connection: str, **conf: Any) -> Iterator[SQLJobBoard]:
 
 
 def eventually(check: Callable[[], Any], timeout: float = 10.0) -> None:
-    """Wait until ``check`` returns something true; fail when it does not in time."""
+    """Wait until ``check`` returns a true value; fail after the timeout."""
     deadline = time.monotonic() + timeout
     while not check():
         if time.monotonic() > deadline:
@@ -82,7 +82,7 @@ def eventually(check: Callable[[], Any], timeout: float = 10.0) -> None:
 
 
 def claim_all(connection: str) -> list[str]:
-    """Try to claim every job in the path "race"; returns those that this process got."""
+    """Try to claim every job in the path "race"; return the ids of the claimed ones."""
     claimed = []
     with open_board(connection, path="race") as board:
         for job in board.iterjobs():
@@ -91,19 +91,19 @@ def claim_all(connection: str) -> list[str]:
             except excp.UnclaimableJob:
                 continue
             claimed.append(job.uuid)
-            # As if it had some work to do: SQLite's lock is not fair to those who wait for it.
+            # Simulate some work, because SQLite's lock is not fair to waiting processes.
             time.sleep(0.005)
     return claimed
 
 
 def connect_and_post(connection: str) -> None:
-    """Connect, which makes the tables if need be, and post a job."""
+    """Connect, which creates missing tables, and post a job."""
     with open_board(connection) as board:
         board.post("job")
 
 
 def race(connection: str, processes: int, jobs: int) -> None:
-    """Let processes race for the jobs of a board; each job must go to exactly one of them."""
+    """Check that each job is claimed by exactly one of several processes."""
     with open_board(connection, path="race") as board:
         posted = [board.post(f"job {number}").uuid for number in range(jobs)]
     claimed = in_processes(processes, claim_all, connection)
@@ -112,6 +112,6 @@ def race(connection: str, processes: int, jobs: int) -> None:
 
 
 def lapse(board: SQLJobBoard) -> None:
-    """Make all claims lapse, as if the heartbeats of their boards had stopped for long."""
+    """Expire all leases, as if the heartbeats of their boards had stopped long ago."""
     with sql.write(board._engine) as conn:
         conn.execute(sa.update(JOBS).values(lease_expires_at=1.0))

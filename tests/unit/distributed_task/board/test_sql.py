@@ -31,31 +31,31 @@ class TestContract(boards.BoardContract, unittest.TestCase):
 # Configuration
 
 
-def test_taskflow_finds_the_board_by_its_name(connection):
+def test_taskflow_finds_the_board_by_name(connection):
     conf = {"board": "poppy_sql", "connection": connection, "lease": "3", "path": "a"}
     assert isinstance(backends.fetch("test", conf), SQLJobBoard)
 
 
-def test_a_missing_connection_is_named():
+def test_a_missing_connection_is_reported():
     with pytest.raises(ValueError, match="'test' has no 'connection'"):
         SQLJobBoard("test", {})
 
 
 @pytest.mark.parametrize("key", ["lease", "poll_interval"])
 @pytest.mark.parametrize("value", [0, -1, "nan"])
-def test_a_number_of_seconds_that_makes_no_sense_is_named(key, value):
+def test_an_invalid_number_of_seconds_is_reported(key, value):
     with pytest.raises(ValueError, match=key):
         SQLJobBoard("test", {"connection": "sqlite://", key: value})
 
 
-def test_a_missing_directory_is_named(tmp_path):
+def test_a_missing_directory_is_reported(tmp_path):
     board = SQLJobBoard("test", {"connection": f"sqlite:///{tmp_path}/none/board.db"})
     with pytest.raises(ValueError, match=f"{tmp_path}/none of the SQLite database"):
         board.connect()
     assert not board.connected
 
 
-def test_a_board_may_be_in_memory_and_used_by_several_threads():
+def test_threads_can_share_a_board_in_memory():
     with open_board("sqlite://", lease=0.05) as board:
         threads = [
             threading.Thread(target=lambda: [board.post("job") for _ in range(20)])
@@ -70,7 +70,7 @@ def test_a_board_may_be_in_memory_and_used_by_several_threads():
         assert board.job_count == 60
 
 
-def test_connecting_twice_is_harmless_and_a_closed_board_may_be_connected_again(board):
+def test_a_board_can_be_connected_twice_and_reconnected(board):
     board.connect()
     board.post("job")
     board.close()
@@ -80,13 +80,13 @@ def test_connecting_twice_is_harmless_and_a_closed_board_may_be_connected_again(
     assert board.job_count == 1
 
 
-def test_processes_may_connect_to_an_empty_database_at_once(connection):
+def test_processes_can_connect_to_an_empty_database_concurrently(connection):
     in_processes(4, boards.connect_and_post, connection)
     with open_board(connection) as board:
         assert board.job_count == 4
 
 
-def test_a_board_that_was_connected_before_a_fork_refuses_to_work_after_it(board, monkeypatch):
+def test_a_board_connected_before_a_fork_refuses_work_in_the_child(board, monkeypatch):
     monkeypatch.setattr(board_module.os, "getpid", lambda: -1)
     with pytest.raises(excp.JobFailure, match="before this process forked"):
         board.post("job")
@@ -95,7 +95,7 @@ def test_a_board_that_was_connected_before_a_fork_refuses_to_work_after_it(board
 # Posting and listing
 
 
-def test_what_was_posted_is_listed_with_unicode_and_dates(board):
+def test_a_posted_job_is_listed_with_unicode_details_and_dates(board):
     details = {"domain": "münchen.example", "emoji": "🌷", "list": [1, None, {"x": True}]}
     posted = board.post("Ärger", details=details, priority="high")
     (listed,) = board.iterjobs()
@@ -123,7 +123,7 @@ def test_details_that_are_not_json_are_refused_as_a_job_failure(board):
     assert board.job_count == 0
 
 
-def test_higher_priorities_come_first_and_older_jobs_before_newer_ones(board, monkeypatch):
+def test_jobs_are_listed_by_priority_then_age(board, monkeypatch):
     monkeypatch.setattr(board_module, "_FIRST_PAGE", 3)
     monkeypatch.setattr(board_module, "_PAGE", 2)
     for name, priority in [
@@ -138,7 +138,7 @@ def test_higher_priorities_come_first_and_older_jobs_before_newer_ones(board, mo
 
 
 @pytest.mark.parametrize("only_unclaimed", [False, True])
-def test_a_listing_is_one_query_however_many_jobs_there_are(board, only_unclaimed):
+def test_a_listing_is_one_query_for_any_number_of_jobs(board, only_unclaimed):
     for number in range(30):
         board.post(str(number))
     found = []
@@ -147,7 +147,7 @@ def test_a_listing_is_one_query_however_many_jobs_there_are(board, only_unclaime
     assert len(found) == 30
 
 
-def test_two_paths_in_one_database_do_not_see_each_other(connection, board):
+def test_paths_in_one_database_are_isolated(connection, board):
     with open_board(connection, path="other") as other:
         job = board.post("job")
         assert (board.job_count, other.job_count) == (1, 0)
@@ -160,7 +160,7 @@ def test_two_paths_in_one_database_do_not_see_each_other(connection, board):
         assert board.find_owner(job) == "worker"
 
 
-def test_a_post_wakes_a_waiter_of_the_same_process_at_once(connection):
+def test_a_post_wakes_a_waiter_in_the_same_process_at_once(connection):
     with open_board(connection, poll_interval=30) as waiter, open_board(connection) as poster:
         threading.Timer(0.3, poster.post, args=("job",)).start()
         begin = time.monotonic()
@@ -168,7 +168,7 @@ def test_a_post_wakes_a_waiter_of_the_same_process_at_once(connection):
         assert 0.2 < time.monotonic() - begin < 5
 
 
-def test_a_waiter_sees_a_post_of_another_process_when_it_next_looks(connection):
+def test_a_waiter_finds_a_post_of_another_process_at_its_next_poll(connection):
     with open_board(connection, poll_interval=0.05) as board:
         call = threading.Thread(target=in_processes, args=(1, boards.connect_and_post, connection))
         call.start()
@@ -193,7 +193,7 @@ _USES = {
 
 
 @pytest.mark.parametrize("use", _USES)
-def test_an_error_of_the_database_becomes_a_job_failure_with_its_cause(board, use):
+def test_a_database_error_is_a_job_failure_with_its_cause(board, use):
     job = board.post("job")
     with sql.write(board._engine) as conn:
         conn.exec_driver_sql("DROP TABLE poppy_jobs")
@@ -212,7 +212,7 @@ def test_a_closed_board_raises_job_failure(board, use):
         _USES[use](board, job)
 
 
-def test_connecting_to_what_is_not_a_database_is_a_job_failure(tmp_path):
+def test_connecting_to_an_invalid_database_file_is_a_job_failure(tmp_path):
     (tmp_path / "board.db").write_text("This is not a database. " * 100)
     board = SQLJobBoard("test", {"connection": f"sqlite:///{tmp_path}/board.db"})
     with pytest.raises(excp.JobFailure, match="could not connect"):
@@ -220,9 +220,7 @@ def test_connecting_to_what_is_not_a_database_is_a_job_failure(tmp_path):
     assert not board.connected
 
 
-def test_a_claim_whose_end_failed_is_not_renewed_but_the_end_may_be_tried_again(
-    connection, monkeypatch
-):
+def test_a_failed_consume_stops_renewals_and_can_be_retried(connection, monkeypatch):
     monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.1)
     with open_board(connection, lease=LEASE) as board:
         job = board.post("job")
@@ -234,9 +232,7 @@ def test_a_claim_whose_end_failed_is_not_renewed_but_the_end_may_be_tried_again(
         assert job.state == "COMPLETE"
 
 
-def test_the_heartbeat_survives_a_database_that_is_away_for_a_while(
-    connection, monkeypatch, caplog
-):
+def test_the_heartbeat_survives_a_database_outage(connection, monkeypatch, caplog):
     monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.05)
     with open_board(connection, lease=LEASE) as board:
         job = board.post("job")
@@ -248,14 +244,14 @@ def test_the_heartbeat_survives_a_database_that_is_away_for_a_while(
         assert job.state == "CLAIMED"
 
 
-def test_a_server_that_is_away_is_a_job_failure_when_connecting():
+def test_connecting_to_an_unreachable_server_is_a_job_failure():
     board = SQLJobBoard("test", {"connection": "postgresql+psycopg2://nobody@127.0.0.1:9/none"})
     with pytest.raises(excp.JobFailure, match="could not connect"):
         board.connect()
 
 
 def _statements(board, action):
-    """Return the first words of the statements that an action makes, without transactions."""
+    """Return the first word of each statement of an action, except BEGIN."""
     seen = []
     board._heartbeat.stop()
     sa.event.listen(

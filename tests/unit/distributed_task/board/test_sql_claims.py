@@ -24,22 +24,22 @@ LEASE = 0.9
     ("dialect", "clock"),
     [(postgresql.dialect(), "clock_timestamp()"), (mysql.dialect(), "UTC_TIMESTAMP(6)")],
 )
-def test_leases_are_measured_by_the_clock_of_the_server(dialect, clock):
+def test_leases_use_the_clock_of_the_server(dialect, clock):
     engine = types.SimpleNamespace(dialect=dialect)
     assert clock in str(now(engine).compile(dialect=dialect))
 
 
-def test_leases_on_sqlite_are_measured_by_the_clock_of_the_host(board):
+def test_leases_on_sqlite_use_the_clock_of_the_host(board):
     with board._engine.connect() as conn:
         assert abs(conn.execute(sa.select(now(board._engine))).scalar() - time.time()) < 5
 
 
-def test_a_kind_of_database_whose_clock_is_not_known_is_refused():
+def test_a_database_without_a_known_clock_is_refused():
     with pytest.raises(ValueError, match="oracle"):
         now(types.SimpleNamespace(dialect=oracle.dialect()))
 
 
-def test_a_claim_is_refused_to_everybody_else_and_to_its_holder(board):
+def test_a_claimed_job_cannot_be_claimed_again(board):
     job = board.post("job")
     board.claim(job, "worker")
     for who in ("worker", "other"):
@@ -49,7 +49,7 @@ def test_a_claim_is_refused_to_everybody_else_and_to_its_holder(board):
 
 
 @pytest.mark.parametrize("action", ["claim", "consume", "abandon", "trash"])
-def test_a_claimer_needs_a_name(board, action):
+def test_actions_require_a_worker_name(board, action):
     job = board.post("job")
     with pytest.raises(ValueError, match="name"):
         getattr(board, action)(job, "")
@@ -58,7 +58,7 @@ def test_a_claimer_needs_a_name(board, action):
 
 
 @pytest.mark.parametrize("action", ["consume", "abandon", "trash"])
-def test_only_the_holder_may_end_a_claim(connection, board, action):
+def test_only_the_holder_can_end_a_claim(connection, board, action):
     job = board.post("job")
     with pytest.raises(excp.NotFound, match="no owner"):
         getattr(board, action)(job, "worker")
@@ -75,7 +75,7 @@ def test_only_the_holder_may_end_a_claim(connection, board, action):
         getattr(board, action)(job, "worker")
 
 
-def test_a_claim_can_be_ended_by_its_holder_through_another_object_of_the_job(board):
+def test_a_claim_can_be_ended_with_another_object_of_the_job(board):
     posted = board.post("job")
     (listed,) = board.iterjobs()
     board.claim(listed, "worker")
@@ -83,7 +83,7 @@ def test_a_claim_can_be_ended_by_its_holder_through_another_object_of_the_job(bo
     assert listed.state == "COMPLETE"
 
 
-def test_a_refused_attempt_of_another_does_not_stop_the_renewals(connection):
+def test_a_refused_consume_does_not_stop_renewals(connection):
     with open_board(connection, lease=LEASE) as board:
         job = board.post("job")
         board.claim(job, "worker")
@@ -93,7 +93,7 @@ def test_a_refused_attempt_of_another_does_not_stop_the_renewals(connection):
         assert board.find_owner(job) == "worker"
 
 
-def test_a_trashed_job_is_off_the_board_and_kept_for_review(board):
+def test_a_trashed_job_leaves_the_board_and_is_kept_for_review(board):
     job = board.post("job", details={"broken": "ü"})
     board.claim(job, "worker")
     board.trash(job, "worker")
@@ -107,7 +107,7 @@ def test_a_trashed_job_is_off_the_board_and_kept_for_review(board):
     )
 
 
-def test_the_heartbeat_keeps_a_claim_alive_well_past_its_lease(connection, board):
+def test_the_heartbeat_renews_the_lease(connection, board):
     with open_board(connection, lease=LEASE) as holder:
         job = holder.post("job")
         holder.claim(job, "worker")
@@ -117,7 +117,7 @@ def test_the_heartbeat_keeps_a_claim_alive_well_past_its_lease(connection, board
         holder.consume(job, "worker")
 
 
-def test_a_lapsed_claim_counts_as_none(connection, board):
+def test_a_job_with_an_expired_lease_is_unclaimed(connection, board):
     job = board.post("job")
     board.claim(job, "worker")
     lapse(board)
@@ -128,9 +128,7 @@ def test_a_lapsed_claim_counts_as_none(connection, board):
 
 @pytest.mark.parametrize("action", ["consume", "abandon", "trash"])
 @pytest.mark.parametrize("taker", ["worker", "other"])
-def test_after_a_take_over_the_old_holder_can_do_nothing_whatever_its_name(
-    connection, board, action, taker
-):
+def test_the_previous_holder_cannot_end_a_claim_after_a_takeover(connection, board, action, taker):
     job = board.post("job")
     board.claim(job, "worker")
     lapse(board)
@@ -143,9 +141,7 @@ def test_after_a_take_over_the_old_holder_can_do_nothing_whatever_its_name(
         second.consume(seen, taker)
 
 
-def test_the_heartbeat_drops_a_lost_claim_with_a_warning_and_does_not_steal_it_back(
-    connection, board, caplog
-):
+def test_the_heartbeat_drops_a_lost_claim_with_a_warning(connection, board, caplog):
     with open_board(connection, lease=LEASE) as first:
         lost, kept = first.post("lost"), first.post("kept")
         first.claim(lost, "worker")
@@ -154,7 +150,7 @@ def test_the_heartbeat_drops_a_lost_claim_with_a_warning_and_does_not_steal_it_b
             conn.execute(
                 sa.update(JOBS).where(JOBS.c.uuid == lost.uuid).values(lease_expires_at=1.0)
             )
-            # As `board.claim` would, but before the heartbeat can come between.
+            # Like `board.claim`, but in this transaction, so that no heartbeat interferes.
             conn.execute(
                 sa.update(JOBS)
                 .where(JOBS.c.uuid == lost.uuid)
@@ -166,7 +162,7 @@ def test_the_heartbeat_drops_a_lost_claim_with_a_warning_and_does_not_steal_it_b
     assert caplog.text.count("has lost its claim") == 1
 
 
-def test_a_lapsed_claim_that_nobody_took_is_renewed_or_finished_by_its_holder(connection, board):
+def test_an_expired_claim_can_be_renewed_or_ended_by_its_holder(connection, board):
     with open_board(connection, lease=LEASE) as holder:
         job = holder.post("job")
         holder.claim(job, "worker")
@@ -181,7 +177,7 @@ def test_a_lapsed_claim_that_nobody_took_is_renewed_or_finished_by_its_holder(co
     assert second.state == "COMPLETE"
 
 
-def test_each_job_is_claimed_by_exactly_one_of_the_racing_processes(connection):
+def test_concurrent_processes_claim_each_job_once(connection):
     boards.race(connection, processes=3, jobs=200)
 
 
@@ -216,7 +212,7 @@ def claimer(connection, board):
     pipe.close()
 
 
-def test_the_job_of_a_killed_claimer_is_free_after_the_lease(board, claimer):
+def test_the_job_of_a_killed_process_is_free_after_the_lease(board, claimer):
     process, _ = claimer
     (job,) = board.iterjobs()
     time.sleep(LEASE * 1.5)
@@ -229,9 +225,7 @@ def test_the_job_of_a_killed_claimer_is_free_after_the_lease(board, claimer):
     board.consume(job, "heir")
 
 
-def test_a_process_that_was_stopped_for_long_finds_its_claim_lost_and_leaves_the_job_alone(
-    board, claimer
-):
+def test_a_process_suspended_past_its_lease_cannot_end_its_claim(board, claimer):
     process, pipe = claimer
     (job,) = board.iterjobs()
     os.kill(process.pid, signal.SIGSTOP)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines that the SQL job board and others work with."""
+"""Database engines of the SQL job board and the SQL storage."""
 
 import os
 import subprocess
@@ -24,13 +24,13 @@ def test_sqlite_engines_use_wal_and_wait_for_locks(connection):
 
 
 def test_the_board_does_not_wait_for_the_disk(board):
-    # Storage is the truth, and posts again what a board has lost.
+    # Storage is authoritative, and lost jobs are redelivered from it.
     with board._engine.connect() as conn:
         assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == NORMAL
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_new_file_and_its_journals_are_not_for_everybody(tmp_path, umask):
+def test_a_new_file_and_its_journals_are_not_world_readable(tmp_path, umask):
     path = tmp_path / "new.sqlite3"
     before = os.umask(umask)
     try:
@@ -49,7 +49,7 @@ def test_a_new_file_and_its_journals_are_not_for_everybody(tmp_path, umask):
     }
 
 
-def test_a_file_that_is_there_keeps_its_mode(tmp_path):
+def test_an_existing_file_keeps_its_mode(tmp_path):
     path = tmp_path / "old.sqlite3"
     path.touch(0o600)
     engine = sql.make_engine(f"sqlite:///{path}")
@@ -59,7 +59,7 @@ def test_a_file_that_is_there_keeps_its_mode(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_write_begins_by_taking_the_lock_and_a_read_does_not(connection, monkeypatch, board):
+def test_a_write_takes_the_lock_first_and_a_read_does_not(connection, monkeypatch, board):
     monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.05)
     engine = sql.make_engine(connection)
     with sql.write(board._engine):
@@ -70,7 +70,7 @@ def test_a_write_begins_by_taking_the_lock_and_a_read_does_not(connection, monke
     engine.dispose()
 
 
-def test_an_exception_rolls_a_write_back(board):
+def test_an_exception_rolls_back_a_write(board):
     with pytest.raises(ZeroDivisionError), sql.write(board._engine) as conn:
         conn.execute(sa.insert(TRASH).values(_trash_row()))
         raise ZeroDivisionError
@@ -86,7 +86,7 @@ def _trash_row():
 
 
 def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path):
-    """Or another process takes itself for the last one, and deletes the log that we write to."""
+    """Otherwise another process takes itself for the last one and deletes the write-ahead log."""
     path = tmp_path / "poppy.sqlite3"
     read = "SELECT * FROM sqlite_master"
     engine = sql.make_engine(f"sqlite:///{path}")

@@ -158,7 +158,7 @@ def test_a_domain_is_added_to_the_first_certificate_with_room(
 ) -> None:
     found = san.ensure_certificate(order("san", "www.one.example"), None)
     assert found.details["edge_hostname"] == "san1.cdn.example.edgekey.net"
-    # Its change is pending, so the next domain goes to the second; then there is none left.
+    # Its change is pending, so the next domain goes to the second; then none is left.
     san.ensure_certificate(order("san", "www.two.example"), None)
     waiting = san.ensure_certificate(order("san", "www.three.example"), None)
     assert "www.one.example" in names(akamai, shared[0])
@@ -215,7 +215,7 @@ def test_a_san_certificate_without_the_domain_is_not_deployed(
     assert f"was not issued for {DOMAIN}" in str(found.details["waits_for"])
 
 
-def test_a_domain_is_removed_from_a_san_certificate_after_pending_changes(
+def test_removal_from_a_san_certificate_waits_for_pending_changes(
     akamai: Akamai, san: AkamaiProvider, shared: list[int]
 ) -> None:
     for _ in range(4):

@@ -33,7 +33,7 @@ class TestAkamai(ProviderContract):
     def forwarded(
         self, provider: Provider, service: Service, fields: Mapping[str, str]
     ) -> Mapping[str, str]:
-        """What the rules that hold for every request leave of the fields."""
+        """Return the fields that the rules for all requests do not remove."""
         (domain,) = service.spec.domain_names
         key, _ = self.akamai.papi.serving()[domain]
         active = self.akamai.papi.properties[key]["active"]["PRODUCTION"]

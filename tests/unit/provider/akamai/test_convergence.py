@@ -88,7 +88,7 @@ def test_a_failure_of_any_call_is_recovered_by_later_attempts(fate: str | int) -
             akamai.restart(lambda call, number=number: fate if call == number else "ok")
             provider = make_provider(akamai)
             known = settle(provider, service)
-            # As if the first answers had never arrived.
+            # For even numbers, simulate the loss of the first answers.
             settle(provider, changed(service), known if number % 2 else None)
             assert state(akamai, service) == wanted, number
             take_away(provider, changed(service))
@@ -233,7 +233,7 @@ def test_a_failed_activation_is_retried_a_few_times(
     akamai.papi.outcomes = ["FAILED"] * 3
     with pytest.raises(PermanentError, match="Activation failed: the reason"):
         settle(provider, changed(service))
-    assert akamai.papi.serving()  # What served before goes on.
+    assert akamai.papi.serving()  # The previous version still serves.
 
     # An hour later, the next call gets another attempt.
     (found,) = akamai.papi.properties.values()

@@ -119,7 +119,7 @@ def test_a_path_is_purged_of_each_domain(
 
 
 @pytest.mark.parametrize("url", [None, "/images/*"])
-def test_all_and_patterns_are_purged_by_the_service_s_cp_code(
+def test_all_and_patterns_are_purged_by_the_services_cp_code(
     akamai: Akamai, provider: AkamaiProvider, url: str | None
 ) -> None:
     service, other = make_service(), make_service()

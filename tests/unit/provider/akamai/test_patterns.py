@@ -71,12 +71,12 @@ def test_of_two_patterns_the_one_with_more_characters_is_more_specific() -> None
     assert found == ["/*", "/*.css", "/images/*", "/images/a"]
 
 
-def test_a_slash_is_added_and_stars_are_one() -> None:
+def test_a_slash_is_added_and_repeated_stars_are_merged() -> None:
     assert path_pattern(Rule("r", "a/**")) == "/a/*"
     assert path_pattern(Rule("r")) == "/*"
 
 
-def test_a_query_can_not_be_matched() -> None:
+def test_a_query_cannot_be_matched() -> None:
     with pytest.raises(PermanentError, match="Rule 'r'.*does not match queries"):
         path_pattern(Rule("r", "/a?b=*"))
 

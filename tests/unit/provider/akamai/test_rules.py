@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Service documents as rule trees.
 
-The trees are looked at as Akamai does: from the top, later rules over earlier ones.
+The tests evaluate trees like Akamai: from the top, with later rules over earlier ones.
 """
 
 import fnmatch
@@ -258,7 +258,7 @@ def test_a_blacklist_denies_its_clients() -> None:
         ("http://www.good.example", True),
         (None, False),
         ("https://evil.example/?www.good.example/", False),
-        # From below the name: a pattern for this would let in the next one.
+        # A subdomain: a pattern that allows it would also allow the next one.
         ("https://a.www.good.example/", False),
         ("https://evil.example/a.www.good.example/", False),
     ],
@@ -272,7 +272,7 @@ def test_a_whitelist_of_referrers_allows_exactly_the_host(
     assert denied(document, Client("/", referrer=referrer)) is not allowed
 
 
-def test_restrictions_hold_between_client_and_edge_only() -> None:
+def test_restrictions_apply_only_between_client_and_edge() -> None:
     document = spec(
         restrictions=(restriction("whitelist", Rule("r", "/*", client_ip="192.0.2.1")),)
     )

@@ -13,7 +13,7 @@ from poppy.model.services import Caching, Origin, Rule
 from poppy.provider.cloudfront.paths import behaviours, common, path_pattern
 from poppy.provider.patterns import covers, specificity
 
-#: Short ones of few letters, so that they overlap in many ways.
+#: Short patterns of few letters, which overlap in many ways.
 PATTERNS = st.text("ab*", max_size=6).map(lambda text: "/" + re.sub(r"\*+", "*", text))
 PATHS = st.text("ab/", max_size=8).map(lambda text: "/" + text)
 
@@ -73,7 +73,7 @@ def test_whether_a_pattern_covers_another(first: str, second: str, expected: boo
     st.lists(PATTERNS, unique=True, max_size=4),
     PATHS,
 )
-def test_a_request_gets_its_most_specific_origin_and_its_most_specific_ttl(
+def test_a_request_gets_the_most_specific_origin_and_ttl(
     by_origin: list[str], by_ttl: list[str], path: str
 ) -> None:
     def choice(patterns: list[str], otherwise: int | None) -> int | None:
@@ -127,7 +127,7 @@ def test_a_url_is_a_pattern(url: str | None, pattern: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["/a?b=1", "/a b", "/ä", "/a%20b", "/" + 255 * "a"])
-def test_a_url_that_cloudfront_can_not_match_is_refused_by_name(url: str) -> None:
+def test_a_url_that_cloudfront_cannot_match_is_refused_by_name(url: str) -> None:
     with pytest.raises(PermanentError, match="'the rule'"):
         path_pattern(Rule("the rule", url))
 
@@ -145,7 +145,7 @@ def test_a_pattern_that_grows_too_long_is_refused() -> None:
         behaviours(origins(["/*"], ["/" + 150 * "a" + "*"]), caching(t1=["/*" + 150 * "b"]))
 
 
-def test_no_patterns_take_long() -> None:
+def test_patterns_that_overlap_in_too_many_ways_are_refused() -> None:
     with pytest.raises(PermanentError, match="overlap in too many ways"):
         behaviours(origins(["/*"], ["/" + "*a" * 100]), caching(t1=["/" + "a*" * 100]))
     with pytest.raises(PermanentError, match="too many"):

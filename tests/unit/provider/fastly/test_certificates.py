@@ -162,7 +162,7 @@ def test_shared_certificates_are_deployed_at_once(
     assert fastly.tls.subscriptions == {}
 
 
-def test_without_a_name_for_them_there_are_no_shared_certificates(
+def test_shared_certificates_are_not_supported_by_default(
     provider: FastlyProvider,
 ) -> None:
     assert Capability.SHARED_CERTIFICATE not in provider.supports

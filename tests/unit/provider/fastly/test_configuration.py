@@ -145,10 +145,10 @@ _text = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_s
 _hostile = st.sampled_from(['"} error 500; #', "%22", '"', "\n}", "{{", "*/", "%", "\\", '")'])
 
 
-# No deadline: the time it takes says more about the machine.
+# No deadline: the time depends mostly on the machine.
 @settings(deadline=None)
 @given(path=_text | _hostile, referrer=_text | _hostile)
-def test_tenants_text_can_not_inject_vcl(path: str, referrer: str) -> None:
+def test_tenant_text_cannot_inject_vcl(path: str, referrer: str) -> None:
     rule = Rule("r", path, referrer=referrer)
     spec = make_spec(
         origins=(Origin("a.example.com"), Origin("b.example.com", rules=(Rule("o", path),))),

@@ -65,7 +65,7 @@ class _Stop:
         self.left -= 1
         if self.left > 0:
             return NONE
-        # A killed worker sends nothing any more.
+        # A killed worker sends no more requests.
         first, self.happened = not self.happened, True
         return self.fault if first else LOST_REQUEST
 
@@ -161,7 +161,7 @@ def test_a_rate_limit_at_any_call_only_delays() -> None:
 
 
 @pytest.mark.parametrize(("unique_names", "same"), [(True, True), (True, False), (False, True)])
-def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) -> None:
+def test_another_worker_can_act_between_any_two_calls(unique_names: bool, same: bool) -> None:
     for number in range(1, _MOST):
         with Fastly() as fastly:
             fastly.account.unique_names = unique_names
@@ -196,7 +196,7 @@ def test_another_worker_between_any_two_calls(unique_names: bool, same: bool) ->
             return
 
 
-def test_another_removal_between_any_two_calls() -> None:
+def test_another_removal_can_happen_between_any_two_calls() -> None:
     for number in range(1, _MOST):
         with Fastly() as fastly:
             provider, other = make_provider(fastly), make_provider(fastly)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life cycle of a service at Fastly, without a refusal."""
+"""The life cycle of a service at Fastly, without refusals."""
 
 import logging
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of the management port, against a server that plays Varnish."""
+"""The client of the management port, against a double of Varnish."""
 
 import hashlib
 import socket
@@ -26,7 +26,7 @@ def reply(status: int, text: str) -> bytes:
 
 
 class Server:
-    """Answers each line with what ``answers`` has for it, in pieces of ``piece`` bytes."""
+    """A double that answers each line from ``answers``, in pieces of ``piece`` bytes."""
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | None] = {}
@@ -103,7 +103,7 @@ def test_the_challenge_is_answered_without_the_secret(server: Server) -> None:
     assert server.lines == [f"auth {PROOF}", "ping"]
 
 
-def test_a_wrong_secret_is_the_operators_to_put_right(server: Server) -> None:
+def test_a_wrong_secret_is_unauthorized(server: Server) -> None:
     server.banner = reply(107, f"{CHALLENGE}\n")
     server.answers[f"auth {PROOF}"] = reply(107, f"{CHALLENGE}\n")
 
@@ -111,7 +111,7 @@ def test_a_wrong_secret_is_the_operators_to_put_right(server: Server) -> None:
         connect(server)
 
 
-def test_a_reply_may_come_in_pieces(server: Server) -> None:
+def test_a_reply_may_arrive_in_pieces(server: Server) -> None:
     server.piece = 1
     server.answers["ping"] = reply(200, "line\n" * 50)
 
@@ -120,7 +120,7 @@ def test_a_reply_may_come_in_pieces(server: Server) -> None:
         assert admin.command("ping") == "line\n" * 50
 
 
-def test_words_are_quoted_where_they_need_it(server: Server) -> None:
+def test_words_are_quoted_where_needed(server: Server) -> None:
     with connect(server) as admin:
         admin.command("ban", "obj.http.x-y", "~", 'a "b" \\x2e', "&&")
         admin.command("ban", "")
@@ -130,7 +130,7 @@ def test_words_are_quoted_where_they_need_it(server: Server) -> None:
     assert server.lines == [r'ban obj.http.x-y ~ "a \"b\" \\x2e" &&', 'ban ""']
 
 
-def test_a_vcl_is_sent_as_it_is_and_can_not_end_the_command(server: Server) -> None:
+def test_vcl_is_sent_unchanged_and_cannot_end_the_command(server: Server) -> None:
     text = "vcl 4.1;\nEOF\n<< EOF\nquit"
 
     with connect(server) as admin:
@@ -142,7 +142,7 @@ def test_a_vcl_is_sent_as_it_is_and_can_not_end_the_command(server: Server) -> N
     assert server.lines[1:5] == text.split("\n")
 
 
-def test_a_refusal_says_what_the_compiler_says(server: Server) -> None:
+def test_a_refusal_has_the_message_of_the_compiler(server: Server) -> None:
     server.answers["vcl.inline name"] = reply(
         106,
         "Message from VCC-compiler:\nExpected ';'\n('<vcl.inline>' Line 3 Pos 1)\n"
@@ -157,7 +157,7 @@ def test_a_refusal_says_what_the_compiler_says(server: Server) -> None:
     assert info.value.status == 106
 
 
-def test_a_node_that_can_not_compile_may_be_mended(server: Server) -> None:
+def test_a_node_without_a_working_compiler_is_retryable(server: Server) -> None:
     server.answers["vcl.inline name"] = reply(
         106, "sh: 1: gcc: not found\nRunning C-compiler failed, exited with 127\n"
     )
@@ -166,7 +166,7 @@ def test_a_node_that_can_not_compile_may_be_mended(server: Server) -> None:
         admin.inline("name", "vcl")
 
 
-def test_json_comes_without_its_head(server: Server) -> None:
+def test_json_is_returned_without_its_header(server: Server) -> None:
     server.answers["vcl.list -j"] = reply(200, '[2, ["vcl.list", "-j"], 17.5, {"name": "a"}]')
     server.answers["bad -j"] = reply(200, "no JSON")
 
@@ -176,7 +176,7 @@ def test_json_comes_without_its_head(server: Server) -> None:
             admin.json("bad")
 
 
-def test_an_answer_that_is_cut_off_is_asked_for_again(server: Server) -> None:
+def test_a_truncated_answer_is_requested_again(server: Server) -> None:
     server.answers["long"] = reply(201, "cut o")
 
     with connect(server) as admin, pytest.raises(PermanentError, match="cli_limit"):
@@ -185,7 +185,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(server: Server) -> None:
     assert server.lines == ["long", "param.set cli_limit 99999999", "long"]
 
 
-def test_nobody_at_the_port_may_pass() -> None:
+def test_a_closed_port_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(RetryableError, match=f"127.0.0.1:{port}"):
@@ -193,19 +193,19 @@ def test_nobody_at_the_port_may_pass() -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", ":80", "host:port"])
-def test_an_address_that_is_none_will_not_pass(address: str) -> None:
+def test_an_invalid_address_is_permanent(address: str) -> None:
     with pytest.raises(PermanentError, match="host:port"):
         Admin(address, SECRET, 1)
 
 
-def test_a_connection_that_is_closed_may_pass(server: Server) -> None:
+def test_a_closed_connection_is_retryable(server: Server) -> None:
     server.answers["ping"] = None
 
     with connect(server) as admin, pytest.raises(RetryableError, match="closed"):
         admin.command("ping")
 
 
-def test_the_end_of_varnish_may_pass(server: Server) -> None:
+def test_a_shutdown_of_varnish_is_retryable(server: Server) -> None:
     server.answers["ping"] = reply(500, "Closing CLI connection")
 
     with connect(server) as admin, pytest.raises(RetryableError, match="closed the connection"):
@@ -215,15 +215,15 @@ def test_the_end_of_varnish_may_pass(server: Server) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"HTTP/1.1 400\n", b"200 99999999999\n", b"abc defghijk\n", b"200 -1      \n"]
 )
-def test_a_port_of_something_else_may_pass(server: Server, garbage: bytes) -> None:
+def test_another_protocol_at_the_port_is_retryable(server: Server, garbage: bytes) -> None:
     server.banner = garbage
 
     with pytest.raises(RetryableError):
         connect(server, 0.5)
 
 
-def test_an_answer_that_does_not_end_in_time_counts_as_lost(server: Server) -> None:
-    # Each byte comes in time; all of them do not.
+def test_an_answer_that_exceeds_the_timeout_is_retryable(server: Server) -> None:
+    # Each byte arrives in time, but the whole answer does not.
     server.answers["ping"] = reply(200, "x" * 100)
     with connect(server, 0.3) as admin:
         server.piece, server.pause = 1, 0.02
@@ -237,7 +237,7 @@ def test_an_answer_that_does_not_end_in_time_counts_as_lost(server: Server) -> N
     ("command", "scope"),
     [(["ping"], Scope.PROVIDER), (["vcl.label", "a", "b"], Scope.SERVICE)],
 )
-def test_what_a_document_makes_slow_concerns_its_service(
+def test_a_timeout_of_a_vcl_command_has_service_scope(
     server: Server, command: list[str], scope: Scope
 ) -> None:
     server.answers[" ".join(command)] = reply(200, "x" * 100)
@@ -248,14 +248,14 @@ def test_what_a_document_makes_slow_concerns_its_service(
     assert caught.value.scope is scope
 
 
-def test_silence_counts_as_lost(server: Server) -> None:
+def test_a_silent_server_is_retryable(server: Server) -> None:
     server.banner = b""
 
     with pytest.raises(RetryableError, match="timed out"):
         connect(server, 0.2)
 
 
-def test_commands_are_traced_without_what_they_say(server: Server, spans: Spans) -> None:
+def test_commands_are_traced_without_arguments(server: Server, spans: Spans) -> None:
     server.banner = reply(107, f"{CHALLENGE}\n\nAuthentication required.\n")
     server.answers['vcl.use "a b"'] = reply(106, "no such VCL")
     with tracing.span("call", parent={}), connect(server) as admin:

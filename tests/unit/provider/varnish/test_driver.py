@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of the provider ``varnish``, and what it decides before it talks to a node."""
+"""Options of the provider ``varnish``, and checks before it contacts a node."""
 
 import socket
 from pathlib import Path
@@ -39,12 +39,12 @@ def make_provider(**options: Any) -> VarnishProvider:
         ({"refused_origins": ["nonsense"]}, "nonsense"),
     ],
 )
-def test_options_that_can_not_work_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_provider(**options)
 
 
-def test_geography_is_supported_only_where_a_header_tells_it() -> None:
+def test_geography_is_supported_only_with_a_header() -> None:
     with_header = make_provider(geography_header="X-Country", trusted_proxies=["192.0.2.0/24"])
 
     assert Capability.GEOGRAPHY not in make_provider().supports
@@ -53,7 +53,7 @@ def test_geography_is_supported_only_where_a_header_tells_it() -> None:
 
 
 @pytest.mark.parametrize("origin", ["127.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1"])
-def test_an_origin_that_is_not_public_is_refused_by_name(origin: str) -> None:
+def test_a_non_public_origin_is_refused_by_name(origin: str) -> None:
     service = make_service(spec=make_spec(origins=(Origin(origin),)))
 
     with pytest.raises(PermanentError, match=f"origin {origin}: "):
@@ -62,7 +62,7 @@ def test_an_origin_that_is_not_public_is_refused_by_name(origin: str) -> None:
         make_provider().check(service.spec)
 
 
-def test_one_bad_address_of_an_origin_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_origin_with_one_non_public_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(None, None, None, "", (address, 0)) for address in ("8.8.8.8", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
 
@@ -70,7 +70,7 @@ def test_one_bad_address_of_an_origin_is_enough(monkeypatch: pytest.MonkeyPatch)
         make_provider().ensure(make_service(), None)
 
 
-def test_addresses_that_are_not_public_can_be_allowed() -> None:
+def test_non_public_addresses_can_be_allowed() -> None:
     provider = make_provider(allowed_origins=["10.0.0.0/8"], refused_origins=["10.9.0.0/16"])
 
     provider.check(make_spec(origins=(Origin("10.1.1.1"), Origin("8.8.8.8"))))
@@ -79,7 +79,7 @@ def test_addresses_that_are_not_public_can_be_allowed() -> None:
             provider.check(make_spec(origins=(Origin(origin),)))
 
 
-def test_an_empty_list_of_refused_origins_still_allows_all() -> None:
+def test_an_empty_list_of_refused_origins_allows_all() -> None:
     provider = make_provider(refused_origins=[])
 
     provider.check(make_spec(origins=(Origin("127.0.0.1"), Origin("::1"))))
@@ -110,7 +110,7 @@ def test_soft_purges_do_not_make_a_service_too_large() -> None:
     assert Metadata.from_vcl(text).purges == (SoftPurge(metadata.generation, None),)
 
 
-def test_an_origin_that_does_not_resolve_may_do_so_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresolvable_origin_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: object, **_kwargs: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -121,7 +121,7 @@ def test_an_origin_that_does_not_resolve_may_do_so_later(monkeypatch: pytest.Mon
     assert caught.value.scope is Scope.SERVICE
 
 
-def test_a_node_that_is_not_there_is_named_and_unhealthy(tmp_path: Path) -> None:
+def test_an_unreachable_node_is_named_and_unhealthy(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s\n")
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -142,7 +142,7 @@ def test_a_node_that_is_not_there_is_named_and_unhealthy(tmp_path: Path) -> None
         ([Scope.SERVICE], Scope.SERVICE),
     ],
 )
-def test_nodes_that_fail_for_one_service_say_nothing_of_the_others(
+def test_the_narrowest_scope_of_the_nodes_errors_counts(
     monkeypatch: pytest.MonkeyPatch, failures: list[Scope], scope: Scope
 ) -> None:
     errors = [RetryableError("x", 60 + n, scope=it) for n, it in enumerate(failures)]

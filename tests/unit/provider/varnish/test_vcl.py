@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler of the provider ``varnish``: what a service is, as VCL."""
+"""The compiler of the provider ``varnish``: services as VCL."""
 
 import re
 from dataclasses import replace
@@ -108,7 +108,7 @@ def test_the_expression_agrees_with_the_plain_meaning_of_a_pattern(pattern: str,
 
 
 @given(st.text(max_size=60))
-def test_an_expression_can_not_end_the_string_it_stands_in(text: str) -> None:
+def test_an_expression_cannot_end_its_string(text: str) -> None:
     for regex in (patterns.url_regex(text), patterns.referrer_regex(text)):
         assert regex.isascii()
         assert regex.isprintable()
@@ -123,7 +123,7 @@ def test_a_pattern_matches_itself(text: str) -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_tenants_text_adds_no_line_and_no_statement(one: str, other: str) -> None:
+def test_tenant_text_adds_no_line_or_statement(one: str, other: str) -> None:
     def spec(text: str) -> ServiceSpec:
         return replace(
             make_spec(["www.a.example.com"]),
@@ -144,7 +144,7 @@ def test_tenants_text_adds_no_line_and_no_statement(one: str, other: str) -> Non
         assert first.startswith("# poppy {")
         return [re.sub('"[^"]*"', '""', line) for line in lines]
 
-    # Surrogates can't come out of JSON that was decoded, but must not crash either.
+    # Decoded JSON has no surrogates, but they must not cause a crash.
     assert outline(one) == outline(other)
 
 
@@ -168,7 +168,7 @@ def test_tenants_text_adds_no_line_and_no_statement(one: str, other: str) -> Non
         ("", False),
     ],
 )
-def test_a_referrer_is_a_host_or_below_it(referrer: str, expected: bool) -> None:
+def test_a_referrer_matches_a_host_and_its_subdomains(referrer: str, expected: bool) -> None:
     assert bool(re.search(patterns.referrer_regex("friend.org"), referrer)) is expected
 
 
@@ -182,7 +182,7 @@ def test_the_most_specific_rule_comes_first() -> None:
     assert found == ["4", "5", "3", "2", "1"]
 
 
-def test_a_name_that_is_no_host_is_refused() -> None:
+def test_an_invalid_host_name_is_refused() -> None:
     bad = 'evil"; } sub vcl_recv { '
     with pytest.raises(PermanentError, match="not a host name"):
         compiled(make_spec(origins=(Origin("o", hostheadertype="custom", hostheadervalue=bad),)))
@@ -190,7 +190,7 @@ def test_a_name_that_is_no_host_is_refused() -> None:
         router_vcl({bad: "label"})
 
 
-def test_an_address_that_is_none_is_refused_by_name() -> None:
+def test_an_invalid_address_is_refused_by_name() -> None:
     rules = (Rule("r", client_ip="10.0.0.300"),)
     with pytest.raises(PermanentError, match=r"10\.0\.0\.300"):
         compiled(make_spec(restrictions=(Restriction("r", "blacklist", rules),)))
@@ -219,7 +219,7 @@ def test_a_country_is_known_by_its_common_names(name: str, codes: set[str]) -> N
     assert country_codes(name) == codes
 
 
-def test_a_continent_is_its_countries() -> None:
+def test_a_continent_stands_for_its_countries() -> None:
     europe = country_codes("europe")
 
     assert {"FR", "DE", "UA"} <= europe
@@ -234,7 +234,7 @@ def test_the_same_input_gives_the_same_text() -> None:
     assert router_vcl(routes) == router_vcl(dict(reversed(routes.items())))
 
 
-def test_metadata_comes_back_from_the_text() -> None:
+def test_metadata_can_be_read_from_the_text() -> None:
     metadata = METADATA.purged('/a"\n*/', 100).purged("/b", 50)
 
     vcl = compiled(make_spec(), metadata=metadata)
@@ -245,7 +245,7 @@ def test_metadata_comes_back_from_the_text() -> None:
         Metadata.from_vcl("vcl 4.1;")
 
 
-def test_soft_purges_are_kept_few() -> None:
+def test_the_number_of_soft_purges_is_bounded() -> None:
     metadata = METADATA
     for number in range(200):
         metadata = metadata.purged(f"/{number}", 0)
@@ -255,10 +255,10 @@ def test_soft_purges_are_kept_few() -> None:
     assert metadata.purged(None, 0).purges == (SoftPurge(metadata.generation + 1, None),)
 
 
-def test_a_purge_of_everything_does_not_forget_what_was_purged_when() -> None:
+def test_excess_soft_purges_are_folded_into_one() -> None:
     metadata = METADATA.purged("/a", 0)
     for number in range(60):
         metadata = metadata.purged(f"/{number}", 0)
 
-    # More than fit were folded into one for all that is older.
+    # Older purges were replaced by one for all paths.
     assert any(purge.url is None for purge in metadata.purges)
