@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole API in one process: application, manager and SQLite store are real.
+"""The complete API in one process: application, manager and SQLite store are real.
 
-No worker runs, so what is accepted stays as it was accepted.
+No worker runs by default, so accepted operations stay queued.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ from tests.functional.harness import PROJECT, Harness
 
 
 class Api:
-    """A client of one project, and a look into the database behind it."""
+    """A client of one project, with access to the database."""
 
     def __init__(self, directory, groups=None, **options):
         self.harness = Harness(directory, groups, **options)
-        # Asking the board makes its tables.
+        # This query creates the tables of the job board.
         assert self.harness.boot.distributed_task.is_alive()
         self._database = directory / "poppy.sqlite3"
         self.app = CheckedApp(self.harness.boot.transport.application)
         self.headers = {"X-Project-ID": PROJECT}
 
     def call(self, method, path, body=None, project=None, **headers):
-        """Send JSON; gives the response, whatever its status."""
+        """Send JSON and return the response with any status."""
         headers = {**self.headers, **headers}
         if project is not None:
             headers["X-Project-ID"] = project
@@ -41,18 +41,18 @@ class Api:
         return self.harness.document(domain, **changes)
 
     def create(self, domain="www.example.com", project=None, **changes):
-        """POST a service; gives its path."""
+        """POST a service and return its path."""
         answer = self.post(self.document(domain, **changes), project=project)
         assert answer.status_code == 202, answer.text
         return answer.headers["Location"].removeprefix("http://localhost")
 
     def deploy(self, path, project=PROJECT):
-        """Have a worker finish what is under way for the service."""
+        """Let a worker finish all operations of the service."""
         with self.harness.working():
             return self.harness.settle(path.rpartition("/")[2], project)
 
     def rows(self):
-        """How many rows each table has."""
+        """Return the number of rows in each table."""
         tables = ("services", "domains", "operations", "poppy_jobs")
         with contextlib.closing(sqlite3.connect(self._database)) as db:
             return {
@@ -61,7 +61,7 @@ class Api:
             }
 
     def forget(self):
-        """Be as new: empty all tables, but for the two flavors."""
+        """Empty all tables and create the two flavors again."""
         with contextlib.closing(sqlite3.connect(self._database)) as db:
             tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
             for (table,) in db.execute(tables).fetchall():
@@ -76,7 +76,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def shared_api(tmp_path_factory):
-    """One API for tests that leave nothing behind."""
+    """One API for tests that clean up."""
     made = Api(tmp_path_factory.mktemp("api"))
     yield made
     made.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether answers are what the OpenAPI document says that they are."""
+"""Check that responses match the OpenAPI document."""
 
 import functools
 import re
@@ -9,7 +9,7 @@ import webtest
 
 
 class Contract:
-    """The document of an installation."""
+    """The OpenAPI document of an installation."""
 
     def __init__(self, document):
         self._document = document
@@ -19,7 +19,7 @@ class Contract:
         ]
 
     def check(self, method, path, response):
-        """Fails when an answer is not described, or is not as it is described."""
+        """Fail if a response is not described or does not match its description."""
         operation = self._operation(method, path)
         if operation is None:
             return
@@ -42,9 +42,9 @@ class Contract:
         _validator(_Identity(schema)).validate(response.json)
 
     def _operation(self, method, path):
-        """None where nothing is, or nothing of that method."""
+        """Return the operation of a path and method, or None."""
         method = "GET" if method == "HEAD" else method
-        # The same without the project that may stand behind the version.
+        # Remove the project that may follow the version.
         path = re.sub(r"^/v1\.0/(?:[0-9]{1,64}|[0-9a-f]{32})(?=/|$)", "/v1.0", path)
         path = path.rstrip("/") or "/"
         for pattern, methods in self._paths:
@@ -62,7 +62,7 @@ class Contract:
 
 
 class CheckedApp(webtest.TestApp):
-    """A client that looks at each answer."""
+    """A client that checks each response."""
 
     def __init__(self, application, **options):
         super().__init__(application, **options)
@@ -77,7 +77,7 @@ class CheckedApp(webtest.TestApp):
 
 
 class _Identity:
-    """A schema as the key of a cache: there are few, and they are large."""
+    """A schema as a cache key by identity, since schemas are few and large."""
 
     def __init__(self, schema):
         self.schema = schema

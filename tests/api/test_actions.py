@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators do to services over the whole API."""
+"""Actions of operators on services through the complete API."""
 
 import pytest
 
@@ -42,7 +42,7 @@ PROVIDER = "www.example.com.cdn-a.example"
 
 
 @pytest.mark.parametrize("by", [{"project_id": PROJECT}, {"domain": "www.example.com"}])
-def test_a_disabled_service_leads_nowhere_until_it_is_enabled(api, cnames, by):
+def test_disabled_service_points_to_the_404_name_until_enabled(api, cnames, by):
     path = deployed(api)
     before = api.call("GET", path).json
     answer = act(api, "disable", **by)
@@ -60,7 +60,7 @@ def test_a_disabled_service_leads_nowhere_until_it_is_enabled(api, cnames, by):
     assert api.call("GET", path).json == before
 
 
-def test_names_of_disabled_services_are_removed_where_they_have_nowhere_to_lead(api, cnames):
+def test_names_of_disabled_services_are_removed_without_a_404_name(api, cnames):
     api.harness.conf.set_override("url_404", None, group="drivers:dns:scripted")
     path = deployed(api)
     act(api, "disable", project_id=PROJECT)
@@ -71,7 +71,7 @@ def test_names_of_disabled_services_are_removed_where_they_have_nowhere_to_lead(
     assert cnames == {OPERATOR: PROVIDER}
 
 
-def test_an_action_twice_is_done_once(api):
+def test_repeated_action_is_one_operation(api):
     path = deployed(api)
     for action, kinds in (
         ("enable", ["create"]),
@@ -84,7 +84,7 @@ def test_an_action_twice_is_done_once(api):
         api.deploy(path)
 
 
-def test_only_the_services_of_the_project_are_concerned(api):
+def test_action_applies_only_to_the_project(api):
     mine = [deployed(api, f"n{n}.example.com") for n in range(3)]
     other = deployed(api, "other.example.com", "another")
     act(api, "disable", project_id=PROJECT)
@@ -99,7 +99,7 @@ def test_only_the_services_of_the_project_are_concerned(api):
     assert act(api, "delete", project_id="nobody").status_code == 202
 
 
-def test_a_project_with_many_services_is_seen_to_a_part_at_a_time(api, monkeypatch):
+def test_action_on_many_services_is_done_in_batches(api, monkeypatch):
     paths = [api.create(f"n{n}.example.com") for n in range(5)]
     monkeypatch.setattr(actions, "BATCH", 2)
     url, turns = ACTION, 0
@@ -114,7 +114,7 @@ def test_a_project_with_many_services_is_seen_to_a_part_at_a_time(api, monkeypat
     assert turns == 3
 
 
-def test_a_service_that_is_being_created_is_switched_off_afterwards(api, cnames):
+def test_service_disabled_during_create_stays_disabled(api, cnames):
     path = api.create()
     act(api, "disable", project_id=PROJECT)
     assert status_of(api, path) == "disabled"
@@ -123,7 +123,7 @@ def test_a_service_that_is_being_created_is_switched_off_afterwards(api, cnames)
     assert cnames == {OPERATOR: NOWHERE}
 
 
-def test_a_disabled_service_can_be_deleted(api, cnames):
+def test_disabled_service_can_be_deleted(api, cnames):
     path = deployed(api)
     act(api, "disable", project_id=PROJECT)
     api.deploy(path)
@@ -133,7 +133,7 @@ def test_a_disabled_service_can_be_deleted(api, cnames):
     assert cnames == {}
 
 
-def test_names_are_switched_off_once_dns_answers(api, cnames):
+def test_disable_completes_after_a_dns_outage(api, cnames):
     path = deployed(api)
     api.harness.dns.script = [errors.RetryableError("DNS is down")] * 4
     act(api, "disable", project_id=PROJECT)
@@ -141,7 +141,7 @@ def test_names_are_switched_off_once_dns_answers(api, cnames):
     assert cnames == {OPERATOR: NOWHERE}
 
 
-def test_one_that_can_not_be_enabled_does_not_keep_the_others_from_it(api, monkeypatch, caplog):
+def test_enable_skips_services_that_cannot_be_enabled(api, monkeypatch, caplog):
     rules = [{"name": "r", "request_url": "/*", "referrer": "www.example.org"}]
     restrictions = [{"name": "site", "access": "whitelist", "rules": rules}]
     first = api.create("a.example.com", restrictions=restrictions)
@@ -158,7 +158,7 @@ def test_one_that_can_not_be_enabled_does_not_keep_the_others_from_it(api, monke
     assert act(api, "enable", domain="a.example.com").status_code == 400
 
 
-def test_a_service_that_could_not_be_disabled_is_disabled_again(api, cnames):
+def test_failed_disable_can_be_repeated(api, cnames):
     path = deployed(api)
     api.harness.dns.script = [errors.PermanentError("no")]
     act(api, "disable", project_id=PROJECT)
@@ -187,11 +187,11 @@ def test_a_service_that_could_not_be_disabled_is_disabled_again(api, cnames):
         {"action": "enable", "project_id": "p", "more": 1},
     ],
 )
-def test_an_action_that_makes_no_sense_is_refused(api, body):
+def test_invalid_service_action_is_refused(api, body):
     assert api.call("POST", ACTION, body).status_code == 400
 
 
-def test_an_action_on_nobodys_domain_is_not_found(api):
+def test_action_on_an_unknown_domain_is_not_found(api):
     assert act(api, "disable", domain="nobodys.example.com").status_code == 404
 
 
@@ -200,7 +200,7 @@ def set_status(api, status, path, project=PROJECT):
     return api.call("POST", STATUS, body)
 
 
-def test_a_status_can_be_said_by_hand(api):
+def test_operator_sets_the_status_of_a_service(api):
     path = deployed(api)
     assert set_status(api, "failed", path).status_code == 201
     assert status_of(api, path) == "failed"
@@ -211,7 +211,7 @@ def test_a_status_can_be_said_by_hand(api):
     assert [str(o.kind) for o in api.harness.operations(id_of(path))] == ["create"]
 
 
-def test_a_create_that_never_reached_a_provider_is_done_again(api):
+def test_setting_deployed_redeploys_a_service_without_provider_objects(api):
     api.harness.cdn_a.script = [errors.PermanentError("no")]
     path = deployed(api)
     assert status_of(api, path) == "failed"
@@ -219,7 +219,7 @@ def test_a_create_that_never_reached_a_provider_is_done_again(api):
     assert api.deploy(path).status == "deployed"
 
 
-def test_what_is_being_deleted_is_not_said_to_be_deployed(api):
+def test_status_of_a_service_being_deleted_cannot_be_set(api):
     path = api.create()
     api.call("DELETE", path)
     answer = set_status(api, "deployed", path)
@@ -228,7 +228,7 @@ def test_what_is_being_deleted_is_not_said_to_be_deployed(api):
     assert status_of(api, path) == "delete_in_progress"
 
 
-def test_a_status_is_not_said_over_what_is_under_way(api):
+def test_service_status_cannot_be_set_during_an_operation(api):
     path = deployed(api)
     api.call("PATCH", path, NAME)
     answer = set_status(api, "failed", path)
@@ -247,7 +247,7 @@ def test_a_status_is_not_said_over_what_is_under_way(api):
         ({"project_id": "another"}, 404),
     ],
 )
-def test_a_status_of_no_service_is_refused(api, changes, status):
+def test_invalid_status_request_is_refused(api, changes, status):
     path = deployed(api)
     body = {"status": "failed", "project_id": PROJECT, "service_id": id_of(path), **changes}
     assert api.call("POST", STATUS, body).status_code == status
@@ -265,7 +265,7 @@ def move(api, path, project=PROJECT, **changes):
     return api.call("PATCH", f"{DETAILS}/{id_of(path)}", body)
 
 
-def test_a_name_that_is_moved_stays_where_it_was_put(api, cnames):
+def test_moved_name_keeps_its_target(api, cnames):
     path = deployed(api)
     assert move(api, path).status_code == 201
     assert status_of(api, path) == "update_in_progress"
@@ -282,7 +282,7 @@ def test_a_name_that_is_moved_stays_where_it_was_put(api, cnames):
     assert cnames == {OPERATOR: PROVIDER}
 
 
-def test_a_name_is_not_moved_under_an_operation_that_writes_the_details(api, cnames):
+def test_move_is_refused_during_an_operation_that_writes_details(api, cnames):
     path = deployed(api)
     api.call("PATCH", path, NAME)
     answer = move(api, path)
@@ -295,7 +295,7 @@ def test_a_name_is_not_moved_under_an_operation_that_writes_the_details(api, cna
     assert cnames == {OPERATOR: "new.provider.example"}
 
 
-def test_a_name_that_is_replaced_goes_on_working_and_goes_with_the_service(api, cnames):
+def test_replaced_name_works_until_the_service_is_deleted(api, cnames):
     path = deployed(api)
     assert move(api, path, operator_url="other.cdn.example.net").status_code == 201
     api.deploy(path)
@@ -315,7 +315,7 @@ def test_a_name_that_is_replaced_goes_on_working_and_goes_with_the_service(api, 
     assert cnames == {}
 
 
-def test_a_moved_name_goes_with_its_domain(api, cnames):
+def test_moved_name_is_removed_with_its_domain(api, cnames):
     path = deployed(api)
     move(api, path, operator_url="other.cdn.example.net")
     api.deploy(path)
@@ -337,12 +337,12 @@ def test_a_moved_name_goes_with_its_domain(api, cnames):
         ({"more": 1}, 400),
     ],
 )
-def test_a_move_of_nothing_is_refused(api, cnames, changes, status):
+def test_invalid_move_is_refused(api, cnames, changes, status):
     path = deployed(api)
     assert move(api, path, **changes).status_code == status
     assert status_of(api, path) == "deployed"
 
 
-def test_a_move_of_no_service_is_refused(api):
+def test_move_of_an_unknown_service_is_refused(api):
     assert move(api, "/not-a-uuid").status_code == 400
     assert move(api, "/01890000-0000-7000-8000-000000000001").status_code == 404

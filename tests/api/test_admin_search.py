@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking services up: the operators' routes, and the filters of a tenant's list."""
+"""Search for services: the routes for operators and the filters of a tenant's list."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def id_of(path):
 
 
 def follow(api, url):
-    """All entries of a list whose pages are linked by headers."""
+    """Return all entries of a list, following Link headers."""
     entries = []
     while url:
         answer = api.call("GET", url)
@@ -24,7 +24,7 @@ def follow(api, url):
     return entries
 
 
-def test_operators_find_the_services_of_a_status_in_all_projects(api):
+def test_operators_list_services_by_status_in_all_projects(api):
     created = {
         (project, id_of(api.create(f"{project}{n}.example.com", project=project)))
         for project in ("p", "q")
@@ -50,7 +50,7 @@ def test_operators_find_the_services_of_a_status_in_all_projects(api):
     "query",
     ["", "?status=", "?status=nosuch", "?status=failed&limit=0", "?status=failed&marker=x"],
 )
-def test_operators_must_name_a_status(shared_api, query):
+def test_service_search_requires_a_valid_status(shared_api, query):
     assert shared_api.call("GET", f"{SERVICES}{query}").status_code == 400
 
 
@@ -66,11 +66,11 @@ def test_operators_find_the_service_of_a_domain(api):
 @pytest.mark.parametrize(
     "domain", ["a" * 64 + ".example.com", "x." * 130 + "com", "a_b", "-a.com"]
 )
-def test_a_domain_that_is_none_is_refused(shared_api, domain):
+def test_search_with_an_invalid_domain_is_refused(shared_api, domain):
     assert shared_api.call("GET", f"{DOMAINS}/{domain}").status_code == 400
 
 
-def test_operators_find_the_domains_that_a_name_of_a_provider_serves(api):
+def test_operators_find_domains_by_provider_url(api):
     path = api.create("www.example.com", project="somebody")
     api.deploy(path, "somebody")
     url = f"{DOMAINS}?provider_url=www.example.com.cdn-a.example"
@@ -86,7 +86,7 @@ def test_operators_find_the_domains_that_a_name_of_a_provider_serves(api):
 @pytest.mark.parametrize(
     "query", ["", "?provider_url=", "?provider_url=a%20b", "?provider_url=x&provider_url=y"]
 )
-def test_operators_must_name_what_serves_them(shared_api, query):
+def test_domain_search_requires_a_valid_provider_url(shared_api, query):
     assert shared_api.call("GET", f"{DOMAINS}{query}").status_code == 400
 
 
@@ -96,7 +96,7 @@ def listed(api, query, project=None):
     return [service["id"] for service in answer.json["services"]]
 
 
-def test_a_tenants_list_can_be_of_one_status(api):
+def test_tenant_list_is_filtered_by_status(api):
     paths = [api.create(f"n{n}.example.com") for n in range(3)]
     for path in paths:
         api.deploy(path)
@@ -110,7 +110,7 @@ def test_a_tenants_list_can_be_of_one_status(api):
     assert listed(api, "status=deployed", project="another") == []
 
 
-def test_a_tenants_list_can_be_the_service_of_a_domain(api):
+def test_tenant_list_is_filtered_by_domain(api):
     mine = id_of(api.create("mine.example.com"))
     api.create("theirs.example.com", project="another")
     assert listed(api, "domain=mine.example.com") == [mine]
@@ -122,5 +122,5 @@ def test_a_tenants_list_can_be_the_service_of_a_domain(api):
 
 
 @pytest.mark.parametrize("query", ["status=nosuch", "status=", "domain=", "domain=a%20b"])
-def test_a_filter_that_makes_no_sense_is_refused(shared_api, query):
+def test_invalid_list_filter_is_refused(shared_api, query):
     assert shared_api.call("GET", f"/v1.0/services?{query}").status_code == 400

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators' routes of Akamai's driver over the whole API."""
+"""The Akamai driver's routes for operators through the complete API."""
 
 import threading
 
@@ -40,7 +40,7 @@ def put(api, url, queue):
 
 
 @pytest.mark.parametrize(("url", "make"), [(MAPPING, mapping), (RETRY, entry)])
-def test_a_list_is_replaced_as_a_whole(api, url, make):
+def test_list_is_replaced_completely(api, url, make):
     assert api.call("GET", url).json == []
     first, second, third = (make(f"{name}.example.com") for name in "abc")
     assert put(api, url, [first, second]) == {"queue": [first, second], "deleted": []}
@@ -61,7 +61,7 @@ def test_a_list_is_replaced_as_a_whole(api, url, make):
         [entry(validate_service=True)],
     ],
 )
-def test_a_retry_list_that_makes_no_sense_is_refused(api, queue):
+def test_invalid_retry_list_is_refused(api, queue):
     assert api.call("PUT", RETRY, queue).status_code == 400
     assert api.call("GET", RETRY).json == []
 
@@ -69,11 +69,11 @@ def test_a_retry_list_that_makes_no_sense_is_refused(api, queue):
 @pytest.mark.parametrize(
     "queue", [{}, [mapping(), mapping()], [mapping(cert_type="x")], [entry()]]
 )
-def test_a_list_of_mappings_that_makes_no_sense_is_refused(api, queue):
+def test_invalid_mapping_list_is_refused(api, queue):
     assert api.call("PUT", MAPPING, queue).status_code == 400
 
 
-def test_a_job_has_the_certificates_of_the_list_looked_at_again(api):
+def test_check_job_updates_the_certificates_of_the_list(api):
     order(api)
     path = api.create("service.example.com")
     api.deploy(path)
@@ -97,7 +97,7 @@ def test_a_job_has_the_certificates_of_the_list_looked_at_again(api):
 
 
 @pytest.mark.parametrize("kind", ["san", "sni"])
-def test_a_job_about_properties_leaves_the_list_as_it_is(api, kind):
+def test_property_job_does_not_change_the_list(api, kind):
     order(api)
     queue = [mapping(), mapping("b.example.com", cert_type="sni")]
     put(api, MAPPING, queue)
@@ -126,11 +126,11 @@ def test_a_job_about_properties_leaves_the_list_as_it_is(api, kind):
         {"job_type": "akamai_update_papi_property_for_mod_san", "project_id": "p"},
     ],
 )
-def test_a_job_that_makes_no_sense_is_refused(api, job):
+def test_invalid_job_is_refused(api, job):
     assert api.call("POST", JOB, job).status_code == 400
 
 
-def test_the_retry_list_is_ordered_and_what_was_is_off_it(api):
+def test_retry_list_is_ordered_and_keeps_ignored_entries(api):
     order(api)
     new = entry("new.example.com")
     put(api, RETRY, [entry(), new])
@@ -142,7 +142,7 @@ def test_the_retry_list_is_ordered_and_what_was_is_off_it(api):
     assert api.call("GET", "/v1.0/ssl_certificate/new.example.com").status_code == 200
 
 
-def test_of_simultaneous_changes_of_a_list_none_is_half_done(api):
+def test_concurrent_changes_of_a_list_are_atomic(api):
     lists = [[entry(f"n{n}.example.com")] for n in range(6)]
     answers = []
     threads = [
@@ -153,13 +153,13 @@ def test_of_simultaneous_changes_of_a_list_none_is_half_done(api):
     for thread in threads:
         thread.join()
     assert api.call("GET", RETRY).json in lists
-    # Each list was replaced by the next: what each has deleted is the one before.
+    # Each list replaced an earlier one completely, so that it deleted exactly that list.
     deleted = [answer["deleted"] for answer in answers if answer["deleted"]]
     assert len(deleted) == 5
     assert all(it in lists for it in deleted)
 
 
-def test_settings_of_certificates_are_kept(api):
+def test_certificate_settings_are_stored(api):
     for kind, number in (("config", "spsId"), ("sni_config", "enrollmentId")):
         url = f"{AKAMAI}/ssl_certificate/{kind}/san1.example.com"
         assert api.call("GET", url).status_code == 400
@@ -172,7 +172,7 @@ def test_settings_of_certificates_are_kept(api):
     assert api.call("POST", f"{AKAMAI}/ssl_certificate/config/a_b", {}).status_code == 400
 
 
-def test_the_limit_of_san_certificates_is_kept(api):
+def test_san_hostname_limit_is_stored(api):
     url = f"{AKAMAI}/ssl_certificate/config/san_cert_hostname_limit"
     name = "san_cert_hostname_limit"
     assert api.call("GET", url).json == {name: 80}
@@ -182,13 +182,13 @@ def test_the_limit_of_san_certificates_is_kept(api):
         assert api.call("POST", url, body).status_code == 400
 
 
-def test_the_name_of_that_limit_is_no_certificate_of_another_kind(api):
+def test_name_of_the_san_limit_is_no_sni_certificate(api):
     url = f"{AKAMAI}/ssl_certificate/sni_config/san_cert_hostname_limit"
     assert api.call("POST", url, {"enrollmentId": 7}).status_code == 400
     assert api.call("GET", url).status_code == 400
 
 
-def test_a_domain_is_migrated_to_another_certificate(api):
+def test_domain_is_migrated_to_another_certificate(api):
     domain = {"domain": DOMAIN, "protocol": "https", "certificate": "san"}
     path = api.create(domains=[domain])
     api.deploy(path)

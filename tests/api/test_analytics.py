@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Analytics over the whole API."""
+"""Analytics through the complete API."""
 
 import datetime
 import time
@@ -26,7 +26,7 @@ def ask(api, path, domain=DOMAIN, metric="requestCount", times=DAY, project=None
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-def test_what_was_counted_is_told_by_zone(api, path, metric):
+def test_counts_are_returned_by_zone(api, path, metric):
     answer = ask(api, path, metric=metric)
     assert answer.status_code == 200
     assert answer.json == {
@@ -45,7 +45,7 @@ def test_what_was_counted_is_told_by_zone(api, path, metric):
     assert query.end == datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 
 
-def test_it_is_the_last_day_unless_said_otherwise(api, path):
+def test_period_defaults_to_the_last_day(api, path):
     assert ask(api, path, times="").status_code == 200
     (query,) = api.harness.cdn_a.queries
     assert query.end - query.start == datetime.timedelta(days=1)
@@ -53,7 +53,7 @@ def test_it_is_the_last_day_unless_said_otherwise(api, path):
     assert datetime.timedelta() <= now - query.end < datetime.timedelta(minutes=2)
 
 
-def test_the_provider_is_asked_once_in_a_while(api, path):
+def test_results_of_the_provider_are_cached(api, path):
     first = ask(api, path).json
     assert ask(api, path).json == first
     assert len(api.harness.cdn_a.queries) == 1
@@ -61,7 +61,7 @@ def test_the_provider_is_asked_once_in_a_while(api, path):
     assert len(api.harness.cdn_a.queries) == 2
 
 
-def test_a_provider_that_is_slow_delays_nobody_for_long(api, path):
+def test_slow_provider_is_a_503_after_the_timeout(api, path):
     api.harness.boot.manager.analytics._timeout = 0.2
     api.harness.cdn_a.script = [lambda: time.sleep(1)]
     begun = time.monotonic()
@@ -81,14 +81,14 @@ def test_a_provider_that_is_slow_delays_nobody_for_long(api, path):
         (errors.InProgressError("not yet", 60.0), "60"),
     ],
 )
-def test_a_provider_that_can_not_tell_is_said_so_and_asked_again(api, path, error, wait):
+def test_retryable_provider_error_is_a_503_and_is_not_cached(api, path, error, wait):
     api.harness.cdn_a.script = [error]
     answer = ask(api, path)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, wait)
     assert ask(api, path).status_code == 200
 
 
-def test_a_provider_that_refuses_for_good_is_not_to_be_asked_again(api, path):
+def test_permanent_provider_error_is_a_400(api, path):
     api.harness.cdn_a.script = [errors.PermanentError("it keeps no logs")]
     answer = ask(api, path)
     assert answer.status_code == 400
@@ -113,12 +113,12 @@ def test_a_provider_that_refuses_for_good_is_not_to_be_asked_again(api, path):
         f"?domain={DOMAIN}&domain={DOMAIN}&metricType=requestCount",
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(api, path, query):
+def test_invalid_analytics_query_is_refused(api, path, query):
     assert api.call("GET", f"{path}{query}").status_code == 400
     assert api.harness.cdn_a.queries == []
 
 
-def test_another_domain_or_service_is_not_found(api, path):
+def test_unknown_domain_or_service_is_not_found(api, path):
     assert ask(api, path, "other.example.com").status_code == 404
     assert ask(api, path, project="another").status_code == 404
     missing = "/v1.0/services/01890000-0000-7000-8000-000000000001/analytics"
@@ -126,7 +126,7 @@ def test_another_domain_or_service_is_not_found(api, path):
     assert ask(api, "/v1.0/services/x/analytics").status_code == 400
 
 
-def test_a_provider_without_analytics_is_said_so(api, path, monkeypatch):
+def test_provider_without_analytics_is_a_400(api, path, monkeypatch):
     monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
     answer = ask(api, path)
     assert answer.status_code == 400

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates over the whole API, from the order to its end."""
+"""Certificates through the complete API, from the order to its deletion."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def stored(api, domain=DOMAIN, cert_type="san"):
 
 
 def settle(api, domain=DOMAIN, cert_type="san"):
-    """Have a worker finish what is under way for an order."""
+    """Let a worker finish all operations of an order."""
     found = stored(api, domain, cert_type)
     with api.harness.working():
         return api.harness.settle(found.service_id, found.project_id)
@@ -48,7 +48,7 @@ def patched(api, value, domain=DOMAIN, query=""):
     return api.call("PATCH", f"{ADMIN}/{domain}{query}", patch)
 
 
-def test_an_order_is_stored_first_and_issued_by_a_worker(api):
+def test_order_is_stored_and_issued_by_a_worker(api):
     order(api)
     assert api.call("GET", f"{ORDERS}/{DOMAIN}").json == {
         "flavor_id": "standard",
@@ -69,7 +69,7 @@ def test_an_order_is_stored_first_and_issued_by_a_worker(api):
     assert certificate == certificates.Certificate(PROJECT, DOMAIN, "san", "standard")
 
 
-def test_what_takes_time_is_polled_with_what_the_driver_said_last(api):
+def test_pending_issuance_is_polled_with_its_last_details(api):
     pending = Issuance("create_in_progress", {"enrollment": 3}, in_progress=True, poll_after=0.05)
     api.harness.cdn_a.script = [pending, errors.RetryableError("busy"), None]
     order(api)
@@ -79,7 +79,7 @@ def test_what_takes_time_is_polled_with_what_the_driver_said_last(api):
     assert (known.status, known.details) == ("create_in_progress", {"enrollment": 3})
 
 
-def test_what_fails_says_why_and_can_be_ordered_again(api):
+def test_failed_order_has_a_reason_and_can_be_repeated(api):
     api.harness.cdn_a.script = [errors.PermanentError("the domain can't be validated")]
     order(api)
     settle(api)
@@ -94,14 +94,14 @@ def test_what_fails_says_why_and_can_be_ordered_again(api):
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_what_the_provider_gave_up_is_told(api, state):
+def test_final_status_of_the_provider_is_shown(api, state):
     api.harness.cdn_a.script = [Issuance(state)]
     order(api)
     settle(api)
     assert status_of(api) == state
 
 
-def test_an_order_stands_apart_from_the_services(api):
+def test_orders_are_separate_from_services(api):
     api.call("PUT", f"/v1.0/admin/limits/{PROJECT}", {"limit": 1})
     order(api)
     path = api.create(DOMAIN)
@@ -116,7 +116,7 @@ def test_an_order_stands_apart_from_the_services(api):
     assert api.harness.dns.cnames.keys() == {f"{DOMAIN}.cdn.example.net"}
 
 
-def test_there_is_one_of_each_type_for_a_domain(api):
+def test_domain_has_one_certificate_of_each_type(api):
     order(api)
     for project in (PROJECT, "another"):
         answer = api.call("POST", ORDERS, body(project_id=project), project=project)
@@ -127,7 +127,7 @@ def test_there_is_one_of_each_type_for_a_domain(api):
     assert [entry["cert_type"] for entry in found] == ["san", "sni"]
 
 
-def test_only_the_project_that_ordered_it_sees_it(api):
+def test_order_is_visible_only_to_its_project(api):
     order(api)
     assert api.call("GET", f"{ORDERS}/{DOMAIN}", project="another").status_code == 404
     url = f"{ORDERS}/{DOMAIN}?cert_type=san"
@@ -138,7 +138,7 @@ def test_only_the_project_that_ordered_it_sees_it(api):
     assert api.call("GET", f"{ORDERS}/{DOMAIN}").status_code == 200
 
 
-def test_an_operator_sees_all(api):
+def test_operators_see_all_orders(api):
     order(api)
     headers = {"X-Project-ID": "op", "X-Roles": "admin"}
     assert api.app.get(f"{ORDERS}/{DOMAIN}", headers=headers).json["project_id"] == PROJECT
@@ -147,7 +147,7 @@ def test_an_operator_sees_all(api):
         assert answer.status_code == 404
 
 
-def test_a_deleted_order_is_given_up_and_gone(api):
+def test_deleted_order_is_removed_from_the_provider(api):
     order(api)
     settle(api)
     answer = api.call("DELETE", f"{ORDERS}/{DOMAIN}?cert_type=san")
@@ -159,7 +159,7 @@ def test_a_deleted_order_is_given_up_and_gone(api):
     order(api)
 
 
-def test_what_can_not_be_given_up_is_kept_and_may_be_tried_again(api):
+def test_failed_delete_of_an_order_can_be_repeated(api):
     order(api)
     settle(api)
     api.harness.cdn_a.script = [errors.PermanentError("in use")]
@@ -173,7 +173,7 @@ def test_what_can_not_be_given_up_is_kept_and_may_be_tried_again(api):
 @pytest.mark.parametrize(
     "query", ["", "?cert_type=", "?cert_type=custom", "?cert_type=sni", "?cert_type=x"]
 )
-def test_a_delete_of_no_order_is_refused(api, query):
+def test_delete_without_a_matching_order_is_refused(api, query):
     order(api)
     assert api.call("DELETE", f"{ORDERS}/{DOMAIN}{query}").status_code == 400
 
@@ -192,7 +192,7 @@ def test_a_delete_of_no_order_is_refused(api, query):
         {"more": 1},
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused(api, changes):
+def test_invalid_order_is_refused(api, changes):
     assert api.call("POST", ORDERS, {**body(), **changes}).status_code == 400
     for name in body():
         lacking = {key: value for key, value in body().items() if key != name}
@@ -200,14 +200,14 @@ def test_an_order_that_makes_no_sense_is_refused(api, changes):
     assert api.rows()["operations"] == 0
 
 
-def test_what_a_provider_can_not_issue_is_refused_by_name(api, monkeypatch):
+def test_order_is_refused_without_provider_support(api, monkeypatch):
     monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
     answer = api.call("POST", ORDERS, body())
     assert answer.status_code == 400
     assert "cdn-a" in answer.json["message"]
 
 
-def test_a_domain_that_is_none_is_refused_and_an_unknown_one_not_found(api):
+def test_invalid_domain_is_refused_and_unknown_domain_not_found(api):
     assert api.call("GET", f"{ORDERS}/a_b").status_code == 400
     assert api.call("GET", f"{ORDERS}/www.example.org").status_code == 404
 
@@ -241,7 +241,7 @@ def test_operators_list_orders_by_status(api):
     assert api.call("GET", ADMIN).status_code == 400
 
 
-def test_a_certificates_status_can_be_said_by_hand(api):
+def test_operator_sets_the_status_of_a_certificate(api):
     order(api)
     settle(api)
     for value in ("cancelled", "failed", "deployed"):
@@ -256,13 +256,13 @@ def test_a_certificates_status_can_be_said_by_hand(api):
     assert len(api.harness.cdn_a.calls) == calls + 1
 
 
-def test_a_certificates_status_is_not_said_over_what_is_under_way(api):
+def test_certificate_status_cannot_be_set_during_an_operation(api):
     order(api)
     assert patched(api, "deployed").status_code == 400
     assert patched(api, "create_in_progress").status_code == 400
 
 
-def test_of_several_certificates_one_has_to_be_meant(api):
+def test_patch_of_several_certificates_requires_a_type(api):
     order(api)
     order(api, cert_type="sni")
     settle(api)
@@ -285,18 +285,18 @@ def test_of_several_certificates_one_has_to_be_meant(api):
         [{"op": "replace", "path": "/status", "value": "failed"}] * 2,
     ],
 )
-def test_another_patch_of_a_certificate_is_refused(api, patch):
+def test_invalid_patch_of_a_certificate_is_refused(api, patch):
     order(api)
     settle(api)
     assert api.call("PATCH", f"{ADMIN}/{DOMAIN}", patch).status_code == 400
     assert status_of(api) == "deployed"
 
 
-def test_a_patch_of_no_certificate_is_not_found(api):
+def test_patch_of_an_unknown_certificate_is_not_found(api):
     assert patched(api, "failed", "nobodys.example.com").status_code == 404
 
 
-def test_a_services_certificates_are_as_far_as_its_provider_says(api):
+def test_certificate_status_of_a_service_comes_from_its_provider(api):
     domain = {"domain": DOMAIN, "protocol": "https", "certificate": "san"}
     path = api.create(domains=[domain])
     (shown,) = api.call("GET", path).json["domains"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hostile client sends, over HTTP, to a server that is not of this process.
+"""Hostile requests over HTTP to a server in another process.
 
-The server is started here, unless ``POPPY_TEST_API_URL`` names another one (``http://host:port``);
-``POPPY_TEST_API_TOKEN`` is then sent as ``X-Auth-Token``, if it is set. Nothing is left there.
+The tests start the server, unless ``POPPY_TEST_API_URL`` names one (``http://host:port``);
+``POPPY_TEST_API_TOKEN``, if set, is then sent as ``X-Auth-Token``. The tests leave nothing there.
 """
 
 import json
@@ -17,13 +17,13 @@ from tests.real.poppy import PROJECT, Installation
 
 HEADERS = {"X-Project-ID": PROJECT}
 SERVICES = "/v1.0/services"
-#: What comes back as a header field only if the server lets itself be made to send it.
+#: A header field that appears in a response only after a successful header injection.
 EVIL = "X-Evil: 1"
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """Where the API is."""
+    """The base URL of the API."""
     given = os.environ.get("POPPY_TEST_API_URL")
     if given:
         if "POPPY_TEST_API_TOKEN" in os.environ:
@@ -38,7 +38,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def intact(base):
-    """Checks that the server still answers, and has nothing that it had not."""
+    """Check that the server still responds and that the test created no service."""
 
     def services():
         answer = requests.get(f"{base}{SERVICES}", headers=HEADERS, timeout=20)
@@ -51,7 +51,7 @@ def intact(base):
 
 
 def exchange(base, head, body=b""):
-    """Sends bytes; gives the status, the header fields as text, and the body."""
+    """Send bytes and return the status, the header fields as text and the body."""
     address = urllib.parse.urlsplit(base)
     with socket.create_connection((address.hostname, address.port), timeout=20) as client:
         client.sendall(head + body)
@@ -72,7 +72,7 @@ def head(line, *fields, length=None):
 
 
 def refused(answer, *statuses):
-    """An error as all errors are, that sends nothing the client made up."""
+    """Check that a response is a standard error without injected header fields."""
     status, fields, content = answer
     assert status in statuses, (status, content[:300])
     document = json.loads(content)
@@ -136,7 +136,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_that_makes_no_sense_is_refused(base, intact, name):
+def test_invalid_body_is_refused(base, intact, name):
     body = BODIES[name]
     line = f"POST {SERVICES} HTTP/1.1"
     fields = head(line, "Content-Type: application/json", length=len(body))
@@ -153,13 +153,13 @@ def test_a_body_that_makes_no_sense_is_refused(base, intact, name):
         ([], 415),
     ],
 )
-def test_a_body_of_another_kind_is_refused(base, intact, fields, status):
+def test_body_of_another_type_is_refused(base, intact, fields, status):
     body = text()
     line = f"POST {SERVICES} HTTP/1.1"
     refused(exchange(base, head(line, *fields, length=len(body)), body), status)
 
 
-def test_a_huge_body_is_refused(base, intact):
+def test_large_body_is_refused(base, intact):
     body = text(name="x" * 200_000)
     line = f"POST {SERVICES} HTTP/1.1"
     fields = head(line, "Content-Type: application/json", length=len(body))
@@ -178,7 +178,7 @@ def test_a_huge_body_is_refused(base, intact):
         ["Transfer-Encoding:\x0bchunked"],
     ],
 )
-def test_two_ways_to_tell_where_a_request_ends_are_refused(base, intact, fields):
+def test_ambiguous_message_length_is_refused(base, intact, fields):
     line = f"POST {SERVICES} HTTP/1.1"
     smuggled = b"0\r\n\r\nGET /v1.0/ping HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = exchange(base, head(line, "Content-Type: application/json", *fields), smuggled)
@@ -202,7 +202,7 @@ def test_two_ways_to_tell_where_a_request_ends_are_refused(base, intact, fields)
         "Host: a b",
     ],
 )
-def test_header_fields_that_make_no_sense_are_refused(base, intact, field):
+def test_invalid_header_fields_are_refused(base, intact, field):
     body = text()
     line = f"POST {SERVICES} HTTP/1.1"
     fields = head(line, field, "Content-Type: application/json", length=len(body))
@@ -239,17 +239,17 @@ def test_header_fields_that_make_no_sense_are_refused(base, intact, field):
         "http://evil.example/v1.0/nothing",
     ],
 )
-def test_paths_that_lead_nowhere_are_refused(base, intact, path):
+def test_unknown_and_invalid_paths_are_refused(base, intact, path):
     refused(exchange(base, head(f"GET {path} HTTP/1.1")), 400, 403, 404)
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "get", "GE\x00T", "X" * 5000])
-def test_methods_that_there_are_not_are_refused(base, intact, method):
-    # 501: the server does not know the method at all (RFC 9110, section 15.6.2).
+def test_unknown_methods_are_refused(base, intact, method):
+    # 501: the server does not recognize the method (RFC 9110, section 15.6.2).
     refused(exchange(base, head(f"{method} {SERVICES} HTTP/1.1")), 400, 405, 501)
 
 
-def test_a_method_can_not_be_overridden(base, intact):
+def test_method_cannot_be_overridden(base, intact):
     field = "X-HTTP-Method-Override: POST"
     status, _, content = exchange(base, head(f"GET {SERVICES}?_method=POST HTTP/1.1", field))
     assert status == 200

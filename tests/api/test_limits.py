@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/admin/limits`` over the whole API."""
+"""``/v1.0/admin/limits`` through the complete API."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.functional.harness import PROJECT
 LIMITS = "/v1.0/admin/limits"
 
 
-def test_a_project_has_the_default_limit_until_it_gets_one_of_its_own(api):
+def test_projects_have_the_default_limit_until_one_is_set(api):
     answer = api.call("GET", f"{LIMITS}/{PROJECT}")
     assert (answer.status_code, answer.json) == (200, {"limit": 20})
     answer = api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 1})
@@ -17,7 +17,7 @@ def test_a_project_has_the_default_limit_until_it_gets_one_of_its_own(api):
     assert api.call("GET", f"{LIMITS}/another").json == {"limit": 20}
 
 
-def test_the_limit_counts_from_then_on(api):
+def test_new_limit_is_enforced(api):
     api.create("a.example.com")
     api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 1})
     answer = api.post(api.document("b.example.com"))
@@ -32,13 +32,13 @@ def test_the_limit_counts_from_then_on(api):
 @pytest.mark.parametrize(
     "body", [{}, [], None, {"limit": -1}, {"limit": "5"}, {"limit": True}, {"limit": 1, "x": 1}]
 )
-def test_an_invalid_limit_is_refused(api, body):
+def test_invalid_limit_is_refused(api, body):
     answer = api.call("PUT", f"{LIMITS}/{PROJECT}", body)
     assert answer.status_code in (400, 415)
     assert api.call("GET", f"{LIMITS}/{PROJECT}").json == {"limit": 20}
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_an_impossible_project_is_refused(api, method):
+def test_limit_of_an_invalid_project_id_is_refused(api, method):
     body = {"limit": 1} if method == "PUT" else None
     assert api.call(method, f"{LIMITS}/a%20b", body).status_code == 400

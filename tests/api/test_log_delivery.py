@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log delivery over the whole API, to a small server that answers as Keystone and Swift do."""
+"""Log delivery through the complete API, with a double of Keystone and Swift."""
 
 import logging
 
@@ -44,7 +44,7 @@ def logs_of(api, path):
     return [link["href"] for link in links if link["rel"] == "log_delivery"]
 
 
-def test_logs_go_to_a_container_of_the_tenants_own(delivering, swift):
+def test_logs_go_to_a_container_of_the_tenant(delivering, swift):
     answer = post(delivering, **TOKEN)
     assert answer.status_code == 202, answer.text
     path = answer.headers["Location"].removeprefix("http://localhost")
@@ -56,7 +56,7 @@ def test_logs_go_to_a_container_of_the_tenants_own(delivering, swift):
     assert delivering.harness.get(path.rpartition("/")[2]).log_url == url
 
 
-def test_a_change_can_switch_logs_on_and_off(delivering, swift):
+def test_patch_enables_and_disables_log_delivery(delivering, swift):
     path = delivering.create()
     delivering.deploy(path)
     assert swift.containers == []
@@ -70,14 +70,14 @@ def test_a_change_can_switch_logs_on_and_off(delivering, swift):
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": ""}, {"X-Auth-Token": "expired"}])
-def test_without_a_good_token_it_is_refused(delivering, swift, headers):
+def test_log_delivery_without_a_valid_token_is_refused(delivering, swift, headers):
     answer = post(delivering, **headers)
     assert answer.status_code == 400
     assert delivering.rows()["services"] == 0
     assert swift.containers == []
 
 
-def test_a_project_without_an_object_store_is_refused(delivering, swift):
+def test_project_without_an_object_store_is_refused(delivering, swift):
     swift.regions[PROJECT] = ["dc1"]
     answer = post(delivering, **TOKEN)
     assert answer.status_code == 400
@@ -85,7 +85,7 @@ def test_a_project_without_an_object_store_is_refused(delivering, swift):
 
 
 @pytest.mark.parametrize(("failing", "status"), [(503, 503), (429, 503), (403, 400)])
-def test_an_object_store_that_fails_is_said_so(delivering, swift, failing, status):
+def test_object_store_errors_are_reported(delivering, swift, failing, status):
     swift.failing = failing
     assert post(delivering, **TOKEN).status_code == status
     assert delivering.rows()["services"] == 0
@@ -93,14 +93,14 @@ def test_an_object_store_that_fails_is_said_so(delivering, swift, failing, statu
     assert post(delivering, **TOKEN).status_code == 202
 
 
-def test_an_object_store_that_is_away_is_said_so(delivering, swift):
+def test_object_store_that_is_down_is_a_503(delivering, swift):
     swift._server.server_close()
     delivering.harness.conf.set_override("timeout", 0.3, group="log_delivery")
     assert post(delivering, **TOKEN).status_code == 503
 
 
 @pytest.mark.parametrize("problem", ["ConnectTimeout", "SSLError", "UnknownConnectionError"])
-def test_an_object_store_that_is_out_of_reach_is_said_so(delivering, monkeypatch, problem):
+def test_unreachable_object_store_is_a_503(delivering, monkeypatch, problem):
     def put(*args, **kwargs):
         known = getattr(exceptions, problem)
         raise known("away", OSError()) if problem.startswith("Unknown") else known("away")
@@ -109,7 +109,7 @@ def test_an_object_store_that_is_out_of_reach_is_said_so(delivering, monkeypatch
     assert post(delivering, **TOKEN).status_code == 503
 
 
-def test_the_token_is_not_kept_and_not_logged(delivering, swift, caplog, tmp_path):
+def test_token_is_neither_stored_nor_logged(delivering, swift, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
     path = post(delivering, **TOKEN).headers["Location"]
     delivering.deploy(path)
@@ -119,6 +119,6 @@ def test_the_token_is_not_kept_and_not_logged(delivering, swift, caplog, tmp_pat
     assert all(b"tenants-secret-token" not in file.read_bytes() for file in files)
 
 
-def test_where_nothing_is_configured_nothing_is_made(api):
+def test_no_container_is_created_without_configuration(api):
     path = api.create(**LOGS)
     assert logs_of(api, path) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tenants see of operations, and what operators do about them."""
+"""Operations as tenants see them and as operators manage them."""
 
 import datetime
 import uuid
@@ -24,7 +24,7 @@ def get(api, path, **options):
 
 
 def only(api, path):
-    """The only operation of a service."""
+    """Return the only operation of a service."""
     (operation,) = get(api, f"{path}/operations")["operations"]
     return operation
 
@@ -40,7 +40,7 @@ def act(api, operation, wanted, **changes):
 
 
 def park(api, path, error=LATER):
-    """Have the only operation of a service wait."""
+    """Park the only operation of a service."""
     api.harness.cdn_a.script = [error]
     with api.harness.working():
         api.harness.wait(lambda: only(api, path)["state"] == "waiting")
@@ -53,7 +53,7 @@ def fail(api, path):
     return get(api, f"{path}/operations")["operations"][0]
 
 
-def test_a_queued_operation_says_what_was_asked(api):
+def test_queued_operation_shows_the_request(api):
     path = api.create()
     operation = only(api, path)
     assert {name: operation[name] for name in ("action", "state", "attempts", "failures")} == {
@@ -71,7 +71,7 @@ def test_a_queued_operation_says_what_was_asked(api):
     assert hrefs["service"] == f"http://localhost{path}"
 
 
-def test_a_waiting_operation_says_why_and_until_when(api):
+def test_parked_operation_shows_the_reason_and_the_due_time(api):
     operation = park(api, api.create(flavor_id="both"))
     assert operation["reason"] == "provider:cdn-a: the provider limits our rate"
     due = datetime.datetime.fromisoformat(operation["next_attempt_at"])
@@ -100,7 +100,7 @@ def test_operations_are_paged_latest_first(api):
     api.deploy(path)
     for number in range(3):
         api.call("DELETE", f"{path}/assets?url=/{number}")
-        # Or the next one would join it.
+        # Otherwise the next purge would join it.
         api.deploy(path)
     first = get(api, f"{path}/operations?limit=3")
     assert [it["purge"]["url"] for it in first["operations"]] == ["/2", "/1", "/0"]
@@ -112,7 +112,7 @@ def test_operations_are_paged_latest_first(api):
     refused(api.call("GET", f"{path}/operations?marker=x"), 400)
 
 
-def test_a_hard_purge_that_failed_shows_here_though_the_service_is_deployed(api):
+def test_failed_hard_purge_is_listed_for_a_deployed_service(api):
     path = api.create()
     api.deploy(path)
     api.call("DELETE", f"{path}/assets?all=true")
@@ -122,7 +122,7 @@ def test_a_hard_purge_that_failed_shows_here_though_the_service_is_deployed(api)
     assert get(api, path)["status"] == "deployed"
 
 
-def test_operations_outlive_their_service(api):
+def test_operations_are_listed_after_a_delete(api):
     path = api.create()
     api.deploy(path)
     api.call("DELETE", path)
@@ -140,7 +140,7 @@ def test_operations_outlive_their_service(api):
     assert get(api, f"{path}/operations/{found[0]['id']}") == found[0]
 
 
-def test_operations_are_their_projects_own(api):
+def test_operations_are_visible_only_to_their_project(api):
     path = api.create()
     operation = only(api, path)
     refused(api.call("GET", f"{path}/operations", project="another"), 404)
@@ -151,7 +151,7 @@ def test_operations_are_their_projects_own(api):
     refused(api.call("GET", "/v1.0/services/x/operations"), 400)
 
 
-def test_operators_find_what_hangs_and_what_failed(api):
+def test_operators_list_parked_and_failed_operations(api):
     slow = errors.InProgressError("it is being activated", 600)
     waiting = park(api, api.create("a.example.com"), slow)
     failed = fail(api, api.create("b.example.com"))
@@ -175,7 +175,7 @@ def test_operators_find_what_hangs_and_what_failed(api):
     assert found("?provider=cdn-b") == []
 
 
-def test_operators_find_them_page_by_page(api):
+def test_operators_list_is_paged(api):
     ids = [only(api, api.create(f"{name}.example.com"))["id"] for name in "abcde"]
     path, pages = f"{ADMIN}?limit=2&state=queued", []
     while path:
@@ -187,7 +187,7 @@ def test_operators_find_them_page_by_page(api):
     assert get(api, f"{ADMIN}?marker={last}") == {"operations": [], "links": []}
 
 
-def test_a_page_of_what_a_provider_keeps_looks_at_no_more_than_some(api, monkeypatch):
+def test_page_of_a_provider_examines_a_limited_number_of_operations(api, monkeypatch):
     monkeypatch.setattr(operations, "LOOKED_AT", 2)
     for name in "abc":
         api.create(f"{name}.example.com")
@@ -214,12 +214,12 @@ def test_a_page_of_what_a_provider_keeps_looks_at_no_more_than_some(api, monkeyp
         "limit=1001",
     ],
 )
-def test_a_bad_question_of_an_operator_is_refused(api, query):
+def test_invalid_query_of_an_operator_is_refused(api, query):
     name = query.partition("=")[0]
     assert name in refused(api.call("GET", f"{ADMIN}?{query}"), 400)
 
 
-def test_a_failed_operation_is_tried_again(api):
+def test_failed_operation_is_retried(api):
     path = api.create(flavor_id="both")
     api.harness.cdn_b.script = [REFUSED]
     api.deploy(path)
@@ -237,7 +237,7 @@ def test_a_failed_operation_is_tried_again(api):
     assert api.harness.cdn_a.calls == ["ensure"], "what was done is not done again"
 
 
-def test_a_failed_delete_is_tried_again(api):
+def test_failed_delete_is_retried(api):
     path = api.create()
     api.deploy(path)
     api.call("DELETE", path)
@@ -248,7 +248,7 @@ def test_a_failed_delete_is_tried_again(api):
     refused(api.call("GET", path), 404)
 
 
-def test_what_an_operator_tries_again_has_its_whole_budget(api):
+def test_retry_by_an_operator_resets_the_budget(api):
     api.harness.conf.set_override("max_age", 3600, group="drivers:distributed_task:taskflow")
     path = api.create()
     operation = fail(api, path)
@@ -259,14 +259,14 @@ def test_what_an_operator_tries_again_has_its_whole_budget(api):
     assert (retried.failures, retried.crashes, retried.error) == (0, 0, None)
 
 
-def test_only_a_failed_operation_is_tried_again(api):
+def test_only_failed_operations_can_be_retried(api):
     path = api.create()
     assert "only a failed one" in refused(act(api, only(api, path), "retry"), 400)
     api.deploy(path)
     assert "only a failed one" in refused(act(api, only(api, path), "retry"), 400)
 
 
-def test_what_was_changed_since_is_not_tried_again(api):
+def test_retry_is_refused_after_a_newer_change(api):
     path = api.create()
     operation = fail(api, path)
     patch = [{"op": "replace", "path": "/name", "value": "newer"}]
@@ -275,21 +275,21 @@ def test_what_was_changed_since_is_not_tried_again(api):
 
 
 def purge_that_failed(api):
-    """A deployed service, and its purge, which failed."""
+    """Return the path of a deployed service and its failed purge."""
     path = api.create()
     api.deploy(path)
     api.call("DELETE", f"{path}/assets?all=true")
     return path, fail(api, path)
 
 
-def test_nothing_is_tried_again_after_a_delete(api):
+def test_retry_is_refused_after_a_delete(api):
     path, operation = purge_that_failed(api)
     api.call("DELETE", path)
     assert "has changed the service since" in refused(act(api, operation, "retry"), 400)
     assert get(api, path)["status"] == "delete_in_progress"
 
 
-def test_a_purge_is_tried_again_after_a_change(api):
+def test_purge_can_be_retried_after_a_change(api):
     path, operation = purge_that_failed(api)
     patch = [{"op": "replace", "path": "/name", "value": "newer"}]
     api.call("PATCH", path, patch)
@@ -297,7 +297,7 @@ def test_a_purge_is_tried_again_after_a_change(api):
     assert act(api, operation, "retry").status_code == 202
 
 
-def test_a_delete_that_is_tried_again_cleans_everything_again(api):
+def test_retried_delete_repeats_all_steps(api):
     path = api.create()
     api.deploy(path)
     cnames = api.harness.dns.cnames
@@ -305,7 +305,7 @@ def test_a_delete_that_is_tried_again_cleans_everything_again(api):
     api.call("DELETE", path)
     operation = fail(api, path)
     assert cnames == {}, "DNS is done with first"
-    # Whatever brought them back.
+    # Simulate names that were created again for any reason.
     cnames.update(before)
     assert act(api, operation, "retry").status_code == 202
     api.deploy(path)
@@ -313,7 +313,7 @@ def test_a_delete_that_is_tried_again_cleans_everything_again(api):
     assert cnames == {}
 
 
-def test_a_soft_purge_is_tried_again_only_of_what_is_deployed(api):
+def test_soft_purge_is_retried_only_for_a_deployed_service(api):
     path = api.create()
     api.deploy(path)
     api.call("DELETE", f"{path}/assets?all=true&hard=false")
@@ -327,7 +327,7 @@ def test_a_soft_purge_is_tried_again_only_of_what_is_deployed(api):
     assert api.deploy(path).status == "deployed"
 
 
-def test_a_waiting_operation_is_cancelled(api):
+def test_parked_operation_is_cancelled(api):
     path = api.create()
     operation = park(api, path)
     assert act(api, operation, "cancel").status_code == 202
@@ -340,11 +340,11 @@ def test_a_waiting_operation_is_cancelled(api):
     with api.harness.working():
         api.harness.wait(lambda: api.harness.boot.distributed_task._poster().job_count == 0)
     assert only(api, path)["attempts"] == cancelled["attempts"], "it is left alone"
-    # The tenant can go on from there, and so can the operator.
+    # The operator can retry it, as the tenant can make another change.
     assert act(api, cancelled, "retry").status_code == 202
 
 
-def test_a_queued_operation_is_cancelled(api):
+def test_queued_operation_is_cancelled(api):
     path = api.create()
     assert act(api, only(api, path), "cancel").status_code == 202
     assert only(api, path)["state"] == "failed"
@@ -352,10 +352,10 @@ def test_a_queued_operation_is_cancelled(api):
     assert api.harness.cdn_a.calls == []
 
 
-def test_what_follows_a_cancelled_operation_goes_on(api):
+def test_operations_after_a_cancelled_one_still_run(api):
     path = api.create()
     api.deploy(path)
-    # A hard and a soft one, which stay apart.
+    # A hard and a soft purge, which do not join.
     for url in ("/a", "/b&hard=false"):
         api.call("DELETE", f"{path}/assets?url={url}")
     _second, first, _create = get(api, f"{path}/operations")["operations"]
@@ -364,7 +364,7 @@ def test_what_follows_a_cancelled_operation_goes_on(api):
     assert api.harness.cdn_a.purges == [Purge("/b", False)]
 
 
-def test_what_can_not_be_cancelled_says_why(api):
+def test_refused_cancel_has_a_reason(api):
     path = api.create()
     api.deploy(path)
     assert "only one that is waiting or queued" in refused(
@@ -376,7 +376,7 @@ def test_what_can_not_be_cancelled_says_why(api):
     assert "has to wait for" in refused(act(api, second, "cancel"), 400)
 
 
-def test_a_refused_cancel_changes_nothing(api):
+def test_refused_cancel_changes_nothing(api):
     path, first = purge_that_failed(api)
     api.call("DELETE", f"{path}/assets?url=/b")
     api.harness.cdn_a.script = [LATER]
@@ -389,7 +389,7 @@ def test_a_refused_cancel_changes_nothing(api):
     assert get(api, f"{path}/operations")["operations"][0] == second
 
 
-def test_a_delete_at_the_moment_of_a_cancel_goes_first(api, monkeypatch):
+def test_concurrent_delete_takes_precedence_over_a_cancel(api, monkeypatch):
     path = api.create()
     operation = only(api, path)
     begin = type(api.harness.storage.operations).begin
@@ -410,11 +410,11 @@ def test_a_delete_at_the_moment_of_a_cancel_goes_first(api, monkeypatch):
     [{"action": "restart"}, {"project_id": ""}, {"service_id": "x"}, {"more": 1}],
     ids=["action", "project", "service", "unknown key"],
 )
-def test_a_bad_action_is_refused(api, changes):
+def test_invalid_operation_action_is_refused(api, changes):
     refused(act(api, only(api, api.create()), "cancel", **changes), 400)
 
 
-def test_an_action_on_nothing_is_not_found(api):
+def test_action_on_an_unknown_operation_is_not_found(api):
     operation = only(api, api.create())
     for changes in ({"project_id": "another"}, {"service_id": str(uuid.uuid4())}):
         refused(act(api, operation, "cancel", **changes), 404)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service with an operation that waits, for a record of the tenant's say, over the whole API."""
+"""A service with a parked operation, for example until the tenant creates a DNS record."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def get(api, path, **options):
 
 
 def listed(api, path):
-    """The operations of a service, the oldest first."""
+    """Return the operations of a service, the oldest first."""
     return get(api, f"{path}/operations?limit=100")["operations"][::-1]
 
 
@@ -30,7 +30,7 @@ def states(api, path):
 
 
 def wait_for(api, path, action, state):
-    """Have a worker go on until the latest operation of a kind is in a state."""
+    """Run a worker until the latest operation of a kind is in a state."""
 
     def reached():
         return [it for it in states(api, path) if it[0] == action][-1:] == [(action, state)]
@@ -46,7 +46,7 @@ def cancel(api, path, operation, body=None, **options):
 
 @pytest.fixture
 def path(api):
-    """A service that is deployed, and whose update waits for its tenant."""
+    """A deployed service with an update that is parked until the tenant acts."""
     path = api.create()
     api.deploy(path)
     api.harness.cdn_a.script = [FOR_THE_TENANT]
@@ -56,7 +56,7 @@ def path(api):
 
 
 @pytest.mark.parametrize("hard", ["true", "false"])
-def test_it_can_be_purged(api, path, hard):
+def test_service_with_a_parked_update_can_be_purged(api, path, hard):
     assert api.call("DELETE", f"{path}/assets?url=/a&hard={hard}").status_code == 202
     wait_for(api, path, "purge", "succeeded")
     assert api.harness.cdn_a.purges == [Purge("/a", hard == "true")]
@@ -64,7 +64,7 @@ def test_it_can_be_purged(api, path, hard):
     assert get(api, path)["status"] == "update_in_progress"
 
 
-def test_a_purge_that_fails_does_not_end_what_waits(api, path):
+def test_failed_purge_does_not_end_a_parked_update(api, path):
     api.harness.cdn_a.script = [errors.PermanentError("no")]
     assert api.call("DELETE", f"{path}/assets?all=true&hard=false").status_code == 202
     wait_for(api, path, "purge", "failed")
@@ -73,7 +73,7 @@ def test_a_purge_that_fails_does_not_end_what_waits(api, path):
     assert (document["status"], document["errors"]) == ("update_in_progress", [])
 
 
-def test_a_change_takes_the_place_of_what_waits(api, path):
+def test_change_supersedes_a_parked_update(api, path):
     assert api.call("PATCH", path, TAKE_BACK).status_code == 202
     assert states(api, path)[1:] == [("update", "superseded"), ("update", "queued")]
     document = get(api, path)
@@ -83,13 +83,13 @@ def test_a_change_takes_the_place_of_what_waits(api, path):
     assert refused.status_code == 400, "until it is known that no provider serves it"
     api.deploy(path)
     assert get(api, path)["status"] == "deployed"
-    # It was released: free for this project, and in quarantine for others.
+    # The domain was released: it is free for this project, and in quarantine for others.
     refused = api.post(api.document("typo.example.com"), project="another")
     assert "released recently" in refused.json["message"]
     api.create("typo.example.com")
 
 
-def test_one_that_was_taken_to_be_tried_again_waits_too(api, path):
+def test_change_supersedes_a_requeued_update(api, path):
     storage = api.harness.storage
     waiting = api.harness.operations(path.rpartition("/")[2])[-1]
     assert storage.operations.requeue(waiting, waiting.next_attempt_at)
@@ -98,7 +98,7 @@ def test_one_that_was_taken_to_be_tried_again_waits_too(api, path):
     assert states(api, path)[1:] == [("update", "superseded"), ("update", "queued")]
 
 
-def test_a_create_that_waits_is_still_a_create_after_a_change(api):
+def test_change_of_a_parked_create_keeps_create_in_progress(api):
     path = api.create()
     api.harness.cdn_a.script = [FOR_THE_TENANT]
     wait_for(api, path, "create", "waiting")
@@ -110,7 +110,7 @@ def test_a_create_that_waits_is_still_a_create_after_a_change(api):
     assert (document["status"], document["name"]) == ("deployed", "another")
 
 
-def test_a_running_update_makes_a_change_400_and_a_purge_wait(api):
+def test_running_update_refuses_a_change_and_delays_a_purge(api):
     path = api.create()
     api.deploy(path)
     hold = Hold()
@@ -129,7 +129,7 @@ def test_a_running_update_makes_a_change_400_and_a_purge_wait(api):
     assert api.harness.cdn_a.calls[-2:] == ["ensure", "purge"]
 
 
-def test_a_purge_behind_an_update_runs_when_that_waits(api):
+def test_purge_runs_once_the_update_before_it_is_parked(api):
     path = api.create()
     api.deploy(path)
     hold = Hold()
@@ -148,7 +148,7 @@ def test_a_purge_behind_an_update_runs_when_that_waits(api):
     assert states(api, path)[1] == ("update", "waiting")
 
 
-def test_the_tenant_cancels_what_waits_and_goes_on(api, path):
+def test_tenant_cancels_a_parked_update_and_changes_the_service(api, path):
     waiting = listed(api, path)[-1]
     answer = cancel(api, path, waiting)
     assert (answer.status_code, answer.body) == (202, b"")
@@ -169,7 +169,7 @@ def test_the_tenant_cancels_what_waits_and_goes_on(api, path):
     assert get(api, path)["status"] == "deployed"
 
 
-def test_the_tenant_cancels_a_create_and_deletes_the_service(api):
+def test_tenant_cancels_a_create_and_deletes_the_service(api):
     path = api.create()
     api.harness.cdn_a.script = [FOR_THE_TENANT]
     wait_for(api, path, "create", "waiting")
@@ -180,7 +180,7 @@ def test_the_tenant_cancels_a_create_and_deletes_the_service(api):
     assert api.call("GET", path).status_code == 404
 
 
-def test_what_does_not_wait_can_not_be_cancelled(api, path):
+def test_only_parked_operations_can_be_cancelled(api, path):
     done, waiting = listed(api, path)
     for operation, state in ((done, "succeeded"), (waiting, None), (waiting, "failed")):
         answer = cancel(api, path, operation)
@@ -191,7 +191,7 @@ def test_what_does_not_wait_can_not_be_cancelled(api, path):
     assert cancel(api, path, listed(api, path)[0]).status_code == 409, "it has not begun yet"
 
 
-def test_a_tenant_can_not_cancel_a_delete_or_what_an_operator_asked_for(api):
+def test_tenant_cannot_cancel_a_delete_or_an_operators_operation(api):
     path = api.create()
     service_id = path.rpartition("/")[2]
     api.deploy(path)
@@ -208,19 +208,19 @@ def test_a_tenant_can_not_cancel_a_delete_or_what_an_operator_asked_for(api):
 
 
 @pytest.mark.parametrize("body", [[], {}, {"cancel": None}, {"cancel": {"a": 1}}, {"retry": {}}])
-def test_another_action_is_refused(api, path, body):
+def test_invalid_action_of_a_tenant_is_refused(api, path, body):
     assert cancel(api, path, listed(api, path)[-1], body).status_code == 400
     assert states(api, path)[-1] == ("update", "waiting")
 
 
-def test_another_project_can_not_cancel_it(api, path):
+def test_other_projects_and_readers_cannot_cancel(api, path):
     assert cancel(api, path, listed(api, path)[-1], project="another").status_code == 404
     reader = cancel(api, path, listed(api, path)[-1], **{"X-Roles": "reader"})
     assert reader.status_code == 403
     assert states(api, path)[-1] == ("update", "waiting")
 
 
-def test_an_operator_disables_a_service_whose_update_waits(api, path):
+def test_operator_disables_a_service_with_a_parked_update(api, path):
     service_id = path.rpartition("/")[2]
     api.harness.boot.manager.actions.disable(api.headers["X-Project-ID"], service_id, None)
     wait_for(api, path, "disable", "succeeded")
@@ -231,7 +231,7 @@ def test_an_operator_disables_a_service_whose_update_waits(api, path):
     assert api.call("DELETE", f"{path}/assets?all=true").status_code == 400
 
 
-def test_a_service_that_no_provider_has_is_not_purged(api):
+def test_purge_is_refused_without_a_provider_object(api):
     path = api.create()
     api.harness.cdn_a.script = [errors.PermanentError("no")]
     api.deploy(path)
@@ -240,7 +240,7 @@ def test_a_service_that_no_provider_has_is_not_purged(api):
     assert "failed" in refused.json["message"]
 
 
-def test_a_purge_asks_only_providers_that_have_the_service(api):
+def test_purge_calls_only_providers_with_the_service(api):
     path = api.create(flavor_id="both")
     api.harness.cdn_b.script = [errors.PermanentError("no")]
     api.deploy(path)
@@ -250,7 +250,7 @@ def test_a_purge_asks_only_providers_that_have_the_service(api):
     assert states(api, path)[-1] == ("purge", "succeeded")
 
 
-def test_a_patch_of_nothing_is_accepted_and_changes_nothing(api, path):
+def test_empty_patch_is_accepted_and_changes_nothing(api, path):
     before, rows = get(api, path), api.rows()
     answer = api.call("PATCH", path, [])
     assert answer.status_code == 202

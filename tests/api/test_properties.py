@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a client sends: never a 500, and nothing is stored when it is refused."""
+"""Property tests: no input causes a 500, and refused input stores nothing."""
 
 import copy
 import json
@@ -58,7 +58,7 @@ values = st.recursive(
 
 
 def pointers(document, prefix=""):
-    """Every JSON pointer (RFC 6901) into a document."""
+    """Yield every JSON pointer (RFC 6901) into a document."""
     yield prefix
     if isinstance(document, dict):
         entries = document.items()
@@ -73,7 +73,7 @@ POINTERS = sorted(pointers(FULL))[1:]
 
 @st.composite
 def mutated(draw):
-    """The full document with one to three places replaced, removed or doubled."""
+    """Draw the full document with one to three places replaced, removed or duplicated."""
     document = copy.deepcopy(FULL)
     for _ in range(draw(st.integers(1, 3))):
         parent, key = document, None
@@ -95,7 +95,7 @@ def mutated(draw):
 
 @st.composite
 def patches(draw):
-    """Operations of RFC 6902, more or less."""
+    """Draw valid and invalid JSON patches (RFC 6902)."""
     paths = st.sampled_from([*POINTERS, "", "/", "/-", "/domains/-", "/caching/9", "/a~2"])
     names = st.sampled_from(["add", "remove", "replace", "move", "copy", "test"])
     operations = []
@@ -131,7 +131,7 @@ def check_post(api, content):
         path = answer.headers["Location"].removeprefix("http://localhost")
         api.call("DELETE", path)
         api.deploy(path)
-        # Operations are kept for a while, and released domains for their former project.
+        # Operations are kept for a time, and so are released domains, for their former project.
         kept = {"operations": 0, "domains": 0}
         assert {**api.rows(), **kept} == {**before, **kept}
         return
@@ -143,25 +143,25 @@ def check_post(api, content):
 
 @relaxed
 @given(document=mutated())
-def test_a_mutated_document_is_accepted_or_refused_without_a_trace(shared_api, document):
+def test_mutated_document_is_accepted_or_refused_without_effect(shared_api, document):
     check_post(shared_api, json.dumps(document).encode())
 
 
 @relaxed
 @given(document=values)
-def test_any_json_is_refused_without_a_trace(shared_api, document):
+def test_any_json_is_refused_without_effect(shared_api, document):
     check_post(shared_api, json.dumps(document).encode())
 
 
 @relaxed
 @given(content=st.binary(max_size=200))
-def test_any_bytes_are_refused_without_a_trace(shared_api, content):
+def test_any_bytes_are_refused_without_effect(shared_api, content):
     check_post(shared_api, content)
 
 
 @pytest.fixture(scope="module")
 def deployed(shared_api):
-    """A deployed service that every patch starts from."""
+    """A deployed service to which every patch applies."""
     answer = shared_api.post(FULL)
     assert answer.status_code == 202, answer.text
     path = answer.headers["Location"].removeprefix("http://localhost")
@@ -171,7 +171,7 @@ def deployed(shared_api):
 
 @relaxed
 @given(patch=patches())
-def test_any_patch_is_accepted_or_refused_without_a_trace(shared_api, deployed, patch):
+def test_any_patch_is_accepted_or_refused_without_effect(shared_api, deployed, patch):
     api = shared_api
     before = api.rows(), api.call("GET", deployed).json
     answer = send(api, "PATCH", deployed, json.dumps(patch).encode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What saves clients from each other and from lost answers: ETag and Idempotency-Key."""
+"""ETag and Idempotency-Key: protection from concurrent clients and lost responses."""
 
 import threading
 
@@ -12,7 +12,7 @@ def etag(api, path):
     return api.call("GET", path).headers["ETag"]
 
 
-def test_what_the_client_has_already_is_not_sent_again(api):
+def test_if_none_match_returns_304_for_an_unchanged_resource(api):
     path = api.create()
     for url in (path, "/v1.0/services", "/v1.0/flavors", "/v1.0/flavors/standard"):
         tag = etag(api, url)
@@ -27,7 +27,7 @@ def test_what_the_client_has_already_is_not_sent_again(api):
         assert answer.headers["ETag"] == tag
 
 
-def test_the_tag_changes_with_what_is_shown(api):
+def test_etag_changes_with_the_representation(api):
     path = api.create()
     tags = [etag(api, path)]
     api.deploy(path)
@@ -38,7 +38,7 @@ def test_the_tag_changes_with_what_is_shown(api):
     assert api.call("GET", path, **{"If-None-Match": tags[0]}).status_code == 200
 
 
-def test_a_change_goes_to_what_the_client_has_seen_or_nowhere(api):
+def test_if_match_refuses_changes_of_a_changed_service(api):
     path = api.create()
     seen = etag(api, path)
     api.deploy(path)
@@ -56,7 +56,7 @@ def test_a_change_goes_to_what_the_client_has_seen_or_nowhere(api):
     assert api.call("DELETE", path, **{"If-Match": "*"}).status_code == 202
 
 
-def test_a_get_is_of_what_the_client_has_seen_or_refused(api):
+def test_if_match_applies_to_get(api):
     path = api.create()
     now = etag(api, path)
     for header, status in (
@@ -77,7 +77,7 @@ def test_a_get_is_of_what_the_client_has_seen_or_refused(api):
     assert api.call("GET", "/v1.0/services", **{"If-Match": '"other"'}).status_code == 412
 
 
-def test_a_change_is_refused_of_what_the_client_does_not_want_changed(api):
+def test_if_none_match_applies_to_changes(api):
     path = api.create()
     api.deploy(path)
     now = etag(api, path)
@@ -93,12 +93,12 @@ def test_a_change_is_refused_of_what_the_client_does_not_want_changed(api):
     assert api.call("DELETE", path, **{"If-None-Match": now}).status_code == 202
 
 
-def test_a_precondition_on_nothing_is_not_found(api):
+def test_precondition_on_an_unknown_service_is_not_found(api):
     path = api.create()[:-4] + "0000"
     assert api.call("PATCH", path, NAME, **{"If-Match": "*"}).status_code == 404
 
 
-def test_a_repeated_post_with_a_key_gets_the_same_location(api):
+def test_repeated_post_with_a_key_returns_the_same_location(api):
     document = api.document()
     first = api.post(document, **{"Idempotency-Key": '"k-1"'})
     assert first.status_code == 202
@@ -108,7 +108,7 @@ def test_a_repeated_post_with_a_key_gets_the_same_location(api):
         assert (again.status_code, again.body) == (202, b"")
         assert again.headers["Location"] == first.headers["Location"]
     assert api.rows()["services"] == 1
-    # Also when the flavor, the limit or the service is not as it was.
+    # This also holds after the service is deleted.
     path = first.headers["Location"].removeprefix("http://localhost")
     api.call("DELETE", path)
     api.deploy(path)
@@ -125,7 +125,7 @@ def test_another_request_with_the_same_key_is_refused(api):
     assert api.rows()["services"] == 1
 
 
-def test_a_key_is_its_projects_own(api):
+def test_keys_are_scoped_to_their_project(api):
     one = api.post(api.document("a.example.com"), **{"Idempotency-Key": "k-1"})
     options = {"project": "another", "Idempotency-Key": "k-1"}
     other = api.post(api.document("b.example.com"), **options)
@@ -133,7 +133,7 @@ def test_a_key_is_its_projects_own(api):
     assert other.headers["Location"] != one.headers["Location"]
 
 
-def test_a_refused_post_leaves_its_key_unused(api):
+def test_refused_post_does_not_use_its_key(api):
     api.create("taken.example.com")
     for document in (api.document("taken.example.com"), {}, api.document(flavor_id="nosuch")):
         assert api.post(document, **{"Idempotency-Key": "k-1"}).status_code == 400
@@ -141,7 +141,7 @@ def test_a_refused_post_leaves_its_key_unused(api):
     assert answer.status_code == 202
 
 
-def test_of_simultaneous_posts_with_one_key_one_creates(api):
+def test_concurrent_posts_with_one_key_create_one_service(api):
     document = api.document()
     barrier = threading.Barrier(5)
     answers = []
@@ -155,7 +155,7 @@ def test_of_simultaneous_posts_with_one_key_one_creates(api):
         thread.start()
     for thread in threads:
         thread.join()
-    # One that was overtaken by a repetition may be told to come again.
+    # A request that lost the race may get a 503.
     assert {answer.status_code for answer in answers} <= {202, 503}
     locations = {a.headers["Location"] for a in answers if a.status_code == 202}
     assert len(locations) == 1
@@ -163,7 +163,7 @@ def test_of_simultaneous_posts_with_one_key_one_creates(api):
 
 
 @pytest.mark.parametrize("key", ["", " ", '""', '"a', "a b", "k" * 256, "schl\xfcssel"])
-def test_a_key_that_is_none_is_refused(shared_api, key):
+def test_invalid_key_is_refused(shared_api, key):
     answer = shared_api.post(shared_api.document(), **{"Idempotency-Key": key})
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.json["message"]

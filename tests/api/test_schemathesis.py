@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schemathesis: requests made from the OpenAPI document, and answers compared with it.
+"""Schemathesis: generate requests from the OpenAPI document and check responses against it.
 
-No request may end in a 5xx, what breaks a schema must be refused, and every answer must be one
-that is described. The requests are the same in each run.
+No request may cause a 5xx, invalid requests must be refused, and every response must be
+documented. The requests are the same in each run.
 """
 
 import collections
@@ -23,17 +23,17 @@ from tests.functional.harness import PROJECT
 
 HEADERS = {"X-Project-ID": PROJECT}
 
-#: What does not hold here, and why.
+#: Checks that do not apply here.
 EXCLUDED = [
-    # A schema can't say everything: a domain may be taken, or not one that a service may have.
+    # A schema can't express everything: for example, a domain may be taken or not allowed.
     checks.positive_data_acceptance,
-    # There is no Keystone here; the tests that have one ask for every route without a token.
+    # There is no Keystone here; the tests with Keystone request every route without a token.
     checks.ignored_auth,
 ]
 
 
 class Switch:
-    """A WSGI application that is another one during tests: the document is needed before them."""
+    """A WSGI application that is replaced for the tests; collection needs its document."""
 
     def __init__(self):
         conf = config.new()
@@ -45,7 +45,7 @@ class Switch:
 
 
 def with_location_link(document):
-    """The document, with what OpenAPI itself can't say: the id is the end of the Location."""
+    """Add links to the document, since OpenAPI cannot express an id at the end of Location."""
     accepted = document["paths"]["/v1.0/services"]["post"]["responses"]["202"]
     one = {"service_id": "$response.header.Location#regex:/services/(.+)"}
     accepted["links"] = {
@@ -59,16 +59,16 @@ served = Switch()
 found = schemathesis.openapi.from_wsgi("/v1.0/openapi.json", served)
 document = with_location_link(found.raw_schema)
 options = {
-    # No values from the source code: they would be others after each change of it.
+    # Do not use values from the source code, since they change with the code.
     "analysis": {"constants": {"enabled": False}},
     "phases": {"coverage": {"unexpected-methods": ["PUT", "TRACE"]}},
-    # What breaks a schema may also be too large, or of another type.
+    # A request that violates a schema may also be too large or of another type.
     "checks": {
         "negative_data_rejection": {"expected-statuses": [400, 403, 404, 406, 413, 415, 422]}
     },
 }
 schema = schemathesis.openapi.from_dict(
-    # Schemathesis adds links of its own.
+    # Schemathesis adds its own links.
     copy.deepcopy(document),
     config=SchemathesisConfig.from_dict(options),
 )
@@ -77,7 +77,7 @@ schema.app = served
 
 @pytest.fixture(scope="module", autouse=True)
 def api(tmp_path_factory):
-    """An API with a service that is deployed."""
+    """An API with a deployed service."""
     limit = {"drivers:storage": {"max_services_per_project": 100000}}
     made = Api(tmp_path_factory.mktemp("api"), limit)
     made.deploy(made.create("first.example.com"))
@@ -96,12 +96,12 @@ bounded = settings(
 
 @schema.parametrize()
 @settings(bounded, max_examples=15)
-def test_any_request_gets_an_answer_that_is_described(case):
+def test_any_request_gets_a_documented_response(case):
     case.call_and_validate(headers=HEADERS, excluded_checks=EXCLUDED)
 
 
 def improve(case, api, number):
-    """Have a request make sense where a schema can't say what would."""
+    """Make a request valid where a schema is not sufficient."""
     label = case.operation.label
     if label == "POST /v1.0/services":
         case.body = api.document(f"n{number}.example.com")
@@ -118,9 +118,9 @@ def improve(case, api, number):
 
 
 def machine(api, answered):
-    """What follows links from answer to answer, and has accepted work done at once."""
+    """Return a state machine that follows links and runs accepted operations at once."""
 
-    # What no links lead to would only be more of the same between these.
+    # Exclude paths without links, which the other test covers.
     linked = schema.exclude(path_regex="/admin/|/ssl_certificate|/health|/akamai")
 
     class Requests(linked.as_state_machine()):
@@ -151,20 +151,20 @@ def machine(api, answered):
     return Requests
 
 
-def test_requests_that_follow_each_other_get_answers_that_are_described(api):
-    """Services and flavors are made, changed, purged and removed, among requests of any kind."""
+def test_request_sequences_get_documented_responses(api):
+    """Create, change, purge and delete services and flavors, among other requests."""
     answered = collections.defaultdict(set)
     steps = settings(bounded, max_examples=40, stateful_step_count=10)
     run_state_machine_as_test(machine(api, answered), settings=steps)
     reached = {label for label in linked() if answered[label] & {200, 201, 202, 204}}
-    # Which they are is chance, and changes with the API; what gets nowhere would test little.
+    # The reached operations vary with the API; too few of them would test little.
     assert len(reached) >= len(linked()) / 2, dict(answered)
     assert 202 in answered["POST /v1.0/services"]
     assert 201 in answered["POST /v1.0/flavors"]
 
 
 def linked():
-    """The operations that an answer leads to."""
+    """Return the operations to which responses link."""
     operations = {
         operation["operationId"]: (f"{method.upper()} {template}", operation)
         for template, methods in document["paths"].items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services over the whole API: what is answered, and what is stored."""
+"""Services through the complete API: responses and stored state."""
 
 import threading
 
@@ -10,7 +10,7 @@ from tests.functional.harness import PROJECT
 DEFAULT_RULE = [{"name": "default", "request_url": "/*"}]
 
 
-def test_a_minimal_document_is_stored_with_every_default(api):
+def test_minimal_document_is_stored_with_defaults(api):
     path = api.create()
     document = api.call("GET", path).json
     service_id = path.rpartition("/")[2]
@@ -41,7 +41,7 @@ def test_a_minimal_document_is_stored_with_every_default(api):
     }
 
 
-def test_the_answer_to_a_post_is_empty_with_a_location(api):
+def test_post_response_is_empty_with_a_location(api):
     answer = api.post(api.document())
     assert answer.status_code == 202
     assert answer.body == b""
@@ -49,7 +49,7 @@ def test_the_answer_to_a_post_is_empty_with_a_location(api):
     assert answer.headers["x-openstack-request-id"].startswith("req-")
 
 
-def test_a_deployed_service_shows_where_its_domains_are_reached(api):
+def test_deployed_service_shows_access_urls(api):
     path = api.create()
     api.deploy(path)
     document = api.call("GET", path).json
@@ -57,14 +57,14 @@ def test_a_deployed_service_shows_where_its_domains_are_reached(api):
     assert {"href": "www.example.com.cdn.example.net", "rel": "access_url"} in document["links"]
 
 
-def test_an_unknown_flavor_is_refused_by_name(api):
+def test_unknown_flavor_is_refused(api):
     answer = api.post(api.document(flavor_id="nosuch"))
     assert answer.status_code == 400
     assert "nosuch" in answer.json["message"]
     assert api.rows()["services"] == 0
 
 
-def test_what_no_provider_of_the_flavor_can_do_is_refused_by_name(api, monkeypatch):
+def test_unsupported_capabilities_are_refused(api, monkeypatch):
     monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
     rule = {"name": "only us", "geography": "US"}
     restriction = {"name": "here", "access": "whitelist", "rules": [rule]}
@@ -85,7 +85,7 @@ def test_what_no_provider_of_the_flavor_can_do_is_refused_by_name(api, monkeypat
     assert api.rows()["services"] == 0
 
 
-def test_a_domain_belongs_to_one_service_over_all_projects(api):
+def test_domain_belongs_to_one_service_in_all_projects(api):
     api.create("www.example.com")
     for project in (PROJECT, "another"):
         document = api.document(domains=[{"domain": "new.example.com"}])
@@ -98,7 +98,7 @@ def test_a_domain_belongs_to_one_service_over_all_projects(api):
     api.create("new.example.com")
 
 
-def test_of_simultaneous_posts_for_one_domain_exactly_one_is_accepted(api):
+def test_only_one_of_concurrent_posts_for_a_domain_is_accepted(api):
     for number in range(10):
         domain = f"race{number}.example.com"
         barrier = threading.Barrier(6)
@@ -117,7 +117,7 @@ def test_of_simultaneous_posts_for_one_domain_exactly_one_is_accepted(api):
     assert api.rows() == {"services": 10, "domains": 10, "operations": 10, "poppy_jobs": 10}
 
 
-def test_of_simultaneous_changes_of_one_service_exactly_one_is_accepted(api):
+def test_only_one_of_concurrent_changes_of_a_service_is_accepted(api):
     path = api.create()
     api.deploy(path)
     barrier = threading.Barrier(6)
@@ -137,7 +137,7 @@ def test_of_simultaneous_changes_of_one_service_exactly_one_is_accepted(api):
     assert api.call("GET", path).json["name"] == min(answers)[1]
 
 
-def test_a_project_may_have_only_so_many_services(api):
+def test_number_of_services_per_project_is_limited(api):
     for number in range(20):
         api.create(f"n{number}.example.com")
     answer = api.post(api.document("one-more.example.com"))
@@ -146,7 +146,7 @@ def test_a_project_may_have_only_so_many_services(api):
     api.create("one-more.example.com", project="another")
 
 
-def test_pages_follow_each_other_by_links_until_one_is_not_full(api):
+def test_list_pages_are_linked(api):
     created = [api.create(f"n{number}.example.com") for number in range(7)]
     seen, url = [], "/v1.0/services?limit=3"
     while url:
@@ -157,7 +157,7 @@ def test_pages_follow_each_other_by_links_until_one_is_not_full(api):
     assert seen == created, "in order of creation"
 
 
-def test_another_project_sees_changes_and_deletes_nothing(api):
+def test_other_projects_have_no_access(api):
     path = api.create()
     api.deploy(path)
     patch = [{"op": "replace", "path": "/name", "value": "mine"}]
@@ -175,7 +175,7 @@ def test_another_project_sees_changes_and_deletes_nothing(api):
     assert api.call("GET", path).json["status"] == "deployed"
 
 
-def test_a_patch_changes_the_document_and_says_so_while_it_is_under_way(api):
+def test_patch_changes_the_document_and_shows_update_in_progress(api):
     path = api.create()
     api.deploy(path)
     patch = [
@@ -215,7 +215,7 @@ def test_a_patch_changes_the_document_and_says_so_while_it_is_under_way(api):
         ([{"op": "replace", "path": "", "value": None}], "[document]"),
     ],
 )
-def test_a_bad_patch_is_refused_and_changes_nothing(shared_api, patch, offender):
+def test_invalid_patch_is_refused_and_changes_nothing(shared_api, patch, offender):
     api = shared_api
     path = api.create("www.example.com")
     other = api.create("b.example.com", project="another")
@@ -233,7 +233,7 @@ def test_a_bad_patch_is_refused_and_changes_nothing(shared_api, patch, offender)
         api.deploy(other, project="another")
 
 
-def test_a_service_that_is_not_settled_can_not_be_changed_or_purged(api):
+def test_service_in_creation_cannot_be_changed_or_purged(api):
     path = api.create()
     patch = [{"op": "replace", "path": "/name", "value": "another"}]
     for method, where, body in [
@@ -245,7 +245,7 @@ def test_a_service_that_is_not_settled_can_not_be_changed_or_purged(api):
         assert "create_in_progress" in answer.json["message"]
 
 
-def test_deleting_is_accepted_at_any_time_and_again(api):
+def test_delete_is_accepted_at_any_time_and_repeatedly(api):
     path = api.create()
     for _ in range(3):
         answer = api.call("DELETE", path)
@@ -266,7 +266,7 @@ def test_purges_are_accepted_for_a_deployed_service(api):
         assert answer.status_code == 202
         assert answer.headers["Location"] == f"http://localhost{path}"
         assert api.call("GET", path).json["status"] == "deployed"
-        # Or the next one would join it.
+        # Otherwise the next purge would join it.
         api.deploy(path)
     assert api.call("DELETE", f"{path}/assets?url=/c&hard=false").status_code == 202
     assert api.call("GET", path).json["status"] == "update_in_progress"
@@ -275,7 +275,7 @@ def test_purges_are_accepted_for_a_deployed_service(api):
     assert [purge.hard for purge in api.harness.cdn_a.purges] == [True] * 4 + [False]
 
 
-def test_a_soft_purge_is_refused_where_a_provider_can_only_evict(api, monkeypatch):
+def test_soft_purge_is_refused_without_provider_support(api, monkeypatch):
     path = api.create()
     api.deploy(path)
     monkeypatch.setattr(type(api.harness.cdn_a), "SUPPORTS", frozenset())
@@ -285,7 +285,7 @@ def test_a_soft_purge_is_refused_where_a_provider_can_only_evict(api, monkeypatc
     assert api.call("DELETE", path + "/assets?all=true&hard=true").status_code == 202
 
 
-def test_a_flavor_in_use_can_not_be_deleted(api):
+def test_flavor_in_use_cannot_be_deleted(api):
     path = api.create()
     assert api.call("DELETE", "/v1.0/flavors/standard").status_code == 409
     api.call("DELETE", path)
@@ -294,7 +294,7 @@ def test_a_flavor_in_use_can_not_be_deleted(api):
     assert api.call("DELETE", "/v1.0/flavors/standard").status_code == 404
 
 
-def test_a_flavor_of_a_provider_that_is_not_loaded_is_refused_by_name(api):
+def test_flavor_with_an_unknown_provider_is_refused(api):
     links = [{"href": "http://example.com", "rel": "provider_url"}]
     body = {"id": "fast", "providers": [{"provider": "nosuch", "links": links}]}
     answer = api.call("POST", "/v1.0/flavors", body)
@@ -302,7 +302,7 @@ def test_a_flavor_of_a_provider_that_is_not_loaded_is_refused_by_name(api):
     assert "nosuch" in answer.json["message"]
 
 
-def test_a_shared_domain_gets_a_shard_and_keeps_it(api):
+def test_shared_domain_keeps_its_shard(api):
     group = "drivers:dns:scripted"
     api.harness.conf.set_override("shared_ssl_num_shards", 1, group=group)
     shared = {"domain": "shop", "protocol": "https", "certificate": "shared"}
@@ -320,7 +320,7 @@ def test_a_shared_domain_gets_a_shard_and_keeps_it(api):
     assert api.call("GET", path).json["domains"][0]["domain"] == domain["domain"]
 
 
-def test_health_and_ping_tell_that_all_parts_answer(api):
+def test_health_and_ping_of_a_healthy_installation(api):
     assert api.call("GET", "/v1.0/ping").status_code == 204
     document = api.call("GET", "/v1.0/health").json
     assert {kind: list(parts) for kind, parts in document.items()} == {
@@ -335,7 +335,7 @@ def test_health_and_ping_tell_that_all_parts_answer(api):
             assert api.call("GET", path).json == {"online": "true"}
 
 
-def test_a_provider_that_is_down_shows_in_health_but_not_in_ping(api, monkeypatch):
+def test_provider_outage_shows_in_health_but_not_in_ping(api, monkeypatch):
     monkeypatch.setattr(api.harness.cdn_b, "health", lambda: False)
     api.harness.boot.manager.health.__init__(
         api.harness.storage,

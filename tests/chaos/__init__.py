@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poppy under faults, on real parts: ``python -m tests.chaos --help`` is the long run.
+"""Poppy under faults, on real backends; ``python -m tests.chaos --help`` is the long run.
 
 ===============  =============================================================================
-``double``       a provider and a DNS zone as one HTTP server, which misbehaves on ``orders``
-``driver``       the drivers ``chaos`` that speak with it, installed as a third party's would be
-``tenant``       a client that keeps a journal of what it asked for and what was accepted
+``double``       a provider and a DNS zone as one HTTP server, which fails as ``orders`` say
+``driver``       the drivers ``chaos`` for the double, installed as third-party drivers are
+``tenant``       a client that keeps a journal of its requests and their results
 ``checker``      compares the journal with the store, the provider and the zone
-``site``         Cassandra, ZooKeeper, poppy-server, poppy-workers and a double, to be broken
-``faults``       what the long run breaks, ``plan`` when, and what tenants ask for meanwhile
+``site``         Cassandra, ZooKeeper, poppy-server, poppy-workers and a double
+``faults``       the faults of the long run; ``plan`` has their times and the tenants' requests
 ===============  =============================================================================
 """

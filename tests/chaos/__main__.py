@@ -16,7 +16,7 @@ from tests.chaos.run import Plan, run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; returns 1 when a promise was broken."""
+    """Run the plan and return 1 if there were violations."""
     options = _parser().parse_args(arguments)
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     wanted = Plan(seed, options.requests, options.tenants, options.clients, options.workers)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether Poppy kept its word: what was accepted against what there is.
+"""Check accepted requests against the actual state.
 
-The rules, for each service that tenants know of:
+The rules for each service in the journal:
 
-* accepted and not deleted: it is stored, with the last accepted document or one of an unanswered
-  request after it; the provider has exactly one object for it, of that document; each of its
-  domains' names stands in the zone and points at that object; each accepted purge has reached
-  the object; its operations are finished and it is ``deployed``;
-* deleted: it is stored nowhere, nothing of it is at the provider or in the zone;
-* refused by the provider (on order): it is ``failed`` and says why; at the provider there may be
-  what was there before;
+* accepted and not deleted: it is stored with the last accepted document or that of a later
+  unanswered request; the provider has exactly one object for it, with that document; each of its
+  domains' names is in the zone and points at that object; each accepted purge has reached
+  the object; its operations are finished and its status is ``deployed``;
+* deleted: it is not in the store, at the provider or in the zone;
+* refused by the provider (by order): it is ``failed`` with a reason; the provider may have the
+  earlier object;
 
-and nothing else is at the provider, in the zone or in the store.
+and there is nothing else at the provider, in the zone or in the store.
 """
 
 import enum
@@ -29,12 +29,12 @@ from tests.chaos.tenant import Answer, Journal, Request
 #: The only provider of the flavor.
 PROVIDER = "chaos"
 _TTL = 86400
-#: Of the operator's names.
+#: The suffix of operator names.
 SUFFIX = "cdn.example.net"
 
 
 class Wrong(enum.StrEnum):
-    """Kinds of broken promises."""
+    """Kinds of violations."""
 
     LOST = "lost"
     DOUBLED = "doubled"
@@ -45,7 +45,7 @@ class Wrong(enum.StrEnum):
 
 
 class Violation(NamedTuple):
-    """A broken promise, and about what."""
+    """A violation and its subject."""
 
     wrong: Wrong
     subject: str
@@ -57,14 +57,14 @@ class Violation(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """What there is.
+    """The actual state.
 
     Attributes:
-        services: in the store.
-        operations: in the store, by service id, also of services that are gone.
-        objects: at the provider.
-        zone: target by name.
-        refused: service ids of which the provider refused something, on order.
+        services: the stored services.
+        operations: the stored operations by service id, including those of deleted services.
+        objects: the provider's objects.
+        zone: the CNAMEs: target by name.
+        refused: ids of services with a refused call, by order.
     """
 
     services: Sequence[Service]
@@ -75,10 +75,10 @@ class World:
 
 
 def look(storage: Storage, journal: Journal, double: Any) -> World:
-    """Read everything.
+    """Read the state.
 
     Args:
-        storage: any driver.
+        storage: any storage driver.
         double: a :class:`tests.chaos.control.Double`.
     """
     services = list(storage.services.scan())
@@ -107,12 +107,12 @@ def _asked_names(request: Request) -> set[str]:
 
 
 def unfinished(world: World) -> list[Operation]:
-    """The operations that are still to be run."""
+    """Return the unfinished operations."""
     return [o for listed in world.operations.values() for o in listed if not o.state.finished]
 
 
 class _Expected:
-    """What the requests for one service say about it."""
+    """The expected state of one service by its requests."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.documents: list[Any] = []
@@ -140,7 +140,7 @@ class _Expected:
 
 
 def check(journal: Journal, world: World) -> list[Violation]:
-    """Every broken promise."""
+    """Return all violations."""
     by_name: dict[str, list[Request]] = {}
     for request in journal.requests:
         by_name.setdefault(request.name, []).append(request)
@@ -243,7 +243,7 @@ def _orphans(stored: Mapping[str, Service], world: World) -> Iterator[Violation]
         if thing["reference"] not in stored:
             yield _orphan(thing["id"], f"is an object of {thing['reference']}, which is gone")
     owned = {name for service in stored.values() for name in _names(service, "", SUFFIX)}
-    # What was refused half way may leave the names of what was before.
+    # A partly refused change may leave the earlier names.
     refused = {
         entry.operator_url
         for service in stored.values()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One site for all scenarios of a process; each finds it well, and without workers."""
+"""One site for all tests of a process; each test starts without faults and workers."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.tenant import document_of
 
-#: Seconds that the drivers wait for an answer: a call that is held must not time out.
+#: The drivers' timeout in seconds; a held call must not time out.
 PATIENCE = 60
 
 
@@ -28,12 +28,12 @@ def site(shared_site):
     shared_site.end_workers()
     shared_site.double.behave()
     shared_site.restore_server()
-    # What one test has found is not the next one's business.
+    # The next test must not report the violations of this one.
     shared_site.forgive()
 
 
 class Client:
-    """A tenant's client with names of its own, for short tests."""
+    """A tenant's client with generated names, for short tests."""
 
     _numbers = itertools.count(1)
 
@@ -42,36 +42,36 @@ class Client:
         self.tenant = site.tenant("project-1")
 
     def create(self):
-        """Ask for a service; gives its name and id."""
+        """Create a service and return its name and id."""
         name = f"site-{next(self._numbers)}"
         request = self.tenant.create(name, [f"www.{name}.example.com"])
         assert request.service_id, request.text
         return name, request.service_id
 
     def deployed(self):
-        """A service that is deployed."""
+        """Create a service and wait until it is deployed."""
         service = self.create()
         self.tenant.wait(service[1], "deployed")
         return service
 
     def update(self, service, version):
-        """Ask for another document."""
+        """Update the service to another version of its document."""
         name, service_id = service
         document = document_of(name, [f"www.{name}.example.com"], version)
         request = self.tenant.update(name, service_id, document)
         assert request.status == 202, request.text
 
     def purge(self, service):
-        """Ask for a purge."""
+        """Purge a new path."""
         url = f"/purge-{next(self._numbers)}"
         assert self.tenant.purge(*service, url).status == 202
 
     def delete(self, service):
-        """Ask for the end of it."""
+        """Delete the service."""
         assert self.tenant.delete(*service).status == 202
 
     def operations(self, service):
-        """As they are stored."""
+        """Return the stored operations of the service."""
         return self._site.operations(self.tenant.project_id, service[1])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The double as its process, seen by those who give it orders."""
+"""Start the double as a process and control it."""
 
 import subprocess
 import sys
@@ -16,15 +16,15 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Double:
-    """A running double.
+    """The process of a double.
 
-    ``with Double() as double:`` starts it and ends it.
+    ``with Double() as double:`` starts and ends it.
 
     Args:
-        seed: of what is left to chance.
+        seed: the seed of random choices.
 
     Attributes:
-        url: where the drivers reach it.
+        url: the base URL for the drivers.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -59,17 +59,17 @@ class Double:
         self._call("POST", "orders", json=order)
 
     def behave(self) -> None:
-        """Forget all orders, and let what is held go on."""
+        """Remove all orders and continue held calls."""
         self._call("DELETE", "orders")
         for hold in self.holds():
             self.release(hold)
 
     def holds(self) -> list[dict[str, Any]]:
-        """The calls that wait to be released."""
+        """Return the held calls."""
         return list(self._call("GET", "holds"))
 
     def held(self, timeout: float = 20.0) -> dict[str, Any]:
-        """Wait for a call to be held; it tells ``caller``, a process id, ``operation`` ..."""
+        """Wait for a held call; its ``caller`` is a process id."""
         deadline = time.monotonic() + timeout
         while not (found := self.holds()):
             assert time.monotonic() < deadline, "no call was held in time"
@@ -77,22 +77,22 @@ class Double:
         return found[0]
 
     def release(self, hold: dict[str, Any], go_on: bool = True) -> None:
-        """Let a held call go on; or drop it, as though it had never arrived."""
+        """Continue a held call or drop it."""
         self._call("POST", "holds", json={"number": hold["number"], "go_on": go_on})
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every call so far, in order: ``operation``, ``subjects``, ``caller``, ``status`` ...
+        """Return all calls in order: ``operation``, ``subjects``, ``caller``, ``status`` ...
 
-        ``status`` is that of the effect; None as long as there was none.
+        ``status`` is that of the effect, or None without an effect.
         """
         return list(self._call("GET", "journal"))
 
     def objects(self) -> list[dict[str, Any]]:
-        """The provider's objects; see :mod:`tests.chaos.double`."""
+        """Return the provider's objects; see :mod:`tests.chaos.double`."""
         return list(self._call("GET", "objects"))
 
     def zone(self) -> dict[str, str]:
-        """The CNAMEs."""
+        """Return the CNAMEs."""
         return dict(self._call("GET", "zone"))
 
     def _call(self, method: str, what: str, json: Any = None) -> Any:

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider and a DNS zone as one HTTP server that does as it is told, and misbehaves on order.
+"""A provider and a DNS zone as one HTTP server, which fails by order.
 
-It is a process of its own, so that it survives whoever calls it; what it has is in its memory.
+It is a separate process, so that it survives its callers; its state is in memory.
 
 The provider::
 
-    GET    /objects?reference=R     the objects that a customer made under a reference of its own
-    POST   /objects                 {"reference": R or null, "document": {...}}: 201, or 409 when
-                                    there is one of that reference (null: no question asked)
+    GET    /objects?reference=R     the objects with a customer's reference
+    POST   /objects                 {"reference": R or null, "document": {...}}: 201, or 409 if an
+                                    object has that reference (null: without this check)
     PUT    /objects/<id>            {"document": {...}}, with If-Match: 200, 404 or 412
-    DELETE /objects/<id>            204, 404; 202 when it takes time: it is gone after some GETs
+    DELETE /objects/<id>            204, 404; 202 for a slow delete, which ends after some GETs
     POST   /objects/<id>/purges     {"url": "/path" or null, "hard": true}: 201, 404
 
 An object is ``{"id", "reference", "document", "etag", "pending", "deleting", "purges"}``;
-``pending`` counts the polls (GETs) until what was asked last is finished.
+``pending`` counts the polls (GETs) until the last change is finished.
 
 The zone::
 
-    GET    /zone?name=N&name=...    {"<name>": "<target>"} of those that there are
+    GET    /zone?name=N&name=...    {"<name>": "<target>"} of the existing names
     POST   /zone                    {"set": {"<name>": "<target>"}} or {"unset": ["<name>"]}: 204
 
-For the tests, under ``/control``: see :class:`tests.chaos.control.Double`.
+Tests control it under ``/control``: see :class:`tests.chaos.control.Double`.
 """
 
 import argparse
@@ -41,7 +41,7 @@ Answer = tuple[int, Any]
 
 
 class Hold:
-    """A call that waits to be released."""
+    """A held call."""
 
     def __init__(self, number: int, call: dict[str, Any], stage: str) -> None:
         self.told = {"number": number, "stage": stage, **call}
@@ -49,18 +49,18 @@ class Hold:
         self._go_on = True
 
     def wait(self) -> bool:
-        """Wait; returns whether to go on (else the caller's connection is closed)."""
+        """Wait; return whether to continue, or else close the caller's connection."""
         self._released.wait()
         return self._go_on
 
     def release(self, go_on: bool) -> None:
-        """Let it go on, or drop it."""
+        """Continue the call or drop it."""
         self._go_on = go_on
         self._released.set()
 
 
 class State:
-    """What the double has, and what it was asked."""
+    """The objects, names and calls of the double."""
 
     def __init__(self, seed: int) -> None:
         self.orders = Orders(seed)
@@ -72,12 +72,12 @@ class State:
         self._numbers = iter(range(1, sys.maxsize))
 
     def number(self) -> int:
-        """The next of a row of numbers."""
+        """Return the next number."""
         with self.lock:
             return next(self._numbers)
 
     def find(self, reference: str | None) -> Answer:
-        """The objects of a reference, or all; each is polled."""
+        """Return the objects of a reference, or all; this polls each of them."""
         with self.lock:
             found = [o for o in self.objects.values() if reference in (None, o["reference"])]
             for thing in found:
@@ -90,7 +90,7 @@ class State:
             del self.objects[thing["id"]]
 
     def create(self, body: Any, polls: int) -> Answer:
-        """Make an object."""
+        """Create an object."""
         with self.lock:
             reference = body["reference"]
             same = [o for o in self.objects.values() if reference and o["reference"] == reference]
@@ -98,7 +98,7 @@ class State:
                 return 409, {"message": f"there is {same[0]['id']} for {reference}"}
             made = {
                 "id": f"obj-{self.number()}",
-                # A careless customer's: it names no reference, but the checker must know.
+                # A careless driver sends no reference, but the checker needs it.
                 "reference": reference or body["document"]["reference"],
                 "document": body["document"],
                 "etag": str(self.number()),
@@ -110,7 +110,7 @@ class State:
             return 201, dict(made)
 
     def replace(self, name: str, body: Any, etag: str | None, polls: int) -> Answer:
-        """Change an object, if it is still what the caller has seen."""
+        """Change an object if its ETag matches."""
         with self.lock:
             found = self.objects.get(name)
             if found is None or found["deleting"]:
@@ -133,7 +133,7 @@ class State:
             return 204, None
 
     def purge(self, name: str, body: Any) -> Answer:
-        """Note a purge."""
+        """Record a purge."""
         with self.lock:
             found = self.objects.get(name)
             if found is None or found["deleting"]:
@@ -142,7 +142,7 @@ class State:
             return 201, None
 
     def resolve(self, names: list[str]) -> Answer:
-        """The names that there are."""
+        """Return the existing names."""
         with self.lock:
             return 200, {name: self.zone[name] for name in names if name in self.zone}
 
@@ -155,21 +155,21 @@ class State:
             return 204, None
 
     def reference_of(self, name: str) -> str:
-        """Whose an object is; empty when there is none."""
+        """Return the reference of an object, or an empty string."""
         with self.lock:
             return str(self.objects.get(name, {}).get("reference") or "")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Requests; what it does with them is State's business."""
+    """HTTP requests, which act on the state."""
 
     protocol_version = "HTTP/1.1"
-    # Headers and body leave in two pieces, which Nagle would hold up for 40 ms.
+    # Headers and body are sent separately, which Nagle's algorithm would delay by 40 ms.
     disable_nagle_algorithm = True
     server: "Server"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing; there is the journal."""
+        """Log nothing, since the journal has all calls."""
 
     def do_GET(self) -> None:
         self._route("GET")
@@ -189,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         text = self.rfile.read(length)
         if len(text) < length:
-            # Its caller was killed while it sent it.
+            # The caller was killed while sending.
             self.close_connection = True
             return
         body = json.loads(text) if text else None
@@ -230,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
             self._serve("delete", [subject], lambda polls: state.delete(name, polls))
 
     def _serve(self, operation: str, subjects: list[str], effect: Callable[[int], Answer]) -> None:
-        """Carry out a call, or the order that stands for it."""
+        """Carry out a call, or the order that matches it."""
         state = self.server.state
         order = state.orders.next(operation, subjects)
         call = {
@@ -252,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(status, answer)
 
     def _before(self, order: Order, call: dict[str, Any]) -> bool:
-        """What is done instead of the effect, or before; whether the call goes on."""
+        """Apply an order instead of the effect or before it; return whether to go on."""
         if order.action is Action.HOLD_BEFORE:
             return self._hold(call, "before")
         if order.action is Action.HANG:
@@ -268,7 +268,7 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def _after(self, order: Order, call: dict[str, Any], status: int, answer: Any) -> bool:
-        """What is done between the effect and the answer; whether there is one."""
+        """Apply an order between the effect and the answer; return whether to answer."""
         if order.action is Action.HOLD_AFTER:
             return self._hold(call, "after")
         if order.action is Action.LOSE:
@@ -297,9 +297,9 @@ class Handler(BaseHTTPRequestHandler):
         cut: bool = False,
     ) -> None:
         text = b"" if answer is None else json.dumps(answer).encode()
-        # Of an empty answer nothing but the head can be cut off.
+        # An empty answer can only lose its head.
         length = len(text) or (1 if cut else 0)
-        # Whoever called may be dead by now.
+        # The caller may be dead.
         with contextlib.suppress(ConnectionError):
             if cut and status == 204:
                 self.close_connection = True
@@ -319,7 +319,7 @@ class Server(ThreadingHTTPServer):
     """The server with its state."""
 
     daemon_threads = True
-    # Workers of the long run come in crowds.
+    # The workers of the long run make many connections.
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], seed: int) -> None:
@@ -327,7 +327,7 @@ class Server(ThreadingHTTPServer):
         self.state = State(seed)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Callers get killed; that is what this is about. Anything else is told."""
+        """Ignore connection errors, since tests kill callers; report others."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -350,7 +350,7 @@ def _control(state: State, what: str, method: str, body: Any) -> Answer:
         if what == "zone":
             return 200, dict(state.zone)
         if what == "objects":
-            # Not a poll.
+            # This does not count as a poll.
             return 200, list(state.objects.values())
         return 404, {"message": what}
 

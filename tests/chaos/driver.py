@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The drivers of the double: honest ones, as a third party would write them."""
+"""Correct drivers for the double, as a third party would write them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from poppy.model.operations import Purge
 from poppy.model.services import ProviderDetail, Service
 from poppy.provider.base import Capability, Deployment, Provider
 
-#: Seconds between looks at what takes time.
+#: Seconds between polls of slow calls.
 _POLL = 0.2
 _OPTS = (
     cfg.StrOpt("url", required=True, help="Where the double is."),
@@ -23,7 +23,7 @@ _OPTS = (
 
 
 class ChaosProvider(Provider):
-    """Keeps one object for a service, which it finds by the service's id."""
+    """A provider with one object per service, found by the service's id."""
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *_OPTS,
@@ -40,7 +40,7 @@ class ChaosProvider(Provider):
         self._http = _client(name, self.options)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Make the object, or change it, on the condition that it is still as it was found."""
+        """Create the object, or change it if it is unchanged since it was read."""
         document = {"reference": service.service_id, "spec": service.spec.to_dict()}
         known_id = known.provider_service_id if known else None
         careless = self.options.careless and known_id is None
@@ -63,7 +63,7 @@ class ChaosProvider(Provider):
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete the object, which may take time."""
+        """Delete the object, which may take several polls."""
         found = self._find(service)
         if found is None:
             return
@@ -75,14 +75,14 @@ class ChaosProvider(Provider):
         raise InProgressError(f"{found['id']} is being deleted", _POLL)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Purge; doing so twice is harmless."""
+        """Purge; repeating it is harmless."""
         found = self._find(service)
         if found is None:
             raise PermanentError(f"there is no object of service {service.service_id}")
         self._call("POST", f"objects/{found['id']}/purges", {"url": purge.url, "hard": purge.hard})
 
     def health(self) -> bool:
-        """Whether the double answers."""
+        """Return whether the double responds."""
         return self._http.answers("control/holds")
 
     def _find(self, service: Service) -> dict[str, Any] | None:
@@ -95,7 +95,7 @@ class ChaosProvider(Provider):
     def _call(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """Change something; somebody else's change in between is a reason to look again."""
+        """Make a change; a concurrent change is a reason to retry."""
         answer = self._http.request(
             method,
             path,
@@ -109,7 +109,7 @@ class ChaosProvider(Provider):
 
 
 class ChaosDNS(DNSDriver):
-    """Keeps CNAMEs in the double's zone."""
+    """A DNS driver for the double's zone."""
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (*COMMON_OPTS, *_OPTS)
 
@@ -118,7 +118,7 @@ class ChaosDNS(DNSDriver):
         self._http = _client(name, self.options)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
-        """Look which CNAMEs differ, and set those."""
+        """Set the CNAMEs that differ."""
         names = sorted(cnames)
         zone = self._http.json("GET", "zone", params={"name": names}, headers=_caller())
         wrong = {name: cnames[name] for name in names if zone.get(name) != cnames[name]}
@@ -130,12 +130,12 @@ class ChaosDNS(DNSDriver):
         self._http.request("POST", "zone", json={"unset": list(names)}, headers=_caller())
 
     def health(self) -> bool:
-        """Whether the double answers."""
+        """Return whether the double responds."""
         return self._http.answers("control/holds")
 
 
 def access_url(domain: str, name: str) -> str:
-    """Where an object of the double serves a domain."""
+    """Return the access URL of a domain at an object of the double."""
     return f"{domain}.{name}.chaos.example.net"
 
 
@@ -144,5 +144,5 @@ def _client(name: str, options: Any) -> http.Client:
 
 
 def _caller() -> dict[str, str]:
-    """Tells the double which process calls."""
+    """Return the header that identifies the calling process to the double."""
     return {"X-Caller": str(os.getpid())}

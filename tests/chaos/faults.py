@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Breaks a site by a plan, one thing at a time, and leaves it well."""
+"""Inject faults into a site by a plan, one at a time, and restore it at the end."""
 
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ from tests.chaos.orders import Action
 from tests.chaos.plan import Blow, Fault
 from tests.chaos.site import CALL_TIMEOUT, Site
 
-#: What the double does all the time: (action, operation, probability, value).
+#: The double's permanent faults: (action, operation, probability, value).
 _ALWAYS = (
     (Action.LIMIT, "*", 0.02, 0.5),
     (Action.FAIL, "*", 0.03, 0),
@@ -23,7 +23,7 @@ _ALWAYS = (
     (Action.SLOW, "replace", 0.2, 3),
     (Action.SLOW, "delete", 0.2, 3),
 )
-#: The same while it is out of order.
+#: The double's faults during a provider outage.
 _OUT = (
     (Action.LIMIT, "*", 0.5, 1.0),
     (Action.FAIL, "*", 0.5, 0),
@@ -32,14 +32,14 @@ _OUT = (
 
 
 class Breaker:
-    """A thread that deals blows.
+    """A thread that injects faults.
 
-    ``with Breaker(site, blows) as breaker:`` begins; at the end the last one is over, and the
-    site is well.
+    ``with Breaker(site, blows) as breaker:`` starts it; at the end the last fault is over and the
+    site works again.
 
     Attributes:
-        dealt: how many of each fault.
-        failure: what went wrong with the site itself.
+        dealt: the number of injected faults of each kind.
+        failure: an error of the thread itself.
     """
 
     def __init__(self, site: Site, blows: Iterator[Blow]) -> None:
@@ -47,7 +47,7 @@ class Breaker:
         self.failure: BaseException | None = None
         self._site = site
         self._blows = blows
-        # In the form of the daemons' log beside it.
+        # The timestamps have the format of the daemons' log.
         self._log = site.log.with_name("faults.log")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="breaker")
@@ -84,7 +84,7 @@ class Breaker:
                 self.dealt[blow.fault] += 1
                 with self._log.open("a") as log:
                     log.write(f"{began} to {datetime.datetime.now()}: {blow.fault}\n")
-        except BaseException as exc:  # noqa: BLE001 - told by whoever waits for the thread
+        except BaseException as exc:  # noqa: BLE001 - the caller raises it after the run
             self.failure = exc
 
     def _kill_worker(self, blow: Blow) -> None:

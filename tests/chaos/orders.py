@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the double is told to misbehave."""
+"""Orders that make the double fail."""
 
 import enum
 import random
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class Action(enum.StrEnum):
-    """What becomes of a call."""
+    """A fault of a call."""
 
     #: 429 with a Retry-After of ``value`` seconds; no effect.
     LIMIT = "limit"
@@ -20,28 +20,28 @@ class Action(enum.StrEnum):
     REFUSE = "refuse"
     #: No effect and no answer; the connection is closed after ``value`` seconds.
     HANG = "hang"
-    #: The effect, but no answer: the connection is closed.
+    #: The effect, but no answer; the connection is closed.
     LOSE = "lose"
-    #: The effect, and half of the answer.
+    #: The effect and half of the answer.
     CUT = "cut"
-    #: The effect, which the provider takes ``value`` polls to finish.
+    #: The effect, finished after ``value`` polls.
     SLOW = "slow"
-    #: The call waits to be released before it has its effect.
+    #: The call waits for its release before its effect.
     HOLD_BEFORE = "hold_before"
-    #: ... and before it is answered.
+    #: The call waits for its release between its effect and the answer.
     HOLD_AFTER = "hold_after"
 
 
 @dataclass(slots=True)
 class Order:
-    """Something to do to calls.
+    """A fault and the calls to which it applies.
 
     Attributes:
-        operation: of the calls it is about: ``find``, ``create``, ``replace``, ``delete`` or
+        operation: the operation of the calls: ``find``, ``create``, ``replace``, ``delete`` or
             ``purge`` at the provider; ``resolve``, ``set`` or ``unset`` in the zone; or ``*``.
-        subject: a service id, or a name in the zone; None for any.
-        times: how often it is carried out; None for ever.
-        probability: that it is carried out, at each call that it is about.
+        subject: a service id, a name in the zone, or None for any.
+        times: the number of calls, or None for no limit.
+        probability: the probability that it applies to a matching call.
         value: see :class:`Action`.
     """
 
@@ -57,10 +57,10 @@ class Order:
 
 
 class Orders:
-    """The orders that stand; the first that fits a call is carried out.
+    """The active orders; the first that matches a call applies.
 
-    Chance is drawn by the seed and the number of the call of its operation, so that what comes
-    of, say, the tenth ``create`` does not depend on the calls between.
+    Random choices depend on the seed and the number of the call of its operation, so that the
+    result of the tenth ``create``, for example, does not depend on other calls.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -70,17 +70,17 @@ class Orders:
         self._lock = threading.Lock()
 
     def give(self, order: Order) -> None:
-        """Add an order, behind those that stand."""
+        """Add an order after the active ones."""
         with self._lock:
             self._standing.append(order)
 
     def clear(self) -> None:
-        """Forget all orders."""
+        """Remove all orders."""
         with self._lock:
             self._standing.clear()
 
     def next(self, operation: str, subjects: Collection[str]) -> Order | None:
-        """What to do to this call; None to serve it well."""
+        """Return the order for this call, or None."""
         with self._lock:
             self._calls[operation] += 1
             chance = random.Random(f"{self._seed} {operation} {self._calls[operation]}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tenants ask for in the long run, and what breaks meanwhile: all of it by the seed."""
+"""The plan of the long run, derived from its seed: requests of tenants, and faults."""
 
 import enum
 import random
@@ -14,9 +14,9 @@ class Act(enum.StrEnum):
     UPDATE = "update"
     PURGE = "purge"
     DELETE = "delete"
-    #: Until it is deployed, or failed.
+    #: Wait until the service is deployed or failed.
     SETTLE = "settle"
-    #: Until it is gone.
+    #: Wait until the service is gone.
     VANISH = "vanish"
 
 
@@ -25,11 +25,11 @@ _REQUESTS = frozenset({Act.CREATE, Act.UPDATE, Act.PURGE, Act.DELETE})
 
 @dataclass(frozen=True)
 class Life:
-    """One service, from its create to its end, or to where it is left.
+    """The planned requests for one service.
 
     Attributes:
-        name: no other service has it.
-        domains: that it has in turn: each update takes the next set.
+        name: the unique name of the service.
+        domains: the sets of domains; each act has its own set.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Life:
 
     @property
     def requests(self) -> int:
-        """How many of the acts are requests."""
+        """The number of acts that are requests."""
         return sum(act in _REQUESTS for act in self.acts)
 
     def renamed(self, number: int) -> "Life":
-        """The same life of another service, with other domains."""
+        """Return the same life for another service with other domains."""
         domains = tuple(
             tuple(f"again{number}.{domain}" for domain in names) for names in self.domains
         )
@@ -50,13 +50,13 @@ class Life:
 
 
 def lives(seed: int, client: str, requests: int) -> Iterator[Life]:
-    """What one client asks for, one after the other.
+    """Yield the lives of one client in order.
 
-    Domains are used again after a delete, as soon as the service is gone.
+    Domains are reused after a delete, once the service is gone.
 
     Args:
-        client: names it, and is part of all its names.
-        requests: about how many in all, and no fewer.
+        client: the name of the client, a prefix of its services' names.
+        requests: the minimum number of requests, exceeded only by the last life.
     """
     chance = random.Random(f"{seed} {client}")
     left, number, free = requests, 0, 0
@@ -68,7 +68,7 @@ def lives(seed: int, client: str, requests: int) -> Iterator[Life]:
         sets = tuple((domain, other) if chance.random() < 0.4 else (domain,) for act in acts)
         life = Life(f"{client}-{number}", sets, acts)
         left -= life.requests
-        # Free for the next one only if this one has been seen to be gone.
+        # The next service may use the domain only if this life waits for the end of its service.
         free += Act.VANISH not in acts
         yield life
 
@@ -78,7 +78,7 @@ def _acts(chance: random.Random) -> tuple[Act, ...]:
     for _ in range(chance.randint(0, 3)):
         acts += [Act.SETTLE, chance.choice((Act.UPDATE, Act.UPDATE, Act.PURGE))]
     if chance.random() < 0.6:
-        # Half of the deletes come while something is under way.
+        # Half of the deletes supersede a running operation.
         if chance.random() < 0.5:
             acts.append(Act.SETTLE)
         acts.append(Act.DELETE)
@@ -88,7 +88,7 @@ def _acts(chance: random.Random) -> tuple[Act, ...]:
 
 
 class Fault(enum.StrEnum):
-    """Something that breaks, and is well again after a while."""
+    """A temporary fault."""
 
     WORKER_KILLED = "worker killed"
     WORKER_FROZEN = "worker frozen"
@@ -118,12 +118,12 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Blow:
-    """A fault, and when.
+    """A fault with its time.
 
     Attributes:
-        after: seconds since the one before was over.
-        lasts: seconds, where it lasts.
-        which: of several, to be taken modulo their number.
+        after: seconds after the end of the previous fault.
+        lasts: the duration in seconds, if the fault has one.
+        which: the index of the affected process, modulo the number of processes.
     """
 
     fault: Fault
@@ -133,7 +133,7 @@ class Blow:
 
 
 def blows(seed: int) -> Iterator[Blow]:
-    """Faults without end; each kind comes once before the dice decide."""
+    """Yield faults without end: each kind once, then weighted random ones."""
     chance = random.Random(f"{seed} faults")
     first = list(Fault)
     chance.shuffle(first)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The drivers of the double, installed as those of a third party are: by their entry points."""
+"""Install the drivers of the double by entry points, as third-party drivers are installed."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ chaos = tests.chaos.driver:ChaosDNS
 
 
 def install(directory: Path) -> dict[str, str]:
-    """Make an installed package in a directory; gives the environment in which it is found."""
+    """Create an installed package in a directory and return the environment that finds it."""
     place = directory / "site"
     package = place / "poppy_chaos-1.0.dist-info"
     package.mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The long run: tenants ask and parts break, both by a plan; the checker has the last word."""
+"""The long run: requests and faults by a plan, and then the checker."""
 
 import json
 import threading
@@ -16,19 +16,19 @@ from tests.chaos.plan import Act, Life
 from tests.chaos.site import Site
 from tests.chaos.tenant import Answer, Request, Tenant, document_of
 
-#: Seconds until a client asks for the next thing, whatever became of the last.
+#: Seconds that a client waits for a status before it goes on.
 PATIENCE = 60.0
-#: Seconds after which the claim of a request that died can be taken over, and some more.
+#: Seconds after which the claim of an aborted request can be taken over, with a margin.
 _GRACE = 330.0
-#: How many domains a service may have.
+#: The maximum number of domains of a service.
 _DOMAINS = 10
-#: How often a client asks again for what was refused, or for what nobody answered.
+#: The number of attempts for a refused or unanswered request.
 _TRIES = 30
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a run, and how wide."""
+    """The size of a run."""
 
     seed: int
     requests: int = 1000
@@ -37,7 +37,7 @@ class Plan:
     workers: int = 3
 
     def of_clients(self) -> Iterator[tuple[str, list[Life]]]:
-        """The project and the lives of each client."""
+        """Yield the project and the lives of each client."""
         number = self.tenants * self.clients
         for each in range(number):
             client = f"c{each}"
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """What came of a run."""
+    """The results of a run."""
 
     plan: Plan
     violations: list[Violation]
@@ -60,10 +60,10 @@ class Report:
 
 
 def run(wanted: Plan, directory: Path) -> Report:
-    """Make a site, run the plan, wait until all is settled, and check.
+    """Start a site, run the plan, wait until operations settle, and check.
 
     Args:
-        directory: for configuration and logs.
+        directory: the directory of configuration and logs.
     """
     began = time.monotonic()
     with Site(directory, wanted.seed) as site:
@@ -107,7 +107,7 @@ def run(wanted: Plan, directory: Path) -> Report:
 
 
 def _keep(site: Site, directory: Path) -> None:
-    """Write down who asked for what, and what the provider and the zone were asked."""
+    """Write the requests of tenants and the calls of the double to files."""
     for name, entries in (
         ("requests.log", map(asdict, site.journal.requests)),
         ("calls.log", site.double.journal()),
@@ -116,10 +116,10 @@ def _keep(site: Site, directory: Path) -> None:
 
 
 def _use_again(site: Site, world: World) -> list[Violation]:
-    """Make services of all domains that are nobody's now; tells which still are somebody's.
+    """Create services with all free domains; report domains that are still taken.
 
-    But for those of requests that were not answered: what is left of one that was given up half
-    way is another's to take only after a while.
+    This excludes domains of recent unanswered requests, since the claim of an aborted request
+    can be taken over only after a delay.
     """
     late = time.time() - _GRACE
     asked, doubtful = set(), set()
@@ -147,7 +147,7 @@ def _live(site: Site, project: str, lives: list[Life]) -> None:
 
 
 class _Liver:
-    """Does what a life says, as far as it gets."""
+    """Carry out a life as far as possible."""
 
     def __init__(self, tenant: Tenant, life: Life) -> None:
         self._tenant = tenant
@@ -165,20 +165,20 @@ class _Liver:
                 return
 
     def _insist(self, act: Act, number: int) -> bool:
-        """Ask until it is accepted; whether the service can be asked for more."""
+        """Repeat a request until it is accepted; return whether the life can go on."""
         for _ in range(_TRIES):
             request = self._ask(act, number)
             if request.answer is Answer.ACCEPTED:
                 self._service_id = request.service_id or ""
                 return True
             if act is Act.CREATE and request.answer is Answer.UNKNOWN:
-                # It may be there, under an id that nobody told: this is to be another one.
+                # The service may exist with an unknown id, so create another one.
                 self._tries += 1
                 self._life = self._planned.renamed(self._tries)
             if request.status == 404:
-                # An earlier delete, which nobody had answered, was accepted.
+                # An earlier delete without an answer was accepted.
                 return False
-            # Not settled yet; or a domain is still somebody's whose answer was lost.
+            # The service has not settled, or a request with a lost answer has taken the domain.
             if act is Act.CREATE and "taken" in request.text:
                 self._tries += 1
                 self._life = self._planned.renamed(self._tries)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole Poppy on real parts, to be broken: daemons as processes, and a double outside."""
+"""A complete Poppy for chaos tests: daemons as processes, real backends and a double."""
 
 import contextlib
 import os
@@ -21,11 +21,11 @@ from tests.real.cassandra import Cassandra
 from tests.real.poppy import Installation, kill
 from tests.real.zookeeper import ZooKeeper
 
-#: Seconds. Small, so that what has to time out does so soon; large enough for a busy machine.
+#: Seconds. Small, so that timeouts happen soon, but large enough for a busy machine.
 SESSION_TIMEOUT = 2.0
 RUN_LEASE = 3.0
 CALL_TIMEOUT = 2.0
-#: Seconds within which everything that was accepted has to be finished once all is well.
+#: Seconds within which all accepted operations must finish after the last fault.
 SETTLE = 180.0
 
 _BOARD: Mapping[str, Any] = {
@@ -39,7 +39,7 @@ _BOARD: Mapping[str, Any] = {
     "dispatch_interval": 0.2,
     "retry_base": 0.2,
     "retry_ceiling": 1.0,
-    # Neither outages nor kills are a reason to give up here.
+    # Operations must not give up because of outages or kills.
     "max_failures": 1000,
     "max_crashes": 1000,
     "shutdown_grace": 5,
@@ -49,20 +49,20 @@ _BOARD: Mapping[str, Any] = {
 class Site:
     """Cassandra, ZooKeeper, a double, one poppy-server and any number of poppy-workers.
 
-    ``with Site(directory) as site:`` starts all but workers, with a flavor ``standard``.
+    ``with Site(directory) as site:`` starts everything but workers, with a flavor ``standard``.
 
     Args:
-        directory: for the configuration and the log.
-        seed: of what the double leaves to chance.
-        options: more options of Poppy, by name by group.
+        directory: the directory of the configuration and the log.
+        seed: the seed of the double's random choices.
+        options: more options of Poppy, by group and name.
 
     Attributes:
-        cassandra: the node.
-        zookeeper: the server.
-        double: the provider and the zone.
-        journal: of all tenants.
-        workers: the daemons that were started and not ended, the oldest first.
-        log: of all daemons.
+        cassandra: the Cassandra node.
+        zookeeper: the ZooKeeper server.
+        double: the double of the provider and the zone.
+        journal: the journal of all tenants.
+        workers: the running workers, the oldest first.
+        log: the log of all daemons.
     """
 
     def __init__(
@@ -110,52 +110,52 @@ class Site:
         self._stack.close()
 
     def tenant(self, project_id: str) -> Tenant:
-        """A client that writes into the journal."""
+        """Return a client that writes to the journal."""
         return Tenant(self.installation.base, project_id, self.journal)
 
     def operations(self, project_id: str, service_id: str) -> Any:
-        """As they are stored."""
+        """Return the stored operations of a service."""
         return self._boot.storage.operations.list(project_id, service_id)
 
     def names(self, project_id: str) -> set[str]:
-        """Of the services of a project, as they are stored."""
+        """Return the names of the stored services of a project."""
         listed = self._boot.storage.services.list(project_id, None, 100)
         return {service.spec.name for service in listed}
 
     def start_server(self) -> None:
-        """Start the server, and wait until it answers."""
+        """Start the server and wait until it responds."""
         self.server = self._daemons.enter_context(self.installation.daemon("poppy-server"))
         self.installation.wait_until_up()
 
     def restore_server(self) -> None:
-        """Start the server if it does not run."""
+        """Start the server if it is not running."""
         if self.server.poll() is not None:
             self.start_server()
 
     def kill_server(self) -> None:
-        """End the server as a power cut would."""
+        """Kill the server without a clean shutdown."""
         kill(self.server)
 
     def start_worker(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a worker, with more arguments if need be; it finds its way by itself."""
+        """Start a worker with optional arguments, without waiting for it."""
         daemon = self.installation.daemon("poppy-worker", *arguments)
         worker = self._daemons.enter_context(daemon)
         self.workers.append(worker)
         return worker
 
     def worker_of(self, pid: int) -> subprocess.Popen[str]:
-        """The daemon that a process is of."""
+        """Return the daemon to which a process belongs."""
         group = os.getpgid(pid)
         return next(worker for worker in self.workers if worker.pid == group)
 
     def kill_worker(self, worker: subprocess.Popen[str]) -> None:
-        """End a worker as a power cut would."""
+        """Kill a worker without a clean shutdown."""
         self.workers.remove(worker)
         kill(worker)
 
     def end_worker(self, worker: subprocess.Popen[str]) -> int:
-        """Ask a worker to end; returns its exit status."""
-        # Before it has a child it has no manners either.
+        """Stop a worker cleanly and return its exit status."""
+        # The worker handles signals only once it has a child.
         wait(lambda: _has_children(worker.pid))
         self.workers.remove(worker)
         worker.send_signal(signal.SIGTERM)
@@ -163,20 +163,20 @@ class Site:
         return worker.returncode
 
     def end_workers(self) -> None:
-        """End all workers, whatever they are doing."""
+        """Kill all workers."""
         for worker in list(self.workers):
             self.kill_worker(worker)
 
     def freeze(self, worker: subprocess.Popen[str]) -> None:
-        """Have a worker hang, with all its connections."""
+        """Suspend a worker with all its connections."""
         os.killpg(worker.pid, signal.SIGSTOP)
 
     def thaw(self, worker: subprocess.Popen[str]) -> None:
-        """Go on after :meth:`freeze`."""
+        """Resume a worker after :meth:`freeze`."""
         os.killpg(worker.pid, signal.SIGCONT)
 
     def look(self) -> World:
-        """What there is now; waits for a store that was away."""
+        """Return the current state; wait for the store if it is unavailable."""
         deadline = time.monotonic() + SETTLE
         while True:
             try:
@@ -187,20 +187,20 @@ class Site:
                 time.sleep(0.5)
 
     def settle(self, timeout: float = SETTLE) -> World:
-        """Wait until nothing is under way any more, or the time is up; gives what there is."""
+        """Wait until all operations are finished or the time is up, and return the state."""
         deadline = time.monotonic() + timeout
         while True:
             if not checker.unfinished(self.look()) or time.monotonic() > deadline:
-                # Looked at once more, since a look takes a while.
+                # Read the state again, since reading takes some time.
                 return self.look()
             time.sleep(0.2)
 
     def verdict(self, timeout: float = SETTLE) -> list[Violation]:
-        """Every broken promise that was not told before, once things have settled."""
+        """Return all new violations once operations have settled."""
         return self._new(self.settle(timeout))
 
     def forgive(self) -> None:
-        """Have what is broken now not be told again."""
+        """Ignore present violations in later verdicts."""
         self._new(self.look())
 
     def _new(self, world: World) -> list[Violation]:
@@ -237,13 +237,13 @@ class Site:
 
 
 def _has_children(pid: int) -> bool:
-    # A child belongs to the thread that forked it.
+    # The kernel lists a child under the thread that forked it.
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return any(task.read_text() for task in tasks)
 
 
 def wait(condition: Callable[[], bool], timeout: float = 20.0) -> float:
-    """Wait until a condition holds; gives how many seconds that took."""
+    """Wait until a condition holds and return the time in seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() < began + timeout, "it did not happen in time"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tenant: asks for things, and keeps a journal of what was accepted."""
+"""A tenant that sends requests and keeps a journal of their results."""
 
 import enum
 import time
@@ -11,29 +11,29 @@ import requests
 
 from poppy.model.operations import Kind
 
-#: Seconds for an answer. The server gives up on a store sooner.
+#: Seconds to wait for an answer; the server's timeouts are shorter.
 _TIMEOUT = 20.0
 
 
 class Answer(enum.StrEnum):
-    """What a request came to, as its sender knows."""
+    """The result of a request as the client knows it."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    #: Nothing is known: there was no answer, or one of 5xx. It may have been accepted.
+    #: There was no answer, or a 5xx; the request may have been accepted.
     UNKNOWN = "unknown"
 
 
 @dataclass(slots=True)
 class Request:
-    """Something that was asked for.
+    """A request and its result.
 
     Attributes:
-        name: of the service, which no other service has.
-        service_id: None when a create was not known to be accepted.
-        document: of the service, as it would be after the request.
-        url: what a purge is about; no other purge has it.
-        status: HTTP's; None when there was no answer.
+        name: the unique name of the service.
+        service_id: the id of the service, or None for a create that may not have been accepted.
+        document: the document of the service after the request.
+        url: the unique path of a purge.
+        status: the HTTP status, or None without an answer.
         text: the body of a refusal.
     """
 
@@ -50,22 +50,22 @@ class Request:
 
 
 class Journal:
-    """What all tenants asked for; a service's requests are in the order of asking."""
+    """The requests of all tenants; those of a service are in order."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
 
     def add(self, request: Request) -> None:
-        """Note a request, with its answer."""
+        """Add a request with its result."""
         self.requests.append(request)
 
     def accepted(self) -> int:
-        """How many requests were accepted."""
+        """Return the number of accepted requests."""
         return sum(request.answer is Answer.ACCEPTED for request in self.requests)
 
 
 class Tenant:
-    """One project's client. Not for several threads at once.
+    """A client of one project, for one thread at a time.
 
     Args:
         base: the URL of the API, without a path.
@@ -79,7 +79,7 @@ class Tenant:
         self._session.headers["X-Project-ID"] = project_id
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self._session.close()
 
     def create(self, name: str, domains: Sequence[str], **changes: Any) -> Request:
@@ -93,7 +93,7 @@ class Tenant:
         return request
 
     def update(self, name: str, service_id: str, document: dict[str, Any]) -> Request:
-        """PATCH a service, from whatever it is to a document."""
+        """PATCH a service to a document, independent of its current one."""
         patch = [
             {"op": "replace", "path": f"/{key}", "value": value} for key, value in document.items()
         ]
@@ -112,7 +112,7 @@ class Tenant:
         return self._note(Kind.DELETE, name, service_id, answer)
 
     def status(self, service_id: str) -> str | None:
-        """A service's status; ``gone`` when there is none, None when nobody says."""
+        """Return a service's status: ``gone`` for a 404, None without an answer."""
         answer = self._send("GET", self._url(service_id))
         if answer is None or answer.status_code >= 500:
             return None
@@ -160,7 +160,7 @@ class Tenant:
 def document_of(
     name: str, domains: Sequence[str], version: int = 1, origin: str = "origin.example.net"
 ) -> dict[str, Any]:
-    """A service's document; documents of different versions differ."""
+    """Return a service's document, which depends on the version."""
     return {
         "name": name,
         "flavor_id": "standard",

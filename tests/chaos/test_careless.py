@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The suite has teeth: with drivers that break their contract, promises are seen to be broken."""
+"""The suite detects violations that incorrect drivers or external changes cause."""
 
 import pytest
 import requests
@@ -10,7 +10,7 @@ from tests.chaos.orders import Action
 pytestmark = pytest.mark.real
 
 
-def test_a_driver_that_does_not_look_for_its_object_is_seen_to_double_it(site, client, tmp_path):
+def test_careless_driver_causes_a_duplicate_object(site, client, tmp_path):
     careless = tmp_path / "careless.conf"
     careless.write_text("[drivers:provider:chaos]\ncareless = true\n")
     site.start_worker("--config-file", str(careless))
@@ -26,7 +26,7 @@ def test_a_driver_that_does_not_look_for_its_object_is_seen_to_double_it(site, c
             requests.delete(f"{site.double.url}/objects/{thing['id']}", timeout=10)
 
 
-def test_what_is_changed_behind_poppy_s_back_is_seen(site, client):
+def test_external_changes_are_detected(site, client):
     site.start_worker()
     services = [client.deployed() for _ in range(2)]
     assert site.verdict() == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checker finds each kind of broken promise, and nothing where all is well."""
+"""The checker finds each kind of violation and has no false positives."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def operation(state=State.SUCCEEDED, kind=Kind.CREATE):
 
 
 def world(**changes):
-    """A world in which the service was created and all is well, but for the changes."""
+    """Return a consistent world with one created service, except for the changes."""
     fields = {
         "services": [stored()],
         "operations": {"s-1": [operation()]},
@@ -89,7 +89,7 @@ PURGED = [{"url": "/p", "hard": True}]
         ([create(), purge()], world(objects=[thing(purges=PURGED)])),
         ([create(), delete()], gone()),
         ([create(), update(2), delete()], gone()),
-        # What nobody answered may have been accepted, or not.
+        # A request without an answer may have been accepted or not.
         ([create(Answer.UNKNOWN)], world()),
         ([create(Answer.UNKNOWN)], gone()),
         ([create(), update(2, Answer.UNKNOWN)], world()),
@@ -102,7 +102,7 @@ PURGED = [{"url": "/p", "hard": True}]
         ([create(Answer.REFUSED)], gone()),
         ([create(), update(2, Answer.REFUSED)], world()),
         ([create(), delete(Answer.REFUSED)], world()),
-        # The provider refused it, and the service says so.
+        # The provider refused the request, and the service has the error.
         (
             [create()],
             gone(
@@ -113,14 +113,14 @@ PURGED = [{"url": "/p", "hard": True}]
         ),
     ],
 )
-def test_nothing_is_found_where_all_is_well(requests, found):
+def test_consistent_world_has_no_violations(requests, found):
     assert wrongs(requests, found) == set()
 
 
 @pytest.mark.parametrize(
     ("requests", "found", "wrong"),
     [
-        # Lost: a create, at each place; an update; a purge; a delete.
+        # Lost: a create in each place; an update; a purge; a delete.
         ([create()], gone(), {Wrong.LOST}),
         ([create()], world(objects=[]), {Wrong.LOST}),
         ([create()], world(zone={}), {Wrong.LOST}),
@@ -130,7 +130,7 @@ def test_nothing_is_found_where_all_is_well(requests, found):
         ([create(), delete()], world(), {Wrong.LOST}),
         # Doubled.
         ([create()], world(objects=[thing(), thing(name="obj-2")]), {Wrong.DOUBLED, Wrong.STALE}),
-        # Stuck, in each state, at each place.
+        # Stuck in each state and each place.
         ([create()], world(operations={"s-1": [operation(State.QUEUED)]}), {Wrong.STUCK}),
         ([create()], world(operations={"s-1": [operation(State.WAITING)]}), {Wrong.STUCK}),
         ([create()], world(operations={"s-1": [operation(State.RUNNING)]}), {Wrong.STUCK}),
@@ -146,7 +146,7 @@ def test_nothing_is_found_where_all_is_well(requests, found):
         ),
         ([create()], world(objects=[thing(pending=1)]), {Wrong.STUCK}),
         ([create()], world(objects=[thing(deleting=True)]), {Wrong.STUCK}),
-        # Stale: a document, an id, a name.
+        # Stale document, id and name.
         ([create(), update(2)], world(services=[stored(2)]), {Wrong.STALE}),
         (
             [create()],
@@ -154,13 +154,13 @@ def test_nothing_is_found_where_all_is_well(requests, found):
             {Wrong.STALE},
         ),
         ([create()], world(zone={OPERATOR_NAME: "elsewhere.example.net"}), {Wrong.STALE}),
-        # Orphans: at the provider, in the zone, in the store.
+        # Orphans at the provider, in the zone and in the store.
         ([create(), delete()], gone(objects=[thing()]), {Wrong.ORPHAN}),
         ([create(), delete()], gone(zone={OPERATOR_NAME: "x"}), {Wrong.ORPHAN}),
         ([create()], world(objects=[thing(), thing(1, "obj-9", "s-9")]), {Wrong.ORPHAN}),
         ([], world(), {Wrong.ORPHAN}),
         ([create(Answer.REFUSED)], world(), {Wrong.ORPHAN}),
-        # Failed, though nobody refused; or refused, and nobody says why.
+        # Failed without a refusal; or refused without an error message.
         ([create()], world(operations={"s-1": [operation(State.FAILED)]}), {Wrong.FAILED}),
         (
             [create()],
@@ -169,11 +169,11 @@ def test_nothing_is_found_where_all_is_well(requests, found):
         ),
     ],
 )
-def test_each_kind_of_broken_promise_is_found(requests, found, wrong):
+def test_each_kind_of_violation_is_found(requests, found, wrong):
     assert wrongs(requests, found) == wrong
 
 
-def test_what_is_unfinished_is_waited_for():
+def test_unfinished_operations_are_listed():
     waiting = operation(State.WAITING)
     waiting = replace(waiting, steps=(Step("dns", StepState.WAITING, "why"),))
     assert unfinished(world(operations={"s-1": [operation(), waiting]})) == [waiting]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The double and its drivers: good behaviour by the public contracts, bad behaviour on order."""
+"""The double and its drivers: correct behavior by the public contracts, faults by orders."""
 
 import socket
 import threading
@@ -83,7 +83,7 @@ class TestDNS(DNSContract):
     ],
 )
 @pytest.mark.parametrize("operation", ["create", "replace", "delete", "purge"])
-def test_a_call_fails_as_ordered_and_the_next_one_is_fine(
+def test_call_fails_as_ordered_and_the_next_one_succeeds(
     double, provider, action, error, effect, operation
 ):
     service = make_service()
@@ -109,7 +109,7 @@ def test_a_call_fails_as_ordered_and_the_next_one_is_fine(
     assert len(objects_of(double, service)) == int(operation != "delete")
 
 
-def test_a_careless_driver_doubles_what_it_lost_the_reply_of(double):
+def test_careless_driver_duplicates_an_object_after_a_lost_reply(double):
     careless = make_driver(ChaosProvider, double, careless=True)
     service = make_service()
     double.order(Action.LOSE, "create", subject=service.service_id)
@@ -119,7 +119,7 @@ def test_a_careless_driver_doubles_what_it_lost_the_reply_of(double):
     assert len(objects_of(double, service)) == 2
 
 
-def test_what_is_slow_is_in_progress_for_so_many_polls(double, provider):
+def test_slow_call_is_in_progress_for_the_given_number_of_polls(double, provider):
     service = make_service()
     double.order(Action.SLOW, "create", value=2)
     assert provider.ensure(service, None).in_progress
@@ -135,7 +135,7 @@ def test_what_is_slow_is_in_progress_for_so_many_polls(double, provider):
     assert not objects_of(double, service)
 
 
-def test_a_change_on_what_is_no_longer_so_is_refused(double, provider):
+def test_change_of_a_stale_object_is_refused(double, provider):
     service = make_service()
     provider.ensure(service, None)
     double.order(Action.HOLD_AFTER, "find", subject=service.service_id)
@@ -163,7 +163,7 @@ def swallow(work):
 
 @pytest.mark.parametrize("stage", [Action.HOLD_BEFORE, Action.HOLD_AFTER])
 @pytest.mark.parametrize("go_on", [True, False])
-def test_a_held_call_waits_and_goes_on_or_is_dropped(double, stage, go_on):
+def test_held_call_waits_and_is_continued_or_dropped(double, stage, go_on):
     provider = make_driver(ChaosProvider, double, timeout=20)
     service = make_service()
     double.order(stage, "create", subject=service.service_id)
@@ -188,7 +188,7 @@ def test_a_held_call_waits_and_goes_on_or_is_dropped(double, stage, go_on):
     assert bool(objects_of(double, service)) == (go_on or stage is Action.HOLD_AFTER)
 
 
-def test_the_zone_loses_replies_too(double):
+def test_zone_loses_replies(double):
     driver = make_driver(ChaosDNS, double)
     for action in (Action.LOSE, Action.CUT):
         double.order(action, "set", subject="www.x.example.com")
@@ -197,7 +197,7 @@ def test_the_zone_loses_replies_too(double):
         assert double.zone()["www.x.example.com"] == str(action)
 
 
-def test_the_journal_tells_who_called_when_and_to_what_effect(double, provider):
+def test_journal_has_the_subject_time_and_status_of_calls(double, provider):
     service = make_service()
     began = time.time()
     provider.ensure(service, None)
@@ -207,7 +207,7 @@ def test_the_journal_tells_who_called_when_and_to_what_effect(double, provider):
     assert began <= found["at"] <= created["at"] <= time.time()
 
 
-def test_half_a_request_has_no_effect(double):
+def test_incomplete_request_has_no_effect(double):
     host, _, port = double.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /zone HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n{}")
@@ -221,7 +221,7 @@ def draws(seed, calls):
     return [orders.next(operation, ()) is not None for operation in calls]
 
 
-def test_chance_is_the_seed_s_and_does_not_depend_on_other_calls():
+def test_chance_depends_only_on_the_seed_and_calls_of_the_operation():
     creates = draws(1, ["create"] * 50)
     assert creates == draws(1, ["create"] * 50)
     assert creates != draws(2, ["create"] * 50)
@@ -230,7 +230,7 @@ def test_chance_is_the_seed_s_and_does_not_depend_on_other_calls():
     assert 5 < sum(creates) < 45
 
 
-def test_an_order_is_carried_out_so_many_times_and_for_its_subject_only():
+def test_order_applies_to_its_subject_and_a_number_of_times():
     orders = Orders()
     orders.give(Order(Action.FAIL, "create", subject="a", times=2))
     assert orders.next("create", ["b"]) is None

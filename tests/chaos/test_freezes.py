@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker is frozen for longer than its session and its lease, overtaken, and wakes up.
+"""A worker freezes for longer than its session and lease, is overtaken, and wakes up.
 
-It wakes up in the middle of a driver: what it read before is no longer so. Poppy can't keep it
-from the call it makes next, and honest drivers make that on the condition that nothing has
-changed; but it must end there, and what it does must not outlast it.
+It wakes up in the middle of a driver call, so that its reads are stale. Poppy can't prevent its
+next call; correct drivers make that call conditional on an unchanged object. The worker must then
+give up, and the effect of the call must be undone.
 """
 
 import time
@@ -22,7 +22,7 @@ BEFORE, AFTER = Action.HOLD_BEFORE, Action.HOLD_AFTER
 
 
 class Sleeper:
-    """A worker that is frozen within calls of the double, and the worker beside it."""
+    """A worker that freezes during calls of the double, and a second worker."""
 
     def __init__(self, site):
         self._site = site
@@ -30,7 +30,7 @@ class Sleeper:
         self._holds = {}
 
     def hold(self, action, call, ask, go_on=True):
-        """Ask for something of which a call is held; it will be answered, or cut off."""
+        """Make a request and hold one of its calls, to be continued or dropped later."""
         self._site.double.order(action, call)
         asked = ask()
         numbers = lambda: {hold["number"] for hold in self._site.double.holds()}  # noqa: E731
@@ -40,7 +40,7 @@ class Sleeper:
         return asked
 
     def fall_asleep(self):
-        """Freeze it in all these calls, and have those end."""
+        """Freeze the worker in all held calls, and then end these calls."""
         self._site.freeze(self._worker)
         for hold in self._site.double.holds():
             self._pid = hold["caller"]
@@ -48,11 +48,11 @@ class Sleeper:
         self._site.start_worker()
 
     def wake_up(self):
-        """Let it go on; gives what it changed at the provider and in the zone since."""
+        """Resume the worker and return its later changes at the provider and in the zone."""
         known = len(self._site.double.journal())
         self._site.thaw(self._worker)
         wait(lambda: self._given_up() >= len(self._holds), 30)
-        # What was under way ends, and is seen to, after that.
+        # Running calls and their compensation end after that.
         quiet = 0
         while quiet < _QUIET:
             before = len(self._calls(known))
@@ -80,14 +80,14 @@ def sleeper(site):
     return Sleeper(site)
 
 
-def test_another_worker_has_done_it_all_meanwhile(site, client, sleeper):
+def test_frozen_worker_wakes_up_after_a_takeover(site, client, sleeper):
     old, older, leaving = client.create(), client.create(), client.create()
     for service in (old, older, leaving):
         client.tenant.wait(service[1], "deployed")
     creates = [
         sleeper.hold(AFTER, call, client.create) for call in ("find", "create", "resolve", "set")
     ]
-    # What it read before it changes the object is no longer so.
+    # The object changes after the worker has read it.
     sleeper.hold(AFTER, "find", lambda: client.update(old, 2))
     sleeper.hold(BEFORE, "replace", lambda: client.update(older, 2), go_on=False)
     sleeper.hold(AFTER, "find", lambda: client.delete(leaving))
@@ -99,12 +99,12 @@ def test_another_worker_has_done_it_all_meanwhile(site, client, sleeper):
         client.update(service, 3)
         client.tenant.wait(service[1], "deployed")
 
-    # Names that it had found missing it sets once more, to the same.
+    # The worker may set names again that it had found missing, to the same targets.
     assert set(sleeper.wake_up()) <= {"set"}
     assert site.verdict() == []
 
 
-def test_the_services_are_deleted_meanwhile(site, client, sleeper):
+def test_frozen_worker_wakes_up_after_deletes(site, client, sleeper):
     services = [
         sleeper.hold(AFTER, "find", client.create),
         sleeper.hold(BEFORE, "create", client.create, go_on=False),
@@ -117,7 +117,7 @@ def test_the_services_are_deleted_meanwhile(site, client, sleeper):
     for service in services:
         client.tenant.wait(service[1], "gone")
 
-    # What it could not be kept from doing it has undone.
+    # The effects of its late calls are undone.
     changes = sleeper.wake_up()
     assert changes.count("create") <= changes.count("delete")
     assert changes.count("set") <= changes.count("unset")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker is killed, or told to end, at each boundary of each step."""
+"""A worker is killed or stopped at each boundary of each step."""
 
 import time
 
@@ -11,8 +11,8 @@ from tests.chaos.site import SESSION_TIMEOUT, wait
 pytestmark = pytest.mark.real
 
 BEFORE, AFTER = Action.HOLD_BEFORE, Action.HOLD_AFTER
-#: The calls of each kind of request, as the driver makes them. Held *after* its effect, a call's
-#: outcome is not stored; held *before* it, that of the step before is.
+#: The driver's calls for each kind of request. The outcome of a call held *after* its effect is
+#: not stored; for a call held *before* its effect, the outcome of the previous step is stored.
 CALLS = {
     "create": ("find", "create", "resolve", "set"),
     "update": ("find", "replace", "resolve"),
@@ -22,7 +22,7 @@ CALLS = {
 
 
 def hold_everywhere(site, client, kind, each=1):
-    """Have so many requests of a kind held at each of its boundaries; gives their services."""
+    """Hold ``each`` requests of a kind at each of its boundaries; return their services."""
     stages = [(call, stage) for call in CALLS[kind] for stage in (BEFORE, AFTER)]
     boundaries = stages * each
     services = [] if kind == "create" else [client.create() for _ in boundaries]
@@ -41,13 +41,13 @@ def hold_everywhere(site, client, kind, each=1):
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_killed_at_any_boundary_another_worker_takes_over(site, client, kind):
+def test_another_worker_takes_over_after_a_kill_at_any_boundary(site, client, kind):
     worker = site.start_worker()
     services = hold_everywhere(site, client, kind, each=2)
     site.kill_worker(worker)
     holds = site.double.holds()
     for number, hold in enumerate(holds):
-        # What the provider had been asked for it may carry out all the same, or not.
+        # The provider may or may not carry out the calls of the killed worker.
         site.double.release(hold, go_on=number < len(holds) / 2)
     site.start_worker()
 
@@ -57,11 +57,11 @@ def test_killed_at_any_boundary_another_worker_takes_over(site, client, kind):
         assert client.operations(service)[-1].attempt == 2
 
 
-def test_takeover_is_within_the_session_timeout_and_five_seconds(site, client):
+def test_takeover_happens_within_session_timeout_plus_five_seconds(site, client):
     worker = site.start_worker()
     client.deployed()
     site.start_worker()
-    # Both are at work.
+    # Wait until both workers run operations.
     wait(lambda: {site.worker_of(pid).pid for pid in callers(site, client)} >= pids(site), 30)
     site.double.order(BEFORE, "create")
     service = client.create()
@@ -80,7 +80,7 @@ def test_takeover_is_within_the_session_timeout_and_five_seconds(site, client):
 
 
 def callers(site, client):
-    """The processes that ran what was asked just now."""
+    """Create services and return the processes that ran their operations."""
     known = len(site.double.journal())
     services = [client.create() for _ in range(4)]
     for service in services:
@@ -92,7 +92,7 @@ def pids(site):
     return {worker.pid for worker in site.workers}
 
 
-def test_a_worker_that_is_told_to_end_finishes_its_call_and_hands_back_the_rest(site, client):
+def test_stopped_worker_finishes_its_call_and_hands_back_the_rest(site, client):
     worker = site.start_worker()
     site.double.order(AFTER, "create")
     service = client.create()
@@ -109,7 +109,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_call_and_hands_back_the_rest(
     assert len([c for c in creates if service[1] in c["subjects"]]) == 1
 
 
-def test_workers_killed_again_and_again_do_not_keep_an_operation_from_its_end(site, client):
+def test_operation_finishes_despite_repeated_kills(site, client):
     service = None
     for _ in range(3):
         worker = site.start_worker()

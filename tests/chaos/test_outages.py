@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts that Poppy stands on fail while requests come in and operations are under way."""
+"""Backends, daemons and the provider fail during requests and operations."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 
 
 def busy(site, client):
-    """Requests of each kind, each held at a boundary; some wait behind them."""
+    """Create services held at each boundary, and some more that wait behind them."""
     held = hold_everywhere(site, client, "create")
     return held + [client.create() for _ in range(12)]
 
@@ -30,7 +30,7 @@ def test_zookeeper_fails_under_load(site, client, how):
         zookeeper.wipe()
     else:
         (zookeeper.kill if how == "restarted" else zookeeper.pause)()
-        # Accepted all the same, if not at once.
+        # Requests are still accepted, possibly after a delay.
         services += [client.create() for _ in range(3)]
         time.sleep(SESSION_TIMEOUT + 1)
         (zookeeper.start if how == "restarted" else zookeeper.resume)()
@@ -41,13 +41,13 @@ def test_zookeeper_fails_under_load(site, client, how):
     assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
 
 
-def test_cassandra_is_away_while_outcomes_are_to_be_stored(site, client):
+def test_cassandra_outage_while_outcomes_are_stored(site, client):
     site.start_worker()
     site.start_worker()
     services = busy(site, client)
     site.cassandra.stop()
     try:
-        # The drivers' calls end; what came of them can't be stored.
+        # The drivers' calls end, but their outcomes cannot be stored.
         site.double.behave()
         refused = client.tenant.create("site-while-away", ["www.site-while-away.example.com"])
     finally:
@@ -62,7 +62,7 @@ def test_cassandra_is_away_while_outcomes_are_to_be_stored(site, client):
 
 
 @pytest.mark.parametrize("call", ["create", "set"])
-def test_a_worker_is_killed_while_an_outcome_is_being_stored(site, client, call):
+def test_worker_is_killed_while_an_outcome_is_stored(site, client, call):
     worker = site.start_worker()
     site.double.order(AFTER, call)
     service = client.create()
@@ -80,7 +80,7 @@ def test_a_worker_is_killed_while_an_outcome_is_being_stored(site, client, call)
     assert len([c for c in creates if service[1] in c["subjects"]]) == 1
 
 
-def test_the_server_is_killed_between_storing_and_posting(site):
+def test_server_is_killed_between_storing_and_posting(site):
     asked = next(filter(None, (unposted(site, f"unposted-{number}") for number in range(5))))
     site.start_worker()
 
@@ -91,9 +91,9 @@ def test_the_server_is_killed_between_storing_and_posting(site):
 
 
 def unposted(site, name):
-    """A create whose server is killed while it posts; None when it was faster than the kill."""
+    """Kill the server while it posts a create; return None if the post was faster."""
     tenant = site.tenant(name)
-    # From now on it knows for a moment that there is room on the board.
+    # The server caches for a moment that the board has room.
     tenant.create(f"{name}-before", [f"www.{name}-before.example.com"])
     site.zookeeper.pause()
     try:
@@ -111,7 +111,7 @@ def unposted(site, name):
     return asked if asked.answer is Answer.UNKNOWN else None
 
 
-def test_workers_are_replaced_one_by_one_under_load(site, client):
+def test_rolling_replacement_of_workers_under_load(site, client):
     site.start_worker()
     site.start_worker()
     site.double.order(Action.SLOW, "create", times=None, probability=0.5, value=3)
@@ -124,7 +124,7 @@ def test_workers_are_replaced_one_by_one_under_load(site, client):
     assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
 
 
-def test_the_provider_is_out_of_order_for_a_while(site, client):
+def test_provider_fails_for_a_time(site, client):
     site.start_worker()
     site.double.order(Action.FAIL, times=None, probability=0.5)
     site.double.order(Action.LIMIT, times=None, probability=0.5, value=1)
@@ -137,7 +137,7 @@ def test_the_provider_is_out_of_order_for_a_while(site, client):
     assert {client.tenant.status(service[1]) for service in services} == {"deployed"}
 
 
-def test_what_the_provider_refuses_fails_and_says_why_and_can_be_deleted(site, client):
+def test_refused_service_fails_with_a_reason_and_can_be_deleted(site, client):
     site.start_worker()
     services = []
     for call in ("create", "set"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The long run in short, and its plan."""
+"""A short version of the long run, and tests of its plan."""
 
 import itertools
 import os
@@ -9,12 +9,12 @@ import pytest
 from tests.chaos import plan
 from tests.chaos.plan import Act, Fault
 
-#: The seed of the run in CI; another one by POPPY_CHAOS_SEED.
+#: The seed of the run in CI; POPPY_CHAOS_SEED overrides it.
 SEED = int(os.environ.get("POPPY_CHAOS_SEED", "1"))
 
 
 @pytest.mark.real
-def test_under_random_faults_every_promise_is_kept(tmp_path):
+def test_random_faults_cause_no_violations(tmp_path):
     pytest.importorskip("cassandra")
     from tests.chaos.run import Plan, run
 
@@ -25,7 +25,7 @@ def test_under_random_faults_every_promise_is_kept(tmp_path):
     assert int(report.rows["faults"]) >= 3
 
 
-def test_a_plan_is_its_seed_s():
+def test_plan_depends_only_on_the_seed():
     def planned(seed):
         faults = itertools.islice(plan.blows(seed), 50)
         return list(plan.lives(seed, "c1", 50)), list(faults)
@@ -34,7 +34,7 @@ def test_a_plan_is_its_seed_s():
     assert planned(1) != planned(2)
 
 
-def test_a_plan_has_everything_in_it():
+def test_plan_has_all_acts_and_faults():
     lives = list(plan.lives(1, "c1", 200))
     assert sum(life.requests for life in lives) >= 200
     assert {act for life in lives for act in life.acts} == set(Act)
@@ -44,7 +44,7 @@ def test_a_plan_has_everything_in_it():
     assert {blow.fault for blow in few} == set(Fault)
 
 
-def test_a_domain_is_used_again_only_when_its_service_is_gone():
+def test_domain_is_reused_only_after_its_service_is_gone():
     lives = list(plan.lives(1, "c1", 200))
     again = 0
     for before, after in itertools.pairwise(lives):

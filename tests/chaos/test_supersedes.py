@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A delete comes while a create or an update is at any boundary of any step."""
+"""A delete supersedes a create or an update at each boundary of each step."""
 
 import time
 
@@ -11,13 +11,13 @@ pytestmark = pytest.mark.real
 
 
 @pytest.mark.parametrize("kind", ["create", "update"])
-def test_deleted_at_any_boundary_nothing_is_left(site, client, kind):
+def test_delete_at_any_boundary_leaves_nothing(site, client, kind):
     site.start_worker()
     services = hold_everywhere(site, client, kind)
     for service in services:
         client.delete(service)
     site.start_worker()
-    # Long enough for a delete that does not wait for the call that is under way.
+    # Long enough for a delete that wrongly does not wait for the running call.
     time.sleep(1.5)
     site.double.behave()
 
@@ -27,17 +27,17 @@ def test_deleted_at_any_boundary_nothing_is_left(site, client, kind):
 
 
 @pytest.mark.parametrize("kind", ["create", "update"])
-def test_deleted_at_any_boundary_and_the_worker_killed_nothing_is_left(site, client, kind):
+def test_delete_at_any_boundary_with_a_killed_worker_leaves_nothing(site, client, kind):
     worker = site.start_worker()
     services = hold_everywhere(site, client, kind)
     site.start_worker()
-    # The second one is at work: it alone has room.
+    # This proves that the second worker runs, since only it has free slots.
     client.deployed()
     for service in services:
         client.delete(service)
     time.sleep(1.0)
     site.kill_worker(worker)
-    # What the provider had been asked before is carried out now.
+    # The provider now carries out the earlier calls.
     site.double.behave()
 
     assert site.verdict() == []
@@ -45,7 +45,7 @@ def test_deleted_at_any_boundary_and_the_worker_killed_nothing_is_left(site, cli
     assert {client.tenant.status(service[1]) for service in services} == {"gone"}
 
 
-def test_deleted_and_deleted_again_while_the_provider_takes_its_time(site, client):
+def test_repeated_delete_at_a_slow_provider_is_one_operation(site, client):
     site.start_worker()
     service = client.deployed()
     site.double.order("slow", "delete", value=5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage on a Poppy in this process; see the fixture ``run``."""
+"""Run poppy-manage on a Poppy in this process; see the fixture ``run``."""
 
 import json
 
@@ -7,7 +7,7 @@ from poppy.cmd import manage
 
 
 def printed(poppy, capsys, *line):
-    """What a command prints; ``poppy.said`` is that and what it says on standard error."""
+    """Run a command and return its output; ``poppy.said`` also has its standard error."""
     arguments = manage._parser().parse_args(line)
     try:
         arguments.run(poppy.boot, arguments)
@@ -17,5 +17,5 @@ def printed(poppy, capsys, *line):
 
 
 def listed(run, *line):
-    """What a command answers to programs."""
+    """Run a command and return its JSON output."""
     return json.loads(run(*line, "-f", "json"))

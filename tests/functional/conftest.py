@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real application over a manager in memory; and a whole Poppy with poppy-manage."""
+"""The real application with a manager in memory, and a complete Poppy with poppy-manage."""
 
 import pytest
 import webtest
@@ -13,7 +13,7 @@ from tests.functional.harness import Harness
 
 @pytest.fixture
 def conf():
-    """As for trying out: any host, and who does not say its roles is an operator."""
+    """A configuration that allows any host and makes clients without roles operators."""
     conf = config.new()
     conf([])
     conf.set_override("noauth_default_roles", ["admin", "member", "reader"])
@@ -28,7 +28,7 @@ def manager():
 
 @pytest.fixture
 def make(conf, manager):
-    """Makes the application, with some options set: make(name=value, ...)."""
+    """Make the application with options: make(name=value, ...)."""
 
     def make(lint=True, **options):
         first = PecanTransport(conf, "pecan", manager=manager)  # registers the options
@@ -57,13 +57,13 @@ def app(make):
 
 @pytest.fixture
 def loose(make):
-    """As ``app``, for requests that no decent client library would send."""
+    """The application without lint, for invalid requests."""
     return make(lint=False)
 
 
 @pytest.fixture
 def poppy(tmp_path):
-    """A real manager, store and board; a worker when the test has it work."""
+    """A Poppy with a real manager, store and job board, and a worker if the test starts one."""
     made = Harness(tmp_path)
     yield made
     made.close()
@@ -71,5 +71,5 @@ def poppy(tmp_path):
 
 @pytest.fixture
 def run(poppy, capsys):
-    """Runs a command of poppy-manage; gives what it prints."""
+    """Run a poppy-manage command and return its output."""
     return lambda *line: printed(poppy, capsys, *line)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A manager in memory that remembers how it was called, and a service with everything set."""
+"""A manager in memory that records its calls, and a service with all fields set."""
 
 import datetime
 from typing import Any
@@ -48,7 +48,7 @@ SPEC = {
 
 
 def service(service_id: str = SERVICE_ID, project_id: str = PROJECT, **fields: Any) -> Service:
-    """A deployed service; ``spec`` may change parts of the document."""
+    """Return a deployed service; ``spec`` may change parts of the document."""
     moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     deployed = ProviderDetail(
         status=ProviderStatus.DEPLOYED,
@@ -73,7 +73,7 @@ def service(service_id: str = SERVICE_ID, project_id: str = PROJECT, **fields: A
 
 
 class FakeServices:
-    """Services by project and id; ``error`` is raised by whatever is called."""
+    """Services by project and id; each call raises ``error`` if it is set."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], Service] = {}
@@ -157,7 +157,7 @@ class FakeFlavors:
 
 
 class FakeHealth:
-    """Says what it is told to say."""
+    """Health with configurable results."""
 
     def __init__(self) -> None:
         self.parts = {
@@ -181,7 +181,7 @@ class FakeHealth:
 
 
 class FakeManager:
-    """What the transport needs of a manager."""
+    """The parts of a manager that the transport needs."""
 
     def __init__(self) -> None:
         self.services = FakeServices()
@@ -190,7 +190,7 @@ class FakeManager:
 
 
 def refused(response: Any, status: int) -> Any:
-    """Checks that an answer is an error as all errors are; returns its message."""
+    """Check that a response is a standard error and return its message."""
     assert response.status_int == status, response
     assert response.content_type == "application/json"
     assert set(response.json) == {"message", "request_id"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole Poppy in one process: real manager, SQLite store, SQL board and worker.
+"""A complete Poppy in one process: real manager, SQLite store, SQL job board and worker.
 
-Providers and DNS are doubles that do as they are told.
+Providers and DNS are scripted doubles.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ PROJECT = "project-1"
 
 
 class Hold:
-    """A call that stays where it is until it is let go."""
+    """A call that blocks until it is released."""
 
     def __init__(self):
         self.begun = threading.Event()
@@ -33,7 +33,7 @@ class Hold:
 
 
 class ScriptedProvider(Provider):
-    """Keeps objects in memory; what the script holds happens first, one entry each call."""
+    """A provider in memory; each call first takes an entry of the script."""
 
     SUPPORTS = frozenset(Capability)
 
@@ -60,7 +60,7 @@ class ScriptedProvider(Provider):
 
     @contextlib.contextmanager
     def held(self):
-        """Its next call goes on only when this block has ended."""
+        """Block the next call until this context ends."""
         hold = Hold()
         self.script = [*self.script, hold]
         try:
@@ -111,7 +111,7 @@ class ScriptedProvider(Provider):
 
 
 class ScriptedDNS(DNSDriver):
-    """Keeps CNAMEs in memory; what the script holds happens first."""
+    """A DNS driver in memory; each call first takes an entry of the script."""
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
@@ -148,9 +148,9 @@ class Harness:
     """A Poppy with the flavors ``standard`` (cdn-a) and ``both`` (cdn-a, cdn-b).
 
     Args:
-        directory: where its database is.
-        groups: options by group, for another store than SQLite.
-        options: of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
+        directory: the directory of the database.
+        groups: options by group, for example for a store other than SQLite.
+        options: options of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
     """
 
     def __init__(self, directory, groups=None, **options):
@@ -168,7 +168,7 @@ class Harness:
             "drivers:dns:scripted": {"url_404": "notfound.example.net"},
             **(groups or {}),
         }
-        # For any host; and who does not say which roles it has, is an operator.
+        # Any host is allowed, and a client without roles is an operator.
         default = {"noauth_default_roles": "admin,member,reader", "allowed_hosts": "*"}
         sections["DEFAULT"] = {**default, **sections.get("DEFAULT", {})}
         lines = []
@@ -212,7 +212,7 @@ class Harness:
 
     @contextlib.contextmanager
     def working(self):
-        """A worker that runs meanwhile."""
+        """Run a worker during this context."""
         worker = self.boot.worker()
         thread = threading.Thread(target=worker.run)
         thread.start()
@@ -224,7 +224,7 @@ class Harness:
             assert not thread.is_alive()
 
     def settle(self, service_id, project=PROJECT):
-        """The service once all its operations are finished; None when it is gone."""
+        """Return the service once all its operations are finished, or None if it is deleted."""
         assert self.operations(service_id, project)
         self.wait(lambda: all(o.state.finished for o in self.operations(service_id, project)))
         try:

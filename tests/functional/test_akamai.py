@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services at Akamai, from what a tenant asks to what is active there, on the double of it."""
+"""Services at Akamai, from the tenant's request to the active property, on a double."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def akamai():
 @pytest.fixture
 def poppy(akamai, tmp_path):
     made = Harness(tmp_path)
-    # Its activations are polled by parking; the double says 7 s, which is too long for a test.
+    # Operations are parked between polls; the double's interval of 7 s is too long for a test.
     provider = make_provider(akamai)
     provider._properties._papi.ready_in = lambda *_: 0.02
     made.boot.providers["cdn-a"] = provider
@@ -31,7 +31,7 @@ def poppy(akamai, tmp_path):
     made.close()
 
 
-def test_the_life_of_a_service(poppy, akamai):
+def test_service_life_cycle(poppy, akamai):
     service_id = poppy.create()
     with poppy.working():
         service = poppy.settle(service_id)
@@ -54,7 +54,7 @@ def test_the_life_of_a_service(poppy, akamai):
     assert poppy.dns.cnames == {}
 
 
-def test_an_activation_holds_no_worker(poppy, akamai):
+def test_pending_activation_does_not_occupy_a_worker(poppy, akamai):
     akamai.papi.takes = None
     service_id = poppy.create()
     with poppy.working():
@@ -64,7 +64,7 @@ def test_an_activation_holds_no_worker(poppy, akamai):
         assert poppy.settle(service_id).status is Status.DEPLOYED
 
 
-def test_akamai_s_words_are_shown_to_the_tenant(poppy, akamai):
+def test_akamai_error_is_shown_to_the_tenant(poppy, akamai):
     akamai.papi.refused = {"caching"}
     service_id = poppy.create()
     with poppy.working():
@@ -73,7 +73,7 @@ def test_akamai_s_words_are_shown_to_the_tenant(poppy, akamai):
     assert "Akamai refuses the rules: Invalid: caching" in service.errors[0]
 
 
-def test_what_akamai_can_not_do_is_refused_at_once(poppy, akamai):
+def test_unsupported_documents_are_refused_by_the_api(poppy, akamai):
     origin = {"origin": "2001:db8::1"}
     with pytest.raises(errors.InvalidRequest, match="names and IPv4 addresses|IPv6 origins"):
         poppy.create(origins=[origin])

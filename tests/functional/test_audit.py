@@ -50,7 +50,7 @@ def create(poppy, app, **changes):
     return answer.headers["Location"].rpartition("/")[2]
 
 
-def test_a_create_names_the_service_and_its_domains(poppy, app, events):
+def test_create_event_names_the_service_and_its_domains(poppy, app, events):
     service_id = create(poppy, app, domain="www.audited.com")
     (event,) = events()
     assert event["action"] == "create"
@@ -69,7 +69,7 @@ def test_a_create_names_the_service_and_its_domains(poppy, app, events):
     ("method", "suffix", "action"),
     [("DELETE", "", "delete"), ("DELETE", "/assets?all=true", "delete/purge")],
 )
-def test_a_change_names_the_service_of_its_url(poppy, app, events, method, suffix, action):
+def test_change_event_names_the_service_of_the_url(poppy, app, events, method, suffix, action):
     service_id = create(poppy, app)
     app.request(
         f"/v1.0/services/{service_id}{suffix}", method=method, headers=HEADERS, expect_errors=True
@@ -79,7 +79,7 @@ def test_a_change_names_the_service_of_its_url(poppy, app, events, method, suffi
     assert event["target"]["id"] == service_id
 
 
-def test_a_refused_change_is_a_failure(poppy, app, events):
+def test_refused_changes_are_recorded_as_failures(poppy, app, events):
     app.post_json("/v1.0/services", {"name": "x"}, headers=HEADERS, status=400)
     app.post_json(
         "/v1.0/services", poppy.document(), headers={**HEADERS, "X-Roles": "reader"}, status=403
@@ -90,7 +90,7 @@ def test_a_refused_change_is_a_failure(poppy, app, events):
     ]
 
 
-def test_a_refused_read_is_recorded_and_an_allowed_one_is_not(app, events):
+def test_only_refused_reads_are_recorded(app, events):
     app.get("/v1.0/services", headers=HEADERS, status=200)
     assert events() == []
     app.get("/v1.0/admin/services?status=deployed", headers=HEADERS, status=403)
@@ -100,7 +100,7 @@ def test_a_refused_read_is_recorded_and_an_allowed_one_is_not(app, events):
 
 
 @pytest.mark.parametrize("verb", ["disable", "enable", "delete"])
-def test_an_operators_action_names_whose_service_it_was(poppy, app, events, verb):
+def test_operator_action_names_the_operator_and_the_domain(poppy, app, events, verb):
     create(poppy, app, domain="www.victim.com")
     body = {"action": verb, "domain": "www.victim.com"}
     app.post_json("/v1.0/admin/services/action", body, headers=ADMIN, status=202)
@@ -110,7 +110,7 @@ def test_an_operators_action_names_whose_service_it_was(poppy, app, events, verb
     assert event["target"]["name"] == "www.victim.com"
 
 
-def test_nothing_of_a_document_or_a_header_is_recorded(poppy, app, events, caplog):
+def test_documents_and_headers_are_not_recorded(poppy, app, events, caplog):
     document = poppy.document(origins=[{"origin": "secret-origin.example.net"}])
     headers = {**HEADERS, "X-Auth-Token": "gAAAA-very-secret", "Cookie": "poppy=very-secret"}
     app.post_json("/v1.0/services", document, headers=headers, status=202)
@@ -118,7 +118,7 @@ def test_nothing_of_a_document_or_a_header_is_recorded(poppy, app, events, caplo
     assert "secret" not in line
 
 
-def test_what_a_client_writes_stays_on_one_line_and_is_short(poppy, app, events, caplog):
+def test_client_input_is_truncated_and_kept_on_one_line(poppy, app, events, caplog):
     agent = "x" * 5000 + "\\n{}"
     app.post_json("/v1.0/services", {}, headers={**HEADERS, "User-Agent": agent}, status=400)
     (line,) = [it.getMessage() for it in caplog.records if it.name == "poppy.audit"]
@@ -126,7 +126,7 @@ def test_what_a_client_writes_stays_on_one_line_and_is_short(poppy, app, events,
     assert len(line) < 2000
 
 
-def test_actions_are_of_the_taxonomy(poppy, app, events):
+def test_actions_follow_the_cadf_taxonomy(poppy, app, events):
     service_id = create(poppy, app)
     app.patch_json(f"/v1.0/services/{service_id}", [], headers=HEADERS, expect_errors=True)
     app.put_json("/v1.0/admin/limits/42", {"limit": 3}, headers=ADMIN, status=201)
@@ -137,14 +137,14 @@ def test_actions_are_of_the_taxonomy(poppy, app, events):
         assert cadftaxonomy.is_valid_resource(event["target"]["typeURI"])
 
 
-def test_can_be_switched_off(tmp_path, events):
+def test_can_be_disabled(tmp_path, events):
     poppy = Harness(tmp_path, {"audit": {"enabled": False}})
     create(poppy, webtest.TestApp(poppy.boot.transport.application))
     assert events() == []
     poppy.close()
 
 
-def test_a_command_of_an_operator_is_recorded_beside_its_result(poppy, tmp_path):
+def test_commands_with_effects_are_recorded_on_standard_error(poppy, tmp_path):
     flavors = tmp_path / "flavors.yaml"
     flavors.write_text("- id: quick\n  providers: []\n")
 

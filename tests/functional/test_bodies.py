@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Request bodies: what is read, and what is refused before anybody looks at it."""
+"""Request bodies: which are read, and which are refused before they reach the manager."""
 
 import json
 
@@ -18,7 +18,7 @@ class TestBody:
         headers = {"Content-Type": content_type} if content_type else {}
         return app.post(self.URL, body, headers=headers, expect_errors=True)
 
-    def test_is_passed_on_as_it_is(self, app, manager):
+    def test_is_passed_on_unchanged(self, app, manager):
         body = {"name": "Zoë ☃", "n": [1, 2.5, None, True]}
         response = self.post(app, json.dumps(body, ensure_ascii=False).encode())
         assert response.status_int == 202
@@ -53,7 +53,7 @@ class TestBody:
         ],
         ids=lambda body: repr(body[:24]),
     )
-    def test_that_is_no_json_is_refused(self, app, manager, body):
+    def test_of_invalid_json_is_refused(self, app, manager, body):
         refused(self.post(app, body), 400)
         assert manager.services.calls == []
 
@@ -69,7 +69,7 @@ class TestBody:
             'application/json;charset="UTF-8"',
         ],
     )
-    def test_is_json(self, app, content_type):
+    def test_of_json_types_is_accepted(self, app, content_type):
         assert self.post(app, b"{}", content_type).status_int == 202
 
     @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ class TestBody:
         assert response.headers["Accept"] == "application/json"
         assert manager.services.calls == []
 
-    def test_must_name_its_type(self, loose):
+    def test_without_a_content_type_is_refused(self, loose):
         request = loose.RequestClass.blank(
             self.URL, {"HTTP_X_PROJECT_ID": "1"}, method="POST", body=b"{}"
         )
@@ -108,7 +108,7 @@ class TestBody:
     def test_of_patch_may_be_json_patch(self, app, content_type):
         app.patch(SERVICE, "[]", headers={"Content-Type": content_type}, status=202)
 
-    def test_of_patch_of_another_type_learns_which(self, app):
+    def test_of_patch_of_another_type_names_the_accepted_types(self, app):
         response = app.patch(SERVICE, "[]", headers={"Content-Type": "text/plain"}, status=415)
         assert response.headers["Accept-Patch"] == "application/json, application/json-patch+json"
 
@@ -139,7 +139,7 @@ class TestBody:
         refused(self.stream(loose, body, {"wsgi.input_terminated": True}), 413)
         assert body.given <= 65537
 
-    def test_without_a_length_or_an_end_is_empty(self, loose):
+    def test_without_a_length_or_an_end_counts_as_empty(self, loose):
         refused(self.stream(loose, Dripping(b"{}"), {}), 400)
 
     def test_shorter_than_its_length_is_refused(self, loose):
@@ -147,7 +147,7 @@ class TestBody:
         assert "shorter" in refused(response, 400)
 
     @pytest.mark.parametrize("length", ["-1", "x", "1.5", "9" * 30, "²"])
-    def test_with_a_strange_length_is_refused(self, loose, length):
+    def test_with_an_invalid_length_is_refused(self, loose, length):
         refused(self.stream(loose, Dripping(b"{}"), {"CONTENT_LENGTH": length}), 400)
 
     def test_with_a_huge_length_is_not_read(self, loose):
@@ -158,13 +158,13 @@ class TestBody:
     def test_of_delete_is_ignored(self, app):
         app.delete(SERVICE, headers={"Content-Type": "application/json"}, status=202)
 
-    def test_of_a_form_never_becomes_an_argument(self, app, manager):
+    def test_query_parameters_never_become_arguments(self, app, manager):
         app.delete(SERVICE + "?service_id=x&request=y&_method=get", status=202)
         assert manager.services.calls[0][:3] == ("delete", fakes.PROJECT, fakes.SERVICE_ID)
 
 
 class Dripping:
-    """A body that comes three bytes at a time."""
+    """A body that arrives three bytes at a time."""
 
     def __init__(self, content):
         self.content = content

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What answers tell caches and browsers, and which hosts they are given for."""
+"""Response headers for caches and browsers, allowed hosts and the access log."""
 
 import logging
 
@@ -37,24 +37,24 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS)
-class TestEveryAnswer:
+class TestEveryResponse:
     @pytest.fixture
     def answer(self, loose, stored, method, path, headers, status):
         answer = loose.request(path, method=method, headers=headers, expect_errors=True)
         if answer.status_int != status:
-            # A tag of this document, since * matches none that exists.
+            # Use the ETag of this document, since * does not match an existing one.
             tag = loose.get(path).headers["ETag"]
             answer = loose.get(path, headers={"If-None-Match": tag})
         assert answer.status_int == status
         return answer
 
-    def test_is_for_its_client_alone(self, answer):
+    def test_is_private_to_its_client(self, answer):
         assert answer.headers["Cache-Control"] == "private, no-cache"
         vary = answer.headers["Vary"].split(", ")
         assert {"X-Auth-Token", "X-Project-ID"} <= set(vary)
         assert len(answer.headers.getall("Vary")) == 1
 
-    def test_is_nothing_for_a_browser_to_show(self, answer):
+    def test_has_the_security_headers(self, answer):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         policy = answer.headers["Content-Security-Policy"]
         assert policy == "default-src 'none'; frame-ancestors 'none'"
@@ -62,14 +62,14 @@ class TestEveryAnswer:
         assert "Strict-Transport-Security" not in answer.headers
 
 
-def test_a_fault_is_for_its_client_alone(app, manager):
+def test_internal_error_is_private_to_its_client(app, manager):
     manager.services.error = RuntimeError("bug")
     answer = app.get(SERVICE, status=500)
     assert answer.headers["Cache-Control"] == "private, no-cache"
     assert "X-Project-ID" in answer.headers["Vary"]
 
 
-def test_vary_is_merged_with_what_cors_says(make):
+def test_vary_is_merged_with_that_of_cors(make):
     page = "https://dashboard.example.com"
     answer = make(cors__allowed_origin=[page]).get("/v1.0/services", headers={"Origin": page})
     vary = answer.headers["Vary"].split(", ")
@@ -78,7 +78,7 @@ def test_vary_is_merged_with_what_cors_says(make):
 
 
 class TestHTTPS:
-    def test_is_to_be_used_from_now_on_once_it_was(self, make):
+    def test_sends_strict_transport_security_over_https_only(self, make):
         app = make(middleware__enable_proxy_headers_parsing=True)
         secure = app.get("/", headers={"X-Forwarded-Proto": "https"})
         assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
@@ -88,7 +88,7 @@ class TestHTTPS:
 class TestHosts:
     @pytest.fixture
     def asked(self, make, conf):
-        """Gives the status for a host."""
+        """Return the status of a request for a host."""
 
         def asked(host, path="/v1.0/ping", headers=None, **options):
             conf.set_override("allowed_hosts", options.pop("allowed_hosts", []))
@@ -105,18 +105,18 @@ class TestHosts:
     @pytest.mark.parametrize(
         "host", ["localhost", "LOCALHOST:8888", "localhost.", "127.0.0.1:8888", "[::1]:8888"]
     )
-    def test_of_loopback_are_served_without_authentication(self, asked, host):
+    def test_loopback_is_served_without_authentication(self, asked, host):
         assert asked(host) == 204
 
     @pytest.mark.parametrize(
         "host",
         ["evil.example", "localhost.evil.example", "evil.example:8888", "10.0.0.1", "alocalhost"],
     )
-    def test_of_others_are_not(self, asked, host):
+    def test_other_hosts_are_refused_without_authentication(self, asked, host):
         assert asked(host) == 400
         assert asked(host, "/v1.0/services") == 400
 
-    def test_are_any_in_a_trusted_network(self, asked):
+    def test_any_host_is_served_in_a_trusted_network(self, asked):
         assert asked("cdn.example.com", noauth_trusted_network=True) == 204
 
     @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ class TestHosts:
             ("*", ["anything.example"], []),
         ],
     )
-    def test_are_those_of_the_option(self, asked, pattern, served, refused):
+    def test_allowed_hosts_are_served(self, asked, pattern, served, refused):
         for host in served:
             assert asked(host, allowed_hosts=[pattern]) == 204
         for host in refused:
             assert asked(host, allowed_hosts=[pattern]) == 400
 
-    def test_are_judged_as_a_proxy_forwards_them(self, asked):
+    def test_forwarded_host_of_a_proxy_is_checked(self, asked):
         options = {
             "allowed_hosts": ["cdn.example.com"],
             "middleware__enable_proxy_headers_parsing": True,
@@ -144,7 +144,7 @@ class TestHosts:
         assert asked("cdn.example.com", headers={"X-Forwarded-Host": "evil"}, **options) == 400
 
     @pytest.mark.parametrize("entry", ["http://example.com", "example.com:80", "a b", "*x"])
-    def test_that_are_none_stop_the_start(self, conf, manager, entry):
+    def test_invalid_allowed_hosts_are_a_config_error(self, conf, manager, entry):
         conf.set_override("allowed_hosts", [entry])
         with pytest.raises(ConfigError, match="allowed_hosts"):
             PecanTransport(conf, "pecan", manager=manager)
@@ -152,7 +152,7 @@ class TestHosts:
 
 class TestWithoutAuthentication:
     @pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
-    def test_only_loopback_is_listened_on(self, conf, manager, bind):
+    def test_other_addresses_than_loopback_are_refused(self, conf, manager, bind):
         transport = PecanTransport(conf, "pecan", manager=manager)
         conf.set_override("bind", bind, group="drivers:transport:pecan")
         conf.set_override("port", 0, group="drivers:transport:pecan")
@@ -162,13 +162,13 @@ class TestWithoutAuthentication:
         transport.listen().close()
 
     @pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-    def test_loopback_is(self, conf, manager, bind):
+    def test_loopback_addresses_are_allowed(self, conf, manager, bind):
         transport = PecanTransport(conf, "pecan", manager=manager)
         conf.set_override("bind", bind, group="drivers:transport:pecan")
         conf.set_override("port", 0, group="drivers:transport:pecan")
         transport.listen().close()
 
-    def test_nobody_is_an_operator_by_saying_nothing(self, make, conf):
+    def test_default_roles_do_not_include_admin(self, make, conf):
         conf.clear_override("noauth_default_roles")
         app = make()
         app.get("/v1.0/services", status=200)
@@ -176,7 +176,7 @@ class TestWithoutAuthentication:
         app.post_json("/v1.0/flavors", {}, status=403)
         app.get("/v1.0/admin/operations", headers={"X-Roles": "reader"}, status=403)
 
-    def test_the_operator_may_say_otherwise(self, make):
+    def test_default_roles_are_configurable(self, make):
         make(noauth_default_roles=["reader"]).delete(SERVICE, status=403)
         make(noauth_default_roles=["member"]).delete(SERVICE, status=202)
 
@@ -193,13 +193,13 @@ class TestAccessLog:
         assert line.endswith(f" ms project={fakes.PROJECT} request={request_id}")
         assert "secret" not in line
 
-    def test_omits_what_may_be_a_token(self, app, caplog):
+    def test_omits_possible_tokens(self, app, caplog):
         caplog.set_level(logging.INFO, "poppy.access")
         app.get(f"/v1.0/services/{'gAAAAAB' * 20}/x", status=404)
         (record,) = (it for it in caplog.records if it.name == "poppy.access")
         assert '"GET /v1.0/services/*/x" 404 ' in record.getMessage()
 
-    def test_can_not_be_forged(self, loose, caplog):
+    def test_cannot_be_forged(self, loose, caplog):
         caplog.set_level(logging.INFO, "poppy.access")
         environ = {"REQUEST_METHOD": 'GET" 200\n', "REMOTE_ADDR": 'x" "\r\ny'}
         loose.get("/a%0a%0d%22%20200%c3%a9%1b", extra_environ=environ, expect_errors=True)
@@ -209,13 +209,13 @@ class TestAccessLog:
         assert line.count('"') == 2
         assert "/a%0A%0D%22%20200%C3%A9%1B" in line
 
-    def test_can_be_switched_off(self, make, caplog):
+    def test_can_be_disabled(self, make, caplog):
         caplog.set_level(logging.INFO, "poppy.access")
         make(access_log=False).get("/v1.0/services")
         assert not [it for it in caplog.records if it.name == "poppy.access"]
 
 
-class TestTags:
+class TestETags:
     def test_do_not_depend_on_the_host(self, app, stored):
         tags = {
             app.get(SERVICE, headers={"Host": host}).headers["ETag"]
@@ -223,7 +223,7 @@ class TestTags:
         }
         assert len(tags) == 1
 
-    def test_of_another_host_are_fresh(self, app, stored):
+    def test_are_valid_for_other_hosts(self, app, stored):
         tag = app.get(SERVICE, headers={"Host": "a.example"}).headers["ETag"]
         headers = {"Host": "b.example", "If-None-Match": tag}
         assert app.get(SERVICE, headers=headers).status_int == 304
@@ -249,11 +249,11 @@ class TestTags:
         ("application/xml;q=0.9", 406),
     ],
 )
-def test_parameters_of_what_is_accepted_make_no_difference(app, stored, accept, status):
+def test_media_type_parameters_in_accept_are_ignored(app, stored, accept, status):
     assert app.get(SERVICE, headers={"Accept": accept}, status=status).status_int == status
 
 
-def test_options_tells_what_patch_accepts(app):
+def test_options_lists_the_patch_formats(app):
     headers = app.options(SERVICE).headers
     assert headers["Accept-Patch"] == "application/json, application/json-patch+json"
     assert "Accept-Patch" not in app.options("/v1.0/services").headers

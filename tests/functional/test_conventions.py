@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every resource: projects, bodies, media types, methods, paths, links."""
+"""Conventions of all resources: projects, media types, methods, paths, links, request ids."""
 
 import re
 
@@ -23,7 +23,7 @@ class TestProject:
         assert refused(response, 400) == "The Project ID must be provided."
 
     @pytest.mark.parametrize("path", ["/", "/v1.0/ping", "/v1.0/health", "/v1.0/health/dns/mock"])
-    def test_is_not_required(self, app, path):
+    def test_is_not_required_for_public_resources(self, app, path):
         app.extra_environ = {}
         assert app.get(path).status_int in (200, 204)
 
@@ -42,16 +42,16 @@ class TestProject:
         assert manager.services.calls == [("list", project, None, 10)]
 
     @pytest.mark.parametrize("project", ["12a", "demo", "0123456789ABCDEF0123456789ABCDEF"])
-    def test_in_the_url_is_digits_or_32_hex(self, app, project):
+    def test_in_the_url_must_be_digits_or_32_hex(self, app, project):
         response = app.get(
             f"/v1.0/{project}/services", headers={"X-Project-ID": project}, status=404
         )
         refused(response, 404)
 
-    def test_in_the_url_is_the_home_document_alone(self, app):
+    def test_alone_in_the_url_is_the_home_document(self, app):
         assert "resources" in app.get(f"/v1.0/{fakes.PROJECT}").json
 
-    def test_in_the_url_must_be_that_of_the_header(self, app, manager):
+    def test_in_the_url_must_match_the_header(self, app, manager):
         assert "in the URL" in refused(app.get("/v1.0/999/services", status=403), 403)
         assert manager.services.calls == []
 
@@ -60,7 +60,7 @@ class TestProject:
         response = app.get("/v1.0/1234/services", status=400)
         assert refused(response, 400) == "The Project ID must be provided."
 
-    def test_in_the_url_of_ping_says_nothing(self, app):
+    def test_in_the_url_of_ping_is_ignored(self, app):
         app.get("/v1.0/999/ping", status=204)
 
     def test_may_have_dots_dashes_and_colons(self, app, manager):
@@ -93,7 +93,7 @@ class TestAccept:
     def test_of_anything_else_is_refused(self, app, accept):
         refused(app.get("/v1.0/services", headers={"Accept": accept}, status=406), 406)
 
-    def test_of_json_home_gets_the_home_document(self, app):
+    def test_of_json_home_returns_the_home_document(self, app):
         response = app.get("/v1.0", headers={"Accept": "application/json-home"})
         assert response.content_type == "application/json-home"
         assert app.get("/v1.0").content_type == "application/json"
@@ -119,7 +119,7 @@ class TestMethods:
             ("__class__", "/v1.0/ping", "GET, HEAD, OPTIONS"),
         ],
     )
-    def test_unknown_to_a_resource_are_refused(self, loose, method, path, allowed):
+    def test_unsupported_methods_are_refused(self, loose, method, path, allowed):
         response = loose.request(path, method=method, expect_errors=True)
         assert response.status_int == 405
         assert response.headers["Allow"] == allowed
@@ -184,7 +184,7 @@ class TestPaths:
             "/v1.0/{name}",
         ],
     )
-    def test_that_lead_nowhere_are_not_found(self, loose, path):
+    def test_unknown_paths_are_not_found(self, loose, path):
         response = loose.get(path, expect_errors=True)
         refused(response, 400 if "__init__" in path else 404)
 
@@ -193,20 +193,20 @@ class TestPaths:
         app.post_json("/v1.0/flavors", {**fakes.FLAVOR, "id": "a.json"}, status=201)
         assert app.get("/v1.0/flavors/a.json").json["id"] == "a.json"
 
-    def test_empty_is_the_version_document(self, loose):
+    def test_empty_path_is_the_version_document(self, loose):
         assert "versions" in loose.do_request(loose.RequestClass.blank("")).json
 
     @pytest.mark.parametrize(
         "query", ["marker=%ff", "%ff=1", "a=1&" * 101, "limit=%00", "\xe9=1", "marker=\xc3\xa9"]
     )
-    def test_with_a_strange_query_are_refused(self, loose, query):
+    def test_with_an_invalid_query_are_refused(self, loose, query):
         request = loose.RequestClass.blank("/v1.0/services", {"HTTP_X_PROJECT_ID": "1"})
         request.environ["QUERY_STRING"] = query
         response = loose.do_request(request, expect_errors=True)
-        # The last but one is no UTF-8; the last is, but no UUID.
+        # The last query but one is not UTF-8; the last one is UTF-8 but not a UUID.
         refused(response, 400)
 
-    def test_with_an_unknown_parameter_are_served(self, app):
+    def test_unknown_parameters_are_ignored(self, app):
         app.get("/v1.0/services?status=x&%C3%A9=%E2%98%83&;&=&&", status=200)
 
 
@@ -215,74 +215,74 @@ class TestLinks:
         manager.flavors.create(fakes.FLAVOR)
         return app.get("/v1.0/flavors/standard", **options).json["links"][0]["href"]
 
-    def test_begin_with_the_host_of_the_request(self, app, manager):
+    def test_use_the_host_of_the_request(self, app, manager):
         href = self.href(app, manager, headers={"Host": "cdn.example.org:8080"})
         assert href == "http://cdn.example.org:8080/v1.0/flavors/standard"
 
-    def test_take_ipv6_hosts(self, app, manager):
+    def test_support_ipv6_hosts(self, app, manager):
         href = self.href(app, manager, headers={"Host": "[2001:db8::1]:8888"})
         assert href == "http://[2001:db8::1]:8888/v1.0/flavors/standard"
 
     @pytest.mark.parametrize(
         "host", ['a"><script>', "a b", "a/b", "a@b", "a:b", "", "a:80:80", "a, b", "é"]
     )
-    def test_are_not_made_from_a_strange_host(self, loose, manager, host):
+    def test_invalid_hosts_are_refused(self, loose, manager, host):
         environ = {"HTTP_HOST": host}
         refused(loose.get("/v1.0", extra_environ=environ, expect_errors=True), 400)
 
-    def test_have_the_project_when_configured(self, make, manager):
+    def test_contain_the_project_when_configured(self, make, manager):
         app = make(project_id_in_url=True)
         assert self.href(app, manager) == "http://localhost/v1.0/1234/flavors/standard"
         location = app.post_json("/v1.0/services", {}, status=202).location
         assert location == f"http://localhost/v1.0/1234/services/{fakes.SERVICE_ID}"
 
-    def test_have_no_project_that_would_not_be_understood(self, make, manager):
+    def test_omit_a_project_that_the_url_does_not_allow(self, make, manager):
         app = make(project_id_in_url=True)
         href = self.href(app, manager, headers={"X-Project-ID": "demo"})
         assert href == "http://localhost/v1.0/flavors/standard"
 
-    def test_have_the_mount_point(self, app, manager):
+    def test_contain_the_mount_point(self, app, manager):
         href = self.href(app, manager, extra_environ={"SCRIPT_NAME": "/cdn"})
         assert href == "http://localhost/cdn/v1.0/flavors/standard"
 
     FORWARDED = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "cdn.example.org"}
 
-    def test_ignore_a_proxy_by_default(self, app, manager):
+    def test_ignore_forwarding_headers_by_default(self, app, manager):
         href = self.href(app, manager, headers=self.FORWARDED)
         assert href == "http://localhost/v1.0/flavors/standard"
 
-    def test_honour_a_proxy_when_configured(self, make, manager):
+    def test_honor_forwarding_headers_when_configured(self, make, manager):
         app = make(middleware__enable_proxy_headers_parsing=True)
         href = self.href(app, manager, headers=self.FORWARDED)
         assert href == "https://cdn.example.org/v1.0/flavors/standard"
 
-    def test_honour_rfc_7239(self, make, manager):
+    def test_honor_rfc_7239(self, make, manager):
         app = make(middleware__enable_proxy_headers_parsing=True)
         headers = {"Forwarded": "for=192.0.2.1;proto=https;host=cdn.example.org, for=192.0.2.2"}
         assert self.href(app, manager, headers=headers).startswith("https://cdn.example.org/v1.0")
 
-    def test_honour_rfc_7239_with_a_port(self, make, manager):
+    def test_honor_rfc_7239_with_a_port(self, make, manager):
         app = make(middleware__enable_proxy_headers_parsing=True)
         headers = {"Forwarded": 'proto="https";host="cdn.example.org:8443"'}
         assert self.href(app, manager, headers=headers).startswith("https://cdn.example.org:8443/")
 
-    def test_honour_a_prefix(self, make, manager):
+    def test_honor_a_forwarded_prefix(self, make, manager):
         app = make(middleware__enable_proxy_headers_parsing=True)
         href = self.href(app, manager, headers={"X-Forwarded-Prefix": "/cdn/"})
         assert href == "http://localhost/cdn/v1.0/flavors/standard"
 
     @pytest.mark.parametrize("prefix", ["/\xff", "cdn", "/a b", '/"><script>', "//evil.example"])
-    def test_refuse_a_strange_prefix(self, make, prefix):
+    def test_invalid_prefixes_are_refused(self, make, prefix):
         app = make(lint=False, middleware__enable_proxy_headers_parsing=True)
         environ = {"HTTP_X_FORWARDED_PREFIX": prefix}
         refused(app.get("/v1.0", extra_environ=environ, expect_errors=True), 400)
 
-    def test_honour_the_first_of_several_proxies(self, make, manager):
+    def test_honor_the_first_of_several_proxies(self, make, manager):
         app = make(middleware__enable_proxy_headers_parsing=True)
         headers = {"X-Forwarded-Proto": "https, http", "X-Forwarded-Host": "cdn.org, inner"}
         assert self.href(app, manager, headers=headers).startswith("https://cdn.org/v1.0")
 
-    def test_refuse_a_strange_scheme(self, make):
+    def test_invalid_schemes_are_refused(self, make):
         app = make(lint=False, middleware__enable_proxy_headers_parsing=True)
         headers = {"X-Forwarded-Proto": "javascript"}
         refused(app.get("/v1.0", headers=headers, expect_errors=True), 400)
@@ -290,11 +290,11 @@ class TestLinks:
 
 class TestRequestId:
     @pytest.mark.parametrize("path", ["/", "/v1.0/ping", "/v1.0/services", "/nothing", SERVICE])
-    def test_is_on_every_answer(self, app, path):
+    def test_is_on_every_response(self, app, path):
         response = app.get(path, expect_errors=True)
         assert REQUEST_ID.fullmatch(response.headers["x-openstack-request-id"])
 
-    def test_is_another_for_each_request(self, app):
+    def test_is_unique_to_each_request(self, app):
         ids = {app.get("/").headers["x-openstack-request-id"] for _ in range(5)}
         assert len(ids) == 5
 
@@ -302,7 +302,7 @@ class TestRequestId:
         response = app.delete(SERVICE)
         assert manager.services.calls[0][3] == response.headers["x-openstack-request-id"]
 
-    def test_is_not_the_clients(self, app):
+    def test_of_the_client_is_ignored(self, app):
         given = "req-00000000-0000-4000-8000-000000000000"
         headers = {"X-Openstack-Request-Id": given}
         assert app.get("/", headers=headers).headers["x-openstack-request-id"] != given

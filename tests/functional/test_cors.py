@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of other origins, as browsers ask for them (Fetch standard, section 3.2)."""
+"""Cross-origin requests of browsers (Fetch standard, section 3.2)."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def preflight(app, method, *fields, origin=PAGE, path=SERVICE):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_page_may_send_what_clients_send(browser, method):
+def test_allowed_origin_may_send_client_headers(browser, method):
     fields = ("X-Auth-Token", "X-Project-ID", "Content-Type", "If-Match", "Idempotency-Key")
     headers = preflight(browser, method, *fields)
     assert headers["Access-Control-Allow-Origin"] == PAGE
@@ -44,12 +44,12 @@ def test_a_page_may_send_what_clients_send(browser, method):
         ("GET", ("X-User-ID",), PAGE),
     ],
 )
-def test_nothing_else_may_be_sent(browser, method, fields, origin):
+def test_other_origins_methods_and_headers_are_not_allowed(browser, method, fields, origin):
     headers = preflight(browser, method, *fields, origin=origin)
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_a_page_may_read_what_clients_need(browser):
+def test_response_headers_are_exposed(browser):
     answer = browser.post_json("/v1.0/services", {}, headers={"Origin": PAGE}, status=202)
     exposed = answer.headers["Access-Control-Expose-Headers"].lower().split(",")
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
@@ -59,7 +59,7 @@ def test_a_page_may_read_what_clients_need(browser):
         assert name in exposed
 
 
-def test_a_page_may_read_refusals_and_faults(browser, manager):
+def test_allowed_origin_may_read_errors(browser, manager):
     headers = {"Origin": PAGE}
     refused = browser.get("/v1.0/nothing", headers=headers, status=404)
     assert refused.headers["Access-Control-Allow-Origin"] == PAGE
@@ -69,7 +69,7 @@ def test_a_page_may_read_refusals_and_faults(browser, manager):
     assert fault.json["request_id"] == fault.headers["x-openstack-request-id"]
 
 
-def test_no_page_may_anything_unless_configured(app):
+def test_cors_is_off_by_default(app):
     answer = app.get("/v1.0", headers={"Origin": PAGE})
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
     assert "Access-Control-Allow-Origin" not in preflight(app, "GET")

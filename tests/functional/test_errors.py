@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which error of the manager is which answer."""
+"""Mapping of the manager's errors to responses."""
 
 import logging
 
@@ -53,12 +53,12 @@ def test_schema_errors_are_listed(app, manager):
     }
 
 
-def test_what_the_client_wrote_is_escaped(app, manager):
+def test_client_input_is_escaped(app, manager):
     response = app.get("/v1.0/flavors/%3Cscript%3E&'", status=404)
     assert response.json["message"] == "There is no flavor '&lt;script&gt;&amp;''"
 
 
-def test_unavailable_says_when_to_come_back(app, manager):
+def test_unavailable_has_retry_after(app, manager):
     manager.services.error = errors.Unavailable("storage does not answer", retry_after=7)
     response = app.get(SERVICE, status=503)
     assert response.headers["Retry-After"] == "7"
@@ -67,7 +67,7 @@ def test_unavailable_says_when_to_come_back(app, manager):
 @pytest.mark.parametrize(
     "bug", [RuntimeError("secret"), KeyError("secret"), UnicodeDecodeError("utf-8", b"", 0, 1, "")]
 )
-def test_a_bug_is_logged_and_not_shown(app, manager, caplog, bug):
+def test_unexpected_error_is_logged_but_not_disclosed(app, manager, caplog, bug):
     manager.services.error = bug
     with caplog.at_level(logging.ERROR):
         response = app.get(SERVICE, status=500)
@@ -78,7 +78,7 @@ def test_a_bug_is_logged_and_not_shown(app, manager, caplog, bug):
     assert record.exc_info[1] is bug
 
 
-def test_a_poppy_error_without_a_status_is_logged_too(app, manager, caplog):
+def test_poppy_error_without_a_status_is_logged(app, manager, caplog):
     manager.services.error = errors.NotRunnable("secret")
     with caplog.at_level(logging.ERROR):
         response = app.get(SERVICE, status=500)
@@ -86,7 +86,7 @@ def test_a_poppy_error_without_a_status_is_logged_too(app, manager, caplog):
     assert any(record.exc_info for record in caplog.records)
 
 
-def test_the_next_request_is_served_after_a_bug(app, manager):
+def test_next_request_is_served_after_an_unexpected_error(app, manager):
     manager.services.error = RuntimeError()
     app.get(SERVICE, status=500)
     manager.services.error = None

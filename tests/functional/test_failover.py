@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names follow the health of providers, on a real store, board and worker."""
+"""DNS failover by provider health, with a real store, job board and worker."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def poppy(tmp_path):
     made.close()
 
 
-def test_names_lead_away_from_a_provider_that_is_down_and_back(poppy):
+def test_names_fail_over_and_fail_back(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         assert poppy.settle(service_id).status is Status.DEPLOYED
@@ -37,7 +37,7 @@ def test_names_lead_away_from_a_provider_that_is_down_and_back(poppy):
         poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
         poppy.settle(service_id)
         assert poppy.get(service_id).status is Status.DEPLOYED
-        # What is changed meanwhile keeps to it.
+        # A change during the failover keeps the target.
         patch = [{"op": "replace", "path": "/name", "value": "renamed"}]
         poppy.services.update(PROJECT, service_id, patch, None)
         poppy.settle(service_id)
@@ -54,7 +54,7 @@ def test_names_lead_away_from_a_provider_that_is_down_and_back(poppy):
     assert poppy.cdn_a.calls == ["ensure", "ensure"], "providers are asked for changes only"
 
 
-def test_while_dns_is_down_too_the_operation_waits_as_any_other(poppy):
+def test_failover_is_parked_while_dns_is_down(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
@@ -65,7 +65,7 @@ def test_while_dns_is_down_too_the_operation_waits_as_any_other(poppy):
         poppy.wait(lambda: poppy.dns.cnames == {NAME: B})
 
 
-def test_an_outage_of_an_api_moves_no_name_and_one_of_the_edge_does(poppy):
+def test_edge_outage_fails_over_but_api_outage_does_not(poppy):
     service_id = poppy.create(flavor_id="both")
     group = "drivers:provider:cdn-a"
     with Edge() as edge:
@@ -81,7 +81,7 @@ def test_an_outage_of_an_api_moves_no_name_and_one_of_the_edge_does(poppy):
             poppy.wait(lambda: poppy.dns.cnames == {NAME: A})
 
 
-def test_names_that_could_not_be_led_away_are_later(poppy, monkeypatch):
+def test_failed_failover_is_retried_later(poppy, monkeypatch):
     monkeypatch.setattr(failover, "AGAIN", 0.3)
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
@@ -99,7 +99,7 @@ def test_names_that_could_not_be_led_away_are_later(poppy, monkeypatch):
     ]
 
 
-def test_where_all_are_down_names_stay(poppy):
+def test_names_stay_when_all_providers_are_down(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
@@ -109,7 +109,7 @@ def test_where_all_are_down_names_stay(poppy):
     assert poppy.dns.cnames == {NAME: A}
 
 
-def test_weights_lead_to_several_but_not_to_one_that_is_down(poppy):
+def test_weighted_targets_exclude_a_provider_that_is_down(poppy):
     poppy.dns.STEERING = frozenset({Steering.WEIGHTS})
     link = {"href": "https://www.example.com", "rel": "provider_url"}
     providers = [
@@ -129,7 +129,7 @@ def test_weights_lead_to_several_but_not_to_one_that_is_down(poppy):
     ("more", "words"),
     [({"weight": 3}, "by weights"), ({"geography": {"countries": ["DE"]}}, "by geography")],
 )
-def test_a_flavor_that_the_dns_driver_can_not_do_is_refused(poppy, more, words):
+def test_flavor_that_the_dns_driver_does_not_support_is_refused(poppy, more, words):
     link = {"href": "https://www.example.com", "rel": "provider_url"}
     entry = {"provider": "cdn-a", "links": [link], **more}
     with pytest.raises(errors.InvalidRequest, match=f"'scripted' can't answer {words}"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Provisioning is never lost, never doubled, never stuck: on a real store, board and worker."""
+"""Operations are never lost, duplicated or stuck, with a real store, job board and worker."""
 
 import datetime
 import threading
@@ -20,7 +20,7 @@ LATER = errors.RetryableError("the provider limits our rate", retry_after=30, sc
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes a Poppy, with options."""
+    """Make a Poppy with options."""
     made = []
 
     def make(**options):
@@ -32,16 +32,16 @@ def make(tmp_path):
         it.close()
 
 
-class TestDeleteOvertakesARun:
+class TestDeleteDuringRun:
     @pytest.mark.parametrize("where", ["cdn_a", "dns"])
-    def test_it_waits_until_the_call_under_way_has_had_its_effect(self, make, where):
+    def test_delete_waits_for_the_running_call(self, make, where):
         poppy, hold = make(), Hold()
         getattr(poppy, where).script = [hold]
         service_id = poppy.create()
         with poppy.working():
             assert hold.begun.wait(10)
             poppy.services.delete(PROJECT, service_id, None)
-            # Longer than a dispatcher takes.
+            # Longer than the dispatcher takes.
             threading.Event().wait(0.5)
             assert poppy.states(service_id) == [("create", "superseded"), ("delete", "queued")]
             assert "remove" not in poppy.cdn_a.calls
@@ -52,7 +52,7 @@ class TestDeleteOvertakesARun:
         assert poppy.dns.cnames == {}
         assert poppy.cdn_a.calls == ["ensure", "remove"], "it is cleaned up once"
 
-    def test_it_begins_at_once_when_the_run_has_ended(self, make):
+    def test_delete_begins_as_soon_as_the_run_ends(self, make):
         poppy, hold = make(run_lease=900, redelivery=600), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
@@ -64,12 +64,12 @@ class TestDeleteOvertakesARun:
         with poppy.working():
             assert hold.begun.wait(10)
             poppy.services.delete(PROJECT, service_id, None)
-            # The job of the delete comes, finds that it has to wait, and is gone.
+            # The job of the delete is claimed, is deferred and leaves the board.
             poppy.wait(is_deferred)
             hold.go.set()
             assert poppy.settle(service_id) is None
 
-    def test_it_begins_after_the_lease_when_the_worker_is_gone(self, make):
+    def test_delete_begins_after_the_lease_of_a_lost_worker(self, make):
         poppy = make()
         service_id = poppy.create()
         key = poppy.operations(service_id)[0].key
@@ -81,7 +81,7 @@ class TestDeleteOvertakesARun:
             assert poppy.settle(service_id) is None
         assert datetime.datetime.now(datetime.UTC) >= until
 
-    def test_a_run_gives_signs_of_life_only_when_it_lasts(self, make, monkeypatch):
+    def test_lease_is_renewed_only_in_long_runs(self, make, monkeypatch):
         poppy, hold = make(run_lease=2.5), Hold()
         signs, renew = [], poppy.storage.operations.renew
 
@@ -96,14 +96,14 @@ class TestDeleteOvertakesARun:
             assert hold.begun.wait(10)
             worker._conductor.renew_runs()
             assert signs == [], "it has been heard of just now"
-            # A fifth of the lease later, and every fifth from then on.
+            # The lease is renewed after each fifth of its duration.
             poppy.wait(lambda: len(signs) >= 3)
             hold.go.set()
             assert poppy.settle(service_id).status is Status.DEPLOYED
         (operation,) = poppy.operations(service_id)
         assert (operation.attempt, operation.crashes) == (1, 0)
 
-    def test_the_lease_is_kept_while_the_call_goes_on(self, make):
+    def test_lease_is_renewed_during_a_call(self, make):
         poppy, hold = make(run_lease=1), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
@@ -117,12 +117,12 @@ class TestDeleteOvertakesARun:
         assert poppy.cdn_a.objects == {}
 
     @pytest.mark.parametrize("where", ["cdn_a", "dns"])
-    def test_a_run_that_lost_its_lease_undoes_what_it_has_done_after_the_delete(self, make, where):
+    def test_run_that_lost_its_lease_compensates_after_the_delete(self, make, where):
         poppy, hold = make(run_lease=1), Hold()
         getattr(poppy, where).script = [hold]
         service_id = poppy.create()
         with poppy.working() as worker:
-            # As if this worker could not reach the store.
+            # Simulate a worker that cannot reach the store.
             worker._conductor.renew_runs = lambda: None
             assert hold.begun.wait(10)
             poppy.services.delete(PROJECT, service_id, None)
@@ -133,14 +133,14 @@ class TestDeleteOvertakesARun:
             poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
 
 
-class TestJobThatKillsItsWorkers:
+class TestJobThatCrashesWorkers:
     def lose_runs(self, poppy, service_id, times):
         key = poppy.operations(service_id)[-1].key
         past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
         for number in range(times):
             poppy.storage.operations.begin(key, f"killed-{number}", past, past)
 
-    def test_it_is_set_aside_with_the_reason(self, make):
+    def test_job_is_set_aside_with_the_reason(self, make):
         poppy = make(max_crashes=3)
         service_id = poppy.create()
         self.lose_runs(poppy, service_id, 3)
@@ -153,14 +153,14 @@ class TestJobThatKillsItsWorkers:
         assert service.errors == (operation.error,)
         assert poppy.cdn_a.calls == []
 
-    def test_it_may_be_lost_less_often_than_that(self, make):
+    def test_fewer_crashes_than_the_limit_are_tolerated(self, make):
         poppy = make(max_crashes=3)
         service_id = poppy.create()
         self.lose_runs(poppy, service_id, 2)
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
 
-    def test_a_delete_that_is_set_aside_may_be_repeated(self, make):
+    def test_delete_that_was_set_aside_can_be_repeated(self, make):
         poppy = make(max_crashes=2)
         service_id = poppy.create()
         with poppy.working():
@@ -172,7 +172,7 @@ class TestJobThatKillsItsWorkers:
             poppy.services.delete(PROJECT, service_id, None)
             assert poppy.settle(service_id) is None
 
-    def test_a_purge_that_is_set_aside_leaves_the_service_deployed(self, make):
+    def test_purge_that_was_set_aside_leaves_the_service_deployed(self, make):
         poppy = make(max_crashes=2)
         service_id = poppy.create()
         with poppy.working():
@@ -183,7 +183,7 @@ class TestJobThatKillsItsWorkers:
             assert poppy.settle(service_id).status is Status.DEPLOYED
         assert "set aside" in poppy.operations(service_id)[-1].error
 
-    def test_what_is_behind_it_goes_on(self, make):
+    def test_later_operations_of_the_service_still_run(self, make):
         poppy = make(max_crashes=2)
         service_id = poppy.create()
         with poppy.working():
@@ -196,8 +196,8 @@ class TestJobThatKillsItsWorkers:
         assert poppy.cdn_a.purges == [Purge("/b", True)]
 
 
-class TestCallThatHangs:
-    def test_it_is_left_behind_and_tried_again_without_holding_the_slot(self, make):
+class TestHungCall:
+    def test_hung_call_frees_its_slot_and_is_retried(self, make):
         poppy, hold = make(step_timeout=0.3, concurrency=1), Hold()
         poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
         poppy.cdn_a.script = [hold]
@@ -211,7 +211,7 @@ class TestCallThatHangs:
             assert (operation.attempt, operation.failures) == (2, 1)
             hold.go.set()
 
-    def test_its_reason_says_so(self, make):
+    def test_reason_is_the_timeout(self, make):
         poppy, hold = make(step_timeout=0.3, retry_base=30, retry_ceiling=30), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
@@ -221,7 +221,7 @@ class TestCallThatHangs:
         assert poppy.operations(service_id)[0].error == "provider:cdn-a: no answer within 0.3 s"
 
     @pytest.mark.parametrize("where", ["cdn_a", "dns"])
-    def test_its_late_effect_is_undone_when_the_service_is_deleted(self, make, where):
+    def test_late_effect_is_undone_after_a_delete(self, make, where):
         poppy, hold = make(step_timeout=0.3, retry_base=30, retry_ceiling=30), Hold()
         getattr(poppy, where).script = [hold]
         service_id = poppy.create()
@@ -235,7 +235,7 @@ class TestCallThatHangs:
             poppy.wait(lambda: not poppy.cdn_a.objects and not poppy.dns.cnames)
 
     @pytest.mark.parametrize("call", ["ensure", "remove"])
-    def test_its_late_effect_does_not_outlive_the_next_service_with_its_domain(self, make, call):
+    def test_late_effect_is_undone_for_the_next_service_of_the_domain(self, make, call):
         poppy, hold = make(step_timeout=0.3), Hold()
         if call == "ensure":
             poppy.dns.script = [hold]
@@ -258,7 +258,7 @@ class TestCallThatHangs:
             assert poppy.dns.cnames == expected
             assert [it.request_id for it in poppy.operations(following)] == ["req-1", None]
 
-    def test_its_late_effect_does_not_outlive_a_newer_change(self, make):
+    def test_late_effect_is_undone_after_a_newer_change(self, make):
         poppy, hold = make(step_timeout=0.3), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
@@ -273,7 +273,7 @@ class TestCallThatHangs:
         assert service.status is Status.DEPLOYED
         assert poppy.cdn_a.objects[service_id] == service.spec
 
-    def test_it_is_not_repeated_once_its_run_has_ended(self, make):
+    def test_late_failure_is_not_retried_by_the_hung_call(self, make):
         poppy, go = make(step_timeout=0.3), threading.Event()
 
         def hang_and_fail():
@@ -288,10 +288,10 @@ class TestCallThatHangs:
             go.set()
             poppy.wait(lambda: len(poppy.operations(service_id)) == 2)
             poppy.settle(service_id)
-            # One by the update that sees to the late effect, none by the call itself.
+            # One by the update that compensates for the late call; none by the call itself.
             assert len(poppy.cdn_a.calls) == calls + 1
 
-    def test_too_many_of_them_end_the_worker(self, make):
+    def test_too_many_hung_calls_end_the_worker(self, make):
         poppy, hold = make(step_timeout=0.2, max_hung_calls=2), Hold()
         poppy.cdn_a.script = [hold] * 2
         ids = [poppy.create(domain=f"n{number}.example.com") for number in range(2)]
@@ -307,7 +307,7 @@ class TestCallThatHangs:
 
 
 class TestStop:
-    def test_what_is_under_way_is_finished(self, make):
+    def test_running_operation_is_finished(self, make):
         poppy, hold = make(shutdown_grace=20), Hold()
         poppy.cdn_a.script = [hold]
         service_id = poppy.create()
@@ -317,7 +317,7 @@ class TestStop:
             hold.go.set()
         assert poppy.get(service_id).status is Status.DEPLOYED
 
-    def test_nothing_more_is_begun(self, make):
+    def test_no_new_operation_is_begun(self, make):
         poppy, hold = make(shutdown_grace=20, concurrency=1), Hold()
         poppy.cdn_a.script = [hold]
         poppy.create()
@@ -328,7 +328,7 @@ class TestStop:
             hold.go.set()
         assert poppy.states(other) == [("create", "queued")]
 
-    def test_what_has_not_ended_in_time_is_handed_back(self, make):
+    def test_operation_is_handed_back_after_the_grace_period(self, make):
         poppy, hold = (
             make(shutdown_grace=0, run_lease=600, redelivery=600, claim_lease=600),
             Hold(),
@@ -346,7 +346,7 @@ class TestStop:
             hold.go.set()
         assert poppy.operations(service_id)[0].failures == 0
 
-    def test_steps_that_were_done_are_not_done_again(self, make):
+    def test_finished_steps_are_not_repeated(self, make):
         poppy, hold = make(shutdown_grace=0), Hold()
         poppy.dns.script = [hold]
         service_id = poppy.create()
@@ -360,7 +360,7 @@ class TestStop:
 
 
 class TestStorageOutage:
-    def test_a_run_that_could_not_be_stored_does_not_count_as_a_crash(self, make, monkeypatch):
+    def test_failed_save_does_not_count_as_a_crash(self, make, monkeypatch):
         poppy = make(max_crashes=1)
         save = poppy.storage.operations.save
         calls = []
@@ -376,7 +376,7 @@ class TestStorageOutage:
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
 
-    def test_a_delete_whose_end_could_not_be_stored_ends_later(self, make, monkeypatch):
+    def test_delete_ends_later_when_its_end_could_not_be_stored(self, make, monkeypatch):
         poppy = make(run_lease=1.0)
         service_id = poppy.create()
         with poppy.working() as worker:
@@ -393,7 +393,7 @@ class TestStorageOutage:
             monkeypatch.setattr(poppy.storage.operations, "remove", broken)
             poppy.services.delete(PROJECT, service_id, None)
             poppy.wait(lambda: calls)
-            # A sign of life, for which it is time, in the pause before it is handed back.
+            # Renew the lease, which is due, in the pause before the operation is handed back.
             threading.Event().wait(0.3)
             worker._conductor.renew_runs()
             assert poppy.settle(service_id) is None
@@ -401,7 +401,7 @@ class TestStorageOutage:
 
 
 class TestBreaker:
-    def test_what_asks_to_wait_speaks_for_all_services(self, make):
+    def test_retry_after_of_a_provider_defers_all_its_services(self, make):
         poppy = make()
         poppy.cdn_a.script = [LATER]
         first = poppy.create()
@@ -417,7 +417,7 @@ class TestBreaker:
             assert "provider cdn-a is not answering at present; tried again" in operation.error
             assert "limits our rate" not in operation.error
 
-    def test_many_services_that_fail_in_a_row_open_it_for_all(self, make):
+    def test_consecutive_failures_of_many_services_open_the_breaker(self, make):
         poppy = make(retry_base=30, retry_ceiling=30)
         poppy.boot.manager.services._default_limit = 100
         poppy.cdn_a.script = [DOWN] * 1000
@@ -426,12 +426,12 @@ class TestBreaker:
             for service_id in ids:
                 poppy.wait(lambda: poppy.is_waiting(service_id))  # noqa: B023
         failed = [it for it in ids if poppy.operations(it)[0].failures]
-        # Five open it; those that were under way then may fail as well.
+        # Five failures open it; calls that are running at that time may fail as well.
         assert 5 <= len(failed) <= 15
         (breaker,) = poppy.storage.membership.breakers()
         assert (breaker.driver, breaker.state) == ("provider:cdn-a", BreakerState.OPEN)
 
-    def test_a_service_that_fails_alone_does_not_open_it(self, make):
+    def test_failures_of_one_service_do_not_open_the_breaker(self, make):
         poppy = make(max_failures=20)
         poppy.cdn_a.script = [DOWN] * 30
         service_id = poppy.create()
@@ -439,7 +439,7 @@ class TestBreaker:
             assert poppy.settle(service_id).status is Status.DEPLOYED
         assert poppy.storage.membership.breakers() == []
 
-    def test_it_closes_after_a_call_that_works(self, make):
+    def test_breaker_closes_after_a_successful_call(self, make):
         poppy = make()
         poppy.cdn_a.script = [errors.RetryableError("wait", retry_after=2.1, scope=WHOLE)]
         first = poppy.create()
@@ -452,7 +452,7 @@ class TestBreaker:
         assert (breaker.state, breaker.openings) == (BreakerState.CLOSED, 0)
         assert poppy.operations(second)[0].failures == 0
 
-    def test_other_drivers_are_not_concerned(self, make):
+    def test_other_drivers_are_not_affected(self, make):
         poppy = make()
         poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
         poppy.cdn_a.script = [LATER]
@@ -463,7 +463,7 @@ class TestBreaker:
             assert poppy.settle(other).status is Status.DEPLOYED
 
 
-def test_workers_are_seen_while_they_live(make):
+def test_workers_are_listed_while_they_run(make):
     poppy = make(heartbeat_interval=0.1)
     long_ago = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
     with poppy.working():

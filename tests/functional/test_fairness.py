@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps one project from holding up another: turns, joined purges, limits."""
+"""Fairness between projects: turns, joined purges and limits."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def priorities(poppy, service_id):
     return [(it.kind, it.priority) for it in poppy.operations(service_id)]
 
 
-def test_purges_that_wait_are_one_operation_and_all_are_purged(poppy):
+def test_queued_purges_join_into_one_operation(poppy):
     service_id = deployed(poppy)
     for number in range(5):
         poppy.services.purge(PROJECT, service_id, Purge(f"/{number % 3}", True), None)
@@ -52,7 +52,7 @@ def test_purges_that_wait_are_one_operation_and_all_are_purged(poppy):
     assert poppy.cdn_a.purges == [Purge(f"/{number}", True) for number in range(3)]
 
 
-def test_a_storm_of_purges_is_few_operations(poppy):
+def test_many_purges_are_few_operations(poppy):
     service_id = deployed(poppy)
     for number in range(4 * MAX_PATHS):
         poppy.services.purge(PROJECT, service_id, Purge(f"/{number}", True), None)
@@ -66,7 +66,7 @@ def test_a_storm_of_purges_is_few_operations(poppy):
     assert poppy.cdn_a.purges == [*expected, Purge(None, True)]
 
 
-def test_a_purge_does_not_join_one_that_runs(poppy):
+def test_purge_does_not_join_a_running_purge(poppy):
     service_id = deployed(poppy)
     hold = Hold()
     poppy.cdn_a.script = [hold]
@@ -81,7 +81,7 @@ def test_a_purge_does_not_join_one_that_runs(poppy):
     assert [it.url for it in poppy.cdn_a.purges] == ["/a", "/b", "/c"]
 
 
-def test_a_soft_purge_joins_a_soft_one_that_waits(poppy):
+def test_soft_purge_joins_a_queued_soft_purge(poppy):
     service_id = deployed(poppy)
     poppy.services.purge(PROJECT, service_id, Purge("/a", False), None)
     poppy.services.purge(PROJECT, service_id, Purge("/b", False), None)
@@ -90,7 +90,7 @@ def test_a_soft_purge_joins_a_soft_one_that_waits(poppy):
     assert poppy.cdn_a.purges == [Purge("/a", False), Purge("/b", False)]
 
 
-def test_a_joined_purge_that_fails_half_way_is_gone_on_with_at_once(poppy):
+def test_joined_purge_continues_after_a_failure(poppy):
     service_id = deployed(poppy)
     for name in "abc":
         poppy.services.purge(PROJECT, service_id, Purge(f"/{name}", True), None)
@@ -101,7 +101,7 @@ def test_a_joined_purge_that_fails_half_way_is_gone_on_with_at_once(poppy):
     assert purges(poppy, service_id)[0].state is State.SUCCEEDED
 
 
-def test_a_purge_of_what_may_not_be_purged_is_refused_as_ever(poppy):
+def test_purge_is_refused_unless_the_service_can_be_purged(poppy):
     with pytest.raises(errors.NotFound):
         poppy.services.purge(PROJECT, "0" * 36, Purge(None, True), None)
     service_id = poppy.create()
@@ -112,7 +112,7 @@ def test_a_purge_of_what_may_not_be_purged_is_refused_as_ever(poppy):
         poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
 
 
-def test_a_project_with_too_much_under_way_has_to_wait(capped):
+def test_project_with_too_many_open_operations_is_throttled(capped):
     service_id = deployed(capped)
     for number in range(3):
         capped.create(domain=f"n{number}.example.com")
@@ -142,7 +142,7 @@ def test_a_project_with_too_much_under_way_has_to_wait(capped):
         capped.create(domain="n3.example.com")
 
 
-def test_a_purge_that_joins_another_is_not_refused(capped):
+def test_purge_that_joins_another_is_not_throttled(capped):
     service_id = deployed(capped)
     capped.services.purge(PROJECT, service_id, Purge("/a", True), None)
     for number in range(2):
@@ -152,14 +152,14 @@ def test_a_purge_that_joins_another_is_not_refused(capped):
     assert operation.purge == Purge("/a", True, ("/b",))
 
 
-def test_what_operators_have_done_does_not_keep_tenants_from_asking(capped):
+def test_operations_of_operators_do_not_count_toward_the_limit(capped):
     ids = [deployed(capped, domain=f"n{number}.example.com") for number in range(4)]
     for service_id in ids:
         capped.services.redeploy(PROJECT, service_id, None)
     capped.create(domain="new.example.com")
 
 
-def test_operations_say_how_urgent_they_are(poppy):
+def test_operations_have_priorities(poppy):
     service_id = deployed(poppy)
     poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
     poppy.services.redeploy(PROJECT, service_id, None)
@@ -172,7 +172,7 @@ def test_operations_say_how_urgent_they_are(poppy):
     ]
 
 
-def test_what_is_taken_in_from_another_poppy_is_bulk_work(poppy):
+def test_imported_services_have_bulk_priority(poppy):
     service_id = deployed(poppy)
     (document,) = poppy.boot.manager.transfers.give(PROJECT)
     poppy.services.delete(PROJECT, service_id, None)
@@ -183,7 +183,7 @@ def test_what_is_taken_in_from_another_poppy_is_bulk_work(poppy):
     assert priorities(poppy, copied["service_id"]) == [(Kind.CREATE, Priority.BULK)]
 
 
-def test_bulk_work_waits_until_tenants_own_is_done(tmp_path):
+def test_bulk_operations_run_after_those_of_tenants(tmp_path):
     poppy = Harness(tmp_path, concurrency=1)
     redone = [deployed(poppy, domain=f"n{number}.example.com") for number in range(4)]
     for service_id in redone:
@@ -199,7 +199,7 @@ def test_bulk_work_waits_until_tenants_own_is_done(tmp_path):
     poppy.close()
 
 
-def test_another_projects_create_does_not_wait_for_a_flood(tmp_path):
+def test_create_does_not_wait_for_a_flood_of_another_project(tmp_path):
     poppy = Harness(tmp_path, concurrency=1, board_depth=8)
     poppy.boot.manager.services._default_limit = 1000
     for number in range(40):

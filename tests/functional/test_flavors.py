@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors."""
+"""Requests about flavors."""
 
 from poppy.common import errors
 from tests.functional import fakes
@@ -16,7 +16,7 @@ def test_create(app):
     assert response.location == "http://localhost/v1.0/flavors/standard"
 
 
-def test_a_provider_keeps_all_its_links(app):
+def test_all_links_of_a_provider_are_stored(app):
     links = [{"href": f"http://{n}.example", "rel": "provider_url"} for n in "ab"]
     flavor = {"id": "many", "providers": [{"provider": "fastly", "links": links}]}
     app.post_json("/v1.0/flavors", flavor, status=201)

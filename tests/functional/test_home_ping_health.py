@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documents about the API itself, and about how it is doing."""
+"""The version and home documents, ping and health."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_ping(app):
 
 
 @pytest.mark.parametrize("part", [("storage", "sqlalchemy"), ("distributed_task", "taskflow")])
-def test_ping_without_a_vital_part(app, manager, part):
+def test_ping_fails_without_storage_or_job_board(app, manager, part):
     manager.health.parts[part[0]][part[1]] = False
     response = app.get("/v1.0/ping", status=503)
     assert "Retry-After" in response.headers
@@ -84,7 +84,7 @@ def test_health_of_an_unknown_part(app, kind):
     app.get(f"/v1.0/health/{kind}/nothing", status=404)
 
 
-def test_health_of_the_managers_own_kinds_is_shown_as_documented(app, manager):
+def test_health_uses_the_documented_kind_for_providers(app, manager):
     manager.health.parts["provider"] = manager.health.parts.pop("providers")
     assert set(app.get("/v1.0/health").json) == {
         "storage",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading requests from bytes, however they are cut into pieces."""
+"""Reading HTTP/1 requests from bytes in pieces of any size."""
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +31,7 @@ def read(pieces, max_body=1000):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, len(ALL)), max_size=20))
-def test_pieces_make_no_difference(cuts):
+def test_splitting_the_input_makes_no_difference(cuts):
     edges = [0, *sorted(cuts), len(ALL)]
     found, reader = read([ALL[a:b] for a, b in zip(edges, edges[1:], strict=False)])
     assert [message.body for message in found] == BODIES
@@ -44,7 +44,7 @@ def test_pieces_make_no_difference(cuts):
     assert not reader.partial
 
 
-def test_a_request_begins_when_its_first_byte_is_there():
+def test_request_begins_with_its_first_byte():
     reader = Reader(10, forwarding=False)
     assert not reader.partial
     reader.feed(b"G")
@@ -63,13 +63,13 @@ def test_a_request_begins_when_its_first_byte_is_there():
         (POST.replace(b"\r\n\r\n", b"\r\nExpect: x\r\n\r\n"), 417),
     ],
 )
-def test_limits_and_what_is_not_supported(data, status):
+def test_exceeded_limits_and_unsupported_features(data, status):
     with pytest.raises(RequestRefused) as caught:
         read([data], max_body=10)
     assert caught.value.status == status
 
 
-def test_a_chunked_body_may_not_be_mostly_chunks():
+def test_chunked_body_with_too_much_overhead_is_refused():
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises(RequestRefused) as caught:
         read([head, b"000000001\r\nx\r\n" * 6000], max_body=6001)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage operations and workers, on a real store and worker."""
+"""poppy-manage operations, workers, db and regions, with a real store and worker."""
 
 import datetime
 import uuid
@@ -14,7 +14,7 @@ from tests.functional.commands import listed
 from tests.functional.harness import PROJECT
 
 
-def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
+def test_operator_lists_cancels_and_retries_an_operation(poppy, run):
     service_id = poppy.create()
     (operation,) = listed(run, "operations", "list")
     assert (operation["state"], operation["kind"]) == ("queued", "create")
@@ -38,7 +38,7 @@ def test_an_operator_finds_cancels_and_retries_an_operation(poppy, run):
     assert listed(run, "operations", "list") == []
 
 
-def test_one_operation_is_shown_with_its_steps(poppy, run, spans):
+def test_operation_is_shown_with_its_steps(poppy, run, spans):
     poppy.cdn_a.script = [errors.PermanentError("refused")]
     with tracing.span("request", parent={}):
         service_id = poppy.create()
@@ -55,7 +55,7 @@ def test_one_operation_is_shown_with_its_steps(poppy, run, spans):
     assert document["traceparent"] == traceparent
 
 
-def test_a_list_can_be_narrowed(poppy, run):
+def test_operations_list_is_filtered(poppy, run):
     poppy.create()
     assert len(listed(run, "operations", "list", "--provider", "cdn-a")) == 1
     for narrow in (
@@ -68,7 +68,7 @@ def test_a_list_can_be_narrowed(poppy, run):
         run("operations", "list", "--limit", "0")
 
 
-def test_what_is_not_there_is_said(run):
+def test_unknown_operations_and_invalid_ids_are_refused(run):
     with pytest.raises(errors.NotFound):
         run("operations", "show", PROJECT, str(uuid.uuid4()), str(uuid.uuid4()))
     with pytest.raises(errors.InvalidRequest, match="SERVICE must be a UUID"):
@@ -92,14 +92,14 @@ def test_workers_are_listed(poppy, run):
     assert document["worker_id"] == "w-1"
 
 
-def test_the_version_of_the_schema_is_told(poppy, run):
+def test_schema_version_is_shown(poppy, run):
     version = listed(run, "db", "version")
     assert version["store"] == "sqlalchemy"
     assert version["stored"] == version["needed"]
     assert run("db", "version").splitlines()[1] == f"stored  {version['stored']}"
 
 
-def test_a_store_without_regions_says_so(run):
+def test_store_without_regions_refuses_region_commands(run):
     assert listed(run, "regions", "list") == []
     with pytest.raises(errors.InvalidRequest, match="'sqlalchemy' has no regions"):
         run("regions", "drop", "dc1")
@@ -107,7 +107,7 @@ def test_a_store_without_regions_says_so(run):
         run("regions", "add", "dc1", "3")
 
 
-def test_a_list_goes_on_until_it_is_long_enough(poppy, run, monkeypatch):
+def test_filtered_list_reads_on_until_the_limit(poppy, run, monkeypatch):
     monkeypatch.setattr(operations, "LOOKED_AT", 2)
     for number in range(5):
         poppy.create(domain=f"{number}.example.com")

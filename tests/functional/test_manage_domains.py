@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage domains, on a real store and worker."""
+"""poppy-manage domains, with a real store and worker."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def claim(poppy, domain, project):
     return poppy.services.create(project, poppy.document(domain), None)
 
 
-def test_an_operator_frees_a_domain_early(poppy, run):
+def test_operator_releases_a_domain_early(poppy, run):
     gone(poppy, "a.example.com", "b.example.com", "c.example.com")
     claim(poppy, "d.example.com", PROJECT)
     found = listed(run, "domains", "list")
@@ -43,7 +43,7 @@ def test_an_operator_frees_a_domain_early(poppy, run):
         claim(poppy, "b.example.com", "another")
 
 
-def test_a_domain_in_use_is_not_freed(poppy, run):
+def test_domain_in_use_is_not_released(poppy, run):
     service_id = poppy.create(domain="a.example.com")
     for option in ("off", "txt"):
         poppy.conf.set_override("domain_ownership", option)
@@ -53,14 +53,14 @@ def test_a_domain_in_use_is_not_freed(poppy, run):
         run("domains", "release", "unknown.example.com")
 
 
-def test_a_claim_that_was_never_proven_is_revoked(poppy, run):
+def test_unproven_claim_is_revoked(poppy, run):
     poppy.conf.set_override("domain_ownership", "txt")
     claim(poppy, "a.example.com", "squatter")
     assert run("domains", "release", "a.example.com") == "Domain a.example.com is free.\n"
     claim(poppy, "a.example.com", PROJECT)
 
 
-def test_a_changed_key_leaves_the_values_before_it_good_once(poppy, run):
+def test_previous_key_stays_valid_until_the_next_rotation(poppy, run):
     keys = Keys(poppy.storage)
     (first,) = keys.read()
     assert keys.read() == [first]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage flavors: from a file, and to one."""
+"""poppy-manage flavors: load, export and list."""
 
 import json
 
@@ -15,7 +15,7 @@ LINKS = [{"href": "https://www.example.com", "rel": "provider_url"}]
 
 @pytest.fixture
 def file(tmp_path):
-    """Writes documents to a file; gives its name."""
+    """Write documents to a file and return its path."""
 
     def write(*contents):
         path = tmp_path / "flavors.yaml"
@@ -34,7 +34,7 @@ def stored(poppy):
     return [it.flavor_id for it in poppy.boot.manager.flavors.list()]
 
 
-def test_missing_flavors_are_made_and_a_repetition_makes_none(poppy, run, file):
+def test_load_creates_missing_flavors_and_is_idempotent(poppy, run, file):
     path = file(flavor("gold", "cdn-b", "cdn-a"), [flavor("silver", "cdn-a")])
     assert run("flavors", "load", path, "--dry-run").splitlines() == [
         "would create gold",
@@ -47,14 +47,14 @@ def test_missing_flavors_are_made_and_a_repetition_makes_none(poppy, run, file):
     assert run("flavors", "load", path) == "0 new, 2 unchanged.\n"
 
 
-def test_a_flavor_that_differs_is_named_and_nothing_is_made(poppy, run, file):
+def test_load_refuses_a_changed_flavor_and_creates_nothing(poppy, run, file):
     path = file(flavor("gold", "cdn-a"), flavor("both", "cdn-a"))
     with pytest.raises(errors.InvalidRequest, match="flavor 'both' already exists with other"):
         run("flavors", "load", path)
     assert stored(poppy) == ["both", "standard"]
 
 
-def test_everything_wrong_with_a_file_is_told_at_once(poppy, run, file):
+def test_load_reports_all_errors_of_a_file(poppy, run, file):
     path = file(
         flavor("gold", "cdn-a"),
         flavor("gold", "cdn-b"),
@@ -75,7 +75,7 @@ def test_everything_wrong_with_a_file_is_told_at_once(poppy, run, file):
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])
-def test_what_is_exported_can_be_loaded_again(poppy, run, tmp_path, form):
+def test_exported_flavors_can_be_loaded(poppy, run, tmp_path, form):
     path = tmp_path / "flavors"
     path.write_text(run("flavors", "export", "-f", form))
     assert [it["id"] for it in documents.read(str(path))] == ["both", "standard"]
@@ -87,7 +87,7 @@ def test_what_is_exported_can_be_loaded_again(poppy, run, tmp_path, form):
     assert run("flavors", "export", "-f", form) == path.read_text()
 
 
-def test_the_list_tells_shares_and_places(poppy, run, monkeypatch):
+def test_list_shows_weights_and_geography(poppy, run, monkeypatch):
     monkeypatch.setattr(type(poppy.dns), "STEERING", frozenset(["weights", "geography"]))
     document = flavor("world", "cdn-a", "cdn-b")
     document["providers"][0] |= {"weight": 70}
@@ -114,19 +114,19 @@ def test_the_list_tells_shares_and_places(poppy, run, monkeypatch):
         ("a: \xff".encode("latin-1"), "is not valid YAML"),
     ],
 )
-def test_a_file_that_is_neither_yaml_nor_json_is_named(tmp_path, text, message):
+def test_invalid_file_is_refused(tmp_path, text, message):
     path = tmp_path / "broken"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(errors.InvalidRequest, match=f"broken {message}"):
         list(documents.read(str(path)))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(errors.InvalidRequest, match="missing.yaml: No such file"):
         list(documents.read(str(tmp_path / "missing.yaml")))
 
 
-def test_documents_are_read_one_at_a_time(tmp_path):
+def test_documents_are_read_lazily(tmp_path):
     path = tmp_path / "lines"
     path.write_text(json.dumps({"a": 1}) + "\n\n" + "no JSON\n")
     found = documents.read(str(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""poppy-manage services: found, shown, and moved from one Poppy to another."""
+"""poppy-manage services: list, show, redeploy, export and import."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ from tests.functional.harness import PROJECT, Harness
 
 @pytest.fixture
 def other(tmp_path, poppy):
-    """Another Poppy with the same providers and DNS as the first."""
+    """A second Poppy with the same providers and DNS as the first."""
     (tmp_path / "other").mkdir()
     made = Harness(tmp_path / "other")
     for name in ("cdn_a", "cdn_b", "dns"):
@@ -29,13 +29,13 @@ def other(tmp_path, poppy):
 
 @pytest.fixture
 def take(other, capsys):
-    """Runs an import into the other Poppy; gives the lines that it prints."""
+    """Import services into the second Poppy and return the printed lines."""
     return lambda *line: printed(other, capsys, "services", "import", *line).splitlines()
 
 
 @pytest.fixture
 def exported(run, tmp_path):
-    """Writes what is exported to a file; gives its name and the documents."""
+    """Export services to a file and return its path and the documents."""
 
     def export(*line):
         path = tmp_path / "services"
@@ -46,7 +46,7 @@ def exported(run, tmp_path):
 
 
 def deployed(poppy, *domains, project=PROJECT, **changes):
-    """Services of these domains, all deployed; their ids."""
+    """Deploy a service for each of these domains and return their ids."""
     made = [
         poppy.services.create(project, poppy.document(name, **changes), None) for name in domains
     ]
@@ -97,7 +97,7 @@ def test_services_are_listed_by_project_status_and_provider(poppy, run):
 
 
 @pytest.mark.parametrize("narrow", [("--project", PROJECT), ("--status", "create_in_progress")])
-def test_a_list_is_bounded_and_goes_on_behind_the_marker(poppy, run, monkeypatch, narrow):
+def test_list_is_limited_and_continues_after_the_marker(poppy, run, monkeypatch, narrow):
     monkeypatch.setattr("poppy.cmd.services._PAGE", 2)
     made = [poppy.create(domain=f"w{n}.example.com") for n in range(5)]
     seen = []
@@ -122,12 +122,12 @@ def test_a_list_is_bounded_and_goes_on_behind_the_marker(poppy, run, monkeypatch
         (("--marker", "x", "--project", "42"), "--marker must be a UUID"),
     ],
 )
-def test_a_list_that_can_not_be_had_says_why(run, line, message):
+def test_invalid_list_options_are_refused(run, line, message):
     with pytest.raises(errors.InvalidRequest, match=message):
         run("services", "list", *line)
 
 
-def test_one_service_is_shown_by_its_id_or_a_domain(poppy, run):
+def test_service_is_shown_by_id_or_domain(poppy, run):
     (service_id,) = deployed(poppy, "www.example.com")
     document = listed(run, "services", "show", service_id)
     assert document["status"] == "deployed"
@@ -150,7 +150,7 @@ def test_one_service_is_shown_by_its_id_or_a_domain(poppy, run):
             run("services", "show", *line)
 
 
-def test_one_is_redeployed_by_its_id_or_a_domain(poppy, run):
+def test_service_is_redeployed_by_id_or_domain(poppy, run):
     (service_id,) = deployed(poppy, "www.example.com")
     for wanted in (service_id, service_id.upper(), "www.example.com"):
         said = run("services", "redeploy", "--service", wanted)
@@ -173,7 +173,7 @@ def test_one_is_redeployed_by_its_id_or_a_domain(poppy, run):
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])
-def test_moved_services_keep_their_ids_objects_and_names(poppy, other, take, run, tmp_path, form):
+def test_imported_services_keep_ids_objects_and_names(poppy, other, take, run, tmp_path, form):
     ids = deployed(poppy, "a.example.com", "b.example.com", flavor_id="both")
     (third,) = deployed(poppy, "c.example.com", project="42")
     path = tmp_path / "services"
@@ -203,14 +203,14 @@ def test_moved_services_keep_their_ids_objects_and_names(poppy, other, take, run
         assert len(other.operations(service_id)) == 1
 
 
-def test_one_project_can_be_moved(poppy, exported):
+def test_export_of_one_project(poppy, exported):
     deployed(poppy, "a.example.com")
     (wanted,) = deployed(poppy, "c.example.com", project="42")
     _, documents = exported("--project", "42")
     assert names(documents) == [wanted]
 
 
-def test_what_operators_have_set_by_hand_is_moved_too(poppy, other, take, exported):
+def test_disabled_and_moved_domains_are_imported(poppy, other, take, exported):
     switched, led = deployed(poppy, "a.example.com", "b.example.com")
     manager = poppy.boot.manager.actions
     manager.disable(PROJECT, switched, None)
@@ -237,7 +237,7 @@ def test_what_operators_have_set_by_hand_is_moved_too(poppy, other, take, export
     }
 
 
-def test_a_shared_domain_keeps_its_whole_name(poppy, other, take, exported, tmp_path):
+def test_imported_shared_domain_keeps_its_full_name(poppy, other, take, exported, tmp_path):
     poppy.conf.set_override("shared_ssl_num_shards", 2, "drivers:dns:scripted")
     document = poppy.document()
     document["domains"] = [{"domain": "shop", "protocol": "https", "certificate": "shared"}]
@@ -254,7 +254,7 @@ def test_a_shared_domain_keeps_its_whole_name(poppy, other, take, exported, tmp_
     assert "not under a shared certificate of this Poppy" in other.said[0]
 
 
-def test_a_service_that_is_being_deleted_does_not_come_back(poppy, other, take, exported):
+def test_import_skips_a_service_that_was_being_deleted(poppy, other, take, exported):
     (service_id,) = deployed(poppy, "a.example.com")
     poppy.services.delete(PROJECT, service_id, None)
     path, _ = exported()
@@ -263,9 +263,7 @@ def test_a_service_that_is_being_deleted_does_not_come_back(poppy, other, take, 
     assert list(other.storage.services.scan()) == []
 
 
-def test_one_whose_delete_failed_or_that_was_disabled_before_does_not_come_back(
-    poppy, other, take, exported
-):
+def test_import_skips_services_with_a_failed_delete(poppy, other, take, exported):
     failed, disabled = deployed(poppy, "a.example.com", "b.example.com")
     poppy.boot.manager.actions.disable(PROJECT, disabled, None)
     with poppy.working():
@@ -286,7 +284,7 @@ def test_one_whose_delete_failed_or_that_was_disabled_before_does_not_come_back(
     assert list(other.storage.services.scan()) == []
 
 
-def test_one_that_was_deleted_after_it_was_taken_does_not_come_back(poppy, other, take, exported):
+def test_import_skips_a_service_deleted_since_an_earlier_import(poppy, other, take, exported):
     (service_id,) = deployed(poppy, "a.example.com")
     path, _ = exported()
     take(path)
@@ -298,9 +296,7 @@ def test_one_that_was_deleted_after_it_was_taken_does_not_come_back(poppy, other
     assert list(other.storage.services.scan()) == []
 
 
-def test_marks_of_providers_that_were_down_for_the_other_are_not_taken(
-    poppy, other, take, exported
-):
+def test_import_drops_avoided_marks_of_providers(poppy, other, take, exported):
     (service_id,) = deployed(poppy, "a.example.com", flavor_id="both")
     path, (document,) = exported()
     document["provider_details"]["cdn-a"]["avoided"] = True
@@ -310,9 +306,7 @@ def test_marks_of_providers_that_were_down_for_the_other_are_not_taken(
     assert not any(detail.avoided for detail in details.values())
 
 
-def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(
-    poppy, other, take, exported, tmp_path
-):
+def test_import_failures_do_not_affect_other_services(poppy, other, take, exported, tmp_path):
     deployed(poppy, "a.example.com")
     _, (good,) = exported()
     there = other.create(domain="taken.example.com")
@@ -353,7 +347,7 @@ def test_one_that_can_not_be_taken_keeps_none_of_the_others_out(
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])
-def test_a_project_at_its_limit_is_told(poppy, other, take, exported, dry):
+def test_import_respects_the_service_limit_of_a_project(poppy, other, take, exported, dry):
     deployed(poppy, "a.example.com", "b.example.com")
     there = other.create(domain="there.example.com")
     other.storage.projects.set_limit(PROJECT, 2)
@@ -367,7 +361,7 @@ def test_a_project_at_its_limit_is_told(poppy, other, take, exported, dry):
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])
-def test_an_id_that_comes_twice_is_there_already(poppy, take, exported, tmp_path, other, dry):
+def test_import_detects_duplicate_ids(poppy, take, exported, tmp_path, other, dry):
     deployed(poppy, "a.example.com")
     _, (document,) = exported()
     changed = document | {"spec": document["spec"] | {"domains": [{"domain": "b.example.com"}]}}
@@ -380,7 +374,7 @@ def test_an_id_that_comes_twice_is_there_already(poppy, take, exported, tmp_path
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])
-def test_a_domain_that_comes_twice_is_told(poppy, take, exported, tmp_path, other, dry):
+def test_import_reports_a_duplicate_domain(poppy, take, exported, tmp_path, other, dry):
     deployed(poppy, "a.example.com")
     _, (document,) = exported()
     twin = document | {"service_id": str(uuid.uuid4())}
@@ -393,7 +387,7 @@ def test_a_domain_that_comes_twice_is_told(poppy, take, exported, tmp_path, othe
     assert "Domain a.example.com has already been taken" in second
 
 
-def test_without_details_a_service_is_still_taken(poppy, other, take, exported, tmp_path):
+def test_import_without_provider_details(poppy, other, take, exported, tmp_path):
     (service_id,) = deployed(poppy, "a.example.com")
     _, (document,) = exported()
     for member in ("provider_details", "status", "disabled", "log_url"):
@@ -403,7 +397,7 @@ def test_without_details_a_service_is_still_taken(poppy, other, take, exported, 
         assert other.settle(service_id).provider_details == poppy.get(service_id).provider_details
 
 
-def test_a_provider_that_the_flavor_does_not_name_is_cleaned(poppy, other, take, exported):
+def test_import_cleans_a_provider_that_left_the_flavor(poppy, other, take, exported):
     (service_id,) = deployed(poppy, "a.example.com", flavor_id="both")
     path, _ = exported()
     other.storage.flavors.delete("both")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing is kept of requests and operations that are done with; counted in objects.
+"""Finished requests and operations leave no objects behind.
 
-(What the processes hold in all is measured by ``tools/perf --only memory``.)
+``tools/perf --only memory`` measures the total memory of the processes.
 """
 
 import gc
@@ -13,16 +13,16 @@ import webtest
 from tests.functional.harness import PROJECT, Harness
 
 ROUND = 40
-#: Of a leak, each request or operation leaves at least one.
+#: With a leak, each request or operation leaves at least one object.
 FEW = ROUND // 2
-#: Whose objects count; how many a database's driver has depends on the moment.
+#: Only objects of these packages are counted; the number of a database driver's objects varies.
 OURS = ("poppy", "taskflow", "concurrent", "pecan", "webob", "requests")
 
 
 @pytest.fixture
 def poppy(tmp_path):
     made = Harness(tmp_path, {"drivers:storage": {"max_services_per_project": 1000}})
-    # Else pytest keeps what is logged, with the runs that it is about.
+    # Otherwise pytest keeps the log records, and the runs to which they refer.
     logging.disable(logging.CRITICAL)
     yield made
     logging.disable(logging.NOTSET)
@@ -30,18 +30,18 @@ def poppy(tmp_path):
 
 
 def growth(work):
-    """How many more objects there are after two rounds, once two have warmed everything up."""
+    """Return the growth in objects over two rounds, after two rounds of warm-up."""
     counts = []
     for number in range(4):
         work(number)
         gc.collect()
-        gc.collect()  # what finalizers have let go of
+        gc.collect()  # objects released by finalizers
         kinds = (str(type(it).__module__).partition(".")[0] for it in gc.get_objects())
         counts.append(sum(kind in OURS for kind in kinds))
     return counts[-1] - counts[1]
 
 
-def test_of_operations_nothing_stays_in_a_worker(poppy):
+def test_worker_does_not_leak_objects_of_operations(poppy):
     with poppy.working():
 
         def work(number):
@@ -51,13 +51,13 @@ def test_of_operations_nothing_stays_in_a_worker(poppy):
                 poppy.services.delete(PROJECT, service_id, None)
             for service_id in made:
                 poppy.settle(service_id)
-            # The harness's own record.
+            # The harness keeps a record of calls.
             poppy.cdn_a.calls.clear()
 
         assert growth(work) < FEW
 
 
-def test_of_requests_nothing_stays_in_a_server(poppy):
+def test_server_does_not_leak_objects_of_requests(poppy):
     app = webtest.TestApp(poppy.boot.transport.application, {"HTTP_X_PROJECT_ID": PROJECT})
 
     def work(number):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of an accepted request, on a real store, board and worker."""
+"""Operations of accepted requests, with a real store, job board and worker."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ def poppy(tmp_path):
     made.close()
 
 
-def test_a_created_service_is_at_the_provider_and_in_dns(poppy):
+def test_create_deploys_to_the_provider_and_dns(poppy):
     service_id = poppy.create()
     assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
     with poppy.working():
@@ -45,7 +45,7 @@ def test_a_created_service_is_at_the_provider_and_in_dns(poppy):
     ]
 
 
-def test_jobs_are_claimed_side_by_side(poppy):
+def test_jobs_are_claimed_concurrently(poppy):
     meet = threading.Barrier(3)
     with poppy.working() as worker:
         claim = worker._board.claim
@@ -59,7 +59,7 @@ def test_jobs_are_claimed_side_by_side(poppy):
         assert {poppy.settle(it).status for it in created} == {Status.DEPLOYED}
 
 
-def test_a_job_that_another_worker_has_taken_is_left_to_it(poppy):
+def test_job_claimed_by_another_worker_is_not_run(poppy):
     with poppy.working() as worker:
         other = poppy.boot.worker()._board
         other.connect()
@@ -76,7 +76,7 @@ def test_a_job_that_another_worker_has_taken_is_left_to_it(poppy):
         worker._board.claim = late
         service_id = poppy.create()
         poppy.wait(lambda: len(taken) == 2)
-        # Its worker looks at the board many times meanwhile.
+        # The worker looks at the board many times during this pause.
         time.sleep(0.2)
         assert poppy.get(service_id).status is Status.CREATE_IN_PROGRESS
         other.abandon(taken[1], "other")
@@ -84,7 +84,7 @@ def test_a_job_that_another_worker_has_taken_is_left_to_it(poppy):
         other.close()
 
 
-def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
+def test_update_creates_new_names_and_removes_dropped_ones(poppy):
     service_id = poppy.create(domain="old.example.com")
     with poppy.working():
         poppy.settle(service_id)
@@ -97,13 +97,13 @@ def test_an_update_makes_new_names_and_removes_dropped_ones(poppy):
         assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
         urls = service.provider_details["cdn-a"].access_urls
         assert [entry.domain for entry in urls] == ["new.example.com"]
-        # The dropped domain is free again: for this project at once, for others in a while.
+        # The dropped domain is free for this project at once, and for others after a delay.
         with pytest.raises(errors.DomainReleased):
             poppy.services.create("other", poppy.document("old.example.com"), None)
         assert poppy.settle(poppy.create(domain="old.example.com")).status is Status.DEPLOYED
 
 
-def test_a_change_of_flavor_cleans_the_provider_that_is_left(poppy):
+def test_change_of_flavor_cleans_the_provider_that_was_dropped(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
@@ -116,7 +116,7 @@ def test_a_change_of_flavor_cleans_the_provider_that_is_left(poppy):
     assert poppy.cdn_b.objects == {}
 
 
-def test_a_deleted_service_leaves_nothing_behind(poppy):
+def test_delete_removes_everything_from_providers_and_dns(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
@@ -128,7 +128,7 @@ def test_a_deleted_service_leaves_nothing_behind(poppy):
     assert poppy.dns.cnames == {}
 
 
-def test_names_are_removed_before_what_they_point_at(poppy):
+def test_dns_names_are_removed_before_their_targets(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -139,7 +139,7 @@ def test_names_are_removed_before_what_they_point_at(poppy):
     assert seen == [{}]
 
 
-def test_deleting_twice_is_one_operation(poppy):
+def test_repeated_delete_is_one_operation(poppy):
     service_id = poppy.create()
     poppy.services.delete(PROJECT, service_id, None)
     poppy.services.delete(PROJECT, service_id, None)
@@ -148,14 +148,14 @@ def test_deleting_twice_is_one_operation(poppy):
         assert poppy.settle(service_id) is None
 
 
-def test_a_purge_reaches_every_provider(poppy):
+def test_purge_reaches_every_provider(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
         for purge in (Purge("/a", True), Purge(None, True)):
             poppy.services.purge(PROJECT, service_id, purge, None)
             assert poppy.get(service_id).status is Status.DEPLOYED
-            # Or the second one would join the first.
+            # Otherwise the second purge would join the first.
             poppy.settle(service_id)
         poppy.services.purge(PROJECT, service_id, Purge("/b", False), None)
         service = poppy.settle(service_id)
@@ -164,7 +164,7 @@ def test_a_purge_reaches_every_provider(poppy):
         assert cdn.purges == [Purge("/a", True), Purge(None, True), Purge("/b", False)]
 
 
-def test_a_soft_purge_shows_while_it_is_under_way(poppy):
+def test_soft_purge_shows_update_in_progress(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -179,7 +179,7 @@ def test_a_soft_purge_shows_while_it_is_under_way(poppy):
         assert poppy.settle(service_id).status is Status.DEPLOYED
 
 
-def test_a_purge_that_fails_leaves_the_service_deployed_and_says_so(poppy):
+def test_failed_purge_leaves_the_service_deployed_with_an_error(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -191,7 +191,7 @@ def test_a_purge_that_fails_leaves_the_service_deployed_and_says_so(poppy):
     assert poppy.states(service_id)[-1] == ("purge", "failed")
 
 
-def test_a_change_waits_for_a_purge_that_came_before_it(poppy):
+def test_change_waits_for_an_earlier_purge(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -206,7 +206,7 @@ def test_a_change_waits_for_a_purge_that_came_before_it(poppy):
     assert poppy.states(service_id)[1:] == [("purge", "succeeded"), ("update", "succeeded")]
 
 
-def test_a_change_is_refused_while_a_purge_waits(poppy):
+def test_change_is_refused_while_a_purge_is_parked(poppy):
     service_id = poppy.create()
     patch = [{"op": "replace", "path": "/name", "value": "another"}]
     with poppy.working():
@@ -220,7 +220,7 @@ def test_a_change_is_refused_while_a_purge_waits(poppy):
         poppy.services.update(PROJECT, service_id, patch, None)
 
 
-def test_a_hiccup_is_retried_within_the_attempt(poppy):
+def test_short_failure_is_retried_within_the_attempt(poppy):
     poppy.cdn_a.script = [BUSY, BUSY]
     service_id = poppy.create()
     with poppy.working():
@@ -229,7 +229,7 @@ def test_a_hiccup_is_retried_within_the_attempt(poppy):
     assert poppy.operations(service_id)[0].attempt == 1
 
 
-def test_an_outage_parks_the_operation_and_holds_nothing(tmp_path):
+def test_outage_parks_the_operation_and_frees_its_slot(tmp_path):
     poppy = Harness(tmp_path, concurrency=1)
     poppy.cdn_a.script = [LATER]
     parked = poppy.create()
@@ -238,7 +238,7 @@ def test_an_outage_parks_the_operation_and_holds_nothing(tmp_path):
         (operation,) = poppy.operations(parked)
         assert "the provider limits our rate" in operation.error
         assert operation.next_attempt_at > operation.updated_at
-        # The only slot of the only worker is free for another service meanwhile.
+        # The only slot of the only worker is free for another service.
         poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
         other = poppy.create(domain="other.example.com", flavor_id="other")
         assert poppy.settle(other).status is Status.DEPLOYED
@@ -250,7 +250,7 @@ def test_an_outage_parks_the_operation_and_holds_nothing(tmp_path):
     poppy.close()
 
 
-def test_what_never_recovers_fails_with_the_reason_in_the_end(poppy):
+def test_permanent_outage_fails_with_the_reason(poppy):
     poppy.cdn_a.script = [BUSY] * 100
     service_id = poppy.create()
     with poppy.working():
@@ -260,7 +260,7 @@ def test_what_never_recovers_fails_with_the_reason_in_the_end(poppy):
     assert poppy.dns.cnames == {}
 
 
-def test_a_refusal_fails_at_once_and_leaves_dns_alone(poppy):
+def test_refusal_fails_at_once_and_does_not_change_dns(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -275,11 +275,11 @@ def test_a_refusal_fails_at_once_and_leaves_dns_alone(poppy):
         assert (detail.error_class, detail.error_info) == ("PermanentError", "provider:cdn-a")
         assert poppy.dns.cnames == before
         assert poppy.operations(service_id)[-1].attempt == 1
-        # Until a change succeeds, both names are this service's.
+        # Until a change succeeds, both names belong to this service.
         for name in ("www.example.com", "new.example.com"):
             with pytest.raises(errors.DomainTaken):
                 poppy.services.create("other", poppy.document(name), None)
-        # It may be tried again, and then the errors are gone.
+        # A later change may succeed and clears the errors.
         patch = [{"op": "replace", "path": "/name", "value": "again"}]
         poppy.services.update(PROJECT, service_id, patch, None)
         service = poppy.settle(service_id)
@@ -288,7 +288,7 @@ def test_a_refusal_fails_at_once_and_leaves_dns_alone(poppy):
     assert set(poppy.dns.cnames) == {"new.example.com.cdn.example.net"}
 
 
-def test_while_dns_is_down_the_providers_work_is_kept(poppy):
+def test_provider_step_is_not_repeated_after_a_dns_outage(poppy):
     poppy.dns.script = [errors.RetryableError("no answer", retry_after=2.1)]
     service_id = poppy.create()
     with poppy.working():
@@ -297,7 +297,7 @@ def test_while_dns_is_down_the_providers_work_is_kept(poppy):
     assert poppy.dns.cnames
 
 
-def test_dns_that_refuses_fails_the_service(poppy):
+def test_refusal_by_dns_fails_the_service(poppy):
     poppy.dns.script = [errors.PermanentError("no such zone")]
     service_id = poppy.create()
     with poppy.working():
@@ -306,7 +306,7 @@ def test_dns_that_refuses_fails_the_service(poppy):
     assert service.errors == ("dns: no such zone",)
 
 
-def test_a_delete_whose_dns_fails_keeps_the_provider_and_may_be_repeated(poppy):
+def test_delete_keeps_the_provider_object_when_dns_fails(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -319,7 +319,7 @@ def test_a_delete_whose_dns_fails_keeps_the_provider_and_may_be_repeated(poppy):
         assert poppy.settle(service_id) is None
 
 
-def test_a_delete_that_one_provider_refuses_remembers_what_is_left(poppy):
+def test_delete_refused_by_one_provider_can_be_repeated(poppy):
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
         poppy.settle(service_id)
@@ -348,7 +348,7 @@ def test_slow_activation_is_polled_without_counting_as_failure(poppy):
     assert operation.failures == 0
 
 
-def test_what_a_provider_waits_for_is_told(poppy):
+def test_message_of_a_pending_provider_is_stored(poppy):
     urls = {"www.example.com": "x.example"}
     poppy.cdn_a.script = [
         Deployment("x", urls, in_progress=True, poll_after=60, message="make this record")
@@ -360,7 +360,7 @@ def test_what_a_provider_waits_for_is_told(poppy):
     assert operation.step("provider:cdn-a").message == "make this record"
 
 
-def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(poppy):
+def test_failure_of_one_provider_of_two_does_not_change_dns(poppy):
     poppy.cdn_b.script = [REFUSED]
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
@@ -371,7 +371,7 @@ def test_one_failing_provider_of_two_fails_the_service_without_touching_dns(popp
     assert poppy.dns.cnames == {}
 
 
-def test_a_provider_that_is_done_is_not_called_again_for_the_other_ones_sake(poppy):
+def test_finished_provider_is_not_called_again(poppy):
     poppy.cdn_b.script = [LATER]
     service_id = poppy.create(flavor_id="both")
     with poppy.working():
@@ -380,7 +380,7 @@ def test_a_provider_that_is_done_is_not_called_again_for_the_other_ones_sake(pop
     assert poppy.cdn_b.calls == ["ensure"] * 2
 
 
-def test_a_bug_in_a_driver_is_not_the_end_of_the_operation(poppy):
+def test_unexpected_driver_error_is_retried(poppy):
     poppy.cdn_a.script = [KeyError("surprise")]
     service_id = poppy.create()
     with poppy.working():
@@ -388,7 +388,7 @@ def test_a_bug_in_a_driver_is_not_the_end_of_the_operation(poppy):
     assert service.status is Status.DEPLOYED
 
 
-def test_a_driver_that_always_breaks_fails_without_leaking_internals(poppy):
+def test_repeated_driver_errors_fail_without_leaking_internals(poppy):
     poppy.cdn_a.script = [KeyError("surprise")] * 100
     service_id = poppy.create()
     with poppy.working():
@@ -397,7 +397,7 @@ def test_a_driver_that_always_breaks_fails_without_leaking_internals(poppy):
     assert "surprise" not in service.errors[0]
 
 
-def test_a_provider_that_is_not_loaded_any_more_fails_the_operation(poppy):
+def test_provider_that_is_no_longer_loaded_fails_the_operation(poppy):
     service_id = poppy.create(flavor_id="both")
     del poppy.boot.providers["cdn-b"]
     with poppy.working():
@@ -406,7 +406,7 @@ def test_a_provider_that_is_not_loaded_any_more_fails_the_operation(poppy):
     assert "not loaded" in service.errors[0]
 
 
-def test_a_request_whose_job_could_not_be_posted_is_found_in_storage(tmp_path, monkeypatch):
+def test_operation_without_a_job_is_redelivered_from_storage(tmp_path, monkeypatch):
     poppy = Harness(tmp_path, redelivery=0.2)
 
     def broken(key):
@@ -420,7 +420,7 @@ def test_a_request_whose_job_could_not_be_posted_is_found_in_storage(tmp_path, m
     poppy.close()
 
 
-def test_a_job_that_is_delivered_twice_is_run_once(poppy):
+def test_redelivered_job_is_run_once(poppy):
     service_id = poppy.create()
     (operation,) = poppy.operations(service_id)
     for _ in range(5):
@@ -433,7 +433,7 @@ def test_a_job_that_is_delivered_twice_is_run_once(poppy):
     assert poppy.operations(service_id)[0].attempt == 1
 
 
-def test_a_job_that_names_nothing_is_dropped(poppy):
+def test_job_without_an_operation_is_dropped(poppy):
     board = poppy.boot.distributed_task._poster()
     board.post("junk", details={"who": "knows"})
     board.post("gone", details={"project_id": "p", "service_id": "s", "operation_id": "o"})
@@ -441,7 +441,7 @@ def test_a_job_that_names_nothing_is_dropped(poppy):
         poppy.wait(lambda: board.job_count == 0)
 
 
-def test_what_a_driver_logs_carries_the_id_of_the_request(poppy):
+def test_driver_context_has_the_request_id(poppy):
     seen = []
     poppy.cdn_a.script = [lambda: seen.append(context.get_current().to_dict())]
     service_id = poppy.create()
@@ -452,7 +452,7 @@ def test_what_a_driver_logs_carries_the_id_of_the_request(poppy):
     assert seen[0]["resource_uuid"] == service_id
 
 
-def test_a_redeployed_service_is_made_again_as_it_was(poppy):
+def test_redeploy_restores_the_service(poppy):
     service_id = poppy.create()
     with poppy.working():
         before = poppy.settle(service_id)
@@ -469,7 +469,7 @@ def test_a_redeployed_service_is_made_again_as_it_was(poppy):
     assert poppy.dns.cnames
 
 
-def test_what_finds_no_room_on_the_board_waits_in_storage_and_is_fetched_from_there(tmp_path):
+def test_operations_beyond_the_board_depth_wait_in_storage(tmp_path):
     poppy = Harness(tmp_path, board_depth=3, redelivery=3600)
     poppy.boot.manager.services._default_limit = 100
     assert poppy.boot.distributed_task.has_room(0)
@@ -477,9 +477,9 @@ def test_what_finds_no_room_on_the_board_waits_in_storage_and_is_fetched_from_th
     ids = []
     for number in range(30):
         ids.append(poppy.create(domain=f"n{number}.example.com"))
-        # As if each request came long after the one before it.
+        # Simulate requests that are far apart in time.
         poppy.boot.distributed_task._room = (0.0, False)
-    # A project has half of the board.
+    # A project may use half of the board.
     assert board.job_count == 1
     with poppy.working():
         for service_id in ids:
@@ -489,7 +489,7 @@ def test_what_finds_no_room_on_the_board_waits_in_storage_and_is_fetched_from_th
     poppy.close()
 
 
-def test_a_purge_does_not_free_what_a_change_behind_it_is_about_to_drop(poppy):
+def test_purge_does_not_free_a_domain_of_a_pending_change(poppy):
     service_id = poppy.create(domains=[{"domain": "a.example.com"}, {"domain": "b.example.com"}])
     with poppy.working():
         poppy.settle(service_id)
@@ -504,7 +504,7 @@ def test_a_purge_does_not_free_what_a_change_behind_it_is_about_to_drop(poppy):
         poppy.services.create("other", poppy.document("b.example.com"), None)
 
 
-def test_a_name_whose_making_nobody_acknowledged_is_removed_all_the_same(poppy):
+def test_unacknowledged_dns_name_is_removed(poppy):
     service_id = poppy.create(domain="a.example.com")
     name = "b.example.com.cdn.example.net"
 
@@ -523,7 +523,7 @@ def test_a_name_whose_making_nobody_acknowledged_is_removed_all_the_same(poppy):
         assert name not in poppy.dns.cnames
 
 
-def test_what_should_have_been_deleted_is_not_redeployed(poppy):
+def test_service_with_a_failed_delete_is_not_redeployed(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
@@ -534,7 +534,7 @@ def test_what_should_have_been_deleted_is_not_redeployed(poppy):
             poppy.services.redeploy(PROJECT, service_id, None)
 
 
-def test_a_failure_that_nobody_foresaw_does_not_end_the_dispatcher(poppy, monkeypatch):
+def test_unexpected_error_does_not_end_the_dispatcher(poppy, monkeypatch):
     due = poppy.storage.operations.due
     calls = []
 

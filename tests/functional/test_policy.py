@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every route has a rule, and the rules and the operator's policy file decide."""
+"""Every route has a policy rule; the rules and the operator's policy file are enforced."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from tests.functional.fakes import refused
 
 SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
 
-#: What anybody may ask. A line here is a decision; everything else needs a rule.
+#: Public routes. Each entry is a deliberate decision; every other route needs a rule.
 ANYBODY = {
     ("GET", "/"),
     ("GET", "/v1.0/ping"),
@@ -40,7 +40,7 @@ ANYBODY = {
 
 
 def rules_of(routes):
-    """The rule of each route: {(method, template): rule}."""
+    """Return the rule of each route: {(method, template): rule}."""
     return {
         (method, template): answer.rule
         for template, resource in routes.items()
@@ -50,7 +50,7 @@ def rules_of(routes):
 
 
 def documented():
-    """What the rules say that they are about: {(method, template): rule}."""
+    """Return the documented operations of the rules: {(method, template): rule}."""
     return {
         (operation["method"], operation["path"]): rule.name
         for rule in policies.list_rules()
@@ -65,25 +65,25 @@ def routes(manager):
 
 
 class TestTable:
-    def test_every_route_has_a_rule_that_says_so(self, routes):
+    def test_every_route_has_a_rule_that_documents_it(self, routes):
         ruled = {route: rule for route, rule in rules_of(routes).items() if route not in ANYBODY}
         assert ruled == documented()
 
-    def test_nothing_but_what_is_listed_is_public(self, routes):
+    def test_only_listed_routes_are_public(self, routes):
         found = {route for route, rule in rules_of(routes).items() if rule is PUBLIC}
         assert found == ANYBODY
 
-    def test_head_and_options_need_no_more_than_get(self, routes):
+    def test_head_and_options_need_no_extra_rights(self, routes):
         for resource in routes.values():
             assert resource.handlers["OPTIONS"].rule is PUBLIC
             if "GET" in resource.handlers:
                 assert resource.handlers["HEAD"] == resource.handlers["GET"]
 
-    def test_rules_have_one_name_each(self):
+    def test_rule_names_are_unique(self):
         names = [rule.name for rule in policies.list_rules()]
         assert len(set(names)) == len(names)
 
-    def test_a_handler_without_a_rule_can_not_be_written(self):
+    def test_handler_without_a_rule_is_an_error(self):
         with pytest.raises(TypeError, match="policy rule"):
 
             class Open(Resource):
@@ -91,14 +91,14 @@ class TestTable:
                 def get(self, request, response):
                     raise AssertionError
 
-    def test_a_rule_that_is_not_defined_allows_nothing(self, conf):
+    def test_undefined_rule_allows_nothing(self, conf):
         policy = enforcer.Policy(conf)
         who = enforcer.Identity("1", None, ("admin", "member", "reader"))
         assert not policy.allows("cdn:nothing", who)
 
 
 class TestNoAuth:
-    """The client is trusted; it is admin unless it says that it has other roles."""
+    """The client is trusted and is admin unless it sends other roles."""
 
     def call(self, app, method, path, roles, status):
         headers = {"X-Roles": roles} if roles is not None else {}
@@ -140,14 +140,14 @@ class TestNoAuth:
         loose.get("/v1.0/ping", extra_environ=environ, status=204)
 
     @pytest.mark.parametrize("user", ["a b", "a\tb", "<b>", "x" * 256])
-    def test_a_user_must_be_an_identifier(self, loose, user):
+    def test_user_id_must_be_an_identifier(self, loose, user):
         environ = {"HTTP_X_USER_ID": user}
         answer = loose.get("/v1.0", extra_environ=environ, expect_errors=True)
         assert "X-User-ID" in refused(answer, 400)
 
 
-class TestSystem:
-    """A token for the system has no project: only an operator's reaches any."""
+class TestSystemScope:
+    """A system-scoped token has no project; only an operator's token gives access."""
 
     @pytest.fixture
     def call(self, app, manager, monkeypatch):
@@ -166,25 +166,25 @@ class TestSystem:
 
     @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
     @pytest.mark.parametrize("role", ["reader", "member"])
-    def test_others_reach_no_certificate(self, call, manager, method, role):
+    def test_other_roles_have_no_access_to_certificates(self, call, manager, method, role):
         refused(call(method, role), 403)
         assert not manager.certificates.method_calls
 
     @pytest.mark.parametrize(("method", "status"), [("POST", 202), ("GET", 200), ("DELETE", 202)])
-    def test_operators_reach_all(self, call, manager, method, status):
+    def test_operators_have_access_to_all_certificates(self, call, manager, method, status):
         assert call(method, "admin").status_int == status
         ((_, args, _),) = manager.certificates.method_calls
         assert args[0] is None
 
 
-class TestFile:
+class TestPolicyFile:
     @pytest.fixture
     def file(self, tmp_path):
         return tmp_path / "policy.yaml"
 
     @pytest.fixture
     def start(self, tmp_path, file, manager):
-        """The application with a policy file."""
+        """Start the application with a policy file."""
 
         def start():
             path = tmp_path / "poppy.conf"
@@ -196,20 +196,20 @@ class TestFile:
 
         return start
 
-    def test_changes_a_rule_and_leaves_the_others(self, start, file):
+    def test_changes_only_its_rules(self, start, file):
         file.write_text('"cdn:services:list": "role:support"\n')
         app = start()
         app.get("/v1.0/services", status=200)
         app.delete(SERVICE, status=403)
 
-    def test_may_speak_of_the_project(self, start, file):
+    def test_may_check_the_project(self, start, file):
         mine = f"role:support and project_id:{fakes.PROJECT}"
         file.write_text(f'"cdn:services:list": "{mine}"\n')
         app = start()
         app.get("/v1.0/services", status=200)
         app.get("/v1.0/services", headers={"X-Project-ID": "4321"}, status=403)
 
-    def test_counts_again_when_it_changes(self, start, file, monkeypatch):
+    def test_is_reloaded_when_it_changes(self, start, file, monkeypatch):
         clock = itertools.count(step=enforcer.MEMORY)
         monkeypatch.setattr(enforcer.time, "monotonic", lambda: next(clock))
         file.write_text('"cdn:services:list": "!"\n')
@@ -218,21 +218,21 @@ class TestFile:
         file.write_text('"cdn:services:list": "role:support or role:other"\n')
         app.get("/v1.0/services", status=200)
 
-    def test_is_asked_once_for_what_was_asked_before(self, start, file, monkeypatch):
+    def test_decisions_are_cached(self, start, file, monkeypatch):
         file.write_text('"cdn:services:list": "role:support"\n')
         app = start()
         app.get("/v1.0/services", status=200)
         monkeypatch.setattr(enforcer.Policy, "_decide", None)
         app.get("/v1.0/services", status=200)
 
-    def test_that_is_not_there_is_an_error(self, start, file):
+    def test_missing_file_is_an_error(self, start, file):
         with pytest.raises(ConfigError, match=f"policy_file = {file}"):
             start()
 
     @pytest.mark.parametrize(
         "content", ["{", "[1]", '"cdn:reader": "rule:nothing"', '"cdn:reader": "rule:cdn:reader"']
     )
-    def test_that_can_not_work_is_an_error(self, start, file, content):
+    def test_invalid_file_is_an_error(self, start, file, content):
         file.write_text(content)
         with pytest.raises(ConfigError, match="policy"):
             start()

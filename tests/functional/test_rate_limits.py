@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on the requests that a project makes in a time."""
+"""Rate limits on the requests of a project."""
 
 import time
 
@@ -27,11 +27,11 @@ def read(app, project=fakes.PROJECT, **headers):
     )
 
 
-def test_without_a_limit_any_number_is_answered(app):
+def test_requests_are_not_limited_by_default(app):
     assert {create(app).status_int for _ in range(50)} == {202}
 
 
-def test_a_project_that_asks_too_often_is_told_when_to_come_again(make, manager):
+def test_too_many_requests_are_a_429_with_retry_after(make, manager):
     app = make(**{CHANGES: "3/minute"})
     assert [create(app).status_int for _ in range(4)] == [202, 202, 202, 429]
     refused = create(app)
@@ -40,20 +40,20 @@ def test_a_project_that_asks_too_often_is_told_when_to_come_again(make, manager)
     assert refused.json["request_id"] == refused.headers["x-openstack-request-id"]
 
 
-def test_each_project_has_a_limit_of_its_own(make):
+def test_each_project_has_its_own_limit(make):
     app = make(**{CHANGES: "1/hour"})
     assert create(app).status_int == 202
     assert create(app).status_int == 429
     assert create(app, "another").status_int == 202
 
 
-def test_reads_and_changes_are_counted_apart(make):
+def test_reads_and_changes_are_counted_separately(make):
     app = make(**{CHANGES: "1/hour", READS: "2/hour"})
     assert [read(app).status_int for _ in range(3)] == [200, 200, 429]
     assert [create(app).status_int for _ in range(2)] == [202, 429]
 
 
-def test_each_of_several_limits_holds(make):
+def test_all_of_several_limits_apply(make):
     app = make(**{READS: "2/second; 3/hour"})
     assert read(app).status_int == 200
     statuses = [200, *(read(app).status_int for _ in range(400))]
@@ -61,10 +61,10 @@ def test_each_of_several_limits_holds(make):
     assert statuses[-1] == 429
 
 
-def test_what_is_refused_does_not_count(make):
+def test_refused_requests_do_not_count(make):
     app = make(**{READS: "2/hour; 1/second"})
     assert read(app).status_int == 200
-    # By the hour, one more is left: none of those that come too soon uses it up.
+    # The hourly limit leaves one more request; refused requests do not use it up.
     deadline = time.monotonic() + 60
     while read(app).status_int != 200:
         assert time.monotonic() < deadline
@@ -75,13 +75,13 @@ def test_operators_are_not_limited(make):
     assert {read(app, **{"X-Roles": "admin"}).status_int for _ in range(5)} == {200}
 
 
-def test_what_anybody_may_ask_is_not_limited(make):
+def test_public_resources_are_not_limited(make):
     app = make(**{READS: "1/hour"})
     assert {app.get("/v1.0/ping").status_int for _ in range(5)} <= {200, 204}
 
 
 @pytest.mark.parametrize("text", ["many", "5", "0/second", "-1/minute", "5/fortnight"])
-def test_a_limit_that_can_not_be_read_is_named_at_start(make, text):
+def test_invalid_limit_is_a_config_error(make, text):
     with pytest.raises(errors.ConfigError, match="max_reads_per_project"):
         make(**{READS: text})
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets that come from a secret store, a file of their own or the environment.
+"""Secrets from a secret store or from a separate file.
 
-The real castellan asks a double of HashiCorp Vault's key/value engine, version 2, over HTTP. Like
-Vault, the double answers only with the right token and for the path that exists:
+The real castellan reads from a double of HashiCorp Vault's key/value engine, version 2, over HTTP.
+Like Vault, the double requires the right token and an existing path:
 https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2#read-secret-version
 """
 
@@ -61,7 +61,7 @@ def vault():
 
 @pytest.fixture
 def load(tmp_path, vault):
-    """Loads a configuration whose secrets are in the vault."""
+    """Load a configuration with secrets in Vault."""
 
     def load(mapping, token=TOKEN):
         (tmp_path / "castellan.conf").write_text(
@@ -81,7 +81,7 @@ def load(tmp_path, vault):
     return load
 
 
-def test_secrets_come_from_a_secret_store(load):
+def test_secrets_are_read_from_a_secret_store(load):
     conf = load("[drivers:transport:dashboard]\npassword = dashboard-password\n")
     boot = Bootstrap(conf)
     boot.storage.sync()
@@ -90,7 +90,7 @@ def test_secrets_come_from_a_secret_store(load):
     boot.close()
 
 
-def test_what_comes_from_a_secret_store_is_masked_in_the_log(load):
+def test_secrets_of_a_secret_store_are_masked_in_the_log(load):
     conf = load("[drivers:storage:sqlalchemy]\nconnection = database\n")
     boot = Bootstrap(conf)
     assert boot.storage is not None
@@ -99,7 +99,7 @@ def test_what_comes_from_a_secret_store_is_masked_in_the_log(load):
     boot.close()
 
 
-def test_a_secret_that_the_store_does_not_have_stops_the_start(load):
+def test_missing_secret_is_a_config_error(load):
     boot = Bootstrap(load("[drivers:transport:dashboard]\npassword = no-such-secret\n"))
     assert boot.transport is not None
     with pytest.raises(errors.ConfigError, match="dashboard.* password"):
@@ -107,7 +107,7 @@ def test_a_secret_that_the_store_does_not_have_stops_the_start(load):
     boot.close()
 
 
-def test_a_store_that_refuses_us_stops_the_start(load):
+def test_refused_token_stops_the_start(load):
     boot = Bootstrap(
         load("[drivers:transport:dashboard]\npassword = dashboard-password\n", "hvs.wrong")
     )
@@ -116,7 +116,7 @@ def test_a_store_that_refuses_us_stops_the_start(load):
     boot.close()
 
 
-def test_secrets_may_stand_in_a_file_of_their_own(tmp_path):
+def test_secrets_are_read_from_a_separate_file(tmp_path):
     main, secrets = tmp_path / "poppy.conf", tmp_path / "secrets.conf"
     main.write_text("[drivers:transport:dashboard]\nenabled = true\n")
     secrets.write_text(f"[drivers:transport:dashboard]\npassword = {PASSWORD}\n")

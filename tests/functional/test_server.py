@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application behind its server, over real sockets."""
+"""The application in its server, over real sockets."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
 
 
 class Served:
-    """A transport that serves in a thread, and clients that speak bytes."""
+    """A transport that serves in a thread, with clients that send raw bytes."""
 
     def __init__(self, transport):
         self.transport = transport
@@ -30,7 +30,7 @@ class Served:
         self.thread.start()
 
     def stop(self):
-        """Stops it; seconds that took."""
+        """Stop the server and return the time in seconds."""
         begin = time.monotonic()
         self.transport.stop()
         self.thread.join(timeout=15)
@@ -45,7 +45,7 @@ class Served:
             yield client
 
     def exchange(self, *parts, pause=0.0):
-        """What the server answers until it closes, to parts sent one by one."""
+        """Send parts one by one and return everything received until the server closes."""
         with self.connection() as client:
             for part in parts:
                 client.sendall(part)
@@ -54,7 +54,7 @@ class Served:
 
 
 def received(client):
-    """Everything until the other side closes."""
+    """Return everything until the other side closes."""
     answer = b""
     with contextlib.suppress(ConnectionResetError):
         while part := client.recv(65536):
@@ -69,7 +69,7 @@ def request(method, path, *fields, body=b"", close=True):
 
 
 def refused(answer, status):
-    """Checks that an answer is an error as all errors are."""
+    """Check that a response is a standard error and return its message."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.") and head.split()[1] == str(status).encode(), answer
     assert b"\r\ncontent-type: application/json\r\n" in head.lower(), head
@@ -81,7 +81,7 @@ def refused(answer, status):
 
 @pytest.fixture
 def serve(conf, manager):
-    """Starts a server with some options; stopped at the end."""
+    """Start a server with options; it is stopped at the end of the test."""
     running = []
 
     def serve(bind="127.0.0.1", **options):
@@ -126,18 +126,18 @@ class TestListen:
             assert sock.getsockname()[1] > 0
 
     @pytest.mark.parametrize("bind", ["192.0.2.1", "nothing.invalid"])
-    def test_on_an_address_that_is_not_ours(self, conf, manager, bind):
+    def test_on_a_foreign_address_is_a_config_error(self, conf, manager, bind):
         with pytest.raises(ConfigError) as caught:
             self.transport(conf, manager, bind, 0).listen()
         assert f"[drivers:transport:pecan] bind = {bind}, port = 0" in str(caught.value)
 
-    def test_on_a_port_in_use(self, conf, manager):
+    def test_on_a_port_in_use_is_a_config_error(self, conf, manager):
         with self.transport(conf, manager, "127.0.0.1", 0).listen() as sock:
             port = sock.getsockname()[1]
             with pytest.raises(ConfigError, match=f"port = {port}.*in use"):
                 self.transport(conf, manager, "127.0.0.1", port).listen()
 
-    def test_workers_default_to_the_cores(self, conf, manager):
+    def test_workers_default_to_the_number_of_cores(self, conf, manager):
         assert PecanTransport(conf, "pecan", manager=manager).workers >= 1
 
 
@@ -154,7 +154,7 @@ class TestRequests:
         answer = serve(bind).exchange(request("GET", "/v1.0/ping"))
         assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
 
-    def test_of_one_connection_are_answered_in_turn(self, serve):
+    def test_pipelined_requests_are_answered_in_order(self, serve):
         first = request("GET", "/", close=False)
         answer = serve().exchange(first + first + request("GET", "/"))
         assert answer.count(b"HTTP/1.1 200 OK") == 3
@@ -178,17 +178,17 @@ class TestRequests:
         assert manager.services.calls == []
 
     @pytest.mark.parametrize("size", [65537, 1_000_000_000_000])
-    def test_that_announce_too_much_are_refused(self, serve, size):
+    def test_with_a_content_length_over_the_limit_are_refused(self, serve, size):
         fields = ("Content-Type: application/json", f"Content-Length: {size}")
         refused(serve().exchange(request("POST", "/v1.0/services", *fields), b" " * 65537), 413)
 
-    def test_with_more_than_announced_leave_the_rest_unread(self, serve, manager):
+    def test_bytes_beyond_the_content_length_are_not_read(self, serve, manager):
         fields = ("Content-Type: application/json", "Content-Length: 2")
         answer = serve().exchange(request("POST", "/v1.0/services", *fields, body=b'{}{"x": 1}'))
         assert answer.count(b"HTTP/1.1 ") == 1
         assert [call[2] for call in manager.services.calls] == [{}]
 
-    def test_with_less_than_announced_are_not_answered(self, serve, manager):
+    def test_shorter_than_the_content_length_are_not_answered(self, serve, manager):
         fields = ("Content-Type: application/json", "Content-Length: 5")
         with serve().connection() as client:
             client.sendall(request("POST", "/v1.0/services", *fields, body=b"{}"))
@@ -213,7 +213,7 @@ class TestRequests:
         ],
         ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else None,
     )
-    def test_that_are_no_http_are_refused_in_json(self, serve, content, status):
+    def test_invalid_http_is_refused_in_json(self, serve, content, status):
         message = refused(serve().exchange(content), status)
         assert "<script>" not in message
 
@@ -228,24 +228,24 @@ class TestRequests:
             ("http://localhost/v1.0/nothing", 404),
         ],
     )
-    def test_inject_nothing(self, serve, path, status):
+    def test_paths_cannot_inject_headers(self, serve, path, status):
         answer = serve().exchange(request("GET", path))
         refused(answer, status)
         assert b"Set-Cookie" not in answer and b"evil" not in answer
 
-    def test_with_two_projects_belong_to_none(self, serve):
+    def test_with_two_project_headers_are_refused(self, serve):
         answer = serve().exchange(request("GET", "/v1.0/services", "X-Project-ID: 999"))
         refused(answer, 400)
 
-    def test_with_an_underscore_for_a_dash_have_no_project(self, serve):
+    def test_underscores_in_header_names_are_not_dashes(self, serve):
         content = b"GET /v1.0/services HTTP/1.1\r\nConnection: close\r\nX_Project_ID: 1\r\n\r\n"
         refused(serve().exchange(content), 400)
 
-    def test_about_forwarding_are_not_believed(self, serve):
+    def test_forwarding_headers_are_ignored(self, serve):
         fields = ("X-Forwarded-Host: evil.example", "Forwarded: host=evil.example")
         assert b"evil" not in serve().exchange(request("GET", "/", *fields))
 
-    def test_that_come_slowly_hold_up_nobody(self, serve):
+    def test_slow_request_does_not_block_others(self, serve):
         served = serve(threads=1)
         content = request("GET", "/v1.0/ping")
         with served.connection() as slow:
@@ -256,7 +256,7 @@ class TestRequests:
             slow.sendall(content[20:])
             assert received(slow).startswith(b"HTTP/1.1 204")
 
-    def test_with_a_bug_get_one_request_id(self, serve, manager):
+    def test_internal_error_has_one_request_id(self, serve, manager):
         manager.services.error = RuntimeError("secret")
         answer = serve().exchange(request("GET", SERVICE))
         refused(answer, 500)
@@ -267,7 +267,7 @@ class TestRequests:
 class TestStop:
     @pytest.fixture
     def slow(self, manager, monkeypatch):
-        """A request that runs until it is told to go on."""
+        """A request that runs until its event is set."""
         started, go_on = threading.Event(), threading.Event()
 
         def get(project_id, service_id):
@@ -284,19 +284,19 @@ class TestStop:
         served.exchange(request("GET", "/v1.0/ping"))
         assert served.stop() < 1
 
-    def test_before_serving(self, conf, manager):
+    def test_before_serving_prevents_serving(self, conf, manager):
         transport = PecanTransport(conf, "pecan", manager=manager)
         conf.set_override("port", 0, group="drivers:transport:pecan")
         transport.stop()
         transport.serve(transport.listen())
 
-    def test_twice(self, serve):
+    def test_twice_is_allowed(self, serve):
         served = serve()
         served.stop()
         served.transport.stop()
 
     def test_does_not_wait_for_idle_connections(self, serve, monkeypatch):
-        """Beyond the moment in which they may send one more request."""
+        """Beyond the short period in which they may send one more request."""
         monkeypatch.setattr(server, "LINGER", 0.2)
         monkeypatch.setattr(server, "CLOSING", 0.1)
         served = serve()
@@ -324,7 +324,7 @@ class TestStop:
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["id"] == fakes.SERVICE_ID
 
-    def test_waits_only_so_long(self, serve, slow, monkeypatch):
+    def test_waits_no_longer_than_the_grace_period(self, serve, slow, monkeypatch):
         monkeypatch.setattr(server, "GRACE", 0.3)
         started, _ = slow
         served = serve()

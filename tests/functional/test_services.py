@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services: requests as the manager gets them, answers as clients get them."""
+"""Requests about services: the calls of the manager and the responses to clients."""
 
 import pytest
 
@@ -14,7 +14,7 @@ LOCATION = f"{BASE}/services/{fakes.SERVICE_ID}"
 
 
 def shown(app, manager, **fields):
-    """A service as GET shows it."""
+    """Return a service as GET shows it."""
     manager.services.found[fakes.PROJECT, fakes.SERVICE_ID] = fakes.service(**fields)
     return app.get(SERVICE).json
 
@@ -32,7 +32,7 @@ class TestCreate:
         assert manager.services.calls[0][:3] == ("create", fakes.PROJECT, fakes.SPEC)
 
     @pytest.mark.parametrize("document", [[], None, "x", 1, True])
-    def test_leaves_documents_to_the_manager(self, app, manager, document):
+    def test_passes_documents_to_the_manager(self, app, manager, document):
         app.post_json(SERVICES, document, status=202)
         assert manager.services.calls[0][2] == document
 
@@ -69,7 +69,7 @@ class TestGet:
             "links",
         ]
 
-    def test_access_urls_are_shown_once_they_are_known(self, app, manager):
+    def test_known_access_urls_are_shown_once(self, app, manager):
         details = {"a": detail(urls=["x.cdn", None]), "b": detail(urls=["x.cdn", "y.cdn"])}
         links = shown(app, manager, provider_details=details)["links"]
         assert [link["href"] for link in links if link["rel"] == "access_url"] == [
@@ -77,14 +77,14 @@ class TestGet:
             "y.cdn",
         ]
 
-    def test_errors(self, app, manager):
+    def test_shows_errors(self, app, manager):
         failed = detail(ProviderStatus.FAILED, error_message="no", error_info="secret")
         document = shown(app, manager, provider_details={"a": failed, "b": detail()})
         assert document["status"] == "failed"
         assert document["errors"] == [{"message": "no"}]
         assert "secret" not in str(document)
 
-    def test_disabled(self, app, manager):
+    def test_shows_disabled(self, app, manager):
         assert shown(app, manager, disabled=True)["status"] == "disabled"
 
     @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ class TestGet:
             ("custom", [{"other.mywebsite.com": "deployed"}], "create_in_progress"),
         ],
     )
-    def test_certificates(self, app, manager, certificate, known, status):
+    def test_shows_certificate_status(self, app, manager, certificate, known, status):
         domain = {
             "domain": "www.mywebsite.com",
             "protocol": "https",
@@ -118,10 +118,10 @@ class TestGet:
         document = shown(app, manager, spec={"domains": [domain]}, provider_details=details)
         assert document["domains"] == [{**domain, "certificate_status": status}]
 
-    def test_unknown(self, app):
+    def test_unknown_service_is_not_found(self, app):
         app.get(SERVICE, status=404)
 
-    def test_of_another_project(self, app, manager):
+    def test_service_of_another_project_is_not_found(self, app, manager):
         shown(app, manager)
         app.get(SERVICE, headers={"X-Project-ID": "999"}, status=404)
 
@@ -134,7 +134,7 @@ class TestGet:
     @pytest.mark.parametrize(
         "service_id", ["1", "x" * 36, f"{{{fakes.SERVICE_ID}}}", fakes.SERVICE_ID[:-1], "%C3%A9"]
     )
-    def test_id_that_is_no_uuid(self, loose, manager, method, service_id):
+    def test_invalid_id_is_refused(self, loose, manager, method, service_id):
         loose.request(f"{SERVICES}/{service_id}", method=method, status=400)
         assert manager.services.calls == []
 
@@ -162,7 +162,7 @@ class TestList:
             url = page["links"][0]["href"] if page["links"] else None
         assert seen == ids
 
-    def test_a_full_page_names_the_next(self, app, manager):
+    def test_full_page_links_to_the_next(self, app, manager):
         ids = self.fill(manager, 12)
         assert app.get(SERVICES).json["links"] == [
             {"href": f"{BASE}/services?marker={ids[9]}&limit=10", "rel": "next"}
@@ -176,7 +176,7 @@ class TestList:
     @pytest.mark.parametrize(
         "limit", ["0", "21", "-1", "x", "", "1.0", "+1", "%201", "1_0", "%D9%A3", "9" * 5000]
     )
-    def test_bad_limit(self, app, manager, limit):
+    def test_invalid_limit_is_refused(self, app, manager, limit):
         message = app.get(f"{SERVICES}?limit={limit}", status=400).json["message"]
         assert message == "Query parameter 'limit' must be a number of 1..20"
         assert manager.services.calls == []
@@ -188,11 +188,11 @@ class TestList:
         assert manager.services.calls == [("list", fakes.PROJECT, None, 5)]
 
     @pytest.mark.parametrize("marker", ["", "x", "1234", fakes.SERVICE_ID[:-1]])
-    def test_bad_marker(self, app, marker):
+    def test_invalid_marker_is_refused(self, app, marker):
         app.get(f"{SERVICES}?marker={marker}", status=400)
 
     @pytest.mark.parametrize("query", ["limit=1&limit=2", f"marker={fakes.SERVICE_ID}&marker=x"])
-    def test_a_parameter_given_twice(self, app, query):
+    def test_repeated_parameter_is_refused(self, app, query):
         assert "more than once" in app.get(f"{SERVICES}?{query}", status=400).json["message"]
 
 
@@ -270,7 +270,7 @@ class TestPurge:
         app.delete(f"{SERVICE}/assets?{query}", status=400)
         assert manager.services.calls == []
 
-    def test_of_no_uuid(self, app):
+    def test_invalid_service_id_is_refused(self, app):
         app.delete("/v1.0/services/x/assets?all=true", status=400)
 
     @pytest.mark.parametrize(
@@ -282,15 +282,13 @@ class TestPurge:
             ("?all=true", Purge(None, hard=True)),
         ],
     )
-    def test_without_a_query_is_of_everything_where_the_operator_says_so(
-        self, make, manager, query, purge
-    ):
+    def test_without_a_query_purges_everything_when_configured(self, make, manager, query, purge):
         app = make(limits__purge_without_query_is_all=True)
         app.delete(f"{SERVICE}/assets{query}", status=202)
         assert manager.services.calls[0][3] == purge
 
     @pytest.mark.parametrize("query", ["all=false", "url=/a&all=true", "all=", "url="])
-    def test_that_contradicts_itself_is_refused_all_the_same(self, make, manager, query):
+    def test_contradictory_query_is_refused_when_configured(self, make, manager, query):
         app = make(limits__purge_without_query_is_all=True)
         app.delete(f"{SERVICE}/assets?{query}", status=400)
         assert manager.services.calls == []

@@ -20,7 +20,7 @@ WHOLE = errors.Scope.PROVIDER
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes a Poppy, with options."""
+    """Make a Poppy with options."""
     made = []
 
     def make(**options):
@@ -32,8 +32,8 @@ def make(tmp_path):
         it.close()
 
 
-class TestOneTenantsTrouble:
-    """What tenant A causes, tenant B neither waits for nor hears of."""
+class TestTenantIsolation:
+    """Failures of tenant A neither delay tenant B nor appear in B's errors."""
 
     def create(self, poppy, project, domain, **changes):
         document = poppy.document(domain=domain, **changes)
@@ -44,11 +44,11 @@ class TestOneTenantsTrouble:
         [
             errors.RetryableError("The origin secret.example.org can't be resolved", 60),
             errors.RetryableError("Too many requests for service x", 315360000),
-            # Not even if its driver blames the provider for it.
+            # This also holds if the driver attributes the failure to the provider.
             errors.RetryableError("500: secret.example.org", scope=WHOLE),
         ],
     )
-    def test_others_go_on(self, make, error):
+    def test_failures_of_one_tenant_do_not_affect_another(self, make, error):
         poppy = make(retry_base=30, retry_ceiling=30)
 
         def ensure(service, known):
@@ -72,7 +72,7 @@ class TestOneTenantsTrouble:
 
 
 class TestAbsurdWaits:
-    """One number must not park an operation for years; see also tests/security."""
+    """A provider's wait must not park an operation for years; see also tests/security."""
 
     ABSURD = (315360000, 99999999999, 10**400, float("inf"), float("nan"), -5, "3600")
 
@@ -82,10 +82,10 @@ class TestAbsurdWaits:
 
     @pytest.mark.parametrize("seconds", ABSURD)
     @pytest.mark.parametrize("scope", list(errors.Scope))
-    def test_an_operation_is_tried_again_within_the_bound(self, make, seconds, scope):
+    def test_operation_is_retried_within_the_bound(self, make, seconds, scope):
         poppy = make()
         error = errors.RetryableError("429", retry_after=seconds, scope=scope)
-        # What is no wait is repeated at once.
+        # With an invalid wait, the call is repeated at once.
         poppy.cdn_a.script = [error] * 3
         service_id = poppy.create()
         with poppy.working():
@@ -97,7 +97,7 @@ class TestAbsurdWaits:
             assert left <= datetime.timedelta(minutes=5)
 
     @pytest.mark.parametrize("seconds", ABSURD)
-    def test_a_provider_that_is_at_it_is_asked_again_within_the_bound(self, make, seconds):
+    def test_pending_provider_is_polled_within_the_bound(self, make, seconds):
         poppy = make()
         answer = Deployment("p", {"www.example.com": "x.example"}, True, seconds)
         poppy.cdn_a.script = [answer]
@@ -108,7 +108,7 @@ class TestAbsurdWaits:
         assert self.is_within_the_bound(operation)
 
     @pytest.mark.parametrize("scope", list(errors.Scope))
-    def test_no_wait_outlasts_the_operations_time(self, make, scope):
+    def test_wait_does_not_exceed_the_operations_max_age(self, make, scope):
         poppy = make(max_age=2)
         error = errors.RetryableError("come back in ten years", 315360000, scope=scope)
         poppy.cdn_a.script = [error] * 1000
@@ -119,7 +119,7 @@ class TestAbsurdWaits:
         assert operation.error.startswith("provider:cdn-a: gave up after")
 
     def park_for_ever(self, poppy, service_id):
-        """As an earlier version has stored it."""
+        """Park an operation for centuries, as an earlier version could."""
         poppy.cdn_a.script = [errors.RetryableError("429", retry_after=3000)]
         with poppy.working():
             poppy.wait(lambda: poppy.is_waiting(service_id))
@@ -133,14 +133,14 @@ class TestAbsurdWaits:
         opened = Breaker("provider:cdn-a").next(state=BreakerState.OPEN, until=far, reason="429")
         assert poppy.storage.membership.swap(opened)
 
-    def test_what_was_stored_before_ends_with_the_operations_time(self, make):
+    def test_operation_parked_by_an_earlier_version_ends_at_max_age(self, make):
         poppy = make(max_age=5)
         service_id = poppy.create()
         self.park_for_ever(poppy, service_id)
         with poppy.working():
             assert poppy.settle(service_id).status in (Status.DEPLOYED, Status.FAILED)
 
-    def test_an_operator_brings_it_back_by_cancel_and_retry(self, make):
+    def test_parked_operation_is_resumed_by_cancel_and_retry(self, make):
         poppy = make()
         service_id = poppy.create()
         self.park_for_ever(poppy, service_id)
@@ -150,7 +150,7 @@ class TestAbsurdWaits:
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
 
-    def test_an_operator_brings_it_back_by_wake(self, make):
+    def test_parked_operation_is_resumed_by_wake(self, make):
         poppy = make()
         service_id = poppy.create()
         self.park_for_ever(poppy, service_id)
@@ -159,7 +159,7 @@ class TestAbsurdWaits:
         with poppy.working():
             assert poppy.settle(service_id).status is Status.DEPLOYED
 
-    def test_a_tenants_delete_brings_it_back(self, make):
+    def test_parked_operation_is_superseded_by_a_delete(self, make):
         poppy = make()
         service_id = poppy.create()
         self.park_for_ever(poppy, service_id)
@@ -168,8 +168,8 @@ class TestAbsurdWaits:
             assert poppy.settle(service_id) is None
 
 
-class TestProviderThatHangs:
-    def test_it_leaves_slots_to_the_others(self, make):
+class TestHungProvider:
+    def test_bulkhead_keeps_slots_for_other_drivers(self, make):
         poppy, hold = make(), Hold()
         poppy.boot.manager.services._default_limit = 100
         poppy.storage.flavors.create(make_flavor("other", ["cdn-b"]))
@@ -187,7 +187,7 @@ class TestProviderThatHangs:
             assert len(poppy.cdn_a.calls) == 8, "ten slots, one of each other driver's own"
             hold.go.set()
 
-    def test_a_timeout_is_not_repeated_at_once(self, make):
+    def test_timeout_is_not_retried_at_once(self, make):
         poppy = make(retry_base=30, retry_ceiling=30)
         poppy.cdn_a.script = [errors.TimedOut("no answer")] * 3
         service_id = poppy.create()
@@ -215,23 +215,23 @@ class TestCommands:
         assert (opened["state"], opened["reason"], opened["openings"]) == ("open", "429", 3)
 
     @pytest.mark.parametrize("name", [(), ("cdn-a",), ("provider:cdn-a",)])
-    def test_a_breaker_is_reset(self, poppy, run, name):
+    def test_breaker_is_reset(self, poppy, run, name):
         self.open(poppy)
         said = run("breakers", "reset", *name)
         assert said == "The breaker of provider:cdn-a is closed.\n"
         (breaker,) = poppy.storage.membership.breakers()
         assert (breaker.state, breaker.openings) == (BreakerState.CLOSED, 0)
 
-    def test_others_stay_open(self, poppy, run):
+    def test_other_breakers_are_not_reset(self, poppy, run):
         self.open(poppy)
         assert run("breakers", "reset", "cdn-b") == ""
         assert poppy.storage.membership.breakers()[0].state is BreakerState.OPEN
 
-    def test_an_unknown_driver_is_named(self, poppy, run):
+    def test_unknown_driver_is_refused(self, poppy, run):
         with pytest.raises(errors.InvalidRequest, match="no driver 'fasty'"):
             run("breakers", "reset", "fasty")
 
-    def test_waiting_operations_are_woken(self, poppy, run):
+    def test_parked_operations_are_woken(self, poppy, run):
         poppy.cdn_a.script = [errors.RetryableError("429", retry_after=3000)]
         service_id = poppy.create()
         with poppy.working():

@@ -29,7 +29,7 @@ def app(make):
 
 
 class TestRequest:
-    def test_is_told_by_its_route(self, app, spans):
+    def test_span_is_named_after_the_route(self, app, spans):
         response = app.get(SERVICE + "?domain=secret", status=200)
         (span,) = spans.all()
         assert span.name == "GET /v1.0/services/{service_id}"
@@ -43,20 +43,20 @@ class TestRequest:
             "openstack.project_id": fakes.PROJECT,
         }
 
-    def test_to_nowhere_shows_nothing_of_the_path(self, app, spans):
+    def test_to_an_unknown_path_does_not_record_the_path(self, app, spans):
         app.get("/v1.0/secret", status=404)
         (span,) = spans.all()
         assert (span.name, span.status.status_code) == ("GET", StatusCode.UNSET)
         assert span.attributes["http.response.status_code"] == 404
         assert "secret" not in spans.text()
 
-    def test_by_an_invented_method_is_told_as_such(self, make, spans):
+    def test_with_an_unknown_method_is_recorded_as_other(self, make, spans):
         make(lint=False, tracing__enabled=True).request(SERVICE, method="SECRET", status=405)
         (span,) = spans.all()
         assert span.name.startswith("HTTP")
         assert span.attributes["http.request.method"] == "_OTHER"
 
-    def test_that_fails_is_a_failure(self, app, manager, spans):
+    def test_failure_is_recorded_as_an_error(self, app, manager, spans):
         def broken(*_):
             raise RuntimeError("s3cr3t")
 
@@ -67,11 +67,11 @@ class TestRequest:
         assert span.attributes["error.type"] == "500"
         assert "s3cr3t" not in spans.text()
 
-    def test_of_any_client_begins_a_trace(self, app, spans):
+    def test_of_an_untrusted_client_begins_a_new_trace(self, app, spans):
         app.get(SERVICE, headers=GIVEN, status=200)
         assert spans.all()[0].parent is None
 
-    def test_of_a_trusted_client_goes_on_with_its_trace(self, make, spans):
+    def test_of_a_trusted_client_continues_its_trace(self, make, spans):
         app = make(tracing__enabled=True, tracing__trust_clients=True)
         app.get(SERVICE, headers=GIVEN, status=200)
         (span,) = spans.all()
@@ -79,12 +79,12 @@ class TestRequest:
         assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
         assert span.context.trace_state.get("vendor") == "1"
 
-    def test_of_a_trusted_client_is_recorded_as_it_says(self, make, spans):
+    def test_of_a_trusted_client_honors_the_sampled_flag(self, make, spans):
         app = make(tracing__enabled=True, tracing__trust_clients=True)
         app.get(SERVICE, headers={"traceparent": GIVEN["traceparent"][:-1] + "0"}, status=200)
         assert spans.all() == []
 
-    def test_is_not_traced_unless_it_is_wanted(self, make, spans):
+    def test_is_not_traced_by_default(self, make, spans):
         make().get(SERVICE, status=200)
         assert spans.all() == []
 
@@ -97,13 +97,13 @@ def poppy(tmp_path):
 
 
 def create(poppy, **changes):
-    """As within a request."""
+    """Create a service within a span, as a request does."""
     with tracing.span("request", tracing.Kind.SERVER, parent={}):
         return poppy.create(**changes)
 
 
 def parent_of(span, spans):
-    """The name of a span's parent."""
+    """Return the name of a span's parent."""
     return next(it.name for it in spans.all() if it.context.span_id == span.parent.span_id)
 
 
@@ -131,7 +131,7 @@ class TestOperation:
         assert [parent_of(call, spans) for call in calls] == ["run create", "run create"]
         assert [call.attributes["poppy.outcome"] for call in calls] == ["done", "done"]
 
-    def test_has_what_drivers_trace_in_their_calls(self, poppy, spans):
+    def test_includes_the_spans_of_drivers(self, poppy, spans):
         def call_vendor():
             with tracing.span("GET", tracing.Kind.CLIENT):
                 pass
@@ -143,7 +143,7 @@ class TestOperation:
         parents = {parent_of(call, spans) for call in spans.named("GET")}
         assert parents == {"ensure provider:cdn-a", "ensure provider:cdn-b"}
 
-    def test_that_is_tried_again_is_one_trace_of_several_runs(self, poppy, spans):
+    def test_retries_are_runs_of_one_trace(self, poppy, spans):
         busy = errors.RetryableError("the key is s3cr3t", retry_after=2.1)
         again = Deployment("id", {"www.example.com": "x.example"}, in_progress=True, poll_after=0)
         poppy.cdn_a.script = [errors.RetryableError("busy", retry_after=0), again, busy]
@@ -172,14 +172,14 @@ class TestOperation:
         ]
         assert "s3cr3t" not in spans.text()
 
-    def test_that_fails_is_a_failure(self, poppy, spans):
+    def test_failure_is_recorded_as_an_error(self, poppy, spans):
         poppy.cdn_a.script = [errors.PermanentError("no")]
         service_id = create(poppy)
         with poppy.working():
             poppy.settle(service_id)
         assert spans.one("run create").attributes["error.type"] == "failed"
 
-    def test_that_sees_to_a_late_call_is_in_the_trace_of_that_call(self, tmp_path, spans):
+    def test_compensating_a_late_call_is_in_the_trace_of_that_call(self, tmp_path, spans):
         poppy, hold = Harness(tmp_path, step_timeout=0.2), Hold()
         poppy.cdn_a.script = [hold]
         service_id = create(poppy)
@@ -193,7 +193,7 @@ class TestOperation:
         assert hung.attributes["poppy.outcome"] == "retryable"
         assert parent_of(spans.one("run update"), spans) == "request"
 
-    def test_tells_of_calls_that_were_put_off(self, poppy, spans):
+    def test_records_deferred_calls(self, poppy, spans):
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1.5)
         opened = Breaker("provider:cdn-a").next(state=BreakerState.OPEN, until=soon)
         assert poppy.storage.membership.swap(opened)
@@ -205,13 +205,13 @@ class TestOperation:
         (event,) = first.events
         assert (event.name, event.attributes["poppy.driver"]) == ("deferred", "provider:cdn-a")
 
-    def test_of_no_request_has_a_trace_for_each_run(self, poppy, spans):
+    def test_without_a_request_has_a_trace_for_each_run(self, poppy, spans):
         service_id = poppy.create()
         with poppy.working():
             poppy.settle(service_id)
         assert spans.one("run create").parent is None
 
-    def test_is_logged_with_its_trace(self, poppy, spans, caplog):
+    def test_logs_its_trace_id(self, poppy, spans, caplog):
         ids = []
 
         class Handler(logging.Handler):

@@ -21,10 +21,10 @@ from tests.api.test_services import *
 from tests.functional.commands import printed
 from tests.functional.conftest import run  # noqa: F401
 from tests.functional.harness import PROJECT, Harness
-from tests.functional.test_failures import TestDeleteOvertakesARun  # noqa: F401
+from tests.functional.test_failures import TestDeleteDuringRun  # noqa: F401
 from tests.functional.test_manage_services import (  # noqa: F401
     deployed,
-    test_a_list_is_bounded_and_goes_on_behind_the_marker,
+    test_list_is_limited_and_continues_after_the_marker,
     test_services_are_listed_by_project_status_and_provider,
 )
 from tests.functional.test_operations import *

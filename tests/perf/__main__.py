@@ -59,7 +59,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Sequence[Report]]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="tools/perf", description=__doc__)
     parser.add_argument("--short", action="store_true", help="fewer rounds: some 20 seconds")
     parser.add_argument(

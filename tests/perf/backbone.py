@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Cassandra and a real ZooKeeper for the benchmarks that are about production.
+"""Real Cassandra and ZooKeeper for the benchmarks of production backends.
 
-Their code is optimised while they run, as in production. So who compares a part that needs them
-with one that does not keeps them busy for a while before.
+As in production, the JIT compiler optimizes their code while they run. A benchmark that compares
+a part that needs them with one that does not must therefore warm them up first.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from tests.real.zookeeper import ZooKeeper
 
 @dataclass(frozen=True)
 class Backbone:
-    """Two servers.
+    """Addresses of the two servers.
 
     Attributes:
-        cassandra: its host.
-        cassandra_port: where it speaks CQL.
-        zookeeper: ``host:port``.
+        cassandra: the host of Cassandra.
+        cassandra_port: the CQL port of Cassandra.
+        zookeeper: ``host:port`` of ZooKeeper.
     """
 
     cassandra: str
@@ -30,10 +30,10 @@ class Backbone:
     zookeeper: str
 
     def options(self, **taskflow: object) -> Options:
-        """Those of a Poppy with a keyspace and a board of its own.
+        """Return options of a Poppy with its own keyspace and job board.
 
         Args:
-            **taskflow: more of ``[drivers:distributed_task:taskflow]``.
+            **taskflow: more options of ``[drivers:distributed_task:taskflow]``.
         """
         name = uuid.uuid4().hex[:12]
         return {
@@ -54,6 +54,6 @@ class Backbone:
 
 @contextlib.contextmanager
 def backbone() -> Iterator[Backbone]:
-    """Start both; they end with the block."""
+    """Start both servers and stop them at the end of the block."""
     with Cassandra(long_lived=True) as cassandra, ZooKeeper(long_lived=True) as zookeeper:
         yield Backbone(cassandra.host, cassandra.port, zookeeper.hosts)

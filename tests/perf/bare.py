@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The least that a GET of a service can be: Pecan, a SELECT by primary key, JSON.
+"""A minimal GET of a service: Pecan, a SELECT by primary key, JSON.
 
-Also a program: ``python -m tests.perf.bare URL PORT`` serves it by Waitress.
+``python -m tests.perf.bare URL PORT`` serves it with Waitress.
 """
 
 import sys
@@ -15,7 +15,7 @@ from poppy.common import sql
 from poppy.storage.sqlalchemy import schema
 from tests.perf.common import Application
 
-#: As many as poppy-server has.
+#: The same number as in poppy-server.
 THREADS = 8
 
 _S = schema.SERVICES.c
@@ -25,7 +25,7 @@ _GET = sa.select(schema.SERVICES).where(
 
 
 def make(url: str) -> Application:
-    """The application, with an engine of its own that is set up like the store's."""
+    """Return the application with its own engine, configured like the store's."""
     engine = sql.make_engine(url)
 
     class Root:

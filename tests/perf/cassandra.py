@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading through Cassandra: beside a bare handler, and as the store grows.
+"""Reads from Cassandra, compared with a bare handler and between sizes of the store.
 
-The bare handler is a Pecan application that executes the same prepared statement, by a session
-set up the same way, and answers with the row's JSON. Growth compares keyspaces of one server,
-whose services are all of one project: what differs is only how many there are.
+The bare handler is a Pecan application that executes the same prepared statement with a session
+of the same configuration and returns the row's JSON. Growth compares keyspaces of one server
+with services of one project, which differ only in the number of services.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _CHUNK = 500
 
 
 def run(effort: Effort) -> list[Report]:
-    """Requests per second, and milliseconds."""
+    """Measure requests per second, and milliseconds."""
     with backbone() as servers:
         return [_get(servers, effort), *_growth(servers, effort)]
 
@@ -105,7 +105,7 @@ def _database(made: Poppy) -> Database:
 
 
 def _seed(made: Poppy, count: int) -> list[str]:
-    """Deployed services as the store itself would have left them; gives their ids."""
+    """Write deployed services in the form that the store uses; return their ids."""
     database, template = _database(made), seed.template()
     found = [ids.new() for _ in range(count)]
     for start in range(0, count, _CHUNK):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long poppy-standalone takes from nothing to its first answer.
+"""The time of poppy-standalone from its start to its first answer.
 
-From the start of the process, without any database, to the first 204 of ``/v1.0/ping``: imports,
-the whole schema, the fork of server and worker. An absolute time; there is nothing to compare it
-with. One start beforehand does not count, it has the files read from the disk.
+From the start of the process, without a database, to the first 204 of ``/v1.0/ping``: imports,
+the schema, the fork of server and worker. An absolute time without a comparison. One start before
+the measurement reads the files from the disk and does not count.
 """
 
 import pathlib
@@ -19,7 +19,7 @@ GOAL = Goal("<", 3, " s")
 
 
 def run(effort: Effort) -> list[Result]:
-    """Seconds."""
+    """Measure seconds."""
     seconds = [_start() for _ in range(effort.pick(7, 2) + 1)]
     return [Result("cold start", "s", ("poppy-standalone", seconds[1:]), goal=GOAL)]
 

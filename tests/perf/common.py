@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring, and a Poppy to measure."""
+"""Measurement functions, and a Poppy to measure."""
 
 import contextlib
 import gc
@@ -23,9 +23,9 @@ Application = Callable[..., Any]
 Measure = Callable[[], float]
 T = TypeVar("T")
 
-#: One process and as many services as a benchmark needs; all else as an operator gets it.
+#: One process and as many services as a benchmark needs; the rest is the default.
 OPTIONS = {
-    # The mocks in memory: their files would be a part of the figure that no real driver has.
+    # Keep the mocks in memory: real drivers do not have the cost of their files.
     "drivers:provider:mock": {"directory": ""},
     "drivers:dns:mock": {"file": ""},
     "drivers:storage": {
@@ -41,29 +41,29 @@ OPTIONS = {
 
 
 class Effort(NamedTuple):
-    """How thorough a run is."""
+    """The effort of a run."""
 
     short: bool
 
     def pick(self, full: int, short: int) -> int:
-        """One of two numbers."""
+        """Return one of two numbers by the effort."""
         return short if self.short else full
 
 
 def alternate(rounds: int, a: Callable[[], T], b: Callable[[], T]) -> tuple[list[T], list[T]]:
-    """Measure A B A B ..., after one round of each that does not count."""
+    """Measure A B A B ..., after one round of each as warm-up."""
     pairs = []
     for _ in range(rounds + 1):
         pair = []
         for measure in (a, b):
-            gc.collect()  # what the one left behind is not to be paid by the other
+            gc.collect()  # so that neither pays for the garbage of the other
             pair.append(measure())
         pairs.append(pair)
     return [pair[0] for pair in pairs[1:]], [pair[1] for pair in pairs[1:]]
 
 
 def rate(work: Callable[[], object], times: int) -> float:
-    """How often per second something can be done."""
+    """Return the calls of a function per second."""
     begin = time.perf_counter()
     for _ in range(times):
         work()
@@ -71,7 +71,7 @@ def rate(work: Callable[[], object], times: int) -> float:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How many milliseconds something takes."""
+    """Return the milliseconds of a call."""
     begin = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - begin)
@@ -86,7 +86,7 @@ def call(
     project: str = PROJECT,
     status: int = 200,
 ) -> bytes:
-    """One request by a direct WSGI call, with what Waitress would pass; gives the body.
+    """Make a direct WSGI call with the environment of Waitress; return the body.
 
     Raises:
         RuntimeError: the answer's status is not the expected one.
@@ -122,19 +122,19 @@ def call(
 
 
 def document(domain: str) -> dict[str, Any]:
-    """What a tenant POSTs: an everyday service with a cache rule, a few hundred bytes."""
+    """Return a typical service document of a tenant, of a few hundred bytes."""
     return {**fakes.SPEC, "domains": [{"domain": domain, "protocol": "http"}]}
 
 
 class Poppy:
-    """All of Poppy but the daemons, in this process, with mock drivers.
+    """A complete Poppy except the daemons, in this process, with mock drivers.
 
     Args:
-        options: of the store and the board, by group; by default SQLite for both.
+        options: options of the store and the job board, by group; by default SQLite for both.
 
     Attributes:
-        installation: its configuration file, for daemons on the same store and board.
-        url: of the SQLite database, if that is the store.
+        installation: the configuration file, for daemons with the same store and job board.
+        url: the URL of the SQLite database, if that is the store.
     """
 
     def __init__(self, directory: pathlib.Path, options: Options | None = None) -> None:
@@ -143,7 +143,7 @@ class Poppy:
             groups.setdefault(name, {}).update(values)
         self.installation = Installation(directory, groups)
         conf = config.load([], files=[str(self.installation.config)])
-        # As in a daemon: logging costs what it costs there.
+        # Set up logging as in a daemon, to include its cost.
         logs.setup(conf)
         self.boot = Bootstrap(conf)
         self.boot.storage.sync()
@@ -154,7 +154,7 @@ class Poppy:
 
 @contextlib.contextmanager
 def poppy(options: Options | None = None) -> Iterator[Poppy]:
-    """A Poppy without any services, in a directory that is removed afterwards."""
+    """Make a Poppy without services in a temporary directory."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers = list(root.handlers)
     with tempfile.TemporaryDirectory(prefix="poppy-perf-") as directory:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""POST of a service (202) beside GET of one.
+"""POST of a service (202) compared with GET of one.
 
-Both through the whole application on SQLite. The POST validates the document, stores service,
-domain and operation in one transaction and posts a job on the SQL board in another; no worker
-runs. The client makes its documents before the clock starts.
+Both use the complete application on SQLite. The POST validates the document, stores service,
+domain and operation in one transaction and posts a job to the SQL board in another; no worker
+runs. The client makes its documents before the measurement.
 
-The goal is about what a client waits for, so it is measured over HTTP: one server process, one
-connection that is kept alive. The row without HTTP shows what is Poppy's own share.
+The goal is about the response time for a client, so it is measured over HTTP: one server process,
+one connection that is kept alive. The row without HTTP shows Poppy's own share.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ PATH = "/v1.0/services"
 
 
 def run(effort: Effort) -> list[Result]:
-    """Milliseconds, the median of each round."""
+    """Measure milliseconds, the median of each round."""
     return [over_http(effort), in_process(effort)]
 
 
 def over_http(effort: Effort) -> Result:
-    """As a client sees it."""
+    """Measure over HTTP, as a client sees it."""
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(poppy())
         service_id = seed.services(made.url, {PROJECT: 100})[PROJECT][50]
@@ -45,7 +45,7 @@ def over_http(effort: Effort) -> Result:
 
 
 def in_process(effort: Effort) -> Result:
-    """By direct WSGI calls."""
+    """Measure direct WSGI calls."""
     with poppy() as made:
         service_id = seed.services(made.url, {PROJECT: 100})[PROJECT][50]
         a, b = compared(
@@ -59,7 +59,7 @@ def in_process(effort: Effort) -> Result:
 def compared(
     effort: Effort, post: Callable[[object], object], read: Callable[[], object]
 ) -> tuple[list[float], list[float]]:
-    """The medians of the rounds, of posting and of reading."""
+    """Return the medians of the rounds of POST and of GET."""
     requests = effort.pick(60, 30)
 
     def median(work: Measure) -> float:

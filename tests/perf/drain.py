@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast one worker drains creates, beside TaskFlow's own conductor with a flow of three tasks.
+"""Creates per second of one worker, compared with TaskFlow's conductor and a flow of three tasks.
 
-Both have as many threads and the same pause between looks at the board. Poppy's worker begins
-the operation in the store, calls the mock provider and the mock DNS, and stores the outcome of
+Both have the same number of threads and the same poll interval. Poppy's worker begins the
+operation in the store, calls the mock provider and the mock DNS, and stores the outcome of
 each step. The bare conductor's tasks do nothing and its engines keep their state in memory. All
-jobs are on the board beforehand. Time runs from the first job that is consumed to the last, so
-that starting costs nothing.
+jobs are on the board before the start. Time runs from the first consumed job to the last, so
+that it excludes the start.
 
-* In production: both on Poppy's ZooKeeper board; Poppy's operations are in Cassandra. (With
-  TaskFlow's own board the bare conductor does three jobs a second or eighty, by chance.) Both
-  servers have been at work for a while.
-* Embedded: both on the SQL board in one SQLite file, where Poppy's operations are as well.
+* In production: both use Poppy's ZooKeeper board; Poppy's operations are in Cassandra. (With
+  TaskFlow's own board the bare conductor runs three or eighty jobs per second, at random.) Both
+  servers are warm.
+* Embedded: both use the SQL board in one SQLite file, which also has Poppy's operations.
 """
 
 import threading
@@ -39,23 +39,23 @@ from tests.perf.results import Goal, Result
 CONCURRENCY = 10
 JOBS = 300
 DEPTH = 2 * JOBS
-#: Operations after which a node of Cassandra gets no faster any more.
+#: The number of operations after which a Cassandra node is warm.
 WARM_UP = 4500
 POLL = OPTIONS["drivers:distributed_task:taskflow"]["poll_interval"]
 
 
-#: Makes a board that is not connected yet, with TaskFlow's persistence.
+#: A function that makes an unconnected board with TaskFlow's persistence.
 MakeBoard = Callable[[Any], Any]
 GOAL = Goal(">=", 0.8)
 
 
 class Drained(NamedTuple):
-    """How fast jobs were done.
+    """The speed of a worker.
 
     Attributes:
-        rate: operations a second.
-        per_cpu: operations a second of processor time of this process, without that of servers:
-            what is left to be compared where they take it from each other.
+        rate: operations per second.
+        per_cpu: operations per second of processor time of this process, without that of servers;
+            it is comparable even if they compete for processors.
     """
 
     rate: float
@@ -63,7 +63,7 @@ class Drained(NamedTuple):
 
 
 def run(effort: Effort) -> list[Result]:
-    """Operations per second, on SQLite."""
+    """Measure operations per second on SQLite."""
     with poppy({"drivers:distributed_task:taskflow": {"board_depth": DEPTH}}) as made:
         conf = {"connection": made.url, "path": "bare"}
 
@@ -74,7 +74,7 @@ def run(effort: Effort) -> list[Result]:
 
 
 def run_in_production(effort: Effort) -> list[Result]:
-    """Operations per second, on Cassandra and ZooKeeper."""
+    """Measure operations per second on Cassandra and ZooKeeper."""
     with backbone.backbone() as servers, poppy(servers.options(board_depth=DEPTH)) as made:
 
         def board(persistence: Any) -> Any:
@@ -88,7 +88,7 @@ def run_in_production(effort: Effort) -> list[Result]:
 
 
 def warm_up(made: Poppy, effort: Effort) -> None:
-    """Keep Cassandra and ZooKeeper busy until the code that they need is optimised."""
+    """Run operations until Cassandra and ZooKeeper have optimized their code."""
     for _ in range(effort.pick(WARM_UP // JOBS, 0)):
         ours(made, JOBS)
 
@@ -111,7 +111,7 @@ def _compare(effort: Effort, made: Poppy, board: MakeBoard, what: str) -> list[R
 
 
 def ours(made: Poppy, jobs: int) -> Drained:
-    """Poppy's worker."""
+    """Measure Poppy's worker."""
     services = made.boot.manager.services
     created = [
         services.create(PROJECT, document(f"www.{ids.new()}.example.com"), None)
@@ -127,7 +127,7 @@ def ours(made: Poppy, jobs: int) -> Drained:
 
 
 def theirs(make: MakeBoard, jobs: int) -> Drained:
-    """TaskFlow's conductor."""
+    """Measure TaskFlow's conductor."""
     persistence = taskflow.persistence.backends.fetch({"connection": "memory"})
     board = make(persistence)
     board.connect()
@@ -155,14 +155,14 @@ def theirs(make: MakeBoard, jobs: int) -> Drained:
 
 
 class Nothing(task.Task):  # type: ignore[misc]
-    """A task with nothing to do."""
+    """A task that does nothing."""
 
     def execute(self) -> None:
         """Do nothing."""
 
 
 def three_tasks() -> taskflow.flow.Flow:
-    """What the bare conductor runs."""
+    """Return the flow of the bare conductor."""
     return linear_flow.Flow("three").add(*(Nothing(name=f"task {number}") for number in range(3)))
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One project's create while another project has thousands of operations waiting.
+"""One project's create while another project has thousands of queued operations.
 
-Beside the same create where nothing waits. Both run at the same time on this machine: two Poppys,
-each with one ``poppy-worker`` of ten slots and a provider that takes a quarter of a second. One
-works on the flood all the while, which is made up for before each round; the other has nothing
-else to do. Time runs from the request until the service is deployed.
+It is compared with the same create without a queue. Both run at the same time on this machine:
+two Poppys, each with one ``poppy-worker`` of ten slots and a provider with a delay of a quarter of
+a second. One works on the flood all the time, which is refilled before each round; the other is
+idle. Time runs from the request until the service is deployed.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ _PATIENCE = 120.0
 
 
 def run(effort: Effort) -> list[Result]:
-    """Seconds to deployed, on SQLite."""
+    """Measure seconds to ``deployed`` on SQLite."""
     return [_compare(effort, {}, {}, "fairness, SQLite")]
 
 
 def run_in_production(effort: Effort) -> list[Result]:
-    """Seconds to deployed, on Cassandra and ZooKeeper."""
+    """Measure seconds to ``deployed`` on Cassandra and ZooKeeper."""
     with backbone() as servers:
         busy, idle = servers.options(), servers.options()
         return [_compare(effort, busy, idle, "fairness, production")]
@@ -66,7 +66,7 @@ def _flood(made: Poppy, waiting: int) -> None:
 
 @contextlib.contextmanager
 def _working(made: Poppy) -> Iterator[None]:
-    """A worker, which has done something already."""
+    """Run a worker, warmed up by one operation."""
     with made.installation.daemon("poppy-worker"):
         _create(made)
         yield

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GET of a service: Poppy's whole application beside a bare Pecan application.
+"""GET of a service: Poppy's complete application compared with a bare Pecan application.
 
-Both run the same SELECT by primary key on the same database file, by engines set up the same
-way, and answer with all of the row's JSON. Poppy has its middleware, request checks, hooks,
-manager, model and views on top. Both are called directly, in this thread; no sockets.
+Both run the same SELECT by primary key on the same database file, with engines of the same
+configuration, and return the row's JSON. Poppy adds its middleware, request checks, hooks,
+manager, model and views. Both are called directly in this thread, without sockets.
 """
 
 import json
@@ -16,7 +16,7 @@ GOAL = Goal(">=", 0.75)
 
 
 def run(effort: Effort) -> list[Result]:
-    """Requests per second."""
+    """Measure requests per second."""
     requests = effort.pick(600, 300)
     with poppy() as made:
         service_id = seed.services(made.url, {PROJECT: 100})[PROJECT][50]
@@ -32,7 +32,7 @@ def run(effort: Effort) -> list[Result]:
 
 
 def same_document(ours: bytes, theirs: bytes) -> None:
-    """Make sure that both answer about the same service.
+    """Check that both responses describe the same service.
 
     Raises:
         RuntimeError: they don't.

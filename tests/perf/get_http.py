@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GET of a service over HTTP: poppy-server beside a bare Pecan application under Waitress.
+"""GET of a service over HTTP: poppy-server compared with a bare Pecan application in Waitress.
 
-As in :mod:`tests.perf.get`, but between processes: one server process each, with as many threads,
-and one client with one connection to each that is kept alive. The client's share of the time is
-the same in both. Rounds alternate, so the server that has no turn is idle.
+As in :mod:`tests.perf.get`, but between processes: one server process each, with the same number
+of threads, and one client with one persistent connection to each. The client's share of the time
+is the same in both. Rounds alternate, so that the other server is idle.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ HEADERS = {
 
 
 def run(effort: Effort) -> list[Result]:
-    """Requests per second."""
+    """Measure requests per second."""
     requests = effort.pick(400, 200)
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(poppy())
@@ -47,7 +47,7 @@ def run(effort: Effort) -> list[Result]:
 
 @contextlib.contextmanager
 def bare_server(made: Poppy) -> Iterator[int]:
-    """The bare application in a process of its own; gives its port."""
+    """Run the bare application in a separate process and return its port."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "tests.perf.bare", made.url, str(port)])
     try:
@@ -59,7 +59,7 @@ def bare_server(made: Poppy) -> Iterator[int]:
 
 @contextlib.contextmanager
 def connection(port: int, timeout: float = 30) -> Iterator[http.client.HTTPConnection]:
-    """A connection to a server that may still be starting."""
+    """Connect to a server that may still be starting."""
     made = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     deadline = time.monotonic() + timeout
     while True:
@@ -75,14 +75,14 @@ def connection(port: int, timeout: float = 30) -> Iterator[http.client.HTTPConne
 
 
 def get(client: http.client.HTTPConnection, path: str) -> bytes:
-    """Read something; gives the body."""
+    """GET a path and return the body."""
     return request(client, "GET", path, None, 200)
 
 
 def request(
     client: http.client.HTTPConnection, method: str, path: str, body: str | None, status: int
 ) -> bytes:
-    """One request; gives the body.
+    """Send a request and return the body.
 
     Raises:
         RuntimeError: the answer's status is not the expected one.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and creating as a project grows: of 100 to 100,000 services, in one SQLite file each.
+"""Reads and creates in projects of 100 to 100,000 services, in one SQLite file each.
 
-In-process, as in :mod:`tests.perf.get`. All sizes are measured in turns, each time another service
-and another page, so that no cache has just what is asked for.
+In-process, as in :mod:`tests.perf.get`. All sizes are measured in turns, each time with another
+service and another page, so that no cache has the result.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ GOAL = Goal("<=", 1.3)
 LIMIT = 20
 SIZES = (100, 1_000, 10_000, 100_000)
 
-#: What is measured of a Poppy: milliseconds of one request.
+#: A measurement of a Poppy: milliseconds of one request.
 Ask = Callable[[], float]
 
 
 def run(effort: Effort) -> list[Report]:
-    """Milliseconds, the median of each round."""
+    """Measure milliseconds, the median of each round."""
     sizes = SIZES[: effort.pick(4, 2)]
     with contextlib.ExitStack() as stack:
         asks = {}
@@ -36,9 +36,9 @@ def run(effort: Effort) -> list[Report]:
 
 
 def asks_of(made: Poppy, found: Sequence[str]) -> dict[str, Ask]:
-    """GET of a service, GET of a page of them, and POST of one more."""
+    """Return the measured requests: GET of a service, GET of a page, and POST of a service."""
     application, chance = made.application, random.Random(1)
-    # Each page is a full one.
+    # Each page is full.
     markers = found[: len(found) - LIMIT]
 
     def get() -> float:
@@ -57,10 +57,10 @@ def asks_of(made: Poppy, found: Sequence[str]) -> dict[str, Ask]:
 
 
 def compared(store: str, asks: Mapping[int, Mapping[str, Ask]], effort: Effort) -> list[Report]:
-    """The largest beside the smallest, and the curve over all sizes.
+    """Compare the largest size with the smallest, and return the curve over all sizes.
 
     Args:
-        asks: what is measured, by its name, by size.
+        asks: the measurements by size and name.
     """
     rounds, times = effort.pick(9, 5), effort.pick(40, 15)
     least, *_, most = asks

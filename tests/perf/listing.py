@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page of 20 services: in a project with 10,000 of them beside one with 100.
+"""A page of 20 services in a project with 10,000 services, compared with one with 100.
 
-The same application, the same database, pages of as many services of the same size: what
-differs is only how many there are besides. Both projects stand among others. The first page, and
-one in the middle, behind a marker.
+The application, the database and the size of pages and services are the same; only the number of
+services in the project differs. The database has other projects as well. Both the first page and
+one in the middle, after a marker, are measured.
 """
 
 import json
@@ -22,7 +22,7 @@ Page = tuple[str, str | None]
 
 
 def run(effort: Effort) -> list[Result]:
-    """Milliseconds, the median of each round."""
+    """Measure milliseconds, the median of each round."""
     others = {f"other-{number}": 100 for number in range(20)}
     with poppy() as made:
         found = seed.services(made.url, {**others, PROJECT: LARGE, "small": SMALL})

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the daemons' memory stays as it is: a server over requests, a worker over operations.
+"""Memory of the daemons over time: a server over requests, a worker over operations.
 
-One process of each, as an operator runs it, on SQLite. What it holds when all of its threads,
-connections and caches have been used is compared with what it holds at the end. Resident memory of
-the process that works, which shares a part of it with its parent.
+One process of each, as an operator runs it, on SQLite. Its memory once all threads, connections
+and caches are in use is compared with its memory at the end. The figure is the resident memory
+of the child process, a part of which is shared with its parent.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from tests.perf.common import PROJECT, Effort, Poppy, document, poppy
 from tests.perf.get_http import connection, request
 from tests.perf.results import Curve, Goal, Point, Report, Result
 
-#: As much may come from what is not a leak: the allocator, caches that fill late.
+#: Growth that is no leak: the allocator, and caches that fill late.
 GOAL = Goal("<=", 1.05)
-#: Clients, each with a connection of its own.
+#: Clients, each with its own connection.
 CLIENTS = 4
-#: Looks at the memory, and at which of them everything has been used.
+#: The number of measurements, and the one by which everything is warm.
 LOOKS, WARM = 10, 2
 _PATIENCE = 120.0
 
 
 def run(effort: Effort) -> list[Report]:
-    """Megabytes."""
+    """Measure megabytes."""
     requests, operations = effort.pick(100_000, 4_000), effort.pick(5_000, 300)
     reports: list[Report] = []
     for daemon, points, what in (
@@ -51,7 +51,7 @@ def run(effort: Effort) -> list[Report]:
 
 
 def of_server(requests: int) -> list[Point]:
-    """Megabytes after so many requests: of twenty, fifteen GET, four list, one POST."""
+    """Return megabytes by requests; of twenty requests, fifteen GET, four list and one POST."""
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(poppy())
         found = seed.services(made.url, {PROJECT: 1000})[PROJECT]
@@ -82,9 +82,9 @@ def _mix(client: HTTPConnection, found: list[str], requests: int) -> None:
 
 
 def of_worker(operations: int) -> list[Point]:
-    """Megabytes after so many: rounds of creates, and deletes of all that.
+    """Return megabytes by operations, in rounds of creates and deletes.
 
-    (The mock provider keeps what it serves in memory.)
+    (The mock provider keeps its services in memory.)
     """
     with poppy() as made, made.installation.daemon("poppy-worker") as process:
         pid = child_of(process)
@@ -130,11 +130,11 @@ def _looks(count: int) -> range:
 
 
 def child_of(process: subprocess.Popen[str]) -> int:
-    """The process that works for a daemon of one worker, once it runs."""
+    """Wait for the child process of a daemon with one worker, and return its id."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for path in pathlib.Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):  # it may have ended
+            with contextlib.suppress(OSError):  # the process may have ended
                 if _field(path, "PPid") == process.pid:
                     return int(path.parent.name)
         time.sleep(0.05)
@@ -142,7 +142,7 @@ def child_of(process: subprocess.Popen[str]) -> int:
 
 
 def resident(pid: int) -> float:
-    """Megabytes (10^6 bytes) of a process that are in memory; see proc_pid_status(5)."""
+    """Return the resident megabytes (10^6 bytes) of a process; see proc_pid_status(5)."""
     return _field(pathlib.Path(f"/proc/{pid}/status"), "VmRSS") * 1024 / 1e6
 
 

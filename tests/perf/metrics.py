@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GET of a service with metrics beside the same without.
+"""GET of a service with metrics, compared with the same without metrics.
 
-Both are whole applications on one database, in one process (another than this one, since what is
-enabled stays so), called directly. What is measured is the processor's time that the process
-spends: the difference is a few microseconds, which others on the machine would drown.
+Both are complete applications on one database in one separate process, since metrics stay enabled
+in a process; they are called directly. The figure is the processor time of the process, since the
+difference of a few microseconds would be lost in other load on the machine.
 """
 
 import json
@@ -21,12 +21,12 @@ from tests.perf.common import PROJECT, Application, Effort, alternate, call, pop
 from tests.perf.results import Goal, Result
 
 GOAL = Goal(">=", 0.95)
-#: Requests of a round.
+#: The number of requests in a round.
 REQUESTS = 200
 
 
 def run(effort: Effort) -> list[Result]:
-    """Requests per second of the processor's time."""
+    """Measure requests per second of processor time."""
     with poppy() as made:
         service_id = seed.services(made.url, {PROJECT: 100})[PROJECT][50]
         file, rounds = made.installation.config, effort.pick(61, 21)
@@ -36,7 +36,7 @@ def run(effort: Effort) -> list[Result]:
 
 
 def main(file: str, service_id: str, rounds: str) -> None:
-    """The other process."""
+    """Measure in the separate process."""
     conf = config.load([], files=[file])
     log.setup(conf, "poppy")
     path = f"/v1.0/services/{service_id}"
@@ -54,7 +54,7 @@ def _rate(application: Application, path: str) -> float:
     begin = time.process_time()
     for _ in range(REQUESTS):
         call(application, "GET", path)
-    # What is put off is paid in the same round.
+    # Include deferred work in the same round.
     while metrics.REQUESTS.waiting:
         time.sleep(0.01)
     return REQUESTS / (time.process_time() - begin)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page of the operations that wait, for operators: of 100, 10,000 and 100,000 of them.
+"""A page of the parked operations, for operators, among 100, 10,000 and 100,000 of them.
 
 ``GET /admin/operations?state=waiting``, with the default limit of 100, in-process, on SQLite and
-on Cassandra. Each size has a store of its own. All sizes are measured in turns: the first page, or
-one in the middle by chance, so that no cache has just what is asked for. What counts is the time
-of a page, and how it compares with that of a page where no more wait than it holds.
+on Cassandra. Each size has its own store. All sizes are measured in turns: the first page, or a
+random one in the middle, so that no cache has the result. The figures are the time of a page and
+its ratio to the time of a page that holds all operations.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from tests.perf.results import Goal, Report, Result
 LIMIT = 100
 SIZES = (100, 10_000, 100_000)
 PATH = f"/v1.0/admin/operations?state=waiting&limit={LIMIT}"
-#: Milliseconds that a page may take, however many operations wait.
+#: The maximum milliseconds of a page, with any number of parked operations.
 GOAL = Goal("<=", 50)
 _CHUNK = 200
 
@@ -40,7 +40,7 @@ Ask = Callable[[], float]
 
 
 def run(effort: Effort) -> list[Report]:
-    """Milliseconds, the median of each round."""
+    """Measure milliseconds, the median of each round."""
     sizes = SIZES[: effort.pick(3, 2)]
     reports: list[Report] = []
     with contextlib.ExitStack() as stack:
@@ -92,7 +92,7 @@ def _ask(made: Poppy, waiting: Sequence[Operation]) -> Ask:
 
 
 def _parked(count: int) -> Iterator[Operation]:
-    """Operations that wait, asked for in the course of an hour, the oldest first."""
+    """Yield parked operations from requests over one hour, the oldest first."""
     spec = seed.template()
     now = datetime.datetime.now(datetime.UTC)
     for number in range(count):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dead provider costs the others: a worker drains creates at a healthy one.
+"""The effect of a dead provider on others: a worker drains creates at a healthy provider.
 
-A has 200 operations parked at a provider that does not answer, some of which become due and are
-parked again meanwhile; B has none. Both have their own SQLite file, and are measured in turns.
+A has 200 parked operations at a provider that does not answer, some of which become due and are
+parked again during the run; B has none. Both have their own SQLite file and are measured in turns.
 """
 
 import threading
@@ -24,12 +24,12 @@ class Dead(MockProvider):
     """A provider that does not answer."""
 
     def ensure(self, service: Any, known: Any) -> Any:
-        """Fail in a way that may pass."""
+        """Fail with a retryable error."""
         raise errors.RetryableError("no answer")
 
 
 def run(effort: Effort) -> list[Result]:
-    """Operations per second."""
+    """Measure operations per second."""
     jobs = effort.pick(150, 50)
     with poppy() as sick, poppy() as well:
         park(sick)
@@ -42,7 +42,7 @@ def run(effort: Effort) -> list[Result]:
 
 
 def park(made: Poppy) -> None:
-    """Have all operations at the dead provider wait."""
+    """Park all operations at the dead provider."""
     made.boot.providers["dead"] = Dead(made.boot.conf, "dead")
     made.boot.storage.flavors.create(make_flavor("dead", ["dead"]))
     for _ in range(PARKED):
@@ -62,7 +62,7 @@ def park(made: Poppy) -> None:
 
 
 def add(made: Poppy, flavor: str) -> str:
-    """Create a service; gives the id of its operation."""
+    """Create a service and return the id of its operation."""
     body = {**document(f"www.{ids.new()}.example.com"), "flavor_id": flavor}
     service_id = made.boot.manager.services.create(PROJECT, body, None)
     (operation,) = made.boot.storage.operations.list(PROJECT, service_id)
@@ -70,7 +70,7 @@ def add(made: Poppy, flavor: str) -> str:
 
 
 def operations(made: Poppy) -> list[Any]:
-    """Those at the dead provider."""
+    """Return the operations at the dead provider."""
     storage = made.boot.storage
     return [
         operation
@@ -81,7 +81,7 @@ def operations(made: Poppy) -> list[Any]:
 
 
 def drain(made: Poppy, jobs: int) -> float:
-    """Creates at the healthy provider per second."""
+    """Return the creates per second at the healthy provider."""
     left = {add(made, "standard") for _ in range(jobs)}
     drained = threading.Event()
 

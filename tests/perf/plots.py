@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page on performance: its table and its drawings, from what a run has written as JSON.
+"""The table and charts of the documentation page on performance, from a run's JSON.
 
-``python -m tests.perf.plots results.json doc/source/performance`` draws a former run again.
+``python -m tests.perf.plots results.json doc/source/performance`` draws an earlier run again.
 """
 
 import json
@@ -20,7 +20,7 @@ _COLUMNS = ("benchmark", "A", "B", "A : B, median", "least to most", "goal", "me
 def write(document: Mapping[str, Any], directory: pathlib.Path) -> None:
     """Write ``results.json``, ``results.inc``, and an SVG for each curve.
 
-    What is there of an earlier run is replaced as a whole: figures of two runs are not mixed.
+    This replaces all files of an earlier run, so that figures of two runs are not mixed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("*.svg"):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Creating services while thousands of operations wait, beside doing so while none does.
+"""Creates with thousands of queued operations, compared with creates without a queue.
 
-The path of POST behind the transport, on Cassandra and ZooKeeper: manager, store, board. No
-worker runs. Both have a keyspace and a board of their own; on the one side the board is full and
-the backlog waits in storage. What the other side creates waits as well: hundreds, at the end.
+This measures POST without the transport, on Cassandra and ZooKeeper: manager, store, board. No
+worker runs. Each side has its own keyspace and job board; on one side the board is full and the
+backlog waits in storage. The creates of the other side stay queued as well: hundreds at the end.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ _THREADS = 8
 
 
 def run(effort: Effort) -> list[Result]:
-    """Accepted services per second."""
+    """Measure accepted services per second."""
     waiting, requests = effort.pick(5_000, 400), effort.pick(40, 20)
     with (
         backbone() as servers,

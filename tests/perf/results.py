@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What benchmarks give back, and how it is shown."""
+"""Results of benchmarks and their representations."""
 
 import dataclasses
 import statistics
@@ -11,14 +11,14 @@ HEADINGS = ("what", "A", "B", "A : B (min..max)", "goal", "met?")
 
 
 class Goal(NamedTuple):
-    """What a median has to be: ``relation`` is ``>=``, ``<=`` or ``<``."""
+    """The required median: ``relation`` is ``>=``, ``<=`` or ``<``."""
 
     relation: str
     value: float
     unit: str = ""
 
     def met(self, value: float) -> bool:
-        """Whether a value will do."""
+        """Return whether a value meets the goal."""
         if self.relation == ">=":
             return value >= self.value
         return value < self.value or (self.relation == "<=" and value == self.value)
@@ -28,7 +28,7 @@ class Goal(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """The rounds of one thing."""
+    """The spread of the rounds of a measurement."""
 
     least: float
     median: float
@@ -36,7 +36,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The spread of some values."""
+    """Return the spread of values."""
     return Spread(min(values), statistics.median(values), max(values))
 
 
@@ -45,11 +45,11 @@ class Result:
     """One line of the table.
 
     Attributes:
-        what: the benchmark, and which of its cases.
-        unit: of the values.
-        a: (what A is, its value in each round).
-        b: likewise; None when A stands alone, whose own median is then held against the goal.
-        goal: for the median of the rounds' ratios A : B; None for a figure that is only told.
+        what: the benchmark and its case.
+        unit: the unit of the values.
+        a: (the name of A, its value in each round).
+        b: the same for B, or None; without B, the goal applies to the median of A.
+        goal: the goal for the median of the ratios A : B, or None.
     """
 
     what: str
@@ -60,18 +60,18 @@ class Result:
 
     @property
     def outcome(self) -> Spread:
-        """What the goal is about: the ratios of the rounds, or the values themselves."""
+        """Return the spread of the ratios of the rounds, or of the values without B."""
         if self.b is None:
             return spread(self.a[1])
         return spread([a / b for a, b in zip(self.a[1], self.b[1], strict=True)])
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
+        """Return whether the goal is met, or None without a goal."""
         return None if self.goal is None else self.goal.met(self.outcome.median)
 
     def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
+        """Return the cells of a line of the table."""
         least, median, most = self.outcome
         told = f"{median:.2f} ({least:.2f}..{most:.2f})"
         return (
@@ -88,7 +88,7 @@ class Result:
         return f"{side[0]}: {value:,.{0 if value >= 100 else 2}f} {self.unit}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``-f json``."""
+        """Return the document for ``-f json``."""
         document: dict[str, Any] = {"what": self.what, "unit": self.unit}
         for letter, side in (("a", self.a), ("b", self.b)):
             if side is not None:
@@ -101,21 +101,21 @@ class Result:
         }
 
 
-#: A number of things, and what was measured when there were so many.
+#: A number of things and the measured value at that number.
 Point = tuple[int, float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How something grows; drawn, not held against a goal.
+    """The growth of a value, drawn as a chart without a goal.
 
     Attributes:
-        what: the benchmark, and which of its cases.
-        x: what there are so many of.
-        y: the unit of what is measured.
+        what: the benchmark and its case.
+        x: the name of the counted things.
+        y: the unit of the measured values.
         series: points by name.
-        from_zero: whether it is about time that passes, from nothing; else ``x`` is a size, of
-            which each is ten times the one before.
+        from_zero: whether ``x`` progresses from zero; otherwise ``x`` is a size, each ten times
+            the previous one.
     """
 
     what: str
@@ -125,22 +125,22 @@ class Curve:
     from_zero: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a document for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
+        """Make a curve from a document of :meth:`to_dict`."""
         series = {name: [(x, y) for x, y in it] for name, it in document["series"].items()}
         return cls(**{**document, "series": series})
 
 
-#: What a benchmark gives back.
+#: A result of a benchmark.
 Report = Result | Curve
 
 
 def table(results: Sequence[Result]) -> str:
-    """All results as text."""
+    """Return all results as text."""
     lines = [HEADINGS, *(result.cells() for result in results)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))

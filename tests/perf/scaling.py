@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two worker processes beside one, on Cassandra and ZooKeeper.
+"""Two worker processes compared with one, on Cassandra and ZooKeeper.
 
-As an operator runs them: ``poppy-worker`` with one process, and with two. Time runs from the
-first operation that is finished to the last, so that starting costs nothing.
+As an operator runs them: ``poppy-worker`` with one process and with two. Time runs from the
+first finished operation to the last, so that it excludes the start.
 
-* With a provider that answers at once, so that processors are all that counts. The goal holds on
-  machines with cores for workers, Cassandra and ZooKeeper: four at least.
-* With a provider that takes its time, as real ones do, so that operations wait for it and two
-  workers only get into each other's way on the board and in storage.
+* With a provider that answers at once, so that only processors matter. The goal applies on
+  machines with cores for workers, Cassandra and ZooKeeper: at least four.
+* With a slow provider, as real ones are, so that operations wait for it and two workers
+  interfere only on the board and in storage.
 """
 
 import os
@@ -26,7 +26,7 @@ _PATIENCE = 120.0
 
 
 def run(effort: Effort) -> list[Result]:
-    """Operations per second."""
+    """Measure operations per second."""
     goal = Goal(">=", 1.7)
     has_cores = (os.cpu_count() or 1) >= _CORES
     with backbone() as servers:
@@ -62,12 +62,12 @@ def _drain(made: Poppy, jobs: int) -> float:
 
 
 def _wait(made: Poppy, created: Sequence[str], index: int) -> tuple[float, int]:
-    """Wait until the service at an index is deployed and all before it.
+    """Wait until the service at an index and all earlier ones are deployed.
 
-    They are worked off in about this order, so one look at the next tells enough for now.
+    Operations run in about this order, so it is sufficient to poll the next service.
 
     Returns:
-        When that was so, and the index of the first that was not deployed then, or the last.
+        The time, and the index of the first service that was not yet deployed, or the last.
     """
     deadline = time.monotonic() + _PATIENCE
     done = 0

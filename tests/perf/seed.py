@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many deployed services at once, written to SQLite as the store itself would have done it."""
+"""Write many deployed services to SQLite at once, in the form that the store uses."""
 
 import datetime
 from typing import Any
@@ -15,10 +15,10 @@ from tests.perf.common import document
 
 
 def services(url: str, projects: dict[str, int]) -> dict[str, list[str]]:
-    """Add projects with so many services each; gives the ids of the services, in order.
+    """Add projects with services and return the ids of the services in order.
 
-    Each project's services lie together in the tables, so that pages of large and of small
-    projects have as good a locality.
+    Each project's services are adjacent in the tables, so that pages of large and small projects
+    have the same locality.
     """
     engine = sql.make_engine(url)
     spec = template()
@@ -33,7 +33,7 @@ def services(url: str, projects: dict[str, int]) -> dict[str, list[str]]:
 
 
 def template() -> dict[str, Any]:
-    """The document of every service, but for its domain."""
+    """Return the document of every service, except for its domain."""
     return validation.service(document("www.example.com"), 3600).to_dict()
 
 
@@ -67,7 +67,7 @@ def _project(conn: sa.Connection, project: str, count: int, spec: dict[str, Any]
 
 
 def service(project: str, spec: dict[str, Any], service_id: str) -> Service:
-    """A service that is deployed, with a domain of its own."""
+    """Return a deployed service with its own domain."""
     now = datetime.datetime.now(datetime.UTC)
     domain = f"www.{service_id}.example.com"
     detail = ProviderDetail(
@@ -86,7 +86,7 @@ def service(project: str, spec: dict[str, Any], service_id: str) -> Service:
 
 
 def operation(deployed: Service) -> Operation:
-    """The operation that has created it."""
+    """Return the create operation of a service."""
     return Operation(
         project_id=deployed.project_id,
         service_id=deployed.service_id,

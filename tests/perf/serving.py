@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API's HTTP server beside Waitress, with the same application behind both.
+"""The API's HTTP server compared with Waitress, with the same application in both.
 
-Two server processes, and one client that has 1, 8 or 32 connections to one of them at a time.
-Also a program: ``python -m tests.perf.serving waitress CONFIG PORT`` runs one of the two.
+Two server processes, and one client with 1, 8 or 32 connections to one of them at a time.
+``python -m tests.perf.serving waitress CONFIG PORT`` runs one of the two servers.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from tests.perf.get_http import connection
 from tests.perf.results import Goal, Result
 from tests.real.poppy import free_port
 
-#: As many as poppy-server has.
+#: The same number as in poppy-server.
 THREADS = 8
-#: Of connections at a time.
+#: Numbers of concurrent connections.
 CONCURRENCY = (1, 8, 32)
-#: Waitress holds no slow client off, so it may be quicker; but not much.
+#: Waitress does not protect itself from slow clients, so it may be slightly faster.
 GOAL = Goal(">=", 0.8)
 
 
 def run(effort: Effort) -> list[Result]:
-    """Requests per second."""
+    """Measure requests per second."""
     requests = effort.pick(800, 320)
     results = []
     with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def run(effort: Effort) -> list[Result]:
 
 @contextlib.contextmanager
 def served(made: Poppy, name: str) -> Iterator[int]:
-    """A server in a process of its own; gives its port."""
+    """Run a server in a separate process and return its port."""
     port = free_port()
     line = [sys.executable, "-m", "tests.perf.serving", name]
     process = subprocess.Popen([*line, str(made.installation.config), str(port)])
@@ -74,7 +74,7 @@ def served(made: Poppy, name: str) -> Iterator[int]:
 
 
 class Clients:
-    """Connections that each send a request as soon as the one before is answered."""
+    """Connections that each send a request as soon as the previous one is answered."""
 
     def __init__(self, port: int, connections: int, service_id: str) -> None:
         self._request = (
@@ -112,7 +112,7 @@ class Clients:
 
 
 def answered(sock: socket.socket) -> None:
-    """Read one answer.
+    """Read one response.
 
     Raises:
         RuntimeError: it is not 200.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Line charts as SVG 1.1, with nothing but text."""
+"""Line charts as SVG 1.1, made without a library."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from tests.perf.results import Curve, Point
 
 WIDTH, HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 90, 34, 46
-#: Told apart also by people who see no red or green (Okabe and Ito).
+#: Colors that color-blind people can distinguish (Okabe and Ito).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _GREY = "#888888"
 
 
 def chart(curve: Curve) -> str:
-    """A drawing of all series; the axis of measures begins at zero, so that none looks steep."""
+    """Draw all series; the vertical axis begins at zero, so as not to exaggerate slopes."""
     points = [point for series in curve.series.values() for point in series]
     horizontal = _Axis([x for x, _ in points], curve.from_zero)
     highest = _nice(max(y for _, y in points))
@@ -57,7 +57,7 @@ def chart(curve: Curve) -> str:
 
 
 class _Axis:
-    """Where a number stands, from 0 to 1: by its size, or by its logarithm."""
+    """The linear or logarithmic position of a number on an axis, from 0 to 1."""
 
     def __init__(self, numbers: Sequence[int], from_zero: bool) -> None:
         self._measure = float if from_zero else math.log10
@@ -75,7 +75,7 @@ def _marks(numbers: Sequence[int], from_zero: bool) -> list[int]:
 
 
 def _nice(value: float) -> float:
-    """The next of 1, 2, 4, 8 times a power of ten that is not less."""
+    """Round up to 1, 2, 4 or 8 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 8, 10) if step * power >= value)
 

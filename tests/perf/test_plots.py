@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table and the drawings of the page on performance."""
+"""The table and charts of the documentation page on performance."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -19,26 +19,26 @@ def circles(curve):
     return [(float(it.get("cx")), float(it.get("cy"))) for it in found]
 
 
-def test_more_is_drawn_higher_and_further_to_the_right():
+def test_larger_values_are_drawn_higher_and_further_right():
     (x, y), (other_x, other_y) = circles(SIZES)
     assert x < other_x < svg.WIDTH
     assert svg.HEIGHT > y > other_y > 0
 
 
-def test_what_stays_as_it_is_is_level():
+def test_constant_values_are_drawn_as_a_level_line():
     (x, y), (other_x, other_y) = circles(TIME)
     assert x < other_x
     assert y == other_y
 
 
 @pytest.mark.parametrize("curve", [SIZES, TIME], ids=lambda it: it.what)
-def test_a_drawing_says_what_it_is(curve):
+def test_chart_has_a_title_and_labels(curve):
     texts = [it.text for it in ET.fromstring(svg.chart(curve)).iter(f"{SVG}text")]
     assert f"{curve.what} ({curve.y})" in texts
     assert {curve.x, *curve.series} <= set(texts)
 
 
-def test_the_page_has_every_figure_and_those_of_before_are_gone(tmp_path):
+def test_page_has_all_figures_and_old_charts_are_removed(tmp_path):
     results = [
         Result("get", "ms", ("many", [3.0, 2.0]), ("few", [2.0, 2.0]), Goal("<=", 1.2)),
         Result("start", "s", ("standalone", [1.5])),
@@ -50,7 +50,7 @@ def test_the_page_has_every_figure_and_those_of_before_are_gone(tmp_path):
         "results": [it.to_dict() for it in results],
         "curves": [SIZES.to_dict(), TIME.to_dict()],
     }
-    # As it comes back from a file.
+    # Pass the document through JSON, as if read from a file.
     plots.write(json.loads(json.dumps(document)), tmp_path)
     page = (tmp_path / "results.inc").read_text()
     assert "Measured on 2026-01-31. Cores: 2." in page

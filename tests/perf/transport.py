@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the transport alone costs: GET of a service beside a bare Pecan handler, no queries.
+"""The cost of the transport: GET of a service compared with a bare Pecan handler, no queries.
 
-Both answer the same document, which Poppy makes from a model object each time and the bare
-handler holds ready as a dictionary. Both are called directly, in this thread.
+Both return the same document. Poppy makes it from a model object each time; the bare handler has
+it as a dictionary. Both are called directly in this thread.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from tests.perf.results import Result
 
 
 def run(effort: Effort) -> list[Result]:
-    """Requests per second."""
+    """Measure requests per second."""
     requests = effort.pick(1000, 500)
     path = f"/v1.0/services/{fakes.SERVICE_ID}"
     with poppy() as made:
@@ -31,7 +31,7 @@ def run(effort: Effort) -> list[Result]:
 
 
 def bare() -> Application:
-    """The least that Pecan can be asked to do."""
+    """Return a minimal Pecan application."""
     document = views.service(fakes.service(), "http://localhost:8888/v1.0")
 
     class Root:
@@ -44,7 +44,7 @@ def bare() -> Application:
 
 
 def full(made: Poppy) -> Application:
-    """The real application; its manager returns one Service object."""
+    """Return the real application with a manager that returns one Service object."""
     manager: Any = fakes.FakeManager()
     found = fakes.service()
     manager.services.get = lambda project_id, service_id: found
