@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole lives at Akamai, with every request held against the vendor's OpenAPI documents.
+"""Service lifecycles at Akamai, with every request checked against the vendor's OpenAPI documents.
 
-Prism stands between the driver and the double of Akamai: so the order of calls and their form
-are checked in one run, and the double's answers as well.
+Prism is a proxy between the driver and the double of Akamai, so one run checks the order and form
+of the calls as well as the double's responses.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from tests.unit.provider.akamai.conftest import make_provider, template
 
 pytestmark = pytest.mark.real
 
-#: By the first segment of their path: the vendor's document, and the path of its API.
+#: By the first segment of the path: the vendor's document, and the base path of its API.
 _APIS = {
     "papi": ("papi-v1", "/papi/v1"),
     "ccu": ("ccu-v3", "/ccu/v3"),
@@ -41,9 +41,9 @@ _APIS = {
 
 
 def with_media_types_of_ours(document: Path, directory: Path) -> Path:
-    """A copy in which an operation with many media types has just those that the driver uses.
+    """Return a copy in which each operation has only the media type that the driver uses.
 
-    Prism takes the first one of a list for whatever has a vendor's media type.
+    Prism uses the first media type in a list for every request with a vendor media type.
     """
     source = Path(cps.__file__).read_text(encoding="utf-8")
     used = set(re.findall(r"[a-z-]+[.]v[0-9]+[+]json", source))
@@ -56,7 +56,7 @@ def with_media_types_of_ours(document: Path, directory: Path) -> Path:
         result = {key: narrowed(entry) for key, entry in found.items()}
         content = result.get("content")
         if isinstance(content, dict) and len(content) > 1:
-            # Where the driver uses two, they are for other operations.
+            # Where the driver uses two media types, they belong to different operations.
             ours = [k for k in content if k.removeprefix(cps.MEDIA_TYPE) in used]
             ours.sort(key=lambda name: "challenges" not in name)
             result["content"] = {name: content[name] for name in ours[:1]} or content
@@ -116,7 +116,7 @@ def take_away(provider: AkamaiProvider, service: Service, known: Deployment) -> 
 
 
 def everything(service: Service, certificate: str | None) -> Service:
-    """The service with two origins, three caching rules, and each kind of restriction."""
+    """Return the service with two origins, three caching rules, and each kind of restriction."""
     domains = tuple(
         Domain(one.domain, "https" if certificate else "http", certificate)
         for one in service.spec.domains
@@ -153,7 +153,7 @@ def everything(service: Service, certificate: str | None) -> Service:
     return replace(service, spec=spec)
 
 
-def test_the_whole_life_of_a_service(akamai: Akamai) -> None:
+def test_service_lifecycle(akamai: Akamai) -> None:
     provider = make_provider(akamai)
     service = everything(make_service(domains=("www.life.example", "img.life.example")), None)
 
@@ -181,7 +181,7 @@ def test_the_whole_life_of_a_service(akamai: Akamai) -> None:
     assert len({call.split("?")[0].split("/")[1] for call in akamai.calls}) == 3
 
 
-def test_the_whole_life_with_a_certificate_for_each_domain(akamai: Akamai, tmp_path: Path) -> None:
+def test_lifecycle_with_a_certificate_per_domain(akamai: Akamai, tmp_path: Path) -> None:
     provider = make_provider(akamai, enrollment_template=template(tmp_path))
     service = everything(make_service(domains=("www.sni.example",)), "sni")
     akamai.cps.automatic = False
@@ -198,7 +198,7 @@ def test_the_whole_life_with_a_certificate_for_each_domain(akamai: Akamai, tmp_p
     assert akamai.cps.enrollments == {}
 
 
-def test_the_whole_life_with_a_shared_certificate(akamai: Akamai) -> None:
+def test_lifecycle_with_a_shared_certificate(akamai: Akamai) -> None:
     akamai.cps.automatic = True
     number = akamai.cps.add("san.cdn.example")
     provider = make_provider(akamai, san_certs=[number])
@@ -211,7 +211,7 @@ def test_the_whole_life_with_a_shared_certificate(akamai: Akamai) -> None:
     assert akamai.cps.enrollments[number]["document"]["csr"]["sans"] == ["san.cdn.example"]
 
 
-def test_a_certificate_that_is_ordered_by_itself(akamai: Akamai, tmp_path: Path) -> None:
+def test_certificate_ordered_on_its_own(akamai: Akamai, tmp_path: Path) -> None:
     akamai.cps.automatic = True
     provider = make_provider(akamai, enrollment_template=template(tmp_path))
     order = Certificate("p", "www.alone.example", "sni", "f")
@@ -225,8 +225,8 @@ def test_a_certificate_that_is_ordered_by_itself(akamai: Akamai, tmp_path: Path)
     assert akamai.cps.named("www.alone.example") == []
 
 
-def test_the_vendor_s_document_does_refuse(akamai: Akamai) -> None:
-    """So that the tests above could fail."""
+def test_prism_reports_invalid_requests(akamai: Akamai) -> None:
+    """Show that a violation would make the tests above fail."""
     with pytest.raises(PermanentError):
         make_provider(akamai)._session.json("POST", "/papi/v1/properties", json={"productId": 1})
     assert any("propertyName" in violation for violation in akamai.violations)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End to end: the API and a worker, with CloudFront and Route 53 as a moto server speaks them."""
+"""End to end: the API, a worker, and a moto server for CloudFront and Route 53."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ class Amazon(NamedTuple):
     zone: str
 
     def names(self) -> dict[str, str]:
-        """The operator's names in DNS, and where they point."""
+        """Return the operator names in DNS and their targets."""
         route53 = self.moto.client("route53")
         found = route53.list_resource_record_sets(HostedZoneId=self.zone)["ResourceRecordSets"]
         return {
@@ -31,7 +31,7 @@ class Amazon(NamedTuple):
         }
 
     def distributions(self) -> list[str]:
-        """The names at which distributions are reached."""
+        """Return the domain names of all distributions."""
         cloudfront = self.moto.client("cloudfront")
         found = cloudfront.list_distributions()["DistributionList"].get("Items", [])
         return [entry["DomainName"] for entry in found]
@@ -54,7 +54,7 @@ def amazon(tmp_path: Path) -> Iterator[Amazon]:
             yield Amazon(installation, moto, zone["HostedZone"]["Id"])
 
 
-def test_a_service_lives_at_amazon(amazon: Amazon) -> None:
+def test_service_lifecycle(amazon: Amazon) -> None:
     poppy = amazon.poppy
     base = f"{poppy.base}/v1.0/services"
     document = {

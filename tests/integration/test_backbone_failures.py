@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients see, and what becomes of their services, when a part of the backbone is down."""
+"""What clients see, and what happens to their services, while part of the backbone is down."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def installation(tmp_path, cassandra, zookeeper):
         yield made
 
 
-def test_while_the_store_is_down_clients_are_told_to_come_back(installation, cassandra):
+def test_requests_get_503_while_the_store_is_down(installation, cassandra):
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -76,7 +76,7 @@ def test_while_the_store_is_down_clients_are_told_to_come_back(installation, cas
         installation.wait_for(other, "deployed", timeout=60)
 
 
-def test_a_worker_that_is_killed_is_replaced_within_the_session_timeout(installation):
+def test_killed_worker_is_replaced(installation):
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker") as worker:
         installation.wait_until_up()
         installation.create_flavor()

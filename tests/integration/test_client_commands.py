@@ -21,7 +21,7 @@ from poppyclient import connection  # noqa: E402
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
-    """Two providers, of which one has nothing to reach; failures are not tried again soon."""
+    """A server with two providers, one of them unreachable. Failures are not retried soon."""
     directory = tmp_path_factory.mktemp("poppy")
     (directory / "secret").write_text("secret")
     made = Installation(
@@ -62,7 +62,7 @@ def installation(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def place(installation, tmp_path, monkeypatch):
-    """A directory to be in, and the server in the environment."""
+    """Run in an empty directory, with the server in the environment."""
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("POPPY_ENDPOINT", installation.base)
@@ -72,7 +72,7 @@ def place(installation, tmp_path, monkeypatch):
 
 @pytest.fixture
 def network(installation, monkeypatch):
-    """What loses answers between the client and the server."""
+    """A proxy between client and server that can lose responses."""
     with Unreliable(installation.base) as proxy:
         monkeypatch.setenv("POPPY_ENDPOINT", proxy.url)
         yield proxy
@@ -80,7 +80,7 @@ def network(installation, monkeypatch):
 
 @pytest.fixture
 def domain():
-    """One that no other test has."""
+    """A domain that no other test uses."""
     return f"{uuid.uuid4().hex[:8]}.example.com"
 
 
@@ -109,14 +109,14 @@ def services_with(domain):
 
 
 def refused(result, *texts):
-    """The command failed with these words, and without showing where in our code."""
+    """Check that the command failed with these texts and without a traceback."""
     assert result.code == 1, result.shown
     assert "Traceback" not in result.shown
     for text in texts:
         assert text in result.shown
 
 
-def test_create_with_wait_tells_how_far_it_is_and_ends_when_it_is_deployed(domain, installation):
+def test_create_with_wait_shows_progress_until_deployed(domain, installation):
     write(domain)
     made = run("service", "create", "-f", "service.yaml", "--format", "json", "--wait")
     assert made.code == 0, made.shown
@@ -131,12 +131,12 @@ def test_create_with_wait_tells_how_far_it_is_and_ends_when_it_is_deployed(domai
     assert any(entry["service_id"] == shown["id"] for entry in stored)
 
 
-def test_without_wait_it_answers_at_once(domain):
+def test_create_without_wait_returns_at_once(domain):
     assert create(domain)["status"] == "create_in_progress"
 
 
 @pytest.mark.parametrize("fate", ["lost", "dead"])
-def test_a_lost_answer_to_create_makes_one_service(domain, network, fate):
+def test_lost_response_to_create_makes_one_service(domain, network, fate):
     network.restart(lambda number: fate if number == 1 else "ok")
     made = create(domain, "--wait")
     posts = [call for call in network.calls if call.startswith("POST")]
@@ -144,7 +144,7 @@ def test_a_lost_answer_to_create_makes_one_service(domain, network, fate):
     assert [entry["ID"] for entry in services_with(domain)] == [made["id"]]
 
 
-def test_a_server_that_can_not_now_is_asked_again_when_it_says(domain, network):
+def test_create_is_retried_after_a_503(domain, network):
     network.headers = {"Retry-After": "1"}
     network.body = b'{"message": "The database is away", "request_id": "req-1"}'
     network.restart(lambda number: 503 if number == 1 else "ok")
@@ -155,7 +155,7 @@ def test_a_server_that_can_not_now_is_asked_again_when_it_says(domain, network):
     assert len(services_with(domain)) == 1
 
 
-def test_when_no_answer_comes_the_key_for_another_try_is_told(domain, network, monkeypatch):
+def test_unanswered_create_shows_its_idempotency_key(domain, network, monkeypatch):
     monkeypatch.setattr(connection, "PATIENCE", 0.3)
     network.restart(lambda number: "lost")
     write(domain)
@@ -168,7 +168,7 @@ def test_when_no_answer_comes_the_key_for_another_try_is_told(domain, network, m
     assert len(services_with(domain)) == 1
 
 
-def test_set_changes_what_differs_and_nothing_twice(domain):
+def test_set_changes_only_what_differs(domain):
     made = create(domain, "--wait")
     same = run("service", "set", domain, "-f", "service.yaml")
     assert (same.code, "Nothing to change" in same.shown) == (0, True)
@@ -182,7 +182,7 @@ def test_set_changes_what_differs_and_nothing_twice(domain):
     assert [entry["Action"] for entry in listed] == ["update", "create"]
 
 
-def test_what_show_writes_can_be_edited_and_set(domain):
+def test_show_output_can_be_edited_and_set(domain):
     create(domain, "--wait")
     shown = run("service", "show", domain, "-f", "yaml").out
     pathlib.Path("service.yaml").write_text(shown.replace("ttl: 86400", "ttl: 7"))
@@ -191,7 +191,7 @@ def test_what_show_writes_can_be_edited_and_set(domain):
     assert "ttl: 7" in run("service", "show", domain, "-f", "yaml").out
 
 
-def test_a_lost_answer_to_set_is_not_taken_for_a_conflict(domain, network):
+def test_lost_response_to_set_is_not_a_conflict(domain, network):
     made = create(domain, "--wait")
     write(domain, caching=[{"name": "short", "ttl": 61}])
     network.restart(lambda number: "lost" if number == 2 else "ok")
@@ -202,7 +202,7 @@ def test_a_lost_answer_to_set_is_not_taken_for_a_conflict(domain, network):
     assert "ttl: 61" in run("service", "show", made["id"], "-f", "yaml").out
 
 
-def test_a_change_that_another_made_meanwhile_is_not_overwritten(domain, network, installation):
+def test_set_does_not_overwrite_a_concurrent_change(domain, network, installation):
     made = create(domain, "--wait")
     url = f"{installation.base}/v1.0/services/{made['id']}"
 
@@ -220,7 +220,7 @@ def test_a_change_that_another_made_meanwhile_is_not_overwritten(domain, network
     assert installation.session.get(url, timeout=10).json()["caching"][0]["ttl"] == 86400
 
 
-def test_plan_shows_a_change_and_makes_none(domain, installation):
+def test_plan_shows_a_change_without_making_it(domain, installation):
     made = create(domain, "--wait")
     url = f"{installation.base}/v1.0/services/{made['id']}"
     tag = installation.session.get(url, timeout=10).headers["ETag"]
@@ -241,14 +241,14 @@ def test_plan_shows_a_change_and_makes_none(domain, installation):
     assert installation.session.get(url, timeout=10).headers["ETag"] == tag
 
 
-def test_plan_of_a_move_to_another_provider_tells_that_names_move(domain):
+def test_plan_for_another_provider_shows_that_names_move(domain):
     create(domain, "--wait")
     write(domain, flavor_id="other")
     told = run("service", "plan", "-f", "service.yaml", domain)
     assert f"{domain}.cdn.example.net would point to another provider" in told.out
 
 
-def test_plan_says_what_would_be_refused(domain):
+def test_plan_shows_what_would_be_refused(domain):
     create(domain, "--wait")
     write(domain, flavor_id="none")
     told = run("service", "plan", "-f", "service.yaml")
@@ -259,7 +259,7 @@ def test_plan_says_what_would_be_refused(domain):
     assert (same.code, "Nothing would change" in same.out) == (0, True)
 
 
-def test_plan_checks_the_file_by_the_schema_that_the_server_publishes(domain, network):
+def test_plan_validates_the_file_against_the_published_schema(domain, network):
     write(domain, cacheing=[])
     refused(run("service", "plan", "-f", "service.yaml"), "[document]-Additional prop", "cacheing")
     write(domain)
@@ -270,7 +270,7 @@ def test_plan_checks_the_file_by_the_schema_that_the_server_publishes(domain, ne
     assert (unpublished.code, "publishes no schema" in unpublished.out) == (0, True)
 
 
-def test_purge_analytics_and_the_ways_to_name_a_service(domain, installation):
+def test_purge_and_analytics_by_domain_and_name(domain, installation):
     made = create(domain, "--wait")
     for name, *options in (
         (domain, "--url", "/a", "--url", "/b", "--soft"),
@@ -294,7 +294,7 @@ def test_purge_analytics_and_the_ways_to_name_a_service(domain, installation):
     refused(run("service", "analytics", domain, "--metric", "nonsense"), "metricType")
 
 
-def test_what_fails_is_told_and_an_operator_cancels_and_retries_it(domain, installation):
+def test_operator_cancels_and_retries_a_failing_operation(domain, installation):
     aside = installation.objects.with_name("aside")
     create(domain, "--wait")
     installation.objects.rename(aside)
@@ -321,8 +321,8 @@ def test_what_fails_is_told_and_an_operator_cancels_and_retries_it(domain, insta
     refused(run("operation", "retry", operation), "give --project and --service")
 
 
-def test_a_failure_ends_the_wait_with_its_reason(domain, installation):
-    """A purge of what the provider does not have fails for good."""
+def test_permanent_failure_ends_the_wait_with_its_reason(domain, installation):
+    """A purge fails permanently when the provider has no such service."""
     made = create(domain, "--wait")
     for file in installation.objects.glob("*.json"):
         if json.loads(file.read_text())["service_id"] == made["id"]:
@@ -331,14 +331,14 @@ def test_a_failure_ends_the_wait_with_its_reason(domain, installation):
     refused(purged, f"The purge of service {made['id']} failed", "has no service")
 
 
-def test_delete_says_which_of_several_failed(domain):
+def test_delete_reports_how_many_failed(domain):
     create(domain)
     gone = run("service", "delete", domain, str(uuid.uuid4()), "--wait")
     refused(gone, "delete succeeded", "1 of 2 failed")
     assert services_with(domain) == []
 
 
-def test_a_lost_answer_to_delete_is_no_error(domain, network):
+def test_lost_response_to_delete_is_no_error(domain, network):
     made = create(domain, "--wait")
     network.restart(lambda number: "lost" if number == 1 else "ok")
     assert run("service", "delete", made["id"], "--wait").code == 0
@@ -360,7 +360,7 @@ def test_flavors_and_limits():
     refused(run("limit", "set", "someone", "-1"), "limit")
 
 
-def test_a_page_is_no_limit(domain):
+def test_list_returns_all_pages(domain):
     for number in range(11):
         create(f"n{number}-{domain}")
     listed = json.loads(run("service", "list", "-f", "json").out)
@@ -368,7 +368,7 @@ def test_a_page_is_no_limit(domain):
     assert len(json.loads(run("service", "list", "--limit", "11", "-f", "json").out)) == 11
 
 
-def test_the_servers_words_are_shown_as_they_are(domain, monkeypatch):
+def test_server_messages_are_shown_unchanged(domain, monkeypatch):
     write(domain, domains=[{"domain": domain, "protocol": "<ftp>"}], origins=[])
     refused(
         run("service", "create", "-f", "service.yaml"),
@@ -381,20 +381,20 @@ def test_the_servers_words_are_shown_as_they_are(domain, monkeypatch):
     refused(run("flavor", "list"), "Project ID must be provided")
 
 
-def test_a_server_that_is_not_there_is_named(monkeypatch):
+def test_unreachable_server_is_named(monkeypatch):
     monkeypatch.setattr(connection, "PATIENCE", 0.1)
     monkeypatch.setenv("POPPY_ENDPOINT", "http://127.0.0.1:1")
     refused(run("flavor", "list"), "http://127.0.0.1:1/v1.0 does not answer")
 
 
-def test_the_program_as_it_is_installed(domain):
+def test_installed_program(domain):
     create(domain)
     ended = program("poppy", "service", "list", "--domain", domain, "-f", "json")
     assert (ended.code, ended.shown) == (0, ended.out)
     assert json.loads(ended.out)[0]["Domains"] == [domain]
 
 
-def test_the_plug_in_of_openstackclient(domain, installation, monkeypatch):
+def test_openstackclient_plugin(domain, installation, monkeypatch):
     pytest.importorskip(
         "openstackclient", reason="not installed: pip install -e './client[openstack]'"
     )

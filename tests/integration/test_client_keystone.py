@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client with the credentials and the catalogue of a real Keystone."""
+"""The client with the credentials and the catalog of a real Keystone."""
 
-# The fixture is an argument by the name it is imported by.
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import json
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def region(keystone, tmp_path_factory):
-    """The one where a Poppy is that asks this Keystone."""
+    """The region of a Poppy that uses this Keystone."""
     installation = Installation(tmp_path_factory.mktemp("poppy"), keystone.conf)
     name = f"region-{secrets.token_hex(4)}"
     keystone.endpoint(f"{installation.base}/v1.0/%(project_id)s", name)
@@ -37,13 +37,12 @@ def region(keystone, tmp_path_factory):
 
 @pytest.fixture
 def project(keystone):
-    """A new one."""
     return keystone.project(f"project-{secrets.token_hex(4)}")
 
 
 @pytest.fixture
 def log_in(keystone, region, project, monkeypatch, tmp_path):
-    """log_in(role): a user of the project with that role is in the environment."""
+    """A function that puts a project user with a role into the environment."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("OS_", "POPPY_"))]:
         monkeypatch.delenv(name)
@@ -64,7 +63,7 @@ def log_in(keystone, region, project, monkeypatch, tmp_path):
     return log_in
 
 
-def test_the_catalogue_says_where_poppy_is_and_the_token_who_asks(log_in, project):
+def test_catalog_gives_the_endpoint_and_token_the_project(log_in, project):
     log_in("admin")
     made = run("flavor", "create", "standard", "--provider", "mock=http://www.example.com")
     assert made.code == 0, made.shown
@@ -91,12 +90,12 @@ def test_the_catalogue_says_where_poppy_is_and_the_token_who_asks(log_in, projec
 @pytest.mark.parametrize(
     "line", ["--os-cloud mycloud service list", "openstack --os-cloud mycloud cdn service list"]
 )
-def test_credentials_come_from_clouds_yaml_as_well(
+def test_credentials_can_come_from_clouds_yaml(
     keystone, region, project, tmp_path, monkeypatch, line
 ):
     for name in [name for name in os.environ if name.startswith(("OS_", "POPPY_"))]:
         monkeypatch.delenv(name)
-    # Which directory it looks into, the library decides when it is imported.
+    # The library chooses its search path when it is imported.
     file = tmp_path / "clouds.yaml"
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
     name = f"user-{secrets.token_hex(4)}"
@@ -114,7 +113,7 @@ def test_credentials_come_from_clouds_yaml_as_well(
     assert (listed.code, listed.out.strip()) == (0, "[]"), listed.shown
 
 
-def test_a_wrong_password_is_told_without_a_trace_of_code(log_in, monkeypatch):
+def test_wrong_password_is_reported_without_a_traceback(log_in, monkeypatch):
     log_in("member")
     monkeypatch.setenv("OS_PASSWORD", "wrong")
     refused = run("service", "list")
@@ -122,7 +121,7 @@ def test_a_wrong_password_is_told_without_a_trace_of_code(log_in, monkeypatch):
     assert "401" in refused.shown
 
 
-def test_a_catalogue_without_poppy_is_told(log_in, monkeypatch):
+def test_missing_catalog_entry_is_reported(log_in, monkeypatch):
     log_in("member")
     monkeypatch.setenv("OS_REGION_NAME", "elsewhere")
     refused = run("service", "list")

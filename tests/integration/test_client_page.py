@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The session of the client's page: each command is run, and shows what the page says."""
+"""Run each command of the client's page, and compare its output with the page."""
 
 import importlib.metadata
 import re
@@ -21,7 +21,7 @@ _ASSIGNMENT = re.compile(r"(?P<name>\w+)=\$\((?P<command>.*)\)")
 
 
 class Session:
-    """A shell that knows what the page needs: variables, and our commands."""
+    """A shell with what the page needs: variables and our commands."""
 
     def __init__(self, installation, monkeypatch):
         self._endpoint = installation.base
@@ -30,7 +30,7 @@ class Session:
         self.ran = []
 
     def do(self, line, exit_code):
-        """What the line shows."""
+        """Run a line and return its output."""
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             value = value.replace("http://127.0.0.1:8888", self._endpoint)
@@ -62,7 +62,7 @@ def installation(tmp_path, monkeypatch):
 
 
 def set_provider(installation, state):
-    """The mock provider can't work without its directory."""
+    """Break or repair the mock provider, which can't work without its directory."""
     aside = installation.objects.with_name("aside")
     if state == "down":
         installation.objects.rename(aside)
@@ -72,7 +72,7 @@ def set_provider(installation, state):
         aside.rename(installation.objects)
 
 
-def test_every_command_of_the_page_does_what_it_says(installation, monkeypatch):
+def test_commands_of_the_client_page(installation, monkeypatch):
     session = Session(installation, monkeypatch)
 
     def note(name, state):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``cloudfront``: the contract, the life of a service, purges and statistics."""
+"""The provider ``cloudfront``: contract, service lifecycle, purges and statistics."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import datetime
@@ -66,7 +66,7 @@ class TestContract(ProviderContract):
     def forwarded(
         self, provider: Provider, service: Service, fields: Mapping[str, str]
     ) -> Mapping[str, str]:
-        """What the viewer-request function that the distribution uses leaves of the fields."""
+        """Return the fields that the distribution's viewer-request function leaves."""
         behaviour = self.account.config(service)["DefaultCacheBehavior"]
         (used,) = behaviour["FunctionAssociations"]["Items"]
         name = used["FunctionARN"].rpartition("/")[2]
@@ -81,7 +81,7 @@ class TestContract(ProviderContract):
         return self.account.distributions(service)
 
 
-def test_the_life_of_a_service(provider: CloudFrontProvider, account: Account) -> None:
+def test_service_lifecycle(provider: CloudFrontProvider, account: Account) -> None:
     service = rich_service()
 
     deployment = settle(provider, service)
@@ -127,7 +127,7 @@ def test_the_life_of_a_service(provider: CloudFrontProvider, account: Account) -
     assert account.count(service) == (0, 0, 0)
 
 
-def test_an_unchanged_service_is_only_looked_at(shaken: Shaken) -> None:
+def test_unchanged_service_is_only_read(shaken: Shaken) -> None:
     provider, proxy = shaken
     service = rich_service()
     known = known_from(settle(provider, service))
@@ -135,12 +135,14 @@ def test_an_unchanged_service_is_only_looked_at(shaken: Shaken) -> None:
 
     provider.ensure(service, known)
 
-    # A POST to "/" may be any call of ACM and of the tagging API.
+    # A POST to "/" may be any call of ACM or the tagging API.
     assert set(proxy.calls) <= {"POST /"} | {c for c in proxy.calls if c.startswith("GET ")}
     assert len(proxy.calls) <= 6
 
 
-def test_what_the_operator_added_stays(provider: CloudFrontProvider, account: Account) -> None:
+def test_settings_added_by_the_operator_are_kept(
+    provider: CloudFrontProvider, account: Account
+) -> None:
     service = make_service()
     known = known_from(settle(provider, service))
     answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
@@ -161,9 +163,7 @@ def test_what_the_operator_added_stays(provider: CloudFrontProvider, account: Ac
     assert made["HttpVersion"] == "http2and3"
 
 
-def test_a_change_that_somebody_else_was_faster_with_is_tried_again(
-    moto: Moto, account: Account
-) -> None:
+def test_concurrent_change_is_retryable(moto: Moto, account: Account) -> None:
     provider, faster = make_provider(moto), make_provider(moto)
     service = make_service()
     known = known_from(settle(provider, service))
@@ -183,7 +183,7 @@ def test_a_change_that_somebody_else_was_faster_with_is_tried_again(
     assert account.config(service)["DefaultCacheBehavior"]["DefaultTTL"] == 5
 
 
-def test_a_domain_of_another_distribution_is_refused_in_words(
+def test_domain_of_another_distribution_is_refused(
     provider: CloudFrontProvider,
 ) -> None:
     settle(provider, make_service(domains=["www.taken.example.com"]))
@@ -192,7 +192,7 @@ def test_a_domain_of_another_distribution_is_refused_in_words(
         settle(provider, make_service(domains=["www.taken.example.com"]))
 
 
-def test_a_refused_change_leaves_what_serves(
+def test_refused_change_leaves_the_distribution_unchanged(
     provider: CloudFrontProvider, account: Account
 ) -> None:
     settle(provider, make_service(domains=["www.taken.example.com"]))
@@ -219,7 +219,7 @@ def test_a_refused_change_leaves_what_serves(
         ("/dir/*.jpg", ["/dir/*"]),
     ],
 )
-def test_a_purge_names_paths_as_cloudfront_knows_them(
+def test_purge_paths_are_translated_for_cloudfront(
     provider: CloudFrontProvider, account: Account, url: str | None, paths: list[str]
 ) -> None:
     service = make_service()
@@ -270,7 +270,7 @@ def test_statistics_come_from_cloudwatch(moto: Moto, provider: CloudFrontProvide
         ask(Metric.RESPONSES_2XX)
 
 
-def test_statistics_of_one_domain_of_several_are_not_made_up(
+def test_statistics_of_one_of_several_domains_are_refused(
     provider: CloudFrontProvider,
 ) -> None:
     service = rich_service()
@@ -283,6 +283,6 @@ def test_statistics_of_one_domain_of_several_are_not_made_up(
         )
 
 
-def test_half_of_a_key_is_refused_at_start(moto: Moto) -> None:
+def test_incomplete_access_key_is_refused_at_start(moto: Moto) -> None:
     with pytest.raises(ConfigError, match="go together"):
         make_provider(moto, secret_access_key=None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``cloudfront`` and the certificates of its services."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ from tests.real.moto import Moto
 pytestmark = pytest.mark.real
 
 
-def test_a_service_waits_for_its_certificate_and_says_what_to_do(
+def test_service_waits_for_its_certificate_and_shows_the_records(
     moto: Moto, provider: CloudFrontProvider, account: Account
 ) -> None:
     moto.validate("PENDING_VALIDATION")
@@ -63,7 +63,7 @@ def test_a_service_waits_for_its_certificate_and_says_what_to_do(
     assert set(account.config(service)["Aliases"]["Items"]) == service.spec.domain_names
 
 
-def test_kept_domains_are_served_while_an_added_one_waits(
+def test_kept_domains_are_served_while_a_new_one_waits(
     moto: Moto, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -80,7 +80,7 @@ def test_kept_domains_are_served_while_an_added_one_waits(
     assert account.names(service) == [changed(service).spec.domain_names]
 
 
-def test_a_certificate_that_fails_is_told_and_asked_for_anew(
+def test_failed_certificate_is_reported_and_requested_again(
     moto: Moto, provider: CloudFrontProvider, account: Account
 ) -> None:
     moto.validate("FAILED")
@@ -95,7 +95,7 @@ def test_a_certificate_that_fails_is_told_and_asked_for_anew(
     assert account.count(service) == (1, 1, 1)
 
 
-def test_a_certificate_whose_tag_is_not_found_yet_is_not_asked_for_twice(
+def test_certificate_with_a_delayed_tag_is_not_requested_twice(
     moto: Moto, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -107,7 +107,7 @@ def test_a_certificate_whose_tag_is_not_found_yet_is_not_asked_for_twice(
     assert account.count(service) == (1, 1, 1)
 
 
-def test_plain_http_needs_a_certificate_too(
+def test_plain_http_domain_needs_a_certificate(
     provider: CloudFrontProvider, account: Account
 ) -> None:
     service = make_service(domains=["www.plain.example.com"])
@@ -118,7 +118,7 @@ def test_plain_http_needs_a_certificate_too(
     assert account.names(service) == [{"www.plain.example.com"}]
 
 
-def test_shared_domains_have_the_operators_certificate(moto: Moto, account: Account) -> None:
+def test_shared_domains_use_the_operators_certificate(moto: Moto, account: Account) -> None:
     arn = account.acm.request_certificate(DomainName="*.scdn0.secure.example.net")
     provider = make_provider(moto, certificate_arn=arn["CertificateArn"])
     domains = (Domain("shop.scdn0.secure.example.net", "https", "shared"),)
@@ -139,7 +139,7 @@ def test_shared_domains_have_the_operators_certificate(moto: Moto, account: Acco
         provider.ensure(replace(service, spec=replace(service.spec, domains=elsewhere)), None)
 
 
-def test_a_certificate_can_be_ordered_ahead(
+def test_certificate_can_be_ordered_in_advance(
     moto: Moto, provider: CloudFrontProvider, account: Account
 ) -> None:
     order = Certificate("42", "www.ahead.example.com", "san", "standard")

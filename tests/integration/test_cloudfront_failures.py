@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``cloudfront`` when any call may be the last, over something unreliable."""
+"""The provider ``cloudfront`` over an unreliable connection that may break after any call."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import random
@@ -39,14 +39,14 @@ pytestmark = pytest.mark.real
 
 
 def dies_after(count: int) -> Callable[[int], str]:
-    """The reply of a call is lost, and nothing works from then on."""
+    """Return a plan that loses the reply of one call and blocks all calls after it."""
     return lambda number: "ok" if number < count else "lost" if number == count else "dead"
 
 
 def interrupted(
     proxy: Unreliable, work: Callable[[], object], check: Callable[[], object], most: int = 60
 ) -> int:
-    """Do work, broken off after each of its calls in turn; gives how many calls it took."""
+    """Interrupt work after each call in turn, then run check; return how many calls it takes."""
     for count in range(1, most):
         proxy.restart(dies_after(count))
         try:
@@ -60,7 +60,7 @@ def interrupted(
     raise AssertionError(f"it takes more than {most} calls")
 
 
-def test_making_a_service_can_stop_after_any_call(
+def test_create_can_be_interrupted_after_any_call(
     shaken: Shaken, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -78,7 +78,7 @@ def test_making_a_service_can_stop_after_any_call(
     assert interrupted(shaken.proxy, lambda: settle(shaken.provider, service), check) > 8
 
 
-def test_changing_a_service_can_stop_after_any_call(
+def test_update_can_be_interrupted_after_any_call(
     shaken: Shaken, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -88,7 +88,7 @@ def test_changing_a_service_can_stop_after_any_call(
         settle(provider, changed(service), known)
         assert account.count(service) == (1, 1, 1)
         assert account.names(service) == [changed(service).spec.domain_names]
-        # Back to where it began.
+        # Restore the initial state.
         settle(provider, service, known)
         assert account.count(service) == (1, 1, 1)
 
@@ -98,7 +98,7 @@ def test_changing_a_service_can_stop_after_any_call(
     assert calls > 8
 
 
-def test_removing_a_service_can_stop_after_any_call(
+def test_remove_can_be_interrupted_after_any_call(
     shaken: Shaken, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -112,7 +112,7 @@ def test_removing_a_service_can_stop_after_any_call(
     assert interrupted(shaken.proxy, lambda: take_away(shaken.provider, service), check) > 8
 
 
-def test_a_service_that_is_half_removed_can_be_made_again(
+def test_half_removed_service_can_be_created_again(
     shaken: Shaken, provider: CloudFrontProvider, account: Account
 ) -> None:
     service = rich_service()
@@ -127,9 +127,7 @@ def test_a_service_that_is_half_removed_can_be_made_again(
     interrupted(shaken.proxy, lambda: take_away(shaken.provider, service), check)
 
 
-def test_a_storm_of_throttling_and_lost_replies_leaves_one_of_each(
-    shaken: Shaken, account: Account
-) -> None:
+def test_throttling_and_lost_replies_leave_no_duplicates(shaken: Shaken, account: Account) -> None:
     provider, proxy = shaken
     service = rich_service()
     dice = random.Random(7)
@@ -150,7 +148,7 @@ def test_a_storm_of_throttling_and_lost_replies_leaves_one_of_each(
     assert account.count(service) == (1, 1, 1)
 
 
-def test_a_limit_says_how_long_to_wait(shaken: Shaken) -> None:
+def test_throttled_call_keeps_its_retry_after(shaken: Shaken) -> None:
     provider, proxy = shaken
     proxy.restart(lambda _number: 429)
     proxy.headers = {"Retry-After": "17"}

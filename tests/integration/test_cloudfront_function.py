@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the function of a CloudFront distribution does with requests; run by Node.js."""
+"""What the function of a CloudFront distribution does with requests, run by Node.js."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ PASSED, REFUSED, BAD = 200, 403, 400
 
 
 def request(uri: str = "/", ip: str = "198.51.100.1", **headers: str) -> dict[str, Any]:
-    """A request as a function sees it (event structure of CloudFront Functions)."""
+    """Return a request as a function sees it (event structure of CloudFront Functions)."""
     return {
         "version": "1.0",
         "context": {"eventType": "viewer-request"},
@@ -43,7 +43,7 @@ def restrictions(*entries: tuple[str, Sequence[Rule]]) -> tuple[Restriction, ...
 
 
 def statuses(code: str, requests: Sequence[dict[str, Any]]) -> list[int]:
-    """The status of each; a request that is passed on is unchanged."""
+    """Return the status of each request; check that passed requests are unchanged."""
     answers = run_function(code, requests)
     found = []
     for sent, answer in zip(requests, answers, strict=True):
@@ -61,7 +61,7 @@ def check(entries: tuple[Restriction, ...], cases: Sequence[tuple[dict[str, Any]
         assert status == expected, sent
 
 
-def test_addresses_are_refused_by_network() -> None:
+def test_blacklisted_networks_are_refused() -> None:
     check(
         restrictions(
             (
@@ -92,7 +92,7 @@ def test_addresses_are_refused_by_network() -> None:
     )
 
 
-def test_every_address_can_be_meant() -> None:
+def test_rule_for_every_ipv4_address() -> None:
     check(
         restrictions(("whitelist", [Rule("a", client_ip="0.0.0.0/0")])),
         [(request(ip="255.255.255.255"), PASSED), (request(ip="2001:db8::1"), REFUSED)],
@@ -117,7 +117,7 @@ def test_referrers_are_matched_by_host() -> None:
     )
 
 
-def test_countries_are_matched_where_paths_matter() -> None:
+def test_countries_are_matched_per_path() -> None:
     check(
         restrictions(
             ("whitelist", [Rule("a", geography="US"), Rule("b", "/de/*", geography="Germany")]),
@@ -134,7 +134,7 @@ def test_countries_are_matched_where_paths_matter() -> None:
     )
 
 
-def test_a_path_can_not_be_spelled_differently() -> None:
+def test_encoded_paths_do_not_bypass_a_rule() -> None:
     check(
         restrictions(("blacklist", [Rule("a", "/secret dir/*", client_ip="0.0.0.0/0")])),
         [
@@ -161,7 +161,7 @@ def test_a_path_can_not_be_spelled_differently() -> None:
         ("/ab*bc", ["/abbc", "/abxbc"], ["/abc"]),
     ],
 )
-def test_a_pattern_is_of_the_whole_path(pattern: str, paths: list[str], others: list[str]) -> None:
+def test_pattern_matches_the_whole_path(pattern: str, paths: list[str], others: list[str]) -> None:
     check(
         restrictions(("blacklist", [Rule("a", pattern, client_ip="0.0.0.0/0")])),
         [(request(path), REFUSED) for path in paths]
@@ -169,7 +169,7 @@ def test_a_pattern_is_of_the_whole_path(pattern: str, paths: list[str], others: 
     )
 
 
-def test_kinds_are_independent_and_whitelists_add_up() -> None:
+def test_rule_kinds_are_independent_and_whitelists_add_up() -> None:
     check(
         restrictions(
             ("whitelist", [Rule("a", "/x/*", client_ip="192.0.2.1")]),
@@ -186,7 +186,7 @@ def test_kinds_are_independent_and_whitelists_add_up() -> None:
     )
 
 
-def test_an_origin_gets_the_host_of_its_own() -> None:
+def test_origin_gets_its_own_host_header() -> None:
     origins = (
         Origin("a.example.com", rules=(Rule("a", "/*"),)),
         Origin("b.example.com", 80, False, "custom", "b.example.org", (Rule("b", "/b/*"),)),
@@ -217,7 +217,7 @@ def test_untrusted_header_fields_are_removed() -> None:
         assert answer["result"]["headers"] == kept
 
 
-def test_no_spelling_of_a_path_is_a_way_around() -> None:
+def test_ambiguous_paths_do_not_bypass_a_rule() -> None:
     check(
         restrictions(("blacklist", [Rule("a", "/secret/*", client_ip="0.0.0.0/0")])),
         [
@@ -237,7 +237,7 @@ def test_no_spelling_of_a_path_is_a_way_around() -> None:
     )
 
 
-def test_what_tenants_wrote_can_not_become_code() -> None:
+def test_tenant_input_does_not_become_code() -> None:
     nasty = "/');throw 1;//\\\"\u2028\u00e4`${1}\n</script>*"
     entries = restrictions(("blacklist", [Rule("a", nasty, client_ip="0.0.0.0/0")]))
     code = access(make_spec(restrictions=entries)).code
@@ -246,7 +246,7 @@ def test_what_tenants_wrote_can_not_become_code() -> None:
     assert statuses(code, [request("/x")]) == [PASSED]
 
 
-def test_a_long_list_of_rules_fits() -> None:
+def test_long_rule_list_fits_the_size_limit() -> None:
     rules = [Rule(f"r{n}", client_ip=f"10.{n}.0.0/16") for n in range(200)]
     code = access(make_spec(restrictions=restrictions(("blacklist", rules)))).code
 

@@ -33,7 +33,7 @@ def operations_of(installation, url):
         boot.close()
 
 
-def test_server_and_worker_are_separate_processes_on_one_database(installation):
+def test_server_and_worker_processes_share_a_database(installation):
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -46,7 +46,7 @@ def test_server_and_worker_are_separate_processes_on_one_database(installation):
 
 
 @pytest.mark.parametrize("moment", ["before the call has an effect", "after it"])
-def test_a_worker_killed_in_the_middle_is_replaced_and_the_service_made_once(tmp_path, moment):
+def test_service_is_created_once_though_its_worker_is_killed(tmp_path, moment):
     installation = Installation(tmp_path, {"drivers:provider:mock": {"latency": 3}})
     installation.manage("db", "sync")
     with installation.daemon("poppy-server"):
@@ -70,7 +70,7 @@ def test_a_worker_killed_in_the_middle_is_replaced_and_the_service_made_once(tmp
     installation.session.close()
 
 
-def test_what_is_accepted_while_no_worker_runs_is_done_later(installation):
+def test_service_accepted_without_a_worker_is_deployed_later(installation):
     with installation.daemon("poppy-server"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -81,14 +81,14 @@ def test_what_is_accepted_while_no_worker_runs_is_done_later(installation):
 
 
 @pytest.mark.parametrize("program", ["poppy-server", "poppy-worker", "poppy-standalone"])
-def test_a_daemon_ends_with_status_0_on_sigterm(installation, program):
+def test_daemon_exits_with_0_on_sigterm(installation, program):
     with installation.daemon(program) as daemon:
         wait(lambda: _children(daemon.pid), 20)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(timeout=20) == 0
 
 
-def test_standalone_needs_no_preparation(tmp_path):
+def test_standalone_needs_no_setup(tmp_path):
     state = tmp_path / "new" / "state"
     installation = Installation(tmp_path, {"DEFAULT": {"state_path": state}})
     with installation.daemon("poppy-standalone"):
@@ -98,7 +98,7 @@ def test_standalone_needs_no_preparation(tmp_path):
     installation.session.close()
 
 
-def test_what_the_daemons_write_is_not_for_everybody(tmp_path):
+def test_files_of_the_daemons_are_not_world_accessible(tmp_path):
     state = tmp_path / "new" / "state"
     options = {"state_path": state, "log_file": tmp_path / "logs.log"}
     installation = Installation(tmp_path, {"DEFAULT": options})
@@ -124,7 +124,7 @@ def test_what_the_daemons_write_is_not_for_everybody(tmp_path):
     installation.session.close()
 
 
-def test_a_service_is_accepted_only_once_it_is_on_the_disk(tmp_path):
+def test_service_is_synced_to_disk_before_it_is_accepted(tmp_path):
     installation = Installation(tmp_path, environment=_syncs_noted(tmp_path))
     assert installation.manage("db", "sync").returncode == 0
     with installation.daemon("poppy-server"):
@@ -138,7 +138,7 @@ def test_a_service_is_accepted_only_once_it_is_on_the_disk(tmp_path):
 
 
 def _syncs_noted(directory):
-    """An environment in which each process notes which files it has synced to the disk."""
+    """Return an environment in which each process records the files that it syncs to disk."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("apt-get install gcc")
@@ -148,7 +148,7 @@ def _syncs_noted(directory):
     return {"LD_PRELOAD": str(library)}
 
 
-#: fsync() and fdatasync() as they are, but for a line with the file's name in a file.
+#: fsync() and fdatasync() that also append the file's name to a file.
 _NOTE_SYNCS = """
 #include <fcntl.h>
 #include <stdio.h>
@@ -173,7 +173,7 @@ int fdatasync(int fd) { return note(SYS_fdatasync, fd); }
 """
 
 
-def test_a_server_child_that_dies_is_replaced(installation):
+def test_dead_server_child_is_replaced(installation):
     with installation.daemon("poppy-server") as server:
         installation.wait_until_up()
         (child,) = _children(server.pid)
@@ -183,7 +183,7 @@ def test_a_server_child_that_dies_is_replaced(installation):
 
 
 def _children(pid):
-    """Process ids; a child belongs to the thread that forked it."""
+    """Return the ids of all children; a child belongs to the thread that forked it."""
     found = []
     with contextlib.suppress(FileNotFoundError):
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
@@ -206,9 +206,7 @@ def _children(pid):
         ),
     ],
 )
-def test_a_configuration_that_can_not_work_stops_the_start_with_a_clear_word(
-    tmp_path, options, message
-):
+def test_invalid_configuration_stops_the_start_with_a_clear_error(tmp_path, options, message):
     good = Installation(tmp_path)
     good.manage("db", "sync")
     bad = Installation(tmp_path, options)
@@ -222,7 +220,7 @@ def test_a_configuration_that_can_not_work_stops_the_start_with_a_clear_word(
     bad.session.close()
 
 
-def test_a_port_that_is_in_use_is_named(installation):
+def test_port_in_use_is_named(installation):
     port = int(installation.base.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)), installation.daemon("poppy-server") as server:
         output, _ = server.communicate(timeout=20)
@@ -230,7 +228,7 @@ def test_a_port_that_is_in_use_is_named(installation):
     assert str(port) in output
 
 
-def test_a_server_on_an_empty_database_says_what_to_run(tmp_path):
+def test_server_on_an_empty_database_names_the_command_to_run(tmp_path):
     installation = Installation(tmp_path)
     with installation.daemon("poppy-server") as server:
         output, _ = server.communicate(timeout=20)
@@ -239,7 +237,7 @@ def test_a_server_on_an_empty_database_says_what_to_run(tmp_path):
     installation.session.close()
 
 
-def test_db_sync_may_be_repeated_and_db_check_tells(tmp_path):
+def test_db_sync_is_repeatable_and_db_check_reports(tmp_path):
     installation = Installation(tmp_path)
     assert installation.manage("db", "check").returncode == 1
     assert installation.manage("db", "sync").returncode == 0
@@ -248,7 +246,7 @@ def test_db_sync_may_be_repeated_and_db_check_tells(tmp_path):
     installation.session.close()
 
 
-def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation):
+def test_services_can_be_redeployed_after_an_edge_lost_them(installation):
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
         installation.wait_until_up()
         installation.create_flavor()
@@ -270,8 +268,8 @@ def test_services_can_be_deployed_once_more_after_an_edge_lost_them(installation
         assert len(list(installation.objects.glob("*.json"))) == 3
 
 
-def test_analytics_of_the_standalone_default(tmp_path):
-    # The provider mock keeps its objects in the memory of the worker.
+def test_analytics_with_the_standalone_defaults(tmp_path):
+    # Without a directory, the mock provider keeps its objects in the worker's memory.
     installation = Installation(tmp_path, {"drivers:provider:mock": {"directory": ""}})
     with installation.daemon("poppy-standalone"):
         installation.wait_until_up()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sign in to the dashboard with a real Keystone."""
 
-# The fixture is an argument by the name it is imported by.
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import logging

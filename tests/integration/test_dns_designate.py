@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``designate`` on a real Designate; what it did is resolved at its PowerDNS."""
+"""The DNS driver ``designate`` on a real Designate; results are resolved at its PowerDNS."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ _NUMBERS = itertools.count()
 
 
 def fresh() -> str:
-    """A name that no test has used: to empty the zones after each would take longer."""
+    """Return an unused name, since emptying the zones after each test would take longer."""
     return f"www.example{next(_NUMBERS)}.org.{SUFFIX}"
 
 
@@ -46,7 +46,7 @@ def driver_for(server: Designate, **options: object) -> designate.Designate:
 
 
 class TestContract(DNSContract):
-    # Each is a request, and a transfer to the name server takes a second or more.
+    # Each name takes a request, and a transfer to the name server takes a second or more.
     MANY = 3
 
     @pytest.fixture
@@ -59,13 +59,15 @@ class TestContract(DNSContract):
         return driver.operator_name(f"{label}.{self.site}", None)
 
     def ensure(self, driver: DNSDriver, cnames: Mapping[str, str]) -> None:
-        """As the base's; tries again as a worker does, when SQLite refuses one of two writers."""
+        """Retry as a worker does, since SQLite may refuse one of two concurrent writers."""
         RetryPolicy(quick_attempts=10).call(functools.partial(super().ensure, driver, cnames))
 
     def resolve(self, driver: DNSDriver, name: str) -> str | None:
         return self.server.nameserver.resolve(name)
 
-    def test_it_is_done_when_the_name_server_has_it(self, driver: designate.Designate) -> None:
+    def test_call_is_done_once_the_name_server_has_the_record(
+        self, driver: designate.Designate
+    ) -> None:
         name = fresh()
         with pytest.raises(InProgressError, match=f"propagating {name} to its name servers"):
             driver.ensure({name: EDGE})
@@ -76,7 +78,7 @@ class TestContract(DNSContract):
         self.remove(driver, [name])
         assert self.server.nameserver.resolve(name) is None
 
-    def test_what_is_being_removed_is_made_again(self, driver: designate.Designate) -> None:
+    def test_record_being_removed_is_created_again(self, driver: designate.Designate) -> None:
         name = fresh()
         self.ensure(driver, {name: EDGE})
         with pytest.raises(InProgressError):
@@ -84,7 +86,7 @@ class TestContract(DNSContract):
         self.ensure(driver, {name: "other.example.com"})
         assert self.server.nameserver.resolve(name) == "other.example.com"
 
-    def test_records_have_the_ttl(self, server: Designate) -> None:
+    def test_records_have_the_configured_ttl(self, server: Designate) -> None:
         name = fresh()
         self.ensure(driver_for(server, ttl=77), {name: EDGE})
         assert server.nameserver.ttl(name) == 77
@@ -102,12 +104,12 @@ def test_a_name_with_other_records_is_refused(server: Designate) -> None:
     assert [e["type"] for e in server.recordsets() if e["name"] == f"taken.{SUFFIX}."] == ["A"]
 
 
-def test_a_suffix_without_a_zone_is_told(server: Designate) -> None:
+def test_missing_zone_is_reported(server: Designate) -> None:
     with pytest.raises(PermanentError, match="no zone for www.a.test.other.test"):
         driver_for(server, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
 
 
-def test_used_up_quota_may_be_raised(server: Designate) -> None:
+def test_exhausted_quota_is_retryable(server: Designate) -> None:
     project = "noauth-project"
     quotas = server.call("GET", f"/quotas/{project}")
     server.call("PATCH", f"/quotas/{project}", zone_recordsets=1)
@@ -118,7 +120,7 @@ def test_used_up_quota_may_be_raised(server: Designate) -> None:
         server.call("PATCH", f"/quotas/{project}", zone_recordsets=quotas["zone_recordsets"])
 
 
-def test_a_server_that_is_away(server: Designate) -> None:
+def test_unreachable_server_is_retryable(server: Designate) -> None:
     driver = driver_for(server, endpoint_override=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(RetryableError, match="can't be reached"):
         driver.ensure({fresh(): EDGE})

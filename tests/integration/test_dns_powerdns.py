@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``powerdns`` on a real server; what it did is resolved."""
+"""The DNS driver ``powerdns`` on a real server; results are resolved."""
 
 import contextlib
 import logging
@@ -60,12 +60,12 @@ class TestContract(DNSContract):
         return driver_for(self.server, api_key="wr0ng")
 
 
-def test_records_have_the_ttl(server: PowerDNS) -> None:
+def test_records_have_the_configured_ttl(server: PowerDNS) -> None:
     driver_for(server, ttl=77).ensure({NAME: EDGE})
     assert server.ttl(NAME) == 77
 
 
-def test_one_request_for_each_zone(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_request_per_zone(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
     driver = driver_for(server)
     with caplog.at_level(logging.DEBUG, "poppy.common.http"):
         driver.ensure({NAME: EDGE, f"other.{SUFFIX}": EDGE, SHARED: EDGE})
@@ -75,7 +75,7 @@ def test_one_request_for_each_zone(server: PowerDNS, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("zone", [SUFFIX, f"{SUFFIX}."])
-def test_configured_zones_are_not_looked_for(
+def test_configured_zones_are_not_looked_up(
     server: PowerDNS, caplog: pytest.LogCaptureFixture, zone: str
 ) -> None:
     driver = driver_for(server, zones=["example.net", zone])
@@ -87,13 +87,13 @@ def test_configured_zones_are_not_looked_for(
         driver.ensure({f"www.{SHARED_SUFFIX}": EDGE})
 
 
-def test_a_suffix_without_a_zone_is_told(server: PowerDNS) -> None:
+def test_missing_zone_is_reported(server: PowerDNS) -> None:
     with pytest.raises(PermanentError, match="no zone for www.a.test.other.test"):
         driver_for(server, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
 
 
 @pytest.mark.parametrize(("label", "rdtype"), [("taken", "A"), ("odd", "HINFO")])
-def test_a_name_with_other_records_is_refused_with_all_of_its_zone(
+def test_name_with_other_records_refuses_all_changes_of_its_zone(
     server: PowerDNS, label: str, rdtype: str
 ) -> None:
     before = server.records()
@@ -103,7 +103,7 @@ def test_a_name_with_other_records_is_refused_with_all_of_its_zone(
     assert server.records() == before
 
 
-def test_a_wrong_key_is_told_and_not_shown(server: PowerDNS) -> None:
+def test_wrong_key_is_reported_but_not_shown(server: PowerDNS) -> None:
     driver = driver_for(server, api_key="wr0ng")
     with pytest.raises(Unauthorized, match="answered GET with 401") as caught:
         driver.ensure({NAME: EDGE})
@@ -111,7 +111,7 @@ def test_a_wrong_key_is_told_and_not_shown(server: PowerDNS) -> None:
     assert driver.health() is False
 
 
-def test_the_next_server_is_asked(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
+def test_next_server_is_tried_and_kept(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     driver = driver_for(server, urls=[nobody, server.url])
     driver.ensure({NAME: EDGE})
@@ -123,7 +123,7 @@ def test_the_next_server_is_asked(server: PowerDNS, caplog: pytest.LogCaptureFix
     assert driver.health() is True
 
 
-def test_a_server_that_hangs(server: PowerDNS) -> None:
+def test_hanging_server_is_retryable(server: PowerDNS) -> None:
     driver = driver_for(server, timeout=1.0)
     driver.ensure({NAME: EDGE})
     server.pause()
@@ -137,7 +137,7 @@ def test_a_server_that_hangs(server: PowerDNS) -> None:
         server.resume()
 
     def ensured() -> bool:
-        # The server may still run the first change and answer 500; a worker retries, too.
+        # The server may still run the first change and answer 500. A worker retries, too.
         with contextlib.suppress(RetryableError):
             driver.ensure({NAME: "other.example.com"})
             return True
@@ -147,7 +147,7 @@ def test_a_server_that_hangs(server: PowerDNS) -> None:
     assert server.resolve(NAME) == "other.example.com"
 
 
-def test_a_server_that_is_away(server: PowerDNS) -> None:
+def test_unreachable_server_is_retryable(server: PowerDNS) -> None:
     driver = driver_for(server, urls=[f"http://127.0.0.1:{free_port()}"])
     with pytest.raises(RetryableError, match="did not answer"):
         driver.ensure({NAME: EDGE})

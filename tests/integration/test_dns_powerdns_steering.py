@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``powerdns`` answers by weights and by where clients are, on a real server."""
+"""The DNS driver ``powerdns`` steers by weights and client location, on a real server."""
 
 import collections
 import ipaddress
@@ -49,7 +49,7 @@ def driver_for(server: PowerDNS, steering: list[str]) -> powerdns.PowerDNS:
 
 
 def ask(server: PowerDNS, name: str, client: str) -> str | None:
-    """What a resolver that speaks for a client is told (RFC 7871)."""
+    """Resolve a name for a client, as a resolver that sends its subnet does (RFC 7871)."""
     option = dns.edns.ECSOption(client, 32)
     query = dns.message.make_query(name, "CNAME", use_edns=0, options=[option])
     answer = dns.query.udp(query, server.host, 5, server.port)
@@ -89,7 +89,7 @@ def test_weights_are_shares_of_clients(server: PowerDNS) -> None:
     assert again == [ask(server, name, client) for client in clients[:20]], "a client stays"
 
 
-def test_a_policy_may_be_long(server: PowerDNS) -> None:
+def test_long_policy(server: PowerDNS) -> None:
     server.clear()
     name = f"www.example.org.{SUFFIX}"
     label = "a-rather-long-name-of-a-provider"
@@ -102,6 +102,6 @@ def test_a_policy_may_be_long(server: PowerDNS) -> None:
     assert ask(server, name, "100.64.0.1").startswith(f"{label}.1")
 
 
-def test_the_server_can_what_the_option_says(server: PowerDNS) -> None:
+def test_steering_capabilities_follow_the_option(server: PowerDNS) -> None:
     assert driver_for(server, []).steering == frozenset()
     assert driver_for(server, ["weights"]).steering == {Steering.WEIGHTS}

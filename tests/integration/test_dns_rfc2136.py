@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``rfc2136`` on real servers; what it did is resolved."""
+"""The DNS driver ``rfc2136`` on real servers; results are resolved."""
 
 import logging
 import time
@@ -37,7 +37,7 @@ def driver_for(server: NameServer, **options: object) -> RFC2136:
 
 
 class OnAServer(DNSContract):
-    """The contract, and what is this driver's own."""
+    """The contract, and the tests of this driver alone."""
 
     SERVER: type[NameServer]
 
@@ -65,27 +65,27 @@ class OnAServer(DNSContract):
             self.looked_at, tsig_key_secret="d3JvbmcgYnV0IGxvbmcgZW5vdWdoIHNlY3JldA=="
         )
 
-    def test_records_have_the_ttl(self, server: NameServer) -> None:
+    def test_records_have_the_configured_ttl(self, server: NameServer) -> None:
         driver_for(server, ttl=77).ensure({NAME: EDGE})
         assert server.ttl(NAME) == 77
         driver_for(server, ttl=99).ensure({NAME: EDGE})
         assert server.ttl(NAME) == 99
 
-    def test_one_message_for_each_zone(self, server: NameServer) -> None:
+    def test_one_message_per_zone(self, server: NameServer) -> None:
         before = {zone: server.serial(zone) for zone in (SUFFIX, SHARED_SUFFIX)}
         driver_for(server).ensure({NAME: EDGE, f"other.{SUFFIX}": EDGE, SHARED: EDGE})
         for zone, number in before.items():
             assert server.serial(zone) == number + 1
         assert server.resolve(SHARED) == EDGE
 
-    def test_configured_zones_are_not_looked_for(self, server: NameServer) -> None:
+    def test_configured_zones_are_not_looked_up(self, server: NameServer) -> None:
         zones = ["example.net", f"{SUFFIX}."]
         driver_for(server, zones=zones).ensure({NAME: EDGE})
         assert server.resolve(NAME) == EDGE
         with pytest.raises(PermanentError, match="no zone for www.other.org"):
             driver_for(server, zones=zones).ensure({"www.other.org": EDGE})
 
-    def test_a_suffix_without_a_zone_is_told(self, server: NameServer) -> None:
+    def test_missing_zone_is_reported(self, server: NameServer) -> None:
         with pytest.raises((PermanentError, RetryableError), match="other.test"):
             driver_for(server, suffix="other.test").ensure({"www.a.test.other.test": EDGE})
 
@@ -102,13 +102,13 @@ class OnAServer(DNSContract):
         driver_for(server).remove([name])
         assert server.records() == before
 
-    def test_it_is_refused_as_a_whole(self, server: NameServer) -> None:
+    def test_refused_message_changes_nothing(self, server: NameServer) -> None:
         before = server.records()
         with pytest.raises(PermanentError):
             driver_for(server).ensure({NAME: EDGE, f"taken.{SUFFIX}": EDGE})
         assert server.records() == before
 
-    def test_below_a_wildcard(self, server: NameServer) -> None:
+    def test_name_below_a_wildcard(self, server: NameServer) -> None:
         server.change(SUFFIX, (f"*.{SUFFIX}", "CNAME", "wild.example.com."))
         driver = driver_for(server)
         driver.ensure({NAME: EDGE})
@@ -116,25 +116,25 @@ class OnAServer(DNSContract):
         driver.remove([NAME])
         assert server.records()[f"*.{SUFFIX}", "CNAME"] == ["wild.example.com."]
 
-    def test_a_key_nobody_knows(self, server: NameServer) -> None:
+    def test_unknown_key_is_reported(self, server: NameServer) -> None:
         driver = driver_for(server, tsig_key_name="nobody")
         with pytest.raises(RetryableError, match="does not know the TSIG key"):
             driver.ensure({NAME: EDGE})
         assert server.resolve(NAME) is None
 
-    def test_a_wrong_secret_is_told_and_not_shown(self, server: NameServer) -> None:
+    def test_wrong_secret_is_reported_but_not_shown(self, server: NameServer) -> None:
         wrong = server.secret[::-1].lstrip("=") + "="
         driver = driver_for(server, tsig_key_secret=wrong)
         with pytest.raises(RetryableError, match="another secret") as caught:
             driver.ensure({NAME: EDGE})
         assert wrong not in str(caught.value)
 
-    def test_without_a_key_it_is_refused(self, server: NameServer) -> None:
+    def test_update_without_a_key_is_refused(self, server: NameServer) -> None:
         driver = driver_for(server, tsig_key_name=None, tsig_key_secret=None)
         with pytest.raises(RetryableError, match="REFUSED|NOTAUTH"):
             driver.ensure({NAME: EDGE})
 
-    def test_a_clock_that_differs(
+    def test_clock_skew_is_reported(
         self, server: NameServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         driver = driver_for(server)
@@ -144,7 +144,7 @@ class OnAServer(DNSContract):
         with pytest.raises(RetryableError, match="clock"):
             driver.remove([NAME])
 
-    def test_the_next_server_is_asked(
+    def test_next_server_is_tried_and_kept(
         self, server: NameServer, caplog: pytest.LogCaptureFixture
     ) -> None:
         nobody = f"127.0.0.1:{free_port()}"
@@ -158,7 +158,7 @@ class OnAServer(DNSContract):
         assert server.resolve(NAME) is None
         assert driver.health() is True
 
-    def test_a_server_that_hangs(self, server: NameServer) -> None:
+    def test_hanging_server_is_retryable(self, server: NameServer) -> None:
         driver = driver_for(server, timeout=1.0)
         driver.ensure({NAME: EDGE})
         server.pause()
@@ -177,7 +177,7 @@ class OnAServer(DNSContract):
 class TestBind(OnAServer):
     SERVER = Bind
 
-    def test_a_key_that_may_not_is_told(self, server: NameServer) -> None:
+    def test_key_without_permission_is_reported(self, server: NameServer) -> None:
         with pytest.raises(RetryableError, match="REFUSED.*key may lack permission"):
             driver_for(server, tsig_key_name="stranger").ensure({NAME: EDGE})
 
@@ -186,7 +186,7 @@ class TestKnot(OnAServer):
     SERVER = Knot
 
 
-def test_a_server_that_is_away_comes_back_with_its_zone() -> None:
+def test_updates_continue_after_a_server_restart() -> None:
     with Bind() as server:
         driver = driver_for(server, timeout=1.0)
         driver.ensure({NAME: EDGE})

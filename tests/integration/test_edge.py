@@ -14,7 +14,7 @@ DOMAIN = "www.example.com"
 
 
 class Edge:
-    """A poppy-standalone whose provider is one Varnish."""
+    """A poppy-standalone with one Varnish node as its provider."""
 
     def __init__(self, installation, node, origin):
         self.poppy = installation
@@ -50,7 +50,7 @@ def edge(tmp_path):
             yield Edge(installation, node, origin)
 
 
-def test_a_service_is_served_changed_purged_and_removed(edge):
+def test_service_is_served_changed_purged_and_removed(edge):
     url = edge.create()
     edge.poppy.wait_for(url, "deployed")
     assert [edge.fetch(), edge.fetch()] == [(200, "MISS"), (200, "HIT")]
@@ -68,7 +68,7 @@ def test_a_service_is_served_changed_purged_and_removed(edge):
     assert edge.fetch()[0] == 404
 
 
-def test_a_request_that_would_go_round_is_stopped(edge):
+def test_request_loop_is_stopped(edge):
     url = edge.create()
     edge.poppy.wait_for(url, "deployed")
     where = "http://{}:{}/".format(*edge.node.http)
@@ -77,7 +77,7 @@ def test_a_request_that_would_go_round_is_stopped(edge):
         assert requests.get(where, headers=headers, timeout=10).status_code == status
 
 
-def test_a_restarted_node_is_filled_again_by_one_command(edge):
+def test_restarted_node_is_filled_by_a_redeploy(edge):
     url = edge.create()
     edge.poppy.wait_for(url, "deployed")
     assert edge.fetch()[0] == 200
@@ -87,7 +87,7 @@ def test_a_restarted_node_is_filled_again_by_one_command(edge):
     assert edge.fetch() == (200, "MISS")
 
 
-def test_while_the_node_is_down_an_operation_waits_and_then_succeeds(edge):
+def test_operation_waits_while_the_node_is_down(edge):
     edge.node.stop()
     url = edge.create()
     wait(lambda: "provider:varnish" in (edge.poppy.directory / "poppy.log").read_text(), 30)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End to end: the API, a worker, a real BIND that answers, and the Varnish that it leads to."""
+"""End to end: the API, a worker, a real BIND, and the Varnish that its records lead to."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ EDGE = f"edge.{SUFFIX}"
 
 
 class Site:
-    """A poppy-standalone with an edge of its own and a name server."""
+    """A poppy-standalone with its own edge and a name server."""
 
     def __init__(
         self, poppy: Installation, nameserver: Bind, node: Varnish, origin: Origin
@@ -39,7 +39,7 @@ class Site:
         return self.poppy.create_service(domain, origins=[{"origin": self.origin.address}])
 
     def address(self, domain: str = DOMAIN) -> str:
-        """Where the operator's name leads to, as any resolver finds out."""
+        """Resolve the operator name to an address, as any resolver does."""
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = [self.nameserver.host], self.nameserver.port
         answer = resolver.resolve(f"{domain}.{SUFFIX}.", "A")
@@ -47,13 +47,13 @@ class Site:
         return str(answer[0])
 
     def fetch(self, address: str, domain: str = DOMAIN) -> tuple[int, str | None]:
-        """What a browser gets there; the port is that of the test's Varnish."""
+        """Fetch from an address, at the port of the test's Varnish."""
         url = f"http://{address}:{self.node.http[1]}/"
         answer = requests.get(url, headers={"Host": domain}, timeout=10)
         return answer.status_code, answer.headers.get("X-Cache")
 
     def operation(self, url: str) -> Operation:
-        """The last operation of a service, as it is stored."""
+        """Return the last stored operation of a service."""
         conf = config.load([], files=[str(self.poppy.config)])
         with contextlib.closing(Bootstrap(conf).storage) as storage:
             return storage.operations.list(PROJECT, url.rpartition("/")[2])[-1]
@@ -87,7 +87,7 @@ def site(tmp_path) -> Iterator[Site]:
             yield Site(poppy, nameserver, node, origin)
 
 
-def test_a_service_is_reached_by_its_name_until_it_is_deleted(site: Site) -> None:
+def test_service_is_reached_by_name_until_it_is_deleted(site: Site) -> None:
     before = site.nameserver.records()
     url = site.create()
     site.poppy.wait_for(url, "deployed")
@@ -104,7 +104,7 @@ def test_a_service_is_reached_by_its_name_until_it_is_deleted(site: Site) -> Non
     assert site.nameserver.records() == before
 
 
-def test_while_dns_is_down_only_its_step_waits(site: Site) -> None:
+def test_only_the_dns_step_waits_while_dns_is_down(site: Site) -> None:
     site.nameserver.stop()
     url = site.create()
     wait(lambda: site.operation(url).failures >= 2, 30)
@@ -112,14 +112,14 @@ def test_while_dns_is_down_only_its_step_waits(site: Site) -> None:
     assert steps == {"provider:varnish": "done", "dns": "waiting"}
     assert site.poppy.status(url) == "create_in_progress"
     assert site.fetch("127.0.0.1") == (200, "MISS"), "what the provider has done is kept"
-    # If the provider were asked again, it would now not answer.
+    # The provider could not answer a second call now.
     site.node.stop()
     site.nameserver.start()
     site.poppy.wait_for(url, "deployed")
     assert site.address() == "127.0.0.1"
 
 
-def test_whatever_is_under_way_while_dns_is_down_ends_as_it_was_asked_for(site: Site) -> None:
+def test_open_operations_succeed_after_a_dns_outage(site: Site) -> None:
     session, before = site.poppy.session, site.nameserver.records()
     changed, removed = site.create("www.changed.example"), site.create("www.removed.example")
     for url in (changed, removed):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End to end with two edges of one's own: clients are sent to one of two real Varnish nodes.
+"""End to end with two edges: clients are sent to one of two real Varnish nodes.
 
-A node is a point of presence (POP), with an address and a provider of its own. Clients resolve the
-operator's name at a real name server, and ask the address that they are told.
+Each node is a point of presence (POP) with its own address and provider. Clients resolve the
+operator name at a real name server, and send requests to the resulting address.
 """
 
 import collections
@@ -65,7 +65,7 @@ class Site:
         self.origin = origin
 
     def create(self, details: Mapping[str, Mapping[str, Any]], **changes: Any) -> str:
-        """A deployed service of a flavor with both POPs; gives its URL."""
+        """Create a service with both POPs, wait until it is deployed, and return its URL."""
         link = {"href": "https://www.example.com", "rel": "provider_url"}
         providers = [{"provider": it, "links": [link], **details.get(it, {})} for it in POPS]
         url = f"{self.poppy.base}/v1.0/flavors"
@@ -75,12 +75,12 @@ class Site:
         origins = [{"origin": self.origin.address}]
         service = self.poppy.create_service(DOMAIN, origins=origins, **changes)
         self.poppy.wait_for(service, "deployed")
-        # Until then the POPs had nothing to serve, which workers take for being down.
+        # Before, the POPs had nothing to serve, so workers took them for down.
         wait(lambda: self._is_calm(service), 20)
         return service
 
     def _is_calm(self, service: str) -> bool:
-        """Whether no POP looks down, no name avoids one, and nothing is under way."""
+        """Return whether no POP looks down, no name avoids a POP, and no operation is open."""
         service_id = service.rpartition("/")[2]
         since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=10)
         conf = config.load([], files=[str(self.poppy.config)])
@@ -93,11 +93,11 @@ class Site:
             )
 
     def pop(self, client: str = "127.0.0.1") -> str:
-        """To which POP a client is sent, as a resolver that speaks for it finds out (RFC 7871)."""
+        """Return the client's POP, as a resolver that sends its subnet finds it (RFC 7871)."""
         return self.addresses[self._resolve(client)]
 
     def fetch(self, client: str = "127.0.0.1", **headers: str) -> tuple[str, int, str | None]:
-        """What a client gets where it is sent: which POP, the status, and HIT or MISS."""
+        """Fetch a page as a client; return the POP, the status, and HIT or MISS."""
         address = self._resolve(client)
         port = self.pops[self.addresses[address]].http[1]
         answer = requests.get(
@@ -122,10 +122,10 @@ class Site:
 
 @contextlib.contextmanager
 def running(directory: Path, nameserver: NameServer, options: Mapping[str, Any]) -> Iterator[Site]:
-    """All of it, with the DNS driver that the options are for."""
+    """Run a site with the DNS driver that the options name."""
     (dns_driver,) = options
     first = Varnish()
-    # The same port, as on the machines of a real edge, at another address.
+    # The same port at another address, as on the machines of a real edge.
     second = Varnish(
         http=(f"127.{random.randint(64, 250)}.{random.randint(1, 250)}.2", first.http[1])
     )
@@ -178,7 +178,7 @@ def powerdns(tmp_path: Path) -> Iterator[Site]:
             yield site
 
 
-def test_clients_follow_the_name_away_from_an_edge_that_died_and_back(bind: Site) -> None:
+def test_clients_fail_over_from_a_dead_edge_and_back(bind: Site) -> None:
     service = bind.create({})
     assert [bind.fetch(), bind.fetch()] == [("north", 200, "MISS"), ("north", 200, "HIT")]
     bind.pops["north"].kill()
@@ -187,9 +187,9 @@ def test_clients_follow_the_name_away_from_an_edge_that_died_and_back(bind: Site
     wait(lambda: bind.pop() == "south", 20)
     assert bind.fetch()[:2] == ("south", 200)
     assert bind.poppy.status(service) == "deployed"
-    # It comes back with nothing in it: clients are not to meet that.
+    # It comes back empty, so clients must not be sent there yet.
     bind.pops["north"].start()
-    time.sleep(2.5)  # more than failback takes
+    time.sleep(2.5)  # longer than failback takes
     assert bind.fetch()[:2] == ("south", 200)
     done = bind.poppy.manage("services", "redeploy", "--provider", "north")
     assert done.returncode == 0, done.stderr
@@ -198,7 +198,7 @@ def test_clients_follow_the_name_away_from_an_edge_that_died_and_back(bind: Site
     bind.poppy.wait_for(service, "deployed")
 
 
-def test_clients_are_sent_to_the_edge_of_their_place(powerdns: Site) -> None:
+def test_clients_are_steered_by_geography(powerdns: Site) -> None:
     places = {"north": {"geography": {"continents": ["EU"]}}}
     restrictions = [
         {
@@ -218,13 +218,13 @@ def test_clients_are_sent_to_the_edge_of_their_place(powerdns: Site) -> None:
     powerdns.poppy.session.delete(service + "/assets?all=true", timeout=10)
     for client, pop in (GERMAN, "north"), (AMERICAN, "south"):
         wait(lambda at=(client, pop): powerdns.fetch(at[0]) == (at[1], 200, "MISS"), 20)
-    # Without the POP of their place, they are sent to the other one.
+    # Without the POP of their continent, they are sent to the other one.
     powerdns.pops["north"].kill()
     wait(lambda: powerdns.pop(GERMAN) == "south", 20)
     assert powerdns.fetch(GERMAN)[:2] == ("south", 200)
 
 
-def test_clients_are_shared_out_by_weights(powerdns: Site) -> None:
+def test_clients_are_steered_by_weights(powerdns: Site) -> None:
     powerdns.create({"north": {"weight": 75}, "south": {"weight": 25}})
     clients = [f"100.64.{i}.{j}" for i in range(20) for j in range(20)]
     counts = collections.Counter(map(powerdns.pop, clients))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example that authors of drivers copy is installed as they would, and passes its tests."""
+"""Install the example driver as authors of drivers would, and run its tests."""
 
 import os
 import shutil
@@ -25,13 +25,13 @@ def run(command: Sequence[str], directory: Path, packages: Path) -> str:
     return done.stdout
 
 
-def test_the_example_driver_can_be_installed_found_and_tested(tmp_path: Path) -> None:
-    # A copy, since building leaves files behind.
+def test_example_driver_can_be_installed_and_passes_its_tests(tmp_path: Path) -> None:
+    # Use a copy, since building leaves files behind.
     source, packages = tmp_path / "example-driver", tmp_path / "packages"
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     run(["-m", "pip", "install", "-q", *offline, "--target", str(packages), "."], source, packages)
-    # What is tested is what was installed.
+    # Only the installed package can be tested now.
     shutil.rmtree(source / "poppy_example")
 
     show = (

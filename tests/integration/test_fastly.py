@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way, from the API to Fastly's, with the daemon as an operator runs it."""
+"""End to end from the API to the double of Fastly, with the daemon as operators run it."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def test_a_service_from_post_to_delete(tmp_path: Path) -> None:
+def test_service_lifecycle(tmp_path: Path) -> None:
     with Fastly() as fastly:
         options = {
             "drivers": {"providers": "fastly"},
@@ -66,7 +66,7 @@ def test_a_service_from_post_to_delete(tmp_path: Path) -> None:
             assert service.active is not None
 
             fastly.tls.set_state(HTTPS, "issued")
-            # Rather than to wait for a minute.
+            # Delete it, instead of waiting a minute for the next poll.
             answer = poppy.session.delete(url, timeout=10)
             assert answer.status_code == 202, answer.text
             poppy.wait_for(url, "gone")
@@ -94,7 +94,7 @@ def test_a_service_from_post_to_delete(tmp_path: Path) -> None:
 
 
 def _refused(poppy: Installation) -> None:
-    """What Fastly has no expression for is refused when it is posted."""
+    """Check that Fastly's restrictions on documents are applied to a POST."""
     origin = {"origin": "192.0.2.7", "port": 443, "ssl": True}
     answer = poppy.session.post(
         poppy.base + "/v1.0/services", json={**DOCUMENT, "origins": [origin]}, timeout=10
@@ -121,7 +121,7 @@ def _patch(poppy: Installation, url: str) -> None:
 
 
 def _waits_for(poppy: Installation, url: str) -> str:
-    """What the operations of a service wait for, as it is stored."""
+    """Return the stored messages of the service's operations."""
     conf = config.new()
     conf(["--config-file", str(poppy.config)])
     storage: Storage = driver.load("storage", conf.drivers.storage, conf)

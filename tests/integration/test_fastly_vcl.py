@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the snippets and conditions for Fastly decide, run by a real Varnish.
+"""Decisions of the snippets and conditions for Fastly, run by a real Varnish.
 
-Fastly's VCL and Varnish's are two dialects of one language. What the driver writes keeps to what
-they have in common, but for the few names translated here. Around it stands what Fastly
-generates, in its order: snippets, then conditions with what refers to them.
+Fastly's VCL and Varnish's are dialects of one language. The driver writes only what they have in
+common, except for a few names that are translated here. The code around it imitates what Fastly
+generates, in the same order: snippets, then conditions with the objects that refer to them.
 """
 
 import re
@@ -33,7 +33,7 @@ def translated(text: str) -> str:
 
 
 def simulated(objects: Objects, web: WebServer) -> str:
-    """A version of a service as a VCL for Varnish."""
+    """Return a version of a service as VCL for Varnish."""
     snippets = {entry["type"]: entry["content"] for entry in objects["snippet"].values()}
     statements = {name: entry["statement"] for name, entry in objects["condition"].items()}
     refusals = "".join(
@@ -45,7 +45,7 @@ def simulated(objects: Objects, web: WebServer) -> str:
         for name, entry in objects["backend"].items()
         if entry["request_condition"]
     )
-    # Fastly has the client's request at hand in vcl_fetch.
+    # In vcl_fetch, Fastly still has the client's request.
     keep = "set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching;"
     settings = "".join(
         f"if ({_in_fetch(statements[entry['cache_condition']])}) {{\n"
@@ -131,7 +131,7 @@ def load(node: Varnish, web: WebServer, spec: ServiceSpec) -> None:
 OPEN = replace(whole_service().spec, restrictions=())
 
 
-def test_the_most_specific_rule_chooses_origin_and_ttl(node: Varnish, web: WebServer) -> None:
+def test_most_specific_rule_chooses_origin_and_ttl(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
 
     def found(path: str) -> tuple[str, str | None]:
@@ -147,7 +147,7 @@ def test_the_most_specific_rule_chooses_origin_and_ttl(node: Varnish, web: WebSe
     assert found("/login/x") == ("0", "3600")
 
 
-def test_what_is_kept_and_what_is_not(node: Varnish, web: WebServer) -> None:
+def test_which_responses_are_cached(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
 
     def kept(path: str, **headers: str) -> bool:
@@ -170,9 +170,7 @@ def test_what_is_kept_and_what_is_not(node: Varnish, web: WebServer) -> None:
     assert "x-ttl" not in ask(node, "/broken").headers
 
 
-def test_what_was_fetched_with_credentials_is_for_nobody_else(
-    node: Varnish, web: WebServer
-) -> None:
+def test_responses_to_credentials_are_not_shared(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
 
     mine = ask(node, "/account", Authorization="Basic mine")
@@ -188,16 +186,16 @@ def test_what_was_fetched_with_credentials_is_for_nobody_else(
     ]
 
 
-def test_paths_with_dots_are_refused(node: Varnish, web: WebServer) -> None:
+def test_paths_with_dot_segments_are_refused(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
     assert [ask(node, path).status for path in ("/a/../b", "/a/%2e%2e/b", "/a/./b")] == [400] * 3
     assert ask(node, "/a/..b").status == 200
 
 
-def test_only_fastly_itself_purges(node: Varnish, web: WebServer) -> None:
+def test_purges_require_authentication(node: Varnish, web: WebServer) -> None:
     load(node, web, whole_service().spec)
 
-    # Restrictions are not about it: Fastly sends it itself, from wherever.
+    # Restrictions do not apply to purges, which Fastly sends from any address.
     purge = ask(node, "/static/a", method="FASTLYPURGE")
     other = ask(node, "/static/a")
 
@@ -249,7 +247,9 @@ def test_restrictions(
     assert ask(node, "/page", **headers).status == status
 
 
-def test_kinds_are_independent_and_rules_of_a_kind_add_up(node: Varnish, web: WebServer) -> None:
+def test_rule_kinds_are_independent_and_rules_of_a_kind_add_up(
+    node: Varnish, web: WebServer
+) -> None:
     restricted(
         node,
         web,
@@ -269,9 +269,7 @@ def test_kinds_are_independent_and_rules_of_a_kind_add_up(node: Varnish, web: We
     assert status("/local/page", X_Test_Country="CA") == 403
 
 
-def test_header_fields_from_outside_decide_nothing_and_go_nowhere(
-    node: Varnish, web: WebServer
-) -> None:
+def test_forged_poppy_fields_are_ignored(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
     forged = {"X-Poppy-Origin": "1", "X-Poppy-Caching": "1", "X-Poppy-Verdict": "refused"}
 
@@ -281,7 +279,7 @@ def test_header_fields_from_outside_decide_nothing_and_go_nowhere(
     assert answer.headers["x-ttl"] == "3600"
 
 
-def test_untrusted_header_fields_reach_no_origin(node: Varnish, web: WebServer) -> None:
+def test_untrusted_header_fields_do_not_reach_the_origin(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
     web.fields.clear()
     names = list(headers.UNTRUSTED) + headers.respellings("X-Forwarded-Host")
@@ -293,13 +291,13 @@ def test_untrusted_header_fields_reach_no_origin(node: Varnish, web: WebServer) 
     assert ("X-Forwarded-For", "127.0.0.1") in web.fields[0]
 
 
-def test_targets_with_two_meanings_are_refused(node: Varnish, web: WebServer) -> None:
+def test_ambiguous_targets_are_refused(node: Varnish, web: WebServer) -> None:
     load(node, web, OPEN)
     targets = ("/a%5Cb", "/a%00", "/a%zz", "/a#b", "/a/..;/b", "a/b", "https://www.a.test/b")
     assert [ask(node, target).status for target in targets] == [400] * len(targets)
 
 
-def test_a_pattern_of_each_kind_compiles(node: Varnish, web: WebServer) -> None:
+def test_every_kind_of_pattern_compiles(node: Varnish, web: WebServer) -> None:
     paths = ("/a%20b", "/*.jpg", "/s?q=1", '/"quoted"', "/a*b*c", "/%41%25", "/~(x)[y]{z}")
     rules = tuple(Rule(path, path) for path in paths)
     caching = (Caching("some", 7, rules),)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole API behind a real Keystone."""
 
-# The fixture is an argument by the name it is imported by.
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import re
@@ -28,7 +28,7 @@ def flavor():
 
 @pytest.fixture(scope="module")
 def people(keystone):
-    """Two projects, and tokens for who works in them."""
+    """Two projects, and tokens of users with different roles."""
     ours, theirs = (keystone.project(f"{name}-{secrets.token_hex(4)}") for name in ("a", "b"))
     member = keystone.user(ours, "member")
     operator = keystone.user(None, "admin", system=True)
@@ -50,7 +50,7 @@ def people(keystone):
 
 
 def poppy(directory, keystone, **changes):
-    """A whole Poppy that asks this Keystone."""
+    """Return an API that uses this Keystone."""
     conf = keystone.conf
     conf["keystone_authtoken"] |= {"token_cache_time": -1, **changes}
     made = Api(directory, conf)
@@ -67,7 +67,7 @@ def api(keystone, tmp_path_factory):
 
 @pytest.fixture
 def call(api, people):
-    """call(persona or token, method, path, body): the answer, checked when it is an error."""
+    """A function that sends a request with a user's token and checks error responses."""
 
     def call(who, method, path, body=None, **headers):
         token = people.tokens.get(who, who)
@@ -91,11 +91,11 @@ class TestTokens:
         assert answer.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
         assert "X-Auth-Token" in answer.json["message"]
 
-    def test_are_needed(self, call, keystone):
+    def test_requests_without_a_token_are_refused(self, call, keystone):
         for path in ("/v1.0", "/v1.0/services", "/v1.0/flavors", "/v1.0/flavors/standard"):
             self.check_refused(call(None, "GET", path), keystone)
 
-    def test_are_needed_for_every_route_that_has_a_rule(self, call, api, keystone):
+    def test_every_protected_route_needs_a_token(self, call, api, keystone):
         paths = api.call("GET", "/v1.0/openapi.json").json["paths"]
         for template, methods in paths.items():
             path = template.replace("{service_id}", ids.new())
@@ -106,33 +106,33 @@ class TestTokens:
                     self.check_refused(answer, keystone)
 
     @pytest.mark.parametrize("token", ["", "x", "x" * 5000, "gAAAAAB" + "A" * 200, "é"])
-    def test_that_are_none_are_refused(self, api, keystone, token):
+    def test_invalid_tokens_are_refused(self, api, keystone, token):
         environ = {"HTTP_X_AUTH_TOKEN": token}
         answer = api.app.get("/v1.0/services", extra_environ=environ, expect_errors=True)
         self.check_refused(answer, keystone)
 
-    def test_that_are_expired_are_refused(self, call, keystone, people):
+    def test_expired_tokens_are_refused(self, call, keystone, people):
         token = keystone.expired_token(people.member, people.ours)
         self.check_refused(call(token, "GET", "/v1.0/services"), keystone)
 
-    def test_that_are_revoked_are_refused(self, call, keystone, people):
+    def test_revoked_tokens_are_refused(self, call, keystone, people):
         token = keystone.token(people.member, people.ours)
         assert call(token, "GET", "/v1.0/services").status_code == 200
         keystone.revoke(token)
         self.check_refused(call(token, "GET", "/v1.0/services"), keystone)
 
-    def test_for_nothing_reach_nothing_of_a_project(self, call):
+    def test_unscoped_tokens_reach_no_project(self, call):
         assert call("unscoped", "GET", "/v1.0/services").status_code == 403
         assert call("unscoped", "GET", "/v1.0/flavors").status_code == 403
 
     @pytest.mark.parametrize("token", [None, "garbage"])
-    def test_are_not_needed_for_what_is_public(self, call, token):
+    def test_public_routes_need_no_token(self, call, token):
         for path in ("/", "/v1.0/ping", "/v1.0/health", "/v1.0/health/dns/scripted"):
             assert call(token, "GET", path).status_code in (200, 204)
         assert call(token, "OPTIONS", "/v1.0/services").status_code == 204
         assert call(token, "GET", "/v1.0/nothing").status_code == 404
 
-    def test_are_what_counts_whatever_else_the_client_says(self, call, api, people):
+    def test_identity_headers_of_clients_are_ignored(self, call, api, people):
         path = call("member", "POST", "/v1.0/services", document(api)).headers["Location"]
         path = path.removeprefix("http://localhost")
         forged = {
@@ -158,13 +158,13 @@ class TestTokens:
 
 
 class TestRoles:
-    def test_of_readers_let_them_look(self, call):
+    def test_readers_can_read(self, call):
         assert call("reader", "GET", "/v1.0").status_code == 200
         assert call("reader", "GET", "/v1.0/services").status_code == 200
         assert call("reader", "HEAD", "/v1.0/services").status_code == 200
         assert call("reader", "GET", "/v1.0/flavors").status_code == 200
 
-    def test_of_readers_let_them_change_nothing(self, call, api):
+    def test_readers_can_not_change_anything(self, call, api):
         path = call("member", "POST", "/v1.0/services", document(api)).headers["Location"]
         path = path.removeprefix("http://localhost")
         patch = [{"op": "replace", "path": "/name", "value": "mine"}]
@@ -182,7 +182,7 @@ class TestRoles:
             assert "cdn:" in answer.json["message"]
         assert api.rows() == before
 
-    def test_of_members_let_them_change_what_is_their_projects(self, call, api):
+    def test_members_can_change_services_of_their_project(self, call, api):
         answer = call("member", "POST", "/v1.0/services", document(api))
         assert answer.status_code == 202
         path = answer.headers["Location"].removeprefix("http://localhost")
@@ -190,17 +190,17 @@ class TestRoles:
         assert call("stranger", "GET", path).status_code == 404
         assert call("member", "DELETE", path).status_code == 202
 
-    def test_of_members_make_no_flavors(self, call):
+    def test_members_can_not_change_flavors(self, call):
         assert call("member", "POST", "/v1.0/flavors", flavor()).status_code == 403
         assert call("member", "DELETE", "/v1.0/flavors/both").status_code == 403
 
     @pytest.mark.parametrize("who", ["admin", "system"])
-    def test_of_admins_make_flavors(self, call, who):
+    def test_admins_can_create_and_delete_flavors(self, call, who):
         made = flavor()
         assert call(who, "POST", "/v1.0/flavors", made).status_code == 201
         assert call(who, "DELETE", f"/v1.0/flavors/{made['id']}").status_code == 204
 
-    def test_on_the_system_are_for_no_project(self, call):
+    def test_system_roles_apply_to_no_project(self, call):
         answer = call("system", "GET", "/v1.0/services")
         assert answer.status_code == 403
         assert "project" in answer.json["message"]
@@ -216,7 +216,7 @@ ADMIN_READS = (
 
 
 class TestAuditor:
-    """The role reader on the system: reads what operators read, and changes nothing."""
+    """A system user with the role reader reads what operators read, but changes nothing."""
 
     @pytest.mark.parametrize("path", ADMIN_READS)
     def test_reads_what_operators_read(self, call, path):
@@ -241,16 +241,16 @@ class TestAuditor:
 
 
 class TestProjectInTheURL:
-    def test_is_that_of_the_token(self, call, people):
+    def test_project_of_the_token_is_accepted(self, call, people):
         assert call("member", "GET", f"/v1.0/{people.ours}/services").status_code == 200
 
     @pytest.mark.parametrize("who", ["stranger", "system", "unscoped"])
-    def test_is_never_anothers(self, call, people, who):
+    def test_other_projects_are_refused(self, call, people, who):
         for path in ("services", "flavors"):
             answer = call(who, "GET", f"/v1.0/{people.ours}/{path}")
             assert answer.status_code == 403
 
-    def test_is_in_links_when_configured(self, keystone, people, tmp_path):
+    def test_project_is_in_links_when_configured(self, keystone, people, tmp_path):
         keystone_conf = keystone.conf
         keystone_conf["DEFAULT"]["project_id_in_url"] = True
         made = Api(tmp_path, keystone_conf)
@@ -266,7 +266,7 @@ class TestProjectInTheURL:
     [{"auth_url": "closed", "http_request_max_retries": 0}, {"password": "wrong"}],
     ids=["away", "refuses us"],
 )
-def test_a_keystone_that_is_no_help_is_not_the_clients_fault(keystone, people, tmp_path, changes):
+def test_keystone_failures_are_not_client_errors(keystone, people, tmp_path, changes):
     if changes.get("auth_url"):
         changes = {**changes, "auth_url": f"http://127.0.0.1:{free_port()}/v3"}
     made = poppy(tmp_path, keystone, **changes)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers that other tests, and ``tools/lab``, start."""
+"""The servers that ``tools/lab`` and other tests start."""
 
-# The fixtures are arguments by the names they are imported by.
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import contextlib
@@ -41,7 +41,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state directory; whatever a test leaves running there is stopped."""
+    """A state directory. A server that a test leaves running there is stopped."""
     java()
     jars()
     yield tmp_path / "lab"
@@ -50,7 +50,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def lab(state: Path) -> Run:
-    """The command, as ``tools/lab`` runs it."""
+    """A function that runs the command as ``tools/lab`` does."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tests.real", "--state", str(state), *arguments]
@@ -106,13 +106,13 @@ def make_table(connected, keyspace: str, replication: str) -> None:
     connected.execute(f"CREATE TABLE {keyspace}.t (k text PRIMARY KEY, v text)")
 
 
-#: The driver's number for it; the driver itself may be missing here.
+#: The driver's number of the consistency level; the driver may not be installed.
 ALL = 5
 ONE = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
 
 
 class TestCommand:
-    def test_starts_tells_and_stops(self, lab: Run, state: Path) -> None:
+    def test_up_status_and_down(self, lab: Run, state: Path) -> None:
         up = lab("up", "zookeeper")
         assert up.returncode == 0, up.stderr
         hosts = up.stdout.partition("hosts: ")[2].splitlines()[0]
@@ -129,11 +129,11 @@ class TestCommand:
         assert "running" not in lab("status").stdout
         assert {path.suffix for path in state.iterdir()} == {".lock"}
 
-    def test_a_second_up_finds_the_first(self, lab: Run) -> None:
+    def test_second_up_finds_the_running_server(self, lab: Run) -> None:
         first, second = lab("up", "zookeeper"), lab("up", "zookeeper")
         assert first.stdout.partition("hosts:")[2] == second.stdout.partition("hosts:")[2]
 
-    def test_two_at_once_start_one(self, state: Path) -> None:
+    def test_concurrent_ups_start_one_server(self, state: Path) -> None:
         command = [sys.executable, "-m", "tests.real", "--state", str(state), "up", "zookeeper"]
         both = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -143,8 +143,8 @@ class TestCommand:
         assert len(said) == 1
         assert said != {""}
 
-    def test_state_of_another_life_hurts_nobody(self, lab: Run, state: Path) -> None:
-        """The machine was restarted, and the ids of our processes are those of others now."""
+    def test_stale_state_does_not_affect_other_processes(self, lab: Run, state: Path) -> None:
+        """After a reboot, a recorded process id may belong to another process."""
         with subprocess.Popen(["sleep", "60"]) as stranger:
             state.mkdir()
             record = {"values": {"hosts": "127.0.0.1:1"}, "conf": {}, "pid": stranger.pid}
@@ -160,7 +160,7 @@ class TestCommand:
             stranger.kill()
 
     @pytest.mark.parametrize("victim", ["keeper", "server"])
-    def test_what_was_killed_is_cleared_and_started_anew(
+    def test_killed_keeper_or_server_is_cleared_and_restarted(
         self, lab: Run, state: Path, victim: str
     ) -> None:
         lab("up", "zookeeper")
@@ -171,7 +171,7 @@ class TestCommand:
         assert not {keeper, server} & set(processes(state))
         assert len(processes(state)) == 2
 
-    def test_down_clears_what_a_killed_keeper_left(self, lab: Run, state: Path) -> None:
+    def test_down_cleans_up_after_a_killed_keeper(self, lab: Run, state: Path) -> None:
         lab("up", "zookeeper")
         directory = Path((state / "zookeeper.directory").read_text())
         os.kill(min(processes(state)), signal.SIGKILL)
@@ -179,26 +179,26 @@ class TestCommand:
         assert not processes(state)
         assert not directory.exists()
 
-    def test_it_ends_with_the_process_it_is_for(self, state: Path) -> None:
+    def test_server_ends_with_the_watched_process(self, state: Path) -> None:
         with subprocess.Popen(["sleep", "60"]) as run:
             Lab(state, watch=run.pid).up("zookeeper")
             assert len(processes(state)) == 2
             run.kill()
         wait_for(lambda: processes(state), [])
 
-    def test_unknown_names_are_refused_with_those_there_are(self, lab: Run, state: Path) -> None:
+    def test_unknown_name_is_refused_with_the_known_names(self, lab: Run, state: Path) -> None:
         answer = lab("up", "zookeeper", "oracle")
         assert answer.returncode == 2
         assert "there is no 'oracle'; there are bind, cassandra, cassandra2dc" in answer.stderr
         assert not state.exists()
 
-    def test_down_of_nothing_is_fine(self, lab: Run, state: Path) -> None:
+    def test_down_without_servers_succeeds(self, lab: Run, state: Path) -> None:
         assert lab("down").returncode == 0
         assert not state.exists()
 
 
 def wait_for(value: Callable[[], object], expected: object) -> object:
-    """The value, once it is, or contains, what is expected."""
+    """Wait until the value equals or contains what is expected, and return it."""
     deadline = time.monotonic() + 20
     while True:
         seen = value()
@@ -209,7 +209,7 @@ def wait_for(value: Callable[[], object], expected: object) -> object:
 
 
 class TestZooKeeper:
-    def test_keeps_data_when_stopped_or_killed_and_loses_it_when_wiped(self) -> None:
+    def test_data_survives_stop_and_kill_but_not_wipe(self) -> None:
         with ZooKeeper() as server:
             with client(server) as connected:
                 connected.create("/a", b"kept")
@@ -224,7 +224,7 @@ class TestZooKeeper:
             with client(server) as connected:
                 assert not connected.exists("/a")
 
-    def test_speaks_tls_and_heeds_acls(self) -> None:
+    def test_tls_and_acls(self) -> None:
         with ZooKeeper(tls=True) as server:
             tls = {"use_ssl": True, "ca": str(server.ca_file)}
             digest = [("digest", "poppy:secret")]
@@ -235,7 +235,7 @@ class TestZooKeeper:
             with client(server, **tls) as stranger, pytest.raises(NoAuthError):
                 stranger.get("/a")
 
-    def test_hangs_while_paused(self) -> None:
+    def test_paused_server_hangs(self) -> None:
         with ZooKeeper() as server:
             server.pause()
             with socket.create_connection((server.host, server.port), 2) as connection:
@@ -250,7 +250,7 @@ class TestZooKeeper:
 
 
 class TestCassandra:
-    def test_keeps_data_when_stopped_or_killed(self, keyspace: str) -> None:
+    def test_data_survives_stop_and_kill(self, keyspace: str) -> None:
         with Cassandra(authentication=True, tls=True) as node:
             options = secured(node)
             with session(node, **options) as connected:
@@ -264,7 +264,7 @@ class TestCassandra:
             with session(node, **options) as connected:
                 assert connected.execute(f"SELECT v FROM {keyspace}.t").one().v == "kept"
 
-    def test_what_is_written_in_one_data_centre_is_read_in_the_other(self, keyspace: str) -> None:
+    def test_one_data_center_reads_what_the_other_wrote(self, keyspace: str) -> None:
         replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 1, 'dc2': 1}"
         with CassandraPair() as pair:
             dc1, dc2 = pair.nodes.values()
@@ -297,8 +297,8 @@ class TestShared:
         with client(zookeeper) as connected:
             connected.ensure_path(chroot)
 
-    def test_all_workers_of_a_run_share_one(self, tmp_path: Path) -> None:
-        """Two workers see the same server, and it ends with the last of them."""
+    def test_all_workers_of_a_run_share_one_server(self, tmp_path: Path) -> None:
+        """Two workers see the same server, which ends with the last of them."""
         (tmp_path / "conftest.py").write_text("from tests.real.fixtures import zookeeper\n")
         test = (
             "import pathlib, time\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults that have to be expected leave no traceback in the log, nor on stderr."""
+"""Expected faults leave no traceback in the log or on stderr."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ CLAIM = "UPDATE poppy_jobs SET claim_token = 'another', owner = 'another'"
 
 @contextlib.contextmanager
 def small_disk(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A file system of 2 MB."""
+    """Mount a file system of 2 MB."""
     path.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(path)],
@@ -34,7 +34,7 @@ def small_disk(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def check_log(text: str) -> None:
-    """No traceback, and nothing above WARNING but for operations that failed."""
+    """Check that there is no traceback and no ERROR line."""
     assert "Traceback" not in text, text[max(0, text.index("Traceback") - 2000) :][:6000]
     errors = [line for line in text.splitlines() if " ERROR " in line]
     assert errors == []
@@ -42,7 +42,7 @@ def check_log(text: str) -> None:
 
 @pytest.fixture
 def slow(tmp_path: pathlib.Path) -> Installation:
-    """Each call of the provider takes a while, in which something can happen to its job."""
+    """An installation with slow provider calls, to disturb a job during one."""
     return Installation(tmp_path, {"drivers:provider:mock": {"latency": 2}})
 
 
@@ -52,7 +52,7 @@ def execute(database: pathlib.Path, statement: str) -> int:
 
 
 @pytest.mark.parametrize("statement", [CLAIM, "DELETE FROM poppy_jobs"], ids=["lost", "wiped"])
-def test_a_claim_that_is_lost(slow: Installation, statement: str) -> None:
+def test_lost_claim(slow: Installation, statement: str) -> None:
     database = slow.directory / "poppy.sqlite3"
     with slow.daemon("poppy-standalone"):
         slow.wait_until_up()
@@ -67,7 +67,7 @@ def test_a_claim_that_is_lost(slow: Installation, statement: str) -> None:
     assert "has lost its claim of job" in text
 
 
-def test_a_full_disk(tmp_path: pathlib.Path) -> None:
+def test_full_disk(tmp_path: pathlib.Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         poppy = Installation(tmp_path, {"DEFAULT": {"state_path": disk}})
         with poppy.daemon("poppy-standalone") as daemon:
@@ -105,7 +105,7 @@ def test_a_full_disk(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.real
-def test_a_zookeeper_that_is_wiped(tmp_path: pathlib.Path) -> None:
+def test_wiped_zookeeper(tmp_path: pathlib.Path) -> None:
     with ZooKeeper() as zookeeper:
         host, _, port = zookeeper.hosts.partition(":")
         options = {

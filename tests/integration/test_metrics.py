@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics as Prometheus sees them: daemons as processes, scraped over HTTP."""
+"""Metrics as Prometheus sees them: daemons run as processes, and are scraped over HTTP."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ SERVICES = 4
 
 
 class Site:
-    """A server of two processes and a worker of two, with metrics."""
+    """A server and a worker with two processes each, and metrics."""
 
     def __init__(self, directory, **options):
         self.asked = 0
@@ -39,7 +39,7 @@ class Site:
         assert self.installation.manage("db", "sync").returncode == 0
 
     def scrape(self, daemon):
-        """Value by (sample name, labels)."""
+        """Return all values by sample name and labels."""
         answer = requests.get(f"http://127.0.0.1:{self.ports[daemon]}/metrics", timeout=10)
         assert answer.status_code == 200
         return {
@@ -49,16 +49,16 @@ class Site:
         }
 
     def value(self, daemon, name, **labels):
-        """One sample; None if there is none."""
+        """Return the value of a sample, or None."""
         return self.scrape(daemon).get((name, frozenset(labels.items())))
 
     def ask(self, url):
-        """GET on a new connection, without a project, which is refused."""
+        """Send a GET without a project on a new connection; return whether it is refused."""
         self.asked += 1
         return requests.get(url, timeout=10).status_code == 400
 
     def recorders(self, daemon):
-        """How many processes of a daemon have timed something."""
+        """Return how many processes of a daemon have recorded timings."""
         directory = self.installation.directory / "metrics" / str(self.ports[daemon])
         return len(list(directory.glob("histogram_*.db")))
 
@@ -74,7 +74,7 @@ def site(tmp_path):
     made.installation.session.close()
 
 
-def test_what_happens_is_counted_over_all_processes(site):
+def test_metrics_cover_all_processes(site):
     installation = site.installation
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker"):
         installation.wait_until_up()
@@ -82,7 +82,7 @@ def test_what_happens_is_counted_over_all_processes(site):
         urls = [installation.create_service(f"www{n}.example.com") for n in range(SERVICES)]
         for url in urls:
             installation.wait_for(url, "deployed")
-        # Connections go to either process, so that both have counted.
+        # Either process may get a connection; wait until both have counted.
         wait(lambda: site.ask(urls[0]) and site.recorders("server") == 2, 20)
 
         requests_total = "poppy_http_request_duration_seconds_count"
@@ -143,7 +143,7 @@ def test_what_happens_is_counted_over_all_processes(site):
         assert requests.get(f"{installation.base}/metrics", timeout=10).status_code == 404
 
 
-def test_what_a_dead_process_has_counted_is_kept_but_not_what_it_did(site, tmp_path):
+def test_counters_of_a_dead_process_are_kept_but_not_its_gauges(site, tmp_path):
     installation = site.installation
     with installation.daemon("poppy-server"), installation.daemon("poppy-worker") as worker:
         installation.wait_until_up()
@@ -163,28 +163,28 @@ def test_what_a_dead_process_has_counted_is_kept_but_not_what_it_did(site, tmp_p
 
 
 def gauges(site, directory):
-    """Ids of the processes that the worker daemon forked: two work, one answers."""
+    """Return the processes that the worker daemon forked: two workers and the exporter."""
     files = (directory / "metrics" / str(site.ports["worker"])).glob("gauge_livesum_*.db")
     pids = {int(path.stem.rpartition("_")[2]) for path in files}
     return {pid for pid in pids if b"poppy-worker" in command_line(pid) and is_child(pid)}
 
 
 def is_child(pid):
-    """Whether it is one of the processes that a daemon forked."""
+    """Return whether a daemon forked the process."""
     text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     parent = int(text.rpartition(")")[2].split()[1])
     return b"poppy-worker" in command_line(parent)
 
 
 def command_line(pid):
-    """Of a process; empty when it is gone."""
+    """Return the command line of a process; empty when it is gone."""
     try:
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
 
-def test_trouble_shows(tmp_path):
+def test_failures_are_counted(tmp_path):
     nowhere = {"urls": f"http://127.0.0.1:{free_port()}", "api_key": "k", "breaker_failures": 1}
     site = Site(tmp_path, **{"drivers": {"dns": "powerdns"}, "drivers:dns:powerdns": nowhere})
     installation = site.installation
@@ -206,7 +206,7 @@ def test_trouble_shows(tmp_path):
     installation.session.close()
 
 
-def test_nothing_is_recorded_and_no_port_opened_unless_asked_for(tmp_path):
+def test_metrics_are_off_by_default(tmp_path):
     installation = Installation(tmp_path)
     installation.manage("db", "sync")
     with installation.daemon("poppy-server"):
@@ -215,7 +215,7 @@ def test_nothing_is_recorded_and_no_port_opened_unless_asked_for(tmp_path):
     installation.session.close()
 
 
-def test_a_port_that_is_taken_stops_the_start(site):
+def test_port_in_use_stops_the_start(site):
     with site.installation.daemon("poppy-server"):
         site.installation.wait_until_up()
         with site.installation.daemon("poppy-server") as second:
@@ -225,7 +225,7 @@ def test_a_port_that_is_taken_stops_the_start(site):
         assert site.value("server", "poppy_storage_up") in (None, 1)
 
 
-def test_standalone_tells_of_both_its_halves_at_one_port(site):
+def test_standalone_serves_all_metrics_at_one_port(site):
     installation = site.installation
     with installation.daemon("poppy-standalone"):
         installation.wait_until_up()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that are played on a Poppy of their own: each command is run, and shows what they say."""
+"""Run each command of some documentation pages, and compare its output with the page."""
 
 import re
 import textwrap
@@ -13,10 +13,10 @@ from tests.real.poppy import Installation, free_port, wait
 
 @pytest.fixture
 def site(tmp_path):
-    """A Poppy whose configuration is found in the home."""
+    """A Poppy with its configuration in the home directory."""
     (tmp_path / ".poppy").mkdir()
     (tmp_path / "state").mkdir()
-    # What fails in a way that may pass is not tried again while the test looks.
+    # Retryable failures must not be retried during the test.
     patient = {"retry_base": 3000, "retry_ceiling": 3000}
     made = Installation(tmp_path / "state", {"drivers:distributed_task:taskflow": patient})
     (tmp_path / ".poppy" / "poppy.conf").write_text(made.config.read_text())
@@ -34,7 +34,7 @@ def shell(tmp_path, site):
     made.close()
 
 
-#: Programs that the runbook needs, of other software.
+#: Third-party programs that the runbook uses.
 FOREIGN = ("dig", "dmesg", "journalctl", "nodetool", "systemctl")
 
 
@@ -60,8 +60,8 @@ def test_poppy_manage(site, shell, tmp_path):
     assert len(ran) > 15
 
 
-def test_the_readme(tmp_path):
-    """What it starts, defines and asks for is accepted; its edge is not there to do it."""
+def test_readme(tmp_path):
+    """Its commands are accepted, but its edge does not exist, so nothing is deployed."""
     text, port = (ROOT / "README.rst").read_text(), free_port()
     found = re.findall(r"::\n\n((?:    .*\n|\n)+)", text)
     parts = {part.split()[0]: part for part in map(textwrap.dedent, found)}
@@ -91,8 +91,8 @@ def test_the_readme(tmp_path):
         shell.close()
 
 
-def test_the_quickstart_from_an_empty_home(tmp_path):
-    """All of it, but for the installation: that would take this environment's place."""
+def test_quickstart_from_an_empty_home(tmp_path):
+    """Skip the installation, which would replace this environment."""
     port = free_port()
     (tmp_path / "poppy-quickstart").mkdir()
     shell = Shell(tmp_path)
@@ -120,7 +120,7 @@ def test_the_quickstart_from_an_empty_home(tmp_path):
 
 
 class Once:
-    """A session in which a command is not run again; starting a program takes a second."""
+    """A session that runs each command only once, since starting a program takes a second."""
 
     def __init__(self, shell):
         self._shell = shell
@@ -129,13 +129,13 @@ class Once:
     def do(self, line, exit_code):
         if line in self._done:
             return ""
-        if "$" not in line:  # else it may be about something else by now
+        if "$" not in line:  # a variable may have another value by now
             self._done.add(line)
         return self._shell.do(line, exit_code)
 
 
-def test_the_runbook(site, shell, tmp_path):
-    """Its commands work, with an operation in the state that they are for."""
+def test_runbook(site, shell, tmp_path):
+    """Its commands work with an operation in the state that they are for."""
 
     def note(name, state):
         assert name == "operation"
@@ -154,7 +154,7 @@ def test_the_runbook(site, shell, tmp_path):
     site.create_flavor()
     shown = site.create_service("www.example.com")
     site.wait_for(shown, "deployed")
-    # From here on the provider can't work.
+    # From here on, the provider can't work.
     site.objects.rename(site.objects.with_name("aside"))
     site.objects.write_text("no directory")
     ran = play(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of the API, of operations and of lists once more, on Cassandra and ZooKeeper."""
+"""The tests of the API, of operations and of lists, run on Cassandra and ZooKeeper."""
 # ruff: noqa: F403, F811
 
 import uuid
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.real
 
 
 class Api(conftest.Api):
-    """As there, but the rows are Cassandra's and the jobs ZooKeeper's."""
+    """The API with rows in Cassandra and jobs in ZooKeeper."""
 
     def rows(self):
         session = self.harness.storage._database._session()
@@ -54,7 +54,7 @@ class Api(conftest.Api):
 
 @pytest.fixture(scope="module")
 def backbone(cassandra, zookeeper):
-    """Options of a Poppy on a keyspace of its own, and how to empty that."""
+    """A function that empties a keyspace and returns the options of a Poppy on it."""
     synced = make_storage(cassandra, keyspace=f"production_{uuid.uuid4().hex[:12]}")
     synced.sync()
 
@@ -91,7 +91,7 @@ def api(tmp_path, backbone):
 
 @pytest.fixture
 def shared_api(api):
-    """The tables are shared by the tests of this file, so there is one API at a time."""
+    """The tests of this file share the tables, so there is one API at a time."""
     return api
 
 

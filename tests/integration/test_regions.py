@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of two regions: it checks each of its own steps, and fails when one is not so."""
+"""The demo of two regions, which checks each of its own steps and fails at the first error."""
 
 import os
 import re
@@ -23,12 +23,12 @@ SECONDS = 300.0
 """On a busy machine; an idle one takes a fifth of it."""
 
 
-def test_one_region_is_lost_and_the_other_goes_on_under_the_same_name():
+def test_other_region_takes_over_when_one_is_lost():
     java()
     jars()
     if shutil.which("pdns_server", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         unavailable("there is no pdns_server", "apt-get install pdns-server pdns-backend-sqlite3")
-    # Not below pytest's own directory: its name is too long for the servers' sockets.
+    # Not in pytest's own directory: its name is too long for the servers' sockets.
     with tempfile.TemporaryDirectory(prefix="poppy-regions-") as scratch:
         demo = subprocess.Popen(
             [sys.executable, "-m", "tools.demo_regions"],
@@ -55,7 +55,7 @@ def test_one_region_is_lost_and_the_other_goes_on_under_the_same_name():
 
 
 def _processes_of(scratch: str) -> list[bytes]:
-    """Command lines of living processes that keep their temporary files in a directory."""
+    """Return the command lines of live processes with this directory for temporary files."""
     mark = f"TMPDIR={scratch}".encode()
     found = []
     for entry in Path("/proc").iterdir():

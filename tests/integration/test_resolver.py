@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TXT records of real name servers."""
+"""Lookups of TXT records at real name servers."""
 
 import time
 
@@ -40,37 +40,37 @@ def resolver(request, server):
     return Resolver([server.address], request.param, may_ask=lambda _: True, port=server.port)
 
 
-def test_texts_are_joined_and_each_is_told(resolver):
+def test_strings_are_joined_and_all_records_returned(resolver):
     assert resolver.texts("two.example.org", soon()) == {"firstsecond", "other"}
 
 
-def test_a_long_answer_comes_by_tcp(resolver):
+def test_long_answer_comes_over_tcp(resolver):
     assert resolver.texts("long.example.org", soon()) == {"x" * 5000}
 
 
-def test_an_alias_is_followed(resolver):
+def test_alias_is_followed(resolver):
     assert resolver.texts("alias.example.org", soon()) == {"firstsecond", "other"}
 
 
 @pytest.mark.parametrize("name", ["missing.example.org", "ns.example.org", NAME])
-def test_what_is_not_there_is_nothing(resolver, name):
+def test_missing_record_is_empty(resolver, name):
     assert resolver.texts(name, soon()) == set()
 
 
-def test_a_name_of_no_zone_can_not_be_told(resolver):
+def test_name_outside_of_all_zones_is_retryable(resolver):
     with pytest.raises(RetryableError, match="www.example.net"):
         resolver.texts("www.example.net", soon())
 
 
-def test_a_negative_answer_of_a_cache_is_not_believed(server):
+def test_negative_answer_of_a_cache_is_verified(server):
     with Bind(**{"example.org": ZONE}) as cache:
-        # It tells what was: it has not got the record.
+        # The cache has the earlier state, without the record.
         server.change("example.org", (NAME, "TXT", "made-just-now"))
         believing = Resolver([cache.address], False)
         assert believing.texts(NAME, soon()) == set()
         asking = Resolver([cache.address], True, may_ask=lambda _: True, port=server.port)
         assert asking.texts(NAME, soon()) == {"made-just-now"}
-        # Where tenants' name servers may not be asked, or don't answer, the cache counts.
+        # Where tenants' name servers may not be asked, or don't answer, the cache decides.
         private = Resolver([cache.address], True, port=server.port)
         assert private.texts(NAME, soon()) == set()
         nobody = Resolver([cache.address], True, may_ask=lambda _: True, port=free_port())
@@ -78,7 +78,7 @@ def test_a_negative_answer_of_a_cache_is_not_believed(server):
         server.change("example.org", (NAME, "TXT"))
 
 
-def test_it_ends_at_the_deadline(server):
+def test_lookup_ends_at_the_deadline(server):
     resolver = Resolver([server.address], True, may_ask=lambda _: True, port=server.port)
     server.pause()
     try:

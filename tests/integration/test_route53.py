@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS driver ``route53`` against a server that speaks Amazon's APIs, which answers no DNS."""
+"""The DNS driver ``route53`` on a moto server, which has Amazon's APIs but answers no DNS."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -68,13 +68,13 @@ class TestContract(SteeringContract):
         return answer(self.zones.records(self.zone), name, country, continent)
 
 
-def test_a_name_has_the_ttl_of_the_option(moto: Moto, zones: Zones, zone: str) -> None:
+def test_records_have_the_configured_ttl(moto: Moto, zones: Zones, zone: str) -> None:
     make_driver(moto, ttl=42).ensure({f"www.{SUFFIX}": "edge.example.com"})
 
     assert [record["TTL"] for record in zones.records(zone)] == [42]
 
 
-def test_a_zone_is_the_nearest_public_one_of_its_name(moto: Moto, zones: Zones) -> None:
+def test_nearest_public_zone_is_used(moto: Moto, zones: Zones) -> None:
     far, near = zones.create("example.net"), zones.create(SUFFIX)
     vpc = {"VPCRegion": "us-east-1", "VPCId": "vpc-1"}
     zones.create(SUFFIX, VPC=vpc, HostedZoneConfig={"PrivateZone": True})
@@ -88,7 +88,7 @@ def test_a_zone_is_the_nearest_public_one_of_its_name(moto: Moto, zones: Zones) 
     assert zones.records(near) == zones.records(far) == []
 
 
-def test_of_two_zones_with_one_name_the_operator_has_to_choose(moto: Moto, zones: Zones) -> None:
+def test_operator_must_choose_between_zones_of_one_name(moto: Moto, zones: Zones) -> None:
     first, second = zones.create(SUFFIX), zones.create(SUFFIX)
     names = {f"www.{SUFFIX}": "edge.example.com"}
 
@@ -100,12 +100,12 @@ def test_of_two_zones_with_one_name_the_operator_has_to_choose(moto: Moto, zones
     assert zones.names(second) == set(names)
 
 
-def test_no_zone_is_told(moto: Moto) -> None:
+def test_missing_zone_is_reported(moto: Moto) -> None:
     with pytest.raises(PermanentError, match=f"no zone for www.{SUFFIX}"):
         make_driver(moto).ensure({f"www.{SUFFIX}": "edge.example.com"})
 
 
-def test_a_zone_that_was_made_anew_is_found(moto: Moto, zones: Zones, zone: str) -> None:
+def test_recreated_zone_is_found(moto: Moto, zones: Zones, zone: str) -> None:
     driver = make_driver(moto)
     names = {f"www.{SUFFIX}": "edge.example.com"}
     driver.ensure({f"other.{SUFFIX}": "edge.example.com"})
@@ -119,7 +119,7 @@ def test_a_zone_that_was_made_anew_is_found(moto: Moto, zones: Zones, zone: str)
     assert zones.names(anew) == set(names)
 
 
-def test_a_record_that_changes_while_it_is_removed_is_read_again(
+def test_record_changed_during_a_remove_is_read_again(
     moto: Moto, driver: Route53DNS, zones: Zones, zone: str
 ) -> None:
     name = f"www.{SUFFIX}"
@@ -141,7 +141,7 @@ def test_a_record_that_changes_while_it_is_removed_is_read_again(
 
 
 @pytest.mark.parametrize("fate", ["lost", "dead", 400, 503])
-def test_what_fails_for_a_moment_may_be_tried_again(
+def test_temporary_failures_are_retryable(
     moto: Moto, zones: Zones, zone: str, fate: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aws, "_ATTEMPTS", 1)
@@ -165,7 +165,7 @@ def test_what_fails_for_a_moment_may_be_tried_again(
         assert zones.records(zone) == []
 
 
-def test_health_is_whether_amazon_lets_us(moto: Moto, zone: str) -> None:
+def test_health_depends_on_access_to_amazon(moto: Moto, zone: str) -> None:
     with Unreliable(moto.url) as proxy:
         for options in ({}, {"hosted_zone_ids": [zone]}):
             driver = make_driver(moto, endpoint_url=proxy.url, **options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the DNS driver ``route53`` steers: which records it makes, replaces and leaves."""
+"""How the DNS driver ``route53`` steers: which records it creates, replaces and keeps."""
 
 import collections
 import random
@@ -49,7 +49,7 @@ def driver(server: Moto, zone: str) -> Route53DNS:
 
 
 def told(zones: Zones, zone: str, times: int, *place: str) -> collections.Counter[str | None]:
-    """What so many clients in a place are told of :data:`NAME`."""
+    """Count the answers for :data:`NAME` that a number of clients in a place get."""
     records, chance = zones.records(zone), random.Random(7)
     return collections.Counter(answer(records, NAME, *place, chance=chance) for _ in range(times))
 
@@ -65,7 +65,7 @@ def by_hand(name: str = NAME, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("weights", [(70, 30, 0), (700, 300, 0)])
-def test_weights_are_shares(
+def test_weights_are_shares_of_clients(
     driver: Route53DNS, zones: Zones, zone: str, weights: tuple[int, ...]
 ) -> None:
     policy = [Target(name, weight) for name, weight in zip((A, B, C), weights, strict=True)]
@@ -76,13 +76,13 @@ def test_weights_are_shares(
     assert 650 < counts[A] < 750
 
 
-def test_a_small_share_stays_one(driver: Route53DNS, zones: Zones, zone: str) -> None:
+def test_small_weight_is_not_rounded_to_zero(driver: Route53DNS, zones: Zones, zone: str) -> None:
     driver.steer({NAME: [Target(A, 1000), Target(B, 1)]})
 
     assert {record["Weight"] for record in zones.records(zone)} == {255, 1}
 
 
-def test_weights_within_places_are_shares_of_their_clients(
+def test_weights_within_a_country_are_shares_of_its_clients(
     driver: Route53DNS, zones: Zones, zone: str
 ) -> None:
     driver.steer({NAME: BOTH})
@@ -94,7 +94,7 @@ def test_weights_within_places_are_shares_of_their_clients(
     assert zones.names(zone) == {NAME, f"country-de._steer.{NAME}"}
 
 
-def test_steering_again_changes_nothing(server: Moto, zones: Zones, zone: str) -> None:
+def test_repeated_steering_changes_nothing(server: Moto, zones: Zones, zone: str) -> None:
     with Unreliable(server.url) as proxy:
         driver = make_driver(server, endpoint_url=proxy.url)
         for policy in (WEIGHTS, PLACES, BOTH):
@@ -108,7 +108,7 @@ def test_steering_again_changes_nothing(server: Moto, zones: Zones, zone: str) -
 
 @pytest.mark.parametrize("before", [WEIGHTS, PLACES, BOTH, None])
 @pytest.mark.parametrize("after", [WEIGHTS, PLACES, BOTH, None])
-def test_any_steering_becomes_any_other_in_one_change(
+def test_any_policy_replaces_any_other_in_one_change(
     server: Moto, zones: Zones, zone: str, before: Any, after: Any
 ) -> None:
     def lead(driver: Route53DNS, policy: Any) -> None:
@@ -136,7 +136,7 @@ def test_any_steering_becomes_any_other_in_one_change(
     assert zones.names(zone) == {below}
 
 
-def test_what_somebody_else_has_made_of_the_name_is_replaced(
+def test_steering_records_of_others_are_replaced(
     driver: Route53DNS, zones: Zones, zone: str
 ) -> None:
     theirs = [by_hand(SetIdentifier=it, Weight=10) for it in ("one", "two", "three")]
@@ -153,9 +153,7 @@ def test_what_somebody_else_has_made_of_the_name_is_replaced(
         driver.remove([NAME])
 
 
-def test_a_name_with_other_records_is_not_ours(
-    driver: Route53DNS, zones: Zones, zone: str
-) -> None:
+def test_name_with_other_records_is_refused(driver: Route53DNS, zones: Zones, zone: str) -> None:
     address = by_hand(Type="A", ResourceRecords=[{"Value": "192.0.2.1"}])
     zones.change(zone, "CREATE", address)
     for change in (
@@ -170,7 +168,7 @@ def test_a_name_with_other_records_is_not_ours(
 
 
 @pytest.mark.parametrize("fate", ["lost", "dead", 503])
-def test_a_change_that_fails_for_a_moment_may_be_made_again(
+def test_temporary_failures_are_retryable(
     server: Moto, zones: Zones, zone: str, fate: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("poppy.common.aws._ATTEMPTS", 1)
@@ -178,7 +176,7 @@ def test_a_change_that_fails_for_a_moment_may_be_made_again(
         driver = make_driver(server, endpoint_url=proxy.url)
         driver.steer({NAME: WEIGHTS})
         for change in (lambda: driver.steer({NAME: BOTH}), lambda: driver.remove([NAME])):
-            # It looks, then changes.
+            # The first request reads, the later ones change.
             proxy.restart(lambda number: fate if number > 1 else "ok")
             with pytest.raises(RetryableError):
                 change()
@@ -187,9 +185,7 @@ def test_a_change_that_fails_for_a_moment_may_be_made_again(
     assert zones.records(zone) == []
 
 
-def test_many_long_names_go_in_as_many_changes_as_amazon_takes(
-    server: Moto, zones: Zones, zone: str
-) -> None:
+def test_many_long_names_are_split_into_batches(server: Moto, zones: Zones, zone: str) -> None:
     target = ".".join(["a" * 60] * 4)
     names = {f"www{number}.{SUFFIX}": target for number in range(150)}
     with Unreliable(server.url) as proxy:
@@ -203,7 +199,9 @@ def test_many_long_names_go_in_as_many_changes_as_amazon_takes(
     assert zones.records(zone) == []
 
 
-def test_what_amazon_has_no_room_for_is_told(driver: Route53DNS, zones: Zones, zone: str) -> None:
+def test_exceeded_limits_of_amazon_are_reported(
+    driver: Route53DNS, zones: Zones, zone: str
+) -> None:
     codes = [f"{one}{two}" for one in "ABCD" for two in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"][:100]
     name = f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 50}.{SUFFIX}"
     long = ".".join(["a" * 60] * 4)
@@ -242,7 +240,7 @@ GERMANY, EUROPE = {"CountryCode": "DE"}, {"ContinentCode": "EU"}
         ([by_hand()], by_hand(), "already exists"),
     ],
 )
-def test_the_double_refuses_what_amazon_does(
+def test_double_refuses_what_amazon_refuses(
     zones: Zones, zone: str, there: list[dict[str, Any]], new: dict[str, Any], words: str
 ) -> None:
     if there:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run at debug level, whose log and output are searched for every secret there was."""
+"""A run at debug level; its log and output are searched for every secret in use."""
 
-# The fixture is an argument by the name it is imported by.
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import secrets
@@ -19,7 +19,7 @@ def project(keystone):
     return keystone.project(f"secrets-{secrets.token_hex(4)}")
 
 
-def test_the_log_of_a_run_tells_who_asked_and_no_secrets(keystone, project, tmp_path):
+def test_log_names_the_user_but_has_no_secrets(keystone, project, tmp_path):
     user = keystone.user(project, "admin")
     token = keystone.token(user, project)
     revoked = keystone.token(user, project)
@@ -62,7 +62,7 @@ def test_the_log_of_a_run_tells_who_asked_and_no_secrets(keystone, project, tmp_
     assert f" {ids[1]} - {project} " in done, "who asked is not stored with an operation"
 
 
-def test_errors_that_commands_print_have_no_passwords(tmp_path):
+def test_errors_of_commands_have_no_passwords(tmp_path):
     password = secrets.token_hex(8)
     connection = f"postgresql+psycopg2://poppy:{password}@127.0.0.1:{free_port()}/poppy"
     installation = Installation(

@@ -21,17 +21,17 @@ def connection() -> Iterator[str]:
         yield server.url
 
 
-def test_processes_may_connect_to_an_empty_database_at_once(connection):
+def test_processes_can_connect_to_an_empty_database_at_once(connection):
     contract.in_processes(3, boards.connect_and_post, connection)
     with boards.open_board(connection) as board:
         assert board.job_count == 3
 
 
-def test_each_job_is_claimed_by_exactly_one_of_the_racing_processes(connection):
+def test_racing_processes_claim_each_job_once(connection):
     boards.race(connection, processes=3, jobs=200)
 
 
-def test_a_lapsed_claim_may_be_taken_and_is_not_stolen_back(connection):
+def test_lapsed_claim_is_taken_over_and_not_renewed(connection):
     with (
         boards.open_board(connection, path="lapse") as first,
         boards.open_board(connection, path="lapse") as second,
@@ -55,7 +55,7 @@ class TestContract(boards.BoardContract, unittest.TestCase):
         self.connection = connection
 
 
-class TestPoppysContract(contract.BoardContract):
+class TestPoppyContract(contract.BoardContract):
     LEASE = 1.0
 
     @pytest.fixture

@@ -76,7 +76,7 @@ def make_storage(node, **overrides):
 
 @pytest.fixture(scope="module")
 def synced(cassandra):  # noqa: F811
-    """A driver on a keyspace with the schema; made once, since that takes seconds."""
+    """A driver on a keyspace with the schema. Shared, since a sync takes seconds."""
     driver = make_storage(cassandra, keyspace=f"test_{uuid.uuid4().hex[:16]}")
     driver.sync()
     yield driver
@@ -85,7 +85,7 @@ def synced(cassandra):  # noqa: F811
 
 @pytest.fixture
 def connect(cassandra, synced):  # noqa: F811
-    """A function that makes another driver on the keyspace, which is empty."""
+    """A function that connects another driver to the keyspace, which is empty."""
     session = synced._database._session()
     for future in [session.execute_async(f"TRUNCATE {table}") for table in TABLES]:
         future.result()
@@ -108,14 +108,14 @@ def stocked(storage):
 
 @pytest.fixture
 def cql(synced):
-    """A function that runs CQL beside the driver."""
+    """A function that runs CQL without the driver."""
     session = synced._database._session()
     return lambda statement, *parameters: list(session.execute(statement, parameters))
 
 
 @pytest.fixture
 def empty(cassandra, keyspace):  # noqa: F811
-    """A driver whose keyspace does not exist yet."""
+    """A driver on a keyspace that does not exist yet."""
     driver = make_storage(cassandra, keyspace=keyspace)
     yield driver
     driver.close()
@@ -137,17 +137,17 @@ class TestContract(StorageContract):
 
 
 class TestSchema:
-    def test_check_without_a_keyspace_says_what_to_run(self, empty):
+    def test_check_without_a_keyspace_names_the_command_to_run(self, empty):
         with pytest.raises(errors.ConfigError, match="poppy-manage db sync"):
             empty.check()
         assert empty.is_alive() is False
 
-    def test_check_without_tables_says_what_to_run(self, empty):
+    def test_check_without_tables_names_the_command_to_run(self, empty):
         migrate.make_keyspace(empty._database)
         with pytest.raises(errors.ConfigError, match="no tables of Poppy.*poppy-manage db sync"):
             empty.check()
 
-    def test_several_processes_may_sync_an_empty_cluster_at_once(self, cassandra, empty):  # noqa: F811
+    def test_concurrent_syncs_of_an_empty_cluster(self, cassandra, empty):  # noqa: F811
         start = FORK.Barrier(3)
 
         def sync():
@@ -166,7 +166,7 @@ class TestSchema:
         empty.sync()
         empty.check()
 
-    def test_sync_goes_on_where_a_runner_died(self, empty, monkeypatch):
+    def test_sync_resumes_after_a_crash(self, empty, monkeypatch):
         done = []
         change = migrate._change
 
@@ -186,7 +186,7 @@ class TestSchema:
         empty.check()
         empty.flavors.create(make_flavor())
 
-    def test_newer_schema_is_refused_and_left_alone(self, storage, cql):
+    def test_newer_schema_is_refused_and_not_changed(self, storage, cql):
         cql("INSERT INTO schema_migrations (shelf, number) VALUES (0, 9999)")
         try:
             with pytest.raises(errors.ConfigError, match="newer schema .9999."):
@@ -197,13 +197,13 @@ class TestSchema:
             cql("DELETE FROM schema_migrations WHERE shelf = 0 AND number = 9999")
         assert cql("SELECT * FROM schema_lock") == []
 
-    def test_lock_of_a_dead_runner_ends(self, storage, cql, monkeypatch):
+    def test_lock_of_a_dead_sync_expires(self, storage, cql, monkeypatch):
         cql("INSERT INTO schema_lock (name, owner) VALUES ('sync', uuid()) USING TTL 2")
         storage.sync()
 
 
 class TestOrphans:
-    """What processes leave that die between two writes; grace is over where it says so."""
+    """What processes leave when they die between two writes; ``overdue`` ends the grace period."""
 
     @pytest.fixture
     def overdue(self, monkeypatch):
@@ -227,7 +227,7 @@ class TestOrphans:
     @pytest.mark.parametrize(
         ("project", "grace"), [("another", "GRACE"), (PROJECT_ID, "OWN_GRACE")]
     )
-    def test_claim_of_a_create_that_died_is_taken_over_later(
+    def test_claim_of_a_dead_create_is_taken_over_later(
         self, stocked, dies, monkeypatch, project, grace
     ):
         with dies():
@@ -241,7 +241,7 @@ class TestOrphans:
         remove(stocked, wanted)
 
     @pytest.mark.parametrize("project", ["another", PROJECT_ID])
-    def test_quarantine_of_a_dropped_domain_outlives_who_dies_before_it_is_released(
+    def test_quarantine_of_a_dropped_domain_survives_a_crash(
         self, stocked, overdue, monkeypatch, project
     ):
         stocked.conf.set_override("domain_quarantine", 3600)
@@ -257,9 +257,7 @@ class TestOrphans:
         self.claim_in_quarantine(stocked, "a.example.com", project)
 
     @pytest.mark.parametrize("project", ["another", PROJECT_ID])
-    def test_quarantine_of_a_removed_service_outlives_who_dies_before_it_is_released(
-        self, stocked, monkeypatch, project
-    ):
+    def test_quarantine_of_a_removed_service_survives_a_crash(self, stocked, monkeypatch, project):
         stocked.conf.set_override("domain_quarantine", 3600)
         service = add(stocked, domains=["a.example.com"])
         with monkeypatch.context() as patched:
@@ -268,9 +266,7 @@ class TestOrphans:
                 remove(stocked, service)
         self.claim_in_quarantine(stocked, "a.example.com", project)
 
-    def test_quarantine_outlives_a_create_of_the_former_project_that_died(
-        self, stocked, dies, overdue
-    ):
+    def test_quarantine_survives_a_dead_create_of_the_former_project(self, stocked, dies, overdue):
         stocked.conf.set_override("domain_quarantine", 3600)
         remove(stocked, add(stocked, domains=["a.example.com"]))
         with dies():
@@ -279,7 +275,7 @@ class TestOrphans:
 
     @staticmethod
     def claim_in_quarantine(storage, domain, project):
-        """Only the former project can claim it, and can do so at once."""
+        """Check that only the former project can claim the domain, and can do so at once."""
         for name in sorted({project, PROJECT_ID}, reverse=project == PROJECT_ID):
             wanted = make_service(domains=[domain], project_id=name)
             if name == PROJECT_ID:
@@ -289,7 +285,7 @@ class TestOrphans:
                 with pytest.raises(errors.DomainReleased):
                     create(storage, wanted)
 
-    def test_create_that_slept_while_its_claim_was_taken_over_is_refused(
+    def test_create_is_refused_after_its_claim_was_taken_over(
         self, stocked, connect, overdue, monkeypatch
     ):
         other = connect()
@@ -313,7 +309,7 @@ class TestOrphans:
         assert not is_free(stocked, "a.example.com")
         other.close()
 
-    def test_claim_of_a_submit_that_died_is_the_services_own_again(self, stocked, dies):
+    def test_service_reuses_the_claim_of_a_dead_submit(self, stocked, dies):
         service = add(stocked, domains=["a.example.com"])
         changed = replace(service, spec=make_service(domains=["a.example.com", "b.b"]).spec)
         with dies():
@@ -321,31 +317,27 @@ class TestOrphans:
         submit(stocked, changed)
         assert not is_free(stocked, "b.b")
 
-    def test_domain_of_a_removed_service_that_was_not_released_is_free_at_once(
-        self, stocked, monkeypatch
-    ):
+    def test_unreleased_domain_of_a_removed_service_is_free_at_once(self, stocked, monkeypatch):
         service = add(stocked, domains=["a.example.com"])
         with monkeypatch.context() as patched:
             patched.setattr(stocked.operations._views, "refresh", unavailable)
             remove(stocked, service)
         assert is_free(stocked, "a.example.com")
 
-    def test_place_of_a_create_that_died_is_found_when_the_project_is_full(
-        self, stocked, dies, overdue
-    ):
+    def test_quota_of_a_dead_create_is_reclaimed_by_a_full_project(self, stocked, dies, overdue):
         with dies():
             add(stocked, limit=1)
         add(stocked, limit=1)
         with pytest.raises(errors.LimitReached):
             add(stocked, limit=1)
 
-    def test_use_of_a_create_that_died_does_not_keep_a_flavor(self, stocked, dies):
+    def test_flavor_used_by_a_dead_create_can_be_deleted(self, stocked, dies):
         with dies():
             add(stocked)
         stocked.flavors.delete(make_flavor().flavor_id)
         assert list(stocked.flavors.list()) == []
 
-    def test_views_that_a_removal_did_not_get_to_are_made_by_who_finds_its_hint(
+    def test_views_of_an_interrupted_removal_are_repaired_by_its_hint(
         self, stocked, connect, overdue, monkeypatch, cql
     ):
         service = add(stocked, limit=1)
@@ -359,7 +351,7 @@ class TestOrphans:
         add(stocked, limit=1)
         assert cql("SELECT * FROM due WHERE slot = 0 AND shard = 0") == []
 
-    def test_list_that_a_run_did_not_get_to_is_right_after_its_hint(
+    def test_list_of_an_interrupted_run_is_repaired_by_its_hint(
         self, stocked, overdue, monkeypatch
     ):
         run = begin(stocked, first_operation(stocked, add(stocked)))
@@ -372,7 +364,7 @@ class TestOrphans:
         (listed,) = stocked.services.list(PROJECT_ID, None, 10)
         assert listed.provider_details == DEPLOYED
 
-    def test_overtaken_view_writes_change_nothing(self, stocked):
+    def test_outdated_view_writes_change_nothing(self, stocked):
         service = add(stocked)
         old = partition.read(stocked._database, (PROJECT_ID, service.service_id))
         submit(stocked, replace(service, disabled=True))
@@ -384,9 +376,7 @@ class TestOrphans:
         late.refresh(old)
         assert list(stocked.services.list(PROJECT_ID, None, 10)) == []
 
-    def test_rows_of_a_status_that_a_submit_did_not_get_to_drop_are_dropped_by_a_reader(
-        self, stocked, monkeypatch, cql
-    ):
+    def test_reader_drops_stale_status_rows(self, stocked, monkeypatch, cql):
         service = add(stocked)
         failed = {"mock": ProviderDetail(ProviderStatus.FAILED)}
         with monkeypatch.context() as patched:
@@ -401,17 +391,17 @@ class TestOrphans:
         creating = Status.CREATE_IN_PROGRESS
         assert stocked.services.list(PROJECT_ID, None, 5, creating) == []
 
-    def test_row_that_is_newer_than_the_truth_at_hand_is_left(self, stocked, monkeypatch):
+    def test_row_newer_than_the_partition_read_is_kept(self, stocked, monkeypatch):
         service = add(stocked)
         old = partition.read(stocked._database, (PROJECT_ID, service.service_id))
         submit(stocked, service.with_details(DEPLOYED))
         with monkeypatch.context() as patched:
-            # As a replica of another region may answer.
+            # As a lagging replica of another region may answer.
             patched.setattr(partition, "read_each", lambda _, keys: [old] * len(keys))
             assert stocked.queries.by_status("deployed", None, 5) == []
         assert stocked.queries.by_status("deployed", None, 5) == [(PROJECT_ID, service.service_id)]
 
-    def test_key_of_a_create_that_died_creates_another(self, stocked, dies):
+    def test_key_of_a_dead_create_can_be_used_again(self, stocked, dies):
         with dies():
             key_contract.create(stocked, make_service())
         assert stocked.services.created_by(PROJECT_ID, key_contract.KEY) is None
@@ -419,9 +409,7 @@ class TestOrphans:
         key_contract.create(stocked, service)
         assert stocked.services.created_by(PROJECT_ID, key_contract.KEY) == service.service_id
 
-    def test_create_that_slept_while_it_was_repeated_is_refused(
-        self, stocked, connect, monkeypatch
-    ):
+    def test_delayed_create_is_refused_after_it_was_repeated(self, stocked, connect, monkeypatch):
         other = connect()
         write = partition.write
         repeated = []
@@ -446,7 +434,7 @@ def unavailable(*_):
 
 
 class TestStates:
-    """The view of operations by state leads to the right operations, even with stale rows."""
+    """The view of operations by state finds the right operations despite stale rows."""
 
     ROWS = "SELECT state, operation_id FROM operations_by_state"
 
@@ -456,7 +444,7 @@ class TestStates:
     def find(self, storage, *states):
         return list(storage.operations.find(states, NOW))
 
-    def test_an_operation_has_one_row_and_a_finished_one_none(self, stocked, cql):
+    def test_open_operation_has_one_row_and_finished_one_has_none(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         assert self.rows(cql) == [("queued", operation.operation_id)]
         run = begin(stocked, operation)
@@ -466,7 +454,7 @@ class TestStates:
         assert self.find(stocked, *states.LISTED) == []
         assert self.rows(cql) == []
 
-    def test_a_running_one_is_seen_by_others_at_once(self, stocked, connect):
+    def test_running_operation_is_seen_by_others_at_once(self, stocked, connect):
         other = connect()
         run = begin(stocked, first_operation(stocked, add(stocked)))
         assert self.find(other, State.RUNNING) == [run.operation]
@@ -474,14 +462,14 @@ class TestStates:
         assert self.find(other, State.QUEUED, State.RUNNING) == [run.operation], "once"
         other.close()
 
-    def test_what_was_overtaken_has_no_rows(self, stocked, cql):
+    def test_superseded_operation_has_no_rows(self, stocked, cql):
         run = begin(stocked, first_operation(stocked, add(stocked)))
         delete = submit(stocked, run.service, Kind.DELETE)
         assert self.find(stocked, *states.LISTED) == [delete]
         stocked.operations._hints.flush()
         assert self.rows(cql) == [("queued", delete.operation_id)]
 
-    def test_a_row_that_leads_nowhere_is_dropped_by_its_reader(self, stocked, cql):
+    def test_reader_drops_a_stale_row(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         clock = codec.now() - 10**6
         ghost = replace(operation, state=State.WAITING)
@@ -491,7 +479,7 @@ class TestStates:
         assert self.find(stocked, State.WAITING) == []
         assert self.rows(cql) == [("queued", operation.operation_id)]
 
-    def test_a_row_of_an_operation_that_is_not_there_is_dropped_in_time(self, stocked, cql):
+    def test_old_row_of_a_missing_operation_is_dropped(self, stocked, cql):
         database = stocked._database
         service = make_service()
         for age in (0, 600):
@@ -502,7 +490,7 @@ class TestStates:
         assert self.find(stocked, State.QUEUED) == []
         assert len(self.rows(cql)) == 1, "one may be on its way"
 
-    def test_a_row_whose_truth_may_be_on_its_way_is_left(self, stocked, cql):
+    def test_row_of_a_write_in_progress_is_kept(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         coming = replace(operation, state=State.WAITING)
         database = stocked._database
@@ -510,7 +498,7 @@ class TestStates:
         assert self.find(stocked, State.WAITING) == []
         assert len(self.rows(cql)) == 2
 
-    def test_pages_go_over_minutes_and_within_them(self, stocked):
+    def test_paging_across_and_within_minutes(self, stocked):
         made = []
         for minute in (-3000, -60, -2, -1, 0):
             for _ in range(3):
@@ -527,7 +515,7 @@ class TestStates:
             assert list(found) == expected[number:]
         assert list(stocked.operations.find([State.QUEUED], after(-7200))) == expected[:3]
 
-    def test_more_partitions_are_read_than_side_by_side(self, stocked):
+    def test_more_partitions_than_parallel_reads(self, stocked):
         made = []
         for minute in range(states._BUCKETS * 3 + 1):
             service = make_service()
@@ -537,7 +525,7 @@ class TestStates:
         assert self.find(stocked, State.QUEUED) == made
 
     @pytest.mark.parametrize("how", ["a reader", "a sweep"])
-    def test_an_empty_partition_is_left_behind(self, stocked, cql, monkeypatch, how):
+    def test_empty_partition_leaves_the_index(self, stocked, cql, monkeypatch, how):
         finish(stocked, begin(stocked, first_operation(stocked, add(stocked))).operation)
         stocked.operations._hints.flush()
         waiting = first_operation(stocked, add(stocked))
@@ -556,9 +544,7 @@ class TestStates:
         assert look() == left
         assert self.find(stocked, State.QUEUED) == [waiting]
 
-    def test_a_partition_that_was_left_behind_comes_back_with_its_next_row(
-        self, stocked, monkeypatch
-    ):
+    def test_partition_returns_to_the_index_with_its_next_row(self, stocked, monkeypatch):
         run = begin(stocked, first_operation(stocked, add(stocked)))
         monkeypatch.setattr(states, "MARGIN", -1.0)
         assert self.find(stocked, State.QUEUED) == []
@@ -567,7 +553,7 @@ class TestStates:
         stocked.operations.save(back, None)
         assert self.find(stocked, State.QUEUED) == [back]
 
-    def test_a_sync_brings_in_what_an_earlier_version_has_stored(self, stocked, cql):
+    def test_sync_indexes_operations_of_an_earlier_version(self, stocked, cql):
         queued = first_operation(stocked, add(stocked))
         running = begin(stocked, first_operation(stocked, add(stocked))).operation
         failed = begin(stocked, first_operation(stocked, add(stocked))).operation
@@ -582,7 +568,7 @@ class TestStates:
             stocked.sync()
             assert self.find(stocked, *states.LISTED) == [queued, running, failed]
 
-    def test_rows_of_failures_are_forgotten_with_them(self, stocked, cql):
+    def test_rows_of_failed_operations_expire(self, stocked, cql):
         failed = begin(stocked, first_operation(stocked, add(stocked))).operation
         failed = replace(failed, state=State.FAILED, error="no", next_attempt_at=None)
         stocked.operations.save(failed, None)
@@ -595,19 +581,19 @@ class TestStates:
 
 
 class TestDurability:
-    def test_one_replica_with_a_log_that_is_synced_later_is_told(self, synced):
+    def test_single_replica_with_periodic_commit_log_is_reported(self, synced):
         (remark,) = synced.durability()
         assert f"Keyspace {synced.options.keyspace} keeps 1 of 3 replicas" in remark
         assert "commitlog_sync is periodic" in remark
 
-    def test_one_replica_is_enough_where_the_log_is_synced_at_once(self):
+    def test_single_replica_with_durable_commit_log_is_enough(self):
         with Cassandra(durable=True) as node:
             storage = make_storage(node)
             storage.sync()
             assert list(storage.durability()) == []
             storage.flavors.create(make_flavor())
             made = [add(storage) for _ in range(20)]
-            # Killed as soon as it has acknowledged.
+            # Kill the node as soon as it has acknowledged.
             node.kill()
             node.start()
             wait_until_alive(storage)
@@ -615,13 +601,13 @@ class TestDurability:
             assert {it.service_id for it in found} == {it.service_id for it in made}
             storage.close()
 
-    def test_without_a_keyspace_there_is_nothing_to_tell(self, empty):
+    def test_durability_without_a_keyspace_is_a_configuration_error(self, empty):
         with pytest.raises(errors.ConfigError, match="no keyspace"):
             empty.durability()
 
 
 class TestHints:
-    def test_hint_of_the_past_is_put_where_it_is_found(self, stocked):
+    def test_hint_in_the_past_is_found(self, stocked):
         now = datetime.datetime.now(datetime.UTC)
         service = make_service()
         operation = make_operation(service, next_attempt_at=now - datetime.timedelta(hours=30))
@@ -629,7 +615,7 @@ class TestHints:
         (due,) = stocked.operations.due(now + datetime.timedelta(seconds=10), 10)
         assert due == operation
 
-    def test_hint_whose_truth_may_be_on_its_way_is_left(self, stocked, cql):
+    def test_hint_of_a_write_in_progress_is_kept(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         future = replace(operation, next_attempt_at=after(20))
         stocked.operations._hints.put([future], codec.now())
@@ -645,20 +631,18 @@ class TestHints:
         assert len(cql("SELECT * FROM due")) == 2
         assert list(stocked.operations.due(after(60), 10)) == [operation]
 
-    def test_hint_of_what_only_a_serial_read_brings_to_light_is_kept(self, stocked, monkeypatch):
+    def test_hint_is_kept_if_only_a_serial_read_finds_its_operation(self, stocked, monkeypatch):
         monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
         pages = stocked.operations._hints.pages(codec.to_number(after(60)), 10)
         hints = [hint for page in pages for hint in page]
         with monkeypatch.context() as patched:
-            # As a plain read sees it before a write of unknown outcome is brought to its end.
+            # What a plain read returns before a write of unknown outcome is completed.
             patched.setattr(stocked._database, "read_each", lambda calls: [[] for _ in calls])
             assert list(stocked.operations._due._look(hints, after(60))) == []
         assert list(stocked.operations.due(after(60), 10)) == [operation]
 
-    def test_writer_that_wakes_after_its_hint_was_dropped_has_to_write_it_again(
-        self, stocked, connect, monkeypatch
-    ):
+    def test_delayed_writer_writes_its_dropped_hint_again(self, stocked, connect, monkeypatch):
         monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
         other = connect()
@@ -682,25 +666,25 @@ class TestHints:
             run = begin(stocked, first_operation(stocked, add(stocked)))
             stocked.operations.renew(run.operation.key, 1, after(40))
             finish(stocked, run.operation)
-        # The last deletion waits for something to go along with, and goes at the next look.
+        # The last deletion waits for another write to join, and is made by the next look.
         assert len(cql("SELECT * FROM due")) == 1
         assert list(stocked.operations.due(after(10**6), 10)) == []
         assert cql("SELECT * FROM due") == []
 
-    def test_hint_of_before_stands_in_for_a_run_that_gives_no_sign_of_life(self, stocked, cql):
+    def test_earlier_hint_covers_a_run_without_a_heartbeat(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         (hint,) = cql("SELECT * FROM due")
         run = begin(stocked, operation, until=after(90))
         assert cql("SELECT * FROM due") == [hint]
         assert list(stocked.operations.due(after(89), 10)) == []
         assert list(stocked.operations.due(after(90), 10)) == [run.operation]
-        # Whoever takes it hints at it again, and leaves the hint that only the run knew.
+        # Requeuing it writes another hint, and leaves the hint that only the run knew.
         assert stocked.operations.requeue(run.operation, after(120))
         assert len(cql("SELECT * FROM due")) == 2
         (again,) = stocked.operations.due(after(120), 10)
         assert (again.state, again.crashes) == (State.QUEUED, 1)
 
-    def test_first_sign_of_life_of_a_run_brings_a_hint_of_its_own(self, stocked, cql):
+    def test_first_heartbeat_of_a_run_writes_its_own_hint(self, stocked, cql):
         run = begin(stocked, first_operation(stocked, add(stocked)), until=after(90))
         before = cql("SELECT * FROM due")
         assert stocked.operations.renew(run.operation.key, 1, after(110))
@@ -710,25 +694,25 @@ class TestHints:
         (due,) = stocked.operations.due(after(110), 10)
         assert due.operation_id == run.operation.operation_id
 
-    def test_hint_that_comes_after_the_lease_does_not_stand_in(self, stocked):
+    def test_hint_due_after_the_lease_does_not_cover_the_run(self, stocked):
         operation = first_operation(stocked, add(stocked))
         assert stocked.operations.requeue(operation, after(100))
         run = begin(stocked, operation, until=after(30))
         assert list(stocked.operations.due(after(30), 10)) == [run.operation]
 
-    def test_deletions_do_not_wait_for_ever(self, stocked, cql):
+    def test_hint_deletions_do_not_wait_forever(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         for second in range(1, 60):
             assert stocked.operations.requeue(operation, after(second))
             operation = stocked.operations.get(operation.key)
         assert len(cql("SELECT * FROM due")) < 55
 
-    def test_slots_that_are_over_and_empty_are_left_behind(self, stocked, cql, monkeypatch):
+    def test_past_empty_slots_leave_the_index(self, stocked, cql, monkeypatch):
         run = begin(stocked, first_operation(stocked, add(stocked)))
         finish(stocked, run.operation)
         assert len(cql("SELECT * FROM due_slots")) > 0
         assert list(stocked.operations.due(after(10**4), 10)) == []
-        # By the clock, that time is still to come: someone may yet write a hint there.
+        # By the clock, these slots are in the future and may still get a hint.
         assert len(cql("SELECT * FROM due_slots")) > 0
         later = codec.to_number(after(10**5))
         monkeypatch.setattr(codec, "now", lambda: later)
@@ -737,14 +721,14 @@ class TestHints:
         assert cql("SELECT * FROM due_slots") == []
         assert cql("SELECT * FROM due_hours") == []
 
-    def test_slots_with_work_to_do_are_not_left_behind(self, stocked, monkeypatch):
+    def test_slots_with_due_operations_stay_in_the_index(self, stocked, monkeypatch):
         operation = first_operation(stocked, add(stocked))
         later = codec.to_number(after(10**5))
         monkeypatch.setattr(codec, "now", lambda: later)
         for _ in range(3):
             assert list(stocked.operations.due(after(10**4), 10)) == [operation]
 
-    def test_many_finished_operations_cost_a_look_nothing(self, stocked, monkeypatch):
+    def test_finished_operations_do_not_slow_down_due(self, stocked, monkeypatch):
         for _ in range(20):
             finish(stocked, begin(stocked, first_operation(stocked, add(stocked))).operation)
         add(stocked)
@@ -761,11 +745,11 @@ class TestHints:
 
 
 class TestOutcomes:
-    """A conditional write whose outcome the driver was not told."""
+    """Conditional writes with an outcome unknown to the driver."""
 
     @pytest.fixture
     def unsure(self, stocked, monkeypatch):
-        """A function that makes the next conditional write end in doubt, done or not."""
+        """A function that hides the outcome of the next conditional write, applied or not."""
         database = stocked._database
         cas = database.cas
 
@@ -781,7 +765,7 @@ class TestOutcomes:
         return arrange
 
     @pytest.mark.parametrize("happens", [True, False])
-    def test_begin_in_doubt_is_begun_once(self, stocked, unsure, happens):
+    def test_begin_in_doubt_takes_effect_once(self, stocked, unsure, happens):
         operation = first_operation(stocked, add(stocked))
         unsure(happens)
         run = begin(stocked, operation)
@@ -789,7 +773,7 @@ class TestOutcomes:
         assert stocked.operations.get(operation.key) == run.operation
 
     @pytest.mark.parametrize("happens", [True, False])
-    def test_submit_in_doubt_is_done_once(self, stocked, unsure, happens):
+    def test_submit_in_doubt_takes_effect_once(self, stocked, unsure, happens):
         service = add(stocked)
         unsure(happens)
         submit(stocked, service)
@@ -798,7 +782,7 @@ class TestOutcomes:
         assert len(stocked.operations.list(PROJECT_ID, service.service_id)) == 2
 
     @pytest.mark.parametrize("happens", [True, False])
-    def test_place_in_doubt_is_taken_once(self, stocked, unsure, happens):
+    def test_quota_in_doubt_is_used_once(self, stocked, unsure, happens):
         unsure(happens)
         add(stocked, limit=2)
         add(stocked, limit=2)
@@ -815,9 +799,7 @@ class TestOutcomes:
 
 
 class TestCassandra:
-    def test_flavor_stays_when_its_service_was_stored_after_the_mark(
-        self, stocked, connect, monkeypatch
-    ):
+    def test_create_during_a_flavor_deletion_is_refused(self, stocked, connect, monkeypatch):
         other = connect()
         of = stocked.flavors._uses.of
 
@@ -830,7 +812,7 @@ class TestCassandra:
         stocked.flavors.delete(make_flavor().flavor_id)
         other.close()
 
-    def test_removed_service_is_kept_in_the_archive(self, stocked, cql):
+    def test_removed_service_is_archived(self, stocked, cql):
         service = add(stocked)
         remove(stocked, service)
         ((service_id, document),) = cql(
@@ -839,7 +821,7 @@ class TestCassandra:
         archived = codec.from_document(PROJECT_ID, service_id, document)
         assert archived == replace(service, revision=service.revision + 1)
 
-    def test_own_limit_of_a_project_goes_before_the_default(self, stocked, cql):
+    def test_limit_of_a_project_overrides_the_default(self, stocked, cql):
         cql("UPDATE places SET service_limit = 2 WHERE project_id = 'own'")
         for _ in range(2):
             add(stocked, limit=1, project_id="own")
@@ -847,24 +829,24 @@ class TestCassandra:
             add(stocked, limit=1, project_id="own")
         assert caught.value.limit == 2
 
-    def test_queue_of_a_service_is_bounded(self, stocked, monkeypatch):
+    def test_operation_queue_of_a_service_is_bounded(self, stocked, monkeypatch):
         monkeypatch.setattr("poppy.storage.cassandra.services.QUEUE_LIMIT", 1)
         with pytest.raises(errors.ServiceBusy):
             submit(stocked, add(stocked))
 
-    def test_scan_sees_every_service_of_every_project_once(self, stocked, monkeypatch):
+    def test_scan_returns_every_service_once(self, stocked, monkeypatch):
         monkeypatch.setattr("poppy.storage.cassandra.session._SCAN_PAGE", 3)
         services = [add(stocked, project_id=f"scan-{n % 4}") for n in range(10)]
         remove(stocked, services.pop())
         seen = list(stocked.services.scan())
         assert sorted(it.service_id for it in seen) == [it.service_id for it in services]
 
-    def test_many_creates_of_a_project_at_once_all_succeed(self, stocked, connect):
+    def test_concurrent_creates_of_a_project_all_succeed(self, stocked, connect):
         outcomes = race(connect, each(create, [make_service() for _ in range(8)]))
         assert failures(outcomes) == []
         assert len(stocked.services.list(PROJECT_ID, None, 10)) == 8
 
-    def test_parent_can_go_on_while_a_forked_child_reads(self, storage):
+    def test_parent_and_forked_child_can_read_at_once(self, storage):
         storage.flavors.create(make_flavor())
 
         def read():
@@ -878,7 +860,7 @@ class TestCassandra:
         assert child.exitcode == 0
         read()
 
-    def test_purge_races_with_a_run_and_both_are_stored(self, stocked, connect):
+    def test_purge_submitted_during_a_run_is_stored(self, stocked, connect):
         service = add(stocked)
         run = begin(stocked, first_operation(stocked, service))
         outcomes = race(
@@ -893,7 +875,7 @@ class TestCassandra:
         states = [it.state for it in stocked.operations.list(PROJECT_ID, service.service_id)]
         assert states == [State.RUNNING, State.QUEUED]
 
-    def test_nothing_listens_is_unavailable(self, cassandra):  # noqa: F811
+    def test_closed_port_is_unavailable(self, cassandra):  # noqa: F811
         storage = make_storage(cassandra, port=1)
         with pytest.raises(errors.Unavailable):
             storage.flavors.list()
@@ -902,19 +884,19 @@ class TestCassandra:
         assert storage.is_alive() is False
         storage.close()
 
-    def test_replication_to_nowhere_is_a_configuration_error(self, cassandra):  # noqa: F811
+    def test_unknown_data_center_is_a_configuration_error(self, cassandra):  # noqa: F811
         strategy = "class:NetworkTopologyStrategy,nowhere:1"
         storage = make_storage(cassandra, replication_strategy=strategy)
         with pytest.raises(errors.ConfigError, match="nowhere"):
             storage.sync()
 
-    def test_file_of_cas_that_is_not_there_is_a_configuration_error(self, cassandra):  # noqa: F811
+    def test_missing_ca_file_is_a_configuration_error(self, cassandra):  # noqa: F811
         storage = make_storage(cassandra, ssl_enabled=True, ssl_ca_certs="/no/such/file")
         with pytest.raises(errors.ConfigError, match="ssl_"):
             storage.check()
 
 
-def test_node_that_comes_back_is_used_again():
+def test_restarted_node_is_used_again():
     with Cassandra() as node:
         storage = make_storage(node, request_timeout=2.0)
         storage.sync()
@@ -939,19 +921,19 @@ def wait_until_alive(storage):
 
 
 class Modern(Cassandra):
-    """A node that refuses what it could speak with older clients."""
+    """A node that refuses older protocol versions."""
 
     def __init__(self):
         super().__init__(settings={"native_transport_allow_older_protocols": False})
 
     def answers(self):
-        # A session can't be begun.
+        # No session can be opened.
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 5):
             return True
         return False
 
 
-def test_cluster_that_refuses_our_protocol_is_a_configuration_error():
+def test_unsupported_protocol_is_a_configuration_error():
     with Modern() as node:
         storage = make_storage(node)
         with pytest.raises(errors.ConfigError, match="[Pp]rotocol"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Cassandra storage driver over two data centres."""
+"""The Cassandra storage driver across two data centers."""
 
 import time
 from dataclasses import replace
@@ -42,7 +42,7 @@ def pair():
 
 @pytest.fixture
 def regions(pair):
-    """A driver in each data centre."""
+    """A driver in each data center."""
     drivers = [in_region(pair, name) for name in pair.nodes]
     for driver in drivers:
         assert eventually(driver.is_alive)
@@ -90,7 +90,7 @@ class Lent:
         pass
 
 
-def test_of_two_regions_claiming_a_domain_at_once_exactly_one_gets_it(regions):
+def test_one_of_two_regions_racing_for_a_domain_gets_it(regions):
     for turn in range(200):
         domain = f"race{turn}.example.com"
         services = [
@@ -105,14 +105,14 @@ def test_of_two_regions_claiming_a_domain_at_once_exactly_one_gets_it(regions):
         assert is_there(regions[outcomes.index(None)], winner)
 
 
-def test_what_one_region_writes_the_other_reads_within_a_second(regions):
+def test_other_region_reads_a_write_within_a_second(regions):
     service = add(regions[0])
     assert eventually(lambda: is_there(regions[1], service), 1.0)
     listed = eventually(lambda: regions[1].services.list(PROJECT_ID, None, 10), 1.0)
     assert service in listed
 
 
-def test_limit_holds_over_both_regions(regions):
+def test_limit_holds_across_regions(regions):
     for turn in range(10):
         project = f"limit-{turn}"
         outcomes = both(
@@ -122,7 +122,7 @@ def test_limit_holds_over_both_regions(regions):
         assert [type(error) for error in failures(outcomes)] == [errors.LimitReached]
 
 
-def test_flavor_is_not_deleted_under_a_service_of_another_region(regions):
+def test_flavor_used_in_another_region_is_not_deleted(regions):
     for turn in range(10):
         flavor_id = f"flavor-{turn}"
         regions[0].flavors.create(make_flavor(flavor_id))
@@ -138,8 +138,8 @@ def test_flavor_is_not_deleted_under_a_service_of_another_region(regions):
         assert (deleted is None) == isinstance(created, errors.InvalidRequest)
 
 
-def test_operation_begun_in_both_regions_at_once_ends_as_one_story(regions):
-    """What LOCAL_SERIAL promises: both may run, and one of them stands."""
+def test_one_run_of_an_operation_begun_in_two_regions_is_kept(regions):
+    """With LOCAL_SERIAL, both regions may run it, and one of the runs is kept."""
     for _ in range(10):
         service = add(regions[0])
         assert eventually(lambda service=service: is_there(regions[1], service))
@@ -168,7 +168,7 @@ def test_operation_begun_in_both_regions_at_once_ends_as_one_story(regions):
         finish(regions[0], stands)
 
 
-def test_operation_begun_in_both_regions_at_once_runs_in_one_with_serial(pair):
+def test_operation_begins_in_one_region_only_with_serial(pair):
     regions = [
         in_region(pair, name, operation_serial_consistency_level="SERIAL") for name in pair.nodes
     ]
@@ -188,9 +188,7 @@ def test_operation_begun_in_both_regions_at_once_runs_in_one_with_serial(pair):
         region.close()
 
 
-def test_work_of_one_region_is_due_in_the_other_and_only_its_own_index_is_left_behind(
-    regions, monkeypatch
-):
+def test_region_sees_due_work_of_the_other_and_keeps_its_index(regions, monkeypatch):
     service = add(regions[0])
     operation = first_operation(regions[0], service)
     assert eventually(lambda: operation in regions[1].operations.due(after(60), 1000), 5.0)
@@ -205,7 +203,7 @@ def test_work_of_one_region_is_due_in_the_other_and_only_its_own_index_is_left_b
     assert len(list(session.execute(rows))) == before
 
 
-def test_region_that_is_alone_goes_on_but_claims_nothing(pair):
+def test_isolated_region_continues_but_claims_no_domains(pair):
     region = in_region(pair, "dc1", request_timeout=5.0)
     settled = add(region, domains=["before.example.com"])
     pair.nodes["dc2"].stop()
@@ -238,13 +236,13 @@ def _has_added(region, name):
     try:
         region.add_region(name, 1)
     except errors.ConfigError as exc:
-        # Its node has only just come back.
+        # The node has just come back.
         assert "not in normal state" in str(exc)
         return False
     return True
 
 
-def test_lost_region_that_is_dropped_is_not_waited_for_and_comes_back_when_added(pair):
+def test_lost_region_can_be_dropped_and_added_again(pair):
     region = in_region(pair, "dc1", request_timeout=5.0)
     assert dict(region.replicas()) == {"dc1": 1, "dc2": 1}
     for name, why in (
@@ -277,7 +275,7 @@ def test_lost_region_that_is_dropped_is_not_waited_for_and_comes_back_when_added
     other = in_region(pair, "dc2")
     service = eventually(lambda: _adds(region, "back.example.com"))
     assert eventually(lambda: is_there(other, service))
-    # Though reachable, a region can be dropped when its operator says so.
+    # The operator can force dropping a reachable region.
     other.drop_region("dc1", force=True)
     other.add_region("dc1", 1)
     for driver in (region, other):

@@ -36,7 +36,7 @@ def server():
 
 @pytest.fixture
 def url(server):
-    """The database, emptied."""
+    """The URL of the database, which is emptied first."""
     with server.admin.connect() as conn:
         conn.exec_driver_sql(f"TRUNCATE {TABLES}")
     return server.url
@@ -51,7 +51,7 @@ def storage(url):
 
 @pytest.fixture
 def new_database(server):
-    """The URL of a database without any tables."""
+    """The URL of a database without tables."""
     with server.admin.connect() as conn:
         conn.exec_driver_sql("DROP DATABASE IF EXISTS poppy_new")
         conn.exec_driver_sql("CREATE DATABASE poppy_new")
@@ -71,7 +71,7 @@ class TestContract(StorageContract):
 
 
 class TestPostgreSQL:
-    def test_several_processes_may_sync_an_empty_database_at_once(self, new_database):
+    def test_concurrent_syncs_of_an_empty_database(self, new_database):
         start = FORK.Barrier(4)
 
         def sync():
@@ -89,13 +89,13 @@ class TestPostgreSQL:
             process.join(timeout=30)
         assert [process.exitcode for process in processes] == [0] * 4
 
-    def test_check_of_a_database_without_tables_says_what_to_run(self, new_database):
+    def test_check_without_tables_names_the_command_to_run(self, new_database):
         storage = make_storage(new_database)
         with pytest.raises(errors.ConfigError, match="poppy-manage db sync"):
             storage.check()
         storage.close()
 
-    def test_migrations_make_the_tables_that_the_code_expects(self, server):
+    def test_migrations_create_the_expected_tables(self, server):
         with server.admin.connect() as conn:
             context = alembic.migration.MigrationContext.configure(
                 conn, opts={"compare_type": True}
@@ -111,7 +111,7 @@ class TestPostgreSQL:
             )
         assert storage.flavors.list() == [make_flavor()]
 
-    def test_server_that_does_not_answer_is_unavailable(self, tmp_path):
+    def test_unreachable_server_is_unavailable(self, tmp_path):
         storage = make_storage(f"postgresql+psycopg2://poppy@/postgres?host={tmp_path}")
         with pytest.raises(errors.Unavailable):
             storage.flavors.list()
@@ -120,7 +120,7 @@ class TestPostgreSQL:
         assert storage.is_alive() is False
         storage.close()
 
-    def test_parent_can_go_on_while_a_forked_child_reads(self, storage):
+    def test_parent_and_forked_child_can_read_at_once(self, storage):
         storage.flavors.create(make_flavor())
         storage.flavors.list()
 
@@ -136,7 +136,7 @@ class TestPostgreSQL:
         read()
 
     @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-    def test_races_end_the_same_whatever_isolation_is_the_servers_default(self, url, level):
+    def test_limit_holds_under_any_default_isolation_level(self, url, level):
         connect = each_with_isolation(url, level)
         storage = connect()
         storage.flavors.create(make_flavor())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long an operation waits when its worker was killed in a driver's call.
+"""How long an operation waits after its worker was killed during a driver's call.
 
-With the lease and the timeouts that operators get: within the session timeout and five seconds.
+With default leases and timeouts, the limit is the session timeout plus five seconds.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from tests.real.zookeeper import ZooKeeper
 pytestmark = pytest.mark.real
 
 TASKFLOW = "drivers:distributed_task:taskflow"
-#: Seconds, the default of ``jobboard_session_timeout``.
+#: Seconds; the default of ``jobboard_session_timeout``.
 SESSION_TIMEOUT = 10.0
-#: Seconds from the end of a lease until another worker has begun.
+#: Seconds from the end of a lease until another worker begins.
 MARGIN = 5.0
-#: Seconds more, for tests on a busy machine.
+#: Additional seconds for tests on a busy machine.
 BUSY = 10.0
 
 
 class SQLBoard:
-    """The board beside the store, in one SQLite file."""
+    """The job board next to the store, in one SQLite file."""
 
     def __init__(self, directory):
         self._file = directory / "poppy.sqlite3"
@@ -40,7 +40,7 @@ class SQLBoard:
 
 
 class ZooKeeperBoard:
-    """The board in a ZooKeeper of its own."""
+    """The job board on its own ZooKeeper."""
 
     def __init__(self, server):
         self._server = server
@@ -65,7 +65,7 @@ def board(request, tmp_path):
 
 
 class Site:
-    """Poppy with a service whose create is in the provider's call, at one of two workers."""
+    """A Poppy with two workers, one of which is in the provider's call of a create."""
 
     def __init__(self, installation, storage, stack):
         self.installation = installation
@@ -76,23 +76,23 @@ class Site:
         stack.enter_context(installation.daemon("poppy-worker"))
         long_ago = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
         wait(lambda: len(storage.membership.workers(long_ago)) == 2, 60)
-        # Long enough to have given signs of life.
+        # Wait until the run has renewed its lease.
         first = self.operation(Kind.CREATE).next_attempt_at
         wait(lambda: self.operation(Kind.CREATE).next_attempt_at > first, 60)
 
     def operation(self, kind):
-        """As it is stored."""
+        """Return the stored operation of a kind."""
         listed = self._storage.operations.list(PROJECT, self.url.rpartition("/")[2])
         return next(it for it in listed if it.kind is kind)
 
     def kill(self):
-        """Kill the worker that has the service; gives when, and until when its run is held."""
+        """Kill the worker that has the service; return the time and the end of the run's lease."""
         kill(self._worker)
         killed_at = datetime.datetime.now(datetime.UTC)
         return killed_at, self.operation(Kind.CREATE).next_attempt_at
 
     def begun(self, kind, attempt):
-        """Wait for an attempt; gives when it was begun, as it is stored."""
+        """Wait for an attempt; return its stored begin."""
         wait(lambda: self.operation(kind).attempt >= attempt, 90)
         return self.operation(kind).updated_at
 
@@ -120,7 +120,7 @@ def check_in_time(killed_at, lease, begun):
     assert (begun - lease).total_seconds() <= MARGIN + BUSY
 
 
-def test_a_delete_does_not_wait_long_for_a_worker_that_is_gone(site):
+def test_delete_requested_after_the_kill_begins_in_time(site):
     killed_at, lease = site.kill()
     assert site.installation.session.delete(site.url, timeout=10).status_code == 202
     begun = site.begun(Kind.DELETE, 1)
@@ -128,20 +128,20 @@ def test_a_delete_does_not_wait_long_for_a_worker_that_is_gone(site):
     check_in_time(killed_at, lease, begun)
 
 
-def test_a_delete_that_was_asked_for_before_its_worker_is_gone_is_as_quick(site):
+def test_delete_requested_before_the_kill_begins_in_time(site):
     assert site.installation.session.delete(site.url, timeout=10).status_code == 202
     killed_at, lease = site.kill()
     check_in_time(killed_at, lease, site.begun(Kind.DELETE, 1))
 
 
-def test_an_operation_whose_job_is_lost_with_the_board_is_as_quick(site, board):
+def test_operation_with_a_lost_job_begins_in_time(site, board):
     killed_at, lease = site.kill()
     board.wipe()
     check_in_time(killed_at, lease, site.begun(Kind.CREATE, 2))
     assert site.operation(Kind.CREATE).crashes == 1
 
 
-def test_a_delete_whose_job_is_lost_with_the_board_is_as_quick(site, board):
+def test_delete_with_a_lost_job_begins_in_time(site, board):
     killed_at, lease = site.kill()
     assert site.installation.session.delete(site.url, timeout=10).status_code == 202
     board.wipe()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces as an operator gets them: daemons as processes, a vendor and a collector over HTTP."""
+"""Traces of daemons that run as processes, with a vendor and a collector over HTTP."""
 
 import re
 import statistics
@@ -27,20 +27,20 @@ def collector():
 
 
 def install(directory, fastly, endpoint):
-    """A server and a worker that trace, and whose only provider is Fastly."""
+    """Install a server and a worker with tracing, and Fastly as the only provider."""
     options = {
         "DEFAULT": {"debug": True},
         "drivers": {"providers": "fastly"},
         "drivers:provider:fastly": {"token": TOKEN, "api_url": fastly.url, "timeout": 5},
         "tracing": {"enabled": True, "endpoint": endpoint, "headers": f"x-key:{KEY}"},
     }
-    # So that what is sent is sent at once.
+    # Export spans almost at once.
     made = Installation(directory, options, {"OTEL_BSP_SCHEDULE_DELAY": "100"})
     assert made.manage("db", "sync").returncode == 0
     return made
 
 
-def test_one_trace_leads_from_a_request_to_the_vendor(tmp_path, fastly, collector):
+def test_one_trace_covers_request_worker_and_vendor(tmp_path, fastly, collector):
     poppy = install(tmp_path, fastly, collector.url)
     lost = iter([LOST_ANSWER])
     with poppy.daemon("poppy-server"), poppy.daemon("poppy-worker"):
@@ -60,7 +60,7 @@ def test_one_trace_leads_from_a_request_to_the_vendor(tmp_path, fastly, collecto
     assert (call.parent, call.trace, call.events) == (run.id, request.trace, ["retry"])
     asked = [span for span in collector.spans if span.parent == call.id]
     assert {span.trace for span in asked} == {request.trace}
-    # What the vendor has got, in this order, among it what it answered and nobody heard.
+    # What the vendor received, in order, including the request with the lost response.
     told = [it.attributes for it in asked]
     assert [(it["http.request.method"], it["url.full"]) for it in told] == [
         (it.method, fastly.url + it.path) for it in fastly.seen
@@ -80,7 +80,7 @@ def test_one_trace_leads_from_a_request_to_the_vendor(tmp_path, fastly, collecto
         assert secret not in log
 
 
-def test_a_dead_collector_is_nothing_to_tenants(tmp_path, fastly):
+def test_dead_collector_does_not_affect_tenants(tmp_path, fastly):
     poppy = install(tmp_path, fastly, f"http://127.0.0.1:{free_port()}/v1/traces")
     with poppy.daemon("poppy-server"), poppy.daemon("poppy-worker"):
         poppy.wait_until_up()
@@ -91,7 +91,7 @@ def test_a_dead_collector_is_nothing_to_tenants(tmp_path, fastly):
     assert time.monotonic() - begin < 15
 
 
-def test_a_collector_that_hangs_slows_nothing(tmp_path, fastly, collector):
+def test_hanging_collector_does_not_slow_requests(tmp_path, fastly, collector):
     poppy = install(tmp_path, fastly, collector.url)
     with poppy.daemon("poppy-server"):
         poppy.wait_until_up()
@@ -107,7 +107,7 @@ def test_a_collector_that_hangs_slows_nothing(tmp_path, fastly, collector):
 
         before = median()
         collector.stall()
-        # It has more to send than a batch meanwhile.
+        # Meanwhile, more spans are created than fit a batch.
         assert median() < 3 * before
         begin = time.monotonic()
     assert time.monotonic() - begin < 10

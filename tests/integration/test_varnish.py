@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an edge of the provider ``varnish`` does: real nodes, and a real origin."""
+"""What an edge of the provider ``varnish`` does, with real nodes and a real origin."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import time
@@ -51,7 +51,7 @@ def test_content_is_fetched_once(serve: Any, get: Any, web: WebServer) -> None:
     assert {"age", "via"} <= second.headers.keys()
 
 
-def test_hosts_are_matched_whatever_their_case_and_port(serve: Any, get: Any) -> None:
+def test_hosts_match_regardless_of_case_and_port(serve: Any, get: Any) -> None:
     serve()
 
     assert get(host=DOMAIN.upper()).status == 200
@@ -92,7 +92,7 @@ def test_the_longest_caching_rule_sets_the_ttl(serve: Any, get: Any, web: WebSer
     "headers",
     [{"Set-Cookie": "a=b"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}],
 )
-def test_what_is_one_clients_own_is_not_cached(
+def test_private_responses_are_not_cached(
     serve: Any, get: Any, web: WebServer, headers: dict[str, str]
 ) -> None:
     web.headers.update(headers)
@@ -124,7 +124,7 @@ def test_cookies_pass_unless_the_operator_strips_them(
     assert len(web.cookies) == 2
 
 
-def test_methods_other_than_get_reach_the_origin_and_odd_ones_nobody(
+def test_standard_methods_pass_and_others_are_refused(
     serve: Any, get: Any, web: WebServer
 ) -> None:
     serve()
@@ -162,11 +162,11 @@ def test_rules_choose_the_origin_and_its_host_header(
         assert get("/images/../page").status == 400
 
 
-def test_an_origin_with_two_addresses_survives_the_loss_of_one(
+def test_origin_with_one_dead_address_is_reached(
     serve: Any, get: Any, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def two(_self: object, _origin: str) -> tuple[str, ...]:
-        return ("127.63.1.1", web.address)  # Nobody listens at the first.
+        return ("127.63.1.1", web.address)  # Nothing listens at the first.
 
     monkeypatch.setattr(VarnishProvider, "_resolve", two)
     serve()
@@ -221,7 +221,7 @@ class TestRestrictions:
         assert get(X_Country="US").status == get(X_Country="fr").status == own
         assert get(X_Country="CA").status == get().status == other
 
-    def test_of_some_paths(self, serve: Any, get: Any, access: str, own: int, other: int) -> None:
+    def test_by_path(self, serve: Any, get: Any, access: str, own: int, other: int) -> None:
         serve(
             restrictions=restricted(
                 access, Rule("r", request_url="/private/*", referrer="friend.org")
@@ -235,9 +235,7 @@ class TestRestrictions:
         assert get("/public/./../private/x").status == 400
 
 
-def test_a_trusted_proxy_names_the_client_and_nobody_else(
-    node: Varnish, web: WebServer, get: Any
-) -> None:
+def test_only_a_trusted_proxy_names_the_client(node: Varnish, web: WebServer, get: Any) -> None:
     spec = make_spec([DOMAIN], origins=(Origin(web.address),))
     rules = restricted("whitelist", Rule("one", client_ip="192.0.2.1"))
     service = make_service(spec=replace(spec, restrictions=rules))
@@ -250,7 +248,7 @@ def test_a_trusted_proxy_names_the_client_and_nobody_else(
         assert get(X_Real_IP="nonsense").status == 403
 
 
-def test_no_pattern_can_exhaust_the_matcher_into_allowing(serve: Any, get: Any) -> None:
+def test_expensive_pattern_does_not_bypass_a_rule(serve: Any, get: Any) -> None:
     worst = "/" + "*a" * 100 + "b*c"
     rules = restricted("blacklist", Rule("w", request_url=worst, client_ip="127.0.0.0/8"))
     serve(restrictions=rules)
@@ -260,7 +258,7 @@ def test_no_pattern_can_exhaust_the_matcher_into_allowing(serve: Any, get: Any) 
     assert get("/" + "a" * 5000 + "bc").status == 414
 
 
-def test_a_hard_purge_evicts_what_matches(
+def test_hard_purge_evicts_matching_objects(
     provider: VarnishProvider, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve(domains=[DOMAIN, "www.b.example.com"])
@@ -284,7 +282,7 @@ def test_a_hard_purge_evicts_what_matches(
     assert missing() == {(h, p) for h in hosts[:2] for p in paths}
 
 
-def test_a_soft_purge_serves_stale_once_and_revalidates(
+def test_soft_purge_serves_stale_once_and_revalidates(
     provider: VarnishProvider, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve()
@@ -308,7 +306,7 @@ def test_a_soft_purge_serves_stale_once_and_revalidates(
     until(lambda: get("/b").body.endswith("second"))
 
 
-def test_a_soft_purge_loses_nothing_while_the_origin_is_down(
+def test_soft_purge_keeps_objects_while_the_origin_is_down(
     provider: VarnishProvider, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve()
@@ -350,7 +348,7 @@ def test_an_update_keeps_soft_purges(
     until(lambda: web.requests[DOMAIN, "/a"] == 2)
 
 
-def test_services_that_share_an_origin_share_no_objects(
+def test_services_with_the_same_origin_share_no_objects(
     serve: Any, get: Any, web: WebServer
 ) -> None:
     serve()

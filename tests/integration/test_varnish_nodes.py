@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the provider ``varnish`` changes real nodes: at once, half-way, and with anything in it."""
+"""How the provider ``varnish`` changes real nodes: concurrently, interrupted, with any input."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import concurrent.futures
@@ -92,7 +92,7 @@ class TestContract(ProviderContract):
         return labels
 
 
-def test_removing_leaves_only_the_router(
+def test_remove_leaves_only_the_router(
     provider: VarnishProvider, node: Varnish, serve: Any, get: Any
 ) -> None:
     service = serve()
@@ -108,7 +108,7 @@ def test_removing_leaves_only_the_router(
     assert get("/a").cache == "MISS"
 
 
-def test_a_vcl_that_does_not_compile_hurts_nobody(
+def test_vcl_that_does_not_compile_changes_nothing(
     provider: VarnishProvider,
     node: Varnish,
     serve: Any,
@@ -128,7 +128,7 @@ def test_a_vcl_that_does_not_compile_hurts_nobody(
     assert get("/a").status == 200
 
 
-def test_updates_drop_no_request_and_leave_no_litter(
+def test_updates_drop_no_requests_and_leave_no_old_vcl(
     provider: VarnishProvider, node: Varnish, serve: Any
 ) -> None:
     service = serve()
@@ -162,7 +162,7 @@ def test_updates_drop_no_request_and_leave_no_litter(
     assert len(names) == 3, names  # Label, VCL and router.
 
 
-def test_eight_workers_at_once_lose_no_service(node: Varnish, web: WebServer) -> None:
+def test_eight_concurrent_workers_lose_no_service(node: Varnish, web: WebServer) -> None:
     services = [
         make_service(
             spec=make_spec([f"www.s{number}.example.com"], origins=(Origin(web.address),))
@@ -189,7 +189,7 @@ def test_eight_workers_at_once_lose_no_service(node: Varnish, web: WebServer) ->
     assert not [n for n in loaded(node) if gone.service_id.replace("-", "") in n]
 
 
-def test_two_workers_may_interleave_at_any_command(
+def test_two_workers_can_interleave_at_any_command(
     node: Varnish, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origins = (Origin(web.address),)
@@ -201,9 +201,9 @@ def test_two_workers_may_interleave_at_any_command(
     interleaved = version = 0
 
     def update_while(number: int, action: Callable[[], object]) -> bool:
-        """Update ``one``, with the whole of ``action`` before its command of that number.
+        """Update ``one``, and run ``action`` before its command of that number.
 
-        Commands that others can't change the answer of do not count.
+        Commands with a reply that other workers can't change do not count.
         """
         left: int | None = number
 
@@ -243,7 +243,7 @@ def test_two_workers_may_interleave_at_any_command(
 
 
 class _DiesAfter:
-    """Makes a worker die after so many commands, of those that change something."""
+    """Makes a worker die after a number of commands that change something."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, commands: int) -> None:
         left = commands
@@ -271,7 +271,7 @@ def _dies(action: Callable[[], object], monkeypatch: pytest.MonkeyPatch, command
     return False
 
 
-def test_a_worker_that_dies_after_any_command_is_made_good(
+def test_worker_can_die_after_any_command(
     node: Varnish, web: WebServer, monkeypatch: pytest.MonkeyPatch, provider: VarnishProvider
 ) -> None:
     service = make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),)))
@@ -301,7 +301,7 @@ def test_a_worker_that_dies_after_any_command_is_made_good(
     assert died["remove"] >= 6
 
 
-def test_a_node_that_is_down_is_told_and_the_others_are_done(
+def test_node_that_is_down_is_reported_and_others_are_updated(
     node: Varnish, web: WebServer
 ) -> None:
     service = make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),)))
@@ -318,13 +318,13 @@ def test_a_node_that_is_down_is_told_and_the_others_are_done(
         assert edge.health() is True
         edge.ensure(service, None)
         assert ask(second).status == 200
-        # A restarted node is empty, and is filled by whatever touches the service next.
+        # A restarted node is empty; the next call for the service fills it.
         second.restart()
         edge.purge(service, KNOWN, Purge(None, hard=True))
         assert ask(second).status == 200
 
 
-def test_an_edge_serves_as_long_as_one_node_does(web: WebServer) -> None:
+def test_edge_serves_while_one_node_does(web: WebServer) -> None:
     service = make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),)))
     with Varnish() as node, Varnish(secret_file=node.secret_file) as second:
         edge = make_provider([second, node], secret_file=str(node.secret_file))
@@ -343,7 +343,7 @@ def test_an_edge_serves_as_long_as_one_node_does(web: WebServer) -> None:
         assert lonely.serves() is False
 
 
-def test_a_wrong_secret_is_told(node: Varnish) -> None:
+def test_wrong_secret_is_reported(node: Varnish) -> None:
     edge = make_provider([node], secret_file=None, secret="wrong")
 
     with pytest.raises(Unauthorized, match="secret"):
@@ -351,7 +351,7 @@ def test_a_wrong_secret_is_told(node: Varnish) -> None:
     assert edge.health() is False
 
 
-def test_a_long_list_of_services_is_read_whole(web: WebServer) -> None:
+def test_long_service_list_is_read_completely(web: WebServer) -> None:
     with Varnish(cli_limit="1k") as small:
         edge = make_provider([small])
         for number in range(4):
@@ -386,7 +386,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
-def test_nothing_a_tenant_writes_breaks_the_compiler(node: Varnish, text: str) -> None:
+def test_tenant_input_does_not_break_the_compiler(node: Varnish, text: str) -> None:
     path = f"/{text}"
     spec = replace(
         make_spec([DOMAIN]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers as processes: how they stop, reload, and what becomes of a job that kills them."""
+"""Workers as processes: how they stop and reload, and what happens to a job that kills them."""
 
 import contextlib
 import signal
@@ -18,7 +18,7 @@ TASKFLOW = "drivers:distributed_task:taskflow"
 
 @pytest.fixture
 def install(tmp_path):
-    """Makes an installation whose schema is there, with a server that answers and a flavor."""
+    """A function that sets up an installation with a running server and a flavor."""
     with contextlib.ExitStack() as stack:
 
         def install(options, provider="mock"):
@@ -43,13 +43,13 @@ def operation_of(installation, url):
 
 
 def stop(worker):
-    """SIGTERM; gives the exit status and the seconds that it took."""
+    """Send SIGTERM; return the exit status and the seconds that it took."""
     begin = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     return worker.wait(timeout=30), time.monotonic() - begin
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(install):
+def test_stopping_worker_finishes_its_runs(install):
     installation = install(
         {"drivers:provider:mock": {"latency": 3}, TASKFLOW: {"shutdown_grace": 20}}
     )
@@ -61,7 +61,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(install):
     assert installation.status(url) == "deployed"
 
 
-def test_what_a_worker_can_not_finish_in_time_is_handed_back(install):
+def test_stopping_worker_hands_back_unfinished_runs(install):
     installation = install(
         {
             "drivers:provider:mock": {"latency": 8},
@@ -76,7 +76,7 @@ def test_what_a_worker_can_not_finish_in_time_is_handed_back(install):
         assert seconds < 6, "it does not wait for the call"
     operation = operation_of(installation, url)
     assert (operation.state, operation.crashes, operation.failures) == (State.QUEUED, 0, 0)
-    # No lease has to lapse: another goes on at once.
+    # No lease has to expire: another worker continues at once.
     with installation.daemon("poppy-worker"):
         wait(lambda: operation_of(installation, url).state is State.RUNNING, 10)
         installation.wait_for(url, "deployed")
@@ -86,7 +86,7 @@ def test_what_a_worker_can_not_finish_in_time_is_handed_back(install):
     assert len(list(installation.objects.glob("*.json"))) == 1
 
 
-def test_a_job_that_kills_each_of_its_workers_is_set_aside(install, tmp_path, monkeypatch):
+def test_operation_that_kills_its_workers_fails(install, tmp_path, monkeypatch):
     package = tmp_path / "third-party"
     info = package / "poison-1.0.dist-info"
     info.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_job_that_kills_each_of_its_workers_is_set_aside(install, tmp_path, mo
     assert errors == [{"message": operation.error}]
 
 
-def test_a_worker_in_which_too_many_calls_hang_is_replaced(install):
+def test_worker_with_too_many_hung_calls_is_replaced(install):
     installation = install(
         {
             "drivers:provider:mock": {"latency": 600},
@@ -143,7 +143,7 @@ def test_a_worker_in_which_too_many_calls_hang_is_replaced(install):
     assert operation.crashes == 0
 
 
-def test_sighup_has_options_read_again_without_a_restart(install):
+def test_sighup_reloads_options_without_a_restart(install):
     installation = install({TASKFLOW: {"max_failures": 2}})
     log = installation.directory / "poppy.log"
     text = installation.config.read_text()
@@ -154,7 +154,7 @@ def test_sighup_has_options_read_again_without_a_restart(install):
             before = log.read_text().count(words)
             installation.config.write_text(text)
             worker.send_signal(signal.SIGHUP)
-            # By the parent, and by the child.
+            # Logged by the parent and by the child.
             wait(lambda: log.read_text().count(words) >= before + 2, 10)
 
         reload(text.replace("[DEFAULT]", "[DEFAULT]\ndebug = true"), "Configuration reloaded")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``poppy.wsgi:application`` under the servers that operators have."""
+"""``poppy.wsgi:application`` under common WSGI servers."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ import poppy.wsgi
 from tests.real import unavailable
 from tests.real.poppy import Installation, free_port, wait
 
-#: The command lines; each with two processes, forked or spawned, and with threads.
+#: Command lines with two processes, forked or spawned, and with threads.
 SERVERS = {
     "gunicorn": "gunicorn --preload --workers 2 --threads 2 --bind 127.0.0.1:{port} "
     "poppy.wsgi:application",
@@ -35,7 +35,7 @@ def installation(tmp_path):
 
 
 def answers(installation):
-    """Whether it does; the first request of each process loads everything."""
+    """Return whether it answers; the first request of each process loads everything."""
     try:
         answer = installation.session.get(installation.base + "/v1.0/ping", timeout=60)
     except requests.ConnectionError:
@@ -45,7 +45,7 @@ def answers(installation):
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_serves_it_in_several_processes(installation, tmp_path, name):
+def test_server_runs_the_application_in_several_processes(installation, tmp_path, name):
     program = pathlib.Path(sys.executable).parent / name
     if not program.exists():
         unavailable(f"{name} is not installed", f"pip install {name}")
@@ -75,8 +75,8 @@ def test_a_server_serves_it_in_several_processes(installation, tmp_path, name):
             raise
 
 
-def test_mod_wsgi_finds_it_in_the_dictionary_of_a_script(tmp_path, monkeypatch):
-    """It executes a file, which may be our module or import it, and looks for the name."""
+def test_mod_wsgi_finds_the_application_in_a_script(tmp_path, monkeypatch):
+    """mod_wsgi executes a file, our module or one that imports it, and looks up the name."""
     path = tmp_path / "poppy.conf"
     path.write_text(f"[DEFAULT]\nstate_path = {tmp_path}\n")
     monkeypatch.setenv("POPPY_CONFIG_FILE", str(path))

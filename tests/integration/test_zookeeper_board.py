@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ZooKeeper board, by itself and with a whole Poppy on it."""
+"""The ZooKeeper board, alone and with a whole Poppy."""
 # ruff: noqa: F811
 
 import functools
@@ -35,7 +35,7 @@ def make(settings, name, path):
 
 @pytest.fixture(scope="module")
 def own_server():
-    """A server of this module's, to be stopped and wiped."""
+    """A server for this module alone, so that tests can stop and wipe it."""
     with ZooKeeper() as server:
         yield server
 
@@ -68,7 +68,7 @@ class TestOutages(OutageContract):
     def wipe(self):
         self.server.wipe()
 
-    def test_a_server_that_hangs_beyond_the_session_is_come_back_to(self, board):
+    def test_board_recovers_from_a_hang_beyond_the_session(self, board):
         board.post("job", details={})
         (job,) = board.iterjobs(only_unclaimed=True)
         board.claim(job, "worker")
@@ -85,7 +85,7 @@ class TestOutages(OutageContract):
         eventually(lambda: names(board) == ["job"])
         eventually(lambda: board.claim(next(board.iterjobs(only_unclaimed=True)), "w") is None)
 
-    def test_a_claim_whose_answer_was_lost_is_not_held_for_ever(self, board):
+    def test_claim_with_a_lost_answer_is_released(self, board):
         board.post("job", details={})
         (job,) = board.iterjobs(only_unclaimed=True)
         self.server.pause()
@@ -97,7 +97,7 @@ class TestOutages(OutageContract):
         eventually(lambda: names(board) == ["job"])
         board.claim(job, "worker")
 
-    def test_the_end_of_a_claim_whose_answer_was_lost_leaves_the_job_free(self, boards, factory):
+    def test_refused_consume_leaves_the_job_unclaimed(self, boards, factory):
         patient = boards("worker")
         patient.post("job", details={})
         (job,) = patient.iterjobs(only_unclaimed=True)
@@ -106,7 +106,7 @@ class TestOutages(OutageContract):
             patient.consume(job, "somebody else")
         assert names(patient) == ["job"], "it does not keep what it could not end"
 
-    def test_a_claim_that_ended_with_its_session_is_not_ended_again(self, boards, factory):
+    def test_consume_is_refused_after_the_session_was_lost(self, boards, factory):
         first, second = boards("first"), boards("second")
         first.post("job", details={})
         (job,) = first.iterjobs(only_unclaimed=True)
@@ -124,14 +124,14 @@ class TestOutages(OutageContract):
             first.consume(job, "first")
         assert second.find_owner(same) == "second"
 
-    def test_a_board_whose_path_was_removed_makes_it_again(self, board):
+    def test_removed_path_of_a_board_is_created_again(self, board):
         board.post("old", details={})
         board._client.delete(board.path, recursive=True)
         board.post("new", details={})
         eventually(lambda: names(board) == ["new"])
 
 
-def test_taskflows_own_board_reads_what_we_post_and_we_read_its(zookeeper, chroot):
+def test_jobs_are_compatible_with_taskflows_own_board(zookeeper, chroot):
     path = f"/taskflow/jobs{chroot}"
     theirs = impl_zookeeper.ZookeeperJobBoard("theirs", {"hosts": zookeeper.hosts, "path": path})
     theirs.connect()
@@ -152,7 +152,7 @@ def test_taskflows_own_board_reads_what_we_post_and_we_read_its(zookeeper, chroo
             board.close()
 
 
-def test_a_node_that_is_no_posting_is_left_alone(zookeeper, chroot):
+def test_node_that_is_no_job_is_ignored(zookeeper, chroot):
     board = ZooKeeperJobBoard("ours", f"/taskflow/jobs{chroot}", Settings(zookeeper.hosts))
     board.connect()
     try:
@@ -163,7 +163,7 @@ def test_a_node_that_is_no_posting_is_left_alone(zookeeper, chroot):
         board.close()
 
 
-def test_only_who_knows_the_password_can_read_and_write(zookeeper, chroot):
+def test_board_requires_the_password(zookeeper, chroot):
     path = f"{chroot}/board"
     ours = ZooKeeperJobBoard("ours", path, Settings(zookeeper.hosts, auth="poppy:s3cret:x"))
     ours.connect()
@@ -195,9 +195,9 @@ def test_only_who_knows_the_password_can_read_and_write(zookeeper, chroot):
         ours.close()
 
 
-# Kazoo leaves the socket of a handshake that failed to the garbage collector.
+# Kazoo leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_tls_with_a_certificate_that_is_checked():
+def test_tls_verifies_the_certificate():
     with ZooKeeper(tls=True) as server:
         good = Settings(server.hosts, use_ssl=True, ca_file=str(server.ca_file))
         board = ZooKeeperJobBoard("tls", "/board", good)
@@ -234,13 +234,13 @@ def poppy(tmp_path, zookeeper, chroot):
 
 @pytest.fixture
 def own(tmp_path, own_server, chroot):
-    """A ZooKeeper to be stopped, and a Poppy on it."""
+    """A ZooKeeper that tests can stop, and a Poppy on it."""
     made = harness(tmp_path, own_server.hosts, redelivery=2, jobboard_path=chroot)
     yield own_server, made
     made.close()
 
 
-def test_a_service_is_created_changed_purged_and_deleted(poppy):
+def test_service_is_created_updated_and_deleted(poppy):
     with poppy.working():
         service_id = poppy.create(flavor_id="both")
         assert poppy.settle(service_id).status is Status.DEPLOYED
@@ -253,7 +253,7 @@ def test_a_service_is_created_changed_purged_and_deleted(poppy):
         poppy.wait(lambda: board.job_count == 0)
 
 
-def test_posting_keeps_no_watch(own, own_server):
+def test_posting_leaves_no_watches(own, own_server):
     _, poppy = own
     poppy.create()
     client = poppy.boot.distributed_task._poster()._client
@@ -263,11 +263,11 @@ def test_posting_keeps_no_watch(own, own_server):
     assert poppy.boot.distributed_task.is_alive()
 
 
-def test_more_than_the_board_takes_waits_in_storage_and_locks_take_no_room(tmp_path, poppy):
+def test_operations_beyond_the_board_depth_wait_in_storage(tmp_path, poppy):
     poppy.boot.manager.services._default_limit = 100
     poppy.conf.set_override("board_depth", 4, "drivers:distributed_task:taskflow")
     ids = [poppy.create(domain=f"n{number}.example.com") for number in range(20)]
-    # One project fills half of the board at most.
+    # One project fills at most half of the board.
     assert poppy.boot.distributed_task._poster().job_count == 2
     with poppy.working():
         for service_id in ids:
@@ -276,7 +276,7 @@ def test_more_than_the_board_takes_waits_in_storage_and_locks_take_no_room(tmp_p
 
 
 @pytest.mark.parametrize("outage", ["restart", "wipe", "hang"])
-def test_after_an_outage_the_same_server_and_worker_go_on(own, outage):
+def test_server_and_worker_continue_after_an_outage(own, outage):
     server, poppy = own
     with poppy.working():
         poppy.settle(poppy.create(domain="before.example.com"))
@@ -296,7 +296,7 @@ def test_after_an_outage_the_same_server_and_worker_go_on(own, outage):
     assert poppy.cdn_a.calls == ["ensure"] * 7
 
 
-def test_a_session_lost_in_the_middle_of_a_run_leaves_no_job_behind(own):
+def test_session_lost_during_a_run_leaves_no_job_behind(own):
     server, poppy = own
     poppy.cdn_a.script = [lambda: (server.pause(), time.sleep(SESSION * 2), server.resume())]
     with poppy.working():
@@ -307,7 +307,7 @@ def test_a_session_lost_in_the_middle_of_a_run_leaves_no_job_behind(own):
     assert poppy.cdn_a.calls == ["ensure"]
 
 
-def test_a_worker_can_be_stopped_while_zookeeper_is_down(own):
+def test_worker_can_be_stopped_while_zookeeper_is_down(own):
     server, poppy = own
     worker = poppy.boot.worker()
     thread = threading.Thread(target=worker.run)
@@ -320,7 +320,7 @@ def test_a_worker_can_be_stopped_while_zookeeper_is_down(own):
     assert not thread.is_alive()
 
 
-def test_the_error_of_a_board_that_is_away_is_unavailable(own):
+def test_unreachable_board_raises_unavailable(own):
     server, poppy = own
     assert poppy.boot.distributed_task.has_room(0)
     operation = poppy.operations(poppy.create())[0]
@@ -331,7 +331,7 @@ def test_the_error_of_a_board_that_is_away_is_unavailable(own):
     server.start()
 
 
-def test_a_killed_worker_is_replaced_within_the_session_timeout(tmp_path, zookeeper, chroot):
+def test_killed_worker_is_replaced_within_the_session_timeout(tmp_path, zookeeper, chroot):
     board = {
         "jobboard_backend_type": "zookeeper",
         "jobboard_backend_host": zookeeper.hosts,
@@ -354,7 +354,7 @@ def test_a_killed_worker_is_replaced_within_the_session_timeout(tmp_path, zookee
             wait(lambda: "begins" in log.read_text(), 20)
             kill(first)
             begin = time.monotonic()
-            # Whichever of the two had it.
+            # Either of the two workers may have run it.
             installation.wait_for(url, "deployed")
             assert time.monotonic() - begin < SESSION + 2 + 5
     assert len(list(installation.objects.glob("*.json"))) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real servers for trying things by hand; ``tools/lab`` is the command."""
+"""Real servers for experiments by hand; run by ``tools/lab``."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from tests.real.lab import PARTS, Lab, LabError, Record
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
+    """Run a command and return its exit status."""
     options = _parser().parse_args(arguments)
     lab = Lab(options.state, options.watch)
     if options.verb == "keep":
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--state", type=Path, default=Path(".lab"), help=argparse.SUPPRESS)
     parser.add_argument("--while", type=int, dest="watch", help=argparse.SUPPRESS)
-    # "keep" is for ourselves.
+    # "keep" is internal.
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="up|status|down")
     for verb, number, text in (
         ("up", "+", "start servers, wait until they answer, and tell how to use them"),
@@ -79,7 +79,7 @@ def _down(lab: Lab, names: list[str]) -> int:
 
 
 def _tell(running: dict[str, Record], names: Iterable[str]) -> None:
-    """Print where servers are, and what to write into poppy.conf for them."""
+    """Print where servers are, and the options for poppy.conf."""
     records = {name: running[name] for name in names if name in running}
     groups: dict[str, dict[str, object]] = {}
     for name, record in records.items():

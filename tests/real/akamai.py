@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A double of Akamai's APIs: a real HTTP server with the state of one account.
 
-It checks the signature of every request (EdgeGrid), and that calls come in an order which makes
-sense. What a request may look like it does not know: that is checked by Prism, with the vendor's
-own documents, where a test puts it in between (``contracts``).
+It checks the signature of every request (EdgeGrid) and the order of the calls, but not the form of
+the requests. Prism checks that against the vendor's own documents, where a test puts it in between
+(``contracts``).
 """
 
 import base64
@@ -30,13 +30,13 @@ CONTRACT = "ctr_C-0N7RAC7"
 GROUP = "grp_15225"
 PRODUCT = "prd_Fresca"
 
-#: A plan says what becomes of a request, by its number from 1: ``ok``; ``lost``: it is done, and
-#: the reply is lost; ``dead``: it does not arrive; or a status to answer it with instead.
+#: The fate of a request, by its number from 1: ``ok``; ``lost``: it is done, but the reply is
+#: lost; ``dead``: it does not arrive; or a status to answer with instead.
 Plan = Callable[[int], str | int]
 
 
 class Request(NamedTuple):
-    """What a double is asked."""
+    """A request to the double."""
 
     method: str
     path: str
@@ -46,18 +46,18 @@ class Request(NamedTuple):
 
 
 class Akamai:
-    """The server, on loopback, while it is entered.
+    """A server on loopback; use it as a context manager.
 
     Args:
-        contracts: by the first segment of the path (``papi`` ...), the host and port of a proxy
-            that requests go through, and comes back to :attr:`inner_url`.
+        contracts: for the first segment of the path (``papi`` ...), the host and port of a proxy
+            that requests are sent through and that sends them to :attr:`inner_url`.
 
     Attributes:
-        url: what drivers ask.
+        url: the URL for drivers.
         calls: ``METHOD path`` of every request that arrived, in order.
         bodies: the text of every request's body, in order.
         plan: see :data:`Plan`.
-        violations: what the proxies found wrong with requests and answers.
+        violations: errors that the proxies found in requests and answers.
     """
 
     def __init__(self, contracts: Mapping[str, tuple[str, int]] | None = None) -> None:
@@ -109,7 +109,7 @@ class Akamai:
         connection = http.client.HTTPConnection(*proxy, timeout=30)
         try:
             headers = {k: v for k, v in handler.headers.items() if k.lower() != "host"}
-            # A contract's paths stand behind the API and its version.
+            # The paths in a contract do not include the API and its version.
             path = "/" + rest.partition("/")[2]
             connection.request(handler.command, path, body or None, headers)
             answer = connection.getresponse()
@@ -146,10 +146,9 @@ class Akamai:
         return 404, {}, _problem(404)
 
     def _unsigned(self, handler: "_Handler", body: bytes) -> str | None:
-        """Why a request is not ours; None if it is.
+        """Return why the signature of a request is invalid; None if it is valid.
 
-        As https://techdocs.akamai.com/developer/docs/edgegrid describes it, not as the library
-        does it.
+        It follows https://techdocs.akamai.com/developer/docs/edgegrid, not the library.
         """
         given = handler.headers.get("Authorization") or ""
         kind, _, fields = given.partition(" ")
@@ -191,7 +190,7 @@ class Akamai:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+    # Otherwise, the client's delayed acknowledgement adds 40 ms to each answer.
     disable_nagle_algorithm = True
     server: Any
 

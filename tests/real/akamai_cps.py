@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of the double of Akamai that is the Certificate Provisioning System (CPS)."""
+"""The Certificate Provisioning System (CPS) of the double of Akamai."""
 
 import copy
 import itertools
@@ -13,13 +13,13 @@ _TYPE = "application/vnd.akamai.cps."
 class CPSDouble:
     """Enrollments, and the changes of their certificates.
 
-    A change shows a warning first, which has to be acknowledged; then challenges, until
-    :meth:`validate`; and is done a few looks later.
+    A change first shows a warning that must be acknowledged, then challenges until
+    :meth:`validate`. It is done some reads later.
 
     Attributes:
-        takes: looks at a change after which it is done, once nothing is missing.
-        automatic: whether domains are validated by themselves.
-        enrollments: by id; ``deployed`` are the names of the certificate on the network.
+        takes: reads of a change until it is done, once nothing is missing.
+        automatic: whether domains are validated without :meth:`validate`.
+        enrollments: by id; ``deployed`` has the names of the certificate on the network.
     """
 
     def __init__(self, contract: str) -> None:
@@ -43,7 +43,7 @@ class CPSDouble:
         ]
 
     def add(self, common_name: str, *names: str) -> int:
-        """Make an enrollment whose certificate is deployed, as an operator would; its id."""
+        """Add an enrollment with a deployed certificate, as an operator would; return its id."""
         number = next(self._numbers)
         document = {**TEMPLATE, "csr": {"cn": common_name, "sans": [common_name, *names]}}
         deployed = {common_name, *names}
@@ -51,7 +51,7 @@ class CPSDouble:
         return number
 
     def named(self, common_name: str) -> list[int]:
-        """The ids of enrollments with a common name."""
+        """Return the ids of enrollments with a common name."""
         return [
             number
             for number, found in self.enrollments.items()
@@ -59,15 +59,15 @@ class CPSDouble:
         ]
 
     def begin_change(self, number: int) -> None:
-        """Have a change under way for an enrollment, by somebody else."""
+        """Begin a change of an enrollment, as another client would."""
         self._begin(self.enrollments[number])
 
     def end_change(self, number: int, state: str = "completed") -> None:
-        """Have the change of an enrollment done, or come to nothing."""
+        """End the change of an enrollment, successfully or not."""
         self._end(self.enrollments[number], state)
 
     def validate(self) -> None:
-        """Have all owners of domains do what the challenges ask for."""
+        """Fulfill the challenges of all domains, as their owners would."""
         for found in self.enrollments.values():
             if found["change"]:
                 found["change"]["validated"] = True
@@ -231,7 +231,7 @@ class CPSDouble:
         return {"enrollment": path, "changes": changes}
 
 
-#: An enrollment as an operator may want them, but for its names.
+#: An enrollment as an operator may want it, without names.
 TEMPLATE: dict[str, Any] = {
     "certificateType": "san",
     "changeManagement": False,

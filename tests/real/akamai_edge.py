@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the double of Akamai that are about traffic: Fast Purge and Reporting."""
+"""Fast Purge and Reporting of the double of Akamai."""
 
 import datetime
 import json
@@ -12,11 +12,11 @@ _SECONDS = {"FIVE_MINUTES": 300, "HOUR": 3600, "DAY": 86400}
 
 
 class EdgeDouble:
-    """Purges of what properties serve, and reports with made-up rates.
+    """Purges of what properties serve, and reports with fixed rates.
 
     Attributes:
         purges: (action, kind, network, objects) of each request, in order.
-        sizes: bytes of each request's objects.
+        sizes: bytes of each request's body.
     """
 
     def __init__(self, papi: PAPIDouble) -> None:
@@ -41,7 +41,7 @@ class EdgeDouble:
         return 201, {}, {**done, "estimatedSeconds": 5, "purgeId": "p"}
 
     def _report(self, request: Any, name: str) -> Answer:
-        """Two requests a second, of which half are 2xx and half 5xx; a kilobit a second."""
+        """Report two requests a second, one 2xx and one 5xx, and a kilobit a second."""
         step = datetime.timedelta(seconds=_SECONDS[request.params["interval"]])
         start, end = (
             datetime.datetime.fromisoformat(request.params[edge]) for edge in ("start", "end")

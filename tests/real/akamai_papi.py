@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of the double of Akamai that is Property Manager (PAPI)."""
+"""The Property Manager (PAPI) of the double of Akamai."""
 
 import copy
 import datetime
@@ -16,10 +16,10 @@ class PAPIDouble:
     """Properties, edge hostnames and CP codes.
 
     Attributes:
-        takes: looks at its activations after which an activation is done; None: it never is.
-        outcomes: what the next activations become instead of ``ACTIVE``, in order.
-        refused: behaviours that rules must not have.
-        dropped: options that this product does not know, and drops.
+        takes: reads of the activations until one is done; None: it is never done.
+        outcomes: states of the next activations instead of ``ACTIVE``, in order.
+        refused: behaviors that rules must not have.
+        dropped: options that this product does not know and drops.
         properties: by id.
         edge_hostnames: by id.
         cp_codes: names by number.
@@ -60,16 +60,16 @@ class PAPIDouble:
         ]
 
     def named(self, name: str) -> list[str]:
-        """The ids of properties with a name."""
+        """Return the ids of properties with a name."""
         return [key for key, found in self.properties.items() if found["name"] == name]
 
     def version(self, property_id: str, number: int = 0) -> dict[str, Any]:
-        """A version; the latest by default."""
+        """Return a version; the latest by default."""
         found: dict[str, Any] = self.properties[property_id]["versions"][number - 1]
         return found
 
     def serving(self, network: str = "PRODUCTION") -> dict[str, tuple[str, str]]:
-        """By domain, which property serves it, and by what edge hostname."""
+        """Return by domain the property that serves it, and its edge hostname."""
         return {
             entry["cnameFrom"]: (key, entry["cnameTo"])
             for key, found in self.properties.items()
@@ -243,7 +243,7 @@ class PAPIDouble:
         return self._scoped(request) or (201, {"Location": link}, {"edgeHostnameLink": link})
 
     def add_edge_hostname(self, name: str, *, secure: bool = False) -> str:
-        """Make an edge hostname, as an operator would; its id."""
+        """Add an edge hostname, as an operator would; return its id."""
         key = f"ehn_{next(self._numbers)}"
         prefix, *suffix = name.rsplit(".", 2)
         self.edge_hostnames[key] = {
@@ -321,7 +321,7 @@ class PAPIDouble:
         return None
 
     def _errors(self, rules: dict[str, Any]) -> list[dict[str, str]]:
-        """What is wrong with a rule tree, in the words of the double."""
+        """Return the errors of a rule tree."""
         first = {one["name"]: one["options"] for one in rules["behaviors"]}
         found = [name for name in ("origin", "cpCode") if name not in first]
         code = first.get("cpCode", {}).get("value", {}).get("id")
@@ -339,7 +339,7 @@ class PAPIDouble:
         ]
 
     def _normal(self, rules: dict[str, Any]) -> dict[str, Any]:
-        """As Akamai stores them: with defaults and names added, without what it does not know."""
+        """Return rules as Akamai stores them: with defaults and names, without unknown options."""
         for one in _behaviors(rules):
             options = one["options"]
             for name in self.dropped & set(options):
@@ -355,7 +355,7 @@ class PAPIDouble:
         return [one for one in self.properties[key]["activations"] if _is_pending(one)]
 
     def _look(self, key: str) -> None:
-        """Time goes on by being asked."""
+        """Advance time: each read brings pending activations closer to their end."""
         for one in self._pending(key):
             one["looks"] += 1
             if self.takes is not None and one["looks"] > self.takes:
@@ -389,7 +389,7 @@ def _behaviors(rules: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _deletes(options: dict[str, Any]) -> bool:
-    """Whether options say which header to delete; the only action that the double knows."""
+    """Return whether options delete a header by name, the only action that the double knows."""
     name = options.get("customHeaderName", "")
     return (
         set(options) == {"action", "standardDeleteHeaderName", "customHeaderName"}

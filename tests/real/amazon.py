@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server that ``tests.real.moto`` starts: moto, and of Amazon's rules what moto leaves out.
+"""The server that ``tests.real.moto`` starts: moto with rules of Amazon that moto lacks.
 
-As the CloudFront API reference (2020-05-31) has them: entity tags that change and are compared,
-changes that take time, deleting only what is disabled and unused, an alias in one distribution
-only and with an issued certificate that covers it, functions that are published and kept. ACM's:
-a certificate in use stays. Those of Route 53 are in :mod:`tests.real.amazon_route53`.
+The rules of CloudFront are from its API reference (2020-05-31): entity tags change and are
+compared, changes take time, only disabled and unused objects can be deleted, an alias belongs to
+one distribution and needs an issued certificate that covers it, and functions are published and
+kept. For ACM, a certificate in use can't be deleted. For Route 53, see
+:mod:`tests.real.amazon_route53`.
 
-``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` says what becomes of
-certificates that nobody has validated yet; at first they are issued. ``POST /lab/tagging`` with
-``off`` keeps new tags from being found, as they may be for some seconds, until there is ``on``.
+``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` sets the state of
+certificates that were not validated yet; by default, they are issued. ``POST /lab/tagging`` with
+``off`` hides new tags, as Amazon may do for some seconds, until a POST of ``on``.
 """
 
 import functools
@@ -64,7 +65,7 @@ def _lists(value: Any) -> Iterable[dict[str, Any]]:
 
 
 def _functions(config: Any) -> Iterable[str]:
-    """The ARNs of the functions of a configuration, as moto keeps it."""
+    """Return the ARNs of the functions of a configuration, as moto keeps it."""
     others = config.CacheBehaviors.get("Items") or []
     for entry in [config.DefaultCacheBehavior, *others]:
         for function in entry.function_associations.get("Items", []):
@@ -72,7 +73,7 @@ def _functions(config: Any) -> Iterable[str]:
 
 
 def _uses(distribution: Any) -> set[str]:
-    """The ARNs of what a distribution uses."""
+    """Return the ARNs of what a distribution uses."""
     config = distribution.distribution_config
     uses = {*_functions(config), config.ViewerCertificate.acm_certificate_arn}
     if distribution.status != "Deployed":
@@ -81,7 +82,7 @@ def _uses(distribution: Any) -> set[str]:
 
 
 def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:
-    """Refuse what CloudFront would; the configuration is as it was sent."""
+    """Refuse what CloudFront would refuse; the configuration is as it was sent."""
     for entry in _lists(config):
         if int(entry["Quantity"]) != len(entry.get("Items") or []):
             _refuse("InconsistentQuantities", "The value of Quantity and the size of Items differ")
@@ -156,7 +157,7 @@ def _update_distribution(
     except CloudFrontException:
         found.distribution_config = before
         raise
-    # Edges go on using what it had until the change has reached them.
+    # Edges use the earlier configuration until the change has reached them.
     found.used = used
     found.etag = models.random_id()
     found.status = "InProgress"
@@ -231,7 +232,7 @@ _delete_certificate = AWSCertificateManagerBackend.delete_certificate
 _request_certificate = AWSCertificateManagerBackend.request_certificate
 
 
-# Making a key takes long, and nobody uses it.
+# Generating a key takes long, and no test needs it.
 rsa.generate_private_key = functools.cache(rsa.generate_private_key)
 
 
@@ -258,8 +259,8 @@ def _ask_certificate(
     *args: Any,
     **kwargs: Any,
 ) -> str:
-    # What Amazon does when a certificate was deleted within the hour is not documented; the
-    # worst would be to name it again.
+    # Amazon does not document what happens if a certificate was deleted within the hour. The
+    # worst case would be to return it again.
     arn = self._get_arn_from_idempotency_token(idempotency_token)
     if arn and arn not in self._certificates:
         return arn
@@ -294,7 +295,7 @@ def _with_controls(application: Callable[..., Any]) -> Callable[..., Any]:
 
 class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+    # Otherwise, the client's delayed acknowledgement adds 40 ms to each answer.
     disable_nagle_algorithm = True
 
     def log_request(self, *_args: Any) -> None:
@@ -302,7 +303,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def main() -> None:
-    """Serve on a free port of the address that is the first argument; print the port."""
+    """Serve on a free port of the address in the first argument, and print the port."""
     amazon_route53.install()
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server(

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Route 53 as :mod:`tests.real.amazon` serves it: moto's zones, with Amazon's rules for records.
 
-By the ChangeResourceRecordSets and ResourceRecordSet of the API reference (2013-04-01) and the
-developer guide's quotas: a batch is done in its order, as a whole or not at all; a record is
-deleted as it is; records of a name and type are simple, weighted or by geolocation, all alike; a
-CNAME stands alone. And what a resolver would be told, which moto does not answer: :func:`answer`.
+The rules are from ChangeResourceRecordSets and ResourceRecordSet in the API reference
+(2013-04-01), and the quotas from the developer guide. A batch is done in order, completely or not
+at all. A record is deleted with its exact values. Records of a name and type are all simple, all
+weighted or all by geolocation. A CNAME stands alone. :func:`answer` resolves names, which moto
+does not.
 """
 
 import copy
@@ -74,7 +75,7 @@ def _check_record(record: RecordSet, zone_name: str) -> None:
 
 
 def _check_beside(record: RecordSet, others: Sequence[RecordSet]) -> None:
-    """Whether a record may stand beside others of its name."""
+    """Check that a record may stand beside others of its name."""
     for other in others:
         if other.type != record.type:
             if "CNAME" in (other.type, record.type):
@@ -137,7 +138,7 @@ def _change_resource_record_sets(
 
 
 def install() -> None:
-    """Make moto keep to the rules."""
+    """Make moto follow the rules."""
     Route53Backend.change_resource_record_sets = (  # type: ignore[method-assign]
         _change_resource_record_sets
     )
@@ -150,13 +151,13 @@ def answer(
     continent: str | None = None,
     chance: random.Random | None = None,
 ) -> str | None:
-    """What a name is a CNAME to outside of its zone, for a client in a place.
+    """Resolve a name to a CNAME outside of its zone, for a client in a place.
 
-    The country counts before its continent, and "*" for who is in no other; weights are shares,
-    by chance; CNAMEs are followed as far as the zone has them.
+    A country takes precedence over its continent, and "*" is the default. Weights are
+    probabilities. CNAMEs are followed within the zone.
 
     Args:
-        records: all of the zone, as the API lists them.
+        records: all records of the zone, as the API lists them.
     """
     found: str | None = None
     for _ in range(10):

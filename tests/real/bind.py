@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real BIND, for the length of a test."""
+"""A real BIND for the duration of a test."""
 
 from collections.abc import Sequence
 
@@ -39,10 +39,10 @@ class Bind(NameServer):
     PACKAGE = "bind9"
 
     def __init__(self, **zone_files: str) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
-            zone_files: of further zones, by their names.
+            zone_files: further zones by name.
         """
         super().__init__()
         self.zone_files = {**zone_files, **dict.fromkeys(ZONES, ZONE_FILE)}
@@ -63,5 +63,5 @@ class Bind(NameServer):
         (self.directory / "named.conf").write_text("".join(config))
 
     def command(self, program: str) -> Sequence[str]:
-        """In the foreground, with its log on standard error."""
+        """Run in the foreground, with the log on standard error."""
         return [program, "-g", "-n", "1", "-U", "1", "-c", str(self.directory / "named.conf")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Chromium of one's own, with nothing remembered, driven by ChromeDriver."""
+"""A fresh Chromium driven by ChromeDriver."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from selenium.webdriver.chrome.service import Service
 
 from tests.real import unavailable
 
-#: Without a screen; and without asking its maker anything.
+#: Without a screen, and without requests to its vendor.
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -23,10 +23,10 @@ _FLAGS = (
 
 @contextlib.contextmanager
 def chromium(width: int = 1280, height: int = 900) -> Iterator[webdriver.Chrome]:
-    """A browser with one empty window; skips the test where there is none.
+    """Start a browser with one empty window; skip the test if there is none.
 
     Args:
-        width: of what a page gets, in CSS pixels.
+        width: of the viewport, in CSS pixels.
         height: ditto.
     """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -38,7 +38,7 @@ def chromium(width: int = 1280, height: int = 900) -> Iterator[webdriver.Chrome]
     for flag in (*_FLAGS, f"--user-data-dir={directory}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # The path is given, so that selenium looks for no driver anywhere else.
+    # With the path given, selenium does not search for a driver.
     service = Service(executable_path=driver, env={**os.environ, "HOME": str(directory)})
     try:
         browser = webdriver.Chrome(options=options, service=service)
@@ -52,12 +52,12 @@ def chromium(width: int = 1280, height: int = 900) -> Iterator[webdriver.Chrome]
 
 
 def resize(browser: webdriver.Chrome, width: int, height: int) -> None:
-    """Give pages another size, as on another device."""
+    """Set the viewport to the size of another device."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def prefer(browser: webdriver.Chrome, scheme: str) -> None:
-    """Have the reader prefer ``light`` or ``dark``."""
+    """Emulate a preference for ``light`` or ``dark``."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Cassandra of one's own, for the length of a test: one node, or two data centres.
+"""A Cassandra for the duration of a test: one node, or two data centers.
 
-A node takes 4 s to start (7 s of one core) and 450 MB; tests that need nothing special
-share one by the fixture ``cassandra`` of :mod:`tests.real.fixtures`.
+A node takes 4 s to start (7 s of one core) and 450 MB. Tests without special needs share one
+through the fixture ``cassandra`` of :mod:`tests.real.fixtures`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from tests.real.jvm import JavaServer, make_certificates, spare_address
 PORT = 9042
 _STORAGE_PORT = 7000
 _PASSWORD = "poppy-lab"
-#: What Cassandra reaches into on Java 17, as its own jvm17-server.options has it.
+#: Access that Cassandra needs on Java 17, from its own jvm17-server.options.
 _EXPORTS = """
     java.base/jdk.internal.misc java.base/jdk.internal.ref java.base/sun.nio.ch
     java.base/java.lang.ref java.management.rmi/com.sun.jmx.remote.internal.rmi
@@ -40,18 +40,19 @@ _OPENS = """
 
 
 class Cassandra(JavaServer):
-    """One node at the ordinary ports of a loopback address of its own.
+    """One node at the standard ports of its own loopback address.
 
-    ``with Cassandra() as node:`` starts it, empty; skips the test when there is no Java, or no
-    way to get the jars. What was written survives :meth:`stop`, and :meth:`kill` too if it is
-    ``durable``; else but for the last 0.1 s, since the commit log is synced periodically.
+    ``with Cassandra() as node:`` starts it empty. The test is skipped if Java is missing or the
+    jars can't be fetched. Data survives :meth:`stop`, and also :meth:`kill` if the node is
+    ``durable``. Otherwise, a kill loses the last 0.1 s, since the commit log is synced
+    periodically.
 
     Attributes:
         host: a loopback address.
         port: for CQL.
         datacenter: its name.
         username: a superuser; empty without authentication.
-        password: of that.
+        password: of that superuser.
     """
 
     title = "Cassandra"
@@ -69,19 +70,19 @@ class Cassandra(JavaServer):
         durable: bool = False,
         long_lived: bool = False,
     ) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
-            authentication: ask for a password (``username`` and ``password``) and check
+            authentication: require a password (``username`` and ``password``) and check
                 permissions.
-            tls: speak TLS only, to clients; they check it by ``ca_file``.
+            tls: accept clients by TLS only; they verify the node by ``ca_file``.
             datacenter: its name.
             host: a loopback address; by default a spare one.
             seeds: addresses of nodes to join; by default it is alone.
-            settings: of ``cassandra.yaml``, besides its own.
-            durable: sync the commit log before each answer, as one node alone must to keep what
+            settings: further settings of ``cassandra.yaml``.
+            durable: sync the commit log before each answer, as a single node must to keep what
                 it has acknowledged.
-            long_lived: as :class:`.jvm.JavaServer` has it.
+            long_lived: see :class:`.jvm.JavaServer`.
         """
         super().__init__(long_lived=long_lived)
         self.host = host or spare_address(PORT, _STORAGE_PORT)
@@ -96,14 +97,14 @@ class Cassandra(JavaServer):
 
     @property
     def ca_file(self) -> Path | None:
-        """The certificate to check the node's by; None without TLS."""
+        """The certificate that clients verify the node by; None without TLS."""
         return self.directory / "ca.pem" if self._tls else None
 
     def prepare(self) -> None:
-        """Write its configuration."""
+        """Write the configuration."""
         if self._tls:
             make_certificates(self.directory, self.host, _PASSWORD)
-        # JSON is YAML too.
+        # JSON is also YAML.
         (self.directory / "cassandra.yaml").write_text(
             json.dumps({**self._settings(), **self._more}, indent=2)
         )
@@ -112,7 +113,7 @@ class Cassandra(JavaServer):
         )
 
     def arguments(self) -> Sequence[str]:
-        """The daemon's."""
+        """Return the daemon's arguments."""
         directory = self.directory
         agent = next(jars().glob("jamm-*.jar"))
         alone = self._seeds == (self.host,)
@@ -123,7 +124,7 @@ class Cassandra(JavaServer):
             "cassandra.logdir": directory,
             "cassandra-foreground": "yes",
             "cassandra.skip_wait_for_gossip_to_settle": 0,
-            # How long it listens for others before it takes its place; too short, and it fails.
+            # Seconds to listen for other nodes before joining; it fails if this is too short.
             "cassandra.ring_delay_ms": 1 if alone else 5000,
             "cassandra.shutdown_announce_in_ms": 0,
             "cassandra.superuser_setup_delay_ms": 0,
@@ -141,13 +142,13 @@ class Cassandra(JavaServer):
         ]
 
     def answers(self) -> bool:
-        """Whether a client can begin a session, logged in."""
+        """Return whether a client can log in and begin a session."""
         with contextlib.suppress(OSError, struct.error), self._connection() as connection:
             return self._begins_session(connection)
         return False
 
     def knows(self, other: "Cassandra") -> bool:
-        """Whether it tells its clients of another node of its cluster."""
+        """Return whether it tells its clients of another node of the cluster."""
         query, statement, consistency = 0x07, b"SELECT peer FROM system.peers_v2", b"\0\1\0"
         with contextlib.suppress(OSError, struct.error), self._connection() as connection:
             if self._begins_session(connection):
@@ -167,9 +168,9 @@ class Cassandra(JavaServer):
             yield connection
 
     def _begins_session(self, connection: socket.socket) -> bool:
-        """Greet it in its protocol, version 4, without needing a driver."""
+        """Open a session in protocol version 4, without needing a driver."""
         startup, authenticate, ready, credentials, success = 0x01, 0x03, 0x02, 0x0F, 0x10
-        # A map of one pair of strings, each with its length before it.
+        # A map with one pair of strings, each after its length.
         version = b"\0\1" + b"\0\x0bCQL_VERSION" + b"\0\x053.0.0"
         answer, _body = _exchange(connection, startup, version)
         if answer == authenticate:
@@ -226,7 +227,7 @@ class Cassandra(JavaServer):
             "concurrent_writes": 8,
             "concurrent_compactors": 1,
             "native_transport_max_threads": 16,
-            # Or each DROP and TRUNCATE would first copy the table.
+            # Otherwise, each DROP and TRUNCATE would first copy the table.
             "auto_snapshot": False,
         }
 
@@ -238,18 +239,17 @@ def _commit_log(durable: bool) -> dict[str, str]:
 
 
 class CassandraPair:
-    """Two data centres, ``dc1`` and ``dc2``, of one node each that know each other.
+    """Two data centers, ``dc1`` and ``dc2``, with one node each.
 
-    ``with CassandraPair() as pair:`` starts both, in about 20 s; then
-    ``pair.nodes["dc2"].stop()`` is the loss of one. A keyspace spans both when it is made with
-    ``NetworkTopologyStrategy`` and ``'dc1': 1, 'dc2': 1``.
+    ``with CassandraPair() as pair:`` starts both in about 20 s; ``pair.nodes["dc2"].stop()``
+    loses one. A keyspace spans both with ``NetworkTopologyStrategy`` and ``'dc1': 1, 'dc2': 1``.
 
     Attributes:
-        nodes: by the name of the data centre.
+        nodes: by the name of the data center.
     """
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Prepare without starting."""
         names = ("dc1", "dc2")
         hosts = [spare_address(PORT, _STORAGE_PORT) for _ in names]
         # Both are seeds, so that each can start while the other is down.
@@ -278,10 +278,10 @@ class CassandraPair:
         self._stack.close()
 
     def wait_until_joined(self, timeout: float = 60.0) -> None:
-        """Return when each tells its clients of the other.
+        """Wait until each node tells its clients of the other.
 
         Raises:
-            RuntimeError: they don't within the time; has the ends of their logs.
+            RuntimeError: it takes too long; the message has the ends of the logs.
         """
         one, other = self.nodes.values()
         deadline = time.monotonic() + timeout
@@ -293,7 +293,7 @@ class CassandraPair:
 
 
 def _exchange(connection: socket.socket, opcode: int, body: bytes) -> tuple[int, bytes]:
-    """Send a frame; returns the opcode and the body of the answer."""
+    """Send a frame; return the opcode and the body of the answer."""
     connection.sendall(struct.pack(">BBhBi", 4, 0, 0, opcode, len(body)) + body)
     with connection.makefile("rb") as stream:
         _version, _flags, _stream, answer, length = struct.unpack(">BBhBi", stream.read(9))

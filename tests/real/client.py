@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's commands, run inside this process: each would take seconds to start."""
+"""The client's commands, run in this process, since each would take seconds to start."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Result(NamedTuple):
-    """How a command ended; ``shown`` is what stands on the terminal then."""
+    """How a command ended; ``shown`` is what the terminal shows."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class Result(NamedTuple):
 
 
 class _Both(io.StringIO):
-    """A stream of its own, and a copy to the terminal."""
+    """A stream that also copies to the terminal."""
 
     def __init__(self, terminal: io.StringIO) -> None:
         super().__init__()
@@ -34,9 +34,9 @@ class _Both(io.StringIO):
 
 
 def program(name: str, *arguments: str) -> Result:
-    """Run a program of this environment in a process of its own.
+    """Run a program of this environment in its own process.
 
-    OpenStackClient needs that: it keeps its first client, whoever asks later.
+    OpenStackClient needs that: it reuses its first client for all later users.
     """
     path = shutil.which(name, path=str(pathlib.Path(sys.executable).parent))
     assert path, f"{name} is not installed"
@@ -56,7 +56,7 @@ def run(*arguments: str) -> Result:
         _logging(),
         warnings.catch_warnings(),
     ):
-        # The libraries of OpenStack's clients use what some of them have deprecated.
+        # The libraries of OpenStack's clients use deprecated features of each other.
         warnings.simplefilter("ignore")
         from poppyclient import shell
 
@@ -69,7 +69,7 @@ def run(*arguments: str) -> Result:
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """Commands write their errors by a handler of the root logger, which they never remove."""
+    """Restore the root logger: commands add a handler for errors and never remove it."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     root.handlers.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The provider ``cloudfront`` against a server that speaks Amazon's APIs: what its tests share."""
+"""What the tests of the provider ``cloudfront`` share: an account on a moto server."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ from tests.real.unreliable import Unreliable
 
 
 class Account:
-    """What there is in Amazon's account."""
+    """The contents of Amazon's account."""
 
     def __init__(self, moto: Moto) -> None:
         self.cloudfront = moto.client("cloudfront")
@@ -49,7 +49,7 @@ class Account:
         return [entry["ResourceARN"] for entry in found]
 
     def names(self, service: Service) -> list[set[str]]:
-        """The names of each of the service's certificates."""
+        """Return the names of each of the service's certificates."""
         answers = [
             self.acm.describe_certificate(CertificateArn=arn) for arn in self.certificates(service)
         ]
@@ -62,7 +62,7 @@ class Account:
         return whole
 
     def count(self, service: Service) -> tuple[int, int, int]:
-        """How many distributions, functions and certificates."""
+        """Return how many distributions, functions and certificates there are."""
         kinds = (self.distributions, self.functions, self.certificates)
         first, second, third = (len(kind(service)) for kind in kinds)
         return first, second, third
@@ -76,7 +76,7 @@ def server() -> Iterator[Moto]:
 
 @pytest.fixture
 def moto(server: Moto) -> Moto:
-    """The server, with an account in which there is nothing."""
+    """A server with an empty account."""
     server.reset()
     return server
 
@@ -91,7 +91,7 @@ def make_provider(moto: Moto, **options: object) -> CloudFrontProvider:
     return CloudFrontProvider(conf, "cloudfront")
 
 
-# A driver holds no state, and boto3 takes long to make its clients.
+# A driver has no state, and boto3 takes long to make its clients.
 @pytest.fixture(scope="module")
 def one_provider(server: Moto) -> CloudFrontProvider:
     return make_provider(server)
@@ -113,7 +113,7 @@ def account(moto: Moto, one_account: Account) -> Account:
 
 
 class Shaken(NamedTuple):
-    """A driver that reaches the server through something unreliable."""
+    """A driver that reaches the server through an unreliable connection."""
 
     provider: CloudFrontProvider
     proxy: Unreliable
@@ -122,7 +122,7 @@ class Shaken(NamedTuple):
 @pytest.fixture(scope="module")
 def one_shaken(server: Moto) -> Iterator[Shaken]:
     with Unreliable(server.url) as proxy, pytest.MonkeyPatch.context() as patch:
-        # What botocore would try again would only take time.
+        # Retries by botocore would only take time.
         patch.setattr(aws, "_ATTEMPTS", 1)
         yield Shaken(make_provider(server, endpoint_url=proxy.url), proxy)
 
@@ -157,7 +157,7 @@ def take_away(
 
 
 def rich_service() -> Service:
-    """Two domains, two origins with paths, three caching rules, restrictions of every kind."""
+    """Return a service with two domains and origins, caching rules and all restrictions."""
     spec = make_spec(
         origins=(
             Origin("origin.example.com", rules=(Rule("default", "/*"),)),
@@ -186,7 +186,7 @@ def rich_service() -> Service:
 
 
 def changed(service: Service) -> Service:
-    """With other domains, paths and restrictions."""
+    """Return the service with other domains, paths and restrictions."""
     spec = service.spec
     blacklist = Restriction("networks", "blacklist", (Rule("n", client_ip="2001:db8::/32"),))
     changes: dict[str, Any] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A collector of traces: takes OTLP over HTTP, https://opentelemetry.io/docs/specs/otlp/."""
+"""A trace collector for OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/)."""
 
 import gzip
 import http.server
@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 
 
 class Span(NamedTuple):
-    """One that was received; ids in hexadecimal digits, ``parent`` is empty for a root."""
+    """A received span; ids in hexadecimal digits, with an empty ``parent`` for a root."""
 
     name: str
     service: str
@@ -40,7 +40,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *arguments: Any) -> None:
-        """Be silent."""
+        """Log nothing."""
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -53,7 +53,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class Collector:
-    """The server, while it is entered."""
+    """A server; use it as a context manager."""
 
     def __enter__(self) -> Self:
         self._server = _Server()
@@ -76,25 +76,25 @@ class Collector:
 
     @property
     def url(self) -> str:
-        """Where it takes traces."""
+        """The URL for traces."""
         return f"http://127.0.0.1:{self._server.server_port}/v1/traces"
 
     @property
     def requests(self) -> list[tuple[str, dict[str, str]]]:
-        """Path and header fields of what came in."""
+        """Path and header fields of all requests."""
         return list(self._server.requests)
 
     @property
     def spans(self) -> list[Span]:
-        """What was received."""
+        """All received spans."""
         return list(self._server.spans)
 
     def named(self, name: str) -> list[Span]:
-        """Those of a name."""
+        """Return the spans with a name."""
         return [span for span in self.spans if span.name == name]
 
     def stall(self) -> None:
-        """Take requests, and never answer."""
+        """Accept requests but never answer."""
         self._server.stalled.clear()
 
 

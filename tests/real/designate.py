@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Designate, whose name server is a real PowerDNS, for the length of a test."""
+"""A real Designate with a real PowerDNS as its name server, for the duration of a test."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from tests.real.nameserver import ZONES, free_port
 from tests.real.powerdns import PowerDNS
 from tests.real.venv import environment, python
 
-# Paste, which Designate loads its API by, needs a module that later setuptools don't have.
+# Designate loads its API with Paste, which needs a module that later setuptools lack.
 _REQUIREMENTS = ("designate==23.0.0", "waitress==3.0.2", "setuptools<81")
 _APP = Path(__file__).with_name("designate_app.py")
 _START_TIMEOUT = 90.0
@@ -84,7 +84,7 @@ _POOLS = """
 class Designate:
     """Central, worker, producer, mdns and API in one process, with SQLite and without Keystone.
 
-    ``with Designate() as server:`` starts it, and the name server that it keeps.
+    ``with Designate() as server:`` starts it and its name server.
 
     Attributes:
         url: of the API, for keystoneauth's ``none``.
@@ -92,8 +92,8 @@ class Designate:
     """
 
     def __init__(self) -> None:
-        """Start nothing yet."""
-        # The zones are Designate's.
+        """Prepare without starting."""
+        # Designate creates the zones.
         self.nameserver = PowerDNS(_SECONDARY, zones=())
         self.url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,7 +130,7 @@ class Designate:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def call(self, method: str, path: str, **body: object) -> Any:
-        """Ask the API; gives the decoded answer."""
+        """Send a request to the API; return the decoded answer."""
         answer = self._session.request(
             method, f"{self.url}/v2{path}", json=body or None, timeout=30
         )
@@ -138,7 +138,7 @@ class Designate:
         return answer.json() if answer.content else None
 
     def recordsets(self) -> list[dict[str, Any]]:
-        """All recordsets, but those of zones themselves, with their zones' ids."""
+        """Return all recordsets with their zones' ids, without those of the zones themselves."""
         found = []
         for zone in self.call("GET", "/zones")["zones"]:
             entries = self.call("GET", f"/zones/{zone['id']}/recordsets?limit=1000")["recordsets"]
@@ -146,7 +146,7 @@ class Designate:
         return found
 
     def wait_until_active(self) -> None:
-        """Wait until the name server has everything."""
+        """Wait until the name server has all changes."""
         deadline = time.monotonic() + 60
         while {zone["status"] for zone in self.call("GET", "/zones")["zones"]} != {"ACTIVE"}:
             assert time.monotonic() < deadline, self._log()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Designate's central, worker, producer, mdns and API in one process, without a message queue.
 
-Runs in an environment of its own, with a directory that has ``designate.conf`` and
-``pools.yaml``, and the port of the API.
+Run it in its own environment, with a directory that has ``designate.conf`` and ``pools.yaml``,
+and the port of the API.
 """
 
 import sys
@@ -26,7 +26,7 @@ from paste import deploy  # noqa: E402
 
 
 class Pools(PoolCommands):
-    """The command, on this process's message bus: the ``fake`` one is inside of it."""
+    """The pool command on this process's message bus, since the ``fake`` bus is local to it."""
 
     def _setup(self, dry_run: bool = False, skip_verify_drivers: bool = False) -> None:
         self.dry_run = dry_run

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the provider ``varnish`` share: a node, an origin, and how to look at them.
+"""What the tests of the provider ``varnish`` share: a node, an origin, and helpers.
 
-The fixtures are imported by the tests that use them.
+Tests import the fixtures that they use.
 """
 
 import http.client
@@ -61,7 +61,7 @@ def provider(node: Varnish) -> VarnishProvider:
 
 @pytest.fixture
 def serve(provider: VarnishProvider, web: WebServer) -> Callable[..., Service]:
-    """Makes and ensures a service of :data:`DOMAIN` whose origin is ``web``."""
+    """Return a function that deploys a service of :data:`DOMAIN` with ``web`` as its origin."""
 
     def make(**spec: Any) -> Service:
         spec = {"domains": [DOMAIN], "origins": (Origin(web.address),), **spec}
@@ -78,7 +78,7 @@ def get(node: Varnish) -> Callable[..., Answer]:
 
 
 def leave_nothing(node: Varnish) -> None:
-    """Discard whatever a test left on the node; quicker than the driver, which compiles."""
+    """Discard everything on the node. This is faster than the driver, which compiles."""
     names = loaded(node)
     if "poppy_gone" not in names:
         return
@@ -86,7 +86,7 @@ def leave_nothing(node: Varnish) -> None:
     with admin(node) as connection:
         connection.command("vcl.use", "poppy_gone")
         for prefix in order:
-            # Labels are shorter than what they point to, and have to go before it.
+            # A label is shorter than its target, and has to be discarded first.
             for name in sorted(names, key=len):
                 if name.startswith(prefix) and name != "poppy_gone":
                     names.remove(name)
@@ -131,7 +131,7 @@ def admin(node: Varnish) -> Admin:
 
 
 def loaded(node: Varnish) -> list[str]:
-    """All VCLs and labels, but those that only wait for a request or thread to let go of them."""
+    """Return all VCLs and labels, without discarded ones that are still in use."""
     with admin(node) as connection:
         entries = connection.json("vcl.list")
     return [entry["name"] for entry in entries if entry["status"] != "discarded"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A double of Fastly's API: a real HTTP server with a customer's account behind it.
+"""A double of Fastly's API: a real HTTP server with a customer's account.
 
-It keeps Fastly's rules as far as they are known (see :mod:`tests.real.fastly_account`), refuses
-what Fastly would refuse, and can be told to lose requests and answers. It is no Fastly: it
-serves no content, runs no VCL, and never was compared with the service itself.
+It follows Fastly's known rules (see :mod:`tests.real.fastly_account`), refuses what Fastly would
+refuse, and can lose requests and answers. It serves no content, runs no VCL, and was never
+compared with the real service.
 """
 
 import http.server
@@ -29,7 +29,7 @@ _OBJECT = rf"{_VERSION}/({'|'.join(KINDS)})"
 
 
 class Request(NamedTuple):
-    """What came in. ``path`` has no query; it is as it came, still percent-encoded."""
+    """A received request; ``path`` is still percent-encoded and has no query."""
 
     method: str
     path: str
@@ -47,40 +47,40 @@ class Request(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """A JSON:API document."""
+        """The JSON:API document."""
         if self.headers.get("content-type") != _JSON_API:
             raise Refused(415, "Unsupported media type", self.headers.get("content-type"))
         return json.loads(self.body)
 
     @property
     def changes(self) -> bool:
-        """Whether it counts for the limit: not if it only reads, or purges."""
+        """Whether it counts for the limit; reads and purges do not."""
         return self.method != "GET" and "/purge" not in self.path
 
 
 class Seen(NamedTuple):
-    """What became of a request."""
+    """A request and its answer."""
 
     method: str
     path: str
     status: int
 
 
-#: What may happen to a request: nothing, or it is lost before or after it had its effect.
+#: The fate of a request: none, or it is lost before or after it had its effect.
 Fault = str
 NONE, LOST_REQUEST, LOST_ANSWER = "none", "lost request", "lost answer"
 
 
 class Fastly:
-    """The server, while it is entered.
+    """A server; use it as a context manager.
 
     Attributes:
         account: the customer's services.
         tls: the customer's certificates.
         seen: the requests that were answered, in order.
-        fault: decides what happens to a request; called before it has an effect.
-        limit: changes that are left until the limit is reset; None for no end.
-        reset_after: seconds until the limit is reset, which it says but does not do.
+        fault: chooses the fate of a request; called before it has an effect.
+        limit: changes that are left until the limit is reset; None for no limit.
+        reset_after: seconds until the limit is reset, as reported; it is never reset.
         statistics: rows by region.
     """
 
@@ -97,7 +97,7 @@ class Fastly:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the API."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -135,8 +135,8 @@ class Fastly:
         self._server.server_close()
 
     def answer(self, request: Request) -> tuple[int, dict[str, str], Any] | None:
-        """Status, header fields and document; None for no answer at all."""
-        # Not within the lock: a test may send requests of its own here.
+        """Return status, header fields and document; None for no answer."""
+        # Not under the lock, since a test may send its own requests here.
         fault = self.fault(request)
         if fault == LOST_REQUEST:
             return None
@@ -172,7 +172,7 @@ class Fastly:
                 return status, document
         raise Refused(404, "Not found", f"no route for {request.method} {request.path}")
 
-    # One method for each call, in the order of the routes.
+    # One method per call, in the order of the routes.
 
     def _token(self, _request: Request) -> Any:
         return {"id": "token", "scope": "global"}
@@ -303,7 +303,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        # Header and body are two writes; the second must not wait for the first's receipt.
+        # Header and body are two writes; the second must not wait for an acknowledgement.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _do(self) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Fastly knows of a customer, and its rules, for :mod:`tests.real.fastly`.
+"""A customer's account at Fastly and its rules, for :mod:`tests.real.fastly`.
 
-From the fields and values of the API reference
-(https://www.fastly.com/documentation/reference/api/) and what its answers look like in the
-recorded ones of https://github.com/fastly/go-fastly. Where the reference does not say what
-happens, the double takes the course that is harder on a client, or offers both as an option.
+Fields and values are from the API reference (https://www.fastly.com/documentation/reference/api/),
+and the form of the answers from the recordings in https://github.com/fastly/go-fastly. Where the
+reference does not describe a behavior, the double does what is harder for a client, or has an
+option.
 """
 
 import copy
@@ -33,7 +33,7 @@ _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,
 
 @dataclass
 class Version:
-    """One version of a service; what a change makes of it is its objects only."""
+    """A version of a service; changes affect its objects only."""
 
     number: int
     comment: str = ""
@@ -45,7 +45,7 @@ class Version:
     other: dict[str, list[Any]] = field(default_factory=dict)
 
     def summary(self, service: str) -> dict[str, Any]:
-        """As in a list of versions."""
+        """Return the version as in a list of versions."""
         return {
             "number": self.number,
             "comment": self.comment,
@@ -61,7 +61,7 @@ class Version:
         }
 
     def document(self, service: str) -> dict[str, Any]:
-        """With all its objects."""
+        """Return the version with all objects."""
         found = self.summary(service)
         for kind, (plural, _) in KINDS.items():
             found[plural] = [
@@ -72,7 +72,7 @@ class Version:
 
 @dataclass
 class Service:
-    """One service."""
+    """A service."""
 
     service_id: str
     name: str
@@ -82,11 +82,11 @@ class Service:
 
     @property
     def active(self) -> Version | None:
-        """The version that serves."""
+        """The active version."""
         return next((entry for entry in self.versions.values() if entry.active), None)
 
     def document(self) -> dict[str, Any]:
-        """Without objects."""
+        """Return the service without objects."""
         return {
             "id": self.service_id,
             "name": self.name,
@@ -103,10 +103,10 @@ class Account:
 
     Attributes:
         taken: domains of other customers.
-        unique_names: whether two services may not have the same name.
-        max_backends: of a version.
+        unique_names: whether names of services must be unique.
+        max_backends: per version.
         purges: (service, key or ``*``, soft), in order.
-        activated: (service, objects) of each version that was made to serve, in order.
+        activated: (service, objects) of each activated version, in order.
     """
 
     def __init__(self) -> None:
@@ -119,14 +119,14 @@ class Account:
         self._ids = itertools.count(1)
 
     def living(self) -> list[Service]:
-        """Services that are not deleted, the oldest first."""
+        """Return the services that are not deleted, oldest first."""
         return [service for service in self.services.values() if not service.deleted]
 
     def service(self, service_id: str, *, deleted: bool = False) -> Service:
-        """One service.
+        """Return a service.
 
         Args:
-            deleted: also one that was, as Fastly tells of them for a while.
+            deleted: also find a deleted one, which Fastly shows for a while.
         """
         found = self.services.get(service_id)
         if found is None or (found.deleted and not deleted):
@@ -134,21 +134,21 @@ class Account:
         return found
 
     def version(self, service_id: str, number: int) -> Version:
-        """One version of a service."""
+        """Return a version of a service."""
         found = self.service(service_id).versions.get(number)
         if found is None:
             raise Refused(404, "Record not found", f"Cannot find version '{number}'")
         return found
 
     def search(self, name: str) -> Service:
-        """The service of a name."""
+        """Return the service with a name."""
         for service in self.living():
             if service.name == name:
                 return service
         raise Refused(404, "Record not found", "Cannot load service")
 
     def create(self, form: Fields) -> Service:
-        """Make a service."""
+        """Create a service."""
         only(form, "name comment type")
         name = form.get("name", "")
         if not name:
@@ -167,7 +167,7 @@ class Account:
         service.deleted = True
 
     def clone(self, service_id: str, number: int) -> Version:
-        """A new version like another."""
+        """Copy a version to a new one."""
         base = self.version(service_id, number)
         versions = self.service(service_id).versions
         made = copy.deepcopy(base)
@@ -176,7 +176,7 @@ class Account:
         return made
 
     def editable(self, service_id: str, number: int) -> Version:
-        """A version that may be changed."""
+        """Return a version that may be changed."""
         found = self.version(service_id, number)
         if found.locked:
             raise Refused(422, "Bad request", f"Version {number} is locked")
@@ -209,12 +209,12 @@ class Account:
         del self.version(service_id, number).objects[kind][name]
 
     def problems(self, service_id: str, number: int) -> list[str]:
-        """Why a version can't be activated."""
+        """Return why a version can't be activated."""
         version = self.version(service_id, number)
         return [*self._problems(service_id, version), *fastly_vcl.problems(version.objects)]
 
     def activate(self, service_id: str, number: int) -> Version:
-        """Have a version serve."""
+        """Activate a version."""
         version = self.version(service_id, number)
         if version.active:
             raise Refused(400, "Bad request", f"Version {number} is active already")
@@ -228,7 +228,7 @@ class Account:
         return version
 
     def deactivate(self, service_id: str, number: int) -> Version:
-        """Have nothing serve."""
+        """Deactivate the active version."""
         version = self.version(service_id, number)
         if not version.active:
             raise Refused(400, "Bad request", f"Version {number} is not active")
@@ -236,14 +236,14 @@ class Account:
         return version
 
     def purge(self, service_id: str, key: str, soft: bool) -> None:
-        """Note a purge."""
+        """Record a purge."""
         self.service(service_id)
         if len(key) > 1024:
             raise Refused(400, "Bad request", "the key is too long")
         self.purges.append((service_id, key, soft))
 
     def serves(self, domain: str) -> Service | None:
-        """The service of this account whose active version has a domain."""
+        """Return the service of this account with a domain in its active version."""
         for service in self.living():
             if service.active and domain in service.active.objects["domain"]:
                 return service

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of objects of a version, and their fields, for :mod:`tests.real.fastly_account`.
+"""The kinds of objects in a version and their fields, for :mod:`tests.real.fastly_account`.
 
-Fields and values are those of the API reference, as its official clients have them.
+Fields and values are those of the API reference and its official clients.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 Fields = dict[str, str]
 
-#: By kind: (where a version's document has it, the fields that a form may have).
+#: By kind: its name in a version's document, and the fields that a form may have.
 KINDS: Mapping[str, tuple[str, str]] = {
     "domain": ("domains", "name comment"),
     "condition": ("conditions", "name type statement priority comment"),
@@ -27,7 +27,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "snippet": ("snippets", "name type content dynamic priority"),
 }
-#: Kinds that a version may have besides, which others made.
+#: Further kinds in a version, made by other clients.
 OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
 
 _BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
@@ -59,7 +59,7 @@ REFERENCES = {
 
 
 class Refused(Exception):
-    """The account does not do that.
+    """The account refuses a request.
 
     Attributes:
         status: of the answer.
@@ -73,7 +73,7 @@ class Refused(Exception):
 
 
 def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """An object as the API gives it back: booleans and numbers for backends, null for none."""
+    """Return an object as the API does: booleans and numbers for backends, null for none."""
     _, names = KINDS[kind]
     found: dict[str, Any] = {"created_at": "2030-01-02T03:04:05Z", "deleted_at": None}
     for name in names.split():
@@ -90,14 +90,14 @@ def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def only(form: Fields, allowed: str) -> None:
-    """Refuse fields that there are not."""
+    """Refuse unknown fields."""
     unknown = set(form) - set(allowed.split())
     if unknown:
         raise Refused(400, "Bad request", f"Unknown parameters: {', '.join(sorted(unknown))}")
 
 
 def check(kind: str, form: Fields, required: set[str]) -> None:
-    """Refuse values that a kind of object can't have."""
+    """Refuse invalid values for a kind of object."""
     only(form, KINDS[kind][1])
     for option in required:
         if not form.get(option):
@@ -115,7 +115,7 @@ def check(kind: str, form: Fields, required: set[str]) -> None:
 
 
 def check_change(kind: str, form: Fields, found: Mapping[str, str]) -> None:
-    """Refuse what an object can't become."""
+    """Refuse invalid changes of an object."""
     check(kind, form, set())
     for option, value in form.items():
         if (kind, option) in _IMMUTABLE and found.get(option) != value:

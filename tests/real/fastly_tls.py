@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS subscriptions and configurations of a customer, for :mod:`tests.real.fastly`.
 
-JSON:API documents as in https://www.fastly.com/documentation/reference/api/tls/.
+The JSON:API documents follow https://www.fastly.com/documentation/reference/api/tls/.
 """
 
 import itertools
@@ -16,7 +16,7 @@ AUTHORITIES = {"certainly", "lets-encrypt", "globalsign"}
 
 
 class RefusedByTLS(Refused):
-    """A refusal in the words of JSON:API."""
+    """A refusal in the format of JSON:API."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(status, title, detail)
@@ -34,7 +34,7 @@ class Subscription:
     state: str = "pending"
 
     def data(self) -> dict[str, Any]:
-        """Its resource object."""
+        """Return its resource object."""
         named = [{"type": "tls_domain", "id": domain} for domain in self.domains]
         return {
             "type": "tls_subscription",
@@ -62,7 +62,7 @@ class Subscription:
         }
 
     def authorizations(self) -> list[dict[str, Any]]:
-        """How its owner may show whose the domains are."""
+        """Return the challenges that prove ownership of the domains."""
         return [
             {
                 "type": "tls_authorization",
@@ -111,16 +111,16 @@ class TLS:
         self._ids = itertools.count(1)
 
     def set_state(self, domain: str, state: str) -> None:
-        """What Fastly does in its own time."""
+        """Set the state of a subscription, as Fastly does after some time."""
         for entry in self.of(domain):
             entry.state = state
 
     def of(self, domain: str) -> list[Subscription]:
-        """Those with a domain."""
+        """Return the subscriptions with a domain."""
         return [entry for entry in self.subscriptions.values() if domain in entry.domains]
 
     def listing(self, domain: str | None, include: str) -> dict[str, Any]:
-        """A page of subscriptions; those of one domain, if it is given."""
+        """Return a page of subscriptions, optionally of one domain."""
         found = list(self.subscriptions.values()) if domain is None else self.of(domain)
         document: dict[str, Any] = {
             "data": [entry.data() for entry in found],
@@ -158,7 +158,7 @@ class TLS:
         return {"data": made.data(), "included": made.authorizations()}
 
     def change(self, subscription: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Try a failed one again."""
+        """Retry a failed subscription."""
         found = self._get(subscription)
         if body["data"]["attributes"] != {"state": "retry"} or found.state != "failed":
             raise RefusedByTLS(400, "Bad request", "only a failed subscription is retried")
@@ -166,14 +166,14 @@ class TLS:
         return {"data": found.data()}
 
     def delete(self, subscription: str, force: bool) -> None:
-        """Give one up."""
+        """Delete a subscription."""
         found = self._get(subscription)
         if found.state in {"issued", "renewing"} and not force:
             raise RefusedByTLS(400, "Bad request", "it has domains with TLS enabled")
         del self.subscriptions[subscription]
 
     def configuration(self, configuration: str) -> dict[str, Any]:
-        """A TLS configuration with its DNS records."""
+        """Return a TLS configuration with its DNS records."""
         if configuration not in self.configurations:
             raise RefusedByTLS(404, "Not found", "there is no such tls_configuration")
         return {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A look at VCL as Fastly's compiler would have it, for :mod:`tests.real.fastly_account`.
+"""Checks of VCL that Fastly's compiler would make, for :mod:`tests.real.fastly_account`.
 
-No compiler: it knows strings (in which ``%`` begins an escape), brackets, which names there are
-in which subroutine, and that access lists have to be declared.
+This is no compiler. It knows strings (in which ``%`` begins an escape), brackets, the names that
+exist in each subroutine, and that access lists must be declared.
 See https://www.fastly.com/documentation/reference/vcl/.
 """
 
@@ -18,7 +18,7 @@ _PAIRS = {")": "(", "}": "{"}
 
 _REQUEST = {"req.url", "req.url.path", "req.method", "client.ip", "client.geo.country_code"}
 _EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1"}
-#: By the type of a snippet or a condition: names besides, and prefixes of header fields.
+#: Further names and prefixes of header fields, by the type of a snippet or condition.
 _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "init": (set(), ()),
     "recv": (_EVERYWHERE, ("req.http.",)),
@@ -37,7 +37,7 @@ _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
 
 
 def problems(objects: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator[str]:
-    """What a compiler would refuse in a version's snippets and conditions."""
+    """Return what a compiler would refuse in a version's snippets and conditions."""
     snippets = objects["snippet"].values()
     declared = {
         name

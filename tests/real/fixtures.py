@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: one Cassandra, ZooKeeper and Keystone for all tests of a run, whatever its processes.
+"""Fixtures: one Cassandra, ZooKeeper and Keystone for all tests and processes of a run.
 
-A test module, or a ``conftest.py``, imports those that it uses. The first test that asks for a
-server starts it, and the last worker of pytest-xdist that used it stops it. Since others use it
-too, a test leaves it running, and keeps to a keyspace or a path of its own: ``keyspace`` and
-``chroot`` are fresh for each test. A test that must stop a server starts one for itself.
+A test module or a ``conftest.py`` imports the fixtures that it uses. The first test that needs a
+server starts it, and the last worker of pytest-xdist that used it stops it. Tests must leave a
+shared server running, and use only their own keyspace or path: ``keyspace`` and ``chroot`` are
+fresh for each test. A test that must stop a server starts its own.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from tests.real.lab import Lab, LabError, Record
 
 @dataclass(frozen=True)
 class SharedCassandra:
-    """Where the node is; it asks for no password."""
+    """Address of a node that requires no password."""
 
     host: str
     port: int
@@ -33,28 +33,28 @@ class SharedCassandra:
 
 @dataclass(frozen=True)
 class SharedZooKeeper:
-    """Where the server is, as ``host:port``."""
+    """Address of a server, as ``host:port``."""
 
     hosts: str
 
 
 @pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCassandra]:
-    """The run's one Cassandra node."""
+    """The Cassandra node of this run."""
     with _shared("cassandra", tmp_path_factory) as record:
         yield SharedCassandra(**record["values"])
 
 
 @pytest.fixture(scope="session")
 def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedZooKeeper]:
-    """The run's one ZooKeeper server."""
+    """The ZooKeeper server of this run."""
     with _shared("zookeeper", tmp_path_factory) as record:
         yield SharedZooKeeper(**record["values"])
 
 
 @pytest.fixture(scope="session")
 def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeystoneClient]:
-    """The run's one Keystone, with a client of its administrator."""
+    """The Keystone of this run, as a client of its administrator."""
     with _shared("keystone", tmp_path_factory) as record:
         values = record["values"]
         yield KeystoneClient(values["url"], values["password"], Path(values["directory"]))
@@ -62,20 +62,20 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeystoneClien
 
 @pytest.fixture
 def keyspace() -> str:
-    """The name of a keyspace that there is not yet; whoever makes it may leave it behind."""
+    """The name of an unused keyspace; a test that creates it may leave it behind."""
     return f"test_{uuid.uuid4().hex[:16]}"
 
 
 @pytest.fixture
 def chroot() -> str:
-    """A path in ZooKeeper that nobody else uses."""
+    """A path in ZooKeeper that no other test uses."""
     return f"/test-{uuid.uuid4().hex[:16]}"
 
 
 @contextlib.contextmanager
 def _shared(name: str, factory: pytest.TempPathFactory) -> Iterator[Record]:
-    """A server for as long as any process of this run uses it."""
-    # Here, and not in its keeper, so that the first test says what is going on when it fails.
+    """Run a server while any process of this run uses it."""
+    # Not in the keeper, so that the first test shows the progress if it fails.
     if name == "keystone":
         python()
     else:
@@ -84,7 +84,7 @@ def _shared(name: str, factory: pytest.TempPathFactory) -> Iterator[Record]:
     directory, run = factory.getbasetemp(), os.getpid()
     if "PYTEST_XDIST_WORKER" in os.environ:
         directory, run = directory.parent, os.getppid()
-    # It ends with the run even when all of that is killed.
+    # The server ends with the run, even if all processes are killed.
     lab = Lab(directory / "lab", watch=run)
     users = directory / "lab" / f"{name}.users"
     with lab.lock("users"):
@@ -106,7 +106,7 @@ def _shared(name: str, factory: pytest.TempPathFactory) -> Iterator[Record]:
 
 
 def _read(users: Path) -> set[int]:
-    """The processes that use a server now."""
+    """Return the processes that use a server now."""
     written = map(int, users.read_text().split()) if users.exists() else ()
     return {pid for pid in written if Path(f"/proc/{pid}").exists()}
 

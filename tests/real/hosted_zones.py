@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosted zones at the server of :mod:`tests.real.moto`, and drivers for them."""
+"""Hosted zones on the server of :mod:`tests.real.moto`, and drivers for them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Zones:
         self._client = moto.client("route53")
 
     def create(self, name: str, **options: Any) -> str:
-        """A zone; gives its id."""
+        """Create a zone; return its id."""
         self._count = getattr(self, "_count", 0) + 1
         answer = self._client.create_hosted_zone(
             Name=name, CallerReference=str(self._count), **options
@@ -25,7 +25,7 @@ class Zones:
         return str(answer["HostedZone"]["Id"]).rpartition("/")[2]
 
     def records(self, zone_id: str) -> list[dict[str, Any]]:
-        """The CNAMEs of a zone."""
+        """Return the CNAMEs of a zone."""
         pages = self._client.get_paginator("list_resource_record_sets")
         return [
             record
@@ -35,7 +35,7 @@ class Zones:
         ]
 
     def names(self, zone_id: str) -> set[str]:
-        """The names of a zone that are CNAMEs."""
+        """Return the names of a zone's CNAMEs."""
         return {record["Name"].rstrip(".") for record in self.records(zone_id)}
 
     def change(self, zone_id: str, action: str, *records: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Java servers of the lab, as Maven has them.
+"""The lab's Java servers, fetched by Maven.
 
-``pom.xml`` beside this file pins what there is. The jars are fetched once into the user's cache
-and kept there by the hash of that file: a change of a version is a new directory.
+``pom.xml`` in this directory pins the versions. The jars are fetched once into the user's cache,
+in a directory named by the hash of that file, so a new version gets a new directory.
 """
 
 import fcntl
@@ -20,16 +20,16 @@ from tests.real import unavailable
 _POM = Path(__file__).with_name("pom.xml")
 _FETCH_TIMEOUT = 300.0
 _INSTALL = "apt-get install maven openjdk-17-jre-headless"
-#: What Cassandra 5.0 runs on; it refuses newer ones.
+#: The versions that Cassandra 5.0 runs on; it refuses newer ones.
 _RELEASES = (11, 17)
 
 
 @functools.cache
 def java() -> str:
-    """The Java to run the servers with; skips the test when there is none that will do."""
+    """Return a Java that runs the servers; skip the test if there is none."""
     home = os.environ.get("JAVA_HOME")
     candidates = [Path(home, "bin/java")] if home else []
-    # Beside a newer default, distributions keep older ones here.
+    # Besides a newer default, distributions keep older versions here.
     candidates += sorted(Path("/usr/lib/jvm").glob("*-17-*/bin/java"))
     on_path = shutil.which("java")
     candidates += [Path(on_path)] if on_path else []
@@ -41,10 +41,10 @@ def java() -> str:
 
 
 def jars() -> Path:
-    """The directory with all jars; fetches them when they are not there yet.
+    """Return the directory with all jars, and fetch them first if they are missing.
 
-    Any number of processes may call this at once: one fetches, the others wait. Skips the test
-    when they can't be had.
+    Concurrent processes are safe: one fetches, the others wait. Skip the test if the jars can't
+    be fetched.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
     name = hashlib.sha256(_POM.read_bytes()).hexdigest()[:16]
@@ -63,11 +63,11 @@ def jars() -> Path:
 
 
 def _fetch(maven: str, wanted: Path) -> None:
-    """Have Maven copy the jars, and show them under their name only when all are there."""
+    """Fetch the jars with Maven; the directory gets its name only when all are there."""
     with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=f"{wanted.name}.") as name:
         target = Path(name) / "jars"
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={target}"]
-        # By a copy of the file: Maven may want to write beside it.
+        # Use a copy, since Maven may write files next to it.
         pom = shutil.copy(_POM, Path(name) / "pom.xml")
         try:
             run = subprocess.run(
@@ -96,7 +96,7 @@ def _first_error(output: str) -> str:
 
 
 def _release(program: Path) -> int:
-    """The major version of a Java; 0 when it does not tell."""
+    """Return the major version of a Java; 0 if it is unknown."""
     run = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=60)
     found = re.search(r'version "(\d+)', run.stderr)
     return int(found[1]) if found else 0

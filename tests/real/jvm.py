@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all servers of the lab that run on Java have in common."""
+"""The base of the lab's servers that run on Java."""
 
 import abc
 import errno
@@ -20,14 +20,14 @@ from tests.real import unavailable
 from tests.real.jars import jars, java
 
 _STOP_TIMEOUT = 30.0
-#: On few cores: no second thread for the collector.
+#: For few cores: no second thread for the garbage collector.
 _FLAGS = (
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
 )
-#: For short lives: no optimising compiler, which only pays after some minutes.
+#: For short lives: no optimizing compiler, which pays off only after some minutes.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 _LOGBACK = """<configuration>
   <statusListener class="ch.qos.logback.core.status.NopStatusListener"/>
@@ -43,8 +43,8 @@ _LOGBACK = """<configuration>
 class JavaServer(abc.ABC):
     """A server in a temporary directory, on loopback.
 
-    Entering it starts it and leaving it stops it and removes its directory; in between, it can be
-    stopped and started, or killed and started, and keeps its data and its address.
+    As a context manager, it starts, and at the end stops and removes its directory. In between,
+    it can be stopped or killed, and started again with the same data and address.
     """
 
     title: ClassVar[str]
@@ -53,11 +53,11 @@ class JavaServer(abc.ABC):
     """Seconds."""
 
     def __init__(self, *, long_lived: bool = False) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
-            long_lived: have its code optimised while it runs, as in production. That takes a
-                minute of one core or two, and thousands of requests; by default, it is left out.
+            long_lived: optimize the code at run time, as in production. This takes a core or two
+                for a minute, and thousands of requests; it is off by default.
         """
         self._long_lived = long_lived
         self._directory: Path | None = None
@@ -81,20 +81,20 @@ class JavaServer(abc.ABC):
 
     @property
     def directory(self) -> Path:
-        """Where everything of it is, logs too; known once it was started."""
+        """The directory of all files, including logs; available after the first start."""
         assert self._directory is not None
         return self._directory
 
     @property
     def pid(self) -> int | None:
-        """Its process; None while it is stopped."""
+        """The process id; None while it is stopped."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start the server; returns when it answers. Does nothing when it is running.
+        """Start the server and wait until it answers. Do nothing if it is running.
 
         Raises:
-            RuntimeError: it did not start; has the end of its log.
+            RuntimeError: it did not start; the message has the end of its log.
         """
         if self._process is not None:
             return
@@ -120,12 +120,12 @@ class JavaServer(abc.ABC):
                 stdout=output,
                 stderr=output,
                 cwd=self._directory,
-                # A Ctrl-C at the terminal is for the test run, which stops it properly.
+                # The test run handles a Ctrl-C at the terminal, and stops the server properly.
                 process_group=0,
             )
 
     def wait_until_up(self) -> None:
-        """Return when the server that was launched answers."""
+        """Wait until the launched server answers."""
         assert self._process is not None
         deadline = time.monotonic() + self.start_timeout
         while not self.answers():
@@ -135,7 +135,7 @@ class JavaServer(abc.ABC):
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the server as its operator would; does nothing when it is not running."""
+        """Stop the server as its operator would. Do nothing if it is not running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -148,14 +148,14 @@ class JavaServer(abc.ABC):
         self._process = None
 
     def kill(self) -> None:
-        """End the server as a power cut would; does nothing when it is not running."""
+        """Kill the server as a power failure would. Do nothing if it is not running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Have it hang: connections stay, and are accepted, but nothing answers."""
+        """Suspend the server: it keeps and accepts connections, but does not answer."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -163,7 +163,7 @@ class JavaServer(abc.ABC):
         self._signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = 40) -> str:
-        """The end of what it said."""
+        """Return the end of the logs."""
         text = ""
         for name in ("output.log", "system.log"):
             path = self.directory / name
@@ -173,15 +173,15 @@ class JavaServer(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Write what it reads into its new directory."""
+        """Write the configuration into its new directory."""
 
     @abc.abstractmethod
     def arguments(self) -> Sequence[str]:
-        """Of Java: flags, main class, and arguments."""
+        """Return the arguments of Java: flags, main class, and the class's arguments."""
 
     @abc.abstractmethod
     def answers(self) -> bool:
-        """Whether it serves clients now."""
+        """Return whether it serves clients now."""
 
     def _signal(self, number: int) -> None:
         if self._process is not None:
@@ -195,18 +195,18 @@ class JavaServer(abc.ABC):
 
 
 def _die_together() -> Sequence[str]:
-    """What to put before a command so that it does not outlive this process, if that is killed."""
+    """Return a command prefix that ends the command when this process is killed."""
     setpriv = shutil.which("setpriv")
-    # The kernel goes by the thread that started it, and others than the main one may end sooner.
+    # The kernel watches the starting thread, and only the main thread lives long enough.
     if setpriv is None or threading.current_thread() is not threading.main_thread():
         return ()
     return (setpriv, "--pdeathsig", "KILL")
 
 
 def spare_address(*ports: int) -> str:
-    """An address of 127.0.0.0/8 where nobody listens at any of these ports.
+    """Return an address of 127.0.0.0/8 where all of these ports are free.
 
-    A host of its own for each server lets all use their ordinary ports, which nodes of a cluster
+    With its own address, each server can use its standard ports, which all nodes of a cluster
     must have in common.
     """
     while True:
@@ -223,9 +223,9 @@ def spare_address(*ports: int) -> str:
 
 
 def make_certificates(directory: Path, address: str, password: str) -> None:
-    """Make ``ca.pem``, ``server.pem`` and ``server.key``, and of these ``server.p12``.
+    """Make ``ca.pem``, ``server.pem`` and ``server.key``, and from these ``server.p12``.
 
-    The certificate is for an address, valid for a week.
+    The certificate is for an address and valid for a week.
     """
     openssl = shutil.which("openssl")
     if openssl is None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Keystone of one's own, and a client of it.
+"""A Keystone for tests, and a client of it.
 
-Keystone needs other versions of libraries than Poppy, so that it has a virtual environment of its
-own.
+Keystone needs other versions of libraries than Poppy, so it has its own virtual environment.
 """
 
 import contextlib
@@ -42,12 +41,12 @@ password_hash_rounds = 4
 
 
 class KeystoneClient:
-    """What tests ask of a Keystone as its administrator.
+    """A client with the administrator's requests that tests need.
 
     Args:
         url: of the v3 API.
         password: of the user ``admin``.
-        directory: where its configuration is.
+        directory: of its configuration.
     """
 
     def __init__(self, url: str, password: str, directory: Path) -> None:
@@ -59,12 +58,12 @@ class KeystoneClient:
 
     @property
     def user_password(self) -> str:
-        """Of all users but ``admin``."""
+        """The password of all users but ``admin``."""
         return _PASSWORD
 
     @property
     def conf(self) -> dict[str, dict[str, Any]]:
-        """What to write into poppy.conf, by group."""
+        """The options for poppy.conf, by group."""
         return {
             "DEFAULT": {"auth_strategy": "keystone"},
             "keystone_authtoken": {
@@ -81,14 +80,14 @@ class KeystoneClient:
         }
 
     def project(self, name: str) -> str:
-        """Make a project; gives its id."""
+        """Create a project; return its id."""
         body = {"project": {"name": name, "domain_id": "default"}}
         return str(self._admin("POST", "/projects", body)["project"]["id"])
 
     def user(
         self, project_id: str | None, *roles: str, system: bool = False, name: str | None = None
     ) -> str:
-        """Make a user with roles in a project, or on the system; gives its id."""
+        """Create a user with roles in a project or on the system; return its id."""
         name = name or f"user-{secrets.token_hex(8)}"
         body = {"user": {"name": name, "domain_id": "default", "password": _PASSWORD}}
         user_id = str(self._admin("POST", "/users", body)["user"]["id"])
@@ -98,7 +97,7 @@ class KeystoneClient:
         return user_id
 
     def endpoint(self, url: str, region: str) -> None:
-        """Enter a URL of a Poppy into the catalogue, for a region that there is not yet."""
+        """Add a URL of a Poppy to the catalog, in a new region."""
         self._admin("POST", "/regions", {"region": {"id": region}})
         found = self._admin("GET", "/services?type=cdn")["services"]
         service = found or [
@@ -113,15 +112,15 @@ class KeystoneClient:
         self._admin("POST", "/endpoints", {"endpoint": body})
 
     def token(self, user_id: str, scope: object) -> str:
-        """A token for a user.
+        """Return a token for a user.
 
         Args:
-            scope: a project's id, or a scope as Keystone's API has it, or None for none.
+            scope: a project's id, a scope in the form of Keystone's API, or None for no scope.
         """
         return self._issue(_request(user_id, scope))
 
     def expired_token(self, user_id: str, scope: object) -> str:
-        """A token whose time is over."""
+        """Return an expired token."""
         answer = subprocess.run(
             [python(), "-P", _APP, "expired"],
             input=json.dumps(_request(user_id, scope)).encode(),
@@ -130,22 +129,22 @@ class KeystoneClient:
             timeout=_START_TIMEOUT,
         )
         assert answer.returncode == 0, answer.stderr.decode()
-        time.sleep(1.1)  # its time is told in whole seconds
+        time.sleep(1.1)  # it expires at a full second
         return answer.stdout.decode().strip().splitlines()[-1]
 
     def revoke(self, token: str) -> None:
-        """Make a token invalid."""
+        """Revoke a token."""
         self._admin("DELETE", "/auth/tokens", **{"X-Subject-Token": token})
 
     def knows(self, token: str) -> bool:
-        """Whether a token is valid."""
+        """Return whether a token is valid."""
         headers = {"X-Auth-Token": self.admin_token, "X-Subject-Token": token}
         url = f"{self.url}/auth/tokens"
         return self._session.get(url, headers=headers, timeout=_TIMEOUT).ok
 
     @functools.cached_property
     def admin_token(self) -> str:
-        """A token of the user ``admin`` for the project ``admin``."""
+        """Return a token of the user ``admin`` for the project ``admin``."""
         user = {"name": "admin", "domain": {"id": "default"}, "password": self.password}
         scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
         identity = {"methods": ["password"], "password": {"user": user}}
@@ -177,14 +176,14 @@ class KeystoneClient:
 class Keystone(KeystoneClient):
     """A Keystone in a temporary directory, on loopback, with SQLite and Fernet tokens.
 
-    Entering it starts it and leaving it stops it and removes its directory. There are the user
-    ``admin``, with that role in the project ``admin`` and on the system; the user ``poppy``, as
-    which Poppy itself asks; and the roles ``reader``, ``member`` and ``admin``, of which each
-    implies the one before.
+    As a context manager, it starts, and at the end stops and removes its directory. It has the
+    user ``admin`` with the role ``admin`` in the project ``admin`` and on the system, the service
+    user ``poppy`` of Poppy itself, and the roles ``reader``, ``member`` and ``admin``, each of
+    which implies the one before.
     """
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Prepare without starting."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -277,12 +276,12 @@ class Keystone(KeystoneClient):
 
 
 def python() -> str:
-    """The Python that has Keystone; skips the test when it can't be had."""
+    """Return the Python that has Keystone; skip the test if it can't be installed."""
     return venv.python("keystone", _REQUIREMENTS)
 
 
 def _request(user_id: str, scope: object) -> dict[str, Any]:
-    """The body of a request for a token."""
+    """Return the body of a request for a token."""
     user = {"id": user_id, "password": _PASSWORD}
     auth: dict[str, Any] = {"identity": {"methods": ["password"], "password": {"user": user}}}
     if isinstance(scope, str):

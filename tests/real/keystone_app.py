@@ -4,15 +4,15 @@
 ::
 
     keystone_app.py serve HOST PORT
-    keystone_app.py expired          answers a token request on stdin by a token that is past
+    keystone_app.py expired          answers a token request on stdin with an expired token
 
-``OS_KEYSTONE_CONFIG_DIR`` names the directory with ``keystone.conf``.
+``OS_KEYSTONE_CONFIG_DIR`` is the directory with ``keystone.conf``.
 """
 
 import io
 import sys
 
-# Keystone reads the command line of the program that imports it.
+# Keystone parses the command line of the program that imports it.
 verb, *arguments = sys.argv[1:]
 del sys.argv[1:]
 
@@ -20,14 +20,14 @@ from keystone.wsgi.api import application  # noqa: E402
 
 
 def serve(host: str, port: str) -> None:
-    """Serve it until terminated."""
+    """Serve until terminated."""
     import waitress
 
     waitress.serve(application, host=host, port=int(port), threads=4)
 
 
 def expired() -> None:
-    """Print a token that is valid but for its time."""
+    """Print a token that is valid except for its expiry."""
     import keystone.conf
 
     keystone.conf.CONF.set_override("expiration", 0, group="token")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Knot DNS, for the length of a test."""
+"""A real Knot DNS for the duration of a test."""
 
 from collections.abc import Sequence
 
@@ -54,5 +54,5 @@ class Knot(NameServer):
         (self.directory / "knot.conf").write_text(config)
 
     def command(self, program: str) -> Sequence[str]:
-        """In the foreground."""
+        """Run in the foreground."""
         return [program, "-c", str(self.directory / "knot.conf")]

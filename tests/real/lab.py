@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real servers that outlive the command that started them.
 
-Each is kept by a process of its own, ``python -m tests.real keep NAME``, that starts the server,
-says in a file that it is up, waits to be told to end, and removes everything. What belongs to a
-server is known by a mark in the environment of its processes, never by a process id alone, which
-may by now be somebody else's.
+Each has a keeper process, ``python -m tests.real keep NAME``, which starts the server, writes a
+file when it is up, waits for a signal, and removes everything. The processes of a server are found
+by a mark in their environment. A process id alone is never trusted, since it may have been reused.
 """
 
 import contextlib
@@ -51,7 +50,7 @@ _STOP_TIMEOUT = 45.0
 
 
 class LabError(Exception):
-    """A server did not start; ``unavailable`` says whether this machine just lacks it."""
+    """A server did not start; ``unavailable`` means that this machine does not have it."""
 
     def __init__(self, message: str, *, unavailable: bool = False) -> None:
         super().__init__(message)
@@ -59,11 +58,11 @@ class LabError(Exception):
 
 
 class Lab:
-    """The servers whose state is in one directory.
+    """The servers with their state in one directory.
 
     Args:
-        state: the directory; made when something is started.
-        watch: a process; when it ends, by whatever cause, so do the servers started here.
+        state: the directory; created when a server is started.
+        watch: a process; the servers started here end with it, whatever ends it.
     """
 
     def __init__(self, state: Path, watch: int | None = None) -> None:
@@ -71,7 +70,7 @@ class Lab:
         self._watch = watch
 
     def up(self, name: str) -> Record:
-        """Start a server, unless it runs; returns when it answers.
+        """Start a server unless it runs, and wait until it answers.
 
         Raises:
             LabError: it does not start.
@@ -88,45 +87,45 @@ class Lab:
                 raise
 
     def down(self, name: str) -> bool:
-        """End a server, or what is left of it; returns whether there was anything."""
+        """Stop a server, or clean up after it; return whether there was anything."""
         if not self._state.is_dir():
             return False
         with self.lock(name):
             return self._clear(name)
 
     def status(self, name: str) -> str:
-        """One of ``running``, ``starting``, ``stale`` (it ended by itself), and ``down``."""
+        """Return ``running``, ``starting``, ``stale`` (it ended unexpectedly) or ``down``."""
         processes = self.processes(name)
-        # Beside the keeper there must be something that it keeps.
+        # The keeper alone does not count.
         if self._record(name) is not None:
             kept = len(processes) > 1 and any(map(_is_keeper, processes))
             return "running" if kept else "stale"
         return "starting" if processes else "down"
 
     def running(self) -> dict[str, Record]:
-        """What runs, by name."""
+        """Return the running servers by name."""
         records = {name: self._record(name) for name in PARTS if self.status(name) == "running"}
         return {name: record for name, record in records.items() if record is not None}
 
     def processes(self, name: str) -> list[int]:
-        """All living processes that belong to a name."""
+        """Return all live processes of a server."""
         mark = f"{_MARK}={self._mark(name)}".encode()
         numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         return [pid for pid in numbers if mark in _proc(pid, "environ")]
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Have a name to oneself, among all processes."""
+        """Lock a name among all processes."""
         self._state.mkdir(parents=True, exist_ok=True)
         with self._file(name, "lock").open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
     def keep(self, name: str) -> None:
-        """Be a server's keeper: start it, and stay until told to end. In a process of its own."""
+        """Run as the keeper of a server until signaled; start it, and clean up at the end."""
 
         def end(_number: int, _frame: FrameType | None) -> NoReturn:
-            # Once is enough: what follows is the cleaning up.
+            # Ignore further signals during the cleanup.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(0)
 
@@ -143,13 +142,13 @@ class Lab:
 
     def _start(self, name: str) -> Record:
         directory = Path(tempfile.mkdtemp(prefix=f"poppy-lab-{name}-"))
-        # Some servers run as a user of their own.
+        # Some servers run as another user.
         directory.chmod(0o711)
         self._file(name, "directory").write_text(str(directory))
         command = [sys.executable, "-m", "tests.real", "--state", str(self._state)]
         command += ["--while", str(self._watch)] if self._watch else []
         environment = {**os.environ, _MARK: self._mark(name), "TMPDIR": str(directory)}
-        # A missing server is not a failure of the keeper, whatever it is to those who asked.
+        # A missing server is no failure of the keeper, even if the tests require it.
         environment.pop("POPPY_TEST_REQUIRE_REAL", None)
         log = self._file(name, "log")
         with log.open("wb") as output:
@@ -172,9 +171,9 @@ class Lab:
         return record
 
     def _clear(self, name: str) -> bool:
-        """End all processes of a name and remove its files; returns whether there were any."""
+        """End all processes of a server and remove its files; return whether there were any."""
         processes = self.processes(name)
-        # The keeper knows how to end the others well. Without it, all are told.
+        # The keeper stops the others properly. Without it, signal all of them.
         for pid in list(filter(_is_keeper, processes)) or processes:
             self._signal(name, pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_TIMEOUT
@@ -213,7 +212,7 @@ class Lab:
         return str(self._state / name)
 
     def _signal(self, name: str, pid: int, number: int) -> None:
-        """Signal a process, if it is still the one we mean."""
+        """Signal a process if it still belongs to the server."""
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(pid)
             try:
@@ -228,7 +227,7 @@ _KEEPERS: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def _proc(pid: int, file: str) -> list[bytes]:
-    """The parts of a file of /proc; none when the process is gone or another user's."""
+    """Return the parts of a file in /proc; empty for a dead or another user's process."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/{file}").read_bytes().split(b"\0")
     return []
@@ -239,7 +238,7 @@ def _is_keeper(pid: int) -> bool:
 
 
 def _wait_for_end_of(pid: int | None) -> None:
-    """Wait until a process ends; for ever, when there is none to wait for."""
+    """Wait until a process ends; without a process, wait forever."""
     if pid is None:
         while True:
             signal.pause()
@@ -337,7 +336,7 @@ def _moto() -> Iterator[Record]:
 
 @contextlib.contextmanager
 def _nginx() -> Iterator[Record]:
-    # Poppy's origins speak on port 80, which only root may have.
+    # Origins of Poppy use port 80, which needs root.
     port = 80 if os.geteuid() == 0 else 8080
     with Nginx(spare_address(port), port, {"/": "Hello from the origin.\n"}) as server:
         yield {"values": {"url": f"http://{server.host}:{server.port}"}, "conf": {}}

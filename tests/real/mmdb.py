@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small MaxMind database: which country and continent IPv4 networks are in.
+"""A small MaxMind database with the country and continent of IPv4 networks.
 
 See https://maxmind.github.io/MaxMind-DB/ for the format (2.0): a binary tree over the bits of an
 address, sixteen zero bytes, the data that its leaves point to, and metadata.
@@ -15,10 +15,10 @@ _RECORD_BITS = 24
 
 
 def database(networks: Mapping[str, tuple[str, str]]) -> bytes:
-    """A database.
+    """Return a database.
 
     Args:
-        networks: codes of continent and country by network, none within another.
+        networks: codes of continent and country by network; networks must not overlap.
     """
     empty = -1
     nodes: list[list[int]] = [[empty, empty]]
@@ -40,7 +40,7 @@ def database(networks: Mapping[str, tuple[str, str]]) -> bytes:
     tree = b""
     for number, children in enumerate(nodes):
         for bit, child in enumerate(children):
-            # The number of nodes says "nothing"; what is beyond points into the data.
+            # The number of nodes means "nothing"; larger values point into the data.
             value = leaves.get((number, bit))
             record = count + 16 + value if value is not None else child
             tree += (count if record == empty else record).to_bytes(_RECORD_BITS // 8, "big")
@@ -72,7 +72,7 @@ def _encode(value: Any) -> bytes:
 
 
 def _control(kind: int, size: int) -> bytes:
-    """Type and size; types above 7 have a byte of their own, sizes from 29 on another one."""
+    """Encode type and size; types above 7 and sizes from 29 on need a further byte."""
     assert size < 29 + 256
     small, more = (size, b"") if size < 29 else (29, bytes([size - 29]))
     return (bytes([kind << 5 | small]) if kind <= 7 else bytes([small, kind - 7])) + more

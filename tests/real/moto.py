@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amazon's APIs (CloudFront, ACM, Route 53, CloudWatch) from a server on loopback."""
+"""Amazon's APIs (CloudFront, ACM, Route 53, CloudWatch) on a loopback server."""
 
 import importlib.util
 import subprocess
@@ -18,10 +18,10 @@ _CREDENTIALS = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "secre
 
 
 class Moto:
-    """A moto server, made stricter by :mod:`tests.real.amazon`, while it is entered.
+    """A moto server, made stricter by :mod:`tests.real.amazon`; use it as a context manager.
 
     Attributes:
-        url: the endpoint of all its services.
+        url: the endpoint of all services.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Moto:
 
     @property
     def options(self) -> dict[str, str]:
-        """Options of a driver that is to use it."""
+        """The options of a driver for this server."""
         return {
             "endpoint_url": self.url,
             "access_key_id": _CREDENTIALS["aws_access_key_id"],
@@ -55,29 +55,29 @@ class Moto:
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client, to look by oneself."""
+        """Return a boto3 client for direct access."""
         return boto3.client(
             service, endpoint_url=self.url, region_name="us-east-1", **_CREDENTIALS
         )
 
     def reset(self) -> None:
-        """Forget everything, issue certificates at once, and find tags at once."""
+        """Delete everything, issue certificates at once, and find tags at once."""
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
         self.check_keys(False)
         self.validate("ISSUED")
         self.find_tags("on")
 
     def check_keys(self, whether: bool) -> None:
-        """Whether the access key has to be one that the account has, which has none."""
+        """Set whether the access key must belong to the account, which has none."""
         url = f"{self.url}/moto-api/reset-auth"
         requests.post(url, data="0" if whether else "inf", timeout=10).raise_for_status()
 
     def validate(self, status: str) -> None:
-        """What becomes of certificates that wait: a status of ACM."""
+        """Set the ACM status of waiting certificates."""
         requests.post(f"{self.url}/lab/acm", data=status, timeout=10).raise_for_status()
 
     def find_tags(self, state: str) -> None:
-        """Whether tags of certificates are found: ``on`` or ``off``."""
+        """Set whether tags of certificates are found: ``on`` or ``off``."""
         requests.post(f"{self.url}/lab/tagging", data=state, timeout=10).raise_for_status()
 
     def __exit__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests' name servers have in common: two zones for Poppy, and how to look at them."""
+"""The base of the tests' name servers: two zones for Poppy, and how to look at them."""
 
 import base64
 import contextlib
@@ -35,16 +35,16 @@ class NameServer(ServerProcess):
     """An authoritative server for :data:`ZONES`, on a free port of 127.0.0.1.
 
     Attributes:
-        key_name: of the TSIG key that may change the zones.
-        secret: that key, in base64.
+        key_name: the TSIG key that may change the zones.
+        secret: of that key, in base64.
     """
 
     key_name = "poppy"
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Prepare without starting."""
         super().__init__()
-        # BIND listens at addresses that an interface has, of which loopback may have just one.
+        # BIND listens on addresses of interfaces, and loopback may have just one.
         self.host, self.port = "127.0.0.1", free_port()
         self.secret = base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -55,11 +55,11 @@ class NameServer(ServerProcess):
 
     @property
     def key(self) -> dns.tsig.Key | None:
-        """The TSIG key, where there is one."""
+        """The TSIG key, if there is one."""
         return dns.tsig.Key(self.key_name, self.secret, "hmac-sha256")
 
     def answers(self) -> bool:
-        """Whether it serves its last zone."""
+        """Return whether it serves its last zone."""
         query = dns.message.make_query(ZONES[-1], "SOA")
         try:
             answer = dns.query.udp(query, self.host, 0.5, self.port)
@@ -68,7 +68,7 @@ class NameServer(ServerProcess):
         return answer.rcode() == dns.rcode.NOERROR and bool(answer.answer)
 
     def resolve(self, name: str) -> str | None:
-        """What a resolver learns that a name is a CNAME to; None when it is none."""
+        """Return the CNAME of a name as a resolver finds it; None if there is none."""
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = [self.host], self.port
         resolver.lifetime = 5
@@ -79,17 +79,17 @@ class NameServer(ServerProcess):
         return str(answer[0].target.to_text(omit_final_dot=True))
 
     def ttl(self, name: str) -> int:
-        """The TTL of a name's CNAME."""
+        """Return the TTL of a name's CNAME."""
         query = dns.message.make_query(name, "CNAME")
         return int(dns.query.udp(query, self.host, 5, self.port).answer[0].ttl)
 
     def serial(self, zone: str) -> int:
-        """The serial number of a zone: grows by one with each update."""
+        """Return the serial number of a zone, which grows by one with each update."""
         query = dns.message.make_query(zone, "SOA")
         return int(dns.query.udp(query, self.host, 5, self.port).answer[0][0].serial)
 
     def records(self, zone: str = SUFFIX) -> dict[tuple[str, str], list[str]]:
-        """All records of a zone, but for its SOA: data by name and type."""
+        """Return all records of a zone except its SOA: data by name and type."""
         found = dns.zone.Zone(zone, relativize=False)
         query = dns.message.make_query(zone, "AXFR")
         if self.key is not None:
@@ -104,7 +104,7 @@ class NameServer(ServerProcess):
         }
 
     def change(self, zone: str, *changes: tuple[str, ...]) -> None:
-        """Change a zone by hand: ``(name, type)`` removes, with a TTL and data it adds."""
+        """Change a zone by hand: ``(name, type)`` removes; with a TTL and data, it adds."""
         update = dns.update.UpdateMessage(zone, keyring=self.key)
         for name, rdtype, *data in changes:
             if data:
@@ -123,7 +123,7 @@ class NameServer(ServerProcess):
 
 
 def free_port() -> int:
-    """A port that nobody listens at, by UDP nor by TCP."""
+    """Return a port that is free for UDP and TCP."""
     while True:
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
             stream.bind(("127.0.0.1", 0))

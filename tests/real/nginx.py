@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real nginx as somebody's origin."""
+"""A real nginx as an origin."""
 
 import pathlib
 import shutil
@@ -36,7 +36,7 @@ http {{
 
 
 class Nginx:
-    """Serves a few pages on loopback while it is entered.
+    """Serves a few pages on loopback; use it as a context manager.
 
     Args:
         host: a loopback address.

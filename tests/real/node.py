@@ -30,10 +30,10 @@ console.log(JSON.stringify(results));
 
 
 def run_function(code: str, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What a viewer-request function answers to each event.
+    """Return the answers of a viewer-request function to the events.
 
     Returns:
-        for each event ``result``, what the handler returned, and ``origin``, what it gave to
+        for each event ``result``, the handler's return value, and ``origin``, the arguments of
         ``cf.updateRequestOrigin``.
     """
     node = shutil.which("node")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An origin of one's own, for the length of a test."""
+"""An origin for the duration of a test."""
 
 import http.server
 import random
@@ -13,11 +13,11 @@ from tests.real import unavailable
 
 
 class Origin:
-    """A web server on port 80, the only plain port that services can name, of a loopback address.
+    """A web server on a loopback address and port 80, the only plain port of services.
 
     ``with Origin() as origin:`` serves at ``origin.address``. It answers any path with a body
-    of ``<name> <host> <path> <content>`` and an ``ETag``, and a request that names that with
-    304. Skips the test when the port can't be had.
+    of ``<name> <host> <path> <content>`` and an ``ETag``, and a request with that tag with 304.
+    The test is skipped if the port can't be used.
 
     Attributes:
         name: the first word of the bodies.
@@ -26,17 +26,17 @@ class Origin:
         status: of the answers.
         headers: added to the answers.
         delay: seconds that an answer takes.
-        requests: how often each ``(host, path)`` was asked for.
-        not_modified: how many of all answers were 304.
-        cookies: the ``Cookie`` headers that came.
+        requests: number of requests by ``(host, path)``.
+        not_modified: number of answers with 304.
+        cookies: the ``Cookie`` headers received.
         fields: all header fields of each request, in order.
     """
 
     def __init__(self, name: str = "origin", address: str | None = None) -> None:
-        """Serve nothing yet.
+        """Prepare without serving.
 
         Args:
-            address: a loopback address; by default one that nobody else will have taken.
+            address: a loopback address; by default a random one that is probably unused.
         """
         self.name = name
         self.address = address or f"127.{random.randint(64, 250)}.{random.randint(1, 250)}.1"
@@ -65,11 +65,11 @@ class Origin:
 
     @property
     def total(self) -> int:
-        """How many requests came."""
+        """The number of requests."""
         return self.requests.total()
 
     def start(self) -> None:
-        """Serve."""
+        """Start serving."""
         origin = self
 
         class Handler(_Handler):
@@ -83,7 +83,7 @@ class Origin:
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse connections from now on; does nothing when not serving."""
+        """Refuse connections from now on. Do nothing if it is not serving."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -140,4 +140,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of the documentation that are played: files are written, commands run, output compared."""
+"""Play documentation pages: write their files, run their commands, and compare the output."""
 
 import doctest
 import os
@@ -40,10 +40,10 @@ class Block(NamedTuple):
     Attributes:
         kind: ``console``; ``yaml`` or ``ini``, a file; or ``note``, a comment such as
             ``.. provider: down`` that tells the test what happens here.
-        name: of the file, or of the note.
-        text: what is shown, or the note's value.
+        name: of the file or note.
+        text: the content, or the note's value.
         exit_code: of the commands.
-        checked: whether what they show is to be as the page says; not with ``:class: look``.
+        checked: whether the output must match the page; not with ``:class: look``.
     """
 
     kind: str
@@ -54,14 +54,14 @@ class Block(NamedTuple):
 
 
 class Session(Protocol):
-    """Whoever runs the commands."""
+    """Runs the commands."""
 
     def do(self, line: str, exit_code: int) -> str:
-        """Run a command, which ends with this code; gives what stands on the terminal then."""
+        """Run a command, check its exit code, and return what the terminal shows."""
 
 
 def blocks(page: pathlib.Path) -> Iterator[Block]:
-    """The parts of a page, in order; a file without a ``:caption:`` is no part of the play."""
+    """Return the parts of a page in order, without files that have no ``:caption:``."""
     for found in _BLOCK.finditer(page.read_text()):
         if found["note"]:
             yield Block("note", found["note"], found["value"])
@@ -75,9 +75,9 @@ def blocks(page: pathlib.Path) -> Iterator[Block]:
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
-    """The commands of a console, each with what is shown after it.
+    """Return the commands of a console, each with the output that follows.
 
-    A command goes on in the next line after a backslash, behind ``> ``.
+    After a backslash, a command continues on the next line, after ``> ``.
     """
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         line, _, shown = part.partition("\n")
@@ -95,13 +95,13 @@ def play(
     change: Callable[[str], str] = lambda text: text,
     foreign: Collection[str] = (),
 ) -> list[str]:
-    """Do all that a page says, and compare what is shown with what it says.
+    """Do what a page says, and compare the output.
 
     Args:
         directory: where files are written.
-        note: is told the notes.
-        change: is given each file and command, to change what can't be so in a test.
-        foreign: programs that are not there in a test; what they are to do is not done.
+        note: called with each note.
+        change: called with each file and command, to adapt it to the test.
+        foreign: programs that do not exist in a test; their commands are skipped.
 
     Returns:
         The commands that were run.
@@ -128,16 +128,16 @@ def play(
 
 
 def _matches(expected: str, shown: str) -> bool:
-    """Compare output with what the page says; "..." stands for anything."""
+    """Compare output with the page; "..." matches anything."""
     accepted = (expected, _PROGRESS.sub("", expected))
     return any(_CHECKER.check_output(it, shown, _FLAGS) for it in accepted)
 
 
 class Shell:
-    """A bash with a home of its own, in which our programs are found.
+    """A bash with its own home directory and our programs in the path.
 
     Args:
-        home: where it starts; what runs in the background is ended with it.
+        home: the working directory; background processes end with the shell.
         environment: variables besides the home and the path.
     """
 
@@ -150,7 +150,7 @@ class Shell:
                 "HOME": str(home),
                 "PATH": f"{programs}:{os.environ['PATH']}",
                 "LANG": "C.UTF-8",
-                # What the libraries of OpenStack's clients have to say about each other.
+                # The libraries of OpenStack's clients warn about each other.
                 "PYTHONWARNINGS": "ignore",
                 **(environment or {}),
             },
@@ -162,13 +162,13 @@ class Shell:
         )
 
     def do(self, line: str, exit_code: int) -> str:
-        """As a :class:`Session`."""
+        """Run a command, as :class:`Session` describes."""
         code, shown = self.run(line)
         assert code == exit_code, f"$ {line}\n{shown}\nended with {code}, not {exit_code}"
         return shown
 
     def run(self, line: str) -> tuple[int, str]:
-        """Run a command; gives how it ended, and what it has shown."""
+        """Run a command; return its exit code and output."""
         end = f"end-{uuid.uuid4().hex}"
         streams = self._process
         assert streams.stdin and streams.stdout
@@ -187,9 +187,9 @@ class Shell:
         raise AssertionError(f"$ {line}\nended the shell, or took too long:\n{''.join(shown)}")
 
     def close(self) -> None:
-        """End it, and all that it has started."""
+        """End the shell and everything that it has started."""
         assert self._process.stdin and self._process.stdout
-        # Daemons make sessions of their own, so they are known by their parents alone.
+        # Daemons begin their own sessions, so they can be found only by their parents.
         left = [self._process.pid, *descendants(self._process.pid)]
         self._process.stdin.close()
         for pid in left:
@@ -212,7 +212,7 @@ class Shell:
 
 
 def _signal(pid: int, number: int) -> bool:
-    """Send a signal; tells whether the process is still there."""
+    """Send a signal; return whether the process still exists."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemons as an operator runs them: processes, on files in a directory."""
+"""The daemons as an operator runs them: processes, with files in a directory."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ Options = Mapping[str, Mapping[str, Any]]
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
+    """Return a port that is free now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -33,8 +33,8 @@ class Installation:
 
     Args:
         directory: for the database, the mock provider's objects, the mock DNS, and logs.
-        options: option by name by group, added to what makes all of that work.
-        environment: variables that the programs find besides this process's own.
+        options: values by name by group, added to the required ones.
+        environment: variables for the programs, besides this process's own.
         host: the address of the API.
         port: of the API; by default a free one.
     """
@@ -57,7 +57,7 @@ class Installation:
             "DEFAULT": {
                 "state_path": directory,
                 "log_file": directory / "poppy.log",
-                # Who does not say which roles it has, is an operator.
+                # A request without roles is an operator's.
                 "noauth_default_roles": "admin,member,reader",
             },
             "drivers:transport:pecan": {"bind": host, "port": port, "workers": 1},
@@ -82,13 +82,13 @@ class Installation:
         self.session.headers["X-Project-ID"] = PROJECT
 
     def command(self, program: str, *arguments: str) -> list[str]:
-        """The command line of one of our programs, as installed beside this Python."""
+        """Return the command line of one of our programs, as installed next to this Python."""
         path = shutil.which(program, path=str(pathlib.Path(sys.executable).parent))
         assert path, f"{program} is not installed"
         return [path, *arguments, "--config-file", str(self.config)]
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run poppy-manage to its end."""
+        """Run poppy-manage and wait for it."""
         line = self.command("poppy-manage")
         return subprocess.run(
             [line[0], *line[1:], *arguments],
@@ -100,7 +100,7 @@ class Installation:
 
     @contextlib.contextmanager
     def daemon(self, program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A daemon in a process group of its own, ended at the end by SIGTERM."""
+        """Run a daemon in its own process group; end it by SIGTERM."""
         process = subprocess.Popen(
             [*self.command(program), *arguments],
             start_new_session=True,
@@ -121,7 +121,7 @@ class Installation:
                 raise
 
     def wait_until_up(self) -> None:
-        """Return once the API answers."""
+        """Wait until the API answers."""
         wait(self._answers, 30)
 
     def _answers(self) -> bool:
@@ -130,14 +130,14 @@ class Installation:
         return False
 
     def create_flavor(self, provider: str = "mock") -> None:
-        """The flavor ``standard``."""
+        """Create the flavor ``standard``."""
         links = [{"href": "http://www.example.com", "rel": "provider_url"}]
         body = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
         answer = self.session.post(self.base + "/v1.0/flavors", json=body, timeout=10)
         assert answer.status_code == 201, answer.text
 
     def create_service(self, domain: str = "www.example.com", **changes: Any) -> str:
-        """POST a service; gives its URL."""
+        """Create a service; return its URL."""
         body = {
             "name": "site",
             "flavor_id": "standard",
@@ -150,7 +150,7 @@ class Installation:
         return str(answer.headers["Location"])
 
     def status(self, url: str) -> str:
-        """The status of a service; "gone" when there is none."""
+        """Return the status of a service; "gone" if there is none."""
         answer = self.session.get(url, timeout=10)
         return "gone" if answer.status_code == 404 else str(answer.json()["status"])
 
@@ -168,7 +168,7 @@ def wait(condition: Any, timeout: float) -> None:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a daemon and all its children, as a power cut would."""
+    """Kill a daemon and all its children, as a power failure would."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=10)

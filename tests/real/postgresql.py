@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server of one's own, for the length of a test."""
+"""A PostgreSQL server for the duration of a test."""
 
 import importlib.util
 import os
@@ -21,23 +21,22 @@ _STOP_TIMEOUT = 10.0
 
 
 class PostgreSQL:
-    """A PostgreSQL in a temporary directory, reachable only by a Unix socket in there.
+    """A PostgreSQL in a temporary directory, reachable only by a Unix socket there.
 
-    ``with PostgreSQL() as server:`` starts it, with an empty database at ``server.url``, and
-    stops and removes it at the end. Skips the test when there is no PostgreSQL on this machine.
-    It does not sync to disk: what it holds is for tests only.
+    ``with PostgreSQL() as server:`` starts it with an empty database at ``server.url``, and
+    finally stops and removes it. The test is skipped if this machine has no PostgreSQL.
+    It does not sync to disk, so its data is for tests only.
     """
 
     url: str
     """The SQLAlchemy URL of the database; set by :meth:`start`."""
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Prepare without starting."""
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start the server."""
         self.start()
         return self
 
@@ -47,14 +46,13 @@ class PostgreSQL:
         _value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Stop the server."""
         self.stop()
 
     def start(self) -> None:
-        """Make a database cluster and serve it; returns when it answers.
+        """Create and serve a database cluster; wait until it answers.
 
         Raises:
-            RuntimeError: The server did not start; has its log.
+            RuntimeError: The server did not start; the message has its log.
         """
         programs = _find_programs()
         self._directory = Path(tempfile.mkdtemp(prefix="poppy-pg-"))
@@ -65,9 +63,9 @@ class PostgreSQL:
             raise
 
     def stop(self) -> None:
-        """Stop the server and remove its directory; does nothing when there is none."""
+        """Stop the server and remove its directory. Do nothing if there is none."""
         if self._process is not None:
-            # The "fast" shutdown, which does not wait for clients to leave.
+            # The "fast" shutdown does not wait for clients to disconnect.
             self._process.send_signal(signal.SIGINT)
             try:
                 self._process.wait(_STOP_TIMEOUT)
@@ -125,7 +123,7 @@ def _find_programs() -> Path:
 
 
 def _identity(directory: Path) -> dict[str, Any]:
-    """Give the directory to the user that the server shall run as, for root is refused."""
+    """Give the directory to the user that runs the server, which refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     try:

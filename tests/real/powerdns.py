@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real PowerDNS Authoritative Server, for the length of a test."""
+"""A real PowerDNS Authoritative Server for the duration of a test."""
 
 import shutil
 import sqlite3
@@ -39,7 +39,7 @@ security-poll-suffix=
 
 
 class PowerDNS(NameServer):
-    """PowerDNS with SQLite; its API takes ``secret`` as its key.
+    """PowerDNS with SQLite; ``secret`` is the key of its API.
 
     Attributes:
         url: of the API.
@@ -49,11 +49,11 @@ class PowerDNS(NameServer):
     PACKAGE = "pdns-server pdns-backend-sqlite3"
 
     def __init__(self, config: str = "", zones: Sequence[str] = ZONES) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
             config: lines to add to pdns.conf.
-            zones: that it begins with.
+            zones: the initial zones.
         """
         super().__init__()
         self._api_port = free_port()
@@ -63,7 +63,7 @@ class PowerDNS(NameServer):
 
     @property
     def key(self) -> dns.tsig.Key | None:
-        """It has none: zones are changed through the API, and transferred to anyone."""
+        """None: zones are changed through the API, and transferred to any client."""
         return None
 
     def prepare(self) -> None:
@@ -87,11 +87,11 @@ class PowerDNS(NameServer):
             subprocess.run(command, check=True, capture_output=True)
 
     def command(self, program: str) -> Sequence[str]:
-        """In the foreground."""
+        """Run in the foreground."""
         return [program, f"--config-dir={self.directory}", "--daemon=no", "--guardian=no"]
 
     def answers(self) -> bool:
-        """Whether it serves: zones, and its API."""
+        """Return whether it serves its zones and its API."""
         try:
             requests.get(self.url, timeout=1)
         except requests.RequestException:
@@ -99,7 +99,7 @@ class PowerDNS(NameServer):
         return not self._begins_with or super().answers()
 
     def change(self, zone: str, *changes: tuple[str, ...]) -> None:
-        """As the base's, through the API."""
+        """Change a zone by hand, as in the base class, but through the API."""
         rrsets = []
         for name, rdtype, *data in changes:
             records = [{"content": text, "disabled": False} for text in data]
@@ -115,7 +115,7 @@ class PowerDNS(NameServer):
         assert answer.status_code == 204, answer.text
 
     def clear(self) -> None:
-        """Remove every CNAME, and what stands for one."""
+        """Remove every CNAME, and the LUA records in place of one."""
         for zone in ZONES:
             found = [key for key in self.records(zone) if key[1] in ("CNAME", "TYPE65402")]
             if found:

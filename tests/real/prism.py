@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prism, which holds requests and answers against a vendor's OpenAPI document.
+"""Prism, which checks requests and answers against a vendor's OpenAPI document.
 
-It is put between a driver and a double: https://docs.stoplight.io/docs/prism. ``prism.json``
-beside this file pins what npm fetches, once, into the user's cache.
+It is a proxy between a driver and a double (https://docs.stoplight.io/docs/prism). ``prism.json``
+in this directory pins what npm fetches, once, into the user's cache.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ _START_TIMEOUT = 300.0
 
 
 def specification(vendor: str, name: str) -> Path:
-    """A vendor's document, which is not part of this repository; skips the test without it."""
+    """Return a vendor's document, which is not in this repository; skip the test without it."""
     found = _SPECS / vendor / f"{name}.json"
     if not found.is_file():
         unavailable(f"{vendor}'s OpenAPI document {name} is not there", f"put it at {found}")
@@ -35,13 +35,13 @@ def specification(vendor: str, name: str) -> Path:
 
 
 class Prism:
-    """A proxy that lets everything pass, and tells what was wrong with it, while it is entered.
+    """A proxy that passes everything and reports violations; use it as a context manager.
 
-    It adds the header ``sl-violations`` to answers, where either side broke the contract.
+    It adds the header ``sl-violations`` to answers if either side broke the contract.
 
     Args:
         document: the contract; its paths are relative to its server's URL.
-        upstream: what stands behind the proxy, with the path of the server's URL.
+        upstream: the URL behind the proxy, with the path of the server's URL.
     """
 
     def __init__(self, document: Path, upstream: str) -> None:
@@ -58,16 +58,16 @@ class Prism:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            # In one process, that ends when it is told to.
+            # Use a single process, which ends when terminated.
             env={**os.environ, "NODE_ENV": "production"},
         )
         return self
 
     def wait(self) -> None:
-        """Return when it answers; several start in the time of one if none is waited for before.
+        """Wait until it answers. Start several before waiting for the first, to save time.
 
         Raises:
-            RuntimeError: it does not start; with what it said.
+            RuntimeError: it does not start; the message has its output.
         """
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
@@ -98,9 +98,9 @@ class Prism:
 
 @functools.cache
 def _program() -> str:
-    """Prism's program; installs it when it is not there yet.
+    """Return Prism's program, and install it first if it is missing.
 
-    Any number of processes may call this at once: one fetches, the others wait.
+    Concurrent processes are safe: one fetches, the others wait.
     """
     if shutil.which("node") is None or shutil.which("npm") is None:
         unavailable("there is no Node.js with npm", "apt-get install nodejs npm")
@@ -116,7 +116,7 @@ def _program() -> str:
 
 
 def _fetch(wanted: Path) -> None:
-    """Have npm install it, and show it under its name only when all of it is there."""
+    """Install it with npm; the directory gets its name only when everything is there."""
     with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=f"{wanted.name}.") as name:
         target = Path(name) / "prism"
         target.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that is one process in a directory of its own."""
+"""A server that is one process with its own directory."""
 
 import abc
 import contextlib
@@ -21,7 +21,7 @@ _STOP_TIMEOUT = 10.0
 
 
 def descendants(pid: int) -> list[int]:
-    """Processes that a process has started, those that they have started, and so on, in turn."""
+    """Return all descendants of a process, generation by generation."""
     found: list[int] = []
     generation = [pid]
     while generation:
@@ -34,43 +34,43 @@ def descendants(pid: int) -> list[int]:
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        # What ends meanwhile has none.
+        # A process that has just ended has no children.
         with contextlib.suppress(OSError):
             found += map(int, task.read_text().split())
     return found
 
 
 class ServerProcess(abc.ABC):
-    """``with`` starts it, stops it at the end and removes what it kept.
+    """A server as a context manager, which stops it and removes its files at the end.
 
-    Skips the test where the program is missing.
+    The test is skipped if the program is missing.
     """
 
     PROGRAM: str
     PACKAGE: str
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Prepare without starting."""
         self._process: subprocess.Popen[bytes] | None = None
         self._kept: Path | None = None
 
     @property
     def directory(self) -> Path:
-        """Where it keeps everything."""
+        """The directory of all files."""
         assert self._kept is not None, "it was not started"
         return self._kept
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Write what it needs into its new directory."""
+        """Write the required files into the new directory."""
 
     @abc.abstractmethod
     def command(self, program: str) -> Sequence[str]:
-        """The command line that runs it in the foreground."""
+        """Return the command line that runs it in the foreground."""
 
     @abc.abstractmethod
     def answers(self) -> bool:
-        """Whether it serves."""
+        """Return whether it serves."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,10 +88,10 @@ class ServerProcess(abc.ABC):
             self._kept = None
 
     def start(self) -> None:
-        """Start it, with what it kept when it was stopped; returns when it answers.
+        """Start it, with its earlier files if there are any, and wait until it answers.
 
         Raises:
-            RuntimeError: it did not start; has its log.
+            RuntimeError: it did not start; the message has its log.
         """
         program = shutil.which(self.PROGRAM, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
@@ -112,7 +112,7 @@ class ServerProcess(abc.ABC):
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it and keep what it kept; does nothing when it does not run."""
+        """Stop it but keep its files. Do nothing if it does not run."""
         if self._process is None:
             return
         self.resume()
@@ -125,10 +125,10 @@ class ServerProcess(abc.ABC):
         self._process = None
 
     def pause(self) -> None:
-        """Have it hang: it is there, but does not answer."""
+        """Suspend it: it exists but does not answer."""
         self._signal(signal.SIGSTOP)
         if self._process is not None:
-            # Not before all of its threads have heard.
+            # Wait until all of its threads have stopped.
             states = os.WSTOPPED | os.WEXITED | os.WNOWAIT
             os.waitid(os.P_PID, self._process.pid, states)
 

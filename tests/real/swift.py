@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small HTTP server that answers as Keystone's v3 API and Swift do, as far as logs need them.
+"""A small HTTP server with the parts of Keystone's v3 API and of Swift that logs need.
 
-No double of Poppy's parts: real requests go over real sockets. What it can't catch is what it
-does not know of Swift (quotas, policies, ACLs).
+Requests go over real sockets. The server does not know Swift's quotas, policies and ACLs.
 """
 
 import http.server
@@ -11,12 +10,12 @@ import threading
 
 
 class Swift:
-    """Projects with object stores, and the containers that have been made there.
+    """Projects with object stores, and the containers created there.
 
     Attributes:
-        tokens: which project a token is good for.
-        regions: of each project, the regions that it has an object store in.
-        containers: the paths of those that exist.
+        tokens: the project of each token.
+        regions: for each project, the regions with an object store.
+        containers: the paths of the existing containers.
         failing: answer every PUT with this status.
     """
 

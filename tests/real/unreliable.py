@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Something between a driver and its vendor's server that loses and refuses, as networks do."""
+"""A proxy between a driver and its vendor's server that loses and refuses requests."""
 
 import http.client
 import http.server
@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 
 class Unreliable:
-    """An HTTP proxy in front of one server, on loopback, while it is entered.
+    """An HTTP proxy to one server, on loopback; use it as a context manager.
 
     Attributes:
-        url: what to ask instead of the server.
+        url: the URL to use instead of the server's.
         calls: ``METHOD path`` of every request that reached the server, in order.
-        plan: says, for the number of a request (from 1, see :meth:`restart`), what becomes of
-            it: ``ok``; ``lost``: the server does it, and the reply is lost; ``dead``: it does
-            not reach the server; or a status to answer it with instead.
+        plan: returns the fate of a request by its number (from 1, see :meth:`restart`): ``ok``;
+            ``lost``: the server does it, but the reply is lost; ``dead``: it does not reach the
+            server; or a status to answer with instead.
         headers: of an answer with such a status.
         body: of an answer with such a status.
     """
@@ -35,7 +35,7 @@ class Unreliable:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Else each answer takes as long as the client delays its acknowledgement: 40 ms.
+            # Otherwise, the client's delayed acknowledgement adds 40 ms to each answer.
             disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
@@ -51,7 +51,7 @@ class Unreliable:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def restart(self, plan: Callable[[int], str | int] | None = None) -> None:
-        """Count from 1 again, by a plan; without one, everything works."""
+        """Count from 1 again, with a plan; without one, everything works."""
         with self._lock:
             self._number = 0
             self.calls = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Varnish node of one's own, for the length of a test."""
+"""A Varnish node for the duration of a test."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from tests.real import unavailable
 
-# Without optimising, which makes tests with many VCLs three times as fast.
+# Without optimization, tests with many VCLs are three times as fast.
 _COMPILE = "exec gcc -O0 -fpic -shared -w -o %o %s"
 _START_TIMEOUT = 20.0
 _STOP_TIMEOUT = 10.0
@@ -24,8 +24,8 @@ _STOP_TIMEOUT = 10.0
 class Varnish:
     """A varnishd with an empty cache and no VCL, on free loopback ports.
 
-    ``with Varnish() as node:`` starts it and stops and removes it at the end. Skips the test
-    when there is no Varnish on this machine.
+    ``with Varnish() as node:`` starts it, and stops and removes it at the end. The test is
+    skipped if this machine has no Varnish.
 
     Attributes:
         http: host and port for clients.
@@ -40,11 +40,11 @@ class Varnish:
         http: tuple[str, int] | None = None,
         **parameters: Any,
     ) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
             secret_file: of another node, to share its secret.
-            http: where it is to listen for clients.
+            http: the address and port for clients.
             **parameters: of varnishd.
         """
         self.parameters = {"cc_command": _COMPILE, **parameters}
@@ -71,15 +71,15 @@ class Varnish:
 
     @property
     def secret_file(self) -> Path:
-        """Where the secret is; known once the node was started."""
+        """The file with the secret; available after the first start."""
         assert self._directory is not None
         return self._given_secret or self._directory / "secret"
 
     def start(self) -> None:
-        """Start the node, as empty as a new one; returns when it answers.
+        """Start the node, as empty as a new one, and wait until it answers.
 
         Raises:
-            RuntimeError: it did not start; has its log.
+            RuntimeError: it did not start; the message has its log.
         """
         if shutil.which("varnishd") is None or shutil.which("gcc") is None:
             unavailable("there is no varnishd, or no compiler", "apt-get install varnish gcc")
@@ -88,7 +88,7 @@ class Varnish:
             (self._directory / "secret").write_text(secrets.token_hex(16) + "\n")
         log = self._directory / "log"
         command = ["varnishd", "-F", "-f", "", "-n", str(self._directory / "work")]
-        # A jail wants users that a test machine may lack; the node lives for seconds only.
+        # A jail needs users that a test machine may lack; the node lives for seconds only.
         command += ["-j", "none"] if os.geteuid() == 0 else []
         command += ["-a", "{}:{}".format(*self.http), "-T", self.management]
         command += ["-S", str(self.secret_file), "-s", "malloc,32m", "-l", "4m"]
@@ -99,7 +99,7 @@ class Varnish:
         self._wait_until_ready(log)
 
     def stop(self) -> None:
-        """Stop the node; does nothing when it is not running."""
+        """Stop the node. Do nothing if it is not running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -111,7 +111,7 @@ class Varnish:
         self._process = None
 
     def kill(self) -> None:
-        """End it as a power cut would; returns when nobody listens any more."""
+        """Kill it as a power failure would, and wait until its port is closed."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()

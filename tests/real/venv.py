@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual environments for servers that need other versions of libraries than Poppy.
 
-Each is made once, in the user's cache, and made anew when what is to be installed changes.
+Each is created once in the user's cache, and again when its requirements change.
 """
 
 import fcntl
@@ -18,9 +18,9 @@ _INSTALL_TIMEOUT = 300.0
 
 
 def python(name: str, requirements: Sequence[str]) -> str:
-    """The Python that has all requirements; skips the test when they can't be had.
+    """Return a Python with all requirements; skip the test if they can't be installed.
 
-    Any number of processes may call this at once: one installs, the others wait.
+    Concurrent processes are safe: one installs, the others wait.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
     wanted = f"{requirements} {sys.version_info[:2]} {Path(sys.base_prefix).resolve()}"
@@ -38,7 +38,7 @@ def python(name: str, requirements: Sequence[str]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours without what would lead that Python to our own packages; its warnings are its own."""
+    """Return our environment without the variables of our Python, and with warnings off."""
     ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
     return {**ours, "PYTHONWARNINGS": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ZooKeeper of one's own, for the length of a test."""
+"""A ZooKeeper for the duration of a test."""
 
 import contextlib
 import shutil
@@ -15,12 +15,11 @@ _PASSWORD = "poppy-lab"
 
 
 class ZooKeeper(JavaServer):
-    """A stand-alone server at the ordinary port of a loopback address of its own.
+    """A stand-alone server at the standard port of its own loopback address.
 
-    ``with ZooKeeper() as server:`` starts it, empty; skips the test when there is no Java, or no
-    way to get the jars. What was written survives :meth:`stop`, :meth:`kill` and a new start.
-    Sessions may be as short as 0.2 s. ACLs of the scheme ``digest`` need no more than a client's
-    ``add_auth``.
+    ``with ZooKeeper() as server:`` starts it empty. The test is skipped if Java is missing or the
+    jars can't be fetched. Data survives :meth:`stop`, :meth:`kill` and a new start. Sessions may
+    be as short as 0.2 s. ACLs of the scheme ``digest`` need only a client's ``add_auth``.
 
     Attributes:
         host: a loopback address.
@@ -33,12 +32,12 @@ class ZooKeeper(JavaServer):
     def __init__(
         self, *, tls: bool = False, host: str | None = None, long_lived: bool = False
     ) -> None:
-        """Start nothing yet.
+        """Prepare without starting.
 
         Args:
-            tls: speak TLS only; clients check it by ``ca_file``.
+            tls: accept TLS only; clients verify the server by ``ca_file``.
             host: a loopback address; by default a spare one.
-            long_lived: as :class:`.jvm.JavaServer` has it.
+            long_lived: see :class:`.jvm.JavaServer`.
         """
         super().__init__(long_lived=long_lived)
         self.host = host or spare_address(_PORT)
@@ -47,26 +46,26 @@ class ZooKeeper(JavaServer):
 
     @property
     def hosts(self) -> str:
-        """What a client connects to."""
+        """The connection string for clients."""
         return f"{self.host}:{self.port}"
 
     @property
     def ca_file(self) -> Path | None:
-        """The certificate to check the server's by; None without TLS."""
+        """The certificate that clients verify the server by; None without TLS."""
         return self.directory / "ca.pem" if self._tls else None
 
     def wipe(self) -> None:
-        """Lose all data, as though someone had set up the server anew; it ends up running.
+        """Lose all data, as if the server were set up again; it is running afterwards.
 
-        It refuses a client that was connected before, which has "seen the future"; a new client
-        is needed, as it would be then.
+        It refuses clients that were connected before, which have "seen the future". As in reality,
+        a new client is needed.
         """
         self.stop()
         shutil.rmtree(self.directory / "data")
         self.start()
 
     def prepare(self) -> None:
-        """Write its configuration."""
+        """Write the configuration."""
         settings: dict[str, object] = {
             "dataDir": self.directory / "data",
             # Milliseconds; by default, sessions are between 2 and 20 ticks.
@@ -94,19 +93,19 @@ class ZooKeeper(JavaServer):
         )
 
     def arguments(self) -> Sequence[str]:
-        """The server's."""
+        """Return the server's arguments."""
         return [
             "-Xmx96m",
-            # The machine itself is not going to fail.
+            # Power failures of the machine do not matter here.
             "-Dzookeeper.forceSync=no",
-            # KB; else each log begins with 64 MB.
+            # KB; otherwise, each log begins with 64 MB.
             "-Dzookeeper.preAllocSize=256",
             "org.apache.zookeeper.server.quorum.QuorumPeerMain",
             str(self.directory / "zoo.cfg"),
         ]
 
     def answers(self) -> bool:
-        """Whether it serves clients now."""
+        """Return whether it serves clients now."""
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.create_connection((self.host, self.port), 5))
             if self._tls:

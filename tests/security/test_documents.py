@@ -164,7 +164,7 @@ def caching(*urls):
 
 
 class TestNames:
-    def test_an_operators_name_that_is_too_long(self, site):
+    def test_operator_name_that_is_too_long(self, site):
         domain = f"{LABELS}.com"
         message = site.refusal(document(domains=[{"domain": domain}]))
         assert domain in message
@@ -173,19 +173,19 @@ class TestNames:
         longest = document("f-fastly", domains=[{"domain": domain[10:]}])
         assert site.post(longest).status_code == 202
 
-    def test_a_patch_to_one(self, site):
+    def test_patch_to_an_operator_name_that_is_too_long(self, site):
         path = site.deployed(document())
         patch = [{"op": "replace", "path": "/domains/0/domain", "value": f"{LABELS}.com"}]
         answer = site.call("PATCH", path, patch)
         assert answer.status_code == 400
         assert "operator name" in _words(answer)
 
-    def test_an_access_name_that_is_too_long(self, site):
+    def test_access_name_that_is_too_long(self, site):
         message = site.refusal(document(domains=[{"domain": f"{LABELS}.com"[10:]}]))
         assert "can't be served as" in message
 
     @pytest.mark.parametrize("certificate", [None, "san", "sni"])
-    def test_no_domain_that_fits_a_common_name(self, site, certificate):
+    def test_no_domain_fits_the_common_name(self, site, certificate):
         entry = {"domain": f"{'a' * 50}{next(_NUMBERS):010}.long.example.com"}
         if certificate:
             entry |= {"protocol": "https", "certificate": certificate}
@@ -197,7 +197,7 @@ class TestNames:
         assert site.post(asked).status_code == 202
 
     @pytest.mark.parametrize("kind", ["san", "sni"])
-    def test_an_order_for_a_certificate_that_can_not_be(self, site, kind):
+    def test_impossible_certificate_orders_are_refused(self, site, kind):
         def order(name):
             body = {
                 "flavor_id": "f-cloudfront",
@@ -219,7 +219,7 @@ class TestNames:
             assert reason in _words(answer)
         assert order(f"{kind}.fits.example.com").status_code == 202
 
-    def test_an_origin_that_leads_back(self, site):
+    def test_origin_that_loops_back(self, site):
         asked = document(origins=[{"origin": "www.example.org.cdn.example.net"}])
         assert "www.example.org.cdn.example.net" in site.refusal(asked)
 
@@ -239,20 +239,20 @@ class TestNames:
             },
         ],
     )
-    def test_a_trailing_dot(self, site, changes):
+    def test_trailing_dot(self, site, changes):
         assert "without the dot" in site.refusal(document(**changes))
 
 
 @pytest.mark.parametrize("flavor", [f"f-{name}" for name in PROVIDERS if name != "varnish"])
 class TestPorts:
-    def test_tls_without_a_port_is_on_443(self, site, flavor):
+    def test_tls_without_a_port_uses_443(self, site, flavor):
         asked = document(flavor, origins=[{"origin": "o.example.net", "ssl": True}])
         path = site.deployed(asked)
         (origin,) = site.call("GET", path).json["origins"]
         assert (origin["port"], origin["ssl"]) == (443, True)
 
     @pytest.mark.parametrize("pair", [{"ssl": True, "port": 80}, {"ssl": False, "port": 443}])
-    def test_a_contradiction(self, site, flavor, pair):
+    def test_contradicting_tls_and_port(self, site, flavor, pair):
         asked = document(flavor, origins=[{"origin": "o.example.net", **pair}])
         assert "Origin o.example.net has" in site.refusal(asked)
         path = site.deployed(document(flavor))
@@ -272,7 +272,7 @@ class TestRules:
             (("/a%00b",), "control character"),
         ],
     )
-    def test_paths(self, site, flavor, urls, reason):
+    def test_invalid_paths(self, site, flavor, urls, reason):
         assert reason in site.refusal(document(flavor, caching=caching(*urls)))
         path = site.deployed(document(flavor))
         patch = [{"op": "replace", "path": "/caching", "value": caching(*urls)}]
@@ -280,7 +280,7 @@ class TestRules:
         assert answer.status_code == 400
         assert reason in _words(answer)
 
-    def test_an_unknown_country(self, site, flavor):
+    def test_unknown_country(self, site, flavor):
         rules = [{"name": "r", "geography": "Atlantis"}]
         restrictions = [{"name": "x", "access": "blacklist", "rules": rules}]
         assert "'Atlantis'" in site.refusal(document(flavor, restrictions=restrictions))
@@ -290,14 +290,14 @@ class TestRules:
         assert answer.status_code == 400
         assert "'Atlantis'" in _words(answer)
 
-    def test_more_rules_than_a_service_may_have(self, site, flavor):
+    def test_too_many_rules(self, site, flavor):
         urls = [f"/{number}" for number in range(1700)]
         message = site.refusal(document(flavor, caching=caching(*urls)))
         assert "[caching]-may have 100 rules" in message
 
 
 class TestPatches:
-    def test_the_result_is_checked_as_a_post_is(self, site):
+    def test_result_is_validated_like_a_post(self, site):
         path = site.deployed(document())
         rules = [{"name": "n" * 256, "request_url": f"/{'x' * 500}{n}"} for n in range(90)]
         patch = [{"op": "replace", "path": "/caching/0/rules", "value": rules}]
@@ -330,13 +330,13 @@ class TestPatches:
             [{"op": "add", "path": "/project_id", "value": "other"}],
         ],
     )
-    def test_a_patch_without_bound_is_refused(self, site, patch):
+    def test_abusive_patch_is_refused(self, site, patch):
         path = site.deployed(document())
         before = site.call("GET", path).json
         assert site.call("PATCH", path, patch).status_code == 400
         assert site.call("GET", path).json == before
 
-    def test_a_test_does_not_take_true_for_one(self, site):
+    def test_json_patch_test_distinguishes_true_from_one(self, site):
         path = site.deployed(document(caching=[{"name": "c", "ttl": 1}]))
         tests = [{"op": "test", "path": "/caching/0/ttl", "value": value} for value in (1, True)]
         assert site.call("PATCH", path, tests[:1]).status_code == 202
@@ -345,7 +345,7 @@ class TestPatches:
 
     @settings(max_examples=200, deadline=None)
     @given(data=st.data())
-    def test_any_patch_is_refused_or_leaves_a_valid_service(self, data):
+    def test_any_patch_is_refused_or_gives_a_valid_service(self, data):
         known = validation.service(document(caching=caching("/a", "/b")), 60).to_dict()
         patch = data.draw(_patches(known))
         try:
@@ -426,7 +426,7 @@ def _pointers(value, at=""):
         json.dumps({"name": "site", "domains": [{}] * 15000}).encode(),
     ],
 )
-def test_a_body_that_can_be_read_in_two_ways_or_takes_long_is_refused(site, body):
+def test_ambiguous_or_expensive_body_is_refused(site, body):
     path = _any_service(site)
     for method, target in (("POST", "/v1.0/services"), ("PATCH", path)):
         assert site.call(method, target, body).status_code == 400
@@ -500,7 +500,7 @@ DOMAINS = st.lists(
     entries=st.lists(PATH_RULES, max_size=3),
     restrictions=RESTRICTIONS,
 )
-def test_what_is_accepted_can_be_compiled(site, name, domains, origins, entries, restrictions):
+def test_accepted_document_can_be_compiled(site, name, domains, origins, entries, restrictions):
     asked = {
         "name": "site",
         "flavor_id": f"f-{name}",
@@ -542,8 +542,8 @@ def _compile(name, spec):
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_the_largest_document_takes_no_long_time(site, name):
-    """100 rules of each kind, with overlapping paths that are as long as the body allows."""
+def test_largest_document_is_checked_quickly(site, name):
+    """100 rules of each kind, with overlapping paths as long as the body allows."""
     paths = [f"/{'a*' * 60}{number}/*" for number in range(100)]
     asked = document(
         f"f-{name}",
@@ -566,7 +566,7 @@ def test_the_largest_document_takes_no_long_time(site, name):
     assert time.process_time() - started < 5
 
 
-class TestStoredBefore:
+class TestServicesOfEarlierVersions:
     """Services that an earlier version accepted but that would be refused now."""
 
     def _store(self, harness, spec) -> Service:
@@ -576,8 +576,8 @@ class TestStoredBefore:
         harness.storage.services.create(service, make_operation(service), 10)
         return service
 
-    def test_they_can_be_read_and_deleted(self, tmp_path):
-        """A domain with an impossible operator name, TLS to port 80, and far too many rules."""
+    def test_can_be_read_and_deleted(self, tmp_path):
+        """The service has an impossible operator name, TLS to port 80, and far too many rules."""
         harness = Harness(tmp_path)
         try:
             spec = validation.service(
@@ -603,7 +603,7 @@ class TestStoredBefore:
 FAILED = ProviderStatus.FAILED
 
 
-def test_a_patch_of_a_document_above_the_limits_has_to_bring_it_below():
+def test_patch_must_bring_an_oversized_document_below_the_limits():
     large = DocumentLimits(caching_rules=300, rules=400)
     spec = validation.service(
         document(caching=caching(*(f"/{n}" for n in range(150)))), 60, limits=large
@@ -616,7 +616,7 @@ def test_a_patch_of_a_document_above_the_limits_has_to_bring_it_below():
     assert validation.service(patched, 60).name == "renamed"
 
 
-def test_the_api_shows_the_limits(site):
+def test_api_publishes_the_limits(site):
     described = site.call("GET", "/v1.0/openapi.json").json
     body = described["paths"]["/v1.0/services"]["post"]["requestBody"]["content"]
     schema = body["application/json"]["schema"]
@@ -624,7 +624,7 @@ def test_the_api_shows_the_limits(site):
     assert schema["properties"]["caching"]["items"]["properties"]["rules"]["maxItems"] == 100
 
 
-def test_old_clients_fields_are_accepted(site):
+def test_fields_of_old_clients_are_accepted(site):
     rules = [{"name": "r", "client_ip": "192.0.2.77/24"}]
     asked = document(restrictions=[{"name": "x", "type": "blacklist", "rules": rules}])
     (shown,) = site.call("GET", site.deployed(asked)).json["restrictions"]

@@ -45,8 +45,8 @@ def deleted(api, path):
     assert api.call("GET", path).status_code == 404
 
 
-class TestAfterADeletion:
-    def test_a_domain_is_its_former_projects_for_a_day(self, make):
+class TestQuarantine:
+    def test_deleted_domain_is_reserved_for_its_former_project(self, make):
         api = make()
         path = api.create(DOMAIN)
         api.deploy(path)
@@ -66,7 +66,7 @@ class TestAfterADeletion:
         assert (answer.status_code, answer.json["message"]) == (400, message)
         api.create(DOMAIN)
 
-    def test_so_is_one_that_an_update_dropped(self, make):
+    def test_dropped_domain_is_reserved_for_its_project(self, make):
         api = make()
         path = api.create(domains=[{"domain": DOMAIN}, {"domain": "b.example.org"}])
         api.deploy(path)
@@ -87,7 +87,7 @@ class TestReservedNames:
             *("a.BÜCHER.example", "a.bücher.example", "a。edge.example.net"),
         ],
     )
-    def test_no_spelling_gets_one(self, make, name):
+    def test_reserved_name_is_refused_in_any_spelling(self, make, name):
         api = make(reserved_domains="login.example.edu, .bücher.example")
         before = api.rows()
         answer = api.post(api.document(name), project=HOSTILE)
@@ -109,7 +109,7 @@ class TestReservedNames:
     @pytest.mark.parametrize(
         "origin", ["edge.example.net", "X.Edge.example.NET", "www.a.example.com.cdn.example.net"]
     )
-    def test_none_is_an_origin(self, make, origin):
+    def test_reserved_name_is_refused_as_an_origin(self, make, origin):
         api = make()
         answer = api.post(api.document(DOMAIN, origins=[{"origin": origin}]), project=HOSTILE)
         assert answer.status_code == 400
@@ -152,7 +152,7 @@ class TestProof:
         text = f'"{value or record["value"]}"'
         bind.change("example.org", (name or record["name"], "TXT", text))
 
-    def test_nothing_is_deployed_before_the_record_is_there(self, api, bind):
+    def test_nothing_is_deployed_before_the_record_exists(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         assert record["name"] == f"_poppy-challenge.{DOMAIN}"
@@ -175,7 +175,7 @@ class TestProof:
         assert document["dns_records"][0]["status"] == "ok"
         assert list(api.harness.dns.cnames) == [f"{DOMAIN}.cdn.example.net"]
 
-    def test_it_is_deployed_while_the_worker_runs_soon_after_the_record_was_made(self, api, bind):
+    def test_running_worker_deploys_soon_after_the_record_exists(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         service_id = path.rpartition("/")[2]
@@ -185,7 +185,7 @@ class TestProof:
             api.harness.settle(service_id)
         assert api.call("GET", path).json["status"] == "deployed"
 
-    def test_one_record_at_the_registrable_domain_proves_all_below(self, api, bind):
+    def test_record_at_the_registrable_domain_proves_all_subdomains(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         self.add(bind, record, "_poppy-challenge.example.org")
@@ -194,7 +194,7 @@ class TestProof:
         api.deploy(other)
         assert api.call("GET", other).json["status"] == "deployed"
 
-    def test_a_domain_that_is_deployed_is_not_asked_for_again(self, api, bind):
+    def test_deployed_domain_is_not_checked_again(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         self.add(bind, record)
@@ -207,7 +207,7 @@ class TestProof:
         assert list(api.harness.dns.cnames) == [f"{DOMAIN}.cdn.example.net"]
         assert api.harness.cdn_a.calls == ["ensure"]
 
-    def test_the_value_of_one_project_is_no_proof_for_another(self, api, bind):
+    def test_record_of_one_project_does_not_prove_another(self, api, bind):
         mine = api.create(DOMAIN)
         theirs = api.create("their.example.org", project=HOSTILE)
         (record,) = api.call("GET", mine).json["dns_records"]
@@ -218,7 +218,7 @@ class TestProof:
         assert record["status"] == "wrong"
         assert "their.example.org.cdn.example.net" not in api.harness.dns.cnames
 
-    def test_who_owns_a_domain_takes_it_from_who_only_claimed_it(self, api, bind):
+    def test_owner_takes_over_an_unproven_domain(self, api, bind):
         squat = api.create(DOMAIN, project=HOSTILE)
         self.waits(api, squat, HOSTILE)
         answer = api.post(api.document(DOMAIN))
@@ -246,7 +246,7 @@ class TestProof:
         assert f"{DOMAIN}.cdn.example.net" in api.harness.dns.cnames
         assert api.post(api.document(DOMAIN), project=HOSTILE).status_code == 400
 
-    def test_a_proven_domain_can_not_be_taken_by_another_proof(self, api, bind):
+    def test_proven_domain_can_not_be_taken_over(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         self.add(bind, record)
@@ -254,7 +254,7 @@ class TestProof:
         answer = api.post(api.document(DOMAIN), project=HOSTILE)
         assert answer.json["message"] == f"Domain {DOMAIN} has already been taken"
 
-    def test_a_proof_ends_the_quarantine_of_another_project(self, api, bind):
+    def test_proof_ends_the_quarantine_of_another_project(self, api, bind):
         path = api.create(DOMAIN)
         (record,) = api.call("GET", path).json["dns_records"]
         self.add(bind, record)
@@ -269,7 +269,7 @@ class TestProof:
         api.deploy(path, "new-owner")
         assert api.call("GET", path, project="new-owner").json["status"] == "deployed"
 
-    def test_at_max_age_it_fails_with_a_message_that_names_the_record(self, make, bind):
+    def test_failure_at_max_age_names_the_record(self, make, bind):
         api = make(bind.address, domain_ownership="txt", max_age=1)
         path = api.create(DOMAIN)
         api.deploy(path)
@@ -281,7 +281,7 @@ class TestProof:
         deleted(api, path)
         api.create(DOMAIN, project=HOSTILE)
 
-    def test_a_shared_domain_needs_no_proof(self, api, bind):
+    def test_shared_domain_needs_no_proof(self, api, bind):
         api.harness.conf.set_override("shared_ssl_num_shards", 1, "drivers:dns:scripted")
         shared = {"domain": "shop", "protocol": "https", "certificate": "shared"}
         path = api.create(domains=[shared])
@@ -290,7 +290,7 @@ class TestProof:
         assert api.call("GET", path).json["status"] == "deployed"
 
 
-def test_where_no_proof_is_asked_for_documents_are_as_before(make):
+def test_documents_have_no_dns_records_without_proof(make):
     api = make()
     path = api.create(DOMAIN)
     assert "dns_records" not in api.call("GET", path).json

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hostile tenant's service that takes a real node's compiler very long."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import concurrent.futures
@@ -42,7 +42,7 @@ def service(domain: str) -> Service:
     return make_service(spec=make_spec([domain], origins=(Origin("127.0.0.1"),)))
 
 
-def test_the_compiler_is_ended_and_the_service_refused(
+def test_endless_compilation_is_ended_and_the_service_refused(
     provider: VarnishProvider, node: Varnish
 ) -> None:
     with pytest.raises(PermanentError, match="C-compiler|signal|CPU time"):
@@ -54,7 +54,7 @@ def test_the_compiler_is_ended_and_the_service_refused(
     assert parameter["value"] == f"ulimit -S -t {LIMIT}; {COMPILE}"
 
 
-def test_others_wait_no_longer_than_that(provider: VarnishProvider) -> None:
+def test_other_services_wait_no_longer_than_the_limit(provider: VarnishProvider) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool:
         slow = pool.submit(provider.ensure, service(SLOW), None)
         time.sleep(0.5)
@@ -65,7 +65,7 @@ def test_others_wait_no_longer_than_that(provider: VarnishProvider) -> None:
         assert isinstance(slow.exception(timeout=120), PermanentError)
 
 
-def test_an_operators_limit_of_0_leaves_the_node_as_it_is() -> None:
+def test_limit_of_0_leaves_the_node_unchanged() -> None:
     with Varnish() as other:
         make_provider([other], compile_limit=0).ensure(service("www.a.example.com"), None)
         with admin(other) as connection:

@@ -4,7 +4,7 @@
 The edge removes them, so no client can influence the responses that others get.
 """
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import socket
@@ -52,7 +52,9 @@ def send(node: Varnish, path: str, *lines: str) -> bytes:
     return data
 
 
-def test_no_untrusted_field_reaches_the_origin(serve: Any, node: Varnish, web: WebServer) -> None:
+def test_untrusted_fields_do_not_reach_the_origin(
+    serve: Any, node: Varnish, web: WebServer
+) -> None:
     serve()
     names = [*headers.UNTRUSTED, *(n.upper() for n in headers.UNTRUSTED)]
     batches = [names[start : start + 25] for start in range(0, len(names), 25)]
@@ -64,7 +66,7 @@ def test_no_untrusted_field_reaches_the_origin(serve: Any, node: Varnish, web: W
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Host", "X-HTTP-Method-Override", "X-Original-URL"])
-def test_underscores_are_no_way_around(
+def test_fields_with_underscores_are_removed_too(
     serve: Any, node: Varnish, web: WebServer, name: str
 ) -> None:
     serve()
@@ -73,25 +75,21 @@ def test_underscores_are_no_way_around(
     assert FORGED not in str(web.fields)
 
 
-def test_a_field_in_several_lines_is_removed_whole(
-    serve: Any, node: Varnish, web: WebServer
-) -> None:
+def test_repeated_field_is_removed_completely(serve: Any, node: Varnish, web: WebServer) -> None:
     serve()
     send(node, "/", f"X-Forwarded-Host: {FORGED}", f"x-forwarded-host: {FORGED}")
 
     assert "x-forwarded-host" not in sent(web)
 
 
-def test_the_origin_is_told_the_address_that_connects(
-    serve: Any, get: Any, web: WebServer
-) -> None:
+def test_origin_gets_the_connecting_address(serve: Any, get: Any, web: WebServer) -> None:
     serve()
     get("/", X_Forwarded_For="192.0.2.1")
 
     assert sent(web)["x-forwarded-for"] == "127.0.0.1"
 
 
-def test_our_own_fields_come_from_no_client_and_reach_no_origin(
+def test_poppy_fields_of_clients_do_not_reach_the_origin(
     serve: Any, get: Any, web: WebServer
 ) -> None:
     serve()
@@ -101,7 +99,7 @@ def test_our_own_fields_come_from_no_client_and_reach_no_origin(
     assert [name for name in sent(web) if name.startswith("x-poppy")] == []
 
 
-def test_trusted_proxies_are_believed_and_their_words_are_in_the_key(
+def test_fields_of_trusted_proxies_pass_and_are_in_the_cache_key(
     node: Varnish, web: WebServer, get: Any
 ) -> None:
     edge = make_provider([node], trusted_proxies=["127.0.0.0/8"])
@@ -121,7 +119,7 @@ def test_trusted_proxies_are_believed_and_their_words_are_in_the_key(
     assert get("/a", Forwarded="for=192.0.2.1;proto=http").cache == "MISS"
 
 
-def test_other_proxies_are_not_believed(node: Varnish, web: WebServer, get: Any) -> None:
+def test_fields_of_other_proxies_are_removed(node: Varnish, web: WebServer, get: Any) -> None:
     edge = make_provider([node], trusted_proxies=["192.0.2.0/24"])
     edge.ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))), None)
 
@@ -130,7 +128,7 @@ def test_other_proxies_are_not_believed(node: Varnish, web: WebServer, get: Any)
     assert not {"x-forwarded-proto", "forwarded", "x-real-ip"} & sent(web).keys()
 
 
-def test_an_answer_to_a_get_with_a_body_is_for_that_client_only(
+def test_response_to_a_get_with_a_body_is_not_cached(
     serve: Any, node: Varnish, get: Any, web: WebServer
 ) -> None:
     serve()
@@ -146,7 +144,7 @@ def test_an_answer_to_a_get_with_a_body_is_for_that_client_only(
     assert get("/body").cache == "MISS"
 
 
-def test_a_range_or_a_condition_of_one_client_is_not_what_others_get(
+def test_range_and_conditions_of_a_client_do_not_affect_others(
     serve: Any, node: Varnish, get: Any, web: WebServer
 ) -> None:
     serve()
@@ -157,7 +155,7 @@ def test_a_range_or_a_condition_of_one_client_is_not_what_others_get(
     assert get("/range").body.startswith("origin")
 
 
-def test_what_an_origin_varies_on_is_part_of_the_key(serve: Any, get: Any, web: WebServer) -> None:
+def test_vary_is_part_of_the_cache_key(serve: Any, get: Any, web: WebServer) -> None:
     web.headers["Vary"] = "Accept-Language"
     serve()
     assert [get("/", Accept_Language=tag).cache for tag in ("de", "fr", "de")] == [
@@ -168,7 +166,7 @@ def test_what_an_origin_varies_on_is_part_of_the_key(serve: Any, get: Any, web: 
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_no_field_makes_another_method_of_a_request(
+def test_method_override_fields_are_removed(
     serve: Any, node: Varnish, web: WebServer, method: str
 ) -> None:
     serve()

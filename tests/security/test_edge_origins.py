@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests at a real edge to an origin with one address that refuses connections."""
 
-# Fixtures are used by their imported names:
+# Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import socket
@@ -37,7 +37,7 @@ def test_idempotent_requests_go_to_the_address_that_answers(
     assert [ask(node, "/x", method=method).status for _ in range(10)] == [200] * 10
 
 
-def test_a_body_is_sent_again(half_dead: None, node: Varnish, web: WebServer) -> None:
+def test_body_is_sent_again(half_dead: None, node: Varnish, web: WebServer) -> None:
     for _ in range(6):
         head = f"PUT /x HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\nContent-Length: 60000"
         with socket.create_connection(node.http, 10) as connection:

@@ -108,7 +108,7 @@ SCHEMES = ("http", "https", "HTTPS", "HtTp", "ws", "wss", "ftp", "FTP", "gopher"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_an_absolute_target_is_read_like_any_other(edge: Edge, scheme: str) -> None:
+def test_rules_apply_to_absolute_targets(edge: Edge, scheme: str) -> None:
     def ask(path: str, **headers: str) -> Reply:
         return edge.ask(f"{scheme}://{HOST}{path}", host="ignored.example.com", **headers)
 
@@ -121,7 +121,7 @@ def test_an_absolute_target_is_read_like_any_other(edge: Edge, scheme: str) -> N
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
-def test_a_purge_reaches_what_was_asked_for_by_an_absolute_target(edge: Edge, scheme: str) -> None:
+def test_purge_applies_to_absolute_targets(edge: Edge, scheme: str) -> None:
     target = f"{scheme}://{HOST}/page"
     edge.ask(target)
     assert edge.ask(target).cache == edge.ask("/page").cache == "HIT"
@@ -189,11 +189,11 @@ def test_a_purge_reaches_what_was_asked_for_by_an_absolute_target(edge: Edge, sc
         ("/..page/...", 404),
     ],
 )
-def test_a_target_has_one_meaning_or_none(edge: Edge, target: str, status: int) -> None:
+def test_target_is_unambiguous_or_refused(edge: Edge, target: str, status: int) -> None:
     assert edge.ask(target).status == status
 
 
-def test_asterisk_form_is_for_options(edge: Edge) -> None:
+def test_asterisk_form_is_for_options_only(edge: Edge) -> None:
     # nginx refuses it too, so the test distinguishes the two refusals.
     assert "nginx" in edge.ask("*", method="OPTIONS").body
     assert "nginx" in edge.ask(f"https://{HOST}", method="OPTIONS").body
@@ -201,7 +201,7 @@ def test_asterisk_form_is_for_options(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}:80", f"{HOST}.", f"{HOST}.:8080"])
-def test_a_host_is_the_same_in_each_spelling(edge: Edge, host: str) -> None:
+def test_spellings_of_a_host_are_equivalent(edge: Edge, host: str) -> None:
     edge.ask("/page")
     assert edge.ask("/page", host=host).cache == "HIT"
     assert edge.ask("/hidden", host=host).status == 403
@@ -212,7 +212,7 @@ def test_a_host_is_the_same_in_each_spelling(edge: Edge, host: str) -> None:
     ["", " ", f"{HOST}/", f"{HOST}#x", f"x@{HOST}", f"{HOST}:80:80", f"{HOST}, b.example.com"]
     + [f"{HOST}\x7f", f"{HOST}:x", f"[{HOST}]", "*"],
 )
-def test_a_host_that_is_none_is_refused(edge: Edge, host: str) -> None:
+def test_invalid_host_is_refused(edge: Edge, host: str) -> None:
     assert edge.ask("/hidden", host=host).status == 400
 
 
@@ -232,7 +232,7 @@ def test_a_host_that_is_none_is_refused(edge: Edge, host: str) -> None:
         f"POST /page HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: +4\r\n",
     ],
 )
-def test_a_malformed_request_gets_400_and_the_connection_ends(edge: Edge, head: str) -> None:
+def test_malformed_request_gets_400_and_the_connection_is_closed(edge: Edge, head: str) -> None:
     hidden = f"GET /secret/x HTTP/1.1\r\nHost: {HOST}\r\nReferer: {FRIEND['Referer']}\r\n\r\n"
     replies = edge.send(f"{head}\r\n0\r\n\r\n{hidden}".encode())
     assert [reply.status for reply in replies] == [400], "and the connection is closed"
@@ -241,7 +241,7 @@ def test_a_malformed_request_gets_400_and_the_connection_ends(edge: Edge, head: 
 @pytest.mark.parametrize(
     "method", ["get", "Get", "PURGE", "BAN", "TRACE", "CONNECT", "FASTLYPURGE"]
 )
-def test_a_method_is_one_of_a_few(edge: Edge, method: str) -> None:
+def test_unknown_methods_are_refused(edge: Edge, method: str) -> None:
     assert edge.ask("/page", method=method).status in (400, 405)
 
 
@@ -290,7 +290,7 @@ _FIELDS = st.sampled_from(
 
 @st.composite
 def spelled(draw: st.DrawFn, paths: tuple[str, ...]) -> str:
-    """A target that some server could take for one of the paths."""
+    """Draw a target that some server might take for one of the paths."""
     path = draw(st.sampled_from(paths))
     text = ""
     for character in path.removeprefix("/"):
@@ -322,7 +322,7 @@ _SETTINGS = settings(
     host=_HOSTS,
     fields=_FIELDS,
 )
-def test_what_is_forbidden_is_never_served(
+def test_forbidden_content_is_never_served(
     edge: Edge, target: str, method: str, host: str, fields: dict[str, str]
 ) -> None:
     # A permitted client's request has put the content into the cache under this spelling.
@@ -330,19 +330,19 @@ def test_what_is_forbidden_is_never_served(
 
     reply = edge.ask(target, method, host, **fields)
 
-    assert "FORB" not in reply.body  # The part that a range requests.
+    assert "FORB" not in reply.body  # A range request returns only this part.
 
 
 @_SETTINGS
 @given(target=spelled(("/live/page",)), host=_HOSTS)
-def test_a_ttl_is_for_every_spelling(edge: Edge, target: str, host: str) -> None:
+def test_ttl_applies_to_every_spelling(edge: Edge, target: str, host: str) -> None:
     replies = [edge.ask(target, host=host) for _ in range(2)]
     assert [r for r in replies if r.body == "live" and r.cache == "HIT"] == []
 
 
 @_SETTINGS
 @given(target=spelled(("/page",)), host=_HOSTS)
-def test_a_purge_is_for_every_spelling(edge: Edge, target: str, host: str) -> None:
+def test_purge_applies_to_every_spelling(edge: Edge, target: str, host: str) -> None:
     before = edge.ask(target, host=host)
     edge.purge("/page")
     after = edge.ask(target, host=host)
@@ -350,7 +350,7 @@ def test_a_purge_is_for_every_spelling(edge: Edge, target: str, host: str) -> No
     assert after.body != PAGES["/page"] or after.cache == "MISS"
 
 
-def test_spellings_that_mean_the_path_are_served_to_whom_may_see_it(edge: Edge) -> None:
+def test_equivalent_spellings_are_served_to_permitted_clients(edge: Edge) -> None:
     """The properties above would also hold for an edge that refuses everything."""
     for target in ("/secret/x", "//secret/%78", f"https://{HOST}/secret%2Fx?q", "/%73ecret/x?"):
         assert edge.ask(target, **FRIEND)[::2] == (200, "FORBIDDEN"), target

@@ -183,7 +183,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("whole", [True, False], ids=["at once", "in two parts"])
-def test_what_has_two_meanings_is_refused_and_the_connection_closed(port, data, whole):
+def test_ambiguous_request_is_refused_and_the_connection_closed(port, data, whole):
     with Client(port) as client:
         if whole:
             client.send(data + PING)
@@ -201,7 +201,7 @@ def test_what_has_two_meanings_is_refused_and_the_connection_closed(port, data, 
             assert client.everything() == b"", "what follows must not be answered"
 
 
-def test_a_refusal_is_no_place_for_markup_or_invented_hosts(port):
+def test_refusal_does_not_echo_the_host(port):
     with Client(port) as client:
         client.send(get(host="Host: <script>evil.example"))
         assert b"evil" not in client.everything()
@@ -218,13 +218,13 @@ class TestValid:
             assert status == 415 and b"Content-Type" in body
             assert client.send(PING).answer()[0] == 204
 
-    def test_requests_in_a_pipeline_are_answered_in_turn(self, port):
+    def test_pipelined_requests_are_answered_in_order(self, port):
         home = get(target="/", host="Host: localhost")
         with Client(port) as client:
             client.send(PING + home + PING + home + PING)
             assert [client.answer()[0] for _ in range(5)] == [204, 200, 204, 200, 204]
 
-    def test_a_long_pipeline_is_answered_in_turn(self, port):
+    def test_long_pipeline_is_answered_completely(self, port):
         with Client(port) as client:
             threading.Thread(target=client.send, args=(PING * 3000,)).start()
             assert {client.answer()[0] for _ in range(3000)} == {204}
@@ -243,7 +243,7 @@ class TestValid:
                 assert "connection" not in fields
                 assert ("content-length" in fields) is (status == 200)
 
-    def test_links_follow_an_absolute_target_not_host(self, server, port):
+    def test_links_follow_an_absolute_target_instead_of_host(self, server, port):
         with Client(port) as client:
             target = f"http://127.0.0.1:{port}/v1.0/flavors/standard"
             answer = client.send(get("X-Project-ID: 1", target=target)).answer()
@@ -251,20 +251,20 @@ class TestValid:
             home = client.send(get(target=f"http://127.0.0.1:{port}/")).answer()
             assert f'"http://127.0.0.1:{port}/v1.0'.encode() in home[2]
 
-    def test_http_1_0_needs_no_host_and_links_name_the_address(self, port):
+    def test_http_1_0_needs_no_host_and_links_have_the_address(self, port):
         with Client(port) as client:
             client.send(b"GET / HTTP/1.0\r\n\r\n")
             answer = client.everything()
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert f'"http://127.0.0.1:{port}/v1.0'.encode() in answer
 
-    def test_options_of_the_server(self, port):
+    def test_options_with_an_asterisk(self, port):
         with Client(port) as client:
             client.send(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.answer()[0] == 204
 
     @pytest.mark.parametrize("field", ["X_Project_ID", "X-Project_ID", "x_project_id"])
-    def test_names_with_underscores_are_not_ours(self, port, field):
+    def test_field_names_with_underscores_are_ignored(self, port, field):
         with Client(port) as client:
             alone = client.send(get(f"{field}: 1", target="/v1.0/flavors")).answer()
             assert alone[0] == 400 and b"Project ID must be provided" in alone[2]
@@ -273,7 +273,7 @@ class TestValid:
                 lines = [f"{first}: {values[first]}", f"{second}: {values[second]}"]
                 assert client.send(get(*lines, target="/v1.0/flavors")).answer()[0] == 200
 
-    def test_forwarding_fields_are_not_believed(self, port):
+    def test_forwarding_fields_are_ignored(self, port):
         fields = ["X-Forwarded-Host: evil.example", "Forwarded: host=evil.example;proto=https"]
         fields += ["X-Forwarded-Proto: https", "X-Forwarded-Prefix: /evil"]
         with Client(port) as client:
@@ -281,26 +281,26 @@ class TestValid:
             assert b"evil" not in body and b"https://" not in body
             assert "strict-transport-security" not in answered
 
-    def test_a_client_that_asks_first_is_told_to_go_on(self, port):
+    def test_expect_continue_gets_100(self, port):
         head = post("Expect: 100-continue", "X-Project-ID: 1", "Content-Length: 2")
         with Client(port) as client:
             assert client.send(head).answer()[0] == 100
             assert client.send(b"{}").answer()[0] == 415
 
-    def test_a_client_that_asks_first_is_told_that_it_is_too_large(self, port):
+    def test_expect_continue_with_a_large_body_gets_413(self, port):
         with Client(port) as client:
             client.send(post("Expect: 100-continue", "Content-Length: 70000"))
             status, fields, body = client.answer()
             assert (status, fields["connection"]) == (413, "close")
             assert json.loads(body)["message"] == "The request body must not exceed 65536 bytes"
 
-    def test_a_body_that_is_too_large_does_not_lose_the_answer(self, port):
+    def test_client_with_a_large_body_gets_the_response(self, port):
         """The connection is not reset while the client still sends."""
         with Client(port) as client:
             client.send(post("Content-Length: 500000", body=b" " * 500000))
             assert client.everything().startswith(b"HTTP/1.1 413 ")
 
-    def test_a_client_may_close_its_side_first(self, port):
+    def test_half_closed_connection_gets_the_response(self, port):
         with Client(port) as client:
             client.send(PING)
             client.socket.shutdown(socket.SHUT_WR)
@@ -325,8 +325,8 @@ class TestSlow:
             client.send(CHUNKED)
             assert client.slowly(b"1\r\nx\r\n" * 50, pause=0.25).startswith(b"HTTP/1.1 408 ")
 
-    def test_1100_half_sent_requests_hold_up_nobody(self, port):
-        """This holds for requests with incomplete header fields and with incomplete bodies."""
+    def test_1100_incomplete_requests_do_not_block_others(self, port):
+        """The requests have incomplete header fields or incomplete bodies."""
         halves = (PING[:-2], post("Content-Length: 10", body=b"x"), CHUNKED + b"1\r\n")
         with contextlib.ExitStack() as stack:
             slow = [stack.enter_context(Client(port)) for _ in range(1100)]
@@ -342,7 +342,7 @@ class TestSlow:
                 assert ordinary.send(PING).answer()[0] == 204
 
 
-def test_the_access_log_has_a_line_for_each_request(server, port):
+def test_access_log_has_a_line_per_request(server, port):
     def lines():
         text = (server.directory / "poppy.log").read_text()
         return [line for line in text.splitlines() if " poppy.access " in line]

@@ -79,14 +79,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
             yield Site(poppy, fastly)
 
 
-def test_it_is_purged_and_what_waits_goes_on(site: Site) -> None:
+def test_purge_is_done_while_the_update_waits(site: Site) -> None:
     site.call("DELETE", path="/assets?url=/a.css")
     site.until(lambda: site.states()[1:] == ["waiting", "succeeded"])
     assert len(site.fastly.account.purges) == 1
     assert site.poppy.status(site.url) == "update_in_progress"
 
 
-def test_a_patch_takes_the_typo_back(site: Site) -> None:
+def test_patch_supersedes_the_waiting_update(site: Site) -> None:
     assert site.fastly.tls.of(TYPO)
     site.call("PATCH", TAKE_BACK)
     site.poppy.wait_for(site.url, "deployed")
@@ -97,7 +97,7 @@ def test_a_patch_takes_the_typo_back(site: Site) -> None:
     assert site.fastly.tls.of(TYPO) == [], "nothing is left that waits for the record"
 
 
-def test_a_cancel_lets_the_tenant_go_on(site: Site) -> None:
+def test_cancel_unblocks_the_service(site: Site) -> None:
     waiting = site.operations()[-1]
     site.call("POST", {"cancel": {}}, f"/operations/{waiting['id']}/action")
     assert site.poppy.status(site.url) == "failed"

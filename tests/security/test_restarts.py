@@ -117,7 +117,7 @@ def listening():
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["without a pause", "with pauses"])
-def test_a_rolling_restart_fails_no_request(installation, pause):
+def test_rolling_restart_fails_no_request(installation, pause):
     """Each new server takes over the socket while the old one still answers."""
     with listening() as sock, contextlib.ExitStack() as stack:
         port = sock.getsockname()[1]
@@ -134,7 +134,7 @@ def test_a_rolling_restart_fails_no_request(installation, pause):
         assert load.refused == 0
 
 
-def test_a_restart_makes_requests_wait_while_systemd_keeps_the_socket(installation):
+def test_requests_wait_during_a_restart_with_a_systemd_socket(installation):
     with listening() as sock, contextlib.ExitStack() as stack:
         load = stack.enter_context(Load(sock.getsockname()[1]))
         for _ in range(3):
@@ -146,7 +146,7 @@ def test_a_restart_makes_requests_wait_while_systemd_keeps_the_socket(installati
         assert load.refused == 0
 
 
-def test_a_stop_resets_no_connection(installation):
+def test_stop_resets_no_connection(installation):
     """Clients get a response or a refused connection, but never a missing response."""
     port = int(installation.base.rpartition(":")[2])
     with Load(port) as load:
@@ -180,7 +180,7 @@ def test_idle_connections_are_closed_without_a_reset(installation):
         ("1", "file", "is not a socket"),
     ],
 )
-def test_what_can_not_be_served_is_named(installation, tmp_path, count, kind, message):
+def test_invalid_listen_fds_are_reported(installation, tmp_path, count, kind, message):
     with contextlib.ExitStack() as stack:
         if kind == "file":
             given = stack.enter_context((tmp_path / "file").open("w"))

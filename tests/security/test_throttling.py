@@ -18,7 +18,7 @@ from tests.real.varnish import Varnish
 
 QUICK = {"dispatch_interval": 0.2, "retry_base": 0.5, "retry_ceiling": 1.0}
 LATER = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
-#: tests/unit/common/test_waits.py has more.
+#: More cases are in tests/unit/common/test_waits.py.
 ABSURD = [
     (429, "315360000"),
     (503, "99999999999"),
@@ -76,7 +76,7 @@ class Site:
         return {it["driver"]: it for it in found}
 
 
-def test_a_mistyped_origin_concerns_its_own_tenant_alone(tmp_path):
+def test_mistyped_origin_affects_only_its_own_tenant(tmp_path):
     """Uses a real Varnish node, because the driver resolves origins."""
     with Varnish() as node:
         groups = {
@@ -105,7 +105,7 @@ def test_a_mistyped_origin_concerns_its_own_tenant_alone(tmp_path):
 
 
 @pytest.mark.parametrize(("status", "value"), ABSURD)
-def test_an_absurd_retry_after_is_bounded(tmp_path, status, value):
+def test_absurd_retry_after_is_bounded(tmp_path, status, value):
     """The provider requests a wait of years; Poppy waits at most as long as the options allow."""
     with Fastly() as fastly, Unreliable(fastly.url) as front:
         front.headers = {"Retry-After": value}
@@ -138,7 +138,7 @@ def test_an_absurd_retry_after_is_bounded(tmp_path, status, value):
             site.wait_for("aaaa", url, "deployed")
 
 
-def test_a_provider_that_hangs_leaves_others_their_slots(tmp_path):
+def test_hanging_provider_leaves_slots_for_others(tmp_path):
     """While it accepts connections but never answers, another provider's service is deployed."""
     with Fastly() as fastly:
         hanging: list[float] = []
