@@ -29,9 +29,10 @@ from tests.functional.test_manage_services import (  # noqa: F401
 )
 from tests.functional.test_operations import *
 from tests.integration.test_storage_cassandra import TABLES, make_storage
+from tests.real.cassandra import empty
 from tests.real.fixtures import cassandra, zookeeper  # noqa: F401
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 
 class Api(conftest.Api):
@@ -59,9 +60,7 @@ def backbone(cassandra, zookeeper):
     synced.sync()
 
     def options():
-        session = synced._database._session()
-        for future in [session.execute_async(f"TRUNCATE {table}") for table in TABLES]:
-            future.result()
+        empty(synced._database._session(), TABLES)
         host, _, port = zookeeper.hosts.partition(":")
         return {
             "groups": {

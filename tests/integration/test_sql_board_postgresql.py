@@ -12,7 +12,7 @@ from poppy.testing import board as contract
 from tests.real.postgresql import PostgreSQL
 from tests.unit.distributed_task.board import boards
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,10 @@ from poppy.testing.storage.case import (
     remove,
     submit,
 )
-from tests.real.cassandra import Cassandra
+from tests.real.cassandra import Cassandra, empty
 from tests.real.fixtures import cassandra, keyspace  # noqa: F401  fixtures
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 FORK = multiprocessing.get_context("fork")
 DEPLOYED = {"mock": ProviderDetail(ProviderStatus.DEPLOYED, "id-1")}
@@ -86,9 +86,7 @@ def synced(cassandra):  # noqa: F811
 @pytest.fixture
 def connect(cassandra, synced):  # noqa: F811
     """A function that connects another driver to the keyspace, which is empty."""
-    session = synced._database._session()
-    for future in [session.execute_async(f"TRUNCATE {table}") for table in TABLES]:
-        future.result()
+    empty(synced._database._session(), TABLES)
     return lambda: make_storage(cassandra, keyspace=synced.options.keyspace)
 
 

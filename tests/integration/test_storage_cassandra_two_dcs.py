@@ -25,7 +25,7 @@ from poppy.testing.storage.case import (
 from tests.integration.test_storage_cassandra import make_storage
 from tests.real.cassandra import CassandraPair
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 BOTH = {"class": "NetworkTopologyStrategy", "dc1": "1", "dc2": "1"}
 

@@ -16,7 +16,7 @@ from poppy.testing.storage.case import add, create, each, failures, race
 from tests.real.postgresql import PostgreSQL
 from tests.unit.storage.conftest import make_storage
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 TABLES = ", ".join(schema.METADATA.tables)
 FORK = multiprocessing.get_context("fork")
