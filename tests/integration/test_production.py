@@ -29,7 +29,7 @@ from tests.functional.test_manage_services import (  # noqa: F401
 )
 from tests.functional.test_operations import *
 from tests.integration.test_storage_cassandra import TABLES, make_storage
-from tests.real.cassandra import empty
+from tests.real.cassandra import truncate
 from tests.real.fixtures import cassandra, zookeeper  # noqa: F401
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
@@ -60,7 +60,7 @@ def backbone(cassandra, zookeeper):
     synced.sync()
 
     def options():
-        empty(synced._database._session(), TABLES)
+        truncate(synced._database._session(), TABLES)
         host, _, port = zookeeper.hosts.partition(":")
         return {
             "groups": {

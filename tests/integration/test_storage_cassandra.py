@@ -46,7 +46,7 @@ from poppy.testing.storage.case import (
     remove,
     submit,
 )
-from tests.real.cassandra import Cassandra, empty
+from tests.real.cassandra import Cassandra, truncate
 from tests.real.fixtures import cassandra, keyspace  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
@@ -86,7 +86,7 @@ def synced(cassandra):  # noqa: F811
 @pytest.fixture
 def connect(cassandra, synced):  # noqa: F811
     """A function that connects another driver to the keyspace, which is empty."""
-    empty(synced._database._session(), TABLES)
+    truncate(synced._database._session(), TABLES)
     return lambda: make_storage(cassandra, keyspace=synced.options.keyspace)
 
 

@@ -57,10 +57,12 @@ READ_OPERATION = (
     f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id AND operation_id = :operation_id"
 )
-READ_WITH_CLOCK = (
-    f"SELECT clock, {_OPERATION} FROM services WHERE project_id = :project_id "
-    "AND service_id = :service_id AND operation_id = :operation_id"
+READ_WITH_CLOCKS = (
+    f"SELECT service_id, clock, {_OPERATION} FROM services WHERE project_id = :project_id "
+    "AND service_id IN :service_ids AND operation_id IN :operation_ids"
 )
+"""Operations of several services. Cassandra looks in each service for all the ids."""
+
 LIST_OPERATIONS = (
     f"SELECT {_OPERATION} FROM services WHERE project_id = :project_id "
     "AND service_id = :service_id"

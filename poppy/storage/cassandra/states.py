@@ -42,6 +42,8 @@ _FOREVER = 2**62
 _REMEMBERED = 4096
 _PAGE = 50
 """How many rows of a partition, and operations, to read at a time."""
+_TOGETHER = 10
+"""How many operations of a project to read with one request."""
 _BUCKETS, _MOST_BUCKETS = 8, 64
 """How many partitions to read in parallel: at first, and at most."""
 
@@ -85,6 +87,13 @@ class Entry(NamedTuple):
     def key(self) -> OperationKey:
         """The key of the operation."""
         return OperationKey(self.project_id, self.service_id, self.operation_id)
+
+
+class _Found(NamedTuple):
+    """An operation as stored, and the clock of its service partition."""
+
+    clock: int
+    operation: Operation
 
 
 class States:
@@ -155,29 +164,45 @@ class States:
         self, entries: Sequence[Entry], states: Collection[State]
     ) -> Iterator[Operation]:
         # An operation that has just changed its state may have a row in each.
-        keys = list(dict.fromkeys(entry.key for entry in entries))
-        calls = [(partition.READ_WITH_CLOCK, key._asdict()) for key in keys]
-        rows = dict(zip(keys, self._database.read_each(calls), strict=True))
-        self._drop_stale(entries, rows)
+        keys = dict.fromkeys(entry.key for entry in entries)
+        found = self._read(keys)
+        self._drop_stale(entries, found)
         for key in keys:
-            for _clock, *row in rows[key]:
-                operation = partition.to_held(key.project_id, key.service_id, row).operation
-                if operation.state in states:
-                    yield operation
+            if key in found and found[key].operation.state in states:
+                yield found[key].operation
+
+    def _read(self, keys: Iterable[OperationKey]) -> dict[OperationKey, "_Found"]:
+        """Read operations, several of a project with one request."""
+        calls: list[Call] = []
+        for project_id, group in itertools.groupby(sorted(keys), lambda it: it.project_id):
+            while together := list(itertools.islice(group, _TOGETHER)):
+                services = {it.service_id for it in together}
+                operations = {it.operation_id for it in together}
+                where = {"project_id": project_id, "service_ids": list(services)}
+                calls.append(
+                    (partition.READ_WITH_CLOCKS, {**where, "operation_ids": list(operations)})
+                )
+        found = {}
+        for call, rows in zip(calls, self._database.read_each(calls), strict=True):
+            project_id = str(call[1]["project_id"])
+            for service_id, clock, *row in rows:
+                operation = partition.to_held(project_id, service_id, row).operation
+                found[operation.key] = _Found(clock, operation)
+        return found
 
     def _drop_stale(
-        self, entries: Sequence[Entry], rows: Mapping[OperationKey, Sequence[Row]]
+        self, entries: Sequence[Entry], stored: Mapping[OperationKey, "_Found"]
     ) -> None:
         """Drop stale rows, left by processes that died."""
         orphaned = codec.now() - int(partition.GRACE * 1_000_000)
         stale = []
         for entry in entries:
-            found = rows[entry.key]
-            # If the partition is older, the row's own partition may still follow.
-            is_stale = not found and entry.clock < orphaned
-            for clock, *row in found:
-                held = partition.to_held(entry.project_id, entry.service_id, row)
-                is_stale = str(held.operation.state) != entry.state and clock >= entry.clock
+            found = stored.get(entry.key)
+            if found is None:
+                is_stale = entry.clock < orphaned
+            else:
+                # If the partition is older, the row's own partition may still follow.
+                is_stale = str(found.operation.state) != entry.state and found.clock >= entry.clock
             if is_stale:
                 where = {"state": entry.state, "bucket": entry.bucket, "clock": entry.clock}
                 stale.append((DELETE, {**where, "operation_id": entry.operation_id}))
@@ -262,17 +287,11 @@ class States:
     def fill(self, keys: Iterable[OperationKey]) -> None:
         """Write the rows of operations that an earlier version has stored."""
         remaining = iter(keys)
-        while some := list(dict.fromkeys(itertools.islice(remaining, _PAGE))):
-            answers = self._database.read_each(
-                (partition.READ_WITH_CLOCK, key._asdict()) for key in some
-            )
+        while some := dict.fromkeys(itertools.islice(remaining, _PAGE)):
             self._database.write(
                 put
-                for key, rows in zip(some, answers, strict=True)
-                for clock, *row in rows
-                for put in self.puts(
-                    [partition.to_held(key.project_id, key.service_id, row).operation], clock
-                )
+                for clock, operation in self._read(some).values()
+                for put in self.puts([operation], clock)
             )
 
     def _is_new(self, place: tuple[str, int]) -> bool:

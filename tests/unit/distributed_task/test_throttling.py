@@ -526,10 +526,10 @@ def test_calls_do_not_wait_in_place_for_a_hung_driver(make, clock):
 def test_a_projects_calls_without_a_slot_do_not_delay_another(make, clock):
     gate = make(concurrent=1)
     with passing(gate, "running", "hostile"):
-        clock.seconds += 0.5
+        clock.seconds += 2
         waits = [refused(gate, "hostile") for _ in range(40)]
         assert max(waits) > 35
-        assert refused(gate, "victim") <= 3
+        assert refused(gate, "victim") <= 8
 
 
 @pytest.mark.parametrize("projects", [1, 2, 5])

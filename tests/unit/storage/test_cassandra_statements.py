@@ -72,7 +72,7 @@ def test_the_whole_partition_key_is_given(cql):
     if cql.startswith("INSERT"):
         named = re.search(r"\(([^)]*)\)", cql)[1].replace(" ", "").split(",")
     else:
-        named = re.findall(r"(\w+) = ", cql.partition(" WHERE ")[2].partition(" IF ")[0])
+        named = re.findall(r"(\w+) (?:=|IN) ", cql.partition(" WHERE ")[2].partition(" IF ")[0])
     assert set(KEYS[table]) <= set(named)
 
 
