@@ -205,7 +205,7 @@ class TestOrphans:
 
     @pytest.fixture
     def overdue(self, monkeypatch):
-        for module in ("claims", "places", "due"):
+        for module in ("claims", "quota", "due"):
             monkeypatch.setattr(f"poppy.storage.cassandra.{module}.GRACE", -1.0)
         monkeypatch.setattr("poppy.storage.cassandra.claims.OWN_GRACE", -1.0)
 
