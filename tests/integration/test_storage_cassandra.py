@@ -799,14 +799,14 @@ class TestOutcomes:
 class TestCassandra:
     def test_create_during_a_flavor_deletion_is_refused(self, stocked, connect, monkeypatch):
         other = connect()
-        of = stocked.flavors._uses.of
+        of = stocked.flavors._references.of
 
         def slow(flavor_id):
             with pytest.raises(errors.InvalidRequest):
                 add(other)
             return of(flavor_id)
 
-        monkeypatch.setattr(stocked.flavors._uses, "of", slow)
+        monkeypatch.setattr(stocked.flavors._references, "of", slow)
         stocked.flavors.delete(make_flavor().flavor_id)
         other.close()
 
