@@ -244,7 +244,7 @@ class TestZooKeeper:
                 with pytest.raises(TimeoutError):
                     connection.recv(4)
                 server.resume()
-                connection.settimeout(10)
+                connection.settimeout(60)
                 assert connection.recv(4) == b"imok"
             server.pause()
 
