@@ -3,6 +3,7 @@
 
 import abc
 import errno
+import os
 import random
 import shutil
 import signal
@@ -157,6 +158,10 @@ class JavaServer(abc.ABC):
     def pause(self) -> None:
         """Suspend the server: it keeps and accepts connections, but does not answer."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            # Wait until all of its threads have stopped.
+            states = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+            os.waitid(os.P_PID, self._process.pid, states)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
