@@ -36,7 +36,6 @@ Only the transport maps them to HTTP (``poppy.transport.pecan.errors``).
 import datetime
 import enum
 from collections.abc import Sequence
-from typing import ClassVar
 
 from poppy.common import waits
 
@@ -229,11 +228,9 @@ class RetryableError(DriverError):
         scope: what the failure affects.
     """
 
-    # Defaults for drivers' subclasses that do not call this constructor.
+    # Defaults, also for drivers' subclasses that do not call this constructor.
     scope: Scope = Scope.SERVICE
     _retry_after: float | None = None
-
-    DEFAULT_SCOPE: ClassVar[Scope] = Scope.SERVICE
 
     def __init__(
         self,
@@ -244,7 +241,8 @@ class RetryableError(DriverError):
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.scope = self.DEFAULT_SCOPE if scope is None else scope
+        if scope is not None:
+            self.scope = scope
 
     @property
     def retry_after(self) -> float | None:
@@ -262,7 +260,7 @@ class TimedOut(RetryableError):
     The call is not retried at once, because each attempt holds a worker's slot for as long.
     """
 
-    DEFAULT_SCOPE = Scope.PROVIDER
+    scope = Scope.PROVIDER
 
 
 class Unauthorized(RetryableError):
@@ -272,7 +270,7 @@ class Unauthorized(RetryableError):
     retried at once, because the vendor may lock the account.
     """
 
-    DEFAULT_SCOPE = Scope.PROVIDER
+    scope = Scope.PROVIDER
 
 
 class InProgressError(DriverError):

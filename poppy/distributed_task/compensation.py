@@ -64,8 +64,9 @@ def compensate(
 def _new_owners(storage: Storage, service: Service) -> Sequence[Service]:
     """Return the other services that hold domains of a service by now."""
     owners = {}
-    for domain in service.spec.domain_names | service.deployed_domains:
+    for domain in service.known_domains:
         with contextlib.suppress(errors.NotFound):
+            # Unlike queries.by_claim(), this sees a claim that another region has just made.
             claim = storage.domains.get(domain)
             if claim.service_id not in (None, service.service_id):
                 owners[claim.service_id] = storage.services.get(claim.project_id, claim.service_id)

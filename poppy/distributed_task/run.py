@@ -174,11 +174,7 @@ class OperationRun:
             self.bind_log_context()
             self._policy.call(work, may_repeat)
 
-        def ended_late() -> None:
-            compensation.compensate(
-                self._storage, self._operation, self.service, step, self._policy, undo
-            )
-
+        ended_late = functools.partial(self._compensate, step, undo)
         try:
             subject = Subject(self.service.project_id, self.service.service_id)
             with (
@@ -282,15 +278,7 @@ class OperationRun:
         with self._lock:
             steps, self._unwritten = self._unwritten, []
         for number, (step, undo) in enumerate(steps):
-            compensate = functools.partial(
-                compensation.compensate,
-                self._storage,
-                self._operation,
-                self.service,
-                step,
-                self._policy,
-                undo,
-            )
+            compensate = functools.partial(self._compensate, step, undo)
             try:
                 # This may call a driver, which may hang.
                 self._dependencies.calls.run(compensate, self._policy.step_timeout, _nothing)
@@ -300,6 +288,11 @@ class OperationRun:
                 raise
             except (errors.RetryableError, Interrupted) as exc:
                 LOG.error("%s: could not compensate for late step %s: %s", self, step, exc)
+
+    def _compensate(self, step: str, undo: Callable[[], None] | None) -> None:
+        compensation.compensate(
+            self._storage, self._operation, self.service, step, self._policy, undo
+        )
 
     def _write(self) -> None:
         # Only operations that are shown write details: requests may be changing the service.

@@ -170,8 +170,7 @@ class EnsureDNS(Task):
         def undo() -> None:
             # By now another service may hold some of the domains.
             service = run.service
-            known = service.spec.domain_names | service.deployed_domains
-            lost = [domain for domain in known if not run.holds(domain)]
+            lost = [domain for domain in service.known_domains if not run.holds(domain)]
             if names := expected_names(service, self._dns, lost):
                 self._dns.remove(sorted(names))
 

@@ -245,7 +245,7 @@ class TaskFlowWorker:
 
     Args:
         helpers: the dispatcher, the check for overdue operations, and failover.
-        presence: the heartbeat of this worker.
+        heartbeat: reports the life of this worker.
         renewal: seconds between renewals of the leases of running operations.
         grace: seconds in which running operations may finish after :meth:`stop`.
         reconnect: seconds between attempts to reach the board.
@@ -284,7 +284,7 @@ class TaskFlowWorker:
                 for it in self._helpers
             ),
             threading.Thread(target=self._renew, name="renewal"),
-            threading.Thread(target=self._heartbeat.run, args=(self._ended,), name="presence"),
+            threading.Thread(target=self._heartbeat.run, args=(self._ended,), name="heartbeat"),
             threading.Thread(target=self._limit_the_end, name="end"),
         ]
         for helper in helpers:

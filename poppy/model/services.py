@@ -439,6 +439,11 @@ class Service:
         return tuple(found.values())
 
     @property
+    def known_domains(self) -> frozenset[str]:
+        """The domains of the document, and dropped ones that are still in DNS."""
+        return self.spec.domain_names | self.deployed_domains
+
+    @property
     def deployed_domains(self) -> frozenset[str]:
         """Domains with an operator name in DNS."""
         return frozenset(

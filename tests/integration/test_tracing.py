@@ -107,7 +107,7 @@ def test_hanging_collector_does_not_slow_requests(tmp_path, fastly, collector):
 
         before = median()
         collector.stall()
-        # Meanwhile, more spans are created than fit a batch.
+        # These requests create more spans than fit in a batch.
         assert median() < 3 * before
         begin = time.monotonic()
     assert time.monotonic() - begin < 10

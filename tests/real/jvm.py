@@ -3,7 +3,6 @@
 
 import abc
 import errno
-import os
 import random
 import shutil
 import signal
@@ -19,6 +18,7 @@ from typing import ClassVar, Self
 
 from tests.real import unavailable
 from tests.real.jars import jars, java
+from tests.real.process import wait_until_suspended
 
 _STOP_TIMEOUT = 30.0
 #: For few cores: no second thread for the garbage collector.
@@ -159,9 +159,7 @@ class JavaServer(abc.ABC):
         """Suspend the server: it keeps and accepts connections, but does not answer."""
         self._signal(signal.SIGSTOP)
         if self._process is not None:
-            # Wait until all of its threads have stopped.
-            states = os.WSTOPPED | os.WEXITED | os.WNOWAIT
-            os.waitid(os.P_PID, self._process.pid, states)
+            wait_until_suspended(self._process)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""

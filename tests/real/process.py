@@ -40,6 +40,11 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def wait_until_suspended(process: "subprocess.Popen[bytes]") -> None:
+    """Wait until all threads of a child have stopped after SIGSTOP, or it has ended."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
 class ServerProcess(abc.ABC):
     """A server as a context manager, which stops it and removes its files at the end.
 
@@ -128,9 +133,7 @@ class ServerProcess(abc.ABC):
         """Suspend it: it exists but does not answer."""
         self._signal(signal.SIGSTOP)
         if self._process is not None:
-            # Wait until all of its threads have stopped.
-            states = os.WSTOPPED | os.WEXITED | os.WNOWAIT
-            os.waitid(os.P_PID, self._process.pid, states)
+            wait_until_suspended(self._process)
 
     def resume(self) -> None:
         """End :meth:`pause`."""

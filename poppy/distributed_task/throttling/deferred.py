@@ -53,8 +53,8 @@ class Turns:
         """
         now = self._clock()
         self._promised = {it: at for it, at in self._promised.items() if at > now}
-        last = self._promised.get(project_id, now)
-        waiting = len(self._promised | {project_id: last})
+        last = self._promised.setdefault(project_id, now)
+        waiting = len(self._promised)
         turn = min(last + interval * max(1.0, waiting / 2), now + self._most)
         self._promised[project_id] = turn
         return turn - now + random.uniform(0, interval)

@@ -7,7 +7,6 @@ added, and rarely after that. A hint is dropped from the copy once the partition
 stale.
 """
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping
 
@@ -109,12 +108,6 @@ class Backlog:
     def _is_stale(self, partition: Partition) -> bool:
         copy = self._copies.get((partition.slot, partition.shard))
         return copy is None or copy.is_stale(partition.slot)
-
-
-def chunks(hints: Iterator[Hint], size: int) -> Iterator[list[Hint]]:
-    """Split hints into lists of at most ``size``."""
-    while chunk := list(itertools.islice(hints, size)):
-        yield chunk
 
 
 def _place(hint: Hint) -> fairness.Place:

@@ -10,10 +10,10 @@ from oslo_log import log
 from poppy.model import fairness
 from poppy.model.operations import Operation, State
 from poppy.storage.cassandra import codec, partition
-from poppy.storage.cassandra.backlog import Backlog, chunks
+from poppy.storage.cassandra.backlog import Backlog
 from poppy.storage.cassandra.hints import Hint, Hints
 from poppy.storage.cassandra.partition import GRACE, Held, best_effort
-from poppy.storage.cassandra.session import Database, Row
+from poppy.storage.cassandra.session import Database, Row, chunks
 from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)

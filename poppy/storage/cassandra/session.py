@@ -7,6 +7,7 @@ write after its coordinator died or gave up. (Apache Cassandra docs, "Guarantees
 Manipulation"; native protocol v4, error code 0x1100.)
 """
 
+import itertools
 import logging
 import os
 import random
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cassandra
 from cassandra import ConsistencyLevel
@@ -42,6 +43,8 @@ from cassandra.protocol import (
 from cassandra.query import BatchStatement, BatchType, tuple_factory
 
 from poppy.common import errors
+
+T = TypeVar("T")
 
 Row = Any
 Call = tuple[str, Mapping[str, Any]]
@@ -408,6 +411,13 @@ class _Answering:
         if isinstance(error, _OUTAGES) and not isinstance(error, SyntaxException):
             return _outage(self._conditional and _is_undecided(error))
         return None
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Split items into lists of at most ``size``, lazily."""
+    remaining = iter(items)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
 
 
 def _batches(bound: Iterable[Any]) -> Iterator[list[Any]]:

@@ -24,7 +24,7 @@ from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage import base
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import Held
-from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.session import Call, Database, Row, chunks
 
 WIDTH = 60_000_000
 """The microseconds of creation times in a partition."""
@@ -157,7 +157,7 @@ class States:
         """
         last = _bucket(until)
         found = heapq.merge(*(self._entries(str(it), last, marker) for it in states))
-        while entries := list(itertools.islice(found, _PAGE)):
+        for entries in chunks(found, _PAGE):
             yield from self._verified(entries, states)
 
     def _verified(
@@ -175,7 +175,7 @@ class States:
         """Read operations, several of a project with one request."""
         calls: list[Call] = []
         for project_id, group in itertools.groupby(sorted(keys), lambda it: it.project_id):
-            while together := list(itertools.islice(group, _TOGETHER)):
+            for together in chunks(group, _TOGETHER):
                 services = {it.service_id for it in together}
                 operations = {it.operation_id for it in together}
                 where = {"project_id": project_id, "service_ids": list(services)}
@@ -286,8 +286,7 @@ class States:
 
     def fill(self, keys: Iterable[OperationKey]) -> None:
         """Write the rows of operations that an earlier version has stored."""
-        remaining = iter(keys)
-        while some := dict.fromkeys(itertools.islice(remaining, _PAGE)):
+        for some in chunks(keys, _PAGE):
             self._database.write(
                 put
                 for clock, operation in self._read(some).values()

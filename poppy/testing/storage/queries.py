@@ -156,7 +156,7 @@ class QueriesContract(StorageCase):
             pages.append(list(page))
             marker = page[-1]
         assert pages == [names[:4], names[4:8], names[8:]]
-        assert list(stocked.queries.domains_at("nobody.example", None, 20)) == []
+        assert list(stocked.queries.domains_at("unused.example", None, 20)) == []
 
     def test_domain_is_found_by_the_name_that_serves_it_now(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com", "b.example.com"])
