@@ -301,10 +301,12 @@ class ServicesManager:
             TooManyRequests: the project has reached its limit of unfinished operations.
             NotFound: the project has no service with this id.
         """
-        if self._storage.operations.join(project_id, service_id, purge) is not None:
-            return
 
-        def decide(service: Service) -> Change:
+        def decide(service: Service) -> Change | None:
+            # After the service was read: a concurrent purge either can be joined by now, or makes
+            # this change fail and decide again.
+            if self._storage.operations.join(project_id, service_id, purge) is not None:
+                return None
             if not _is_purgeable(service):
                 raise errors.ServiceBusy(
                     f"Service {service_id} is {service.status}; only a service that has been "

@@ -122,9 +122,10 @@ class Site:
         listed = self._boot.storage.services.list(project_id, None, 100)
         return {service.spec.name for service in listed}
 
-    def start_server(self) -> None:
-        """Start the server and wait until it responds."""
-        self.server = self._daemons.enter_context(self.installation.daemon("poppy-server"))
+    def start_server(self, *arguments: str) -> None:
+        """Start the server with optional arguments and wait until it responds."""
+        daemon = self.installation.daemon("poppy-server", *arguments)
+        self.server = self._daemons.enter_context(daemon)
         self.installation.wait_until_up()
 
     def restore_server(self) -> None:

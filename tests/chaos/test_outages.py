@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.chaos.orders import Action
+from tests.chaos.relay import HoldingRelay
 from tests.chaos.site import SESSION_TIMEOUT, wait
 from tests.chaos.tenant import Answer
 from tests.chaos.test_kills import AFTER, hold_everywhere
@@ -80,35 +81,37 @@ def test_worker_is_killed_while_an_outcome_is_stored(site, client, call):
     assert len([c for c in creates if service[1] in c["subjects"]]) == 1
 
 
-def test_server_is_killed_between_storing_and_posting(site):
-    asked = next(filter(None, (unposted(site, f"unposted-{number}") for number in range(5))))
+def test_server_is_killed_between_storing_and_posting(site, tmp_path):
+    tenant = site.tenant("unposted")
+    with HoldingRelay(site.zookeeper.host, site.zookeeper.port) as relay:
+        through_relay = tmp_path / "relay.conf"
+        through_relay.write_text(
+            "[drivers:distributed_task:taskflow]\n"
+            f"jobboard_backend_port = {relay.port}\n"
+            # The server must not give up posting before it is killed.
+            "jobboard_timeout = 30\n"
+        )
+        site.kill_server()
+        site.start_server("--config-file", str(through_relay))
+        # The first post creates the board's nodes.
+        tenant.create("posted", ["www.posted.example.com"])
+        relay.hold.set()
+        arguments = ("unposted", ["www.unposted.example.com"])
+        asking = threading.Thread(target=tenant.create, args=arguments)
+        asking.start()
+        assert relay.held.wait(30)
+        site.kill_server()
+        asking.join()
+    tenant.close()
+    site.start_server()
     site.start_worker()
 
     assert site.verdict() == []
 
-    (service,) = (s for s in site.look().services if s.spec.name == asked.name)
+    (asked,) = (request for request in site.journal.requests if request.name == "unposted")
+    assert asked.answer is Answer.UNKNOWN
+    (service,) = (s for s in site.look().services if s.spec.name == "unposted")
     assert str(service.status) == "deployed"
-
-
-def unposted(site, name):
-    """Kill the server while it posts a create; return None if the post was faster."""
-    tenant = site.tenant(name)
-    # The server caches for a moment that the board has room.
-    tenant.create(f"{name}-before", [f"www.{name}-before.example.com"])
-    site.zookeeper.pause()
-    try:
-        domains = [f"www.{name}.example.com"]
-        asking = threading.Thread(target=tenant.create, args=(name, domains))
-        asking.start()
-        wait(lambda: name in site.names(tenant.project_id))
-        site.kill_server()
-        asking.join()
-    finally:
-        site.zookeeper.resume()
-        tenant.close()
-    site.start_server()
-    (asked,) = (request for request in site.journal.requests if request.name == name)
-    return asked if asked.answer is Answer.UNKNOWN else None
 
 
 def test_rolling_replacement_of_workers_under_load(site, client):
