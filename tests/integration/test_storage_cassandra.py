@@ -481,7 +481,7 @@ class TestStates:
         database = stocked._database
         service = make_service()
         for age in (0, 600):
-            gone = make_operation(service)
+            gone = make_operation(service, next_attempt_at=datetime.datetime.now(datetime.UTC))
             clock = codec.now() - age * 10**6
             database.write(states.States(database).puts([gone], clock))
         assert len(self.rows(cql)) == 2
@@ -495,6 +495,91 @@ class TestStates:
         database.write(states.States(database).puts([coming], codec.now() + 10**7))
         assert self.find(stocked, State.WAITING) == []
         assert len(self.rows(cql)) == 2
+
+    def park(self, storage, until=None):
+        """Park an operation, for long by default; return it."""
+        running = begin(storage, first_operation(storage, add(storage))).operation
+        until = until or after(3600)
+        parked = replace(running, state=State.WAITING, next_attempt_at=until, error="no answer")
+        storage.operations.save(parked, None)
+        storage.operations._hints.flush()
+        return parked
+
+    @pytest.fixture
+    def verified(self, monkeypatch):
+        """Collect the keys of operations that readers look up in service partitions."""
+        keys = []
+        read = states.States._read
+
+        def spy(view, wanted):
+            wanted = list(wanted)
+            keys.extend(wanted)
+            return read(view, wanted)
+
+        monkeypatch.setattr(states.States, "_read", spy)
+        return keys
+
+    def test_parked_operations_are_read_from_the_view_alone(self, stocked, verified, monkeypatch):
+        parked = [self.park(stocked) for _ in range(3)]
+        assert self.find(stocked, State.WAITING) == parked
+        assert len(verified) == 3, "a write may be in progress"
+        verified.clear()
+        monkeypatch.setattr(states, "SETTLED", 0.0)
+        assert self.find(stocked, State.WAITING) == parked
+        assert verified == []
+
+    def test_other_operations_are_looked_up(self, stocked, verified, monkeypatch):
+        monkeypatch.setattr(states, "SETTLED", 0.0)
+        running = begin(stocked, first_operation(stocked, add(stocked))).operation
+        failed = begin(stocked, first_operation(stocked, add(stocked))).operation
+        failed = replace(failed, state=State.FAILED, error="no", next_attempt_at=None)
+        stocked.operations.save(failed, None)
+        due = self.park(stocked, until=datetime.datetime.now(datetime.UTC))
+        found = self.find(stocked, *states.LISTED)
+        assert [it.key for it in found] == [running.key, failed.key, due.key]
+        assert verified == [running.key, failed.key, due.key]
+
+    def test_row_that_an_earlier_version_changed_is_looked_up(
+        self, stocked, verified, monkeypatch, cql
+    ):
+        monkeypatch.setattr(states, "SETTLED", 0.0)
+        parked = self.park(stocked)
+        bucket = states._bucket(codec.to_number(parked.created_at))
+        # Such a version writes the row, and not the document.
+        cql(
+            "UPDATE operations_by_state SET project_id = %s, service_id = %s "
+            "WHERE state = 'waiting' AND bucket = %s AND operation_id = %s",
+            *(parked.project_id, parked.service_id, bucket, parked.operation_id),
+        )
+        assert self.find(stocked, State.WAITING) == [parked]
+        assert verified == [parked.key]
+
+    def test_parked_operation_with_rows_of_two_states_is_looked_up(
+        self, stocked, verified, monkeypatch
+    ):
+        monkeypatch.setattr(states, "SETTLED", 0.0)
+        running = begin(stocked, first_operation(stocked, add(stocked))).operation
+        stocked.operations._hints.flush()
+        # The row of a writer that was overtaken.
+        lost = replace(running, state=State.QUEUED)
+        database = stocked._database
+        database.write(states.States(database).puts([lost], codec.now()))
+        parked = replace(running, state=State.WAITING, next_attempt_at=after(3600))
+        stocked.operations.save(parked, None)
+        stocked.operations._hints.flush()
+        assert self.find(stocked, State.QUEUED, State.WAITING) == [parked]
+        assert verified == [parked.key]
+        verified.clear()
+        assert self.find(stocked, State.QUEUED, State.WAITING) == [parked]
+        assert verified == []
+
+    def test_operation_with_rows_of_two_states_is_found_once(self, stocked, monkeypatch):
+        monkeypatch.setattr(states, "_PAGE", 1)
+        parked = self.park(stocked)
+        database = stocked._database
+        lost = replace(parked, state=State.QUEUED)
+        database.write(states.States(database).puts([lost], codec.now() + 10**7))
+        assert self.find(stocked, State.QUEUED, State.WAITING) == [parked]
 
     def test_paging_across_and_within_minutes(self, stocked):
         made = []

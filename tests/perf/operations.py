@@ -127,7 +127,8 @@ def _in_cassandra(made: Poppy, count: int) -> list[Operation]:
     found = list(_parked(count))
 
     def writes(operation: Operation) -> Iterator[Call]:
-        clock = codec.now()
+        # It was parked soon after the request.
+        clock = codec.to_number(operation.created_at)
         service = seed.service(PROJECT, template, operation.service_id)
         yield (
             _PUT,

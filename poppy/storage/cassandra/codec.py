@@ -123,6 +123,17 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
     )
 
 
+def operation_document(operation: Operation) -> str:
+    """Return a whole operation in one cell."""
+    columns = operation_columns(operation, None)
+    return to_text([columns[name] for name in OPERATION_COLUMNS.split(", ")])
+
+
+def from_operation_document(key: OperationKey, document: str) -> Operation:
+    """Convert a result of :func:`operation_document`."""
+    return to_operation(key, json.loads(document))
+
+
 OPERATION_COLUMNS = (
     "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at, "
     "crashes, priority"

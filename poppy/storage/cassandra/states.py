@@ -5,6 +5,10 @@ A row is written before the service's partition, with that partition's clock, an
 partition has moved on. The reader checks the service's partition, so a row without one is skipped,
 and dropped once the partition is newer. The rules behind this:
 
+* A row holds the operation too. If the operation is parked, that is enough: a page of parked
+  operations reads no service partition. An operation is parked if it waits for a time that has
+  not come, and its row is older than :data:`SETTLED`, so no write of it is in progress. If a
+  writer died before it dropped the row, the row is wrong until that time at most.
 * Most operations pass through their states within a second, and leave tombstones. So each
   partition covers one minute of creation times: a page of the oldest operations does not scan the
   tombstones of later minutes, nor of minutes that were left behind.
@@ -32,8 +36,11 @@ WIDTH = 60_000_000
 LISTED = (State.QUEUED, State.RUNNING, State.WAITING, State.FAILED)
 """The states that operators can list."""
 
+_PARKED = (State.QUEUED, State.WAITING)
+
 MARGIN = 120.0
 FRESH = 30.0
+SETTLED = 20.0
 """Seconds; see the module's docstring."""
 
 _FOREVER = 2**62
@@ -48,8 +55,9 @@ _BUCKETS, _MOST_BUCKETS = 8, 64
 """How many partitions to read in parallel: at first, and at most."""
 
 PUT = (
-    "INSERT INTO operations_by_state (state, bucket, operation_id, project_id, service_id) "
-    "VALUES (:state, :bucket, :operation_id, :project_id, :service_id) "
+    "INSERT INTO operations_by_state "
+    "(state, bucket, operation_id, project_id, service_id, document) "
+    "VALUES (:state, :bucket, :operation_id, :project_id, :service_id, :document) "
     "USING TIMESTAMP :clock AND TTL :ttl"
 )
 DELETE = (
@@ -68,7 +76,8 @@ BUCKETS = (
     "WHERE state = :state AND bucket >= :first AND bucket <= :last LIMIT :page"
 )
 ROWS = (
-    "SELECT operation_id, project_id, service_id, WRITETIME(project_id) FROM operations_by_state "
+    "SELECT operation_id, project_id, service_id, WRITETIME(project_id), WRITETIME(document), "
+    "document FROM operations_by_state "
     "WHERE state = :state AND bucket = :bucket AND operation_id > :marker LIMIT :page"
 )
 
@@ -82,11 +91,24 @@ class Entry(NamedTuple):
     service_id: str
     state: str
     clock: int
+    document_clock: int | None
+    document: str | None
 
     @property
     def key(self) -> OperationKey:
         """The key of the operation."""
         return OperationKey(self.project_id, self.service_id, self.operation_id)
+
+    def parked(self, now: int) -> Operation | None:
+        """Return the operation if it is parked; see the module's docstring."""
+        is_settled = now - self.clock > SETTLED * 1_000_000
+        # A writer of an earlier version leaves the document of the previous one.
+        if self.document is None or self.document_clock != self.clock or not is_settled:
+            return None
+        operation = codec.from_operation_document(self.key, self.document)
+        due_at = codec.optional_number(operation.next_attempt_at)
+        is_parked = operation.state in _PARKED and due_at is not None and due_at > now
+        return operation if is_parked else None
 
 
 class _Found(NamedTuple):
@@ -120,7 +142,8 @@ class States:
                 where = {"state": state, "bucket": bucket, "ttl": ttl}
                 if self._is_new((state, bucket)):
                     yield PUT_BUCKET, {**where, "clock": codec.now()}
-                yield PUT, {**where, **it.key._asdict(), "clock": clock}
+                document = codec.operation_document(it)
+                yield PUT, {**where, **it.key._asdict(), "document": document, "clock": clock}
 
     def drops(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
         """Return the deletions of rows that the partition has superseded.
@@ -156,19 +179,29 @@ class States:
             Unavailable: the cluster does not answer.
         """
         last = _bucket(until)
-        found = heapq.merge(*(self._entries(str(it), last, marker) for it in states))
-        for entries in chunks(found, _PAGE):
-            yield from self._verified(entries, states)
-
-    def _verified(
-        self, entries: Sequence[Entry], states: Collection[State]
-    ) -> Iterator[Operation]:
+        entries = heapq.merge(*(self._entries(str(it), last, marker) for it in states))
         # An operation that has just changed its state may have a row in each.
-        keys = dict.fromkeys(entry.key for entry in entries)
-        found = self._read(keys)
-        self._drop_stale(entries, found)
-        for key in keys:
-            if key in found and found[key].operation.state in states:
+        rows = (list(group) for _key, group in itertools.groupby(entries, lambda it: it.key))
+        for page in chunks(rows, _PAGE):
+            for operation in self._current(page):
+                if operation.state in states:
+                    yield operation
+
+    def _current(self, rows: Sequence[Sequence[Entry]]) -> Iterator[Operation]:
+        """Iterate over operations as they are now, given the rows of each."""
+        now = codec.now()
+        parked = {
+            entry.key: operation
+            for entry, *others in rows
+            if not others and (operation := entry.parked(now)) is not None
+        }
+        doubtful = [entry for entry in itertools.chain(*rows) if entry.key not in parked]
+        found = self._read(dict.fromkeys(entry.key for entry in doubtful))
+        self._drop_stale(doubtful, found)
+        for key in (entry.key for entry, *_others in rows):
+            if key in parked:
+                yield parked[key]
+            elif key in found:
                 yield found[key].operation
 
     def _read(self, keys: Iterable[OperationKey]) -> dict[OperationKey, "_Found"]:
@@ -234,8 +267,8 @@ class States:
         """Iterate over all entries of a partition, given its first page."""
         state, bucket = place["state"], place["bucket"]
         while True:
-            for operation_id, project_id, service_id, clock in rows:
-                yield Entry(bucket, operation_id, project_id, service_id, state, clock)
+            for operation_id, project_id, service_id, *written in rows:
+                yield Entry(bucket, operation_id, project_id, service_id, state, *written)
             if len(rows) < _PAGE:
                 return
             where = {**place, "marker": rows[-1][0], "page": _PAGE}
