@@ -20,7 +20,7 @@ from poppy.model.flavors import Flavor, FlavorProvider
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service
 from poppy.provider.base import Provider
-from poppy.storage.base import FlavorStore
+from poppy.storage.flavors import FlavorStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from poppy.common import errors
 from poppy.distributed_task import operation_result
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.model.services import ProviderDetails, ProviderStatus, Service, Status
-from poppy.storage.base import Marker, Storage
+from poppy.storage.base import Storage
+from poppy.storage.operations import Marker
 
 LOG = log.getLogger(__name__)
 

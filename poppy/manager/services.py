@@ -17,7 +17,8 @@ from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind, Priority, Purge, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
 from poppy.provider.base import Provider
-from poppy.storage.base import IdempotencyKey, Storage
+from poppy.storage.base import Storage
+from poppy.storage.services import IdempotencyKey
 
 #: The lifetime of an idempotency key.
 KEY_LIFE = datetime.timedelta(days=1)

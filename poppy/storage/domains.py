@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of domain claims: which service holds a domain, and which held it until recently.
 
-Services claim domains when they are created or changed, and release them at the end of a delete
-or an update (see :mod:`poppy.storage.base`). A claim is *pending* until the project has proven
-that it owns the domain. :class:`poppy.common.domains.Policy` holds the rules:
+Services claim domains when they are created or changed (see :mod:`poppy.storage.services`), and
+release them at the end of a delete or an update (see :mod:`poppy.storage.operations`). A claim is
+*pending* until the project has proven that it owns the domain.
+:class:`poppy.common.domains.Policy` holds the rules:
 
 * A released domain stays in quarantine for its former project. That project may claim it again
   at once; others get :class:`~poppy.common.errors.DomainReleased`.

@@ -16,12 +16,12 @@ pytest.importorskip("cassandra")
 from poppy.common import config, errors
 from poppy.model.operations import Kind, State
 from poppy.model.services import ProviderDetail, ProviderStatus, Status
-from poppy.storage import base
 from poppy.storage.cassandra import codec, migrate, partition, states
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.hints import WIDTH
 from poppy.storage.cassandra.session import Undecided
+from poppy.storage.operations import Marker
 from poppy.testing.builders import (
     NOW,
     PROJECT_ID,
@@ -593,7 +593,7 @@ class TestStates:
         expected = sorted(made, key=lambda it: (it.created_at, it.operation_id))
         assert self.find(stocked, State.QUEUED) == expected
         for number, operation in enumerate(expected, 1):
-            marker = base.Marker(operation.created_at, operation.operation_id)
+            marker = Marker(operation.created_at, operation.operation_id)
             found = stocked.operations.find([State.QUEUED], NOW, marker)
             assert list(found) == expected[number:]
         assert list(stocked.operations.find([State.QUEUED], after(-7200))) == expected[:3]

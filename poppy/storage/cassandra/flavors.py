@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from poppy.common import errors
 from poppy.model.flavors import Flavor
-from poppy.storage import base
+from poppy.storage import flavors as contract
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.flavor_references import (
     READ_FLAVOR,
@@ -38,7 +38,7 @@ _PATIENCE = 60.0
 """Seconds in which a delete must finish; much less than the lifetime of the mark."""
 
 
-class FlavorStore(base.FlavorStore):
+class FlavorStore(contract.FlavorStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, references: FlavorReferences) -> None:

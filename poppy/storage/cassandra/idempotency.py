@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 from poppy.common import errors
-from poppy.storage.base import IdempotencyKey
 from poppy.storage.cassandra import partition
 from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.services import IdempotencyKey
 
 CLAIM = (
     "INSERT INTO idempotency_keys (project_id, value, fingerprint, service_id) "

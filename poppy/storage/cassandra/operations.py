@@ -14,7 +14,7 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
-from poppy.storage import base
+from poppy.storage import operations as contract
 from poppy.storage.cassandra import codec, fencing, partition
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.due import Due
@@ -41,7 +41,7 @@ _RUNS = 1000
 """How many of this process's runs to remember."""
 
 
-class OperationStore(base.OperationStore):
+class OperationStore(contract.OperationStore):
     """Implements the contract; see it for each method."""
 
     def __init__(
@@ -95,7 +95,7 @@ class OperationStore(base.OperationStore):
         self,
         states: Collection[State],
         before: datetime.datetime,
-        marker: base.Marker | None = None,
+        marker: contract.Marker | None = None,
     ) -> Iterator[Operation]:
         """Read the view by state; see :class:`.states.States`."""
         # Include operations that this process has just begun or ended.
@@ -179,7 +179,7 @@ class OperationStore(base.OperationStore):
 
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
-    ) -> base.Run:
+    ) -> contract.Run:
         """Begin a run, on the condition that the partition is unchanged."""
         for _ in partition.attempts():
             found = partition.read_with_operation(self._database, key)
@@ -202,7 +202,7 @@ class OperationStore(base.OperationStore):
             )
             # This ends superseded leases that have lapsed; a run that wakes up must find out.
             if self._begin(found, held, begun):
-                return base.Run(_utc(begun), service)
+                return contract.Run(_utc(begun), service)
         raise AssertionError("attempts() ends with an error")
 
     def _begin(self, found: ServicePartition, before: Held, begun: Operation) -> bool:
@@ -233,11 +233,11 @@ class OperationStore(base.OperationStore):
         for _ in partition.attempts():
             found, service = self._find_run(operation)
             following = None
-            if base.lets_others_begin(operation):
+            if contract.lets_others_begin(operation):
                 found, following = self._following(found, operation.key, operation.updated_at)
             changed = _advance(service, operation, details)
             kept = found.claims
-            if base.may_release(operation) and not self._is_deploying(found, operation):
+            if contract.may_release(operation) and not self._is_deploying(found, operation):
                 kept = {name: it for name, it in found.claims.items() if name in service.claims}
             dropped = {name: it for name, it in found.claims.items() if name not in kept}
             if dropped and changed is None:

@@ -9,7 +9,7 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
-from poppy.storage import base
+from poppy.storage import services as contract
 from poppy.storage.cassandra import codec, partition, views
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.flavor_references import FlavorReferences
@@ -28,7 +28,7 @@ QUEUE_LIMIT = 500
 """The maximum number of unfinished operations per service: every write rewrites their list."""
 
 
-class ServiceStore(base.ServiceStore):
+class ServiceStore(contract.ServiceStore):
     """Implements the contract; see it for each method."""
 
     def __init__(
@@ -57,7 +57,7 @@ class ServiceStore(base.ServiceStore):
         service: Service,
         operation: Operation,
         default_limit: int,
-        key: base.IdempotencyKey | None = None,
+        key: contract.IdempotencyKey | None = None,
     ) -> None:
         """Take what the service needs, then store it with its operation in one batch.
 
@@ -88,7 +88,7 @@ class ServiceStore(base.ServiceStore):
         with best_effort(LOG, "Updating the project's list of services"):
             self._views.refresh(stored)
 
-    def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
+    def created_by(self, project_id: str, key: contract.IdempotencyKey) -> str | None:
         """Read the key's row, and check that its service's partition exists."""
         return self._keys.find(project_id, key)
 

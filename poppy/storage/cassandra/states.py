@@ -25,10 +25,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poppy.model.operations import Operation, OperationKey, State
-from poppy.storage import base
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import Held
 from poppy.storage.cassandra.session import Call, Database, Row, chunks
+from poppy.storage.operations import Marker
 
 WIDTH = 60_000_000
 """The microseconds of creation times in a partition."""
@@ -167,7 +167,7 @@ class States:
                 )
 
     def find(
-        self, states: Collection[State], until: int, marker: base.Marker | None
+        self, states: Collection[State], until: int, marker: Marker | None
     ) -> Iterator[Operation]:
         """Iterate over operations in these states, by the minute of their creation, then by id.
 
@@ -241,7 +241,7 @@ class States:
                 stale.append((DELETE, {**where, "operation_id": entry.operation_id}))
         self._database.write(stale)
 
-    def _entries(self, state: str, last: int, marker: base.Marker | None) -> Iterator[Entry]:
+    def _entries(self, state: str, last: int, marker: Marker | None) -> Iterator[Entry]:
         first, after = 0, ""
         if marker is not None:
             first = _bucket(codec.to_number(marker.created_at))

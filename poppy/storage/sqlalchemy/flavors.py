@@ -8,7 +8,7 @@ from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.model.flavors import Flavor
-from poppy.storage import base
+from poppy.storage import flavors as contract
 from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -21,7 +21,7 @@ _LIST = sa.select(_F.document).order_by(_F.flavor_id)
 _DELETE = sa.delete(schema.FLAVORS).where(_THIS)
 
 
-class FlavorStore(base.FlavorStore):
+class FlavorStore(contract.FlavorStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.storage.base import IdempotencyKey
+from poppy.storage.services import IdempotencyKey
 from poppy.storage.sqlalchemy import schema
 
 _K = schema.IDEMPOTENCY_KEYS.c

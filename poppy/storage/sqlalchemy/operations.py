@@ -13,17 +13,17 @@ from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.services import ProviderDetails, Service
-from poppy.storage import base
+from poppy.storage import operations as contract
 from poppy.storage.sqlalchemy import claims, queries, queue, rows, statements
 from poppy.storage.sqlalchemy.database import Database
 
 _FINISHED = tuple(str(state) for state in State if state.finished)
-_FIRST = base.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
+_FIRST = contract.Marker(datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "")
 _FIND_PAGE = 100
 """The default page size of operators' listings, so that a page takes one query."""
 
 
-class OperationStore(base.OperationStore):
+class OperationStore(contract.OperationStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
@@ -59,14 +59,14 @@ class OperationStore(base.OperationStore):
         self,
         states: Collection[State],
         before: datetime.datetime,
-        marker: base.Marker | None = None,
+        marker: contract.Marker | None = None,
     ) -> Iterator[Operation]:
         """Read the index by state, oldest first."""
         found = [self._find(str(state), before, marker or _FIRST) for state in states]
         return heapq.merge(*found, key=lambda it: (it.created_at, it.operation_id))
 
     def _find(
-        self, state: str, before: datetime.datetime, marker: base.Marker
+        self, state: str, before: datetime.datetime, marker: contract.Marker
     ) -> Iterator[Operation]:
         moment, operation_id = marker
         while True:
@@ -158,12 +158,12 @@ class OperationStore(base.OperationStore):
 
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
-    ) -> base.Run:
+    ) -> contract.Run:
         """Begin a run, under the lock of the service's row."""
         this = _identify(key)
         parameters = {**this, "runner_now": runner, "now": now, "until": until}
 
-        def work(conn: sa.Connection) -> base.Run:
+        def work(conn: sa.Connection) -> contract.Run:
             service = rows.lock_service(conn, key)
             if service is None:
                 raise errors.NotRunnable(f"Service {key.service_id} is gone")
@@ -183,7 +183,7 @@ class OperationStore(base.OperationStore):
             if operation.kind is Kind.DELETE:
                 # The superseded leases have lapsed; a run that wakes up must find out.
                 rows.let_go(conn, key)
-            return base.Run(operation, service)
+            return contract.Run(operation, service)
 
         return self._database.write(work)
 
@@ -191,7 +191,7 @@ class OperationStore(base.OperationStore):
         """Write a run's progress and its consequences in one transaction."""
 
         def work(conn: sa.Connection) -> Operation | None:
-            lets_begin = base.lets_others_begin(operation)
+            lets_begin = contract.lets_others_begin(operation)
             if details is None and not lets_begin:
                 _write(conn, operation)
                 return None
@@ -199,7 +199,7 @@ class OperationStore(base.OperationStore):
             _write(conn, operation)
             if details is not None:
                 _write_details(conn, service.with_details(details), operation.updated_at)
-            if base.may_release(operation) and not _is_deploying(conn, operation.key):
+            if contract.may_release(operation) and not _is_deploying(conn, operation.key):
                 claims.release_unused(conn, service, self._policy(), operation.updated_at)
             return _next(conn, operation.key, operation.updated_at) if lets_begin else None
 

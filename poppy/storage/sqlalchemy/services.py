@@ -11,7 +11,7 @@ from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation
 from poppy.model.services import Service, Status
-from poppy.storage import base
+from poppy.storage import services as contract
 from poppy.storage.sqlalchemy import claims, idempotency, queries, rows, schema
 from poppy.storage.sqlalchemy.database import Database
 
@@ -53,7 +53,7 @@ _REPLACE = (
 )
 
 
-class ServiceStore(base.ServiceStore):
+class ServiceStore(contract.ServiceStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
@@ -65,7 +65,7 @@ class ServiceStore(base.ServiceStore):
         service: Service,
         operation: Operation,
         default_limit: int,
-        key: base.IdempotencyKey | None = None,
+        key: contract.IdempotencyKey | None = None,
     ) -> None:
         """Store a service, its claims and its operation in one transaction."""
 
@@ -93,7 +93,7 @@ class ServiceStore(base.ServiceStore):
 
         self._database.write(work)
 
-    def created_by(self, project_id: str, key: base.IdempotencyKey) -> str | None:
+    def created_by(self, project_id: str, key: contract.IdempotencyKey) -> str | None:
         """Read the key's row."""
         with self._database.read() as conn:
             return idempotency.find(conn, project_id, key, datetime.datetime.now(datetime.UTC))

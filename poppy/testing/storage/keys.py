@@ -8,7 +8,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.services import Service
-from poppy.storage.base import IdempotencyKey, Storage
+from poppy.storage.base import Storage
+from poppy.storage.services import IdempotencyKey
 from poppy.testing.builders import PROJECT_ID, make_operation, make_service
 from poppy.testing.storage.case import LIMIT, Connect, StorageCase, add, each, race, remove
 

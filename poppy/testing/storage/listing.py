@@ -8,7 +8,8 @@ import pytest
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus, Service
-from poppy.storage.base import Marker, Storage
+from poppy.storage.base import Storage
+from poppy.storage.operations import Marker
 from poppy.testing.builders import NOW, after, make_operation, make_service
 from poppy.testing.storage.case import (
     LIMIT,

@@ -8,7 +8,8 @@ import pytest
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service
-from poppy.storage.base import Run, Storage
+from poppy.storage.base import Storage
+from poppy.storage.operations import Run
 from poppy.testing.builders import after
 from poppy.testing.storage.case import (
     Connect,

@@ -9,7 +9,8 @@ import pytest
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.services import ProviderDetail, ProviderStatus, Service
-from poppy.storage.base import Run, Storage
+from poppy.storage.base import Storage
+from poppy.storage.operations import Run
 from poppy.testing.builders import NOW, after, make_operation, make_service, make_spec
 from poppy.testing.storage.case import (
     LIMIT,

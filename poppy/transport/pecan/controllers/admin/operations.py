@@ -8,7 +8,7 @@ from poppy.common import errors
 from poppy.manager.operations import OPEN
 from poppy.model import validation
 from poppy.model.operations import OperationKey, State
-from poppy.storage.base import Marker
+from poppy.storage.operations import Marker
 from poppy.transport.pecan import views
 from poppy.transport.pecan.controllers.base import Resource, handler, uuid
 from poppy.transport.pecan.request import Request, document, integer, parameter
