@@ -13,7 +13,8 @@ from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task, ensure_step, loaded, provider_gate, remove_step
 from poppy.model import certificates
 from poppy.model.certificates import Certificate
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
 from poppy.provider.base import Issuance, Provider
 
 

@@ -17,7 +17,8 @@ from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task.queueing import queue
 from poppy.model.operations import Kind, Operation, StepState
-from poppy.model.services import ProviderStatus, Service
+from poppy.model.provider_details import ProviderStatus
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from poppy.common.retry import RetryPolicy
 from poppy.model.operations import Kind, Operation, State, Step, StepState
-from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
 
 Details = dict[str, ProviderDetail]
 

@@ -24,7 +24,9 @@ from poppy.common.domains import RESOLVER_GROUP
 from poppy.dns.resolver import Resolver
 from poppy.model import certificates, dns_records
 from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
-from poppy.model.services import ProviderDetails, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetails
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.storage.base import Storage
 from poppy.storage.domains import Claim
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 
 from poppy.dns.steering import Policy, Steering, Target
 from poppy.model.flavors import Flavor, FlavorProvider, Geography
-from poppy.model.services import AccessURL, Service
+from poppy.model.provider_details import AccessURL
+from poppy.model.services import Service
 
 
 def policies(

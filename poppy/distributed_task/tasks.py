@@ -14,7 +14,8 @@ from poppy.dns.base import DNSDriver
 from poppy.dns.steering import Policy
 from poppy.model.dns_records import Purpose
 from poppy.model.flavors import Flavor
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service
 from poppy.provider.base import Deployment, Provider
 
 #: The step that proves the project's ownership of its domains.

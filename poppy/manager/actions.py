@@ -13,7 +13,8 @@ from poppy.manager.change_pipeline import MAX_CONFLICTS, Change, Changes
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, ids, validation
 from poppy.model.operations import Kind, State
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)

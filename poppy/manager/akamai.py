@@ -16,8 +16,9 @@ from poppy.manager.change_pipeline import MAX_CONFLICTS
 from poppy.manager.services import ServicesManager
 from poppy.model import akamai_schemas, ids, validation
 from poppy.model.operations import Priority
+from poppy.model.provider_details import AccessURL
 from poppy.model.schemas import Schema
-from poppy.model.services import AccessURL, Service
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 
 SAN_MAPPING = "akamai/san_mapping"

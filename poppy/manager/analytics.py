@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from poppy.common import errors, tracing
 from poppy.manager.admin_search import host
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
 from poppy.provider.base import Capability, Metric, Point, Provider, Query
 from poppy.storage.base import Storage
 

@@ -11,7 +11,9 @@ from poppy.manager.change_pipeline import Change, Changes
 from poppy.manager.services import ServicesManager
 from poppy.model import admin_schemas, certificates, ids, rules, validation
 from poppy.model.operations import Kind
-from poppy.model.services import Domain, ProviderDetail, ProviderStatus, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 

@@ -21,14 +21,9 @@ from poppy.manager.reserved import ReservedNames
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, Priority, Purge
-from poppy.model.services import (
-    ProviderDetail,
-    ProviderDetails,
-    ProviderStatus,
-    Service,
-    ServiceSpec,
-    Status,
-)
+from poppy.model.provider_details import ProviderDetail, ProviderDetails, ProviderStatus
+from poppy.model.services import Service, Status
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 

@@ -11,7 +11,8 @@ from oslo_log import log
 from poppy.common import errors
 from poppy.distributed_task import operation_result
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
-from poppy.model.services import ProviderDetails, ProviderStatus, Service, Status
+from poppy.model.provider_details import ProviderDetails, ProviderStatus
+from poppy.model.services import Service, Status
 from poppy.storage.base import Storage
 from poppy.storage.operations import Marker
 

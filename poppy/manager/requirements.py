@@ -8,7 +8,7 @@ from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.model import names
 from poppy.model.flavors import Flavor
-from poppy.model.services import Domain, ServiceSpec
+from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider.base import Capability, Provider
 from poppy.provider.geography import country_codes
 

@@ -13,7 +13,7 @@ import idna
 
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 
 _ENTRY = re.compile(r"[a-z0-9*](?:[a-z0-9*._-]*[a-z0-9*])?")

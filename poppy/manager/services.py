@@ -15,7 +15,9 @@ from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind, Priority, Purge, State
-from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service, Status
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 from poppy.storage.services import IdempotencyKey

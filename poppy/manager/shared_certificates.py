@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 
 
 def store_placed(

@@ -21,7 +21,9 @@ from poppy.manager.limits import LimitsManager
 from poppy.model import ids, transfer_schemas, validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.operations import Kind, Priority
-from poppy.model.services import ProviderDetail, ProviderStatus, Service, ServiceSpec, Status
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service, Status
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 

@@ -9,10 +9,8 @@ domain, not the domain.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from poppy.model.services import ProviderDetail
+from poppy.model.provider_details import ProviderDetail
 
 #: Kinds of certificates that can be ordered.
 TYPES = ("san", "sni")
@@ -65,7 +63,7 @@ def status_bucket(status: str) -> str:
     return f"certificate:{status}"
 
 
-def status_of(details: "Mapping[str, ProviderDetail]") -> str:
+def status_of(details: Mapping[str, ProviderDetail]) -> str:
     """Return an order's status over all providers: one of :data:`STATES` or delete_in_progress."""
     if any(detail.status == "delete_in_progress" for detail in details.values()):
         return "delete_in_progress"
@@ -78,7 +76,7 @@ def worst(states: Iterable[str]) -> str:
     return next((state for state in STATES if state in known), "create_in_progress")
 
 
-def _state(detail: "ProviderDetail") -> str:
+def _state(detail: ProviderDetail) -> str:
     state = worst(detail.certificates.values())
     if detail.status in ("deploy_in_progress", "update_in_progress"):
         return state if state == "deployed" else "create_in_progress"

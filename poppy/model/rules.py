@@ -7,7 +7,13 @@ from typing import TypeVar
 from poppy.common import errors
 from poppy.model import names, paths
 from poppy.model.schemas import MAX_REQUEST_URL
-from poppy.model.services import Domain, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 
 _T = TypeVar("_T", bound=Hashable)
 

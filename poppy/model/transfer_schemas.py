@@ -3,8 +3,9 @@
 
 from poppy.model import schemas
 from poppy.model.limits import DocumentLimits
+from poppy.model.provider_details import ProviderStatus
 from poppy.model.schemas import PROJECT_ID, Schema, record, text
-from poppy.model.services import ProviderStatus, Status
+from poppy.model.services import Status
 
 
 def _may_be_null(schema: Schema) -> Schema:

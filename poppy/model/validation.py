@@ -13,7 +13,14 @@ from poppy.common import errors
 from poppy.model import names, rules, schemas
 from poppy.model.flavors import Flavor
 from poppy.model.limits import DocumentLimits
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 
 MAX_MESSAGES = 20
 MAX_MESSAGE_LENGTH = 200

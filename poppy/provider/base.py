@@ -17,7 +17,9 @@ from poppy.common.http import Quota
 from poppy.model import names
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider import edge
 
 

@@ -18,7 +18,9 @@ from oslo_config import cfg
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import (
     Capability,
     Deployment,

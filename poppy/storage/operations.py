@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.provider_details import ProviderDetails
+from poppy.model.services import Service
 
 
 class Run(NamedTuple):

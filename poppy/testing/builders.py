@@ -9,14 +9,9 @@ from typing import Any
 from poppy.model import ids
 from poppy.model.flavors import Flavor, FlavorProvider
 from poppy.model.operations import Kind, Operation
-from poppy.model.services import (
-    Domain,
-    Origin,
-    ProviderDetail,
-    ProviderStatus,
-    Service,
-    ServiceSpec,
-)
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import Domain, Origin, ServiceSpec
 
 NOW = datetime.datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
 """The creation time of all built models."""

@@ -18,15 +18,13 @@ import pytest
 
 from poppy.common.errors import DriverError, InProgressError, Unauthorized
 from poppy.model.operations import Purge
-from poppy.model.services import (
-    AccessURL,
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import (
     Caching,
     Domain,
     Origin,
-    ProviderDetail,
-    ProviderStatus,
     Rule,
-    Service,
 )
 from poppy.provider import headers
 from poppy.provider.base import Capability, Deployment, Provider

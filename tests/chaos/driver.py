@@ -11,7 +11,8 @@ from poppy.common import http
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
 from poppy.provider.base import Capability, Deployment, Provider
 
 #: Seconds between polls of slow calls.

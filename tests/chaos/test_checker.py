@@ -7,7 +7,7 @@ import pytest
 
 from poppy.model import validation
 from poppy.model.operations import Kind, State, Step, StepState
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_operation, make_service
 from tests.chaos.checker import World, Wrong, check, unfinished
 from tests.chaos.driver import access_url

@@ -7,7 +7,9 @@ from typing import Any
 from poppy.common import errors
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Purge
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service, ServiceSpec
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 
 PROJECT = "1234"
 SERVICE_ID = "01890000-0000-7000-8000-000000000001"

@@ -19,7 +19,7 @@ from poppy.manager import overview
 from poppy.manager import sessions as ended_sessions
 from poppy.model.membership import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.model.operations import Purge, State, Step, StepState
-from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_operation, make_service, make_spec
 from poppy.transport.pecan.dashboard import guesses, pages, sessions
 from tests.functional.harness import PROJECT, Harness, ScriptedProvider

@@ -4,7 +4,7 @@
 import pytest
 
 from poppy.model.operations import Purge
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from tests.functional import fakes
 
 SERVICES = "/v1.0/services"

@@ -19,7 +19,14 @@ import pytest
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.akamai import cps
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment, Metric, Query

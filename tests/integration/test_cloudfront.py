@@ -17,12 +17,9 @@ from poppy.common.errors import (
     RetryableError,
 )
 from poppy.model.operations import Purge
-from poppy.model.services import (
-    Domain,
-    ProviderDetail,
-    ProviderStatus,
-    Service,
-)
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.base import Metric, Point, Provider, Query
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service

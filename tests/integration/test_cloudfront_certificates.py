@@ -12,9 +12,7 @@ from poppy.common.errors import (
     PermanentError,
 )
 from poppy.model.certificates import Certificate
-from poppy.model.services import (
-    Domain,
-)
+from poppy.model.specs import Domain
 from poppy.provider.base import Capability
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service, make_spec

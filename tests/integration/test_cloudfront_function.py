@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poppy.model.services import Origin, Restriction, Rule
+from poppy.model.specs import Origin, Restriction, Rule
 from poppy.provider import headers
 from poppy.provider.cloudfront.access import LONGEST_CODE, access
 from poppy.testing.builders import make_spec

@@ -12,7 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Caching,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 from poppy.provider import headers
 from poppy.provider.fastly.configuration import Objects, Settings, digest, wanted
 from poppy.testing.builders import make_spec

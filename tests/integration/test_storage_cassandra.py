@@ -15,7 +15,8 @@ pytest.importorskip("cassandra")
 
 from poppy.common import config, errors
 from poppy.model.operations import Kind, State
-from poppy.model.services import ProviderDetail, ProviderStatus, Status
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Status
 from poppy.storage.cassandra import codec, migrate, partition, states
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage

@@ -11,11 +11,7 @@ from typing import Any
 import pytest
 
 from poppy.model.operations import Purge
-from poppy.model.services import (
-    Caching,
-    Origin,
-    Rule,
-)
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.varnish.driver import VarnishProvider
 from poppy.testing.builders import make_service, make_spec
 from tests.real.edge import (

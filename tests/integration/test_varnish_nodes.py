@@ -14,12 +14,8 @@ import pytest
 
 from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
-from poppy.model.services import (
-    Caching,
-    Origin,
-    Rule,
-    Service,
-)
+from poppy.model.services import Service
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Provider
 from poppy.provider.varnish import driver as driver_module
 from poppy.provider.varnish.access import Settings

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from poppy.common import sql
 from poppy.model import ids, validation
 from poppy.model.operations import Kind, Operation, State
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus, Service, ServiceSpec
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.storage.sqlalchemy import rows, schema
 from tests.perf.common import document
 

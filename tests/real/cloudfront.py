@@ -11,14 +11,14 @@ from poppy.common import aws, config
 from poppy.common.errors import (
     InProgressError,
 )
-from poppy.model.services import (
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import (
     Caching,
     Domain,
     Origin,
-    ProviderDetail,
     Restriction,
     Rule,
-    Service,
 )
 from poppy.provider.base import Deployment
 from poppy.provider.cloudfront.driver import CloudFrontProvider

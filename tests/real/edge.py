@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from poppy.common import config
-from poppy.model.services import Origin, ProviderDetail, ProviderStatus, Restriction, Rule, Service
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import Origin, Restriction, Rule
 from poppy.provider.varnish.admin import Admin
 from poppy.provider.varnish.driver import VarnishProvider
 from poppy.testing.builders import make_service, make_spec

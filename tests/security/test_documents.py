@@ -23,7 +23,9 @@ from poppy.manager import requirements
 from poppy.model import schemas, validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.operations import State
-from poppy.model.services import Domain, Origin, ProviderStatus, Service
+from poppy.model.provider_details import ProviderStatus
+from poppy.model.services import Service
+from poppy.model.specs import Domain, Origin
 from poppy.provider.akamai import rules as akamai
 from poppy.provider.cloudfront import distribution
 from poppy.provider.fastly import configuration as fastly

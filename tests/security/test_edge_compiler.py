@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Origin, Service
+from poppy.model.services import Service
+from poppy.model.specs import Origin
 from poppy.provider.varnish.driver import VarnishProvider
 from poppy.testing.builders import make_service, make_spec
 from tests.real.edge import admin, make_provider

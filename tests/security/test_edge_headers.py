@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from poppy.model.services import Origin
+from poppy.model.specs import Origin
 from poppy.provider import headers
 from poppy.testing.builders import make_service, make_spec
 from tests.real.edge import (

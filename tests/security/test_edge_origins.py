@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from poppy.model.services import Caching, Rule
+from poppy.model.specs import Caching, Rule
 from poppy.provider.varnish.driver import VarnishProvider
 from tests.real.edge import DOMAIN, _as_new, ask, get, node, provider, serve, web
 from tests.real.origin import Origin as WebServer

@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poppy.model.operations import Purge
-from poppy.model.services import Caching, Origin, Restriction, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import (
+    Caching,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.varnish.driver import VarnishProvider
 from poppy.testing.builders import make_service, make_spec
 from tests.real.edge import KNOWN, make_provider

@@ -9,7 +9,9 @@ from oslo_config import cfg
 from poppy.common.errors import ConfigError, PermanentError, RetryableError
 from poppy.common.http import Client, Quota
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Provider
 
 Site = dict[str, Any]

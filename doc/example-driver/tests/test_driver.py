@@ -10,7 +10,8 @@ from poppy_example.driver import ExampleProvider
 from poppy.common import config
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
-from poppy.model.services import Origin, Service
+from poppy.model.services import Service
+from poppy.model.specs import Origin
 from poppy.provider.base import Provider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import ProviderContract

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
 from poppy.provider.geography import country_codes

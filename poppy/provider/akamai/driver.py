@@ -16,7 +16,9 @@ from poppy.common.errors import ConfigError, InProgressError, PermanentError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider import edge
 from poppy.provider.akamai import reporting, rules
 from poppy.provider.akamai.ccu import CCU

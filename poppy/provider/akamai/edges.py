@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from poppy.model.services import Domain, ServiceSpec
+from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider.akamai.certificates import Certificates, Order
 
 SECURE_SUFFIX = ".edgekey.net"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from poppy.model.certificates import Certificate
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
 from poppy.provider.base import Deployment, Issuance
 
 

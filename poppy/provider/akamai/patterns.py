@@ -5,7 +5,7 @@ import re
 from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Rule
+from poppy.model.specs import Rule
 from poppy.provider.patterns import covers
 
 #: The pattern of every path.

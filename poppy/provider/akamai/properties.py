@@ -12,7 +12,8 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
-from poppy.model.services import ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.edges import EdgeHostname

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model.names import address
-from poppy.model.services import Origin, ServiceSpec
+from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider import headers
 from poppy.provider.akamai import access
 from poppy.provider.akamai.edgegrid import Document

@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 from poppy.provider import headers
 from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
 from poppy.provider.geography import country_codes

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Origin, ServiceSpec
+from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
 

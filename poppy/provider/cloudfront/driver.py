@@ -14,7 +14,9 @@ from poppy.common import aws
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
 from poppy.provider.cloudfront import distribution
 from poppy.provider.cloudfront.certificates import (

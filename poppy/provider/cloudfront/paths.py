@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Origin, Rule
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.patterns import covers, specificity
 
 #: The pattern of every path.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import names
-from poppy.model.services import Caching, Origin, ServiceSpec
+from poppy.model.specs import Caching, Origin, ServiceSpec
 from poppy.provider.fastly import vcl
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.

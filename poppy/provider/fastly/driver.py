@@ -14,7 +14,9 @@ from poppy.common.errors import ConfigError, PermanentError, RetryableError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import Domain, ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider import edge
 from poppy.provider.base import (
     Capability,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from poppy.common.errors import PermanentError
 from poppy.model import paths
-from poppy.model.services import Rule, ServiceSpec
+from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import headers, patterns
 from poppy.provider.fastly import keys
 from poppy.provider.geography import country_codes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import paths
-from poppy.model.services import Rule, ServiceSpec
+from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
 

@@ -27,7 +27,9 @@ from poppy.common.errors import (
     Unauthorized,
 )
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.base import Capability, Deployment, Provider
 from poppy.provider.varnish.access import Settings

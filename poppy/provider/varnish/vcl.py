@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Origin, Rule, ServiceSpec
+from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.varnish.access import (
     TABLE,

@@ -7,7 +7,9 @@ import time
 from typing import Any
 
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
-from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail, ProviderDetails
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)

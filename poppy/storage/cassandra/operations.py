@@ -13,7 +13,8 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, Purge, State
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.provider_details import ProviderDetails
+from poppy.model.services import Service
 from poppy.storage import operations as contract
 from poppy.storage.cassandra import codec, fencing, partition
 from poppy.storage.cassandra.claims import Claims

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.provider_details import ProviderDetails
+from poppy.model.services import Service
 from poppy.storage import operations as contract
 from poppy.storage.sqlalchemy import claims, queries, queue, rows, statements
 from poppy.storage.sqlalchemy.database import Database

@@ -14,7 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
-from poppy.model.services import ProviderDetail, ProviderDetails, Service, ServiceSpec
+from poppy.model.provider_details import ProviderDetail, ProviderDetails
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
 from poppy.storage.sqlalchemy import schema
 
 UNFINISHED = tuple(str(state) for state in State if not state.finished)

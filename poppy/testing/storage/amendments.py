@@ -7,7 +7,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import State
-from poppy.model.services import ProviderDetail, ProviderStatus, Service, Status
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service, Status
 from poppy.storage.base import Storage
 from poppy.testing.builders import PROJECT_ID, make_service
 from poppy.testing.storage.case import StorageCase, add, remove, settle, submit

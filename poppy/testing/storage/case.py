@@ -13,7 +13,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
-from poppy.model.services import ProviderDetails, Service
+from poppy.model.provider_details import ProviderDetails
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 from poppy.storage.operations import Run
 from poppy.testing.builders import NOW, after, make_flavor, make_operation, make_service

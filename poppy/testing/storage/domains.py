@@ -8,7 +8,8 @@ import pytest
 from poppy.common import errors
 from poppy.model import certificates
 from poppy.model.operations import Kind, State
-from poppy.model.services import Domain, Service
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.storage.base import Storage
 from poppy.storage.domains import Claim
 from poppy.testing.builders import (

@@ -7,7 +7,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State, Step, StepState
-from poppy.model.services import ProviderDetail, ProviderStatus, Service
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 from poppy.storage.operations import Marker
 from poppy.testing.builders import NOW, after, make_operation, make_service

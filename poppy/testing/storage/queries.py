@@ -8,15 +8,14 @@ import pytest
 from poppy.common import errors
 from poppy.model import certificates
 from poppy.model.operations import Kind
-from poppy.model.services import (
+from poppy.model.provider_details import (
     AccessURL,
-    Domain,
     ProviderDetail,
     ProviderDetails,
     ProviderStatus,
-    Service,
-    Status,
 )
+from poppy.model.services import Service, Status
+from poppy.model.specs import Domain
 from poppy.storage.base import Storage
 from poppy.storage.queries import Found
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec

@@ -8,17 +8,14 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Purge, Step, StepState
-from poppy.model.services import (
-    AccessURL,
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service, Status
+from poppy.model.specs import (
     Caching,
     Domain,
     Origin,
-    ProviderDetail,
-    ProviderStatus,
     Restriction,
     Rule,
-    Service,
-    Status,
 )
 from poppy.storage.base import Storage
 from poppy.testing.builders import NOW, PROJECT_ID, make_operation, make_service, make_spec

@@ -7,7 +7,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
-from poppy.model.services import ProviderDetail, ProviderStatus, Service
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
 from poppy.storage.base import Storage
 from poppy.testing.builders import after, make_flavor, make_service, make_spec
 from poppy.testing.storage.case import (

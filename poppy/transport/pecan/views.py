@@ -15,7 +15,9 @@ from poppy.model import certificates
 from poppy.model.dns_records import DNSRecord
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Operation, Purge, State, Step
-from poppy.model.services import Domain, ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.transport.pecan.routing import VERSION
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

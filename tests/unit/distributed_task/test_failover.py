@@ -12,7 +12,7 @@ from poppy.common import errors
 from poppy.distributed_task.failover import AGAIN, TRIES, Failover, Pace, Watch, agreed, marked
 from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
-from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
 from poppy.testing.edge import Edge
 

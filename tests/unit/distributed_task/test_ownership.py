@@ -10,7 +10,8 @@ from poppy.common import errors
 from poppy.distributed_task.ownership import Keys, Ownership
 from poppy.model import certificates
 from poppy.model.dns_records import Purpose, RecordStatus, ownership_record, ownership_value
-from poppy.model.services import AccessURL, Domain, ProviderDetail, ProviderStatus
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.specs import Domain
 from poppy.storage.domains import Claim
 from poppy.storage.queries import Document
 from poppy.testing.builders import PROJECT_ID, make_service, make_spec

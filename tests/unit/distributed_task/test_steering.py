@@ -8,7 +8,7 @@ import pytest
 from poppy.distributed_task import steering
 from poppy.dns.steering import Steering, Target
 from poppy.model.flavors import Flavor, FlavorProvider, Geography
-from poppy.model.services import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_service, make_spec
 
 DOMAIN, NAME = "www.a.example.com", "www.a.example.com.cdn.example.net"

@@ -9,7 +9,12 @@ from poppy.common import errors
 from poppy.dns.mock import MockDNS
 from poppy.manager import requirements
 from poppy.model.flavors import Geography
-from poppy.model.services import Domain, Origin, Restriction, Rule
+from poppy.model.specs import (
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.base import Capability
 from poppy.testing.builders import make_flavor, make_spec
 from tests.unit.dns.making import make_driver

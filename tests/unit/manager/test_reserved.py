@@ -7,7 +7,7 @@ import pytest
 
 from poppy.common import config, driver, errors
 from poppy.manager.reserved import ReservedNames
-from poppy.model.services import Domain, Origin
+from poppy.model.specs import Domain, Origin
 from poppy.testing.builders import make_spec
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from poppy.common import config, driver, errors
 from poppy.manager import shared_certificates
-from poppy.model.services import Domain
+from poppy.model.specs import Domain
 from poppy.testing.builders import make_spec
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from poppy.common import errors
 from poppy.model import validation
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 
 TTL = 86400
 

@@ -7,7 +7,7 @@ import pytest
 
 from poppy.model import dns_records
 from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
-from poppy.model.services import ProviderDetail, ProviderStatus
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_service
 
 KEY = b"k" * 32

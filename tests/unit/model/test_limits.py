@@ -9,7 +9,7 @@ import pytest
 from poppy.common import config, errors
 from poppy.model import schemas, validation
 from poppy.model.limits import DocumentLimits
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 from tests.unit.model.documents import MINIMAL, TTL, accepted, breaches, variant
 
 SMALL = DocumentLimits(origin_rules=3, caching_rules=4, restriction_rules=5, rules=8)

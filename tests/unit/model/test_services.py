@@ -6,16 +6,13 @@ import json
 
 import pytest
 
-from poppy.model.services import (
-    AccessURL,
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.services import Service, Status
+from poppy.model.specs import (
     Domain,
     Origin,
-    ProviderDetail,
-    ProviderStatus,
     Rule,
-    Service,
     ServiceSpec,
-    Status,
 )
 from tests.unit.model.documents import FULL, MINIMAL, accepted
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from poppy.common import errors
 from poppy.model import akamai_schemas, validation
 from poppy.model.limits import DocumentLimits
-from poppy.model.services import ServiceSpec
+from poppy.model.specs import ServiceSpec
 from tests.unit.model.documents import FLAVOR, FULL, MINIMAL, TTL, accepted, breaches, variant
 
 DEFAULT_RULES = [{"name": "default", "request_url": "/*"}]

@@ -13,7 +13,8 @@ from poppy.common import config
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
-from poppy.model.services import ProviderDetail, ProviderStatus, Service
+from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.services import Service
 from poppy.provider.base import Metric, Provider, Query
 from poppy.provider.mock import MockProvider
 from poppy.testing.builders import make_service

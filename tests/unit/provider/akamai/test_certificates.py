@@ -11,7 +11,8 @@ import pytest
 
 from poppy.common.errors import DriverError, InProgressError, PermanentError
 from poppy.model.certificates import Certificate
-from poppy.model.services import Domain, Service
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.akamai.jobs import CertificateJobs
 from poppy.provider.base import Capability, Issuance

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import InProgressError
-from poppy.model.services import Domain, Service
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Provider
 from poppy.testing.provider import ProviderContract

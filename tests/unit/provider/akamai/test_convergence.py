@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
-from poppy.model.services import Caching, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import Caching, Rule
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment
 from poppy.testing.builders import make_service

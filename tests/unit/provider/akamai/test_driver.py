@@ -13,7 +13,7 @@ import pytest
 
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, Unauthorized
 from poppy.model.operations import Purge
-from poppy.model.services import Domain
+from poppy.model.specs import Domain
 from poppy.provider.akamai.ccu import MOST_BYTES, batches
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Metric, Point, Query

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Rule
+from poppy.model.specs import Rule
 from poppy.provider.akamai.patterns import overlap, path_pattern, specificity
 from poppy.provider.patterns import covers
 

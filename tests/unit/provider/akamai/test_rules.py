@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 from poppy.provider import headers
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.rules import Settings, difference, duration

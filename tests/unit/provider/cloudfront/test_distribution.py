@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.cloudfront.distribution import (
     Config,
     Settings,

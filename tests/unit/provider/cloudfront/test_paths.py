@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Origin, Rule
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.cloudfront.paths import behaviours, common, path_pattern
 from poppy.provider.patterns import covers, specificity
 

@@ -3,7 +3,14 @@
 
 from dataclasses import replace
 
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_service, make_spec
 from tests.real.fastly import Fastly

@@ -8,7 +8,8 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.model.certificates import Certificate
-from poppy.model.services import Domain, Service
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.base import Capability, Issuance
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import PROJECT_ID, make_service

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Caching,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 from poppy.provider.fastly.configuration import Objects, Settings, digest, wanted
 from poppy.testing.builders import make_spec
 from tests.real import fastly_vcl

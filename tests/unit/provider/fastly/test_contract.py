@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.model.services import Domain, ProviderDetail, Service
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.base import Deployment, Provider
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import ProviderContract

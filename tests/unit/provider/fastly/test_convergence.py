@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from poppy.common.errors import DriverError, PermanentError, RetryableError
-from poppy.model.services import Caching, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import Caching, Rule
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service

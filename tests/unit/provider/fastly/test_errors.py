@@ -16,7 +16,14 @@ from poppy.common.errors import (
     Unauthorized,
 )
 from poppy.model.operations import Purge
-from poppy.model.services import Caching, Domain, Origin, Restriction, Rule, Service
+from poppy.model.services import Service
+from poppy.model.specs import (
+    Caching,
+    Domain,
+    Origin,
+    Restriction,
+    Rule,
+)
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service, make_spec
 from tests.real.fastly import LOST_REQUEST, TOKEN, Fastly

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.model.operations import Purge
-from poppy.model.services import Domain
+from poppy.model.specs import Domain
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
 from tests.real.fastly import TOKEN, Fastly, Seen

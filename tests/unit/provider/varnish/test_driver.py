@@ -9,7 +9,7 @@ import pytest
 
 from poppy.common import config
 from poppy.common.errors import ConfigError, PermanentError, RetryableError, Scope
-from poppy.model.services import Caching, Origin, Rule
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Capability
 from poppy.provider.varnish import driver
 from poppy.provider.varnish.driver import VarnishProvider

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
-from poppy.model.services import Caching, Origin, Restriction, Rule, ServiceSpec
+from poppy.model.specs import (
+    Caching,
+    Origin,
+    Restriction,
+    Rule,
+    ServiceSpec,
+)
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
 from poppy.provider.varnish.access import Settings
