@@ -20,8 +20,8 @@ from poppy.model.services import Status
 from poppy.storage.cassandra import codec, migrate, partition, states
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.hints import WIDTH
-from poppy.storage.cassandra.session import Undecided
 from poppy.storage.operations import Marker
 from poppy.testing.builders import (
     NOW,

@@ -26,8 +26,9 @@ from poppy.common.domains import Policy
 from poppy.model.services import Service
 from poppy.storage import domains
 from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.partition import GRACE, ServicePartition
-from poppy.storage.cassandra.session import Call, Database, Undecided
+from poppy.storage.cassandra.session import Call, Database
 
 LOG = log.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 from poppy.common import errors
 from poppy.storage import domains
 from poppy.storage.cassandra import claims, codec, partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.partition import Change, ServicePartition, best_effort
-from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.cassandra.session import Database
 
 # For operators' tools: it reads all domains.
 SCAN = "SELECT domain, claim, released_at, released_by FROM domains"

@@ -10,13 +10,14 @@ from poppy.common import errors
 from poppy.model.flavors import Flavor
 from poppy.storage import flavors as contract
 from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.flavor_references import (
     READ_FLAVOR,
     SHELF,
     FlavorReference,
     FlavorReferences,
 )
-from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.cassandra.session import Database
 
 CREATE = (
     "INSERT INTO flavors (shelf, flavor_id, document) VALUES (:shelf, :flavor_id, :document) "

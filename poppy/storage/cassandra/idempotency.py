@@ -11,8 +11,9 @@ from typing import Any
 
 from poppy.common import errors
 from poppy.storage.cassandra import partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.partition import ServicePartition
-from poppy.storage.cassandra.session import Database, Undecided
+from poppy.storage.cassandra.session import Database
 from poppy.storage.services import IdempotencyKey
 
 CLAIM = (

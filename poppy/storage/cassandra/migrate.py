@@ -21,7 +21,8 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.storage.base import SchemaVersion
-from poppy.storage.cassandra.session import COMMAND, Database
+from poppy.storage.cassandra.driver_errors import COMMAND
+from poppy.storage.cassandra.session import Database
 
 LOG = log.getLogger(__name__)
 

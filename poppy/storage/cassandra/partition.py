@@ -33,7 +33,8 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey
 from poppy.model.services import Service
 from poppy.storage.cassandra import codec
-from poppy.storage.cassandra.session import Call, Database, Row, Undecided
+from poppy.storage.cassandra.driver_errors import Undecided
+from poppy.storage.cassandra.session import Call, Database, Row
 
 _STATICS = f"writer, clock, queue, claims, removed_at, {codec.SERVICE_COLUMNS}"
 _OPERATION = f"operation_id, slot, {codec.OPERATION_COLUMNS}"

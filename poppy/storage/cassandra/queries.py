@@ -9,8 +9,9 @@ from poppy.common import errors
 from poppy.model.services import Service
 from poppy.storage import queries
 from poppy.storage.cassandra import claims, codec, partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.index import Index
-from poppy.storage.cassandra.session import Call, Database, Undecided
+from poppy.storage.cassandra.session import Call, Database
 
 GET_LIMIT = (
     "SELECT service_id, service_limit FROM places "

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from poppy.common import errors
 from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.partition import GRACE
-from poppy.storage.cassandra.session import Call, Database, Undecided
+from poppy.storage.cassandra.session import Call, Database
 
 READ = (
     "SELECT service_id, services, service_limit, writer FROM places "

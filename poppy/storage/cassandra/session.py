@@ -1,48 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to the cluster: one session per process, prepared statements, and errors.
-
-Only this module translates the driver's exceptions into Poppy's errors. A conditional write has
-three outcomes: applied, not applied, and unknown (``Undecided``), because Paxos may complete a
-write after its coordinator died or gave up. (Apache Cassandra docs, "Guarantees" and "CQL: Data
-Manipulation"; native protocol v4, error code 0x1100.)
-"""
+"""Requests to the cluster: prepared statements, batches, and their consistency levels."""
 
 import itertools
-import logging
-import os
 import random
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-import cassandra
 from cassandra import ConsistencyLevel
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import (
-    EXEC_PROFILE_DEFAULT,
-    Cluster,
-    ExecutionProfile,
-    NoHostAvailable,
-)
-from cassandra.connection import ConnectionException
-from cassandra.policies import (
-    DCAwareRoundRobinPolicy,
-    ExponentialReconnectionPolicy,
-    RoundRobinPolicy,
-    TokenAwarePolicy,
-)
-from cassandra.protocol import (
-    ConfigurationException,
-    ErrorMessage,
-    ProtocolException,
-    SyntaxException,
-)
-from cassandra.query import BatchStatement, BatchType, tuple_factory
+from cassandra.cluster import Cluster
+from cassandra.query import BatchStatement, BatchType
 
-from poppy.common import errors
+from poppy.storage.cassandra.connection import Connections
+from poppy.storage.cassandra.driver_errors import Answering, Undecided
 
 T = TypeVar("T")
 
@@ -50,11 +20,6 @@ Row = Any
 Call = tuple[str, Mapping[str, Any]]
 """A statement and its parameters."""
 
-COMMAND = "poppy-manage db sync"
-
-_PROTOCOL = 4
-"""Version 5 adds checksums to each message. The driver computes them in Python, which costs a
-tenth of a request, and TCP and TLS have checksums already."""
 _IN_FLIGHT = 32
 _BATCH = 10
 _BATCH_SIZE = 4096
@@ -63,20 +28,6 @@ them."""
 _SCAN_PAGE = 100
 _CONTENTION = 2.0
 _SERIAL = (ConsistencyLevel.SERIAL, ConsistencyLevel.LOCAL_SERIAL)
-_RECONNECT = (0.2, 5.0)
-_OUTAGES = (
-    NoHostAvailable,
-    cassandra.DriverException,
-    ConnectionException,
-    ErrorMessage,
-    OSError,
-)
-# The driver logs each failure with a traceback besides raising it. Poppy's error has it as cause.
-logging.getLogger("cassandra").setLevel(logging.CRITICAL)
-
-
-class Undecided(errors.Unavailable):
-    """It is unknown whether a conditional write was applied; a serial read decides it."""
 
 
 class Levels(NamedTuple):
@@ -93,13 +44,6 @@ class Levels(NamedTuple):
     wide: int
     claims: int
     operations: int
-
-
-class _Connection(NamedTuple):
-    lock: threading.Lock
-    opened: dict[str, tuple[Cluster, Any]]
-    prepared: dict[str, Any]
-    region: list[str]
 
 
 class Database:
@@ -119,7 +63,6 @@ class Database:
     def __init__(self, options: Any, datacenter: str, option: str, retention: int = 0) -> None:
         self.options = options
         self.retention = retention
-        self._datacenter = options.datacenter or datacenter
         self._option = option
         claims = getattr(ConsistencyLevel, options.serial_consistency_level)
         plain = getattr(ConsistencyLevel, options.consistency_level)
@@ -129,9 +72,7 @@ class Database:
             claims=claims,
             operations=getattr(ConsistencyLevel, options.operation_serial_consistency_level),
         )
-        # By process: sockets and threads do not survive a fork. An ancestor's connections stay
-        # referenced, so that the child does not close them.
-        self._connections: dict[int, _Connection] = {}
+        self._connections = Connections(options, datacenter, option, plain)
 
     def read(self, cql: str, parameters: Mapping[str, Any], level: int | None = None) -> list[Row]:
         """Return all rows of a SELECT. A serial level completes pending conditional writes first.
@@ -144,7 +85,7 @@ class Database:
         while True:
             try:
                 with self.answering(conditional=level in _SERIAL):
-                    statement = self._bind(cql, parameters)
+                    statement = self._connections.bind(cql, parameters)
                     statement.consistency_level = self.levels.plain if level is None else level
                     return list(self._session().execute(statement))
             except Undecided:
@@ -156,7 +97,7 @@ class Database:
     def scan(self, cql: str) -> Iterator[Row]:
         """Iterate over the rows of a SELECT of a whole table, fetching pages on demand."""
         with self.answering():
-            statement = self._bind(cql, {})
+            statement = self._connections.bind(cql, {})
             statement.consistency_level = self.levels.plain
             statement.fetch_size = _SCAN_PAGE
             rows = iter(self._session().execute(statement))
@@ -175,7 +116,7 @@ class Database:
             for start in range(0, len(waiting), _IN_FLIGHT):
                 futures = []
                 for cql, parameters in waiting[start : start + _IN_FLIGHT]:
-                    statement = self._bind(cql, parameters)
+                    statement = self._connections.bind(cql, parameters)
                     statement.consistency_level = self.levels.plain if level is None else level
                     statement.is_idempotent = True
                     futures.append(self._session().execute_async(statement))
@@ -205,7 +146,7 @@ class Database:
             return _nothing
         futures = []
         with self.answering():
-            for together in _batches([self._bind(*call) for call in waiting]):
+            for together in _batches([self._connections.bind(*call) for call in waiting]):
                 statement = _joined(together, BatchType.UNLOGGED)
                 statement.consistency_level = self.levels.plain if level is None else level
                 # Each write sets its own timestamp, or a row that never changes.
@@ -230,7 +171,9 @@ class Database:
             Unavailable: it was not applied and will not be.
         """
         with self.answering(conditional=True):
-            statement = _joined([self._bind(*call) for call in calls], BatchType.LOGGED)
+            statement = _joined(
+                [self._connections.bind(*call) for call in calls], BatchType.LOGGED
+            )
             statement.serial_consistency_level = serial
             statement.consistency_level = self._commit_level(serial)
             result = self._session().execute(statement)
@@ -245,7 +188,7 @@ class Database:
         """The data centre that serves ordinary reads and writes; '' for any."""
         with self.answering():
             self._session()
-        return self._connection().region[0]
+        return self._connections.current().region[0]
 
     @property
     def is_one_region(self) -> bool:
@@ -262,155 +205,25 @@ class Database:
             agreement: seconds for which a change waits until all nodes, even lost ones, have it.
         """
         with self.answering():
-            return self._open(keyspace, agreement)
+            return self._connections.open(keyspace, agreement)
 
-    def answering(self, *, conditional: bool = False) -> "_Answering":
+    def answering(self, *, conditional: bool = False) -> Answering:
         """Translate the driver's errors into Poppy's within a block.
 
         Args:
             conditional: an error may leave it open whether a write was applied.
         """
-        return _Answering(self._option, conditional)
+        return Answering(self._option, conditional)
 
     def close(self) -> None:
         """Close this process's session. The next use opens another."""
-        connection = self._connections.pop(os.getpid(), None)
-        if connection is not None:
-            for cluster, _session in connection.opened.values():
-                cluster.shutdown()
+        self._connections.close()
 
     def _commit_level(self, serial: int) -> int:
         return self.levels.wide if serial == ConsistencyLevel.SERIAL else self.levels.plain
 
-    def _connection(self) -> _Connection:
-        pid = os.getpid()
-        return self._connections.get(pid) or self._connections.setdefault(
-            pid, _Connection(threading.Lock(), {}, {}, [""])
-        )
-
     def _session(self) -> Any:
-        connection = self._connection()
-        opened = connection.opened.get("it")
-        if opened is None:
-            with connection.lock:
-                opened = connection.opened.get("it")
-                if opened is None:
-                    opened = self._open(self.options.keyspace)
-                    connection.region[0] = _region(opened[0])
-                    connection.opened["it"] = opened
-        return opened[1]
-
-    def _bind(self, cql: str, parameters: Mapping[str, Any]) -> Any:
-        session = self._session()
-        prepared = self._connection().prepared
-        statement = prepared.get(cql)
-        if statement is None:
-            statement = prepared[cql] = session.prepare(cql)
-        return statement.bind(parameters)
-
-    def _open(self, keyspace: str | None, agreement: float = 30.0) -> tuple[Cluster, Any]:
-        cluster = self._make_cluster(agreement)
-        try:
-            return cluster, cluster.connect(keyspace)
-        except BaseException as exc:
-            cluster.shutdown()
-            # For a missing keyspace the driver reports that no host is available.
-            known = cluster.metadata.keyspaces
-            if isinstance(exc, NoHostAvailable) and keyspace and known and keyspace not in known:
-                raise errors.ConfigError(
-                    f"There is no keyspace {keyspace} in Cassandra: run '{COMMAND}'"
-                ) from exc
-            raise
-
-    def _make_cluster(self, agreement: float) -> Cluster:
-        options = self.options
-        profile = ExecutionProfile(
-            load_balancing_policy=self._policy(),
-            consistency_level=self.levels.plain,
-            request_timeout=options.request_timeout,
-            row_factory=tuple_factory,
-        )
-        profile.row_factory = tuple_factory
-        return Cluster(
-            options.cluster,
-            protocol_version=_PROTOCOL,
-            port=options.port,
-            auth_provider=PlainTextAuthProvider(options.username, options.password)
-            if options.username
-            else None,
-            ssl_context=self._ssl_context(),
-            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            # The driver's own limit is ten minutes, during which a recovered node is not used.
-            reconnection_policy=ExponentialReconnectionPolicy(*_RECONNECT),
-            connect_timeout=options.connect_timeout,
-            control_connection_timeout=options.connect_timeout,
-            max_schema_agreement_wait=agreement,
-            monitor_reporting_enabled=False,
-            application_name="poppy",
-        )
-
-    def _policy(self) -> Any:
-        strategy = self.options.load_balance_strategy
-        local = DCAwareRoundRobinPolicy(self._datacenter)
-        policy = local if strategy.endswith("datacenter") else RoundRobinPolicy()
-        return TokenAwarePolicy(policy) if strategy.startswith("token") else policy
-
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        options = self.options
-        if not options.ssl_enabled:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=options.ssl_ca_certs or None)
-            context.check_hostname = options.ssl_check_hostname
-            if options.ssl_certfile:
-                context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile or None)
-        except OSError as exc:
-            raise errors.ConfigError(f"{self._option} ssl_*: {exc}") from exc
-        return context
-
-
-class _Answering:
-    """Translates the driver's errors into Poppy's.
-
-    It wraps every request. A class takes a third of the time of a generator.
-    """
-
-    __slots__ = ("_conditional", "_option")
-
-    def __init__(self, option: str, conditional: bool) -> None:
-        self._option = option
-        self._conditional = conditional
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            translated = self._translate(error)
-            if translated is not None:
-                raise translated from error
-
-    def _translate(self, error: BaseException) -> errors.PoppyError | None:
-        """Return the error to raise instead; None if it is a bug rather than an outage."""
-        causes = [error, *(_causes(error) if isinstance(error, NoHostAvailable) else [])]
-        if any(
-            isinstance(it, cassandra.AuthenticationFailed | ProtocolException) for it in causes
-        ):
-            return errors.ConfigError(f"{self._option}: {error}")
-        if isinstance(error, ConfigurationException):
-            return errors.ConfigError(f"{self._option}: Cassandra refuses ({error})")
-        if isinstance(error, cassandra.InvalidRequest | cassandra.Unauthorized):
-            return errors.ConfigError(
-                f"{self._option}: Cassandra refuses ({error}); has '{COMMAND}' been run?"
-            )
-        if isinstance(error, _OUTAGES) and not isinstance(error, SyntaxException):
-            return _outage(self._conditional and _is_undecided(error))
-        return None
+        return self._connections.session()
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -447,27 +260,3 @@ def _joined(bound: Sequence[Any], kind: BatchType) -> Any:
 
 def _nothing() -> None:
     """Do nothing: there is nothing to wait for."""
-
-
-def _region(cluster: Cluster) -> str:
-    policy = cluster.profile_manager.default.load_balancing_policy
-    if isinstance(policy, TokenAwarePolicy):
-        policy = policy._child_policy
-    return getattr(policy, "local_dc", "") or ""
-
-
-def _outage(undecided: bool) -> errors.Unavailable:
-    kind = Undecided if undecided else errors.Unavailable
-    return kind("The database does not answer")
-
-
-def _is_undecided(exc: BaseException) -> bool:
-    # "Unavailable" is reported before anything is done; a node that was not reached did nothing.
-    if isinstance(exc, NoHostAvailable):
-        return any(not isinstance(it, cassandra.Unavailable) for it in _causes(exc))
-    return not isinstance(exc, cassandra.Unavailable)
-
-
-def _causes(exc: Any) -> list[BaseException]:
-    found = exc.errors
-    return list(found.values() if isinstance(found, Mapping) else found or [])
