@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading operations in Cassandra: from the service's partition, from views, and from hints."""
+
+import abc
+import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from poppy.common import errors
+from poppy.model.operations import Operation, OperationKey, State
+from poppy.storage import operations as contract
+from poppy.storage.cassandra import codec, partition
+from poppy.storage.cassandra.due import Due
+from poppy.storage.cassandra.failures import Failures
+from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.opened import Opened
+from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.states import States
+from poppy.storage.cassandra.views import Views
+
+_AT_A_TIME = 50
+"""How many operations to read in parallel."""
+
+_FIND_PAGE = 1000
+_FAR = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
+"""Later than any due time, even an absurd one."""
+
+
+class OperationReads(contract.OperationStore, abc.ABC):
+    """Implements the reading methods of the contract; see it for each method."""
+
+    def __init__(
+        self,
+        database: Database,
+        hints: Hints,
+        views: Views,
+        failures: Failures,
+        states: States,
+        opened: Opened,
+    ) -> None:
+        self._database = database
+        self._hints = hints
+        self._due = Due(database, hints, views)
+        self._failures = failures
+        self._states = states
+        self._opened = opened
+
+    def get(self, key: OperationKey) -> Operation:
+        """Read an operation by primary key."""
+        rows = self._database.read(partition.READ_OPERATION, key._asdict())
+        if not rows:
+            raise errors.NotFound(f"There is no operation {key.operation_id}")
+        return partition.to_held(key.project_id, key.service_id, rows[0]).operation
+
+    def list(self, project_id: str, service_id: str) -> Sequence[Operation]:
+        """Read all operations of a service, which may be gone."""
+        parameters = {"project_id": project_id, "service_id": service_id}
+        rows = self._database.read(partition.LIST_OPERATIONS, parameters)
+        # A partition that was fenced before its service was stored has no operation rows.
+        return [partition.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def history(
+        self, project_id: str, service_id: str, marker: str | None, limit: int
+    ) -> Sequence[Operation]:
+        """Read a slice of the service's partition, backwards."""
+        parameters = {"project_id": project_id, "service_id": service_id, "page": limit}
+        statement = partition.HISTORY
+        if marker is not None:
+            statement, parameters = partition.HISTORY_AFTER, {**parameters, "marker": marker}
+        rows = self._database.read(statement, parameters)
+        return [partition.to_held(project_id, service_id, row).operation for row in rows if row[0]]
+
+    def find(
+        self,
+        states: Collection[State],
+        before: datetime.datetime,
+        marker: contract.Marker | None = None,
+    ) -> Iterator[Operation]:
+        """Read the view by state; see :class:`.states.States`."""
+        # Include operations that this process has just begun or ended.
+        self._hints.flush()
+        for operation in self._states.find(states, codec.to_number(before), marker):
+            if operation.created_at <= before:
+                yield operation
+
+    def fill(self) -> None:
+        """Add operations stored by an earlier version to the view by state. Safe to repeat.
+
+        Raises:
+            Unavailable: the cluster does not answer.
+        """
+        for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+            self._states.fill(hint.key for hint in hints)
+        self._states.fill(self._failures.keys())
+
+    def failures(self, limit: int) -> Sequence[Operation]:
+        """Follow the latest hints of failures, more than asked for.
+
+        Some hints are stale: those of operations that were retried or have failed repeatedly.
+        """
+        keys = self._failures.latest(2 * limit + _AT_A_TIME)
+        failed = [it for it in self._read(keys) if it.state is State.FAILED]
+        return failed[:limit]
+
+    def _read(self, keys: Sequence[OperationKey]) -> Iterator[Operation]:
+        calls = [(partition.READ_OPERATION, key._asdict()) for key in keys]
+        for key, rows in zip(keys, self._database.read_each(calls), strict=True):
+            if rows:
+                yield partition.to_held(key.project_id, key.service_id, rows[0]).operation
+
+    def prune(self, before: datetime.datetime, limit: int) -> int:
+        """Leave empty partitions of the view behind. Cassandra expires operations itself."""
+        return self._states.tidy(limit)
+
+    def due(
+        self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
+    ) -> Sequence[Operation]:
+        """Follow hints; see :class:`.due.Due`."""
+        return self._due.find(now, limit, had or {})
+
+    def count_open(self, project_id: str, limit: int) -> int:
+        """Count the project's rows; see :class:`.opened.Opened`."""
+        return self._opened.count(project_id, limit)
