@@ -18,7 +18,8 @@ from poppy.distributed_task.board.zookeeper import ZooKeeperPoster
 from poppy.distributed_task.board.zookeeper_client import Settings
 from poppy.distributed_task.board.zookeeper_worker import ZooKeeperJobBoard
 from poppy.model.services import Status
-from poppy.testing.board import BoardContract, OutageContract, eventually, names
+from poppy.testing.board import BoardContract, eventually, names
+from poppy.testing.board_outages import OutageContract
 from tests.functional.harness import PROJECT, Harness
 from tests.real.fixtures import chroot, zookeeper  # noqa: F401
 from tests.real.poppy import Installation, kill, wait
