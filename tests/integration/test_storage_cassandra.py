@@ -21,7 +21,7 @@ from poppy.storage.cassandra import codec, migrate, partition, states
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.storage.cassandra.driver_errors import Undecided
-from poppy.storage.cassandra.hints import WIDTH
+from poppy.storage.cassandra.due_index import WIDTH
 from poppy.storage.operations import Marker
 from poppy.testing.builders import (
     NOW,
@@ -206,7 +206,7 @@ class TestOrphans:
 
     @pytest.fixture
     def overdue(self, monkeypatch):
-        for module in ("claims", "quota", "due"):
+        for module in ("claims", "quota", "due_index_reader"):
             monkeypatch.setattr(f"poppy.storage.cassandra.{module}.GRACE", -1.0)
         monkeypatch.setattr("poppy.storage.cassandra.claims.OWN_GRACE", -1.0)
 
@@ -319,7 +319,7 @@ class TestOrphans:
     def test_unreleased_domain_of_a_removed_service_is_free_at_once(self, stocked, monkeypatch):
         service = add(stocked, domains=["a.example.com"])
         with monkeypatch.context() as patched:
-            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            patched.setattr(stocked.operations._projections, "refresh", unavailable)
             remove(stocked, service)
         assert is_free(stocked, "a.example.com")
 
@@ -341,7 +341,7 @@ class TestOrphans:
     ):
         service = add(stocked, limit=1)
         with monkeypatch.context() as patched:
-            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            patched.setattr(stocked.operations._projections, "refresh", unavailable)
             remove(stocked, service)
         assert len(stocked.services.list(PROJECT_ID, None, 10)) == 1
         assert list(stocked.operations.due(after(10**6), 10)) == []
@@ -355,7 +355,7 @@ class TestOrphans:
     ):
         run = begin(stocked, first_operation(stocked, add(stocked)))
         with monkeypatch.context() as patched:
-            patched.setattr(stocked.operations._views, "refresh", unavailable)
+            patched.setattr(stocked.operations._projections, "refresh", unavailable)
             finish(stocked, run.operation, details=DEPLOYED)
         (listed,) = stocked.services.list(PROJECT_ID, None, 10)
         assert listed == run.service
@@ -367,7 +367,7 @@ class TestOrphans:
         service = add(stocked)
         old = partition.read(stocked._database, (PROJECT_ID, service.service_id))
         submit(stocked, replace(service, disabled=True))
-        late = stocked.services._views
+        late = stocked.services._projections
         late.refresh(old)
         (listed,) = stocked.services.list(PROJECT_ID, None, 10)
         assert listed.disabled
@@ -379,7 +379,7 @@ class TestOrphans:
         service = add(stocked)
         failed = {"mock": ProviderDetail(ProviderStatus.FAILED)}
         with monkeypatch.context() as patched:
-            patched.setattr(stocked.services._views, "refresh", unavailable)
+            patched.setattr(stocked.services._projections, "refresh", unavailable)
             submit(stocked, service.with_details(failed))
         stored = stocked.services.get(PROJECT_ID, service.service_id)
         submit(stocked, stored)
@@ -465,7 +465,7 @@ class TestStates:
         run = begin(stocked, first_operation(stocked, add(stocked)))
         delete = submit(stocked, run.service, Kind.DELETE)
         assert self.find(stocked, *states.LISTED) == [delete]
-        stocked.operations._hints.flush()
+        stocked.operations._due_index.flush()
         assert self.rows(cql) == [("queued", delete.operation_id)]
 
     def test_reader_drops_a_stale_row(self, stocked, cql):
@@ -503,7 +503,7 @@ class TestStates:
         until = until or after(3600)
         parked = replace(running, state=State.WAITING, next_attempt_at=until, error="no answer")
         storage.operations.save(parked, None)
-        storage.operations._hints.flush()
+        storage.operations._due_index.flush()
         return parked
 
     @pytest.fixture
@@ -560,14 +560,14 @@ class TestStates:
     ):
         monkeypatch.setattr(states, "SETTLED", 0.0)
         running = begin(stocked, first_operation(stocked, add(stocked))).operation
-        stocked.operations._hints.flush()
+        stocked.operations._due_index.flush()
         # The row of a writer that was overtaken.
         lost = replace(running, state=State.QUEUED)
         database = stocked._database
         database.write(states.States(database).puts([lost], codec.now()))
         parked = replace(running, state=State.WAITING, next_attempt_at=after(3600))
         stocked.operations.save(parked, None)
-        stocked.operations._hints.flush()
+        stocked.operations._due_index.flush()
         assert self.find(stocked, State.QUEUED, State.WAITING) == [parked]
         assert verified == [parked.key]
         verified.clear()
@@ -611,7 +611,7 @@ class TestStates:
     @pytest.mark.parametrize("how", ["a reader", "a sweep"])
     def test_empty_partition_leaves_the_index(self, stocked, cql, monkeypatch, how):
         finish(stocked, begin(stocked, first_operation(stocked, add(stocked))).operation)
-        stocked.operations._hints.flush()
+        stocked.operations._due_index.flush()
         waiting = first_operation(stocked, add(stocked))
         left = {("queued",)} if waiting else set()
         index = "SELECT state FROM state_buckets"
@@ -643,7 +643,7 @@ class TestStates:
         failed = begin(stocked, first_operation(stocked, add(stocked))).operation
         failed = replace(failed, state=State.FAILED, error="no", next_attempt_at=None)
         stocked.operations.save(failed, None)
-        stocked.operations._hints.flush()
+        stocked.operations._due_index.flush()
         for table in ("operations_by_state", "state_buckets"):
             cql(f"TRUNCATE {table}")
         stocked.operations._states._indexed.clear()
@@ -702,7 +702,7 @@ class TestHints:
     def test_hint_of_a_write_in_progress_is_kept(self, stocked, cql):
         operation = first_operation(stocked, add(stocked))
         future = replace(operation, next_attempt_at=after(20))
-        stocked.operations._hints.put([future], codec.now())
+        stocked.operations._due_index.put([future], codec.now())
         assert list(stocked.operations.due(after(30), 10)) == []
         assert len(cql("SELECT * FROM due")) == 2
 
@@ -711,14 +711,14 @@ class TestHints:
         valid = codec.to_number(operation.next_attempt_at)
         end = codec.to_moment(valid - valid % WIDTH + WIDTH - 1)
         stale = replace(operation, next_attempt_at=end)
-        stocked.operations._hints.put([stale], codec.now())
+        stocked.operations._due_index.put([stale], codec.now())
         assert len(cql("SELECT * FROM due")) == 2
         assert list(stocked.operations.due(after(60), 10)) == [operation]
 
     def test_hint_is_kept_if_only_a_serial_read_finds_its_operation(self, stocked, monkeypatch):
-        monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
+        monkeypatch.setattr("poppy.storage.cassandra.due_index_reader.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
-        pages = stocked.operations._hints.pages(codec.to_number(after(60)), 10)
+        pages = stocked.operations._due_index.pages(codec.to_number(after(60)), 10)
         hints = [hint for page in pages for hint in page]
         with monkeypatch.context() as patched:
             # What a plain read returns before a write of unknown outcome is completed.
@@ -727,7 +727,7 @@ class TestHints:
         assert list(stocked.operations.due(after(60), 10)) == [operation]
 
     def test_delayed_writer_writes_its_dropped_hint_again(self, stocked, connect, monkeypatch):
-        monkeypatch.setattr("poppy.storage.cassandra.due.GRACE", -1.0)
+        monkeypatch.setattr("poppy.storage.cassandra.due_index_reader.GRACE", -1.0)
         operation = first_operation(stocked, add(stocked))
         other = connect()
         write = partition.write

@@ -16,7 +16,7 @@ import pecan
 
 from poppy.model import ids
 from poppy.model.services import Service
-from poppy.storage.cassandra import codec, partition, views
+from poppy.storage.cassandra import codec, partition, projections
 from poppy.storage.cassandra.session import Call, Database
 from tests.perf import growth, seed
 from tests.perf.backbone import Backbone, backbone
@@ -133,4 +133,4 @@ def _writes(service: Service) -> Iterator[Call]:
             **codec.operation_columns(operation, None),
         },
     )
-    yield views.PUT, {**key, "clock": clock, "document": codec.document_of(service)}
+    yield projections.PUT, {**key, "clock": clock, "document": codec.document_of(service)}

@@ -74,7 +74,7 @@ def to_service(project_id: str, service_id: str, columns: Any) -> Service:
 
 
 def document_of(service: Service) -> str:
-    """Return a whole service in one cell, so that concurrent writes of a view can't mix."""
+    """Return a whole service in one cell, so that concurrent writes of a projection can't mix."""
     return to_text(list(service_columns(service).values()))
 
 

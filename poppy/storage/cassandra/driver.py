@@ -14,21 +14,21 @@ from poppy.storage import base
 from poppy.storage.cassandra import durability, migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.domains import DomainStore
-from poppy.storage.cassandra.failures import Failures
+from poppy.storage.cassandra.due_index import DueIndex
+from poppy.storage.cassandra.failed_operations import FailedOperations
 from poppy.storage.cassandra.flavor_references import FlavorReferences
 from poppy.storage.cassandra.flavors import FlavorStore
-from poppy.storage.cassandra.hints import Hints
-from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.membership import MembershipStore
 from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.operations import OperationStore
 from poppy.storage.cassandra.partition import best_effort
+from poppy.storage.cassandra.projections import Projections
 from poppy.storage.cassandra.queries import DocumentStore, ProjectStore, QueryStore
 from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.services import ServiceStore
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
 
@@ -61,29 +61,29 @@ class CassandraStorage(base.Storage):
         quota = Quota(self._database)
         references = FlavorReferences(self._database)
         states = States(self._database)
-        self._hints = hints = Hints(self._database, states)
-        failures = Failures(self._database)
-        index = Index(self._database)
-        views = Views(self._database, claims, quota, references, index)
+        self._due_index = due_index = DueIndex(self._database, states)
+        failed = FailedOperations(self._database)
+        lookups = Lookups(self._database)
+        projections = Projections(self._database, claims, quota, references, lookups)
         self.flavors = FlavorStore(self._database, references)
         opened = Opened(self._database)
         self.services = ServiceStore(
-            self._database, claims, quota, references, hints, views, index, opened
+            self._database, claims, quota, references, due_index, projections, lookups, opened
         )
         self._operations = OperationStore(
-            self._database, claims, hints, views, failures, states, opened
+            self._database, claims, due_index, projections, failed, states, opened
         )
         self.operations = self._operations
         self.domains = DomainStore(self._database)
         self.membership = MembershipStore(self._database)
         self.projects = ProjectStore(self._database)
-        self.queries = QueryStore(self._database, index)
+        self.queries = QueryStore(self._database, lookups)
         self.documents = DocumentStore(self._database)
 
     def sync(self) -> None:
         """Create or migrate the keyspace and its tables; see :func:`.migrate.sync`.
 
-        Then fill the view of operations by state with what servers and workers of an earlier
+        Then fill the projection of operations by state with what servers and workers of an earlier
         version have stored. Run it again after the last of those has stopped.
         """
         migrate.sync(self._database)
@@ -124,5 +124,5 @@ class CassandraStorage(base.Storage):
     def close(self) -> None:
         """Close this process's session. A later use opens another."""
         with best_effort(LOG, "Deleting stale hints"):
-            self._hints.flush()
+            self._due_index.flush()
         self._database.close()

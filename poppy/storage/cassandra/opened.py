@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The approximate number of each project's unfinished operations: a view with a row for each.
+"""The approximate number of each project's unfinished operations: a projection of them.
 
-A row is written before the partition that contains its operation, and deleted some time after the
-operation ends. Rows left by a dead process are found when they matter: when a project has reached
-its limit, its oldest rows are checked against the partition. Bulk work has no rows.
+Each has a row. A row is written before the partition that contains its operation, and deleted some
+time after the operation ends. Rows left by a dead process are found when they matter: when a
+project has reached its limit, its oldest rows are checked against the partition. Bulk work has no
+rows.
 """
 
 import time

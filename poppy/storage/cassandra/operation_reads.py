@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading operations in Cassandra: from the service's partition, from views, and from hints."""
+"""Reads of operations in Cassandra: of the service's partition, of projections, and of hints."""
 
 import abc
 import datetime
@@ -9,13 +9,13 @@ from poppy.common import errors
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage import operations as contract
 from poppy.storage.cassandra import codec, partition
-from poppy.storage.cassandra.due import Due
-from poppy.storage.cassandra.failures import Failures
-from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.due_index import DueIndex
+from poppy.storage.cassandra.due_index_reader import DueIndexReader
+from poppy.storage.cassandra.failed_operations import FailedOperations
 from poppy.storage.cassandra.opened import Opened
+from poppy.storage.cassandra.projections import Projections
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.views import Views
 
 _AT_A_TIME = 50
 """How many operations to read in parallel."""
@@ -31,16 +31,16 @@ class OperationReads(contract.OperationStore, abc.ABC):
     def __init__(
         self,
         database: Database,
-        hints: Hints,
-        views: Views,
-        failures: Failures,
+        due_index: DueIndex,
+        projections: Projections,
+        failed: FailedOperations,
         states: States,
         opened: Opened,
     ) -> None:
         self._database = database
-        self._hints = hints
-        self._due = Due(database, hints, views)
-        self._failures = failures
+        self._due_index = due_index
+        self._due = DueIndexReader(database, due_index, projections)
+        self._failed = failed
         self._states = states
         self._opened = opened
 
@@ -75,29 +75,29 @@ class OperationReads(contract.OperationStore, abc.ABC):
         before: datetime.datetime,
         marker: contract.Marker | None = None,
     ) -> Iterator[Operation]:
-        """Read the view by state; see :class:`.states.States`."""
+        """Read the projection by state; see :class:`.states.States`."""
         # Include operations that this process has just begun or ended.
-        self._hints.flush()
+        self._due_index.flush()
         for operation in self._states.find(states, codec.to_number(before), marker):
             if operation.created_at <= before:
                 yield operation
 
     def fill(self) -> None:
-        """Add operations stored by an earlier version to the view by state. Safe to repeat.
+        """Add operations stored by an earlier version to the projection by state. Safe to repeat.
 
         Raises:
             Unavailable: the cluster does not answer.
         """
-        for hints in self._hints.pages(codec.to_number(_FAR), _FIND_PAGE):
+        for hints in self._due_index.pages(codec.to_number(_FAR), _FIND_PAGE):
             self._states.fill(hint.key for hint in hints)
-        self._states.fill(self._failures.keys())
+        self._states.fill(self._failed.keys())
 
     def failures(self, limit: int) -> Sequence[Operation]:
         """Follow the latest hints of failures, more than asked for.
 
         Some hints are stale: those of operations that were retried or have failed repeatedly.
         """
-        keys = self._failures.latest(2 * limit + _AT_A_TIME)
+        keys = self._failed.latest(2 * limit + _AT_A_TIME)
         failed = [it for it in self._read(keys) if it.state is State.FAILED]
         return failed[:limit]
 
@@ -108,13 +108,13 @@ class OperationReads(contract.OperationStore, abc.ABC):
                 yield partition.to_held(key.project_id, key.service_id, rows[0]).operation
 
     def prune(self, before: datetime.datetime, limit: int) -> int:
-        """Leave empty partitions of the view behind. Cassandra expires operations itself."""
+        """Leave empty partitions of the projection behind. Cassandra expires operations itself."""
         return self._states.tidy(limit)
 
     def due(
         self, now: datetime.datetime, limit: int, had: Mapping[str, int] | None = None
     ) -> Sequence[Operation]:
-        """Follow hints; see :class:`.due.Due`."""
+        """Follow hints; see :class:`.due_index_reader.DueIndexReader`."""
         return self._due.find(now, limit, had or {})
 
     def count_open(self, project_id: str, limit: int) -> int:

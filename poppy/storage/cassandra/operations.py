@@ -18,15 +18,15 @@ from poppy.model.services import Service
 from poppy.storage import operations as contract
 from poppy.storage.cassandra import codec, fencing, partition
 from poppy.storage.cassandra.claims import Claims
-from poppy.storage.cassandra.failures import Failures
-from poppy.storage.cassandra.hints import Hints
+from poppy.storage.cassandra.due_index import DueIndex
+from poppy.storage.cassandra.failed_operations import FailedOperations
 from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.operation_reads import OperationReads
 from poppy.storage.cassandra.partition import Change, Held, ServicePartition, best_effort
+from poppy.storage.cassandra.projections import Projections
 from poppy.storage.cassandra.services import give_way, let_go, superseded
 from poppy.storage.cassandra.session import Database
 from poppy.storage.cassandra.states import States
-from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
 
@@ -42,15 +42,15 @@ class OperationStore(OperationReads):
         self,
         database: Database,
         claims: Claims,
-        hints: Hints,
-        views: Views,
-        failures: Failures,
+        due_index: DueIndex,
+        projections: Projections,
+        failed: FailedOperations,
         states: States,
         opened: Opened,
     ) -> None:
-        super().__init__(database, hints, views, failures, states, opened)
+        super().__init__(database, due_index, projections, failed, states, opened)
         self._claims = claims
-        self._views = views
+        self._projections = projections
         # The partition after the last write of each run, so that the next write need not read it.
         # If it is outdated, the conditional write fails.
         self._runs: dict[OperationKey, ServicePartition] = {}
@@ -135,7 +135,7 @@ class OperationStore(OperationReads):
         with best_effort(LOG, "Updating the view of operations by state"):
             finish()
             if stored is not None:
-                self._hints.begun([before], held, clock)
+                self._due_index.begun([before], held, clock)
         if stored is not None:
             self._remember_runs(stored, held)
         return stored is not None
@@ -210,14 +210,14 @@ class OperationStore(OperationReads):
                 clock,
                 service,
                 removed_at=codec.to_number(operation.updated_at),
-                operations=self._hints.put(ended, clock),
+                operations=self._due_index.put(ended, clock),
             )
             stored = partition.write(self._database, found, change)
             if stored is not None:
-                self._hints.write_later(self._opened.ends(ended, clock))
+                self._due_index.write_later(self._opened.ends(ended, clock))
                 with best_effort(LOG, "Releasing what a removed service held"):
-                    self._views.refresh(stored, found, self._hints.dropped())
-                    self._hints.drop(found.operations.values(), (), clock)
+                    self._projections.refresh(stored, found, self._due_index.dropped())
+                    self._due_index.drop(found.operations.values(), (), clock)
                 return
 
     def _write(
@@ -227,14 +227,14 @@ class OperationStore(OperationReads):
         service: Service | None = None,
         claims: Mapping[str, str] | None = None,
     ) -> ServicePartition | None:
-        """Write hints, then the partition, then views, then delete superseded hints.
+        """Write hints, then the partition, then projections, then delete superseded hints.
 
-        The partition stands even if later steps fail. If the views fail, the previous hints stay,
-        and their finder writes the views.
+        The partition stands even if later steps fail. If the projections fail, the previous hints
+        stay, and their finder writes the projections.
         """
         clock = found.tick()
-        self._failures.put(operations)
-        held = self._hints.put(operations, clock)
+        self._failed.put(operations)
+        held = self._due_index.put(operations, clock)
         change = Change(clock, service, claims if service else None, operations=held)
         stored = partition.write(self._database, found, change)
         if stored is None:
@@ -243,10 +243,10 @@ class OperationStore(OperationReads):
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "Updating views"):
-            self._hints.write_later(self._opened.ends(operations, clock))
+            self._due_index.write_later(self._opened.ends(operations, clock))
             if service is not None or any(it.operation.state.finished for it in held):
-                self._views.refresh(stored, found, self._hints.dropped())
-            self._hints.drop_later(before, held, clock)
+                self._projections.refresh(stored, found, self._due_index.dropped())
+            self._due_index.drop_later(before, held, clock)
         return stored
 
     def _following(

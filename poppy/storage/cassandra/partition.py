@@ -8,16 +8,17 @@ state, one succeeds; the others read and decide again. A batch to one partition 
 service and operations change together or not at all.
 
 **Everything outside** the partition is written either *before* the partition (domain claims,
-places, uses of flavors, hints) or *after* it (views), so that a process may die at any point:
+places, uses of flavors, hints) or *after* it (projections), so that a process may die at any
+point:
 
 * Before: what no partition names is an orphan, and harmless. A process may drop it after it has
   *fenced* the partition, that is, given it another ``writer``. A process that slept in between
   then can't write its partition; it reads again and starts over. (Orphans must be some minutes old
   only to keep live processes from disturbing each other; safety needs no clock.)
-* After: views are written with the partition's ``clock`` as their timestamp, which grows with each
-  write. So an overtaken writer, whenever it wakes up, can't overwrite newer content or bring a
-  removed service back. If a writer died, the finder of its hint writes the views from the
-  partition.
+* After: projections are written with the partition's ``clock`` as their timestamp, which grows
+  with each write. So an overtaken writer, whenever it wakes up, can't overwrite newer content or
+  bring a removed service back. If a writer died, the finder of its hint writes the projections
+  from the partition.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ from poppy.model.services import Service
 from poppy.storage import queries
 from poppy.storage.cassandra import claims, codec, partition
 from poppy.storage.cassandra.driver_errors import Undecided
-from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.session import Call, Database
 
 GET_LIMIT = (
@@ -55,20 +55,20 @@ class ProjectStore(queries.ProjectStore):
 class QueryStore(queries.QueryStore):
     """Implements the contract; see it for each method."""
 
-    def __init__(self, database: Database, index: Index) -> None:
+    def __init__(self, database: Database, lookups: Lookups) -> None:
         self._database = database
-        self._index = index
+        self._lookups = lookups
 
     def by_status(
         self, status_bucket: str, marker: str | None, limit: int
     ) -> Sequence[queries.Found]:
-        """Read a page of a view and verify it against the partition."""
-        entries = self._index.by_status(status_bucket, marker, limit)
+        """Read a page of a projection and verify it against the partition."""
+        entries = self._lookups.by_status(status_bucket, marker, limit)
         return [queries.Found(entry.project_id, entry.service_id) for entry in entries]
 
     def count(self, status_bucket: str, limit: int) -> int:
-        """Count the rows of a view."""
-        return self._index.count(status_bucket, limit)
+        """Count the rows of a projection."""
+        return self._lookups.count(status_bucket, limit)
 
     def by_claim(self, claim: str) -> Service:
         """Read the claim, and the partition that must name it."""
@@ -81,8 +81,8 @@ class QueryStore(queries.QueryStore):
         raise errors.NotFound(f"No service claims {claim}")
 
     def domains_at(self, provider_url: str, marker: str | None, limit: int) -> Sequence[str]:
-        """Read a page of a view and verify it against the partition."""
-        return self._index.domains_at(provider_url, marker, limit)
+        """Read a page of a projection and verify it against the partition."""
+        return self._lookups.domains_at(provider_url, marker, limit)
 
 
 class DocumentStore(queries.DocumentStore):

@@ -10,17 +10,17 @@ from poppy.common import errors
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
 from poppy.storage import services as contract
-from poppy.storage.cassandra import codec, partition, views
+from poppy.storage.cassandra import codec, partition, projections
 from poppy.storage.cassandra.claims import Claims
+from poppy.storage.cassandra.due_index import DueIndex
 from poppy.storage.cassandra.flavor_references import FlavorReferences
-from poppy.storage.cassandra.hints import Hints
 from poppy.storage.cassandra.idempotency import Keys
-from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.opened import Opened
 from poppy.storage.cassandra.partition import Change, ServicePartition, best_effort
+from poppy.storage.cassandra.projections import Projections
 from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.session import Database
-from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
 
@@ -37,18 +37,18 @@ class ServiceStore(contract.ServiceStore):
         claims: Claims,
         quota: Quota,
         references: FlavorReferences,
-        hints: Hints,
-        refreshed: Views,
-        index: Index,
+        due_index: DueIndex,
+        projections: Projections,
+        lookups: Lookups,
         opened: Opened,
     ) -> None:
         self._database = database
         self._claims = claims
         self._quota = quota
         self._references = references
-        self._hints = hints
-        self._views = refreshed
-        self._index = index
+        self._due_index = due_index
+        self._projections = projections
+        self._lookups = lookups
         self._opened = opened
         self._keys = Keys(database)
 
@@ -86,7 +86,7 @@ class ServiceStore(contract.ServiceStore):
                         self._keys.release(empty, key)
             raise
         with best_effort(LOG, "Updating the project's list of services"):
-            self._views.refresh(stored)
+            self._projections.refresh(stored)
 
     def created_by(self, project_id: str, key: contract.IdempotencyKey) -> str | None:
         """Read the key's row, and check that its service's partition exists."""
@@ -104,11 +104,11 @@ class ServiceStore(contract.ServiceStore):
     ) -> Sequence[Service]:
         """Read a slice of the project's partition, starting after the marker."""
         if status is not None:
-            return self._index.of_project(project_id, str(status), marker, limit)
+            return self._lookups.of_project(project_id, str(status), marker, limit)
         parameters = {"project_id": project_id, "marker": marker or "", "page": limit}
         return [
             codec.from_document(project_id, service_id, document)
-            for service_id, document in self._database.read(views.LIST, parameters)
+            for service_id, document in self._database.read(projections.LIST, parameters)
         ]
 
     def scan(self) -> Iterator[Service]:
@@ -137,8 +137,10 @@ class ServiceStore(contract.ServiceStore):
             raise
         with best_effort(LOG, "Updating the project's list of services"):
             overtaken = [it.operation for it in stored.operations.values()]
-            self._views.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
-            self._hints.drop(gone.operations.values(), stored.operations.values(), stored.clock)
+            self._projections.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
+            self._due_index.drop(
+                gone.operations.values(), stored.operations.values(), stored.clock
+            )
             if gone.service is not None:
                 flavor_id = gone.service.spec.flavor_id
                 if flavor_id != service.spec.flavor_id:
@@ -160,21 +162,21 @@ class ServiceStore(contract.ServiceStore):
             clock = found.tick()
             changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
             along = list(self._opened.begins(operation, clock))
-            held = self._hints.put([operation], clock, along)
+            held = self._due_index.put([operation], clock, along)
             change = Change(clock, changed, operations=held)
             stored = partition.write(self._database, found, change)
             if stored is not None:
                 with best_effort(LOG, "Updating the project's list of services"):
-                    self._views.refresh(stored, found)
-                    self._hints.drop([before], held, clock)
+                    self._projections.refresh(stored, found)
+                    self._due_index.drop([before], held, clock)
                 return
         raise AssertionError("attempts() ends with an error")
 
     def amend(self, service: Service) -> None:
         """Write the partition, which must have an empty queue.
 
-        If the process dies before it has written the views, there is no hint to repair them: they
-        may be outdated until the next change.
+        If the process dies before it has written the projections, there is no hint to repair them:
+        they may be outdated until the next change.
         """
         for _ in partition.attempts():
             found = partition.read(self._database, (service.project_id, service.service_id))
@@ -185,7 +187,7 @@ class ServiceStore(contract.ServiceStore):
             stored = partition.write(self._database, found, Change(found.tick(), changed))
             if stored is not None:
                 with best_effort(LOG, "Updating the project's list of services"):
-                    self._views.refresh(stored, found)
+                    self._projections.refresh(stored, found)
                 return
 
     def _store_first(
@@ -196,7 +198,7 @@ class ServiceStore(contract.ServiceStore):
         tokens: dict[str, str],
         clock: int,
     ) -> ServicePartition:
-        held = self._hints.put([operation], clock, list(self._opened.begins(operation, clock)))
+        held = self._due_index.put([operation], clock, list(self._opened.begins(operation, clock)))
         change = Change(clock, service, claims=dict(tokens), operations=held)
         stored = partition.write(self._database, empty, change, self._database.levels.claims)
         if stored is None:
@@ -259,7 +261,7 @@ class ServiceStore(contract.ServiceStore):
                 found = partition.with_operations(self._database, found, found.queue)
                 ended = give_way(found, operation)
             along = list(self._opened.begins(operation, clock))
-            held = self._hints.put([*ended, operation], clock, along)
+            held = self._due_index.put([*ended, operation], clock, along)
             change = Change(
                 clock,
                 replace(service, revision=service.revision + 1, created_at=known.created_at),

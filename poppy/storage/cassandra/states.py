@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations by state, for listings. The view says where to look; the service's partition decides.
+"""Operations by state, for listings: a projection.
+
+It says where to look; the service's partition decides.
 
 A row is written before the service's partition, with that partition's clock, and deleted after the
 partition has moved on. The reader checks the service's partition, so a row without one is skipped,
@@ -119,7 +121,7 @@ class _Found(NamedTuple):
 
 
 class States:
-    """Writes and reads the view."""
+    """Writes and reads the projection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Due operations: follows hints, and deletes stale ones on the way."""
+"""Finding due operations: follow the due index, and delete stale hints on the way."""
 
 import datetime
 import threading
@@ -10,11 +10,11 @@ from oslo_log import log
 from poppy.model import fairness
 from poppy.model.operations import Operation, State
 from poppy.storage.cassandra import codec, partition
-from poppy.storage.cassandra.backlog import Backlog
-from poppy.storage.cassandra.hints import Hint, Hints
+from poppy.storage.cassandra.due_index import DueIndex, Hint
+from poppy.storage.cassandra.due_index_copy import DueIndexCopy
 from poppy.storage.cassandra.partition import GRACE, Held, best_effort
+from poppy.storage.cassandra.projections import Projections
 from poppy.storage.cassandra.session import Database, Row, chunks
-from poppy.storage.cassandra.views import Views
 
 LOG = log.getLogger(__name__)
 
@@ -25,14 +25,14 @@ _REGION_GRACE = 86400.0
 """Seconds after which other regions settle hints that a region has not settled itself."""
 
 
-class Due:
+class DueIndexReader:
     """Finds due operations."""
 
-    def __init__(self, database: Database, hints: Hints, views: Views) -> None:
+    def __init__(self, database: Database, due_index: DueIndex, projections: Projections) -> None:
         self._database = database
-        self._hints = hints
-        self._views = views
-        self._backlog = Backlog(hints)
+        self._due_index = due_index
+        self._projections = projections
+        self._copy = DueIndexCopy(due_index)
         self._lock = threading.Lock()
 
     def find(
@@ -46,7 +46,7 @@ class Due:
         # Two hints may point to a running operation.
         due: dict[str, Operation] = {}
         with self._lock:
-            for hints in chunks(self._backlog.due(codec.to_number(now), had), limit + _SPARE):
+            for hints in chunks(self._copy.due(codec.to_number(now), had), limit + _SPARE):
                 due.update((it.operation_id, it) for it in self._look(hints, now))
                 if len(due) >= limit:
                     break
@@ -69,7 +69,7 @@ class Due:
                 if lease is not None and lease <= now:
                     due.append(held.operation)
             else:
-                self._backlog.discard(hint)
+                self._copy.discard(hint)
                 if self._is_left(hint):
                     self._settle(hint)
         return due
@@ -83,14 +83,14 @@ class Due:
         """Finish the work of a process that did not get to drop its hint."""
         with best_effort(LOG, "Settling a stale hint"):
             found = partition.read(self._database, hint.key, self._database.levels.operations)
-            self._views.refresh(found)
+            self._projections.refresh(found)
             if not partition.fence(self._database, found, hint.clock):
                 return
             # The serial read may have completed a write with an unknown outcome, which no one had
             # seen before. Older writers can't write any more.
             held = _held(hint, self._database.read(partition.READ_OPERATION, hint.key._asdict()))
             if held is None or not (_is_meant(hint, held) or _has_begun(held)):
-                self._hints.forget(hint)
+                self._due_index.forget(hint)
 
 
 def _held(hint: Hint, found: Sequence[Row]) -> Held | None:

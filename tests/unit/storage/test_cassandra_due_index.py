@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cached copies of hint partitions, without a server."""
+"""Cached copies of partitions of the due index, without a server."""
 
 import itertools
 
@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("cassandra")
 
 from poppy.model.operations import Kind, OperationKey, Priority
-from poppy.storage.cassandra import backlog as module
-from poppy.storage.cassandra import codec, hints, opened
-from poppy.storage.cassandra.backlog import Backlog
-from poppy.storage.cassandra.hints import MARGIN, WIDTH, Hint, Partition
+from poppy.storage.cassandra import codec, due_index, opened
+from poppy.storage.cassandra import due_index_copy as module
+from poppy.storage.cassandra.due_index import MARGIN, WIDTH, Hint, Partition
+from poppy.storage.cassandra.due_index_copy import DueIndexCopy
 from poppy.testing.builders import make_operation, make_service
 
 NOW = 1_900_000_000_000_000 - 1_900_000_000_000_000 % WIDTH
@@ -30,7 +30,7 @@ class Hints:
         due_at = NOW - int(age * 1_000_000)
         slot = due_at - due_at % WIDTH
         operation = make_operation(make_service(project_id=project), priority=priority)
-        shard = hints._shard(operation)
+        shard = due_index._shard(operation)
         for _ in range(count):
             key = OperationKey(project, "s", f"{next(self._numbers):06}")
             hint = Hint(slot, shard, due_at, key, "", 0, 0)
@@ -70,35 +70,35 @@ def test_a_flood_in_old_slots_does_not_hide_another_project(waiting, clock):
     for age in range(100, 1000, 10):
         waiting.add("flood", age, count=20)
     waiting.add("new")
-    assert projects(Backlog(waiting).due(NOW, {}), 3) == ["flood", "new", "flood"]
+    assert projects(DueIndexCopy(waiting).due(NOW, {}), 3) == ["flood", "new", "flood"]
 
 
 def test_hints_that_are_not_due_are_left(waiting, clock):
     waiting.add("later", -1.0)
-    assert projects(Backlog(waiting).due(NOW, {})) == []
-    assert projects(Backlog(waiting).due(NOW + 1_000_000, {})) == ["later"]
+    assert projects(DueIndexCopy(waiting).due(NOW, {})) == []
+    assert projects(DueIndexCopy(waiting).due(NOW + 1_000_000, {})) == ["later"]
 
 
 def test_the_partition_determines_the_priority(waiting, clock):
     waiting.add("a", 300, Priority.BULK)
     waiting.add("b", 200)
     waiting.add("c", 100, Priority.PURGE)
-    assert projects(Backlog(waiting).due(NOW, {})) == ["c", "b", "a"]
+    assert projects(DueIndexCopy(waiting).due(NOW, {})) == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize("priority", Priority)
 def test_each_priority_has_its_own_partitions(priority):
     shards = {
-        hints._shard(make_operation(make_service(project_id=f"p{n}"), priority=priority))
+        due_index._shard(make_operation(make_service(project_id=f"p{n}"), priority=priority))
         for n in range(100)
     }
-    assert len(shards) == hints.SHARDS
+    assert len(shards) == due_index.SHARDS
     assert {Partition(0, shard).priority for shard in shards} == {priority}
-    assert shards.isdisjoint(range(hints._EARLIER))
+    assert shards.isdisjoint(range(due_index._EARLIER))
 
 
 def test_partitions_of_earlier_versions_have_tenant_priority():
-    found = {Partition(0, shard).priority for shard in range(hints._EARLIER)}
+    found = {Partition(0, shard).priority for shard in range(due_index._EARLIER)}
     assert found == {Priority.TENANT}
 
 
@@ -107,23 +107,23 @@ def test_partitions_of_earlier_versions_have_tenant_priority():
 )
 def test_a_copy_is_cached_longer_once_its_slot_is_over(waiting, clock, age, holds):
     waiting.add("a", age)
-    backlog = Backlog(waiting)
-    projects(backlog.due(NOW, {}))
+    copy = DueIndexCopy(waiting)
+    projects(copy.due(NOW, {}))
     for passed, reads in ((0.9 * holds, 1), (0.2 * holds, 2)) if holds else ((0.0, 2),):
         clock.seconds += passed
-        assert projects(backlog.due(NOW, {})) == ["a"]
+        assert projects(copy.due(NOW, {})) == ["a"]
         assert len(waiting.reads) == reads
 
 
 def test_a_discarded_hint_is_left_out_until_the_next_read(waiting, clock):
     waiting.add("a", 200)
     waiting.add("b", 200)
-    backlog = Backlog(waiting)
-    first = next(backlog.due(NOW, {}))
-    backlog.discard(first)
-    assert first.key.project_id not in projects(backlog.due(NOW, {}))
+    copy = DueIndexCopy(waiting)
+    first = next(copy.due(NOW, {}))
+    copy.discard(first)
+    assert first.key.project_id not in projects(copy.due(NOW, {}))
     clock.seconds += 20
-    assert first.key.project_id in projects(backlog.due(NOW, {}))
+    assert first.key.project_id in projects(copy.due(NOW, {}))
 
 
 def test_each_hint_of_an_operation_is_followed(waiting, clock):
@@ -132,31 +132,31 @@ def test_each_hint_of_an_operation_is_followed(waiting, clock):
     ((place, (hint,)),) = waiting.partitions.items()
     stale = hint._replace(due_at=hint.due_at + 1)
     waiting.partitions[place].append(stale)
-    backlog = Backlog(waiting)
-    assert list(backlog.due(NOW, {})) == [hint, stale]
-    backlog.discard(stale)
-    assert list(backlog.due(NOW, {})) == [hint]
+    copy = DueIndexCopy(waiting)
+    assert list(copy.due(NOW, {})) == [hint, stale]
+    copy.discard(stale)
+    assert list(copy.due(NOW, {})) == [hint]
 
 
 def test_an_empty_past_partition_is_passed_to_leave_at_each_read(waiting, clock):
     waiting.add("a", 200)
     (key,) = waiting.partitions
     waiting.partitions[key] = []
-    backlog = Backlog(waiting)
+    copy = DueIndexCopy(waiting)
     for _ in range(2):
-        assert projects(backlog.due(NOW, {})) == []
+        assert projects(copy.due(NOW, {})) == []
     assert len(waiting.left) == 2
 
 
 def test_a_large_partition_is_read_on_when_half_of_it_is_done(waiting, clock, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 10)
     waiting.add("a", 200, count=15)
-    backlog = Backlog(waiting)
-    assert len(projects(backlog.due(NOW, {}))) == 10
-    for hint in list(backlog.due(NOW, {}))[:6]:
-        backlog.discard(hint)
+    copy = DueIndexCopy(waiting)
+    assert len(projects(copy.due(NOW, {}))) == 10
+    for hint in list(copy.due(NOW, {}))[:6]:
+        copy.discard(hint)
     del waiting.partitions[next(iter(waiting.partitions))][:6]
-    assert len(projects(backlog.due(NOW, {}))) == 9
+    assert len(projects(copy.due(NOW, {}))) == 9
 
 
 def test_bulk_hints_do_not_fill_the_memory_before_tenant_hints(waiting, clock, monkeypatch):
@@ -165,7 +165,7 @@ def test_bulk_hints_do_not_fill_the_memory_before_tenant_hints(waiting, clock, m
     for age in range(100, 300, 10):
         waiting.add("bulk", age, Priority.BULK, count=10)
     waiting.add("a", 90)
-    found = projects(Backlog(waiting).due(NOW, {}))
+    found = projects(DueIndexCopy(waiting).due(NOW, {}))
     assert found[0] == "a"
     assert len(found) <= 70
 

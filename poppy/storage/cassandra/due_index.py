@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Due times of operations: hints, in small partitions by time.
+"""The due index: hints of when to look at an operation, in small partitions by time.
 
 A queue in Cassandra drowns in the tombstones of consumed entries. Here hints decide nothing: a
 hint says *look at this operation at that time*, and the reader checks the service's partition. So
@@ -114,8 +114,8 @@ class Hint(NamedTuple):
     clock: int
 
 
-class Hints:
-    """Writes and reads hints, and writes the view of operations by state along with them."""
+class DueIndex:
+    """Writes and reads hints, and writes the projection of operations by state along with them."""
 
     def __init__(self, database: Database, states: States) -> None:
         self._database = database

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views by status and by provider URL. They say where to look; the service's partition decides.
+"""Projections by status and by provider URL, which say where to look.
 
-Views are written after the partition, with its clock. The writer of a partition deletes the rows
-of the previous one. If it dies in between, the next reader finds these rows stale and drops them.
-So a reader never sees a service under a wrong status. Partitions are shards of a status or a URL,
-so that they stay small.
+The service's partition decides. A projection is written after the partition, with its clock. The
+writer of a partition deletes the rows of the previous one. If it dies in between, the next reader
+finds these rows stale and drops them. So a reader never sees a service under a wrong status. The
+partitions of a projection are shards of a status or a URL, so that they stay small.
 """
 
 import zlib
@@ -61,7 +61,7 @@ BY_URL = (
 
 
 class Entry(NamedTuple):
-    """A row of a view, as read."""
+    """A row of a projection, as read."""
 
     project_id: str
     service_id: str
@@ -69,14 +69,14 @@ class Entry(NamedTuple):
     domain: str = ""
 
 
-class Index:
-    """Writes and reads the views."""
+class Lookups:
+    """Writes and reads the projections."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def writes(self, found: ServicePartition, before: ServicePartition | None) -> Iterator[Call]:
-        """Return the writes that bring the views in line with a partition.
+        """Return the writes that bring the projections in line with a partition.
 
         Args:
             before: the partition that it replaced, if known.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Consequences of the partition: views, and the release of what a removed service held.
+"""Consequences of the partition: projections, and the release of what a removed service held.
 
 Any process that has read the partition can repeat all of this at any time.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.flavor_references import FlavorReferences
-from poppy.storage.cassandra.index import Index
+from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.session import Call, Database
@@ -32,7 +32,7 @@ LIST = (
 )
 
 
-class Views:
+class Projections:
     """Brings everything in line with a service's partition."""
 
     def __init__(
@@ -41,10 +41,10 @@ class Views:
         claims: Claims,
         quota: Quota,
         references: FlavorReferences,
-        index: Index,
+        lookups: Lookups,
     ) -> None:
         self._database = database
-        self._index = index
+        self._lookups = lookups
         self._claims = claims
         self._quota = quota
         self._references = references
@@ -68,7 +68,7 @@ class Views:
             return
         key = {**current.identity, "clock": current.clock}
         document = codec.document_of(current.service)
-        indexed = self._index.writes(current, before)
+        indexed = self._lookups.writes(current, before)
         if current.removed_at is None:
             self._database.write([(PUT, {**key, "document": document}), *indexed, *along])
             return

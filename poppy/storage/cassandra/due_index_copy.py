@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting operations in fair order: in-process copies of the partitions of hints.
+"""A copy of the due index in memory: waiting operations in fair order.
 
 To take turns between projects, a dispatcher must know everything that waits, in slots of any age.
 A slot that is over can only lose hints. So a partition is read repeatedly while hints may still be
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from poppy.model import fairness
 from poppy.model.operations import Priority
 from poppy.storage.cassandra import codec
-from poppy.storage.cassandra.hints import MARGIN, WIDTH, Hint, Hints, Partition
+from poppy.storage.cassandra.due_index import MARGIN, WIDTH, DueIndex, Hint, Partition
 
 PAGE = 1000
 """How many hints of one partition are kept at a time."""
@@ -54,11 +54,11 @@ class _Copy:
         return self.is_empty or age >= _OVER
 
 
-class Backlog:
-    """All due hints, for one dispatcher."""
+class DueIndexCopy:
+    """A copy of the due index, for one dispatcher."""
 
-    def __init__(self, hints: Hints) -> None:
-        self._hints = hints
+    def __init__(self, due_index: DueIndex) -> None:
+        self._due_index = due_index
         self._copies: dict[tuple[int, int], _Copy] = {}
 
     def due(self, now: int, had: Mapping[str, int]) -> Iterator[Hint]:
@@ -87,7 +87,7 @@ class Backlog:
             copy.hints.pop((hint.due_at, hint.key), None)
 
     def _refresh(self, now: int) -> None:
-        index = self._hints.index(now)
+        index = self._due_index.index(now)
         there = {(it.slot, it.shard) for it in index}
         self._copies = {key: copy for key, copy in self._copies.items() if key in there}
         stale = [it for it in index if self._is_stale(it)]
@@ -99,11 +99,11 @@ class Backlog:
 
     def _read(self, partitions: list[Partition], now: int) -> None:
         empty = []
-        for it, hints in zip(partitions, self._hints.read(partitions, PAGE), strict=True):
+        for it, hints in zip(partitions, self._due_index.read(partitions, PAGE), strict=True):
             self._copies[it.slot, it.shard] = _Copy(hints)
             if not hints:
                 empty.append(it)
-        self._hints.leave(empty, now)
+        self._due_index.leave(empty, now)
 
     def _is_stale(self, partition: Partition) -> bool:
         copy = self._copies.get((partition.slot, partition.shard))

@@ -32,7 +32,7 @@ LATEST = (
 )
 
 
-class Failures:
+class FailedOperations:
     """Writes and reads hints of failed operations."""
 
     def __init__(self, database: Database) -> None:
