@@ -8,7 +8,7 @@ from oslo_config import cfg
 
 from poppy.common import config, driver
 
-KINDS = ("transport", "manager", "storage", "distributed_task", "provider", "dns")
+KINDS = ("transport", "manager", "storage", "distributed_task", "provider", "dns", "extension")
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:

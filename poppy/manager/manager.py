@@ -2,7 +2,7 @@
 """The manager: Poppy's interface for transports."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
@@ -11,10 +11,10 @@ from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
+from poppy.extensions.base import installed
 from poppy.manager import log_delivery
 from poppy.manager.actions import ActionsManager
 from poppy.manager.admin_search import AdminSearch
-from poppy.manager.akamai import AkamaiManager
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
@@ -38,7 +38,6 @@ class Manager(Driver):
     Attributes:
         services: create, read, change, purge and delete services.
         actions: operators' actions on services of any project.
-        akamai: operators' lists and jobs for Akamai's driver.
         analytics: providers' analytics.
         certificates: orders for certificates.
         flavors: the operator's choices of providers.
@@ -49,6 +48,7 @@ class Manager(Driver):
         overview: the state of the whole installation.
         sessions: ended dashboard sessions.
         transfers: export and import of services.
+        extensions: the object of each installed extension, by name.
     """
 
     KIND: ClassVar[str] = "manager"
@@ -99,7 +99,6 @@ class Manager(Driver):
             providers,
             limit=conf["drivers:storage"].max_certificates_per_project,
         )
-        self.akamai = AkamaiManager(storage, self.services, self.actions, self.certificates)
         self.analytics = AnalyticsManager(
             storage, providers, conf["drivers:provider"].analytics_timeout
         )
@@ -113,3 +112,6 @@ class Manager(Driver):
         self.health = HealthManager(storage, distributed_task, providers, dns)
         self.sessions = SessionsManager(storage)
         self.overview = OverviewManager(storage, providers, dns, self.health)
+        self.extensions: dict[str, Any] = {}
+        for extension, plugin in installed().items():
+            self.extensions[extension] = plugin(conf, extension, storage, self)

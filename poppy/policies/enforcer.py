@@ -78,8 +78,8 @@ def get_enforcer() -> oslo_policy.policy.Enforcer:
 
 
 def _enforcer(conf: cfg.ConfigOpts) -> oslo_policy.policy.Enforcer:
+    rules = policies.list_rules()
     enforcer = oslo_policy.policy.Enforcer(conf)
-    enforcer.register_defaults(policies.list_rules())
     options = conf.oslo_policy
     place = conf.get_location("policy_file", group="oslo_policy")
     chosen = place is not None and place.location.name == "user"
@@ -89,6 +89,7 @@ def _enforcer(conf: cfg.ConfigOpts) -> oslo_policy.policy.Enforcer:
             f"[oslo_policy] policy_file = {options.policy_file}: the file does not exist"
         )
     try:
+        enforcer.register_defaults(rules)
         enforcer.load_rules()
         enforcer.check_rules(raise_on_violation=True)
     except Exception as exc:

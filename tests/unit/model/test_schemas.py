@@ -7,7 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from poppy.model import admin_schemas, akamai_schemas, schemas
+from poppy.extensions.akamai import schemas as akamai_schemas
+from poppy.model import admin_schemas, schemas
 from tests.unit.model.documents import (
     FULL,
     MINIMAL,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poppy.common import errors
-from poppy.model import akamai_schemas, validation
+from poppy.extensions.akamai import schemas as akamai_schemas
+from poppy.model import validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.specs import ServiceSpec
 from tests.unit.model.documents import FLAVOR, FULL, MINIMAL, TTL, accepted, breaches, variant
@@ -303,7 +304,7 @@ def test_a_nearly_valid_service_is_accepted_or_refused(
 
 
 class TestQueues:
-    """Operators' queues; see poppy.model.akamai_schemas."""
+    """Operators' queues; see poppy.extensions.akamai.schemas."""
 
     @staticmethod
     def entries(count: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING
 
+from poppy.extensions import base as extensions
 from poppy.transport.pecan.controllers import (
     analytics,
     assets,
@@ -16,7 +17,6 @@ from poppy.transport.pecan.controllers import (
     root,
     services,
 )
-from poppy.transport.pecan.controllers.admin import akamai as admin_akamai
 from poppy.transport.pecan.controllers.admin import certificates as admin_certificates
 from poppy.transport.pecan.controllers.admin import domains as admin_domains
 from poppy.transport.pecan.controllers.admin import limits as admin_limits
@@ -26,20 +26,6 @@ from poppy.transport.pecan.controllers.base import Resource, Settings
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
-
-
-AKAMAI = "/v1.0/admin/provider/akamai"
-
-
-def _akamai() -> dict[str, type[Resource]]:
-    return {
-        "/service": admin_akamai.Migration,
-        "/background_job": admin_akamai.BackgroundJob,
-        "/background_job/san_mapping": admin_akamai.SanMapping,
-        "/ssl_certificate/retry_list": admin_akamai.RetryList,
-        "/ssl_certificate/config/{name}": admin_akamai.SanConfig,
-        "/ssl_certificate/sni_config/{name}": admin_akamai.SniConfig,
-    }
 
 
 def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
@@ -78,8 +64,10 @@ def routes(manager: "Manager", settings: Settings) -> dict[str, Resource]:
         "/v1.0/admin/domains": admin_domains.Domains,
         "/v1.0/admin/domains/{domain}": admin_domains.Domain,
         "/v1.0/admin/limits/{project_id}": admin_limits.Limit,
-        **{f"{AKAMAI}{path}": resource for path, resource in _akamai().items()},
     }
+    for name, extension in extensions.installed().items():
+        for template, resource in extension.resources().items():
+            table[extensions.url(name, template)] = resource
     resources = {template: resource(manager, settings) for template, resource in table.items()}
     resources["/v1.0/openapi.json"] = openapi.OpenAPI(manager, settings, resources)
     return resources

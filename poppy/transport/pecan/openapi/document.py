@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from poppy.extensions import base as extensions
 from poppy.transport.pecan.openapi import (
     admin,
-    akamai,
     answers,
     certificates,
     flavors,
@@ -99,7 +99,12 @@ def descriptions(settings: "Settings") -> dict[str, Operation]:
         **operations.OPERATIONS,
         **certificates.OPERATIONS,
         **admin.OPERATIONS,
-        **akamai.OPERATIONS,
+        **{
+            f"{method} {extensions.url(name, template)}": operation
+            for name, extension in extensions.installed().items()
+            for template, methods in extension.operations().items()
+            for method, operation in methods.items()
+        },
     }
 
 
@@ -152,13 +157,14 @@ def _operation(template: str, rule: str | None, described: Operation) -> dict[st
     group = re.sub(r"^/v1\.0/?", "", template).partition("/")[0] or "home"
     text = [described.description] if described.description else []
     text += [f"Policy: `{rule}`."] if rule else []
+    own = {each.name for each in described.parameters if each.place == "path"}
     made: dict[str, Any] = {
         "operationId": described.id,
         "tags": [group],
         "summary": described.summary,
         "security": [{"token": []}, {"project": []}] if rule else [],
         "parameters": [
-            *(_segment(name) for name in re.findall(r"{(\w+)}", template)),
+            *(_segment(name) for name in re.findall(r"{(\w+)}", template) if name not in own),
             *map(_parameter, described.parameters),
         ],
         "responses": _responses(template, rule, described),
@@ -206,7 +212,7 @@ def _parameter(given: Parameter) -> dict[str, Any]:
     made = {
         "name": given.name,
         "in": given.place,
-        "required": given.required,
+        "required": given.required or given.place == "path",
         "description": given.description,
         "schema": given.schema,
     }

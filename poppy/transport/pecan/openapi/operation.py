@@ -12,11 +12,11 @@ from poppy.transport.pecan.request import JSON
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter or request header.
+    """A query parameter, a request header, or an extension's own variable segment of the URL.
 
     Attributes:
         example: a realistic value.
-        place: ``query`` or ``header``.
+        place: ``query``, ``header`` or ``path``.
     """
 
     name: str

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptions of the operator routes of the Akamai driver."""
+"""Descriptions of the extension's routes."""
 
 from http import HTTPStatus
 from typing import Any
 
-from poppy.model import akamai_schemas
+from poppy.extensions.akamai import schemas
 from poppy.model.schemas import Schema
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.openapi.operation import Answer, Body, Operation
-
-_AKAMAI = "/v1.0/admin/provider/akamai"
-_MAPPING = f"{_AKAMAI}/background_job/san_mapping"
-_RETRY = f"{_AKAMAI}/ssl_certificate/retry_list"
 
 _DOMAIN = {
     "domain_name": "www.example.com",
@@ -73,14 +69,14 @@ def _config(kind: str, schema: Schema, example: dict[str, Any]) -> dict[str, Ope
     }
 
 
-_BY_PATH: dict[str, dict[str, Operation]] = {
-    f"{_AKAMAI}/service": {
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/service": {
         "POST": Operation(
             id="migrateDomain",
             summary="Move a domain to another certificate's edge hostname.",
             description="The suffix .edgekey.net is added if it is missing.",
             body=Body(
-                akamai_schemas.MIGRATION,
+                schemas.MIGRATION,
                 {
                     "project_id": answers.PROJECT_ID,
                     "service_id": answers.SERVICE_ID,
@@ -92,12 +88,12 @@ _BY_PATH: dict[str, dict[str, Operation]] = {
             errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
         )
     },
-    f"{_AKAMAI}/background_job": {
+    "/background_job": {
         "POST": Operation(
             id="runJob",
             summary="Run a background job over the list of domains with certificates to check.",
             body=Body(
-                {"oneOf": [akamai_schemas.CHECK, akamai_schemas.UPDATE]},
+                {"oneOf": [schemas.CHECK, schemas.UPDATE]},
                 {"job_type": "akamai_check_and_update_cert_status"},
             ),
             answers={
@@ -109,17 +105,17 @@ _BY_PATH: dict[str, dict[str, Operation]] = {
             },
         )
     },
-    _MAPPING: _queue(
+    "/background_job/san_mapping": _queue(
         "SanMapping",
         "domains with certificates to check",
-        akamai_schemas.SAN_MAPPING,
+        schemas.SAN_MAPPING,
         {**_DOMAIN, "cert_type": "san"},
     ),
-    _RETRY: {
+    "/ssl_certificate/retry_list": {
         **_queue(
             "RetryList",
             "domains to reorder certificates for",
-            akamai_schemas.RETRY_LIST,
+            schemas.RETRY_LIST,
             _DOMAIN,
         ),
         "POST": Operation(
@@ -134,18 +130,12 @@ _BY_PATH: dict[str, dict[str, Operation]] = {
             },
         ),
     },
-    f"{_AKAMAI}/ssl_certificate/config/{{name}}": _config(
+    "/ssl_certificate/config/{name}": _config(
         "San",
-        {"anyOf": [akamai_schemas.SAN_CONFIG, akamai_schemas.HOSTNAME_LIMIT]},
+        {"anyOf": [schemas.SAN_CONFIG, schemas.HOSTNAME_LIMIT]},
         {"spsId": 1234, "enabled": True},
     ),
-    f"{_AKAMAI}/ssl_certificate/sni_config/{{name}}": _config(
-        "Sni", akamai_schemas.SNI_CONFIG, {"enrollmentId": 1234, "enabled": True}
+    "/ssl_certificate/sni_config/{name}": _config(
+        "Sni", schemas.SNI_CONFIG, {"enrollmentId": 1234, "enabled": True}
     ),
-}
-
-OPERATIONS = {
-    f"{method} {path}": operation
-    for path, operations in _BY_PATH.items()
-    for method, operation in operations.items()
 }

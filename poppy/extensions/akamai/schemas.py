@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas of the Akamai admin API's request bodies; see :mod:`poppy.model.schemas`."""
+"""JSON Schemas of the extension's request bodies; see :mod:`poppy.model.schemas`."""
 
 from poppy.model import certificates
 from poppy.model.schemas import PROJECT_ID, Schema, host, record, text

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from poppy.common import errors
+from poppy.extensions.akamai import schemas
 from poppy.manager.actions import ActionsManager
 from poppy.manager.admin_search import host
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import MAX_CONFLICTS
 from poppy.manager.services import ServicesManager
-from poppy.model import akamai_schemas, ids, validation
+from poppy.model import ids, validation
 from poppy.model.operations import Priority
 from poppy.model.provider_details import AccessURL
 from poppy.model.schemas import Schema
@@ -56,7 +57,7 @@ class AkamaiManager:
             ServiceBusy: the service is being deleted, or an operation of it is unfinished.
             NotFound: the project has no such service, or the service no such domain.
         """
-        body = validation.validate(akamai_schemas.MIGRATION, document)
+        body = validation.validate(schemas.MIGRATION, document)
         if not ids.is_uuid(body["service_id"]):
             raise errors.InvalidRequest("The service_id must be a UUID")
         name = body["new_cert"].lower()
@@ -77,8 +78,8 @@ class AkamaiManager:
         Raises:
             InvalidRequest: the document is invalid.
         """
-        job = validation.validate(akamai_schemas.JOB, document)["job_type"]
-        body = validation.validate(akamai_schemas.JOBS[job], document)
+        job = validation.validate(schemas.JOB, document)["job_type"]
+        body = validation.validate(schemas.JOBS[job], document)
         queue = self.queue(SAN_MAPPING)
         if job.startswith(_MOD):
             concerned = [it for it in queue if it["cert_type"] == job.removeprefix(_MOD)]
@@ -114,7 +115,7 @@ class AkamaiManager:
             InvalidRequest: the document is invalid, or an entry names an invalid domain or, with
                 ``validate_service``, a domain that no service of its project has.
         """
-        schema = akamai_schemas.RETRY_LIST if name == RETRY_LIST else akamai_schemas.SAN_MAPPING
+        schema = schemas.RETRY_LIST if name == RETRY_LIST else schemas.SAN_MAPPING
         wanted: list[Entry] = validation.validate(schema, document)
         for entry in wanted:
             host(entry["domain_name"], "domain_name")
@@ -155,9 +156,9 @@ class AkamaiManager:
             InvalidRequest: the document is invalid.
         """
         limit = (kind, name) == ("san", HOSTNAME_LIMIT)
-        schema: Schema = akamai_schemas.SNI_CONFIG
+        schema: Schema = schemas.SNI_CONFIG
         if kind == "san":
-            schema = akamai_schemas.HOSTNAME_LIMIT if limit else akamai_schemas.SAN_CONFIG
+            schema = schemas.HOSTNAME_LIMIT if limit else schemas.SAN_CONFIG
         body = validation.validate(schema, document)
         if not limit:
             host(name, "certificate")

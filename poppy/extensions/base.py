@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base class of extensions, and how they are loaded.
+
+An extension adds routes for operators below ``/v1.0/admin/provider/<name>``, with their policy
+rules and their descriptions in the OpenAPI document. It is one class, which an entry point in the
+namespace ``poppy.extension`` names. Every installed extension is active.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import stevedore
+from oslo_config import cfg
+
+from poppy.common import errors
+from poppy.common.driver import Driver
+
+if TYPE_CHECKING:
+    from poppy.manager.manager import Manager
+    from poppy.policies.base import Rule
+    from poppy.storage.base import Storage
+    from poppy.transport.pecan.controllers.base import Resource
+    from poppy.transport.pecan.openapi.operation import Operation
+
+
+class Extension(Driver):
+    """Base of all extensions.
+
+    A manager creates one object of each extension; handlers find it in ``manager.extensions``.
+    The options in ``OPTS`` are read from ``[drivers:extension:<name>]``.
+
+    The class methods are called before any object exists. They import what they return, so that a
+    process loads only what it needs: ``poppy-manage`` has a manager, but no transport.
+
+    Args:
+        conf: the loaded configuration.
+        name: the name of the entry point.
+        storage: the storage driver.
+        manager: the manager. Its attribute ``extensions`` is still incomplete.
+    """
+
+    KIND: ClassVar[str] = "extension"
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, name: str, storage: "Storage", manager: "Manager"
+    ) -> None:
+        super().__init__(conf, name)
+
+    @classmethod
+    def rules(cls) -> Sequence["Rule"]:
+        """Return the policy rules that the handlers name.
+
+        The names must differ from those of all other rules; use ``cdn:admin_<name>:...``.
+        """
+        return ()
+
+    @classmethod
+    def resources(cls) -> Mapping[str, type["Resource"]]:
+        """Return the resources by URL template below the extension's URL: ``/things/{name}``."""
+        return {}
+
+    @classmethod
+    def operations(cls) -> Mapping[str, Mapping[str, "Operation"]]:
+        """Return the description of each route: by the resource's template, then by method."""
+        return {}
+
+
+def installed() -> dict[str, type[Extension]]:
+    """Return all installed extensions by name, in the order of their names.
+
+    Raises:
+        ConfigError: an extension can't be imported. Its routes must not disappear unnoticed.
+    """
+    found = stevedore.ExtensionManager("poppy.extension", on_load_failure_callback=_refuse)
+    return {each.name: each.plugin for each in sorted(found, key=lambda each: each.name)}
+
+
+def url(name: str, template: str) -> str:
+    """Return the complete URL template of an extension's resource."""
+    return f"/v1.0/admin/provider/{name}{template}"
+
+
+def _refuse(_manager: object, entry_point: object, cause: BaseException) -> None:
+    name = getattr(entry_point, "name", entry_point)
+    raise errors.ConfigError(f"The extension '{name}' can't be loaded: {cause}") from cause
