@@ -25,13 +25,13 @@ class SessionsManager:
         self._storage = storage
         self._clock = clock
 
-    def end(self, cookie: str, lifetime: int) -> None:
+    def end(self, session: str, lifetime: int) -> None:
         """End a session permanently.
 
         Args:
-            cookie: the cookie's value; the caller has validated it, so that an attacker can't
-                fill the list.
-            lifetime: the maximum remaining lifetime of the cookie, in seconds.
+            session: the token, or the claim that the cookie proves; the caller has validated it,
+                so that an attacker can't fill the list.
+            lifetime: the maximum remaining lifetime of the session, in seconds.
 
         Raises:
             Unavailable: storage does not answer; the session stays valid.
@@ -40,7 +40,7 @@ class SessionsManager:
             known = self._storage.documents.get(NAME)
             now = self._clock()
             ended = {key: until for key, until in (known.content or {}).items() if until > now}
-            ended[_digest(cookie)] = int(now) + lifetime
+            ended[_digest(session)] = int(now) + lifetime
             try:
                 self._storage.documents.put(NAME, ended, known.version)
             except errors.Changed:
@@ -48,15 +48,15 @@ class SessionsManager:
             return
         raise errors.Unavailable("The session could not be ended; try again")
 
-    def has_ended(self, cookie: str) -> bool:
+    def has_ended(self, session: str) -> bool:
         """Whether a session has been ended.
 
         Raises:
             Unavailable: storage does not answer.
         """
         ended = self._storage.documents.get(NAME).content or {}
-        return _digest(cookie) in ended
+        return _digest(session) in ended
 
 
-def _digest(cookie: str) -> str:
-    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()
+def _digest(session: str) -> str:
+    return hashlib.sha256(session.encode("utf-8", "replace")).hexdigest()

@@ -13,7 +13,6 @@ in.
 
 import functools
 import hashlib
-import hmac
 import re
 import secrets
 import time
@@ -22,6 +21,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+import itsdangerous
 from oslo_config import cfg
 
 from poppy.common import errors
@@ -172,11 +172,11 @@ class PasswordSessions:
         if self._password is None:
             raise SignInRefused("Sign-in is disabled: no password is set.")
         given = form.get("password", "")
-        if not hmac.compare_digest(given.encode(), self._password.encode()):
+        if not secrets.compare_digest(given.encode(), self._password.encode()):
             raise SignInRefused("Wrong password.")
         # The random part tells sessions of the same second apart, so that each ends by itself.
         claim = f"{int(time.time()) + self._lifetime}.{secrets.token_hex(8)}"
-        return f"{claim}.{_sign(self._password, claim)}"
+        return _signer(self._password).sign(claim).decode()
 
     def identify(self, request: Request, cookie: str | None = None) -> Identity:
         """Check the cookie. Without a password, use the headers that auth middleware sets."""
@@ -184,27 +184,17 @@ class PasswordSessions:
             if cookie is None and request.environ.get("HTTP_X_PROJECT_ID"):
                 return self._strategy.identify(request)
             raise _unauthorized()
-        cookie = cookie or request.cookies.get(COOKIE, "")
-        if not self._is_good(cookie, self._password) or self._ended.has_ended(cookie):
+        claim = _claim(cookie or request.cookies.get(COOKIE, ""), self._password)
+        if claim is None or self._ended.has_ended(claim):
             raise _unauthorized()
         return Identity(roles=("admin",), system_scope="all")
 
     def close(self, request: Request) -> None:
         """Refuse the cookie from now on."""
-        cookie = request.cookies.get(COOKIE, "")
-        if self._password is not None and self._is_good(cookie, self._password):
-            self._ended.end(cookie, self._lifetime)
-
-    @staticmethod
-    def _is_good(cookie: str, password: str) -> bool:
-        claim, _, signature = cookie.rpartition(".")
-        until = claim.partition(".")[0]
-        if not re.fullmatch(r"[0-9]{1,12}\.[0-9a-f]{16}", claim):
-            return False
-        signed = hmac.compare_digest(
-            signature.encode("utf-8", "replace"), _sign(password, claim).encode()
-        )
-        return signed and int(until) > time.time()
+        if self._password is not None:
+            claim = _claim(request.cookies.get(COOKIE, ""), self._password)
+            if claim is not None:
+                self._ended.end(claim, self._lifetime)
 
 
 def is_own(request: Request) -> bool:
@@ -225,18 +215,26 @@ def is_own(request: Request) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _key(password: str) -> bytes:
+def _signer(password: str) -> itsdangerous.Signer:
     """Derive the signing key. This is slow, so that a cookie is no help in guessing the password.
 
     (PBKDF2: RFC 8018, section 5.2. The salt is public. All processes share it, since each accepts
     the others' sessions.)
     """
-    return hashlib.pbkdf2_hmac("sha256", password.encode(), b"poppy dashboard", 600_000)
+    key = hashlib.pbkdf2_hmac("sha256", password.encode(), b"poppy dashboard", 600_000)
+    return itsdangerous.Signer(key, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def _sign(password: str, claim: str) -> str:
-    message = f"poppy dashboard {claim}".encode()
-    return hmac.new(_key(password), message, hashlib.sha256).hexdigest()
+def _claim(cookie: str, password: str) -> str | None:
+    """Return the claim of a cookie if it is signed and has not expired.
+
+    It identifies the session. The cookie does not: a signature has several spellings in base64.
+    """
+    try:
+        claim = _signer(password).unsign(cookie).decode()
+    except (itsdangerous.BadSignature, UnicodeError):
+        return None
+    return claim if int(claim.partition(".")[0]) > time.time() else None
 
 
 def _unauthorized() -> RequestRefused:
