@@ -20,7 +20,7 @@ class Spans:
     def __enter__(self) -> Self:
         provider = trace.TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(export.SimpleSpanProcessor(self._exporter))
-        tracing.use(tracing.Tracer(provider))
+        tracing.use(provider)
         return self
 
     def __exit__(

@@ -218,9 +218,10 @@ def _begins(model: Any, params: dict[str, Any], context: dict[str, Any], **_: An
 
 
 def _ends(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    span = context.pop(_SPAN, None)
+    if span is None:  # a stub in tests may bypass before-call
+        return
     metadata = parsed.get("ResponseMetadata", {})
-    # Without a span: a stub in tests may bypass before-call.
-    span = context.pop(_SPAN, tracing.Span())
     span.set(
         {
             "http.response.status_code": metadata.get("HTTPStatusCode"),
@@ -234,7 +235,8 @@ def _ends(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
 
 
 def _breaks(exception: Exception, context: dict[str, Any], **_: Any) -> None:
-    context.pop(_SPAN, tracing.Span()).__exit__(type(exception), exception, None)
+    if span := context.pop(_SPAN, None):
+        span.__exit__(type(exception), exception, None)
 
 
 def _again(

@@ -4,8 +4,9 @@
 import logging
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from opentelemetry import trace
 from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import strutils
@@ -40,14 +41,6 @@ _WITH_TRACE = {
     "logging_default_format_string": "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
     "[- trace_id=%(trace_id)s] %(instance)s%(message)s",
 }
-
-
-def _no_trace() -> str | None:
-    return None
-
-
-#: Returns the current trace id; replaced by :mod:`poppy.common.tracing`.
-trace_id: Callable[[], str | None] = _no_trace
 
 
 def setup(conf: cfg.ConfigOpts) -> None:
@@ -96,6 +89,12 @@ def mask(text: str) -> str:
     return str(strutils.mask_password(text, MASK))
 
 
+def trace_id() -> str | None:
+    """Return the trace id of the current span, 32 hexadecimal digits; None without a span."""
+    span = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(span.trace_id) if span.is_valid else None
+
+
 def _secrets(text: str) -> tuple[str, ...]:
     if "://" not in text:
         return (text,)
@@ -117,8 +116,8 @@ class _Masking(logging.Formatter):
         self._formatter = formatter or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        trace = trace_id()
-        record.trace_id = trace or "-"
-        if trace:
+        traced = trace_id()
+        record.trace_id = traced or "-"
+        if traced:
             record.extra_keys = [*getattr(record, "extra_keys", ()), "trace_id"]
         return mask(self._formatter.format(record))

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenTelemetry traces of requests, operation runs and calls to vendors.
 
-OpenTelemetry is not imported until :func:`start`. Before that, each instrumented line costs one
-comparison. The parent of a span is the *current* span, a context variable. Work in another thread
-runs in a copy of the caller's context (see :class:`Threads` and
-:mod:`poppy.distributed_task.call_pool`). An operation stores the span of its request as a W3C
-``traceparent``.
+OpenTelemetry's SDK is not imported until :func:`start`. Before that, nothing is recorded. The
+parent of a span is the *current* span, a context variable. Work in another thread runs in a copy
+of the caller's context (see :class:`Threads` and :mod:`poppy.distributed_task.call_pool`). An
+operation stores the span of its request as a W3C ``traceparent``.
 
 Attribute names follow OpenTelemetry's semantic conventions or start with ``poppy.``. No attribute
 holds an error message, a query string or a header field, because these may hold secrets.
@@ -14,7 +13,6 @@ holds an error message, a query string or a header field, because these may hold
 import atexit
 import concurrent.futures
 import contextvars
-import enum
 import os
 import socket
 import threading
@@ -23,6 +21,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation import tracecontext
 from oslo_config import cfg
 from oslo_log import log
 
@@ -83,28 +83,25 @@ FLUSH = 3.0
 LONGEST = 500
 
 
-class Kind(enum.StrEnum):
-    """OpenTelemetry's span kinds."""
-
-    INTERNAL = enum.auto()
-    SERVER = enum.auto()
-    CLIENT = enum.auto()
-    PRODUCER = enum.auto()
-    CONSUMER = enum.auto()
-
-
+Kind = trace.SpanKind
 Value = str | int | float | bool
 #: Attributes by name. None values are left out.
 Attributes = Mapping[str, Value | None]
 
+_PROPAGATOR = tracecontext.TraceContextTextMapPropagator()
+
 
 class Span:
-    """A span that is current inside its ``with`` block. This base class records nothing."""
+    """A span that is current inside its ``with`` block."""
 
-    #: Whether the span is sampled and keeps attributes.
-    recording = False
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        self._failed = False
+        #: Whether the span is sampled and keeps attributes.
+        self.recording = span.is_recording()
 
     def __enter__(self) -> Self:
+        self._token = context.attach(trace.set_span_in_context(self._span))
         return self
 
     def __exit__(
@@ -114,131 +111,42 @@ class Span:
         traceback: TracebackType | None,
     ) -> None:
         """End the span. An exception marks it as failed, with the exception's class name."""
-
-    def name(self, name: str) -> None:
-        """Rename the span."""
-
-    def set(self, attributes: Attributes) -> None:
-        """Set attributes."""
-
-    def event(self, name: str, attributes: Attributes | None = None) -> None:
-        """Add an event at the current time."""
-
-    def fail(self, error_type: str) -> None:
-        """Mark the span as failed. ``error_type`` is a class name or a status; the first wins."""
-
-
-_NONE = Span()
-
-
-class _Traced(Span):
-    """A span that records to OpenTelemetry."""
-
-    def __init__(self, api: Any, span: Any) -> None:
-        self._api = api
-        self._span = span
-        self._failed = False
-        self.recording = span.is_recording()
-
-    def __enter__(self) -> Self:
-        context = self._api.trace.set_span_in_context(self._span)
-        self._token = self._api.context.attach(context)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
         # InProgressError asks for another poll; it is not a failure.
         if kind is not None and not issubclass(kind, errors.InProgressError):
             self.fail(kind.__name__)
         self._span.end()
-        self._api.context.detach(self._token)
+        context.detach(self._token)
 
     def name(self, name: str) -> None:
+        """Rename the span."""
         self._span.update_name(name)
 
     def set(self, attributes: Attributes) -> None:
+        """Set attributes."""
         self._span.set_attributes(_known(attributes))
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
+        """Add an event at the current time."""
         self._span.add_event(name, _known(attributes))
 
     def fail(self, error_type: str) -> None:
+        """Mark the span as failed. ``error_type`` is a class name or a status; the first wins."""
         if self._failed:
             return
         self._failed = True
         self._span.set_attribute("error.type", error_type)
-        self._span.set_status(self._api.trace.StatusCode.ERROR)
+        self._span.set_status(trace.StatusCode.ERROR)
 
 
-class Tracer:
-    """Creates spans with an OpenTelemetry tracer provider.
-
-    Args:
-        provider: an ``opentelemetry.sdk.trace.TracerProvider``.
-    """
-
-    def __init__(self, provider: Any) -> None:
-        import opentelemetry.context
-        import opentelemetry.trace
-        from opentelemetry.trace.propagation import tracecontext
-
-        self._api = opentelemetry
-        self._provider = provider
-        self._tracer = provider.get_tracer("poppy", VERSION)
-        self._kinds = opentelemetry.trace.SpanKind
-        self._propagator = tracecontext.TraceContextTextMapPropagator()
-
-    def span(
-        self,
-        name: str,
-        kind: Kind,
-        attributes: Attributes | None,
-        parent: Mapping[str, str] | None,
-    ) -> Span:
-        """See :func:`span`. ``parent`` holds W3C Trace Context header fields."""
-        context = None
-        if parent is None:
-            if not self._api.trace.get_current_span().get_span_context().is_valid:
-                return _NONE
-        else:
-            # Start from an empty context, so that the current span is not the parent.
-            context = self._propagator.extract(parent, self._api.context.Context())
-        kind_of_theirs = self._kinds[kind.upper()]
-        made = self._tracer.start_span(name, context, kind_of_theirs, _known(attributes))
-        return _Traced(self._api, made)
-
-    def current(self) -> Span:
-        """Return the current span. The caller must not end it."""
-        return _Traced(self._api, self._api.trace.get_current_span())
-
-    def traceparent(self) -> str | None:
-        """Return the ``traceparent`` of the current span."""
-        fields: dict[str, str] = {}
-        self._propagator.inject(fields)
-        return fields.get("traceparent")
-
-    def trace_id(self) -> str | None:
-        """Return the trace id of the current span, 32 hexadecimal digits."""
-        context = self._api.trace.get_current_span().get_span_context()
-        return self._api.trace.format_trace_id(context.trace_id) if context.is_valid else None
-
-    def shutdown(self) -> None:
-        """Send the remaining spans. Blocks until the collector answers."""
-        self._provider.shutdown()
+_provider: Any = None
+_tracer: trace.Tracer | None = None
 
 
-_tracer: Tracer | None = None
-
-
-def use(tracer: Tracer | None) -> None:
-    """Set the tracer of this process; None disables tracing."""
-    global _tracer  # noqa: PLW0603 - one tracer per process, like the current span
-    _tracer = tracer
-    logs.trace_id = tracer.trace_id if tracer else _no_id
+def use(provider: Any) -> None:
+    """Set the tracer provider of this process, one of the SDK; None disables tracing."""
+    global _provider, _tracer  # noqa: PLW0603 - one tracer per process, like the current span
+    _provider = provider
+    _tracer = provider.get_tracer("poppy", VERSION) if provider else None
 
 
 def span(
@@ -255,18 +163,24 @@ def span(
             starts a new trace. The default is the current span; without one, such as in a health
             check, nothing is traced.
     """
-    return _NONE if _tracer is None else _tracer.span(name, kind, attributes, parent)
+    traced = parent is not None or trace.get_current_span().get_span_context().is_valid
+    if _tracer is None or not traced:
+        return Span(trace.INVALID_SPAN)
+    # Extract into an empty context, so that the current span is not the parent.
+    within = None if parent is None else _PROPAGATOR.extract(parent, context.Context())
+    return Span(_tracer.start_span(name, within, kind, _known(attributes)))
 
 
 def event(name: str, attributes: Attributes | None = None) -> None:
     """Add an event to the current span."""
-    if _tracer is not None:
-        _tracer.current().event(name, attributes)
+    trace.get_current_span().add_event(name, _known(attributes))
 
 
 def traceparent() -> str | None:
     """Return the current ``traceparent``, for another process to continue; None without one."""
-    return None if _tracer is None else _tracer.traceparent()
+    fields: dict[str, str] = {}
+    _PROPAGATOR.inject(fields)
+    return fields.get("traceparent")
 
 
 class Threads(concurrent.futures.ThreadPoolExecutor):
@@ -283,7 +197,7 @@ def check(conf: cfg.ConfigOpts) -> None:
     """Check the tracing options before anything starts.
 
     Raises:
-        ConfigError: tracing is enabled, but OpenTelemetry is not installed or an option is
+        ConfigError: tracing is enabled, but the exporter is not installed or an option is
             invalid.
     """
     if conf[GROUP].enabled:
@@ -303,8 +217,8 @@ def start(conf: cfg.ConfigOpts, program: str) -> None:
     if not options.enabled:
         return
     exporter = _exporter(conf)
-    from opentelemetry.sdk import resources, trace
-    from opentelemetry.sdk.trace import export, sampling
+    from opentelemetry.sdk import resources
+    from opentelemetry.sdk.trace import TracerProvider, export, sampling
 
     described = resources.Resource.create(
         {
@@ -316,7 +230,7 @@ def start(conf: cfg.ConfigOpts, program: str) -> None:
     if options.service_name:
         described = described.merge(resources.Resource({"service.name": options.service_name}))
     ratio = options.sample_ratio
-    provider = trace.TracerProvider(
+    provider = TracerProvider(
         sampler=None if ratio is None else sampling.ParentBasedTraceIdRatio(ratio),
         resource=described,
         shutdown_on_exit=False,
@@ -324,18 +238,18 @@ def start(conf: cfg.ConfigOpts, program: str) -> None:
     # A thread sends spans from a queue of fixed length: a slow or dead collector loses spans but
     # delays no request.
     provider.add_span_processor(export.BatchSpanProcessor(exporter))
-    use(Tracer(provider))
+    use(provider)
     # For other WSGI servers; Poppy's daemons call stop() themselves.
     atexit.register(stop)
 
 
 def stop() -> None:
     """Stop tracing, and send the remaining spans within :data:`FLUSH` seconds."""
-    tracer = _tracer
-    if tracer is None:
+    provider = _provider
+    if provider is None:
         return
     use(None)
-    sending = threading.Thread(target=tracer.shutdown, name="traces", daemon=True)
+    sending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
     sending.start()
     sending.join(FLUSH)
     if sending.is_alive():
@@ -378,7 +292,3 @@ def _known(attributes: Attributes | None) -> dict[str, Value]:
 
 def _short(value: Value) -> Value:
     return value[:LONGEST] if isinstance(value, str) else value
-
-
-def _no_id() -> str | None:
-    return None
