@@ -24,8 +24,8 @@ class Dead(MockProvider):
     """A provider that does not answer."""
 
     def ensure(self, service: Any, known: Any) -> Any:
-        """Fail with a retryable error."""
-        raise errors.RetryableError("no answer")
+        """Fail with an error of the provider as a whole."""
+        raise errors.RetryableError("no answer", scope=errors.Scope.PROVIDER)
 
 
 def run(effort: Effort) -> list[Result]:
