@@ -44,7 +44,7 @@ class OutageContract(BoardContract, abc.ABC):
             begin = time.monotonic()
             for _ in range(50):
                 with pytest.raises(taskflow.exceptions.JobFailure):
-                    board.post("meanwhile", details={})
+                    board.post("during-outage", details={})
             assert time.monotonic() - begin < self.PROMPT
             assert threading.active_count() <= threads
         finally:

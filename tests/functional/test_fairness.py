@@ -52,35 +52,23 @@ def test_queued_purges_join_into_one_operation(poppy):
     assert poppy.cdn_a.purges == [Purge(f"/{number}", True) for number in range(3)]
 
 
-def test_concurrent_purges_join(poppy, monkeypatch):
+@pytest.mark.parametrize(
+    ("store", "method"), [("services", "get"), ("operations", "join")], ids=["read", "join"]
+)
+def test_purges_join_if_one_is_stored_during_the_decision_on_another(
+    poppy, monkeypatch, store, method
+):
     service_id = deployed(poppy)
-    services = poppy.boot.storage.services
-    get = services.get
+    target = getattr(poppy.boot.storage, store)
+    original = getattr(target, method)
 
-    def get_before_another_purge(*key):
-        found = get(*key)
+    def then_purge(*arguments):
+        found = original(*arguments)
         monkeypatch.undo()
         poppy.services.purge(PROJECT, service_id, Purge("/b", True), None)
         return found
 
-    monkeypatch.setattr(services, "get", get_before_another_purge)
-    poppy.services.purge(PROJECT, service_id, Purge("/a", True), None)
-    (operation,) = purges(poppy, service_id)
-    assert operation.purge == Purge("/b", True, ("/a",))
-
-
-def test_purge_between_the_join_and_the_change_of_another_joins(poppy, monkeypatch):
-    service_id = deployed(poppy)
-    operations = poppy.boot.storage.operations
-    join = operations.join
-
-    def join_before_another_purge(*arguments):
-        joined = join(*arguments)
-        monkeypatch.undo()
-        poppy.services.purge(PROJECT, service_id, Purge("/b", True), None)
-        return joined
-
-    monkeypatch.setattr(operations, "join", join_before_another_purge)
+    monkeypatch.setattr(target, method, then_purge)
     poppy.services.purge(PROJECT, service_id, Purge("/a", True), None)
     (operation,) = purges(poppy, service_id)
     assert operation.purge == Purge("/b", True, ("/a",))

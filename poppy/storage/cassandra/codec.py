@@ -128,7 +128,7 @@ def to_operation(key: OperationKey, columns: Any) -> Operation:
 def operation_document(operation: Operation) -> str:
     """Return a whole operation in one cell."""
     columns = operation_columns(operation, None)
-    return to_text([columns[name] for name in OPERATION_COLUMNS.split(", ")])
+    return to_text([columns[name] for name in _OPERATION_COLUMNS])
 
 
 def from_operation_document(key: OperationKey, document: str) -> Operation:
@@ -140,6 +140,7 @@ OPERATION_COLUMNS = (
     "kind, state, attempt, failures, next_attempt_at, runner, progress, created_at, updated_at, "
     "crashes, priority"
 )
+_OPERATION_COLUMNS = tuple(OPERATION_COLUMNS.split(", "))
 SERVICE_COLUMNS = (
     "spec, provider_details, disabled, revision, service_created_at, service_updated_at, log_url"
 )

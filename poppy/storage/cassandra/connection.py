@@ -121,7 +121,6 @@ class Connections:
             request_timeout=options.request_timeout,
             row_factory=tuple_factory,
         )
-        profile.row_factory = tuple_factory
         return Cluster(
             options.cluster,
             protocol_version=_PROTOCOL,
