@@ -44,13 +44,14 @@ class DistributedTask(Driver, abc.ABC):
         """
 
     @abc.abstractmethod
-    def has_room(self, open_operations: int) -> bool:
+    def has_room(self, active: int) -> bool:
         """Whether to post an operation, or to leave it in storage for the workers to fetch.
 
         Never raises, and costs next to nothing.
 
         Args:
-            open_operations: how many unfinished operations the project already has.
+            active: how many operations of the project wait for a worker or run. Parked ones do
+                not count.
         """
 
     @abc.abstractmethod

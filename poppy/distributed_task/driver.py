@@ -232,7 +232,7 @@ class TaskFlowDriver(DistributedTask):
         """Check the board's options, without contacting a server."""
         boards.check(self.conf, self.options)
 
-    def has_room(self, open_operations: int) -> bool:
+    def has_room(self, active: int) -> bool:
         """Whether the project has less than its share, and the board has room.
 
         Servers fill up to three quarters of ``board_depth``, or seven eighths for a project with
@@ -247,8 +247,8 @@ class TaskFlowDriver(DistributedTask):
             finally:
                 self._asking.release()
         depth = int(self.options.board_depth)
-        reserve = 0 if open_operations < max(1, depth // FEW) else self._limit - 3 * depth // 4
-        granted = open_operations < share_of(depth) and left > reserve
+        reserve = 0 if active < max(1, depth // FEW) else self._limit - 3 * depth // 4
+        granted = active < share_of(depth) and left > reserve
         self._room = (until, left - int(granted))
         return granted
 

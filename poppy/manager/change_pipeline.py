@@ -26,6 +26,7 @@ from poppy.model.services import Service, Status
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
+from poppy.storage.operations import Unfinished
 
 LOG = log.getLogger(__name__)
 
@@ -250,12 +251,12 @@ class Changes:
         Raises:
             TooManyRequests: the project has reached its limit of unfinished operations.
         """
-        unfinished = 0
+        unfinished = Unfinished(0)
         if priority is not Priority.BULK:
             unfinished = self._storage.operations.count_open(
-                project_id, self._max_open or MANY_OPEN
+                project_id, self._max_open or MANY_OPEN, datetime.datetime.now(datetime.UTC)
             )
-        if capped and self._max_open and unfinished >= self._max_open:
+        if capped and self._max_open and unfinished.total >= self._max_open:
             raise errors.TooManyRequests(
                 f"Project {project_id} has {self._max_open} unfinished operations, which is as "
                 "many as it may have; please wait until some are done",
@@ -272,7 +273,9 @@ class Changes:
             priority=priority,
         )
         # Make an operation that is not posted due at once, so that a dispatcher finds it.
-        if operation.priority is Priority.BULK or not self._distributed_task.has_room(unfinished):
+        if operation.priority is Priority.BULK:
+            return operation
+        if not self._distributed_task.has_room(unfinished.active):
             return operation
         lost = datetime.timedelta(seconds=self._distributed_task.redelivery)
         return replace(operation, next_attempt_at=operation.created_at + lost)

@@ -18,6 +18,24 @@ class Run(NamedTuple):
     service: Service
 
 
+class Unfinished(NamedTuple):
+    """The number of a project's unfinished operations.
+
+    Attributes:
+        total: all of them.
+        parked: those that no worker looks at before a time in the future. An operation that was
+            parked and then made due earlier may count as parked too.
+    """
+
+    total: int
+    parked: int = 0
+
+    @property
+    def active(self) -> int:
+        """The operations that wait for a worker or run."""
+        return self.total - self.parked
+
+
 class Marker(NamedTuple):
     """The operation that a page follows. It may no longer exist."""
 
@@ -133,10 +151,10 @@ class OperationStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def count_open(self, project_id: str, limit: int) -> int:
+    def count_open(self, project_id: str, limit: int, now: datetime.datetime) -> Unfinished:
         """Count a project's unfinished operations, except bulk work, up to a limit.
 
-        The limit bounds the cost. The number may lag by some seconds, and may be off by the
+        The limit bounds the cost. The numbers may lag by some seconds, and may be off by the
         operations of processes that died.
         """
 

@@ -241,3 +241,17 @@ def _noting(ensure, order):
         return ensure(service, known)
 
     return noted
+
+
+def test_parked_operations_do_not_keep_new_ones_off_the_board(tmp_path):
+    poppy = Harness(tmp_path, board_depth=4, dispatch_interval=3600)
+    service_id = deployed(poppy)
+    poppy.cdn_a.script = [errors.RetryableError("down", retry_after=3600)] * 2
+    parked = [poppy.create(domain=f"n{number}.example.com") for number in range(2)]
+    with poppy.working():
+        for it in parked:
+            poppy.wait(lambda it=it: poppy.operations(it)[0].state is State.WAITING)
+        poppy.boot.distributed_task._room = (0.0, 0)
+        poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    poppy.close()

@@ -8,6 +8,7 @@ idle. Time runs from the request until the service is deployed.
 """
 
 import contextlib
+import datetime
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,8 @@ def _flood(made: Poppy, waiting: int) -> None:
         body = document(f"www.{ids.new()}.example.com")
         made.boot.manager.services.create(_FLOOD, body, None)
 
-    left = made.boot.storage.operations.count_open(_FLOOD, waiting)
+    now = datetime.datetime.now(datetime.UTC)
+    left = made.boot.storage.operations.count_open(_FLOOD, waiting, now).total
     with ThreadPoolExecutor(_THREADS) as threads:
         list(threads.map(create, range(waiting - left)))
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The approximate number of each project's unfinished operations: a projection of them.
 
-Each has a row. A row is written before the partition that contains its operation, and deleted some
-time after the operation ends. Rows left by a dead process are found when they matter: when a
-project has reached its limit, its oldest rows are checked against the partition. Bulk work has no
-rows.
+Each has a row. A row is written before the partition that contains its operation, again some time
+after the operation is parked, and deleted some time after the operation ends. Rows left by a dead
+process are found when they matter: when a project has reached its limit, its oldest rows are
+checked against the partition. Bulk work has no rows.
 """
 
 import time
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from poppy.model import ids
 from poppy.model.operations import Operation, Priority, State
-from poppy.storage.cassandra import partition
+from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import GRACE
 from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.operations import Unfinished
 
 _LIFE = 7 * 86400
 """Seconds after which every row expires."""
@@ -32,15 +33,15 @@ _SKEW = 60.0
 _CHECKED, _PROJECTS = 100, 10_000
 
 PUT = (
-    "INSERT INTO open_operations (project_id, operation_id, service_id) VALUES "
-    "(:project_id, :operation_id, :service_id) USING TIMESTAMP :clock AND TTL :ttl"
+    "INSERT INTO open_operations (project_id, operation_id, service_id, parked_until) VALUES "
+    "(:project_id, :operation_id, :service_id, :parked_until) USING TIMESTAMP :clock AND TTL :ttl"
 )
 DELETE = (
     "DELETE FROM open_operations USING TIMESTAMP :clock "
     "WHERE project_id = :project_id AND operation_id = :operation_id"
 )
 READ = (
-    "SELECT operation_id, service_id, WRITETIME(service_id) FROM open_operations "
+    "SELECT operation_id, service_id, WRITETIME(service_id), parked_until FROM open_operations "
     "WHERE project_id = :project_id AND operation_id >= :floor LIMIT :page"
 )
 
@@ -52,12 +53,20 @@ class _Known:
     Attributes:
         floor: the lowest id that an open operation may have, so that ended ones are not read
             again.
+        total: the number of rows.
+        parked: the due times of parked operations.
     """
 
     floor: str
-    count: int
+    total: int
+    parked: Sequence[int]
     limit: int
     read_at: float
+
+    def upto(self, limit: int, now: int) -> Unfinished:
+        """Return the numbers, up to a limit."""
+        parked = sum(until > now for until in self.parked[:limit])
+        return Unfinished(min(limit, self.total), parked)
 
 
 class Opened:
@@ -71,21 +80,29 @@ class Opened:
     def begins(operation: Operation, clock: int) -> Iterator[Call]:
         """Return the writes to make before an operation is stored."""
         if operation.priority is not Priority.BULK:
-            yield PUT, {**operation.key._asdict(), "clock": clock, "ttl": _LIFE}
+            yield _put(operation, 0, clock)
 
     @staticmethod
-    def ends(operations: Iterable[Operation], clock: int) -> Iterator[Call]:
-        """Return the writes to make some time after operations have been stored as ended."""
+    def changes(operations: Iterable[Operation], clock: int) -> Iterator[Call]:
+        """Return the writes to make some time after operations were stored as ended or parked."""
         for operation in operations:
-            if operation.state.finished and operation.priority is not Priority.BULK:
+            if operation.priority is Priority.BULK:
+                continue
+            if operation.state.finished:
                 yield DELETE, _row(operation.project_id, operation.operation_id, clock)
+            elif operation.state is State.WAITING and operation.next_attempt_at is not None:
+                yield _put(operation, codec.to_number(operation.next_attempt_at), clock)
 
-    def count(self, project_id: str, limit: int) -> int:
-        """Count open operations, up to a limit; a large number may be a second old."""
+    def count(self, project_id: str, limit: int, now: int) -> Unfinished:
+        """Count open operations, up to a limit; large numbers may be a second old.
+
+        Args:
+            now: the time in microseconds since 1970.
+        """
         known = self._projects.get(project_id)
-        now = time.monotonic()
-        if known and known.count > _SMALL and known.limit >= limit and now - known.read_at < _AGE:
-            return min(limit, known.count)
+        age = time.monotonic() - known.read_at if known else _AGE
+        if known and known.total > _SMALL and known.limit >= limit and age < _AGE:
+            return known.upto(limit, now)
         where = {"project_id": project_id, "floor": known.floor if known else "", "page": limit}
         rows = self._database.read(READ, where)
         if len(rows) >= limit:
@@ -94,8 +111,10 @@ class Opened:
         floor = min(latest, rows[0][0]) if rows else latest
         if len(self._projects) >= _PROJECTS:
             self._projects.clear()
-        self._projects[project_id] = _Known(floor, len(rows), limit, now)
-        return len(rows)
+        parked = [row[3] or 0 for row in rows]
+        known = _Known(floor, len(rows), parked, limit, time.monotonic())
+        self._projects[project_id] = known
+        return known.upto(limit, now)
 
     def _check(self, project_id: str, rows: Sequence[Row]) -> list[Row]:
         """Delete the rows of ended operations and return the rest."""
@@ -105,7 +124,7 @@ class Opened:
                 partition.READ_OPERATION,
                 {"project_id": project_id, "service_id": service, "operation_id": operation},
             )
-            for operation, service, _clock in oldest
+            for operation, service, _clock, _until in oldest
         )
         young = ids.earliest(time.time_ns() - int(GRACE * 1e9))
         ended = {
@@ -122,11 +141,16 @@ class Opened:
 
 def _has_ended(project_id: str, row: Row, stored: Sequence[Row], young: str) -> bool:
     """Whether an operation has ended, or was never stored."""
-    operation_id, service_id, _clock = row
+    operation_id, service_id, _clock, _until = row
     if not stored:
         return bool(operation_id < young)
     state: State = partition.to_held(project_id, service_id, stored[0]).operation.state
     return state.finished
+
+
+def _put(operation: Operation, parked_until: int, clock: int) -> Call:
+    written = {"parked_until": parked_until, "clock": clock, "ttl": _LIFE}
+    return PUT, {**operation.key._asdict(), **written}
 
 
 def _row(project_id: str, operation_id: str, clock: int) -> dict[str, object]:

@@ -117,6 +117,8 @@ class OperationReads(contract.OperationStore, abc.ABC):
         """Follow hints; see :class:`.due_index_reader.DueIndexReader`."""
         return self._due.find(now, limit, had or {})
 
-    def count_open(self, project_id: str, limit: int) -> int:
+    def count_open(
+        self, project_id: str, limit: int, now: datetime.datetime
+    ) -> contract.Unfinished:
         """Count the project's rows; see :class:`.opened.Opened`."""
-        return self._opened.count(project_id, limit)
+        return self._opened.count(project_id, limit, codec.to_number(now))

@@ -214,7 +214,7 @@ class OperationStore(OperationReads):
             )
             stored = partition.write(self._database, found, change)
             if stored is not None:
-                self._due_index.write_later(self._opened.ends(ended, clock))
+                self._due_index.write_later(self._opened.changes(ended, clock))
                 with best_effort(LOG, "Releasing what a removed service held"):
                     self._projections.refresh(stored, found, self._due_index.dropped())
                     self._due_index.drop(found.operations.values(), (), clock)
@@ -243,7 +243,7 @@ class OperationStore(OperationReads):
         written = {it.operation.operation_id for it in held}
         before = [it for name, it in found.operations.items() if name in written]
         with best_effort(LOG, "Updating views"):
-            self._due_index.write_later(self._opened.ends(operations, clock))
+            self._due_index.write_later(self._opened.changes(operations, clock))
             if service is not None or any(it.operation.state.finished for it in held):
                 self._projections.refresh(stored, found, self._due_index.dropped())
             self._due_index.drop_later(before, held, clock)

@@ -137,7 +137,7 @@ class ServiceStore(contract.ServiceStore):
             raise
         with best_effort(LOG, "Updating the project's list of services"):
             overtaken = [it.operation for it in stored.operations.values()]
-            self._projections.refresh(stored, gone, self._opened.ends(overtaken, stored.clock))
+            self._projections.refresh(stored, gone, self._opened.changes(overtaken, stored.clock))
             self._due_index.drop(
                 gone.operations.values(), stored.operations.values(), stored.clock
             )

@@ -120,10 +120,12 @@ class OperationStore(contract.OperationStore):
         with self._database.read() as conn:
             return queue.due(conn, now, limit, had or {})
 
-    def count_open(self, project_id: str, limit: int) -> int:
+    def count_open(
+        self, project_id: str, limit: int, now: datetime.datetime
+    ) -> contract.Unfinished:
         """Count in the index by project, up to the limit."""
         with self._database.read() as conn:
-            return queue.count_open(conn, project_id, limit)
+            return queue.count_open(conn, project_id, limit, now)
 
     def join(self, project_id: str, service_id: str, purge: Purge) -> Operation | None:
         """Change the last unfinished operation, under the lock of the service's row."""

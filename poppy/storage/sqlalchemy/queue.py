@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from poppy.model import fairness
 from poppy.model.operations import Operation, Priority, State
+from poppy.storage import operations as contract
 from poppy.storage.sqlalchemy import rows, schema
 
 Head = Mapping[Priority, datetime.datetime]
@@ -45,8 +46,19 @@ OF_PROJECT = (
     .order_by(_O.next_attempt_at, _O.operation_id)
     .limit(sa.bindparam("page"))
 )
-OPEN = sa.select(sa.func.count()).select_from(
-    sa.select(sa.literal(1))
+_UNFINISHED = (
+    sa.select(
+        sa.case(
+            (
+                sa.and_(
+                    _O.state == str(State.WAITING),
+                    _O.next_attempt_at > sa.bindparam("now", type_=schema.Instant),
+                ),
+                1,
+            ),
+            else_=0,
+        ).label("parked")
+    )
     .where(
         _O.project_id == sa.bindparam("project"),
         _O.priority.in_([int(it) for it in _FRONT]),
@@ -55,6 +67,7 @@ OPEN = sa.select(sa.func.count()).select_from(
     .limit(sa.bindparam("page"))
     .subquery()
 )
+OPEN = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_UNFINISHED.c.parked), 0))
 
 
 def _heads() -> sa.Select[Any]:
@@ -105,9 +118,13 @@ def due(
     return list(itertools.islice(fairness.woven(read(_FRONT), read((Priority.BULK,))), limit))
 
 
-def count_open(conn: sa.Connection, project_id: str, limit: int) -> int:
+def count_open(
+    conn: sa.Connection, project_id: str, limit: int, now: datetime.datetime
+) -> contract.Unfinished:
     """Count a project's unfinished operations, except bulk work, up to the limit."""
-    return int(conn.execute(OPEN, {"project": project_id, "page": limit}).scalar_one())
+    parameters = {"project": project_id, "page": limit, "now": now}
+    total, parked = conn.execute(OPEN, parameters).one()
+    return contract.Unfinished(int(total), int(parked))
 
 
 class _Reader(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 from poppy.model.fairness import SHARE
 from poppy.model.operations import Kind, Operation, Priority, State
 from poppy.storage.base import Storage
+from poppy.storage.operations import Unfinished
 from poppy.testing.builders import NOW, after, make_operation, make_service
 from poppy.testing.storage.case import (
     StorageCase,
@@ -110,31 +111,53 @@ class TurnsContract(StorageCase):
         made = [add(stocked, "one", due=number) for number in range(3)]
         add(stocked, "two", due=0)
         add(stocked, "one", due=0, priority=Priority.BULK)
-        assert stocked.operations.count_open("one", 10) == 3
-        assert stocked.operations.count_open("one", 2) == 2
-        assert stocked.operations.count_open("none", 2) == 0
+        assert count(stocked, "one", 10) == 3
+        assert count(stocked, "one", 2) == 2
+        assert count(stocked, "none", 2) == 0
         run = begin(stocked, made[0])
-        assert stocked.operations.count_open("one", 10) == 3
+        assert count(stocked, "one", 10) == 3
         waiting = replace(run.operation, state=State.WAITING, next_attempt_at=after(99))
         stocked.operations.save(waiting, None)
-        assert stocked.operations.count_open("one", 10) == 3
+        assert count(stocked, "one", 10) == 3
+        assert count(stocked, "one", 2) == 2
         finish(stocked, begin(stocked, made[1]).operation)
         finish(stocked, begin(stocked, made[2]).operation, State.FAILED)
-        assert stocked.operations.count_open("one", 10) == 1
+        assert count(stocked, "one", 10) == 1
 
     def test_what_a_delete_supersedes_is_open_no_more(self, stocked: Storage) -> None:
         created = add(stocked, "one", due=0)
         service = settle(stocked, stocked.services.get(created.project_id, created.service_id))
         submit(stocked, service)
-        assert stocked.operations.count_open("one", 10) == 1
+        assert count(stocked, "one", 10) == 1
         service = stocked.services.get(service.project_id, service.service_id)
         delete = submit(stocked, service, Kind.DELETE)
-        assert stocked.operations.count_open("one", 10) == 1
+        assert count(stocked, "one", 10) == 1
         run = begin(stocked, delete)
         stocked.operations.remove(
             replace(run.operation, state=State.SUCCEEDED, next_attempt_at=None)
         )
-        assert stocked.operations.count_open("one", 10) == 0
+        assert count(stocked, "one", 10) == 0
+
+    def test_parked_operations_are_counted_apart_until_they_are_due(
+        self, stocked: Storage
+    ) -> None:
+        made = [add(stocked, "one", due=number) for number in range(4)]
+        for operation in made[:2]:
+            run = begin(stocked, operation)
+            parked = replace(run.operation, state=State.WAITING, next_attempt_at=after(99))
+            stocked.operations.save(parked, None)
+        begin(stocked, made[2])
+        # The numbers may lag behind until a dispatcher looks.
+        stocked.operations.due(NOW, 1)
+        assert stocked.operations.count_open("one", 10, NOW) == Unfinished(4, 2)
+        assert stocked.operations.count_open("one", 10, NOW).active == 2
+        assert stocked.operations.count_open("one", 10, after(100)) == Unfinished(4, 0)
+        assert stocked.operations.count_open("none", 10, NOW) == Unfinished(0, 0)
+
+
+def count(storage: Storage, project_id: str, limit: int) -> int:
+    """Count all unfinished operations."""
+    return storage.operations.count_open(project_id, limit, NOW).total
 
 
 def add(storage: Storage, project_id: str, due: float, **overrides: Any) -> Operation:

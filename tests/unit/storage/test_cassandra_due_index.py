@@ -2,16 +2,18 @@
 """Cached copies of partitions of the due index, without a server."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("cassandra")
 
-from poppy.model.operations import Kind, OperationKey, Priority
+from poppy.model.operations import Kind, OperationKey, Priority, State
 from poppy.storage.cassandra import codec, due_index, opened
 from poppy.storage.cassandra import due_index_copy as module
 from poppy.storage.cassandra.due_index import MARGIN, WIDTH, Hint, Partition
 from poppy.storage.cassandra.due_index_copy import DueIndexCopy
+from poppy.storage.operations import Unfinished
 from poppy.testing.builders import make_operation, make_service
 
 NOW = 1_900_000_000_000_000 - 1_900_000_000_000_000 % WIDTH
@@ -192,12 +194,17 @@ class Database:
 
 def rows(count, age=600.0):
     first = opened.time.time_ns() - int(age * 1e9)
-    return [(opened.ids.earliest(first + n * 1_000_000), "s", 7) for n in range(count)]
+    return [(opened.ids.earliest(first + n * 1_000_000), "s", 7, None) for n in range(count)]
+
+
+def counter(database):
+    made = opened.Opened(database)
+    return lambda project_id, limit: made.count(project_id, limit, codec.now()).total
 
 
 def test_small_counts_are_always_read_and_large_ones_cached(monkeypatch):
     database = Database(rows(3))
-    count = opened.Opened(database).count
+    count = counter(database)
     assert [count("p", 500), count("p", 500)] == [3, 3]
     assert len(database.reads) == 2
     database.rows = rows(400)
@@ -207,7 +214,7 @@ def test_small_counts_are_always_read_and_large_ones_cached(monkeypatch):
 
 def test_rows_of_ended_operations_are_skipped():
     database = Database(rows(3))
-    count = opened.Opened(database).count
+    count = counter(database)
     count("p", 500)
     count("p", 500)
     assert [it["floor"] for it in database.reads] == ["", database.rows[0][0]]
@@ -220,18 +227,35 @@ def test_rows_of_ended_operations_are_skipped():
 def test_stale_rows_are_removed_at_the_limit():
     left = rows(10)
     database = Database(left)
-    assert opened.Opened(database).count("p", 10) == 0
+    assert counter(database)("p", 10) == 0
     assert {call[1]["operation_id"] for call in database.written} == {row[0] for row in left}
     assert {call[1]["clock"] for call in database.written} == {7}
 
 
 def test_a_row_of_a_recent_operation_is_kept():
     database = Database(rows(10, age=5.0))
-    assert opened.Opened(database).count("p", 10) == 10
+    assert counter(database)("p", 10) == 10
     assert database.written == []
 
 
 def test_bulk_work_is_not_counted():
     bulk = make_operation(make_service(), Kind.UPDATE, priority=Priority.BULK)
     assert list(opened.Opened.begins(bulk, 1)) == []
-    assert list(opened.Opened.ends([bulk], 1)) == []
+    assert list(opened.Opened.changes([bulk], 1)) == []
+
+
+def test_cached_counts_tell_which_parked_operations_have_become_due():
+    database = Database([(*row[:3], 1000 + n) for n, row in enumerate(rows(60))])
+    made = opened.Opened(database)
+    assert made.count("p", 500, 0) == Unfinished(60, 60)
+    assert made.count("p", 500, 1009) == Unfinished(60, 50)
+    assert made.count("p", 20, 1009) == Unfinished(20, 10)
+    assert len(database.reads) == 1
+
+
+def test_only_parked_operations_are_written_again():
+    operation = make_operation(make_service(), Kind.UPDATE)
+    assert list(opened.Opened.changes([operation], 1)) == []
+    parked = replace(operation, state=State.WAITING)
+    ((_statement, parameters),) = opened.Opened.changes([parked], 1)
+    assert parameters["parked_until"] == codec.to_number(parked.next_attempt_at)
