@@ -69,6 +69,14 @@ RESOLVER_OPTS: Sequence[cfg.Opt] = (
         "record counts as missing and is looked up again later.",
     ),
     cfg.BoolOpt(
+        "check_records",
+        default=True,
+        help="Look up the records that tenants must create for traffic and for their provider's "
+        "certificates, to show their status in dns_records and to continue soon after a record "
+        "is there. Disable this if workers can't send DNS queries. (The records of "
+        "domain_ownership are always looked up.)",
+    ),
+    cfg.BoolOpt(
         "authoritative",
         default=True,
         help="Query the authoritative name servers of the record's zone, so that a new record is "

@@ -29,6 +29,8 @@ from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.options import OPTS
 from poppy.distributed_task.overdue import Overdue
 from poppy.distributed_task.ownership import Ownership
+from poppy.distributed_task.record_check import RecordCheck
+from poppy.distributed_task.record_watch import RecordWatch
 from poppy.distributed_task.run import Dependencies
 from poppy.distributed_task.run_record import SIGNS
 from poppy.distributed_task.tasks import gate_of
@@ -153,6 +155,8 @@ class TaskFlowDriver(DistributedTask):
             options.concurrency,
         )
         lease = datetime.timedelta(seconds=options.run_lease)
+        check = RecordCheck.of(self.conf)
+        records = RecordWatch(storage, check) if check else None
         conductor = OperationConductor(
             board.name,
             board,
@@ -163,6 +167,7 @@ class TaskFlowDriver(DistributedTask):
             concurrency=options.concurrency,
             poll_interval=options.poll_interval,
             ownership=Ownership.of(self.conf, storage),
+            watch=records,
             board_depth=options.board_depth,
         )
         described = self._describe()
@@ -191,7 +196,12 @@ class TaskFlowDriver(DistributedTask):
         made = TaskFlowWorker(
             board,
             conductor,
-            [dispatcher, Overdue(storage, self._policy), *failover],
+            [
+                dispatcher,
+                Overdue(storage, self._policy),
+                *failover,
+                *([records] if records else []),
+            ],
             heartbeat,
             renewal=options.run_lease / SIGNS,
             grace=options.shutdown_grace,

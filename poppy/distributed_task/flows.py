@@ -10,8 +10,9 @@ import concurrent.futures
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from poppy.distributed_task import certificate_tasks, tasks
+from poppy.distributed_task import certificate_tasks, dns_tasks, tasks
 from poppy.distributed_task.ownership import Ownership
+from poppy.distributed_task.record_watch import RecordWatch
 from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task
 from poppy.dns.base import DNSDriver
@@ -58,6 +59,7 @@ def build(
     providers: Mapping[str, Provider],
     dns: DNSDriver,
     ownership: Ownership | None = None,
+    watch: RecordWatch | None = None,
 ) -> Flow:
     """Return the flow of an operation.
 
@@ -66,6 +68,7 @@ def build(
             others.
         providers: the loaded drivers.
         ownership: how domains are proven; None if no proof is needed.
+        watch: looks up the records that tenants must create; None if nothing does.
     """
     deployed = tuple(service.provider_details)
     if certificates.is_namespace(service.project_id):
@@ -79,9 +82,9 @@ def build(
         return disable(dns)
     flavor = _flavor(service, flavors)
     if operation.kind is Kind.STEER:
-        return steer(flavor, dns)
+        return steer(flavor, dns, watch)
     retired = [name for name in deployed if name not in flavor.provider_names]
-    return ensure(str(operation.kind), flavor, retired, providers, dns, ownership)
+    return ensure(str(operation.kind), flavor, retired, providers, dns, ownership, watch)
 
 
 def ensure(
@@ -91,6 +94,7 @@ def ensure(
     providers: Mapping[str, Provider],
     dns: DNSDriver,
     ownership: Ownership | None = None,
+    watch: RecordWatch | None = None,
 ) -> Flow:
     """Create or update: all providers, then DNS, then clean up providers no longer in the flavor.
 
@@ -98,13 +102,14 @@ def ensure(
     """
     names = flavor.provider_names
     before = [tasks.OWNERSHIP] if ownership else []
+    check = watch.check if watch else None
     return Flow(
         name,
         [
             *([[tasks.ProveOwnership(ownership)]] if ownership else []),
-            [tasks.EnsureProvider(it, providers, before) for it in names],
-            [tasks.EnsureDNS(dns, flavor, after=[tasks.ensure_step(it) for it in names])],
-            [tasks.RemoveProvider(it, providers, tasks.DNS) for it in retired],
+            [tasks.EnsureProvider(it, providers, before, check) for it in names],
+            [dns_tasks.EnsureDNS(dns, flavor, [tasks.ensure_step(it) for it in names], watch)],
+            [tasks.RemoveProvider(it, providers, dns_tasks.DNS) for it in retired],
         ],
     )
 
@@ -114,20 +119,20 @@ def delete(deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSD
     return Flow(
         "delete",
         [
-            [tasks.RemoveDNS(dns)],
-            [tasks.RemoveProvider(it, providers, tasks.REMOVE_DNS) for it in deployed],
+            [dns_tasks.RemoveDNS(dns)],
+            [tasks.RemoveProvider(it, providers, dns_tasks.REMOVE_DNS) for it in deployed],
         ],
     )
 
 
-def steer(flavor: Flavor, dns: DNSDriver) -> Flow:
+def steer(flavor: Flavor, dns: DNSDriver, watch: RecordWatch | None = None) -> Flow:
     """Steer: change names only, by the provider details stored with the request."""
-    return Flow("steer", [[tasks.EnsureDNS(dns, flavor, after=())]])
+    return Flow("steer", [[dns_tasks.EnsureDNS(dns, flavor, (), watch)]])
 
 
 def disable(dns: DNSDriver) -> Flow:
     """Disable: change names only. The providers keep the service until it is enabled again."""
-    return Flow("disable", [[tasks.DisableDNS(dns)]])
+    return Flow("disable", [[dns_tasks.DisableDNS(dns)]])
 
 
 def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]) -> Flow:

@@ -21,6 +21,7 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.domains import RESOLVER_GROUP
+from poppy.distributed_task.record_check import pause
 from poppy.dns.resolver import Resolver
 from poppy.model import certificates, dns_records
 from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
@@ -34,10 +35,6 @@ LOG = log.getLogger(__name__)
 
 #: The name of the document that holds the keys.
 DOCUMENT = "domain_ownership"
-#: Seconds: the longest pause between two lookups.
-_LONGEST = 300.0
-#: The pause as a share of the operation's age: after an hour's wait, minutes are fine.
-_SHARE = 0.1
 #: Seconds for the lookup of a domain while a client waits for the response.
 _BRIEF = 2.0
 _KEYS = 2
@@ -123,7 +120,7 @@ class Ownership:
             for name in wanted
         ]
         return {
-            name: detail.with_records(Purpose.OWNERSHIP, records)
+            name: detail.with_records(records, purposes={Purpose.OWNERSHIP})
             for name, detail in details.items()
         }
 
@@ -162,8 +159,7 @@ class Ownership:
         missing = [record for record in records if record.status is not RecordStatus.OK]
         if missing:
             said = "; ".join(_describe(record) for record in missing)
-            age = (_now() - since).total_seconds()
-            raise errors.InProgressError(said, min(_LONGEST, max(self._interval, age * _SHARE)))
+            raise errors.InProgressError(said, pause(self._interval, since))
 
     def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
         """Free a domain for a project that proves it.

@@ -2,28 +2,23 @@
 """The tasks of flows. Each does one thing at one driver and can be run twice."""
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from poppy.common import errors
 from poppy.common.driver import Driver
-from poppy.distributed_task import steering
 from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.ownership import Ownership
+from poppy.distributed_task.record_check import RecordCheck
 from poppy.distributed_task.run import OperationRun
-from poppy.dns.base import DNSDriver
-from poppy.dns.steering import Policy
-from poppy.model.dns_records import Purpose
-from poppy.model.flavors import Flavor
+from poppy.model.dns_records import Purpose, RecordStatus
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
 from poppy.provider.base import Deployment, Provider
 
 #: The step that proves the project's ownership of its domains.
 OWNERSHIP = "ownership"
-#: The step that creates or changes the operator names.
-DNS = "dns"
-#: The step that removes the operator names.
-REMOVE_DNS = "remove:dns"
 
 
 def ensure_step(provider: str) -> str:
@@ -79,7 +74,7 @@ class ProveOwnership(Task):
 
             def remember(details: Details) -> None:
                 for name, detail in details.items():
-                    details[name] = detail.with_records(Purpose.OWNERSHIP, records)
+                    details[name] = detail.with_records(records, purposes={Purpose.OWNERSHIP})
 
             run.remember(remember)
             self._ownership.check_complete(records, run.operation.since)
@@ -92,15 +87,21 @@ class EnsureProvider(Task):
 
     Args:
         after: the steps that must be done first.
+        check: looks up records that the provider waits for; None if nothing looks them up.
     """
 
     def __init__(
-        self, name: str, providers: Mapping[str, Provider], after: Sequence[str] = ()
+        self,
+        name: str,
+        providers: Mapping[str, Provider],
+        after: Sequence[str] = (),
+        check: RecordCheck | None = None,
     ) -> None:
         super().__init__(f"ensure at {name}")
         self._name = name
         self._providers = providers
         self._after = after
+        self._check = check
 
     def execute(self, run: OperationRun) -> None:
         """Remember the provider's object and names; park while the provider is in progress."""
@@ -111,14 +112,15 @@ class EnsureProvider(Task):
         def work() -> None:
             known = run.service.provider_details.get(name)
             deployment = loaded(name, self._providers).ensure(run.service, known)
+            deployment, poll_after = self._with_lookups(deployment, run.operation.since)
 
             def remember(details: Details) -> None:
-                details[name] = _deployed(run.service, details.get(name), deployment)
+                details[name] = _deployed(name, run.service, details.get(name), deployment)
 
             run.remember(remember)
             if deployment.in_progress:
                 message = deployment.message or f"{name} is still in progress"
-                raise errors.InProgressError(message, deployment.poll_after)
+                raise errors.InProgressError(message, poll_after)
 
         def undo() -> None:
             known = run.service.provider_details.get(name)
@@ -126,106 +128,26 @@ class EnsureProvider(Task):
 
         run.attempt(ensure_step(name), provider_gate(name), work, undo)
 
+    def _with_lookups(
+        self, deployment: Deployment, since: datetime.datetime
+    ) -> tuple[Deployment, float]:
+        """Look up the records that the provider waits for.
 
-class EnsureDNS(Task):
-    """Point the operator names to providers, and remove those of dropped domains.
-
-    This waits until every provider serves; until then names stay as they are.
-
-    Args:
-        after: the steps that must be done first.
-    """
-
-    def __init__(self, dns: DNSDriver, flavor: Flavor, after: Sequence[str]) -> None:
-        super().__init__("ensure names in DNS")
-        self._dns = dns
-        self._flavor = flavor
-        self._after = after
-
-    def execute(self, run: OperationRun) -> None:
-        """Remember the operator names; forget those of dropped domains."""
-        if not run.done(*self._after):
-            return
-
-        def work() -> None:
-            spec = run.service.spec
-            names = {
-                domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in spec.domains
-            }
-            policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
-            if run.service.disabled:
-                switch_off(policies, self._dns)
-            else:
-                lead(policies, self._dns)
-            stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
-            if stale:
-                self._dns.remove(sorted(stale))
-
-            def remember(details: Details) -> None:
-                for provider, detail in details.items():
-                    details[provider] = detail.with_operator_names(names)
-
-            run.remember(remember)
-
-        def undo() -> None:
-            # By now another service may hold some of the domains.
-            service = run.service
-            lost = [domain for domain in service.known_domains if not run.holds(domain)]
-            if names := expected_names(service, self._dns, lost):
-                self._dns.remove(sorted(names))
-
-        run.attempt(DNS, gate_of(self._dns), work, undo)
-
-
-class DisableDNS(Task):
-    """Point no name of a service to its providers any more.
-
-    The names point to the operator's host for disabled services, or are removed if there is none.
-    """
-
-    def __init__(self, dns: DNSDriver) -> None:
-        super().__init__("switch names off in DNS")
-        self._dns = dns
-
-    def execute(self, run: OperationRun) -> None:
-        """Switch the names off. The service keeps its operator names for later."""
-
-        def work() -> None:
-            switch_off(operator_names(run.service, self._dns), self._dns)
-
-        run.attempt(DNS, gate_of(self._dns), work)
-
-
-class RemoveDNS(Task):
-    """Remove the operator names before the providers' names, so that none is left dangling.
-
-    (If an operator name points to a free name at a provider, anyone who registers that name there
-    takes it over.)
-    """
-
-    def __init__(self, dns: DNSDriver) -> None:
-        super().__init__("remove names from DNS")
-        self._dns = dns
-
-    def execute(self, run: OperationRun) -> None:
-        """Remove known names, and those that may exist because a reply was lost.
-
-        Skip a domain with a claim that was revoked before it was deployed: another service may
-        hold it now.
+        Returns:
+            The deployment with the results, and the seconds until the next call.
         """
-        service = run.service
-        lost = [
-            domain
-            for domain in service.spec.domain_names - service.deployed_domains
-            if not run.holds(domain)
-        ]
-        names = expected_names(service, self._dns, lost)
-
-        def work() -> None:
-            self._dns.remove(sorted(names))
-
-        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
+        records = deployment.records
+        if not deployment.in_progress:
+            # The provider has accepted the records.
+            found = tuple(record.checked(RecordStatus.OK, _now()) for record in records)
+            return replace(deployment, records=found), 0.0
+        if not records or self._check is None:
+            return deployment, deployment.poll_after
+        found = self._check.check(records)
+        poll_after = deployment.poll_after
+        if any(record.status is not RecordStatus.OK for record in found):
+            poll_after = self._check.pause(since)
+        return replace(deployment, records=found), poll_after
 
 
 class RemoveProvider(Task):
@@ -279,56 +201,6 @@ class PurgeProvider(Task):
         run.attempt(ensure_step(self._name), provider_gate(self._name), work)
 
 
-def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
-    """Return every operator name that a service has or should have.
-
-    Args:
-        lost: domains that it no longer holds.
-    """
-    expected = {
-        dns.operator_name(domain.domain, domain.certificate)
-        for domain in service.spec.domains
-        if domain.domain not in lost
-    }
-    return expected | operator_names(service, dns, lost)
-
-
-def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
-    """Point names to their providers."""
-    single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
-    if single:
-        dns.ensure(single)
-    if len(single) < len(policies):
-        dns.steer({name: it for name, it in policies.items() if name not in single})
-
-
-def switch_off(names: Collection[str], dns: DNSDriver) -> None:
-    """Point names to the operator's host for disabled services, or remove them."""
-    if not names:
-        return
-    if dns.options.url_404:
-        dns.ensure(dict.fromkeys(sorted(names), str(dns.options.url_404)))
-    else:
-        dns.remove(sorted(names))
-
-
-def operator_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
-    """Return every operator name that may be in DNS for a service.
-
-    This includes unconfirmed names: the reply or the worker may have been lost.
-
-    Args:
-        lost: domains that it no longer holds.
-    """
-    return {
-        entry.operator_url
-        or dns.operator_name(entry.domain, "shared" if dns.owns(entry.domain) else None)
-        for detail in service.provider_details.values()
-        for entry in detail.access_urls
-        if entry.domain not in lost
-    }
-
-
 def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
     """Return a provider named by an operation.
 
@@ -341,7 +213,7 @@ def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
 
 
 def _deployed(
-    service: Service, known: ProviderDetail | None, deployment: Deployment
+    name: str, service: Service, known: ProviderDetail | None, deployment: Deployment
 ) -> ProviderDetail:
     """Return the detail after a successful call. The end of the operation sets the status.
 
@@ -368,7 +240,7 @@ def _deployed(
         and domain not in deployment.access_urls
         and not entry.moved
     )
-    return ProviderDetail(
+    detail = ProviderDetail(
         status=known.status if known else ProviderStatus.DEPLOY_IN_PROGRESS,
         provider_service_id=deployment.provider_service_id,
         access_urls=moved + current + dropped,
@@ -376,3 +248,8 @@ def _deployed(
         avoided=known.avoided if known else False,
         dns_records=known.dns_records if known else (),
     )
+    return detail.with_records(deployment.records, purposes=set(Purpose), provider=name)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -19,6 +19,7 @@ from poppy.distributed_task import flows, instrumentation
 from poppy.distributed_task.job_source import Board, Idle, JobSource
 from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.ownership import Ownership
+from poppy.distributed_task.record_watch import RecordWatch
 from poppy.distributed_task.run import Dependencies, OperationRun
 from poppy.dns.base import DNSDriver
 from poppy.model.operations import Operation, OperationKey, State
@@ -42,6 +43,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         poll_interval: seconds between polls of the board while idle.
         board_depth: roughly how many jobs may wait on the board.
         ownership: how domains are proven; None if no proof is needed.
+        watch: looks up the records that tenants must create; None if nothing does.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         poll_interval: float,
         board_depth: int = 0,
         ownership: Ownership | None = None,
+        watch: RecordWatch | None = None,
     ) -> None:
         self._ownership = ownership
+        self._watch = watch
         self._stopped = threading.Event()
         self._idle = Idle(poll_interval)
         super().__init__(
@@ -165,6 +169,7 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             self._providers,
             self._dns,
             self._ownership,
+            self._watch,
         )
         flow.run(run, self._task_pool)
         run.conclude()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look up tenants' TXT records at authoritative servers, to avoid stale cache entries."""
+"""Look up tenants' records at authoritative servers, to avoid stale cache entries."""
 
 import ipaddress
 import time
@@ -43,7 +43,7 @@ def is_public(address: str) -> bool:
 
 
 class Resolver:
-    """A resolver for TXT records.
+    """A resolver for TXT and CNAME records.
 
     Args:
         nameservers: resolvers, as ``<address>`` or ``<address>:<port>``; if empty, the system's.
@@ -79,34 +79,63 @@ class Resolver:
         return cls(options.nameservers, options.authoritative)
 
     def texts(self, name: str, deadline: float) -> set[str]:
-        """Return the values of a name's TXT records; empty if there are none.
+        """Return the values of a name's TXT records; see :meth:`values`."""
+        return self.values(name, "TXT", deadline)
+
+    def values(self, name: str, kind: str, deadline: float) -> set[str]:
+        """Return the values of a name's records; empty if there are none.
 
         Args:
+            kind: ``TXT``, or ``CNAME``: a target in lower case without a trailing dot.
             deadline: a time of ``time.monotonic()``.
 
         Raises:
             RetryableError: no server answered in time.
         """
         wanted = dns.name.from_text(name)
+        rdtype = dns.rdatatype.from_text(kind)
         try:
             if self._authoritative:
-                found = self._ask_zone(wanted, deadline)
+                found = self._ask_zone(wanted, rdtype, deadline)
                 if found is not None:
                     return found
-            answer = self._resolve(wanted, "TXT", deadline)
+            answer = self._resolve(wanted, kind, deadline)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return set()
         except (dns.exception.DNSException, OSError, ValueError) as exc:
             raise RetryableError(f"{name} could not be looked up ({type(exc).__name__})") from exc
         return _values(answer)
 
-    def _ask_zone(self, name: dns.name.Name, deadline: float) -> set[str] | None:
+    def addresses(self, name: str, deadline: float) -> set[str]:
+        """Return the IP addresses to which a name leads; empty if there are none.
+
+        This asks the resolvers, because the addresses are in zones of others.
+
+        Raises:
+            RetryableError: no server answered in time.
+        """
+        found = set()
+        for kind in ("A", "AAAA"):
+            try:
+                answer = self._resolve(dns.name.from_text(name), kind, deadline)
+            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+                continue
+            except (dns.exception.DNSException, OSError, ValueError) as exc:
+                raise RetryableError(
+                    f"{name} could not be looked up ({type(exc).__name__})"
+                ) from exc
+            found |= {str(record.address) for record in answer}
+        return found
+
+    def _ask_zone(
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, deadline: float
+    ) -> set[str] | None:
         """Query the zone's name servers; None if none of them answers.
 
         Try the next server if one has no value, because it may not have the latest changes yet.
         """
         told = None
-        query = dns.message.make_query(name, "TXT")
+        query = dns.message.make_query(name, rdtype)
         query.flags &= ~dns.flags.RD
         for address in self._servers(name, deadline):
             try:
@@ -120,7 +149,7 @@ class Resolver:
                 dns.rcode.NXDOMAIN,
             ):
                 continue
-            found = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, dns.rdatatype.TXT)
+            found = answer.get_rrset(answer.answer, name, dns.rdataclass.IN, rdtype)
             if found is None and answer.answer:
                 return None  # a CNAME; let the resolver follow it
             told = _values(found or ())
@@ -167,7 +196,12 @@ def _left(deadline: float) -> float:
 
 
 def _values(records: Any) -> set[str]:
-    return {b"".join(record.strings).decode("utf-8", "replace") for record in records}
+    return {
+        b"".join(record.strings).decode("utf-8", "replace")
+        if record.rdtype == dns.rdatatype.TXT
+        else record.target.to_text(omit_final_dot=True).lower()
+        for record in records
+    }
 
 
 def _server(text: str) -> dns.nameserver.Nameserver:

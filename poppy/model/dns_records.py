@@ -22,11 +22,24 @@ _MOST_NAMES = 8
 
 
 class Purpose(enum.StrEnum):
-    """The purpose of a record."""
+    """The purpose of a record, in the order in which a tenant needs them."""
 
     OWNERSHIP = "ownership"
-    TRAFFIC = "traffic"
     CERTIFICATE = "certificate"
+    TRAFFIC = "traffic"
+
+
+class RecordType(enum.StrEnum):
+    """The type of a record.
+
+    ``ALIAS`` stands for a CNAME at a registrable domain such as ``example.com``. DNS allows no
+    CNAME beside other records (RFC 1034, section 3.6.2). DNS providers have a replacement, which
+    they call ALIAS, ANAME or CNAME flattening.
+    """
+
+    CNAME = "CNAME"
+    TXT = "TXT"
+    ALIAS = "ALIAS"
 
 
 class RecordStatus(enum.StrEnum):
@@ -43,7 +56,6 @@ class DNSRecord:
 
     Attributes:
         domain: the domain of the service that needs it.
-        type: the record type, such as ``TXT`` or ``CNAME``.
         name: its name, without a trailing dot.
         value: its data.
         provider: the provider that requires it; None for Poppy itself.
@@ -52,12 +64,17 @@ class DNSRecord:
 
     domain: str
     purpose: Purpose
-    type: str
+    type: RecordType
     name: str
     value: str
     provider: str | None = None
     status: RecordStatus = RecordStatus.MISSING
     checked_at: datetime.datetime | None = None
+
+    @property
+    def unchecked(self) -> Self:
+        """A copy without the result of a lookup."""
+        return replace(self, status=RecordStatus.MISSING, checked_at=None)
 
     def checked(self, status: RecordStatus, at: datetime.datetime) -> Self:
         """Return a copy with the result of a lookup."""
@@ -71,6 +88,7 @@ class DNSRecord:
             **{
                 **document,
                 "purpose": Purpose(document["purpose"]),
+                "type": RecordType(document["type"]),
                 "status": RecordStatus(document["status"]),
                 "checked_at": datetime.datetime.fromisoformat(checked_at) if checked_at else None,
             }
@@ -81,7 +99,7 @@ class DNSRecord:
         return {
             "domain": self.domain,
             "purpose": str(self.purpose),
-            "type": self.type,
+            "type": str(self.type),
             "name": self.name,
             "value": self.value,
             "provider": self.provider,
@@ -94,7 +112,14 @@ def ownership_record(domain: str, key: bytes, project_id: str) -> DNSRecord:
     """Return the record with which a project proves that it owns a domain."""
     name = challenge_names(domain)[0]
     value = ownership_value(key, project_id)
-    return DNSRecord(domain, Purpose.OWNERSHIP, "TXT", name, value)
+    return DNSRecord(domain, Purpose.OWNERSHIP, RecordType.TXT, name, value)
+
+
+def traffic_record(domain: str, operator_name: str) -> DNSRecord:
+    """Return the record that leads a domain's visitors to the operator name."""
+    at_apex = domain == names.registrable(domain)
+    kind = RecordType.ALIAS if at_apex else RecordType.CNAME
+    return DNSRecord(domain, Purpose.TRAFFIC, kind, domain, operator_name)
 
 
 def ownership_value(key: bytes, project_id: str) -> str:

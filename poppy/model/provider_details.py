@@ -2,7 +2,7 @@
 """What is known about a service at one provider: its status, its names and its certificates."""
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -65,10 +65,29 @@ class ProviderDetail:
     avoided: bool = False
     dns_records: tuple[DNSRecord, ...] = ()
 
-    def with_records(self, purpose: Purpose, records: Iterable[DNSRecord]) -> Self:
-        """Return a copy with the records of one purpose replaced."""
-        others = (record for record in self.dns_records if record.purpose is not purpose)
-        return replace(self, dns_records=(*others, *records))
+    def with_records(
+        self,
+        records: Iterable[DNSRecord],
+        *,
+        purposes: Collection[Purpose],
+        provider: str | None = None,
+    ) -> Self:
+        """Return a copy with the records of these purposes replaced.
+
+        Records that were there before keep the result of their last lookup, unless the new ones
+        have one.
+
+        Args:
+            provider: the provider that requires them; None for Poppy itself.
+        """
+        before = {record.unchecked: record for record in self.dns_records}
+        others = (
+            record
+            for record in self.dns_records
+            if record.provider != provider or record.purpose not in purposes
+        )
+        new = (record if record.checked_at else before.get(record, record) for record in records)
+        return replace(self, dns_records=(*others, *new))
 
     @property
     def exists(self) -> bool:

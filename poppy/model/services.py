@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from poppy.model import certificates
-from poppy.model.dns_records import DNSRecord, RecordStatus
+from poppy.model.dns_records import DNSRecord, Purpose
 from poppy.model.provider_details import ProviderDetails, ProviderStatus
 from poppy.model.specs import ServiceSpec
 
@@ -91,15 +91,15 @@ class Service:
 
     @property
     def dns_records(self) -> tuple[DNSRecord, ...]:
-        """Records that the tenant must create for its domains, without duplicates."""
+        """Records that the tenant must create for its domains: by purpose, without duplicates."""
         wanted = self.spec.domain_names
         found: dict[DNSRecord, DNSRecord] = {}
         for detail in self.provider_details.values():
             for record in detail.dns_records:
                 if record.domain in wanted:
-                    same = replace(record, status=RecordStatus.MISSING, checked_at=None)
-                    found.setdefault(same, record)
-        return tuple(found.values())
+                    found.setdefault(record.unchecked, record)
+        purposes = list(Purpose)
+        return tuple(sorted(found.values(), key=lambda record: purposes.index(record.purpose)))
 
     @property
     def known_domains(self) -> frozenset[str]:

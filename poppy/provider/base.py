@@ -16,6 +16,7 @@ from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
 from poppy.model import names
 from poppy.model.certificates import Certificate
+from poppy.model.dns_records import DNSRecord
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -57,6 +58,8 @@ class Deployment:
         certificates: certificate status by domain.
         message: with ``in_progress``, what the provider waits for, shown to the tenant; empty if
             it just takes time.
+        records: the DNS records that the tenant must create for the provider (to validate a
+            certificate or the ownership of a domain), whether they are there or not.
     """
 
     provider_service_id: str
@@ -65,6 +68,7 @@ class Deployment:
     poll_after: float = 10.0
     certificates: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
+    records: Sequence[DNSRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ class Harness:
             "drivers:storage:sqlalchemy": database,
             "drivers:distributed_task:taskflow": {**quick, **options},
             "drivers:dns:scripted": {"url_404": "notfound.example.net"},
+            "resolver": {"check_records": "false"},
             **(groups or {}),
         }
         # Any host is allowed, and a client without roles is an operator.

@@ -52,6 +52,17 @@ def test_alias_is_followed(resolver):
     assert resolver.texts("alias.example.org", soon()) == {"firstsecond", "other"}
 
 
+def test_target_of_a_cname_is_not_followed(resolver):
+    assert resolver.values("alias.example.org", "CNAME", soon()) == {"two.example.org"}
+    assert resolver.values("away.example.org", "CNAME", soon()) == {"two.example.net"}
+    assert resolver.values("two.example.org", "CNAME", soon()) == set()
+
+
+def test_addresses_are_those_of_the_last_target(resolver):
+    assert resolver.addresses("ns.example.org", soon()) == {"127.0.0.1"}
+    assert resolver.addresses("two.example.org", soon()) == set()
+
+
 @pytest.mark.parametrize("name", ["missing.example.org", "ns.example.org", NAME])
 def test_missing_record_is_empty(resolver, name):
     assert resolver.texts(name, soon()) == set()

@@ -203,7 +203,8 @@ class TestProof:
         patch = [{"op": "add", "path": "/domains/-", "value": {"domain": "new.example.org"}}]
         assert api.call("PATCH", path, patch).status_code == 202
         document = self.waits(api, path)
-        assert [it["status"] for it in document["dns_records"]] == ["ok", "missing"]
+        proofs = [it["status"] for it in document["dns_records"] if it["purpose"] == "ownership"]
+        assert proofs == ["ok", "missing"]
         assert list(api.harness.dns.cnames) == [f"{DOMAIN}.cdn.example.net"]
         assert api.harness.cdn_a.calls == ["ensure"]
 
@@ -290,9 +291,16 @@ class TestProof:
         assert api.call("GET", path).json["status"] == "deployed"
 
 
-def test_documents_have_no_dns_records_without_proof(make):
+def test_without_proof_only_the_record_for_traffic_is_shown(make):
     api = make()
     path = api.create(DOMAIN)
     assert "dns_records" not in api.call("GET", path).json
     api.deploy(path)
-    assert "dns_records" not in api.call("GET", path).json
+    (record,) = api.call("GET", path).json["dns_records"]
+    assert (record["purpose"], record["status"], record["checked_at"]) == (
+        "traffic",
+        "missing",
+        None,
+    )
+    assert (record["type"], record["name"]) == ("CNAME", DOMAIN)
+    assert record["value"] == f"{DOMAIN}.cdn.example.net"

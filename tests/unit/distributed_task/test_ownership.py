@@ -188,7 +188,10 @@ def test_records_are_listed_for_the_tenants_new_domains(ownership, storage):
     assert (record.value, record.status) == (value(storage), RecordStatus.MISSING)
     # The result of a lookup is kept until the next one.
     found = record.checked(RecordStatus.WRONG, service.created_at)
-    kept = {name: it.with_records(Purpose.OWNERSHIP, [found]) for name, it in [("x", detail)]}
+    kept = {
+        name: it.with_records([found], purposes={Purpose.OWNERSHIP})
+        for name, it in [("x", detail)]
+    }
     service = service.with_details(kept)
     assert ownership.noted(kept, service)["x"].dns_records == (found,)
 

@@ -69,11 +69,46 @@ def test_a_service_lists_each_record_of_its_domains_once():
     service = make_service(domains=["www.example.com"])
     detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, dropped))
     both = {"a": dataclasses.replace(detail, dns_records=(traffic, mine)), "b": detail}
-    assert service.with_details(both).dns_records == (traffic, mine)
+    assert service.with_details(both).dns_records == (mine, traffic)
 
 
 def test_records_of_other_purposes_are_kept():
     traffic = DNSRecord("www.example.com", Purpose.TRAFFIC, "CNAME", "www.example.com", "x")
     mine = dns_records.ownership_record("www.example.com", KEY, "p")
     detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, traffic))
-    assert detail.with_records(Purpose.OWNERSHIP, []).dns_records == (traffic,)
+    assert detail.with_records([], purposes={Purpose.OWNERSHIP}).dns_records == (traffic,)
+
+
+@pytest.mark.parametrize(
+    ("domain", "kind"),
+    [
+        ("www.example.com", "CNAME"),
+        ("example.com", "ALIAS"),
+        ("example.co.uk", "ALIAS"),
+        ("www.example.co.uk", "CNAME"),
+    ],
+)
+def test_traffic_record_is_an_alias_where_dns_allows_no_cname(domain, kind):
+    record = dns_records.traffic_record(domain, f"{domain}.cdn.example.net")
+    assert (record.type, record.name) == (kind, domain)
+    assert record.value == f"{domain}.cdn.example.net"
+
+
+def test_replaced_records_keep_the_result_of_their_last_lookup():
+    mine = dns_records.ownership_record("www.example.com", KEY, "p")
+    checked = mine.checked(RecordStatus.WRONG, NOW)
+    later = mine.checked(RecordStatus.OK, NOW)
+    other = dns_records.ownership_record("img.example.com", KEY, "p")
+    detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(checked,))
+    own = {Purpose.OWNERSHIP}
+    assert detail.with_records([mine, other], purposes=own).dns_records == (checked, other)
+    assert detail.with_records([later], purposes=own).dns_records == (later,)
+
+
+def test_records_of_a_provider_are_replaced_apart_from_our_own():
+    mine = dns_records.ownership_record("www.example.com", KEY, "p")
+    theirs = dataclasses.replace(mine, provider="akamai")
+    detail = ProviderDetail(ProviderStatus.DEPLOYED, dns_records=(mine, theirs))
+    kept = detail.with_records([], purposes=set(Purpose), provider="akamai")
+    assert kept.dns_records == (mine,)
+    assert detail.with_records([], purposes=set(Purpose)).dns_records == (theirs,)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that change operator names in DNS."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from poppy.distributed_task import steering
+from poppy.distributed_task.operation_result import Details
+from poppy.distributed_task.record_watch import RecordWatch
+from poppy.distributed_task.run import OperationRun
+from poppy.distributed_task.tasks import Task, gate_of
+from poppy.dns.base import DNSDriver
+from poppy.dns.steering import Policy
+from poppy.model import dns_records
+from poppy.model.dns_records import Purpose
+from poppy.model.flavors import Flavor
+from poppy.model.services import Service
+
+#: The step that creates or changes the operator names.
+DNS = "dns"
+#: The step that removes the operator names.
+REMOVE_DNS = "remove:dns"
+
+
+class EnsureDNS(Task):
+    """Point the operator names to providers, and remove those of dropped domains.
+
+    This waits until every provider serves; until then names stay as they are.
+
+    Args:
+        after: the steps that must be done first.
+        watch: looks up the records that the tenant must create now; None if nothing does.
+    """
+
+    def __init__(
+        self,
+        dns: DNSDriver,
+        flavor: Flavor,
+        after: Sequence[str],
+        watch: RecordWatch | None = None,
+    ) -> None:
+        super().__init__("ensure names in DNS")
+        self._dns = dns
+        self._flavor = flavor
+        self._after = after
+        self._watch = watch
+
+    def execute(self, run: OperationRun) -> None:
+        """Remember the operator names; forget those of dropped domains."""
+        if not run.done(*self._after):
+            return
+
+        def work() -> None:
+            spec = run.service.spec
+            names = {
+                domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
+                for domain in spec.domains
+            }
+            policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
+            if run.service.disabled:
+                switch_off(policies, self._dns)
+            else:
+                lead(policies, self._dns)
+            stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
+            if stale:
+                self._dns.remove(sorted(stale))
+
+            traffic = [
+                dns_records.traffic_record(domain, name)
+                for domain, name in names.items()
+                if not self._dns.owns(domain)
+            ]
+
+            def remember(details: Details) -> None:
+                for provider, detail in details.items():
+                    named = detail.with_operator_names(names)
+                    details[provider] = named.with_records(traffic, purposes={Purpose.TRAFFIC})
+
+            run.remember(remember)
+            if self._watch is not None:
+                self._watch.add(run.service)
+
+        def undo() -> None:
+            # By now another service may hold some of the domains.
+            service = run.service
+            lost = [domain for domain in service.known_domains if not run.holds(domain)]
+            if names := expected_names(service, self._dns, lost):
+                self._dns.remove(sorted(names))
+
+        run.attempt(DNS, gate_of(self._dns), work, undo)
+
+
+class DisableDNS(Task):
+    """Point no name of a service to its providers any more.
+
+    The names point to the operator's host for disabled services, or are removed if there is none.
+    """
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__("switch names off in DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """Switch the names off. The service keeps its operator names for later."""
+
+        def work() -> None:
+            switch_off(operator_names(run.service, self._dns), self._dns)
+
+        run.attempt(DNS, gate_of(self._dns), work)
+
+
+class RemoveDNS(Task):
+    """Remove the operator names before the providers' names, so that none is left dangling.
+
+    (If an operator name points to a free name at a provider, anyone who registers that name there
+    takes it over.)
+    """
+
+    def __init__(self, dns: DNSDriver) -> None:
+        super().__init__("remove names from DNS")
+        self._dns = dns
+
+    def execute(self, run: OperationRun) -> None:
+        """Remove known names, and those that may exist because a reply was lost.
+
+        Skip a domain with a claim that was revoked before it was deployed: another service may
+        hold it now.
+        """
+        service = run.service
+        lost = [
+            domain
+            for domain in service.spec.domain_names - service.deployed_domains
+            if not run.holds(domain)
+        ]
+        names = expected_names(service, self._dns, lost)
+
+        def work() -> None:
+            self._dns.remove(sorted(names))
+
+        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
+
+
+def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
+    """Return every operator name that a service has or should have.
+
+    Args:
+        lost: domains that it no longer holds.
+    """
+    expected = {
+        dns.operator_name(domain.domain, domain.certificate)
+        for domain in service.spec.domains
+        if domain.domain not in lost
+    }
+    return expected | operator_names(service, dns, lost)
+
+
+def lead(policies: Mapping[str, Policy], dns: DNSDriver) -> None:
+    """Point names to their providers."""
+    single = {name: policy[0].name for name, policy in policies.items() if len(policy) == 1}
+    if single:
+        dns.ensure(single)
+    if len(single) < len(policies):
+        dns.steer({name: it for name, it in policies.items() if name not in single})
+
+
+def switch_off(names: Collection[str], dns: DNSDriver) -> None:
+    """Point names to the operator's host for disabled services, or remove them."""
+    if not names:
+        return
+    if dns.options.url_404:
+        dns.ensure(dict.fromkeys(sorted(names), str(dns.options.url_404)))
+    else:
+        dns.remove(sorted(names))
+
+
+def operator_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:
+    """Return every operator name that may be in DNS for a service.
+
+    This includes unconfirmed names: the reply or the worker may have been lost.
+
+    Args:
+        lost: domains that it no longer holds.
+    """
+    return {
+        entry.operator_url
+        or dns.operator_name(entry.domain, "shared" if dns.owns(entry.domain) else None)
+        for detail in service.provider_details.values()
+        for entry in detail.access_urls
+        if entry.domain not in lost
+    }
