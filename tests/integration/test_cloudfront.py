@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from poppy.common.errors import (
     ConfigError,
@@ -19,7 +20,7 @@ from poppy.common.errors import (
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.model.services import Service
-from poppy.model.specs import Domain
+from poppy.model.specs import Caching, Domain, Origin, Rule
 from poppy.provider.base import Metric, Point, Provider, Query
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service
@@ -158,6 +159,47 @@ def test_settings_added_by_the_operator_are_kept(
     assert made["WebACLId"] == "arn:aws:wafv2:acl"
     assert made["DefaultCacheBehavior"]["DefaultTTL"] == 5
     assert made["HttpVersion"] == "http2and3"
+
+
+def test_origins_and_behaviours_can_be_added(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    """Amazon refuses an update with an incomplete origin or behaviour."""
+    service = make_service()
+    known = known_from(settle(provider, service))
+    images = Origin("images.example.com", 443, True, rules=(Rule("i", "/images/*"),))
+    caching = (Caching("css", 60, (Rule("css", "/*.css"),)),)
+    spec = replace(service.spec, origins=(*service.spec.origins, images), caching=caching)
+
+    settle(provider, replace(service, spec=spec), known)
+
+    made = account.config(service)
+    added = {origin["DomainName"]: origin for origin in made["Origins"]["Items"]}[images.origin]
+    assert (added["ConnectionAttempts"], added["ConnectionTimeout"]) == (3, 10)
+    assert added["CustomOriginConfig"]["OriginReadTimeout"] == 30
+    assert "/*.css" in {entry["PathPattern"] for entry in made["CacheBehaviors"]["Items"]}
+
+
+def test_incomplete_update_is_refused_by_the_double(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    whole = answer["DistributionConfig"]
+    (origin,) = whole["Origins"]["Items"]
+    for part, field in (
+        (whole, "DefaultRootObject"),
+        (origin, "ConnectionTimeout"),
+        (origin["CustomOriginConfig"], "OriginReadTimeout"),
+        (whole["DefaultCacheBehavior"], "FieldLevelEncryptionId"),
+    ):
+        value = part.pop(field)
+        with pytest.raises(ClientError, match=f"IllegalUpdate.*{field} is required"):
+            account.cloudfront.update_distribution(
+                Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
+            )
+        part[field] = value
 
 
 def test_concurrent_change_is_retryable(moto: Moto, account: Account) -> None:

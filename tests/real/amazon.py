@@ -4,14 +4,15 @@
 The rules of CloudFront are from its API reference (2020-05-31): entity tags change and are
 compared, changes take time, only disabled and unused objects can be deleted, an alias belongs to
 one distribution and needs an issued certificate that covers it, and functions are published and
-kept. For ACM, a certificate in use can't be deleted. For Route 53, see
-:mod:`tests.real.amazon_route53`.
+kept. A creation fills in defaults, which an update must contain (:data:`_DISTRIBUTION`). For ACM,
+a certificate in use can't be deleted. For Route 53, see :mod:`tests.real.amazon_route53`.
 
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` sets the state of
 certificates that were not validated yet; by default, they are issued. ``POST /lab/tagging`` with
 ``off`` hides new tags, as Amazon may do for some seconds, until a POST of ``on``.
 """
 
+import copy
 import functools
 import sys
 from collections.abc import Callable, Iterable
@@ -31,6 +32,44 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.real import amazon_route53
 
 _MOST_BEHAVIOURS = 75
+#: Default values by field. Updates require all of these fields ("Required API fields for creating
+#: and updating distributions" in the developer guide; for origins and forwarded values, the error
+#: messages quoted in boto/boto3 issues 1083 and 1558, aws-controllers-k8s issue 2335 and
+#: ubergeek42/lambda-letsencrypt issue 22).
+_NOTHING: dict[str, Any] = {"Quantity": 0}
+_DISTRIBUTION: dict[str, Any] = {
+    "Aliases": _NOTHING,
+    "DefaultRootObject": "",
+    "CacheBehaviors": _NOTHING,
+    "CustomErrorResponses": _NOTHING,
+    "Logging": {"Enabled": False, "IncludeCookies": False, "Bucket": "", "Prefix": ""},
+    "PriceClass": "PriceClass_All",
+    "ViewerCertificate": {"CloudFrontDefaultCertificate": True},
+    "Restrictions": {"GeoRestriction": {"RestrictionType": "none", **_NOTHING}},
+    "WebACLId": "",
+    "HttpVersion": "http2",
+}
+_ORIGIN: dict[str, Any] = {
+    "OriginPath": "",
+    "CustomHeaders": _NOTHING,
+    "ConnectionAttempts": 3,
+    "ConnectionTimeout": 10,
+    "OriginShield": {"Enabled": False},
+}
+_CUSTOM_ORIGIN: dict[str, Any] = {
+    "OriginSslProtocols": {"Quantity": 1, "Items": ["TLSv1"]},
+    "OriginReadTimeout": 30,
+    "OriginKeepaliveTimeout": 5,
+}
+_READING = {"Quantity": 2, "Items": ["HEAD", "GET"]}
+_BEHAVIOUR: dict[str, Any] = {
+    "AllowedMethods": {**_READING, "CachedMethods": _READING},
+    "SmoothStreaming": False,
+    "Compress": False,
+    "LambdaFunctionAssociations": _NOTHING,
+    "FieldLevelEncryptionId": "",
+}
+_FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
 _CONTROLS = {"acm": "ISSUED", "tagging": "on"}
 
@@ -51,6 +90,7 @@ def _init_behaviour(self: Any, config: dict[str, Any]) -> None:
     if "ForwardedValues" in config and config.get("CachePolicyId"):
         _refuse("InvalidArgument", "ForwardedValues and a cache policy exclude each other")
     self.function_associations = config.get("FunctionAssociations", {"Quantity": 0})
+    self.lambda_function_associations = config.get("LambdaFunctionAssociations", _NOTHING)
 
 
 def _lists(value: Any) -> Iterable[dict[str, Any]]:
@@ -62,6 +102,33 @@ def _lists(value: Any) -> Iterable[dict[str, Any]]:
     elif isinstance(value, list):
         for entry in value:
             yield from _lists(entry)
+
+
+def _parts(config: dict[str, Any]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the parts of a configuration as it was sent, with the defaults of each."""
+    yield config, _DISTRIBUTION
+    for origin in config["Origins"].get("Items") or []:
+        yield origin, _ORIGIN
+        if "CustomOriginConfig" in origin:
+            yield origin["CustomOriginConfig"], _CUSTOM_ORIGIN
+    others = config.get("CacheBehaviors", {}).get("Items") or []
+    for behaviour in [config["DefaultCacheBehavior"], *others]:
+        yield behaviour, _BEHAVIOUR
+        if "ForwardedValues" in behaviour:
+            yield behaviour["ForwardedValues"], _FORWARDED
+
+
+def _fill(config: dict[str, Any]) -> None:
+    for part, defaults in _parts(config):
+        for name, value in defaults.items():
+            part.setdefault(name, copy.deepcopy(value))
+
+
+def _check_complete(config: dict[str, Any]) -> None:
+    for part, defaults in _parts(config):
+        for name in defaults:
+            if name not in part:
+                _refuse("IllegalUpdate", f"{name} is required for updates.")
 
 
 def _functions(config: Any) -> Iterable[str]:
@@ -128,6 +195,7 @@ def _create_distribution(
 ) -> Any:
     known = self._distribution_with_caller_reference(distribution_config["CallerReference"])
     if known is None:
+        _fill(distribution_config)
         _validate(self, distribution_config, None)
     made = _create(self, distribution_config, tags)
     try:
@@ -148,6 +216,7 @@ def _update_distribution(
 ) -> Any:
     found, etag = self.get_distribution(_id)
     _match(etag, if_match)
+    _check_complete(dist_config)
     _validate(self, dist_config, _id)
     before = found.distribution_config
     used = _uses(found)

@@ -7,12 +7,12 @@ The format is that of ``DistributionConfig`` in the CloudFront API reference (20
 import hashlib
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
+from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
 
 #: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year), and the TTL if
@@ -24,8 +24,6 @@ _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 #: Request headers besides Host that are forwarded to origins and are part of the cache key.
 _HEADERS = ["Authorization", "Origin"]
 _COUNTRY = "CloudFront-Viewer-Country"
-
-Config = dict[str, Any]
 
 
 class Settings(NamedTuple):
@@ -102,42 +100,6 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
 def digest(config: Config) -> str:
     """Return a short digest of a configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def items(values: Sequence[Any]) -> Config:
-    """Return a list in CloudFront's format."""
-    return {"Quantity": len(values), "Items": list(values)} if values else {"Quantity": 0}
-
-
-def merge(wanted: Config, existing: Mapping[str, Any]) -> Config:
-    """Return the complete configuration that an update requires.
-
-    Settings that Poppy does not manage stay (a web ACL, logging, an origin shield ...).
-    """
-    merged = dict(existing)
-    for key, value in wanted.items():
-        before = existing.get(key)
-        merged[key] = value
-        if key in ("ViewerCertificate", "Restrictions"):
-            continue
-        if isinstance(value, dict) and isinstance(before, Mapping):
-            change = _merge_items if "Quantity" in value else merge
-            merged[key] = change(value, before)
-    return merged
-
-
-def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
-    known = {_name(entry): entry for entry in existing.get("Items", ()) if isinstance(entry, dict)}
-    values = [
-        merge(entry, known.get(_name(entry), {})) if isinstance(entry, dict) else entry
-        for entry in wanted.get("Items", ())
-    ]
-    # Keep keys other than the list, such as CachedMethods in AllowedMethods.
-    return {**{k: v for k, v in wanted.items() if k not in ("Quantity", "Items")}, **items(values)}
-
-
-def _name(entry: Mapping[str, Any]) -> Any:
-    return entry.get("Id") or entry.get("PathPattern")
 
 
 def _is_address(text: str) -> bool:

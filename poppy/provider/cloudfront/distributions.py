@@ -9,7 +9,8 @@ from oslo_log import log
 
 from poppy.common import aws
 from poppy.common.errors import InProgressError, RetryableError
-from poppy.provider.cloudfront.distribution import Config, Viewer, digest, merge
+from poppy.provider.cloudfront.distribution import Viewer, digest
+from poppy.provider.cloudfront.merging import Config, complete, merge
 
 LOG = log.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Distributions:
                 "update_distribution",
                 Id=found.distribution_id,
                 IfMatch=found.etag,
-                DistributionConfig=merge(wanted, found.config),
+                DistributionConfig=complete(merge(wanted, found.config)),
             )
             found = _read(answer)
         return found
@@ -123,7 +124,7 @@ class Distributions:
 
     def _create(self, service_id: str, config: Config) -> Distribution:
         """Create the distribution, or return the existing one."""
-        whole = {"CallerReference": service_id, **_commented(service_id, config)}
+        whole = complete({"CallerReference": service_id, **_commented(service_id, config)})
         try:
             answer = self._cloudfront.call("create_distribution", DistributionConfig=whole)
         except aws.Refused as exc:

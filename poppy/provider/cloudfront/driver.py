@@ -27,9 +27,10 @@ from poppy.provider.cloudfront.certificates import (
     Owner,
     check_names,
 )
-from poppy.provider.cloudfront.distribution import Config, Settings, Viewer
+from poppy.provider.cloudfront.distribution import Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
+from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.statistics import counted
 
 #: Seconds between checks for a tenant's certificate validation records.
@@ -169,7 +170,7 @@ class CloudFrontProvider(Provider):
             DistributionId=found.distribution_id,
             InvalidationBatch={
                 "CallerReference": str(uuid.uuid4()),
-                "Paths": distribution.items(_invalidated(purge.url)),
+                "Paths": items(_invalidated(purge.url)),
             },
         )
 

@@ -14,16 +14,8 @@ from poppy.model.specs import (
     Restriction,
     Rule,
 )
-from poppy.provider.cloudfront.distribution import (
-    Config,
-    Settings,
-    Viewer,
-    config,
-    digest,
-    items,
-    merge,
-    plan,
-)
+from poppy.provider.cloudfront.distribution import Settings, Viewer, config, digest, plan
+from poppy.provider.cloudfront.merging import Config, complete, items, merge
 from poppy.testing.builders import make_spec
 
 ARN = "arn:aws:acm:us-east-1:1:certificate/c"
@@ -223,3 +215,44 @@ def test_merging_the_same_configuration_changes_nothing() -> None:
     existing = make(Viewer(("www.a.example.com",), ARN))
 
     assert merge(make(Viewer(("www.a.example.com",), ARN)), existing) == existing
+
+
+def test_a_complete_configuration_has_defaults_only_where_nothing_is_set() -> None:
+    existing = make(
+        origins=(
+            Origin("a.example.com", rules=(Rule("a", "/*"),)),
+            Origin("b.example.com", rules=(Rule("b", "/b"),)),
+        ),
+        caching=(Caching("c", 1, (Rule("r", "/c"),)),),
+    )
+    first, second = existing["Origins"]["Items"]
+    first |= {"ConnectionAttempts": 1, "OriginShield": {"Enabled": True, "Region": "eu-west-1"}}
+    first["CustomOriginConfig"]["OriginReadTimeout"] = 60
+    existing["DefaultCacheBehavior"]["FieldLevelEncryptionId"] = "mine"
+    existing["Logging"] = {"Enabled": True, "Bucket": "mine"}
+
+    found = complete(existing)
+
+    one, other = found["Origins"]["Items"]
+    assert (one["ConnectionAttempts"], other["ConnectionAttempts"]) == (1, 3)
+    assert one["OriginShield"]["Region"] == "eu-west-1"
+    assert one["CustomOriginConfig"] == {
+        **first["CustomOriginConfig"],
+        "OriginReadTimeout": 60,
+        "OriginKeepaliveTimeout": 5,
+    }
+    assert other["CustomOriginConfig"] == {
+        **second["CustomOriginConfig"],
+        "OriginReadTimeout": 30,
+        "OriginKeepaliveTimeout": 5,
+    }
+    assert found["DefaultCacheBehavior"]["FieldLevelEncryptionId"] == "mine"
+    for behaviour in found["CacheBehaviors"]["Items"]:
+        assert behaviour["FieldLevelEncryptionId"] == ""
+        assert behaviour["SmoothStreaming"] is False
+        assert behaviour["LambdaFunctionAssociations"] == {"Quantity": 0}
+        assert behaviour["ForwardedValues"]["QueryStringCacheKeys"] == {"Quantity": 0}
+    logging = {"Enabled": True, "IncludeCookies": False, "Bucket": "mine", "Prefix": ""}
+    assert found["Logging"] == logging
+    assert (found["WebACLId"], found["CustomErrorResponses"]) == ("", {"Quantity": 0})
+    assert complete(found) == found
