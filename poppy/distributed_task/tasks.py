@@ -189,7 +189,7 @@ class PurgeProvider(Task):
         purge = run.operation.purge
         if purge is None:
             raise errors.NotRunnable("it does not say what to purge")
-        left = list(purge.single())
+        left = list(purge.single(run.operation.reference))
 
         def work() -> None:
             known = run.service.provider_details.get(self._name)

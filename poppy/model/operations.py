@@ -91,11 +91,14 @@ class Purge(NamedTuple):
         url: a path that starts with ``/``, or None for everything.
         hard: True evicts; False lets an edge revalidate or serve stale meanwhile.
         more: further paths, of requests that joined this one; drivers never see any.
+        reference: for drivers: the same whenever a purge is repeated, and different for every
+            other purge; empty if unknown. It is not stored.
     """
 
     url: str | None
     hard: bool
     more: tuple[str, ...] = ()
+    reference: str = ""
 
     def joined(self, other: "Purge") -> "Purge | None":
         """One purge that does what both do; None if that is not possible.
@@ -109,9 +112,19 @@ class Purge(NamedTuple):
         first, *more = dict.fromkeys((self.url, *self.more, other.url, *other.more))
         return None if len(more) >= MAX_PATHS else Purge(first, self.hard, tuple(more))
 
-    def single(self) -> "tuple[Purge, ...]":
-        """The purges that it consists of, as drivers are asked for them."""
-        return tuple(Purge(url, self.hard) for url in (self.url, *self.more))
+    def single(self, reference: str = "") -> "tuple[Purge, ...]":
+        """The purges that it consists of, as drivers are asked for them.
+
+        Args:
+            reference: of the operation; see :attr:`Operation.reference`.
+        """
+        urls = (self.url, *self.more)
+        if not reference:
+            return tuple(Purge(url, self.hard) for url in urls)
+        return tuple(
+            Purge(url, self.hard, reference=f"{reference}-{number}")
+            for number, url in enumerate(urls)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For storage. Earlier versions can read it as long as nothing has joined."""
@@ -281,6 +294,13 @@ class Operation:
     def since(self) -> datetime.datetime:
         """The start of its current retries: the operator's retry or the request."""
         return self.retried_at or self.created_at
+
+    @property
+    def reference(self) -> str:
+        """The same for all attempts, until an operator retries it after it failed."""
+        if self.retried_at is None:
+            return self.operation_id
+        return f"{self.operation_id}-{self.retried_at.timestamp():.0f}"
 
     @property
     def key(self) -> OperationKey:

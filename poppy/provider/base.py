@@ -215,6 +215,8 @@ class Provider(Driver, abc.ABC):
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Remove the service's cached content (``purge.hard``) or have it revalidated.
 
+        A provider that charges for purges can recognize a repeated call by ``purge.reference``.
+
         Raises:
             RetryableError: a temporary failure.
             PermanentError: the provider refuses, or has no such service.

@@ -44,6 +44,7 @@ class ScriptedProvider(Provider):
         self.objects = {}
         self.calls = []
         self.purges = []
+        self.references = []
         self.certificates = {}
         self.queries = []
         self.certificate_status = "create_in_progress"
@@ -86,8 +87,9 @@ class ScriptedProvider(Provider):
         self.objects.pop(service.service_id, None)
 
     def purge(self, service, known, purge):
+        self.references.append(purge.reference)
         self._act("purge")
-        self.purges.append(purge)
+        self.purges.append(purge._replace(reference=""))
 
     def ensure_certificate(self, certificate, known):
         answer = self._act("ensure_certificate")

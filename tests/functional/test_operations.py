@@ -164,6 +164,19 @@ def test_purge_reaches_every_provider(poppy):
         assert cdn.purges == [Purge("/a", True), Purge(None, True), Purge("/b", False)]
 
 
+def test_repeated_purge_call_keeps_its_reference(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [BUSY]
+        for _ in range(2):
+            poppy.services.purge(PROJECT, service_id, Purge("/a", True), None)
+            poppy.settle(service_id)
+    first, repeated, later = poppy.cdn_a.references
+    assert first == repeated
+    assert later not in ("", first)
+
+
 def test_soft_purge_shows_update_in_progress(poppy):
     service_id = poppy.create()
     with poppy.working():

@@ -266,12 +266,28 @@ def test_purge_paths_are_translated_for_cloudfront(
 
     provider.purge(service, known, Purge(url, True))
 
-    listed = account.cloudfront.list_invalidations(DistributionId=known.provider_service_id)
-    (found,) = listed["InvalidationList"]["Items"]
-    answer = account.cloudfront.get_invalidation(
-        DistributionId=known.provider_service_id, Id=found["Id"]
-    )
-    assert answer["Invalidation"]["InvalidationBatch"]["Paths"]["Items"] == paths
+    assert [found for _, found in account.invalidations(service)] == [paths]
+
+
+def test_repeated_purge_is_one_invalidation(
+    shaken: Shaken, provider: CloudFrontProvider, account: Account
+) -> None:
+    """The first call reaches Amazon, but its reply is lost."""
+    service = make_service()
+    known = known_from(settle(provider, service))
+    purge = Purge("/a", True, reference="operation-0")
+    shaken.proxy.restart(lambda number: "lost" if number == 2 else "ok")
+
+    with pytest.raises(RetryableError):
+        shaken.provider.purge(service, known, purge)
+    shaken.proxy.restart()
+    shaken.provider.purge(service, known, purge)
+
+    assert len(account.invalidations(service)) == 1
+    provider.purge(service, known, purge._replace(reference="operation-1"))
+    assert [paths for _, paths in account.invalidations(service)] == 2 * [["/a", "/a?*"]]
+    with pytest.raises(PermanentError, match="InvalidArgument"):
+        provider.purge(service, known, purge._replace(url="/b"))
 
 
 def test_statistics_come_from_cloudwatch(moto: Moto, provider: CloudFrontProvider) -> None:

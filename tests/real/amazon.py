@@ -248,6 +248,29 @@ CloudFrontBackend.update_distribution = _update_distribution  # type: ignore[met
 CloudFrontBackend.delete_distribution = _delete_distribution  # type: ignore[method-assign]
 
 
+# --- invalidations ---------------------------------------------------------------------------
+
+_invalidate = CloudFrontBackend.create_invalidation
+
+
+def _create_invalidation(
+    self: CloudFrontBackend, dist_id: str, paths: list[str], caller_ref: str
+) -> Any:
+    for known in self.invalidations.get(dist_id, []):
+        if known.caller_ref == caller_ref:
+            if sorted(known.paths) != sorted(paths):
+                _refuse(
+                    "InvalidArgument",
+                    "Your request contains a caller reference that was used for a previous "
+                    "invalidation batch for the same distribution.",
+                )
+            return known
+    return _invalidate(self, dist_id, paths, caller_ref)
+
+
+CloudFrontBackend.create_invalidation = _create_invalidation  # type: ignore[method-assign]
+
+
 # --- functions -------------------------------------------------------------------------------
 
 _create_function, _delete_function = (

@@ -61,6 +61,17 @@ class Account:
         whole: dict[str, Any] = answer["DistributionConfig"]
         return whole
 
+    def invalidations(self, service: Service) -> list[tuple[str, list[str]]]:
+        """Return the caller reference and the paths of each invalidation."""
+        (distribution,) = self.distributions(service)
+        listed = self.cloudfront.list_invalidations(DistributionId=distribution)
+        answers = [
+            self.cloudfront.get_invalidation(DistributionId=distribution, Id=entry["Id"])
+            for entry in listed["InvalidationList"].get("Items", [])
+        ]
+        batches = [answer["Invalidation"]["InvalidationBatch"] for answer in answers]
+        return [(batch["CallerReference"], batch["Paths"]["Items"]) for batch in batches]
+
     def count(self, service: Service) -> tuple[int, int, int]:
         """Return how many distributions, functions and certificates there are."""
         kinds = (self.distributions, self.functions, self.certificates)

@@ -163,13 +163,17 @@ class CloudFrontProvider(Provider):
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Create an invalidation, which takes about a minute; see :meth:`Provider.purge`."""
+        """Create an invalidation, which takes about a minute; see :meth:`Provider.purge`.
+
+        Amazon charges for invalidations. If one with the same caller reference and paths exists,
+        it returns that one (InvalidationBatch in the API reference).
+        """
         found = self._find(service, known)
         self._cloudfront.call(
             "create_invalidation",
             DistributionId=found.distribution_id,
             InvalidationBatch={
-                "CallerReference": str(uuid.uuid4()),
+                "CallerReference": purge.reference or str(uuid.uuid4()),
                 "Paths": items(_invalidated(purge.url)),
             },
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joined purges, and stored operations with purges."""
 
+import datetime
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,21 @@ def test_drivers_get_one_path_at_a_time():
         Purge("/c", False),
     )
     assert Purge(None, True).single() == (Purge(None, True),)
+
+
+def test_each_path_has_its_own_reference():
+    operation = make_operation(make_service(), kind=Kind.PURGE, purge=Purge("/a", True, ("/b",)))
+
+    def references(purge, of):
+        return [single.reference for single in purge.single(of.reference)]
+
+    first = references(operation.purge, operation)
+    assert len(set(first)) == 2
+    assert references(operation.purge, replace(operation, attempt=3, failures=2)) == first
+    retried = replace(operation, retried_at=operation.created_at + datetime.timedelta(minutes=1))
+    assert not set(references(operation.purge, retried)) & set(first)
+    another = replace(operation, operation_id=ids.new())
+    assert not set(references(operation.purge, another)) & set(first)
 
 
 @pytest.mark.parametrize(
