@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from poppy.model.specs import Origin, Restriction, Rule
+from poppy.model.specs import Restriction, Rule
 from poppy.provider import headers
-from poppy.provider.cloudfront.access import LONGEST_CODE, access
+from poppy.provider.cloudfront.access import LONGEST_CODE
+from poppy.provider.cloudfront.distribution import plan
 from poppy.testing.builders import make_spec
 from tests.real.node import run_function
 
@@ -55,7 +56,7 @@ def statuses(code: str, requests: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def check(entries: tuple[Restriction, ...], cases: Sequence[tuple[dict[str, Any], int]]) -> None:
-    code = access(make_spec(restrictions=entries)).code
+    code = plan(make_spec(restrictions=entries)).code
     found = statuses(code, [case[0] for case in cases])
     for (sent, expected), status in zip(cases, found, strict=True):
         assert status == expected, sent
@@ -186,24 +187,6 @@ def test_rule_kinds_are_independent_and_whitelists_add_up() -> None:
     )
 
 
-def test_origin_gets_its_own_host_header() -> None:
-    origins = (
-        Origin("a.example.com", rules=(Rule("a", "/*"),)),
-        Origin("b.example.com", 80, False, "custom", "b.example.org", (Rule("b", "/b/*"),)),
-        Origin("c.example.com", 80, False, "custom", "c.example.org", (Rule("c", "/b/c/*"),)),
-    )
-    code = access(make_spec(origins=origins)).code
-
-    answers = run_function(code, [request(uri) for uri in ("/", "/b/", "/b/c/d", "/b")])
-
-    assert [answer["origin"] for answer in answers] == [
-        [],
-        [{"hostHeader": "b.example.org"}],
-        [{"hostHeader": "c.example.org"}],
-        [],
-    ]
-
-
 def test_untrusted_header_fields_are_removed() -> None:
     names = [n.lower() for n in headers.UNTRUSTED]
     names += [other.lower() for name in headers.UNTRUSTED for other in headers.respellings(name)]
@@ -213,7 +196,7 @@ def test_untrusted_header_fields_are_removed() -> None:
     forged["request"]["headers"] = {**{name: {"value": "evil"} for name in names}, **kept}
 
     for entries in ((), restrictions(("blacklist", [Rule("a", client_ip="192.0.2.1")]))):
-        (answer,) = run_function(access(make_spec(restrictions=entries)).code, [forged])
+        (answer,) = run_function(plan(make_spec(restrictions=entries)).code, [forged])
         assert answer["result"]["headers"] == kept
 
 
@@ -240,7 +223,7 @@ def test_ambiguous_paths_do_not_bypass_a_rule() -> None:
 def test_tenant_input_does_not_become_code() -> None:
     nasty = "/');throw 1;//\\\"\u2028\u00e4`${1}\n</script>*"
     entries = restrictions(("blacklist", [Rule("a", nasty, client_ip="0.0.0.0/0")]))
-    code = access(make_spec(restrictions=entries)).code
+    code = plan(make_spec(restrictions=entries)).code
 
     assert code.isascii()
     assert statuses(code, [request("/x")]) == [PASSED]
@@ -248,7 +231,7 @@ def test_tenant_input_does_not_become_code() -> None:
 
 def test_long_rule_list_fits_the_size_limit() -> None:
     rules = [Rule(f"r{n}", client_ip=f"10.{n}.0.0/16") for n in range(200)]
-    code = access(make_spec(restrictions=restrictions(("blacklist", rules)))).code
+    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).code
 
     assert len(code) <= LONGEST_CODE
     assert statuses(code, [request(ip="10.199.1.1"), request(ip="10.200.1.1")]) == [

@@ -32,6 +32,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.real import amazon_route53
 
 _MOST_BEHAVIOURS = 75
+_MOST_ORIGINS = 25
 #: Default values by field. Updates require all of these fields ("Required API fields for creating
 #: and updating distributions" in the developer guide; for origins and forwarded values, the error
 #: messages quoted in boto/boto3 issues 1083 and 1558, aws-controllers-k8s issue 2335 and
@@ -158,6 +159,14 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
         _refuse("TooManyCacheBehaviors", "Too many cache behaviors")
     if len(set(patterns)) < len(patterns):
         _refuse("InvalidArgument", "The parameter PathPattern contains duplicates")
+    origins = [origin["Id"] for origin in config["Origins"]["Items"]]
+    if len(origins) > _MOST_ORIGINS:
+        _refuse("TooManyOrigins", "Too many origins")
+    if len(set(origins)) < len(origins):
+        _refuse("InvalidArgument", "The parameter Origin Id contains duplicates")
+    for part, _ in _parts(config):
+        if part.get("TargetOriginId", origins[0]) not in origins:
+            _refuse("NoSuchOrigin", "One or more of your origins do not exist")
     _validate_aliases(backend, config, own)
 
 

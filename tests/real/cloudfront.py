@@ -61,6 +61,14 @@ class Account:
         whole: dict[str, Any] = answer["DistributionConfig"]
         return whole
 
+    def code(self, service: Service) -> str:
+        """Return the code of the function that the service's distribution uses."""
+        behaviour = self.config(service)["DefaultCacheBehavior"]
+        (used,) = behaviour["FunctionAssociations"]["Items"]
+        name = used["FunctionARN"].rpartition("/")[2]
+        answer = self.cloudfront.get_function(Name=name, Stage="LIVE")
+        return str(answer["FunctionCode"].read().decode())
+
     def invalidations(self, service: Service) -> list[tuple[str, list[str]]]:
         """Return the caller reference and the paths of each invalidation."""
         (distribution,) = self.distributions(service)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudFront functions for restrictions and host headers that a distribution can't express.
+"""CloudFront functions for restrictions and origins that a distribution can't express.
 
 Tenants' text is inserted in the function's code only as ASCII JSON, which is valid JavaScript, so
 it can't inject code.
@@ -14,23 +14,26 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
-from poppy.model.specs import (
-    Origin,
-    Restriction,
-    Rule,
-    ServiceSpec,
-)
+from poppy.model.specs import Restriction, Rule, ServiceSpec
 from poppy.provider import headers
-from poppy.provider.cloudfront.paths import EVERYTHING, path_pattern
+from poppy.provider.cloudfront.origins import Routing
+from poppy.provider.cloudfront.paths import EVERYTHING
 from poppy.provider.geography import country_codes
-from poppy.provider.patterns import specificity
 
 #: Maximum bytes of a function's code. AWS can't raise this quota.
 LONGEST_CODE = 10_240
 
 #: The code itself knows those that begin with "x-forwarded".
 _UNTRUSTED = [name.lower() for name in headers.UNTRUSTED if not name.startswith("X-Forwarded")]
-_CODE = importlib.resources.files(__package__).joinpath("function.js").read_text("utf-8")
+
+
+def _read(name: str) -> str:
+    """Return code without comments and indentation, which count towards the size."""
+    text = importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+    return re.sub(r"^\s*//.*\n|^\s+", "", text, flags=re.MULTILINE)
+
+
+_FUNCTION, _RESTRICTIONS, _ROUTING = map(_read, ("function.js", "restrictions.js", "routing.js"))
 
 
 class Countries(NamedTuple):
@@ -46,11 +49,12 @@ class Countries(NamedTuple):
 
 
 class Access(NamedTuple):
-    """The restrictions and host headers of a service at CloudFront.
+    """The restrictions of a service at CloudFront, and its function.
 
     Attributes:
         countries: the part that CloudFront does by itself.
-        code: the function for the rest, and for header fields that must not reach origins.
+        code: the function for the rest, for the choice of origins, and for header fields that
+            must not reach origins.
         is_shared: whether the function has nothing of the service's own in it.
         needs_country: whether the function looks at the viewer's country.
     """
@@ -61,8 +65,11 @@ class Access(NamedTuple):
     is_shared: bool = False
 
 
-def access(spec: ServiceSpec) -> Access:
+def access(spec: ServiceSpec, origins: Routing) -> Access:
     """Divide restrictions between CloudFront's geographic restriction and a function.
+
+    Args:
+        origins: how the function is to choose origins.
 
     Raises:
         PermanentError: CloudFront can't express a rule; the message names it.
@@ -78,22 +85,24 @@ def access(spec: ServiceSpec) -> Access:
         for kind in kinds
         if (found := _rules(spec.restrictions, kind_of_list, kind))
     ]
-    routes = _routes(spec.origins)
-    return Access(countries, _code(lists, routes), by_path, not lists and not routes)
+    is_shared = not lists and not origins.choices
+    return Access(countries, _code(lists, origins), by_path, is_shared)
 
 
-def _code(lists: Sequence[Any], routes: Sequence[Any]) -> str:
-    # Strip comments, which count towards the size.
-    body = re.sub(r"^\s*//.*\n|^\s+", "", _CODE, flags=re.MULTILINE)
-    head = "import cf from 'cloudfront';\n" if routes else ""
-    code = (
-        f"{head}var UNTRUSTED = {_json(_UNTRUSTED)};\n"
-        f"var LISTS = {_json(lists)};\nvar ROUTES = {_json(routes)};\n{body}"
-    )
+def _code(lists: Sequence[Any], origins: Routing) -> str:
+    parts = [
+        "import cf from 'cloudfront';\n" if origins.choices else "",
+        f"var UNTRUSTED = {_json(_UNTRUSTED)};\nvar LISTS = {_json(lists)};\n",
+        f"var CHOICES = {_json(origins.choices)};\nvar ROUTES = {_json(origins.routes)};\n",
+        _RESTRICTIONS if lists else "",
+        _ROUTING if origins.choices else "",
+        _FUNCTION,
+    ]
+    code = "".join(parts)
     if len(code) > LONGEST_CODE:
         raise PermanentError(
-            f"The restrictions need a function of {len(code)} bytes; CloudFront allows "
-            f"{LONGEST_CODE}"
+            "The restrictions and the paths of origins need a function of "
+            f"{len(code)} bytes; CloudFront allows {LONGEST_CODE}"
         )
     return code
 
@@ -164,21 +173,3 @@ def _countries(restrictions: Sequence[Restriction]) -> Countries:
     if not left:
         raise PermanentError("The geography restrictions allow no country")
     return Countries("whitelist", left)
-
-
-def _routes(origins: Sequence[Origin]) -> list[list[str | None]]:
-    """Return host headers by path, most specific first; empty without custom host headers."""
-    if all(origin.hostheadertype != "custom" for origin in origins):
-        return []
-    hosts = [
-        origin.hostheadervalue if origin.hostheadertype == "custom" else None for origin in origins
-    ]
-    routes: list[list[str | None]] = sorted(
-        (
-            [path_pattern(rule), host]
-            for origin, host in zip(origins, hosts, strict=True)
-            for rule in origin.rules
-        ),
-        key=lambda route: specificity(str(route[0])),
-    )
-    return [*routes, [EVERYTHING, hosts[0]]]

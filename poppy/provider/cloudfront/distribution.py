@@ -5,7 +5,6 @@ The format is that of ``DistributionConfig`` in the CloudFront API reference (20
 """
 
 import hashlib
-import ipaddress
 import json
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from poppy.common.errors import PermanentError
 from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
 from poppy.provider.cloudfront.merging import Config, items
+from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
 
 #: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year), and the TTL if
@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     """A service document, compiled as far as it goes without asking Amazon."""
 
     origins: tuple[Origin, ...]
+    routing: Routing
     behaviours: tuple[Behaviour, ...]
     access: Access
 
@@ -65,13 +66,8 @@ def plan(spec: ServiceSpec) -> Plan:
         raise PermanentError(
             "CloudFront uses one certificate per service: shared and other domains can't be mixed"
         )
-    for origin in spec.origins:
-        if _is_address(origin.origin):
-            raise PermanentError(
-                f"Origin '{origin.origin}': CloudFront needs a name, not an address"
-            )
-    found = behaviours(spec.origins, spec.caching)
-    return Plan(spec.origins, tuple(found), access(spec))
+    found = routing(spec.origins)
+    return Plan(spec.origins, found, tuple(behaviours(spec.caching)), access(spec, found))
 
 
 def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Settings) -> Config:
@@ -84,7 +80,7 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
     return {
         "Enabled": True,
         "Aliases": items(viewer.aliases),
-        "Origins": items([_origin(origin) for origin in plan.origins]),
+        "Origins": configured(plan.origins),
         "DefaultCacheBehavior": behaviour(default),
         "CacheBehaviors": items(
             [{"PathPattern": entry.pattern, **behaviour(entry)} for entry in others]
@@ -102,47 +98,18 @@ def digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _origin_id(origin: Origin) -> str:
-    scheme = "https" if origin.ssl else "http"
-    name = f"{scheme}://{origin.origin}:{origin.port}"
-    return f"origin-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _origin(origin: Origin) -> Config:
-    return {
-        "Id": _origin_id(origin),
-        "DomainName": origin.origin,
-        "CustomOriginConfig": {
-            # CloudFront requires both ports.
-            "HTTPPort": 80 if origin.ssl else origin.port,
-            "HTTPSPort": origin.port if origin.ssl else 443,
-            "OriginProtocolPolicy": "https-only" if origin.ssl else "http-only",
-            "OriginSslProtocols": items(["TLSv1.2"]),
-        },
-    }
-
-
 def _behaviour(
     plan: Plan, entry: Behaviour, function_arn: str | None, settings: Settings
 ) -> Config:
-    origin = plan.origins[entry.origin]
     headers = [*_HEADERS]
-    if origin.hostheadertype == "domain":
-        # Otherwise the origin receives its own name.
+    if plan.routing.forwards_host:
+        # Otherwise origins receive their own names, unless the function says more.
         headers.append("Host")
     if plan.access.needs_country:
         headers.append(_COUNTRY)
     function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
     return {
-        "TargetOriginId": _origin_id(origin),
+        "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
         "ViewerProtocolPolicy": "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
         "Compress": True,

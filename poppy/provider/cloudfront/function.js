@@ -1,5 +1,6 @@
 // Runs at every viewer request, before the cache (CloudFront Functions, runtime 2.0).
-// What is particular to the service stands above this as ROUTES and LISTS, beside UNTRUSTED.
+// Above this are UNTRUSTED and the service's own tables: LISTS with restrictions.js, and CHOICES and
+// ROUTES with routing.js. Services that need neither have no such code.
 
 // Return whether text matches a pattern; * matches any run of characters.
 function matches(pattern, text) {
@@ -13,17 +14,6 @@ function matches(pattern, text) {
     return text.length - last.length >= at && text.endsWith(last);
 }
 
-// A path as an origin would read it: percent-encoded or not, and // as /.
-// None if two servers may read it in two ways.
-function plain(uri) {
-    try {
-        var path = decodeURIComponent(uri).replace(/\/+/g, '/');
-        return /^[^\/]|[\x00-\x1f\x7f\\]|\/\.{1,2}([\/;]|$)/.test(path) ? null : path;
-    } catch (e) {
-        return null;
-    }
-}
-
 // Header fields that origins believe and that no cache key holds; _ is - to some origins.
 function distrust(headers) {
     Object.keys(headers).forEach(function (name) {
@@ -32,71 +22,6 @@ function distrust(headers) {
             delete headers[name];
         }
     });
-}
-
-// The 16-bit groups of an address: two of IPv4, eight of IPv6.
-function groups(address) {
-    var mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-    var four = (mapped ? mapped[1] : address).split('.');
-    if (four.length === 4) {
-        return [four[0] * 256 + +four[1], four[2] * 256 + +four[3]];
-    }
-    var halves = address.split('::'), all = halves[0] ? halves[0].split(':') : [];
-    if (halves.length > 1) {
-        var tail = halves[1] ? halves[1].split(':') : [];
-        while (all.length + tail.length < 8) all.push('0');
-        all = all.concat(tail);
-    }
-    return all.map(function (group) { return parseInt(group, 16); });
-}
-
-// Return whether an address (groups) is in a network ([groups, prefix length]).
-function within(address, network) {
-    var bits = network[1];
-    if (address.length !== network[0].length) return false;
-    for (var i = 0; i < address.length && bits > 0; i++, bits -= 16) {
-        var drop = bits < 16 ? 16 - bits : 0;
-        if (address[i] >> drop !== network[0][i] >> drop) return false;
-    }
-    return true;
-}
-
-function header(request, name) {
-    return request.headers[name] ? request.headers[name].value : '';
-}
-
-// By kind: returns a function that tells whether a rule's value matches the client.
-var KINDS = {
-    client_ip: function (event) {
-        var address = groups(event.viewer.ip);
-        return function (network) { return within(address, network); };
-    },
-    referrer: function (event) {
-        var from = /^https?:\/\/(?:[^\/?#@\\]*@)?([^\/?#@:\\]+?)\.?(?::\d*)?(?:[\/?#]|$)/i.exec(
-            header(event.request, 'referer'));
-        var host = from ? '.' + from[1].toLowerCase() : '';
-        return function (name) { return host.endsWith('.' + name); };
-    },
-    geography: function (event) {
-        var country = header(event.request, 'cloudfront-viewer-country');
-        return function (codes) { return country !== '' && codes.indexOf(country) >= 0; };
-    }
-};
-
-function refused(event, path) {
-    // Some origins drop the parameters of segments.
-    var bare = path.replace(/;[^\/]*/g, '');
-    for (var i = 0; i < LISTS.length; i++) {
-        var list = LISTS[i], isAbout = KINDS[list.kind](event), concerned = false, meant = false;
-        for (var j = 0; j < list.rules.length; j++) {
-            if (matches(list.rules[j][0], path) || matches(list.rules[j][0], bare)) {
-                concerned = true;
-                meant = meant || isAbout(list.rules[j][1]);
-            }
-        }
-        if (list.access === 'whitelist' ? concerned && !meant : meant) return true;
-    }
-    return false;
 }
 
 function handler(event) {
@@ -109,11 +34,6 @@ function handler(event) {
         }
         if (refused(event, path)) return { statusCode: 403, statusDescription: 'Forbidden' };
     }
-    for (var i = 0; i < ROUTES.length; i++) {
-        if (matches(ROUTES[i][0], request.uri)) {
-            if (ROUTES[i][1]) cf.updateRequestOrigin({ hostHeader: ROUTES[i][1] });
-            break;
-        }
-    }
+    if (ROUTES.length) route(request);
     return request;
 }

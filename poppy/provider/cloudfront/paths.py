@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Path patterns for CloudFront, and the list of cache behaviours.
+"""Path patterns for CloudFront, and ordered lists of them.
 
-A service has origin rules and caching rules, and the most specific one of each applies.
-CloudFront has one list for both, in which the first match applies. So the list consists of all
-pairs of an origin rule and a caching rule, with the paths that match both, sorted by specificity.
-The first match of a request is then the pair of its two rules.
+A service has origin rules and caching rules, and the most specific one of each applies. CloudFront
+applies the first match of a list, so each list is sorted by specificity. The function has the list
+of origins, and the distribution's behaviours are the list of TTLs.
 """
 
-import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from poppy.common.errors import PermanentError
@@ -23,11 +21,6 @@ MOST_BEHAVIOURS = 75
 #: Maximum and allowed characters of a pattern ("Path pattern" in the CloudFront developer guide).
 _LONGEST = 255
 _ALLOWED = re.compile(r"[A-Za-z0-9_.*$/~\"'@:+&-]*")
-#: Maximum patterns in the intersection of two patterns; a service above it is refused.
-_MOST_COMMON = 50
-_MOST_STEPS = 100_000
-#: Maximum comparisons of patterns, about 0.2 s; a service above it is refused.
-_MOST_COMPARISONS = 200_000
 
 T = TypeVar("T")
 
@@ -36,13 +29,18 @@ class Behaviour(NamedTuple):
     """A cache behaviour for requests that match ``pattern``.
 
     Attributes:
-        origin: the number of the origin.
         ttl: seconds; None if no caching rule matches.
     """
 
     pattern: str
-    origin: int
     ttl: int | None
+
+
+class Route(NamedTuple):
+    """The number of the origin for requests that match ``pattern``."""
+
+    pattern: str
+    origin: int
 
 
 def path_pattern(rule: Rule) -> str:
@@ -68,82 +66,41 @@ def path_pattern(rule: Rule) -> str:
     return pattern
 
 
-def behaviours(origins: Sequence[Origin], caching: Sequence[Caching]) -> list[Behaviour]:
+def behaviours(caching: Sequence[Caching]) -> list[Behaviour]:
     """Return the behaviours in the order of evaluation; the last one is the default.
 
     Raises:
         PermanentError: CloudFront can't match a path, or there are too many behaviours.
     """
-    by_origin = _ranked((rule, number) for number, o in enumerate(origins) for rule in o.rules)
-    by_ttl = _ranked((rule, entry.ttl) for entry in caching for rule in entry.rules)
-    steps = iter(range(_MOST_STEPS))
-    comparisons = 0
-    kept: list[Behaviour] = []
-    for first, origin in [*by_origin, (EVERYTHING, 0)]:
-        for second, ttl in [*by_ttl, (EVERYTHING, None)]:
-            comparisons += len(kept) + 1
-            if comparisons > _MOST_COMPARISONS:
-                raise PermanentError(
-                    "CloudFront: the paths of origins and caching need too many behaviours"
-                )
-            for pattern in sorted(common(first, second, steps), key=specificity):
-                if not any(covers(known.pattern, pattern) for known in kept):
-                    kept.append(Behaviour(pattern, origin, ttl))
-    default = kept[-1]
-    # Drop trailing behaviours that equal the default.
-    while len(kept) > 1 and kept[-2][1:] == default[1:]:
-        del kept[-2]
-    if len(kept) - 1 > MOST_BEHAVIOURS:
+    rules = ((rule, entry.ttl) for entry in caching for rule in entry.rules)
+    found = [Behaviour(pattern, ttl) for pattern, ttl in _ranked(rules, None)]
+    if len(found) - 1 > MOST_BEHAVIOURS:
         raise PermanentError(
-            f"The paths of origins and caching together need {len(kept) - 1} behaviours; "
+            f"The paths of caching need {len(found) - 1} behaviours; "
             f"CloudFront allows {MOST_BEHAVIOURS}"
         )
-    for behaviour in kept:
-        if len(behaviour.pattern) > _LONGEST:
-            raise PermanentError(f"CloudFront matches at most {_LONGEST} characters of a path")
-    return kept
+    return found
 
 
-def _ranked(rules: Iterable[tuple[Rule, T]]) -> list[tuple[str, T]]:
-    found = [(path_pattern(rule), value) for rule, value in rules]
-    return sorted(found, key=lambda entry: specificity(entry[0]))
-
-
-def common(first: str, second: str, steps: Iterator[int]) -> frozenset[str]:
-    """Return patterns for the intersection of two patterns; empty if they do not overlap.
-
-    Args:
-        steps: a shared budget; each step takes one item from it.
+def routes(origins: Sequence[Origin]) -> list[Route]:
+    """Return the routes in the order of evaluation; the last one is for every path.
 
     Raises:
-        PermanentError: the budget is exhausted.
+        PermanentError: CloudFront can't match a path.
     """
-    if covers(first, second):
-        return frozenset({second})
-    if covers(second, first):
-        return frozenset({first})
+    rules = ((rule, number) for number, origin in enumerate(origins) for rule in origin.rules)
+    return [Route(pattern, number) for pattern, number in _ranked(rules, 0)]
 
-    @functools.cache
-    def rest(i: int, j: int) -> frozenset[str]:
-        """Return the intersection of ``first[i:]`` and ``second[j:]``."""
-        a, b = first[i : i + 1], second[j : j + 1]
-        if next(steps, None) is None:
-            raise PermanentError(f"The paths {first} and {second} overlap in too many ways")
-        if not a and not b:
-            return frozenset({""})
-        if a == "*" and b == "*":
-            found = [f"*{tail.lstrip('*')}" for tail in rest(i + 1, j) | rest(i, j + 1)]
-        elif a == "*":
-            found = [*rest(i + 1, j), *(b + tail for tail in (rest(i, j + 1) if b else ()))]
-        elif b == "*":
-            found = [*rest(i, j + 1), *(a + tail for tail in (rest(i + 1, j) if a else ()))]
-        else:
-            found = [a + tail for tail in rest(i + 1, j + 1)] if a == b else []
-        if len(found) > _MOST_COMMON:
-            raise PermanentError(f"The paths {first} and {second} overlap in too many ways")
-        return frozenset(found)
 
-    found = rest(0, 0)
-    return frozenset(
-        one for one in found if not any(other != one and covers(other, one) for other in found)
-    )
+def _ranked(rules: Iterable[tuple[Rule, T]], otherwise: T) -> list[tuple[str, T]]:
+    """Return values by pattern, the most specific first; the last one is for every path."""
+    found = [(path_pattern(rule), value) for rule, value in rules]
+    found.sort(key=lambda entry: specificity(entry[0]))
+    kept: list[tuple[str, T]] = []
+    for pattern, value in [*found, (EVERYTHING, otherwise)]:
+        if not any(covers(known, pattern) for known, _ in kept):
+            kept.append((pattern, value))
+    # Drop trailing patterns with the same value as every other path.
+    while len(kept) > 1 and kept[-2][1] == kept[-1][1]:
+        del kept[-2]
+    return kept

@@ -49,8 +49,7 @@ def test_origin_settings() -> None:
         "c.example.com": ("http-only", 443, 443),
     }
     ids = {o["DomainName"]: o["Id"] for o in made["Origins"]["Items"]}
-    targets = {b["PathPattern"]: b["TargetOriginId"] for b in made["CacheBehaviors"]["Items"]}
-    assert targets == {"/b": ids["b.example.com"], "/c": ids["c.example.com"]}
+    assert made["CacheBehaviors"] == {"Quantity": 0}
     assert made["DefaultCacheBehavior"]["TargetOriginId"] == ids["a.example.com"]
 
 
@@ -137,6 +136,19 @@ def test_countries_for_some_paths_use_the_function() -> None:
     [
         ({"origins": (Origin("192.0.2.1"),)}, "192.0.2.1"),
         ({"origins": (Origin("2001:db8::1"),)}, "2001:db8::1"),
+        ({"origins": (Origin("a.example", 80, False, "custom", "192.0.2.7"),)}, "192.0.2.7"),
+        (
+            {
+                "origins": (
+                    Origin("a.example"),
+                    Origin(
+                        "b.example",
+                        rules=tuple(Rule("r", f"/{n}/{'a' * 100}") for n in range(90)),
+                    ),
+                )
+            },
+            "paths of origins.*10240",
+        ),
         ({"caching": (Caching("c", 1, (Rule("the rule", "/a?b"),)),)}, "the rule"),
         ({"restrictions": restricted("whitelist", Rule("g", geography="Atlantis"))}, "Atlantis"),
         ({"restrictions": restricted("whitelist", Rule("c", client_ip="nobody"))}, "nobody"),
