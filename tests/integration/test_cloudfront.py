@@ -5,7 +5,7 @@
 # ruff: noqa: F811
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +92,7 @@ def test_service_lifecycle(provider: CloudFrontProvider, account: Account) -> No
     ] == [("/cart/*", 0, 0, 0), ("/*.jpg", 60, 60, 0)]
     assert len(made["Origins"]["Items"]) == 2
     geography = made["Restrictions"]["GeoRestriction"]
-    assert (geography["RestrictionType"], geography["Items"]) == ("whitelist", ["DE", "FR"])
+    assert (geography["RestrictionType"], {*geography["Items"]}) == ("whitelist", {"DE", "FR"})
     functions = account.functions(service)
 
     other = changed(service)
@@ -135,22 +135,125 @@ def test_settings_added_by_the_operator_are_kept(
 ) -> None:
     service = make_service()
     known = known_from(settle(provider, service))
-    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
-    mine = {
-        **answer["DistributionConfig"],
-        "WebACLId": "arn:aws:wafv2:acl",
-        "HttpVersion": "http2",
-    }
-    account.cloudfront.update_distribution(
-        Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=mine
-    )
+
+    def add(config: dict[str, Any]) -> None:
+        config |= {"WebACLId": "arn:aws:wafv2:acl", "HttpVersion": "http2"}
+        shield = {"Enabled": True, "OriginShieldRegion": "eu-west-1"}
+        config["Origins"]["Items"][0]["OriginShield"] = shield
+        config["DefaultCacheBehavior"]["SmoothStreaming"] = True
+
+    account.change(service, add)
 
     settle(provider, with_caching(service, 5), known)
 
     made = account.config(service)
     assert made["WebACLId"] == "arn:aws:wafv2:acl"
+    assert made["Origins"]["Items"][0]["OriginShield"]["Enabled"] is True
+    assert made["DefaultCacheBehavior"]["SmoothStreaming"] is True
     assert made["DefaultCacheBehavior"]["DefaultTTL"] == 5
-    assert made["HttpVersion"] == "http2and3"
+    assert made["HttpVersion"].lower() == "http2and3"
+
+
+def _disable(config: dict[str, Any]) -> None:
+    config["Enabled"] = False
+
+
+def _change_ttl(config: dict[str, Any]) -> None:
+    config["DefaultCacheBehavior"] |= {"DefaultTTL": 5, "MaxTTL": 5}
+
+
+def _change_origin(config: dict[str, Any]) -> None:
+    config["Origins"]["Items"][0]["DomainName"] = "other.example.com"
+
+
+def _drop_behaviour(config: dict[str, Any]) -> None:
+    behaviours = config["CacheBehaviors"]["Items"][1:]
+    config["CacheBehaviors"] = {"Quantity": len(behaviours), "Items": behaviours}
+
+
+def _reorder_behaviours(config: dict[str, Any]) -> None:
+    config["CacheBehaviors"]["Items"].reverse()
+
+
+def _drop_functions(config: dict[str, Any]) -> None:
+    config["DefaultCacheBehavior"]["FunctionAssociations"] = {"Quantity": 0}
+
+
+def _allow_everywhere(config: dict[str, Any]) -> None:
+    nowhere = {"RestrictionType": "none", "Quantity": 0}
+    config["Restrictions"]["GeoRestriction"] = nowhere
+
+
+def _drop_alias(config: dict[str, Any]) -> None:
+    aliases = config["Aliases"]["Items"][1:]
+    config["Aliases"] = {"Quantity": len(aliases), "Items": aliases}
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        _disable,
+        _change_ttl,
+        _change_origin,
+        _drop_behaviour,
+        _reorder_behaviours,
+        _drop_functions,
+        _allow_everywhere,
+        _drop_alias,
+    ],
+)
+def test_changes_behind_our_back_are_undone(
+    provider: CloudFrontProvider, account: Account, tamper: Callable[[dict[str, Any]], None]
+) -> None:
+    service = rich_service()
+    known = known_from(settle(provider, service))
+    before = account.config(service)
+    account.change(service, tamper)
+    assert account.config(service) != before
+
+    assert provider.ensure(service, known).in_progress
+
+    settle(provider, service, known)
+    assert account.config(service) == before
+
+
+def test_settings_added_by_the_operator_are_no_difference(
+    shaken: Shaken, account: Account
+) -> None:
+    provider, proxy = shaken
+    service = rich_service()
+    known = known_from(settle(provider, service))
+
+    def add(config: dict[str, Any]) -> None:
+        config["WebACLId"] = "arn:aws:wafv2:acl"
+        config["Origins"]["Items"][0]["ConnectionAttempts"] = 1
+        config["DefaultCacheBehavior"]["SmoothStreaming"] = True
+
+    account.change(service, add)
+    settle(provider, service, known)
+    proxy.restart()
+
+    provider.ensure(service, known)
+
+    assert not [call for call in proxy.calls if call.startswith("PUT ")]
+    assert account.config(service)["WebACLId"] == "arn:aws:wafv2:acl"
+
+
+def test_distribution_of_an_earlier_version_is_found(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    """Its comment ends with a digest."""
+    service = make_service()
+    settle(provider, service)
+    comment = f"poppy {service.service_id} 0123456789abcdef"
+    account.change(service, lambda config: config.update(Comment=comment))
+
+    settle(provider, service)
+    assert account.config(service)["Comment"] == f"poppy {service.service_id}"
+
+    account.change(service, lambda config: config.update(Comment=comment))
+    take_away(provider, service)
+    assert account.count(service) == (0, 0, 0)
 
 
 def test_origins_and_behaviours_can_be_added(

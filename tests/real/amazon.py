@@ -84,6 +84,7 @@ def _refuse(code: str, message: str) -> None:
 _create, _update = CloudFrontBackend.create_distribution, CloudFrontBackend.update_distribution
 _delete = CloudFrontBackend.delete_distribution
 _behaviour = models.DefaultCacheBehaviour.__init__
+_viewer_certificate = models.ViewerCertificate.__init__
 
 
 def _init_behaviour(self: Any, config: dict[str, Any]) -> None:
@@ -92,6 +93,11 @@ def _init_behaviour(self: Any, config: dict[str, Any]) -> None:
         _refuse("InvalidArgument", "ForwardedValues and a cache policy exclude each other")
     self.function_associations = config.get("FunctionAssociations", {"Quantity": 0})
     self.lambda_function_associations = config.get("LambdaFunctionAssociations", _NOTHING)
+
+
+def _init_certificate(self: Any, config: dict[str, Any]) -> None:
+    _viewer_certificate(self, config)
+    self.cloud_front_default_certificate = not self.acm_certificate_arn
 
 
 def _lists(value: Any) -> Iterable[dict[str, Any]]:
@@ -123,6 +129,17 @@ def _fill(config: dict[str, Any]) -> None:
     for part, defaults in _parts(config):
         for name, value in defaults.items():
             part.setdefault(name, copy.deepcopy(value))
+
+
+def _normalize(config: dict[str, Any]) -> None:
+    """Change what Amazon stores in another way: the order of lists, and some letters' case.
+
+    For HttpVersion, see aws/aws-sdk-js issue 2962.
+    """
+    config["HttpVersion"] = config["HttpVersion"].upper()
+    for entry in _lists(config):
+        if all(isinstance(value, str) for value in entry.get("Items") or [0]):
+            entry["Items"].sort(reverse=True)
 
 
 def _check_complete(config: dict[str, Any]) -> None:
@@ -206,6 +223,7 @@ def _create_distribution(
     if known is None:
         _fill(distribution_config)
         _validate(self, distribution_config, None)
+    _normalize(distribution_config)
     made = _create(self, distribution_config, tags)
     try:
         _check_functions(self, made[0].distribution_config)
@@ -229,6 +247,7 @@ def _update_distribution(
     _validate(self, dist_config, _id)
     before = found.distribution_config
     used = _uses(found)
+    _normalize(dist_config)
     _update(self, dist_config, _id, if_match)
     try:
         _check_functions(self, found.distribution_config)
@@ -252,6 +271,7 @@ def _delete_distribution(self: CloudFrontBackend, distribution_id: str, if_match
 
 
 models.DefaultCacheBehaviour.__init__ = _init_behaviour  # type: ignore[method-assign]
+models.ViewerCertificate.__init__ = _init_certificate  # type: ignore[method-assign]
 CloudFrontBackend.create_distribution = _create_distribution  # type: ignore[method-assign]
 CloudFrontBackend.update_distribution = _update_distribution  # type: ignore[method-assign]
 CloudFrontBackend.delete_distribution = _delete_distribution  # type: ignore[method-assign]

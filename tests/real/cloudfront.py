@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the provider ``cloudfront`` share: an account on a moto server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -60,6 +60,15 @@ class Account:
         answer = self.cloudfront.get_distribution_config(Id=found)
         whole: dict[str, Any] = answer["DistributionConfig"]
         return whole
+
+    def change(self, service: Service, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the configuration as an operator may do."""
+        (found,) = self.distributions(service)
+        answer = self.cloudfront.get_distribution_config(Id=found)
+        change(answer["DistributionConfig"])
+        self.cloudfront.update_distribution(
+            Id=found, IfMatch=answer["ETag"], DistributionConfig=answer["DistributionConfig"]
+        )
 
     def code(self, service: Service) -> str:
         """Return the code of the function that the service's distribution uses."""

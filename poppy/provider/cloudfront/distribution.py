@@ -4,8 +4,6 @@
 The format is that of ``DistributionConfig`` in the CloudFront API reference (2020-05-31).
 """
 
-import hashlib
-import json
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
@@ -91,11 +89,6 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
         "ViewerCertificate": _certificate(viewer.certificate_arn, settings),
         "Restrictions": {"GeoRestriction": _restriction(plan.access.countries)},
     }
-
-
-def digest(config: Config) -> str:
-    """Return a short digest of a configuration."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _behaviour(

@@ -9,8 +9,8 @@ from oslo_log import log
 
 from poppy.common import aws
 from poppy.common.errors import InProgressError, RetryableError
-from poppy.provider.cloudfront.distribution import Viewer, digest
-from poppy.provider.cloudfront.merging import Config, complete, merge
+from poppy.provider.cloudfront.distribution import Viewer
+from poppy.provider.cloudfront.merging import Config, complete, holds, merge
 
 LOG = log.getLogger(__name__)
 
@@ -45,8 +45,7 @@ class Distributions:
     """CloudFront distributions, at most one per service.
 
     The service's id is the distribution's caller reference, which CloudFront keeps unique. The
-    comment also contains it, for searches, and ends with a digest of the wanted configuration. So
-    values that CloudFront normalizes or an operator adds do not count as differences.
+    comment also contains it, for searches.
 
     Args:
         poll_after: seconds between polls for a change to reach every edge.
@@ -59,7 +58,9 @@ class Distributions:
     def ensure(
         self, service_id: str, known_id: str | None, make: Callable[[Viewer], Config]
     ) -> Distribution:
-        """Create or update the distribution of a service.
+        """Create the distribution of a service, or update it if it differs.
+
+        Values that CloudFront normalizes or an operator adds do not count as differences.
 
         Args:
             known_id: its stored id, if any.
@@ -69,8 +70,11 @@ class Distributions:
         if found is None:
             found = self._create(service_id, make(Viewer()))
         wanted = _commented(service_id, make(found.viewer))
-        if found.config["Comment"] != wanted["Comment"]:
-            LOG.info("Changing the distribution %s", found.distribution_id)
+        changes = [key for key, value in wanted.items() if not _has(found, key, value)]
+        if changes:
+            LOG.info(
+                "Changing %s of the distribution %s", ", ".join(changes), found.distribution_id
+            )
             answer = self._cloudfront.call(
                 "update_distribution",
                 Id=found.distribution_id,
@@ -101,8 +105,7 @@ class Distributions:
         if found is None:
             return
         if found.config["Enabled"]:
-            # Without the digest, so that the comment matches no document.
-            config = {**found.config, "Enabled": False, "Comment": f"poppy {service_id} removed"}
+            config = {**found.config, "Enabled": False}
             self._cloudfront.call(
                 "update_distribution",
                 Id=found.distribution_id,
@@ -150,7 +153,11 @@ class Distributions:
 
 
 def _commented(service_id: str, config: Config) -> Config:
-    return {**config, "Comment": f"poppy {service_id} {digest(config)}"}
+    return {**config, "Comment": f"poppy {service_id}"}
+
+
+def _has(found: Distribution, key: str, value: Any) -> bool:
+    return holds({key: found.config.get(key)}, {key: value})
 
 
 def _read(answer: Mapping[str, Any]) -> Distribution:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Merge a wanted configuration into an existing one, and complete it for an update. No I/O.
+"""Compare a wanted configuration with an existing one, and combine them for an update. No I/O.
 
 UpdateDistribution requires fields that CreateDistribution fills in by default ("Required API
 fields for creating and updating distributions" in the CloudFront developer guide). Its messages
@@ -40,6 +40,24 @@ def items(values: Sequence[Any]) -> Config:
     return {"Quantity": len(values), "Items": list(values)} if values else {"Quantity": 0}
 
 
+def holds(existing: Any, wanted: Any) -> bool:
+    """Return whether an existing configuration has all wanted values, whatever else it has.
+
+    Amazon may return lists in another order, except behaviours, and adds values of its own.
+    """
+    if not isinstance(wanted, dict):
+        return bool(existing == wanted)
+    if not isinstance(existing, Mapping):
+        return False
+    if "Quantity" in wanted and not _holds_items(existing, wanted):
+        return False
+    return all(
+        holds(_folded(key, existing.get(key)), _folded(key, value))
+        for key, value in wanted.items()
+        if key not in ("Quantity", "Items")
+    )
+
+
 def merge(wanted: Config, existing: Mapping[str, Any]) -> Config:
     """Return an existing configuration with the wanted values.
 
@@ -70,6 +88,22 @@ def complete(config: Config) -> Config:
     )
 
 
+def _holds_items(existing: Mapping[str, Any], wanted: Config) -> bool:
+    found, asked = list(existing.get("Items") or ()), list(wanted.get("Items", ()))
+    if not any("PathPattern" in entry for entry in asked if isinstance(entry, dict)):
+        found, asked = sorted(found, key=_order), sorted(asked, key=_order)
+    return len(found) == len(asked) and all(map(holds, found, asked))
+
+
+def _order(entry: Any) -> str:
+    return str(_name(entry)) if isinstance(entry, Mapping) else str(entry)
+
+
+def _folded(key: str, value: Any) -> Any:
+    # Amazon returns it in upper case (aws/aws-sdk-js issue 2962).
+    return value.lower() if key == "HttpVersion" and isinstance(value, str) else value
+
+
 def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
     known = {_name(entry): entry for entry in existing.get("Items", ()) if isinstance(entry, dict)}
     values = [
@@ -81,7 +115,7 @@ def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
 
 
 def _name(entry: Mapping[str, Any]) -> Any:
-    return entry.get("Id") or entry.get("PathPattern")
+    return entry.get("Id") or entry.get("PathPattern") or entry.get("EventType")
 
 
 def _filled(config: Mapping[str, Any], defaults: Config) -> Config:

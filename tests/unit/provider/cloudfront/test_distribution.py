@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services compiled to CloudFront distributions."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,8 @@ from poppy.model.specs import (
     Restriction,
     Rule,
 )
-from poppy.provider.cloudfront.distribution import Settings, Viewer, config, digest, plan
-from poppy.provider.cloudfront.merging import Config, complete, items, merge
+from poppy.provider.cloudfront.distribution import Settings, Viewer, config, plan
+from poppy.provider.cloudfront.merging import Config, complete, holds, items, merge
 from poppy.testing.builders import make_spec
 
 ARN = "arn:aws:acm:us-east-1:1:certificate/c"
@@ -184,12 +185,63 @@ def test_unsupported_values_are_refused_by_name(changes: dict[str, Any], offende
         plan(replace(make_spec(), **changes))
 
 
-def test_a_digest_covers_the_whole_configuration() -> None:
-    one = make()
+def test_document_of_a_certificate_order_has_no_origins() -> None:
+    assert plan(make_spec(origins=())).access.is_shared
 
-    assert digest(one) == digest(make())
-    assert digest(one) != digest(make(Viewer(("www.a.example.com",), ARN)))
-    assert digest(one) != digest(make(caching=(Caching("c", 1, (Rule("r", "/*"),)),)))
+
+def test_a_configuration_holds_what_is_wanted_in_another_order() -> None:
+    wanted = make(
+        Viewer(("www.a.example.com", "www.b.example.com"), ARN),
+        restrictions=restricted("whitelist", Rule("r", geography="DE"), Rule("s", geography="FR")),
+        caching=(Caching("c", 1, (Rule("r", "/a"),)), Caching("d", 2, (Rule("r", "/bc"),))),
+        origins=(Origin("a.example.com"), Origin("b.example.com", rules=(Rule("b", "/b"),))),
+    )
+    existing = copy.deepcopy(wanted)
+    for entry in (
+        existing["Aliases"],
+        existing["Origins"],
+        existing["DefaultCacheBehavior"]["AllowedMethods"],
+        existing["DefaultCacheBehavior"]["ForwardedValues"]["Headers"],
+        existing["Restrictions"]["GeoRestriction"],
+    ):
+        entry["Items"].reverse()
+    existing["HttpVersion"] = "HTTP2AND3"
+    existing["ViewerCertificate"] |= {"CloudFrontDefaultCertificate": False, "Certificate": ARN}
+    existing["Origins"]["Items"][0]["OriginShield"] = {"Enabled": True}
+    existing["CacheBehaviors"]["Items"][1]["SmoothStreaming"] = True
+
+    assert holds(existing, wanted)
+    existing["CacheBehaviors"]["Items"].reverse()
+    assert not holds(existing, wanted)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("Enabled",),
+        ("PriceClass",),
+        ("HttpVersion",),
+        ("Aliases", "Items"),
+        ("Origins", "Items", 0, "CustomOriginConfig", "HTTPPort"),
+        ("DefaultCacheBehavior", "MaxTTL"),
+        ("DefaultCacheBehavior", "AllowedMethods", "CachedMethods", "Items"),
+        ("DefaultCacheBehavior", "ForwardedValues", "Cookies", "Forward"),
+        ("CacheBehaviors", "Items", 0, "TargetOriginId"),
+        ("ViewerCertificate", "ACMCertificateArn"),
+        ("Restrictions", "GeoRestriction", "RestrictionType"),
+    ],
+)
+def test_every_wanted_value_is_compared(path: tuple[Any, ...]) -> None:
+    wanted = make(
+        Viewer(("www.a.example.com",), ARN), caching=(Caching("c", 1, (Rule("r", "/a"),)),)
+    )
+    for other in (None, [], "other"):
+        existing = copy.deepcopy(wanted)
+        part = existing
+        for step in path[:-1]:
+            part = part[step]
+        part[path[-1]] = other
+        assert not holds(existing, wanted), other
 
 
 def test_an_update_keeps_unmanaged_settings() -> None:
