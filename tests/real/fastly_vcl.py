@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of VCL that Fastly's compiler would make, for :mod:`tests.real.fastly_account`.
 
-This is no compiler. It knows strings (in which ``%`` begins an escape), brackets, the names that
-exist in each subroutine, and that access lists must be declared.
+This is no compiler. It knows strings (in which ``%`` begins an escape), brackets, the names and
+actions that exist in each subroutine, and that access lists must be declared.
 See https://www.fastly.com/documentation/reference/vcl/.
 """
 
@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 
 _STRING = re.compile(r'"[^"\n]*"')
 _COMMENT = re.compile(r"#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
-_NAME = re.compile(r"(?<![\w.])(?:req|bereq|beresp|obj|resp|client|re|digest)\.[\w.-]+")
+_NAME = re.compile(r"(?<![\w.])(?:req|bereq|beresp|obj|resp|client|re|digest|std|stale)\.[\w.-]+")
 _ACL = re.compile(r"\bacl\s+(\w+)\s*\{")
 _IN_ACL = re.compile(r"client\.ip\s*!?~\s*(\w+)")
+_ACTION = re.compile(r"\breturn\s*\(\s*(\w+)\s*\)")
 _PAIRS = {")": "(", "}": "{"}
 
 _REQUEST = {"req.url", "req.url.path", "req.method", "client.ip", "client.geo.country_code"}
-_EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1"}
+_EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1", "std.collect", "stale.exists"}
 #: Further names and prefixes of header fields, by the type of a snippet or condition.
 _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "init": (set(), ()),
@@ -28,11 +29,19 @@ _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "pass": (_EVERYWHERE, ("req.http.", "bereq.http.")),
     "fetch": (
         _EVERYWHERE
-        | {"beresp.ttl", "beresp.status", "beresp.stale_if_error"}
+        | {"beresp.ttl", "beresp.status", "beresp.cacheable", "beresp.stale_if_error"}
         | {"beresp.stale_while_revalidate"},
         ("req.http.", "beresp.http."),
     ),
     "CACHE": (_EVERYWHERE | {"beresp.status", "beresp.ttl"}, ("req.http.", "beresp.http.")),
+}
+#: The actions with which each subroutine can end.
+_ACTIONS: Mapping[str, set[str]] = {
+    "recv": {"lookup", "pass", "error", "restart", "upgrade"},
+    "hash": {"hash"},
+    "miss": {"fetch", "deliver_stale", "pass", "error"},
+    "pass": {"pass", "error"},
+    "fetch": {"deliver", "deliver_stale", "pass", "error", "restart"},
 }
 
 
@@ -65,13 +74,20 @@ def _text_problems(text: str, place: str, declared: set[str]) -> Iterator[str]:
     if place not in _PLACES:
         yield f"the double does not know {place}"
         return
+    yield from _name_problems(bare, place)
+    for name in _IN_ACL.findall(bare):
+        if name not in declared:
+            yield f"there is no ACL {name}"
+
+
+def _name_problems(bare: str, place: str) -> Iterator[str]:
     names, prefixes = _PLACES[place]
     for name in _NAME.findall(bare):
         if name not in names and not name.startswith(prefixes or ("\0",)):
             yield f"{name} is not there in {place}"
-    for name in _IN_ACL.findall(bare):
-        if name not in declared:
-            yield f"there is no ACL {name}"
+    for action in _ACTION.findall(bare):
+        if action not in _ACTIONS.get(place, set()):
+            yield f"{place} can't return({action})"
 
 
 def _expression_problems(string: str) -> Iterator[str]:

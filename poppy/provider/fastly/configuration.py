@@ -7,24 +7,16 @@ updates its object instead of creating another one.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import names
-from poppy.model.specs import Caching, Origin, ServiceSpec
-from poppy.provider.fastly import vcl
+from poppy.model.specs import Origin, ServiceSpec
+from poppy.provider.fastly import answers, vcl
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
 Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
-
-_LASTING = (200, 203, 300, 301)  # Statuses to which a rule's TTL applies.
-_MISSING = (404, 410)
-_MISSING_TTL = 60  # Maximum seconds to cache "not found".
-_SHAREABLE = (
-    '!beresp.http.Set-Cookie && beresp.http.Cache-Control !~ "(?i)(?:private|no-store|no-cache)"'
-)
-
 
 _VERDICTS = (("malformed", 400, "Bad Request"), ("refused", 403, "Forbidden"))
 
@@ -51,7 +43,6 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
     verdicts = _VERDICTS if spec.restrictions else _VERDICTS[:1]
     conditions = [
         *_origin_conditions(spec),
-        *_cache_conditions(spec.caching),
         *(_verdict_condition(verdict) for verdict, _, _ in verdicts),
     ]
     lists = {
@@ -60,7 +51,8 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
         "backend": [
             _backend(number, origin, settings) for number, origin in enumerate(spec.origins)
         ],
-        "cache_settings": _cache_settings(spec.caching, settings),
+        # Earlier releases had some, which would override the decisions of the snippet.
+        "cache_settings": [],
         "response_object": [_response(*verdict) for verdict in verdicts],
         "snippet": _snippets(spec, settings),
     }
@@ -134,43 +126,6 @@ def _certified_name(origin: Origin) -> str:
     )
 
 
-def _cache_conditions(caching: Iterable[Caching]) -> list[dict[str, str]]:
-    entries = list(enumerate(caching))
-    conditions = []
-    for number, entry in entries:
-        statement = f'{vcl.CACHING} == "{number}"'
-        if entry.ttl:
-            statement = f"{statement} && ({_status(_LASTING)}) && {_SHAREABLE}"
-        conditions.append(_condition(f"poppy caching {number}", "CACHE", statement))
-    kept = "|".join(str(number) for number, entry in entries if entry.ttl)
-    if kept:
-        statement = f'{vcl.CACHING} ~ "^(?:{kept})$" && ({_status(_MISSING)}) && {_SHAREABLE}'
-        conditions.append(_condition("poppy caching missing", "CACHE", statement))
-    return conditions
-
-
-def _cache_settings(caching: Iterable[Caching], settings: Settings) -> list[dict[str, str]]:
-    entries = list(enumerate(caching))
-    objects = [
-        _cache_setting(f"poppy caching {number}", entry.ttl, settings) for number, entry in entries
-    ]
-    kept = [entry.ttl for _, entry in entries if entry.ttl]
-    if kept:
-        ttl = min(_MISSING_TTL, *kept)
-        objects.append(_cache_setting("poppy caching missing", ttl, settings))
-    return objects
-
-
-def _cache_setting(name: str, ttl: int, settings: Settings) -> dict[str, str]:
-    return {
-        "name": name,
-        "cache_condition": name,
-        "action": "cache" if ttl else "pass",
-        "ttl": str(ttl),
-        "stale_ttl": str(settings.grace if ttl else 0),
-    }
-
-
 def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
     contents = {
         "poppy clients": ("init", vcl.acls(spec)),
@@ -178,17 +133,13 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
         "poppy key": ("hash", vcl.KEY),
         "poppy miss": ("miss", vcl.CLEAN),
         "poppy pass": ("pass", vcl.CLEAN),
-        "poppy answer": ("fetch", vcl.answer(settings.grace)),
+        "poppy answer": ("fetch", answers.fetch(spec.caching, settings.grace)),
     }
     return [
         {"name": name, "type": kind, "dynamic": "0", "priority": "100", "content": content}
         for name, (kind, content) in contents.items()
         if content
     ]
-
-
-def _status(statuses: Iterable[int]) -> str:
-    return " || ".join(f"beresp.status == {status}" for status in statuses)
 
 
 def _bracketed(host: str) -> str:

@@ -4,7 +4,8 @@
 Fastly evaluates a service's conditions by priority, and several can match. But only the most
 specific path of a service counts. So one snippet decides with chains of ``if`` and ``else`` and
 stores the result in three header fields. Each condition compares one field with one value, so
-conditions are short, exclusive and independent of order.
+conditions are short, exclusive and independent of order. :mod:`poppy.provider.fastly.answers`
+uses the caching entry.
 
 As in :mod:`poppy.provider.varnish.vcl`, tenants' text is inserted only as addresses and as
 expressions of letters, digits and escapes. ``%`` is escaped too, because it starts an escape in
@@ -18,13 +19,11 @@ from poppy.common.errors import PermanentError
 from poppy.model import paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import headers, patterns
-from poppy.provider.fastly import keys
+from poppy.provider.fastly.answers import CACHING
 from poppy.provider.geography import country_codes
 
 #: Number of the origin; the first one if unset.
 ORIGIN = "req.http.X-Poppy-Origin"
-#: Number of the caching entry; unset if none matches.
-CACHING = "req.http.X-Poppy-Caching"
 #: ``refused`` or ``malformed`` for denied requests.
 VERDICT = "req.http.X-Poppy-Verdict"
 
@@ -86,14 +85,6 @@ KEY = "if (req.http.Authorization) {\n  set req.hash += req.http.Authorization;\
 
 #: For ``miss`` and ``pass``: remove the internal header fields from requests to origins.
 CLEAN = "\n".join(f"unset bereq.http.X-Poppy-{field};" for field in _FIELDS)
-
-
-def answer(grace: int) -> str:
-    """Return the ``fetch`` snippet: surrogate keys, and how long objects may be served stale."""
-    return (
-        f"set beresp.stale_while_revalidate = {int(grace)}s;\n"
-        f"set beresp.stale_if_error = {int(grace)}s;\n{keys.marking()}"
-    )
 
 
 def _chain(cases: Iterable[tuple[Rule, str]]) -> str:

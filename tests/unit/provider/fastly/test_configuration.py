@@ -86,36 +86,21 @@ def test_times_are_configurable() -> None:
     assert origin["connect_timeout"] == "1500"
     assert origin["first_byte_timeout"] == "2000"
     assert origin["between_bytes_timeout"] == "250"
-    assert found["cache_settings"]["poppy caching 0"]["stale_ttl"] == "7"
-    assert "stale_while_revalidate = 7s" in found["snippet"]["poppy answer"]["content"]
+    answer = found["snippet"]["poppy answer"]["content"]
+    assert "stale_while_revalidate = 7s" in answer
+    assert "stale_if_error = 7s" in answer
 
 
-def test_caching_is_a_setting_with_a_condition_for_each_entry() -> None:
+def test_caching_is_decided_in_one_snippet() -> None:
     found = objects(whole_service().spec)
-    entries = found["cache_settings"]
+    content = found["snippet"]["poppy answer"]["content"]
 
-    assert [(entry["ttl"], entry["action"]) for entry in entries.values()] == [
-        ("3600", "cache"),
-        ("0", "pass"),
-        ("30", "cache"),
-        ("30", "cache"),
-    ]
-    for name, entry in entries.items():
-        assert entry["cache_condition"] == name
-        assert found["condition"][name]["type"] == "CACHE"
-    kept = found["condition"]["poppy caching 0"]["statement"]
-    assert "beresp.status == 200" in kept
-    assert "!beresp.http.Set-Cookie" in kept
-    assert "private|no-store|no-cache" in kept
-    missing = found["condition"]["poppy caching missing"]["statement"]
-    assert missing.startswith('req.http.X-Poppy-Caching ~ "^(?:0|2)$" && (beresp.status == 404')
-    never = found["condition"]["poppy caching 1"]["statement"]
-    assert never == 'req.http.X-Poppy-Caching == "1"'
-
-
-def test_without_caching_there_is_no_setting_for_missing_objects() -> None:
-    spec = make_spec(caching=(Caching("never", 0, (Rule("all", "/*"),)),))
-    assert list(objects(spec)["cache_settings"]) == ["poppy caching 0"]
+    assert found["snippet"]["poppy answer"]["type"] == "fetch"
+    assert 'req.http.X-Poppy-Caching == "0" && ' in content
+    assert "set beresp.ttl = 3600s;" in content
+    assert 'req.http.X-Poppy-Caching ~ "^(?:1)$"' in content  # TTL 0.
+    assert found["cache_settings"] == {}
+    assert {entry["type"] for entry in found["condition"].values()} == {"REQUEST"}
 
 
 def test_restrictions_create_a_403_response_and_acls() -> None:

@@ -87,7 +87,7 @@ def test_a_small_change_is_few_writes(fastly: Fastly, provider: FastlyProvider) 
     assert [(entry.method, entry.path.split("/")[-1]) for entry in fastly.changes[before:]] == [
         ("PUT", "clone"),
         ("PUT", "2"),
-        ("PUT", "poppy%20caching%200"),
+        ("PUT", "poppy%20answer"),
         ("PUT", "activate"),
     ]
 

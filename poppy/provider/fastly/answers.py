@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VCL that decides which answers of origins Fastly stores, and for how long.
+
+Fastly's own code comes after it, in two variants: see "About Fastly VCL",
+https://www.fastly.com/documentation/guides/full-site-delivery/fastly-vcl/about-fastly-vcl. Left to
+itself, it stores answers with ``no-cache``, one variant even those with ``no-store``, and keeps
+answers without a lifetime for an hour.
+"""
+
+from collections.abc import Sequence
+
+from poppy.model.specs import Caching
+from poppy.provider.fastly import keys
+
+#: Number of the caching entry; unset if none matches.
+CACHING = "req.http.X-Poppy-Caching"
+
+_DEFAULT_TTL = 120  # Seconds to keep an answer with neither a rule nor a lifetime.
+_MISSING_TTL = 60  # Maximum seconds that a rule keeps "not found".
+_PASS_TTL = 120  # Seconds during which requests for a passed URL do not wait for each other.
+_MISSING = "beresp.status == 404 || beresp.status == 410"
+_FORBIDDEN = '"(?i)(?:private|no-store|no-cache)"'
+_FORBIDS = (
+    'beresp.http.Set-Cookie || beresp.http.Vary ~ "[*]"'
+    f" || beresp.http.Cache-Control ~ {_FORBIDDEN}"
+    f" || beresp.http.Surrogate-Control ~ {_FORBIDDEN}"
+)
+# The test of Fastly's own code: without a match, it sets the TTL to an hour.
+_LIFETIME = (
+    'beresp.http.Expires || beresp.http.Surrogate-Control ~ "max-age"'
+    ' || beresp.http.Cache-Control ~ "(?:s-maxage|max-age)"'
+)
+
+
+def fetch(caching: Sequence[Caching], grace: int) -> str:
+    """Return the ``fetch`` snippet.
+
+    Of what it does not pass, Fastly stores the statuses that are ``beresp.cacheable``: 200, 203,
+    300, 301, 302, 404 and 410. Fastly's own code keeps the TTL of an answer with a lifetime, so
+    the snippet adds one to answers without. ``Surrogate-Control`` is not sent to clients.
+
+    Args:
+        grace: seconds that objects may be served stale.
+    """
+    refused = "\n    || ".join(f"({condition})" for condition in _refusals(caching))
+    return f"""\
+std.collect(beresp.http.Cache-Control);
+std.collect(beresp.http.Surrogate-Control);
+std.collect(beresp.http.Vary);
+{keys.marking()}
+set beresp.stale_while_revalidate = 0s;
+set beresp.stale_if_error = 0s;
+if (beresp.status < 500 && ({refused})) {{
+  set beresp.ttl = {_PASS_TTL}s;
+  return(pass);
+}}
+if (beresp.cacheable) {{
+  set beresp.stale_while_revalidate = {int(grace)}s;
+  set beresp.stale_if_error = {int(grace)}s;
+{_ttls(caching)}
+  if ({CACHING} && ({_MISSING}) && beresp.ttl > {_MISSING_TTL}s) {{
+    set beresp.ttl = {_MISSING_TTL}s;
+  }}
+  if (!({_LIFETIME})) {{
+    if (!{CACHING}) {{
+      set beresp.ttl = {_DEFAULT_TTL}s;
+    }}
+    set beresp.http.Surrogate-Control = "max-age={_DEFAULT_TTL}";
+  }}
+}}"""
+
+
+def _refusals(caching: Sequence[Caching]) -> list[str]:
+    """Return the conditions of answers that are not stored."""
+    uncached = [str(number) for number, entry in enumerate(caching) if not entry.ttl]
+    conditions = [
+        _FORBIDS,
+        # Only the origin knows how long a temporary redirect is right.
+        f"beresp.status == 302 && !({_LIFETIME})",
+        f"(beresp.status == 302 || !{CACHING}) && ({_LIFETIME}) && beresp.ttl <= 0s",
+    ]
+    if uncached:
+        conditions.append(f'{CACHING} ~ "^(?:{"|".join(uncached)})$"')
+    return conditions
+
+
+def _ttls(caching: Sequence[Caching]) -> str:
+    """Return the choice of the rule's TTL; of a redirect, a rule only shortens the TTL."""
+    return "\n".join(
+        f'  if ({CACHING} == "{number}"'
+        f" && (beresp.status != 302 || beresp.ttl > {entry.ttl}s)) {{\n"
+        f"    set beresp.ttl = {entry.ttl}s;\n  }}"
+        for number, entry in enumerate(caching)
+        if entry.ttl
+    )

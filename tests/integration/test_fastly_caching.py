@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which answers Fastly keeps and for how long: the service's VCL, run by a real Varnish.
+
+Each promise is checked with both kinds of Fastly's own code around the service's.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import pytest
+
+from poppy.model.specs import Caching, Rule, ServiceSpec
+from poppy.provider.fastly.configuration import Settings, wanted
+from poppy.testing.builders import make_spec
+from tests.real.edge import admin, ask
+from tests.real.fastly_edge import BOILERPLATES, simulated
+from tests.real.origin import Origin as WebServer
+from tests.real.varnish import Varnish
+
+pytestmark = pytest.mark.real
+
+GRACE = Settings().grace
+#: The TTLs of rules; a rule applies to the paths below its TTL. Other paths have no rule.
+TTLS = (0, 10, 60, 3600)
+_paths = (f"page{number}" for number in count())
+
+
+class Promise(NamedTuple):
+    """What becomes of an answer.
+
+    Attributes:
+        fields: header fields of the origin's answer. A second line of a field differs in case.
+        ttls: the TTLs of rules to check; None for a path without a rule.
+        kept: seconds that the answer is kept and shared; None if it is never stored.
+        status: of the origin's answer.
+    """
+
+    fields: dict[str, str]
+    ttls: tuple[int | None, ...]
+    kept: int | None
+    status: int = 200
+
+
+ALL = (None, 60)
+PROMISES = [
+    # The rule's TTL, then the origin's, then two minutes.
+    Promise({}, (60,), 60),
+    Promise({}, (3600,), 3600),
+    Promise({"Cache-Control": "max-age=1"}, (60,), 60),
+    Promise({"Cache-Control": "max-age=0"}, (60,), 60),
+    Promise({}, (60,), 60, status=301),
+    Promise({}, (None,), 120),
+    Promise({"Cache-Control": "public"}, (None,), 120),
+    Promise({}, (None,), 120, status=301),
+    Promise({"Cache-Control": "max-age=1800"}, (None,), 1800),
+    Promise({"Cache-Control": "max-age=1800, s-maxage=40"}, (None,), 40),
+    Promise({"Cache-Control": "max-age=5", "Surrogate-Control": "max-age=50"}, (None,), 50),
+    # Answers that belong to one client, or that the origin wants to be asked for.
+    Promise({"Cache-Control": "private"}, ALL, None),
+    Promise({"Cache-Control": "private, max-age=100"}, ALL, None),
+    Promise({"Cache-Control": "Private"}, ALL, None),
+    Promise({"Cache-Control": "no-store"}, ALL, None),
+    Promise({"Cache-Control": "no-store, max-age=100"}, ALL, None),
+    Promise({"Cache-Control": "no-cache"}, ALL, None),
+    Promise({"Cache-Control": "NO-CACHE, max-age=100"}, ALL, None),
+    Promise({"Cache-Control": "max-age=100", "cache-control": "private"}, ALL, None),
+    Promise({"Cache-Control": "max-age=100", "cache-control": "no-cache"}, ALL, None),
+    Promise({"Cache-Control": "private", "Surrogate-Control": "max-age=50"}, ALL, None),
+    Promise({"Surrogate-Control": "no-store"}, ALL, None),
+    Promise({"Set-Cookie": "a=b"}, ALL, None),
+    Promise({"Set-Cookie": "a=b", "Cache-Control": "public, max-age=100"}, ALL, None),
+    Promise({"Vary": "*"}, ALL, None),
+    Promise({"Vary": "Accept", "vary": "*"}, ALL, None),
+    # Without a rule, an answer that is stale on arrival.
+    Promise({"Cache-Control": "max-age=0"}, (None,), None),
+    Promise({"Expires": "Thu, 01 Jan 2015 00:00:00 GMT"}, (None,), None),
+    # TTL 0.
+    Promise({}, (0,), None),
+    Promise({"Cache-Control": "public, max-age=100"}, (0,), None),
+    Promise({}, (0,), None, status=404),
+    # "Not found" for a minute at most.
+    Promise({}, (3600, 60), 60, status=404),
+    Promise({}, (None,), 120, status=404),
+    Promise({"Cache-Control": "no-cache"}, ALL, None, status=404),
+    Promise({}, (3600,), 60, status=410),
+    # Temporary redirects for as long as the origin says, and no longer than the rule.
+    Promise({}, ALL, None, status=302),
+    Promise({"Cache-Control": "max-age=30"}, (None, 60), 30, status=302),
+    Promise({"Cache-Control": "max-age=30"}, (10,), 10, status=302),
+    Promise({"Cache-Control": "max-age=0"}, ALL, None, status=302),
+    Promise({"Cache-Control": "private, max-age=30"}, ALL, None, status=302),
+    # Errors.
+    Promise({}, ALL, None, status=403),
+    Promise({"Cache-Control": "max-age=100"}, ALL, None, status=500),
+    Promise({}, ALL, None, status=502),
+    Promise({"Cache-Control": "max-age=100"}, ALL, None, status=503),
+]
+
+
+def _name(promise: Promise) -> str:
+    fields = ", ".join(f"{name}: {value}" for name, value in promise.fields.items())
+    return f"{promise.status} {fields or 'nothing'} -> {promise.kept}"
+
+
+@pytest.fixture(scope="module", params=list(BOILERPLATES))
+def node(request: pytest.FixtureRequest, web: WebServer) -> Iterator[Varnish]:
+    with Varnish() as running:
+        with admin(running) as connection:
+            objects = wanted(spec(), Settings())
+            connection.inline("fastly", simulated(objects, web.address, request.param))
+            connection.command("vcl.use", "fastly")
+            connection.command("start")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[WebServer]:
+    with WebServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _as_new(web: WebServer) -> None:
+    web.content, web.status = "first", 200
+    web.headers.clear()
+
+
+def spec() -> ServiceSpec:
+    caching = tuple(Caching(str(ttl), ttl, (Rule(str(ttl), f"/rule-{ttl}/*"),)) for ttl in TTLS)
+    return make_spec(domains=["www.a.example.com"], caching=caching)
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=_name)
+def test_what_is_kept_and_shared(node: Varnish, web: WebServer, promise: Promise) -> None:
+    for ttl in promise.ttls:
+        path = f"/free/{next(_paths)}" if ttl is None else f"/rule-{ttl}/{next(_paths)}"
+        web.headers, web.status, web.content = dict(promise.fields), promise.status, "mine"
+        mine = ask(node, path)
+        web.content = "theirs"
+        theirs = ask(node, path)
+
+        assert mine.body.endswith("mine")
+        if promise.kept is not None:
+            assert theirs.body.endswith("mine")
+            assert theirs.cache == "HIT"
+            assert int(mine.headers["x-ttl"]) == promise.kept
+            assert stale(mine.headers) == (str(GRACE), str(GRACE))
+            continue
+        assert theirs.body.endswith("theirs")
+        assert theirs.cache == "MISS"
+        assert mine.headers["x-ttl"] == "pass"
+        if promise.status < 500:  # Fastly's own code sets another time for its errors.
+            assert stale(mine.headers) == ("0", "0")
+
+
+def stale(fields: dict[str, str]) -> tuple[str | None, str | None]:
+    return fields.get("x-revalidate"), fields.get("x-if-error")
+
+
+def test_answers_to_other_methods_are_not_kept(node: Varnish, web: WebServer) -> None:
+    path = f"/rule-60/{next(_paths)}"
+    ask(node, path, method="POST", Content_Length="0")
+    web.content = "second"
+
+    assert ask(node, path).body.endswith("second")
+
+
+def test_an_answer_is_not_shared_with_other_credentials(node: Varnish, web: WebServer) -> None:
+    for place in ("rule-60", "free"):
+        path = f"/{place}/{next(_paths)}"
+        web.content = "mine"
+        ask(node, path, Authorization="Basic mine")
+        web.content = "other"
+
+        assert ask(node, path, Authorization="Basic mine").body.endswith("mine")
+        assert ask(node, path, Authorization="Basic theirs").body.endswith("other")
+        assert ask(node, path).body.endswith("other")

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A version of a Fastly service as VCL for a real Varnish.
+
+Fastly's VCL and Varnish's are dialects of one language. The driver writes only what they have in
+common, except for a few names that are translated here. The code around it is Fastly's, in the
+order of the VCL that Fastly generates: snippets, then cache settings with their conditions, then
+the boilerplate.
+
+Facts of Fastly, with their pages at https://www.fastly.com/documentation:
+
+* which statuses are cacheable: reference, ``beresp.cacheable``;
+* the TTL is that of ``Surrogate-Control``, ``s-maxage``, ``max-age`` or ``Expires``, in this
+  order: guides, "Cache freshness and TTLs";
+* the boilerplate: guides, "About Fastly VCL" for custom VCL, and generated VCL as published by
+  customers until 2024.
+"""
+
+import re
+
+from poppy.provider.fastly import keys
+from poppy.provider.fastly.configuration import Objects
+
+COUNTRY = "req.http.X-Test-Country"
+
+#: The end of ``vcl_fetch``, by name, in Fastly's VCL.
+BOILERPLATES = {
+    "custom VCL": """
+        if (beresp.http.Set-Cookie) { return(pass); }
+        if (beresp.http.Cache-Control ~ "(?:private|no-store)") { return(pass); }
+        if (!beresp.http.Expires && beresp.http.Surrogate-Control !~ "max-age"
+            && beresp.http.Cache-Control !~ "(?:s-maxage|max-age)") {
+            set beresp.ttl = 3600s;
+        }
+        return(deliver);
+    """,
+    "generated VCL": """
+        if ((beresp.status == 500 || beresp.status == 503) && req.restarts < 1
+            && (req.method == "GET" || req.method == "HEAD")) { restart; }
+        if (beresp.http.Set-Cookie) { return(pass); }
+        if (beresp.http.Cache-Control ~ "private") { return(pass); }
+        if (beresp.status == 500 || beresp.status == 503) {
+            set beresp.ttl = 1s;
+            set beresp.stale_if_error = 5s;
+            return(deliver);
+        }
+        if (beresp.http.Expires || beresp.http.Surrogate-Control ~ "max-age"
+            || beresp.http.Cache-Control ~ "(?:s-maxage|max-age)") {
+        } else {
+            set beresp.ttl = 3600s;
+        }
+        return(deliver);
+    """,
+}
+
+_CACHEABLE = "^(?:200|203|300|301|302|404|410)$"
+#: In ``vcl_fetch`` and in conditions of cache settings, which still have the client's request.
+_FETCH = (
+    (r"return ?\(deliver\);", "call fastly_delivered; return (deliver);"),
+    (r"return ?\(pass\);", "call fastly_passed; return (deliver);"),
+    (r"\brestart;", "return (retry);"),
+    (r"\breq\.restarts\b", "bereq.retries"),
+    (r"\breq\.method\b", "bereq.method"),
+    (r"\breq\.http\.X-Poppy-Caching\b", "bereq.http.X-Kept-Caching"),
+    (r"\bberesp\.cacheable\b", 'beresp.http.X-Cacheable == "1"'),
+    # Varnish has one time for both.
+    (
+        r"set beresp\.stale_while_revalidate = (\d+)s;",
+        r'set beresp.grace = \1s; set beresp.http.X-Revalidate = "\1";',
+    ),
+    (r"set beresp\.stale_if_error = (\d+)s;", r'set beresp.http.X-If-Error = "\1";'),
+)
+_HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
+
+
+def simulated(objects: Objects, address: str, boilerplate: str) -> str:
+    """Return a version of a service as VCL for Varnish.
+
+    Responses show the decisions: ``X-Origin``, the backend; ``X-TTL``, seconds or ``pass``;
+    ``X-Revalidate`` and ``X-If-Error``, the seconds that the object may be served stale.
+
+    Args:
+        address: of the origin that stands for all.
+        boilerplate: a name in :data:`BOILERPLATES`.
+    """
+    statements = {name: entry["statement"] for name, entry in objects["condition"].items()}
+    refusals = "".join(
+        f"if ({statements[entry['request_condition']]}) {{ return (synth({entry['status']})); }}\n"
+        for entry in objects["response_object"].values()
+    )
+    origins = "".join(
+        f'if ({statements[entry["request_condition"]]}) {{ set req.http.X-Origin = "{name}"; }}\n'
+        for name, entry in objects["backend"].items()
+        if entry["request_condition"]
+    )
+    settings = "".join(
+        f"if ({statements[entry['cache_condition']]}) {{\n"
+        f"set beresp.ttl = {entry['ttl']}s;\nset beresp.stale_if_error = {entry['stale_ttl']}s;\n"
+        + ("return(deliver);" if entry["action"] == "cache" else "return(pass);")
+        + "\n}\n"
+        for entry in objects["cache_settings"].values()
+    )
+    # Varnish has no digests.
+    fetch = _snippets(objects, "fetch").replace(keys.marking(), "")
+    fetch = _translated(f"{fetch}\n{settings}\n{BOILERPLATES[boilerplate]}", _FETCH)
+    return f"""vcl 4.1;
+import std;
+backend default {{ .host = "{address}"; .port = "80"; }}
+{_snippets(objects, "init")}
+sub vcl_recv {{
+{_snippets(objects, "recv").replace("client.geo.country_code", COUNTRY)}
+{refusals}
+set req.http.X-Origin = "poppy origin 0";
+{origins}
+if (req.method == "FASTLYPURGE") {{ return (synth(200)); }}
+if (req.method != "GET" && req.method != "HEAD") {{ return (pass); }}
+return (hash);
+}}
+sub vcl_hash {{
+{_translated(_snippets(objects, "hash"), _HASH)}
+}}
+sub vcl_backend_fetch {{
+if (bereq.http.X-Poppy-Caching) {{ set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching; }}
+{_snippets(objects, "miss")}
+{_snippets(objects, "pass")}
+}}
+sub fastly_passed {{
+set beresp.uncacheable = true;
+set beresp.http.X-TTL = "pass";
+}}
+sub fastly_delivered {{
+if (beresp.http.X-Cacheable == "1") {{
+set beresp.http.X-TTL = regsub("" + beresp.ttl, "[.]0+$", "");
+}} else {{
+call fastly_passed;
+}}
+}}
+sub vcl_backend_response {{
+set beresp.http.X-Cacheable = "0";
+if ("" + beresp.status ~ "{_CACHEABLE}") {{ set beresp.http.X-Cacheable = "1"; }}
+if (beresp.http.Surrogate-Control ~ "max-age=[0-9]+") {{
+set beresp.ttl = std.duration(
+regsub(beresp.http.Surrogate-Control, "^.*max-age=([0-9]+).*$", "\\1") + "s", 0s);
+}}
+{fetch}
+}}
+sub vcl_synth {{
+set resp.http.X-Requires-Auth = req.http.Fastly-Purge-Requires-Auth;
+}}
+sub vcl_deliver {{
+set resp.http.X-Origin = req.http.X-Origin;
+if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }}
+}}
+"""
+
+
+def _snippets(objects: Objects, kind: str) -> str:
+    return "\n".join(
+        entry["content"] for entry in objects["snippet"].values() if entry["type"] == kind
+    )
+
+
+def _translated(text: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        text = re.sub(pattern, replacement, text)
+    return text
