@@ -14,7 +14,7 @@ from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_spec
 from tests.real.edge import admin, ask
-from tests.real.fastly_edge import BOILERPLATES, simulated
+from tests.real.fastly_edge import BOILERPLATES, LARGE, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
 
@@ -122,7 +122,7 @@ def web() -> Iterator[WebServer]:
 
 @pytest.fixture(autouse=True)
 def _as_new(web: WebServer) -> None:
-    web.content, web.status = "first", 200
+    web.content, web.status, web.padding = "first", 200, 0
     web.headers.clear()
 
 
@@ -176,3 +176,13 @@ def test_an_answer_is_not_shared_with_other_credentials(node: Varnish, web: WebS
         assert ask(node, path, Authorization="Basic mine").body.endswith("mine")
         assert ask(node, path, Authorization="Basic theirs").body.endswith("other")
         assert ask(node, path).body.endswith("other")
+
+
+@pytest.mark.parametrize("place", ["rule-60", "free"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_large_objects_are_served(node: Varnish, web: WebServer, place: str, method: str) -> None:
+    web.padding = LARGE
+
+    answer = ask(node, f"/{place}/{next(_paths)}", method=method)
+
+    assert (answer.status, int(answer.headers["content-length"]) > LARGE) == (200, True)

@@ -11,6 +11,8 @@ Facts of Fastly, with their pages at https://www.fastly.com/documentation:
 * which statuses are cacheable: reference, ``beresp.cacheable``;
 * the TTL is that of ``Surrogate-Control``, ``s-maxage``, ``max-age`` or ``Expires``, in this
   order: guides, "Cache freshness and TTLs";
+* a cacheable answer of more than 20 MB gets 503 without Segmented Caching: guides, "Failure modes
+  with large files". Varnish stands in for Segmented Caching by caching the whole;
 * the boilerplate: guides, "About Fastly VCL" for custom VCL, and generated VCL as published by
   customers until 2024.
 """
@@ -52,6 +54,8 @@ BOILERPLATES = {
     """,
 }
 
+#: Bytes of the largest cacheable object without Segmented Caching.
+LARGE = 20_000_000
 _CACHEABLE = "^(?:200|203|300|301|302|404|410)$"
 #: In ``vcl_fetch`` and in conditions of cache settings, which still have the client's request.
 _FETCH = (
@@ -68,6 +72,10 @@ _FETCH = (
         r'set beresp.grace = \1s; set beresp.http.X-Revalidate = "\1";',
     ),
     (r"set beresp\.stale_if_error = (\d+)s;", r'set beresp.http.X-If-Error = "\1";'),
+)
+_RECV = (
+    (r"client\.geo\.country_code", COUNTRY),
+    (r"set req\.enable_segmented_caching = true;", 'set req.http.X-Segmented = "1";'),
 )
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
@@ -107,7 +115,8 @@ import std;
 backend default {{ .host = "{address}"; .port = "80"; }}
 {_snippets(objects, "init")}
 sub vcl_recv {{
-{_snippets(objects, "recv").replace("client.geo.country_code", COUNTRY)}
+unset req.http.X-Segmented;
+{_translated(_snippets(objects, "recv"), _RECV)}
 {refusals}
 set req.http.X-Origin = "poppy origin 0";
 {origins}
@@ -129,6 +138,9 @@ set beresp.http.X-TTL = "pass";
 }}
 sub fastly_delivered {{
 if (beresp.http.X-Cacheable == "1") {{
+if (!bereq.http.X-Segmented && std.integer(beresp.http.Content-Length, 0) > {LARGE}) {{
+return (error(503, "Response object too large"));
+}}
 set beresp.http.X-TTL = regsub("" + beresp.ttl, "[.]0+$", "");
 }} else {{
 call fastly_passed;

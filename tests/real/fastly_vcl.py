@@ -22,7 +22,7 @@ _EVERYWHERE = _REQUEST | {"digest.hash_sha256", "re.group.1", "std.collect", "st
 #: Further names and prefixes of header fields, by the type of a snippet or condition.
 _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
     "init": (set(), ()),
-    "recv": (_EVERYWHERE, ("req.http.",)),
+    "recv": (_EVERYWHERE | {"req.enable_segmented_caching"}, ("req.http.",)),
     "REQUEST": (_EVERYWHERE, ("req.http.",)),
     "hash": (_EVERYWHERE | {"req.hash"}, ("req.http.",)),
     "miss": (_EVERYWHERE, ("req.http.", "bereq.http.")),

@@ -25,6 +25,7 @@ class Origin:
         content: the last word of the bodies; changing it changes the ``ETag``.
         status: of the answers.
         headers: added to the answers.
+        padding: bytes added to the bodies, so that they are large.
         delay: seconds that an answer takes.
         requests: number of requests by ``(host, path)``.
         not_modified: number of answers with 304.
@@ -43,6 +44,7 @@ class Origin:
         self.content = "first"
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.padding = 0
         self.delay = 0.0
         self.requests: Counter[tuple[str, str]] = Counter()
         self.not_modified = 0
@@ -126,7 +128,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             origin.cookies.append(self.headers["Cookie"])
         time.sleep(origin.delay)
         etag = f'"{origin.content}"'
-        body = f"{origin.name} {host} {self.path} {origin.content}".encode()
+        body = (
+            f"{origin.name} {host} {self.path} {origin.content}".encode() + b"." * origin.padding
+        )
         fresh = origin.status == 200 and self.headers.get("If-None-Match") == etag
         origin.not_modified += fresh
         self.send_response(304 if fresh else origin.status)

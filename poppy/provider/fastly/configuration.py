@@ -26,12 +26,14 @@ class Settings(NamedTuple):
 
     Attributes:
         grace: how long an object may be served stale after its TTL or a soft purge.
+        segmented_caching: whether objects of more than 20 MB are served, in segments.
     """
 
     grace: int = 300
     connect_timeout: float = 5.0
     first_byte_timeout: float = 60.0
     between_bytes_timeout: float = 60.0
+    segmented_caching: bool = True
 
 
 def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
@@ -129,7 +131,7 @@ def _certified_name(origin: Origin) -> str:
 def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
     contents = {
         "poppy clients": ("init", vcl.acls(spec)),
-        "poppy request": ("recv", vcl.request(spec)),
+        "poppy request": ("recv", vcl.request(spec, segmented=settings.segmented_caching)),
         "poppy key": ("hash", vcl.KEY),
         "poppy miss": ("miss", vcl.CLEAN),
         "poppy pass": ("pass", vcl.CLEAN),

@@ -110,6 +110,12 @@ class FastlyProvider(Provider):
             min=0.1,
             help="Seconds that an edge waits between two parts of an origin's response.",
         ),
+        cfg.BoolOpt(
+            "segmented_caching",
+            default=True,
+            help="Let Fastly cache large objects in segments. Otherwise it answers requests for "
+            "objects of more than 20 MB with 503. Incompatible with Fastly's compression.",
+        ),
     )
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
@@ -141,6 +147,7 @@ class FastlyProvider(Provider):
             connect_timeout=options.connect_timeout,
             first_byte_timeout=options.first_byte_timeout,
             between_bytes_timeout=options.between_bytes_timeout,
+            segmented_caching=options.segmented_caching,
         )
         self._api = API(name, options.api_url, options.token, options.timeout)
         timeout = min(options.timeout, _HEALTH_TIMEOUT)

@@ -19,6 +19,7 @@ from poppy.common.errors import PermanentError
 from poppy.model import paths
 from poppy.model.specs import Rule, ServiceSpec
 from poppy.provider import headers, patterns
+from poppy.provider.fastly import answers
 from poppy.provider.fastly.answers import CACHING
 from poppy.provider.geography import country_codes
 
@@ -47,8 +48,11 @@ def acls(spec: ServiceSpec) -> str:
     )
 
 
-def request(spec: ServiceSpec) -> str:
+def request(spec: ServiceSpec, *, segmented: bool) -> str:
     """Return the ``recv`` snippet with the decisions.
+
+    Args:
+        segmented: whether large objects are cached in segments.
 
     Raises:
         PermanentError: VCL can't express a part of the document; the message names it.
@@ -75,6 +79,7 @@ def request(spec: ServiceSpec) -> str:
         "}",
         _chain(origins if len(spec.origins) > 1 else ()),
         _chain(caching),
+        answers.segments(spec.caching) if segmented else "",
     ]
     return "\n".join(part for part in parts if part)
 
