@@ -105,6 +105,7 @@ class Account:
         taken: domains of other customers.
         unique_names: whether names of services must be unique.
         max_backends: per version.
+        max_domains: per version.
         purges: (service, key or ``*``, soft), in order.
         activated: (service, objects) of each activated version, in order.
     """
@@ -114,6 +115,7 @@ class Account:
         self.taken: set[str] = set()
         self.unique_names = True
         self.max_backends = 5
+        self.max_domains = 20
         self.purges: list[tuple[str, str, bool]] = []
         self.activated: list[tuple[str, dict[str, dict[str, Fields]]]] = []
         self._ids = itertools.count(1)
@@ -264,12 +266,12 @@ class Account:
             )
 
     def _problems(self, service_id: str, version: Version) -> Iterator[str]:
-        if not version.objects["domain"]:
-            yield "Version has no associated domains"
-        if not version.objects["backend"]:
-            yield "Version has no associated backends"
-        if len(version.objects["backend"]) > self.max_backends:
-            yield f"Exceeding max number of backends: {self.max_backends}"
+        for kind, most in (("domain", self.max_domains), ("backend", self.max_backends)):
+            number = len(version.objects[kind])
+            if not number:
+                yield f"Version has no associated {kind}s"
+            elif number > most:
+                yield f"Exceeding max number of {kind}s: {most}"
         for domain in version.objects["domain"]:
             other = self.serves(domain)
             if other is not None and other.service_id != service_id:

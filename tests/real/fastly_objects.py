@@ -30,6 +30,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
 #: Further kinds in a version, made by other clients.
 OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
 
+#: Bytes of a snippet, without an arrangement: guides, "About VCL snippets".
+MAX_SNIPPET = 1_000_000
 _BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
 _NUMBERS = {"port", "connect_timeout", "first_byte_timeout", "between_bytes_timeout"}
 _NUMERIC = _NUMBERS | {"ttl", "stale_ttl", "priority", "status"}
@@ -110,6 +112,8 @@ def check(kind: str, form: Fields, required: set[str]) -> None:
         choices = _CHOICES.get((kind, option))
         if choices is not None and value not in choices:
             raise Refused(400, "Bad request", f"{option} of a {kind} can't be {value!r}")
+    if len(form.get("content", "").encode()) > MAX_SNIPPET:
+        raise Refused(400, "Bad request", f"content of a {kind} is too long")
     if not 1 <= int(form.get("port") or 80) <= 65535:
         raise Refused(400, "Bad request", "port is out of range")
 

@@ -18,6 +18,7 @@ from poppy.provider.fastly import answers, vcl
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
 Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
 
+_MAX_SNIPPET = 1_000_000  # Bytes: https://docs.fastly.com/en/guides/about-vcl-snippets.
 _VERDICTS = (("malformed", 400, "Bad Request"), ("refused", 403, "Forbidden"))
 
 
@@ -61,6 +62,28 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
     return {
         kind: {fields["name"]: fields for fields in objects} for kind, objects in lists.items()
     }
+
+
+def check_limits(objects: Objects, max_backends: int) -> None:
+    """Refuse objects that exceed Fastly's limits.
+
+    Poppy's own limit on domains is below Fastly's limit of 20 in a service.
+
+    Raises:
+        PermanentError: the message has the number and the limit.
+    """
+    if len(objects["backend"]) > max_backends:
+        raise PermanentError(
+            f"There are {len(objects['backend'])} origins, but Fastly allows {max_backends} in a "
+            "service"
+        )
+    for name, fields in objects["snippet"].items():
+        size = len(fields["content"].encode())
+        if size > _MAX_SNIPPET:
+            raise PermanentError(
+                f"The rules are too long: '{name}' has {size} bytes of VCL, but Fastly allows "
+                f"{_MAX_SNIPPET} in a snippet"
+            )
 
 
 def digest(objects: Objects) -> str:

@@ -29,7 +29,7 @@ from poppy.provider.base import (
 )
 from poppy.provider.fastly import keys, statistics
 from poppy.provider.fastly.api import API
-from poppy.provider.fastly.configuration import Settings, wanted
+from poppy.provider.fastly.configuration import Settings, check_limits, wanted
 from poppy.provider.fastly.tls import Certificates, Subscription
 from poppy.provider.fastly.versions import Versions
 
@@ -110,6 +110,12 @@ class FastlyProvider(Provider):
             min=0.1,
             help="Seconds that an edge waits between two parts of an origin's response.",
         ),
+        cfg.IntOpt(
+            "max_backends",
+            default=5,
+            min=1,
+            help="Maximum origins of a service: the account's limit on backends per service.",
+        ),
         cfg.BoolOpt(
             "segmented_caching",
             default=True,
@@ -170,8 +176,8 @@ class FastlyProvider(Provider):
         return self._api.quota
 
     def check(self, spec: ServiceSpec) -> None:
-        """Refuse what Fastly can't express; see :meth:`Provider.check`."""
-        wanted(spec, self._settings)
+        """Refuse what Fastly can't express or does not allow; see :meth:`Provider.check`."""
+        check_limits(wanted(spec, self._settings), self.options.max_backends)
         for domain in spec.domains:
             if domain.certificate is None:
                 check_access_name(domain.domain, self._http_access_name(domain))

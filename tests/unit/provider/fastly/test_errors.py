@@ -23,6 +23,7 @@ from poppy.model.specs import (
     Origin,
     Restriction,
     Rule,
+    ServiceSpec,
 )
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service, make_spec
@@ -143,6 +144,51 @@ def test_check_refuses_unsupported_documents(
     with pytest.raises(PermanentError, match=message):
         provider.ensure(service, None)
     assert fastly.seen == []
+
+
+def many_origins(number: int) -> ServiceSpec:
+    """Return a document with as many origins."""
+    others = (Origin(f"o{n}.example.com", rules=(Rule("r", f"/{n}/*"),)) for n in range(1, number))
+    return make_spec(domains=[HTTP], origins=(Origin("o.example.com"), *others))
+
+
+@pytest.mark.parametrize("limit", [1, 5, 9])
+def test_more_origins_than_the_limit_are_refused(fastly: Fastly, limit: int) -> None:
+    provider = make_provider(fastly, max_backends=limit)
+    message = f"^There are {limit + 1} origins, but Fastly allows {limit} in a service$"
+
+    provider.check(many_origins(limit))
+    with pytest.raises(PermanentError, match=message):
+        provider.check(many_origins(limit + 1))
+
+    fastly.account.max_backends = limit
+    provider.ensure(make_service(spec=many_origins(limit)), None)
+
+
+def test_a_raised_quota_applies_to_existing_services(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    fastly.account.max_backends = 9
+    service = make_service(spec=many_origins(9))
+
+    # Only documents are refused: a stored service was accepted under another limit.
+    provider.ensure(service, None)
+
+    assert_serves(fastly, service)
+
+
+def test_rules_that_are_too_long_for_a_snippet_are_refused(
+    fastly: Fastly, provider: FastlyProvider
+) -> None:
+    paths = tuple(Rule(str(n), f"/{n}{'a' * 400}") for n in range(250))
+    spec = make_spec(domains=[HTTP], caching=(Caching("c", 5, paths),))
+
+    with pytest.raises(
+        PermanentError, match=r"'poppy request' has 1\d{6} bytes of VCL, .* 1000000"
+    ):
+        provider.check(spec)
+    with pytest.raises(PermanentError, match="content of a snippet is too long"):
+        provider.ensure(make_service(spec=spec), None)
 
 
 def test_check_accepts_supported_documents(fastly: Fastly, provider: FastlyProvider) -> None:
