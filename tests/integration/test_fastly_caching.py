@@ -4,6 +4,7 @@
 Each promise is checked with both kinds of Fastly's own code around the service's.
 """
 
+import time
 from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import pytest
 from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_spec
-from tests.real.edge import admin, ask
+from tests.real.edge import admin, ask, until
 from tests.real.fastly_edge import BOILERPLATES, LARGE, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.real
 
 GRACE = Settings().grace
 #: The TTLs of rules; a rule applies to the paths below its TTL. Other paths have no rule.
-TTLS = (0, 10, 60, 3600)
+TTLS = (0, 1, 10, 60, 3600)
 _paths = (f"page{number}" for number in count())
 
 
@@ -105,13 +106,27 @@ def _name(promise: Promise) -> str:
 
 @pytest.fixture(scope="module", params=list(BOILERPLATES))
 def node(request: pytest.FixtureRequest, web: WebServer) -> Iterator[Varnish]:
-    with Varnish() as running:
+    settings = {"usual": Settings(), "forgiving": Settings(grace=1, stale_if_error=300)}
+    # By default Varnish waits for up to ten seconds until it tries to connect again.
+    node = Varnish(backend_local_error_holddown=0, backend_remote_error_holddown=0)
+    with node as running:
         with admin(running) as connection:
-            objects = wanted(spec(), Settings())
-            connection.inline("fastly", simulated(objects, web.address, request.param))
-            connection.command("vcl.use", "fastly")
+            for name, chosen in settings.items():
+                objects = wanted(spec(), chosen)
+                connection.inline(name, simulated(objects, web.address, request.param))
+            connection.command("vcl.use", "usual")
             connection.command("start")
         yield running
+
+
+@pytest.fixture
+def forgiving(node: Varnish) -> Iterator[Varnish]:
+    """A node that serves stale for a second, and for five minutes if the origin fails."""
+    with admin(node) as connection:
+        connection.command("vcl.use", "forgiving")
+    yield node
+    with admin(node) as connection:
+        connection.command("vcl.use", "usual")
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +201,38 @@ def test_large_objects_are_served(node: Varnish, web: WebServer, place: str, met
     answer = ask(node, f"/{place}/{next(_paths)}", method=method)
 
     assert (answer.status, int(answer.headers["content-length"]) > LARGE) == (200, True)
+
+
+def test_stale_objects_are_served_if_the_origin_fails(forgiving: Varnish, web: WebServer) -> None:
+    path = f"/rule-1/{next(_paths)}"
+    web.content = "kept"
+    assert ask(forgiving, path).body.endswith("kept")
+    time.sleep(2.2)  # The TTL and the time to revalidate.
+
+    web.status, web.content = 503, "error"
+    for _ in range(3):
+        answer = ask(forgiving, path)
+        assert (answer.status, answer.body[-4:]) == (200, "kept")
+    web.stop()
+    try:
+        answer = ask(forgiving, path)
+        assert (answer.status, answer.body[-4:]) == (200, "kept")
+        assert ask(forgiving, f"/rule-1/{next(_paths)}").status == 503
+    finally:
+        web.start()
+    web.status, web.content = 200, "fresh"
+    # A background fetch that began before may still have to fail.
+    until(lambda: ask(forgiving, path).body.endswith("fresh"), 15)
+
+
+@pytest.mark.parametrize("control", ["private", "no-cache", "no-store", "max-age=0"])
+def test_what_is_not_stored_is_not_served_stale(
+    forgiving: Varnish, web: WebServer, control: str
+) -> None:
+    path = f"/free/{next(_paths)}"
+    web.headers = {"Cache-Control": control}
+    ask(forgiving, path)
+
+    web.status = 503
+
+    assert ask(forgiving, path).status == 503

@@ -3,8 +3,7 @@
 
 Fastly's VCL and Varnish's are dialects of one language. The driver writes only what they have in
 common, except for a few names that are translated here. The code around it is Fastly's, in the
-order of the VCL that Fastly generates: snippets, then cache settings with their conditions, then
-the boilerplate.
+order of the VCL that Fastly generates: snippets first, the boilerplate last.
 
 Facts of Fastly, with their pages at https://www.fastly.com/documentation:
 
@@ -57,7 +56,13 @@ BOILERPLATES = {
 #: Bytes of the largest cacheable object without Segmented Caching.
 LARGE = 20_000_000
 _CACHEABLE = "^(?:200|203|300|301|302|404|410)$"
-#: In ``vcl_fetch`` and in conditions of cache settings, which still have the client's request.
+#: Varnish can't look for a stale object in ``vcl_fetch``. So a fetch that fails is abandoned, and
+#: the request restarts with the object's grace. If there is none, the next fetch is not abandoned.
+_STALE = (
+    (r"\bstale\.exists\b", "(bereq.is_bgfetch || !(bereq.uncacheable || bereq.http.X-Stale))"),
+    (r"return ?\(deliver_stale\);", "return (abandon);"),
+)
+#: In ``vcl_fetch``, which still has the client's request.
 _FETCH = (
     (r"return ?\(deliver\);", "call fastly_delivered; return (deliver);"),
     (r"return ?\(pass\);", "call fastly_passed; return (deliver);"),
@@ -66,17 +71,23 @@ _FETCH = (
     (r"\breq\.method\b", "bereq.method"),
     (r"\breq\.http\.X-Poppy-Caching\b", "bereq.http.X-Kept-Caching"),
     (r"\bberesp\.cacheable\b", 'beresp.http.X-Cacheable == "1"'),
-    # Varnish has one time for both.
+    # The longer one is the object's grace; the first one is each request's.
     (
         r"set beresp\.stale_while_revalidate = (\d+)s;",
         r'set beresp.grace = \1s; set beresp.http.X-Revalidate = "\1";',
     ),
-    (r"set beresp\.stale_if_error = (\d+)s;", r'set beresp.http.X-If-Error = "\1";'),
+    (
+        r"set beresp\.stale_if_error = (\d+)s;",
+        r"if (beresp.grace < \1s) { set beresp.grace = \1s; } "
+        r'set beresp.http.X-If-Error = "\1";',
+    ),
+    *_STALE,
 )
 _RECV = (
     (r"client\.geo\.country_code", COUNTRY),
     (r"set req\.enable_segmented_caching = true;", 'set req.http.X-Segmented = "1";'),
 )
+_ERROR = ((r"\bobj\.status\b", "beresp.status"), *_STALE)
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
 
@@ -100,22 +111,22 @@ def simulated(objects: Objects, address: str, boilerplate: str) -> str:
         for name, entry in objects["backend"].items()
         if entry["request_condition"]
     )
-    settings = "".join(
-        f"if ({statements[entry['cache_condition']]}) {{\n"
-        f"set beresp.ttl = {entry['ttl']}s;\nset beresp.stale_if_error = {entry['stale_ttl']}s;\n"
-        + ("return(deliver);" if entry["action"] == "cache" else "return(pass);")
-        + "\n}\n"
-        for entry in objects["cache_settings"].values()
-    )
     # Varnish has no digests.
     fetch = _snippets(objects, "fetch").replace(keys.marking(), "")
-    fetch = _translated(f"{fetch}\n{settings}\n{BOILERPLATES[boilerplate]}", _FETCH)
+    times = re.findall(r"beresp\.stale_while_revalidate = (\d+)s;", fetch)
+    fetch = _translated(f"{fetch}\n{BOILERPLATES[boilerplate]}", _FETCH)
     return f"""vcl 4.1;
 import std;
 backend default {{ .host = "{address}"; .port = "80"; }}
 {_snippets(objects, "init")}
 sub vcl_recv {{
 unset req.http.X-Segmented;
+if (req.restarts == 0) {{
+unset req.http.X-Stale;
+set req.grace = {max(map(int, times))}s;
+}} else {{
+set req.grace = 1y;
+}}
 {_translated(_snippets(objects, "recv"), _RECV)}
 {refusals}
 set req.http.X-Origin = "poppy origin 0";
@@ -155,7 +166,15 @@ regsub(beresp.http.Surrogate-Control, "^.*max-age=([0-9]+).*$", "\\1") + "s", 0s
 }}
 {fetch}
 }}
+sub vcl_backend_error {{
+{_translated(_snippets(objects, "error"), _ERROR)}
+return (deliver);
+}}
 sub vcl_synth {{
+if (resp.status == 503 && req.restarts == 0) {{
+set req.http.X-Stale = "1";
+return (restart);
+}}
 set resp.http.X-Requires-Auth = req.http.Fastly-Purge-Requires-Auth;
 }}
 sub vcl_deliver {{

@@ -33,6 +33,7 @@ _PLACES: Mapping[str, tuple[set[str], tuple[str, ...]]] = {
         | {"beresp.stale_while_revalidate"},
         ("req.http.", "beresp.http."),
     ),
+    "error": (_EVERYWHERE | {"obj.status", "obj.response"}, ("req.http.", "obj.http.")),
     "CACHE": (_EVERYWHERE | {"beresp.status", "beresp.ttl"}, ("req.http.", "beresp.http.")),
 }
 #: The actions with which each subroutine can end.
@@ -42,6 +43,7 @@ _ACTIONS: Mapping[str, set[str]] = {
     "miss": {"fetch", "deliver_stale", "pass", "error"},
     "pass": {"pass", "error"},
     "fetch": {"deliver", "deliver_stale", "pass", "error", "restart"},
+    "error": {"deliver", "deliver_stale", "restart"},
 }
 
 

@@ -32,6 +32,16 @@ _LIFETIME = (
 )
 
 
+#: For ``error``: serve a stale object if the origin can't be reached. Without this and the same in
+#: ``fetch``, Fastly does so only if a health check has found the origin sick. Statuses from 600 up
+#: are Fastly's own. See "Serving stale content",
+#: https://www.fastly.com/documentation/guides/full-site-delivery/performance/serving-stale-content.
+ERROR = """\
+if (obj.status >= 500 && obj.status < 600 && stale.exists) {
+  return(deliver_stale);
+}"""
+
+
 def segments(caching: Sequence[Caching]) -> str:
     """Return VCL for ``vcl_recv`` that lets Fastly cache large objects in segments.
 
@@ -45,7 +55,7 @@ def segments(caching: Sequence[Caching]) -> str:
     return f"if ({condition}) {{\n  set req.enable_segmented_caching = true;\n}}"
 
 
-def fetch(caching: Sequence[Caching], grace: int) -> str:
+def fetch(caching: Sequence[Caching], revalidating: int, failing: int) -> str:
     """Return the ``fetch`` snippet.
 
     Of what it does not pass, Fastly stores the statuses that are ``beresp.cacheable``: 200, 203,
@@ -53,10 +63,14 @@ def fetch(caching: Sequence[Caching], grace: int) -> str:
     the snippet adds one to answers without. ``Surrogate-Control`` is not sent to clients.
 
     Args:
-        grace: seconds that objects may be served stale.
+        revalidating: seconds that objects may be served stale during a new fetch.
+        failing: seconds that objects may be served stale if the origin fails.
     """
     refused = "\n    || ".join(f"({condition})" for condition in _refusals(caching))
     return f"""\
+if (beresp.status >= 500 && stale.exists) {{
+  return(deliver_stale);
+}}
 std.collect(beresp.http.Cache-Control);
 std.collect(beresp.http.Surrogate-Control);
 std.collect(beresp.http.Vary);
@@ -68,8 +82,8 @@ if (beresp.status < 500 && ({refused})) {{
   return(pass);
 }}
 if (beresp.cacheable) {{
-  set beresp.stale_while_revalidate = {int(grace)}s;
-  set beresp.stale_if_error = {int(grace)}s;
+  set beresp.stale_while_revalidate = {int(revalidating)}s;
+  set beresp.stale_if_error = {int(failing)}s;
 {_ttls(caching)}
   if ({CACHING} && ({_MISSING}) && beresp.ttl > {_MISSING_TTL}s) {{
     set beresp.ttl = {_MISSING_TTL}s;

@@ -26,7 +26,9 @@ class Settings(NamedTuple):
     """The operator's settings for all services; times are in seconds.
 
     Attributes:
-        grace: how long an object may be served stale after its TTL or a soft purge.
+        grace: how long after its TTL or a soft purge an object may be served stale while a new
+            one is fetched.
+        stale_if_error: how long it may be served stale if the origin fails.
         segmented_caching: whether objects of more than 20 MB are served, in segments.
     """
 
@@ -35,6 +37,7 @@ class Settings(NamedTuple):
     first_byte_timeout: float = 60.0
     between_bytes_timeout: float = 60.0
     segmented_caching: bool = True
+    stale_if_error: int = 300
 
 
 def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
@@ -158,7 +161,11 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
         "poppy key": ("hash", vcl.KEY),
         "poppy miss": ("miss", vcl.CLEAN),
         "poppy pass": ("pass", vcl.CLEAN),
-        "poppy answer": ("fetch", answers.fetch(spec.caching, settings.grace)),
+        "poppy answer": (
+            "fetch",
+            answers.fetch(spec.caching, settings.grace, settings.stale_if_error),
+        ),
+        "poppy error": ("error", answers.ERROR),
     }
     return [
         {"name": name, "type": kind, "dynamic": "0", "priority": "100", "content": content}

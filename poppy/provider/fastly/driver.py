@@ -92,6 +92,12 @@ class FastlyProvider(Provider):
             help="Seconds after its TTL, or after a soft purge, that an object may be served "
             "stale while a new one is fetched or the origin is down.",
         ),
+        cfg.IntOpt(
+            "stale_if_error",
+            min=0,
+            help="Seconds after its TTL, or after a soft purge, that an object may be served "
+            "stale if the origin is down or answers with 5xx. Default: grace.",
+        ),
         cfg.FloatOpt(
             "connect_timeout",
             default=5.0,
@@ -154,6 +160,9 @@ class FastlyProvider(Provider):
             first_byte_timeout=options.first_byte_timeout,
             between_bytes_timeout=options.between_bytes_timeout,
             segmented_caching=options.segmented_caching,
+            stale_if_error=(
+                options.grace if options.stale_if_error is None else options.stale_if_error
+            ),
         )
         self._api = API(name, options.api_url, options.token, options.timeout)
         timeout = min(options.timeout, _HEALTH_TIMEOUT)

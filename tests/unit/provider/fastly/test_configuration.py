@@ -80,7 +80,7 @@ def test_an_origin_is_a_backend(origin: Origin, expected: dict[str, str]) -> Non
 
 
 def test_times_are_configurable() -> None:
-    found = objects(whole_service().spec, Settings(7, 1.5, 2.0, 0.25))
+    found = objects(whole_service().spec, Settings(7, 1.5, 2.0, 0.25, stale_if_error=9))
 
     origin = found["backend"]["poppy origin 0"]
     assert origin["connect_timeout"] == "1500"
@@ -88,7 +88,7 @@ def test_times_are_configurable() -> None:
     assert origin["between_bytes_timeout"] == "250"
     answer = found["snippet"]["poppy answer"]["content"]
     assert "stale_while_revalidate = 7s" in answer
-    assert "stale_if_error = 7s" in answer
+    assert "stale_if_error = 9s" in answer
 
 
 def test_caching_is_decided_in_one_snippet() -> None:

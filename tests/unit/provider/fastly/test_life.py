@@ -3,14 +3,17 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from poppy.model.operations import Purge
 from poppy.model.specs import Domain
+from poppy.provider.fastly.configuration import Settings
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
 from tests.real.fastly import TOKEN, Fastly, Seen
+from tests.unit.provider.fastly.conftest import make_provider
 from tests.unit.provider.fastly.services import (
     HTTP,
     HTTPS,
@@ -125,3 +128,27 @@ def test_a_purge_of_everything_uses_the_right_call(
     provider.purge(service, None, Purge(url, hard))
 
     assert fastly.account.purges == [(deployment.provider_service_id, *expected)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, Settings(grace=300, stale_if_error=300)),
+        ({"grace": 7}, Settings(grace=7, stale_if_error=7)),
+        ({"grace": 7, "stale_if_error": 43200}, Settings(grace=7, stale_if_error=43200)),
+        ({"stale_if_error": 0}, Settings(stale_if_error=0)),
+        ({"segmented_caching": False}, Settings(segmented_caching=False)),
+    ],
+)
+def test_options_reach_the_service(
+    fastly: Fastly, options: dict[str, Any], expected: Settings
+) -> None:
+    service = whole_service()
+
+    make_provider(fastly, **options).ensure(service, None)
+
+    assert_serves(fastly, service, expected)
+    snippets = fastly.account.activated[-1][1]["snippet"]
+    answer, request = (snippets[f"poppy {name}"]["content"] for name in ("answer", "request"))
+    assert f"stale_if_error = {expected.stale_if_error}s" in answer
+    assert ("req.enable_segmented_caching" in request) == expected.segmented_caching
