@@ -31,6 +31,8 @@ _PLURALS = {
     "response_object": "response_objects",
     "snippet": "snippets",
 }
+#: Fields that Fastly does not change: https://www.fastly.com/documentation/reference/api/vcl-services.
+_FIXED = {"condition": ("type",), "snippet": ("type", "dynamic")}
 #: Maximum rounds; a run without interference needs three.
 _ROUNDS = 10
 _AGAIN = 5.0  # Seconds.
@@ -59,7 +61,12 @@ def changes(version: Document, objects: Objects) -> list[Change]:
         for name, fields in wanted.items():
             if name not in there:
                 lacking.append(Change(kind, name, fields, new=True))
-            elif any(_text(there[name].get(field)) != fields[field] for field in fields):
+                continue
+            differing = _differing(there[name], fields)
+            if any(field in _FIXED.get(kind, ()) for field in differing):
+                surplus.append(Change(kind, name, None))
+                lacking.append(Change(kind, name, fields, new=True))
+            elif differing:
                 lacking.append(Change(kind, name, fields))
     # Delete objects before the conditions that they refer to.
     return [*reversed(surplus), *lacking]
@@ -196,6 +203,10 @@ def _text(value: object) -> str:
     return str(value).replace("\r\n", "\n")
 
 
+def _differing(there: Document, fields: Mapping[str, str]) -> list[str]:
+    return [field for field in fields if _text(there.get(field)) != fields[field]]
+
+
 def _readable(change: Change, refusal: PermanentError) -> PermanentError:
     if change.kind == "domain" and "another customer" in str(refusal):
         return PermanentError(
@@ -208,10 +219,7 @@ def _readable(change: Change, refusal: PermanentError) -> PermanentError:
 def _unstable(change: Change, draft: Document) -> str:
     """Return the operator's message: the API returns another value than was written."""
     there = {entry["name"]: entry for entry in draft.get(_PLURALS[change.kind]) or ()}
-    fields = change.fields or {}
-    differing = [
-        field for field in fields if _text(there.get(change.name, {}).get(field)) != fields[field]
-    ]
+    differing = _differing(there.get(change.name, {}), change.fields or {})
     return f"Fastly does not store {change.kind} '{change.name}' as written" + (
         f" ({', '.join(differing)})" if differing else ""
     )
