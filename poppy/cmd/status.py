@@ -48,11 +48,7 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
 
     def check_durability(self) -> upgradecheck.Result:
         """Check that acknowledged writes survive a power loss of any machine."""
-        remarks: list[str] = []
-        answer = _result(lambda: remarks.extend(self._bootstrap.storage.durability()))
-        if not remarks:
-            return answer
-        return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(remarks))
+        return _remarked(lambda: self._bootstrap.storage.durability())
 
     def check_board(self) -> upgradecheck.Result:
         """Check that the job board answers."""
@@ -63,12 +59,17 @@ class Checks(upgradecheck.UpgradeCommands):  # type: ignore[misc]
 
         return _result(reach)
 
+    def check_dns(self) -> upgradecheck.Result:
+        """Check the settings of the DNS server."""
+        return _remarked(lambda: self._bootstrap.dns.remarks())
+
     _upgrade_checks = (
         ("Drivers", check_drivers),
         ("Options", check_options),
         ("Schema", check_schema),
         ("Durability", check_durability),
         ("Job board", check_board),
+        ("DNS", check_dns),
     )
 
     def close(self) -> None:
@@ -97,6 +98,14 @@ def _result(check: Callable[[], object]) -> upgradecheck.Result:
     except (errors.PoppyError, cfg.Error) as exc:
         return upgradecheck.Result(upgradecheck.Code.FAILURE, str(exc))
     return upgradecheck.Result(upgradecheck.Code.SUCCESS)
+
+
+def _remarked(check: Callable[[], Sequence[str]]) -> upgradecheck.Result:
+    remarks: list[str] = []
+    answer = _result(lambda: remarks.extend(check()))
+    if not remarks:
+        return answer
+    return upgradecheck.Result(upgradecheck.Code.WARNING, "; ".join(remarks))
 
 
 def _remarks(conf: cfg.ConfigOpts) -> list[str]:

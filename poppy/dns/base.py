@@ -166,6 +166,17 @@ class DNSDriver(Driver, abc.ABC):
             PermanentError: the server refuses.
         """
 
+    def remarks(self) -> Sequence[str]:
+        """Return what the operator should change at the DNS server; change nothing.
+
+        ``poppy-status`` shows it. For drivers whose server reports such settings.
+
+        Raises:
+            RetryableError: the server does not answer.
+            PermanentError: the server's settings keep the driver from working.
+        """
+        return ()
+
     @abc.abstractmethod
     def health(self) -> bool:
         """Return whether the DNS server answers, within a few seconds; never raise."""

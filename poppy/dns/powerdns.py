@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import requests
 from oslo_config import cfg
+from oslo_log import log
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError
+from poppy.common.errors import ConfigError, DriverError, PermanentError, Unauthorized
 from poppy.common.http import Client
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.powerdns_lua import record
@@ -17,14 +18,22 @@ from poppy.dns.servers import Servers
 from poppy.dns.steering import Policy, Steering
 from poppy.dns.zones import ZONES_OPT, Zones
 
+LOG = log.getLogger(__name__)
+
 #: Seconds to connect, and to wait for an answer, in health checks.
 HEALTH_TIMEOUT = (2.0, 2.0)
+#: Kinds of zones that PowerDNS transfers to secondaries; newer versions say "Primary".
+_TRANSFERRED = ("Master", "Primary", "Producer")
 
 
 class PowerDNS(DNSDriver):
     """Send one PATCH per zone, which the server applies atomically.
 
     See https://doc.powerdns.com/authoritative/http-api/zone.html for the API (v1).
+
+    A PATCH increases a zone's serial number only if the zone has ``SOA-EDIT-API``
+    (https://doc.powerdns.com/authoritative/domainmetadata.html). The driver does not change this
+    setting of the operator's. It refuses to add names to a zone that secondaries would not update.
     """
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
@@ -61,6 +70,7 @@ class PowerDNS(DNSDriver):
         self._servers = self._clients((options.timeout, options.timeout))
         self._asked_briefly = self._clients(HEALTH_TIMEOUT)
         self._zones = Zones(options.zones, options.suffix, self._find_zone)
+        self._checked: set[str] = set()
 
     @property
     def steering(self) -> frozenset[Steering]:
@@ -78,12 +88,23 @@ class PowerDNS(DNSDriver):
     def remove(self, names: Sequence[str]) -> None:
         """Remove the records with one request per zone; see :meth:`DNSDriver.remove`."""
         for zone, members in self._zones.group(possible(names)).items():
+            try:
+                self._check(zone)
+            except PermanentError as exc:
+                LOG.warning("%s", exc)
             gone = [_nothing(name, kind) for name in members for kind in self._kinds()]
             self._patch(zone, gone)
+
+    def remarks(self) -> Sequence[str]:
+        """Check that the serial numbers of the zones grow; see :meth:`DNSDriver.remarks`."""
+        zones = self._zones.group([self.options.suffix, *self.shared_domains("www")])
+        found = [self._remark(zone) for zone in zones]
+        return [remark for remark in found if remark]
 
     def _replace(self, old: str, new: str, contents: Mapping[str, str]) -> None:
         """Replace records of type ``old`` with records of type ``new``."""
         for zone, names in self._zones.group(contents).items():
+            self._check(zone)
             # Delete first: the server refuses a record next to one that is deleted later.
             gone = [_nothing(name, old) for name in names if old in self._kinds()]
             ttl = self.options.ttl
@@ -101,6 +122,42 @@ class PowerDNS(DNSDriver):
             return False
         return True
 
+    def _check(self, zone: str) -> None:
+        """Check a zone's serial number before the first change; log a remark.
+
+        Raises:
+            PermanentError: see :meth:`_remark`. The zone is checked again next time.
+        """
+        if zone not in self._checked:
+            remark = self._remark(zone)
+            if remark:
+                LOG.warning("%s", remark)
+            self._checked.add(zone)
+
+    def _remark(self, zone: str) -> str | None:
+        """Return a remark if it is not known that a zone's serial number grows with changes.
+
+        Raises:
+            PermanentError: it does not grow, and the zone is transferred to secondaries.
+        """
+        path = self._path("zones", zone)
+        params = {"rrsets": "false"}
+        try:
+            found = self._servers.call(lambda it: it.json("GET", path, params=params))
+        except (Unauthorized, PermanentError) as exc:
+            # A proxy may allow only the changes, which tell whether the key or the zone is wrong.
+            return f"{self.name} can't check that the serial number of zone {zone} grows: {exc}"
+        if found.get("soa_edit_api"):
+            return None
+        name = str(found["name"]).rstrip(".")
+        remark = (
+            f"Changes do not increase the serial number of zone {name} ({found['kind']}), so "
+            f"secondaries do not transfer them. Run: pdnsutil set-meta {name} SOA-EDIT-API DEFAULT"
+        )
+        if found["kind"] in _TRANSFERRED:
+            raise PermanentError(remark)
+        return remark
+
     def _patch(self, zone: str, rrsets: Sequence[Mapping[str, Any]]) -> None:
         path = self._path("zones", zone)
         body = {"rrsets": rrsets}
@@ -108,6 +165,7 @@ class PowerDNS(DNSDriver):
         answer = self._servers.call(lambda it: it.request("PATCH", path, json=body, accept=accept))
         if not answer.ok:
             self._zones.forget()
+            self._checked.clear()
             raise PermanentError(f"{self.name} has no zone {zone}")
 
     def _find_zone(self, name: str) -> str | None:

@@ -15,6 +15,7 @@ from poppy.testing.dns import DNSContract
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, free_port
 from tests.real.poppy import wait
 from tests.real.powerdns import PowerDNS
+from tests.real.unreliable import Unreliable
 from tests.unit.dns.making import make_driver
 
 pytestmark = pytest.mark.real
@@ -81,10 +82,83 @@ def test_configured_zones_are_not_looked_up(
     driver = driver_for(server, zones=["example.net", zone])
     with caplog.at_level(logging.DEBUG, "poppy.common.http"):
         driver.ensure({NAME: EDGE})
-    assert "GET" not in caplog.text
+        driver.remove([NAME])
+        driver.ensure({NAME: EDGE})
+    assert caplog.text.count("GET 200") == 1, "only the zone's settings, once"
     assert server.resolve(NAME) == EDGE
     with pytest.raises(PermanentError, match="has no zone example.net"):
         driver.ensure({f"www.{SHARED_SUFFIX}": EDGE})
+
+
+def test_each_change_increases_the_serial_number(server: PowerDNS) -> None:
+    driver = driver_for(server)
+    serials = [server.serial(SUFFIX)]
+    for change in (lambda: driver.ensure({NAME: EDGE}), lambda: driver.remove([NAME])):
+        change()
+        serials.append(server.serial(SUFFIX))
+    assert serials[0] < serials[1] < serials[2]
+    assert driver.remarks() == []
+
+
+@pytest.fixture
+def unset(server: PowerDNS) -> Iterator[PowerDNS]:
+    """The server with the zone as ``pdnsutil create-zone`` leaves it."""
+    server.pdnsutil("set-meta", SUFFIX, "SOA-EDIT-API")
+    yield server
+    server.pdnsutil("set-meta", SUFFIX, "SOA-EDIT-API", "DEFAULT")
+    server.pdnsutil("set-kind", SUFFIX, "native")
+
+
+REPAIR = f"pdnsutil set-meta {SUFFIX} SOA-EDIT-API DEFAULT"
+
+
+def test_names_that_secondaries_would_not_get_are_refused(unset: PowerDNS) -> None:
+    unset.pdnsutil("set-kind", SUFFIX, "master")
+    driver = driver_for(unset)
+    serial, records = unset.serial(SUFFIX), unset.records()
+    for call in (lambda: driver.ensure({NAME: EDGE}), driver.remarks):
+        with pytest.raises(PermanentError, match=rf"zone {SUFFIX} \(Master\).* Run: {REPAIR}$"):
+            call()
+    assert (unset.serial(SUFFIX), unset.records()) == (serial, records)
+
+    unset.pdnsutil(*REPAIR.split()[1:])
+    driver.ensure({NAME: EDGE})
+    assert unset.serial(SUFFIX) > serial
+    assert unset.resolve(NAME) == EDGE
+
+
+def test_names_are_removed_although_secondaries_do_not_notice(
+    unset: PowerDNS, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver_for(unset).ensure({NAME: EDGE})
+    unset.pdnsutil("set-kind", SUFFIX, "master")
+    driver_for(unset).remove([NAME])
+    assert unset.resolve(NAME) is None
+    assert "(Master), so secondaries" in caplog.text
+
+
+def test_native_zone_without_growing_serial_number_is_logged_once(
+    unset: PowerDNS, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver, serial = driver_for(unset), unset.serial(SUFFIX)
+    driver.ensure({NAME: EDGE})
+    driver.remove([NAME])
+    assert caplog.text.count(REPAIR) == 1
+    assert unset.serial(SUFFIX) == serial
+    (remark,) = driver.remarks()
+    assert remark.endswith(REPAIR)
+
+
+def test_proxy_may_hide_the_settings_of_a_zone(
+    server: PowerDNS, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Unreliable(server.url) as proxy:
+        driver = driver_for(server, urls=[proxy.url], zones=[SUFFIX])
+        proxy.restart(lambda number: 403 if number == 1 else "ok")
+        driver.ensure({NAME: EDGE})
+        assert [call.split()[0] for call in proxy.calls] == ["PATCH"]
+    assert f"can't check that the serial number of zone {SUFFIX}. grows" in caplog.text
+    assert server.resolve(NAME) == EDGE
 
 
 def test_missing_zone_is_reported(server: PowerDNS) -> None:

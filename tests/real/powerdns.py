@@ -78,13 +78,18 @@ class PowerDNS(NameServer):
         with sqlite3.connect(self.directory / "pdns.sqlite3") as database:
             database.executescript(_SCHEMA.read_text())
         database.close()
-        tool = shutil.which("pdnsutil")
-        assert tool, "pdnsutil comes with pdns_server"
         for zone in self._begins_with:
             file = self.directory / f"{zone}.zone"
             file.write_text(ZONE_FILE)
-            command = [tool, f"--config-dir={self.directory}", "load-zone", zone, str(file)]
-            subprocess.run(command, check=True, capture_output=True)
+            self.pdnsutil("load-zone", zone, str(file))
+            self.pdnsutil("set-meta", zone, "SOA-EDIT-API", "DEFAULT")
+
+    def pdnsutil(self, *arguments: str) -> None:
+        """Run an administrator's command on the database."""
+        tool = shutil.which("pdnsutil")
+        assert tool, "pdnsutil comes with pdns_server"
+        command = [tool, f"--config-dir={self.directory}", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
 
     def command(self, program: str) -> Sequence[str]:
         """Run in the foreground."""

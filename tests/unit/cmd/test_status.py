@@ -42,7 +42,7 @@ def installed(tmp_path, capsys):
 def test_a_valid_installation_passes(installed):
     code, checks = installed.check("[drivers:provider:varnish]\nedge_name = not-in-use\n")
     assert code == OK
-    assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board"}
+    assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board", "DNS"}
     assert set(checks.values()) == {(OK, None)}
 
 
@@ -113,6 +113,17 @@ def test_an_unreachable_board_fails(installed):
     )
     assert code == FAILURE
     assert checks["Job board"][0] == FAILURE
+
+
+def test_a_dns_server_that_does_not_answer_fails(installed):
+    code, checks = installed.check(
+        "[drivers]\ndns = powerdns\n"
+        "[drivers:dns:powerdns]\napi_key = k\nurls = http://127.0.0.1:1\n"
+    )
+    assert code == FAILURE
+    result, details = checks["DNS"]
+    assert result == FAILURE
+    assert "powerdns (127.0.0.1:1) did not answer" in details
 
 
 def test_a_missing_file_is_named(capsys):
