@@ -64,6 +64,9 @@ _READ_TIMEOUT = 20.0
 _ATTEMPTS = 3
 #: Seconds; the longest pause between attempts.
 _PAUSE = 2.0
+#: Seconds until a throttled call is retried after that; AWS sends no Retry-After. It is too long
+#: for a retry in place, and it pauses all workers if the account is throttled.
+_THROTTLED_PAUSE = 5.0
 #: Total seconds of a health check.
 _HEALTH_TIMEOUT = 3.0
 
@@ -80,7 +83,11 @@ _PASSING = {
     "RequestTimeout": Scope.PROVIDER,
     "RequestTimeTooSkewed": Scope.PROVIDER,
 }
-_THROTTLED = re.compile("Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim")
+#: Codes of throttling. PriorRequestNotComplete is Route 53's, for one hosted zone.
+_THROTTLED = re.compile(
+    "Throttl|^RequestLimitExceeded$|^TooManyRequests|^SlowDown$|^BandwidthLim"
+    "|^PriorRequestNotComplete$"
+)
 #: Codes that refuse the key or its permissions; some services send them with status 400.
 _REFUSES_US = re.compile("AccessDenied|NotAuthorized|ClientToken|UnrecognizedClient|Signature")
 _SERVER_ERROR = 500
@@ -159,7 +166,7 @@ class Service:
 
         Raises:
             RetryableError: no answer, throttled, 5xx, or changed concurrently; with the wait of
-                the response's ``Retry-After``.
+                the response's ``Retry-After``, or a few seconds if throttled without one.
             Unauthorized: the key is invalid or lacks permission.
             Refused: AWS refuses the call for another reason.
             PermanentError: the parameters do not match botocore's model of the call.
@@ -284,9 +291,12 @@ def _refusal(what: str, error: Any, parameters: Mapping[str, Any]) -> DriverErro
     status = int(metadata.get("HTTPStatusCode", 0))
     if _may_pass(status, code) or code in _PASSING:
         headers = CaseInsensitiveDict(metadata.get("HTTPHeaders", {}))
+        wait = retry_after(headers)
+        if wait is None and _THROTTLED.search(code):
+            wait = _THROTTLED_PAUSE
         own = _names(str(told.get("Message")), parameters)
         scope = Scope.SERVICE if own else _PASSING.get(code, Scope.PROVIDER)
-        return RetryableError(message, retry_after=retry_after(headers), scope=scope)
+        return RetryableError(message, retry_after=wait, scope=scope)
     if status in REFUSES_US or _REFUSES_US.search(code):
         return Unauthorized(message)
     return Refused(message, code)

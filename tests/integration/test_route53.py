@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from poppy.common import aws
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, Scope
+from poppy.common.retry import RetryPolicy
 from poppy.dns.base import DNSDriver
 from poppy.dns.route53.driver import Route53DNS
+from poppy.dns.steering import Target
 from poppy.testing.dns import SteeringContract
 from tests.real.amazon_route53 import answer
 from tests.real.hosted_zones import SUFFIX, Zones, make_driver
@@ -17,6 +19,8 @@ from tests.real.moto import Moto
 from tests.real.unreliable import Unreliable
 
 pytestmark = pytest.mark.real
+
+EDGE = "edge.example.com"
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +144,92 @@ def test_record_changed_during_a_remove_is_read_again(
     assert zones.records(zone) == []
 
 
+def test_recreated_zone_is_found_by_a_remove(moto: Moto, zone: str) -> None:
+    driver = make_driver(moto)
+    driver.ensure({f"www.{SUFFIX}": "edge.example.com"})
+    moto.reset()
+    zones = Zones(moto)
+    anew = zones.create(SUFFIX)
+    make_driver(moto).ensure({f"www.{SUFFIX}": "edge.example.com"})
+
+    with pytest.raises(RetryableError):
+        driver.remove([f"www.{SUFFIX}"])
+    driver.remove([f"www.{SUFFIX}"])
+
+    assert zones.records(anew) == []
+
+
+@pytest.fixture
+def crowded(driver: Route53DNS) -> set[str]:
+    """Create names of other tenants in the zone, some next to ours."""
+    names = {f"{label}{number}.tenant.{SUFFIX}" for label in "az" for number in range(150)}
+    names |= {f"{label}.shop.org.{SUFFIX}" for label in ("www-0", "www9a", "a.www0", "xyz")}
+    driver.ensure(dict.fromkeys(names, EDGE))
+    return names
+
+
+TEN = [f"www{number}.shop.org.{SUFFIX}" for number in range(10)]
+BOTH = [Target("a.example.com", 1, ("DE",)), Target("b.example.com", 1, ("DE",)), Target(EDGE)]
+
+
+@pytest.mark.parametrize("steered", [False, True])
+def test_ten_names_are_removed_by_two_requests(
+    moto: Moto, zones: Zones, zone: str, crowded: set[str], steered: bool
+) -> None:
+    with Unreliable(moto.url) as proxy:
+        driver = make_driver(moto, endpoint_url=proxy.url)
+        if steered:
+            driver.steer(dict.fromkeys(TEN, BOTH))
+        else:
+            driver.ensure(dict.fromkeys(TEN, EDGE))
+        proxy.restart()
+
+        driver.remove(TEN)
+
+        assert [call.split()[0] for call in proxy.calls] == ["GET", "POST"]
+    assert zones.names(zone) == crowded
+
+
+def test_names_far_apart_are_removed(
+    moto: Moto, driver: Route53DNS, zones: Zones, zone: str, crowded: set[str]
+) -> None:
+    names = [f"www.{label}{number}.org.{SUFFIX}" for label in "az" for number in range(5)]
+    names += [f"own.a{number}.tenant.{SUFFIX}" for number in (0, 149)]
+    driver.ensure(dict.fromkeys(names, EDGE))
+
+    driver.remove(names)
+
+    assert zones.names(zone) == crowded
+
+
+def test_ten_names_are_removed_within_the_rate_limit_of_an_account(
+    moto: Moto, zones: Zones, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "_ATTEMPTS", 1)
+    driver = make_driver(moto)
+    driver.ensure(dict.fromkeys(TEN, EDGE))
+    moto.limit_route53(5)
+
+    driver.remove(TEN)
+
+    moto.limit_route53(0)
+    assert zones.records(zone) == []
+
+
+def test_throttled_call_is_retried_later(
+    moto: Moto, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "_ATTEMPTS", 1)
+    driver = make_driver(moto)
+    moto.limit_route53(1)
+
+    with pytest.raises(RetryableError, match="Rate exceeded") as caught:
+        driver.ensure(dict.fromkeys(TEN, EDGE))
+
+    assert caught.value.scope is Scope.PROVIDER
+    assert (caught.value.retry_after or 0) > RetryPolicy().quick_ceiling
+
+
 @pytest.mark.parametrize("fate", ["lost", "dead", 400, 503])
 def test_temporary_failures_are_retryable(
     moto: Moto, zones: Zones, zone: str, fate: str | int, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +248,7 @@ def test_temporary_failures_are_retryable(
         driver.ensure(names)
         assert zones.names(zone) == set(names)
 
-        proxy.restart(lambda number: fate if number == 4 else "ok")
+        proxy.restart(lambda number: fate if number == 2 else "ok")
         with pytest.raises(RetryableError):
             driver.remove(list(names))
         driver.remove(list(names))

@@ -10,6 +10,7 @@ a certificate in use can't be deleted. For Route 53, see :mod:`tests.real.amazon
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` sets the state of
 certificates that were not validated yet; by default, they are issued. ``POST /lab/tagging`` with
 ``off`` hides new tags, as Amazon may do for some seconds, until a POST of ``on``.
+``POST /lab/route53`` limits the requests per second to Route 53; 0 is no limit.
 """
 
 import copy
@@ -425,7 +426,7 @@ class _Quiet(WSGIRequestHandler):
 
 def main() -> None:
     """Serve on a free port of the address in the first argument, and print the port."""
-    amazon_route53.install()
+    amazon_route53.install(_CONTROLS)
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server(
         sys.argv[1], 0, _with_controls(application), threaded=True, request_handler=_Quiet

@@ -6,20 +6,31 @@ The rules are from ChangeResourceRecordSets and ResourceRecordSet in the API ref
 at all. A record is deleted with its exact values. Records of a name and type are all simple, all
 weighted or all by geolocation. A CNAME stands alone. :func:`answer` resolves names, which moto
 does not.
+
+Records are listed in the order of ListResourceRecordSets, at most 300 at once, and continue within
+a name. A rate limit is off unless a test sets it: a bucket of as many requests as are allowed per
+second, as in "Throttling for Amazon Route 53 API requests" of the developer guide.
 """
 
 import copy
 import random
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.route53.exceptions import Route53ClientError
 from moto.route53.models import RecordSet, Route53Backend
+from moto.route53.responses import Route53
 
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
 _MOST_ALIKE = 100
 _HIGHEST_WEIGHT = 255
 _LONGEST_IDENTIFIER = 128
+_MOST_LISTED = 300
+#: The name of the rate limit's control.
+CONTROL = "route53"
 
 
 def _refuse(message: str) -> None:
@@ -137,8 +148,75 @@ def _change_resource_record_sets(
     zone.rrsets = rrsets
 
 
-def install() -> None:
-    """Make moto follow the rules."""
+def _position(record: RecordSet) -> tuple[str, str, str]:
+    """Return the sort key of a record; the final dot sorts after a hyphen."""
+    name = ".".join(reversed(record.name.rstrip(".").split("."))) + "."
+    return name, record.type, record.set_identifier or ""
+
+
+def _list_resource_record_sets(self: Route53) -> ActionResult:
+    zone = self.backend.get_hosted_zone(self._get_param("HostedZoneId"))
+    parts = [self._get_param(f"StartRecord{part}") for part in ("Name", "Type", "Identifier")]
+    name, kind, identifier = (part or "" for part in parts)
+    if (kind and not name) or (identifier and not kind):
+        raise Route53ClientError("InvalidInput", "The input is not valid")
+    most = min(self._get_int_param("MaxItems", _MOST_LISTED), _MOST_LISTED)
+    found = sorted(zone.rrsets, key=_position)
+    if name:
+        start = RecordSet({"Name": name, "Type": kind, "SetIdentifier": identifier})
+        found = [it for it in found if _position(it) >= _position(start)]
+    following = found[most] if len(found) > most else None
+    result = {
+        "ResourceRecordSets": found[:most],
+        "IsTruncated": following is not None,
+        "NextRecordName": following and following.name,
+        "NextRecordType": following and following.type,
+        "NextRecordIdentifier": following and following.set_identifier,
+        "MaxItems": most,
+    }
+    return ActionResult(result)
+
+
+class _Bucket:
+    """A rate limit of all requests."""
+
+    def __init__(self, controls: Mapping[str, str]) -> None:
+        self._controls = controls
+        self._lock = threading.Lock()
+        self._rate, self._left, self._at = 0.0, 0.0, 0.0
+
+    def takes(self) -> bool:
+        """Take a token. Return False if there is none."""
+        with self._lock:
+            rate, now = float(self._controls[CONTROL]), time.monotonic()
+            if rate != self._rate:
+                self._rate, self._left = rate, rate
+            else:
+                self._left = min(rate, self._left + rate * (now - self._at))
+            self._at = now
+            if not rate:
+                return True
+            taken = self._left >= 1
+            self._left -= int(taken)
+            return taken
+
+
+def install(controls: dict[str, str]) -> None:
+    """Make moto follow the rules.
+
+    Args:
+        controls: :data:`CONTROL` is the rate limit in requests per second; 0 for none.
+    """
+    bucket, call = _Bucket(controls), Route53.call_action
+    controls[CONTROL] = "0"
+
+    def call_action(self: Route53) -> Any:
+        if bucket.takes():
+            return call(self)
+        return self.serialized(ActionResult(Route53ClientError("Throttling", "Rate exceeded")))
+
+    Route53.call_action = call_action  # type: ignore[method-assign]
+    Route53.list_resource_record_sets = _list_resource_record_sets  # type: ignore[method-assign]
     Route53Backend.change_resource_record_sets = (  # type: ignore[method-assign]
         _change_resource_record_sets
     )

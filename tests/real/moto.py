@@ -61,11 +61,12 @@ class Moto:
         )
 
     def reset(self) -> None:
-        """Delete everything, issue certificates at once, and find tags at once."""
+        """Delete everything, issue certificates and find tags at once, and limit no rate."""
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
         self.check_keys(False)
         self.validate("ISSUED")
         self.find_tags("on")
+        self.limit_route53(0)
 
     def check_keys(self, whether: bool) -> None:
         """Set whether the access key must belong to the account, which has none."""
@@ -79,6 +80,10 @@ class Moto:
     def find_tags(self, state: str) -> None:
         """Set whether tags of certificates are found: ``on`` or ``off``."""
         requests.post(f"{self.url}/lab/tagging", data=state, timeout=10).raise_for_status()
+
+    def limit_route53(self, rate: int) -> None:
+        """Set how many requests per second Route 53 takes; 0 for no limit."""
+        requests.post(f"{self.url}/lab/route53", data=str(rate), timeout=10).raise_for_status()
 
     def __exit__(
         self,

@@ -4,7 +4,8 @@
 See ``doc/source/drivers/route53.rst``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -13,9 +14,10 @@ from poppy.common import aws
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.route53 import records
+from poppy.dns.route53.listing import PAGE, Listing, Page, position
 from poppy.dns.route53.records import Record
 from poppy.dns.steering import Policy, Steering
-from poppy.dns.zones import Zones, canonical
+from poppy.dns.zones import Zones
 
 #: Maximum records and value characters of a request; an UPSERT counts twice.
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000
@@ -97,40 +99,29 @@ class Route53DNS(DNSDriver):
     ) -> None:
         """Replace the current records of names."""
         # Deleting a record requires its current content.
-        changes = {
-            name: records.changes(list(self._find(zone, name)), wanted.get(name, ()))
-            for name in names
-        }
+        listing = Listing(lambda name: self._list(zone, name))
+        with self._outdated():
+            changes = {
+                name: records.changes(_found(listing, name), wanted.get(name, ()))
+                for name in sorted(names, key=position)
+            }
         for batch in _batches(changes):
             self._change(zone, batch)
 
-    def _find(self, zone: str, name: str) -> Iterator[Record]:
-        """Yield the CNAMEs of a name and its helper names."""
-        own = list(self._from(zone, name, lambda it: it == canonical(name)))
-        yield from own
-        if records.leads_to_helpers(name, own):
-            above = records.helpers_of(name)
-            yield from self._from(zone, above, lambda it: it.endswith(f".{above}"))
-
-    def _from(self, zone: str, name: str, ours: Callable[[str], bool]) -> Iterator[Record]:
-        """Yield the CNAMEs from a name on, in Route 53's order, read in small pages."""
-        pages = self._service.pages(
+    def _list(self, zone: str, name: str) -> Iterator[Page]:
+        """Yield the pages of all records from the CNAMEs of a name on."""
+        return self._service.pages(
             "list_resource_record_sets",
             HostedZoneId=zone,
             StartRecordName=name,
             StartRecordType="CNAME",
-            PaginationConfig={"PageSize": 20},
+            PaginationConfig={"PageSize": PAGE},
         )
-        for page in pages:
-            for record in page["ResourceRecordSets"]:
-                if not ours(canonical(record["Name"])) or record["Type"] != "CNAME":
-                    return
-                yield record
 
     def _change(self, zone: str, batch: Mapping[str, Sequence[Change]]) -> None:
         """Apply a batch of changes by name, atomically."""
         changes = [change for of_a_name in batch.values() for change in of_a_name]
-        try:
+        with self._outdated():
             self._service.call(
                 "change_resource_record_sets",
                 HostedZoneId=zone,
@@ -141,8 +132,13 @@ class Route53DNS(DNSDriver):
                     ]
                 },
             )
+
+    @contextlib.contextmanager
+    def _outdated(self) -> Iterator[None]:
+        """Make a refusal retryable if the cached zone or a record that was read is outdated."""
+        try:
+            yield
         except aws.Refused as exc:
-            # "Not found" may concern the cached zone or the record.
             if exc.code == "NoSuchHostedZone":
                 self._zones.forget()
             elif not (exc.code == "InvalidChangeBatch" and _is_outdated(str(exc))):
@@ -173,6 +169,14 @@ class Route53DNS(DNSDriver):
                 f"There are several hosted zones {zone_name}: set one in hosted_zone_ids"
             )
         return str(found[0]) if found else None
+
+
+def _found(listing: Listing, name: str) -> list[Record]:
+    """Return the CNAMEs of a name and its helper names."""
+    own = listing.at(name)
+    if not records.leads_to_helpers(name, own):
+        return own
+    return [*own, *listing.below(records.helpers_of(name))]
 
 
 def _upserts(wanted: Sequence[Record]) -> list[Change]:

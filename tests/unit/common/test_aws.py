@@ -18,6 +18,7 @@ from poppy.common.errors import (
     TimedOut,
     Unauthorized,
 )
+from poppy.common.retry import RetryPolicy
 from tests.spans import Spans
 
 
@@ -116,6 +117,24 @@ def test_retry_after_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         refuse(make_service(monkeypatch), "Throttling", 400, **{"retry-after": "9"})
 
     assert caught.value.retry_after == 9
+
+
+@pytest.mark.parametrize("code", ["Throttling", "ThrottlingException", "PriorRequestNotComplete"])
+def test_a_throttled_call_waits_too_long_for_a_retry_in_place(
+    monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    with pytest.raises(RetryableError) as caught:
+        refuse(make_service(monkeypatch), code, 400)
+
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > RetryPolicy().quick_ceiling
+
+
+def test_another_temporary_error_has_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RetryableError) as caught:
+        refuse(make_service(monkeypatch), "InternalError", 500)
+
+    assert caught.value.retry_after is None
 
 
 @pytest.mark.parametrize(
