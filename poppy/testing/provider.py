@@ -11,12 +11,13 @@ Subclass it in the tests of a driver. The name must begin with ``Test``, for pyt
 """
 
 import abc
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
-from poppy.common.errors import DriverError, InProgressError, Unauthorized
+from poppy.common.errors import DriverError, InProgressError, PermanentError, Unauthorized
 from poppy.model.operations import Purge
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
@@ -226,6 +227,21 @@ class ProviderContract(abc.ABC):
         service = replace(service, spec=spec)
 
         self.take_away(provider, service, None)
+
+        assert not self.objects(provider, service)
+
+    @pytest.mark.parametrize(("port", "ssl"), [(80, True), (443, False)])
+    def test_a_stored_contradiction_of_port_and_tls_can_be_removed(
+        self, provider: Provider, port: int, ssl: bool
+    ) -> None:
+        """Earlier versions accepted such an origin; the driver may refuse to deploy it again."""
+        service, known = self.service(), None
+        origin = replace(service.spec.origins[0], port=port, ssl=ssl)
+        service = replace(service, spec=replace(service.spec, origins=(origin,)))
+        with contextlib.suppress(PermanentError):
+            known = known_from(self.settle(provider, service))
+
+        self.take_away(provider, service, known)
 
         assert not self.objects(provider, service)
 

@@ -24,7 +24,7 @@ from poppy.model import schemas, validation
 from poppy.model.limits import DocumentLimits
 from poppy.model.operations import State
 from poppy.model.provider_details import ProviderStatus
-from poppy.model.services import Service
+from poppy.model.services import Service, Status
 from poppy.model.specs import Domain, Origin
 from poppy.provider.akamai import rules as akamai
 from poppy.provider.cloudfront import distribution
@@ -33,6 +33,7 @@ from poppy.provider.varnish.access import Settings as VarnishSettings
 from poppy.provider.varnish.metadata import Metadata
 from poppy.provider.varnish.vcl import service_vcl
 from poppy.testing.builders import make_flavor, make_operation, make_service
+from tests.functional.harness import PROJECT as HARNESS_PROJECT
 from tests.functional.harness import Harness
 
 PROJECT = "hostile"
@@ -245,10 +246,13 @@ class TestNames:
         assert "without the dot" in site.refusal(document(**changes))
 
 
-@pytest.mark.parametrize("flavor", [f"f-{name}" for name in PROVIDERS if name != "varnish"])
+@pytest.mark.parametrize("flavor", [f"f-{name}" for name in PROVIDERS])
 class TestPorts:
     def test_tls_without_a_port_uses_443(self, site, flavor):
         asked = document(flavor, origins=[{"origin": "o.example.net", "ssl": True}])
+        if flavor == "f-varnish":
+            assert "TLS to the origin" in site.refusal(asked)
+            return
         path = site.deployed(asked)
         (origin,) = site.call("GET", path).json["origins"]
         assert (origin["port"], origin["ssl"]) == (443, True)
@@ -259,7 +263,9 @@ class TestPorts:
         assert "Origin o.example.net has" in site.refusal(asked)
         path = site.deployed(document(flavor))
         patch = [{"op": "add", "path": f"/origins/0/{k}", "value": v} for k, v in pair.items()]
-        assert site.call("PATCH", path, patch).status_code == 400
+        answer = site.call("PATCH", path, patch)
+        assert answer.status_code == 400
+        assert "Origin o.example.net has" in _words(answer)
 
 
 @pytest.mark.parametrize("flavor", [f"f-{name}" for name in PROVIDERS])
@@ -598,6 +604,35 @@ class TestServicesOfEarlierVersions:
             with harness.working():
                 harness.services.delete(PROJECT, service.service_id, "req-2")
                 assert harness.settle(service.service_id, PROJECT) is None
+        finally:
+            harness.close()
+
+    @pytest.mark.parametrize("pair", [(80, True), (443, False)])
+    def test_contradicting_origin_must_be_corrected_with_the_next_change(self, tmp_path, pair):
+        harness = Harness(tmp_path)
+        try:
+            with harness.working():
+                service_id = harness.create()
+                spec = harness.settle(service_id).spec
+                origin = replace(spec.origins[0], port=pair[0], ssl=pair[1])
+                spec = replace(spec, origins=(origin,))
+                key, changes = (HARNESS_PROJECT, service_id), harness.services._changes
+                # As an earlier version accepted it.
+                changes.make(*key, lambda known: changes.updated(known, spec, "req-2"))
+                stored = harness.settle(service_id)
+                assert (stored.spec, stored.status) == (spec, Status.DEPLOYED)
+                harness.services.redeploy(*key, "req-3")
+                assert harness.settle(service_id).status is Status.DEPLOYED
+
+                renamed = [{"op": "replace", "path": "/name", "value": "renamed"}]
+                with pytest.raises(errors.InvalidRequest, match=f"Origin {origin.origin} has"):
+                    harness.services.update(*key, renamed, "req-4")
+                assert harness.get(service_id).spec == spec
+
+                port = {"op": "remove", "path": "/origins/0/port"}
+                harness.services.update(*key, [*renamed, port], "req-5")
+                (corrected,) = harness.settle(service_id).spec.origins
+                assert corrected == replace(origin, port=443 if origin.ssl else 80)
         finally:
             harness.close()
 
