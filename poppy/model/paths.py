@@ -2,7 +2,8 @@
 """The canonical form of rule paths (``request_url``).
 
 An edge compares percent-decoded bytes, collapses runs of slashes, and refuses requests with a dot
-segment in their path. Paths that differ only in these respects match the same requests.
+segment or a backslash in their path. Paths that differ only in these respects match the same
+requests.
 """
 
 import functools
@@ -34,8 +35,12 @@ def problem(url: str) -> str | None:
     if "#" in url:
         return 'it has a "#", which clients do not send; %23 is the character itself'
     found = canonical(url)
-    if any(segment in _DOT_SEGMENTS for segment in found.partition("?")[0].split("/")):
+    path = found.partition("?")[0]
+    if any(segment in _DOT_SEGMENTS for segment in path.split("/")):
         return 'it has a segment "." or "..", and edges refuse requests with one'
+    if "\\" in path:
+        # Some systems read it as a slash.
+        return "it has a backslash, and edges refuse requests with one"
     if _CONTROL.search(found):
         return "it has an encoded control character"
     return None

@@ -178,7 +178,8 @@ def _checked_path(rule: Rule) -> str:
     reason = paths.problem(path)
     if reason:
         raise errors.InvalidRequest(
-            f"No request can match the request_url {_shortened(path)}: {reason}"
+            f"No request can match the request_url {_shortened(path)} of rule"
+            f" {_shortened(rule.name)}: {reason}"
         )
     return paths.canonical(path)
 

@@ -278,6 +278,7 @@ class TestRules:
             (("/a/../c",), "segment"),
             (("/a#b",), '"#"'),
             (("/a%00b",), "control character"),
+            (("/a%5cb",), "backslash"),
         ],
     )
     def test_invalid_paths(self, site, flavor, urls, reason):

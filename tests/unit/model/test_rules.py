@@ -463,13 +463,21 @@ def test_equivalent_paths_count_as_one(one: str, other: str) -> None:
         ("/a#b", '"#"'),
         ("/a%0Ab", "control character"),
         ("/a?%00", "control character"),
+        ("/a\\b", "backslash"),
+        ("/a%5cb", "backslash"),
     ],
 )
 def test_a_path_that_no_request_can_match_is_refused(path: str, url: str, reason: str) -> None:
-    message = refusal(variant(FULL, f"{path}.rules.0.request_url", url))
+    document = variant(FULL, f"{path}.rules.0.name", "the rule")
+    message = refusal(variant(document, f"{path}.rules.0.request_url", url))
     assert message.startswith("No request can match the request_url ")
-    assert url in message
+    assert url in message.replace("\\\\", "\\")
+    assert "of rule 'the rule': " in message
     assert reason in message
+
+
+def test_a_backslash_in_a_query_is_accepted() -> None:
+    accepted(variant(FULL, "caching.1.rules.0.request_url", "/a?b=\\"))
 
 
 def test_type_is_accepted_for_access() -> None:
