@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from poppy.common import limits
 from poppy.common.driver import Driver
-from poppy.common.errors import PermanentError
+from poppy.common.errors import ConfigError, PermanentError
 from poppy.dns.steering import Policy, Steering
 from poppy.model import names as model_names
 
@@ -77,6 +77,22 @@ class DNSDriver(Driver, abc.ABC):
     KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
     STEERING: ClassVar[frozenset[Steering]] = frozenset()
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Check the suffixes.
+
+        Raises:
+            ConfigError: no name below a suffix would be possible in DNS.
+        """
+        super().__init__(conf, name)
+        suffixes = ["suffix"]
+        if self.options.shared_ssl_num_shards:
+            suffixes.append("shared_ssl_domain_suffix")
+        for option in suffixes:
+            value = self.options[option]
+            reason = model_names.impossible(f"a.{value}")
+            if reason:
+                raise ConfigError(f"[drivers:dns:{name}] {option} {value!r}: {reason}")
 
     @property
     def steering(self) -> frozenset[Steering]:

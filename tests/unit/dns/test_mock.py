@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from poppy.common import config
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import ConfigError, PermanentError, RetryableError
 from poppy.dns.base import DNSDriver
 from poppy.dns.mock import MockDNS
 from poppy.testing.dns import DNSContract
+from tests.unit.dns.making import make_driver as make_driver_with
 
 
 def make_driver(**options: object) -> MockDNS:
@@ -82,6 +83,28 @@ def test_there_is_one_shared_name_per_shard() -> None:
         "shop.scdn0.secure.example.net",
         "shop.scdn1.secure.example.net",
     ]
+
+
+@pytest.mark.parametrize("option", ["suffix", "shared_ssl_domain_suffix"])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("cdn.example.net.", "empty label"),
+        (".example.net", "empty label"),
+        ("", "empty label"),
+        (f"{'a' * 64}.net", "more than 63 characters"),
+        (".".join(["a" * 60] * 5), "at most 253"),
+    ],
+)
+def test_suffix_that_makes_all_names_impossible_is_a_configuration_error(
+    option: str, value: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"\[drivers:dns:tested\] {option} .*{reason}"):
+        make_driver_with(MockDNS, shared_ssl_num_shards=1, **{option: value})
+
+
+def test_suffix_that_is_not_in_use_may_be_empty() -> None:
+    make_driver_with(MockDNS, shared_ssl_domain_suffix="")
 
 
 def test_impossible_names_are_refused() -> None:
