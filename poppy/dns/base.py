@@ -63,7 +63,8 @@ class DNSDriver(Driver, abc.ABC):
     :class:`~poppy.common.errors.RetryableError` or
     :class:`~poppy.common.errors.PermanentError`, like provider drivers. Every call to the server
     has a timeout. If one of several servers does not answer, the next one is used (see
-    :mod:`poppy.dns.servers`).
+    :mod:`poppy.dns.servers`). A driver compares names with the server, never with its own earlier
+    calls, because others may have changed them.
 
     If the server can answer by weight or client location, a driver may declare this in
     ``STEERING`` and implement :meth:`steer`. :meth:`ensure` replaces, and :meth:`remove` removes,

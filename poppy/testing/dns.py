@@ -39,6 +39,10 @@ class DNSContract(abc.ABC):
         """Call ``remove`` until it is done."""
         _until_done(lambda: driver.remove(names))
 
+    def other(self, driver: DNSDriver) -> DNSDriver:
+        """Return another driver for the same server, as another process has it."""
+        return type(driver)(driver.conf, driver.name)
+
     def stranger(self, driver: DNSDriver) -> DNSDriver:
         """Return a driver for the same server with invalid credentials."""
         pytest.skip("there are no credentials")
@@ -85,6 +89,20 @@ class DNSContract(abc.ABC):
 
         assert self.resolve(driver, name) == "changed.example.com"
         assert self.resolve(driver, other) == _EDGE
+
+    def test_ensure_repairs_what_others_have_changed(self, driver: DNSDriver) -> None:
+        deleted, changed = self.name(driver, "deleted"), self.name(driver, "changed")
+        wanted = {deleted: _EDGE, changed: _EDGE}
+        self.ensure(driver, wanted)
+        other = self.other(driver)
+        self.remove(other, [deleted])
+        self.ensure(other, {changed: "changed.example.com"})
+        assert self.resolve(driver, deleted) is None
+        assert self.resolve(driver, changed) == "changed.example.com"
+
+        self.ensure(driver, wanted)
+
+        assert [self.resolve(driver, name) for name in wanted] == [_EDGE, _EDGE]
 
     def test_remove_takes_these_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
@@ -240,6 +258,22 @@ class SteeringContract(DNSContract):
         assert {self.ask(driver, name, "US") for name in names} == {"c.example.com"}
         self.remove(driver, names)
         assert {self.ask(driver, name, "DE") for name in names} == {None}
+
+    def test_steer_repairs_what_others_have_changed(self, driver: DNSDriver) -> None:
+        deleted, changed = self.name(driver, "deleted"), self.name(driver, "changed")
+        policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com")]
+        policies = {deleted: policy, changed: policy}
+        self.steer(driver, policies)
+        other = self.other(driver)
+        self.remove(other, [deleted])
+        self.ensure(other, {changed: _EDGE})
+        assert self.ask(driver, changed, "DE") == _EDGE
+
+        self.steer(driver, policies)
+
+        for name in policies:
+            answers = [self.ask(driver, name, code) for code in ("DE", "US")]
+            assert answers == ["a.example.com", "b.example.com"]
 
     def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
