@@ -17,5 +17,6 @@ extensions = [
     "flow_diagrams",
 ]
 html_theme = "alabaster"
-exclude_patterns: list[str] = []
+#: Parts of other pages.
+exclude_patterns = ["drivers/facts"]
 nitpicky = False
