@@ -8,6 +8,8 @@ import itertools
 import json
 from typing import Any
 
+from tests.real import akamai_rules
+
 _LOCKED = "version is or was active and can't be edited"
 Answer = tuple[int, dict[str, str], Any]
 
@@ -322,17 +324,8 @@ class PAPIDouble:
 
     def _errors(self, rules: dict[str, Any]) -> list[dict[str, str]]:
         """Return the errors of a rule tree."""
-        first = {one["name"]: one["options"] for one in rules["behaviors"]}
-        found = [name for name in ("origin", "cpCode") if name not in first]
-        code = first.get("cpCode", {}).get("value", {}).get("id")
-        if code is not None and code not in self.cp_codes:
-            found.append(f"cpCode {code}")
+        found = akamai_rules.errors(rules, self.cp_codes)
         found += sorted(self.refused & {one["name"] for one in _behaviors(rules)})
-        found += [
-            f"modifyIncomingRequestHeader {one['options']}"
-            for one in _behaviors(rules)
-            if one["name"] == "modifyIncomingRequestHeader" and not _deletes(one["options"])
-        ]
         return [
             {"type": "https://problems.example/required", "title": "Invalid", "detail": name}
             for name in found
@@ -386,17 +379,6 @@ def _behaviors(rules: dict[str, Any]) -> list[dict[str, Any]]:
     for child in rules.get("children", []):
         found += _behaviors(child)
     return found
-
-
-def _deletes(options: dict[str, Any]) -> bool:
-    """Return whether options delete a header by name, the only action that the double knows."""
-    name = options.get("customHeaderName", "")
-    return (
-        set(options) == {"action", "standardDeleteHeaderName", "customHeaderName"}
-        and options["action"] == "DELETE"
-        and options["standardDeleteHeaderName"] == "OTHER"
-        and name.replace("-", "").isalnum()
-    )
 
 
 def _is_pending(activation: dict[str, Any]) -> bool:

@@ -22,6 +22,18 @@ _HOST_HEADERS = {
     "origin": "ORIGIN_HOSTNAME",
     "custom": "CUSTOM",
 }
+_DEFAULT_TTL = 120  # Seconds, for a path without a rule if the origin gives no TTL.
+#: Options of the behaviour ``caching`` that keep private responses out of the cache. By default,
+#: Akamai ignores ``private``: https://techdocs.akamai.com/property-mgr/reference/ga-caching.
+_HONORED = {
+    "mustRevalidate": False,
+    "enhancedRfcSupport": True,
+    "honorNoStore": True,
+    "honorPrivate": True,
+    "honorNoCache": True,
+    "honorMustRevalidate": True,
+    "honorProxyRevalidate": True,
+}
 #: Units of time, the longest first: (seconds, letter).
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -96,6 +108,8 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
             _origin(spec.origins[0], settings),
             behavior("cpCode", value={"id": cp_code}),
             _ttl(None),
+            # Some products remove it by default, and so share what depends on more than the URL.
+            behavior("removeVary", enabled=False),
             *(behavior(*METHODS[method]) for method in settings.methods),
         ],
         "criteria": [],
@@ -210,20 +224,51 @@ def _protocol(origin: Origin, settings: Settings) -> list[Document]:
 
 def _caching(spec: ServiceSpec) -> list[Document]:
     ttls = {path_pattern(rule): entry.ttl for entry in spec.caching for rule in entry.rules}
-    return [
+    by_path = [
         _rule(f"{ttls[pattern]} s {pattern}", _paths(pattern), [_ttl(ttls[pattern])])
         for pattern in sorted(ttls, key=specificity)
     ]
+    return [*by_path, *_personal()]
+
+
+def _personal() -> list[Document]:
+    """Return the rules that keep responses for one client out of the cache.
+
+    They are the last, so that they override the TTLs of paths. A response can turn caching off,
+    but not on (https://techdocs.akamai.com/property-mgr/docs/content-type).
+    """
+    return [
+        # Others' requests for the same URL may still be answered from the cache.
+        _rule(
+            "Credentials",
+            [_has("requestHeader", "Authorization")],
+            [behavior("caching", behavior="BYPASS_CACHE")],
+        ),
+        _rule(
+            "Cookies",
+            [_has("responseHeader", "Set-Cookie")],
+            [behavior("caching", behavior="NO_STORE")],
+        ),
+    ]
+
+
+def _has(criterion: str, header: str) -> Document:
+    options = {"headerName": header, "matchOperator": "EXISTS", "matchWildcardName": False}
+    return {"name": criterion, "options": options}
 
 
 def _ttl(seconds: int | None) -> Document:
-    if seconds is None:
-        return behavior(
-            "caching", behavior="CACHE_CONTROL_AND_EXPIRES", mustRevalidate=False, defaultTtl="2m"
-        )
+    """Return the caching of a path: a TTL that replaces the origin's, or None for the origin's."""
     if seconds == 0:
         return behavior("caching", behavior="NO_STORE")
-    return behavior("caching", behavior="MAX_AGE", mustRevalidate=False, ttl=duration(seconds))
+    return behavior(
+        "caching",
+        _HONORED,
+        behavior="CACHE_CONTROL_AND_EXPIRES" if seconds is None else "CACHE_CONTROL",
+        honorMaxAge=seconds is None,
+        honorSMaxage=seconds is None,
+        defaultTtl=duration(_DEFAULT_TTL if seconds is None else seconds),
+    )
 
 
 def duration(seconds: int) -> str:

@@ -63,7 +63,7 @@ def state(akamai: Akamai, service: Service) -> dict[str, Any]:
     return {
         "latest is active": active == len(found["versions"]),
         "versions": len(found["versions"]),
-        "ttl": str(found["versions"][-1]["rules"]["children"][1]),
+        "caching": str(found["versions"][-1]["rules"]["children"][2]),
         "names": names,
         "CP codes": len(codes),
         "edges": sorted(edges),

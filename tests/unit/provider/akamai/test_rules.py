@@ -6,6 +6,7 @@ The tests evaluate trees like Akamai: from the top, with later rules over earlie
 
 import fnmatch
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,7 @@ def spec(**fields: Any) -> ServiceSpec:
 
 
 class Client:
-    """A request, with the attributes that criteria use."""
+    """A request and the origin's response, with the attributes that criteria use."""
 
     def __init__(
         self,
@@ -43,10 +44,13 @@ class Client:
         ip: str = "198.51.100.1",
         country: str = "DE",
         referrer: str | None = None,
+        authorization: str | None = None,
         kind: str = "CLIENT_REQ",
+        response: Mapping[str, str] | None = None,
     ) -> None:
-        self.path, self.ip, self.country = path, ip, country
-        self.referrer, self.kind = referrer, kind
+        self.path, self.ip, self.country, self.kind = path, ip, country, kind
+        self.fields = {"Referer": referrer, "Authorization": authorization}
+        self.response = {name.lower() for name in response or {}}
 
     def meets(self, criterion: dict[str, Any]) -> bool:
         options = criterion["options"]
@@ -68,11 +72,14 @@ class Client:
         return self.country in options["countryValues"]
 
     def _requestHeader(self, options: dict[str, Any]) -> bool:
-        assert options["headerName"] == "Referer"
-        if options["matchOperator"] == "DOES_NOT_EXIST":
-            return self.referrer is not None
-        values = options["values"]
-        return any(fnmatch.fnmatchcase(self.referrer or "", value) for value in values)
+        value = self.fields[options["headerName"]]
+        if options["matchOperator"] in ("EXISTS", "DOES_NOT_EXIST"):
+            return value is not None
+        return any(fnmatch.fnmatchcase(value or "", pattern) for pattern in options["values"])
+
+    def _responseHeader(self, options: dict[str, Any]) -> bool:
+        assert options["matchOperator"] == "EXISTS"
+        return options["headerName"].lower() in self.response
 
     def _requestType(self, options: dict[str, Any]) -> bool:
         return self.kind == options["value"]
@@ -174,7 +181,7 @@ def test_the_most_specific_rule_sets_the_ttl() -> None:
             Caching("images", 5400, (Rule("images", "/images/*"),)),
         )
     )
-    assert served(document, Client("/images/a"))["caching"]["ttl"] == "90m"
+    assert served(document, Client("/images/a"))["caching"]["defaultTtl"] == "90m"
     assert served(document, Client("/images/live/a"))["caching"] == {"behavior": "NO_STORE"}
     other = served(document, Client("/a"))["caching"]
     assert other["behavior"] == "CACHE_CONTROL_AND_EXPIRES"

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Property Manager accepts in a rule tree, for the parts that drivers write.
+
+The rules come from the reference of each behaviour and criterion
+(https://techdocs.akamai.com/property-mgr/reference/ga-caching and so on; the column "Requires"
+says which options go together) and from the schema of rule format v2023-10-30.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+_DURATION = re.compile(r"[0-9]+[DdHhMmSs]")
+_HEADER = re.compile(r'[^()<>@,;:"/\[\]?{}\s]+')
+_NEEDED = ("origin", "cpCode")
+
+#: Options of ``caching`` for its kinds that read the origin's header fields.
+_BY_ORIGIN = {"mustRevalidate", "defaultTtl"}
+_BY_CACHE_CONTROL = {*_BY_ORIGIN, "enhancedRfcSupport", "honorPrivate", "honorMustRevalidate"}
+#: Options that need ``enhancedRfcSupport``.
+_ENHANCED = {"honorNoStore", "honorNoCache", "honorMaxAge", "honorSMaxage", "honorProxyRevalidate"}
+_CACHING: Mapping[str, set[str]] = {
+    "MAX_AGE": {"mustRevalidate", "ttl"},
+    "NO_STORE": set(),
+    "BYPASS_CACHE": set(),
+    "CACHE_CONTROL": _BY_CACHE_CONTROL,
+    "CACHE_CONTROL_AND_EXPIRES": _BY_CACHE_CONTROL,
+    "EXPIRES": _BY_ORIGIN,
+}
+#: Behaviours that can depend on the response; most others are done when it arrives.
+_LATE = {"caching"}
+
+
+def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
+    """Return what is wrong with a rule tree; an empty list if it is valid."""
+    first = {one["name"]: one["options"] for one in rules["behaviors"]}
+    found = [name for name in _NEEDED if name not in first]
+    code = first.get("cpCode", {}).get("value", {}).get("id")
+    if code is not None and code not in cp_codes:
+        found.append(f"cpCode {code}")
+    for rule in _rules(rules):
+        late = any(one["name"] == "responseHeader" for one in rule.get("criteria", ()))
+        for one in rule.get("behaviors", ()):
+            wrong = _wrong(_BEHAVIORS, one)
+            if late and one["name"] not in _LATE:
+                wrong = "can't depend on the response"
+            found += [f"{one['name']} {one['options']}: {wrong}"] if wrong else []
+        for one in rule.get("criteria", ()):
+            wrong = _wrong(_CRITERIA, one)
+            found += [f"{one['name']} {one['options']}: {wrong}"] if wrong else []
+    return found
+
+
+def _rules(rule: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield rule
+    for child in rule.get("children", ()):
+        yield from _rules(child)
+
+
+Check = Callable[[Mapping[str, Any]], str]
+
+
+def _wrong(checks: Mapping[str, Check], one: Mapping[str, Any]) -> str:
+    check = checks.get(one["name"])
+    return check(one["options"]) if check else ""
+
+
+def _caching(options: Mapping[str, Any]) -> str:
+    kind = options.get("behavior")
+    if kind not in _CACHING:
+        return "unknown behavior"
+    allowed = {"behavior", *_CACHING[kind]}
+    if options.get("enhancedRfcSupport") is True and "enhancedRfcSupport" in allowed:
+        allowed |= _ENHANCED
+    if set(options) - allowed:
+        return f"{sorted(set(options) - allowed)} do not apply"
+    missing = {"ttl", "defaultTtl"} & allowed - set(options)
+    if missing:
+        return f"{sorted(missing)} missing"
+    for name, value in options.items():
+        if name in ("ttl", "defaultTtl"):
+            if not _DURATION.fullmatch(value):
+                return f"{name} is no duration"
+        elif name != "behavior" and not isinstance(value, bool):
+            return f"{name} is no boolean"
+    return ""
+
+
+def _deletion(options: Mapping[str, Any]) -> str:
+    """Accept only the deletion of a header by name, the one action that the double knows."""
+    name = options.get("customHeaderName", "")
+    deletes = (
+        set(options) == {"action", "standardDeleteHeaderName", "customHeaderName"}
+        and options["action"] == "DELETE"
+        and options["standardDeleteHeaderName"] == "OTHER"
+        and name.replace("-", "").isalnum()
+    )
+    return "" if deletes else "no deletion of a header"
+
+
+def _header(options: Mapping[str, Any]) -> str:
+    if not _HEADER.fullmatch(options.get("headerName", "")):
+        return "headerName is no name"
+    listed = options.get("matchOperator") in ("IS_ONE_OF", "IS_NOT_ONE_OF")
+    if not listed and options.get("matchOperator") not in ("EXISTS", "DOES_NOT_EXIST"):
+        return "unknown matchOperator"
+    return "" if listed == bool(options.get("values")) else "values do not fit matchOperator"
+
+
+_BEHAVIORS: dict[str, Check] = {"caching": _caching, "modifyIncomingRequestHeader": _deletion}
+_CRITERIA: dict[str, Check] = {"requestHeader": _header, "responseHeader": _header}
