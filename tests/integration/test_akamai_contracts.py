@@ -38,12 +38,12 @@ from tests.unit.provider.akamai.conftest import make_provider, template
 
 pytestmark = pytest.mark.real
 
-#: By the first segment of the path: the vendor's document, and the base path of its API.
+#: By the first segment of the path: the vendor's document, and the base path of its API. There is
+#: none of Reporting v2.
 _APIS = {
     "papi": ("papi-v1", "/papi/v1"),
     "ccu": ("ccu-v3", "/ccu/v3"),
     "cps": ("cps-v2", "/cps/v2"),
-    "reporting-api": ("reporting-api-v1", "/reporting-api/v1"),
 }
 
 

@@ -1,49 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Akamai's Reporting API, version 1: https://techdocs.akamai.com/reporting/reference/api.
+"""Akamai's Reporting API, version 2: https://techdocs.akamai.com/reporting/reference.
 
-Reports contain rates; a count is the rate times the length of the interval. Reports cover a CP
-code, that is, all domains of a service.
+The report ``delivery/traffic/current`` contains sums for each interval of time
+(https://techdocs.akamai.com/reporting/reference/delivery-traffic-current). It covers a CP code,
+that is, all domains of a service.
 """
 
 import datetime
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from poppy.common.errors import RetryableError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.provider.akamai.edgegrid import Document, Session
 from poppy.provider.base import Metric, Point, Query
 
+_PATH = "/reporting-api/v2/reports/delivery/traffic/current/data"
 _MINUTES = 60
 _HOURS = 60 * _MINUTES
 _DAYS = 24 * _HOURS
-#: (maximum period in seconds, interval name, interval length in seconds).
-_INTERVALS = ((6 * _HOURS, "FIVE_MINUTES", 5 * _MINUTES), (31 * _DAYS, "HOUR", _HOURS))
+#: (maximum period in seconds, the interval's dimension, interval length in seconds).
+_INTERVALS = ((6 * _HOURS, "time5minutes", 5 * _MINUTES), (31 * _DAYS, "time1hour", _HOURS))
+#: The report's limits: days of a period, and rows.
+_MOST_DAYS = 90
+_MOST_ROWS = 50_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-class _Report(NamedTuple):
-    """A report, and its rate for a metric.
+class _Count(NamedTuple):
+    """A sum in the report.
 
     Attributes:
-        scale: factor from the rate's unit to the metric's unit.
         response_class: the class of responses to count; None for all.
     """
 
     name: str
-    rate: str
-    scale: float = 1.0
     response_class: str | None = None
 
 
-_REPORTS = {
-    Metric.REQUEST_COUNT: _Report("hits-by-time", "edgeHitsPerSecond"),
-    Metric.BANDWIDTH_OUT: _Report("bytes-by-time", "edgeBitsPerSecond", 1 / 8),
+_COUNTS = {
+    Metric.REQUEST_COUNT: _Count("edgeHitsSum"),
+    Metric.BANDWIDTH_OUT: _Count("edgeResponseBytesSum"),
     **{
-        metric: _Report(
-            "traffic-by-timeandresponseclass",
-            "edgeHitsPerSecond",
-            response_class=metric.value[-3:].lower(),
-        )
+        metric: _Count("edgeHitsSum", metric.value[-3:].lower())
         for metric in Metric
         if metric.name.startswith("RESPONSES")
     },
@@ -54,48 +52,53 @@ def points(session: Session, cp_code: int, query: Query) -> list[Point]:
     """Return the counts in order of time.
 
     Raises:
-        RetryableError, PermanentError: see :meth:`Client.request`.
+        PermanentError: also if the period is longer than Akamai's reports.
+        RetryableError: see :meth:`Client.request`; also if the answer can't be read.
     """
-    report = _REPORTS[query.metric]
+    count = _COUNTS[query.metric]
     interval, seconds = _interval(query)
-    body: Document = {"objectIds": [str(cp_code)], "metrics": [report.rate]}
-    if report.response_class:
-        body["filters"] = {"response_class": [report.response_class]}
+    # Whole intervals, so that the same count does not depend on the query's seconds.
+    start, end = _aligned(query.start, seconds), _aligned(query.end, seconds, up=True)
+    if end - start > datetime.timedelta(days=_MOST_DAYS):
+        raise PermanentError(
+            f"Akamai's reports cover {_MOST_DAYS} days at most, not {(end - start).days}"
+        )
+    filters = [_one_of("cpcode", str(cp_code))]
+    if count.response_class:
+        filters.append(_one_of("responseClass", count.response_class))
     answer = session.json(
         "POST",
-        f"/reporting-api/v1/reports/{report.name}/versions/1/report-data",
-        params={
-            # Reports must start and end at interval boundaries.
-            "start": _written(_aligned(query.start, seconds)),
-            "end": _written(_aligned(query.end, seconds, up=True)),
-            "interval": interval,
+        _PATH,
+        params={"start": _written(start), "end": _written(end)},
+        json={
+            "dimensions": [interval],
+            "metrics": [count.name],
+            "filters": filters,
+            "limit": _MOST_ROWS,
         },
-        json=body,
     )
-    counts: dict[datetime.datetime, float] = {}
-    for moment, rate in _rates(answer, report):
-        counts[moment] = counts.get(moment, 0.0) + rate * report.scale * seconds
-    return [Point(moment, round(counts[moment])) for moment in sorted(counts)]
+    # The report may contain the interval that begins at the end.
+    counts = {
+        moment: number
+        for moment, number in _rows(answer, interval, count.name)
+        if start <= moment < end
+    }
+    return [Point(moment, counts[moment]) for moment in sorted(counts)]
 
 
-def _rates(answer: Document, report: _Report) -> Iterator[tuple[datetime.datetime, float]]:
-    """Yield time and rate of each row. Rows are nested if they are grouped by more than time."""
+def _one_of(dimension: str, value: str) -> Document:
+    return {"dimensionName": dimension, "operator": "IN_LIST", "expressions": [value]}
+
+
+def _rows(answer: Document, interval: str, name: str) -> Iterator[tuple[datetime.datetime, int]]:
+    """Yield time and number of each row. Akamai leaves out intervals without traffic."""
     try:
         for row in answer["data"]:
-            moment = datetime.datetime.fromisoformat(row["startdatetime"]).astimezone(datetime.UTC)
-            for entry in row.get("data", [row]):
-                if _concerns(entry, report):
-                    yield moment, float(entry[report.rate])
-    except (KeyError, TypeError, ValueError) as exc:
-        raise RetryableError(f"Akamai's report {report.name} can't be read: {exc!r}") from exc
-
-
-def _concerns(entry: Document, report: _Report) -> bool:
-    said = str(entry.get("response_class", "")).lower()
-    known = said and report.response_class
-    return entry.get(report.rate) not in (None, "N/A") and (
-        not known or said == report.response_class
-    )
+            if row.get(name) is not None:
+                moment = datetime.datetime.fromtimestamp(int(row[interval]), datetime.UTC)
+                yield moment, int(row[name])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as exc:
+        raise RetryableError(f"Akamai's report can't be read: {exc!r}") from exc
 
 
 def _interval(query: Query) -> tuple[str, int]:
@@ -103,7 +106,7 @@ def _interval(query: Query) -> tuple[str, int]:
     for longest, name, seconds in _INTERVALS:
         if length <= longest:
             return name, seconds
-    return "DAY", _DAYS
+    return "time1day", _DAYS
 
 
 def _aligned(moment: datetime.datetime, seconds: int, *, up: bool = False) -> datetime.datetime:

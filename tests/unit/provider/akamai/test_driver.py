@@ -4,7 +4,7 @@
 import datetime
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def query(metric: Metric, hours: float = 1.0) -> Query:
         (Metric.RESPONSES_5XX, 300),
     ],
 )
-def test_counts_are_rates_times_their_interval(
+def test_counts_are_the_sums_of_each_interval(
     provider: AkamaiProvider, metric: Metric, count: int
 ) -> None:
     service = make_service(domains=DOMAINS)
@@ -177,10 +177,10 @@ def test_counts_are_rates_times_their_interval(
     first = datetime.datetime(2026, 11, 1, 10, 0, tzinfo=datetime.UTC)
     assert len(found) == 13
     assert found[0] == Point(first, count)
-    assert found[1].timestamp - first == datetime.timedelta(minutes=5)
+    assert found[-1] == Point(first + datetime.timedelta(hours=1), count)
 
 
-def test_missing_rates_are_not_counted(provider: AkamaiProvider) -> None:
+def test_intervals_without_traffic_are_missing(provider: AkamaiProvider) -> None:
     service = make_service()
     known = known_from(settle(provider, service))
     assert provider.metrics(service, known, query(Metric.RESPONSES_3XX)) == {"Global": []}
@@ -195,6 +195,53 @@ def test_longer_periods_have_longer_intervals(
     found = provider.metrics(service, known, query(Metric.REQUEST_COUNT, hours))["Global"]
     assert found[1].timestamp - found[0].timestamp == datetime.timedelta(hours=step)
     assert found[0].value == 2 * step * 3600
+
+
+@pytest.mark.parametrize("hours", [24 * 90, 24 * 366])
+def test_a_period_beyond_akamais_limit_is_refused(
+    akamai: Akamai, provider: AkamaiProvider, hours: float
+) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    with pytest.raises(PermanentError, match="cover 90 days at most, not"):
+        provider.metrics(service, known, query(Metric.REQUEST_COUNT, hours))
+    assert not any("reporting-api" in call for call in akamai.calls)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None,
+        ["text"],
+        [{"edgeHitsSum": 1}],
+        [{"time5minutes": "today", "edgeHitsSum": 1}],
+        [{"time5minutes": 10**30, "edgeHitsSum": 1}],
+        [{"time5minutes": 1793527200, "edgeHitsSum": "many"}],
+    ],
+)
+def test_a_report_that_can_not_be_read_is_retryable(
+    akamai: Akamai, provider: AkamaiProvider, monkeypatch: pytest.MonkeyPatch, rows: Any
+) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    answer: Callable[..., Any] = akamai._do
+
+    def broken(handler: Any, body: bytes) -> Any:
+        if "reporting-api" in handler.path:
+            return 200, {}, {"data": rows}
+        return answer(handler, body)
+
+    monkeypatch.setattr(akamai, "_do", broken)
+    with pytest.raises(RetryableError, match="report can't be read"):
+        provider.metrics(service, known, query(Metric.REQUEST_COUNT))
+
+
+def test_reports_of_version_1_are_gone(akamai: Akamai, provider: AkamaiProvider) -> None:
+    """Show that the double has turned off what Akamai has."""
+    with pytest.raises(PermanentError, match="404"):
+        provider._session.json(
+            "POST", "/reporting-api/v1/reports/hits-by-time/versions/1/report-data", json={}
+        )
 
 
 def test_counts_of_a_missing_service_are_refused(provider: AkamaiProvider) -> None:
