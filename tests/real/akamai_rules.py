@@ -12,7 +12,10 @@ from typing import Any
 
 _DURATION = re.compile(r"[0-9]+[DdHhMmSs]")
 _HEADER = re.compile(r'[^()<>@,;:"/\[\]?{}\s]+')
+_SIZE = re.compile(r"([0-9]+)([KMGT])B")
+_GIGABYTES = {"K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}
 _NEEDED = ("origin", "cpCode")
+_SECURE = {"http2", "http3"}
 
 #: Options of ``caching`` for its kinds that read the origin's header fields.
 _BY_ORIGIN = {"mustRevalidate", "defaultTtl"}
@@ -42,6 +45,8 @@ def errors(rules: Mapping[str, Any], cp_codes: Collection[int]) -> list[str]:
         late = any(one["name"] == "responseHeader" for one in rule.get("criteria", ()))
         for one in rule.get("behaviors", ()):
             wrong = _wrong(_BEHAVIORS, one)
+            if one["name"] in _SECURE and not rules["options"]["is_secure"]:
+                wrong = "only for a secure property"
             if late and one["name"] not in _LATE:
                 wrong = "can't depend on the response"
             found += [f"{one['name']} {one['options']}: {wrong}"] if wrong else []
@@ -107,5 +112,37 @@ def _header(options: Mapping[str, Any]) -> str:
     return "" if listed == bool(options.get("values")) else "values do not fit matchOperator"
 
 
-_BEHAVIORS: dict[str, Check] = {"caching": _caching, "modifyIncomingRequestHeader": _deletion}
+def _large_files(options: Mapping[str, Any]) -> str:
+    """Check the sizes: whole objects have at most 1,800 MB, partial ones 323 GB."""
+    kind = options.get("enablePartialObjectCaching")
+    most = {"PARTIAL_OBJECT_CACHING": 323.0, "NON_PARTIAL_OBJECT_CACHING": 1.8}.get(str(kind))
+    known = {
+        "enabled",
+        "enablePartialObjectCaching",
+        "minimumSize",
+        "maximumSize",
+        "useVersioning",
+    }
+    if most is None or set(options) - known:
+        return "unknown options"
+    found = [_SIZE.fullmatch(options.get(name, "")) for name in ("minimumSize", "maximumSize")]
+    sizes = [int(size[1]) * _GIGABYTES[size[2]] for size in found if size]
+    return "" if len(sizes) == 2 and sizes[0] < sizes[1] <= most else "sizes out of range"
+
+
+def _http3(options: Mapping[str, Any]) -> str:
+    return "" if set(options) == {"enable"} else "unknown options"
+
+
+def _http2(options: Mapping[str, Any]) -> str:
+    return "unknown options" if options else ""
+
+
+_BEHAVIORS: dict[str, Check] = {
+    "caching": _caching,
+    "modifyIncomingRequestHeader": _deletion,
+    "largeFileOptimization": _large_files,
+    "http2": _http2,
+    "http3": _http3,
+}
 _CRITERIA: dict[str, Check] = {"requestHeader": _header, "responseHeader": _header}

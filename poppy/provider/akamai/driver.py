@@ -76,6 +76,9 @@ class AkamaiProvider(Provider):
             methods=tuple(options.methods),
             downgrade=options.allow_https_downgrade,
             origin_ip_version=options.origin_ip_version,
+            large_files=options.large_files,
+            http2=options.http2,
+            http3=options.http3,
         )
         self._session = self._new_session(options.timeout)
         self._quick_papi = self._papi(self._new_session(min(_HEALTH_TIMEOUT, options.timeout)))

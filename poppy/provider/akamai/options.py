@@ -102,6 +102,24 @@ DELIVERY: Sequence[cfg.Opt] = (
         help="Allow origins without TLS for services with https domains. Akamai uses HTTP to such "
         "origins for GET, HEAD and OPTIONS only, and not on every network.",
     ),
+    cfg.BoolOpt(
+        "large_files",
+        default=False,
+        help="Support objects above 1.8 GB, up to 323 GB. Akamai fetches objects above 100 MB in "
+        "parts: origins must support byte ranges, and such an object must get a new URL when it "
+        "changes.",
+    ),
+    cfg.BoolOpt(
+        "http2",
+        default=False,
+        help="Offer HTTP/2 to clients of services with https domains.",
+    ),
+    cfg.BoolOpt(
+        "http3",
+        default=False,
+        help="Offer HTTP/3 to clients of services with https domains. Their certificates must "
+        "have QUIC and TLS 1.3 enabled.",
+    ),
 )
 
 CERTIFICATES: Sequence[cfg.Opt] = (

@@ -34,6 +34,15 @@ _HONORED = {
     "honorMustRevalidate": True,
     "honorProxyRevalidate": True,
 }
+#: Whole objects have at most 1,800 MB; parts of objects are fetched with byte ranges. See
+#: https://techdocs.akamai.com/property-mgr/reference/ga-large-file-optimization.
+_LARGE_FILES = {
+    "enabled": True,
+    "enablePartialObjectCaching": "PARTIAL_OBJECT_CACHING",
+    "minimumSize": "100MB",
+    "maximumSize": "323GB",
+    "useVersioning": True,
+}
 #: Units of time, the longest first: (seconds, letter).
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -46,11 +55,17 @@ class Settings(NamedTuple):
         downgrade: whether https requests may be forwarded to an origin without TLS.
         origin_ip_version: IP version of connections to origins: ``IPV4``, ``IPV6`` or
             ``DUALSTACK``.
+        large_files: whether objects above 1.8 GB are supported.
+        http2: whether clients of secure properties may use HTTP/2.
+        http3: the same for HTTP/3.
     """
 
     methods: tuple[str, ...] = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
     downgrade: bool = False
     origin_ip_version: str = "DUALSTACK"
+    large_files: bool = False
+    http2: bool = False
+    http3: bool = False
 
 
 #: The behaviour that allows a method.
@@ -111,10 +126,22 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
             # Some products remove it by default, and so share what depends on more than the URL.
             behavior("removeVary", enabled=False),
             *(behavior(*METHODS[method]) for method in settings.methods),
+            *_delivery(settings, _secure(spec)),
         ],
         "criteria": [],
         "children": children,
     }
+
+
+def _delivery(settings: Settings, secure: bool) -> list[Document]:
+    """Return the optional behaviours of all paths."""
+    found = [behavior("largeFileOptimization", _LARGE_FILES)] if settings.large_files else []
+    # Akamai accepts these only in secure properties.
+    if secure and settings.http2:
+        found.append(behavior("http2"))
+    if secure and settings.http3:
+        found.append(behavior("http3", enable=True))
+    return found
 
 
 def _distrust() -> list[Document]:

@@ -112,6 +112,17 @@ def test_removal_of_vary_would_share_responses() -> None:
         ("caching", {"behavior": "CACHE_CONTROL", "ttl": "1h", "defaultTtl": "1h"}),
         ("caching", {"behavior": "CACHE_CONTROL", "defaultTtl": "1h", "honorMaxAge": False}),
         ("caching", {"behavior": "CACHE_CONTROL", "defaultTtl": "1h", "honorPrivate": "true"}),
+        ("http2", {}),
+        ("http3", {"enable": True}),
+        ("largeFileOptimization", {"enabled": True}),
+        (
+            "largeFileOptimization",
+            {
+                "enablePartialObjectCaching": "NON_PARTIAL_OBJECT_CACHING",
+                "minimumSize": "100MB",
+                "maximumSize": "2GB",
+            },
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(name: str, options: dict[str, Any]) -> None:
@@ -135,4 +146,5 @@ def errors_of(behavior: dict[str, Any], criteria: list[dict[str, Any]] | None = 
     """Return the errors of a rule tree whose second rule has this behaviour."""
     first = [{"name": "origin", "options": {}}, {"name": "cpCode", "options": {}}]
     child = {"behaviors": [behavior], "criteria": criteria or []}
-    return akamai_rules.errors({"behaviors": first, "children": [child]}, {})
+    tree = {"behaviors": first, "options": {"is_secure": False}, "children": [child]}
+    return akamai_rules.errors(tree, {})

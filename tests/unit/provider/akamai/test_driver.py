@@ -16,12 +16,12 @@ from poppy.model.operations import Purge
 from poppy.model.specs import Domain
 from poppy.provider.akamai.ccu import MOST_BYTES, batches
 from poppy.provider.akamai.driver import AkamaiProvider
-from poppy.provider.base import Metric, Point, Query
+from poppy.provider.base import Deployment, Metric, Point, Query
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
 from tests.real import akamai as double
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider
+from tests.unit.provider.akamai.conftest import make_provider, template
 from tests.unit.provider.akamai.test_convergence import settle
 
 DOMAINS = ("www.a.example", "www.b.example")
@@ -281,6 +281,37 @@ def test_an_http_domain_is_asked_for_by_http(akamai: Akamai, provider: AkamaiPro
     assert akamai.papi.version(found.provider_service_id)["rules"]["options"] == {
         "is_secure": False
     }
+
+
+def test_protocols_are_enabled_for_secure_properties_only(akamai: Akamai, tmp_path: Path) -> None:
+    options = {"http2": True, "http3": True, "enrollment_template": template(tmp_path)}
+    provider = make_provider(akamai, allow_https_downgrade=True, **options)
+    plain = make_service(domains=DOMAINS[:1])
+    secure = make_service(domains=DOMAINS[1:])
+    domains = (Domain(DOMAINS[1], "https", "sni"),)
+    secure = replace(secure, spec=replace(secure.spec, domains=domains))
+
+    found = [behaviors(akamai, settle(provider, service)) for service in (plain, secure)]
+
+    assert not {"http2", "http3"} & set(found[0])
+    assert (found[1]["http2"], found[1]["http3"]) == ({}, {"enable": True})
+
+
+def test_large_files_are_optional(akamai: Akamai, provider: AkamaiProvider) -> None:
+    service = make_service()
+    assert "largeFileOptimization" not in behaviors(akamai, settle(provider, service))
+
+    found = behaviors(akamai, settle(make_provider(akamai, large_files=True), service))
+
+    options = found["largeFileOptimization"]
+    assert options["enabled"]
+    assert options["enablePartialObjectCaching"] == "PARTIAL_OBJECT_CACHING"
+
+
+def behaviors(akamai: Akamai, found: Deployment) -> dict[str, Any]:
+    """Return the options of a property's default rule by behaviour."""
+    rules = akamai.papi.version(found.provider_service_id)["rules"]
+    return {one["name"]: one["options"] for one in rules["behaviors"]}
 
 
 def test_a_response_without_json_is_retryable(
