@@ -22,6 +22,8 @@ class PAPIDouble:
         outcomes: states of the next activations instead of ``ACTIVE``, in order.
         refused: behaviors that rules must not have.
         dropped: options that this product does not know and drops.
+        warnings: what Akamai warns of whenever rules are written.
+        needs_compliance: whether activations on PRODUCTION need a compliance record.
         properties: by id.
         edge_hostnames: by id.
         cp_codes: names by number.
@@ -36,6 +38,8 @@ class PAPIDouble:
         self.outcomes: list[str] = []
         self.refused: set[str] = set()
         self.dropped: set[str] = set()
+        self.warnings: list[str] = []
+        self.needs_compliance = False
         self.properties: dict[str, dict[str, Any]] = {}
         self.edge_hostnames: dict[str, dict[str, Any]] = {}
         self.cp_codes: dict[int, str] = {}
@@ -163,6 +167,8 @@ class PAPIDouble:
         shown = self._shown_rules(key, int(number))
         if errors:
             shown["errors"] = errors
+        if self.warnings:
+            shown["warnings"] = [{"title": "Warning", "detail": it} for it in self.warnings]
         return 200, {"ETag": f'"{_etag(found)}"'}, shown
 
     def _get_hostnames(self, _request: Any, key: str, number: str) -> Answer:
@@ -196,6 +202,11 @@ class PAPIDouble:
         network, number = request.body["network"], request.body["propertyVersion"]
         if any(one["network"] == network for one in self._pending(key)):
             return _problem(422, "property_activation_still_pending", "still pending")
+        if self.warnings and request.body.get("acknowledgeAllWarnings") is not True:
+            return _problem(400, "activation-warnings", "warnings are not acknowledged")
+        record = request.body.get("complianceRecord")
+        if network == "PRODUCTION" and self.needs_compliance and not _complies(record):
+            return _problem(400, "missing_compliance_record", "missing_compliance_record")
         found = self.properties[key]
         kind = request.body.get("activationType", "ACTIVATE")
         if kind == "ACTIVATE":
@@ -379,6 +390,20 @@ def _behaviors(rules: dict[str, Any]) -> list[dict[str, Any]]:
     for child in rules.get("children", []):
         found += _behaviors(child)
     return found
+
+
+def _complies(record: Any) -> bool:
+    """Return whether Akamai accepts a compliance record for PRODUCTION."""
+    given = dict(record or {})
+    reason, ticket = given.pop("noncomplianceReason", None), given.pop("ticketId", "")
+    if not isinstance(ticket, str):
+        return False
+    if reason == "NONE":
+        tested = given.pop("unitTested", None) is True
+        return tested and set(given) == {"customerEmail", "peerReviewedBy"} and all(given.values())
+    if reason == "OTHER":
+        return set(given) == {"otherNoncomplianceReason"} and all(given.values())
+    return reason in ("NO_PRODUCTION_TRAFFIC", "EMERGENCY") and not given
 
 
 def _is_pending(activation: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import edge
-from poppy.provider.akamai import reporting, rules
+from poppy.provider.akamai import compliance, reporting, rules
 from poppy.provider.akamai.ccu import CCU
 from poppy.provider.akamai.certificates import Certificates, Order
 from poppy.provider.akamai.cps import CPS
@@ -88,6 +88,7 @@ class AkamaiProvider(Provider):
             options.notify_emails,
             options.ip_version,
             options.poll_after,
+            compliance.record(options.compliance_record, self._group),
         )
         self._ccu = CCU(self._session, options.network)
         self._certificates = Certificates(

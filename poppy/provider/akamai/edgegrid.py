@@ -137,10 +137,14 @@ def _explain(response: requests.Response) -> str:
 
 def words(problem: Document) -> str:
     """Return the message of a problem in one line."""
-    causes = problem.get("errors")
-    said = [_words(problem)]
-    if isinstance(causes, list):
-        said += [_words(cause) for cause in causes[:_MOST_REASONS] if isinstance(cause, dict)]
+    parts = (_words(problem), listed(problem.get("errors")))
+    return "; ".join(dict.fromkeys(part for part in parts if part))
+
+
+def listed(problems: Any) -> str:
+    """Return the messages of the first few problems of a list in one line."""
+    found = problems[:_MOST_REASONS] if isinstance(problems, list) else []
+    said = [_words(one) for one in found if isinstance(one, dict)]
     return "; ".join(dict.fromkeys(part for part in said if part))
 
 

@@ -56,6 +56,14 @@ PLACE: Sequence[cfg.Opt] = (
         default=[],
         help="Mail addresses that Akamai notifies of each activation. At least one is required.",
     ),
+    cfg.DictOpt(
+        "compliance_record",
+        default={},
+        help="Compliance record of activations on PRODUCTION, if the account needs one. "
+        "noncomplianceReason:EMERGENCY or NO_PRODUCTION_TRAFFIC; OTHER with "
+        "otherNoncomplianceReason; NONE with customerEmail, peerReviewedBy and unitTested:true. "
+        "ticketId is optional.",
+    ),
     cfg.FloatOpt(
         "poll_after",
         default=60.0,

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import requests
+from oslo_log import log
 
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import retry_after
-from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, words
+from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, listed, words
+
+LOG = log.getLogger(__name__)
 
 #: Statuses for a conflicting change. 412 and 422 may mean that too, according to the type.
 _BUSY = frozenset(
@@ -213,10 +216,23 @@ class PAPI:
         return retry_after(self._request("GET", path).headers)
 
     def activate(
-        self, property_id: str, version: int, network: str, kind: str, emails: Sequence[str]
+        self,
+        property_id: str,
+        version: int,
+        network: str,
+        kind: str,
+        emails: Sequence[str],
+        compliance: Document | None,
     ) -> bool:
-        """Start an activation or deactivation. Return False if another one is in progress."""
-        body = {
+        """Start an activation or deactivation. Return False if another one is in progress.
+
+        Args:
+            compliance: see :mod:`poppy.provider.akamai.compliance`; for PRODUCTION.
+
+        Raises:
+            PermanentError: also if Akamai misses a compliance record.
+        """
+        body: Document = {
             "propertyVersion": version,
             "network": network,
             "activationType": kind,
@@ -224,8 +240,17 @@ class PAPI:
             "notifyEmails": list(emails),
             "note": "by Poppy",
         }
+        if compliance is not None and network == "PRODUCTION":
+            body["complianceRecord"] = compliance
         path = f"{_path(property_id)}/activations"
-        response = self._request("POST", path, accept=_BUSY, json=body)
+        try:
+            response = self._request("POST", path, accept=_BUSY, json=body)
+        except PermanentError as exc:
+            if "missing_compliance_record" in str(exc):
+                raise PermanentError(
+                    "This Akamai account needs the option compliance_record"
+                ) from exc
+            raise
         if response.status_code not in _BUSY:
             return True
         problem = json_object(response)
@@ -269,6 +294,13 @@ class PAPI:
         found = json_object(response)
         if found.get("errors"):
             raise PermanentError(f"Akamai refuses the {what}: {words(found)}")
+        if found.get("warnings"):
+            LOG.warning(
+                "Akamai warns of the %s of property %s: %s",
+                what,
+                found.get("propertyId"),
+                listed(found["warnings"]),
+            )
         return found
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -42,16 +42,24 @@ class Properties:
         emails: recipients of Akamai's activation mails.
         ip_version: IP version of new edge hostnames: ``IPV4`` or ``IPV6_COMPLIANCE``.
         poll_after: seconds between polls of an activation, unless Akamai gives an estimate.
+        compliance: the compliance record of activations on PRODUCTION.
     """
 
     def __init__(
-        self, papi: PAPI, network: str, emails: Sequence[str], ip_version: str, poll_after: float
+        self,
+        papi: PAPI,
+        network: str,
+        emails: Sequence[str],
+        ip_version: str,
+        poll_after: float,
+        compliance: Document | None = None,
     ) -> None:
         self._papi = papi
         self._network = network
         self._emails = emails
         self._ip_version = ip_version
         self._poll_after = poll_after
+        self._compliance = compliance
 
     def find(self, service: Service, known: ProviderDetail | None) -> Property | None:
         """Return the service's property, even if its id is not stored; None without one."""
@@ -154,7 +162,7 @@ class Properties:
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
-        self._papi.activate(property_id, version, self._network, "ACTIVATE", self._emails)
+        self._start(property_id, version, self._network, "ACTIVATE")
         return Progress(False, self._poll_after)
 
     def take_down(self, service: Service, known: ProviderDetail | None) -> None:
@@ -171,15 +179,16 @@ class Properties:
         serving = [one for one in activations if one.serves and one.network in found.networks]
         for one in serving:
             if not any(other.network == one.network for other in pending):
-                self._papi.activate(
-                    found.property_id, one.version, one.network, "DEACTIVATE", self._emails
-                )
+                self._start(found.property_id, one.version, one.network, "DEACTIVATE")
         if serving or pending:
             wait = self._poll_after
             if pending:
                 wait = self._pending(found.property_id, pending[0]).poll_after
             raise InProgressError(f"Akamai is deactivating {found.name}", wait)
         self._papi.delete(found.property_id)
+
+    def _start(self, property_id: str, version: int, network: str, kind: str) -> None:
+        self._papi.activate(property_id, version, network, kind, self._emails, self._compliance)
 
     def _is_locked(self, property_id: str, version: int) -> bool:
         """Return whether a version has an activation, and so can't be changed."""

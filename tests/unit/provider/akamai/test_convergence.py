@@ -255,6 +255,58 @@ def test_a_refused_activation_fails_with_akamais_message(
         provider.ensure(taken, None)
 
 
+def test_warnings_are_logged_and_acknowledged(
+    akamai: Akamai, provider: AkamaiProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = make_service()
+    akamai.papi.warnings = [f"the text {number}" for number in range(9)]
+
+    settle(provider, service)
+
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    said = record.getMessage()
+    (key,) = akamai.papi.properties
+    assert f"rules of property {key}: " in said
+    assert "Warning: the text 0; Warning: the text 1" in said
+    assert "the text 8" not in said  # Their number is limited.
+    assert state(akamai, service)["latest is active"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"noncomplianceReason": "EMERGENCY"},
+        {"noncomplianceReason": "NO_PRODUCTION_TRAFFIC", "ticketId": "T-1"},
+        {"noncomplianceReason": "OTHER", "otherNoncomplianceReason": "automatic"},
+        {
+            "noncomplianceReason": "NONE",
+            "customerEmail": "ops@example.com",
+            "peerReviewedBy": "peer@example.com",
+            "unitTested": "true",
+        },
+    ],
+)
+def test_a_compliance_record_is_sent_to_production(akamai: Akamai, record: dict[str, str]) -> None:
+    akamai.papi.needs_compliance = True
+    provider, service = make_provider(akamai, compliance_record=record), make_service()
+    settle(provider, service)
+    take_away(provider, service)
+    assert akamai.papi.properties == {}
+
+
+def test_a_missing_compliance_record_is_named(akamai: Akamai, provider: AkamaiProvider) -> None:
+    akamai.papi.needs_compliance = True
+    with pytest.raises(PermanentError, match="needs the option compliance_record"):
+        settle(provider, make_service())
+
+
+def test_staging_gets_no_compliance_record(akamai: Akamai) -> None:
+    record = {"noncomplianceReason": "EMERGENCY"}
+    provider = make_provider(akamai, network="STAGING", compliance_record=record)
+    settle(provider, make_service())
+    assert b"complianceRecord" not in b"".join(akamai.bodies)
+
+
 def test_deactivation_comes_before_removal(akamai: Akamai, provider: AkamaiProvider) -> None:
     service = make_service(domains=DOMAINS)
     known = settle(provider, service)

@@ -53,6 +53,30 @@ def test_credentials_are_read_from_an_edgerc_file(akamai: Akamai, edgerc: Path) 
         ({"client_token": None, "host": None}, "host, client_token: not set here or"),
         ({"edgerc": "/nowhere/.edgerc"}, "/nowhere/.edgerc can't be read: FileNotFound"),
         ({"enrollment_template": "/nowhere"}, "enrollment_template can't be read"),
+        ({"compliance_record": {"ticketId": "1"}}, "compliance_record: noncomplianceReason must"),
+        (
+            {"compliance_record": {"noncomplianceReason": "LATER"}},
+            "compliance_record: noncomplianceReason must .*not 'LATER'",
+        ),
+        (
+            {"compliance_record": {"noncomplianceReason": "OTHER"}},
+            "compliance_record: OTHER needs otherNoncomplianceReason",
+        ),
+        (
+            {"compliance_record": {"noncomplianceReason": "EMERGENCY", "colour": "red"}},
+            "compliance_record: EMERGENCY has no colour",
+        ),
+        (
+            {
+                "compliance_record": {
+                    "noncomplianceReason": "NONE",
+                    "customerEmail": "ops@example.com",
+                    "peerReviewedBy": "peer@example.com",
+                    "unitTested": "false",
+                }
+            },
+            "compliance_record: unitTested must be true",
+        ),
     ],
 )
 def test_invalid_options(akamai: Akamai, options: dict[str, Any], message: str) -> None:
