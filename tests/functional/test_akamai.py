@@ -64,6 +64,23 @@ def test_pending_activation_does_not_occupy_a_worker(poppy, akamai):
         assert poppy.settle(service_id).status is Status.DEPLOYED
 
 
+def test_tenant_sees_the_record_that_proves_ownership(poppy, akamai):
+    akamai.dom.automatic = False
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        (operation,) = poppy.operations(service_id)
+        (waits,) = [
+            step.message for step in operation.steps if "TXT record" in (step.message or "")
+        ]
+        assert f"_akamai-host-challenge.{DOMAIN}" in waits
+        akamai.dom.publish()
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+        poppy.services.delete(PROJECT, service_id, "req-2")
+        assert poppy.settle(service_id) is None
+    assert akamai.dom.claims == {}
+
+
 def test_akamai_error_is_shown_to_the_tenant(poppy, akamai):
     akamai.papi.refused = {"caching"}
     service_id = poppy.create()

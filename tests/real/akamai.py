@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.real.akamai_cps import CPSDouble
+from tests.real.akamai_dom import DOMDouble
 from tests.real.akamai_edge import EdgeDouble
 from tests.real.akamai_papi import PAPIDouble
 
@@ -61,7 +62,8 @@ class Akamai:
     """
 
     def __init__(self, contracts: Mapping[str, tuple[str, int]] | None = None) -> None:
-        self.papi = PAPIDouble(CONTRACT, GROUP, PRODUCT)
+        self.dom = DOMDouble()
+        self.papi = PAPIDouble(CONTRACT, GROUP, PRODUCT, self.dom.accepts)
         self.cps = CPSDouble(CONTRACT)
         self.edge = EdgeDouble(self.papi)
         self.contracts = dict(contracts or {})
@@ -135,7 +137,7 @@ class Akamai:
             json.loads(body) if body else None,
         )
         with self._lock:
-            for double in (self.papi, self.cps, self.edge):
+            for double in (self.papi, self.cps, self.dom, self.edge):
                 for method, pattern, act in double.routes:
                     found = re.fullmatch(pattern, request.path)
                     if method == request.method and found:

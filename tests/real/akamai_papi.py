@@ -6,16 +6,22 @@ import datetime
 import hashlib
 import itertools
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 from tests.real import akamai_rules
 
+_VARIABLE = re.compile("PMUSER_[A-Z0-9_]{1,25}")
 _LOCKED = "version is or was active and can't be edited"
 Answer = tuple[int, dict[str, str], Any]
 
 
 class PAPIDouble:
     """Properties, edge hostnames and CP codes.
+
+    Args:
+        owns: whether the account has proven that it owns a hostname.
 
     Attributes:
         takes: reads of the activations until one is done; None: it is never done.
@@ -29,7 +35,10 @@ class PAPIDouble:
         cp_codes: names by number.
     """
 
-    def __init__(self, contract: str, group: str, product: str) -> None:
+    def __init__(
+        self, contract: str, group: str, product: str, owns: Callable[[str], bool]
+    ) -> None:
+        self._owns = owns
         self._scope = {"contractId": contract, "groupId": group}
         self._account = {"accountId": "act_A-CCT9012", **self._scope}
         self._product = product
@@ -216,6 +225,12 @@ class PAPIDouble:
             errors = self._errors(self.version(key, number)["rules"])
             if not names or taken or errors:
                 return _problem(400, "validation", f"can't be activated: {taken} {errors}")
+            # Hostnames that the property serves already count as validated.
+            new = [name for name in names if serving.get(name, ("",))[0] != key]
+            unproven = [name for name in new if not self._owns(name)]
+            if unproven:
+                detail = f"domain ownership is not validated: {', '.join(unproven)}"
+                return _problem(400, "validation", detail)
         elif found["active"].get(network) != number:
             return _problem(400, "not-active", "it is not active")
         activation = {
@@ -337,6 +352,10 @@ class PAPIDouble:
         """Return the errors of a rule tree."""
         found = akamai_rules.errors(rules, self.cp_codes)
         found += sorted(self.refused & {one["name"] for one in _behaviors(rules)})
+        variables = [one["name"] for one in rules.get("variables", [])]
+        found += [f"variable {name}" for name in variables if not _VARIABLE.fullmatch(name)]
+        if len(variables) != len(set(variables)):
+            found.append("variables with the same name")
         return [
             {"type": "https://problems.example/required", "title": "Invalid", "detail": name}
             for name in found

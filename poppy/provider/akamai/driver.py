@@ -24,9 +24,11 @@ from poppy.provider.akamai import compliance, reporting, rules
 from poppy.provider.akamai.ccu import CCU
 from poppy.provider.akamai.certificates import Certificates, Order
 from poppy.provider.akamai.cps import CPS
+from poppy.provider.akamai.dom import DOM, LONGEST_DOMAIN
 from poppy.provider.akamai.edgegrid import Document, Session, credentials
 from poppy.provider.akamai.edges import SECURE_SUFFIX, EdgeHostname, Edges, secure_edge
 from poppy.provider.akamai.options import OPTS
+from poppy.provider.akamai.ownership import Ownership
 from poppy.provider.akamai.papi import PAPI, Property
 from poppy.provider.akamai.properties import Progress, Properties
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
@@ -88,6 +90,7 @@ class AkamaiProvider(Provider):
             options.notify_emails,
             options.ip_version,
             options.poll_after,
+            Ownership(DOM(self._session, self._group)) if options.domain_validation else None,
             compliance.record(options.compliance_record, self._group),
         )
         self._ccu = CCU(self._session, options.network)
@@ -135,6 +138,11 @@ class AkamaiProvider(Provider):
                     f"Domain {domain.domain} is too long for a name at Akamai: "
                     f"{_LONGEST_PREFIX} characters"
                 )
+            if self.options.domain_validation and len(domain.domain) > LONGEST_DOMAIN:
+                raise PermanentError(
+                    f"Domain {domain.domain} is too long to be validated by Akamai: "
+                    f"{LONGEST_DOMAIN} characters"
+                )
 
     @property
     def reserved_names(self) -> Sequence[str]:
@@ -156,6 +164,9 @@ class AkamaiProvider(Provider):
         if progress.done:
             self._drop_certificates(gone)
             gone = set()
+            before = {one.domain for one in known.access_urls} if known is not None else set()
+            dropped = before - spec.domain_names
+            self._properties.release(found.property_id, found.latest, dropped)
         waiting = [one for one in orders.values() if one.status == "create_in_progress"]
         certificates = {domain: order.status for domain, order in orders.items()}
         certificates |= {
@@ -171,7 +182,7 @@ class AkamaiProvider(Provider):
             in_progress=bool(waiting) or not progress.done,
             poll_after=self.options.poll_after if progress.done else progress.poll_after,
             certificates=certificates,
-            message="; ".join(one.wants for one in waiting),
+            message="; ".join(filter(None, [*(one.wants for one in waiting), progress.message])),
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
@@ -265,6 +276,7 @@ class AkamaiProvider(Provider):
             },
             in_progress=not progress.done,
             poll_after=progress.poll_after,
+            message=progress.message,
             certificates=known.certificates if known is not None else {},
         )
 
@@ -275,7 +287,7 @@ class AkamaiProvider(Provider):
             return rules.tree(service.spec, cp_code, self._settings)
 
         version = self._properties.write(service, found, tree_for, edges)
-        return self._properties.activate(found.property_id, version)
+        return self._properties.activate(found.property_id, version, edges)
 
     def _existing(self, service: Service, known: ProviderDetail | None) -> Property:
         found = self._properties.find(service, known)

@@ -11,7 +11,8 @@ CREDENTIALS: Sequence[cfg.Opt] = (
     cfg.StrOpt(
         "edgerc",
         help="An .edgerc file with the credentials of an API client with access to Property "
-        "Manager, CPS, Fast Purge and Reporting. The options below take precedence.",
+        "Manager, Domain Ownership Manager, CPS, Fast Purge and Reporting. The options below take "
+        "precedence.",
     ),
     cfg.StrOpt("edgerc_section", default="default", help="Section of the .edgerc file."),
     cfg.StrOpt("host", help="Host of the API client: <name>.luna.akamaiapis.net."),
@@ -130,6 +131,17 @@ DELIVERY: Sequence[cfg.Opt] = (
     ),
 )
 
+OWNERSHIP: Sequence[cfg.Opt] = (
+    cfg.BoolOpt(
+        "domain_validation",
+        default=True,
+        help="Claim new domains in Domain Ownership Manager and have tenants prove that they own "
+        "them, which Akamai requires before it activates a property. Turn it off if you have "
+        "validated all domains yourself (in the scope DOMAIN of a parent domain, say), or if your "
+        "account is exempt.",
+    ),
+)
+
 CERTIFICATES: Sequence[cfg.Opt] = (
     cfg.ListOpt(
         "san_certs",
@@ -152,4 +164,4 @@ CERTIFICATES: Sequence[cfg.Opt] = (
     ),
 )
 
-OPTS: Sequence[cfg.Opt] = (*CREDENTIALS, *PLACE, *DELIVERY, *CERTIFICATES)
+OPTS: Sequence[cfg.Opt] = (*CREDENTIALS, *PLACE, *DELIVERY, *OWNERSHIP, *CERTIFICATES)

@@ -6,7 +6,7 @@ changes, so it can be interrupted and repeated at any point.
 """
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from oslo_log import log
@@ -17,6 +17,7 @@ from poppy.model.services import Service
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.edges import EdgeHostname
+from poppy.provider.akamai.ownership import Ownership, note, noted
 from poppy.provider.akamai.papi import PAPI, Activation, Property
 
 LOG = log.getLogger(__name__)
@@ -28,10 +29,17 @@ _FAILURES_COUNT = datetime.timedelta(hours=1)
 
 
 class Progress(NamedTuple):
-    """Whether a network serves a version, and the seconds until the next poll."""
+    """The progress of an activation.
+
+    Attributes:
+        done: whether the network serves the version.
+        poll_after: seconds until the next poll.
+        message: what the tenant must do; empty if it just takes time.
+    """
 
     done: bool
     poll_after: float = 0.0
+    message: str = ""
 
 
 class Properties:
@@ -43,6 +51,7 @@ class Properties:
         ip_version: IP version of new edge hostnames: ``IPV4`` or ``IPV6_COMPLIANCE``.
         poll_after: seconds between polls of an activation, unless Akamai gives an estimate.
         compliance: the compliance record of activations on PRODUCTION.
+        ownership: proves the ownership of new domains; None if the operator has done so.
     """
 
     def __init__(
@@ -52,9 +61,11 @@ class Properties:
         emails: Sequence[str],
         ip_version: str,
         poll_after: float,
+        ownership: Ownership | None = None,
         compliance: Document | None = None,
     ) -> None:
         self._papi = papi
+        self._ownership = ownership
         self._network = network
         self._emails = emails
         self._ip_version = ip_version
@@ -123,33 +134,32 @@ class Properties:
         tree = tree_for(self._cp_code(service, present))
         changed = rules.difference(present, tree)
         names = {domain: edge.name for domain, edge in edges.items()}
-        moved = self.edge_hostnames(found) != names
+        before = self.edge_hostnames(found)
+        moved = before != names
         if not changed and not moved:
             return version
         LOG.debug("property %s: %s", property_id, changed or "other names")
-        ids = self._edge_ids(edges) if moved else {}
-        if self._is_locked(property_id, version):
-            version = self._papi.new_version(property_id, version, etag)
-            _present, etag = self._papi.rules(property_id, version)
-        try:
-            if moved:
-                wanted = [_hostname(domain, edge, ids) for domain, edge in sorted(edges.items())]
-                etag = self._papi.put_hostnames(property_id, version, etag, wanted)
-            if changed:
-                self._put_rules(property_id, version, etag, tree)
-        except PermanentError as exc:
-            if self._is_locked(property_id, version):
-                raise RetryableError(
-                    f"Version {version} of {property_id} was activated concurrently", _AGAIN
-                ) from exc
-            raise
-        return version
+        hostnames = None
+        if moved:
+            ids = self._edge_ids(edges)
+            hostnames = [_hostname(domain, edge, ids) for domain, edge in sorted(edges.items())]
+        claimed = noted(present)
+        if claimed:
+            # The claims of domains that are not in use any more were released.
+            activations = self._papi.activations(property_id)
+            kept = claimed & (set(before) | self._served(property_id, activations))
+            tree |= note(kept)
+            changed = changed or (None if kept == claimed else "other claims")
+        return self._edit(property_id, version, etag, tree if changed else None, hostnames)
 
-    def activate(self, property_id: str, version: int) -> Progress:
-        """Activate the version on the network.
+    def activate(self, property_id: str, version: int, domains: Collection[str]) -> Progress:
+        """Activate the version on the network, once Akamai accepts the tenant's new domains.
+
+        Args:
+            domains: the hostnames of the version.
 
         Raises:
-            PermanentError: the activation failed repeatedly.
+            PermanentError: the activation failed repeatedly, or Akamai refuses a domain.
         """
         activations = self._papi.activations(property_id)
         ours = [one for one in activations if one.network == self._network]
@@ -162,8 +172,18 @@ class Properties:
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
+        wants = self._prove(property_id, version, set(domains) - self._served(property_id, ours))
+        if wants:
+            return Progress(False, self._poll_after, wants)
         self._start(property_id, version, self._network, "ACTIVATE")
         return Progress(False, self._poll_after)
+
+    def release(self, property_id: str, version: int, domains: Iterable[str]) -> None:
+        """Release Poppy's claims of domains that the property does not have any more."""
+        gone = set(domains)
+        if gone and self._ownership is not None:
+            rules_tree, _etag = self._papi.rules(property_id, version)
+            self._ownership.release(noted(rules_tree) & gone)
 
     def take_down(self, service: Service, known: ProviderDetail | None) -> None:
         """Deactivate the service's property on all networks and delete it, if it exists.
@@ -185,10 +205,64 @@ class Properties:
             if pending:
                 wait = self._pending(found.property_id, pending[0]).poll_after
             raise InProgressError(f"Akamai is deactivating {found.name}", wait)
+        if self._ownership is not None:
+            rules_tree, _etag = self._papi.rules(found.property_id, found.latest)
+            self._ownership.release(noted(rules_tree))
         self._papi.delete(found.property_id)
 
     def _start(self, property_id: str, version: int, network: str, kind: str) -> None:
         self._papi.activate(property_id, version, network, kind, self._emails, self._compliance)
+
+    def _prove(self, property_id: str, version: int, new: Collection[str]) -> str:
+        """Return what is missing for Akamai to accept new hostnames; empty if nothing is."""
+        if self._ownership is None or not new:
+            return ""
+
+        def remember(domains: Collection[str]) -> None:
+            present, etag = self._papi.rules(property_id, version)
+            claimed = noted(present)
+            if not claimed.issuperset(domains):
+                tree = present | note(claimed.union(domains))
+                self._edit(property_id, version, etag, tree, None)
+
+        return self._ownership.prove(new, remember)
+
+    def _served(self, property_id: str, activations: Sequence[Activation]) -> set[str]:
+        """Return the hostnames that the network serves."""
+        found = (one for one in activations if one.network == self._network and one.serves)
+        version = next((one.version for one in found), None)
+        if version is None:
+            return set()
+        return {entry["cnameFrom"] for entry in self._papi.hostnames(property_id, version)}
+
+    def _edit(
+        self,
+        property_id: str,
+        version: int,
+        etag: str,
+        tree: Document | None,
+        hostnames: Sequence[Mapping[str, str]] | None,
+    ) -> int:
+        """Write the rule tree or hostnames or both, to a new version if this one is locked.
+
+        Returns:
+            The number of the written version.
+        """
+        if self._is_locked(property_id, version):
+            version = self._papi.new_version(property_id, version, etag)
+            _present, etag = self._papi.rules(property_id, version)
+        try:
+            if hostnames is not None:
+                etag = self._papi.put_hostnames(property_id, version, etag, hostnames)
+            if tree is not None:
+                self._put_rules(property_id, version, etag, tree)
+        except PermanentError as exc:
+            if self._is_locked(property_id, version):
+                raise RetryableError(
+                    f"Version {version} of {property_id} was activated concurrently", _AGAIN
+                ) from exc
+            raise
+        return version
 
     def _is_locked(self, property_id: str, version: int) -> bool:
         """Return whether a version has an activation, and so can't be changed."""

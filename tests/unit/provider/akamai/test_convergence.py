@@ -94,6 +94,7 @@ def test_a_failure_of_any_call_is_recovered_by_later_attempts(fate: str | int) -
             assert state(akamai, service) == wanted, number
             take_away(provider, changed(service))
             assert akamai.papi.properties == {}, number
+            assert akamai.dom.claims == {}, number
 
 
 def test_a_storm_of_429_and_lost_replies_leaves_one_property(akamai: Akamai) -> None:
@@ -213,6 +214,7 @@ def test_dropped_options_are_reported_and_create_no_endless_versions(
 
 def test_an_activation_is_polled_after_akamais_estimate(akamai: Akamai) -> None:
     provider, service = make_provider(akamai, poll_after=99), make_service()
+    akamai.dom.own("example.com")
     akamai.papi.takes = None
     first = provider.ensure(service, None)
     assert (first.in_progress, first.poll_after) == (True, 99)
