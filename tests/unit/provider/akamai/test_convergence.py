@@ -261,6 +261,7 @@ def test_warnings_are_logged_and_acknowledged(
     akamai: Akamai, provider: AkamaiProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = make_service()
+    akamai.dom.own("example.com")
     akamai.papi.warnings = [f"the text {number}" for number in range(9)]
 
     settle(provider, service)
