@@ -248,7 +248,8 @@ def _deployed(
         avoided=known.avoided if known else False,
         dns_records=known.dns_records if known else (),
     )
-    return detail.with_records(deployment.records, purposes=set(Purpose), provider=name)
+    records = [replace(record, provider=name) for record in deployment.records]
+    return detail.with_records(records, purposes=set(Purpose), provider=name)
 
 
 def _now() -> datetime.datetime:

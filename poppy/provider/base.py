@@ -59,7 +59,8 @@ class Deployment:
         message: with ``in_progress``, what the provider waits for, shown to the tenant; empty if
             it just takes time.
         records: the DNS records that the tenant must create for the provider (to validate a
-            certificate or the ownership of a domain), whether they are there or not.
+            certificate or the ownership of a domain), whether they are there or not. Poppy sets
+            their ``provider``.
     """
 
     provider_service_id: str

@@ -50,6 +50,9 @@ def test_service_waits_for_its_certificate_and_shows_the_records(
     assert set(waiting.certificates.values()) == {"create_in_progress"}
     for domain in service.spec.domain_names:
         assert f".{domain} CNAME _" in waiting.message
+        (record,) = [one for one in waiting.records if one.domain == domain]
+        assert (record.purpose, record.type) == ("certificate", "CNAME")
+        assert f"{record.name} CNAME {record.value}" in waiting.message
     assert account.config(service)["Aliases"]["Quantity"] == 0
     assert provider.ensure(service, known).provider_service_id == waiting.provider_service_id
 
@@ -58,6 +61,7 @@ def test_service_waits_for_its_certificate_and_shows_the_records(
 
     assert set(done.certificates.values()) == {"deployed"}
     assert done.message == ""
+    assert done.records == waiting.records
     assert set(account.config(service)["Aliases"]["Items"]) == service.spec.domain_names
 
 

@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
+from poppy.model.services import Status
+from poppy.provider.base import Deployment
+from tests.functional.harness import Harness
 from tests.real.bind import Bind
 from tests.real.client import run
 from tests.real.poppy import PROJECT, Installation, wait
@@ -87,6 +91,39 @@ def test_traffic_record_is_shown_and_found_once_it_exists(site, bind, tmp_path, 
     wait(lambda: listed()[1][0]["Status"] == "ok", 20)
     code, (record,) = listed("--check", "--nameserver", bind.address)
     assert (code, record["Status"]) == (0, "ok")
+
+
+def test_operation_continues_soon_after_a_providers_record_exists(tmp_path, bind, monkeypatch):
+    name, value = f"_acme-challenge.{DOMAIN}", "token.validations.example.net"
+    record = DNSRecord(DOMAIN, Purpose.CERTIFICATE, RecordType.CNAME, name, value)
+    resolver = {"nameservers": bind.address, "authoritative": "false", "check_records": "true"}
+    groups = {"DEFAULT": {"domain_ownership_interval": 0.2}, "resolver": resolver}
+    poppy = Harness(tmp_path, groups)
+
+    def ensure(service, known):
+        """Wait for the record, and look rarely."""
+        return Deployment(
+            "id-1",
+            {DOMAIN: "edge.example.net"},
+            in_progress=bind.resolve(name) != value,
+            poll_after=600.0,
+            records=(record,),
+        )
+
+    monkeypatch.setattr(poppy.cdn_a, "ensure", ensure)
+    service_id = poppy.create(domain=DOMAIN)
+
+    def shown():
+        return {it.purpose: (it.provider, it.status) for it in poppy.get(service_id).dns_records}
+
+    with poppy.working():
+        poppy.wait(lambda: poppy.is_waiting(service_id))
+        assert shown() == {"certificate": ("cdn-a", "missing")}
+        bind.change("example.org", (name, "CNAME", f"{value}."))
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    assert shown() == {"certificate": ("cdn-a", "ok"), "traffic": (None, "missing")}
+    bind.change("example.org", (name, "CNAME"))
+    poppy.close()
 
 
 @pytest.mark.parametrize("server", ["name.example.org", "127.0.0.1:0", "[::1]:x"])

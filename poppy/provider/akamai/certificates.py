@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.provider.akamai.cps import CPS, Change, Enrollment
 from poppy.provider.akamai.edgegrid import Document
 
@@ -23,14 +24,6 @@ _STATUSES = {"error": "failed", "cancelled": "cancelled"}
 _WARNINGS = ("pre-verification-warnings-ack", "post-verification-warnings-ack")
 _CHALLENGES = "lets-encrypt-challenges-completed"
 _APPROVAL = "change-management-ack"
-
-
-class Record(NamedTuple):
-    """A DNS record that proves control of a domain."""
-
-    domain: str
-    name: str
-    value: str
 
 
 class Order(NamedTuple):
@@ -48,7 +41,7 @@ class Order(NamedTuple):
     common_name: str
     status: str
     wants: str = ""
-    records: tuple[Record, ...] = ()
+    records: tuple[DNSRecord, ...] = ()
 
 
 class Certificates:
@@ -182,7 +175,7 @@ class Certificates:
         for name in _WARNINGS:
             if name in change.needed:
                 self._cps.acknowledge(path, name)
-        records: list[Record] = []
+        records: list[DNSRecord] = []
         if _CHALLENGES in change.inputs:
             records = _records(self._cps.challenges(change.inputs[_CHALLENGES]), domain)
         status = _STATUSES.get(change.state, "create_in_progress")
@@ -205,10 +198,16 @@ def _taking(one: Enrollment) -> str:
     return f"waiting for the certificate {one.common_name}"
 
 
-def _records(challenges: Sequence[Document], domain: str) -> list[Record]:
+def _records(challenges: Sequence[Document], domain: str) -> list[DNSRecord]:
     """Return the DNS records that a domain still needs, without those of other domains."""
     return [
-        Record(domain, way["fullPath"].rstrip("."), way["responseBody"])
+        DNSRecord(
+            domain,
+            Purpose.CERTIFICATE,
+            RecordType.TXT,
+            way["fullPath"].rstrip("."),
+            way["responseBody"],
+        )
         for entry in challenges
         if entry["domain"] == domain
         for way in entry["challenges"]

@@ -183,6 +183,7 @@ class AkamaiProvider(Provider):
             poll_after=self.options.poll_after if progress.done else progress.poll_after,
             certificates=certificates,
             message="; ".join(filter(None, [*(one.wants for one in waiting), progress.message])),
+            records=(*progress.records, *(record for one in waiting for record in one.records)),
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
@@ -324,7 +325,10 @@ class AkamaiProvider(Provider):
             "enrollment_id": order.enrollment_id,
             "edge_hostname": order.common_name + SECURE_SUFFIX if order.common_name else None,
             "waits_for": order.wants,
-            "validation": [record._asdict() for record in order.records],
+            "validation": [
+                {"domain": record.domain, "name": record.name, "value": record.value}
+                for record in order.records
+            ],
         }
         return Issuance(
             status=order.status,

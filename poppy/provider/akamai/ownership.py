@@ -11,10 +11,12 @@ property's rule tree, before it makes them, and releases no others.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
 from oslo_log import log
 
 from poppy.common.errors import DriverError, PermanentError, RetryableError
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.provider.akamai.dom import DEAD, DOM, HOST, Claim
 from poppy.provider.akamai.edgegrid import Document
 
@@ -26,6 +28,22 @@ _AGAIN = 5.0  # Seconds.
 _NOTE = "PMUSER_POPPY_CLAIM_"
 
 
+class Missing(NamedTuple):
+    """What is missing for Akamai to accept domains.
+
+    Attributes:
+        message: what the tenant must do, or what Poppy waits for; empty if nothing is missing.
+        records: the DNS records that the tenant must create.
+    """
+
+    message: str = ""
+    records: tuple[DNSRecord, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is missing."""
+        return bool(self.message)
+
+
 class Ownership:
     """Claims of domains."""
 
@@ -34,33 +52,34 @@ class Ownership:
 
     def prove(
         self, domains: Collection[str], remember: Callable[[Collection[str]], object]
-    ) -> str:
+    ) -> Missing:
         """Make progress with the claims of domains.
 
         Args:
             remember: called with the domains that are about to be claimed.
 
         Returns:
-            What the tenant must do, or what Poppy waits for; empty if all domains are validated.
+            What is missing; nothing if all domains are validated.
 
         Raises:
             PermanentError: Akamai refuses a claim; the message names the domain.
         """
-        claims = self._missing(domains)
+        claims = self._unproven(domains)
         unclaimed = [name for name, one in claims.items() if one is None or one.status in DEAD]
         if unclaimed:
             remember(unclaimed)
             refused = self._dom.add(unclaimed)
-            claims = self._missing(domains)
+            claims = self._unproven(domains)
             for name, one in claims.items():
                 if one is None or one.status in DEAD:
                     raise _unclaimed(name, refused.get(name))
             # The tenant does not know the new records yet, so there is nothing to validate.
-            return _to_do(claims.values()) or "waiting for Akamai to accept the domains"
+            missing = _missing(claims.values())
+            return missing or Missing("waiting for Akamai to accept the domains")
         if claims:
             for name in self._validate(claims):
                 claims.pop(name, None)
-        return _to_do(claims.values())
+        return _missing(claims.values())
 
     def release(self, domains: Iterable[str]) -> None:
         """Delete the claims of domains.
@@ -78,7 +97,7 @@ class Ownership:
                     raise
                 LOG.warning("Akamai keeps its claim of domain %s: %s", one.name, exc)
 
-    def _missing(self, domains: Iterable[str]) -> dict[str, Claim | None]:
+    def _unproven(self, domains: Iterable[str]) -> dict[str, Claim | None]:
         """Return, by domain that no validated claim covers, its claim, or None without one."""
         wanted = sorted(domains)
         claims = self._dom.search(pair for name in wanted for pair in _related(name))
@@ -149,9 +168,15 @@ def _unclaimed(domain: str, reason: str | None) -> DriverError:
     return PermanentError(f"Akamai refuses the claim of domain {domain}: {reason}")
 
 
-def _to_do(claims: Iterable[Claim | None]) -> str:
+def _missing(claims: Iterable[Claim | None]) -> Missing:
     """Return what the tenant must do, or what Akamai does, for pending claims."""
-    return "; ".join(_wants(one) for one in claims if one is not None)
+    pending = [one for one in claims if one is not None]
+    records = [
+        DNSRecord(one.name, Purpose.OWNERSHIP, RecordType.TXT, *one.record)
+        for one in pending
+        if one.record is not None
+    ]
+    return Missing("; ".join(map(_wants, pending)), tuple(records))
 
 
 def _wants(claim: Claim) -> str:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.model.dns_records import DNSRecord
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.edges import EdgeHostname
-from poppy.provider.akamai.ownership import Ownership, note, noted
+from poppy.provider.akamai.ownership import Missing, Ownership, note, noted
 from poppy.provider.akamai.papi import PAPI, Activation, Property
 
 LOG = log.getLogger(__name__)
@@ -35,11 +36,13 @@ class Progress(NamedTuple):
         done: whether the network serves the version.
         poll_after: seconds until the next poll.
         message: what the tenant must do; empty if it just takes time.
+        records: the DNS records that the tenant must create.
     """
 
     done: bool
     poll_after: float = 0.0
     message: str = ""
+    records: tuple[DNSRecord, ...] = ()
 
 
 class Properties:
@@ -172,9 +175,9 @@ class Properties:
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
-        wants = self._prove(property_id, version, set(domains) - self._served(property_id, ours))
-        if wants:
-            return Progress(False, self._poll_after, wants)
+        missing = self._prove(property_id, version, set(domains) - self._served(property_id, ours))
+        if missing:
+            return Progress(False, self._poll_after, *missing)
         self._start(property_id, version, self._network, "ACTIVATE")
         return Progress(False, self._poll_after)
 
@@ -213,10 +216,10 @@ class Properties:
     def _start(self, property_id: str, version: int, network: str, kind: str) -> None:
         self._papi.activate(property_id, version, network, kind, self._emails, self._compliance)
 
-    def _prove(self, property_id: str, version: int, new: Collection[str]) -> str:
-        """Return what is missing for Akamai to accept new hostnames; empty if nothing is."""
+    def _prove(self, property_id: str, version: int, new: Collection[str]) -> Missing:
+        """Return what is missing for Akamai to accept new hostnames."""
         if self._ownership is None or not new:
-            return ""
+            return Missing()
 
         def remember(domains: Collection[str]) -> None:
             present, etag = self._papi.rules(property_id, version)

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from poppy.common import aws
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -257,6 +258,9 @@ class CloudFrontProvider(Provider):
             poll_after=_VALIDATION if certificate.is_pending else self.options.poll_after,
             certificates={entry.domain: status for entry in spec.domains if entry.certificate},
             message=_to_do(certificate) if certificate.is_pending else "",
+            records=()
+            if certificate.arn == self.options.certificate_arn
+            else _records(certificate),
         )
 
 
@@ -274,6 +278,14 @@ def _status(certificate: Certificate) -> str:
     if certificate.is_issued:
         return "deployed"
     return "create_in_progress" if certificate.is_pending else "failed"
+
+
+def _records(certificate: Certificate) -> tuple[DNSRecord, ...]:
+    """Return the validation records, named ``_<token>.<domain>``. ACM needs them for renewals."""
+    return tuple(
+        DNSRecord(name.partition(".")[2], Purpose.CERTIFICATE, RecordType.CNAME, name, value)
+        for name, value in sorted(certificate.records.items())
+    )
 
 
 def _to_do(certificate: Certificate) -> str:

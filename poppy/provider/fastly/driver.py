@@ -318,6 +318,7 @@ class FastlyProvider(Provider):
             poll_after=_POLL,
             certificates=certificates,
             message="; ".join(order.wants for order in waiting),
+            records=[record for order in orders.values() for record in order.dns_records],
         )
 
     def _access_name(self, domain: Domain, order: Subscription | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
 
 from poppy.common.errors import PermanentError
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.provider.fastly.api import API, Document
 
 _STATUSES = {
@@ -19,6 +20,10 @@ _STATUSES = {
     "renewing": "deployed",
     "failed": "failed",
 }
+
+
+#: The kind of challenge that Fastly recommends: a CNAME to a name that it manages.
+_MANAGED = "managed-dns"
 
 
 class Record(NamedTuple):
@@ -53,9 +58,20 @@ class Subscription(NamedTuple):
         return _STATUSES.get(self.state, "create_in_progress")
 
     @property
+    def dns_records(self) -> tuple[DNSRecord, ...]:
+        """The records for an order of one domain. They must stay, for renewals."""
+        return tuple(
+            DNSRecord(domain, Purpose.CERTIFICATE, RecordType.CNAME, record.name, value)
+            for record in self.records
+            if record.kind == _MANAGED
+            for domain in self.domains[:1]
+            for value in record.values
+        )
+
+    @property
     def wants(self) -> str:
         """What the order waits for, for the tenant."""
-        dns = [record for record in self.records if record.kind == "managed-dns"]
+        dns = [record for record in self.records if record.kind == _MANAGED]
         if not dns:
             return f"waiting for the certificate for {', '.join(self.domains)}"
         return "; ".join(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from poppy.common.errors import PermanentError, Scope, Unauthorized
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.services import Service
 from poppy.model.specs import Domain
 from poppy.provider.akamai.dom import DOM, MOST_DOMAINS
@@ -56,12 +57,18 @@ def test_the_tenant_publishes_a_record_for_each_new_domain(
                 f"create the TXT record _akamai-host-challenge.{name} with the value {token}"
                 in found.message
             )
+            record = f"_akamai-host-challenge.{name}"
+            assert (
+                DNSRecord(name, Purpose.OWNERSHIP, RecordType.TXT, record, token) in found.records
+            )
+        assert len(found.records) == 2
     assert akamai.papi.properties[first.provider_service_id]["activations"] == []
 
     akamai.dom.publish()
     known = settle(provider, service, again)
 
     assert known.message == ""
+    assert known.records == ()
     assert set(akamai.papi.serving()) == {OLD, NEW}
 
 
@@ -302,6 +309,10 @@ def test_records_for_the_certificate_and_for_ownership_are_shown_together(
         found = provider.ensure(service, None)
     assert f"_acme-challenge.{OLD}" in found.message
     assert f"_akamai-host-challenge.{OLD}" in found.message
+    assert {(one.purpose, one.type, one.name) for one in found.records} == {
+        ("ownership", "TXT", f"_akamai-host-challenge.{OLD}"),
+        ("certificate", "TXT", f"_acme-challenge.{OLD}"),
+    }
 
 
 def test_a_domain_that_is_too_long_to_validate_is_refused(akamai: Akamai) -> None:

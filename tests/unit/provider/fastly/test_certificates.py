@@ -8,6 +8,7 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.model.certificates import Certificate
+from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.services import Service
 from poppy.model.specs import Domain
 from poppy.provider.base import Capability, Issuance
@@ -47,6 +48,10 @@ def test_the_message_names_the_required_record(
     assert deployment.certificates == {NAME: "create_in_progress"}
     record = f"the CNAME record _acme-challenge.{NAME} with the value SUB1.fastly-valid"
     assert record in deployment.message
+    name, value = f"_acme-challenge.{NAME}", "SUB1.fastly-validations.com"
+    assert deployment.records == [
+        DNSRecord(NAME, Purpose.CERTIFICATE, RecordType.CNAME, name, value)
+    ]
     assert deployment.access_urls == {NAME: "j.sni.global.fastly.net"}
     before = fastly.changes
     assert provider.ensure(service, known_from(deployment)) == deployment
