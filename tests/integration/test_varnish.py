@@ -84,6 +84,44 @@ def test_the_longest_caching_rule_sets_the_ttl(serve: Any, get: Any, web: WebSer
     assert web.requests[DOMAIN, "/a"] == 1
 
 
+def test_objects_larger_than_the_cache_are_whole(serve: Any, get: Any, web: WebServer) -> None:
+    serve(caching=(Caching("all", 3600, (Rule("all", "/*"),)),))
+    web.padding = 60 * 1024 * 1024
+
+    for _ in range(2):
+        answer = get("/large")
+        assert (answer.status, answer.cache) == (200, "MISS")
+        assert len(answer.body) > web.padding
+
+    web.padding = 0
+    get("/small")
+    assert get("/small").cache == "HIT"
+
+
+def test_an_object_replaces_many_small_ones(serve: Any, get: Any, web: WebServer) -> None:
+    serve(caching=(Caching("all", 3600, (Rule("all", "/*"),)),))
+    web.padding = 64 * 1024
+    for number in range(600):
+        get(f"/{number}")
+    web.padding = 15 * 1024 * 1024
+
+    first, second = get("/large"), get("/large")
+
+    assert len(first.body) == len(second.body) > web.padding
+    assert (first.cache, second.cache) == ("MISS", "HIT")
+
+
+def test_the_largest_cached_object_is_an_option(node: Varnish, get: Any, web: WebServer) -> None:
+    limited = make_provider([node], max_object_size=1000)
+    spec = make_spec(domains=[DOMAIN], origins=(Origin(web.address),))
+    limited.ensure(make_service(spec=spec), None)
+
+    web.padding = 800
+    assert [get("/below").cache for _ in range(2)] == ["MISS", "HIT"]
+    web.padding = 1000
+    assert [get("/above").cache for _ in range(2)] == ["MISS", "MISS"]
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Set-Cookie": "a=b"}, {"Cache-Control": "private"}, {"Cache-Control": "no-store"}],

@@ -46,7 +46,7 @@ def web() -> Iterator[WebServer]:
 
 @pytest.fixture(autouse=True)
 def _as_new(node: Varnish, web: WebServer) -> Iterator[None]:
-    web.content, web.status, web.delay = "first", 200, 0.0
+    web.content, web.status, web.delay, web.padding = "first", 200, 0.0, 0
     web.headers.clear()
     web.requests.clear()
     web.cookies.clear()

@@ -27,6 +27,7 @@ class Settings:
         trusted_proxies: addresses and CIDR blocks.
         strip_cookies: whether cached paths ignore cookies. Otherwise requests with cookies bypass
             the cache.
+        max_object_size: maximum bytes of objects to cache.
     """
 
     grace: int = 300
@@ -37,6 +38,7 @@ class Settings:
     geography_header: str = ""
     trusted_proxies: tuple[str, ...] = ()
     strip_cookies: bool = False
+    max_object_size: int = 16 * 1024 * 1024
 
     @property
     def proxy_headers(self) -> list[str]:

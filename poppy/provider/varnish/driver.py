@@ -84,6 +84,7 @@ class VarnishProvider(Provider):
             geography_header=options.geography_header,
             trusted_proxies=tuple(options.trusted_proxies),
             strip_cookies=options.cookies == "strip",
+            max_object_size=options.max_object_size,
         )
         self._secret = self._read_secret()
         self._allowed = self._networks("allowed_origins")

@@ -33,6 +33,8 @@ _GONE_VCL = "vcl 4.1;\n\nbackend default none;\n\nsub vcl_recv {\n    return (sy
 _LABEL = re.compile("poppy_([0-9a-f]{32})")
 _PROGRAM = re.compile("poppy_([0-9a-f]{32})_([0-9a-f]{16})_([0-9a-f]{16})_([0-9a-f]{16})")
 _ROUTER = re.compile("poppy_router_([0-9a-f]{16})_[0-9a-f]{16}")
+#: How many objects a node may evict to make room for one.
+_NUKE_LIMIT = 100_000
 _ULIMIT = re.compile("^ulimit -S -t [0-9]+; ")
 _ROUNDS = 20
 _ROUND_PAUSE = 0.05  # Seconds between attempts that lose to another worker's change.
@@ -218,6 +220,7 @@ class Node:
     def _load(self, program: Program, metadata: Metadata) -> None:
         name = program.prefix + _serial()
         self._limit_compiler()
+        self._allow_eviction()
         self._admin.inline(name, program.render(metadata))
         try:
             self._admin.command("vcl.label", program.label, name)
@@ -239,6 +242,26 @@ class Node:
         except Refused as exc:
             # The node was started with "-r cc_command", or its command can't be quoted.
             LOG.warning("%s: the compiler has no time limit: %s", self._admin.address, exc)
+
+    def _allow_eviction(self) -> None:
+        """Let a large object replace many small ones.
+
+        By default, a node evicts 50 objects at most to make room. If that is not enough, it ends
+        the response to the client in the middle.
+        """
+        (parameter,) = self._admin.json("param.show", "nuke_limit")
+        if int(parameter["value"]) >= _NUKE_LIMIT:
+            return
+        try:
+            self._admin.command("param.set", "nuke_limit", str(_NUKE_LIMIT))
+        except Refused as exc:
+            # The node was started with "-r nuke_limit".
+            LOG.warning(
+                "%s: large objects may be cut off, because nuke_limit is %s: %s",
+                self._admin.address,
+                parameter["value"],
+                exc,
+            )
 
     def _settle(self, key: str) -> None:
         """Activate a matching router and discard outdated VCLs; the end of every change."""

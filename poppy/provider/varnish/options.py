@@ -107,6 +107,14 @@ OPTS: Sequence[cfg.Opt] = (
         "allowed_origins = 0.0.0.0/0, ::/0.",
     ),
     cfg.IntOpt(
+        "max_object_size",
+        default=16 * 1024 * 1024,
+        min=0,
+        help="The largest object to cache, in bytes of Content-Length. A larger one comes from "
+        "the origin at each request. Keep it well below the size of the nodes' storage (varnishd "
+        "-s): if an object has no room there, the client gets only a part of it.",
+    ),
+    cfg.IntOpt(
         "max_vcl_size",
         default=_MAX_VCL_SIZE,
         min=16384,

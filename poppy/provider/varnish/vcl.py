@@ -31,6 +31,7 @@ from poppy.provider.varnish.request import FIELDS, NORMALISE, distrust, key_of_p
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]{2,45}")
 _KEEP = 3600  # Seconds to keep an object after its grace, for conditional requests.
 _LASTING = (200, 203, 300, 301, 308)  # Status codes that a rule's TTL applies to.
+_LARGE_TTL = 120  # Seconds to remember that an object is too large to cache.
 _NEGATIVE_TTL = 60  # The most seconds to cache "not found".
 
 # After an ambiguous request, the rest of the connection can't be trusted.
@@ -333,7 +334,11 @@ def _backend_response(key: str, metadata: Metadata, kept: _Choice, settings: Set
         "    set beresp.http.x-poppy-url = bereq.url;\n"
         f'    set beresp.http.x-poppy-generation = "{int(metadata.generation)}";\n'
         f"    set beresp.grace = {int(settings.grace)}s;\n"
-        f"    set beresp.keep = {_KEEP}s;\n{kept.calls}{_TTL.format(kept.field)}}}"
+        f"    set beresp.keep = {_KEEP}s;\n{kept.calls}{_TTL.format(kept.field)}"
+        "    if (std.integer(beresp.http.Content-Length, 0) > "
+        f"{int(settings.max_object_size)}) {{\n"
+        "        set beresp.uncacheable = true;\n"
+        f"        set beresp.ttl = {_LARGE_TTL}s;\n    }}\n}}"
     )
 
 
