@@ -2,6 +2,7 @@
 """Lookups of the DNS records that tenants must create."""
 
 import datetime
+import threading
 import time
 from collections.abc import Sequence
 from typing import Self
@@ -53,10 +54,19 @@ class RecordCheck:
         """Return the seconds until the next lookup of a missing record; see :func:`pause`."""
         return pause(self._interval, since)
 
-    def check(self, records: Sequence[DNSRecord]) -> tuple[DNSRecord, ...]:
-        """Look up records; those whose lookup fails stay as they are."""
+    def check(
+        self, records: Sequence[DNSRecord], stopped: threading.Event | None = None
+    ) -> tuple[DNSRecord, ...]:
+        """Look up records; those whose lookup fails stay as they are.
+
+        Args:
+            stopped: ends the lookups early.
+        """
         end = time.monotonic() + _TOTAL
-        return tuple(self._checked(record, end) for record in records)
+        return tuple(
+            record if stopped and stopped.is_set() else self._checked(record, end)
+            for record in records
+        )
 
     def _checked(self, record: DNSRecord, end: float) -> DNSRecord:
         deadline = min(end, time.monotonic() + self._timeout)

@@ -81,17 +81,17 @@ class RecordWatch:
                 return
             # First, so that a failure of storage does not repeat the lookups at once.
             watched.due_at = _now() + datetime.timedelta(seconds=self.check.pause(watched.since))
-            if self._is_settled(key) or _now() - watched.since > _LONGEST:
+            if self._is_settled(key, stopped) or _now() - watched.since > _LONGEST:
                 with self._lock:
                     if self._watched.get(key) is watched:
                         del self._watched[key]
 
-    def _is_settled(self, key: tuple[str, str]) -> bool:
+    def _is_settled(self, key: tuple[str, str], stopped: threading.Event) -> bool:
         """Look up a service's records; return whether they need no further lookup."""
         try:
             service = self._storage.services.get(*key)
             records = [it for it in service.dns_records if it.purpose is Purpose.TRAFFIC]
-            found = self.check.check(records)
+            found = self.check.check(records, stopped)
             if any(a.status is not b.status for a, b in zip(records, found, strict=True)):
                 self._storage.services.amend(_with_traffic(service, found))
         except errors.NotFound:

@@ -89,6 +89,14 @@ def test_record_stays_as_it_was_if_the_lookup_fails(check, resolver):
     assert check.check([known]) == (known,)
 
 
+def test_stopping_worker_looks_up_no_more(check, resolver):
+    stopped = threading.Event()
+    assert check.check([TXT], stopped)[0].checked_at is not None
+    stopped.set()
+    assert check.check([TXT, CNAME], stopped) == (TXT, CNAME)
+    assert resolver.asked == 1
+
+
 def test_pause_grows_with_the_age_of_the_request(check):
     now = datetime.datetime.now(datetime.UTC)
     ages = [0, 40, 1000, 86400]
