@@ -144,9 +144,10 @@ class EnsureProvider(Task):
         if not records or self._check is None:
             return deployment, deployment.poll_after
         found = self._check.check(records)
-        poll_after = deployment.poll_after
-        if any(record.status is not RecordStatus.OK for record in found):
-            poll_after = self._check.pause(since)
+        poll_after = self._check.pause(since)
+        if all(record.status is RecordStatus.OK for record in found):
+            # The provider may find them at any moment.
+            poll_after = min(poll_after, deployment.poll_after)
         return replace(deployment, records=found), poll_after
 
 

@@ -78,6 +78,16 @@ class NameServer(ServerProcess):
             return None
         return str(answer[0].target.to_text(omit_final_dot=True))
 
+    def values(self, name: str, kind: str) -> set[str]:
+        """Return the strings of a name's TXT records, or the text of other records."""
+        query = dns.message.make_query(name, kind)
+        answer = dns.query.udp(query, self.host, 5, self.port).answer
+        return {
+            b"".join(record.strings).decode() if kind == "TXT" else record.to_text()
+            for found in answer
+            for record in found
+        }
+
     def ttl(self, name: str) -> int:
         """Return the TTL of a name's CNAME."""
         query = dns.message.make_query(name, "CNAME")
