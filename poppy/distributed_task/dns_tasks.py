@@ -64,20 +64,11 @@ class EnsureDNS(Task):
             if stale:
                 self._dns.remove(sorted(stale))
 
-            traffic = [
-                dns_records.traffic_record(domain, name)
-                for domain, name in names.items()
-                if not self._dns.owns(domain)
-            ]
-
             def remember(details: Details) -> None:
                 for provider, detail in details.items():
-                    named = detail.with_operator_names(names)
-                    details[provider] = named.with_records(traffic, purposes={Purpose.TRAFFIC})
+                    details[provider] = detail.with_operator_names(names)
 
             run.remember(remember)
-            if self._watch is not None:
-                self._watch.add(run.service)
 
         def undo() -> None:
             # By now another service may hold some of the domains.
@@ -87,6 +78,27 @@ class EnsureDNS(Task):
                 self._dns.remove(sorted(names))
 
         run.attempt(DNS, gate_of(self._dns), work, undo)
+        # Not in the call: its slot is for the driver.
+        if run.done(DNS):
+            self._show_traffic(run)
+
+    def _show_traffic(self, run: OperationRun) -> None:
+        """Remember the records that lead visitors to the operator names."""
+        traffic = [
+            dns_records.traffic_record(
+                domain.domain, self._dns.operator_name(domain.domain, domain.certificate)
+            )
+            for domain in run.service.spec.domains
+            if not self._dns.owns(domain.domain)
+        ]
+
+        def remember(details: Details) -> None:
+            for provider, detail in details.items():
+                details[provider] = detail.with_records(traffic, purposes={Purpose.TRAFFIC})
+
+        run.remember(remember)
+        if self._watch is not None:
+            self._watch.add(run.service)
 
 
 class DisableDNS(Task):

@@ -117,7 +117,7 @@ def ownership_record(domain: str, key: bytes, project_id: str) -> DNSRecord:
 
 def traffic_record(domain: str, operator_name: str) -> DNSRecord:
     """Return the record that leads a domain's visitors to the operator name."""
-    at_apex = domain == names.registrable(domain)
+    at_apex = names.is_root(domain)
     kind = RecordType.ALIAS if at_apex else RecordType.CNAME
     return DNSRecord(domain, Purpose.TRAFFIC, kind, domain, operator_name)
 

@@ -4,6 +4,7 @@
 import functools
 import ipaddress
 import re
+import threading
 
 import idna
 import publicsuffixlist
@@ -144,12 +145,12 @@ def is_root(domain: str) -> bool:
     not count: it mostly lists platforms (``github.io``) where customers' names are records in the
     platform's zone, which can be CNAMEs. An unknown top-level domain is taken as a suffix.
     """
-    return _suffixes().privatesuffix(domain) in (None, domain)
+    return _suffixes(only_icann=True).privatesuffix(domain) in (None, domain)
 
 
 def is_public_suffix(domain: str) -> bool:
     """Return whether a valid domain name is a public suffix, with zones of many owners below."""
-    return _suffixes().privatesuffix(domain) is None
+    return _suffixes(only_icann=True).privatesuffix(domain) is None
 
 
 def registrable(domain: str) -> str | None:
@@ -158,16 +159,19 @@ def registrable(domain: str) -> str | None:
     The private section of the list counts here, because its platforms give the names below theirs
     to unrelated customers.
     """
-    found: str | None = _all_suffixes().privatesuffix(domain)
+    found: str | None = _suffixes(only_icann=False).privatesuffix(domain)
     return found
 
 
-@functools.cache
-def _all_suffixes() -> publicsuffixlist.PublicSuffixList:
-    return publicsuffixlist.PublicSuffixList()
+_LOADING = threading.Lock()
+
+
+def _suffixes(*, only_icann: bool) -> publicsuffixlist.PublicSuffixList:
+    """Return the package's list, loaded on first use (30 to 90 ms), by one thread only."""
+    with _LOADING:
+        return _load_suffixes(only_icann)
 
 
 @functools.cache
-def _suffixes() -> publicsuffixlist.PublicSuffixList:
-    """Load the package's list on first use (30 ms)."""
-    return publicsuffixlist.PublicSuffixList(only_icann=True)
+def _load_suffixes(only_icann: bool) -> publicsuffixlist.PublicSuffixList:
+    return publicsuffixlist.PublicSuffixList(only_icann=only_icann)
