@@ -12,6 +12,7 @@ import socketserver
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import cotyledon
 from oslo_log import log
@@ -154,8 +155,15 @@ def _handler(directory: pathlib.Path) -> type[BaseHTTPRequestHandler]:
     import prometheus_client
     import prometheus_client.multiprocess
 
+    class Collector(prometheus_client.multiprocess.MultiProcessCollector):
+        def collect(self) -> Any:
+            # A process that starts creates a file before it writes to it. The base class can't
+            # read an empty file, and the connection would be closed without an answer.
+            names = [str(file) for file in directory.glob("*.db") if _size(file)]
+            return self.merge(names, accumulate=True)  # type: ignore[no-untyped-call]
+
     registry = prometheus_client.CollectorRegistry()
-    prometheus_client.multiprocess.MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    Collector(registry, str(directory))  # type: ignore[no-untyped-call]
     base = prometheus_client.MetricsHandler.factory(registry)
 
     class Handler(base):  # type: ignore[valid-type, misc]
@@ -168,6 +176,14 @@ def _handler(directory: pathlib.Path) -> type[BaseHTTPRequestHandler]:
                 self.send_error(HTTPStatus.NOT_FOUND, "Metrics are served at /metrics")
 
     return Handler
+
+
+def _size(file: pathlib.Path) -> int:
+    """Return the size of a file; 0 if it does not exist any more."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _listen(host: str, port: int, port_option: str) -> socket.socket:
