@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+from poppy.common.chunks import chunks
 from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.rackspace.api import API, Conflict
@@ -76,14 +77,14 @@ class Rackspace(DNSDriver):
                 elif {key: known[key] for key in wanted} != wanted:
                     change.append({"id": known["id"], "name": name, **wanted})
             for method, records in (("PUT", change), ("POST", add)):
-                for batch in _batches(records):
+                for batch in chunks(records, BATCH):
                     self._run(method, domain, json={"records": batch})
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs with one job per domain; see :meth:`DNSDriver.remove`."""
         for domain, members in self._zones.group(possible(names)).items():
             found = [self._record(domain, name) for name in members]
-            for batch in _batches([record["id"] for record in found if record is not None]):
+            for batch in chunks([record["id"] for record in found if record is not None], BATCH):
                 self._run("DELETE", domain, params={"id": batch})
 
     def health(self) -> bool:
@@ -147,8 +148,3 @@ class Rackspace(DNSDriver):
             timeout,
             options.job_timeout,
         )
-
-
-def _batches(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(entries), BATCH):
-        yield entries[start : start + BATCH]

@@ -7,13 +7,14 @@ domain in a *scope*: ``HOST`` (that name only), ``WILDCARD`` (the names one leve
 it expires. Once validated, a claim does not expire.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import requests
 
+from poppy.common.chunks import chunks
 from poppy.common.errors import Scope, Unauthorized
 from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object
 
@@ -85,7 +86,7 @@ class DOM:
         If there is no such claim, the answer may have the closest one instead, such as a parent's.
         """
         found: list[Document] = []
-        for batch in _batches(_domain(*pair) for pair in dict.fromkeys(domains)):
+        for batch in chunks((_domain(*pair) for pair in dict.fromkeys(domains)), MOST_DOMAINS):
             params = {"includeAll": "true"}
             answer = self._request("POST", "/search", params=params, json={"domains": batch})
             found += json_object(answer)["domains"]
@@ -99,7 +100,7 @@ class DOM:
             and domains that a validated claim of a parent covers.
         """
         refused: dict[str, str] = {}
-        for batch in _batches(_domain(name, HOST) for name in domains):
+        for batch in chunks((_domain(name, HOST) for name in domains), MOST_DOMAINS):
             answer = json_object(self._request("POST", "", json={"domains": batch}))
             refused |= {
                 entry["domainName"]: entry["detail"] for entry in answer.get("errors") or ()
@@ -114,7 +115,7 @@ class DOM:
         """
         found: list[Document] = []
         pending = ({**_domain(name, HOST), "validationMethod": "DNS_TXT"} for name in domains)
-        for batch in _batches(pending):
+        for batch in chunks(pending, MOST_DOMAINS):
             answer = self._request("POST", "/validate-now", json={"domains": batch})
             found += json_object(answer)["domains"]
         return {entry["domainName"] for entry in found if entry["domainStatus"] == _VALIDATED}
@@ -143,13 +144,6 @@ class DOM:
                 scope=Scope.SERVICE,
             )
         return response
-
-
-def _batches(entries: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
-    rest = list(entries)
-    while rest:
-        yield rest[:MOST_DOMAINS]
-        rest = rest[MOST_DOMAINS:]
 
 
 def _domain(name: str, scope: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from oslo_log import log
 
+from poppy.common.chunks import chunks
 from poppy.model import fairness
 from poppy.model.operations import Operation, State
 from poppy.storage.cassandra import codec, partition
@@ -14,7 +15,7 @@ from poppy.storage.cassandra.due_index import DueIndex, Hint
 from poppy.storage.cassandra.due_index_copy import DueIndexCopy
 from poppy.storage.cassandra.partition import GRACE, Held, best_effort
 from poppy.storage.cassandra.projections import Projections
-from poppy.storage.cassandra.session import Database, Row, chunks
+from poppy.storage.cassandra.session import Database, Row
 
 LOG = log.getLogger(__name__)
 

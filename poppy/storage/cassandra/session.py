@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to the cluster: prepared statements, batches, and their consistency levels."""
 
-import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -224,13 +223,6 @@ class Database:
 
     def _session(self) -> Any:
         return self._connections.session()
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Split items into lists of at most ``size``, lazily."""
-    remaining = iter(items)
-    while chunk := list(itertools.islice(remaining, size)):
-        yield chunk
 
 
 def _batches(bound: Iterable[Any]) -> Iterator[list[Any]]:

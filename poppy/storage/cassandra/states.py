@@ -26,10 +26,11 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from poppy.common.chunks import chunks
 from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import Held
-from poppy.storage.cassandra.session import Call, Database, Row, chunks
+from poppy.storage.cassandra.session import Call, Database, Row
 from poppy.storage.operations import Marker
 
 WIDTH = 60_000_000
