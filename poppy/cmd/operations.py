@@ -8,6 +8,7 @@ from typing import Any
 from poppy.bootstrap import Bootstrap
 from poppy.cmd import tables
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.manager.operations import OPEN, Page
 from poppy.model import ids
 from poppy.model.membership import Worker
@@ -104,7 +105,7 @@ def _wake(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 
 def _workers(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
-    day_ago = _now() - datetime.timedelta(days=1)
+    day_ago = now_utc() - datetime.timedelta(days=1)
     found = bootstrap.storage.membership.workers(day_ago)
     tables.show([_worker(it) for it in found], _WORKER_COLUMNS, arguments.format)
 
@@ -155,12 +156,8 @@ def _worker(worker: Worker) -> dict[str, Any]:
 
 def _since(moment: datetime.datetime) -> str:
     """Return the time since a moment in its largest unit, such as ``5 min``."""
-    seconds = max(0, int((_now() - moment).total_seconds()))
+    seconds = max(0, int((now_utc() - moment).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -20,6 +20,7 @@ import urllib3.exceptions
 from oslo_log import log
 
 from poppy.common import tracing, waits
+from poppy.common.clock import now_utc
 from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
 LOG = log.getLogger(__name__)
@@ -241,9 +242,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     value = headers.get("Retry-After")
     if value is not None:
-        return waits.retry_after(value, _now())
+        return waits.retry_after(value, now_utc())
     found = quotas(headers)
-    now = _now()
+    now = now_utc()
     resets = [
         waits.until(quota.resets_at, now)
         for quota in found.values()
@@ -306,7 +307,7 @@ def _moment(value: str | None) -> datetime.datetime | None:
         moment = _read_moment(value or "")
     except (ValueError, OverflowError, OSError):
         return None
-    return moment if abs(moment - _now()) <= _FARTHEST else None
+    return moment if abs(moment - now_utc()) <= _FARTHEST else None
 
 
 def _read_moment(value: str) -> datetime.datetime:
@@ -316,7 +317,7 @@ def _read_moment(value: str) -> datetime.datetime:
         return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
     if number > _EPOCH_LIKE:
         return datetime.datetime.fromtimestamp(number, datetime.UTC)
-    return _now() + datetime.timedelta(seconds=number)
+    return now_utc() + datetime.timedelta(seconds=number)
 
 
 def _number(value: str | None) -> int | None:
@@ -327,7 +328,3 @@ def _number(value: str | None) -> int | None:
 
 def _text(response: requests.Response) -> str:
     return response.text
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

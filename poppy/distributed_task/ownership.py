@@ -20,6 +20,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.common.domains import RESOLVER_GROUP
 from poppy.distributed_task.record_check import pause
 from poppy.dns.resolver import Resolver
@@ -144,7 +145,7 @@ class Ownership:
             if domain not in service.deployed_domains:
                 found.append(self._verify(service, record, keys))
             elif domain in shown:
-                found.append(record.checked(RecordStatus.OK, _now()))
+                found.append(record.checked(RecordStatus.OK, now_utc()))
         return found
 
     def check_complete(self, records: Iterable[DNSRecord], since: datetime.datetime) -> None:
@@ -226,13 +227,13 @@ class Ownership:
                 f"the claim to domain {domain} was revoked before it was proven"
             )
         if not claim.pending:
-            return record.checked(RecordStatus.OK, _now())
+            return record.checked(RecordStatus.OK, now_utc())
         status = self._look_up(record, service.project_id, keys, self._timeout)
         if status is RecordStatus.OK and not self._storage.domains.prove(*held, domain):
             raise errors.PermanentError(
                 f"the claim to domain {domain} was revoked before it was proven"
             )
-        return record.checked(status, _now())
+        return record.checked(status, now_utc())
 
     def _look_up(
         self, record: DNSRecord, project_id: str, keys: Sequence[bytes], timeout: float
@@ -264,7 +265,3 @@ def _describe(record: DNSRecord) -> str:
         f"domain {record.domain} waits for its owner: the TXT record {record.name} {problem}; "
         f"make it {record.value}"
     )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

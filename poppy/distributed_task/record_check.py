@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.common.domains import RESOLVER_GROUP
 from poppy.dns.resolver import Resolver
 from poppy.model.dns_records import DNSRecord, RecordStatus, RecordType
@@ -75,7 +76,7 @@ class RecordCheck:
         except errors.RetryableError as exc:
             LOG.info("Record %s of domain %s: %s", record.name, record.domain, exc)
             return record
-        return record.checked(status, _now())
+        return record.checked(status, now_utc())
 
     def _look_up(self, record: DNSRecord, deadline: float) -> RecordStatus:
         if record.type is RecordType.ALIAS:
@@ -104,9 +105,5 @@ def pause(interval: float, since: datetime.datetime) -> float:
         interval: seconds between the first lookups.
         since: when the operation was requested. The pause grows with the time since.
     """
-    age = (_now() - since).total_seconds()
+    age = (now_utc() - since).total_seconds()
     return min(LONGEST, max(interval, age * SHARE))
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

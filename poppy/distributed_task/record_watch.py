@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.distributed_task.record_check import RecordCheck
 from poppy.model.dns_records import DNSRecord, Purpose, RecordStatus
 from poppy.model.services import Service
@@ -49,7 +50,7 @@ class RecordWatch:
     def add(self, service: Service) -> None:
         """Watch a service from now on."""
         key = service.project_id, service.service_id
-        now = _now()
+        now = now_utc()
         due = now + datetime.timedelta(seconds=self.check.pause(now))
         with self._lock:
             self._watched.pop(key, None)
@@ -73,15 +74,17 @@ class RecordWatch:
         Raises:
             Unavailable: storage does not answer.
         """
-        now = _now()
+        now = now_utc()
         with self._lock:
             due = [(key, it) for key, it in self._watched.items() if it.due_at <= now]
         for key, watched in due:
             if stopped.is_set():
                 return
             # First, so that a failure of storage does not repeat the lookups at once.
-            watched.due_at = _now() + datetime.timedelta(seconds=self.check.pause(watched.since))
-            if self._is_settled(key, stopped) or _now() - watched.since > _LONGEST:
+            watched.due_at = now_utc() + datetime.timedelta(
+                seconds=self.check.pause(watched.since)
+            )
+            if self._is_settled(key, stopped) or now_utc() - watched.since > _LONGEST:
                 with self._lock:
                     if self._watched.get(key) is watched:
                         del self._watched[key]
@@ -107,7 +110,3 @@ def _with_traffic(service: Service, records: tuple[DNSRecord, ...]) -> Service:
         for name, detail in service.provider_details.items()
     }
     return service.with_details(details)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

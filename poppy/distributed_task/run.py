@@ -17,11 +17,12 @@ from oslo_context import context
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import compensation, instrumentation, operation_result
 from poppy.distributed_task.call_pool import CallPool, Interrupted
 from poppy.distributed_task.operation_result import Details
-from poppy.distributed_task.run_record import RunRecord, now_utc
+from poppy.distributed_task.run_record import RunRecord
 from poppy.distributed_task.throttling import Deferred, Subject, Throttles
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.model.services import Service

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.distributed_task.operation_result import Details
 from poppy.model.operations import Operation, OperationKey, State, Step
 from poppy.storage.base import Storage
@@ -225,8 +226,3 @@ class RunRecord:
             f"{operation.kind} {operation.operation_id} of service {operation.service_id}, "
             f"attempt {operation.attempt}"
         )
-
-
-def now_utc() -> datetime.datetime:
-    """Return the time."""
-    return datetime.datetime.now(datetime.UTC)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.common.driver import Driver
 from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.ownership import Ownership
@@ -139,7 +140,7 @@ class EnsureProvider(Task):
         records = deployment.records
         if not deployment.in_progress:
             # The provider has accepted the records.
-            found = tuple(record.checked(RecordStatus.OK, _now()) for record in records)
+            found = tuple(record.checked(RecordStatus.OK, now_utc()) for record in records)
             return replace(deployment, records=found), 0.0
         if not records or self._check is None:
             return deployment, deployment.poll_after
@@ -251,7 +252,3 @@ def _deployed(
     )
     records = [replace(record, provider=name) for record in deployment.records]
     return detail.with_records(records, purposes=set(Purpose), provider=name)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.distributed_task import operation_result
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
 from poppy.model.provider_details import ProviderDetails, ProviderStatus
@@ -94,7 +95,7 @@ class OperationsManager:
             limit: the maximum number of operations.
             marker: the marker of the previous page.
         """
-        before = _now() - datetime.timedelta(seconds=older_than)
+        before = now_utc() - datetime.timedelta(seconds=older_than)
         found: list[Operation] = []
         following = None
         listed = self._storage.operations.find(states, before, marker)
@@ -134,7 +135,7 @@ class OperationsManager:
                 "purged"
             )
         done = tuple(it for it in operation.steps if it.state is StepState.DONE)
-        now = _now()
+        now = now_utc()
         again = replace(
             operation,
             state=State.QUEUED,
@@ -161,7 +162,7 @@ class OperationsManager:
         Returns:
             The number of operations.
         """
-        now, woken, marker = _now(), 0, None
+        now, woken, marker = now_utc(), 0, None
         while True:
             page = self.find({State.WAITING}, 0, provider, LOOKED_AT, marker)
             woken += sum(self._storage.operations.requeue(it, now) for it in page.operations)
@@ -216,7 +217,7 @@ class OperationsManager:
             InvalidRequest: another operation of its service comes first.
             Changed: a worker has just claimed it, or another request has just superseded it.
         """
-        key, now = operation.key, _now()
+        key, now = operation.key, now_utc()
         self._check_is_next(operation, now)
         if operation.state is State.WAITING and not self._storage.operations.requeue(
             operation, now + _LEASE
@@ -297,7 +298,3 @@ def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
     step = Step("", StepState.FAILED, operation.error, "Cancelled")
     operation_result.settle(details, operation.kind, [step])
     return details
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

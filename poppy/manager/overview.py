@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poppy.common import errors
+from poppy.common.clock import now_utc
 from poppy.common.driver import Driver
 from poppy.common.limits import Limits
 from poppy.distributed_task.tasks import gate_of
@@ -156,7 +157,7 @@ class OverviewManager:
         return {it: self._storage.queries.count(str(it), COUNTED) for it in Status}
 
     def _read_work(self) -> Work:
-        found = self._storage.operations.find(_UNFINISHED, _now())
+        found = self._storage.operations.find(_UNFINISHED, now_utc())
         unfinished = list(itertools.islice(found, LOOKED_AT))
         failures = self._storage.operations.failures(FAILURES)
         return Work(
@@ -166,7 +167,7 @@ class OverviewManager:
         )
 
     def _read_membership(self) -> Fleet:
-        now = _now()
+        now = now_utc()
         workers = self._storage.membership.workers(now - _DAY)
         alive = [it for it in workers if it.seen_at >= now - ALIVE]
         breakers = {it.driver: it for it in self._storage.membership.breakers()}
@@ -220,7 +221,3 @@ def _report(
         quotas=quotas,
         missed_by=[it for it in workers if is_provider and driver.name in it.down],
     )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

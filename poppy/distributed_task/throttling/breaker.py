@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from oslo_log import log
 
 from poppy.common import errors, waits
+from poppy.common.clock import now_utc
 from poppy.common.limits import Limits
 from poppy.distributed_task.throttling.breaker_cache import BreakerCache
 from poppy.distributed_task.throttling.deferred import Deferred, Subject
@@ -61,7 +62,7 @@ class CircuitBreaker:
         breaker = self._breakers.get(self._driver)
         if breaker.state is BreakerState.CLOSED:
             return False
-        now = _now()
+        now = now_utc()
         until = breaker.closes(now)
         if until is not None:
             raise self._refusal(breaker, (until - now).total_seconds())
@@ -123,7 +124,7 @@ class CircuitBreaker:
     def _learned_nothing(self) -> None:
         """Make the next call the probe."""
         breaker = self._breakers.get(self._driver)
-        self._breakers.swap(breaker.next(state=BreakerState.OPEN, until=_now()))
+        self._breakers.swap(breaker.next(state=BreakerState.OPEN, until=now_utc()))
 
     def _failed(
         self, limits: Limits, subject: Subject, error: errors.RetryableError, probes: bool
@@ -157,7 +158,7 @@ class CircuitBreaker:
 
     def _open(self, limits: Limits, reason: str, asked: float | None) -> None:
         breaker = self._breakers.get(self._driver)
-        now = _now()
+        now = now_utc()
         pause = limits.pause * 2 ** min(breaker.openings, 30) if asked is None else asked
         until = now + min(datetime.timedelta(seconds=min(pause, 1e6)), Breaker.LONGEST)
         still_open = breaker.closes(now) if breaker.state is BreakerState.OPEN else None
@@ -173,7 +174,3 @@ class CircuitBreaker:
             with self._lock:
                 self._failing.clear()
             LOG.warning("%s is not called until %s: %s", self._driver, until, reason)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

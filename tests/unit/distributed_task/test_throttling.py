@@ -59,7 +59,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.seconds = 1000.0
         self._start = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-        monkeypatch.setattr(breaker, "_now", self.now)
+        monkeypatch.setattr(breaker, "now_utc", self.now)
         monkeypatch.setattr(rate.time, "sleep", self.sleep)
         self.slept = 0.0
 
