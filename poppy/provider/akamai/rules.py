@@ -16,13 +16,13 @@ from poppy.provider import headers
 from poppy.provider.akamai import access
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
+from poppy.provider.lifetimes import DEFAULT_TTL
 
 _HOST_HEADERS = {
     "domain": "REQUEST_HOST_HEADER",
     "origin": "ORIGIN_HOSTNAME",
     "custom": "CUSTOM",
 }
-_DEFAULT_TTL = 120  # Seconds, for a path without a rule if the origin gives no TTL.
 #: Options of the behaviour ``caching`` that keep private responses out of the cache. By default,
 #: Akamai ignores ``private``: https://techdocs.akamai.com/property-mgr/reference/ga-caching.
 _HONORED = {
@@ -294,7 +294,7 @@ def _ttl(seconds: int | None) -> Document:
         behavior="CACHE_CONTROL_AND_EXPIRES" if seconds is None else "CACHE_CONTROL",
         honorMaxAge=seconds is None,
         honorSMaxage=seconds is None,
-        defaultTtl=duration(_DEFAULT_TTL if seconds is None else seconds),
+        defaultTtl=duration(DEFAULT_TTL if seconds is None else seconds),
     )
 
 

@@ -12,11 +12,10 @@ from poppy.provider.cloudfront.access import Access, Countries, access
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
+from poppy.provider.lifetimes import DEFAULT_TTL
 
-#: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year), and the TTL if
-#: neither does.
+#: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year).
 _LONGEST_TTL = 31536000
-_UNSAID_TTL = 120
 
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 #: Request headers besides Host that are forwarded to origins and are part of the cache key.
@@ -109,7 +108,7 @@ def _behaviour(
         "FunctionAssociations": items(function if function_arn else []),
         # With a higher minimum, CloudFront would cache responses that the origin marks private.
         "MinTTL": 0,
-        "DefaultTTL": _UNSAID_TTL if entry.ttl is None else entry.ttl,
+        "DefaultTTL": DEFAULT_TTL if entry.ttl is None else entry.ttl,
         "MaxTTL": _LONGEST_TTL if entry.ttl is None else entry.ttl,
         "ForwardedValues": {
             "QueryString": True,

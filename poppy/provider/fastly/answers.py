@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 from poppy.model.specs import Caching
 from poppy.provider.fastly import keys
+from poppy.provider.lifetimes import DEFAULT_TTL, MISSING_TTL
 
 #: Number of the caching entry; unset if none matches.
 CACHING = "req.http.X-Poppy-Caching"
 
-_DEFAULT_TTL = 120  # Seconds to keep an answer with neither a rule nor a lifetime.
-_MISSING_TTL = 60  # Maximum seconds that a rule keeps "not found".
 _PASS_TTL = 120  # Seconds during which requests for a passed URL do not wait for each other.
 _MISSING = "beresp.status == 404 || beresp.status == 410"
 _FORBIDDEN = '"(?i)(?:private|no-store|no-cache)"'
@@ -85,14 +84,14 @@ if (beresp.cacheable) {{
   set beresp.stale_while_revalidate = {int(revalidating)}s;
   set beresp.stale_if_error = {int(failing)}s;
 {_ttls(caching)}
-  if ({CACHING} && ({_MISSING}) && beresp.ttl > {_MISSING_TTL}s) {{
-    set beresp.ttl = {_MISSING_TTL}s;
+  if ({CACHING} && ({_MISSING}) && beresp.ttl > {MISSING_TTL}s) {{
+    set beresp.ttl = {MISSING_TTL}s;
   }}
   if (!({_LIFETIME})) {{
     if (!{CACHING}) {{
-      set beresp.ttl = {_DEFAULT_TTL}s;
+      set beresp.ttl = {DEFAULT_TTL}s;
     }}
-    set beresp.http.Surrogate-Control = "max-age={_DEFAULT_TTL}";
+    set beresp.http.Surrogate-Control = "max-age={DEFAULT_TTL}";
   }}
 }}"""
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from poppy.common.errors import PermanentError
 from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
+from poppy.provider.lifetimes import MISSING_TTL
 from poppy.provider.varnish.access import (
     TABLE,
     Restricting,
@@ -32,7 +33,6 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa
 _KEEP = 3600  # Seconds to keep an object after its grace, for conditional requests.
 _LASTING = (200, 203, 300, 301, 308)  # Status codes that a rule's TTL applies to.
 _LARGE_TTL = 120  # Seconds to remember that an object is too large to cache.
-_NEGATIVE_TTL = 60  # The most seconds to cache "not found".
 
 # After an ambiguous request, the rest of the connection can't be trusted.
 _SYNTH = """\
@@ -348,8 +348,8 @@ _TTL = f"""\
             set beresp.ttl = std.duration({{0}}, 0s);
         }}}} else if (beresp.status == 404 || beresp.status == 410) {{{{
             set beresp.ttl = std.duration({{0}}, 0s);
-            if (beresp.ttl > {_NEGATIVE_TTL}s) {{{{
-                set beresp.ttl = {_NEGATIVE_TTL}s;
+            if (beresp.ttl > {MISSING_TTL}s) {{{{
+                set beresp.ttl = {MISSING_TTL}s;
             }}}}
         }}}} else if (beresp.ttl > std.duration({{0}}, 0s)) {{{{
             set beresp.ttl = std.duration({{0}}, 0s);
