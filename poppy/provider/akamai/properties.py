@@ -175,7 +175,7 @@ class Properties:
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
-        missing = self._prove(property_id, version, set(domains) - self._served(property_id, ours))
+        missing = self._prove(property_id, version, domains, ours)
         if missing:
             return Progress(False, self._poll_after, *missing)
         self._start(property_id, version, self._network, "ACTIVATE")
@@ -216,9 +216,18 @@ class Properties:
     def _start(self, property_id: str, version: int, network: str, kind: str) -> None:
         self._papi.activate(property_id, version, network, kind, self._emails, self._compliance)
 
-    def _prove(self, property_id: str, version: int, new: Collection[str]) -> Missing:
-        """Return what is missing for Akamai to accept new hostnames."""
-        if self._ownership is None or not new:
+    def _prove(
+        self,
+        property_id: str,
+        version: int,
+        domains: Collection[str],
+        activations: Sequence[Activation],
+    ) -> Missing:
+        """Return what is missing for Akamai to accept the hostnames that it does not serve yet."""
+        if self._ownership is None:
+            return Missing()
+        new = set(domains) - self._served(property_id, activations)
+        if not new:
             return Missing()
 
         def remember(domains: Collection[str]) -> None:
