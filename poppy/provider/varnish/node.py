@@ -232,16 +232,10 @@ class Node:
         """Prepend ``ulimit`` to the node's ``cc_command``, which a shell runs."""
         if not self._compile_limit:
             return
-        (parameter,) = self._admin.json("param.show", "cc_command")
-        command = _ULIMIT.sub("", parameter["value"])
-        wanted = f"ulimit -S -t {self._compile_limit}; {command}"
-        if wanted == parameter["value"]:
-            return
-        try:
-            self._admin.command("param.set", "cc_command", wanted)
-        except Refused as exc:
-            # The node was started with "-r cc_command", or its command can't be quoted.
-            LOG.warning("%s: the compiler has no time limit: %s", self._admin.address, exc)
+        known = self._parameter("cc_command")
+        wanted = f"ulimit -S -t {self._compile_limit}; {_ULIMIT.sub('', known)}"
+        if wanted != known:
+            self._set_parameter("cc_command", wanted, "the compiler has no time limit")
 
     def _allow_eviction(self) -> None:
         """Let a large object replace many small ones.
@@ -249,19 +243,22 @@ class Node:
         By default, a node evicts 50 objects at most to make room. If that is not enough, it ends
         the response to the client in the middle.
         """
-        (parameter,) = self._admin.json("param.show", "nuke_limit")
-        if int(parameter["value"]) >= _NUKE_LIMIT:
-            return
+        known = self._parameter("nuke_limit")
+        if int(known) < _NUKE_LIMIT:
+            harm = f"large objects may be cut off, because nuke_limit is {known}"
+            self._set_parameter("nuke_limit", str(_NUKE_LIMIT), harm)
+
+    def _parameter(self, name: str) -> str:
+        (parameter,) = self._admin.json("param.show", name)
+        return str(parameter["value"])
+
+    def _set_parameter(self, name: str, value: str, harm: str) -> None:
+        """Set a parameter of the node, or log what is wrong without it."""
         try:
-            self._admin.command("param.set", "nuke_limit", str(_NUKE_LIMIT))
+            self._admin.command("param.set", name, value)
         except Refused as exc:
-            # The node was started with "-r nuke_limit".
-            LOG.warning(
-                "%s: large objects may be cut off, because nuke_limit is %s: %s",
-                self._admin.address,
-                parameter["value"],
-                exc,
-            )
+            # The node was started with "-r" and this parameter, or the value can't be quoted.
+            LOG.warning("%s: %s: %s", self._admin.address, harm, exc)
 
     def _settle(self, key: str) -> None:
         """Activate a matching router and discard outdated VCLs; the end of every change."""
