@@ -6,11 +6,11 @@ and TTLs, which would need a behaviour for each pair of an origin's path and a c
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.model import names
 from poppy.model.specs import Origin
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.paths import Route, routes
@@ -82,21 +82,13 @@ def configured(origins: Sequence[Origin]) -> Config:
 
 
 def _check(origin: Origin) -> None:
-    if _is_address(origin.origin):
+    if names.address(origin.origin) is not None:
         raise PermanentError(f"Origin '{origin.origin}': CloudFront needs a name, not an address")
-    if origin.hostheadervalue and _is_address(origin.hostheadervalue):
+    if names.address(origin.hostheadervalue or "") is not None:
         raise PermanentError(
             f"Origin '{origin.origin}': CloudFront can't send the address "
             f"{origin.hostheadervalue} as the Host header"
         )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _host(origin: Origin, forwards_host: bool) -> str | None:
