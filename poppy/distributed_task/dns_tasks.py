@@ -50,11 +50,7 @@ class EnsureDNS(Task):
             return
 
         def work() -> None:
-            spec = run.service.spec
-            names = {
-                domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
-                for domain in spec.domains
-            }
+            names = self._names(run.service)
             policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
             if run.service.disabled:
                 switch_off(policies, self._dns)
@@ -82,14 +78,19 @@ class EnsureDNS(Task):
         if run.done(DNS):
             self._show_traffic(run)
 
+    def _names(self, service: Service) -> dict[str, str]:
+        """Return the operator names by domain."""
+        return {
+            domain.domain: self._dns.operator_name(domain.domain, domain.certificate)
+            for domain in service.spec.domains
+        }
+
     def _show_traffic(self, run: OperationRun) -> None:
         """Remember the records that lead visitors to the operator names."""
         traffic = [
-            dns_records.traffic_record(
-                domain.domain, self._dns.operator_name(domain.domain, domain.certificate)
-            )
-            for domain in run.service.spec.domains
-            if not self._dns.owns(domain.domain)
+            dns_records.traffic_record(domain, name)
+            for domain, name in self._names(run.service).items()
+            if not self._dns.owns(domain)
         ]
 
         def remember(details: Details) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Look up tenants' records at authoritative servers, to avoid stale cache entries."""
 
+import contextlib
 import ipaddress
 import time
 from collections.abc import Callable, Iterator
@@ -94,17 +95,12 @@ class Resolver:
         """
         wanted = dns.name.from_text(name)
         rdtype = dns.rdatatype.from_text(kind)
-        try:
+        with _retryable(name):
             if self._authoritative:
                 found = self._ask_zone(wanted, rdtype, deadline)
                 if found is not None:
                     return found
-            answer = self._resolve(wanted, kind, deadline)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return set()
-        except (dns.exception.DNSException, OSError, ValueError) as exc:
-            raise RetryableError(f"{name} could not be looked up ({type(exc).__name__})") from exc
-        return _values(answer)
+            return _values(self._records(wanted, kind, deadline))
 
     def addresses(self, name: str, deadline: float) -> set[str]:
         """Return the IP addresses to which a name leads; empty if there are none.
@@ -114,18 +110,13 @@ class Resolver:
         Raises:
             RetryableError: no server answered in time.
         """
-        found = set()
-        for kind in ("A", "AAAA"):
-            try:
-                answer = self._resolve(dns.name.from_text(name), kind, deadline)
-            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-                continue
-            except (dns.exception.DNSException, OSError, ValueError) as exc:
-                raise RetryableError(
-                    f"{name} could not be looked up ({type(exc).__name__})"
-                ) from exc
-            found |= {str(record.address) for record in answer}
-        return found
+        wanted = dns.name.from_text(name)
+        with _retryable(name):
+            return {
+                str(record.address)
+                for kind in ("A", "AAAA")
+                for record in self._records(wanted, kind, deadline)
+            }
 
     def _ask_zone(
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, deadline: float
@@ -179,8 +170,24 @@ class Resolver:
                     given += 1
                     yield address
 
+    def _records(self, name: dns.name.Name, kind: str, deadline: float) -> Any:
+        """Return the records that the resolvers know; none if there are none."""
+        try:
+            return self._resolve(name, kind, deadline)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return ()
+
     def _resolve(self, name: dns.name.Name | str, kind: str, deadline: float) -> Any:
         return self._resolver.resolve(name, kind, lifetime=_left(deadline), search=False)
+
+
+@contextlib.contextmanager
+def _retryable(name: str) -> Iterator[None]:
+    """Make failures of a name's lookup retryable."""
+    try:
+        yield
+    except (dns.exception.DNSException, OSError, ValueError) as exc:
+        raise RetryableError(f"{name} could not be looked up ({type(exc).__name__})") from exc
 
 
 def _left(deadline: float) -> float:

@@ -118,12 +118,9 @@ class Purge(NamedTuple):
         Args:
             reference: of the operation; see :attr:`Operation.reference`.
         """
-        urls = (self.url, *self.more)
-        if not reference:
-            return tuple(Purge(url, self.hard) for url in urls)
         return tuple(
-            Purge(url, self.hard, reference=f"{reference}-{number}")
-            for number, url in enumerate(urls)
+            Purge(url, self.hard, reference=f"{reference}-{number}" if reference else "")
+            for number, url in enumerate((self.url, *self.more))
         )
 
     def to_dict(self) -> dict[str, Any]:
