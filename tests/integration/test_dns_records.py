@@ -10,7 +10,7 @@ from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.model.services import Status
 from poppy.provider.base import Deployment
 from tests.functional.harness import Harness
-from tests.real.bind import Bind
+from tests.real.bind import EMPTY_ZONE, Bind
 from tests.real.client import run
 from tests.real.poppy import PROJECT, Installation, wait
 
@@ -18,18 +18,13 @@ pytest.importorskip("poppyclient", reason="not installed: pip install -e ./clien
 
 pytestmark = pytest.mark.real
 
-ZONE = """$TTL 60
-@ SOA ns hostmaster 1 3600 600 86400 1
-@ NS ns
-ns A 127.0.0.1
-"""
 DOMAIN = "www.example.org"
 TARGET = f"{DOMAIN}.cdn.example.net"
 
 
 @pytest.fixture(scope="module")
 def bind():
-    with Bind(**{"example.org": ZONE}) as server:
+    with Bind(**{"example.org": EMPTY_ZONE}) as server:
         yield server
 
 

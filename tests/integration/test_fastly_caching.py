@@ -28,7 +28,7 @@ _paths = (f"page{number}" for number in count())
 
 
 class Promise(NamedTuple):
-    """What becomes of an answer.
+    """How Fastly caches a response.
 
     Attributes:
         fields: header fields of the origin's answer. A second line of a field differs in case.

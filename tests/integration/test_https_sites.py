@@ -16,7 +16,7 @@ from poppy.provider.base import Provider
 from poppy.testing.builders import make_flavor
 from tests.functional.harness import Harness
 from tests.real.akamai import Akamai
-from tests.real.bind import Bind
+from tests.real.bind import EMPTY_ZONE, Bind
 from tests.real.cloudfront import make_provider as make_cloudfront
 from tests.real.fastly import Fastly
 from tests.real.moto import Moto
@@ -26,11 +26,6 @@ from tests.unit.provider.fastly.conftest import make_provider as make_fastly
 
 pytestmark = pytest.mark.real
 
-ZONE = """$TTL 60
-@ SOA ns hostmaster 1 3600 600 86400 1
-@ NS ns
-ns A 127.0.0.1
-"""
 DOMAIN = "www.example.org"
 
 
@@ -47,7 +42,7 @@ class Vendor(NamedTuple):
 
 @pytest.fixture(scope="module")
 def bind() -> Iterator[Bind]:
-    with Bind(**{"example.org": ZONE}) as server:
+    with Bind(**{"example.org": EMPTY_ZONE}) as server:
         yield server
 
 
@@ -89,17 +84,12 @@ def akamai(bind: Bind, tmp_path: Path) -> Iterator[Vendor]:
 
         def look() -> None:
             name = f"_akamai-host-challenge.{DOMAIN}"
-            for text in texts(bind, name):
+            for text in bind.values(name, "TXT"):
                 double.dom.records[name] = text
-            if f"proof-of-{DOMAIN}" in texts(bind, f"_acme-challenge.{DOMAIN}"):
+            if f"proof-of-{DOMAIN}" in bind.values(f"_acme-challenge.{DOMAIN}", "TXT"):
                 double.cps.validate()
 
         yield Vendor(make_akamai(double, enrollment_template=template(tmp_path)), look)
-
-
-def texts(bind: Bind, name: str) -> set[str]:
-    """Return the TXT records of a name."""
-    return bind.values(name, "TXT")
 
 
 @pytest.mark.parametrize(

@@ -114,13 +114,13 @@ def test_recreated_zone_is_found(moto: Moto, zones: Zones, zone: str) -> None:
     names = {f"www.{SUFFIX}": "edge.example.com"}
     driver.ensure({f"other.{SUFFIX}": "edge.example.com"})
     moto.reset()
-    anew = Zones(moto).create(SUFFIX)
+    recreated = Zones(moto).create(SUFFIX)
 
     with pytest.raises(RetryableError):
         driver.ensure(names)
     driver.ensure(names)
 
-    assert zones.names(anew) == set(names)
+    assert zones.names(recreated) == set(names)
 
 
 def test_record_changed_during_a_remove_is_read_again(
@@ -149,14 +149,14 @@ def test_recreated_zone_is_found_by_a_remove(moto: Moto, zone: str) -> None:
     driver.ensure({f"www.{SUFFIX}": "edge.example.com"})
     moto.reset()
     zones = Zones(moto)
-    anew = zones.create(SUFFIX)
+    recreated = zones.create(SUFFIX)
     make_driver(moto).ensure({f"www.{SUFFIX}": "edge.example.com"})
 
     with pytest.raises(RetryableError):
         driver.remove([f"www.{SUFFIX}"])
     driver.remove([f"www.{SUFFIX}"])
 
-    assert zones.records(anew) == []
+    assert zones.records(recreated) == []
 
 
 @pytest.fixture

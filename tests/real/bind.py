@@ -32,6 +32,14 @@ zone "{zone}" {{
 """
 
 
+#: A further zone without names of its own.
+EMPTY_ZONE = """$TTL 60
+@ SOA ns hostmaster 1 3600 600 86400 1
+@ NS ns
+ns A 127.0.0.1
+"""
+
+
 class Bind(NameServer):
     """BIND 9 with a TSIG key that may change the zones, and one, ``stranger``, that may not."""
 

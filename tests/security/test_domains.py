@@ -6,15 +6,10 @@ import pytest
 from poppy.model.operations import State
 from tests.api.conftest import Api
 from tests.functional.harness import PROJECT, ScriptedProvider
-from tests.real.bind import Bind
+from tests.real.bind import EMPTY_ZONE, Bind
 
 HOSTILE = "hostile-project"
 DOMAIN = "www.example.org"
-ZONE = """$TTL 60
-@ SOA ns hostmaster 1 3600 600 86400 1
-@ NS ns
-ns A 127.0.0.1
-"""
 
 
 @pytest.fixture
@@ -122,7 +117,7 @@ class TestProof:
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls):
-        with Bind(**{"example.org": ZONE}) as server:
+        with Bind(**{"example.org": EMPTY_ZONE}) as server:
             yield server
 
     @pytest.fixture
