@@ -64,7 +64,7 @@ class BoardContract:
     def board(self, boards: Callable[..., Board]) -> Board:
         return boards()
 
-    def test_what_is_posted_is_seen_by_others_with_all_its_details(
+    def test_other_boards_see_a_posted_job_with_its_details(
         self, board: Board, boards: Callable[..., Board]
     ) -> None:
         other = boards("other")
@@ -75,7 +75,7 @@ class BoardContract:
         (job,) = other.iterjobs(only_unclaimed=True)
         assert (job.name, job.details) == ("näme", _DETAILS)
 
-    def test_the_oldest_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
+    def test_oldest_job_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
         other = boards("other")
         posted = [f"job {number}" for number in range(12)]
         for name in posted:
@@ -85,7 +85,7 @@ class BoardContract:
 
         assert names(other) == names(board) == posted
 
-    def test_the_most_urgent_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
+    def test_most_urgent_job_comes_first(self, board: Board, boards: Callable[..., Board]) -> None:
         other = boards("other")
         for number, priority in enumerate(("LOW", "NORMAL", "HIGH", "NORMAL", "LOW", "HIGH")):
             board.post(f"{priority} {number}", details={}, priority=JobPriority(priority))
@@ -117,7 +117,7 @@ class BoardContract:
         eventually(lambda: not names(other))
         assert [job.name for job in other.iterjobs()] == ["job"]
 
-    def test_threads_of_one_board_claim_side_by_side(self, board: Any) -> None:
+    def test_threads_of_one_board_claim_concurrently(self, board: Any) -> None:
         for number in range(8):
             board.post(f"job {number}", details={})
         jobs = list(board.iterjobs(only_unclaimed=True, ensure_fresh=True))
@@ -137,7 +137,7 @@ class BoardContract:
         assert sum(done[7:]) == 1
         assert board.waiting(10) == 0
 
-    def test_a_consumed_job_is_gone_for_good(
+    def test_consumed_job_does_not_come_back(
         self, board: Any, boards: Callable[..., Board]
     ) -> None:
         other: Any = boards("other")
@@ -186,7 +186,7 @@ class BoardContract:
         assert names(board) == []
         board.consume(job, "worker")
 
-    def test_boards_at_other_paths_are_apart(
+    def test_boards_at_different_paths_are_separate(
         self, board: Board, boards: Callable[..., Board]
     ) -> None:
         elsewhere = boards("elsewhere", uuid.uuid4().hex)
@@ -197,7 +197,7 @@ class BoardContract:
         assert names(elsewhere) == ["there"]
         assert board.waiting(10) == 1
 
-    def test_waiting_jobs_are_counted_up_to_a_limit_and_without_claimed_ones(
+    def test_unclaimed_jobs_are_counted_up_to_a_limit(
         self, board: Board, boards: Callable[..., Board]
     ) -> None:
         other = boards("other")
@@ -212,13 +212,13 @@ class BoardContract:
         assert board.waiting(5) == 2
         eventually(lambda: other.waiting(5) == 2)
 
-    def test_who_waits_is_woken_by_a_post(self, board: Board) -> None:
+    def test_post_wakes_waiting_threads(self, board: Board) -> None:
         woken = threading.Event()
         board.on_change(woken.set)
         board.post("job", details={})
         assert woken.wait(5)
 
-    def test_each_job_goes_to_one_of_the_racing_processes(
+    def test_racing_processes_never_claim_the_same_job(
         self, board: Board, factory: Factory, path: str
     ) -> None:
         posted = [f"{number:02}" for number in range(40)]
@@ -253,7 +253,7 @@ class BoardContract:
         board.claim(job, "worker")
         board.consume(job, "worker")
 
-    def test_a_fork_needs_a_board_of_its_own_and_leaves_the_parents_alone(
+    def test_forked_process_needs_its_own_board(
         self, board: Any, factory: Factory, path: str
     ) -> None:
         board.post("first", details={})

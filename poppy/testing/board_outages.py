@@ -34,9 +34,7 @@ class OutageContract(BoardContract, abc.ABC):
     def wipe(self) -> None:
         """Start the backend without data; it may be running."""
 
-    def test_posting_to_a_backend_that_is_down_fails_soon_and_costs_nothing(
-        self, board: Board
-    ) -> None:
+    def test_posting_during_an_outage_fails_soon_and_leaks_nothing(self, board: Board) -> None:
         board.post("before", details={})
         threads = threading.active_count()
         self.stop()
@@ -54,7 +52,7 @@ class OutageContract(BoardContract, abc.ABC):
 
         assert names(board)[-1] == "after"
 
-    def test_connecting_while_it_is_down_fails_soon_and_works_later(
+    def test_connecting_during_an_outage_fails_soon_and_works_later(
         self, factory: Factory, path: str
     ) -> None:
         self.stop()
@@ -72,9 +70,7 @@ class OutageContract(BoardContract, abc.ABC):
         assert names(board) == ["job"]
         board.close()
 
-    def test_jobs_survive_a_restart_and_are_worked_off_by_who_was_connected(
-        self, board: Any
-    ) -> None:
+    def test_connected_boards_run_the_jobs_after_a_restart(self, board: Any) -> None:
         board.post("job", details={})
         self.stop()
         self.start()
@@ -83,7 +79,7 @@ class OutageContract(BoardContract, abc.ABC):
 
         eventually(lambda: _run(board) == "job")
 
-    def test_a_backend_that_has_lost_its_data_is_used_by_who_was_connected(
+    def test_connected_boards_use_a_backend_that_has_lost_its_data(
         self, board: Any, boards: Callable[..., Board]
     ) -> None:
         other: Any = boards("other")

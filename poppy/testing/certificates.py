@@ -45,7 +45,7 @@ class CertificateContract:
         assert self.issue(provider, certificate, first) == first
         assert self.issue(provider, certificate, None) == first
 
-    def test_a_certificate_can_be_given_up_and_had_again(
+    def test_cancelled_certificate_can_be_ordered_again(
         self, provider: Provider, certificate: Certificate
     ) -> None:
         known = self.issue(provider, certificate)
@@ -53,7 +53,7 @@ class CertificateContract:
         provider.remove_certificate(certificate, known)
         assert self.issue(provider, certificate).status == "deployed"
 
-    def test_giving_up_what_never_was_is_fine(
+    def test_cancelling_a_certificate_that_never_existed_succeeds(
         self, provider: Provider, certificate: Certificate
     ) -> None:
         provider.remove_certificate(certificate, None)

@@ -47,9 +47,7 @@ class DNSContract(abc.ABC):
         """Return a driver for the same server with invalid credentials."""
         pytest.skip("there are no credentials")
 
-    def test_credentials_that_are_refused_are_the_operators_to_put_right(
-        self, driver: DNSDriver
-    ) -> None:
+    def test_refused_credentials_are_unauthorized(self, driver: DNSDriver) -> None:
         name, stranger = self.name(driver, "www"), self.stranger(driver)
         assert stranger.health() is False
         with pytest.raises(Unauthorized):
@@ -57,7 +55,7 @@ class DNSContract(abc.ABC):
         with pytest.raises(Unauthorized):
             stranger.remove([name])
 
-    def test_health_is_a_truth_value(self, driver: DNSDriver) -> None:
+    def test_health_is_a_bool(self, driver: DNSDriver) -> None:
         assert driver.health() is True
 
     def test_a_name_is_under_the_suffix_unless_shared(self, driver: DNSDriver) -> None:
@@ -104,7 +102,7 @@ class DNSContract(abc.ABC):
 
         assert [self.resolve(driver, name) for name in wanted] == [_EDGE, _EDGE]
 
-    def test_remove_takes_these_names_only(self, driver: DNSDriver) -> None:
+    def test_remove_deletes_the_given_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
         self.ensure(driver, {name: _EDGE, other: _EDGE})
 
@@ -122,12 +120,12 @@ class DNSContract(abc.ABC):
 
         assert self.resolve(driver, name) is None
 
-    def test_remove_of_what_never_was_is_fine(self, driver: DNSDriver) -> None:
+    def test_remove_of_something_that_never_existed_succeeds(self, driver: DNSDriver) -> None:
         self.remove(driver, [self.name(driver, "never")])
 
         assert self.resolve(driver, self.name(driver, "never")) is None
 
-    def test_remove_of_what_can_not_be_is_fine(self, driver: DNSDriver) -> None:
+    def test_remove_of_invalid_names_succeeds(self, driver: DNSDriver) -> None:
         """Otherwise a service that could not be created could not be deleted either."""
         name, long_label = self.name(driver, "www"), self.name(driver, "a" * 64)
         too_long = self.name(driver, ".".join(["a" * 60] * 4))
@@ -139,18 +137,16 @@ class DNSContract(abc.ABC):
 
         assert self.resolve(driver, name) is None
 
-    def test_an_operators_name_is_among_those_that_are_made_for_it(
-        self, driver: DNSDriver
-    ) -> None:
+    def test_operator_name_is_among_the_created_names(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
         for by_geography in (False, True):
             assert name in driver.names_made(name, by_geography)
 
-    def test_nothing_to_do_is_fine(self, driver: DNSDriver) -> None:
+    def test_empty_calls_succeed(self, driver: DNSDriver) -> None:
         self.ensure(driver, {})
         self.remove(driver, [])
 
-    def test_names_below_each_other_do_not_meet(self, driver: DNSDriver) -> None:
+    def test_names_below_each_other_are_independent(self, driver: DNSDriver) -> None:
         upper, lower = self.name(driver, "shop"), self.name(driver, "www.shop")
 
         self.ensure(driver, {lower: _EDGE})
@@ -162,7 +158,7 @@ class DNSContract(abc.ABC):
         assert self.resolve(driver, upper) is None
         assert self.resolve(driver, lower) == _EDGE
 
-    def test_the_names_of_a_call_may_be_partly_there(self, driver: DNSDriver) -> None:
+    def test_some_names_may_already_exist(self, driver: DNSDriver) -> None:
         old, new = self.name(driver, "old"), self.name(driver, "new")
         self.ensure(driver, {old: _EDGE})
 
@@ -172,7 +168,7 @@ class DNSContract(abc.ABC):
         self.remove(driver, [old, self.name(driver, "never"), new])
         assert [self.resolve(driver, name) for name in (old, new)] == [None, None]
 
-    def test_a_removed_name_can_be_made_again(self, driver: DNSDriver) -> None:
+    def test_removed_name_can_be_recreated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
         self.ensure(driver, {name: _EDGE})
         self.remove(driver, [name])
@@ -203,10 +199,10 @@ class SteeringContract(DNSContract):
         """Call ``steer`` until it is done."""
         _until_done(lambda: driver.steer(policies))
 
-    def test_it_declares_all(self, driver: DNSDriver) -> None:
+    def test_all_steering_capabilities_are_declared(self, driver: DNSDriver) -> None:
         assert driver.steering == frozenset(Steering)
 
-    def test_a_client_is_sent_to_the_target_for_its_place(self, driver: DNSDriver) -> None:
+    def test_client_gets_the_target_for_its_place(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
 
         self.steer(
@@ -228,7 +224,9 @@ class SteeringContract(DNSContract):
             "JP": "everywhere.example.com",
         }
 
-    def test_where_all_targets_have_places_others_get_the_first(self, driver: DNSDriver) -> None:
+    def test_clients_without_a_matching_place_get_the_first_target(
+        self, driver: DNSDriver
+    ) -> None:
         name = self.name(driver, "www")
 
         policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com", 1, ("US",))]
@@ -237,7 +235,7 @@ class SteeringContract(DNSContract):
         answers = [self.ask(driver, name, code) for code in ("DE", "US", "JP")]
         assert answers == ["a.example.com", "b.example.com", "a.example.com"]
 
-    def test_a_weight_of_nothing_gets_nobody(self, driver: DNSDriver) -> None:
+    def test_target_with_weight_zero_gets_no_clients(self, driver: DNSDriver) -> None:
         names = [self.name(driver, f"www{number}") for number in range(10)]
 
         policy = [Target("a.example.com", 0), Target("b.example.com", 5)]
@@ -245,7 +243,7 @@ class SteeringContract(DNSContract):
 
         assert {self.ask(driver, name, "DE") for name in names} == {"b.example.com"}
 
-    def test_weights_count_among_the_targets_of_a_place(self, driver: DNSDriver) -> None:
+    def test_weights_apply_among_the_targets_of_a_place(self, driver: DNSDriver) -> None:
         names = [self.name(driver, f"www{number}") for number in range(10)]
         german = [
             Target(f"{it}.example.com", weight, ("DE",)) for it, weight in (("a", 2), ("b", 3))

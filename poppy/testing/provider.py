@@ -86,7 +86,7 @@ class ProviderContract(abc.ABC):
         """
         pytest.skip("there is no data plane")
 
-    def test_no_origin_sees_what_clients_must_not_say(self, provider: Provider) -> None:
+    def test_no_untrusted_client_header_reaches_an_origin(self, provider: Provider) -> None:
         service = self.service()
         self.settle(provider, service)
         forged = "forged.example.org"
@@ -98,9 +98,7 @@ class ProviderContract(abc.ABC):
 
             assert [name for name, value in seen.items() if forged in value] == []
 
-    def test_credentials_that_are_refused_are_the_operators_to_put_right(
-        self, provider: Provider
-    ) -> None:
+    def test_refused_credentials_are_unauthorized(self, provider: Provider) -> None:
         service, stranger = self.service(), self.stranger(provider)
         assert stranger.health() is False
         assert stranger.serves() is None, "refused credentials say nothing about the edge"
@@ -114,14 +112,14 @@ class ProviderContract(abc.ABC):
         caching = Caching("changed", 60, (Rule("changed", request_url="/changed/*"),))
         return replace(service, spec=replace(service.spec, caching=(caching,)))
 
-    def test_declared_capabilities_are_capabilities(self, provider: Provider) -> None:
+    def test_declared_capabilities_are_of_the_enum(self, provider: Provider) -> None:
         assert all(isinstance(capability, Capability) for capability in provider.supports)
         assert isinstance(provider.supports, frozenset)
 
-    def test_health_is_a_truth_value(self, provider: Provider) -> None:
+    def test_health_is_a_bool(self, provider: Provider) -> None:
         assert provider.health() is True
 
-    def test_it_says_that_its_edge_serves_or_nothing_of_it(self, provider: Provider) -> None:
+    def test_edge_health_is_true_or_unknown(self, provider: Provider) -> None:
         self.settle(provider, self.service())
 
         assert provider.serves() in (True, None)
@@ -194,7 +192,7 @@ class ProviderContract(abc.ABC):
 
         assert not self.objects(provider, service)
 
-    def test_remove_finds_what_poppy_does_not_know_of(self, provider: Provider) -> None:
+    def test_remove_finds_an_object_whose_id_is_not_stored(self, provider: Provider) -> None:
         service = self.service()
         self.settle(provider, service)
 
@@ -211,14 +209,14 @@ class ProviderContract(abc.ABC):
 
         assert not self.objects(provider, service)
 
-    def test_remove_of_what_never_was_is_fine(self, provider: Provider) -> None:
+    def test_remove_of_something_that_never_existed_succeeds(self, provider: Provider) -> None:
         service = self.service()
 
         self.take_away(provider, service, None)
 
         assert not self.objects(provider, service)
 
-    def test_remove_of_what_can_not_be_is_fine(self, provider: Provider) -> None:
+    def test_remove_of_invalid_names_succeeds(self, provider: Provider) -> None:
         """Otherwise a service that could not be created could not be deleted either."""
         service = self.service()
         domain = ".".join(["a" * 60] * 4) + ".com"
@@ -245,7 +243,7 @@ class ProviderContract(abc.ABC):
 
         assert not self.objects(provider, service)
 
-    def test_a_removed_service_can_be_made_again(self, provider: Provider) -> None:
+    def test_removed_service_can_be_recreated(self, provider: Provider) -> None:
         service = self.service()
         self.take_away(provider, service, known_from(self.settle(provider, service)))
 
@@ -269,11 +267,11 @@ class ProviderContract(abc.ABC):
         assert list(self.objects(provider, service)) == [deployment.provider_service_id]
         assert self.settle(provider, service, known_from(deployment)) == deployment
 
-    def test_purge_of_what_is_not_there_is_a_driver_error(self, provider: Provider) -> None:
+    def test_purge_of_a_missing_service_is_a_driver_error(self, provider: Provider) -> None:
         with pytest.raises(DriverError):
             provider.purge(self.service(), None, Purge(None, True))
 
-    def test_services_do_not_touch_each_other(self, provider: Provider) -> None:
+    def test_services_are_independent(self, provider: Provider) -> None:
         one, other = self.service(), self.service()
         first, second = self.settle(provider, one), self.settle(provider, other)
         assert first.provider_service_id != second.provider_service_id

@@ -39,7 +39,7 @@ class AmendmentContract(StorageCase):
         assert listed == read(stocked, service)
         assert list(stocked.services.list(PROJECT_ID, None, 10, Status.FAILED)) == [listed]
 
-    def test_amendment_of_what_was_changed_meanwhile_is_refused(self, stocked: Storage) -> None:
+    def test_amendment_of_a_changed_service_is_refused(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         stocked.services.amend(service)
         with pytest.raises(errors.Changed):
@@ -54,7 +54,7 @@ class AmendmentContract(StorageCase):
             stocked.services.amend(stored.with_details(BROKEN))
         assert read(stocked, service) == stored
 
-    def test_amendment_of_what_is_gone_is_not_found(self, stocked: Storage) -> None:
+    def test_amendment_of_a_missing_service_is_not_found(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         remove(stocked, service)
         for missing in (service, make_service()):

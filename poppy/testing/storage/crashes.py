@@ -12,28 +12,28 @@ from poppy.testing.storage.case import StorageCase, add, begin, first_operation
 class CrashContract(StorageCase):
     """The next run counts a run that began and never ended."""
 
-    def test_first_run_has_no_lost_ones_before_it(self, stocked: Storage) -> None:
+    def test_first_run_has_no_crashes(self, stocked: Storage) -> None:
         assert begin(stocked, first_operation(stocked, add(stocked))).operation.crashes == 0
 
-    def test_run_that_the_same_job_begins_again_is_lost(self, stocked: Storage) -> None:
+    def test_run_begun_again_by_its_job_counts_as_crash(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)), "job-1")
         for crashes in (1, 2, 3):
             run = begin(stocked, run.operation, "job-1")
             assert run.operation.crashes == crashes
         assert stocked.operations.get(run.operation.key).crashes == 3
 
-    def test_run_whose_lease_has_lapsed_is_lost(self, stocked: Storage) -> None:
+    def test_run_with_a_lapsed_lease_counts_as_crash(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)), "job-1", until=after(30))
         again = begin(stocked, run.operation, "job-2", now=after(30), until=after(60))
         assert again.operation.crashes == 1
 
-    def test_run_that_a_dispatcher_takes_is_lost_once(self, stocked: Storage) -> None:
+    def test_run_taken_by_a_dispatcher_counts_as_one_crash(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)))
         assert stocked.operations.requeue(run.operation, after(90))
         assert stocked.operations.get(run.operation.key).crashes == 1
         assert begin(stocked, run.operation, "job-2").operation.crashes == 1
 
-    def test_run_that_is_handed_back_is_not_lost(self, stocked: Storage) -> None:
+    def test_returned_run_does_not_count_as_crash(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)), "job-1")
         back = replace(run.operation, state=State.QUEUED, next_attempt_at=after(1))
         stocked.operations.save(back, None)
@@ -44,14 +44,14 @@ class CrashContract(StorageCase):
             back = replace(run.operation, state=State.QUEUED, next_attempt_at=after(1))
             stocked.operations.save(back, None)
 
-    def test_waiting_operation_that_is_taken_has_lost_nothing(self, stocked: Storage) -> None:
+    def test_taken_waiting_operation_has_no_crash(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)))
         parked = replace(run.operation, state=State.WAITING, next_attempt_at=after(5))
         stocked.operations.save(parked, None)
         assert stocked.operations.requeue(parked, after(90))
         assert begin(stocked, parked).operation.crashes == 0
 
-    def test_number_is_what_a_run_makes_of_it(self, stocked: Storage) -> None:
+    def test_run_can_set_the_number_of_crashes(self, stocked: Storage) -> None:
         run = begin(stocked, first_operation(stocked, add(stocked)))
         run = begin(stocked, run.operation)
         stocked.operations.save(replace(run.operation, crashes=0), None)

@@ -18,7 +18,7 @@ class LimitContract(StorageCase):
         assert stocked.projects.get_limit("big") is None
 
     @pytest.mark.parametrize("first", ["limit", "service"])
-    def test_own_limit_counts_instead_of_the_default(self, stocked: Storage, first: str) -> None:
+    def test_own_limit_replaces_the_default(self, stocked: Storage, first: str) -> None:
         if first == "service":
             add(stocked, limit=5, project_id="big")
         stocked.projects.set_limit("big", 2)
@@ -30,7 +30,7 @@ class LimitContract(StorageCase):
         assert caught.value.limit == 2
         assert stocked.projects.get_limit("another") is None
 
-    def test_limit_below_what_is_there_takes_nothing_away(self, stocked: Storage) -> None:
+    def test_limit_below_the_number_of_services_removes_none(self, stocked: Storage) -> None:
         services = [add(stocked, project_id="big") for _ in range(2)]
         stocked.projects.set_limit("big", 0)
         assert list(stocked.services.list("big", None, 10)) == services
@@ -40,7 +40,7 @@ class LimitContract(StorageCase):
         stocked.projects.set_limit("big", 3)
         add(stocked, project_id="big")
 
-    def test_limit_and_first_service_at_once_both_count(
+    def test_concurrent_limit_and_first_service_both_count(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         race(
@@ -76,7 +76,7 @@ class DocumentContract(StorageCase):
         assert storage.documents.get("queue") == Document(["b"], 2)
 
     @pytest.mark.parametrize("version", [0, 1])
-    def test_of_several_at_once_one_replaces_it(
+    def test_only_one_of_several_concurrent_writes_replaces_the_document(
         self, storage: Storage, connect_again: Connect, version: int
     ) -> None:
         if version:

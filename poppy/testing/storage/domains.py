@@ -99,14 +99,16 @@ class QuarantineContract(StorageCase):
         later = replace(make_operation(mine, Kind.UPDATE), created_at=after(_QUARANTINE))
         keeping.services.submit(changed, later)
 
-    def test_the_former_project_has_it_back_at_once(self, keeping: Storage) -> None:
+    def test_former_project_can_claim_a_domain_in_quarantine(self, keeping: Storage) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
         again = claim(keeping, PROJECT_ID)
         assert keeping.queries.by_claim(_NAME) == again
         with pytest.raises(errors.DomainTaken, match="taken"):
             claim(keeping, "another", seconds=10 * _QUARANTINE)
 
-    def test_a_refused_request_of_the_former_project_frees_nothing(self, keeping: Storage) -> None:
+    def test_refused_claim_of_the_former_project_keeps_the_quarantine(
+        self, keeping: Storage
+    ) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
         add(keeping, project_id="third", domains=["taken.example.com"])
         service = make_service(domains=[_NAME, "taken.example.com"])
@@ -131,12 +133,12 @@ class QuarantineContract(StorageCase):
             claim(keeping, PROJECT_ID, seconds=2 * _QUARANTINE)
         claim(keeping, PROJECT_ID, seconds=2 * _QUARANTINE + 5)
 
-    def test_without_a_quarantine_it_is_free_at_once(self, keeping: Storage) -> None:
+    def test_released_domain_is_free_at_once_without_quarantine(self, keeping: Storage) -> None:
         keeping.conf.set_override("domain_quarantine", 0)
         remove(keeping, add(keeping, domains=[_NAME]))
         claim(keeping, "another")
 
-    def test_an_order_of_a_certificate_leaves_none(self, keeping: Storage) -> None:
+    def test_certificate_order_leaves_no_quarantine(self, keeping: Storage) -> None:
         spec = make_spec(domains=())
         spec = replace(spec, domains=(Domain(_NAME, "https", "san"),))
         for project in (PROJECT_ID, "another"):
@@ -145,7 +147,7 @@ class QuarantineContract(StorageCase):
             remove(keeping, order)
         claim(keeping, "third")
 
-    def test_of_several_that_claim_it_when_it_is_free_one_gets_it(
+    def test_only_one_of_several_concurrent_claims_of_a_free_domain_succeeds(
         self, keeping: Storage, connect_again: Connect
     ) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
@@ -159,7 +161,7 @@ class QuarantineContract(StorageCase):
         (winner,) = [it for it in outcomes if isinstance(it, Service)]
         assert keeping.queries.by_claim(_NAME) == winner
 
-    def test_nobody_has_a_domain_in_quarantine(self, keeping: Storage) -> None:
+    def test_domain_in_quarantine_has_no_holder(self, keeping: Storage) -> None:
         service = add(keeping, domains=[_NAME, "b.example.com"])
         drop(keeping, service, _NAME)
         with pytest.raises(errors.NotFound):
@@ -177,7 +179,7 @@ class QuarantineContract(StorageCase):
         rest = list(keeping.domains.released(first[-1].domain, 3))
         assert sorted(it.domain for it in first + rest) == sorted(names)
 
-    def test_an_operator_frees_it_early(self, keeping: Storage) -> None:
+    def test_operator_can_end_a_quarantine_early(self, keeping: Storage) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
         kept = keeping.domains.get(_NAME)
         keeping.domains.release(kept)
@@ -187,7 +189,7 @@ class QuarantineContract(StorageCase):
             keeping.domains.release(kept)
         claim(keeping, "another")
 
-    def test_what_was_claimed_again_is_not_freed(self, keeping: Storage) -> None:
+    def test_reclaimed_domain_is_not_released(self, keeping: Storage) -> None:
         remove(keeping, add(keeping, domains=[_NAME]))
         kept = keeping.domains.get(_NAME)
         service = claim(keeping, PROJECT_ID)
@@ -224,7 +226,7 @@ class ProofContract(StorageCase):
         assert proving.domains.prove("another", other.service_id, "c.example.com") is False
         assert proving.domains.get(_NAME).pending is True
 
-    def test_where_no_proof_is_asked_for_nothing_is_pending(self, stocked: Storage) -> None:
+    def test_no_claim_is_pending_without_required_proof(self, stocked: Storage) -> None:
         claim(stocked, PROJECT_ID)
         assert stocked.domains.get(_NAME).pending is False
 
@@ -267,7 +269,7 @@ class ProofContract(StorageCase):
         remove(proving, known)
         assert proving.queries.by_claim(_NAME) == owner
 
-    def test_of_a_proof_and_a_revocation_at_once_one_counts(
+    def test_only_one_of_concurrent_proof_and_revocation_counts(
         self, proving: Storage, connect_again: Connect
     ) -> None:
         for number in range(5):

@@ -36,14 +36,14 @@ class FlavorContract(StorageCase):
         listed = [flavor.flavor_id for flavor in storage.flavors.list()]
         assert listed == ["B", "a", "a-c", "ab", "b", "é"]
 
-    def test_second_flavor_of_an_id_is_refused_and_changes_nothing(self, storage: Storage) -> None:
+    def test_second_flavor_with_an_id_is_refused(self, storage: Storage) -> None:
         first = make_flavor("fast", providers=("mock",))
         storage.flavors.create(first)
         with pytest.raises(errors.InvalidRequest):
             storage.flavors.create(make_flavor("fast", providers=("varnish",)))
         assert storage.flavors.get("fast") == first
 
-    def test_of_several_creating_one_flavor_at_once_one_succeeds(
+    def test_only_one_of_several_concurrent_creates_of_a_flavor_succeeds(
         self, storage: Storage, connect_again: Connect
     ) -> None:
         outcomes = race(connect_again, [lambda s: s.flavors.create(make_flavor("fast"))] * 4)
@@ -65,18 +65,18 @@ class FlavorContract(StorageCase):
         with pytest.raises(errors.NotFound):
             storage.flavors.delete("fast")
 
-    def test_flavor_that_a_service_uses_stays(self, stocked: Storage) -> None:
+    def test_flavor_in_use_can_not_be_deleted(self, stocked: Storage) -> None:
         service = add(stocked)
         with pytest.raises(errors.InUse):
             stocked.flavors.delete(service.spec.flavor_id)
         assert stocked.flavors.get(service.spec.flavor_id) == make_flavor()
 
-    def test_flavor_goes_once_no_service_uses_it_any_more(self, stocked: Storage) -> None:
+    def test_flavor_can_be_deleted_once_no_service_uses_it(self, stocked: Storage) -> None:
         remove(stocked, add(stocked))
         stocked.flavors.delete(make_flavor().flavor_id)
         assert list(stocked.flavors.list()) == []
 
-    def test_flavor_is_not_deleted_under_a_service_that_is_being_created(
+    def test_flavor_of_a_concurrent_create_is_not_deleted(
         self, storage: Storage, connect_again: Connect
     ) -> None:
         for turn in range(4):

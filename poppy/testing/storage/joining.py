@@ -25,7 +25,7 @@ from poppy.testing.storage.case import (
 class JoiningContract(StorageCase):
     """A purge joins the last unfinished operation of its service if that has not begun."""
 
-    def test_purge_joins_one_that_waits(self, stocked: Storage) -> None:
+    def test_purge_joins_a_queued_purge(self, stocked: Storage) -> None:
         service, queued = waiting(stocked, Purge("/a", True))
         joined = join(stocked, service, Purge("/b", True))
         assert joined == replace(queued, purge=Purge("/a", True, ("/b",)))
@@ -65,13 +65,15 @@ class JoiningContract(StorageCase):
         assert stocked.operations.requeue(parked, after(60))
         assert join(stocked, service, Purge("/b", True)) is None
 
-    def test_nothing_joins_a_purge_with_something_behind_it(self, stocked: Storage) -> None:
+    def test_nothing_joins_a_purge_with_a_later_operation(self, stocked: Storage) -> None:
         service, _queued = waiting(stocked, Purge("/a", True))
         submit(stocked, stocked.services.get(*service))
         assert join(stocked, service, Purge("/b", True)) is None
 
     @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE, Kind.DELETE])
-    def test_nothing_joins_what_is_no_purge(self, stocked: Storage, kind: Kind) -> None:
+    def test_nothing_joins_an_operation_of_another_kind(
+        self, stocked: Storage, kind: Kind
+    ) -> None:
         service = add(stocked)
         if kind is not Kind.CREATE:
             submit(stocked, service, kind)
@@ -86,7 +88,7 @@ class JoiningContract(StorageCase):
         _key, queued = waiting(stocked, Purge("/a", True))
         assert join(stocked, ("another", queued.service_id), Purge("/b", True)) is None
 
-    def test_all_that_join_at_once_are_purged(
+    def test_concurrent_joins_are_all_purged(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         service, queued = waiting(stocked, Purge("/0", True))
@@ -99,7 +101,7 @@ class JoiningContract(StorageCase):
         assert found is not None
         assert {it.url for it in found.single()} == {f"/{number}" for number in range(7)}
 
-    def test_what_joined_while_a_worker_began_is_purged(
+    def test_join_during_the_beginning_of_a_run_is_purged(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         service, queued = waiting(stocked, Purge("/a", True))

@@ -55,7 +55,7 @@ class KeyContract(StorageCase):
             stocked.services.created_by(PROJECT_ID, OTHER)
         assert len(stocked.services.list(PROJECT_ID, None, 10)) == 1
 
-    def test_key_is_its_projects_own(self, stocked: Storage) -> None:
+    def test_keys_of_different_projects_are_independent(self, stocked: Storage) -> None:
         create(stocked, make_service())
         create(stocked, make_service(project_id="another"), OTHER)
         assert stocked.services.created_by("third", KEY) is None
@@ -97,7 +97,7 @@ class KeyContract(StorageCase):
     def let_expire(self) -> None:
         """Wait some seconds; for stores that use their own clock."""
 
-    def test_of_several_with_one_key_at_once_one_is_created(
+    def test_only_one_of_several_concurrent_creates_with_one_key_succeeds(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         services = [make_service() for _ in range(6)]

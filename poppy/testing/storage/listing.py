@@ -30,7 +30,7 @@ UNFINISHED = [state for state in State if not state.finished]
 class ListingContract(StorageCase):
     """Operators find unfinished and failed operations; tenants read a service's history."""
 
-    def test_history_comes_latest_first_and_page_by_page(self, stocked: Storage) -> None:
+    def test_history_is_listed_latest_first_in_pages(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         for _ in range(4):
             submit(stocked, service)
@@ -50,7 +50,7 @@ class ListingContract(StorageCase):
         history = stocked.operations.history(service.project_id, service.service_id, None, 1)
         assert list(history) == [done]
 
-    def test_history_is_of_one_project(self, stocked: Storage) -> None:
+    def test_history_belongs_to_one_project(self, stocked: Storage) -> None:
         service = add(stocked)
         assert list(stocked.operations.history("another", service.service_id, None, 10)) == []
 
@@ -70,7 +70,7 @@ class ListingContract(StorageCase):
         ):
             assert list(stocked.operations.find(states, NOW)) == expected
 
-    def test_only_old_ones_are_found(self, stocked: Storage) -> None:
+    def test_only_operations_requested_before_the_time_are_found(self, stocked: Storage) -> None:
         service = make_service()
         old = make_operation(service, created_at=after(-60))
         stocked.services.create(service, old, LIMIT)
@@ -79,7 +79,7 @@ class ListingContract(StorageCase):
         assert by_id(stocked.operations.find(UNFINISHED, after(-60.000001))) == []
         assert by_id(stocked.operations.find(UNFINISHED, NOW)) == [old, new]
 
-    def test_listing_goes_on_behind_a_marker(self, stocked: Storage) -> None:
+    def test_listing_continues_after_a_marker(self, stocked: Storage) -> None:
         waiting = begin(stocked, first_operation(stocked, add(stocked))).operation
         waiting = replace(waiting, state=State.WAITING, next_attempt_at=after(9))
         stocked.operations.save(waiting, None)
@@ -89,7 +89,7 @@ class ListingContract(StorageCase):
             found = stocked.operations.find(UNFINISHED, NOW, marker)
             assert list(found) == listed[number:]
 
-    def test_more_are_found_than_are_read_at_a_time(self, stocked: Storage) -> None:
+    def test_find_reads_several_batches(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         for _ in range(230):
             submit(stocked, service, Kind.PURGE)
@@ -113,7 +113,7 @@ class ListingContract(StorageCase):
         assert list(stocked.operations.failures(10)) == latest
         assert list(stocked.operations.failures(3)) == latest[:3]
 
-    def test_operation_that_is_tried_again_is_no_failure_any_more(self, stocked: Storage) -> None:
+    def test_retried_operation_is_not_listed_as_failed(self, stocked: Storage) -> None:
         service = add(stocked)
         failed = fail(stocked, service)
         service = stocked.services.get(service.project_id, service.service_id)
@@ -177,7 +177,7 @@ class ListingContract(StorageCase):
         with pytest.raises(errors.NotFound):
             stocked.services.reopen(service, retried(failed))
 
-    def test_what_has_not_ended_long_ago_is_not_forgotten(self, stocked: Storage) -> None:
+    def test_prune_keeps_recent_and_unfinished_operations(self, stocked: Storage) -> None:
         service = add(stocked)
         first = first_operation(stocked, service)
         done = begin(stocked, submit(stocked, add(stocked), Kind.DELETE)).operation

@@ -31,15 +31,13 @@ class MembershipContract(StorageCase):
         storage.membership.beat(later)
         assert storage.membership.workers(NOW) == [later]
 
-    def test_workers_come_by_host_and_process_unless_they_are_silent(
-        self, storage: Storage
-    ) -> None:
+    def test_live_workers_are_listed_by_host_and_process(self, storage: Storage) -> None:
         wanted = [make_worker("a", 2), make_worker("a", 10), make_worker("b", 1)]
         for worker in (wanted[2], wanted[0], make_worker("a", 3, seen=-0.000001), wanted[1]):
             storage.membership.beat(worker)
         assert storage.membership.workers(NOW) == wanted
 
-    def test_worker_that_left_is_forgotten(self, storage: Storage) -> None:
+    def test_worker_that_left_is_not_listed(self, storage: Storage) -> None:
         worker, other = make_worker("a"), make_worker("b")
         for it in (worker, other):
             storage.membership.beat(it)
@@ -61,7 +59,7 @@ class MembershipContract(StorageCase):
         assert storage.membership.swap(Breaker("dns:mock").next())
         assert storage.membership.breakers() == [Breaker("dns:mock", version=1), closed]
 
-    def test_breaker_that_another_changed_meanwhile_is_left_alone(self, storage: Storage) -> None:
+    def test_outdated_change_of_a_breaker_is_refused(self, storage: Storage) -> None:
         first = Breaker("provider:mock").next(state=BreakerState.OPEN, until=after(30))
         assert storage.membership.swap(first)
         assert not storage.membership.swap(Breaker("provider:mock").next())
@@ -70,7 +68,7 @@ class MembershipContract(StorageCase):
         assert not storage.membership.swap(first.next())
         assert storage.membership.breakers() == [second]
 
-    def test_of_several_that_change_a_breaker_at_once_one_does(
+    def test_only_one_of_several_concurrent_changes_of_a_breaker_succeeds(
         self, storage: Storage, connect_again: Connect
     ) -> None:
         breaker = Breaker("provider:mock")

@@ -31,21 +31,21 @@ passing = pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE, Kind.STEER]
 class OvertakingContract(StorageCase):
     """A waiting create or update blocks nothing, and an update supersedes it."""
 
-    def test_update_supersedes_a_create_that_waits(self, stocked: Storage) -> None:
+    def test_update_supersedes_a_waiting_create(self, stocked: Storage) -> None:
         service = add(stocked)
         waiting = park(stocked, first_operation(stocked, service))
         update = submit(stocked, service)
         assert state(stocked, waiting) == (State.SUPERSEDED, None)
         assert begin(stocked, update).operation.state is State.RUNNING
 
-    def test_update_supersedes_an_update_that_waits(self, stocked: Storage) -> None:
+    def test_update_supersedes_a_waiting_update(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         waiting = park(stocked, submit(stocked, service))
         update = submit(stocked, stored(stocked, service))
         assert state(stocked, waiting) == (State.SUPERSEDED, None)
         assert [it.key for it in stocked.operations.due(after(3600), 10)] == [update.key]
 
-    def test_update_supersedes_one_that_waited_and_is_taken_to_be_posted(
+    def test_update_supersedes_a_waiting_update_that_is_being_posted(
         self, stocked: Storage
     ) -> None:
         service = settle(stocked, add(stocked))
@@ -55,7 +55,7 @@ class OvertakingContract(StorageCase):
         assert state(stocked, waiting) == (State.SUPERSEDED, None)
         assert begin(stocked, update).operation.attempt == 1
 
-    def test_superseded_operation_that_waited_is_over(self, stocked: Storage) -> None:
+    def test_superseded_waiting_operation_is_finished(self, stocked: Storage) -> None:
         service = add(stocked)
         waiting = park(stocked, first_operation(stocked, service))
         submit(stocked, service)
@@ -119,7 +119,7 @@ class OvertakingContract(StorageCase):
             begin(stocked, purge)
 
     @pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE, Kind.STEER, Kind.DELETE])
-    def test_what_waits_and_is_no_create_or_update_is_not_overtaken(
+    def test_other_waiting_operations_are_not_overtaken(
         self, stocked: Storage, kind: Kind
     ) -> None:
         service = settle(stocked, add(stocked))
@@ -139,7 +139,7 @@ class OvertakingContract(StorageCase):
         assert following == replace(purge, next_attempt_at=parked.updated_at)
         assert list(stocked.operations.due(parked.updated_at, 10)) == [following]
 
-    def test_the_end_of_a_purge_does_not_wake_what_waits(self, stocked: Storage) -> None:
+    def test_end_of_a_purge_does_not_wake_a_waiting_update(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         waiting = park(stocked, submit(stocked, service))
         purges = [submit(stocked, stored(stocked, service), Kind.PURGE) for _ in range(2)]
@@ -149,14 +149,14 @@ class OvertakingContract(StorageCase):
         assert finish(stocked, begin(stocked, purges[1]).operation) is None
         assert stocked.operations.get(waiting.key) == waiting
 
-    def test_purge_that_waits_wakes_nothing(self, stocked: Storage) -> None:
+    def test_waiting_purge_wakes_nothing(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked))
         first, second = (submit(stocked, stored(stocked, service), Kind.PURGE) for _ in range(2))
         parked = waiting_from(begin(stocked, first).operation)
         assert stocked.operations.save(parked, None) is None
         assert stocked.operations.get(second.key) == second
 
-    def test_update_that_came_while_a_create_ran_takes_its_place_when_that_waits(
+    def test_update_requested_during_a_create_supersedes_it_once_it_waits(
         self, stocked: Storage
     ) -> None:
         service = add(stocked)
@@ -195,7 +195,9 @@ class OvertakingContract(StorageCase):
         finish(stocked, run.operation)
         assert not is_free(stocked, "b.example.com")
 
-    def test_delete_supersedes_what_waits_and_what_overtook_it(self, stocked: Storage) -> None:
+    def test_delete_supersedes_a_waiting_update_and_later_operations(
+        self, stocked: Storage
+    ) -> None:
         service = settle(stocked, add(stocked))
         waiting = park(stocked, submit(stocked, service))
         purge = submit(stocked, stored(stocked, service), Kind.PURGE)
@@ -204,13 +206,13 @@ class OvertakingContract(StorageCase):
         assert state(stocked, waiting) == (State.SUPERSEDED, None)
         assert stocked.operations.get(run.operation.key).is_held
 
-    def test_update_and_the_next_run_of_what_waits_at_once_leave_one_story(
+    def test_concurrent_update_and_next_run_leave_a_consistent_state(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         for _ in range(4):
             check_update_against_the_next_run(stocked, connect_again)
 
-    def test_purge_and_the_next_run_of_what_waits_at_once_run_one_after_the_other(
+    def test_purge_and_next_run_of_a_waiting_update_do_not_overlap(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         for _ in range(4):

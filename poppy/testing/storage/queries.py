@@ -75,7 +75,7 @@ class QueriesContract(StorageCase):
         assert found(stocked, "failed") == entries_of(broken)
         assert found(stocked, "deployed") == []
 
-    def test_service_is_found_under_the_status_that_it_has_now(self, stocked: Storage) -> None:
+    def test_service_is_found_by_its_current_status(self, stocked: Storage) -> None:
         other, service = add(stocked), deploy(stocked)
         assert found(stocked, "create_in_progress") == entries_of(other)
         assert found(stocked, "deployed") == entries_of(service)
@@ -99,7 +99,7 @@ class QueriesContract(StorageCase):
         assert stocked.queries.count("deployed", 10) == 1
         assert stocked.queries.count("failed", 10) == 0
 
-    def test_removed_service_is_found_no_more(self, stocked: Storage) -> None:
+    def test_removed_service_is_not_found_any_more(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com"])
         submit(stocked, service.with_details(FAILED))
         remove(stocked, stocked.services.get(service.project_id, service.service_id))
@@ -131,9 +131,7 @@ class QueriesContract(StorageCase):
         with pytest.raises(errors.NotFound):
             stocked.queries.by_claim("d.example.com")
 
-    def test_domain_is_found_from_when_it_is_added_until_it_is_released(
-        self, stocked: Storage
-    ) -> None:
+    def test_domain_is_found_between_claim_and_release(self, stocked: Storage) -> None:
         service = settle(stocked, add(stocked, domains=["a.example.com"]))
         changed = replace(service, spec=make_spec(domains=["b.example.com"]))
         operation = submit(stocked, changed)
@@ -144,7 +142,7 @@ class QueriesContract(StorageCase):
         with pytest.raises(errors.NotFound):
             stocked.queries.by_claim("a.example.com")
 
-    def test_domains_are_found_by_what_serves_them_page_by_page(self, stocked: Storage) -> None:
+    def test_domains_are_listed_by_provider_url_in_pages(self, stocked: Storage) -> None:
         names = [f"n{n}.example.com" for n in range(9)]
         deploy(stocked, domains=names[::2])
         deploy(stocked, domains=names[1::2])
@@ -157,7 +155,7 @@ class QueriesContract(StorageCase):
         assert pages == [names[:4], names[4:8], names[8:]]
         assert list(stocked.queries.domains_at("unused.example", None, 20)) == []
 
-    def test_domain_is_found_by_the_name_that_serves_it_now(self, stocked: Storage) -> None:
+    def test_domain_is_found_by_its_current_provider_url(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com", "b.example.com"])
         moved = AccessURL("a.example.com", "new.provider.example")
         kept = AccessURL("b.example.com", URL)
@@ -169,7 +167,7 @@ class QueriesContract(StorageCase):
         new = stocked.queries.domains_at("new.provider.example", None, 20)
         assert list(new) == ["a.example.com"]
 
-    def test_order_for_a_certificate_stands_apart_from_services(self, stocked: Storage) -> None:
+    def test_certificate_order_is_separate_from_services(self, stocked: Storage) -> None:
         service = deploy(stocked, domains=["a.example.com"])
         domain = Domain("a.example.com", "https", "san")
         spec = replace(make_spec(), domains=(domain,))

@@ -49,9 +49,7 @@ class QueueContract(StorageCase):
             newer,
         ]
 
-    def test_it_is_told_that_a_deletion_is_the_last_that_was_asked_for(
-        self, stocked: Storage
-    ) -> None:
+    def test_was_deleted_reports_a_deletion_as_the_latest_request(self, stocked: Storage) -> None:
         service = make_service()
         key = (service.project_id, service.service_id)
         assert not stocked.operations.was_deleted(*key)
@@ -106,7 +104,7 @@ class QueueContract(StorageCase):
         assert not stocked.operations.requeue(operation, after(180))
         assert stocked.operations.get(operation.key).next_attempt_at == after(120)
 
-    def test_of_several_dispatchers_at_once_one_takes_it(
+    def test_only_one_of_several_concurrent_dispatchers_takes_an_operation(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         operation = first_operation(stocked, add(stocked))
@@ -166,9 +164,7 @@ class QueueContract(StorageCase):
         assert not stocked.operations.requeue(operation, after(90))
         assert list(stocked.operations.due(after(3600), 10)) == []
 
-    def test_operation_that_had_to_wait_is_due_when_the_one_before_it_ends(
-        self, stocked: Storage
-    ) -> None:
+    def test_next_operation_is_due_when_the_earlier_one_ends(self, stocked: Storage) -> None:
         service = add(stocked)
         second = submit(stocked, service, next_attempt_at=after(600))
         run = begin(stocked, first_operation(stocked, service))

@@ -52,7 +52,7 @@ class RemovalContract(StorageCase):
         assert is_free(stocked, "b.example.com")
         assert not is_free(stocked, "other.example.com")
 
-    def test_removed_service_makes_room_within_the_limit(self, stocked: Storage) -> None:
+    def test_removed_service_does_not_count_towards_the_limit(self, stocked: Storage) -> None:
         service = add(stocked, limit=1)
         with pytest.raises(errors.LimitReached):
             add(stocked, limit=1)
@@ -70,7 +70,7 @@ class RemovalContract(StorageCase):
         with pytest.raises(errors.LimitReached):
             add(stocked, limit=2)
 
-    def test_run_that_was_taken_over_removes_nothing(self, stocked: Storage) -> None:
+    def test_fenced_run_removes_nothing(self, stocked: Storage) -> None:
         service = add(stocked, limit=1, domains=["a.example.com"])
         run = begin(stocked, submit(stocked, service, Kind.DELETE))
         again = begin(stocked, run.operation)
@@ -82,7 +82,7 @@ class RemovalContract(StorageCase):
         with pytest.raises(errors.LimitReached):
             add(stocked, limit=1)
 
-    def test_of_several_removals_at_once_one_counts(
+    def test_only_one_of_several_concurrent_removals_counts(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         services = [add(stocked, limit=3) for _ in range(3)]
@@ -127,7 +127,7 @@ class RemovalContract(StorageCase):
 class StoreContract(StorageCase):
     """The store as a whole: schema, health, connections."""
 
-    def test_schema_can_be_brought_up_again(self, stocked: Storage) -> None:
+    def test_sync_can_be_repeated(self, stocked: Storage) -> None:
         service = add(stocked)
         stocked.sync()
         stocked.check()
@@ -145,7 +145,7 @@ class StoreContract(StorageCase):
         assert stocked.services.get(service.project_id, service.service_id) == service
         assert stocked.is_alive() is True
 
-    def test_what_one_driver_wrote_another_reads(
+    def test_one_driver_reads_what_another_has_written(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         other = connect_again()

@@ -158,7 +158,7 @@ class RunContract(StorageCase):
         assert stocked.operations.get(parked.key) == parked
         assert begin(stocked, parked, "job-2", now=after(60)).operation.attempt == 2
 
-    def test_of_several_jobs_at_once_one_begins(
+    def test_only_one_of_several_concurrent_jobs_begins(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         operation = first_operation(stocked, add(stocked))
@@ -170,7 +170,7 @@ class RunContract(StorageCase):
         assert stocked.operations.get(operation.key) == winner.operation
         assert winner.operation.attempt == 1
 
-    def test_of_several_operations_of_a_service_at_once_one_begins(
+    def test_only_one_of_several_operations_of_a_service_begins(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         service = add(stocked)
@@ -212,7 +212,7 @@ class RunContract(StorageCase):
         assert stored.provider_details == DEPLOYED
 
     @pytest.mark.parametrize("state", [State.RUNNING, State.WAITING, State.SUCCEEDED])
-    def test_without_details_the_service_is_left_alone(
+    def test_save_without_details_leaves_the_service_unchanged(
         self, stocked: Storage, state: State
     ) -> None:
         service = add(stocked)
@@ -220,7 +220,7 @@ class RunContract(StorageCase):
         finish(stocked, replace(run.operation, updated_at=after(2)), state)
         assert stocked.services.get(service.project_id, service.service_id) == service
 
-    def test_no_details_at_all_are_details_too(self, stocked: Storage) -> None:
+    def test_empty_details_are_stored(self, stocked: Storage) -> None:
         service = add(stocked)
         run = begin(stocked, first_operation(stocked, service))
         finish(stocked, run.operation, details={})
@@ -237,9 +237,7 @@ class RunContract(StorageCase):
 
     @lossy
     @pytest.mark.parametrize("state", [State.RUNNING, State.SUCCEEDED])
-    def test_run_that_lost_its_right_writes_nothing(
-        self, stocked: Storage, lose: Loss, state: State
-    ) -> None:
+    def test_fenced_run_writes_nothing(self, stocked: Storage, lose: Loss, state: State) -> None:
         service = add(stocked, domains=["a.example.com"])
         run = begin(stocked, first_operation(stocked, service))
         lose(stocked, run)
@@ -253,7 +251,7 @@ class RunContract(StorageCase):
     @pytest.mark.parametrize(
         "lose", [lose for name, lose in LOSSES.items() if name != "superseded"]
     )
-    def test_run_that_lost_its_right_can_not_renew(self, stocked: Storage, lose: Loss) -> None:
+    def test_fenced_run_can_not_renew(self, stocked: Storage, lose: Loss) -> None:
         service = add(stocked)
         run = begin(stocked, first_operation(stocked, service))
         lose(stocked, run)
@@ -287,7 +285,7 @@ class RunContract(StorageCase):
         expected = replace(run.operation, next_attempt_at=after(60))
         assert list(stocked.operations.due(after(60), 10)) == [expected]
 
-    def test_takeover_and_last_write_at_once_leave_one_story(
+    def test_concurrent_takeover_and_last_write_leave_a_consistent_state(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         for _ in range(4):

@@ -101,7 +101,7 @@ class ServiceContract(StorageCase):
         assert stocked.services.get(service.project_id, service.service_id) == service
         assert stocked.operations.get(operation.key) == operation
 
-    def test_project_id_of_any_script_is_a_project_of_its_own(self, stocked: Storage) -> None:
+    def test_project_ids_in_any_script_are_distinct(self, stocked: Storage) -> None:
         names = ("mandant-ü", "mandant-u\u0308", "mandant-u", "MANDANT-U", "משרד-🏢")
         services = {name: add(stocked, project_id=name) for name in names}
         for name, service in services.items():
@@ -145,9 +145,7 @@ class ServiceContract(StorageCase):
             stocked.services.get("theirs", service.service_id)
         assert list(stocked.services.list("theirs", None, 10)) == []
 
-    def test_services_are_listed_by_id_whatever_the_order_of_creation(
-        self, stocked: Storage
-    ) -> None:
+    def test_services_are_listed_by_id_in_any_order_of_creation(self, stocked: Storage) -> None:
         services = [make_service() for _ in range(5)]
         for service in reversed(services):
             stocked.services.create(service, make_operation(service), LIMIT)
@@ -165,7 +163,7 @@ class ServiceContract(StorageCase):
         assert found == mine
         assert list(stocked.services.list("mine", marker, 2)) == []
 
-    def test_page_begins_behind_a_marker_that_does_not_exist(self, stocked: Storage) -> None:
+    def test_page_starts_after_a_marker_that_does_not_exist(self, stocked: Storage) -> None:
         first = add(stocked)
         marker = make_service().service_id
         second = add(stocked)
@@ -203,7 +201,7 @@ class ServiceContract(StorageCase):
         assert list(stocked.services.list(PROJECT_ID, None, 10)) == []
         add(stocked, limit=1)
 
-    def test_limit_holds_when_services_are_created_at_once(
+    def test_limit_holds_under_concurrent_creates(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         outcomes = race(connect_again, [lambda s: add(s, limit=3)] * 8)
@@ -218,7 +216,7 @@ class ServiceContract(StorageCase):
         stored = stocked.services.get(service.project_id, service.service_id)
         assert stored.status is Status.DEPLOYED
 
-    def test_domain_has_no_second_service(self, stocked: Storage) -> None:
+    def test_claimed_domain_is_refused_to_another_service(self, stocked: Storage) -> None:
         add(stocked, domains=["b.example.com", "c.example.com"])
         service = make_service(
             project_id="another", domains=["a.example.com", "c.example.com", "d.example.com"]
@@ -239,7 +237,7 @@ class ServiceContract(StorageCase):
         add(stocked, domains=["cafe.example.com"])
         add(stocked, domains=["café.example.com"])
 
-    def test_of_several_claiming_one_domain_at_once_one_gets_it(
+    def test_only_one_of_several_concurrent_claims_succeeds(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         services = [

@@ -48,7 +48,7 @@ class SubmissionContract(StorageCase):
         with pytest.raises(errors.InUse):
             stocked.flavors.delete("fast")
 
-    def test_service_that_was_changed_meanwhile_is_left_alone(self, stocked: Storage) -> None:
+    def test_outdated_submission_is_refused(self, stocked: Storage) -> None:
         service = add(stocked)
         submit(stocked, renamed(service, "first"))
         late = replace(service, spec=make_spec(name="second", domains=["late.example.com"]))
@@ -59,7 +59,7 @@ class SubmissionContract(StorageCase):
         assert len(operations(stocked, service)) == 2
         assert is_free(stocked, "late.example.com")
 
-    def test_service_that_a_run_changed_meanwhile_is_left_alone(self, stocked: Storage) -> None:
+    def test_submission_outdated_by_a_run_is_refused(self, stocked: Storage) -> None:
         service = add(stocked)
         details = {"mock": ProviderDetail(ProviderStatus.DEPLOYED)}
         run = begin(stocked, first_operation(stocked, service))
@@ -87,7 +87,9 @@ class SubmissionContract(StorageCase):
             submit(stocked, replace(service, project_id="another"))
         assert stored(stocked, service) == service
 
-    def test_of_several_at_once_one_wins(self, stocked: Storage, connect_again: Connect) -> None:
+    def test_only_one_of_several_concurrent_submissions_succeeds(
+        self, stocked: Storage, connect_again: Connect
+    ) -> None:
         service = add(stocked)
         names = [f"name {n}" for n in range(6)]
         outcomes = race(
@@ -124,7 +126,7 @@ class SubmissionContract(StorageCase):
         assert is_free(stocked, "a.example.com")
         assert is_free(stocked, "z.example.com")
 
-    def test_of_several_services_adding_one_domain_at_once_one_gets_it(
+    def test_only_one_of_several_services_adds_the_same_domain(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         services = [add(stocked) for _ in range(4)]
@@ -175,7 +177,7 @@ class SubmissionContract(StorageCase):
         finish(stocked, run.operation)
         assert not is_free(stocked, "b.example.com")
 
-    def test_what_is_dropped_stays_claimed_until_the_operation_that_drops_it_succeeds(
+    def test_dropped_domain_stays_claimed_until_its_own_update_succeeds(
         self, stocked: Storage
     ) -> None:
         service = add(stocked, domains=["a.example.com", "b.example.com"])
@@ -187,7 +189,7 @@ class SubmissionContract(StorageCase):
         finish(stocked, begin(stocked, update).operation)
         assert is_free(stocked, "b.example.com")
 
-    def test_success_and_an_added_domain_at_once_leave_the_domain_claimed(
+    def test_concurrent_success_and_added_domain_leave_it_claimed(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         for turn in range(4):
@@ -199,7 +201,7 @@ class SubmissionContract(StorageCase):
         assert not is_free(stocked, "other.example.com")
 
     @pytest.mark.parametrize("kind", [Kind.PURGE, Kind.DISABLE])
-    def test_success_of_what_deploys_nothing_releases_no_domain(
+    def test_success_of_an_operation_that_deploys_nothing_releases_no_domain(
         self, stocked: Storage, kind: Kind
     ) -> None:
         service = settle(stocked, add(stocked, domains=["a.example.com", "b.example.com"]))

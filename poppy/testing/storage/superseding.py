@@ -26,7 +26,7 @@ from poppy.testing.storage.case import (
 class SupersedingContract(StorageCase):
     """Calls of a superseded run can't take effect after the delete."""
 
-    def test_delete_waits_for_the_run_that_it_overtook(self, stocked: Storage) -> None:
+    def test_delete_waits_for_the_superseded_run(self, stocked: Storage) -> None:
         _service, run = running(stocked)
         delete = submit(stocked, run.service, Kind.DELETE)
         with pytest.raises(errors.NotRunnable):
@@ -63,7 +63,7 @@ class SupersedingContract(StorageCase):
             begin(stocked, delete, "job-2", now=after(59))
         begin(stocked, delete, "job-2", now=after(60), until=after(90))
 
-    def test_acknowledging_twice_is_like_once(self, stocked: Storage) -> None:
+    def test_acknowledge_is_idempotent(self, stocked: Storage) -> None:
         _service, run = running(stocked)
         delete = submit(stocked, run.service, Kind.DELETE)
         stocked.operations.acknowledge(*token(run), after(3))
@@ -92,11 +92,13 @@ class SupersedingContract(StorageCase):
         delete = submit(stocked, run.service, Kind.DELETE)
         assert [it.key for it in stocked.operations.due(after(10**6), 10)] == [delete.key]
 
-    def test_delete_does_not_wait_for_what_was_not_running(self, stocked: Storage) -> None:
+    def test_delete_does_not_wait_for_an_operation_that_was_not_running(
+        self, stocked: Storage
+    ) -> None:
         service = add(stocked)
         assert begin(stocked, submit(stocked, service, Kind.DELETE)).operation.attempt == 1
 
-    def test_what_comes_after_the_delete_waits_as_well(self, stocked: Storage) -> None:
+    def test_operation_after_the_delete_waits_too(self, stocked: Storage) -> None:
         service, run = running(stocked)
         submit(stocked, run.service, Kind.DELETE)
         stored = stocked.services.get(service.project_id, service.service_id)
@@ -117,7 +119,7 @@ class SupersedingContract(StorageCase):
         with pytest.raises(errors.Fenced):
             stocked.operations.renew(*token(run), after(99))
 
-    def test_delete_and_the_last_write_of_a_run_at_once_leave_one_story(
+    def test_concurrent_delete_and_last_write_leave_a_consistent_state(
         self, stocked: Storage, connect_again: Connect
     ) -> None:
         for _ in range(4):

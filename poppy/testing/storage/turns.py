@@ -27,7 +27,7 @@ class TurnsContract(StorageCase):
     """The waiting operations of one project do not delay other projects."""
 
     @pytest.mark.parametrize("limit", [3, 10, 60])
-    def test_projects_take_turns_however_much_one_has_waiting(
+    def test_projects_take_turns_despite_a_large_backlog_of_one(
         self, stocked: Storage, limit: int
     ) -> None:
         flood = [add(stocked, "flood", due=-100 + number) for number in range(40)]
@@ -38,7 +38,7 @@ class TurnsContract(StorageCase):
         assert list(stocked.operations.due(NOW, limit)) == expected[:limit]
 
     @pytest.mark.parametrize("limit", [2, 20])
-    def test_turns_that_a_project_has_had_count(self, stocked: Storage, limit: int) -> None:
+    def test_earlier_turns_of_a_project_count(self, stocked: Storage, limit: int) -> None:
         busy = [add(stocked, "busy", due=-100 + number) for number in range(3)]
         other = [add(stocked, "other", due=-50 + number) for number in range(3)]
         new = add(stocked, "new", due=0)
@@ -48,9 +48,7 @@ class TurnsContract(StorageCase):
         assert {it.project_id for it in found[2:6]} <= {"busy", "other"}
         assert [it for it in found if it in busy] == busy[: max(0, limit - 2)]
 
-    def test_more_projects_than_asked_for_begin_with_the_longest_due(
-        self, stocked: Storage
-    ) -> None:
+    def test_longest_due_projects_come_first_beyond_the_limit(self, stocked: Storage) -> None:
         names = [f"project-{(7 * number) % 20:02}" for number in range(20)]
         made = [add(stocked, name, due=-20 + number) for number, name in enumerate(names)]
         assert list(stocked.operations.due(NOW, 5)) == made[:5]
@@ -66,9 +64,7 @@ class TurnsContract(StorageCase):
         assert list(stocked.operations.due(NOW, limit)) == expected[:limit]
 
     @pytest.mark.parametrize("limit", [2, 20])
-    def test_bulk_work_comes_behind_what_tenants_asked_for(
-        self, stocked: Storage, limit: int
-    ) -> None:
+    def test_bulk_work_comes_after_tenants_requests(self, stocked: Storage, limit: int) -> None:
         bulk = [
             add(stocked, f"bulk-{number % 2}", due=-100 + number, priority=Priority.BULK)
             for number in range(4)
@@ -87,7 +83,7 @@ class TurnsContract(StorageCase):
         expected = [*own[:7], bulk[0], *own[7:14], bulk[1], *own[14:], bulk[2]]
         assert list(stocked.operations.due(NOW, limit)) == expected[:limit]
 
-    def test_what_is_not_due_or_ended_takes_no_turn(self, stocked: Storage) -> None:
+    def test_operations_that_are_not_due_take_no_turn(self, stocked: Storage) -> None:
         for number in range(5):
             add(stocked, "future", due=1 + number)
             gone = add(stocked, "gone", due=-5)
@@ -97,7 +93,7 @@ class TurnsContract(StorageCase):
         assert stocked.operations.requeue(due[0], after(60))
         assert list(stocked.operations.due(NOW, 2)) == due[1:3]
 
-    def test_priority_is_kept_to_the_end(self, stocked: Storage) -> None:
+    def test_priority_never_changes(self, stocked: Storage) -> None:
         operation = add(stocked, "one", due=0, priority=Priority.BULK)
         assert stocked.operations.requeue(operation, after(60))
         run = begin(stocked, operation)
@@ -124,7 +120,7 @@ class TurnsContract(StorageCase):
         finish(stocked, begin(stocked, made[2]).operation, State.FAILED)
         assert count(stocked, "one", 10) == 1
 
-    def test_what_a_delete_supersedes_is_open_no_more(self, stocked: Storage) -> None:
+    def test_superseded_operations_do_not_count_as_open(self, stocked: Storage) -> None:
         created = add(stocked, "one", due=0)
         service = settle(stocked, stocked.services.get(created.project_id, created.service_id))
         submit(stocked, service)
