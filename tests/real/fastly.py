@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.real.fastly_account import Account
-from tests.real.fastly_objects import KINDS, Refused, object_document
+from tests.real.fastly_objects import KINDS, Refused
 from tests.real.fastly_tls import TLS
 
 TOKEN = "fastly-secret-token"
@@ -180,6 +180,13 @@ class Fastly:
     def _search(self, request: Request) -> Any:
         return self.account.search(request.query.get("name", "")).document()
 
+    def _list(self, request: Request) -> Any:
+        page, size = (
+            int(request.query.get(name, d)) for name, d in (("page", 1), ("per_page", 20))
+        )
+        found = self.account.living()[(page - 1) * size : page * size]
+        return [service.document() for service in found]
+
     def _create(self, request: Request) -> Any:
         return self.account.create(request.form).document()
 
@@ -198,6 +205,9 @@ class Fastly:
             "active_version": active.document(service) if active else None,
             "version": shown.document(service),
         }
+
+    def _versions(self, _request: Request, service: str) -> Any:
+        return self.account.service(service).document()["versions"]
 
     def _version(self, _request: Request, service: str, number: str) -> Any:
         return self.account.version(service, int(number)).summary(service)
@@ -222,13 +232,16 @@ class Fastly:
     def _deactivate(self, _request: Request, service: str, number: str) -> Any:
         return self.account.deactivate(service, int(number)).summary(service)
 
+    def _objects(self, _request: Request, service: str, number: str, kind: str) -> Any:
+        return self.account.objects(service, int(number), kind)
+
     def _add(self, request: Request, service: str, number: str, kind: str) -> Any:
         fields = self.account.add(service, int(number), kind, request.form)
-        return object_document(kind, fields)
+        return self.account.version(service, int(number)).object(service, kind, fields)
 
     def _change(self, request: Request, service: str, number: str, kind: str, name: str) -> Any:
         fields = self.account.change(service, int(number), kind, name, request.form)
-        return object_document(kind, fields)
+        return self.account.version(service, int(number)).object(service, kind, fields)
 
     def _drop(self, _request: Request, service: str, number: str, kind: str, name: str) -> Any:
         self.account.drop(service, int(number), kind, name)
@@ -243,6 +256,14 @@ class Fastly:
     def _purge(self, request: Request, service: str, key: str) -> Any:
         self.account.purge(service, key, request.headers.get("fastly-soft-purge") == "1")
         return {"status": "ok", "id": "purge-1"}
+
+    def _purge_keys(self, request: Request, service: str) -> Any:
+        keys = request.headers.get("surrogate-key", "").split()
+        if not keys:
+            raise Refused(400, "Bad request", "no surrogate key")
+        for key in keys:
+            self._purge(request, service, key)
+        return {key: "purge-1" for key in keys}
 
     def _regions(self, _request: Request) -> Any:
         return {"status": "success", "data": list(self.statistics)}
@@ -273,19 +294,23 @@ class Fastly:
 _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", "/tokens/self", Fastly._token),
     ("GET", "/service/search", Fastly._search),
+    ("GET", "/service", Fastly._list),
     ("POST", "/service", Fastly._create),
     ("DELETE", "/service/([^/]+)", Fastly._delete),
     ("GET", "/service/([^/]+)/details", Fastly._details),
+    ("GET", "/service/([^/]+)/version", Fastly._versions),
     ("GET", _VERSION, Fastly._version),
     ("PUT", _VERSION, Fastly._comment),
     ("PUT", f"{_VERSION}/clone", Fastly._clone),
     ("GET", f"{_VERSION}/validate", Fastly._validate),
     ("PUT", f"{_VERSION}/activate", Fastly._activate),
     ("PUT", f"{_VERSION}/deactivate", Fastly._deactivate),
+    ("GET", _OBJECT, Fastly._objects),
     ("POST", _OBJECT, Fastly._add),
     ("PUT", f"{_OBJECT}/([^/]+)", Fastly._change),
     ("DELETE", f"{_OBJECT}/([^/]+)", Fastly._drop),
     ("POST", "/service/([^/]+)/purge_all", Fastly._purge_all),
+    ("POST", "/service/([^/]+)/purge", Fastly._purge_keys),
     ("POST", "/service/([^/]+)/purge/([^/]+)", Fastly._purge),
     ("GET", "/stats/regions", Fastly._regions),
     ("GET", "/stats/service/([^/]+)", Fastly._statistics),

@@ -69,6 +69,11 @@ class Version:
             ]
         return found | {kind: self.other.get(kind, []) for kind in OTHER}
 
+    def object(self, service: str, kind: str, fields: Fields) -> dict[str, Any]:
+        """Return an object as a call about it does, with its place."""
+        place = {"service_id": service, "version": str(self.number)}
+        return object_document(kind, fields) | place
+
 
 @dataclass
 class Service:
@@ -250,6 +255,12 @@ class Account:
             if service.active and domain in service.active.objects["domain"]:
                 return service
         return None
+
+    def objects(self, service_id: str, number: int, kind: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind."""
+        version = self.version(service_id, number)
+        found = version.objects[kind].values()
+        return [version.object(service_id, kind, fields) for fields in found]
 
     def _object(self, service_id: str, number: int, kind: str, name: str) -> Fields:
         found = self.editable(service_id, number).objects[kind].get(name)

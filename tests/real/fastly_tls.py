@@ -135,7 +135,9 @@ class TLS:
         """Order a certificate."""
         data = body.get("data") or {}
         related = data.get("relationships") or {}
-        domains = tuple(entry["id"] for entry in (related.get("tls_domains") or {})["data"])
+        # The reference names it in the plural; Fastly's own client uses the singular.
+        wanted = related.get("tls_domains") or related.get("tls_domain") or {}
+        domains = tuple(entry["id"] for entry in wanted.get("data") or ())
         if data.get("type") != "tls_subscription" or not domains:
             raise RefusedByTLS(400, "Bad request", "no tls_subscription with tls_domains")
         configuration = (related.get("tls_configuration") or {}).get("data") or {"id": DEFAULT}

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prism, which checks requests and answers against a vendor's OpenAPI document.
 
-It is a proxy between a driver and a double (https://docs.stoplight.io/docs/prism). ``prism.json``
-in this directory pins what npm fetches, once, into the user's cache.
+It is a proxy between a driver and a double (https://docs.stoplight.io/docs/prism).
 """
 
-import fcntl
-import functools
-import hashlib
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -18,11 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.real import unavailable
+from tests.real import npm, unavailable
 
-_PACKAGE = Path(__file__).with_name("prism.json")
+_PACKAGE = ("@stoplight/prism-cli", "5.14.2", ".bin/prism")
 _SPECS = Path(__file__).parents[2].parent / "shared" / "specs"
-_FETCH_TIMEOUT = 300.0
 _START_TIMEOUT = 300.0
 
 
@@ -49,7 +43,7 @@ class Prism:
         self._upstream = upstream
 
     def __enter__(self) -> Self:
-        program = _program()
+        program = npm.program(*_PACKAGE)
         self.host, self.port = "127.0.0.1", _free_port()
         self._log = tempfile.TemporaryFile()
         where = ["--host", self.host, "--port", str(self.port)]
@@ -94,53 +88,6 @@ class Prism:
             self._process.kill()
             self._process.wait()
         self._log.close()
-
-
-@functools.cache
-def _program() -> str:
-    """Return Prism's program, and install it first if it is missing.
-
-    Concurrent processes are safe: one fetches, the others wait.
-    """
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        unavailable("there is no Node.js with npm", "apt-get install nodejs npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poppy/lab"
-    name = f"prism-{hashlib.sha256(_PACKAGE.read_bytes()).hexdigest()[:16]}"
-    wanted = cache / name
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not wanted.is_dir():
-            _fetch(wanted)
-    return str(wanted / "node_modules/.bin/prism")
-
-
-def _fetch(wanted: Path) -> None:
-    """Install it with npm; the directory gets its name only when everything is there."""
-    with tempfile.TemporaryDirectory(dir=wanted.parent, prefix=f"{wanted.name}.") as name:
-        target = Path(name) / "prism"
-        target.mkdir()
-        shutil.copy(_PACKAGE, target / "package.json")
-        said = ""
-        try:
-            run = subprocess.run(
-                ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"],
-                cwd=target,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_FETCH_TIMEOUT,
-            )
-            if run.returncode:
-                said = (run.stderr or run.stdout)[-400:]
-        except subprocess.TimeoutExpired:
-            said = f"it took more than {_FETCH_TIMEOUT:.0f} s"
-        if said:
-            unavailable(
-                f"npm could not fetch Prism ({said})",
-                "let npm reach a registry, then npm install @stoplight/prism-cli",
-            )
-        target.rename(wanted)
 
 
 def _free_port() -> int:
