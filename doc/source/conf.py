@@ -13,6 +13,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
+    "reno.sphinxext",
     "api_reference",
     "flow_diagrams",
 ]
