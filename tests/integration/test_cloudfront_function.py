@@ -238,3 +238,37 @@ def test_long_rule_list_fits_the_size_limit() -> None:
         REFUSED,
         PASSED,
     ]
+
+
+def test_fifty_geography_rules_by_path_fit_the_size_limit() -> None:
+    zones = ["Europe", "Asia", "Africa", "North America", "Canada", "Brazil", "Oceania"]
+    rules = [
+        Rule(f"r{n}", f"/videos/season-{n}/*", geography=zones[n % len(zones)]) for n in range(50)
+    ]
+    code = plan(make_spec(restrictions=restrictions(("whitelist", rules)))).code
+
+    assert len(code) <= LONGEST_CODE
+    germany, canada = ({"cloudfront_viewer_country": code} for code in ("DE", "CA"))
+    assert statuses(
+        code,
+        [
+            request("/videos/season-7/1.mp4", **germany),
+            request("/videos/season-7/1.mp4", **canada),
+            request("/videos/season-49/1.mp4", **germany),
+            request("/videos/season-4/1.mp4", **canada),
+            request("/videos/season-4/1.mp4", **germany),
+            request("/videos/season-50/1.mp4", **germany),
+            request("/videos/season-1/1.mp4"),
+        ],
+    ) == [PASSED, REFUSED, PASSED, PASSED, REFUSED, PASSED, REFUSED]
+
+
+def test_country_codes_are_matched_as_a_whole() -> None:
+    # The codes of Belgium and Saudi Arabia, one after the other, contain Spain's.
+    rules = [Rule("r1", "/a/*", geography="Belgium"), Rule("r2", "/a/*", geography="Saudi Arabia")]
+    code = plan(make_spec(restrictions=restrictions(("blacklist", rules)))).code
+    requests = [
+        request("/a/1", cloudfront_viewer_country=country) for country in ("BE", "ES", "SA")
+    ]
+    assert "BESA" in code
+    assert statuses(code, requests) == [REFUSED, PASSED, REFUSED]

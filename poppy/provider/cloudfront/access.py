@@ -112,12 +112,23 @@ def _json(value: object) -> str:
 
 
 def _rules(restrictions: Sequence[Restriction], kind_of_list: str, kind: str) -> list[Any]:
+    """Return the rules of a list as pairs of paths and values, without repetitions.
+
+    A pair means that each of its values applies to each of its paths. Fifty countries for a path,
+    or fifty paths for a continent, are one pair; so long lists fit the size of a function.
+    """
+    paths: dict[str, dict[str, None]] = {}
+    for entry in restrictions:
+        for rule in entry.rules:
+            if entry.access == kind_of_list and rule.kind == kind:
+                for value in _values(rule):
+                    paths.setdefault(value, {})[_reach(rule)] = None
+    values: dict[tuple[str, ...], list[str]] = {}
+    for value, reached in paths.items():
+        values.setdefault(tuple(reached), []).append(value)
     return [
-        [_reach(rule), _value(rule)]
-        for entry in restrictions
-        if entry.access == kind_of_list
-        for rule in entry.rules
-        if rule.kind == kind
+        [reached, "".join(sorted(found)) if kind == "geography" else [*map(json.loads, found)]]
+        for reached, found in values.items()
     ]
 
 
@@ -133,12 +144,11 @@ def _reach(rule: Rule) -> str:
     return EVERYTHING if pattern == "/*" else pattern
 
 
-def _value(rule: Rule) -> Any:
-    if rule.client_ip is not None:
-        return _network(rule.client_ip)
-    if rule.referrer is not None:
-        return rule.referrer.lower()
-    return sorted(_codes(rule))
+def _values(rule: Rule) -> list[str]:
+    """Return what a rule matches: country codes, or a network or host as JSON."""
+    if rule.geography is not None:
+        return sorted(_codes(rule))
+    return [_json(_network(rule.client_ip) if rule.client_ip else (rule.referrer or "").lower())]
 
 
 def _network(text: str) -> list[Any]:

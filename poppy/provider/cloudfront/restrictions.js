@@ -1,4 +1,5 @@
-// Restrictions by path. LISTS holds the rules of each access list, by kind.
+// Restrictions by path. LISTS holds the rules of each access list, by kind, as pairs: some paths, and
+// the values that apply to each of them.
 
 // A path as an origin would read it: percent-encoded or not, and // as /.
 // None if two servers may read it in two ways.
@@ -42,33 +43,43 @@ function header(request, name) {
     return request.headers[name] ? request.headers[name].value : '';
 }
 
-// By kind: returns a function that tells whether a rule's value matches the client.
+// By kind: returns a function that tells whether one of a rule's values matches the client.
 var KINDS = {
     client_ip: function (event) {
         var address = groups(event.viewer.ip);
-        return function (network) { return within(address, network); };
+        return function (networks) {
+            return networks.some(function (network) { return within(address, network); });
+        };
     },
     referrer: function (event) {
         var from = /^https?:\/\/(?:[^\/?#@\\]*@)?([^\/?#@:\\]+?)\.?(?::\d*)?(?:[\/?#]|$)/i.exec(
             header(event.request, 'referer'));
         var host = from ? '.' + from[1].toLowerCase() : '';
-        return function (name) { return host.endsWith('.' + name); };
+        return function (names) {
+            return names.some(function (name) { return host.endsWith('.' + name); });
+        };
     },
     geography: function (event) {
         var country = header(event.request, 'cloudfront-viewer-country');
-        return function (codes) { return country !== '' && codes.indexOf(country) >= 0; };
+        // The codes of two letters are one string.
+        return function (codes) {
+            var at = country ? codes.indexOf(country) : -1;
+            while (at % 2 > 0) at = codes.indexOf(country, at + 1);
+            return at >= 0;
+        };
     }
 };
 
 function refused(event, path) {
     // Some origins drop the parameters of segments.
     var bare = path.replace(/;[^\/]*/g, '');
+    function reaches(pattern) { return matches(pattern, path) || matches(pattern, bare); }
     for (var i = 0; i < LISTS.length; i++) {
         var list = LISTS[i], isAbout = KINDS[list.kind](event), concerned = false, meant = false;
-        for (var j = 0; j < list.rules.length; j++) {
-            if (matches(list.rules[j][0], path) || matches(list.rules[j][0], bare)) {
+        for (var j = 0; j < list.rules.length && !meant; j++) {
+            if (list.rules[j][0].some(reaches)) {
                 concerned = true;
-                meant = meant || isAbout(list.rules[j][1]);
+                meant = isAbout(list.rules[j][1]);
             }
         }
         if (list.access === 'whitelist' ? concerned && !meant : meant) return true;
