@@ -5,6 +5,7 @@
 # ruff: noqa: F811
 
 import datetime
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,12 +17,15 @@ from poppy.common.errors import (
     ConfigError,
     PermanentError,
     RetryableError,
+    Unauthorized,
 )
+from poppy.model.dns_records import Purpose, RecordType
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.model.services import Service
-from poppy.model.specs import Caching, Domain, Origin, Rule
+from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Metric, Point, Provider, Query
+from poppy.provider.cloudfront import paths
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import ProviderContract, known_from
@@ -317,23 +321,88 @@ def test_concurrent_change_is_retryable(moto: Moto, account: Account) -> None:
     assert account.config(service)["DefaultCacheBehavior"]["DefaultTTL"] == 5
 
 
-def test_domain_of_another_distribution_is_refused(
-    provider: CloudFrontProvider,
+def test_domain_of_another_distribution_is_moved_once_its_owner_agrees(
+    provider: CloudFrontProvider, account: Account, moto: Moto
 ) -> None:
-    settle(provider, make_service(domains=["www.taken.example.com"]))
+    domain, free = "www.taken.example.com", "free.example.com"
+    holder = make_service(domains=[domain, "stays.example.com"])
+    settle(provider, holder)
+    service = make_service(domains=[domain, free])
+    known = None
+    for _ in range(3):
+        waiting = provider.ensure(service, known)
+        known = known_from(waiting)
+    assert waiting.in_progress
+    name = waiting.access_urls[domain]
+    assert re.search(
+        rf"{domain} belongs to the distribution \*+\w+ of the account \*+\d+: create the TXT "
+        rf"record _{domain} with the value {name},",
+        waiting.message,
+    )
+    wanted = (Purpose.OWNERSHIP, RecordType.TXT, f"_{domain}", name)
+    assert wanted in [(it.purpose, it.type, it.name, it.value) for it in waiting.records]
+    assert account.config(service)["Aliases"]["Items"] == [free]
+    assert domain in account.config(holder)["Aliases"]["Items"]
 
-    with pytest.raises(PermanentError, match="CNAMEs are already"):
-        settle(provider, make_service(domains=["www.taken.example.com"]))
+    moto.publish({f"_{domain}": "d0000000000000.cloudfront.net"})
+    assert provider.ensure(service, known).in_progress
+    moto.publish({f"_{domain}": name})
+    moved = settle(provider, service, known)
+    assert set(account.config(service)["Aliases"]["Items"]) == {domain, free}
+    assert account.config(holder)["Aliases"]["Items"] == ["stays.example.com"]
+    assert (moved.message, {it.purpose for it in moved.records}) == ("", {Purpose.CERTIFICATE})
+
+
+@pytest.mark.parametrize("call", ["ListConflictingAliases", "AssociateAlias"])
+def test_missing_permission_to_move_a_domain_is_named_and_concerns_one_service(
+    shaken: Shaken, account: Account, call: str
+) -> None:
+    provider, proxy = shaken
+    settle(provider, make_service(domains=["www.taken.example.com"]))
+    service = make_service(domains=["www.taken.example.com"])
+    known = None
+    for _ in range(3):
+        proxy.restart()
+        known = known_from(provider.ensure(service, known))
+    path = {"ListConflictingAliases": "conflicting-alias", "AssociateAlias": "associate-alias"}
+    (number,) = [n for n, called in enumerate(proxy.calls, 1) if path[call] in called]
+    proxy.body = (
+        b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
+        b"<Message>not authorized to perform: cloudfront:%s</Message></Error></ErrorResponse>"
+        % call.encode()
+    )
+    proxy.restart(lambda current: 403 if current == number else "ok")
+    try:
+        message = provider.ensure(service, known).message
+    except PermanentError as exc:
+        assert not isinstance(exc, Unauthorized)
+        message = str(exc)
+    assert f"cloudfront:{call}" in message
+
+
+def test_domain_is_used_once_another_distribution_has_given_it_up(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    holder = make_service(domains=["www.taken.example.com"])
+    held = known_from(settle(provider, holder))
+    service = make_service(domains=["www.taken.example.com"])
+    known = None
+    for _ in range(3):
+        known = known_from(provider.ensure(service, known))
+    take_away(provider, holder, held)
+    settle(provider, service, known)
+    assert account.config(service)["Aliases"]["Items"] == ["www.taken.example.com"]
 
 
 def test_refused_change_leaves_the_distribution_unchanged(
-    provider: CloudFrontProvider, account: Account
+    provider: CloudFrontProvider, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle(provider, make_service(domains=["www.taken.example.com"]))
     service = rich_service()
     known = known_from(settle(provider, service))
     before = account.config(service)
-    spec = replace(changed(service).spec, domains=(Domain("www.taken.example.com"),))
+    monkeypatch.setattr(paths, "MOST_BEHAVIOURS", 1000)
+    many = tuple(Rule(f"r{n}", f"/{n}/*") for n in range(80))
+    spec = replace(changed(service).spec, caching=(Caching("many", 5, many),))
 
     with pytest.raises(PermanentError):
         settle(provider, replace(service, spec=spec), known)

@@ -10,11 +10,13 @@ a certificate in use can't be deleted. For Route 53, see :mod:`tests.real.amazon
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` sets the state of
 certificates that were not validated yet; by default, they are issued. ``POST /lab/tagging`` with
 ``off`` hides new tags, as Amazon may do for some seconds, until a POST of ``on``.
-``POST /lab/route53`` limits the requests per second to Route 53; 0 is no limit.
+``POST /lab/route53`` limits the requests per second to Route 53; 0 is no limit. ``POST /lab/txt``
+with a JSON object sets the TXT records that CloudFront finds in DNS, by name.
 """
 
 import copy
 import functools
+import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -26,7 +28,7 @@ from moto.cloudfront.exceptions import CloudFrontException, NoSuchFunctionExists
 from moto.cloudfront.models import CloudFrontBackend, CloudFrontFunction, DistributionConfig
 from moto.cloudfront.responses import CloudFrontResponse
 from moto.core.exceptions import AWSError
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -73,7 +75,7 @@ _BEHAVIOUR: dict[str, Any] = {
 }
 _FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
-_CONTROLS = {"acm": "ISSUED", "tagging": "on"}
+_CONTROLS = {"acm": "ISSUED", "tagging": "on", "txt": "{}"}
 
 
 def _refuse(code: str, message: str) -> None:
@@ -276,6 +278,68 @@ models.ViewerCertificate.__init__ = _init_certificate  # type: ignore[method-ass
 CloudFrontBackend.create_distribution = _create_distribution  # type: ignore[method-assign]
 CloudFrontBackend.update_distribution = _update_distribution  # type: ignore[method-assign]
 CloudFrontBackend.delete_distribution = _delete_distribution  # type: ignore[method-assign]
+
+
+# --- aliases of other distributions ----------------------------------------------------------
+# "Move an alternate domain name" in the developer guide; AssociateAlias and ListConflictingAliases
+# in the API reference.
+
+
+def _holders(backend: CloudFrontBackend, alias: str) -> Iterable[Any]:
+    for distribution in backend.distributions.values():
+        if alias in (distribution.distribution_config.Aliases.get("Items") or []):
+            yield distribution
+
+
+def _covering(backend: CloudFrontBackend, distribution_id: str, alias: str) -> Any:
+    """Return a distribution, which must have a certificate for an alias."""
+    found, _ = backend.get_distribution(distribution_id)
+    arn = found.distribution_config.ViewerCertificate.acm_certificate_arn
+    held = acm_backends[backend.account_id]["us-east-1"]._certificates.get(arn)
+    names = {*held.sans, held.common_name} if held else set()
+    if not names & {alias, f"*.{alias.partition('.')[2]}"}:
+        _refuse("InvalidArgument", f"The distribution has no certificate for {alias}")
+    return found
+
+
+def _list_conflicting_aliases(self: CloudFrontResponse) -> ActionResult:
+    alias, target = self._get_param("Alias"), self._get_param("DistributionId")
+    _covering(self.backend, target, alias)
+    found = [
+        {
+            "Alias": alias,
+            "DistributionId": "*" * 7 + other.distribution_id[7:],
+            "AccountId": "******789012",
+        }
+        for other in _holders(self.backend, alias)
+        if other.distribution_id != target
+    ]
+    listed = {"MaxItems": 100, "Quantity": len(found), "Items": found}
+    return ActionResult({"ConflictingAliasesList": listed})
+
+
+def _associate_alias(self: CloudFrontResponse) -> EmptyResult:
+    alias = self._get_param("Alias")
+    target = _covering(self.backend, self._get_param("TargetDistributionId"), alias)
+    if json.loads(_CONTROLS["txt"]).get(f"_{alias}") != target.domain_name:
+        _refuse("IllegalUpdate", f"The TXT record _{alias} does not name the target distribution")
+    for other in _holders(self.backend, alias):
+        other.distribution_config.Aliases["Items"].remove(alias)
+        other.distribution_config.Aliases["Quantity"] -= 1
+    aliases = target.distribution_config.Aliases
+    aliases["Items"] = [*(aliases.get("Items") or []), alias]
+    aliases["Quantity"] = len(aliases["Items"])
+    target.etag = models.random_id()
+    return EmptyResult()
+
+
+CloudFrontResponse.list_conflicting_aliases = (  # type: ignore[attr-defined]
+    _list_conflicting_aliases
+)
+CloudFrontResponse.associate_alias = _associate_alias  # type: ignore[attr-defined]
+_ALIAS_PATHS = ("conflicting-alias$", "distribution/(?P<distribution_id>[^/]+)/associate-alias$")
+for _path in _ALIAS_PATHS:
+    urls.url_paths[f"{{0}}/2020-05-31/{_path}"] = CloudFrontResponse.dispatch
 
 
 # --- invalidations ---------------------------------------------------------------------------

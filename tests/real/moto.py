@@ -4,6 +4,7 @@
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,6 +68,7 @@ class Moto:
         self.validate("ISSUED")
         self.find_tags("on")
         self.limit_route53(0)
+        self.publish({})
 
     def check_keys(self, whether: bool) -> None:
         """Set whether the access key must belong to the account, which has none."""
@@ -80,6 +82,10 @@ class Moto:
     def find_tags(self, state: str) -> None:
         """Set whether tags of certificates are found: ``on`` or ``off``."""
         requests.post(f"{self.url}/lab/tagging", data=state, timeout=10).raise_for_status()
+
+    def publish(self, records: Mapping[str, str]) -> None:
+        """Set the TXT records that CloudFront finds in DNS, by name."""
+        requests.post(f"{self.url}/lab/txt", json=records, timeout=10).raise_for_status()
 
     def limit_route53(self, rate: int) -> None:
         """Set how many requests per second Route 53 takes; 0 for no limit."""

@@ -5,7 +5,7 @@
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -20,6 +20,8 @@ from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
 from poppy.provider.cloudfront import distribution
+from poppy.provider.cloudfront.aliases import TAKEN, Aliases, Conflict, to_do
+from poppy.provider.cloudfront.aliases import records as moving
 from poppy.provider.cloudfront.certificates import (
     DOMAIN_TAG,
     SERVICE_TAG,
@@ -108,6 +110,7 @@ class CloudFrontProvider(Provider):
         self._cloudwatch = aws.Service(name, "cloudwatch", options)
         self._distributions = Distributions(self._cloudfront, options.poll_after)
         self._functions = Functions(self._cloudfront)
+        self._aliases = Aliases(self._cloudfront)
         self._certificates = Certificates(
             aws.Service(name, "acm", options),
             aws.Service(name, "resourcegroupstaggingapi", options),
@@ -132,28 +135,30 @@ class CloudFrontProvider(Provider):
         """Create or change the distribution; see :meth:`Provider.ensure`.
 
         It serves its own name at once, and the domains once their certificate is issued. While
-        a changed set of domains waits for a certificate, the previous domains stay.
+        a changed set of domains waits for a certificate, the previous domains stay. Domains of
+        other distributions are moved once their owner has published a record.
         """
         plan = distribution.plan(service.spec)
         certificate = self._certificate(service)
         service_id = service.service_id
         owner = SHARED if plan.access.is_shared else service_id
         function_arn = self._functions.ensure(owner, plan.code)
-        names = tuple(sorted(service.spec.domain_names))
+        names = service.spec.domain_names
 
-        def make(now: Viewer) -> Config:
+        def make(now: Viewer, elsewhere: Collection[str]) -> Config:
             kept = tuple(alias for alias in now.aliases if alias in names)
             viewer = Viewer(kept, now.certificate_arn if kept else None)
             if certificate.is_issued:
-                viewer = Viewer(names, certificate.arn)
+                own = sorted(name for name in names if name in kept or name not in elsewhere)
+                viewer = Viewer(tuple(own), certificate.arn)
             return distribution.config(plan, viewer, function_arn, self._settings)
 
         known_id = known.provider_service_id if known else None
-        found = self._distributions.ensure(service_id, known_id, make)
+        found, conflicts = self._converge(service_id, known_id, names, make)
         self._tidy(service, plan.code, {certificate.arn, found.viewer.certificate_arn or ""})
         if not (certificate.is_issued or certificate.is_pending):
             raise _failed(certificate)
-        return self._deployment(service.spec, found, certificate)
+        return self._deployment(service.spec, found, certificate, conflicts)
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the distribution, its function and certificates; see :meth:`Provider.remove`."""
@@ -214,6 +219,43 @@ class CloudFrontProvider(Provider):
         found = self._find(service, known)
         return {"Global": counted(self._cloudwatch, found.distribution_id, query)}
 
+    def _converge(
+        self,
+        service_id: str,
+        known_id: str | None,
+        names: Collection[str],
+        make: Callable[[Viewer, Collection[str]], Config],
+    ) -> tuple[Distribution, Mapping[str, Conflict]]:
+        """Create or change the distribution, and move domains of other distributions to it.
+
+        Args:
+            make: returns the configuration without those domains.
+
+        Returns:
+            The distribution, and the domains that Amazon does not move yet.
+        """
+        ensure = self._distributions.ensure
+        try:
+            return ensure(service_id, known_id, lambda now: make(now, ())), {}
+        except aws.Refused as exc:
+            if exc.code != TAKEN:
+                raise
+        # Amazon does not name the domain, and tells more only if the certificate is attached.
+        found = ensure(service_id, known_id, lambda now: make(now, names))
+        known_id = found.distribution_id
+        holders = {
+            name: holder
+            for name in names
+            if name not in found.viewer.aliases
+            and (holder := self._aliases.holder(known_id, name))
+        }
+        found = ensure(service_id, known_id, lambda now: make(now, holders))
+        reasons = {name: self._aliases.move(known_id, name) for name in holders}
+        conflicts = {n: Conflict(holders[n], reason) for n, reason in reasons.items() if reason}
+        if len(conflicts) < len(holders):
+            found = ensure(service_id, known_id, lambda now: make(now, conflicts))
+        return found, conflicts
+
     def _find(self, service: Service, known: ProviderDetail | None) -> Distribution:
         known_id = known.provider_service_id if known else None
         found = self._distributions.find(service.service_id, known_id)
@@ -248,19 +290,24 @@ class CloudFrontProvider(Provider):
         self._certificates.remove_others(owner, certificates)
 
     def _deployment(
-        self, spec: ServiceSpec, found: Distribution, certificate: Certificate
+        self,
+        spec: ServiceSpec,
+        found: Distribution,
+        certificate: Certificate,
+        conflicts: Mapping[str, Conflict],
     ) -> Deployment:
         status = _status(certificate)
+        is_waiting = certificate.is_pending or bool(conflicts)
+        message = _to_do(certificate) if certificate.is_pending else ""
+        records = () if certificate.arn == self.options.certificate_arn else _records(certificate)
         return Deployment(
             provider_service_id=found.distribution_id,
             access_urls=dict.fromkeys(sorted(spec.domain_names), found.domain_name),
-            in_progress=certificate.is_pending or not found.is_deployed,
-            poll_after=_VALIDATION if certificate.is_pending else self.options.poll_after,
+            in_progress=is_waiting or not found.is_deployed,
+            poll_after=_VALIDATION if is_waiting else self.options.poll_after,
             certificates={entry.domain: status for entry in spec.domains if entry.certificate},
-            message=_to_do(certificate) if certificate.is_pending else "",
-            records=()
-            if certificate.arn == self.options.certificate_arn
-            else _records(certificate),
+            message=message or to_do(conflicts, found.domain_name),
+            records=(*records, *moving(conflicts, found.domain_name)),
         )
 
 
