@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TaskFlow job board over SQLite, PostgreSQL or MySQL.
+"""A TaskFlow job board over SQLite, PostgreSQL or MariaDB.
 
 A claim is a lease. It lives for ``lease`` seconds after its last renewal. While a board is
 connected, its heartbeat thread renews the claims made through it; when the process dies, they

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The storage driver for SQL databases: SQLite, PostgreSQL and MySQL."""
+"""The storage driver for SQL databases: SQLite, PostgreSQL and MariaDB."""
 
 import functools
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class SQLAlchemyStorage(base.Storage):
             default="sqlite:///$state_path/poppy.sqlite3",
             secret=True,
             help="SQLAlchemy URL of the database. The default, a SQLite file, is for a single "
-            "machine: several machines can't share it. PostgreSQL and MySQL need an extra: pip "
+            "machine: several machines can't share it. PostgreSQL and MariaDB need an extra: pip "
             "install poppy-cdn[postgresql] or poppy-cdn[mysql].",
         ),
         cfg.StrOpt(

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the SQL storage driver that run on each kind of database server."""
+
+import multiprocessing
+
+import alembic.autogenerate
+import alembic.migration
+import pytest
+import sqlalchemy as sa
+
+from poppy.common import errors
+from poppy.storage.sqlalchemy import schema
+from poppy.testing.builders import make_flavor, make_operation, make_service
+from poppy.testing.storage.case import add, create, each, failures, race
+from tests.unit.storage.conftest import make_storage
+
+FORK = multiprocessing.get_context("fork")
+
+
+class ServerTests:
+    """Subclasses provide what differs.
+
+    Fixtures: ``server`` has a database with the tables and ``admin``, an engine; ``url`` is that
+    of the emptied database, ``new_database`` that of one without tables, ``nowhere`` that of a
+    server that does not run; ``storage`` is a driver with ``url``.
+    """
+
+    def disconnect_all(self, conn):
+        """Close all connections to the server but this one."""
+        raise NotImplementedError
+
+    def with_isolation(self, url, level):
+        """Return the URL with another default isolation level."""
+        raise NotImplementedError
+
+    def test_concurrent_syncs_of_an_empty_database(self, new_database):
+        start = FORK.Barrier(4)
+
+        def sync():
+            storage = make_storage(new_database)
+            storage.is_alive()
+            start.wait(timeout=10)
+            storage.sync()
+            storage.check()
+            storage.close()
+
+        processes = [FORK.Process(target=sync) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=30)
+        assert [process.exitcode for process in processes] == [0] * 4
+
+    def test_check_without_tables_names_the_command_to_run(self, new_database):
+        storage = make_storage(new_database)
+        with pytest.raises(errors.ConfigError, match="poppy-manage db sync"):
+            storage.check()
+        storage.close()
+
+    def test_migrations_create_the_expected_tables(self, server):
+        with server.admin.connect() as conn:
+            context = alembic.migration.MigrationContext.configure(
+                conn, opts={"compare_type": True}
+            )
+            assert alembic.autogenerate.compare_metadata(context, schema.METADATA) == []
+
+    def test_lost_connections_are_replaced(self, server, storage):
+        storage.flavors.create(make_flavor())
+        with server.admin.connect() as conn:
+            self.disconnect_all(conn)
+        assert storage.flavors.list() == [make_flavor()]
+
+    def test_unreachable_server_is_unavailable(self, nowhere):
+        storage = make_storage(nowhere)
+        with pytest.raises(errors.Unavailable):
+            storage.flavors.list()
+        with pytest.raises(errors.Unavailable):
+            storage.flavors.create(make_flavor())
+        assert storage.is_alive() is False
+        storage.close()
+
+    def test_parent_and_forked_child_can_read_at_once(self, storage):
+        storage.flavors.create(make_flavor())
+        storage.flavors.list()
+
+        def read():
+            for _ in range(50):
+                assert storage.flavors.list() == [make_flavor()]
+
+        child = FORK.Process(target=read)
+        child.start()
+        read()
+        child.join(timeout=30)
+        assert child.exitcode == 0
+        read()
+
+    @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+    def test_limit_holds_under_any_default_isolation_level(self, url, level):
+        def connect():
+            return make_storage(self.with_isolation(url, level))
+
+        storage = connect()
+        storage.flavors.create(make_flavor())
+        outcomes = race(connect, [lambda s: add(s, limit=3)] * 8)
+        assert [type(error) for error in failures(outcomes)] == [errors.LimitReached] * 5
+        storage.close()
+
+    def test_many_writers_do_not_deadlock(self, url, storage):
+        storage.flavors.create(make_flavor())
+        names = [f"{n}.example.com" for n in range(10)]
+        services = [make_service(project_id=f"p{n % 2}", domains=names[n:]) for n in range(6)]
+        outcomes = race(lambda: make_storage(url), each(create, services))
+        assert [type(error) for error in failures(outcomes)] == [errors.DomainTaken] * 5
+        winner = services[outcomes.index(None)]
+        stored = storage.services.get(winner.project_id, winner.service_id)
+        storage.services.submit(stored, make_operation(stored))
+
+
+def with_query(url, **query):
+    """Return a URL with more parameters."""
+    return sa.make_url(url).update_query_dict(query).render_as_string(hide_password=False)
