@@ -33,7 +33,6 @@ _COUNT_DOWN = (
     .values(services=_P.services - 1)
 )
 _READ_LIMIT = sa.select(_LIMIT).where(_THIS_PROJECT)
-_ADD_PROJECT = sa.insert(schema.PROJECTS).values(services=0)
 
 _ITS_DOMAINS = sa.and_(
     _D.service_id == sa.bindparam("service"), _D.project_id == sa.bindparam("project")
@@ -193,8 +192,4 @@ def _take(
 
 def add_project(conn: sa.Connection, project_id: str) -> None:
     """Add a project's row unless it exists."""
-    try:
-        with conn.begin_nested():
-            conn.execute(_ADD_PROJECT, {"project_id": project_id})
-    except sa_exc.IntegrityError:
-        return  # A concurrent create has added and committed it.
+    rows.insert_missing(conn, schema.PROJECTS, {"project_id": project_id, "services": 0})

@@ -2,23 +2,21 @@
 """Idempotency keys in SQL. All functions run in the caller's transaction."""
 
 import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.model.services import Service
 from poppy.storage.services import IdempotencyKey
-from poppy.storage.sqlalchemy import schema
+from poppy.storage.sqlalchemy import rows, schema
 
 _K = schema.IDEMPOTENCY_KEYS.c
 
-_FIND = sa.select(_K.service_id, _K.fingerprint).where(
-    _K.project_id == sa.bindparam("project"),
-    _K.value == sa.bindparam("key"),
-    _K.expires_at > sa.bindparam("now"),
+_GET = sa.select(_K.service_id, _K.fingerprint).where(
+    _K.project_id == sa.bindparam("project"), _K.value == sa.bindparam("key")
 )
-_ADD = sa.insert(schema.IDEMPOTENCY_KEYS)
+_FIND = _GET.where(_K.expires_at > sa.bindparam("now"))
 _FORGET = sa.delete(schema.IDEMPOTENCY_KEYS).where(
     _K.project_id == sa.bindparam("project"), _K.expires_at <= sa.bindparam("now")
 )
@@ -29,12 +27,7 @@ def find(
 ) -> str | None:
     """Implement :meth:`ServiceStore.created_by`. A key that has expired by ``now`` is ignored."""
     row = conn.execute(_FIND, {"project": project_id, "key": key.value, "now": now}).first()
-    if row is None:
-        return None
-    if row.fingerprint != key.fingerprint:
-        raise errors.KeyReused
-    service_id: str = row.service_id
-    return service_id
+    return None if row is None else _service_of(row, key)
 
 
 def add(
@@ -56,11 +49,17 @@ def add(
         "service_id": service.service_id,
         "expires_at": key.expires_at,
     }
-    try:
-        with conn.begin_nested():
-            conn.execute(_ADD, row)
-    except sa_exc.IntegrityError as exc:
-        known = find(conn, service.project_id, key, now)
-        if known is None:
-            raise errors.Unavailable("The request is being repeated too fast") from exc
-        raise errors.Repeated(known) from exc
+    rows.insert_missing(conn, schema.IDEMPOTENCY_KEYS, row)
+    stored = conn.execute(_GET, {"project": service.project_id, "key": key.value}).first()
+    if stored is None:
+        raise errors.Unavailable("The request is being repeated too fast")
+    known = _service_of(stored, key)
+    if known != service.service_id:
+        raise errors.Repeated(known)
+
+
+def _service_of(row: Any, key: IdempotencyKey) -> str:
+    if row.fingerprint != key.fingerprint:
+        raise errors.KeyReused
+    service_id: str = row.service_id
+    return service_id

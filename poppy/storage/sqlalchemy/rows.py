@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.provider_details import ProviderDetail, ProviderDetails
@@ -70,6 +71,23 @@ _REOPEN = sa.update(schema.OPERATIONS).where(
     _O.attempt == sa.bindparam("as_read"),
 )
 _LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_attempt_at=None)
+
+
+def insert_missing(conn: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
+    """Insert a row unless its primary key exists.
+
+    A concurrent transaction that inserts the same key is waited for. There is no savepoint: after
+    a deadlock MariaDB discards them, and SQLAlchemy's failing ROLLBACK TO SAVEPOINT would hide
+    the deadlock from :meth:`.Database.write`, which then would not repeat the transaction.
+    """
+    if conn.dialect.name in ("mysql", "mariadb"):
+        # Locks an existing row exclusively. INSERT IGNORE would lock it shared, and two
+        # transactions that then update the row would deadlock.
+        unchanged = {column.name: column for column in table.primary_key}
+        conn.execute(mysql.insert(table).on_duplicate_key_update(unchanged), row)
+    else:
+        dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+        conn.execute(dialect.insert(table).on_conflict_do_nothing(), row)
 
 
 def identify(key: OperationKey | Service) -> dict[str, Any]:
