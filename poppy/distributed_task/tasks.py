@@ -249,6 +249,7 @@ def _deployed(
         certificates=dict(deployment.certificates),
         avoided=known.avoided if known else False,
         dns_records=known.dns_records if known else (),
+        log_url=deployment.log_url,
     )
     records = [replace(record, provider=name) for record in deployment.records]
     return detail.with_records(records, purposes=set(Purpose), provider=name)

@@ -19,8 +19,9 @@ OPTS = (
     cfg.URIOpt(
         "identity_url",
         schemes=["http", "https"],
-        help="URL of Keystone's v3 API. If unset, services may enable log delivery, but no "
-        "container is created.",
+        help="URL of Keystone's v3 API. If set, a service with log delivery links a container in "
+        "the tenant's object store, to which you forward the logs. Otherwise it links the buckets "
+        "to which the providers deliver them.",
     ),
     cfg.StrOpt(
         "container_name",

@@ -52,6 +52,7 @@ class ProviderDetail:
         dns_records: records that the tenant must create; see
             :attr:`poppy.model.services.Service.dns_records`. Records that no provider requires
             are stored with every provider.
+        log_url: the URL below which the provider delivers the access logs; empty if it does not.
     """
 
     status: ProviderStatus
@@ -64,6 +65,7 @@ class ProviderDetail:
     extra: Mapping[str, Any] = field(default_factory=dict)
     avoided: bool = False
     dns_records: tuple[DNSRecord, ...] = ()
+    log_url: str = ""
 
     def with_records(
         self,
@@ -139,6 +141,8 @@ class ProviderDetail:
         }
         if self.dns_records:
             document["dns_records"] = [record.to_dict() for record in self.dns_records]
+        if self.log_url:
+            document["log_url"] = self.log_url
         return document
 
 

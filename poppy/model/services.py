@@ -39,7 +39,7 @@ class Service:
         provider_details: provider details by provider name.
         disabled: whether an operator disabled it.
         revision: 1 when created; grows by one with every stored change.
-        log_url: the URL to which its access logs are delivered.
+        log_url: the URL of the tenant's own container for its access logs, if there is one.
     """
 
     project_id: str
@@ -100,6 +100,14 @@ class Service:
                     found.setdefault(record.unchecked, record)
         purposes = list(Purpose)
         return tuple(sorted(found.values(), key=lambda record: purposes.index(record.purpose)))
+
+    @property
+    def log_urls(self) -> tuple[str, ...]:
+        """Where the tenant finds its access logs: in its container, otherwise at each provider."""
+        if not self.spec.log_delivery:
+            return ()
+        urls = {detail.log_url for detail in self.provider_details.values() if detail.log_url}
+        return (self.log_url,) if self.log_url else tuple(sorted(urls))
 
     @property
     def known_domains(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ _PROVIDER_DETAIL = record(
         "extra": {"type": "object"},
         "avoided": _FLAG,
         "dns_records": {"type": "array", "items": {"type": "object"}},
+        "log_url": _TEXT,
     },
     ("status", "access_urls"),
 )

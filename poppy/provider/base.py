@@ -61,6 +61,7 @@ class Deployment:
         records: the DNS records that the tenant must create for the provider (to validate a
             certificate or the ownership of a domain), whether they are there or not. Poppy sets
             their ``provider``.
+        log_url: the URL below which the provider delivers the access logs; empty if it does not.
     """
 
     provider_service_id: str
@@ -70,6 +71,7 @@ class Deployment:
     certificates: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
     records: Sequence[DNSRecord] = ()
+    log_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ pytest.importorskip("keystoneauth1")
 
 from keystoneauth1 import exceptions, session
 
+from poppy.provider.base import Deployment
 from tests.api.conftest import Api
 from tests.functional.harness import PROJECT
 from tests.real.swift import Swift
@@ -117,6 +118,34 @@ def test_token_is_neither_stored_nor_logged(delivering, swift, caplog, tmp_path)
     files = [file for file in tmp_path.iterdir() if file.is_file()]
     assert any(file.name == "poppy.sqlite3" for file in files)
     assert all(b"tenants-secret-token" not in file.read_bytes() for file in files)
+
+
+def delivered(api, provider, domain="www.example.com"):
+    """Script a provider's next deployment, and return the URL of its logs."""
+    url = f"https://s3.example.net/logs/{PROJECT}/a-service/{provider.name}/"
+    provider.script = [Deployment("id-1", {domain: f"{domain}.example"}, log_url=url)]
+    return url
+
+
+def test_without_a_container_the_providers_say_where_the_logs_are(api):
+    providers = [api.harness.cdn_a, api.harness.cdn_b]
+    urls = [delivered(api, provider) for provider in providers]
+    path = api.create(flavor_id="both", **LOGS)
+    assert logs_of(api, path) == []
+    api.deploy(path)
+    assert logs_of(api, path) == urls
+    assert api.call("PATCH", path, DISABLE).status_code == 202
+    assert logs_of(api, path) == []
+    service = api.deploy(path)
+    assert {detail.log_url for detail in service.provider_details.values()} == {""}
+
+
+def test_the_container_of_a_tenant_hides_the_operators_buckets(delivering, swift):
+    url = delivered(delivering, delivering.harness.cdn_a)
+    path = post(delivering, **TOKEN).headers["Location"].removeprefix("http://localhost")
+    service = delivering.deploy(path)
+    assert logs_of(delivering, path) == [swift.url + swift.containers[0]]
+    assert service.provider_details["cdn-a"].log_url == url
 
 
 def test_no_container_is_created_without_configuration(api):

@@ -133,11 +133,10 @@ def service(entry: Service, base: str) -> dict[str, Any]:
         _link(service_href(entry.service_id, base), "self"),
         _link(_flavor_href(entry.spec.flavor_id, base), "flavor"),
         *(_link(url, "access_url") for url in _access_urls(entry)),
+        *(_link(url, "log_delivery") for url in entry.log_urls),
     ]
     if entry.dns_records:
         document["dns_records"] = [_record(record) for record in entry.dns_records]
-    if entry.spec.log_delivery and entry.log_url:
-        document["links"].append(_link(entry.log_url, "log_delivery"))
     return document
 
 

@@ -38,7 +38,14 @@ def test_a_spec_round_trips(document: dict[str, object]) -> None:
     assert ServiceSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
-@pytest.mark.parametrize("detail", [DETAIL, ProviderDetail(ProviderStatus.DEPLOYED)])
+@pytest.mark.parametrize(
+    "detail",
+    [
+        DETAIL,
+        ProviderDetail(ProviderStatus.DEPLOYED),
+        ProviderDetail(ProviderStatus.DEPLOYED, log_url="https://s3.example.net/logs/1/s/cdn/"),
+    ],
+)
 def test_a_provider_detail_round_trips(detail: ProviderDetail) -> None:
     assert ProviderDetail.from_dict(json.loads(json.dumps(detail.to_dict()))) == detail
 
