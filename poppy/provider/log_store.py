@@ -42,19 +42,6 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[.-](?![.-])){2,62}(?<![.-])")
 _PROJECT = "{project_id}"
 
 
-class Location(NamedTuple):
-    """Where the logs of a service are.
-
-    Attributes:
-        prefix: the prefix of the objects' names, with a slash at its end.
-        url: the URL of both, with the bucket in the path.
-    """
-
-    bucket: str
-    prefix: str
-    url: str
-
-
 class LogStore(NamedTuple):
     """An S3-compatible store with a vendor's credentials.
 
@@ -62,18 +49,32 @@ class LogStore(NamedTuple):
         bucket: its name; ``{project_id}`` stands for the project.
         endpoint: the URL of the store, without a path.
         is_amazon: whether it is Amazon S3 itself.
+        access_key: empty, like ``secret_key``, if the vendor authenticates in another way.
     """
 
     bucket: str
     endpoint: str
     region: str
-    access_key: str
-    secret_key: str
-    is_amazon: bool
+    is_amazon: bool = True
+    access_key: str = ""
+    secret_key: str = ""
 
-    def locate(self, service: Service, provider: str) -> Location:
-        """Return where a provider writes the logs of a service; see :func:`locate`."""
-        return locate(self.endpoint, self.bucket, service, provider)
+
+class Location(NamedTuple):
+    """Where the logs of a service are.
+
+    Attributes:
+        prefix: the prefix of the objects' names, with a slash at its end.
+    """
+
+    store: LogStore
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """The URL of bucket and prefix, with the bucket in the path."""
+        return f"{self.store.endpoint}/{self.bucket}/{self.prefix}"
 
 
 def configured(options: Any, group: str) -> LogStore | None:
@@ -112,16 +113,17 @@ def check_bucket(template: str, group: str) -> None:
         raise ConfigError(f"[{group}] log_bucket '{template}' is not a valid bucket name")
 
 
-def locate(endpoint: str, template: str, service: Service, provider: str) -> Location:
-    """Return where a provider writes the logs of a service.
+def place(store: LogStore | None, service: Service, provider: str) -> Location | None:
+    """Return where a provider delivers the logs of a service; None if it does not.
 
     Raises:
         PermanentError: the name of the bucket is invalid for this project.
     """
-    bucket = template.replace(_PROJECT, service.project_id)
+    if store is None or not service.spec.log_delivery:
+        return None
+    bucket = store.bucket.replace(_PROJECT, service.project_id)
     if not _NAME.fullmatch(bucket):
         raise PermanentError(
             f"Project {service.project_id} can't have logs: '{bucket}' is not a valid bucket name"
         )
-    prefix = f"{service.project_id}/{service.service_id}/{provider}/"
-    return Location(bucket, prefix, f"{endpoint}/{bucket}/{prefix}")
+    return Location(store, bucket, f"{service.project_id}/{service.service_id}/{provider}/")

@@ -53,7 +53,8 @@ class MockProvider(Provider):
         cfg.StrOpt(
             "suffix",
             default="mock.example.net",
-            help="Suffix of access URLs, which are <domain>.<suffix>. Nothing answers there.",
+            help="Suffix of access URLs, which are <domain>.<suffix>, and of the store of access "
+            "logs. Nothing answers there.",
         ),
         cfg.FloatOpt(
             "latency",
@@ -100,6 +101,7 @@ class MockProvider(Provider):
             certificates={
                 entry.domain: "deployed" for entry in service.spec.domains if entry.certificate
             },
+            log_url=self._log_url(service),
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
@@ -175,6 +177,12 @@ class MockProvider(Provider):
         files = Path(self.options.directory).glob("*.json")
         found = (json.loads(file.read_text(encoding="utf-8")) for file in files)
         return {it["service_id"] for it in found if "service_id" in it}
+
+    def _log_url(self, service: Service) -> str:
+        if not service.spec.log_delivery:
+            return ""
+        path = f"{service.project_id}/{service.service_id}/{self.name}/"
+        return f"https://logs.{self.options.suffix}/{path}"
 
     def _access_name(self, domain: str) -> str:
         return f"{domain}.{self.options.suffix}"

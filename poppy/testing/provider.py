@@ -71,6 +71,13 @@ class ProviderContract(abc.ABC):
         """Return a driver for the same provider with invalid credentials."""
         pytest.skip("there are no credentials")
 
+    def log_places(self, provider: Provider, service: Service) -> Collection[str]:
+        """Return the set of URLs to which the provider delivers a service's logs.
+
+        For drivers that declare ``LOG_DELIVERY``.
+        """
+        raise NotImplementedError
+
     def forwarded(
         self, provider: Provider, service: Service, fields: Mapping[str, str]
     ) -> Mapping[str, str]:
@@ -267,6 +274,32 @@ class ProviderContract(abc.ABC):
         assert list(self.objects(provider, service)) == [deployment.provider_service_id]
         assert self.settle(provider, service, known_from(deployment)) == deployment
 
+    def test_log_delivery_is_turned_on_changed_and_turned_off(self, provider: Provider) -> None:
+        if Capability.LOG_DELIVERY not in provider.supports:
+            pytest.skip("no log delivery")
+        silent = self.service()
+        service = replace(silent, spec=replace(silent.spec, log_delivery=True))
+        assert not self.log_places(provider, service)
+
+        deployment = self.settle(provider, service)
+        place = deployment.log_url
+        assert place.endswith(f"/{service.project_id}/{service.service_id}/{provider.name}/")
+        assert self.log_places(provider, service) == {place}
+        assert self.settle(provider, service, known_from(deployment)) == deployment
+        changed = self.settle(provider, self.changed(service), known_from(deployment))
+        assert changed.log_url == place
+        assert self.log_places(provider, service) == {place}
+
+        without = self.settle(provider, silent, known_from(changed))
+        assert without.log_url == ""
+        assert not self.log_places(provider, service)
+
+        again = self.settle(provider, service, known_from(without))
+        assert self.log_places(provider, service) == {place}
+        self.take_away(provider, service, known_from(again))
+        assert not self.log_places(provider, service)
+        assert not self.objects(provider, service)
+
     def test_purge_of_a_missing_service_is_a_driver_error(self, provider: Provider) -> None:
         with pytest.raises(DriverError):
             provider.purge(self.service(), None, Purge(None, True))
@@ -294,4 +327,5 @@ def known_from(deployment: Deployment) -> ProviderDetail:
             AccessURL(domain, name) for domain, name in deployment.access_urls.items()
         ),
         certificates=deployment.certificates,
+        log_url=deployment.log_url,
     )

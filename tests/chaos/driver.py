@@ -34,7 +34,7 @@ class ChaosProvider(Provider):
             help="Make an object without looking for one, as a bad driver does.",
         ),
     )
-    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.LOG_DELIVERY}
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)

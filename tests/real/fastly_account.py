@@ -17,6 +17,7 @@ from typing import Any
 from tests.real import fastly_vcl
 from tests.real.fastly_objects import (
     KINDS,
+    LISTED,
     OTHER,
     REFERENCES,
     REQUIRED,
@@ -64,15 +65,18 @@ class Version:
         """Return the version with all objects."""
         found = self.summary(service)
         for kind, (plural, _) in KINDS.items():
-            found[plural] = [
-                object_document(kind, fields) for fields in self.objects[kind].values()
-            ]
+            if kind not in LISTED:
+                found[plural] = self.listing(kind)
         return found | {kind: self.other.get(kind, []) for kind in OTHER}
 
     def object(self, service: str, kind: str, fields: Fields) -> dict[str, Any]:
         """Return an object as a call about it does, with its place."""
         place = {"service_id": service, "version": str(self.number)}
         return object_document(kind, fields) | place
+
+    def listing(self, kind: str) -> list[dict[str, Any]]:
+        """Return all objects of a kind."""
+        return [object_document(kind, fields) for fields in self.objects[kind].values()]
 
 
 @dataclass
@@ -111,6 +115,7 @@ class Account:
         unique_names: whether names of services must be unique.
         max_backends: per version.
         max_domains: per version.
+        quotes: whether refusals of objects quote the whole form.
         purges: (service, key or ``*``, soft), in order.
         activated: (service, objects) of each activated version, in order.
     """
@@ -121,6 +126,7 @@ class Account:
         self.unique_names = True
         self.max_backends = 5
         self.max_domains = 20
+        self.quotes = False
         self.purges: list[tuple[str, str, bool]] = []
         self.activated: list[tuple[str, dict[str, dict[str, Fields]]]] = []
         self._ids = itertools.count(1)
@@ -204,7 +210,12 @@ class Account:
     def change(self, service_id: str, number: int, kind: str, name: str, form: Fields) -> Fields:
         """Change an object."""
         found = self._object(service_id, number, kind, name)
-        check_change(kind, form, found)
+        try:
+            check_change(kind, form, found)
+        except Refused as exc:
+            if self.quotes:
+                exc.document["detail"] = str(form)
+            raise
         if form.get("name", name) != name:
             raise Refused(400, "Bad request", "the double does not rename")
         found.update(form)

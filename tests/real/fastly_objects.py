@@ -7,6 +7,8 @@ Fields and values are those of the API reference and its official clients.
 from collections.abc import Mapping
 from typing import Any
 
+from tests.real import fastly_logging
+
 Fields = dict[str, str]
 
 #: By kind: its name in a version's document, and the fields that a form may have.
@@ -26,7 +28,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "name status response content content_type request_condition cache_condition",
     ),
     "snippet": ("snippets", "name type content dynamic priority"),
+    "logging/s3": ("s3s", fastly_logging.FIELDS),
 }
+#: Kinds that are not in a version's document; see ``VersionDetail`` in the API reference.
+LISTED = {"logging/s3"}
 #: Further kinds in a version, made by other clients.
 OTHER = ("acls", "headers", "gzips", "healthchecks", "request_settings", "vcls")
 
@@ -35,6 +40,7 @@ MAX_SNIPPET = 1_000_000
 _BOOLEANS = {"use_ssl", "ssl_check_cert", "auto_loadbalance"}
 _NUMBERS = {"port", "connect_timeout", "first_byte_timeout", "between_bytes_timeout"}
 _NUMERIC = _NUMBERS | {"ttl", "stale_ttl", "priority", "status"}
+_NUMERIC |= {"period", "gzip_level", "file_max_bytes"}
 _CHOICES = {
     ("condition", "type"): {"REQUEST", "CACHE", "RESPONSE", "PREFETCH"},
     ("cache_settings", "action"): {"", "pass", "cache", "restart"},
@@ -43,6 +49,7 @@ _CHOICES = {
         "none",
     },
     ("snippet", "dynamic"): {"0", "1"},
+    **{("logging/s3", name): values for name, values in fastly_logging.CHOICES.items()},
 }
 REQUIRED = {
     "domain": {"name"},
@@ -51,12 +58,14 @@ REQUIRED = {
     "cache_settings": {"name"},
     "response_object": {"name"},
     "snippet": {"name", "type", "dynamic", "content"},
+    "logging/s3": {"name", "bucket_name"},
 }
 _IMMUTABLE = {("condition", "type"), ("snippet", "type"), ("snippet", "dynamic")}
 REFERENCES = {
     "backend": {"request_condition": "REQUEST"},
     "cache_settings": {"cache_condition": "CACHE"},
     "response_object": {"request_condition": "REQUEST", "cache_condition": "CACHE"},
+    "logging/s3": {"response_condition": "RESPONSE"},
 }
 
 
@@ -80,6 +89,8 @@ def object_document(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"created_at": "2030-01-02T03:04:05Z", "deleted_at": None}
     for name in names.split():
         value = fields.get(name)
+        if kind == "logging/s3":
+            value = value or fastly_logging.DEFAULTS.get(name)
         if name in _BOOLEANS:
             found[name] = value == "1"
         elif name in _NUMBERS and value is not None:
@@ -116,6 +127,9 @@ def check(kind: str, form: Fields, required: set[str]) -> None:
         raise Refused(400, "Bad request", f"content of a {kind} is too long")
     if not 1 <= int(form.get("port") or 80) <= 65535:
         raise Refused(400, "Bad request", "port is out of range")
+    wrong = fastly_logging.problem(form, new=bool(required)) if kind == "logging/s3" else None
+    if wrong:
+        raise Refused(400, wrong)
 
 
 def check_change(kind: str, form: Fields, found: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ versions take forms and return JSON. TLS calls use JSON:API (jsonapi.org).
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -16,11 +16,13 @@ from poppy.common.errors import RetryableError
 from poppy.common.http import Client, Quota
 
 Document = dict[str, Any]
+T = TypeVar("T", Document, list[Any])
 
 _JSON_API = "application/vnd.api+json"
 _PAGE = 100
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _THERE = frozenset({HTTPStatus.CONFLICT})
+_JSON_TYPES = {dict: "object", list: "array"}
 
 
 class API:
@@ -81,6 +83,14 @@ class API:
         params = {} if version is None else {"version": version}
         response = self._client.request("GET", path, accept=_GONE, params=params)
         return None if response.status_code in _GONE else _json(response)
+
+    def log_endpoints(self, service: str, version: int) -> list[Document]:
+        """Return the S3 log endpoints of a version, with their secrets; none if it is gone."""
+        path = f"{_version(service, version)}/logging/s3"
+        response = self._client.request("GET", path, accept=_GONE)
+        if response.status_code in _GONE:
+            return []
+        return list(map(dict, _parsed(response, list)))
 
     def clone(self, service: str, version: int) -> int:
         """Create an editable copy of a version and return its number."""
@@ -201,12 +211,16 @@ class API:
 
 
 def _json(response: requests.Response) -> Document:
+    return _parsed(response, dict)
+
+
+def _parsed(response: requests.Response, kind: type[T]) -> T:
     try:
         document = response.json()
     except ValueError as exc:
         raise RetryableError("Fastly answered with no JSON") from exc
-    if not isinstance(document, dict):
-        raise RetryableError("Fastly answered with no JSON object")
+    if not isinstance(document, kind):
+        raise RetryableError(f"Fastly answered with no JSON {_JSON_TYPES[kind]}")
     return document
 
 

@@ -7,13 +7,14 @@ updates its object instead of creating another one.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import names
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider.fastly import answers, vcl
+from poppy.provider.fastly import answers, logging, vcl
+from poppy.provider.log_store import Location
 
 #: Fields by kind and name, all as text. Kinds are in the order in which objects can be created.
 Objects = Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -40,8 +41,11 @@ class Settings(NamedTuple):
     stale_if_error: int = 300
 
 
-def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
+def wanted(spec: ServiceSpec, settings: Settings, logs: Location | None = None) -> Objects:
     """Return the objects that serve a document.
+
+    Args:
+        logs: where the access logs are delivered; None without log delivery.
 
     Raises:
         PermanentError: Fastly can't express a part of the document; the message names it.
@@ -51,7 +55,7 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
         *_origin_conditions(spec),
         *(_verdict_condition(verdict) for verdict, _, _ in verdicts),
     ]
-    lists = {
+    lists: Mapping[str, Sequence[Mapping[str, str]]] = {
         "domain": [{"name": name, "comment": ""} for name in sorted(spec.domain_names)],
         "condition": conditions,
         "backend": [
@@ -61,6 +65,7 @@ def wanted(spec: ServiceSpec, settings: Settings) -> Objects:
         "cache_settings": [],
         "response_object": [_response(*verdict) for verdict in verdicts],
         "snippet": _snippets(spec, settings),
+        logging.KIND: [logging.endpoint(logs)] if logs else [],
     }
     return {
         kind: {fields["name"]: fields for fields in objects} for kind, objects in lists.items()

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -17,7 +18,7 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import Domain, ServiceSpec
-from poppy.provider import edge
+from poppy.provider import edge, log_store
 from poppy.provider.base import (
     Capability,
     Deployment,
@@ -128,6 +129,7 @@ class FastlyProvider(Provider):
             help="Let Fastly cache large objects in segments. Otherwise it answers requests for "
             "objects of more than 20 MB with 503. Incompatible with Fastly's compression.",
         ),
+        *log_store.OPTS,
     )
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
@@ -148,7 +150,7 @@ class FastlyProvider(Provider):
         """Read the options.
 
         Raises:
-            ConfigError: there is no token.
+            ConfigError: there is no token, or the store of logs is not complete.
         """
         super().__init__(conf, name)
         options = self.options
@@ -164,6 +166,7 @@ class FastlyProvider(Provider):
                 options.grace if options.stale_if_error is None else options.stale_if_error
             ),
         )
+        self._logs = log_store.configured(options, f"drivers:provider:{name}")
         self._api = API(name, options.api_url, options.token, options.timeout)
         timeout = min(options.timeout, _HEALTH_TIMEOUT)
         self._quick_api = API(name, options.api_url, options.token, timeout)
@@ -174,10 +177,14 @@ class FastlyProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """The capabilities, with shared certificates if their CNAME target is configured."""
-        if self.options.shared_access_name or self.options.shared_tls_configuration:
-            return self.SUPPORTS | {Capability.SHARED_CERTIFICATE}
-        return self.SUPPORTS
+        """The capabilities, with those that need options: shared certificates and logs."""
+        options = self.options
+        optional = {
+            Capability.SHARED_CERTIFICATE: options.shared_access_name
+            or options.shared_tls_configuration,
+            Capability.LOG_DELIVERY: self._logs,
+        }
+        return self.SUPPORTS | {kind for kind, option in optional.items() if option}
 
     @property
     def quota(self) -> Mapping[str, Quota]:
@@ -198,13 +205,14 @@ class FastlyProvider(Provider):
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Activate a version that serves the document; see :meth:`Provider.ensure`."""
-        objects = wanted(service.spec, self._settings)
+        logs = log_store.place(self._logs, service, self.name)
+        objects = wanted(service.spec, self._settings, logs)
         fastly_id = self._find(service, known) or self._make(service)
         self._versions.converge(fastly_id, objects)
         for domain in sorted(_dropped(service, known)):
             self._certificates.remove(domain, force=True)
         try:
-            return self._deployment(service, known, fastly_id)
+            found = self._deployment(service, known, fastly_id)
         except PermanentError as exc:
             # Fastly accepts orders only for active domains. If another worker has changed the
             # active version, the refusal may be temporary.
@@ -213,6 +221,7 @@ class FastlyProvider(Provider):
             raise RetryableError(
                 f"Fastly's service {fastly_id} was changed concurrently", _AGAIN
             ) from exc
+        return replace(found, log_url=logs.url) if logs else found
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the service and its certificates; see :meth:`Provider.remove`."""

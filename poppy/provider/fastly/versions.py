@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from oslo_log import log
 
+from poppy.common import logs
 from poppy.common.errors import PermanentError, RetryableError
+from poppy.provider.fastly import logging
 from poppy.provider.fastly.api import API, Document
 from poppy.provider.fastly.configuration import Objects, digest
 
@@ -30,6 +32,7 @@ _PLURALS = {
     "cache_settings": "cache_settings",
     "response_object": "response_objects",
     "snippet": "snippets",
+    logging.KIND: "s3s",
 }
 #: Fields that Fastly does not change: https://www.fastly.com/documentation/reference/api/vcl-services.
 _FIXED = {"condition": ("type",), "snippet": ("type", "dynamic")}
@@ -57,7 +60,8 @@ def changes(version: Document, objects: Objects) -> list[Change]:
     surplus, lacking = [], []
     for kind, wanted in objects.items():
         there = {entry["name"]: entry for entry in version.get(_PLURALS[kind]) or ()}
-        surplus += [Change(kind, name, None) for name in there if name not in wanted]
+        own = (name for name in there if kind != logging.KIND or name == logging.NAME)
+        surplus += [Change(kind, name, None) for name in own if name not in wanted]
         for name, fields in wanted.items():
             if name not in there:
                 lacking.append(Change(kind, name, fields, new=True))
@@ -89,13 +93,13 @@ class Versions:
         done: tuple[int, list[Change]] | None = None
         for _ in range(_ROUNDS):
             details = self._details(service)
-            active = details.get("active_version")
+            active = self._with_logs(service, details.get("active_version"))
             if active and not changes(active, objects):
                 return
             number = self._draft(service, details, mark)
             if number is None:
                 continue
-            draft = self._details(service, number)["version"]
+            draft = self._with_logs(service, self._details(service, number)["version"]) or {}
             todo = changes(draft, objects)
             if done == (number, todo) and todo:
                 raise RetryableError(_unstable(todo[0], draft))
@@ -111,7 +115,8 @@ class Versions:
     def serves(self, service: str, objects: Objects) -> bool:
         """Return whether the active version has exactly these objects."""
         active = (self._api.details(service) or {}).get("active_version")
-        return active is not None and not changes(active, objects)
+        whole = self._with_logs(service, active)
+        return whole is not None and not changes(whole, objects)
 
     def stop(self, service: str) -> None:
         """Deactivate the service, so that it can be deleted. Ignore a missing one."""
@@ -129,6 +134,13 @@ class Versions:
         """Return the number of the active version; None without one, or without the service."""
         active = (self._api.details(service) or {}).get("active_version")
         return int(active["number"]) if active else None
+
+    def _with_logs(self, service: str, version: Document | None) -> Document | None:
+        """Return a version with its log endpoints, which Fastly lists separately."""
+        if version is None:
+            return None
+        endpoints = self._api.log_endpoints(service, int(version["number"]))
+        return {**version, _PLURALS[logging.KIND]: endpoints}
 
     def _details(self, service: str, version: int | None = None) -> Document:
         details = self._api.details(service, version)
@@ -213,7 +225,9 @@ def _readable(change: Change, refusal: PermanentError) -> PermanentError:
             f"Domain {change.name} belongs to another customer of Fastly: its owner must remove "
             "it there, or prove ownership to Fastly's support"
         )
-    return refusal
+    # Fastly may quote what it refuses.
+    masked = logs.mask(str(refusal))
+    return refusal if masked == str(refusal) else PermanentError(masked)
 
 
 def _unstable(change: Change, draft: Document) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from poppy.common import config, errors
+from poppy.model.services import Service
 from poppy.provider import log_store
 from poppy.testing.builders import make_service
 
@@ -21,6 +22,11 @@ def configured(**options: Any) -> log_store.LogStore | None:
     for name, value in options.items():
         conf.set_override(name, value, group=GROUP)
     return log_store.configured(conf[GROUP], GROUP)
+
+
+def delivering(project_id: str) -> Service:
+    service = make_service(spec=replace(make_service().spec, log_delivery=True))
+    return replace(service, project_id=project_id)
 
 
 def test_without_a_bucket_there_is_no_store() -> None:
@@ -38,21 +44,25 @@ def test_objects_are_named_after_project_service_and_provider() -> None:
         log_bucket="logs-{project_id}", log_endpoint="https://swift.example.net:8080/", **KEYS
     )
     assert store is not None
-    service = replace(make_service(), project_id="p1")
-    prefix = f"p1/{service.service_id}/cdn/"
-    assert store.locate(service, "cdn") == (
-        "logs-p1",
-        prefix,
-        f"https://swift.example.net:8080/logs-p1/{prefix}",
-    )
+    service = delivering("p1")
+    found = log_store.place(store, service, "cdn")
+    assert found is not None
+    assert (found.bucket, found.prefix) == ("logs-p1", f"p1/{service.service_id}/cdn/")
+    assert found.url == f"https://swift.example.net:8080/logs-p1/{found.prefix}"
     assert not store.is_amazon
+
+
+def test_a_service_without_log_delivery_has_no_place() -> None:
+    store = configured(log_bucket="logs", **KEYS)
+    assert log_store.place(store, make_service(), "cdn") is None
+    assert log_store.place(None, delivering("p1"), "cdn") is None
 
 
 def test_a_project_without_a_valid_bucket_name_is_refused() -> None:
     store = configured(log_bucket="logs-{project_id}", **KEYS)
     assert store is not None
     with pytest.raises(errors.PermanentError, match="Project Team_1 .*'logs-Team_1'"):
-        store.locate(replace(make_service(), project_id="Team_1"), "cdn")
+        log_store.place(store, delivering("Team_1"), "cdn")
 
 
 @pytest.mark.parametrize("missing", sorted(KEYS))

@@ -36,6 +36,13 @@ class TestInMemory(ProviderContract, CertificateContract):
     def provider(self) -> MockProvider:
         return make_provider()
 
+    def log_places(self, provider: Provider, service: Service) -> set[str]:
+        assert isinstance(provider, MockProvider)
+        found = provider.find(service.service_id)
+        path = f"{service.project_id}/{service.service_id}/mock/"
+        delivers = found is not None and found["spec"]["log_delivery"]["enabled"]
+        return {f"https://logs.mock.example.net/{path}"} if delivers else set()
+
     def objects(self, provider: Provider, service: Service) -> list[str]:
         assert isinstance(provider, MockProvider)
         found = provider.find(service.service_id)

@@ -11,6 +11,13 @@ from poppy.provider.fastly.driver import FastlyProvider
 from tests.real.fastly import TOKEN, Fastly
 
 GROUP = "drivers:provider:fastly"
+SECRET = "the-secret-key-of-the-logs"
+LOGS = {
+    "log_bucket": "logs",
+    "log_endpoint": "https://swift.example.net",
+    "log_access_key": "AKIALOGS",
+    "log_secret_key": SECRET,
+}
 
 
 @pytest.fixture
@@ -21,7 +28,7 @@ def fastly() -> Iterator[Fastly]:
 
 @pytest.fixture
 def provider(fastly: Fastly) -> FastlyProvider:
-    return make_provider(fastly)
+    return make_provider(fastly, **LOGS)
 
 
 def make_provider(fastly: Fastly, **options: Any) -> FastlyProvider:

@@ -27,6 +27,15 @@ class TestFastly(ProviderContract):
     def stranger(self, provider: Provider) -> Provider:
         return make_provider(self.fastly, token="another")
 
+    def log_places(self, provider: Provider, service: Service) -> set[str]:
+        name = f"poppy-{service.service_id}"
+        return {
+            f"https://{one['domain']}/{one['bucket_name']}/{one['path']}"
+            for found in self.fastly.account.living()
+            if found.name == name and found.active
+            for one in found.active.objects["logging/s3"].values()
+        }
+
     def objects(self, provider: Provider, service: Service) -> list[str]:
         name = f"poppy-{service.service_id}"
         return [found.service_id for found in self.fastly.account.living() if found.name == name]
