@@ -30,6 +30,7 @@ from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import ProviderContract, known_from
 from tests.real.cloudfront import (  # noqa: F401
+    BUCKET,
     Account,
     Shaken,
     account,
@@ -60,6 +61,15 @@ class TestContract(ProviderContract):
     ) -> CloudFrontProvider:
         self.account, self.moto = account, moto
         return provider
+
+    def log_places(self, provider: Provider, service: Service) -> set[str]:
+        arns = self.account.log_arns(service)
+        return {f"https://s3.amazonaws.com/{arn.removeprefix('arn:aws:s3:::')}/" for arn in arns}
+
+    def test_log_delivery_is_turned_on_changed_and_turned_off(self, provider: Provider) -> None:
+        self.account.make_bucket()
+        delivering = make_provider(self.moto, log_bucket=BUCKET)
+        super().test_log_delivery_is_turned_on_changed_and_turned_off(delivering)
 
     def stranger(self, provider: Provider) -> Provider:
         self.moto.check_keys(True)

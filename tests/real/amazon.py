@@ -5,7 +5,8 @@ The rules of CloudFront are from its API reference (2020-05-31): entity tags cha
 compared, changes take time, only disabled and unused objects can be deleted, an alias belongs to
 one distribution and needs an issued certificate that covers it, and functions are published and
 kept. A creation fills in defaults, which an update must contain (:data:`_DISTRIBUTION`). For ACM,
-a certificate in use can't be deleted. For Route 53, see :mod:`tests.real.amazon_route53`.
+a certificate in use can't be deleted. For Route 53, see :mod:`tests.real.amazon_route53`, for logs
+:mod:`tests.real.amazon_logs`.
 
 ``POST /lab/acm`` with ``PENDING_VALIDATION``, ``ISSUED`` or ``FAILED`` sets the state of
 certificates that were not validated yet; by default, they are issued. ``POST /lab/tagging`` with
@@ -32,7 +33,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.real import amazon_route53
+from tests.real import amazon_logs, amazon_route53
 
 _MOST_BEHAVIOURS = 75
 _MOST_ORIGINS = 25
@@ -270,6 +271,8 @@ def _delete_distribution(self: CloudFrontBackend, distribution_id: str, if_match
     _match(etag, if_match)
     if str(found.distribution_config.Enabled).lower() != "false" or found.status != "Deployed":
         _refuse("DistributionNotDisabled", "The distribution you are trying to delete is in use")
+    if amazon_logs.has_source(self, found.arn):
+        _refuse("ResourceInUse", "The logs of the distribution are delivered")
     _delete(self, distribution_id, if_match)
 
 
@@ -491,6 +494,7 @@ class _Quiet(WSGIRequestHandler):
 def main() -> None:
     """Serve on a free port of the address in the first argument, and print the port."""
     amazon_route53.install(_CONTROLS)
+    amazon_logs.install()
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server(
         sys.argv[1], 0, _with_controls(application), threaded=True, request_handler=_Quiet

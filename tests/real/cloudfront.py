@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the provider ``cloudfront`` share: an account on a moto server."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -26,11 +27,28 @@ from poppy.testing.builders import make_service, make_spec
 from tests.real.moto import Moto
 from tests.real.unreliable import Unreliable
 
+BUCKET = "cdn-logs"
+#: Lets Amazon write logs to the bucket; see "Log delivery" in ``drivers/cloudfront.rst``.
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "delivery.logs.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"arn:aws:s3:::{BUCKET}/*",
+            "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+        }
+    ],
+}
+
 
 class Account:
     """The contents of Amazon's account."""
 
     def __init__(self, moto: Moto) -> None:
+        self.s3 = moto.client("s3")
+        self.logs = moto.client("logs")
         self.cloudfront = moto.client("cloudfront")
         self.acm = moto.client("acm")
         self.tagging = moto.client("resourcegroupstaggingapi")
@@ -88,6 +106,26 @@ class Account:
         ]
         batches = [answer["Invalidation"]["InvalidationBatch"] for answer in answers]
         return [(batch["CallerReference"], batch["Paths"]["Items"]) for batch in batches]
+
+    def make_bucket(self, policy: object = POLICY) -> None:
+        """Create the bucket for logs, as an operator would."""
+        self.s3.create_bucket(Bucket=BUCKET)
+        if policy:
+            self.s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+
+    def log_arns(self, service: Service) -> set[str]:
+        """Return the destinations to which the logs of a service are delivered."""
+        name = f"poppy-{service.service_id}"
+        connected = {
+            delivery["deliveryDestinationArn"]
+            for delivery in self.logs.describe_deliveries()["deliveries"]
+            if delivery["deliverySourceName"] == name
+        }
+        return {
+            found["deliveryDestinationConfiguration"]["destinationResourceArn"]
+            for found in self.logs.describe_delivery_destinations()["deliveryDestinations"]
+            if found["arn"] in connected
+        }
 
     def count(self, service: Service) -> tuple[int, int, int]:
         """Return how many distributions, functions and certificates there are."""

@@ -21,12 +21,14 @@ class Distribution(NamedTuple):
     """The current state of a distribution.
 
     Attributes:
+        arn: its ARN, which names it in other services of Amazon.
         domain_name: its own name, ``*.cloudfront.net``.
         is_deployed: whether its configuration has reached every edge.
         etag: the ETag of the configuration, needed for updates.
     """
 
     distribution_id: str
+    arn: str
     domain_name: str
     is_deployed: bool
     etag: str
@@ -164,6 +166,7 @@ def _read(answer: Mapping[str, Any]) -> Distribution:
     entry = answer["Distribution"]
     return Distribution(
         distribution_id=entry["Id"],
+        arn=entry["ARN"],
         domain_name=entry["DomainName"],
         is_deployed=entry["Status"] == "Deployed",
         etag=answer["ETag"],

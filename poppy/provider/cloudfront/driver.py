@@ -6,6 +6,7 @@
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -18,8 +19,9 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
+from poppy.provider import log_store
 from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
-from poppy.provider.cloudfront import distribution
+from poppy.provider.cloudfront import distribution, logging
 from poppy.provider.cloudfront.aliases import TAKEN, Aliases, Conflict, to_do
 from poppy.provider.cloudfront.aliases import records as moving
 from poppy.provider.cloudfront.certificates import (
@@ -84,6 +86,7 @@ class CloudFrontProvider(Provider):
             help="Seconds between polls for a change to reach every edge, which takes some "
             "minutes.",
         ),
+        log_store.BUCKET,
     )
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
@@ -115,15 +118,25 @@ class CloudFrontProvider(Provider):
             aws.Service(name, "acm", options),
             aws.Service(name, "resourcegroupstaggingapi", options),
         )
+        self._store: log_store.LogStore | None = None
+        self._logs: logging.LogDelivery | None = None
+        if options.log_bucket:
+            log_store.check_bucket(options.log_bucket, f"drivers:provider:{name}")
+            self._store = logging.store(options.log_bucket)
+            self._logs = logging.LogDelivery(aws.Service(name, "logs", options))
         self._settings = Settings(
             options.price_class, options.cookies == "strip", options.minimum_protocol_version
         )
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """The capabilities, with shared certificates if ``certificate_arn`` is set."""
-        shared = {Capability.SHARED_CERTIFICATE} if self.options.certificate_arn else set()
-        return self.SUPPORTS | shared
+        """The capabilities, with those that need options: shared certificates and logs."""
+        options = self.options
+        optional = {
+            Capability.SHARED_CERTIFICATE: options.certificate_arn,
+            Capability.LOG_DELIVERY: options.log_bucket,
+        }
+        return self.SUPPORTS | {kind for kind, option in optional.items() if option}
 
     def check(self, spec: ServiceSpec) -> None:
         """Compile the document and check the names of its certificate; see base."""
@@ -155,14 +168,20 @@ class CloudFrontProvider(Provider):
 
         known_id = known.provider_service_id if known else None
         found, conflicts = self._converge(service_id, known_id, names, make)
+        place = log_store.place(self._store, service, self.name)
+        if self._logs:
+            self._logs.ensure(service_id, found.arn, place)
         self._tidy(service, plan.code, {certificate.arn, found.viewer.certificate_arn or ""})
         if not (certificate.is_issued or certificate.is_pending):
             raise _failed(certificate)
-        return self._deployment(service.spec, found, certificate, conflicts)
+        deployment = self._deployment(service.spec, found, certificate, conflicts)
+        return replace(deployment, log_url=place.url) if place else deployment
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Delete the distribution, its function and certificates; see :meth:`Provider.remove`."""
         known_id = known.provider_service_id if known else None
+        if self._logs:
+            self._logs.remove(service.service_id)
         self._distributions.remove(service.service_id, known_id)
         if not self._functions.remove_others(service.service_id, ""):
             raise InProgressError("A function is still in use", self.options.poll_after)
