@@ -19,7 +19,7 @@ import requests.adapters
 import urllib3.exceptions
 from oslo_log import log
 
-from poppy.common import tracing, waits
+from poppy.common import logs, tracing, waits
 from poppy.common.clock import now_utc
 from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
@@ -194,7 +194,8 @@ class Client:
 
     def _error(self, method: str, response: requests.Response) -> Exception:
         status = response.status_code
-        said = self._explain(response)[:_QUOTED].strip()
+        # A vendor may quote a secret that it refuses, and tenants see the message.
+        said = logs.mask(self._explain(response))[:_QUOTED].strip()
         message = f"{self._name} answered {method} with {status}" + (f": {said}" if said else "")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
             own = names_object(said, response.request)

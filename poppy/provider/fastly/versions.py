@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from oslo_log import log
 
-from poppy.common import logs
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.provider.fastly import logging
 from poppy.provider.fastly.api import API, Document
@@ -225,9 +224,7 @@ def _readable(change: Change, refusal: PermanentError) -> PermanentError:
             f"Domain {change.name} belongs to another customer of Fastly: its owner must remove "
             "it there, or prove ownership to Fastly's support"
         )
-    # Fastly may quote what it refuses.
-    masked = logs.mask(str(refusal))
-    return refusal if masked == str(refusal) else PermanentError(masked)
+    return refusal
 
 
 def _unstable(change: Change, draft: Document) -> str:

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from poppy.common import http as driver_http
-from poppy.common import tracing
+from poppy.common import logs, tracing
 from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
 
 
@@ -86,6 +86,15 @@ def test_other_statuses_are_permanent_unless_accepted(server, client, status):
     with pytest.raises(PermanentError, match=f"with {status}"):
         client.request("GET", "/a")
     assert client.request("GET", "/a", accept={status}).status_code == status
+
+
+@pytest.mark.parametrize("status", [400, 429])
+def test_a_secret_that_the_server_quotes_is_masked(server, client, status):
+    logs.register_secrets(["the-secret-of-this-test"])
+    server.answers["/v1/a"] = (status, {}, b"bad key: the-secret-of-this-test is too long")
+    with pytest.raises((PermanentError, RetryableError), match="bad key.*is too long") as caught:
+        client.request("GET", "/a")
+    assert "the-secret-of-this-test" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [401, 403])
