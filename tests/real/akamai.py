@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.real.akamai_cps import CPSDouble
+from tests.real.akamai_datastream import DataStreamDouble
 from tests.real.akamai_dom import DOMDouble
 from tests.real.akamai_edge import EdgeDouble
 from tests.real.akamai_papi import PAPIDouble
@@ -66,6 +67,8 @@ class Akamai:
         self.papi = PAPIDouble(CONTRACT, GROUP, PRODUCT, self.dom.accepts)
         self.cps = CPSDouble(CONTRACT)
         self.edge = EdgeDouble(self.papi)
+        self.streams = DataStreamDouble(self.papi, CONTRACT, GROUP)
+        self.papi.takes_stream = self.streams.accepts
         self.contracts = dict(contracts or {})
         self._lock = threading.RLock()
         self._nonces: set[str] = set()
@@ -137,7 +140,7 @@ class Akamai:
             json.loads(body) if body else None,
         )
         with self._lock:
-            for double in (self.papi, self.cps, self.dom, self.edge):
+            for double in (self.papi, self.cps, self.dom, self.edge, self.streams):
                 for method, pattern, act in double.routes:
                     found = re.fullmatch(pattern, request.path)
                     if method == request.method and found:

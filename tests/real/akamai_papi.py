@@ -29,6 +29,7 @@ class PAPIDouble:
         refused: behaviors that rules must not have.
         dropped: options that this product does not know and drops.
         warnings: what Akamai warns of whenever rules are written.
+        takes_stream: whether rules may name a stream of DataStream.
         needs_compliance: whether activations on PRODUCTION need a compliance record.
         properties: by id.
         edge_hostnames: by id.
@@ -48,6 +49,7 @@ class PAPIDouble:
         self.refused: set[str] = set()
         self.dropped: set[str] = set()
         self.warnings: list[str] = []
+        self.takes_stream: Callable[[str], bool] = lambda _stream: False
         self.needs_compliance = False
         self.properties: dict[str, dict[str, Any]] = {}
         self.edge_hostnames: dict[str, dict[str, Any]] = {}
@@ -352,6 +354,10 @@ class PAPIDouble:
         """Return the errors of a rule tree."""
         found = akamai_rules.errors(rules, self.cp_codes)
         found += sorted(self.refused & {one["name"] for one in _behaviors(rules)})
+        for one in _behaviors(rules):
+            if one["name"] == "datastream":
+                streams = one["options"].get("logStreamName", [])
+                found += [f"stream {it}" for it in streams if not self.takes_stream(it)]
         variables = [one["name"] for one in rules.get("variables", [])]
         found += [f"variable {name}" for name in variables if not _VARIABLE.fullmatch(name)]
         if len(variables) != len(set(variables)):

@@ -138,7 +138,20 @@ def _http2(options: Mapping[str, Any]) -> str:
     return "unknown options" if options else ""
 
 
+def _datastream(options: Mapping[str, Any]) -> str:
+    """Accept logs only; the other options are for the type ``BEACON``."""
+    known = {"streamType", "logEnabled", "logStreamName", "samplingPercentage"}
+    if options.get("streamType") != "LOG" or set(options) - {*known, "collectMidgressTraffic"}:
+        return "unknown options"
+    streams = options.get("logStreamName")
+    if options.get("logEnabled") is not True or not streams or not isinstance(streams, list):
+        return "logStreamName is no list of streams"
+    sampled = options.get("samplingPercentage")
+    return "" if isinstance(sampled, int) and 0 < sampled <= 100 else "samplingPercentage"
+
+
 _BEHAVIORS: dict[str, Check] = {
+    "datastream": _datastream,
     "caching": _caching,
     "modifyIncomingRequestHeader": _deletion,
     "largeFileOptimization": _large_files,

@@ -19,8 +19,8 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider import edge
-from poppy.provider.akamai import compliance, reporting, rules
+from poppy.provider import edge, log_store
+from poppy.provider.akamai import compliance, logging, reporting, rules
 from poppy.provider.akamai.ccu import CCU
 from poppy.provider.akamai.certificates import Certificates, Order
 from poppy.provider.akamai.cps import CPS
@@ -101,7 +101,16 @@ class AkamaiProvider(Provider):
             self._template,
             options.poll_after,
         )
-
+        store = log_store.configured(options, self._group)
+        self._logs = store and logging.LogDelivery(
+            self._session,
+            store,
+            options.contract,
+            options.group,
+            options.notify_emails,
+            options.network,
+            options.poll_after,
+        )
         self._edges = Edges(
             options.http_edge_hostname,
             options.shared_edge_hostname,
@@ -111,12 +120,13 @@ class AkamaiProvider(Provider):
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """The capabilities, with the kinds of certificates that the options enable."""
+        """The capabilities, with those that the options enable: certificates and logs."""
         options = self.options
         kinds = {
             Capability.SAN_CERTIFICATE: options.san_certs,
             Capability.SNI_CERTIFICATE: options.enrollment_template,
             Capability.SHARED_CERTIFICATE: options.shared_edge_hostname,
+            Capability.LOG_DELIVERY: options.log_bucket,
         }
         return self.SUPPORTS | {kind for kind, option in kinds.items() if option}
 
@@ -159,6 +169,7 @@ class AkamaiProvider(Provider):
         present = self._properties.edge_hostnames(found) if orders else {}
         edges = self._edges.of(spec, orders, present)
         progress = self._serve(service, found, edges)
+        place = self._logs.place(service, self.name) if self._logs else None
         had = known.certificates if known is not None else {}
         gone = set(had) - {one.domain for one in spec.domains if one.certificate}
         if progress.done:
@@ -184,11 +195,14 @@ class AkamaiProvider(Provider):
             certificates=certificates,
             message="; ".join(filter(None, [*(one.wants for one in waiting), progress.message])),
             records=(*progress.records, *(record for one in waiting for record in one.records)),
+            log_url=place.url if place else "",
         )
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Deactivate and delete the property, then its certificates; see base."""
         self._properties.take_down(service, known)
+        if self._logs:
+            self._logs.remove(service)
         had = set(known.certificates if known is not None else {})
         own = {one.domain for one in service.spec.domains if one.certificate in _OWN_CERTIFICATE}
         self._drop_certificates(own | had)
@@ -284,11 +298,17 @@ class AkamaiProvider(Provider):
     def _serve(
         self, service: Service, found: Property, edges: Mapping[str, EdgeHostname]
     ) -> Progress:
+        place = self._logs.place(service, self.name) if self._logs else None
+        stream = self._logs.prepare(service, found, place) if self._logs else None
+
         def tree_for(cp_code: int) -> Document:
-            return rules.tree(service.spec, cp_code, self._settings)
+            return logging.with_stream(rules.tree(service.spec, cp_code, self._settings), stream)
 
         version = self._properties.write(service, found, tree_for, edges)
-        return self._properties.activate(found.property_id, version, edges)
+        progress = self._properties.activate(found.property_id, version, edges)
+        if self._logs and progress.done:
+            return self._logs.finish(service, found, place, stream)
+        return progress
 
     def _existing(self, service: Service, known: ProviderDetail | None) -> Property:
         found = self._properties.find(service, known)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
+from poppy.provider import log_store
 from poppy.provider.akamai.rules import METHODS
 
 CREDENTIALS: Sequence[cfg.Opt] = (
     cfg.StrOpt(
         "edgerc",
         help="An .edgerc file with the credentials of an API client with access to Property "
-        "Manager, Domain Ownership Manager, CPS, Fast Purge and Reporting. The options below take "
-        "precedence.",
+        "Manager, Domain Ownership Manager, CPS, Fast Purge, Reporting and, for log delivery, "
+        "DataStream. The options below take precedence.",
     ),
     cfg.StrOpt("edgerc_section", default="default", help="Section of the .edgerc file."),
     cfg.StrOpt("host", help="Host of the API client: <name>.luna.akamaiapis.net."),
@@ -164,4 +165,11 @@ CERTIFICATES: Sequence[cfg.Opt] = (
     ),
 )
 
-OPTS: Sequence[cfg.Opt] = (*CREDENTIALS, *PLACE, *DELIVERY, *OWNERSHIP, *CERTIFICATES)
+OPTS: Sequence[cfg.Opt] = (
+    *CREDENTIALS,
+    *PLACE,
+    *DELIVERY,
+    *OWNERSHIP,
+    *CERTIFICATES,
+    *log_store.OPTS,
+)

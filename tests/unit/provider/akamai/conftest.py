@@ -15,6 +15,13 @@ from tests.real.akamai import Akamai
 from tests.real.akamai_cps import TEMPLATE
 
 GROUP = "drivers:provider:akamai"
+SECRET = "the-secret-key-of-the-logs"
+LOGS = {
+    "log_bucket": "logs",
+    "log_endpoint": "https://swift.example.net",
+    "log_access_key": "AKIALOGS",
+    "log_secret_key": SECRET,
+}
 
 
 @pytest.fixture
@@ -47,6 +54,13 @@ def make_provider(akamai: Akamai, **options: Any) -> AkamaiProvider:
     for name, value in {**values, **options}.items():
         conf.set_override(name, value, group=GROUP)
     return AkamaiProvider(conf, "akamai")
+
+
+def logging_provider(akamai: Akamai, **options: Any) -> AkamaiProvider:
+    """Return a driver with a store for logs, which is ready at the double."""
+    akamai.streams.keys["AKIALOGS"] = SECRET
+    akamai.streams.buckets.add("logs")
+    return make_provider(akamai, **{**LOGS, **options})
 
 
 def template(directory: Path) -> str:

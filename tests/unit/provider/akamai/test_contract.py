@@ -15,7 +15,7 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Provider
 from poppy.testing.provider import ProviderContract
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider, template
+from tests.unit.provider.akamai.conftest import LOGS, logging_provider, make_provider, template
 
 
 class TestAkamai(ProviderContract):
@@ -49,6 +49,39 @@ class TestAkamai(ProviderContract):
 
     def objects(self, provider: Provider, service: Service) -> list[str]:
         return self.akamai.papi.named(f"poppy-{service.service_id}")
+
+
+class TestAkamaiWithLogs(TestAkamai):
+    """The contract with a store for logs."""
+
+    @pytest.fixture
+    def provider(self, akamai: Akamai) -> AkamaiProvider:
+        self.options = LOGS
+        return logging_provider(akamai)
+
+    def log_places(self, provider: Provider, service: Service) -> set[str]:
+        name = f"poppy-{service.service_id}"
+        keys = self.akamai.papi.named(name)
+        serving = [self.akamai.papi.properties[key]["active"].get("PRODUCTION") for key in keys]
+        named = {
+            stream
+            for key, version in zip(keys, serving, strict=True)
+            if version
+            for one in self.akamai.papi.version(key, version)["rules"]["behaviors"]
+            if one["name"] == "datastream"
+            for stream in one["options"]["logStreamName"]
+        }
+        return {
+            "{endpoint}/{bucket}/{path}/".format(**one["destination"])
+            for one in self.akamai.streams.named(name)
+            if str(one["streamId"]) in named and one["streamStatus"].startswith("ACTIV")
+        }
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        found = super().objects(provider, service)
+        if not found:
+            assert self.akamai.streams.named(f"poppy-{service.service_id}") == []
+        return found
 
 
 class TestAkamaiWithSNI(TestAkamai):
