@@ -93,6 +93,41 @@ def test_service_lifecycle(tmp_path: Path) -> None:
     assert TOKEN not in (tmp_path / "poppy.log").read_text()
 
 
+def test_logs_are_linked_and_the_key_is_shown_nowhere(tmp_path: Path) -> None:
+    secret = "the-secret-key-of-the-logs"
+    store = {"log_bucket": "logs", "log_endpoint": "https://swift.example.net"}
+    keys = {"log_access_key": "AKIALOGS", "log_secret_key": secret}
+    document = {**DOCUMENT, "domains": DOCUMENT["domains"][:1]}
+    with Fastly() as fastly:
+        account = {"token": TOKEN, "api_url": fastly.url, "timeout": 5}
+        options = {
+            "DEFAULT": {"debug": True},
+            "drivers": {"providers": "fastly"},
+            "drivers:provider:fastly": {**account, **store, **keys},
+        }
+        poppy = Installation(tmp_path, options)
+        with poppy.daemon("poppy-standalone"):
+            poppy.wait_until_up()
+            poppy.create_flavor("fastly")
+            url = _post(poppy, {**document, "log_delivery": {"enabled": True}})
+            poppy.wait_for(url, "deployed")
+            (service,) = fastly.account.living()
+            assert service.active is not None
+            (endpoint,) = service.active.objects["logging/s3"].values()
+            assert endpoint["secret_key"] == secret
+            shown = poppy.session.get(url, timeout=10)
+            links = [it["href"] for it in shown.json()["links"] if it["rel"] == "log_delivery"]
+            assert links == [f"https://swift.example.net/logs/{endpoint['path']}"]
+            operations = poppy.session.get(f"{url}/operations", timeout=10)
+            admin = poppy.manage("services", "show", url.rpartition("/")[2])
+            assert links[0] in admin.stdout
+    for text in (shown.text, operations.text, admin.stdout, admin.stderr):
+        assert secret not in text
+    files = [file for file in tmp_path.rglob("*") if file.is_file() and file != poppy.config]
+    assert any(file.name == "poppy.log" for file in files)
+    assert all(secret.encode() not in file.read_bytes() for file in files)
+
+
 def _refused(poppy: Installation) -> None:
     """Check that Fastly's restrictions on documents are applied to a POST."""
     origin = {"origin": "192.0.2.7", "port": 443, "ssl": True}
