@@ -7,7 +7,7 @@ from poppy.common import errors
 from poppy.distributed_task import failover
 from poppy.dns.steering import Steering, Target
 from poppy.model.services import Status
-from poppy.testing.edge import Edge
+from poppy.testing.edge_outages import Edge
 from tests.functional.harness import PROJECT, Harness
 
 NAME = "www.example.com.cdn.example.net"

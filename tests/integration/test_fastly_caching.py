@@ -113,7 +113,7 @@ def node(request: pytest.FixtureRequest, web: WebServer) -> Iterator[Varnish]:
         with admin(running) as connection:
             for name, chosen in settings.items():
                 objects = wanted(spec(), chosen)
-                connection.inline(name, simulated(objects, web.address, request.param))
+                connection.inline(name, simulated(objects, lambda _: web.address, request.param))
             connection.command("vcl.use", "usual")
             connection.command("start")
         yield running

@@ -53,7 +53,7 @@ def load(
     name = f"v{digest(objects)}_{list(BOILERPLATES).index(boilerplate)}"
     with admin(node) as connection:
         if name not in connection.command("vcl.list"):
-            connection.inline(name, simulated(objects, web.address, boilerplate))
+            connection.inline(name, simulated(objects, lambda _: web.address, boilerplate))
         connection.command("vcl.use", name)
         if "running" not in connection.command("status"):
             connection.command("start")

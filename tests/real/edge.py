@@ -95,7 +95,9 @@ def leave_nothing(node: Varnish) -> None:
                     connection.command("vcl.discard", name)
 
 
-def make_provider(nodes: list[Varnish], **options: object) -> VarnishProvider:
+def make_provider(
+    nodes: list[Varnish], kind: type[VarnishProvider] = VarnishProvider, **options: object
+) -> VarnishProvider:
     conf = config.new()
     conf([])
     conf.register_opts(VarnishProvider.OPTS, group="drivers:provider:varnish")
@@ -108,7 +110,7 @@ def make_provider(nodes: list[Varnish], **options: object) -> VarnishProvider:
     }
     for name, value in options.items():
         conf.set_override(name, value, group="drivers:provider:varnish")
-    return VarnishProvider(conf, "varnish")
+    return kind(conf, "varnish")
 
 
 def ask(

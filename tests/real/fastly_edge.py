@@ -17,6 +17,7 @@ Facts of Fastly, with their pages at https://www.fastly.com/documentation:
 """
 
 import re
+from collections.abc import Callable, Mapping
 
 from poppy.provider.fastly import keys
 from poppy.provider.fastly.configuration import Objects
@@ -91,14 +92,14 @@ _ERROR = ((r"\bobj\.status\b", "beresp.status"), *_STALE)
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
 
-def simulated(objects: Objects, address: str, boilerplate: str) -> str:
+def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str) -> str:
     """Return a version of a service as VCL for Varnish.
 
     Responses show the decisions: ``X-Origin``, the backend; ``X-TTL``, seconds or ``pass``;
     ``X-Revalidate`` and ``X-If-Error``, the seconds that the object may be served stale.
 
     Args:
-        address: of the origin that stands for all.
+        resolve: returns the address of an origin. Port 80 stands for every port.
         boilerplate: a name in :data:`BOILERPLATES`.
     """
     statements = {name: entry["statement"] for name, entry in objects["condition"].items()}
@@ -106,18 +107,19 @@ def simulated(objects: Objects, address: str, boilerplate: str) -> str:
         f"if ({statements[entry['request_condition']]}) {{ return (synth({entry['status']})); }}\n"
         for entry in objects["response_object"].values()
     )
+    backends = list(objects["backend"].values())
     origins = "".join(
         f'if ({statements[entry["request_condition"]]}) {{ set req.http.X-Origin = "{name}"; }}\n'
         for name, entry in objects["backend"].items()
         if entry["request_condition"]
     )
-    # Varnish has no digests.
-    fetch = _snippets(objects, "fetch").replace(keys.marking(), "")
+    marking = keys.marking()
+    fetch = _snippets(objects, "fetch").replace(marking, _marking(marking))
     times = re.findall(r"beresp\.stale_while_revalidate = (\d+)s;", fetch)
     fetch = _translated(f"{fetch}\n{BOILERPLATES[boilerplate]}", _FETCH)
     return f"""vcl 4.1;
 import std;
-backend default {{ .host = "{address}"; .port = "80"; }}
+{"".join(_backend(number, entry, resolve) for number, entry in enumerate(backends))}
 {_snippets(objects, "init")}
 sub vcl_recv {{
 unset req.http.X-Segmented;
@@ -142,6 +144,7 @@ sub vcl_backend_fetch {{
 if (bereq.http.X-Poppy-Caching) {{ set bereq.http.X-Kept-Caching = bereq.http.X-Poppy-Caching; }}
 {_snippets(objects, "miss")}
 {_snippets(objects, "pass")}
+{"".join(map(_choice, range(len(backends)), backends))}
 }}
 sub fastly_passed {{
 set beresp.uncacheable = true;
@@ -182,6 +185,41 @@ set resp.http.X-Origin = req.http.X-Origin;
 if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }}
 }}
 """
+
+
+def _backend(number: int, fields: Mapping[str, str], resolve: Callable[[str], str]) -> str:
+    timeout = int(fields["first_byte_timeout"]) / 1000
+    return (
+        f'backend origin_{number} {{ .host = "{resolve(fields["address"])}"; '
+        f'.port = "80"; .first_byte_timeout = {timeout:.3f}s; }}\n'
+    )
+
+
+def _choice(number: int, fields: Mapping[str, str]) -> str:
+    host = f'set bereq.http.Host = "{fields["override_host"]}";' * bool(fields["override_host"])
+    return (
+        f'if (bereq.http.X-Origin == "{fields["name"]}") '
+        f"{{ set bereq.backend = origin_{number}; {host} }}\n"
+    )
+
+
+def _marking(text: str) -> str:
+    """Return the code that adds keys; Varnish has no digests, so keys have the texts themselves.
+
+    Varnish concatenates strings with ``+``, and has no groups of the last match.
+    """
+    lines = []
+    group = ""
+    for line in text.splitlines():
+        if match := re.search(r'req[.]url[.]path ~ ("[^"]*)"', line):
+            group = f'regsub(req.url, {match[1]}.*$", "\\1")'
+        if match := re.match(r"(\s*set [\w.-]+ =) (.*);", line):
+            values = re.findall(r'"[^"]*"|[^\s"]+', match[2])
+            line = f"{match[1]} {' + '.join(values)};"
+        lines.append(re.sub(r"digest[.]hash_sha256\(([^)]*)\)", r"\1", line))
+        lines[-1] = lines[-1].replace("re.group.1", group)
+    path = 'regsub(req.url, "[?].*$", "")'
+    return re.sub(r"\breq\.", "bereq.", "\n".join(lines).replace("req.url.path", path))
 
 
 def _snippets(objects: Objects, kind: str) -> str:

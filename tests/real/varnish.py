@@ -38,6 +38,7 @@ class Varnish:
         self,
         secret_file: Path | None = None,
         http: tuple[str, int] | None = None,
+        cache: str = "32m",
         **parameters: Any,
     ) -> None:
         """Prepare without starting.
@@ -45,6 +46,7 @@ class Varnish:
         Args:
             secret_file: of another node, to share its secret.
             http: the address and port for clients.
+            cache: the size of the cache.
             **parameters: of varnishd.
         """
         self.parameters = {"cc_command": _COMPILE, **parameters}
@@ -53,6 +55,7 @@ class Varnish:
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._given_secret = secret_file
+        self._cache = cache
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,7 +94,7 @@ class Varnish:
         # A jail needs users that a test machine may lack; the node lives for seconds only.
         command += ["-j", "none"] if os.geteuid() == 0 else []
         command += ["-a", "{}:{}".format(*self.http), "-T", self.management]
-        command += ["-S", str(self.secret_file), "-s", "malloc,32m", "-l", "4m"]
+        command += ["-S", str(self.secret_file), "-s", f"malloc,{self._cache}", "-l", "4m"]
         for name, value in self.parameters.items():
             command += ["-p", f"{name}={value}"]
         with log.open("wb") as output:

@@ -14,7 +14,7 @@ from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.testing.builders import NOW, make_flavor, make_service, make_spec
-from poppy.testing.edge import Edge
+from poppy.testing.edge_outages import Edge
 
 PACE = Pace(down_after=3, up_after=4, rate=1e6)
 FLAVOR = make_flavor(providers=("a", "b", "c"))

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from poppy.common import config
 from poppy.provider import edge
 from poppy.provider.mock import MockProvider
-from poppy.testing.edge import Edge
+from poppy.testing.edge_outages import Edge
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All promises, by group."""
+
+from poppy.testing.edge.access import ACCESS
+from poppy.testing.edge.forwarding import FORWARDING
+from poppy.testing.edge.freshness import FAILURES, TTL
+from poppy.testing.edge.privacy import PRIVACY
+from poppy.testing.edge.purging import PURGES
+from poppy.testing.edge.transfer import TRANSFER
+
+GROUPS = {
+    "Privacy": PRIVACY,
+    "How long responses are kept": TTL,
+    "Origins that fail": FAILURES,
+    "Requests and responses": TRANSFER,
+    "What origins receive": FORWARDING,
+    "Restrictions": ACCESS,
+    "Purges": PURGES,
+}
+PROMISES = tuple(promise for group in GROUPS.values() for promise in group)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What browsers get from each provider's data plane."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from poppy.testing.edge import EdgeContract
+from tests.real.fastly_plane import FastlyPlane
+from tests.real.varnish_plane import VarnishPlane
+
+pytestmark = pytest.mark.real
+
+
+class TestVarnish(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[VarnishPlane]:
+        with VarnishPlane() as plane:
+            yield plane
+
+
+class TestFastlyWithGeneratedVCL(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[FastlyPlane]:
+        with FastlyPlane("generated VCL") as plane:
+            yield plane
+
+
+class TestFastlyWithCustomVCL(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[FastlyPlane]:
+        with FastlyPlane("custom VCL") as plane:
+            yield plane

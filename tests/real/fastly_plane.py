@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fastly as a data plane of the edge contract: services' VCL in one real Varnish.
+
+See :mod:`tests.real.fastly_edge` for what is simulated.
+"""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+from poppy.model.operations import Purge
+from poppy.model.services import Service
+from poppy.provider.fastly import keys
+from poppy.provider.fastly.configuration import Settings, wanted
+from poppy.provider.fastly.driver import FastlyProvider
+from poppy.testing.edge import Answer, NotShown, Request
+from poppy.testing.edge.promises import HALF
+from poppy.testing.edge.wire import exchange
+from tests.real.edge import admin
+from tests.real.fastly_edge import COUNTRY, simulated
+from tests.real.varnish import Varnish
+from tests.real.varnish_plane import NO_HOLDDOWN, TIMEOUT, WiredPlane
+
+_SETTINGS = Settings(first_byte_timeout=TIMEOUT)
+_COUNTRY = COUNTRY.removeprefix("req.http.")
+_CACHE = (
+    32 * 1024 * 1024
+)  # Bytes. The largest object that Varnish keeps is smaller than its cache.
+_ADDRESSES = "which address of an origin Fastly uses"
+
+
+class FastlyPlane(WiredPlane):
+    """A Varnish node that routes each host to the VCL of its service, as Fastly does.
+
+    Args:
+        boilerplate: Fastly's own code, see :data:`tests.real.fastly_edge.BOILERPLATES`.
+    """
+
+    provider = "fastly"
+    supports = FastlyProvider.SUPPORTS
+    not_kept: ClassVar[Mapping[str, str]] = {
+        "cookie": "Cookies are not part of the cache key: an origin that varies its responses by "
+        "cookies must forbid caching, or send Vary: Cookie.",
+        "websocket": "The driver does not upgrade connections.",
+    }
+    not_shown: ClassVar[Mapping[str, str]] = {
+        **{
+            f"one-address-{method}": "The simulation has one address of each origin."
+            for method in ("get", "head", "options", "put", "delete", "post")
+        },
+        "huge": "In the simulation, Varnish stands in for Segmented Caching.",
+        "early-hints": "Varnish stands in for the connections to origins.",
+        "ranges": "Varnish stands in for Fastly's choice of ranges.",
+        **dict.fromkeys(
+            ("purge-soft", "purge-soft-all", "purge-soft-down"),
+            "Varnish has no soft purge by key.",
+        ),
+    }
+
+    def __init__(self, boilerplate: str) -> None:
+        super().__init__()
+        self._boilerplate = boilerplate
+        self._labels: dict[str, str] = {}
+        self._numbers = itertools.count()
+        self._texts: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._node = self.stack.enter_context(Varnish(cache="128m", **NO_HOLDDOWN))
+        return self
+
+    def deploy(self, service: Service) -> None:
+        if HALF in (origin.origin for origin in service.spec.origins):
+            raise NotShown(_ADDRESSES)
+        text = simulated(
+            wanted(service.spec, _SETTINGS),
+            lambda name: self.addresses[name][0],
+            self._boilerplate,
+        )
+        number = next(self._numbers)
+        self._labels |= dict.fromkeys(service.spec.domain_names, f"label{number}")
+        routes = "".join(
+            f'if (req.http.Host == "{domain}") {{ return (vcl({label})); }}\n'
+            for domain, label in self._labels.items()
+        )
+        router = (
+            f"vcl 4.1; backend default none;\nsub vcl_recv {{\n{routes}return (synth(404));\n}}\n"
+        )
+        with admin(self._node) as connection:
+            connection.inline(f"service{number}", text)
+            connection.command("vcl.label", f"label{number}", f"service{number}")
+            connection.inline(f"router{number}", router)
+            connection.command("vcl.use", f"router{number}")
+            if "running" not in connection.command("status"):
+                connection.command("start")
+
+    def send(self, request: Request) -> Answer:
+        self._learn(request.target)
+        reply = self.origins.reply(request.target)
+        if reply.form == "hints":
+            raise NotShown("how Fastly takes a 103 of an origin")
+        if reply.size > _CACHE:
+            raise NotShown("the segments in which Fastly keeps large objects")
+        if "," in request.fields.get("Range", ""):
+            raise NotShown("how Fastly answers a request for several ranges")
+        fields = {**request.fields, _COUNTRY: request.country}
+        return exchange(self._node.http, request._replace(fields=fields))
+
+    def _learn(self, url: str) -> None:
+        """Remember the texts of which objects of a URL have digests as their keys."""
+        path = url.partition("?")[0]
+        parts = path.split("/")
+        trees = ("/".join(parts[:depth]) + "/" for depth in range(2, len(parts)))
+        for text in (path, url, *trees):
+            self._texts[hashlib.sha256(text.encode()).hexdigest()] = text
+
+    def purge(self, service: Service, purge: Purge) -> None:
+        """Evict what has the key that the driver purges; the objects have it in plain text."""
+        if not purge.hard:
+            raise NotShown("how Fastly serves objects after a soft purge by key")
+        hosts = "|".join(map(re.escape, service.spec.domain_names))
+        key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], keys.key(purge.url))
+        found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
+        with admin(self._node) as connection:
+            connection.command("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)
