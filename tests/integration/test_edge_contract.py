@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from poppy.testing.edge import EdgeContract
+from tests.real.cloudfront_plane import CloudFrontPlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
 
@@ -33,4 +34,12 @@ class TestFastlyWithCustomVCL(EdgeContract):
     @classmethod
     def plane(cls) -> Iterator[FastlyPlane]:
         with FastlyPlane("custom VCL") as plane:
+            yield plane
+
+
+class TestCloudFront(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[CloudFrontPlane]:
+        with CloudFrontPlane() as plane:
             yield plane

@@ -44,7 +44,7 @@ def fetches(
     found: list[Fetch | int] = []
     for request, answer in zip(requests, answers, strict=True):
         status = answer["result"].get("statusCode")
-        behaviour = _behaviour(config, request.path)
+        behaviour = behaviour_of(config, request.path)
         found.append(status or _fetch(origins, behaviour, request, answer["origin"]))
     return found
 
@@ -82,7 +82,7 @@ def _event(request: Request) -> dict[str, Any]:
     return {"viewer": {"ip": "192.0.2.1"}, "request": sent}
 
 
-def _behaviour(config: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def behaviour_of(config: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     for behaviour in config["CacheBehaviors"].get("Items", ()):
         if matches(behaviour["PathPattern"], normal(path)):
             found: Mapping[str, Any] = behaviour
@@ -97,14 +97,30 @@ def _fetch(
     request: Request,
     calls: Sequence[Mapping[str, Any]],
 ) -> Fetch:
+    origin, host = chosen(origins, behaviour, request.host, calls)
+    custom = origin["CustomOriginConfig"]
+    is_tls = custom["OriginProtocolPolicy"] == "https-only"
+    scheme, port = ("https", "HTTPSPort") if is_tls else ("http", "HTTPPort")
+    url = f"{scheme}://{origin['DomainName']}:{custom[port]}{request.path}"
+    return Fetch(url, host, behaviour["MaxTTL"])
+
+
+def chosen(
+    origins: Mapping[str, Any],
+    behaviour: Mapping[str, Any],
+    host: str,
+    calls: Sequence[Mapping[str, Any]],
+) -> tuple[Mapping[str, Any], str]:
+    """Return the origin of a request and its Host header, after a function's calls.
+
+    Args:
+        origins: by id.
+        host: the viewer's.
+    """
     assert len(calls) <= 1, "what several calls do is not documented"
     origin, changes = origins[behaviour["TargetOriginId"]], {}
     for call in calls:
         origin, changes = origins[call.get("id", origin["Id"])], call["properties"]
-    custom = origin["CustomOriginConfig"]
-    is_tls = custom["OriginProtocolPolicy"] == "https-only"
-    scheme, port = ("https", "HTTPSPort") if is_tls else ("http", "HTTPPort")
     forwarded = behaviour["ForwardedValues"]["Headers"].get("Items", ())
-    host = request.host if "Host" in forwarded else origin["DomainName"]
-    url = f"{scheme}://{origin['DomainName']}:{custom[port]}{request.path}"
-    return Fetch(url, changes.get("hostHeader", host), behaviour["MaxTTL"])
+    default = host if "Host" in forwarded else origin["DomainName"]
+    return origin, changes.get("hostHeader", default)

@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tests.real import unavailable
 
@@ -51,49 +52,79 @@ export default {
 _RUNNER = """
 import { state } from 'cloudfront';
 import { handler } from './function.mjs';
-import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
-const input = JSON.parse(readFileSync(0));
-state.origins = input.origins;
-const results = input.events.map(function (event) {
+state.origins = JSON.parse(process.argv[2]);
+createInterface({ input: process.stdin }).on('line', function (line) {
     state.calls = [];
-    const result = handler(event);
-    return { result: result, origin: state.calls };
+    const result = handler(JSON.parse(line));
+    console.log(JSON.stringify({ result: result, origin: state.calls }));
 });
-console.log(JSON.stringify(results));
 """
 
 
-def run_function(
-    code: str, events: Sequence[Mapping[str, Any]], origins: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Return the answers of a viewer-request function to the events.
+class Function:
+    """A context manager: a viewer-request function in a process of its own.
 
     Args:
         origins: ids of the distribution's origins.
-
-    Returns:
-        for each event ``result``, the handler's return value, and ``origin``, the changes of the
-        request's origin: ``properties``, and the ``id`` of a selected origin.
     """
-    node = shutil.which("node")
-    if node is None:
-        unavailable("Node.js is not installed", "apt-get install nodejs")
-    with tempfile.TemporaryDirectory(prefix="poppy-node-") as name:
-        directory = Path(name)
+
+    def __init__(self, code: str, origins: Sequence[str] = ()) -> None:
+        node = shutil.which("node")
+        if node is None:
+            unavailable("Node.js is not installed", "apt-get install nodejs")
+        self._directory = tempfile.TemporaryDirectory(prefix="poppy-node-")
+        directory = Path(self._directory.name)
         module = directory / "node_modules" / "cloudfront"
         module.mkdir(parents=True)
         (module / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
         (module / "index.js").write_text(_CLOUDFRONT)
         (directory / "function.mjs").write_text(f"{code}\nexport {{ handler }};\n")
         (directory / "run.mjs").write_text(_RUNNER)
-        done = subprocess.run(
-            [node, str(directory / "run.mjs")],
-            input=json.dumps({"events": events, "origins": origins}),
-            capture_output=True,
+        self._errors = (directory / "errors").open("w+")
+        self._process = subprocess.Popen(
+            [node, str(directory / "run.mjs"), json.dumps(list(origins))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
-            timeout=60,
         )
-    assert done.returncode == 0, done.stderr
-    results: list[dict[str, Any]] = json.loads(done.stdout)
-    return results
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._process.communicate(timeout=60)
+        self._errors.close()
+        self._directory.cleanup()
+
+    def run(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the function's answer to an event.
+
+        Returns:
+            ``result``, the handler's return value, and ``origin``, the changes of the request's
+            origin: ``properties``, and the ``id`` of a selected origin.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(event) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            raise AssertionError(self._errors.read())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def run_function(
+    code: str, events: Sequence[Mapping[str, Any]], origins: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return the answers of a viewer-request function to the events; see :class:`Function`."""
+    with Function(code, origins) as function:
+        return [function.run(event) for event in events]

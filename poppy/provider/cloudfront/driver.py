@@ -199,7 +199,7 @@ class CloudFrontProvider(Provider):
             DistributionId=found.distribution_id,
             InvalidationBatch={
                 "CallerReference": purge.reference or str(uuid.uuid4()),
-                "Paths": items(_invalidated(purge.url)),
+                "Paths": items(invalidated(purge.url)),
             },
         )
 
@@ -330,7 +330,7 @@ class CloudFrontProvider(Provider):
         )
 
 
-def _invalidated(url: str | None) -> list[str]:
+def invalidated(url: str | None) -> list[str]:
     """Return the paths of an invalidation, in which only a trailing ``*`` is a wildcard."""
     if url is None:
         return ["/*"]

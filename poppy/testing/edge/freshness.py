@@ -69,6 +69,19 @@ def _not_kept(
     return Promise(id, text, asks, places=places)
 
 
+def _errors(id: str, text: str, fields: Mapping[str, str]) -> Promise:
+    """Return a promise: after an error, the origin is asked again."""
+    asks = (
+        ask
+        for status in (403, 500, 502, 503, 504)
+        for ask in (
+            Ask(f"{{path}}/{status}", origin=Reply(status, fields), status=(status,)),
+            Ask(f"{{path}}/{status}", origin=Reply()),
+        )
+    )
+    return Promise(id, text, tuple(asks))
+
+
 def _fails(id: str, text: str, reply: Reply) -> Promise:
     """Return a promise: an expired response is served while the origin fails."""
     asks = (
@@ -153,21 +166,11 @@ TTL = (
         {"Location": "/", "Cache-Control": "max-age=30"},
         302,
     ),
-    Promise(
-        "errors",
+    _errors("errors", "A 403, 500, 502, 503 or 504 without a lifetime is not kept.", {}),
+    _errors(
+        "errors-lifetime",
         "A 403, 500, 502, 503 or 504 is not kept, even if it has a max-age.",
-        tuple(
-            ask
-            for status in (403, 500, 502, 503, 504)
-            for ask in (
-                Ask(
-                    f"{{path}}/{status}",
-                    origin=Reply(status, {"Cache-Control": "max-age=60"}),
-                    status=(status,),
-                ),
-                Ask(f"{{path}}/{status}", origin=Reply()),
-            )
-        ),
+        {"Cache-Control": "max-age=60"},
     ),
 )
 

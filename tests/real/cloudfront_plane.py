@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudFront as a data plane of the edge contract: its configuration, interpreted.
+
+Facts, with their pages in the CloudFront developer guide:
+
+* what an origin sees, and that headers which are not configured are not part of the cache key:
+  "Request and response behavior for custom origins", "Cache content based on request headers";
+* lifetimes with a minimum TTL of 0: "Manage how long content stays in the cache";
+* errors are kept for ErrorCachingMinTTL (10 s by default) or the origin's longer max-age, those
+  in ``_ALWAYS`` always and those in ``_IF_SAID`` with a max-age; only ``_HONORING`` honour
+  ``no-store``, ``no-cache`` and ``private``: "Control how long CloudFront caches errors", "How
+  CloudFront processes HTTP 4xx and 5xx status codes";
+* an expired object is served while the origin fails: "Origin unavailable";
+* ``Set-Cookie`` is kept with the object: "Cache content based on cookies".
+"""
+
+import contextlib
+import email.utils
+from collections.abc import Hashable, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Self
+
+from poppy.model.operations import Purge
+from poppy.model.services import Service
+from poppy.provider.cloudfront.distribution import Settings, Viewer, config, plan
+from poppy.provider.cloudfront.driver import CloudFrontProvider, invalidated
+from poppy.testing.edge import Answer, NotShown, Request, Response
+from tests.real.cloudfront_edge import behaviour_of, chosen
+from tests.real.interpreted import (
+    NOT_SHOWN,
+    InterpretedPlane,
+    Kept,
+    answer,
+    directives,
+    refuse_what_is_not_shown,
+)
+from tests.real.node import Function
+
+_ALWAYS = {404, 410, 414, 500, 501, 502, 503, 504}
+_IF_SAID = {400, 403, 405, 412, 415}
+_HONORING = {404, 410, 414, 501}
+_ERROR_TTL = 10.0
+#: Fields of viewers that origins don't receive unless behaviours forward them.
+_REMOVED = {"accept", "accept-language", "authorization", "referer", "user-agent"}
+_GATEWAY = Answer(502, {}, b"")
+
+
+class _Site(NamedTuple):
+    config: Mapping[str, Any]
+    function: Function
+
+
+class CloudFrontPlane(InterpretedPlane):
+    """Distributions by alias; the functions run in Node.js."""
+
+    provider = "cloudfront"
+    supports = CloudFrontProvider.SUPPORTS
+    not_kept: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("set-cookie", "set-cookie-public"),
+            "CloudFront keeps Set-Cookie with the response, and sends it to all clients whose "
+            "request has the same cookies: an origin must forbid caching.",
+        ),
+        **dict.fromkeys(
+            ("private-error", "errors"),
+            "CloudFront keeps errors for ten seconds, whatever the origin says.",
+        ),
+        **dict.fromkeys(
+            ("vary-header", "vary-language"),
+            "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only.",
+        ),
+        "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
+        "TTL CloudFront would keep private responses.",
+        "errors-lifetime": "CloudFront keeps errors for their max-age.",
+        "stale-while-revalidating": "CloudFront asks the origin first.",
+        **dict.fromkeys(
+            ("down-error", "down-reset", "down-timeout", "recovers"),
+            "CloudFront asks the origin again only after ten seconds.",
+        ),
+        **dict.fromkeys(
+            ("user-agent", "accept", "referer", "accept-language"),
+            "CloudFront does not forward this field, unless it is part of the cache key.",
+        ),
+        "whitelist-geography-unknown": "CloudFront's own restriction, without a path, admits "
+        "clients of unknown country.",
+    }
+    not_shown: ClassVar[Mapping[str, str]] = {
+        **NOT_SHOWN,
+        "preflight": "CloudFront's guide does not say which fields of a preflight are forwarded.",
+        "vary-star": "CloudFront's guide does not mention Vary: *.",
+        **dict.fromkeys(
+            ("moved", "redirect", "redirect-lifetime"),
+            "CloudFront's guide does not say how long redirects are kept.",
+        ),
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sites: dict[str, _Site] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def deploy(self, service: Service) -> None:
+        compiled = plan(service.spec)
+        made = config(compiled, Viewer(), "arn:function", Settings())
+        origins = [origin["Id"] for origin in made["Origins"]["Items"]]
+        function = self._stack.enter_context(Function(compiled.code, origins))
+        site = _Site(made, function)
+        self._sites |= dict.fromkeys(service.spec.domain_names, site)
+
+    def purge(self, service: Service, purge: Purge) -> None:
+        """Invalidate; in a path, a final ``*`` is a wildcard."""
+        sites = {id(self._sites[name]) for name in service.spec.domain_names}
+        for path in invalidated(purge.url):
+            for key in list(self.kept):
+                site, url, *_ = key  # type: ignore[misc]
+                begins = path.endswith("*") and url.startswith(path[:-1])
+                if site in sites and (begins or url == path):
+                    del self.kept[key]
+
+    def send(self, request: Request) -> Answer:
+        refuse_what_is_not_shown(request)
+        if "Access-Control-Request-Method" in request.fields:
+            raise NotShown("which fields of a preflight are forwarded")
+        site = self._sites[request.host]
+        if _is_refused(site.config, request.country):
+            return Answer(403, {}, b"")
+        path, question, query = request.target.partition("?")
+        done = site.function.run(_event(request, path))
+        status = done["result"].get("statusCode")
+        if status:
+            return Answer(status, {}, b"")
+        behaviour = behaviour_of(site.config, path)
+        fields = {name: field["value"] for name, field in done["result"]["headers"].items()}
+        origins = {origin["Id"]: origin for origin in site.config["Origins"]["Items"]}
+        origin, host = chosen(origins, behaviour, request.host, done["origin"])
+        sent = _forwarded(behaviour, fields, host, request.client)
+        name = origin["DomainName"]
+        if request.method != "GET":
+            response = self.ask(name, request, sent)
+            return answer(response) if response else _GATEWAY
+        key = (id(site), request.target, *_key(behaviour, fields))
+        return self._cached(key, name, request, sent, site.config, behaviour)
+
+    def _cached(
+        self,
+        key: Hashable,
+        origin: str,
+        request: Request,
+        sent: dict[str, str],
+        distribution: Mapping[str, Any],
+        behaviour: Mapping[str, Any],
+    ) -> Answer:
+        found = self.kept.get(key)
+        if found and self.now < found.until:
+            return answer(found.response)
+        usable = found if found and found.response.status < 400 else None
+        etag = usable and answer(usable.response).fields.get("etag")
+        response = self.ask(origin, request, {**sent, **({"If-None-Match": etag} if etag else {})})
+        if usable and response and response.status == 304:
+            response = usable.response
+        if response is None or response.status >= 500:
+            failed = response or Response(502, [], b"")
+            until = self.now + _error_ttl(distribution, behaviour, failed)
+            if usable:
+                self.kept[key] = Kept(usable.response, until)
+                return answer(usable.response)
+            response = failed
+        else:
+            _check(response)
+            until = self.now + _lifetime(distribution, behaviour, response)
+        self.kept.pop(key, None)
+        if until > self.now:
+            self.kept[key] = Kept(response, until)
+        return answer(response)
+
+
+def _is_refused(distribution: Mapping[str, Any], country: str) -> bool:
+    """Apply GeoRestriction, which admits clients of unknown country."""
+    restriction = distribution["Restrictions"]["GeoRestriction"]
+    listed = country in restriction.get("Items", ())
+    kind = restriction["RestrictionType"]
+    return bool(country) and (
+        listed if kind == "blacklist" else kind == "whitelist" and not listed
+    )
+
+
+def _event(request: Request, path: str) -> dict[str, Any]:
+    headers = {name.lower(): {"value": value} for name, value in request.fields.items()}
+    headers["host"] = {"value": request.host}
+    if request.country:
+        headers["cloudfront-viewer-country"] = {"value": request.country}
+    sent = {"method": request.method, "uri": path, "querystring": {}, "headers": headers}
+    return {"viewer": {"ip": request.client}, "request": sent}
+
+
+def _names(behaviour: Mapping[str, Any]) -> list[str]:
+    return [name.lower() for name in behaviour["ForwardedValues"]["Headers"].get("Items", ())]
+
+
+def _key(behaviour: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str | None, ...]:
+    assert behaviour["ForwardedValues"]["QueryString"]
+    return (*(fields.get(name) for name in _names(behaviour)), fields.get("cookie"))
+
+
+def _forwarded(
+    behaviour: Mapping[str, Any], fields: Mapping[str, str], host: str, client: str
+) -> dict[str, str]:
+    removed = _REMOVED - {*_names(behaviour)}
+    cookies = behaviour["ForwardedValues"]["Cookies"]["Forward"]
+    assert cookies == "all", "other settings are not interpreted"
+    sent = {name: value for name, value in fields.items() if name not in removed}
+    return {**sent, "host": host, "user-agent": "Amazon CloudFront", "x-forwarded-for": client}
+
+
+def _check(response: Response) -> None:
+    """Refuse to show what the guide leaves open."""
+    fields = answer(response).fields
+    vary = {name.strip().lower() for name in fields.get("vary", "").split(",")}
+    if {"*", "accept-encoding"} & vary or "content-encoding" in fields:
+        raise NotShown("Vary: * and encodings")
+    if 300 <= response.status < 400:
+        raise NotShown("how long redirects are kept")
+
+
+def _said(response: Response) -> float | None:
+    """Return the origin's lifetime in seconds; None if it sets none."""
+    said = directives(response)
+    for name in ("s-maxage", "max-age"):
+        if name in said:
+            return float(said[name])
+    fields = answer(response).fields
+    if "expires" in fields and "date" in fields:
+        expires, date = (
+            email.utils.parsedate_to_datetime(fields[it]) for it in ("expires", "date")
+        )
+        return max(0.0, (expires - date).total_seconds())
+    return None
+
+
+def _lifetime(
+    distribution: Mapping[str, Any], behaviour: Mapping[str, Any], response: Response
+) -> float:
+    if response.status >= 400:
+        return _error_ttl(distribution, behaviour, response)
+    assert behaviour["MinTTL"] == 0, "a minimum would keep private responses"
+    if {"private", "no-store", "no-cache"} & directives(response).keys():
+        return 0.0
+    said = _said(response)
+    return float(behaviour["DefaultTTL"]) if said is None else min(said, behaviour["MaxTTL"])
+
+
+def _error_ttl(
+    distribution: Mapping[str, Any], behaviour: Mapping[str, Any], response: Response
+) -> float:
+    said = _said(response)
+    if response.status not in _ALWAYS and not (response.status in _IF_SAID and said is not None):
+        return 0.0
+    forbids = {"private", "no-store", "no-cache"} & directives(response).keys()
+    if forbids and response.status in _HONORING:
+        return 0.0
+    chosen = {
+        entry["ErrorCode"]: float(entry["ErrorCachingMinTTL"])
+        for entry in distribution.get("CustomErrorResponses", {}).get("Items", ())
+    }
+    least = chosen.get(response.status, _ERROR_TTL)
+    return max(least, min(said or 0.0, behaviour["MaxTTL"]))
