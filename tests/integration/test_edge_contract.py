@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from poppy.testing.edge import EdgeContract
+from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
@@ -43,3 +44,10 @@ class TestCloudFront(EdgeContract):
     def plane(cls) -> Iterator[CloudFrontPlane]:
         with CloudFrontPlane() as plane:
             yield plane
+
+
+class TestAkamai(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> AkamaiPlane:
+        return AkamaiPlane()

@@ -41,7 +41,7 @@ TRANSFER = (
         (
             Ask(fields={"Origin": "https://a.example"}, origin=Reply(fields={"Vary": "Origin"})),
             Ask(fields={"Origin": "https://b.example"}),
-            Ask(fields={"Origin": "https://a.example"}, gets=0),
+            Ask(),
         ),
     ),
     Promise(

@@ -9,7 +9,8 @@ import pytest
 from poppy.model.specs import Caching, Rule
 from tests.real import akamai_rules
 from tests.real.akamai_caching import kept
-from tests.unit.provider.akamai.test_rules import Client, served, spec
+from tests.real.akamai_interpreter import Client
+from tests.unit.provider.akamai.test_rules import served, spec
 
 DATE = "Mon, 30 Nov 2026 08:00:00 GMT"
 LATER = "Mon, 30 Nov 2026 08:05:00 GMT"

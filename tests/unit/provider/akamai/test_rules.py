@@ -1,12 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Service documents as rule trees.
+"""Service documents as rule trees."""
 
-The tests evaluate trees like Akamai: from the top, with later rules over earlier ones.
-"""
-
-import fnmatch
-import ipaddress
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +19,7 @@ from poppy.provider import headers
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.rules import Settings, difference, duration
 from poppy.testing.builders import make_spec
+from tests.real.akamai_interpreter import Client, outcome
 
 SETTINGS = Settings()
 
@@ -32,69 +27,6 @@ SETTINGS = Settings()
 def spec(**fields: Any) -> ServiceSpec:
     origins = (Origin("one.example", rules=(Rule("all", "/*"),)),)
     return replace(make_spec(), **{"origins": origins, "caching": (), **fields})
-
-
-class Client:
-    """A request and the origin's response, with the attributes that criteria use."""
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        ip: str = "198.51.100.1",
-        country: str = "DE",
-        referrer: str | None = None,
-        authorization: str | None = None,
-        kind: str = "CLIENT_REQ",
-        response: Mapping[str, str] | None = None,
-    ) -> None:
-        self.path, self.ip, self.country, self.kind = path, ip, country, kind
-        self.fields = {"Referer": referrer, "Authorization": authorization}
-        self.response = {name.lower() for name in response or {}}
-
-    def meets(self, criterion: dict[str, Any]) -> bool:
-        options = criterion["options"]
-        operator = options["matchOperator"]
-        found = getattr(self, f"_{criterion['name']}")(options)
-        negated = operator in ("IS_NOT_ONE_OF", "DOES_NOT_MATCH_ONE_OF", "DOES_NOT_EXIST")
-        return not found if negated else found
-
-    def _path(self, options: dict[str, Any]) -> bool:
-        assert options["normalize"] and options["matchCaseSensitive"]
-        return any(fnmatch.fnmatchcase(self.path, value) for value in options["values"])
-
-    def _clientIp(self, options: dict[str, Any]) -> bool:
-        address = ipaddress.ip_address(self.ip)
-        return any(address in ipaddress.ip_network(value) for value in options["values"])
-
-    def _userLocation(self, options: dict[str, Any]) -> bool:
-        assert options["field"] == "COUNTRY"
-        return self.country in options["countryValues"]
-
-    def _requestHeader(self, options: dict[str, Any]) -> bool:
-        value = self.fields[options["headerName"]]
-        if options["matchOperator"] in ("EXISTS", "DOES_NOT_EXIST"):
-            return value is not None
-        return any(fnmatch.fnmatchcase(value or "", pattern) for pattern in options["values"])
-
-    def _responseHeader(self, options: dict[str, Any]) -> bool:
-        assert options["matchOperator"] == "EXISTS"
-        return options["headerName"].lower() in self.response
-
-    def _requestType(self, options: dict[str, Any]) -> bool:
-        return self.kind == options["value"]
-
-
-def outcome(tree: dict[str, Any], client: Client) -> dict[str, Any]:
-    """Return the options of each behaviour that applies to a request, by name."""
-    criteria = tree.get("criteria", [])
-    many = any if tree.get("criteriaMustSatisfy") == "any" else all
-    if criteria and not many(client.meets(one) for one in criteria):
-        return {}
-    found = {one["name"]: one["options"] for one in tree["behaviors"]}
-    for child in tree["children"]:
-        found |= outcome(child, client)
-    return found
 
 
 def served(document: ServiceSpec, client: Client, settings: Settings = SETTINGS) -> dict[str, Any]:
