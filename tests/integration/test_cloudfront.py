@@ -311,6 +311,20 @@ def test_incomplete_update_is_refused_by_the_double(
         part[field] = value
 
 
+def test_unknown_error_code_is_refused_by_the_double(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    known = known_from(settle(provider, make_service()))
+    answer = account.cloudfront.get_distribution_config(Id=known.provider_service_id)
+    whole = answer["DistributionConfig"]
+    whole["CustomErrorResponses"]["Items"][0]["ErrorCode"] = 418
+
+    with pytest.raises(ClientError, match="InvalidErrorCode"):
+        account.cloudfront.update_distribution(
+            Id=known.provider_service_id, IfMatch=answer["ETag"], DistributionConfig=whole
+        )
+
+
 def test_concurrent_change_is_retryable(moto: Moto, account: Account) -> None:
     provider, faster = make_provider(moto), make_provider(moto)
     service = make_service()

@@ -47,7 +47,14 @@ class AkamaiPlane(InterpretedPlane):
         **dict.fromkeys(
             (
                 *("private-missing", "private-error", "private-not-stale", "missing", "gone"),
-                *("moved", "redirect", "redirect-lifetime", "errors", "errors-lifetime"),
+                *(
+                    "ttl-zero-missing",
+                    "moved",
+                    "redirect",
+                    "redirect-lifetime",
+                    "errors",
+                    "errors-lifetime",
+                ),
             ),
             "How long other statuses than 200 are kept is not interpreted.",
         ),

@@ -37,6 +37,8 @@ from tests.real import amazon_logs, amazon_route53
 
 _MOST_BEHAVIOURS = 75
 _MOST_ORIGINS = 25
+#: "HTTP status codes that CloudFront caches" and custom error pages, in the developer guide.
+_ERROR_CODES = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
 #: Default values by field. Updates require all of these fields ("Required API fields for creating
 #: and updating distributions" in the developer guide; for origins and forwarded values, the error
 #: messages quoted in boto/boto3 issues 1083 and 1558, aws-controllers-k8s issue 2335 and
@@ -185,6 +187,10 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
         _refuse("TooManyOrigins", "Too many origins")
     if len(set(origins)) < len(origins):
         _refuse("InvalidArgument", "The parameter Origin Id contains duplicates")
+    errors = (config.get("CustomErrorResponses") or {}).get("Items") or []
+    codes = [int(entry["ErrorCode"]) for entry in errors]
+    if set(codes) - _ERROR_CODES or len(set(codes)) < len(codes):
+        _refuse("InvalidErrorCode", "An invalid error code was specified")
     for part, _ in _parts(config):
         if part.get("TargetOriginId", origins[0]) not in origins:
             _refuse("NoSuchOrigin", "One or more of your origins do not exist")

@@ -62,21 +62,14 @@ class CloudFrontPlane(InterpretedPlane):
             "request has the same cookies: an origin must forbid caching.",
         ),
         **dict.fromkeys(
-            ("private-error", "errors"),
-            "CloudFront keeps errors for ten seconds, whatever the origin says.",
-        ),
-        **dict.fromkeys(
             ("vary-header", "vary-language"),
             "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only.",
         ),
         "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
         "TTL CloudFront would keep private responses.",
+        "ttl-zero-missing": "CloudFront keeps a 404 for ten seconds, unless it is private.",
         "errors-lifetime": "CloudFront keeps errors for their max-age.",
         "stale-while-revalidating": "CloudFront asks the origin first.",
-        **dict.fromkeys(
-            ("down-error", "down-reset", "down-timeout", "recovers"),
-            "CloudFront asks the origin again only after ten seconds.",
-        ),
         **dict.fromkeys(
             ("user-agent", "accept", "referer", "accept-language"),
             "CloudFront does not forward this field, unless it is part of the cache key.",

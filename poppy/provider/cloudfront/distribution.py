@@ -17,6 +17,10 @@ from poppy.provider.lifetimes import DEFAULT_TTL
 #: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year).
 _LONGEST_TTL = 31536000
 
+#: Errors that CloudFront would otherwise keep for ten seconds, even if they are private. For other
+#: errors it honours ``private`` ("Control how long CloudFront caches errors", developer guide).
+_ERRORS = (400, 403, 405, 500, 501, 502, 503, 504)
+
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 #: Request headers besides Host that are forwarded to origins and are part of the cache key.
 _HEADERS = ["Authorization", "Origin"]
@@ -81,6 +85,9 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
         "DefaultCacheBehavior": behaviour(default),
         "CacheBehaviors": items(
             [{"PathPattern": entry.pattern, **behaviour(entry)} for entry in others]
+        ),
+        "CustomErrorResponses": items(
+            [{"ErrorCode": code, "ErrorCachingMinTTL": 0} for code in _ERRORS]
         ),
         "PriceClass": settings.price_class,
         "HttpVersion": "http2and3",

@@ -14,7 +14,6 @@ Config = dict[str, Any]
 #: Amazon's default values of fields that Poppy does not set but that updates require.
 _DISTRIBUTION: Config = {
     "DefaultRootObject": "",
-    "CustomErrorResponses": {"Quantity": 0},
     "Logging": {"Enabled": False, "IncludeCookies": False, "Bucket": "", "Prefix": ""},
     "WebACLId": "",
 }
@@ -115,7 +114,8 @@ def _merge_items(wanted: Config, existing: Mapping[str, Any]) -> Config:
 
 
 def _name(entry: Mapping[str, Any]) -> Any:
-    return entry.get("Id") or entry.get("PathPattern") or entry.get("EventType")
+    keys = ("Id", "PathPattern", "EventType", "ErrorCode")
+    return next((entry[key] for key in keys if key in entry), None)
 
 
 def _filled(config: Mapping[str, Any], defaults: Config) -> Config:

@@ -123,6 +123,9 @@ TTL = (
         ("/ttl-0",),
         {"Cache-Control": "public, max-age=3600"},
     ),
+    _not_kept(
+        "ttl-zero-missing", "With TTL 0, a 404 is not kept either.", ("/ttl-0",), status=404
+    ),
     _kept("no-rule", "Without a rule, a response without a lifetime is kept.", "/free"),
     _kept(
         "no-rule-max-age",

@@ -275,6 +275,16 @@ def test_an_update_keeps_unmanaged_settings() -> None:
     assert methods["CachedMethods"] == items(["GET", "HEAD"])
 
 
+def test_merging_keeps_error_pages_of_the_operator() -> None:
+    page = {"ErrorCode": 503, "ResponsePagePath": "/sorry.html", "ResponseCode": "503"}
+    existing = {**make(), "CustomErrorResponses": items([{**page, "ErrorCachingMinTTL": 60}])}
+
+    merged = merge(make(), existing)["CustomErrorResponses"]["Items"]
+
+    assert {**page, "ErrorCachingMinTTL": 0} in merged
+    assert {entry["ErrorCode"] for entry in merged} >= {400, 403, 500, 502, 503, 504}
+
+
 def test_merging_the_same_configuration_changes_nothing() -> None:
     existing = make(Viewer(("www.a.example.com",), ARN))
 
@@ -318,5 +328,5 @@ def test_a_complete_configuration_has_defaults_only_where_nothing_is_set() -> No
         assert behaviour["ForwardedValues"]["QueryStringCacheKeys"] == {"Quantity": 0}
     logging = {"Enabled": True, "IncludeCookies": False, "Bucket": "mine", "Prefix": ""}
     assert found["Logging"] == logging
-    assert (found["WebACLId"], found["CustomErrorResponses"]) == ("", {"Quantity": 0})
+    assert found["WebACLId"] == ""
     assert complete(found) == found
