@@ -69,7 +69,6 @@ class VarnishPlane(WiredPlane):
     supports = VarnishProvider.SUPPORTS | {Capability.GEOGRAPHY}
     not_kept: ClassVar[Mapping[str, str]] = {
         "early-hints": "Varnish takes the 103 for an invalid response, and answers 503.",
-        "ranges": "Varnish answers 416 to a request for several ranges.",
         "websocket": "The driver does not pass on upgrades of connections.",
     }
 

@@ -148,6 +148,12 @@ _NO_BODY_IN_CACHE = """\
         return (pass);
     }
 """
+# Varnish answers 416 to several ranges. A server may ignore the field (RFC 9110, section 14.2).
+_ONE_RANGE = """\
+    if (req.http.Range ~ ",") {
+        unset req.http.Range;
+    }
+"""
 # A request with a body can be retried only if the edge has buffered the body.
 _RETRIABLE = """\
     if (req.method == "PUT" || req.method == "DELETE" || req.method == "OPTIONS") {
@@ -255,6 +261,7 @@ def _recv(
         *restricting.calls,
         _RETRIABLE if several else "",
         _NO_BODY_IN_CACHE,
+        _ONE_RANGE,
     ]
     if _passes(spec):
         parts += [
