@@ -86,7 +86,7 @@ def main() -> int:
     failed = pytest.main(["-q", TESTS], plugins=[recorder])
     missing = declared().keys() - recorder.states.keys()
     if failed or missing:
-        print(f"No results, so nothing is written: {sorted(missing)}", file=sys.stderr)
+        print(f"Nothing is written: {len(missing)} promises have no result", file=sys.stderr)
         return 1
     PAGE.write_text(render(recorder.states), "utf-8")
     return 0

@@ -112,17 +112,6 @@ def test_the_most_specific_path_chooses_the_origin_and_the_ttl() -> None:
             assert fetch == expected, (patterns, path)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
-def test_every_method_reaches_the_origin_of_its_path(method: str) -> None:
-    origins = (
-        Origin("a.example.net", rules=rules("/*")),
-        Origin("b.example.net", rules=rules("/b/*")),
-    )
-    found = reached(make_spec(origins=origins), [Request("/b/c", method=method)])
-
-    assert found == [Fetch("http://b.example.net:80/b/c", "www.example.com", UNSAID)]
-
-
 @pytest.mark.parametrize(
     ("path", "is_app"),
     [

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which answers Fastly keeps and for how long: the service's VCL, run by a real Varnish.
 
-Each promise is checked with both kinds of Fastly's own code around the service's.
+Each promise is checked with both kinds of Fastly's own code around the service's. These are in
+addition to the edge contract (:mod:`tests.integration.test_edge_contract`): exact times, and what
+only Fastly has.
 """
 
 import time
@@ -15,7 +17,7 @@ from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_spec
 from tests.real.edge import admin, ask, until
-from tests.real.fastly_edge import BOILERPLATES, LARGE, simulated
+from tests.real.fastly_edge import BOILERPLATES, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
 
@@ -57,29 +59,10 @@ PROMISES = [
     Promise({"Cache-Control": "max-age=1800"}, (None,), 1800),
     Promise({"Cache-Control": "max-age=1800, s-maxage=40"}, (None,), 40),
     Promise({"Cache-Control": "max-age=5", "Surrogate-Control": "max-age=50"}, (None,), 50),
-    # Answers that belong to one client, or that the origin wants to be asked for.
-    Promise({"Cache-Control": "private"}, ALL, None),
-    Promise({"Cache-Control": "private, max-age=100"}, ALL, None),
-    Promise({"Cache-Control": "Private"}, ALL, None),
-    Promise({"Cache-Control": "no-store"}, ALL, None),
-    Promise({"Cache-Control": "no-store, max-age=100"}, ALL, None),
-    Promise({"Cache-Control": "no-cache"}, ALL, None),
-    Promise({"Cache-Control": "NO-CACHE, max-age=100"}, ALL, None),
-    Promise({"Cache-Control": "max-age=100", "cache-control": "private"}, ALL, None),
-    Promise({"Cache-Control": "max-age=100", "cache-control": "no-cache"}, ALL, None),
+    # Answers that belong to one client.
     Promise({"Cache-Control": "private", "Surrogate-Control": "max-age=50"}, ALL, None),
     Promise({"Surrogate-Control": "no-store"}, ALL, None),
-    Promise({"Set-Cookie": "a=b"}, ALL, None),
-    Promise({"Set-Cookie": "a=b", "Cache-Control": "public, max-age=100"}, ALL, None),
-    Promise({"Vary": "*"}, ALL, None),
     Promise({"Vary": "Accept", "vary": "*"}, ALL, None),
-    # Without a rule, an answer that is stale on arrival.
-    Promise({"Cache-Control": "max-age=0"}, (None,), None),
-    Promise({"Expires": "Thu, 01 Jan 2015 00:00:00 GMT"}, (None,), None),
-    # TTL 0.
-    Promise({}, (0,), None),
-    Promise({"Cache-Control": "public, max-age=100"}, (0,), None),
-    Promise({}, (0,), None, status=404),
     # "Not found" for a minute at most.
     Promise({}, (3600, 60), 60, status=404),
     Promise({}, (None,), 120, status=404),
@@ -91,11 +74,6 @@ PROMISES = [
     Promise({"Cache-Control": "max-age=30"}, (10,), 10, status=302),
     Promise({"Cache-Control": "max-age=0"}, ALL, None, status=302),
     Promise({"Cache-Control": "private, max-age=30"}, ALL, None, status=302),
-    # Errors.
-    Promise({}, ALL, None, status=403),
-    Promise({"Cache-Control": "max-age=100"}, ALL, None, status=500),
-    Promise({}, ALL, None, status=502),
-    Promise({"Cache-Control": "max-age=100"}, ALL, None, status=503),
 ]
 
 
@@ -171,36 +149,6 @@ def test_what_is_kept_and_shared(node: Varnish, web: WebServer, promise: Promise
 
 def stale(fields: dict[str, str]) -> tuple[str | None, str | None]:
     return fields.get("x-revalidate"), fields.get("x-if-error")
-
-
-def test_answers_to_other_methods_are_not_kept(node: Varnish, web: WebServer) -> None:
-    path = f"/rule-60/{next(_paths)}"
-    ask(node, path, method="POST", Content_Length="0")
-    web.content = "second"
-
-    assert ask(node, path).body.endswith("second")
-
-
-def test_an_answer_is_not_shared_with_other_credentials(node: Varnish, web: WebServer) -> None:
-    for place in ("rule-60", "free"):
-        path = f"/{place}/{next(_paths)}"
-        web.content = "mine"
-        ask(node, path, Authorization="Basic mine")
-        web.content = "other"
-
-        assert ask(node, path, Authorization="Basic mine").body.endswith("mine")
-        assert ask(node, path, Authorization="Basic theirs").body.endswith("other")
-        assert ask(node, path).body.endswith("other")
-
-
-@pytest.mark.parametrize("place", ["rule-60", "free"])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_large_objects_are_served(node: Varnish, web: WebServer, place: str, method: str) -> None:
-    web.padding = LARGE
-
-    answer = ask(node, f"/{place}/{next(_paths)}", method=method)
-
-    assert (answer.status, int(answer.headers["content-length"]) > LARGE) == (200, True)
 
 
 def test_stale_objects_are_served_if_the_origin_fails(forgiving: Varnish, web: WebServer) -> None:

@@ -117,45 +117,6 @@ def restricted(node: Varnish, web: WebServer, access: str, *rules: Rule) -> None
     load(node, web, make_spec(domains=["www.a.example.com"], restrictions=restrictions))
 
 
-@pytest.mark.parametrize(
-    ("access", "rule", "headers", "status"),
-    [
-        ("whitelist", Rule("r", "/*", client_ip=HERE), {}, 200),
-        ("whitelist", Rule("r", "/*", client_ip="192.0.2.0/24"), {}, 403),
-        ("blacklist", Rule("r", "/*", client_ip=HERE), {}, 403),
-        ("blacklist", Rule("r", "/*", client_ip="2001:db8::/32"), {}, 200),
-        ("whitelist", Rule("r", "/other/*", client_ip="192.0.2.7"), {}, 200),
-        ("whitelist", Rule("r", "/*", referrer="a.example.com"), {}, 403),
-        (
-            "whitelist",
-            Rule("r", "/*", referrer="a.example.com"),
-            {"Referer": "https://www.a.example.com/x"},
-            200,
-        ),
-        (
-            "blacklist",
-            Rule("r", "/*", referrer="a.example.com"),
-            {"Referer": "https://nota.example.com/"},
-            200,
-        ),
-        ("whitelist", Rule("r", "/*", geography="Canada"), {"X-Test-Country": "CA"}, 200),
-        ("whitelist", Rule("r", "/*", geography="Canada"), {"X-Test-Country": "US"}, 403),
-        ("whitelist", Rule("r", "/*", geography="Canada"), {}, 403),
-        ("blacklist", Rule("r", "/*", geography="Europe"), {"X-Test-Country": "DE"}, 403),
-    ],
-)
-def test_restrictions(
-    node: Varnish,
-    web: WebServer,
-    access: str,
-    rule: Rule,
-    headers: dict[str, str],
-    status: int,
-) -> None:
-    restricted(node, web, access, rule)
-    assert ask(node, "/page", **headers).status == status
-
-
 def test_rule_kinds_are_independent_and_rules_of_a_kind_add_up(
     node: Varnish, web: WebServer
 ) -> None:

@@ -53,6 +53,7 @@ def _countries(*codes: str) -> list[dict[str, Any]]:
 _NETWORKS = (Rule("six", client_ip="2001:db8::/32"), Rule("four", client_ip="127.9.0.0/16"))
 _PLACES = (Rule("us", geography="United States"), Rule("eu", geography="Europe"))
 _FRIEND = Rule("friend", referrer="friend.example")
+_PAL = Rule("pal", referrer="pal.example")
 _PRIVATE = _restricted("blacklist", Rule("all", "/private/*", client_ip="127.0.0.0/8"))
 
 
@@ -68,9 +69,12 @@ def _spelling(id: str, text: str, *targets: str, status: tuple[int, ...] = _REFU
 ACCESS = (
     Promise(
         "whitelist-referrer",
-        "A whitelist by referrer admits exactly the host, and no request without Referer.",
-        _asks(_by("Referer", _FRIENDS), [{}, *_by("Referer", _STRANGERS)]),
-        _restricted("whitelist", _FRIEND),
+        "A whitelist by referrer admits exactly its hosts, and no request without Referer.",
+        _asks(
+            _by("Referer", (*_FRIENDS, "http://pal.example/")),
+            [{}, *_by("Referer", _STRANGERS)],
+        ),
+        _restricted("whitelist", _FRIEND, _PAL),
         needs=Capability.REFERRER,
     ),
     Promise(
@@ -172,6 +176,18 @@ ACCESS = (
         "/%70rivate/{token}",
         "/private%2F{token}",
         "/private%2f{token}",
+    ),
+    Promise(
+        "spelling-allowed",
+        "A whitelist of a path treats its spellings alike.",
+        tuple(
+            ask
+            for target in ("/private/{token}", "/%70rivate/{token}", "//private/{token}")
+            for ask in (Ask(target, client="127.9.0.1", gets=ANY), _refused(target))
+        ),
+        _restricted("whitelist", Rule("office", "/private/*", client_ip="127.9.0.0/16")),
+        ("/public",),
+        needs=Capability.CLIENT_IP,
     ),
     _spelling(
         "spelling-slashes",
