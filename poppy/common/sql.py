@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLAlchemy engines for every part of Poppy that stores data in SQL.
 
-Read with ``engine.connect()`` and write with :func:`write`::
+::
 
-    engine = make_engine("sqlite:////var/lib/poppy/poppy.db")
-    with engine.connect() as conn:
+    database = Database("sqlite:////var/lib/poppy/poppy.db")
+    with database.read() as conn:
         rows = conn.execute(select(table)).all()
-    with write(engine) as conn:
-        conn.execute(insert(table).values(...))
+    database.write(lambda conn: conn.execute(insert(table).values(...)))
 
-An engine holds open connections, which do not survive a ``fork``. Create it after the fork, in the
-process that uses it.
+A database holds open connections, which do not survive a ``fork``. Create it after the fork, in
+the process that uses it.
 """
 
 import contextlib
@@ -20,13 +19,17 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import event, pool
+from sqlalchemy import exc as sa_exc
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a SQLite connection waits for a lock before it fails."""
@@ -44,6 +47,10 @@ _POOL_RECYCLE = 1800
 _CONNECT_TIMEOUT = 5
 _DRIVERS_WITH_CONNECT_TIMEOUT = frozenset({"psycopg2", "psycopg", "pymysql", "mysqldb"})
 _WRITES = "poppy_writes"
+# The SQLSTATEs of a serialization failure and a deadlock; MariaDB's numbers of a deadlock and a
+# lock timeout.
+_CONFLICT_STATES = frozenset({"40001", "40P01"})
+_CONFLICT_NUMBERS = frozenset({1213, 1205})
 
 # A lock per file: the threads of a process queue for SQLite's single write lock. SQLite itself
 # sleeps and polls at growing intervals, even after the writer is done.
@@ -55,6 +62,56 @@ os.register_at_fork(
     after_in_parent=_creating.release,
     after_in_child=_creating.release,
 )
+
+
+class Database:
+    """A database, for reads by one SELECT and for write transactions.
+
+    Args:
+        connection: A SQLAlchemy database URL.
+        synchronous: SQLite's PRAGMA; see :func:`make_engine`, also for the errors.
+
+    Attributes:
+        engine: Its engine.
+    """
+
+    def __init__(self, connection: str, *, synchronous: str = DURABLE) -> None:
+        self.engine = self._reads = self._writes = make_engine(connection, synchronous=synchronous)
+        if self.engine.dialect.name == "sqlite":
+            return
+        # READ COMMITTED, whatever the server's default: every transaction first takes the locks
+        # that protect its decision. What it reads next must include what the lock's previous
+        # holder committed, not an older snapshot.
+        self._writes = self.engine.execution_options(isolation_level="READ COMMITTED")
+        if self.engine.dialect.name == "postgresql":
+            # A single SELECT needs no transaction; this saves a round trip. (MariaDB's drivers
+            # would need more round trips instead.)
+            self._reads = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def read(self) -> sa.Connection:
+        """Return a connection for one SELECT, as a context manager."""
+        return self._reads.connect()
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run ``work`` in one transaction. Any exception rolls it back.
+
+        After a deadlock the transaction is repeated from the start, so ``work`` must have no
+        effects besides its writes.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The server is unreachable, a lock timed out, or a
+                statement failed.
+        """
+        result: T = _RETRY(self._write_once, work)
+        return result
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _write_once(self, work: Callable[[sa.Connection], T]) -> T:
+        with write(self._writes) as conn:
+            return work(conn)
 
 
 def make_engine(connection: str, *, synchronous: str = DURABLE) -> sa.Engine:
@@ -123,6 +180,23 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
         conn.execution_options(**{_WRITES: True})
         with conn.begin():
             yield conn
+
+
+def _is_conflict(exc: BaseException) -> bool:
+    if not isinstance(exc, sa_exc.DBAPIError):
+        return False
+    cause: Any = exc.orig
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    arguments = getattr(cause, "args", ())
+    return state in _CONFLICT_STATES or bool(arguments and arguments[0] in _CONFLICT_NUMBERS)
+
+
+_RETRY = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(_is_conflict),
+    stop=tenacity.stop_after_attempt(5),
+    wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.5),
+    reraise=True,
+)
 
 
 @contextmanager

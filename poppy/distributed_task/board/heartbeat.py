@@ -2,7 +2,7 @@
 """The thread that renews the claims of one job board."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 
 from oslo_log import log as logging
 from taskflow import exceptions as excp
@@ -13,12 +13,12 @@ LOG = logging.getLogger(__name__)
 class Heartbeat:
     """The claims made through one board, and a daemon thread that renews them.
 
-    It renews a claim only if the database still has it with the same token. So a process that was
-    stopped for long does not take a job back from its new holder.
+    It renews a claim only if the database still has it. So a process that was stopped for long
+    does not take a job back from its new holder.
     """
 
     def __init__(
-        self, name: str, lease: float, renew: Callable[[Mapping[str, str]], set[str]]
+        self, name: str, lease: float, renew: Callable[[Collection[str]], set[str]]
     ) -> None:
         """Create it without claims and without starting it.
 
@@ -26,14 +26,14 @@ class Heartbeat:
             name: The board's name, for the log.
             lease: Seconds that a claim lives without renewal; the thread renews three times as
                 often.
-            renew: Renews the given claims (tokens by job UUID) and returns the tokens of those
+            renew: Renews the claims of the jobs with these UUIDs, and returns the UUIDs of those
                 still held; raises JobFailure if it cannot tell.
         """
         self._name = name
         self._lease = lease
         self._renew = renew
         self._lock = threading.Lock()
-        self._claims: dict[str, str] = {}
+        self._claims: dict[str, object] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -54,23 +54,24 @@ class Heartbeat:
         with self._lock:
             self._claims.clear()
 
-    def hold(self, uuid: str, token: str) -> None:
+    def hold(self, uuid: str) -> None:
         """Start to renew the claim of a job."""
         with self._lock:
-            self._claims[uuid] = token
+            self._claims[uuid] = object()
 
-    def release(self, uuid: str, token: str) -> bool:
-        """Stop renewing a claim; return whether it was being renewed."""
+    def release(self, uuid: str, claim: object = None) -> bool:
+        """Stop renewing a job's claim, or only this claim; return whether it was being renewed."""
         with self._lock:
-            held = self._claims.get(uuid) == token
-            if held:
-                del self._claims[uuid]
-            return held
+            held = self._claims.get(uuid)
+            if held is None or claim not in (None, held):
+                return False
+            del self._claims[uuid]
+            return True
 
-    def token_of(self, uuid: str) -> str | None:
-        """Return the token of the claim on a job; None if there is none."""
+    def holds(self, uuid: str) -> bool:
+        """Whether the claim of a job is being renewed."""
         with self._lock:
-            return self._claims.get(uuid)
+            return uuid in self._claims
 
     def _run(self, stopping: threading.Event) -> None:
         pause = self._lease / 3
@@ -87,8 +88,7 @@ class Heartbeat:
             claims = dict(self._claims)
         if not claims:
             return
-        standing = self._renew(claims)
-        for uuid, token in claims.items():
-            # Skip a claim that was just consumed or abandoned here: it is not lost.
-            if token not in standing and self.release(uuid, token):
+        for uuid in claims.keys() - self._renew(claims.keys()):
+            # Skip a claim that was just ended here, and perhaps made again: it is not lost.
+            if self.release(uuid, claims[uuid]):
                 LOG.warning("Board %s has lost its claim of job %s", self._name, uuid)

@@ -38,7 +38,6 @@ class SQLJob(base.Job):  # type: ignore[misc]
             book_data=posting["book"],
         )
         self._posting = posting
-        self.claim_token: str | None = None
 
     @property
     def sequence(self) -> int:

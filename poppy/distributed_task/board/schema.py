@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import exc as sa_exc
 from taskflow.jobs import base
 
@@ -59,7 +60,7 @@ TRASH = sa.Table(
 )
 
 
-def create_tables(engine: sa.Engine) -> None:
+def create_tables(database: sql.Database) -> None:
     """Create missing tables. Safe to run in several processes at once.
 
     Raises:
@@ -68,15 +69,12 @@ def create_tables(engine: sa.Engine) -> None:
     # On SQLite the second process waits for the first one's write lock and finds the tables. A
     # server lets both begin, and one of them fails and retries. Where DDL is not transactional,
     # it may lose that race once per table.
-    for _ in _METADATA.tables:
-        try:
-            with sql.write(engine) as conn:
-                _METADATA.create_all(conn)
-            return
-        except sa_exc.DBAPIError:
-            time.sleep(0.05)
-    with sql.write(engine) as conn:
-        _METADATA.create_all(conn)
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(sa_exc.DBAPIError),
+        stop=tenacity.stop_after_attempt(1 + len(_METADATA.tables)),
+        wait=tenacity.wait_fixed(0.05),
+        reraise=True,
+    )(database.write, _METADATA.create_all)
 
 
 def now(engine: sa.Engine) -> sa.ColumnElement[float]:

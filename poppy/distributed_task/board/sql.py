@@ -5,19 +5,18 @@ A claim is a lease. It lives for ``lease`` seconds after its last renewal. While
 connected, its heartbeat thread renews the claims made through it; when the process dies, they
 lapse. A lapsed claim counts as no claim: anyone may claim the job.
 
-Each claim has a random token, kept by the board instance and by the job object of the claim. The
-token proves the claim. So neither a former holder that was replaced nor a restarted process with
-the same name can finish a job that another is running. A holder with a lapsed claim that was not
-taken over still has its token in the database. It may renew the claim or finish the job, because
+A claim holds the random token of the connection that made it. So neither a former holder that was
+replaced nor a restarted process with the same name can finish a job that another is running. A
+holder with a lapsed claim that was not taken over may renew the claim or finish the job, because
 no other worker has begun it.
 """
 
+import contextlib
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
@@ -75,15 +74,16 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         self._path = str(conf.get("path") or "poppy")
         self._persistence = persistence
         self._open_close_lock = threading.Lock()
-        self._engine: sa.Engine | None = None
+        self._database: sql.Database | None = None
         self._pid = 0
+        self._token = ""
         self._heartbeat = Heartbeat(name, self._lease, self._renew)
         self._wake: Callable[[], None] | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the board is connected."""
-        return self._engine is not None
+        return self._database is not None
 
     def connect(self) -> None:
         """Open the database, create missing tables and start the heartbeat.
@@ -96,17 +96,19 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
                 not supported.
         """
         with self._open_close_lock:
-            if self._engine is not None:
+            if self._database is not None:
                 return
             # The board may lose jobs in a power cut: the dispatcher posts them again.
-            engine = sql.make_engine(self._connection, synchronous="NORMAL")
-            schema.now(engine)
+            database = sql.Database(self._connection, synchronous="NORMAL")
+            schema.now(database.engine)
             try:
-                schema.create_tables(engine)
-            except sa_exc.SQLAlchemyError as error:
-                engine.dispose()
-                raise self._failure("connect", error) from error
-            self._pid, self._engine = os.getpid(), engine
+                with self._failing_to("connect"):
+                    schema.create_tables(database)
+            except excp.JobFailure:
+                database.close()
+                raise
+            self._pid, self._token = os.getpid(), uuidutils.generate_uuid()
+            self._database = database
             self._heartbeat.start()
 
     def close(self) -> None:
@@ -115,11 +117,11 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         Claims are not released, because their work may still be running somewhere. They lapse.
         """
         with self._open_close_lock:
-            if self._engine is None:
+            if self._database is None:
                 return
             self._heartbeat.stop()
-            self._engine.dispose()
-            self._engine = None
+            self._database.close()
+            self._database = None
             if self._wake is not None:
                 POSTS.leave(self._wake)
 
@@ -138,13 +140,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         details: Mapping[str, Any] | None = None,
         priority: Any = base.JobPriority.NORMAL,
     ) -> SQLJob:
-        """Post a job atomically, with one INSERT, and wake the waiters of this process.
-
-        Args:
-            name: The job's name; need not be unique.
-            book: The logbook; its name and UUID are stored.
-            details: A mapping that JSON can represent.
-            priority: A JobPriority or its name.
+        """Post a job with one INSERT, and wake the waiters of this process.
 
         Raises:
             JobFailure: The job could not be posted, or the details cannot be written as JSON.
@@ -161,21 +157,14 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             "created_on": created_on,
             "last_modified": created_on,
         }
-        with self._transaction("post a job", writes=True) as conn:
-            key = conn.execute(_POST, posting).inserted_primary_key
-        assert key is not None  # the key of the one inserted row
+        key: Any = self._write("post a job", _POST.values(posting)).inserted_primary_key
         POSTS.note()
         return SQLJob(self, {**posting, "sequence": key[0]}, self._persistence, book)
 
     def iterjobs(self, only_unclaimed: bool = False, ensure_fresh: bool = False) -> JobIterator:
         """Iterate over the jobs by priority, then oldest first.
 
-        The iteration reads the database in pages of up to 500 jobs as it goes, so the result is
-        always fresh.
-
-        Args:
-            only_unclaimed: Leave out jobs with a claim that has not lapsed.
-            ensure_fresh: Makes no difference here.
+        The iteration reads the database page by page as it goes, so it is always fresh.
         """
         return JobIterator(self, only_unclaimed, ensure_fresh)
 
@@ -188,8 +177,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         size = _FIRST_PAGE
         page = listing.limit(size)
         while True:
-            with self._transaction("list the jobs") as conn:
-                rows = conn.execute(page).mappings().all()
+            rows = self._read("list the jobs", page)
             for row in rows:
                 yield SQLJob(self, row, self._persistence)
             if len(rows) < size:
@@ -203,14 +191,7 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             )
 
     def wait(self, timeout: float | None = None) -> JobIterator:
-        """Wait for a job, claimed or not, and return an iterator that starts with it.
-
-        Args:
-            timeout: Seconds to wait; None waits forever.
-
-        Raises:
-            NotFound: No job arrived in time.
-        """
+        """Wait for a job, claimed or not; the iterator starts with it. Raises NotFound."""
         watch = timeutils.StopWatch(duration=timeout)
         watch.start()
         while True:
@@ -228,16 +209,12 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
     @property
     def job_count(self) -> int:
         """The number of jobs on the board, claimed or not."""
-        query = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.path == self._path)
-        with self._transaction("count the jobs") as conn:
-            return int(conn.execute(query).scalar_one())
+        return self._count(sa.select(JOBS.c.sequence).where(JOBS.c.path == self._path))
 
     def waiting(self, limit: int) -> int:
         """Count the unclaimed jobs up to ``limit``, which bounds the cost."""
-        free = sa.select(sa.literal(1)).where(JOBS.c.path == self._path, self._claimable())
-        query = sa.select(sa.func.count()).select_from(free.limit(limit).subquery())
-        with self._transaction("count the jobs") as conn:
-            return int(conn.execute(query).scalar_one())
+        free = sa.select(JOBS.c.sequence).where(JOBS.c.path == self._path, self._claimable())
+        return self._count(free.limit(limit))
 
     def find_owner(self, job: SQLJob) -> str | None:
         """Return the job's owner; None if the job is gone, unclaimed or its claim has lapsed."""
@@ -246,33 +223,27 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
 
     def look(self, job: SQLJob) -> Mapping[Any, Any] | None:
         """Return a job's live_owner, claim_token and last_modified; None if it is gone."""
-        with self._transaction("read a job") as conn:
-            return self._look(conn, job)
+        owner = sa.case((self._claimable(), None), else_=JOBS.c.owner).label("live_owner")
+        query = sa.select(owner, JOBS.c.claim_token, JOBS.c.last_modified).where(*self._is(job))
+        return next(iter(self._read("read a job", query)), None)
 
     def claim(self, job: SQLJob, who: str) -> None:
         """Claim a job. One conditional UPDATE decides, so only one of many claimers succeeds.
-
-        Args:
-            job: A job of this board.
-            who: The name of the claimer.
 
         Raises:
             UnclaimableJob: The job is claimed already, possibly by the same claimer.
             NotFound: The job is not on the board.
         """
         _check_who(who)
-        if self._heartbeat.token_of(job.uuid):
-            self._check_unclaimed(job, self.look(job))
-        token = uuidutils.generate_uuid()
-        claim = {"owner": who, "claim_token": token, "last_modified": time.time()}
-        with self._transaction("claim a job", writes=True) as conn:
-            change = sa.update(JOBS).where(*self._is(job), self._claimable())
-            change = change.values(lease_expires_at=self._now() + self._lease, **claim)
-            if conn.execute(change).rowcount != 1:
-                self._check_unclaimed(job, self._look(conn, job))
-                raise excp.UnclaimableJob(f"Job {job.uuid} was just claimed by another")
-        self._heartbeat.hold(job.uuid, token)
-        job.claim_token = token
+        if self._heartbeat.holds(job.uuid):
+            self._check_unclaimed(job)
+        claim = {"owner": who, "claim_token": self._token, "last_modified": time.time()}
+        change = sa.update(JOBS).where(*self._is(job), self._claimable())
+        change = change.values(lease_expires_at=self._now() + self._lease, **claim)
+        if self._write("claim a job", change).rowcount != 1:
+            self._check_unclaimed(job)
+            raise excp.UnclaimableJob(f"Job {job.uuid} was just claimed by another")
+        self._heartbeat.hold(job.uuid)
 
     def consume(self, job: SQLJob, who: str) -> None:
         """Remove a finished job, atomically. Errors are those of :meth:`_finish`."""
@@ -286,12 +257,19 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
 
     def trash(self, job: SQLJob, who: str) -> None:
         """Move a broken job to ``poppy_jobs_trash``, atomically; errors as in :meth:`_finish`."""
-        self._finish(job, who, "trash", sa.delete(JOBS), keep=True)
+        columns = [column for column in JOBS.c if column.name in TRASH.c]
+        copy = sa.select(*columns, JOBS.c.owner, sa.literal(time.time()))
+        self._finish(job, who, "trash", sa.delete(JOBS), copy)
 
     def _finish(
-        self, job: SQLJob, who: str, verb: str, change: sa.Delete | sa.Update, keep: bool = False
+        self,
+        job: SQLJob,
+        who: str,
+        verb: str,
+        change: sa.Delete | sa.Update,
+        copy: sa.Select[Any] | None = None,
     ) -> None:
-        """End a claim in one transaction, or change nothing.
+        """End a claim in one transaction, or change nothing; insert ``copy`` into the trash.
 
         After a database error the claim is no longer renewed; otherwise the job would stay
         claimed forever if the caller gives up. The call may be repeated until another claims it.
@@ -301,20 +279,16 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             JobFailure: The claim is another's or was not made through this board.
         """
         _check_who(who)
-        token = job.claim_token = job.claim_token or self._heartbeat.token_of(job.uuid) or ""
-        renewed = self._heartbeat.release(job.uuid, token)
-        mine = (*self._is(job), JOBS.c.owner == who, JOBS.c.claim_token == token)
-        with self._transaction(f"{verb} a job", writes=True) as conn:
-            if keep:
-                columns = [column for column in JOBS.c if column.name in TRASH.c]
-                copy = sa.select(*columns, JOBS.c.owner, sa.literal(time.time())).where(*mine)
-                conn.execute(sa.insert(TRASH).from_select(list(TRASH.c), copy))
-            if conn.execute(change.where(*mine)).rowcount != 1:
-                row = self._look(conn, job)
-                if renewed and row is not None and row["claim_token"] == token:
-                    self._heartbeat.hold(job.uuid, token)
-                self._refuse(job, row, verb, who)
-        job.claim_token = None
+        renewed = self._heartbeat.release(job.uuid)
+        mine = (*self._is(job), JOBS.c.owner == who, JOBS.c.claim_token == self._token)
+        statements: list[sa.Executable] = [change.where(*mine)]
+        if copy is not None:
+            statements.insert(0, sa.insert(TRASH).from_select(list(TRASH.c), copy.where(*mine)))
+        if self._write(f"{verb} a job", *statements).rowcount != 1:
+            row = self.look(job)
+            if renewed and row is not None and row["claim_token"] == self._token:
+                self._heartbeat.hold(job.uuid)
+            self._refuse(job, row, verb, who)
 
     def _refuse(self, job: SQLJob, row: Mapping[Any, Any] | None, verb: str, who: str) -> NoReturn:
         if row is None:
@@ -326,27 +300,23 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
             f" {row['live_owner']}, made elsewhere or later"
         )
 
-    def _check_unclaimed(self, job: SQLJob, row: Mapping[Any, Any] | None) -> None:
+    def _check_unclaimed(self, job: SQLJob) -> None:
+        row = self.look(job)
         if row is None:
             raise excp.NotFound(f"Job {job.uuid} is not on the board")
         if row["live_owner"] is not None:
             raise excp.UnclaimableJob(f"Job {job.uuid} is claimed by {row['live_owner']}")
         # The lease has lapsed (the process was stopped for a while), but the work continues here.
         # The next heartbeat will either renew the claim or find it lost.
-        if self._heartbeat.token_of(job.uuid):
+        if self._heartbeat.holds(job.uuid):
             raise excp.UnclaimableJob(f"Job {job.uuid} is still being worked on by this board")
 
-    def _renew(self, claims: Mapping[str, str]) -> set[str]:
-        mine = (JOBS.c.uuid.in_(claims.keys()), JOBS.c.claim_token.in_(claims.values()))
-        with self._transaction("renew claims", writes=True) as conn:
-            change = sa.update(JOBS).where(*mine)
-            conn.execute(change.values(lease_expires_at=self._now() + self._lease))
-            return set(conn.execute(sa.select(JOBS.c.claim_token).where(*mine)).scalars())
-
-    def _look(self, conn: sa.Connection, job: SQLJob) -> Mapping[Any, Any] | None:
-        owner = sa.case((self._claimable(), None), else_=JOBS.c.owner).label("live_owner")
-        query = sa.select(owner, JOBS.c.claim_token, JOBS.c.last_modified).where(*self._is(job))
-        return conn.execute(query).mappings().one_or_none()
+    def _renew(self, jobs: Collection[str]) -> set[str]:
+        mine = (JOBS.c.uuid.in_(jobs), JOBS.c.claim_token == self._token)
+        renewal = sa.update(JOBS).where(*mine).values(lease_expires_at=self._now() + self._lease)
+        self._write("renew claims", renewal)
+        held = self._read("renew claims", sa.select(JOBS.c.uuid).where(*mine))
+        return {row["uuid"] for row in held}
 
     def _is(self, job: SQLJob) -> tuple[sa.ColumnElement[bool], ...]:
         return (JOBS.c.path == self._path, JOBS.c.uuid == job.uuid)
@@ -355,27 +325,37 @@ class SQLJobBoard(base.JobBoard):  # type: ignore[misc]
         return sa.or_(JOBS.c.owner.is_(None), JOBS.c.lease_expires_at < self._now())
 
     def _now(self) -> sa.ColumnElement[float]:
-        return schema.now(self._connected_engine())
+        return schema.now(self._connected().engine)
 
-    def _connected_engine(self) -> sa.Engine:
-        engine = self._engine
-        if engine is None:
+    def _connected(self) -> sql.Database:
+        database = self._database
+        if database is None:
             raise excp.JobFailure(f"Board {self.name} is not connected")
         if self._pid != os.getpid():
             raise excp.JobFailure(f"Board {self.name} was connected before this process forked")
-        return engine
+        return database
 
-    @contextmanager
-    def _transaction(self, purpose: str, writes: bool = False) -> Iterator[sa.Connection]:
-        engine = self._connected_engine()
+    def _read(self, purpose: str, query: sa.Select[Any]) -> Sequence[Mapping[Any, Any]]:
+        with self._failing_to(purpose), self._connected().read() as conn:
+            return conn.execute(query).mappings().all()
+
+    def _count(self, jobs: sa.Select[Any]) -> int:
+        query = sa.select(sa.func.count().label("jobs")).select_from(jobs.subquery())
+        return int(self._read("count the jobs", query)[0]["jobs"])
+
+    def _write(self, purpose: str, *statements: sa.Executable) -> sa.CursorResult[Any]:
+        """Run statements in one transaction; return the result of the last."""
+        with self._failing_to(purpose):
+            return self._connected().write(lambda conn: [*map(conn.execute, statements)][-1])
+
+    @contextlib.contextmanager
+    def _failing_to(self, purpose: str) -> Iterator[None]:
         try:
-            with sql.write(engine) if writes else engine.connect() as conn:
-                yield conn
+            yield
         except sa_exc.SQLAlchemyError as error:
-            raise self._failure(purpose, error) from error
-
-    def _failure(self, purpose: str, error: sa_exc.SQLAlchemyError) -> excp.JobFailure:
-        return excp.JobFailure(f"Board {self.name} could not {purpose}: {error}", error)
+            raise excp.JobFailure(
+                f"Board {self.name} could not {purpose}: {error}", error
+            ) from error
 
 
 def _check_who(who: str) -> None:

@@ -113,5 +113,5 @@ def race(connection: str, processes: int, jobs: int) -> None:
 
 def lapse(board: SQLJobBoard) -> None:
     """Expire all leases, as if the heartbeats of their boards had stopped long ago."""
-    with sql.write(board._engine) as conn:
+    with sql.write(board._database.engine) as conn:
         conn.execute(sa.update(JOBS).values(lease_expires_at=1.0))

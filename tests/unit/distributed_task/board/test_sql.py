@@ -195,7 +195,7 @@ _USES = {
 @pytest.mark.parametrize("use", _USES)
 def test_a_database_error_is_a_job_failure_with_its_cause(board, use):
     job = board.post("job")
-    with sql.write(board._engine) as conn:
+    with sql.write(board._database.engine) as conn:
         conn.exec_driver_sql("DROP TABLE poppy_jobs")
     with pytest.raises(excp.JobFailure, match="could not") as caught:
         _USES[use](board, job)
@@ -225,7 +225,7 @@ def test_a_failed_consume_stops_renewals_and_can_be_retried(connection, monkeypa
     with open_board(connection, lease=LEASE) as board:
         job = board.post("job")
         board.claim(job, "worker")
-        with sql.write(board._engine), pytest.raises(excp.JobFailure, match="locked"):
+        with sql.write(board._database.engine), pytest.raises(excp.JobFailure, match="locked"):
             board.consume(job, "worker")
         eventually(lambda: job.state == "UNCLAIMED")
         board.consume(job, "worker")
@@ -237,11 +237,23 @@ def test_the_heartbeat_survives_a_database_outage(connection, monkeypatch, caplo
     with open_board(connection, lease=LEASE) as board:
         job = board.post("job")
         board.claim(job, "worker")
-        with sql.write(board._engine):
+        with sql.write(board._database.engine):
             eventually(lambda: "could not renew its claims" in caplog.text)
         eventually(lambda: job.state == "CLAIMED")
         time.sleep(LEASE * 1.5)
         assert job.state == "CLAIMED"
+
+
+def test_a_write_is_repeated_after_a_deadlock(board):
+    deadlocks = [sa.exc.OperationalError("INSERT", {}, Exception(1213, "Deadlock found"))]
+
+    def fail_once(_conn, _cursor, statement, *_rest):
+        if statement.startswith("INSERT") and deadlocks:
+            raise deadlocks.pop()
+
+    sa.event.listen(board._database.engine, "before_cursor_execute", fail_once)
+    board.post("job")
+    assert (board.job_count, deadlocks) == (1, [])
 
 
 def test_connecting_to_an_unreachable_server_is_a_job_failure():
@@ -255,7 +267,7 @@ def _statements(board, action):
     seen = []
     board._heartbeat.stop()
     sa.event.listen(
-        board._engine,
+        board._database.engine,
         "before_cursor_execute",
         lambda conn, cursor, statement, *rest: seen.append(statement.split()[0]),
     )

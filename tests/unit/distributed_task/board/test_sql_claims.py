@@ -30,8 +30,8 @@ def test_leases_use_the_clock_of_the_server(dialect, clock):
 
 
 def test_leases_on_sqlite_use_the_clock_of_the_host(board):
-    with board._engine.connect() as conn:
-        assert abs(conn.execute(sa.select(now(board._engine))).scalar() - time.time()) < 5
+    with board._database.engine.connect() as conn:
+        assert abs(conn.execute(sa.select(now(board._database.engine))).scalar() - time.time()) < 5
 
 
 def test_a_database_without_a_known_clock_is_refused():
@@ -98,7 +98,7 @@ def test_a_trashed_job_leaves_the_board_and_is_kept_for_review(board):
     board.claim(job, "worker")
     board.trash(job, "worker")
     assert (board.job_count, job.state) == (0, "COMPLETE")
-    with board._engine.connect() as conn:
+    with board._database.engine.connect() as conn:
         row = conn.execute(sa.select(TRASH)).mappings().one()
     assert (row["uuid"], row["details"], row["trashed_by"]) == (
         job.uuid,
@@ -146,7 +146,7 @@ def test_the_heartbeat_drops_a_lost_claim_with_a_warning(connection, board, capl
         lost, kept = first.post("lost"), first.post("kept")
         first.claim(lost, "worker")
         first.claim(kept, "worker")
-        with sql.write(first._engine) as conn:
+        with sql.write(first._database.engine) as conn:
             conn.execute(
                 sa.update(JOBS).where(JOBS.c.uuid == lost.uuid).values(lease_expires_at=1.0)
             )
@@ -236,3 +236,21 @@ def test_a_process_suspended_past_its_lease_cannot_end_its_claim(board, claimer)
     assert pipe.poll(30)
     assert "the current claim is that of heir" in pipe.recv()
     assert board.find_owner(job) == "heir"
+
+
+def test_a_claim_made_again_during_a_renewal_is_not_lost(board, caplog):
+    """The renewal finds the job free, and by the time it ends the board has claimed it again."""
+    job = board.post("job")
+    board.claim(job, "worker")
+    renew = board._heartbeat._renew
+
+    def interrupted(jobs):
+        board.abandon(job, "worker")
+        held = renew(jobs)
+        board.claim(job, "worker")
+        return held
+
+    board._heartbeat._renew = interrupted
+    board._heartbeat._beat()
+    assert board._heartbeat.holds(job.uuid)
+    assert "has lost its claim" not in caplog.text

@@ -25,7 +25,7 @@ def test_sqlite_engines_use_wal_and_wait_for_locks(connection):
 
 def test_the_board_does_not_wait_for_the_disk(board):
     # Storage is authoritative, and lost jobs are redelivered from it.
-    with board._engine.connect() as conn:
+    with board._database.engine.connect() as conn:
         assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == NORMAL
 
 
@@ -62,7 +62,7 @@ def test_an_existing_file_keeps_its_mode(tmp_path):
 def test_a_write_takes_the_lock_first_and_a_read_does_not(connection, monkeypatch, board):
     monkeypatch.setattr(sql, "BUSY_TIMEOUT", 0.05)
     engine = sql.make_engine(connection)
-    with sql.write(board._engine):
+    with sql.write(board._database.engine):
         with engine.connect() as conn:
             assert conn.execute(sa.select(JOBS)).all() == []
         with pytest.raises(sa.exc.OperationalError, match="locked"), sql.write(engine):
@@ -71,10 +71,10 @@ def test_a_write_takes_the_lock_first_and_a_read_does_not(connection, monkeypatc
 
 
 def test_an_exception_rolls_back_a_write(board):
-    with pytest.raises(ZeroDivisionError), sql.write(board._engine) as conn:
+    with pytest.raises(ZeroDivisionError), sql.write(board._database.engine) as conn:
         conn.execute(sa.insert(TRASH).values(_trash_row()))
         raise ZeroDivisionError
-    with board._engine.connect() as conn:
+    with board._database.engine.connect() as conn:
         assert conn.execute(sa.select(TRASH)).all() == []
 
 
