@@ -106,10 +106,11 @@ def load(
         collaborators: keyword arguments of the driver's constructor.
 
     Raises:
-        ConfigError: there is no such driver, or it can't be imported or created. The message
-            names the driver and the cause. A daemon must not start without one of its drivers.
+        ConfigError: there is no such driver, it can't be imported or created, or two packages
+            register a driver of the kind under one name. The message names the driver and the
+            cause. A daemon must not start without one of its drivers.
     """
-    namespace, entry_point = f"poppy.{kind}", entry_point or name
+    namespace, entry_point, installed = f"poppy.{kind}", entry_point or name, names(kind)
     failures: list[BaseException] = []
 
     def remember(_manager: object, _entry_point: object, cause: BaseException) -> None:
@@ -122,7 +123,7 @@ def load(
             raise errors.ConfigError(
                 f"The {kind} driver '{entry_point}' can't be loaded: {failures[0]}"
             ) from failures[0]
-        known = ", ".join(sorted(names(kind))) or "none"
+        known = ", ".join(sorted(installed)) or "none"
         raise errors.ConfigError(
             f"There is no {kind} driver '{entry_point}' (installed: {known})"
         ) from exc
@@ -133,10 +134,24 @@ def load(
 
 
 def names(kind: str) -> list[str]:
-    """Return the names of all installed drivers of a kind."""
-    return list(stevedore.ExtensionManager(f"poppy.{kind}").entry_points_names())
+    """Return the names of all installed drivers of a kind; nothing is imported.
+
+    Raises:
+        ConfigError: two packages register a driver under one name. Which of them would be loaded
+            depends on the order of installation.
+    """
+    targets: dict[str, str] = {}
+    for found in stevedore.NamedExtensionManager(f"poppy.{kind}", []).list_entry_points():
+        other = targets.setdefault(found.name, found.value)
+        if other != found.value:
+            raise errors.ConfigError(
+                f"Two installed packages register a {kind} '{found.name}': {other} and "
+                f"{found.value}. Uninstall one of them"
+            )
+    return list(targets)
 
 
 def classes(kind: str) -> dict[str, type[Driver]]:
-    """Return every importable driver of a kind by name."""
+    """Return every importable driver of a kind by name; raises as :func:`names`."""
+    names(kind)
     return {e.name: e.plugin for e in stevedore.ExtensionManager(f"poppy.{kind}")}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import stevedore
 from oslo_config import cfg
 
-from poppy.common import errors
+from poppy.common import driver, errors
 from poppy.common.driver import Driver
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ def installed() -> dict[str, type[Extension]]:
     """Return all installed extensions by name, in the order of their names.
 
     Raises:
-        ConfigError: an extension can't be imported. Its routes must not disappear unnoticed.
+        ConfigError: an extension can't be imported, or two packages register one under the same
+            name. An extension's routes must not disappear unnoticed.
     """
+    driver.names(Extension.KIND)
     found = stevedore.ExtensionManager("poppy.extension", on_load_failure_callback=_refuse)
     return {each.name: each.plugin for each in sorted(found, key=lambda each: each.name)}
 

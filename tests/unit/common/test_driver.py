@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drivers are loaded by name, and a wrong name or option gives a clear error at start."""
 
+import importlib.metadata
+
 import pytest
+import stevedore
 from oslo_config import cfg
 
+from poppy.bootstrap import Bootstrap
 from poppy.common import config, driver, errors
 from poppy.dns.mock import MockDNS
+from poppy.extensions import base as extensions
 
 
 @pytest.fixture
@@ -30,8 +35,6 @@ def test_an_unknown_driver_is_reported_with_the_installed_ones(conf):
 
 
 def test_an_import_failure_is_reported_with_the_driver_and_cause(conf, monkeypatch):
-    import stevedore
-
     def broken(*args, on_load_failure_callback, **kwargs):
         on_load_failure_callback(None, None, ImportError("No module named 'vendorlib'"))
         raise stevedore.exception.NoMatches("nothing")
@@ -39,6 +42,44 @@ def test_an_import_failure_is_reported_with_the_driver_and_cause(conf, monkeypat
     monkeypatch.setattr(stevedore, "DriverManager", broken)
     with pytest.raises(errors.ConfigError, match="'mock' can't be loaded: .*vendorlib"):
         driver.load("dns", "mock", conf)
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """A function that registers an entry point in addition to the installed ones."""
+
+    def register(kind, name, target):
+        group, manager = f"poppy.{kind}", stevedore.ExtensionManager
+        known = stevedore.NamedExtensionManager(group, []).list_entry_points()
+        added = importlib.metadata.EntryPoint(name, target, group)
+        monkeypatch.setitem(manager.ENTRY_POINT_CACHE, group, [*known, added])
+
+    return register
+
+
+@pytest.mark.parametrize("target", ["other.dns:OtherDNS", "poppy.dns.mock:OtherDNS"])
+@pytest.mark.parametrize("loaded", ["mock", "rfc2136"])
+def test_a_name_registered_twice_is_refused_with_both_targets(conf, register, target, loaded):
+    register("dns", "mock", target)
+    with pytest.raises(errors.ConfigError, match=f"dns 'mock': poppy.dns.mock:MockDNS .*{target}"):
+        driver.load("dns", loaded, conf)
+
+
+def test_an_entry_point_found_twice_is_not_a_conflict(register):
+    register("dns", "mock", "poppy.dns.mock:MockDNS")
+    assert driver.names("dns").count("mock") == 1
+
+
+def test_a_provider_name_registered_twice_stops_the_start(conf, register):
+    register("provider", "mock", "other:Provider")
+    with pytest.raises(errors.ConfigError, match="provider 'mock': .* and other:Provider"):
+        _ = Bootstrap(conf).providers
+
+
+def test_an_extension_name_registered_twice_is_refused(register):
+    register("extension", "akamai", "other.akamai:Extension")
+    with pytest.raises(errors.ConfigError, match="'akamai': .*AkamaiExtension and other.akamai"):
+        extensions.installed()
 
 
 def test_an_invalid_option_value_is_reported(tmp_path):
