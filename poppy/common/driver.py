@@ -151,7 +151,7 @@ def names(kind: str) -> list[str]:
     return list(targets)
 
 
-def classes(kind: str) -> dict[str, type[Driver]]:
+def classes(kind: str) -> dict[str, Any]:
     """Return every importable driver of a kind by name; raises as :func:`names`."""
     names(kind)
     return {e.name: e.plugin for e in stevedore.ExtensionManager(f"poppy.{kind}")}

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base class of extensions, and how they are loaded.
 
-An extension adds routes for operators below ``/v1.0/admin/provider/<name>``, with their policy
-rules and their descriptions in the OpenAPI document. It is one class, which an entry point in the
-namespace ``poppy.extension`` names. Every installed extension is active.
+An extension adds routes for operators below ``/v1.0/admin/provider/<name>``. It is one class,
+which an entry point in the namespace ``poppy.extension`` names. Every installed extension is
+active.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import stevedore
@@ -17,10 +17,8 @@ from poppy.common.driver import Driver
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
-    from poppy.policies.base import Rule
     from poppy.storage.base import Storage
-    from poppy.transport.pecan.controllers.base import Resource
-    from poppy.transport.pecan.openapi.operation import Operation
+    from poppy.transport.pecan.routes import Route
 
 
 class Extension(Driver):
@@ -29,8 +27,9 @@ class Extension(Driver):
     A manager creates one object of each extension; handlers find it in ``manager.extensions``.
     The options in ``OPTS`` are read from ``[drivers:extension:<name>]``.
 
-    The class methods are called before any object exists. They import what they return, so that a
-    process loads only what it needs: ``poppy-manage`` has a manager, but no transport.
+    The class method :meth:`routes` is called before any object exists. It imports what it
+    returns, so that a process loads only what it needs: ``poppy-manage`` has a manager, but no
+    transport.
 
     Args:
         conf: the loaded configuration.
@@ -47,22 +46,13 @@ class Extension(Driver):
         super().__init__(conf, name)
 
     @classmethod
-    def rules(cls) -> Sequence["Rule"]:
-        """Return the policy rules that the handlers name.
+    def routes(cls) -> Sequence["Route"]:
+        """Return the routes; their URL templates are below the extension's URL.
 
-        The names must differ from those of all other rules; use ``cdn:admin_<name>:...``.
+        The names of their rules must differ from those of all other rules; use
+        ``cdn:admin_<name>:...``.
         """
         return ()
-
-    @classmethod
-    def resources(cls) -> Mapping[str, type["Resource"]]:
-        """Return the resources by URL template below the extension's URL: ``/things/{name}``."""
-        return {}
-
-    @classmethod
-    def operations(cls) -> Mapping[str, Mapping[str, "Operation"]]:
-        """Return the description of each route: by the resource's template, then by method."""
-        return {}
 
 
 def installed() -> dict[str, type[Extension]]:

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API's policy rules, for oslo.policy.
 
-A handler names its rule (``@handler("cdn:services:list")``), a module here defines it, and
-:class:`poppy.policies.enforcer.Policy` evaluates it. Operators override rules in ``policy.yaml``.
-Extensions add their own rules (:mod:`poppy.extensions.base`).
+A route declares its rule, and :class:`poppy.policies.enforcer.Policy` evaluates it. Operators
+override rules in ``policy.yaml``.
 """
 
-from poppy.extensions.base import installed
-from poppy.policies import admin, base, certificates, dashboard, flavors, home, services
+from oslo_policy.policy import RuleDefault
 
-_API = (base, home, flavors, services, certificates, admin)
+from poppy.common import driver
+from poppy.policies import base
 
 
-def list_rules() -> list[base.Rule]:
-    """Return all rules; the entry point ``oslo.policy.policies``."""
-    return [
-        *(rule for module in _API for rule in module.RULES),
-        *(rule for extension in installed().values() for rule in extension.rules()),
-        *dashboard.RULES,
-    ]
+def list_rules() -> list[RuleDefault]:
+    """Return the rules of all installed transports; the entry point ``oslo.policy.policies``."""
+    transports = driver.classes("transport").values()
+    return [*base.RULES, *(rule for transport in transports for rule in transport.rules())]

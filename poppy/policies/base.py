@@ -5,11 +5,9 @@ The personas use Keystone's roles ``admin``, ``member`` and ``reader``, each of 
 next. The rules list every sufficient role, so they also work without implied roles.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 from oslo_policy import policy
-
-Rule = policy.RuleDefault
 
 READER = "rule:cdn:reader"
 MEMBER = "rule:cdn:member"
@@ -49,24 +47,29 @@ RULES = (
 )
 
 
-def project_rule(name: str, who: str, what: str, *operations: str) -> policy.DocumentedRuleDefault:
+class Rule(NamedTuple):
+    """The policy rule of one or more routes.
+
+    Attributes:
+        scopes: the allowed scopes of tokens.
+    """
+
+    name: str
+    check: str
+    description: str
+    scopes: tuple[str, ...]
+
+
+def project_rule(name: str, check: str, description: str = "") -> Rule:
     """Return a rule for resources of a project; it requires a project-scoped token.
 
     Args:
-        who: the required persona.
-        operations: the requests that it covers, such as ``GET /v1.0/services``.
+        check: the required persona.
+        description: what it allows; by default the summary of its first route.
     """
-    return _rule(name, who, what, operations, ["project"])
+    return Rule(name, check, description, ("project",))
 
 
-def service_rule(name: str, who: str, what: str, *operations: str) -> policy.DocumentedRuleDefault:
+def service_rule(name: str, check: str, description: str = "") -> Rule:
     """Return a rule for resources outside of projects; project or system scope is allowed."""
-    return _rule(name, who, what, operations, ["system", "project"])
-
-
-def _rule(
-    name: str, who: str, what: str, operations: tuple[str, ...], scopes: list[str]
-) -> policy.DocumentedRuleDefault:
-    pairs = [operation.split(" ", 1) for operation in operations]
-    documented: Any = [{"method": method, "path": path} for method, path in pairs]
-    return policy.DocumentedRuleDefault(name, who, what, documented, scope_types=scopes)
+    return Rule(name, check, description, ("system", "project"))

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import oslo_policy.policy
@@ -35,12 +36,17 @@ class Policy:
     takes longer than the rest of a GET in the transport. A decision depends only on the rule's
     name and the identity: the target is always the caller's own project.
 
+    Args:
+        rules: the rules of all routes, and the rules that they refer to.
+
     Raises:
         ConfigError: the policy file can't be found or read, or has invalid rules.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._enforcer = _enforcer(conf)
+    def __init__(
+        self, conf: cfg.ConfigOpts, rules: Sequence[oslo_policy.policy.RuleDefault]
+    ) -> None:
+        self._enforcer = _enforcer(conf, rules)
         self._lock = threading.Lock()
         self._decisions: dict[tuple[str, Identity], bool] = {}
         self._forget_at = 0.0
@@ -66,6 +72,16 @@ class Policy:
         """Return whether a rule requires a project-scoped token."""
         return self._enforcer.registered_rules[rule].scope_types == ["project"]
 
+    def require(self, rules: Iterable[str]) -> None:
+        """Check that rules are registered.
+
+        Raises:
+            ConfigError: a rule is not.
+        """
+        for rule in rules:
+            if rule not in self._enforcer.registered_rules:
+                raise errors.ConfigError(f"The policy rule {rule} is not registered")
+
     def _decide(self, rule: str, who: Identity) -> bool:
         credentials: dict[str, Any] = {**who._asdict(), "roles": list(who.roles)}
         target = {"project_id": who.project_id, "user_id": who.user_id}
@@ -74,11 +90,12 @@ class Policy:
 
 def get_enforcer() -> oslo_policy.policy.Enforcer:
     """Return an enforcer for oslo.policy's commands; the entry point ``oslo.policy.enforcer``."""
-    return _enforcer(config.load())
+    return _enforcer(config.load(), policies.list_rules())
 
 
-def _enforcer(conf: cfg.ConfigOpts) -> oslo_policy.policy.Enforcer:
-    rules = policies.list_rules()
+def _enforcer(
+    conf: cfg.ConfigOpts, rules: Sequence[oslo_policy.policy.RuleDefault]
+) -> oslo_policy.policy.Enforcer:
     enforcer = oslo_policy.policy.Enforcer(conf)
     options = conf.oslo_policy
     place = conf.get_location("policy_file", group="oslo_policy")

@@ -3,9 +3,11 @@
 
 import abc
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from oslo_config import cfg
+from oslo_policy.policy import RuleDefault
 
 from poppy.common.driver import Driver
 
@@ -32,6 +34,11 @@ class Transport(Driver, abc.ABC):
     def __init__(self, conf: cfg.ConfigOpts, name: str, manager: "Manager") -> None:
         super().__init__(conf, name)
         self.manager = manager
+
+    @classmethod
+    def rules(cls) -> Sequence[RuleDefault]:
+        """Return the policy rules of all requests, whether they are enabled or not."""
+        return ()
 
     @property
     @abc.abstractmethod

@@ -257,3 +257,11 @@ def test_options_lists_the_patch_formats(app):
     headers = app.options(SERVICE).headers
     assert headers["Accept-Patch"] == "application/json, application/json-patch+json"
     assert "Accept-Patch" not in app.options("/v1.0/services").headers
+
+
+def test_options_lists_only_patch_formats_that_the_route_accepts(app):
+    url = f"/v1.0/admin/services/provider_details/{fakes.SERVICE_ID}"
+    listed = app.options(url).headers["Accept-Patch"]
+    patch = {"Content-Type": "application/json-patch+json"}
+    refused = app.request(url, method="PATCH", headers=patch, body=b"{}", status=415)
+    assert refused.headers["Accept-Patch"] == listed == "application/json"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An extension of another package: its route, rule, description and options."""
 
+import dataclasses
 import importlib.metadata
 from http import HTTPStatus
 
@@ -15,9 +16,8 @@ from poppy.common.errors import ConfigError
 from poppy.extensions import base
 from poppy.policies.base import ADMIN, service_rule
 from poppy.policies.enforcer import Policy
-from poppy.transport.pecan.controllers.base import Resource, handler
-from poppy.transport.pecan.openapi.operation import Answer, Operation, Parameter
 from poppy.transport.pecan.response import reply
+from poppy.transport.pecan.routes import Answer, Parameter, Route
 from tests.functional.fakes import refused
 from tests.functional.harness import PROJECT, Harness
 
@@ -25,13 +25,28 @@ URL = "/v1.0/admin/provider/example"
 
 
 # begin extension
-class Zone(Resource):
-    """A zone of the CDN."""
+def show(api, request, zone):
+    """Return a zone of the CDN."""
+    return reply(api.manager.extensions["example"].zone(zone))
 
-    @handler("cdn:admin_example:get")
-    def get(self, request, response, zone):
-        """Return the zone."""
-        return reply(self.manager.extensions["example"].zone(zone))
+
+ROUTES = (
+    Route(
+        "GET /zones/{zone}",
+        show,
+        service_rule("cdn:admin_example:get", ADMIN),
+        id="getZone",
+        summary="Show a zone.",
+        parameters=(Parameter("zone", "The zone.", {"type": "string"}, "a", place="path"),),
+        answers={
+            HTTPStatus.OK: Answer(
+                "The zone.",
+                {"type": "object", "title": "Zone"},
+                {"zone": "a", "country": "NZ"},
+            )
+        },
+    ),
+)
 
 
 class ExampleExtension(base.Extension):
@@ -40,24 +55,9 @@ class ExampleExtension(base.Extension):
     OPTS = (cfg.StrOpt("country", default="NZ", help="Country of all zones."),)
 
     @classmethod
-    def rules(cls):
-        """Return the policy rules."""
-        url = f"GET {base.url('example', '/zones/{zone}')}"
-        return [service_rule("cdn:admin_example:get", ADMIN, "Show a zone.", url)]
-
-    @classmethod
-    def resources(cls):
-        """Return the resources."""
-        return {"/zones/{zone}": Zone}
-
-    @classmethod
-    def operations(cls):
-        """Return the descriptions of the routes."""
-        schema = {"type": "object", "title": "Zone"}
-        answer = Answer("The zone.", schema, {"zone": "a", "country": "NZ"})
-        zone = Parameter("zone", "The zone.", {"type": "string"}, "a", place="path")
-        described = Operation("getZone", "Show a zone.", {HTTPStatus.OK: answer}, "", (zone,))
-        return {"/zones/{zone}": {"GET": described}}
+    def routes(cls):
+        """Return the routes."""
+        return ROUTES
 
     def zone(self, name):
         """Return a zone."""
@@ -151,8 +151,9 @@ class Thief(base.Extension):
     """Replaces a rule of Poppy."""
 
     @classmethod
-    def rules(cls):
-        return [service_rule("cdn:services:list", ADMIN, "Mine.", "GET /")]
+    def routes(cls):
+        rule = service_rule("cdn:services:list", ADMIN, "Mine.")
+        return [dataclasses.replace(ROUTES[0], rule=rule)]
 
 
 def test_rule_of_poppy_can_not_be_replaced(install):
@@ -160,4 +161,4 @@ def test_rule_of_poppy_can_not_be_replaced(install):
     conf = config.new()
     conf([])
     with pytest.raises(ConfigError, match="cdn:services:list"):
-        Policy(conf)
+        Policy(conf, policies.list_rules())

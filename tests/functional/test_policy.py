@@ -14,9 +14,12 @@ from poppy.common.errors import ConfigError
 from poppy.policies import enforcer
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.controllers import v1
-from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings, handler
+from poppy.transport.pecan.controllers.base import API, Settings
 from poppy.transport.pecan.dashboard import app as dashboard
 from poppy.transport.pecan.driver import PecanTransport
+from poppy.transport.pecan.hooks import ContextHook
+from poppy.transport.pecan.routes import PUBLIC, Answer, Route
+from poppy.transport.pecan.routing import Router
 from tests.functional import fakes
 from tests.functional.fakes import refused
 
@@ -39,16 +42,6 @@ ANYBODY = {
 }
 
 
-def rules_of(routes):
-    """Return the rule of each route: {(method, template): rule}."""
-    return {
-        (method, template): answer.rule
-        for template, resource in routes.items()
-        for method, answer in resource.handlers.items()
-        if method not in ("HEAD", "OPTIONS")
-    }
-
-
 def documented():
     """Return the documented operations of the rules: {(method, template): rule}."""
     return {
@@ -58,41 +51,51 @@ def documented():
     }
 
 
-@pytest.fixture
-def routes(manager):
-    settings = Settings(20, 65536, False)
-    return {**v1.routes(manager, settings), **dashboard.routes(manager, settings, None, None)}
+ROUTES = (*v1.routes(), *dashboard.ROUTES)
 
 
 class TestTable:
-    def test_every_route_has_a_rule_that_documents_it(self, routes):
-        ruled = {route: rule for route, rule in rules_of(routes).items() if route not in ANYBODY}
+    def test_every_route_has_a_rule_that_documents_it(self):
+        ruled = {
+            (route.method, route.template): route.rule.name
+            for route in ROUTES
+            if (route.method, route.template) not in ANYBODY
+        }
         assert ruled == documented()
 
-    def test_only_listed_routes_are_public(self, routes):
-        found = {route for route, rule in rules_of(routes).items() if rule is PUBLIC}
+    def test_only_listed_routes_are_public(self):
+        found = {(route.method, route.template) for route in ROUTES if route.rule is PUBLIC}
         assert found == ANYBODY
 
-    def test_head_and_options_need_no_extra_rights(self, routes):
-        for resource in routes.values():
-            assert resource.handlers["OPTIONS"].rule is PUBLIC
-            if "GET" in resource.handlers:
-                assert resource.handlers["HEAD"] == resource.handlers["GET"]
+    def test_head_and_options_need_no_extra_rights(self):
+        for methods in Router(ROUTES).table.values():
+            assert methods["OPTIONS"].rule is PUBLIC
+            if "GET" in methods:
+                assert methods["HEAD"] == methods["GET"]
 
     def test_rule_names_are_unique(self):
         names = [rule.name for rule in policies.list_rules()]
         assert len(set(names)) == len(names)
 
-    def test_handler_without_a_rule_is_an_error(self):
-        with pytest.raises(TypeError, match="policy rule"):
+    def test_route_needs_a_rule(self):
+        with pytest.raises(TypeError, match="rule"):
+            Route(
+                "GET /v1.0/new", ROUTES[0].handler, id="new", summary="", answers={200: Answer("")}
+            )
 
-            class Open(Resource):
-                @handler
-                def get(self, request, response):
-                    raise AssertionError
+    def test_route_needs_documented_answers(self):
+        with pytest.raises(ValueError, match=r"GET /v1\.0/new has no documented answers"):
+            Route("GET /v1.0/new", ROUTES[0].handler, PUBLIC, id="new", summary="", answers={})
+
+    def test_route_with_an_unregistered_rule_is_an_error(self, conf):
+        rules = [it for it in policies.list_rules() if it.name != "cdn:services:list"]
+        policy = enforcer.Policy(conf, rules)
+        api = API(None, Settings(20, 65536, False), v1.routes())
+        with pytest.raises(ConfigError, match="cdn:services:list is not registered"):
+            ContextHook(api, None, policy)
 
     def test_undefined_rule_allows_nothing(self, conf):
-        policy = enforcer.Policy(conf)
+        policy = enforcer.Policy(conf, policies.list_rules())
         who = enforcer.Identity("1", None, ("admin", "member", "reader"))
         assert not policy.allows("cdn:nothing", who)
 

@@ -28,8 +28,7 @@ class ApiReference(Directive):
     def run(self) -> list[nodes.Node]:
         """All of it, as sections of the page."""
         settings = Settings(max_services_per_page=20, max_body_size=65536, project_id_in_url=False)
-        routes = v1.routes(None, settings)  # type: ignore[arg-type]
-        made = document.make(routes, settings, "https://cdn.example.com")
+        made = document.make(v1.routes(), settings, "https://cdn.example.com")
         node = nodes.section()
         node.document = self.state.document
         nested_parse_with_titles(self.state, StringList(_page(made), source=""), node)

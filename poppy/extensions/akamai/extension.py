@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Akamai extension adds to Poppy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -11,10 +11,8 @@ from poppy.extensions.base import Extension
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
-    from poppy.policies.base import Rule
     from poppy.storage.base import Storage
-    from poppy.transport.pecan.controllers.base import Resource
-    from poppy.transport.pecan.openapi.operation import Operation
+    from poppy.transport.pecan.routes import Route
 
 
 class AkamaiExtension(Extension):
@@ -33,22 +31,8 @@ class AkamaiExtension(Extension):
         )
 
     @classmethod
-    def rules(cls) -> Sequence["Rule"]:
-        """Return the policy rules."""
-        from poppy.extensions.akamai import policies
+    def routes(cls) -> Sequence["Route"]:
+        """Return the routes."""
+        from poppy.extensions.akamai import controllers
 
-        return policies.RULES
-
-    @classmethod
-    def resources(cls) -> Mapping[str, type["Resource"]]:
-        """Return the resources."""
-        from poppy.extensions.akamai import resources
-
-        return resources.RESOURCES
-
-    @classmethod
-    def operations(cls) -> Mapping[str, Mapping[str, "Operation"]]:
-        """Return the descriptions of the routes."""
-        from poppy.extensions.akamai import openapi
-
-        return openapi.OPERATIONS
+        return controllers.ROUTES

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from poppy.common import audit
 from poppy.transport.pecan.recorder import ResponseRecorder
-from poppy.transport.pecan.request import DOCUMENT, IDENTITY, REQUEST_ID, ROUTE, ROUTE_VALUES, RULE
+from poppy.transport.pecan.request import (
+    DOCUMENT,
+    ENDPOINT,
+    IDENTITY,
+    REQUEST_ID,
+    ROUTE,
+    ROUTE_VALUES,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSED = ("401", "403", "429")
-_SIGNING = {
-    "/dashboard/sign-in": "authenticate/login",
-    "/dashboard/sign-out": "revoke/logout",
-}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 #: Members of a body that are recorded. No others are.
 _NAMES = (
@@ -59,14 +62,13 @@ class Audited:
 
 def _record(environ: "WSGIEnvironment", route: str, status: str, location: str) -> None:
     found = _found(environ, route)
-    rule: str = environ.get(RULE) or route
-    if route in _SIGNING:
-        action, kind = _SIGNING[route], "dashboard"
-        signed_in = status == str(int(HTTPStatus.SEE_OTHER))
-        outcome = "success" if signed_in else "failure"
+    endpoint = environ.get(ENDPOINT)
+    rule: str = endpoint.rule.name if endpoint and endpoint.rule else route
+    outcome = _outcome(status)
+    if endpoint and endpoint.audit:
+        action, kind = endpoint.audit
     else:
         action, kind = _action(environ, rule), _kind(rule)
-        outcome = _outcome(status)
         if outcome != "failure" and location and environ["REQUEST_METHOD"] == "POST":
             # The ID of the created resource or of the requested operation.
             found.setdefault("service_id" if kind == "services" else "id", _last(location))

@@ -18,7 +18,7 @@ _KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~
 _MAX_KEY = 255
 
 
-def tagged(request: Request, document: Any, revision: int | None = None) -> Response:
+def reply_tagged(request: Request, document: Any, revision: int | None = None) -> Response:
     """Return a document with its entity tag, or 304 when the client's copy is current.
 
     Args:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_middleware import cors, http_proxy_to_wsgi
+from oslo_policy.policy import RuleDefault
 
 from poppy.common.errors import ConfigError
 from poppy.model.limits import DocumentLimits
 from poppy.transport.base import Transport
 from poppy.transport.pecan import app, listening, middleware, server
+from poppy.transport.pecan.controllers import v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.options import (
     DASHBOARD_GROUP,
@@ -20,6 +22,7 @@ from poppy.transport.pecan.options import (
     LIMITS_GROUP,
     LIMITS_OPTS,
 )
+from poppy.transport.pecan.routes import rules
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -95,6 +98,14 @@ class PecanTransport(Transport):
         self._server: server.Server | None = None
         self._inherited = False
         self._stopped = False
+
+    @classmethod
+    def rules(cls) -> Sequence[RuleDefault]:
+        """Return the rules of the API, of the extensions and of the dashboard."""
+        # Imported here so that a disabled dashboard loads no code.
+        from poppy.transport.pecan.dashboard import app as dashboard
+
+        return rules([*v1.routes(), *dashboard.ROUTES])
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:

@@ -14,7 +14,7 @@ from poppy.policies.base import ALL_PROJECTS
 from poppy.policies.enforcer import Identity, Policy
 from poppy.transport.pecan import errors as http_errors
 from poppy.transport.pecan.auth import Strategy
-from poppy.transport.pecan.controllers.base import PUBLIC, Resource, Settings
+from poppy.transport.pecan.controllers.base import API
 from poppy.transport.pecan.rate_limit import RateLimits
 from poppy.transport.pecan.request import (
     BASE_URL,
@@ -22,12 +22,12 @@ from poppy.transport.pecan.request import (
     IS_ADMIN,
     PROJECT_ID,
     PROJECT_ID_IN_URL,
-    RULE,
     Request,
     acceptable,
     host_url,
 )
 from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.routes import PUBLIC, Route
 from poppy.transport.pecan.routing import PROJECT_SEGMENT, VERSION
 
 LOG = log.getLogger(__name__)
@@ -40,39 +40,42 @@ class ContextHook(pecan.hooks.PecanHook):  # type: ignore[misc]
     """Authenticates and authorises a request, negotiates content, and sets the base of links.
 
     The policy is enforced only here: a handler runs only after its rule has allowed the request.
+
+    Raises:
+        ConfigError: a route needs a rule that is not registered.
     """
 
     priority = 1
 
     def __init__(
         self,
-        settings: Settings,
+        api: API,
         strategy: Strategy,
         policy: Policy,
         rates: RateLimits | None = None,
     ) -> None:
-        self._project_id_in_url = settings.project_id_in_url
+        policy.require(route.rule.name for route in api.routes if route.rule)
+        self._project_id_in_url = api.settings.project_id_in_url
         self._strategy = strategy
         self._policy = policy
         self._rates = rates
 
     def before(self, state: Any) -> None:
-        """Check the request against the handler's rule.
+        """Check the request against the route's rule.
 
-        Runs once the handler is known, so an unknown path is a 404 for every client.
+        Runs once the route is known, so an unknown path is a 404 for every client.
         """
         request: Request = state.request
-        resource: Resource = state.controller.__self__
-        if acceptable(request, resource.media_types) is None:
-            offered = " or ".join(resource.media_types)
+        route: Route = state.controller
+        if acceptable(request, route.media_types) is None:
+            offered = " or ".join(route.media_types)
             raise http_errors.RequestRefused(
                 HTTPStatus.NOT_ACCEPTABLE, f"The answer can only be {offered}"
             )
         base = f"{host_url(request)}/{VERSION}"
         who = NOBODY
-        rule: str | None = state.controller.rule
-        request.environ[RULE] = rule
-        if rule is not PUBLIC:
+        if route.rule is not PUBLIC:
+            rule = route.rule.name
             who = request.environ[IDENTITY] = self._strategy.identify(request)
             self._remember(request, who)
             self._check(rule, who, request.environ.get(PROJECT_ID_IN_URL))

@@ -7,7 +7,7 @@ import re
 import urllib.parse
 from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import webob
 import webob.acceptparse
@@ -15,6 +15,9 @@ import webob.multidict
 
 from poppy.common import errors
 from poppy.transport.pecan.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from poppy.transport.pecan.routes import Route
 
 #: WSGI environment keys for the values that all handlers need.
 REQUEST_ID = "openstack.request_id"
@@ -25,8 +28,8 @@ BASE_URL = "poppy.base_url"
 ROUTE = "poppy.route"
 #: The variable segments of the URL, in order.
 ROUTE_VALUES = "poppy.route_values"
-#: The policy rule that the request needs.
-RULE = "poppy.rule"
+#: The route, once it is found.
+ENDPOINT = "poppy.endpoint"
 #: The client's identity, once it is authenticated.
 IDENTITY = "poppy.identity"
 #: The decoded body, once it is read.
@@ -92,14 +95,9 @@ class Request(webob.Request):  # type: ignore[misc]
         return webob.multidict.MultiDict(pairs)
 
     @property
-    def params(self) -> Any:
-        """The query parameters. (Pecan would merge them with a form in the body.)"""
-        return self.GET
-
-    @property
-    def json(self) -> Any:
-        """Always empty, so that Pecan never turns the body into handler arguments."""
-        return {}
+    def route(self) -> "Route":
+        """The declaration of the route, once it is found."""
+        return self.environ[ENDPOINT]  # type: ignore[no-any-return]
 
     @property
     def request_id(self) -> str | None:
@@ -284,13 +282,13 @@ def _check_media_type(request: Request, media_types: Collection[str]) -> None:
         and encoding.lower() == "identity"
     ):
         return
-    accepted = ", ".join(media_types)
+    names = sorted(media_types)
     field = "Accept-Patch" if request.method == "PATCH" else "Accept"
     raise RequestRefused(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f"The request body must have the Content-Type {' or '.join(media_types)}, "
+        f"The request body must have the Content-Type {' or '.join(names)}, "
         "in UTF-8 and not compressed",
-        {field: accepted},
+        {field: ", ".join(names)},
     )
 
 

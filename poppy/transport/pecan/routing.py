@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the resource of a path in a table of URL templates.
+"""Find the route of a request.
 
 Pecan's object dispatch would look up controller attributes by names from the URL, and its
 RestController lets ``?_method=`` override the method. A table lists all routes explicitly, and
@@ -7,15 +7,19 @@ finds a path with a few dictionary lookups.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
 
 from poppy.transport.pecan.errors import RequestRefused
-from poppy.transport.pecan.request import PROJECT_ID_IN_URL, ROUTE, ROUTE_VALUES, Request
-
-if TYPE_CHECKING:
-    from poppy.transport.pecan.controllers.base import Resource
+from poppy.transport.pecan.request import (
+    ENDPOINT,
+    PROJECT_ID_IN_URL,
+    ROUTE,
+    ROUTE_VALUES,
+    Request,
+)
+from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.routes import PUBLIC, Answer, Route
 
 VERSION = "v1.0"
 
@@ -23,69 +27,80 @@ VERSION = "v1.0"
 #: confused with resource names.
 PROJECT_SEGMENT = re.compile(r"[0-9]{1,64}|[0-9a-f]{32}")
 
-Handler = Callable[..., Any]
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class _Node:
-    """A path segment in the table, with its child segments and its resource."""
+    """A path segment in the table, with its child segments and its routes."""
 
-    __slots__ = ("children", "resource", "template", "variable")
+    __slots__ = ("children", "routes", "template", "variable")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.variable: _Node | None = None
-        self.resource: Resource | None = None
+        self.routes: dict[str, Route] = {}
         self.template = ""
 
 
 class Router:
     """The root of a Pecan application.
 
-    Args:
-        table: resources by URL template. A segment in braces matches any text, and is passed to
-            the resource's handlers as an argument, in order.
+    Attributes:
+        table: the routes by URL template and method, in the order of the ``Allow`` header. HEAD
+            is answered as GET (RFC 9110, section 9.3.2); every URL has OPTIONS.
     """
 
-    def __init__(self, table: Mapping[str, "Resource"]) -> None:
+    def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
-        for template, resource in table.items():
-            node = self._root
-            for segment in _segments(template):
-                if segment.startswith("{"):
-                    node.variable = node.variable or _Node()
-                    node = node.variable
-                else:
-                    node = node.children.setdefault(segment, _Node())
-            node.resource = resource
-            node.template = template
+        self.table: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self.table.setdefault(route.template, {})[route.method] = route
+        for template, declared in self.table.items():
+            methods = {name: declared[name] for name in _METHODS if name in declared}
+            if "GET" in methods:
+                methods["HEAD"] = methods["GET"]
+            methods["OPTIONS"] = _options(template, methods)
+            self.table[template] = methods
+            self._add(template, methods)
 
-    def find(self, request: Request, path: str) -> tuple[Handler, list[str]]:
-        """Return the handler for a request, and its arguments from the path.
+    def _add(self, template: str, methods: dict[str, Route]) -> None:
+        node = self._root
+        for segment in _segments(template):
+            if segment.startswith("{"):
+                node.variable = node.variable or _Node()
+                node = node.variable
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.routes = methods
+        node.template = template
 
-        A trailing slash is ignored. HEAD is answered as GET (RFC 9110, section 9.3.2).
+    def find(self, request: Request, path: str) -> tuple[Route, list[str]]:
+        """Return the route of a request, and the variable segments of the path.
+
+        A trailing slash is ignored.
 
         Raises:
             RequestRefused: 404 if no resource has the path; 405 if the resource does not support
-                the method, with the ``Allow`` header that section 15.5.6 requires.
+                the method, with the ``Allow`` header that section 15.5.6 of RFC 9110 requires.
         """
         segments = _segments(path)
         if len(segments) > 1 and segments[0] == VERSION and PROJECT_SEGMENT.fullmatch(segments[1]):
             request.environ[PROJECT_ID_IN_URL] = segments.pop(1)
         node, arguments = self._node(segments)
-        if node is None or node.resource is None:
+        if node is None or not node.routes:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "No resource has this path")
         request.environ[ROUTE] = node.template
         request.environ[ROUTE_VALUES] = arguments
-        resource = node.resource
-        handler = resource.handlers.get(request.method)
-        if handler is None:
-            allowed = ", ".join(resource.handlers)
+        route = node.routes.get(request.method)
+        if route is None:
+            allowed = ", ".join(node.routes)
             raise RequestRefused(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 f"This resource allows {allowed}",
                 {"Allow": allowed},
             )
-        return handler, arguments
+        request.environ[ENDPOINT] = route
+        return route, arguments
 
     def _node(self, segments: Sequence[str]) -> tuple[_Node | None, list[str]]:
         node = self._root
@@ -106,3 +121,28 @@ def _segments(path: str) -> list[str]:
     if segments and segments[-1] == "":
         segments.pop()
     return segments
+
+
+def _options(template: str, methods: dict[str, Route]) -> Route:
+    """Return the route that lists the methods in ``Allow`` (RFC 9110, section 9.3.7).
+
+    ``Accept-Patch`` has what PATCH accepts (RFC 5789, section 3.1).
+    """
+    headers = {"Allow": ", ".join([*methods, "OPTIONS"])}
+    patch = methods.get("PATCH")
+    if patch is not None and patch.body is not None:
+        headers["Accept-Patch"] = ", ".join(sorted(patch.body.media_types))
+
+    def answer(_api: object, _request: Request, *_segments: str) -> Response:
+        return reply(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+    media_types = next(iter(methods.values())).media_types
+    found = Answer("The supported methods.", media_types=media_types)
+    return Route(
+        f"OPTIONS {template}",
+        answer,
+        PUBLIC,
+        id="",
+        summary="List the supported methods.",
+        answers={HTTPStatus.NO_CONTENT: found},
+    )

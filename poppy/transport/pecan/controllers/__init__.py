@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API's resources, one module each."""
+"""The routes of the API and their handlers, one module for each kind of resource."""

@@ -1,31 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base class of the resources, and checks that they share."""
+"""What handlers share: the objects that they use, and checks of input."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
-
-import pecan
+from typing import TYPE_CHECKING
 
 from poppy.common import errors
 from poppy.model import ids, names
 from poppy.model.limits import DocumentLimits
-from poppy.transport.pecan.request import JSON, JSON_PATCH, Request
-from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.request import Request, document, parameter
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
-
-F = TypeVar("F", bound=Callable[..., Response])
-
-#: The rule of a handler that needs no token.
-PUBLIC = None
-
-#: The media types that the body of a PATCH may have; it is a JSON Patch (RFC 6902) in any case.
-PATCH_TYPES = (JSON, JSON_PATCH)
-
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    from poppy.transport.pecan.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,58 +34,28 @@ class Settings:
     purge_without_query_is_all: bool = False
 
 
-def handler(rule: str | None) -> Callable[[F], F]:
-    """Mark a method as a request handler.
-
-    Args:
-        rule: the policy rule that the request needs (see :mod:`poppy.policies`), or ``PUBLIC``.
-    """
-    if callable(rule):
-        raise TypeError(f'{rule} needs a policy rule: @handler("cdn:..."), or @handler(PUBLIC)')
-
-    def mark(function: F) -> F:
-        exposed = pecan.expose(content_type=JSON)(function)
-        exposed.rule = rule
-        return cast(F, exposed)
-
-    return mark
-
-
-class Resource:
-    """A resource with a URL.
-
-    Its methods ``get``, ``post``, ``put``, ``patch`` and ``delete`` handle requests. Each takes
-    the request, Pecan's empty response and the variable segments of the URL. It validates the
-    request, calls the manager and returns the result as a view renders it. Errors are raised.
+@dataclass(frozen=True)
+class API:
+    """The first argument of every handler.
 
     Attributes:
-        media_types: the media types of responses, in order of preference.
-        handlers: the handlers by method, in the order of the ``Allow`` header.
+        routes: all routes that are served.
     """
 
-    media_types: ClassVar[tuple[str, ...]] = (JSON,)
+    manager: "Manager"
+    settings: Settings
+    routes: "Sequence[Route]"
 
-    def __init__(self, manager: "Manager", settings: Settings) -> None:
-        self.manager = manager
-        self.settings = settings
-        self.handlers: dict[str, Callable[..., Response]] = {}
-        for method in _METHODS:
-            if hasattr(self, method.lower()):
-                self.handlers[method] = getattr(self, method.lower())
-        if "GET" in self.handlers:
-            self.handlers["HEAD"] = self.handlers["GET"]
-        self.handlers["OPTIONS"] = self.options
+    def body(self, request: Request) -> object:
+        """Return the JSON document in the body, in a media type that the route declares.
 
-    @handler(PUBLIC)
-    def options(self, request: Request, response: Response, *segments: str) -> Response:
-        """Return the supported methods in ``Allow`` (RFC 9110, section 9.3.7).
-
-        ``Accept-Patch`` has what PATCH accepts (RFC 5789, section 3.1).
+        Raises:
+            RequestRefused: see :func:`.request.document`.
+            InvalidRequest: see :func:`.request.document`.
         """
-        headers = {"Allow": ", ".join(self.handlers)}
-        if "PATCH" in self.handlers:
-            headers["Accept-Patch"] = ", ".join(PATCH_TYPES)
-        return reply(status=HTTPStatus.NO_CONTENT, headers=headers)
+        declared = request.route.body
+        assert declared is not None, f"{request.route.id} declares no body"
+        return document(request, self.settings.max_body_size, declared.media_types)
 
 
 def project(text: str) -> str:
@@ -121,3 +78,13 @@ def uuid(text: str, what: str) -> str:
     if not ids.is_uuid(text):
         raise errors.InvalidRequest(f"The {what} must be a UUID")
     return text.lower()
+
+
+def marker_of(request: Request) -> str | None:
+    """Return the query parameter ``marker``, a UUID; None if it is not given.
+
+    Raises:
+        InvalidRequest: the marker is not a UUID, or is given more than once.
+    """
+    text = parameter(request, "marker")
+    return None if text is None else uuid(text, "marker")

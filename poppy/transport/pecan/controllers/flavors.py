@@ -3,41 +3,97 @@
 
 from http import HTTPStatus
 
+from poppy.model import schemas
+from poppy.policies.base import ADMIN, READER, service_rule
 from poppy.transport.pecan import views
-from poppy.transport.pecan.conditional import tagged
-from poppy.transport.pecan.controllers.base import Resource, handler
-from poppy.transport.pecan.request import Request, document
+from poppy.transport.pecan.conditional import reply_tagged
+from poppy.transport.pecan.controllers.base import API
+from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.request import Request
 from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.routes import Answer, Body, Link, Route, tagged
 
 
-class Flavors(Resource):
-    """All flavors."""
-
-    @handler("cdn:flavors:list")
-    def get(self, request: Request, response: Response) -> Response:
-        """List all flavors."""
-        found = self.manager.flavors.list()
-        shown = {"flavors": [views.flavor(entry, request.base_url) for entry in found]}
-        return tagged(request, shown)
-
-    @handler("cdn:flavors:create")
-    def post(self, request: Request, response: Response) -> Response:
-        """Create a flavor. 201 with its ``Location``."""
-        body = document(request, self.settings.max_body_size)
-        created = views.flavor(self.manager.flavors.create(body), request.base_url)
-        return reply(created, HTTPStatus.CREATED, {"Location": views.self_link(created)})
+def _list(api: API, request: Request) -> Response:
+    found = api.manager.flavors.list()
+    shown = {"flavors": [views.flavor(entry, request.base_url) for entry in found]}
+    return reply_tagged(request, shown)
 
 
-class Flavor(Resource):
-    """One flavor."""
+def _get(api: API, request: Request, flavor_id: str) -> Response:
+    found = api.manager.flavors.get(flavor_id)
+    return reply_tagged(request, views.flavor(found, request.base_url))
 
-    @handler("cdn:flavors:get")
-    def get(self, request: Request, response: Response, flavor_id: str) -> Response:
-        """Return the flavor."""
-        return tagged(request, views.flavor(self.manager.flavors.get(flavor_id), request.base_url))
 
-    @handler("cdn:flavors:delete")
-    def delete(self, request: Request, response: Response, flavor_id: str) -> Response:
-        """Delete the flavor. 204."""
-        self.manager.flavors.delete(flavor_id)
-        return reply(status=HTTPStatus.NO_CONTENT)
+def _create(api: API, request: Request) -> Response:
+    created = views.flavor(api.manager.flavors.create(api.body(request)), request.base_url)
+    return reply(created, HTTPStatus.CREATED, {"Location": views.self_link(created)})
+
+
+def _delete(api: API, request: Request, flavor_id: str) -> Response:
+    api.manager.flavors.delete(flavor_id)
+    return reply(status=HTTPStatus.NO_CONTENT)
+
+
+_ONE = {"flavor_id": "$response.body#/id"}
+_LINKS = {
+    "flavor": Link("getFlavor", _ONE),
+    "delete": Link("deleteFlavor", _ONE),
+}
+
+ROUTES = (
+    tagged(
+        Route(
+            "GET /v1.0/flavors",
+            _list,
+            service_rule("cdn:flavors:list", READER),
+            id="listFlavors",
+            summary="List the flavors.",
+            answers={
+                HTTPStatus.OK: Answer(
+                    "All flavors.", answers.FLAVORS, {"flavors": [answers.FLAVOR_EXAMPLE]}
+                )
+            },
+        )
+    ),
+    tagged(
+        Route(
+            "GET /v1.0/flavors/{flavor_id}",
+            _get,
+            service_rule("cdn:flavors:get", READER),
+            id="getFlavor",
+            summary="Show a flavor.",
+            answers={
+                HTTPStatus.OK: Answer(
+                    "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
+                )
+            },
+        )
+    ),
+    Route(
+        "POST /v1.0/flavors",
+        _create,
+        service_rule("cdn:flavors:create", ADMIN, "Define a flavor."),
+        id="createFlavor",
+        summary="Create a flavor: a choice of providers for services.",
+        body=Body(schemas.FLAVOR, answers.FLAVOR_REQUEST_EXAMPLE),
+        answers={
+            HTTPStatus.CREATED: Answer(
+                "The flavor. 400 if its ID is taken or a provider is not loaded.",
+                answers.FLAVOR,
+                answers.FLAVOR_EXAMPLE,
+                headers=("Location",),
+                links=_LINKS,
+            )
+        },
+    ),
+    Route(
+        "DELETE /v1.0/flavors/{flavor_id}",
+        _delete,
+        service_rule("cdn:flavors:delete", ADMIN, "Delete a flavor."),
+        id="deleteFlavor",
+        summary="Delete a flavor that no service uses.",
+        answers={HTTPStatus.NO_CONTENT: Answer("The flavor is deleted.")},
+        errors=(HTTPStatus.CONFLICT,),
+    ),
+)

@@ -1,94 +1,341 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services``: the services of tenants."""
+"""``/v1.0/services``: the services of tenants, their cached content and their analytics."""
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
-from poppy.model.services import Service as ServiceModel
+from poppy.common import errors
+from poppy.model import schemas
+from poppy.model.operations import Purge
+from poppy.model.schemas import Schema
+from poppy.model.services import Service, Status
+from poppy.policies.base import MEMBER, READER, project_rule
+from poppy.provider.base import Metric
 from poppy.transport.pecan import views
-from poppy.transport.pecan.conditional import idempotency_key, precondition, tagged
-from poppy.transport.pecan.controllers.base import Resource, handler, uuid
+from poppy.transport.pecan.conditional import idempotency_key, precondition, reply_tagged
+from poppy.transport.pecan.controllers.base import API, Settings, marker_of, uuid
+from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import (
     JSON,
     JSON_PATCH,
     Request,
-    document,
+    boolean,
     integer,
     parameter,
 )
 from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.routes import (
+    Answer,
+    Body,
+    Link,
+    Parameter,
+    Route,
+    conditional,
+    tagged,
+)
 
 DEFAULT_LIMIT = 10
+MAX_URL = 2048
+
+_PATH = re.compile(r"[\x21-\x7e]+")
+_SCHEME = re.compile(r"/*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class Services(Resource):
-    """The services of a project."""
-
-    @handler("cdn:services:list")
-    def get(self, request: Request, response: Response) -> Response:
-        """Return a page of services, oldest first."""
-        limit = integer(request, "limit", DEFAULT_LIMIT, self.settings.max_services_per_page)
-        marker = parameter(request, "marker")
-        if marker is not None:
-            marker = uuid(marker, "marker")
-        filters = {name: parameter(request, name) for name in ("status", "domain")}
-        given = {name: text for name, text in filters.items() if text is not None}
-        found = self.manager.services.list(request.project_id, marker, limit, **given)
-        return tagged(request, views.services(found, limit, request.base_url, given))
-
-    @handler("cdn:services:create")
-    def post(self, request: Request, response: Response) -> Response:
-        """Create a service. 202 with its ``Location``."""
-        body = document(request, self.settings.max_body_size)
-        service_id = self.manager.services.create(
-            request.project_id,
-            body,
-            request.request_id,
-            key=idempotency_key(request),
-            token=request.token,
-        )
-        return accepted(request, service_id)
+def _list(api: API, request: Request) -> Response:
+    limit = integer(request, "limit", DEFAULT_LIMIT, api.settings.max_services_per_page)
+    after = marker_of(request)
+    filters = {name: parameter(request, name) for name in ("status", "domain")}
+    given = {name: text for name, text in filters.items() if text is not None}
+    found = api.manager.services.list(request.project_id, after, limit, **given)
+    return reply_tagged(request, views.services(found, limit, request.base_url, given))
 
 
-class Service(Resource):
-    """One service."""
-
-    @handler("cdn:services:get")
-    def get(self, request: Request, response: Response, service_id: str) -> Response:
-        """Return the service."""
-        found = self.manager.services.get(request.project_id, uuid(service_id, "service id"))
-        return tagged(request, views.service(found, request.base_url), found.revision)
-
-    @handler("cdn:services:update")
-    def patch(self, request: Request, response: Response, service_id: str) -> Response:
-        """Update the service by a JSON Patch (RFC 6902). 202 with its ``Location``."""
-        service_id = uuid(service_id, "service id")
-        body = document(request, self.settings.max_body_size, (JSON, JSON_PATCH))
-        self.manager.services.update(
-            request.project_id,
-            service_id,
-            body,
-            request.request_id,
-            check=_check(request),
-            token=request.token,
-        )
-        return accepted(request, service_id)
-
-    @handler("cdn:services:delete")
-    def delete(self, request: Request, response: Response, service_id: str) -> Response:
-        """Delete the service from its providers and from DNS. 202."""
-        service_id = uuid(service_id, "service id")
-        self.manager.services.delete(
-            request.project_id, service_id, request.request_id, check=_check(request)
-        )
-        return reply(status=HTTPStatus.ACCEPTED)
+def _get(api: API, request: Request, service_id: str) -> Response:
+    found = api.manager.services.get(request.project_id, uuid(service_id, "service id"))
+    return reply_tagged(request, views.service(found, request.base_url), found.revision)
 
 
-def _check(request: Request) -> Callable[[ServiceModel], None] | None:
+def _create(api: API, request: Request) -> Response:
+    service_id = api.manager.services.create(
+        request.project_id,
+        api.body(request),
+        request.request_id,
+        key=idempotency_key(request),
+        token=request.token,
+    )
+    return _accepted(request, service_id)
+
+
+def _update(api: API, request: Request, service_id: str) -> Response:
+    service_id = uuid(service_id, "service id")
+    api.manager.services.update(
+        request.project_id,
+        service_id,
+        api.body(request),
+        request.request_id,
+        check=_check(request),
+        token=request.token,
+    )
+    return _accepted(request, service_id)
+
+
+def _delete(api: API, request: Request, service_id: str) -> Response:
+    service_id = uuid(service_id, "service id")
+    api.manager.services.delete(
+        request.project_id, service_id, request.request_id, check=_check(request)
+    )
+    return reply(status=HTTPStatus.ACCEPTED)
+
+
+def _check(request: Request) -> Callable[[Service], None] | None:
     return precondition(request, lambda service: views.service(service, request.base_url))
 
 
-def accepted(request: Request, service_id: str) -> Response:
+def _purge(api: API, request: Request, service_id: str) -> Response:
+    service_id = uuid(service_id, "service id")
+    url = _url(request, api.settings.purge_without_query_is_all)
+    purge = Purge(url=url, hard=boolean(request, "hard", default=True))
+    api.manager.services.purge(request.project_id, service_id, purge, request.request_id)
+    return _accepted(request, service_id)
+
+
+def _accepted(request: Request, service_id: str) -> Response:
     """Return 202 with the ``Location`` of the service, which shows the progress."""
     location = views.service_href(service_id, request.base_url)
     return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
+
+
+def _url(request: Request, nothing_is_all: bool) -> str | None:
+    """Return the path to purge, or None to purge everything.
+
+    Args:
+        nothing_is_all: purge everything if the request has neither ``url`` nor ``all``.
+
+    Raises:
+        InvalidRequest: the request has neither or both, or the URL is not a percent-encoded path
+            (RFC 3986, section 3.3).
+    """
+    url = parameter(request, "url")
+    if nothing_is_all and url is None and parameter(request, "all") is None:
+        return None
+    if boolean(request, "all", default=False) is (url is not None):
+        raise errors.InvalidRequest("Exactly one of 'url' and 'all=true' must be given")
+    if url is None:
+        return None
+    if len(url) > MAX_URL or not _PATH.fullmatch(url):
+        raise errors.InvalidRequest(
+            f"The url must have 1..{MAX_URL} printable ASCII characters, others percent-encoded"
+        )
+    if _SCHEME.match(url):
+        raise errors.InvalidRequest("The url must be a path such as /images/logo.png")
+    return url if url.startswith("/") else f"/{url}"
+
+
+def _analytics(api: API, request: Request, service_id: str) -> Response:
+    names = ("domain", "metricType", "startTime", "endTime")
+    asked = [parameter(request, name) for name in names]
+    service_id = uuid(service_id, "service id")
+    found = api.manager.analytics.report(request.project_id, service_id, *asked)
+    return reply(views.analytics(found))
+
+
+def _limit(settings: Settings) -> Schema:
+    maximum = settings.max_services_per_page
+    default = min(DEFAULT_LIMIT, maximum)
+    return {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+
+
+def _document(settings: Settings) -> Schema:
+    return schemas.service(settings.document_limits)
+
+
+def _links(pointer: str) -> dict[str, Link]:
+    """Return the links of a service; ``pointer`` locates its ID in the response."""
+    one = {"service_id": f"$response.body#{pointer}"}
+    return {
+        "service": Link("getService", one),
+        "update": Link("updateService", one),
+        "purge": Link("purgeService", one),
+        "delete": Link("deleteService", one),
+    }
+
+
+_STATUS = {"type": "string", "enum": [status.value for status in Status]}
+_TIME = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$(?!\n)",
+}
+
+ROUTES = (
+    tagged(
+        Route(
+            "GET /v1.0/services",
+            _list,
+            project_rule("cdn:services:list", READER),
+            id="listServices",
+            summary="List the project's services.",
+            parameters=(
+                Parameter("limit", "The maximum number of services on a page.", _limit, example=1),
+                Parameter(
+                    "marker", "The ID of the last service of the previous page.", answers.UUID
+                ),
+                Parameter("status", "List only services with this status.", _STATUS),
+                Parameter("domain", "List only the service with this domain.", answers.TEXT),
+            ),
+            answers={
+                HTTPStatus.OK: Answer(
+                    "A page of services.",
+                    answers.SERVICES,
+                    answers.SERVICES_EXAMPLE,
+                    links=_links("/services/0/id"),
+                )
+            },
+        )
+    ),
+    tagged(
+        Route(
+            "GET /v1.0/services/{service_id}",
+            _get,
+            project_rule("cdn:services:get", READER, "Show a service."),
+            id="getService",
+            summary="Show a service and its status.",
+            answers={
+                HTTPStatus.OK: Answer(
+                    "The service.",
+                    answers.SERVICE,
+                    answers.SERVICE_EXAMPLE,
+                    links=_links("/id"),
+                )
+            },
+        )
+    ),
+    Route(
+        "POST /v1.0/services",
+        _create,
+        project_rule("cdn:services:create", MEMBER),
+        id="createService",
+        summary="Create a service.",
+        description="Rules that the schema does not express (400): a domain is a lowercase host "
+        "name, not a root domain, and not used by another service; the rules of the origins must "
+        "have distinct paths, and so must the caching rules; every provider of the flavor must "
+        "support the requested features.",
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "A key for this request. For 24 hours, a request with the same key and body gets "
+                "the same response and creates nothing.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+                example='"0d4fcd2e-8a3b-4a7d-9c11-6f1a2b3c4d5e"',
+                place="header",
+            ),
+        ),
+        body=Body(_document, answers.SERVICE_REQUEST_EXAMPLE),
+        answers={
+            HTTPStatus.ACCEPTED: Answer(
+                "The service is stored, and its deployment has started. 403 if the project's "
+                "quota is exhausted.",
+                headers=("Location",),
+            )
+        },
+        errors=(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+    ),
+    conditional(
+        Route(
+            "PATCH /v1.0/services/{service_id}",
+            _update,
+            project_rule("cdn:services:update", MEMBER, "Change a service."),
+            id="updateService",
+            summary="Update a service that is deployed, failed or waiting.",
+            description="The body is a JSON Patch (RFC 6902) of the document that GET returns, "
+            "without id, status, errors, links and dns_records. It supersedes a waiting create "
+            "or update; 400 while one runs. An empty patch changes nothing.",
+            body=Body(
+                schemas.PATCH,
+                [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],
+                media_types=(JSON_PATCH, JSON),
+            ),
+            answers={
+                HTTPStatus.ACCEPTED: Answer(
+                    "The change is stored, and its deployment has started.",
+                    headers=("Location",),
+                )
+            },
+            errors=(HTTPStatus.CONFLICT,),
+        )
+    ),
+    conditional(
+        Route(
+            "DELETE /v1.0/services/{service_id}",
+            _delete,
+            project_rule("cdn:services:delete", MEMBER, "Delete a service."),
+            id="deleteService",
+            summary="Delete a service from its providers and from DNS.",
+            description="Accepted at any time, and can be repeated. The service is gone (404) "
+            "when everything is removed. If something cannot be removed, the service fails with "
+            "the reason.",
+            answers={HTTPStatus.ACCEPTED: Answer("The deletion has started.")},
+            errors=(HTTPStatus.CONFLICT,),
+        )
+    ),
+    Route(
+        "DELETE /v1.0/services/{service_id}/assets",
+        _purge,
+        project_rule("cdn:services:purge", MEMBER, "Purge cached content of a service."),
+        id="purgeService",
+        summary="Purge cached content of a deployed service.",
+        description="Either url or all=true is required, unless the operator configured that "
+        "neither means all=true. Allowed while an update waits or after it failed.",
+        parameters=(
+            Parameter(
+                "url",
+                "A path; * matches any characters.",
+                {"type": "string", "minLength": 1, "maxLength": MAX_URL},
+                example="/images/logo.png",
+            ),
+            Parameter("all", "Purge all content of the service.", {"type": "boolean"}),
+            Parameter(
+                "hard",
+                "false: revalidate the content instead of evicting it, if the provider supports "
+                "this.",
+                {"type": "boolean", "default": True},
+            ),
+        ),
+        answers={HTTPStatus.ACCEPTED: Answer("The purge has started.", headers=("Location",))},
+        errors=(HTTPStatus.CONFLICT,),
+    ),
+    Route(
+        "GET /v1.0/services/{service_id}/analytics",
+        _analytics,
+        project_rule("cdn:services:analytics", READER, "Show the analytics of a service."),
+        id="getAnalytics",
+        summary="Show a domain's analytics from its provider.",
+        description="The request waits for the provider: 503 if it does not answer, 400 if it "
+        "has no analytics. The result is cached for a minute.",
+        parameters=(
+            Parameter(
+                "domain",
+                "A domain of the service.",
+                answers.TEXT,
+                "www.example.com",
+                required=True,
+            ),
+            Parameter(
+                "metricType",
+                "The metric; bandwidthOut is in bytes.",
+                {"type": "string", "enum": [metric.value for metric in Metric]},
+                "requestCount",
+                required=True,
+            ),
+            Parameter(
+                "startTime",
+                "The start (UTC, inclusive); by default a day before the end.",
+                _TIME,
+            ),
+            Parameter("endTime", "The end (UTC, exclusive); by default now.", _TIME),
+        ),
+        answers={
+            HTTPStatus.OK: Answer("Counts by zone.", answers.ANALYTICS, answers.ANALYTICS_EXAMPLE)
+        },
+    ),
+)

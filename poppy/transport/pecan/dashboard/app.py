@@ -2,14 +2,15 @@
 """The dashboard as a WSGI application next to the API."""
 
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oslo_config import cfg
 
 from poppy.transport.pecan.auth import Strategy
-from poppy.transport.pecan.controllers.base import Resource, Settings
+from poppy.transport.pecan.controllers.base import API, Settings
 from poppy.transport.pecan.dashboard import login, pages, sessions
+from poppy.transport.pecan.dashboard.guesses import Guesses
 from poppy.transport.pecan.dashboard.rendering import PREFIX, ErrorPages, Renderer
 from poppy.transport.pecan.hooks import ContextHook
 from poppy.transport.pecan.options import DASHBOARD_GROUP
@@ -37,23 +38,7 @@ HEADERS = (
 )
 
 
-def routes(
-    manager: "Manager", settings: Settings, renderer: Renderer, context: login.LoginContext
-) -> Mapping[str, Resource]:
-    """Return the pages by URL template."""
-    shown: dict[str, type[pages.Page]] = {
-        "": pages.Overview,
-        "/operations": pages.Operations,
-        "/services": pages.Services,
-        "/services/{project_id}/{service_id}": pages.Service,
-        "/find": pages.Find,
-        "/static/{name}": pages.File,
-    }
-    return {
-        **{f"{PREFIX}{path}": page(manager, settings, renderer) for path, page in shown.items()},
-        f"{PREFIX}/sign-in": login.Login(manager, settings, renderer, context),
-        f"{PREFIX}/sign-out": login.Logout(manager, settings, renderer, context),
-    }
+ROUTES = (*pages.ROUTES, *login.ROUTES)
 
 
 class Shared(NamedTuple):
@@ -69,12 +54,12 @@ class Shared(NamedTuple):
 def beside(
     api: "WSGIApplication",
     shared: Shared,
-    serve: "Callable[[Mapping[str, Resource], Sequence[Any]], WSGIApplication]",
+    serve: "Callable[[API, Sequence[Any]], WSGIApplication]",
 ) -> "WSGIApplication":
     """Add the dashboard to the API's application.
 
     Args:
-        serve: makes an application from routes and hooks.
+        serve: makes an application from an API and hooks.
 
     Raises:
         ConfigError: the dashboard's configuration is invalid.
@@ -82,10 +67,10 @@ def beside(
     options = shared.conf[DASHBOARD_GROUP]
     renderer = Renderer(options.refresh)
     known = sessions.make(shared.conf, shared.strategy, shared.manager.sessions)
-    context = login.LoginContext(known, shared.policy, options.session_lifetime)
-    table = routes(shared.manager, shared.settings, renderer, context)
-    hooks = [ContextHook(shared.settings, known, shared.policy), ErrorPages(renderer)]
-    return Beside(api, Guarded(serve(table, hooks)))
+    context = login.LoginContext(known, shared.policy, options.session_lifetime, Guesses())
+    site = login.Site(shared.manager, shared.settings, ROUTES, renderer, context)
+    hooks = [ContextHook(site, known, shared.policy), ErrorPages(renderer)]
+    return Beside(api, Guarded(serve(site, hooks)))
 
 
 class Beside:

@@ -8,7 +8,7 @@ them.
 import copy
 from typing import Any
 
-from poppy.model import certificates, schemas
+from poppy.model import admin_schemas, certificates, schemas
 from poppy.model.dns_records import Purpose, RecordStatus
 from poppy.model.schemas import Schema
 from poppy.model.services import Status
@@ -302,4 +302,30 @@ ANALYTICS_EXAMPLE = {
     "requestCount": {"EMEA": [{"timestamp": "2026-01-01T00:00:00", "count": 1234}]},
     "provider": "mock",
     "flavor": "standard",
+}
+
+ORDER: Schema = answer(
+    "Order",
+    {
+        **admin_schemas.CERTIFICATE["properties"],
+        "cert_details": {
+            "type": "object",
+            "description": "Details from each provider, by provider name.",
+            "additionalProperties": answer("Details", {"extra_info": {"type": "object"}}),
+        },
+        "status": {"enum": [*certificates.STATES, "delete_in_progress"]},
+    },
+)
+
+ORDER_REQUEST_EXAMPLE = {
+    "flavor_id": "standard",
+    "cert_type": "san",
+    "domain_name": "www.example.com",
+    "project_id": PROJECT_ID,
+}
+
+ORDER_EXAMPLE = {
+    **ORDER_REQUEST_EXAMPLE,
+    "cert_details": {"varnish": {"extra_info": {"status": "deployed"}}},
+    "status": "deployed",
 }

@@ -1,31 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the OpenAPI document from the route table and the descriptions."""
+"""Build the OpenAPI document from the declarations of the routes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from poppy.extensions import base as extensions
-from poppy.transport.pecan.openapi import (
-    admin,
-    answers,
-    certificates,
-    flavors,
-    home,
-    operations,
-    services,
-)
-from poppy.transport.pecan.openapi.operation import Answer, Body, Operation, Parameter
+from poppy.model.schemas import Schema
+from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import JSON
+from poppy.transport.pecan.routes import Answer, Body, Parameter, Route
 
 if TYPE_CHECKING:
-    from poppy.transport.pecan.controllers.base import Resource, Settings
+    from poppy.transport.pecan.controllers.base import Settings
 
 VERSION = "3.1.1"
 
 REQUEST_ID = "x-openstack-request-id"
-_UNDESCRIBED = ("HEAD", "OPTIONS")
 
 #: Description, schema and example of each path parameter.
 SEGMENTS: Mapping[str, tuple[str, dict[str, Any], Any]] = {
@@ -90,35 +81,16 @@ An installation without Keystone takes the project from `X-Project-ID` and the r
 `X-Roles` instead."""
 
 
-def descriptions(settings: "Settings") -> dict[str, Operation]:
-    """Return all descriptions by ``METHOD /template``."""
-    return {
-        **home.OPERATIONS,
-        **flavors.OPERATIONS,
-        **services.operations(settings),
-        **operations.OPERATIONS,
-        **certificates.OPERATIONS,
-        **admin.OPERATIONS,
-        **{
-            f"{method} {extensions.url(name, template)}": operation
-            for name, extension in extensions.installed().items()
-            for template, methods in extension.operations().items()
-            for method, operation in methods.items()
-        },
-    }
-
-
-def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) -> dict[str, Any]:
+def make(routes: Iterable[Route], settings: "Settings", server: str) -> dict[str, Any]:
     """Build the document.
 
     Args:
-        routes: the route table.
         server: ``scheme://host`` and mount point of this installation.
-
-    Raises:
-        KeyError: a route has no description.
     """
-    described = descriptions(settings)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        methods = paths.setdefault(route.template, {})
+        methods[route.method.lower()] = _operation(route, settings)
     return {
         "openapi": VERSION,
         "info": {
@@ -128,13 +100,7 @@ def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) ->
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server}],
-        "paths": {
-            template: {
-                method.lower(): _operation(template, rule, described[f"{method} {template}"])
-                for method, rule in rules(resource)
-            }
-            for template, resource in routes.items()
-        },
+        "paths": paths,
         "components": {
             "schemas": {"Error": answers.ERROR},
             "responses": {_name(status): _error(status) for status in ERRORS},
@@ -146,54 +112,56 @@ def make(routes: Mapping[str, "Resource"], settings: "Settings", server: str) ->
     }
 
 
-def rules(resource: "Resource") -> Iterator[tuple[str, str | None]]:
-    """Yield the described methods of a resource, each with its policy rule."""
-    for method, handler in resource.handlers.items():
-        if method not in _UNDESCRIBED:
-            yield method, handler.rule  # type: ignore[attr-defined]
-
-
-def _operation(template: str, rule: str | None, described: Operation) -> dict[str, Any]:
-    group = re.sub(r"^/v1\.0/?", "", template).partition("/")[0] or "home"
-    text = [described.description] if described.description else []
-    text += [f"Policy: `{rule}`."] if rule else []
-    own = {each.name for each in described.parameters if each.place == "path"}
+def _operation(route: Route, settings: "Settings") -> dict[str, Any]:
+    group = re.sub(r"^/v1\.0/?", "", route.template).partition("/")[0] or "home"
+    text = [route.description] if route.description else []
+    text += [f"Policy: `{route.rule.name}`."] if route.rule else []
+    own = {each.name for each in route.parameters if each.place == "path"}
+    names = re.findall(r"{(\w+)}", route.template)
     made: dict[str, Any] = {
-        "operationId": described.id,
+        "operationId": route.id,
         "tags": [group],
-        "summary": described.summary,
-        "security": [{"token": []}, {"project": []}] if rule else [],
+        "summary": route.summary,
+        "security": [{"token": []}, {"project": []}] if route.rule else [],
         "parameters": [
-            *(_segment(name) for name in re.findall(r"{(\w+)}", template) if name not in own),
-            *map(_parameter, described.parameters),
+            *(_segment(name) for name in names if name not in own),
+            *(_parameter(each, settings) for each in route.parameters),
         ],
-        "responses": _responses(template, rule, described),
+        "responses": _responses(route),
     }
     if text:
         made["description"] = "\n\n".join(text)
-    if described.body is not None:
-        made["requestBody"] = {"required": True, "content": _content(described.body)}
+    if route.body is not None:
+        schema = _schema(route.body, settings)
+        made["requestBody"] = {
+            "required": True,
+            "content": _content(schema, route.body.example, route.body.media_types),
+        }
     return made
 
 
-def _responses(template: str, rule: str | None, described: Operation) -> dict[str, Any]:
-    found = {str(status.value): _answer(made) for status, made in described.answers.items()}
-    for status in sorted(_errors(template, rule, described)):
+def _responses(route: Route) -> dict[str, Any]:
+    found = {str(status.value): _answer(made) for status, made in route.answers.items()}
+    for status in sorted(_errors(route)):
         found.setdefault(str(status.value), {"$ref": f"#/components/responses/{_name(status)}"})
     return found
 
 
-def _errors(template: str, rule: str | None, described: Operation) -> set[HTTPStatus]:
+def _errors(route: Route) -> set[HTTPStatus]:
     """Return the common errors of a route."""
-    found = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, *described.errors}
-    if "{" in template:
+    found = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, *route.errors}
+    if "{" in route.template:
         found.add(HTTPStatus.NOT_FOUND)
-    if rule is not None:
+    if route.rule is not None:
         found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
         found.add(HTTPStatus.TOO_MANY_REQUESTS)
-    if described.body is not None:
+    if route.body is not None:
         found |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
     return found
+
+
+def _schema(given: Parameter | Body, settings: "Settings") -> Schema:
+    return given.schema(settings) if callable(given.schema) else given.schema
 
 
 def _segment(name: str) -> dict[str, Any]:
@@ -208,13 +176,13 @@ def _segment(name: str) -> dict[str, Any]:
     }
 
 
-def _parameter(given: Parameter) -> dict[str, Any]:
+def _parameter(given: Parameter, settings: "Settings") -> dict[str, Any]:
     made = {
         "name": given.name,
         "in": given.place,
         "required": given.required or given.place == "path",
         "description": given.description,
-        "schema": given.schema,
+        "schema": _schema(given, settings),
     }
     return made if given.example is None else {**made, "example": given.example}
 
@@ -225,7 +193,7 @@ def _answer(given: Answer) -> dict[str, Any]:
         "headers": _headers(given.headers, given.may_have),
     }
     if given.schema is not None:
-        made["content"] = _content(Body(given.schema, given.example, given.media_types))
+        made["content"] = _content(given.schema, given.example, given.media_types)
     if given.links:
         made["links"] = {
             name: {"operationId": link.operation, "parameters": dict(link.parameters)}
@@ -266,6 +234,6 @@ def _name(status: HTTPStatus) -> str:
     return f"Error{status.value}"
 
 
-def _content(body: Body) -> dict[str, Any]:
-    example = {} if body.example is None else {"example": body.example}
-    return {media_type: {"schema": body.schema, **example} for media_type in body.media_types}
+def _content(schema: Schema, example: Any, media_types: Iterable[str]) -> dict[str, Any]:
+    shown = {} if example is None else {"example": example}
+    return {media_type: {"schema": schema, **shown} for media_type in media_types}
