@@ -7,7 +7,7 @@ is in storage, and dispatchers post what is due there.
 """
 
 import datetime
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from oslo_log import log
@@ -16,8 +16,8 @@ from poppy.common import errors, tracing
 from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
-from poppy.manager import requirements, shared_certificates
-from poppy.manager.reserved import ReservedNames
+from poppy.manager import requirements
+from poppy.manager.requirements import ReservedNames
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Kind, Operation, Priority, Purge
@@ -126,7 +126,7 @@ class Changes:
         before: ServiceSpec | None = None,
         placed: Collection[str] = (),
     ) -> None:
-        """Check a document's names and store it; see :func:`.shared_certificates.store_placed`.
+        """Check a document's names and store it; see :func:`store_placed`.
 
         Args:
             project_id: the service's project.
@@ -146,12 +146,12 @@ class Changes:
         self.reserved.check(spec, known, origins)
         for _ in spec.domains:
             try:
-                return shared_certificates.store_placed(spec, known, self._dns, store)
+                return store_placed(spec, known, self._dns, store)
             except errors.DomainTaken as exc:
                 if self._ownership is None or certificates.is_namespace(project_id):
                     raise
                 self._ownership.take_over(project_id, exc)
-        return shared_certificates.store_placed(spec, known, self._dns, store)
+        return store_placed(spec, known, self._dns, store)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:
         """Return details with the DNS records that the tenant must create first, if any.
@@ -315,3 +315,53 @@ def with_status(detail: ProviderDetail | None, status: ProviderStatus) -> Provid
     if detail is None:
         return ProviderDetail(status=status)
     return replace(detail, status=status, error_message=None, error_info=None, error_class=None)
+
+
+def store_placed(
+    spec: ServiceSpec,
+    placed: Collection[str],
+    dns: DNSDriver,
+    store: Callable[[ServiceSpec], None],
+) -> None:
+    """Store a document with each new shared label under the first shard where it is free.
+
+    A tenant requests a label. The operator's certificate covers a few names, the shards; each
+    label can be used once under each shard.
+
+    Args:
+        spec: the document.
+        placed: shared names that the service already has; they stay unchanged.
+        dns: the DNS driver, which knows the shards.
+        store: stores the document atomically.
+
+    Raises:
+        InvalidRequest: there are no shards, or a label is taken under all of them.
+        DomainTaken: a domain that is not shared is taken.
+    """
+    # Do not give a service the same name twice.
+    used = {domain.domain for domain in spec.domains}
+    shards = {
+        domain.domain: (name for name in dns.shared_domains(domain.domain) if name not in used)
+        for domain in spec.domains
+        if domain.certificate == "shared" and domain.domain not in placed
+    }
+    chosen = {label: _next(label, names) for label, names in shards.items()}
+    while True:
+        domains = tuple(
+            replace(domain, domain=chosen.get(domain.domain, domain.domain))
+            for domain in spec.domains
+        )
+        try:
+            return store(replace(spec, domains=domains))
+        except errors.DomainTaken as exc:
+            label = next((key for key, name in chosen.items() if name == exc.domain), None)
+            if label is None:
+                raise
+            chosen[label] = _next(label, shards[label])
+
+
+def _next(label: str, names: Iterator[str]) -> str:
+    name = next(names, None)
+    if name is None:
+        raise errors.InvalidRequest(f"No shared domain is left for '{label}'; choose another name")
+    return name

@@ -23,7 +23,7 @@ from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
 from poppy.manager.operations import OperationsManager
 from poppy.manager.overview import OverviewManager
-from poppy.manager.reserved import ReservedNames
+from poppy.manager.requirements import ReservedNames
 from poppy.manager.services import ServicesManager
 from poppy.manager.sessions import SessionsManager
 from poppy.manager.transfers import TransfersManager

@@ -2,7 +2,6 @@
 """Entity tags and conditional requests (RFC 9110, sections 8.8.3 and 13)."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +12,6 @@ from poppy.transport.pecan.request import Request, host_url
 from poppy.transport.pecan.response import Response, encode, reply
 
 _DIGEST = 16
-# A string of Structured Fields (RFC 9651, section 3.3.3). Many clients send it without quotes.
-_KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
-_MAX_KEY = 255
 
 
 def reply_tagged(request: Request, document: Any, revision: int | None = None) -> Response:
@@ -70,25 +66,6 @@ def precondition(
             )
 
     return check
-
-
-def idempotency_key(request: Request) -> str | None:
-    """Return the ``Idempotency-Key`` of a request; None without one.
-
-    The format is that of draft-ietf-httpapi-idempotency-key-header.
-
-    Raises:
-        InvalidRequest: the key is malformed or too long.
-    """
-    text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
-    if text is None:
-        return None
-    match = _KEY.fullmatch(text.strip())
-    if match is None or len(text) > _MAX_KEY:
-        raise errors.InvalidRequest(
-            f"The Idempotency-Key must have 1..{_MAX_KEY} printable ASCII characters"
-        )
-    return re.sub(r"\\(.)", r"\1", match["quoted"]) if match["quoted"] else match["plain"]
 
 
 def _tag(request: Request, body: bytes, revision: int | None) -> str:

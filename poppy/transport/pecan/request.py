@@ -47,6 +47,8 @@ MAX_DEPTH = 32
 #: The digits of a signed 64-bit integer, including the sign.
 MAX_DIGITS = 20
 MAX_QUERY_PARAMETERS = 100
+#: The longest ``Idempotency-Key``, in characters.
+MAX_KEY = 255
 
 #: ``host[:port]`` of RFC 9110, section 7.2, without percent-encoding.
 HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -58,6 +60,8 @@ _MEDIA_PARAMETER = re.compile(
 _MOUNT_POINT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 _CHARSET = re.compile(r"""\s*charset\s*=\s*(?:utf-8|utf8|"utf-8"|"utf8")\s*""", re.IGNORECASE)
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+# A string of Structured Fields (RFC 9651, section 3.3.3). Many clients send it without quotes.
+_KEY = re.compile(r'"(?P<quoted>(?:[ !#-\[\]-~]|\\["\\])+)"|(?P<plain>[!#-\[\]-~]+)')
 _NO_PARAMETERS = webob.multidict.NoVars("no query string")
 
 
@@ -265,6 +269,25 @@ def form(request: Request, limit: int) -> Mapping[str, str]:
     except ValueError as exc:
         raise errors.InvalidRequest("The form is not valid") from exc
     return dict(reversed(pairs))
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the ``Idempotency-Key`` of a request; None without one.
+
+    The format is that of draft-ietf-httpapi-idempotency-key-header.
+
+    Raises:
+        InvalidRequest: the key is malformed or too long.
+    """
+    text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if text is None:
+        return None
+    match = _KEY.fullmatch(text.strip())
+    if match is None or len(text) > MAX_KEY:
+        raise errors.InvalidRequest(
+            f"The Idempotency-Key must have 1..{MAX_KEY} printable ASCII characters"
+        )
+    return re.sub(r"\\(.)", r"\1", match["quoted"]) if match["quoted"] else match["plain"]
 
 
 def _check_media_type(request: Request, media_types: Collection[str]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from poppy.common import config, driver, errors
-from poppy.manager.reserved import ReservedNames
+from poppy.manager.requirements import ReservedNames
 from poppy.model.specs import Domain, Origin
 from poppy.testing.builders import make_spec
 

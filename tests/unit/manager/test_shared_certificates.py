@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from poppy.common import config, driver, errors
-from poppy.manager import shared_certificates
+from poppy.manager import change_pipeline
 from poppy.model.specs import Domain
 from poppy.testing.builders import make_spec
 
@@ -45,21 +45,21 @@ def label(name):
 
 def test_a_label_gets_the_first_free_shard(dns):
     store = Store("shop.s0.tls.example.net")
-    shared_certificates.store_placed(spec_of(label("shop"), label("blog")), (), dns, store)
+    change_pipeline.store_placed(spec_of(label("shop"), label("blog")), (), dns, store)
     assert store.stored == ["shop.s1.tls.example.net", "blog.s0.tls.example.net"]
 
 
 def test_a_label_taken_under_all_shards_is_refused(dns):
     store = Store("shop.s0.tls.example.net", "shop.s1.tls.example.net")
     with pytest.raises(errors.InvalidRequest, match="'shop'"):
-        shared_certificates.store_placed(spec_of(label("shop")), (), dns, store)
+        change_pipeline.store_placed(spec_of(label("shop")), (), dns, store)
     assert store.stored is None
 
 
 def test_a_taken_domain_that_is_not_shared_is_reported(dns):
     store = Store("www.example.com")
     with pytest.raises(errors.DomainTaken, match="Domain www.example.com has already been taken"):
-        shared_certificates.store_placed(
+        change_pipeline.store_placed(
             spec_of(label("shop"), Domain("www.example.com")), (), dns, store
         )
 
@@ -67,18 +67,18 @@ def test_a_taken_domain_that_is_not_shared_is_reported(dns):
 def test_a_placed_name_is_kept(dns):
     store = Store()
     placed = "shop.s1.tls.example.net"
-    shared_certificates.store_placed(spec_of(label(placed)), {placed}, dns, store)
+    change_pipeline.store_placed(spec_of(label(placed)), {placed}, dns, store)
     assert store.stored == [placed]
 
 
 def test_a_repeated_label_of_a_service_gets_another_shard(dns):
     store = Store()
     placed = "shop.s0.tls.example.net"
-    shared_certificates.store_placed(spec_of(label(placed), label("shop")), {placed}, dns, store)
+    change_pipeline.store_placed(spec_of(label(placed), label("shop")), {placed}, dns, store)
     assert store.stored == [placed, "shop.s1.tls.example.net"]
 
 
 def test_without_shards_every_label_is_refused(dns):
     dns.conf.set_override("shared_ssl_num_shards", 0, group="drivers:dns:mock")
     with pytest.raises(errors.InvalidRequest, match="'shop'"):
-        shared_certificates.store_placed(spec_of(label("shop")), (), dns, Store())
+        change_pipeline.store_placed(spec_of(label("shop")), (), dns, Store())

@@ -13,14 +13,16 @@ from poppy.model.services import Service, Status
 from poppy.policies.base import MEMBER, READER, project_rule
 from poppy.provider.base import Metric
 from poppy.transport.pecan import views
-from poppy.transport.pecan.conditional import idempotency_key, precondition, reply_tagged
+from poppy.transport.pecan.conditional import precondition, reply_tagged
 from poppy.transport.pecan.controllers.base import API, Settings, marker_of, uuid
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import (
     JSON,
     JSON_PATCH,
+    MAX_KEY,
     Request,
     boolean,
+    idempotency_key,
     integer,
     parameter,
 )
@@ -225,7 +227,7 @@ ROUTES = (
                 "Idempotency-Key",
                 "A key for this request. For 24 hours, a request with the same key and body gets "
                 "the same response and creates nothing.",
-                {"type": "string", "minLength": 1, "maxLength": 255},
+                {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
                 example='"0d4fcd2e-8a3b-4a7d-9c11-6f1a2b3c4d5e"',
                 place="header",
             ),
