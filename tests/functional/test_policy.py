@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every route has a policy rule; the rules and the operator's policy file are enforced."""
 
+import dataclasses
 import itertools
 import json
 from unittest import mock
@@ -86,6 +87,12 @@ class TestTable:
     def test_route_needs_documented_answers(self):
         with pytest.raises(ValueError, match=r"GET /v1\.0/new has no documented answers"):
             Route("GET /v1.0/new", ROUTES[0].handler, PUBLIC, id="new", summary="", answers={})
+
+    @pytest.mark.parametrize("target", [ROUTES[0].target, "LIST /v1.0/new", "/v1.0/new"])
+    def test_route_with_an_unknown_or_declared_method_is_an_error(self, target):
+        added = dataclasses.replace(ROUTES[0], target=target)
+        with pytest.raises(ValueError, match=f"{target}: the method is unknown or declared"):
+            Router([*ROUTES, added])
 
     def test_route_with_an_unregistered_rule_is_an_error(self, conf):
         rules = [it for it in policies.list_rules() if it.name != "cdn:services:list"]

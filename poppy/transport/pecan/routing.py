@@ -48,13 +48,19 @@ class Router:
     Attributes:
         table: the routes by URL template and method, in the order of the ``Allow`` header. HEAD
             is answered as GET (RFC 9110, section 9.3.2); every URL has OPTIONS.
+
+    Raises:
+        ValueError: a route is declared twice, or its method is unknown.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
         self.table: dict[str, dict[str, Route]] = {}
         for route in routes:
-            self.table.setdefault(route.template, {})[route.method] = route
+            declared = self.table.setdefault(route.template, {})
+            if route.method not in _METHODS or route.method in declared:
+                raise ValueError(f"{route.target}: the method is unknown or declared twice")
+            declared[route.method] = route
         for template, declared in self.table.items():
             methods = {name: declared[name] for name in _METHODS if name in declared}
             if "GET" in methods:
