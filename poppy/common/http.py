@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -62,6 +62,44 @@ class Quota(NamedTuple):
     resets_at: datetime.datetime | None = None
 
 
+class QuotaFields(NamedTuple):
+    """The header fields of one limit, by the name of the limit in :attr:`Client.quota`."""
+
+    name: str
+    limit: str
+    remaining: str
+    reset: str
+
+
+#: The fields that many vendors use. If two rows have the same name, the first one with a reset
+#: time counts.
+QUOTA_FIELDS = (
+    QuotaFields("requests", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+    QuotaFields("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+)
+
+
+def quotas(
+    headers: Mapping[str, str], fields: Iterable[QuotaFields] = QUOTA_FIELDS
+) -> dict[str, Quota]:
+    """Return the limits in a response's header fields by name.
+
+    A driver of a vendor with other fields gives :class:`Client` a function that calls this one
+    with them.
+    """
+    found: dict[str, Quota] = {}
+    for name, limit, remaining, reset in fields:
+        left = _number(headers.get(remaining))
+        if left is not None and (name not in found or found[name].resets_at is None):
+            whole = _number(headers.get(limit))
+            found[name] = Quota(whole, left, _moment(headers.get(reset)))
+    return found
+
+
+#: Reads the limits in a response's header fields.
+QuotaReader = Callable[[Mapping[str, str]], Mapping[str, Quota]]
+
+
 class Client:
     """A thread-safe client of one server. It does not follow redirects.
 
@@ -73,6 +111,7 @@ class Client:
         timeout: seconds to connect, and between two reads of the response.
         verify: whether to verify certificates, or the path of a CA bundle.
         explain: extracts the vendor's error message from a response.
+        quotas: reads the vendor's rate limits from a response's header fields.
     """
 
     def __init__(
@@ -85,6 +124,7 @@ class Client:
         timeout: tuple[float, float] = TIMEOUT,
         verify: bool | str = True,
         explain: Callable[[requests.Response], str] | None = None,
+        quotas: QuotaReader = quotas,
     ) -> None:
         self._name = name
         self._base_url = base_url.rstrip("/")
@@ -93,6 +133,7 @@ class Client:
         self._timeout = timeout
         self._verify = verify
         self._explain = explain or _text
+        self._read_quotas = quotas
         # A requests session is not safe to share between threads.
         self._local = threading.local()
         self._quota: dict[str, Quota] = {}
@@ -141,7 +182,7 @@ class Client:
             if not good:
                 span.fail(str(status))
         LOG.debug("%s: %s %s in %.3f s", self._name, method, status, time.monotonic() - began)
-        self._note_quota(response)
+        self._quota.update(self._read_quotas(response.headers))
         if good:
             return response
         raise self._error(method, response)
@@ -179,10 +220,6 @@ class Client:
             self._local.session = session
         return session
 
-    def _note_quota(self, response: requests.Response) -> None:
-        for name, quota in quotas(response.headers).items():
-            self._quota[name] = quota
-
     def _unanswered(self, method: str, error: requests.RequestException) -> RetryableError:
         # Messages of requests quote the URL, which may hold a key.
         message = f"{self._name} did not answer ({method}): {type(error).__name__}"
@@ -201,7 +238,7 @@ class Client:
             own = names_object(said, response.request)
             return RetryableError(
                 message,
-                retry_after=retry_after(response.headers),
+                retry_after=retry_after(response.headers, self._read_quotas),
                 scope=Scope.SERVICE if own else Scope.PROVIDER,
             )
         return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
@@ -235,16 +272,19 @@ def _is_timeout(error: requests.RequestException) -> bool:
     return any(isinstance(it, urllib3.exceptions.TimeoutError) for it in error.args)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str], read: QuotaReader = quotas) -> float | None:
     """Return the seconds that a response asks to wait, from ``Retry-After`` in either form.
 
     Without the field, the reset time of an exhausted limit counts. The result is at most
     :data:`poppy.common.waits.LONGEST`; None if there is no valid value.
+
+    Args:
+        read: reads the vendor's limits.
     """
     value = headers.get("Retry-After")
     if value is not None:
         return waits.retry_after(value, now_utc())
-    found = quotas(headers)
+    found = read(headers)
     now = now_utc()
     resets = [
         waits.until(quota.resets_at, now)
@@ -252,49 +292,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         if quota.remaining <= 0 and quota.resets_at is not None
     ]
     return max(resets, default=None)
-
-
-#: Quota header fields: (name, limit, remaining, reset). If two rows have the same name, the first
-#: one with a reset time counts.
-_QUOTA_FIELDS = (
-    ("requests", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-    ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
-    # Akamai: the time at which a call is possible again.
-    ("requests", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Next"),
-    (
-        "requests",
-        "Akamai-RateLimit-Limit",
-        "Akamai-RateLimit-Remaining",
-        "Akamai-RateLimit-Next",
-    ),
-    ("writes", "Fastly-RateLimit-Limit", "Fastly-RateLimit-Remaining", "Fastly-RateLimit-Reset"),
-)
-#: Akamai's limits on objects of a contract or property: X-Limit-Hosts-Per-Property-Remaining.
-_THINGS = re.compile(r"(?i)x-limit-([a-z-]+)-remaining")
-
-
-def quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
-    """Return the limits in a response's header fields.
-
-    The keys are the names in :data:`_QUOTA_FIELDS`; for limits on objects, the kind of object
-    (``hosts-per-property``).
-    """
-    found: dict[str, Quota] = {}
-    for name, limit, remaining, reset in _QUOTA_FIELDS:
-        quota = _quota(headers, limit, remaining, reset)
-        if quota is not None and (name not in found or found[name].resets_at is None):
-            found[name] = quota
-    for field in headers:
-        things = _THINGS.fullmatch(field)
-        quota = things and _quota(headers, f"X-Limit-{things[1]}-Limit", field, "")
-        if things and quota:
-            found[things[1].lower()] = quota
-    return found
-
-
-def _quota(headers: Mapping[str, str], limit: str, remaining: str, reset: str) -> Quota | None:
-    left, whole = _number(headers.get(remaining)), _number(headers.get(limit))
-    return None if left is None else Quota(whole, left, _moment(headers.get(reset)))
 
 
 #: A larger reset value is a Unix timestamp, not a number of seconds from now.

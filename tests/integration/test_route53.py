@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from poppy.common import aws
 from poppy.common.errors import PermanentError, RetryableError, Scope
 from poppy.common.retry import RetryPolicy
 from poppy.dns.base import DNSDriver
 from poppy.dns.route53.driver import Route53DNS
 from poppy.dns.steering import Target
 from poppy.testing.dns import SteeringContract
+from poppy.vendors import aws
 from tests.real.amazon_route53 import answer
 from tests.real.hosted_zones import SUFFIX, Zones, make_driver
 from tests.real.moto import Moto

@@ -171,7 +171,7 @@ def test_name_with_other_records_is_refused(driver: Route53DNS, zones: Zones, zo
 def test_temporary_failures_are_retryable(
     server: Moto, zones: Zones, zone: str, fate: str | int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("poppy.common.aws._ATTEMPTS", 1)
+    monkeypatch.setattr("poppy.vendors.aws._ATTEMPTS", 1)
     with Unreliable(server.url) as proxy:
         driver = make_driver(server, endpoint_url=proxy.url)
         driver.steer({NAME: WEIGHTS})

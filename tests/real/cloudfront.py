@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from poppy.common import aws, config
+from poppy.common import config
 from poppy.common.errors import (
     InProgressError,
 )
@@ -24,6 +24,7 @@ from poppy.model.specs import (
 from poppy.provider.base import Deployment
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service, make_spec
+from poppy.vendors import aws
 from tests.real.moto import Moto
 from tests.real.unreliable import Unreliable
 

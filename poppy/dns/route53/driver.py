@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from poppy.common import aws
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.route53 import records
@@ -18,6 +17,7 @@ from poppy.dns.route53.listing import PAGE, Listing, Page, position
 from poppy.dns.route53.records import Record
 from poppy.dns.steering import Policy, Steering
 from poppy.dns.zones import Zones
+from poppy.vendors import aws
 
 #: Maximum records and value characters of a request; an UPSERT counts twice.
 _MOST_RECORDS, _MOST_CHARACTERS = 1000, 32000

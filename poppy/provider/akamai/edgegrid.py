@@ -16,6 +16,7 @@ import requests
 
 from poppy.common.errors import ConfigError, RetryableError
 from poppy.common.http import Client, Quota
+from poppy.provider.akamai.quotas import read_quotas
 
 Document = dict[str, Any]
 
@@ -62,6 +63,7 @@ class Session:
             auth=_signer(name, credentials),
             timeout=(min(timeout, 5.0), timeout),
             explain=_explain,
+            quotas=read_quotas,
         )
 
     @property

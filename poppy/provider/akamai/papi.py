@@ -19,6 +19,7 @@ from oslo_log import log
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import retry_after
 from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, listed, words
+from poppy.provider.akamai.quotas import read_quotas
 
 LOG = log.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class PAPI:
     def ready_in(self, property_id: str, activation_id: str) -> float | None:
         """Return Akamai's estimate of the remaining seconds; None without one."""
         path = f"{_path(property_id)}/activations/{quote(activation_id, safe='')}"
-        return retry_after(self._request("GET", path).headers)
+        return retry_after(self._request("GET", path).headers, read_quotas)
 
     def activate(
         self,

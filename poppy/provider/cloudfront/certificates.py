@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from oslo_log import log
 
-from poppy.common import aws
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.model.names import MAX_COMMON_NAME
+from poppy.vendors import aws
 
 LOG = log.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from oslo_log import log
 
-from poppy.common import aws
 from poppy.common.errors import InProgressError, RetryableError
 from poppy.provider.cloudfront.distribution import Viewer
 from poppy.provider.cloudfront.merging import Config, complete, holds, merge
+from poppy.vendors import aws
 
 LOG = log.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from poppy.common import aws
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model import certificates as model
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
@@ -37,6 +36,7 @@ from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.statistics import counted
+from poppy.vendors import aws
 
 #: Seconds between checks for a tenant's certificate validation records.
 _VALIDATION = 60.0

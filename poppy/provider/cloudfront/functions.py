@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from poppy.common import aws
 from poppy.common.errors import RetryableError
+from poppy.vendors import aws
 
 #: Owner of the functions that have nothing of one service in them. They are never deleted.
 SHARED = "shared"

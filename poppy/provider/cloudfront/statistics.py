@@ -9,9 +9,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from poppy.common import aws
 from poppy.common.errors import PermanentError
 from poppy.provider.base import Metric, Point, Query
+from poppy.vendors import aws
 
 #: CloudWatch's metric, and the metric of a percentage to apply to it, by Poppy's metric.
 _NAMES: Mapping[Metric, tuple[str, str | None]] = {

@@ -13,11 +13,15 @@ from urllib.parse import quote
 import requests
 
 from poppy.common.errors import RetryableError
-from poppy.common.http import Client, Quota
+from poppy.common.http import QUOTA_FIELDS, Client, Quota, QuotaFields, quotas
 
 Document = dict[str, Any]
 T = TypeVar("T", Document, list[Any])
 
+#: https://www.fastly.com/documentation/reference/api/#rate-limiting
+WRITES = QuotaFields(
+    "writes", "Fastly-RateLimit-Limit", "Fastly-RateLimit-Remaining", "Fastly-RateLimit-Reset"
+)
 _JSON_API = "application/vnd.api+json"
 _PAGE = 100
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -42,6 +46,7 @@ class API:
             headers={"Fastly-Key": token},
             timeout=(min(timeout, 5.0), timeout),
             explain=_explain,
+            quotas=read_quotas,
         )
 
     @property
@@ -208,6 +213,11 @@ class API:
         if "json" in options:
             headers["Content-Type"] = _JSON_API
         return _json(self._client.request(method, path, headers=headers, **options))
+
+
+def read_quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
+    """Return the limits in a response's header fields; ``writes`` is the limit on changes."""
+    return quotas(headers, (*QUOTA_FIELDS, WRITES))
 
 
 def _json(response: requests.Response) -> Document:

@@ -185,11 +185,29 @@ def test_answers_reports_whether_a_server_responds(server, client):
 
 
 def test_limits_are_recorded(server, client):
-    fields = {"Fastly-RateLimit-Remaining": "9", "Fastly-RateLimit-Reset": "1893456000"}
+    fields = {"X-RateLimit-Remaining": "9", "X-RateLimit-Reset": "1893456000"}
     server.answers["/v1/a"] = (200, fields, b"")
     client.request("GET", "/a")
     reset = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-    assert client.quota == {"writes": driver_http.Quota(None, 9, reset)}
+    assert client.quota == {"requests": driver_http.Quota(None, 9, reset)}
+
+
+def test_a_driver_can_read_its_vendors_own_fields(server):
+    fields = {"Writes-Left": "0", "Writes-Reset": "60", "X-RateLimit-Remaining": "9"}
+    server.answers["/v1/a"] = (429, fields, b"")
+    own = driver_http.QuotaFields("writes", "Writes-Limit", "Writes-Left", "Writes-Reset")
+    client = driver_http.Client(
+        "example",
+        f"http://127.0.0.1:{server.server_port}/v1",
+        quotas=lambda headers: driver_http.quotas(headers, [own]),
+    )
+
+    with pytest.raises(RetryableError) as caught:
+        client.request("GET", "/a")
+
+    assert list(client.quota) == ["writes"]
+    assert client.quota["writes"].remaining == 0
+    assert 58 < caught.value.retry_after <= 60
 
 
 @pytest.mark.parametrize(
@@ -218,21 +236,6 @@ def test_invalid_quota_fields_are_ignored():
     assert driver_http.quotas({"X-RateLimit-Remaining": "many"}) == {}
     found = driver_http.quotas({"RateLimit-Remaining": "3", "RateLimit-Reset": "never"})
     assert found == {"requests": driver_http.Quota(None, 3, None)}
-
-
-def test_akamai_limits_on_calls_and_objects_are_read():
-    then = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)).isoformat()
-    fields = {
-        "X-RateLimit-Limit": "60",
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Next": then,
-        "X-Limit-Hosts-Per-Property-Limit": "100",
-        "X-Limit-Hosts-Per-Property-Remaining": "0",
-    }
-    found = driver_http.quotas(fields)
-    assert found["requests"].resets_at == datetime.datetime.fromisoformat(then)
-    assert found["hosts-per-property"] == driver_http.Quota(100, 0, None)
-    assert 28 < driver_http.retry_after(fields) <= 30
 
 
 def test_a_request_is_traced_without_its_secrets(server, client, spans):

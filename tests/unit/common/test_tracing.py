@@ -49,7 +49,8 @@ import webtest
 from poppy.common import config, tracing
 from poppy.transport.pecan.driver import PecanTransport
 from poppy.distributed_task import worker
-from poppy.common import aws, http
+from poppy.common import http
+from poppy.vendors import aws
 from tests.functional import fakes
 conf = config.new(); conf([])
 tracing.check(conf); tracing.start(conf, "poppy-server")

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poppy.common import errors, http, waits
+from poppy.provider.akamai import quotas as akamai
+from poppy.provider.fastly import api as fastly
 
 NOW = datetime.datetime(2026, 11, 29, 12, 0, tzinfo=datetime.UTC)
 
@@ -70,17 +72,19 @@ FIELD = st.one_of(
     st.datetimes().map(lambda it: it.isoformat()),
     st.sampled_from(ABSURD),
 )
+ROWS = (*http.QUOTA_FIELDS, *akamai.CALLS, fastly.WRITES)
 NAMES = st.sampled_from(
-    ["Retry-After", "X-Limit-Things-Remaining", *(it for row in http._QUOTA_FIELDS for it in row)]
+    ["Retry-After", "X-Limit-Things-Remaining", *(it for row in ROWS for it in row)]
 )
 
 
+@pytest.mark.parametrize("read", [http.quotas, akamai.read_quotas, fastly.read_quotas])
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, FIELD, max_size=8))
-def test_any_response_gives_no_wait_or_a_bounded_one(headers):
-    wait = http.retry_after(headers)
+def test_any_response_gives_no_wait_or_a_bounded_one(read, headers):
+    wait = http.retry_after(headers, read)
     assert wait is None or 0 <= wait <= waits.LONGEST
-    for quota in http.quotas(headers).values():
+    for quota in read(headers).values():
         assert 0 <= quota.remaining < 10**12
         assert quota.limit is None or 0 <= quota.limit < 10**12
         if quota.resets_at is not None:

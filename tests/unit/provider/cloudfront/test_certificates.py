@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from poppy.common import aws
 from poppy.common.errors import PermanentError
 from poppy.provider.cloudfront.certificates import (
     SERVICE_TAG,
@@ -13,6 +12,7 @@ from poppy.provider.cloudfront.certificates import (
     Owner,
     check_names,
 )
+from poppy.vendors import aws
 
 LONG = f"{'a' * 60}.long.example.com"
 SHORT = "www.short.example.com"

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 from oslo_config import cfg
 
-from poppy.common import aws, tracing
+from poppy.common import tracing
 from poppy.common.errors import (
     ConfigError,
     PermanentError,
@@ -19,6 +19,7 @@ from poppy.common.errors import (
     Unauthorized,
 )
 from poppy.common.retry import RetryPolicy
+from poppy.vendors import aws
 from tests.spans import Spans
 
 
