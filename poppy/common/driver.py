@@ -31,6 +31,7 @@ class Driver:
     Attributes:
         name: the driver's name in the configuration.
         conf: the whole configuration, for the few drivers that need a shared option.
+        group: the name of the driver's own option group.
         options: the driver's own option group.
     """
 
@@ -42,11 +43,26 @@ class Driver:
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         self.conf = conf
         self.name = name
+        self.group = f"drivers:{self.KIND}:{name}"
         for group, options in self.option_groups(name):
             conf.register_group(cfg.OptGroup(group))
             conf.register_opts(options, group=group)
             logs.register_secrets(_secret_values(conf[group], options))
-        self.options: Any = conf[f"drivers:{self.KIND}:{name}"]
+        self.options: Any = conf[self.group]
+
+    def config_error(self, message: str) -> errors.ConfigError:
+        """Return the error for invalid options; it names the option group."""
+        return errors.ConfigError(f"[{self.group}] {message}")
+
+    def require(self, *options: str) -> None:
+        """Check that options have values.
+
+        Raises:
+            ConfigError: one has none; the message names it.
+        """
+        for option in options:
+            if not self.options[option]:
+                raise self.config_error(f"{option} is not set")
 
     @classmethod
     def option_groups(cls, name: str) -> list[tuple[str, Sequence[cfg.Opt]]]:

@@ -156,23 +156,31 @@ class Provider(Driver, abc.ABC):
       version stays in service.
     * The edge passes no header field of :data:`poppy.provider.headers.UNTRUSTED` from a client to
       an origin, unless the operator trusts the client as a proxy. No cache key includes them.
-    * Declare the provider's capabilities in ``SUPPORTS``. Requests that need others never reach
-      the driver, nor do those that :meth:`check` refuses.
+    * Declare the provider's capabilities in ``SUPPORTS`` and ``OPTIONAL``. Requests that need
+      others never reach the driver, nor do those that :meth:`check` refuses.
     * Return the operator's own names in :attr:`reserved_names`, so that no tenant can use them.
     * Declare options in ``OPTS``, and secrets with ``secret=True``, which keeps them out of logs.
 
-    Register the driver as an entry point in the namespace ``poppy.provider``, and test it with
+    If the provider has one object for each service, start from
+    :class:`poppy.provider.skeleton.ObjectProvider`. Register the driver as an entry point in the
+    namespace ``poppy.provider``, and test it with
     ``poppy.testing.provider.ProviderContract``.
     """
 
     KIND: ClassVar[str] = "provider"
     KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *edge.OPTS)
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
+    #: Capabilities that options enable: the names of the options, of which one must have a value.
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {}
 
     @property
     def supports(self) -> frozenset[Capability]:
-        """The provider's capabilities: ``SUPPORTS``, unless the driver's options change them."""
-        return self.SUPPORTS
+        """The capabilities in ``SUPPORTS``, and those in ``OPTIONAL`` that options enable."""
+        return self.SUPPORTS.union(
+            capability
+            for capability, options in self.OPTIONAL.items()
+            if any(self.options[option] for option in options)
+        )
 
     @property
     def reserved_names(self) -> Sequence[str]:
@@ -278,6 +286,10 @@ class Provider(Driver, abc.ABC):
             PermanentError: the provider refuses, or has no such service.
         """
         raise PermanentError(f"{self.name} has no analytics")
+
+    def no_such(self, service: Service) -> PermanentError:
+        """Return the error for a service that is not at the provider."""
+        return PermanentError(f"{self.name} has no service {service.service_id}")
 
 
 def check_access_name(domain: str, name: str) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from oslo_config import cfg
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import RetryableError
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
@@ -114,7 +114,7 @@ class MockProvider(Provider):
         with self._call():
             found = self.find(service.service_id)
             if found is None:
-                raise PermanentError(f"{self.name} has no service {service.service_id}")
+                raise self.no_such(service)
             found["purges"].append({"url": purge.url, "hard": purge.hard})
             self._write(service.service_id, found)
 
@@ -139,7 +139,7 @@ class MockProvider(Provider):
             # An object in memory is visible to the worker that created it, not to the API.
             elsewhere = not self.options.directory and known is not None and known.exists
             if not elsewhere and self.find(service.service_id) is None:
-                raise PermanentError(f"{self.name} has no service {service.service_id}")
+                raise self.no_such(service)
         hour = datetime.timedelta(hours=1)
         first = query.start.replace(minute=0, second=0, microsecond=0)
         hours = [first + n * hour for n in range(-(-(query.end - first) // hour))]

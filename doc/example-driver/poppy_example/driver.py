@@ -6,18 +6,19 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import Client, Quota
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.base import Capability, Deployment
+from poppy.provider.skeleton import ObjectProvider
 
 Site = dict[str, Any]
 
 
-class ExampleProvider(Provider):
+class ExampleProvider(ObjectProvider[Site, Site]):
     """Keeps one site for each service, labelled with the service's id."""
 
     # begin options
@@ -42,8 +43,7 @@ class ExampleProvider(Provider):
             ConfigError: there is no token.
         """
         super().__init__(conf, name)
-        if not self.options.token:
-            raise ConfigError(f"[drivers:provider:{name}] token is not set")
+        self.require("token")
         self._client = Client(
             name,
             self.options.url,
@@ -63,62 +63,61 @@ class ExampleProvider(Provider):
                 f"this CDN has one origin for each site: leave out {spec.origins[1].origin}"
             )
 
-    # begin ensure
-    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Have a site that is what the document says; see :meth:`Provider.ensure`."""
-        wanted = _site(service)
-        site = self._find(service, known) or self._create(wanted)
-        if any(site[field] != wanted[field] for field in wanted):
-            site = self._client.json("PUT", f"/sites/{site['id']}", json=wanted)
+    # begin skeleton
+    def prepare(self, service: Service) -> Site:
+        """Compile the document."""
+        return _site(service)
+
+    def stored(self, service: Service, provider_service_id: str) -> Site | None:
+        """Return the site with this ID, if it is the service's."""
+        path = f"/sites/{provider_service_id}"
+        response = self._client.request("GET", path, accept={404})
+        found: Site = response.json()
+        is_ours = response.status_code != 404 and found["label"] == service.service_id
+        return found if is_ours else None
+
+    def search(self, service: Service) -> Site | None:
+        """Return the site with the service's label."""
+        sites = self._client.json("GET", "/sites", params={"label": service.service_id})
+        return sites[0] if sites else None
+
+    def create(self, service: Service, plan: Site) -> Site:
+        """Create the site; the CDN refuses a second one with the same label."""
+        response = self._client.request("POST", "/sites", json=plan, accept={409})
+        if response.status_code == 409:
+            # Another worker was faster: start again.
+            raise RetryableError(f"{self.name} has just got a site {plan['label']}", 1.0)
+        made: Site = response.json()
+        return made
+
+    def converge(
+        self, service: Service, known: ProviderDetail | None, plan: Site, found: Site
+    ) -> Deployment:
+        """Replace the site if it differs from the document."""
+        if any(found[field] != plan[field] for field in plan):
+            found = self._client.json("PUT", f"/sites/{found['id']}", json=plan)
         return Deployment(
-            provider_service_id=site["id"],
-            access_urls={domain: site["edge"] for domain in sorted(service.spec.domain_names)},
-            in_progress=site["state"] == "deploying",
+            provider_service_id=found["id"],
+            access_urls={domain: found["edge"] for domain in sorted(service.spec.domain_names)},
+            in_progress=found["state"] == "deploying",
             poll_after=5.0,
         )
 
-    # end ensure
+    def delete(self, service: Service, found: Site) -> None:
+        """Delete the site."""
+        self._client.request("DELETE", f"/sites/{found['id']}", accept={404})
 
-    def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete the site; see :meth:`Provider.remove`."""
-        site = self._find(service, known)
-        if site is not None:
-            self._client.request("DELETE", f"/sites/{site['id']}", accept={404})
+    # end skeleton
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict a path, or everything; see :meth:`Provider.purge`."""
-        site = self._find(service, known)
-        if site is None:
-            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        site = self.existing(service, known)
         path = purge.url or "/*"
         self._client.request("POST", f"/sites/{site['id']}/purge", json={"path": path})
 
     def health(self) -> bool:
         """Whether the CDN answers."""
         return self._client.answers("/health")
-
-    # begin find
-    def _find(self, service: Service, known: ProviderDetail | None) -> Site | None:
-        """The service's site, whether or not Poppy knows of it."""
-        if known is not None and known.provider_service_id is not None:
-            path = f"/sites/{known.provider_service_id}"
-            response = self._client.request("GET", path, accept={404})
-            if response.status_code != 404 and response.json()["label"] == service.service_id:
-                found: Site = response.json()
-                return found
-        # The reply that would have told us the id may have been lost.
-        sites = self._client.json("GET", "/sites", params={"label": service.service_id})
-        return sites[0] if sites else None
-
-    def _create(self, wanted: Site) -> Site:
-        response = self._client.request("POST", "/sites", json=wanted, accept={409})
-        if response.status_code == 409:
-            # Another worker was faster: look again, from the beginning.
-            raise RetryableError(f"{self.name} has just got a site {wanted['label']}", 1.0)
-        made: Site = response.json()
-        return made
-
-    # end find
 
 
 def _site(service: Service) -> Site:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from oslo_config import cfg
 
-from poppy.common.errors import ConfigError, InProgressError, PermanentError
+from poppy.common.errors import InProgressError, PermanentError
 from poppy.common.http import Quota
-from poppy.model.certificates import Certificate
+from poppy.model.certificates import TYPES, Certificate
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -31,16 +31,20 @@ from poppy.provider.akamai.options import OPTS
 from poppy.provider.akamai.ownership import Ownership
 from poppy.provider.akamai.papi import PAPI, Property
 from poppy.provider.akamai.properties import Progress, Properties
-from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Query
+from poppy.provider.skeleton import (
+    ObjectProvider,
+    Orders,
+    dropped_certificates,
+    own_certificates,
+)
 
-_OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
-_REQUIRED = ("contract", "group", "product", "notify_emails")
 #: Maximum bytes of an edge hostname's prefix. A whole name has at most 255 bytes.
 _LONGEST_PREFIX = 60
 
 
-class AkamaiProvider(Provider):
+class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
     """Run each service as one Akamai property, named after the service's id.
 
     Earlier versions of Poppy put many services into one property, as policies of a reseller API.
@@ -60,6 +64,12 @@ class AkamaiProvider(Provider):
             Capability.ANALYTICS,
         }
     )
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
+        Capability.SAN_CERTIFICATE: ("san_certs",),
+        Capability.SNI_CERTIFICATE: ("enrollment_template",),
+        Capability.SHARED_CERTIFICATE: ("shared_edge_hostname",),
+        Capability.LOG_DELIVERY: ("log_bucket",),
+    }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -69,10 +79,7 @@ class AkamaiProvider(Provider):
         """
         super().__init__(conf, name)
         options = self.options
-        self._group = f"drivers:provider:{name}"
-        for option in _REQUIRED:
-            if not options[option]:
-                raise self._error(f"{option} is not set")
+        self.require("contract", "group", "product", "notify_emails")
         self._template = self._read_template()
         self._settings = rules.Settings(
             methods=tuple(options.methods),
@@ -90,8 +97,8 @@ class AkamaiProvider(Provider):
             options.notify_emails,
             options.ip_version,
             options.poll_after,
-            Ownership(DOM(self._session, self._group)) if options.domain_validation else None,
-            compliance.record(options.compliance_record, self._group),
+            Ownership(DOM(self._session, self.group)) if options.domain_validation else None,
+            compliance.record(options.compliance_record, self.group),
         )
         self._ccu = CCU(self._session, options.network)
         self._certificates = Certificates(
@@ -101,7 +108,7 @@ class AkamaiProvider(Provider):
             self._template,
             options.poll_after,
         )
-        store = log_store.configured(options, self._group)
+        store = log_store.configured(options, self.group)
         self._logs = store and logging.LogDelivery(
             self._session,
             store,
@@ -117,18 +124,6 @@ class AkamaiProvider(Provider):
             options.network,
             self._certificates,
         )
-
-    @property
-    def supports(self) -> frozenset[Capability]:
-        """The capabilities, with those that the options enable: certificates and logs."""
-        options = self.options
-        kinds = {
-            Capability.SAN_CERTIFICATE: options.san_certs,
-            Capability.SNI_CERTIFICATE: options.enrollment_template,
-            Capability.SHARED_CERTIFICATE: options.shared_edge_hostname,
-            Capability.LOG_DELIVERY: options.log_bucket,
-        }
-        return self.SUPPORTS | {kind for kind, option in kinds.items() if option}
 
     @property
     def quota(self) -> Mapping[str, Quota]:
@@ -160,56 +155,71 @@ class AkamaiProvider(Provider):
         options = self.options
         return edge.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
 
-    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Make the property serve the document; see :meth:`Provider.ensure`."""
+    def prepare(self, service: Service) -> dict[str, Order]:
+        """Check the document and order its certificates, by domain."""
+        self.check(service.spec)
+        return self._orders(service.spec)
+
+    def stored(self, service: Service, provider_service_id: str) -> Property | None:
+        """Return the property with an id, unless it is another service's."""
+        return self._properties.get(service, provider_service_id)
+
+    def search(self, service: Service) -> Property | None:
+        """Return the property with the service's name."""
+        return self._properties.search(service)
+
+    def create(self, service: Service, plan: dict[str, Order]) -> Property:
+        """Create the property; its name is unique."""
+        return self._properties.make(service)
+
+    def converge(
+        self,
+        service: Service,
+        known: ProviderDetail | None,
+        plan: dict[str, Order],
+        found: Property,
+    ) -> Deployment:
+        """Activate a version that serves the document, then drop what it does not use."""
         spec = service.spec
-        self.check(spec)
-        orders = self._orders(spec)
-        found = self._properties.find(service, known) or self._properties.make(service)
-        present = self._properties.edge_hostnames(found) if orders else {}
-        edges = self._edges.of(spec, orders, present)
+        present = self._properties.edge_hostnames(found) if plan else {}
+        edges = self._edges.of(spec, plan, present)
         progress = self._serve(service, found, edges)
         place = self._logs.place(service, self.name) if self._logs else None
-        had = known.certificates if known is not None else {}
-        gone = set(had) - {one.domain for one in spec.domains if one.certificate}
+        state = Orders.of(spec, plan)
+        gone = dropped_certificates(service, known)
         if progress.done:
             self._drop_certificates(gone)
-            gone = set()
             before = {one.domain for one in known.access_urls} if known is not None else set()
             dropped = before - spec.domain_names
             self._properties.release(found.property_id, found.latest, dropped)
-        waiting = [one for one in orders.values() if one.status == "create_in_progress"]
-        certificates = {domain: order.status for domain, order in orders.items()}
-        certificates |= {
-            one.domain: "deployed" for one in spec.domains if one.certificate == "shared"
-        }
-        # Keep these until they are removed.
-        certificates |= {domain: had[domain] for domain in gone}
+        elif known is not None:
+            # Keep these until they are removed.
+            state.statuses.update((domain, known.certificates[domain]) for domain in gone)
         return Deployment(
             provider_service_id=found.property_id,
-            access_urls={
-                domain: self._edges.public(edges[domain].name) for domain in sorted(edges)
-            },
-            in_progress=bool(waiting) or not progress.done,
+            access_urls=self._access_urls(edges),
+            in_progress=bool(state.waiting) or not progress.done,
             poll_after=self.options.poll_after if progress.done else progress.poll_after,
-            certificates=certificates,
-            message="; ".join(filter(None, [*(one.wants for one in waiting), progress.message])),
-            records=(*progress.records, *(record for one in waiting for record in one.records)),
+            certificates=state.statuses,
+            message="; ".join(filter(None, [*state.waiting, progress.message])),
+            records=(*progress.records, *state.records),
             log_url=place.url if place else "",
         )
 
-    def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Deactivate and delete the property, then its certificates; see base."""
-        self._properties.take_down(service, known)
+    def delete(self, service: Service, found: Property) -> None:
+        """Deactivate the property, then delete it."""
+        self._properties.take_down(found)
+
+    def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
+        """Remove the stream of logs and the certificates, once no property uses them."""
         if self._logs:
             self._logs.remove(service)
-        had = set(known.certificates if known is not None else {})
-        own = {one.domain for one in service.spec.domains if one.certificate in _OWN_CERTIFICATE}
-        self._drop_certificates(own | had)
+        had = known.certificates if known is not None else {}
+        self._drop_certificates({*own_certificates(service.spec), *had})
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict or invalidate content. Akamai can't purge patterns, so they purge everything."""
-        found = self._existing(service, known)
+        found = self.existing(service, known)
         if purge.url is None or "*" in purge.url:
             cp_code = self._properties.existing_cp_code(service, found)
             self._ccu.purge_cp_code(cp_code, hard=purge.hard)
@@ -226,7 +236,7 @@ class AkamaiProvider(Provider):
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
         """Return counts of the whole service; see :meth:`Provider.metrics`."""
-        found = self._existing(service, known)
+        found = self.existing(service, known)
         cp_code = self._properties.existing_cp_code(service, found)
         return {"Global": reporting.points(self._session, cp_code, query)}
 
@@ -279,16 +289,14 @@ class AkamaiProvider(Provider):
         moved: Mapping[str, EdgeHostname],
     ) -> Deployment:
         """Move some domains to other edge hostnames, and change nothing else."""
-        found = self._existing(service, known)
+        found = self.existing(service, known)
         present = self._properties.edge_hostnames(found)
         edges = {domain: EdgeHostname(name, ours=False) for domain, name in present.items()}
         edges |= {domain: edge for domain, edge in moved.items() if domain in edges}
         progress = self._serve(service, found, edges)
         return Deployment(
             provider_service_id=found.property_id,
-            access_urls={
-                domain: self._edges.public(edges[domain].name) for domain in sorted(edges)
-            },
+            access_urls=self._access_urls(edges),
             in_progress=not progress.done,
             poll_after=progress.poll_after,
             message=progress.message,
@@ -310,18 +318,14 @@ class AkamaiProvider(Provider):
             return self._logs.finish(service, found, place, stream)
         return progress
 
-    def _existing(self, service: Service, known: ProviderDetail | None) -> Property:
-        found = self._properties.find(service, known)
-        if found is None:
-            raise PermanentError(f"{self.name} has no service {service.service_id}")
-        return found
+    def _access_urls(self, edges: Mapping[str, EdgeHostname]) -> dict[str, str]:
+        return {domain: self._edges.public(edges[domain].name) for domain in sorted(edges)}
 
     def _orders(self, spec: ServiceSpec) -> dict[str, Order]:
         """Return the orders of domains with their own certificate, each with its enrollment."""
         orders = {
-            domain.domain: self._certificates.ensure(domain.domain, domain.certificate)
-            for domain in spec.domains
-            if domain.certificate in _OWN_CERTIFICATE
+            domain: self._certificates.ensure(domain, kind)
+            for domain, kind in own_certificates(spec).items()
         }
         unplaced = [order.wants for order in orders.values() if order.enrollment_id is None]
         if unplaced:
@@ -330,7 +334,7 @@ class AkamaiProvider(Provider):
 
     def _drop_certificates(self, domains: Collection[str]) -> None:
         """Remove the domains' own certificates of all enabled kinds."""
-        kinds = [kind for kind in _OWN_CERTIFICATE if _capability(kind) in self.supports]
+        kinds = [kind for kind in TYPES if _capability(kind) in self.supports]
         for domain in sorted(domains):
             for kind in kinds:
                 self._certificates.remove(domain, kind)
@@ -359,7 +363,7 @@ class AkamaiProvider(Provider):
 
     def _new_session(self, timeout: float) -> Session:
         options = self.options
-        found = credentials(options, self._group)
+        found = credentials(options, self.group)
         return Session(
             self.name,
             options.api_url or f"https://{found.host}",
@@ -379,13 +383,10 @@ class AkamaiProvider(Provider):
         try:
             found: Any = json.loads(Path(file).read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
-            raise self._error(f"enrollment_template can't be read: {exc}") from exc
+            raise self.config_error(f"enrollment_template can't be read: {exc}") from exc
         if not isinstance(found, dict):
-            raise self._error("enrollment_template is not a JSON object")
+            raise self.config_error("enrollment_template is not a JSON object")
         return found
-
-    def _error(self, message: str) -> ConfigError:
-        return ConfigError(f"[{self._group}] {message}")
 
 
 def _capability(kind: str) -> Capability:

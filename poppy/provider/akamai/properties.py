@@ -13,7 +13,6 @@ from oslo_log import log
 
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.model.dns_records import DNSRecord
-from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.edgegrid import Document
@@ -75,14 +74,14 @@ class Properties:
         self._poll_after = poll_after
         self._compliance = compliance
 
-    def find(self, service: Service, known: ProviderDetail | None) -> Property | None:
-        """Return the service's property, even if its id is not stored; None without one."""
-        name = name_of(service)
-        if known is not None and known.provider_service_id is not None:
-            found = self._papi.property(known.provider_service_id)
-            if found is not None and found.name == name:
-                return found
-        property_id = self._papi.find(name)
+    def get(self, service: Service, property_id: str) -> Property | None:
+        """Return the property with an id; None if it is gone or not the service's."""
+        found = self._papi.property(property_id)
+        return found if found is not None and found.name == name_of(service) else None
+
+    def search(self, service: Service) -> Property | None:
+        """Return the property with the service's name; None without one."""
+        property_id = self._papi.find(name_of(service))
         return None if property_id is None else self._papi.property(property_id)
 
     def make(self, service: Service) -> Property:
@@ -188,15 +187,12 @@ class Properties:
             rules_tree, _etag = self._papi.rules(property_id, version)
             self._ownership.release(noted(rules_tree) & gone)
 
-    def take_down(self, service: Service, known: ProviderDetail | None) -> None:
-        """Deactivate the service's property on all networks and delete it, if it exists.
+    def take_down(self, found: Property) -> None:
+        """Deactivate a property on all networks and delete it.
 
         Raises:
             InProgressError: a deactivation is in progress.
         """
-        found = self.find(service, known)
-        if found is None:
-            return
         activations = self._papi.activations(found.property_id)
         pending = [one for one in activations if one.pending]
         serving = [one for one in activations if one.serves and one.network in found.networks]

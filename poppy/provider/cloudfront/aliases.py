@@ -9,9 +9,9 @@ in the CloudFront developer guide).
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from poppy.common import aws
 from poppy.common.errors import PermanentError, Unauthorized
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
+from poppy.vendors import aws
 
 #: The error code of an update with an alias that belongs to another distribution.
 TAKEN = "CNAMEAlreadyExists"

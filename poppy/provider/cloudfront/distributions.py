@@ -2,7 +2,7 @@
 """Find, create, change and delete the distribution of a service."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from oslo_log import log
@@ -57,65 +57,64 @@ class Distributions:
         self._cloudfront = cloudfront
         self._poll_after = poll_after
 
-    def ensure(
-        self, service_id: str, known_id: str | None, make: Callable[[Viewer], Config]
-    ) -> Distribution:
-        """Create the distribution of a service, or update it if it differs.
+    def get(self, distribution_id: str) -> Distribution | None:
+        """Return a distribution; None if it does not exist."""
+        try:
+            return _read(self._cloudfront.call("get_distribution", Id=distribution_id))
+        except aws.Refused as exc:
+            if exc.code == "NoSuchDistribution":
+                return None
+            raise
 
-        Values that CloudFront normalizes or an operator adds do not count as differences.
-
-        Args:
-            known_id: its stored id, if any.
-            make: returns the configuration for the current aliases and certificate.
-        """
-        found = self._get(known_id) if known_id else None
-        if found is None:
-            found = self._create(service_id, make(Viewer()))
-        wanted = _commented(service_id, make(found.viewer))
-        changes = [key for key, value in wanted.items() if not _has(found, key, value)]
-        if changes:
-            LOG.info(
-                "Changing %s of the distribution %s", ", ".join(changes), found.distribution_id
-            )
-            answer = self._cloudfront.call(
-                "update_distribution",
-                Id=found.distribution_id,
-                IfMatch=found.etag,
-                DistributionConfig=complete(merge(wanted, found.config)),
-            )
-            found = _read(answer)
-        return found
-
-    def find(self, service_id: str, known_id: str | None) -> Distribution | None:
-        """Return the distribution of a service, by its id or by a search of all; or None."""
-        found = self._get(known_id) if known_id else None
-        if found is not None:
-            return found
+    def search(self, service_id: str) -> Distribution | None:
+        """Search all distributions for that of a service; None if there is none."""
         for page in self._cloudfront.pages("list_distributions"):
             for entry in page["DistributionList"].get("Items", ()):
                 if entry["Comment"].split()[:2] == ["poppy", service_id]:
-                    return self._get(entry["Id"])
+                    return self.get(entry["Id"])
         return None
 
-    def remove(self, service_id: str, known_id: str | None) -> None:
-        """Disable the distribution, and delete it once every edge has disabled it.
+    def create(self, service_id: str, config: Config) -> Distribution:
+        """Create the distribution of a service, or return the existing one."""
+        whole = complete({"CallerReference": service_id, **_commented(service_id, config)})
+        try:
+            answer = self._cloudfront.call("create_distribution", DistributionConfig=whole)
+        except aws.Refused as exc:
+            if exc.code != "DistributionAlreadyExists":
+                raise
+            # The message ends with the id. That is undocumented, so fall back to a search.
+            said = _ID.findall(str(exc))
+            found = self.get(said[-1]) if said else None
+            found = found or self.search(service_id)
+            if found is None:
+                raise RetryableError(str(exc)) from exc
+            return found
+        found = _read(answer)
+        LOG.info("Created the distribution %s", found.distribution_id)
+        return found
+
+    def update(self, service_id: str, found: Distribution, config: Config) -> Distribution:
+        """Update a distribution if it differs from the configuration, and return it.
+
+        Values that CloudFront normalizes or an operator adds do not count as differences.
+        """
+        wanted = _commented(service_id, config)
+        changes = [key for key, value in wanted.items() if not _has(found, key, value)]
+        if not changes:
+            return found
+        LOG.info("Changing %s of the distribution %s", ", ".join(changes), found.distribution_id)
+        return self._write(found, complete(merge(wanted, found.config)))
+
+    def delete(self, found: Distribution) -> None:
+        """Disable a distribution, and delete it once every edge has disabled it.
 
         Raises:
             InProgressError: it is not deleted yet.
         """
-        found = self.find(service_id, known_id)
-        if found is None:
-            return
-        if found.config["Enabled"]:
-            config = {**found.config, "Enabled": False}
-            self._cloudfront.call(
-                "update_distribution",
-                Id=found.distribution_id,
-                IfMatch=found.etag,
-                DistributionConfig=config,
-            )
-            raise InProgressError("CloudFront is disabling the distribution", self._poll_after)
-        if not found.is_deployed:
+        enabled = found.config["Enabled"]
+        if enabled:
+            self._write(found, {**found.config, "Enabled": False})
+        if enabled or not found.is_deployed:
             raise InProgressError("CloudFront is disabling the distribution", self._poll_after)
         try:
             self._cloudfront.call(
@@ -127,31 +126,14 @@ class Distributions:
             if exc.code != "NoSuchDistribution":
                 raise
 
-    def _create(self, service_id: str, config: Config) -> Distribution:
-        """Create the distribution, or return the existing one."""
-        whole = complete({"CallerReference": service_id, **_commented(service_id, config)})
-        try:
-            answer = self._cloudfront.call("create_distribution", DistributionConfig=whole)
-        except aws.Refused as exc:
-            if exc.code != "DistributionAlreadyExists":
-                raise
-            # The message ends with the id. That is undocumented, so fall back to a search.
-            said = _ID.findall(str(exc))
-            found = self.find(service_id, said[-1] if said else None)
-            if found is None:
-                raise RetryableError(str(exc)) from exc
-            return found
-        found = _read(answer)
-        LOG.info("Created the distribution %s", found.distribution_id)
-        return found
-
-    def _get(self, distribution_id: str) -> Distribution | None:
-        try:
-            return _read(self._cloudfront.call("get_distribution", Id=distribution_id))
-        except aws.Refused as exc:
-            if exc.code == "NoSuchDistribution":
-                return None
-            raise
+    def _write(self, found: Distribution, config: Mapping[str, Any]) -> Distribution:
+        answer = self._cloudfront.call(
+            "update_distribution",
+            Id=found.distribution_id,
+            IfMatch=found.etag,
+            DistributionConfig=config,
+        )
+        return _read(answer)
 
 
 def _commented(service_id: str, config: Config) -> Config:

@@ -5,9 +5,9 @@
 """
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from oslo_config import cfg
 
@@ -19,7 +19,7 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import log_store
-from poppy.provider.base import Capability, Deployment, Issuance, Point, Provider, Query
+from poppy.provider.base import Capability, Deployment, Issuance, Point, Query
 from poppy.provider.cloudfront import distribution, logging
 from poppy.provider.cloudfront.aliases import TAKEN, Aliases, Conflict, to_do
 from poppy.provider.cloudfront.aliases import records as moving
@@ -36,14 +36,26 @@ from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.statistics import counted
+from poppy.provider.skeleton import ObjectProvider
 from poppy.vendors import aws
 
 #: Seconds between checks for a tenant's certificate validation records.
 _VALIDATION = 60.0
 
 
-class CloudFrontProvider(Provider):
+class _Plan(NamedTuple):
+    """The document, compiled, with what its distribution refers to."""
+
+    document: distribution.Plan
+    certificate: Certificate
+    function_arn: str
+
+
+class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
     """Run each service as one distribution, with one certificate for all of its domains.
+
+    It serves its own name at once, and the domains once their certificate is issued. While a
+    changed set of domains waits for a certificate, the previous domains stay.
 
     Needs the extra ``poppy-cdn[cloudfront]``. What CloudFront has no setting for is done by a
     function: of the service's own, or one that all services share that need no more. All of it is
@@ -100,6 +112,10 @@ class CloudFrontProvider(Provider):
             Capability.ANALYTICS,
         }
     )
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
+        Capability.SHARED_CERTIFICATE: ("certificate_arn",),
+        Capability.LOG_DELIVERY: ("log_bucket",),
+    }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -128,61 +144,75 @@ class CloudFrontProvider(Provider):
             options.price_class, options.cookies == "strip", options.minimum_protocol_version
         )
 
-    @property
-    def supports(self) -> frozenset[Capability]:
-        """The capabilities, with those that need options: shared certificates and logs."""
-        options = self.options
-        optional = {
-            Capability.SHARED_CERTIFICATE: options.certificate_arn,
-            Capability.LOG_DELIVERY: options.log_bucket,
-        }
-        return self.SUPPORTS | {kind for kind, option in optional.items() if option}
-
     def check(self, spec: ServiceSpec) -> None:
         """Compile the document and check the names of its certificate; see base."""
         distribution.plan(spec)
         if any(domain.certificate != "shared" for domain in spec.domains):
             check_names(spec.domain_names)
 
-    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Create or change the distribution; see :meth:`Provider.ensure`.
+    def prepare(self, service: Service) -> _Plan:
+        """Compile the document, request its certificate and publish its function."""
+        document = distribution.plan(service.spec)
+        certificate = self._certificate(service)
+        owner = SHARED if document.access.is_shared else service.service_id
+        return _Plan(document, certificate, self._functions.ensure(owner, document.code))
+
+    def stored(self, service: Service, provider_service_id: str) -> Distribution | None:
+        """Return the distribution with an id."""
+        return self._distributions.get(provider_service_id)
+
+    def search(self, service: Service) -> Distribution | None:
+        """Search all distributions for that of the service."""
+        return self._distributions.search(service.service_id)
+
+    def obtain(self, service: Service, known: ProviderDetail | None, plan: _Plan) -> Distribution:
+        """Create the distribution without a search: CloudFront names the one that exists."""
+        return self._stored(service, known) or self.create(service, plan)
+
+    def create(self, service: Service, plan: _Plan) -> Distribution:
+        """Create the distribution, or return the existing one."""
+        config = self._config(service, plan, Viewer())
+        try:
+            return self._distributions.create(service.service_id, config)
+        except aws.Refused as exc:
+            if exc.code != TAKEN:
+                raise
+        config = self._config(service, plan, Viewer(), service.spec.domain_names)
+        return self._distributions.create(service.service_id, config)
+
+    def converge(
+        self, service: Service, known: ProviderDetail | None, plan: _Plan, found: Distribution
+    ) -> Deployment:
+        """Update the distribution, then remove what it does not use any more.
 
         It serves its own name at once, and the domains once their certificate is issued. While
         a changed set of domains waits for a certificate, the previous domains stay. Domains of
         other distributions are moved once their owner has published a record.
         """
-        plan = distribution.plan(service.spec)
-        certificate = self._certificate(service)
-        service_id = service.service_id
-        owner = SHARED if plan.access.is_shared else service_id
-        function_arn = self._functions.ensure(owner, plan.code)
-        names = service.spec.domain_names
-
-        def make(now: Viewer, elsewhere: Collection[str]) -> Config:
-            kept = tuple(alias for alias in now.aliases if alias in names)
-            viewer = Viewer(kept, now.certificate_arn if kept else None)
-            if certificate.is_issued:
-                own = sorted(name for name in names if name in kept or name not in elsewhere)
-                viewer = Viewer(tuple(own), certificate.arn)
-            return distribution.config(plan, viewer, function_arn, self._settings)
-
-        known_id = known.provider_service_id if known else None
-        found, conflicts = self._converge(service_id, known_id, names, make)
+        certificate = plan.certificate
+        found, conflicts = self._update(service, plan, found)
         place = log_store.place(self._store, service, self.name)
         if self._logs:
-            self._logs.ensure(service_id, found.arn, place)
-        self._tidy(service, plan.code, {certificate.arn, found.viewer.certificate_arn or ""})
+            self._logs.ensure(service.service_id, found.arn, place)
+        used = {certificate.arn, found.viewer.certificate_arn or ""}
+        # What is still in use is left for a later call, at the latest for the removal.
+        self._functions.remove_others(service.service_id, plan.document.code)
+        self._certificates.remove_others(Owner(SERVICE_TAG, service.service_id), used)
         if not (certificate.is_issued or certificate.is_pending):
             raise _failed(certificate)
         deployment = self._deployment(service.spec, found, certificate, conflicts)
         return replace(deployment, log_url=place.url) if place else deployment
 
-    def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete the distribution, its function and certificates; see :meth:`Provider.remove`."""
-        known_id = known.provider_service_id if known else None
+    def delete(self, service: Service, found: Distribution) -> None:
+        """Disable the distribution, then delete it; Amazon requires that its logs end first."""
         if self._logs:
             self._logs.remove(service.service_id)
-        self._distributions.remove(service.service_id, known_id)
+        self._distributions.delete(found)
+
+    def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
+        """Delete the functions and certificates of the service, and its logs' delivery."""
+        if self._logs:
+            self._logs.remove(service.service_id)
         if not self._functions.remove_others(service.service_id, ""):
             raise InProgressError("A function is still in use", self.options.poll_after)
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
@@ -193,7 +223,7 @@ class CloudFrontProvider(Provider):
         Amazon charges for invalidations. If one with the same caller reference and paths exists,
         it returns that one (InvalidationBatch in the API reference).
         """
-        found = self._find(service, known)
+        found = self.existing(service, known)
         self._cloudfront.call(
             "create_invalidation",
             DistributionId=found.distribution_id,
@@ -235,52 +265,59 @@ class CloudFrontProvider(Provider):
         """Return CloudWatch's metrics of the distribution; see :meth:`Provider.metrics`."""
         if len(service.spec.domains) > 1:
             raise PermanentError("CloudFront has no separate counts for the domains of a service")
-        found = self._find(service, known)
+        found = self.existing(service, known)
         return {"Global": counted(self._cloudwatch, found.distribution_id, query)}
 
-    def _converge(
-        self,
-        service_id: str,
-        known_id: str | None,
-        names: Collection[str],
-        make: Callable[[Viewer, Collection[str]], Config],
+    def _update(
+        self, service: Service, plan: _Plan, found: Distribution
     ) -> tuple[Distribution, Mapping[str, Conflict]]:
-        """Create or change the distribution, and move domains of other distributions to it.
-
-        Args:
-            make: returns the configuration without those domains.
+        """Update the distribution, and move domains of other distributions to it.
 
         Returns:
             The distribution, and the domains that Amazon does not move yet.
         """
-        ensure = self._distributions.ensure
+        names = service.spec.domain_names
+
+        def update(found: Distribution, elsewhere: Collection[str]) -> Distribution:
+            config = self._config(service, plan, found.viewer, elsewhere)
+            return self._distributions.update(service.service_id, found, config)
+
         try:
-            return ensure(service_id, known_id, lambda now: make(now, ())), {}
+            return update(found, ()), {}
         except aws.Refused as exc:
             if exc.code != TAKEN:
                 raise
         # Amazon does not name the domain, and tells more only if the certificate is attached.
-        found = ensure(service_id, known_id, lambda now: make(now, names))
+        found = update(found, names)
         known_id = found.distribution_id
         holders = {
             name: holder
-            for name in names
-            if name not in found.viewer.aliases
-            and (holder := self._aliases.holder(known_id, name))
+            for name in names - set(found.viewer.aliases)
+            if (holder := self._aliases.holder(known_id, name))
         }
-        found = ensure(service_id, known_id, lambda now: make(now, holders))
+        found = update(found, holders)
         reasons = {name: self._aliases.move(known_id, name) for name in holders}
         conflicts = {n: Conflict(holders[n], reason) for n, reason in reasons.items() if reason}
         if len(conflicts) < len(holders):
-            found = ensure(service_id, known_id, lambda now: make(now, conflicts))
+            found = update(self._distributions.get(known_id) or found, conflicts)
         return found, conflicts
 
-    def _find(self, service: Service, known: ProviderDetail | None) -> Distribution:
-        known_id = known.provider_service_id if known else None
-        found = self._distributions.find(service.service_id, known_id)
-        if found is None:
-            raise PermanentError(f"{self.name} has no service {service.service_id}")
-        return found
+    def _config(
+        self, service: Service, plan: _Plan, now: Viewer, elsewhere: Collection[str] = ()
+    ) -> Config:
+        """Return the configuration, with the aliases that the certificates allow.
+
+        Args:
+            now: the current aliases and certificate.
+            elsewhere: domains that may belong to other distributions, to leave out.
+        """
+        names = service.spec.domain_names
+        kept = tuple(alias for alias in now.aliases if alias in names)
+        viewer = Viewer(kept, now.certificate_arn if kept else None)
+        if plan.certificate.is_issued:
+            own = sorted(name for name in names if name in kept or name not in elsewhere)
+            viewer = Viewer(tuple(own), plan.certificate.arn)
+        return distribution.config(plan.document, viewer, plan.function_arn, self._settings)
 
     def _certificate(self, service: Service) -> Certificate:
         """Return the operator's certificate if it covers all domains, otherwise the service's.
@@ -298,15 +335,6 @@ class CloudFrontProvider(Provider):
                     f"{self.name}: certificate_arn is not issued or does not cover {domain.domain}"
                 )
         return self._certificates.ensure(Owner(SERVICE_TAG, service.service_id), names)
-
-    def _tidy(self, service: Service, code: str, certificates: set[str]) -> None:
-        """Remove functions and certificates that the distribution does not use any more.
-
-        Those that are still in use are left for a later call, at the latest for the removal.
-        """
-        self._functions.remove_others(service.service_id, code)
-        owner = Owner(SERVICE_TAG, service.service_id)
-        self._certificates.remove_others(owner, certificates)
 
     def _deployment(
         self,

@@ -10,9 +10,9 @@ from typing import Any
 
 from oslo_log import log
 
-from poppy.common import aws
 from poppy.common.errors import RetryableError
 from poppy.provider.log_store import Location, LogStore
+from poppy.vendors import aws
 
 LOG = log.getLogger(__name__)
 

@@ -4,14 +4,14 @@
 ``doc/source/drivers/fastly.rst`` describes how each field of a service is mapped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common.errors import ConfigError, PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError
 from poppy.common.http import Quota
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
@@ -24,19 +24,23 @@ from poppy.provider.base import (
     Deployment,
     Issuance,
     Point,
-    Provider,
     Query,
     check_access_name,
 )
 from poppy.provider.fastly import keys, statistics
 from poppy.provider.fastly.api import API
-from poppy.provider.fastly.configuration import Settings, check_limits, wanted
+from poppy.provider.fastly.configuration import Objects, Settings, check_limits, wanted
 from poppy.provider.fastly.tls import Certificates, Subscription
 from poppy.provider.fastly.versions import Versions
+from poppy.provider.skeleton import (
+    ObjectProvider,
+    Orders,
+    dropped_certificates,
+    own_certificates,
+)
 
 LOG = log.getLogger(__name__)
 
-_OWN_CERTIFICATE = ("san", "sni")
 _HEALTH_TIMEOUT = 3.0  # Seconds.
 _POLL = 60.0  # Seconds; issuing takes minutes after the domain's owner has created the record.
 _AGAIN = 5.0  # Seconds.
@@ -44,7 +48,7 @@ _MOST = 5  # Maximum objects of one service after races.
 _COMMENT = "managed by Poppy, which reverts manual changes"
 
 
-class FastlyProvider(Provider):
+class FastlyProvider(ObjectProvider[Objects, str]):
     """Run each service as one Fastly service, named after the service's id."""
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
@@ -145,6 +149,10 @@ class FastlyProvider(Provider):
             Capability.ANALYTICS,
         }
     )
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
+        Capability.SHARED_CERTIFICATE: ("shared_access_name", "shared_tls_configuration"),
+        Capability.LOG_DELIVERY: ("log_bucket",),
+    }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -154,8 +162,7 @@ class FastlyProvider(Provider):
         """
         super().__init__(conf, name)
         options = self.options
-        if not options.token:
-            raise ConfigError(f"[drivers:provider:{name}] token is not set")
+        self.require("token")
         self._settings = Settings(
             grace=options.grace,
             connect_timeout=options.connect_timeout,
@@ -176,17 +183,6 @@ class FastlyProvider(Provider):
         )
 
     @property
-    def supports(self) -> frozenset[Capability]:
-        """The capabilities, with those that need options: shared certificates and logs."""
-        options = self.options
-        optional = {
-            Capability.SHARED_CERTIFICATE: options.shared_access_name
-            or options.shared_tls_configuration,
-            Capability.LOG_DELIVERY: self._logs,
-        }
-        return self.SUPPORTS | {kind for kind, option in optional.items() if option}
-
-    @property
     def quota(self) -> Mapping[str, Quota]:
         """Fastly's remaining limit on changes."""
         return self._api.quota
@@ -203,45 +199,79 @@ class FastlyProvider(Provider):
         """The CNAME targets shared by all domains."""
         return edge.fixed_names(self.options.http_access_name, self.options.shared_access_name)
 
-    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
-        """Activate a version that serves the document; see :meth:`Provider.ensure`."""
-        logs = log_store.place(self._logs, service, self.name)
-        objects = wanted(service.spec, self._settings, logs)
-        fastly_id = self._find(service, known) or self._make(service)
-        self._versions.converge(fastly_id, objects)
-        for domain in sorted(_dropped(service, known)):
+    def prepare(self, service: Service) -> Objects:
+        """Compile the document."""
+        return wanted(service.spec, self._settings, self._place(service))
+
+    def stored(self, service: Service, provider_service_id: str) -> str | None:
+        """Return the id of the Fastly service unless it is deleted or another one."""
+        details = self._api.details(provider_service_id)
+        # Fastly still returns deleted services for a while.
+        if details is None or details["name"] != _name(service) or details.get("deleted_at"):
+            return None
+        return provider_service_id
+
+    def search(self, service: Service) -> str | None:
+        """Return the id of the Fastly service with the service's name."""
+        return self._api.find_service(_name(service))
+
+    def create(self, service: Service, plan: Objects) -> str:
+        """Create the Fastly service, and delete it again if another worker was faster."""
+        made = self._api.create_service(_name(service), _COMMENT)
+        found = self.search(service) or made
+        if found is None:
+            raise RetryableError(
+                f"Fastly has a service {_name(service)}, but can't find it", retry_after=_AGAIN
+            )
+        if made is not None and made != found:
+            # Another worker was faster, and the account allows two services with one name.
+            self._api.delete_service(made)
+        return found
+
+    def converge(
+        self, service: Service, known: ProviderDetail | None, plan: Objects, found: str
+    ) -> Deployment:
+        """Activate a version that serves the document, then order its certificates."""
+        self._versions.converge(found, plan)
+        for domain in sorted(dropped_certificates(service, known)):
             self._certificates.remove(domain, force=True)
         try:
-            found = self._deployment(service, known, fastly_id)
+            deployment = self._deployment(service, known, found)
         except PermanentError as exc:
             # Fastly accepts orders only for active domains. If another worker has changed the
             # active version, the refusal may be temporary.
-            if self._versions.serves(fastly_id, objects):
+            if self._versions.serves(found, plan):
                 raise
             raise RetryableError(
-                f"Fastly's service {fastly_id} was changed concurrently", _AGAIN
+                f"Fastly's service {found} was changed concurrently", _AGAIN
             ) from exc
-        return replace(found, log_url=logs.url) if logs else found
+        place = self._place(service)
+        return replace(deployment, log_url=place.url) if place else deployment
 
-    def remove(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete the service and its certificates; see :meth:`Provider.remove`."""
-        ordered = {domain.domain for domain in _with_own_certificate(service.spec)}
-        for domain in sorted(ordered | _dropped(service, known)):
-            self._certificates.remove(domain, force=True)
+    def _place(self, service: Service) -> log_store.Location | None:
+        return log_store.place(self._logs, service, self.name)
+
+    def delete(self, service: Service, found: str) -> None:
+        """Delete the Fastly service, and others of the same name that a race has left."""
+        left: str | None = found
         for _ in range(_MOST):
-            fastly_id = self._find(service, known)
-            if fastly_id is None:
+            if left is None:
                 return
-            self._versions.stop(fastly_id)
-            self._api.delete_service(fastly_id)
+            self._versions.stop(left)
+            self._api.delete_service(left)
+            left = self.search(service)
         raise RetryableError(f"Fastly still has a service {_name(service)}", retry_after=_AGAIN)
+
+    def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
+        """Delete the certificates."""
+        dropped = dropped_certificates(service, known)
+        for domain in sorted({*own_certificates(service.spec), *dropped}):
+            self._certificates.remove(domain, force=True)
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
         key = keys.key(purge.url)
-        fastly_id = self._find(service, known)
-        if fastly_id is None:
-            raise PermanentError(f"{self.name} has no service {service.service_id}")
+        fastly_id = self.existing(service, known)
         if key == keys.EVERYTHING and purge.hard:
             self._api.purge_all(fastly_id)
         else:
@@ -257,7 +287,7 @@ class FastlyProvider(Provider):
         found = self._certificates.ensure(certificate.domain_name, retry=retry)
         return Issuance(
             status=found.status,
-            details={"validation": [record._asdict() for record in found.records]},
+            details={"validation": [record._asdict() for record in found.challenges]},
             in_progress=found.status == "create_in_progress",
             poll_after=_POLL,
         )
@@ -270,64 +300,30 @@ class FastlyProvider(Provider):
         self, service: Service, known: ProviderDetail | None, query: Query
     ) -> Mapping[str, Sequence[Point]]:
         """Return counts of the whole service by region; see :meth:`Provider.metrics`."""
-        fastly_id = self._find(service, known)
-        if fastly_id is None:
-            raise PermanentError(f"{self.name} has no service {service.service_id}")
-        return statistics.metrics(self._api, fastly_id, query)
-
-    def _find(self, service: Service, known: ProviderDetail | None) -> str | None:
-        """Return the id of the Fastly service, even if it is not stored; None without one."""
-        name = _name(service)
-        if known is not None and known.provider_service_id is not None:
-            details = self._api.details(known.provider_service_id)
-            # Fastly still returns deleted services for a while.
-            if details is not None and details["name"] == name and not details.get("deleted_at"):
-                return known.provider_service_id
-        return self._api.find_service(name)
-
-    def _make(self, service: Service) -> str:
-        """Create the Fastly service, and delete it again if another worker was faster."""
-        made = self._api.create_service(_name(service), _COMMENT)
-        found = self._api.find_service(_name(service)) or made
-        if found is None:
-            raise RetryableError(
-                f"Fastly has a service {_name(service)}, but can't find it", retry_after=_AGAIN
-            )
-        if made is not None and made != found:
-            # Another worker was faster, and the account allows two services with one name.
-            self._api.delete_service(made)
-        return found
+        return statistics.metrics(self._api, self.existing(service, known), query)
 
     def _deployment(
         self, service: Service, known: ProviderDetail | None, fastly_id: str
     ) -> Deployment:
         before = known.certificates if known is not None else {}
         orders = {
-            domain.domain: self._certificates.ensure(
-                domain.domain, retry=before.get(domain.domain) == "failed"
-            )
-            for domain in _with_own_certificate(service.spec)
+            domain: self._certificates.ensure(domain, retry=before.get(domain) == "failed")
+            for domain in own_certificates(service.spec)
         }
-        waiting = [order for order in orders.values() if order.status == "create_in_progress"]
-        for order in waiting:
-            LOG.info("%s: service %s: %s", self.name, service.service_id, order.wants)
-        certificates = {domain: order.status for domain, order in orders.items()}
-        certificates |= {
-            domain.domain: "deployed"
-            for domain in service.spec.domains
-            if domain.certificate == "shared"
-        }
+        state = Orders.of(service.spec, orders)
+        for wants in state.waiting:
+            LOG.info("%s: service %s: %s", self.name, service.service_id, wants)
         return Deployment(
             provider_service_id=fastly_id,
             access_urls={
                 domain.domain: self._access_name(domain, orders.get(domain.domain))
                 for domain in sorted(service.spec.domains, key=lambda domain: domain.domain)
             },
-            in_progress=bool(waiting),
+            in_progress=bool(state.waiting),
             poll_after=_POLL,
-            certificates=certificates,
-            message="; ".join(order.wants for order in waiting),
-            records=[record for order in orders.values() for record in order.dns_records],
+            certificates=state.statuses,
+            message="; ".join(state.waiting),
+            records=state.records,
         )
 
     def _access_name(self, domain: Domain, order: Subscription | None) -> str:
@@ -353,15 +349,3 @@ class FastlyProvider(Provider):
 def _name(service: Service) -> str:
     """Return the name of the Fastly service of a service."""
     return f"poppy-{service.service_id}"
-
-
-def _with_own_certificate(spec: ServiceSpec) -> Iterator[Domain]:
-    return (domain for domain in spec.domains if domain.certificate in _OWN_CERTIFICATE)
-
-
-def _dropped(service: Service, known: ProviderDetail | None) -> set[str]:
-    """Return domains that have a certificate of their own but do not need it any more."""
-    before = known.certificates if known is not None else {}
-    kept = {domain.domain for domain in _with_own_certificate(service.spec)}
-    shared = {d.domain for d in service.spec.domains if d.certificate == "shared"}
-    return set(before) - kept - shared

@@ -42,7 +42,7 @@ class Subscription(NamedTuple):
         domains: the domains of the certificate; more than one only in orders that Poppy did not
             create.
         configuration: its TLS configuration; None if unknown.
-        records: DNS records that prove control of the domains; one is sufficient.
+        challenges: DNS records that prove control of the domains; one is sufficient.
     """
 
     subscription_id: str
@@ -50,7 +50,7 @@ class Subscription(NamedTuple):
     created_at: str
     domains: tuple[str, ...]
     configuration: str | None
-    records: tuple[Record, ...]
+    challenges: tuple[Record, ...]
 
     @property
     def status(self) -> str:
@@ -58,11 +58,11 @@ class Subscription(NamedTuple):
         return _STATUSES.get(self.state, "create_in_progress")
 
     @property
-    def dns_records(self) -> tuple[DNSRecord, ...]:
+    def records(self) -> tuple[DNSRecord, ...]:
         """The records for an order of one domain. They must stay, for renewals."""
         return tuple(
             DNSRecord(domain, Purpose.CERTIFICATE, RecordType.CNAME, record.name, value)
-            for record in self.records
+            for record in self.challenges
             if record.kind == _MANAGED
             for domain in self.domains[:1]
             for value in record.values
@@ -71,7 +71,7 @@ class Subscription(NamedTuple):
     @property
     def wants(self) -> str:
         """What the order waits for, for the tenant."""
-        dns = [record for record in self.records if record.kind == _MANAGED]
+        dns = [record for record in self.challenges if record.kind == _MANAGED]
         if not dns:
             return f"waiting for the certificate for {', '.join(self.domains)}"
         return "; ".join(
@@ -98,7 +98,7 @@ class Subscription(NamedTuple):
                 entry["id"] for entry in (related.get("tls_domains") or {}).get("data") or ()
             ),
             configuration=configuration["id"] if configuration else None,
-            records=tuple(record for entry in authorizations for record in _records(entry)),
+            challenges=tuple(record for entry in authorizations for record in _records(entry)),
         )
 
 

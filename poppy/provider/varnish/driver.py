@@ -18,7 +18,6 @@ from oslo_log import log
 
 from poppy.common import addresses as address_rules
 from poppy.common.errors import (
-    ConfigError,
     DriverError,
     PermanentError,
     RetryableError,
@@ -66,6 +65,9 @@ class VarnishProvider(Provider):
             Capability.IPV6_ORIGIN,
         }
     )
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
+        Capability.GEOGRAPHY: ("geography_header",),
+    }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -95,12 +97,6 @@ class VarnishProvider(Provider):
             )
             self._allowed = address_rules.networks(["0.0.0.0/0", "::/0"])
         self._check()
-
-    @property
-    def supports(self) -> frozenset[Capability]:
-        """``SUPPORTS``, and geography if ``geography_header`` is set."""
-        geography = {Capability.GEOGRAPHY} if self.options.geography_header else set()
-        return self.SUPPORTS | geography
 
     def check(self, spec: ServiceSpec) -> None:
         """Refuse a document that can't be compiled or is too large; see :meth:`Provider.check`.
@@ -150,7 +146,7 @@ class VarnishProvider(Provider):
         def one(node: Node) -> None:
             if not node.has(key):
                 if not deployed:
-                    raise PermanentError(f"{self.name} has no service {service.service_id}")
+                    raise self.no_such(service)
                 node.ensure(program())
             if purge.hard:
                 node.purge_hard(key, pattern)
@@ -303,7 +299,7 @@ class VarnishProvider(Provider):
             try:
                 return Path(self.options.secret_file).read_bytes()
             except OSError as exc:
-                raise self._error(f"secret_file can't be read: {exc}") from exc
+                raise self.config_error(f"secret_file can't be read: {exc}") from exc
         secret: str = self.options.secret or ""
         return (secret if secret.endswith("\n") else f"{secret}\n").encode()
 
@@ -311,21 +307,20 @@ class VarnishProvider(Provider):
         try:
             return address_rules.networks(self.options[option] or ())
         except ValueError as exc:
-            raise self._error(f"{option}: {exc}") from exc
+            raise self.config_error(f"{option}: {exc}") from exc
 
     def _check(self) -> None:
         if not self.options.nodes:
-            raise self._error("nodes is empty")
+            raise self.config_error("nodes is empty")
         self._networks("trusted_proxies")
         headers = self._settings.proxy_headers
         if headers and not self._settings.trusted_proxies:
-            raise self._error(f"{headers[0]} is accepted from trusted_proxies, which is empty")
+            raise self.config_error(
+                f"{headers[0]} is accepted from trusted_proxies, which is empty"
+            )
         for header in headers:
             if not _HEADER.fullmatch(header):
-                raise self._error(f"{header!r} is not a header name")
-
-    def _error(self, message: str) -> ConfigError:
-        return ConfigError(f"[drivers:provider:{self.name}] {message}")
+                raise self.config_error(f"{header!r} is not a header name")
 
 
 def _scope(failure: DriverError) -> Scope:
