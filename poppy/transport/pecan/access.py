@@ -2,16 +2,14 @@
 """The access log: one line per request, written by the logger ``poppy.access``."""
 
 import logging
-import time
 import urllib.parse
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from poppy.transport.pecan.recorder import ResponseRecorder
+from poppy.transport.pecan.recorder import Observer
 from poppy.transport.pecan.request import PROJECT_ID, REQUEST_ID
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
 LOG = logging.getLogger("poppy.access")
 
@@ -23,34 +21,24 @@ _LONGEST = 1024
 _LONGEST_SEGMENT = 64
 
 
-class AccessLog:
+class AccessLog(Observer):
     """The outermost middleware: logs a line when the response is ready.
 
     The query string and long segments of the path are left out because clients put secrets
     there. Values that the client chooses are percent-encoded, so a client can't forge log lines.
     """
 
-    def __init__(self, application: "WSGIApplication") -> None:
-        self._application = application
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Run the application and log its response."""
-        began = time.perf_counter()
-        response = ResponseRecorder(start_response)
-        try:
-            return self._application(environ, response)
-        finally:
-            write(
-                environ.get("REMOTE_ADDR"),
-                environ["REQUEST_METHOD"],
-                environ.get("PATH_INFO"),
-                response.status,
-                1000 * (time.perf_counter() - began),
-                environ.get(PROJECT_ID),
-                environ.get(REQUEST_ID),
-            )
+    def report(self, environ: "WSGIEnvironment", status: str, seconds: float) -> None:
+        """Log a response."""
+        write(
+            environ.get("REMOTE_ADDR"),
+            environ["REQUEST_METHOD"],
+            environ.get("PATH_INFO"),
+            status,
+            1000 * seconds,
+            environ.get(PROJECT_ID),
+            environ.get(REQUEST_ID),
+        )
 
 
 def write(
