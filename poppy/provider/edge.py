@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check whether an edge serves requests. The options belong to every provider driver."""
+"""Options of edges, and the check whether an edge serves requests."""
 
 import asyncio
 import ssl
@@ -12,6 +12,7 @@ from oslo_log import log
 
 LOG = log.getLogger(__name__)
 
+#: Options of every provider driver.
 OPTS: Sequence[cfg.Opt] = (
     cfg.URIOpt(
         "edge_check_url",
@@ -25,6 +26,28 @@ OPTS: Sequence[cfg.Opt] = (
         default=3.0,
         min=0.1,
         help="Timeout of this check in seconds, from the DNS lookup to the response status.",
+    ),
+)
+
+#: Options of drivers with timeouts for origins.
+ORIGIN_TIMEOUTS: Sequence[cfg.Opt] = (
+    cfg.FloatOpt(
+        "connect_timeout",
+        default=5.0,
+        min=0.1,
+        help="Seconds that an edge waits to connect to an origin.",
+    ),
+    cfg.FloatOpt(
+        "first_byte_timeout",
+        default=60.0,
+        min=0.1,
+        help="Seconds that an edge waits for the first byte of an origin's response.",
+    ),
+    cfg.FloatOpt(
+        "between_bytes_timeout",
+        default=60.0,
+        min=0.1,
+        help="Seconds that an edge waits between two parts of an origin's response.",
     ),
 )
 

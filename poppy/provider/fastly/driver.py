@@ -103,24 +103,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             help="Seconds after its TTL, or after a soft purge, that an object may be served "
             "stale if the origin is down or answers with 5xx. Default: grace.",
         ),
-        cfg.FloatOpt(
-            "connect_timeout",
-            default=5.0,
-            min=0.1,
-            help="Seconds that an edge waits to connect to an origin.",
-        ),
-        cfg.FloatOpt(
-            "first_byte_timeout",
-            default=60.0,
-            min=0.1,
-            help="Seconds that an edge waits for the first byte of an origin's response.",
-        ),
-        cfg.FloatOpt(
-            "between_bytes_timeout",
-            default=60.0,
-            min=0.1,
-            help="Seconds that an edge waits between two parts of an origin's response.",
-        ),
+        *edge.ORIGIN_TIMEOUTS,
         cfg.IntOpt(
             "max_backends",
             default=5,

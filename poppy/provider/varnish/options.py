@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
+from poppy.provider import edge
+
 #: Bytes. In a second of CPU time, Debian's gcc compiles about 72 KB of VCL with caching rules, or
 #: 33 KB with restrictions by address and path. So a service takes about 8 s at most.
 _MAX_VCL_SIZE = 256 * 1024
@@ -46,24 +48,7 @@ OPTS: Sequence[cfg.Opt] = (
         help="Seconds after its TTL, or after a soft purge, in which an object may be served "
         "stale: while it is being refreshed, and while the origin is down.",
     ),
-    cfg.FloatOpt(
-        "connect_timeout",
-        default=5.0,
-        min=0.1,
-        help="Seconds that a node waits for a connection to an origin.",
-    ),
-    cfg.FloatOpt(
-        "first_byte_timeout",
-        default=60.0,
-        min=0.1,
-        help="Seconds that a node waits for the first byte of an origin's response.",
-    ),
-    cfg.FloatOpt(
-        "between_bytes_timeout",
-        default=60.0,
-        min=0.1,
-        help="Seconds that a node waits between two bytes of an origin's response.",
-    ),
+    *edge.ORIGIN_TIMEOUTS,
     cfg.ListOpt(
         "trusted_proxies",
         default=[],
