@@ -35,7 +35,7 @@ Only the transport maps them to HTTP (``poppy.transport.pecan.errors``).
 
 import datetime
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from poppy.common import waits
 
@@ -289,3 +289,12 @@ class InProgressError(DriverError):
 
 class PermanentError(DriverError):
     """A retry does not help. The message tells the tenant why."""
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    """Return whether a call of a driver raises no :class:`DriverError`; for health checks."""
+    try:
+        call()
+    except DriverError:
+        return False
+    return True

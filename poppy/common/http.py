@@ -21,7 +21,14 @@ from oslo_log import log
 
 from poppy.common import logs, tracing, waits
 from poppy.common.clock import now_utc
-from poppy.common.errors import PermanentError, RetryableError, Scope, TimedOut, Unauthorized
+from poppy.common.errors import (
+    PermanentError,
+    RetryableError,
+    Scope,
+    TimedOut,
+    Unauthorized,
+    succeeds,
+)
 
 LOG = log.getLogger(__name__)
 
@@ -31,6 +38,8 @@ TIMEOUT = (5.0, 30.0)
 _PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+#: Statuses of an object that does not exist.
+GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 #: Statuses that refuse the credentials, not the request.
 REFUSES_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 #: Maximum characters of a response in an error message.
@@ -202,13 +211,30 @@ class Client:
         except ValueError as exc:
             raise RetryableError(f"{self._name} answered {method} with no JSON") from exc
 
+    def document(self, response: requests.Response) -> dict[str, Any]:
+        """Return the JSON object in the body of a response.
+
+        Raises:
+            RetryableError: there is none, which usually comes from a proxy in between.
+        """
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        raise RetryableError(
+            f"{self._name} answered {response.request.method} with no JSON object"
+        )
+
+    def find(self, path: str, **options: Any) -> dict[str, Any] | None:
+        """Send a GET request and return the JSON object; None for the statuses in :data:`GONE`."""
+        response = self.request("GET", path, accept=GONE, **options)
+        return None if response.status_code in GONE else self.document(response)
+
     def answers(self, path: str, method: str = "GET") -> bool:
         """Return whether the server answers a request with 2xx; never raises."""
-        try:
-            self.request(method, path)
-        except (RetryableError, PermanentError):
-            return False
-        return True
+        return succeeds(lambda: self.request(method, path))
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -234,14 +260,27 @@ class Client:
         # A vendor may quote a secret that it refuses, and tenants see the message.
         said = logs.mask(self._explain(response))[:_QUOTED].strip()
         message = f"{self._name} answered {method} with {status}" + (f": {said}" if said else "")
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
-            own = names_object(said, response.request)
-            return RetryableError(
-                message,
-                retry_after=retry_after(response.headers, self._read_quotas),
-                scope=Scope.SERVICE if own else Scope.PROVIDER,
-            )
-        return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
+        return failure(message, said, response, self._read_quotas)
+
+
+def failure(
+    message: str, said: str, response: requests.Response, read: QuotaReader = quotas
+) -> RetryableError | PermanentError:
+    """Return the error for a response with an error status, as :meth:`Client.request` raises it.
+
+    Args:
+        said: the vendor's error message.
+        read: reads the vendor's limits.
+    """
+    status = response.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        own = names_object(said, response.request)
+        return RetryableError(
+            message,
+            retry_after=retry_after(response.headers, read),
+            scope=Scope.SERVICE if own else Scope.PROVIDER,
+        )
+    return Unauthorized(message) if status in REFUSES_US else PermanentError(message)
 
 
 def describe(span: tracing.Span, method: str, url: str) -> None:

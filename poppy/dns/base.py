@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from poppy.common import limits
 from poppy.common.driver import Driver
-from poppy.common.errors import ConfigError, PermanentError
+from poppy.common.errors import PermanentError
 from poppy.dns.steering import Policy, Steering
 from poppy.model import names as model_names
 
@@ -93,7 +93,7 @@ class DNSDriver(Driver, abc.ABC):
             value = self.options[option]
             reason = model_names.impossible(f"a.{value}")
             if reason:
-                raise ConfigError(f"[drivers:dns:{name}] {option} {value!r}: {reason}")
+                raise self.config_error(f"{option} {value!r}: {reason}")
 
     @property
     def steering(self) -> frozenset[Steering]:
@@ -202,3 +202,8 @@ class DNSDriver(Driver, abc.ABC):
 def possible(names: Iterable[str]) -> list[str]:
     """Return the names that are possible in DNS: no name or label is too long or empty."""
     return [name for name in names if model_names.impossible(name) is None]
+
+
+def occupied(name: str, records: str) -> PermanentError:
+    """Return the error for a name with foreign records, which can't also have a CNAME."""
+    return PermanentError(f"{name} can't be made a CNAME: it has other records ({records})")

@@ -12,7 +12,6 @@ from oslo_config import cfg
 
 from poppy.common import http, tracing
 from poppy.common.errors import (
-    ConfigError,
     DriverError,
     InProgressError,
     PermanentError,
@@ -20,8 +19,9 @@ from poppy.common.errors import (
     Scope,
     TimedOut,
     Unauthorized,
+    succeeds,
 )
-from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
+from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
 from poppy.dns.zones import ZONES_OPT, Zones
 
 #: Seconds between polls for a change to reach the name servers.
@@ -58,17 +58,16 @@ class Designate(DNSDriver):
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)
-        group = f"drivers:dns:{name}"
         try:
-            auth = loading.load_auth_from_conf_options(conf, group)
-            session = loading.load_session_from_conf_options(conf, group, auth=auth)
+            auth = loading.load_auth_from_conf_options(conf, self.group)
+            session = loading.load_session_from_conf_options(conf, self.group, auth=auth)
             self._adapter = loading.load_adapter_from_conf_options(
-                conf, group, session=session, raise_exc=False, client_name="poppy"
+                conf, self.group, session=session, raise_exc=False, client_name="poppy"
             )
         except (ks_exceptions.ClientException, TypeError) as exc:
-            raise ConfigError(f"[{group}] {exc}") from exc
+            raise self.config_error(str(exc)) from exc
         if auth is None:
-            raise ConfigError(f"[{group}] auth_type is missing (for example, password)")
+            raise self.config_error("auth_type is missing (for example, password)")
         self._zones = Zones(self.options.zones, self.options.suffix, self._find_zone)
 
     def ensure(self, cnames: Mapping[str, str]) -> None:
@@ -81,11 +80,7 @@ class Designate(DNSDriver):
 
     def health(self) -> bool:
         """Return whether the API answers and accepts a token."""
-        try:
-            self._request("GET", "/v2/zones?limit=1", timeout=HEALTH_TIMEOUT)
-        except DriverError:
-            return False
-        return True
+        return succeeds(lambda: self._request("GET", "/v2/zones?limit=1", timeout=HEALTH_TIMEOUT))
 
     def _for_each(
         self, names: Sequence[str] | Mapping[str, str], work: Callable[[str, str], bool]
@@ -109,9 +104,7 @@ class Designate(DNSDriver):
         found = self._recordsets(zone, name)
         foreign = sorted(entry["type"] for entry in found if entry["type"] != "CNAME")
         if foreign:
-            raise PermanentError(
-                f"{name} can't be made a CNAME: it has other records ({', '.join(foreign)})"
-            )
+            raise occupied(name, ", ".join(foreign))
         if not found:
             body = {"name": f"{name}.", "type": "CNAME", **wanted}
             return _is_active(self._request("POST", path, json=body).json())
@@ -189,18 +182,11 @@ class Designate(DNSDriver):
         # not prevent deletes.
         if status in (HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             return RetryableError(message, retry_after=PAUSE)
-        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            own = http.names_object(message, answer.request)
-            return RetryableError(
-                message,
-                retry_after=http.retry_after(answer.headers),
-                scope=Scope.SERVICE if own else Scope.PROVIDER,
-            )
-        if status in http.REFUSES_US:
-            return Unauthorized(message)
-        # The zone may have been created again with another id.
-        self._zones.forget()
-        return PermanentError(message)
+        error = http.failure(message, message, answer)
+        if isinstance(error, PermanentError):
+            # The zone may have been created again with another id.
+            self._zones.forget()
+        return error
 
 
 def _is_active(recordset: Recordset) -> bool:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from poppy.common.errors import PermanentError, RetryableError
+from poppy.common.errors import PermanentError, RetryableError, succeeds
 from poppy.dns.base import COMMON_OPTS, DNSDriver
 from poppy.model.names import impossible
 
@@ -54,11 +54,7 @@ class MockDNS(DNSDriver):
 
     def health(self) -> bool:
         """Return whether the CNAMEs can be read."""
-        try:
-            self.resolve("health")
-        except RetryableError:
-            return False
-        return True
+        return succeeds(lambda: self.resolve("health"))
 
     def resolve(self, name: str) -> str | None:
         """Return the target of a name, for tests and demos."""

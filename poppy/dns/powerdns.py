@@ -10,7 +10,7 @@ import requests
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError, Unauthorized
+from poppy.common.errors import PermanentError, Unauthorized, succeeds
 from poppy.common.http import Client
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.powerdns_lua import record
@@ -65,8 +65,7 @@ class PowerDNS(DNSDriver):
         super().__init__(conf, name)
         options = self.options
         if not options.urls or not options.api_key:
-            missing = "api_key" if options.urls else "urls"
-            raise ConfigError(f"[drivers:dns:{name}] {missing} is missing")
+            raise self.config_error(f"{'api_key' if options.urls else 'urls'} is missing")
         self._servers = self._clients((options.timeout, options.timeout))
         self._asked_briefly = self._clients(HEALTH_TIMEOUT)
         self._zones = Zones(options.zones, options.suffix, self._find_zone)
@@ -116,11 +115,9 @@ class PowerDNS(DNSDriver):
 
     def health(self) -> bool:
         """Return whether the API answers and accepts the key."""
-        try:
-            self._asked_briefly.call(lambda it: it.request("GET", self._path()))
-        except DriverError:
-            return False
-        return True
+        return succeeds(
+            lambda: self._asked_briefly.call(lambda it: it.request("GET", self._path()))
+        )
 
     def _check(self, zone: str) -> None:
         """Check a zone's serial number before the first change; log a remark.

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from oslo_config import cfg
 
-from poppy.common.errors import RetryableError
+from poppy.common.errors import RetryableError, succeeds
 from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
@@ -150,11 +150,7 @@ class MockProvider(Provider):
 
     def health(self) -> bool:
         """Return whether the objects can be read."""
-        try:
-            self.find("health")
-        except RetryableError:
-            return False
-        return True
+        return succeeds(lambda: self.find("health"))
 
     def find(self, service_id: str) -> dict[str, Any] | None:
         """Return the object of a service, for tests and demos."""

@@ -115,19 +115,20 @@ class ObjectProvider(Provider, Generic[Plan, Found]):
 
 
 class Order(Protocol):
-    """A vendor's order of a certificate for one domain."""
+    """A vendor's order of a certificate for one domain.
+
+    Attributes:
+        status: one of :data:`poppy.model.certificates.STATES`.
+        wants: what the tenant must do, or what the order waits for.
+        records: the DNS records that the order requires.
+    """
 
     @property
-    def status(self) -> str:
-        """One of :data:`poppy.model.certificates.STATES`."""
-
+    def status(self) -> str: ...  # noqa: D102
     @property
-    def wants(self) -> str:
-        """What the tenant must do, or what the order waits for."""
-
+    def wants(self) -> str: ...  # noqa: D102
     @property
-    def records(self) -> Sequence[DNSRecord]:
-        """The DNS records that the order requires."""
+    def records(self) -> Sequence[DNSRecord]: ...  # noqa: D102
 
 
 class Orders(NamedTuple):

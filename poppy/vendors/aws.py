@@ -22,6 +22,7 @@ from poppy.common.errors import (
     Scope,
     TimedOut,
     Unauthorized,
+    succeeds,
 )
 from poppy.common.http import REFUSES_US, retry_after
 
@@ -188,11 +189,7 @@ class Service:
 
     def answers(self, operation: str, **parameters: Any) -> bool:
         """Return whether a call succeeds within a few seconds; never raises."""
-        try:
-            self._call(self._impatient, operation, parameters)
-        except DriverError:
-            return False
-        return True
+        return succeeds(lambda: self._call(self._impatient, operation, parameters))
 
     def _call(self, client: Any, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from poppy.common import aws
 from poppy.common.errors import ConfigError, PermanentError, Unauthorized
 from poppy.model.services import Service
 from poppy.provider.base import Capability
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from poppy.vendors import aws
 from tests.integration.test_cloudfront_failures import interrupted
 from tests.real.cloudfront import (  # noqa: F401
     BUCKET,

@@ -70,11 +70,8 @@ class ExampleProvider(ObjectProvider[Site, Site]):
 
     def stored(self, service: Service, provider_service_id: str) -> Site | None:
         """Return the site with this ID, if it is the service's."""
-        path = f"/sites/{provider_service_id}"
-        response = self._client.request("GET", path, accept={404})
-        found: Site = response.json()
-        is_ours = response.status_code != 404 and found["label"] == service.service_id
-        return found if is_ours else None
+        found = self._client.find(f"/sites/{provider_service_id}")
+        return found if found and found["label"] == service.service_id else None
 
     def search(self, service: Service) -> Site | None:
         """Return the site with the service's label."""
@@ -87,8 +84,7 @@ class ExampleProvider(ObjectProvider[Site, Site]):
         if response.status_code == 409:
             # Another worker was faster: start again.
             raise RetryableError(f"{self.name} has just got a site {plan['label']}", 1.0)
-        made: Site = response.json()
-        return made
+        return self._client.document(response)
 
     def converge(
         self, service: Service, known: ProviderDetail | None, plan: Site, found: Site

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 from poppy.common.chunks import chunks
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
+from poppy.common.errors import PermanentError, RetryableError, succeeds
+from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
 from poppy.dns.rackspace.api import API, Conflict
 from poppy.dns.zones import ZONES_OPT, Zones
 
@@ -56,11 +56,9 @@ class Rackspace(DNSDriver):
         super().__init__(conf, name)
         options = self.options
         if not options.username or not options.api_key:
-            raise ConfigError(f"[drivers:dns:{name}] username and api_key are both needed")
+            raise self.config_error("username and api_key are both needed")
         if options.ttl < MIN_TTL:
-            raise ConfigError(
-                f"[drivers:dns:{name}] ttl is less than {MIN_TTL}, the minimum of Cloud DNS"
-            )
+            raise self.config_error(f"ttl is less than {MIN_TTL}, the minimum of Cloud DNS")
         self._api = self._make_api(options.timeout)
         self._asked_briefly = self._make_api(HEALTH_TIMEOUT)
         self._zones = Zones(options.zones, options.suffix, self._find_domain)
@@ -89,11 +87,7 @@ class Rackspace(DNSDriver):
 
     def health(self) -> bool:
         """Return whether Cloud DNS answers and accepts a token."""
-        try:
-            self._asked_briefly.get("/limits")
-        except DriverError:
-            return False
-        return True
+        return succeeds(lambda: self._asked_briefly.get("/limits"))
 
     def _run(self, method: str, domain: str, **options: Any) -> None:
         try:
@@ -121,9 +115,7 @@ class Rackspace(DNSDriver):
         missing = [it["name"] for it in records if self._record(domain, it["name"]) is None]
         if not missing:
             raise RetryableError(f"created concurrently: {conflict}") from conflict
-        raise PermanentError(
-            f"{' or '.join(missing)} can't be made a CNAME: it has other records: {conflict}"
-        ) from conflict
+        raise occupied(" or ".join(missing), str(conflict)) from conflict
 
     def _record(self, domain: str, name: str) -> Mapping[str, Any] | None:
         """Return the CNAME of a name. A search needs a type, so it can't find other records."""

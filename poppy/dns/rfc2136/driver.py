@@ -14,8 +14,8 @@ import dns.tsig
 import dns.update
 from oslo_config import cfg
 
-from poppy.common.errors import ConfigError, DriverError, PermanentError, RetryableError
-from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
+from poppy.common.errors import ConfigError, PermanentError, RetryableError, succeeds
+from poppy.dns.base import COMMON_OPTS, DNSDriver, occupied, possible
 from poppy.dns.rfc2136.server import Server
 from poppy.dns.servers import Servers
 from poppy.dns.zones import ZONES_OPT, Zones
@@ -63,9 +63,9 @@ class RFC2136(DNSDriver):
             key = _key(options.tsig_key_name, options.tsig_key_secret, options.tsig_algorithm)
             servers = [Server.parse(text, key, options.timeout) for text in options.servers]
         except ConfigError as exc:
-            raise ConfigError(f"[drivers:dns:{name}] {exc}") from exc
+            raise self.config_error(str(exc)) from exc
         if not servers:
-            raise ConfigError(f"[drivers:dns:{name}] servers is empty")
+            raise self.config_error("servers is empty")
         self._servers = Servers(servers)
         timeout = min(HEALTH_TIMEOUT, options.timeout)
         self._asked_briefly = Servers([replace(server, timeout=timeout) for server in servers])
@@ -93,11 +93,7 @@ class RFC2136(DNSDriver):
     def health(self) -> bool:
         """Return whether a server answers a query for the suffix."""
         suffix = _absolute(self.options.suffix)
-        try:
-            self._asked_briefly.call(lambda it: it.look(suffix, "SOA"))
-        except DriverError:
-            return False
-        return True
+        return succeeds(lambda: self._asked_briefly.call(lambda it: it.look(suffix, "SOA")))
 
     def _find_zone(self, name: str) -> str | None:
         if self.options.zones:
@@ -120,10 +116,7 @@ def _ensure(
             continue
         foreign = [rdtype for rdtype in server.types(name) if rdtype != "CNAME"]
         if foreign:
-            raise PermanentError(
-                f"{name.to_text(omit_final_dot=True)} can't be made a CNAME: it has other records "
-                f"({', '.join(foreign)})"
-            )
+            raise occupied(name.to_text(omit_final_dot=True), ", ".join(foreign))
         if done:
             raise RetryableError(f"{server} was updated, but does not serve {name} yet")
     if not done:

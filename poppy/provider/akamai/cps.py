@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import requests
 
 from poppy.common.errors import PermanentError
-from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object
+from poppy.common.http import GONE
+from poppy.provider.akamai.edgegrid import Document, Session
 
 #: Prefix of the API's media types.
 MEDIA_TYPE = "application/vnd.akamai.cps."
@@ -89,8 +90,8 @@ class CPS:
     def enrollment(self, enrollment_id: int) -> Enrollment | None:
         """Return an enrollment; None if it does not exist."""
         path = f"/enrollments/{int(enrollment_id)}"
-        response = self._request("GET", path, _ENROLLMENT, accept=GONE)
-        return None if response.status_code in GONE else _enrollment(json_object(response))
+        found = self._find(path, _ENROLLMENT)
+        return None if found is None else _enrollment(found)
 
     def create(self, document: Document) -> int:
         """Order a certificate and return the enrollment's id."""
@@ -134,10 +135,9 @@ class CPS:
 
     def change(self, path: str) -> Change | None:
         """Return the progress of a change; None if it does not exist any more."""
-        response = self._request("GET", _local(path), _CHANGE, accept=GONE)
-        if response.status_code in GONE:
+        found = self._find(_local(path), _CHANGE)
+        if found is None:
             return None
-        found = json_object(response)
         status = found["statusInfo"]
         inputs = {
             entry["update"].rpartition("/")[2]: entry for entry in found.get("allowedInput") or ()
@@ -170,21 +170,23 @@ class CPS:
         If Akamai lists no names, the certificate covers all of them.
         """
         path = f"/enrollments/{one.enrollment_id}/deployments/production"
-        response = self._request("GET", path, _DEPLOYMENT, accept=GONE)
-        if response.status_code in GONE:
+        found = self._find(path, _DEPLOYMENT)
+        if found is None:
             return False
-        found = json_object(response)
         # The reference shows the document both with and without this envelope.
         network = found.get("production", found).get("networkConfiguration") or {}
         names = network.get("dnsNames")
         return not names or domain in {name.lower() for name in names}
+
+    def _find(self, path: str, media: str) -> Document | None:
+        return self._session.find(f"/cps/v2{path}", headers={"Accept": media})
 
     def _request(self, method: str, path: str, media: str, **options: Any) -> requests.Response:
         headers = {"Accept": media, **options.pop("headers", {})}
         return self._session.request(method, f"/cps/v2{path}", headers=headers, **options)
 
     def _json(self, method: str, path: str, media: str, **options: Any) -> Document:
-        return json_object(self._request(method, path, media, **options))
+        return self._session.document(self._request(method, path, media, **options))
 
 
 def _enrollment(found: Document) -> Enrollment:

@@ -16,7 +16,8 @@ import requests
 
 from poppy.common.chunks import chunks
 from poppy.common.errors import Scope, Unauthorized
-from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object
+from poppy.common.http import GONE
+from poppy.provider.akamai.edgegrid import Document, Session
 
 #: Maximum domains of a request. The reference allows 1,000, and Akamai's Terraform provider sends
 #: at most 100 to ``validate-now``.
@@ -89,7 +90,7 @@ class DOM:
         for batch in chunks((_domain(*pair) for pair in dict.fromkeys(domains)), MOST_DOMAINS):
             params = {"includeAll": "true"}
             answer = self._request("POST", "/search", params=params, json={"domains": batch})
-            found += json_object(answer)["domains"]
+            found += self._session.document(answer)["domains"]
         return [_claim(entry) for entry in found]
 
     def add(self, domains: Iterable[str]) -> dict[str, str]:
@@ -101,7 +102,7 @@ class DOM:
         """
         refused: dict[str, str] = {}
         for batch in chunks((_domain(name, HOST) for name in domains), MOST_DOMAINS):
-            answer = json_object(self._request("POST", "", json={"domains": batch}))
+            answer = self._session.document(self._request("POST", "", json={"domains": batch}))
             refused |= {
                 entry["domainName"]: entry["detail"] for entry in answer.get("errors") or ()
             }
@@ -117,7 +118,7 @@ class DOM:
         pending = ({**_domain(name, HOST), "validationMethod": "DNS_TXT"} for name in domains)
         for batch in chunks(pending, MOST_DOMAINS):
             answer = self._request("POST", "/validate-now", json={"domains": batch})
-            found += json_object(answer)["domains"]
+            found += self._session.document(answer)["domains"]
         return {entry["domainName"] for entry in found if entry["domainStatus"] == _VALIDATED}
 
     def invalidate(self, domain: str) -> None:

@@ -7,20 +7,18 @@ https://techdocs.akamai.com/developer/docs/edgegrid.
 
 import configparser
 import logging
-from collections.abc import Mapping
-from http import HTTPStatus
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
 
-from poppy.common.errors import ConfigError, RetryableError
-from poppy.common.http import Client, Quota
+from poppy.common.errors import ConfigError
+from poppy.common.http import Client
 from poppy.provider.akamai.quotas import read_quotas
 
 Document = dict[str, Any]
 
-GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 #: Fields of an .edgerc file; the options have the same names.
 _FIELDS = ("host", "client_token", "client_secret", "access_token")
 _MOST_REASONS = 5
@@ -35,8 +33,8 @@ class Credentials(NamedTuple):
     access_token: str
 
 
-class Session:
-    """A thread-safe session for signed requests to all of Akamai's APIs.
+class Session(Client):
+    """A thread-safe client for signed requests to all of Akamai's APIs.
 
     Args:
         name: the driver's name, for messages.
@@ -57,7 +55,7 @@ class Session:
         account_switch_key: str | None = None,
     ) -> None:
         self._params = {"accountSwitchKey": account_switch_key} if account_switch_key else {}
-        self._client = Client(
+        super().__init__(
             name,
             url,
             auth=_signer(name, credentials),
@@ -66,20 +64,12 @@ class Session:
             quotas=read_quotas,
         )
 
-    @property
-    def quota(self) -> Mapping[str, Quota]:
-        """Rate limits, and limits on objects, from the last responses."""
-        return self._client.quota
-
-    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+    def request(
+        self, method: str, path: str, *, accept: Collection[int] = (), **options: Any
+    ) -> requests.Response:
         """See :meth:`Client.request`."""
         params = {**self._params, **(options.pop("params", None) or {})}
-        return self._client.request(method, path, params=params, **options)
-
-    def json(self, method: str, path: str, **options: Any) -> Any:
-        """See :meth:`Client.json`."""
-        params = {**self._params, **(options.pop("params", None) or {})}
-        return self._client.json(method, path, params=params, **options)
+        return super().request(method, path, accept=accept, params=params, **options)
 
 
 def _signer(name: str, credentials: Credentials) -> Any:
@@ -153,18 +143,3 @@ def listed(problems: Any) -> str:
 def _words(problem: Document) -> str:
     parts = (problem.get("title"), problem.get("detail"), problem.get("errorLocation"))
     return ": ".join(str(part) for part in parts if part)
-
-
-def json_object(response: requests.Response) -> Document:
-    """Return the JSON object of a response.
-
-    Raises:
-        RetryableError: the body is not a JSON object; it may come from a proxy.
-    """
-    try:
-        document = response.json()
-    except ValueError as exc:
-        raise RetryableError("Akamai answered with no JSON") from exc
-    if not isinstance(document, dict):
-        raise RetryableError("Akamai answered with no JSON object")
-    return document

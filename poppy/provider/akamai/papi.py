@@ -16,9 +16,9 @@ from urllib.parse import quote
 import requests
 from oslo_log import log
 
-from poppy.common.errors import PermanentError, RetryableError
-from poppy.common.http import retry_after
-from poppy.provider.akamai.edgegrid import GONE, Document, Session, json_object, listed, words
+from poppy.common.errors import PermanentError, RetryableError, succeeds
+from poppy.common.http import GONE, retry_after
+from poppy.provider.akamai.edgegrid import Document, Session, listed, words
 from poppy.provider.akamai.quotas import read_quotas
 
 LOG = log.getLogger(__name__)
@@ -100,11 +100,7 @@ class PAPI:
 
     def answers(self) -> bool:
         """Return whether Akamai answers and accepts the credentials."""
-        try:
-            self._json("GET", "/contracts", params={})
-        except (RetryableError, PermanentError):
-            return False
-        return True
+        return succeeds(lambda: self._json("GET", "/contracts", params={}))
 
     def find(self, name: str) -> str | None:
         """Search the property with exactly this name and return its id; None without one."""
@@ -137,7 +133,7 @@ class PAPI:
         response = self._request("GET", _path(property_id), accept=GONE)
         if response.status_code in GONE:
             return None
-        (found,) = json_object(response)["properties"]["items"]
+        (found,) = self._session.document(response)["properties"]["items"]
         numbers = {
             "STAGING": found["stagingVersion"],
             "PRODUCTION": found["productionVersion"],
@@ -157,7 +153,10 @@ class PAPI:
         """Copy a version to a new, editable one and return its number."""
         body = {"createFromVersion": of, "createFromVersionEtag": etag}
         path = f"{_path(property_id)}/versions"
-        return int(_last(_changing(self._request("POST", path, accept=_BUSY, json=body))))
+        response = self._request("POST", path, accept=_BUSY, json=body)
+        if response.status_code in _BUSY:
+            raise RetryableError("Akamai's version was changed concurrently", retry_after=_AGAIN)
+        return int(_last(self._session.document(response)["versionLink"]))
 
     def rules(self, property_id: str, version: int) -> tuple[Document, str]:
         """Return the rule tree of a version, and its ETag."""
@@ -254,7 +253,7 @@ class PAPI:
             raise
         if response.status_code not in _BUSY:
             return True
-        problem = json_object(response)
+        problem = self._session.document(response)
         if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY and not _is_pending(problem):
             raise PermanentError(f"Akamai refuses to {kind.lower()} it: {words(problem)}")
         return False
@@ -292,7 +291,7 @@ class PAPI:
         """Return the written document, or raise an error if the write failed."""
         if response.status_code in _BUSY:
             raise RetryableError(f"Akamai's {what} were changed concurrently", retry_after=_AGAIN)
-        found = json_object(response)
+        found = self._session.document(response)
         if found.get("errors"):
             raise PermanentError(f"Akamai refuses the {what}: {words(found)}")
         if found.get("warnings"):
@@ -312,13 +311,7 @@ class PAPI:
         )
 
     def _json(self, method: str, path: str, **options: Any) -> Document:
-        return json_object(self._request(method, path, **options))
-
-
-def _changing(response: requests.Response) -> str:
-    if response.status_code in _BUSY:
-        raise RetryableError("Akamai's version was changed concurrently", retry_after=_AGAIN)
-    return str(json_object(response)["versionLink"])
+        return self._session.document(self._request(method, path, **options))
 
 
 def _is_pending(problem: Document) -> bool:

@@ -7,16 +7,15 @@ versions take forms and return JSON. TLS calls use JSON:API (jsonapi.org).
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from poppy.common.errors import RetryableError
-from poppy.common.http import QUOTA_FIELDS, Client, Quota, QuotaFields, quotas
+from poppy.common.http import GONE, QUOTA_FIELDS, Client, Quota, QuotaFields, quotas
 
 Document = dict[str, Any]
-T = TypeVar("T", Document, list[Any])
 
 #: https://www.fastly.com/documentation/reference/api/#rate-limiting
 WRITES = QuotaFields(
@@ -24,9 +23,7 @@ WRITES = QuotaFields(
 )
 _JSON_API = "application/vnd.api+json"
 _PAGE = 100
-_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _THERE = frozenset({HTTPStatus.CONFLICT})
-_JSON_TYPES = {dict: "object", list: "array"}
 
 
 class API:
@@ -61,10 +58,7 @@ class API:
     def find_service(self, name: str) -> str | None:
         """Return the id of the service with exactly this name; None without one."""
         params = {"name": name}
-        response = self._client.request("GET", "/service/search", accept=_GONE, params=params)
-        if response.status_code in _GONE:
-            return None
-        found = _json(response)
+        found = self._client.find("/service/search", params=params) or {}
         there = found.get("name") == name and not found.get("deleted_at")
         return str(found["id"]) if there else None
 
@@ -72,11 +66,13 @@ class API:
         """Create a service with one empty version. Return its id; None if the name is taken."""
         fields = {"name": name, "type": "vcl", "comment": comment}
         response = self._client.request("POST", "/service", accept=_THERE, data=fields)
-        return None if response.status_code in _THERE else str(_json(response)["id"])
+        if response.status_code in _THERE:
+            return None
+        return str(self._client.document(response)["id"])
 
     def delete_service(self, service: str) -> None:
         """Delete a service without an active version. Ignore a missing one."""
-        self._client.request("DELETE", f"/service/{_part(service)}", accept=_GONE)
+        self._client.request("DELETE", f"/service/{_part(service)}", accept=GONE)
 
     def details(self, service: str, version: int | None = None) -> Document | None:
         """Return a service with its versions, and all objects of its active version.
@@ -86,21 +82,26 @@ class API:
         """
         path = f"/service/{_part(service)}/details"
         params = {} if version is None else {"version": version}
-        response = self._client.request("GET", path, accept=_GONE, params=params)
-        return None if response.status_code in _GONE else _json(response)
+        return self._client.find(path, params=params)
 
     def log_endpoints(self, service: str, version: int) -> list[Document]:
         """Return the S3 log endpoints of a version, with their secrets; none if it is gone."""
         path = f"{_version(service, version)}/logging/s3"
-        response = self._client.request("GET", path, accept=_GONE)
-        if response.status_code in _GONE:
+        response = self._client.request("GET", path, accept=GONE)
+        if response.status_code in GONE:
             return []
-        return list(map(dict, _parsed(response, list)))
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            raise RetryableError("Fastly answered with no JSON array")
+        return list(map(dict, found))
 
     def clone(self, service: str, version: int) -> int:
         """Create an editable copy of a version and return its number."""
         path = f"{_version(service, version)}/clone"
-        return int(_json(self._client.request("PUT", path))["number"])
+        return int(self._json("PUT", path)["number"])
 
     def comment(self, service: str, version: int, text: str) -> None:
         """Set the comment of a version."""
@@ -108,8 +109,8 @@ class API:
 
     def is_locked(self, service: str, version: int) -> bool:
         """Return whether a version is locked or gone."""
-        response = self._client.request("GET", _version(service, version), accept=_GONE)
-        return response.status_code in _GONE or bool(_json(response)["locked"])
+        found = self._client.find(_version(service, version))
+        return found is None or bool(found["locked"])
 
     def create(self, service: str, version: int, kind: str, fields: Mapping[str, str]) -> None:
         """Add an object to a version. Ignore an existing one with that name."""
@@ -121,16 +122,16 @@ class API:
     ) -> None:
         """Change an object of a version. Ignore a missing one."""
         path = f"{_version(service, version)}/{kind}/{_part(name)}"
-        self._client.request("PUT", path, accept=_GONE, data=dict(fields))
+        self._client.request("PUT", path, accept=GONE, data=dict(fields))
 
     def delete(self, service: str, version: int, kind: str, name: str) -> None:
         """Remove an object from a version. Ignore a missing one."""
         path = f"{_version(service, version)}/{kind}/{_part(name)}"
-        self._client.request("DELETE", path, accept=_GONE)
+        self._client.request("DELETE", path, accept=GONE)
 
     def validate(self, service: str, version: int) -> str | None:
         """Validate a version and return Fastly's errors; None if it is valid."""
-        found = _json(self._client.request("GET", f"{_version(service, version)}/validate"))
+        found = self._json("GET", f"{_version(service, version)}/validate")
         if found.get("status") == "ok":
             return None
         reasons = [str(found.get("msg") or "")]
@@ -145,7 +146,7 @@ class API:
 
     def deactivate(self, service: str, version: int) -> None:
         """Deactivate the active version."""
-        self._client.request("PUT", f"{_version(service, version)}/deactivate", accept=_GONE)
+        self._client.request("PUT", f"{_version(service, version)}/deactivate", accept=GONE)
 
     def purge_all(self, service: str) -> None:
         """Evict all objects of a service. Fastly has no soft variant of this call."""
@@ -159,12 +160,12 @@ class API:
 
     def regions(self) -> list[str]:
         """Return the names of the regions of statistics."""
-        return list(_json(self._client.request("GET", "/stats/regions"))["data"])
+        return list(self._json("GET", "/stats/regions")["data"])
 
     def statistics(self, service: str, params: Mapping[str, str]) -> list[Document]:
         """Return counts by interval, in order of time."""
         path = f"/stats/service/{_part(service)}"
-        return list(_json(self._client.request("GET", path, params=dict(params)))["data"])
+        return list(self._json("GET", path, params=dict(params))["data"])
 
     def subscriptions(self, domain: str) -> Document:
         """Return the TLS subscriptions of a domain with their authorizations (JSON:API)."""
@@ -201,37 +202,26 @@ class API:
         path = f"/tls/subscriptions/{_part(subscription)}"
         params = {"force": "true"} if force else {}
         headers = {"Accept": _JSON_API}
-        self._client.request("DELETE", path, accept=_GONE, params=params, headers=headers)
+        self._client.request("DELETE", path, accept=GONE, params=params, headers=headers)
 
     def tls_configuration(self, configuration: str) -> Document:
         """Return a TLS configuration with its DNS records (JSON:API)."""
         path = f"/tls/configurations/{_part(configuration)}"
         return self._json_api("GET", path, params={"include": "dns_records"})
 
+    def _json(self, method: str, path: str, **options: Any) -> Document:
+        return self._client.document(self._client.request(method, path, **options))
+
     def _json_api(self, method: str, path: str, **options: Any) -> Document:
         headers = {"Accept": _JSON_API}
         if "json" in options:
             headers["Content-Type"] = _JSON_API
-        return _json(self._client.request(method, path, headers=headers, **options))
+        return self._json(method, path, headers=headers, **options)
 
 
 def read_quotas(headers: Mapping[str, str]) -> dict[str, Quota]:
     """Return the limits in a response's header fields; ``writes`` is the limit on changes."""
     return quotas(headers, (*QUOTA_FIELDS, WRITES))
-
-
-def _json(response: requests.Response) -> Document:
-    return _parsed(response, dict)
-
-
-def _parsed(response: requests.Response, kind: type[T]) -> T:
-    try:
-        document = response.json()
-    except ValueError as exc:
-        raise RetryableError("Fastly answered with no JSON") from exc
-    if not isinstance(document, kind):
-        raise RetryableError(f"Fastly answered with no JSON {_JSON_TYPES[kind]}")
-    return document
 
 
 def _explain(response: requests.Response) -> str:

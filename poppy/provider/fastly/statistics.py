@@ -13,11 +13,7 @@ from poppy.provider.fastly.api import API
 _FIELDS = {
     Metric.REQUEST_COUNT: "requests",
     Metric.BANDWIDTH_OUT: "bandwidth",
-    Metric.RESPONSES_1XX: "status_1xx",
-    Metric.RESPONSES_2XX: "status_2xx",
-    Metric.RESPONSES_3XX: "status_3xx",
-    Metric.RESPONSES_4XX: "status_4xx",
-    Metric.RESPONSES_5XX: "status_5xx",
+    **{it: f"status_{it.value[-3:].lower()}" for it in Metric if it.name.startswith("RESPONSES")},
 }
 #: (maximum period, interval). Fastly keeps minutely values for 35 days and hourly values for 375.
 _STEPS = ((datetime.timedelta(hours=3), "minute"), (datetime.timedelta(days=14), "hour"))

@@ -178,6 +178,21 @@ def test_an_html_response_is_retryable(server, client):
         client.json("GET", "/a")
 
 
+def test_a_missing_object_is_none_and_others_are_json_objects(server, client):
+    server.answers["/v1/a"] = (200, {}, b'{"x": 1}')
+    for status in (404, 410):
+        server.answers["/v1/gone"] = (status, {}, b"")
+        assert client.find("/gone") is None
+    assert client.find("/a") == {"x": 1}
+    for body in (b"", b"<html>", b"[1]"):
+        server.answers["/v1/a"] = (200, {}, body)
+        with pytest.raises(RetryableError, match="example answered GET with no JSON object"):
+            client.find("/a")
+    server.answers["/v1/a"] = (403, {}, b"")
+    with pytest.raises(Unauthorized):
+        client.find("/a")
+
+
 def test_answers_reports_whether_a_server_responds(server, client):
     server.answers |= {"/v1/up": (200, {}, b""), "/v1/down": (503, {}, b"")}
     assert client.answers("/up")
