@@ -14,10 +14,11 @@ from typing import NamedTuple
 from oslo_log import log
 
 from poppy.common.errors import ConfigError, InProgressError
+from poppy.common.http import GONE
 from poppy.model.services import Service
 from poppy.provider import log_store
 from poppy.provider.akamai import rules
-from poppy.provider.akamai.edgegrid import GONE, Document, Session
+from poppy.provider.akamai.edgegrid import Document, Session
 from poppy.provider.akamai.papi import Property
 from poppy.provider.akamai.properties import Progress, name_of
 from poppy.provider.log_store import Location, LogStore

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poppy.model import paths
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -156,7 +157,7 @@ def test_tenant_text_cannot_inject_vcl(path: str, referrer: str) -> None:
     )
 
     assert list(fastly_vcl.problems(objects(spec))) == []
-    if path.strip("/") != "*":
+    if paths.canonical(path) != "/*":
         # The statements are the same for any strings.
         assert _skeleton(snippet(spec)) == _skeleton(snippet(plain))
 
