@@ -17,7 +17,8 @@ from poppy.model.operations import Kind, Operation, Priority, State
 from poppy.testing.builders import make_operation, make_service
 
 NOW = datetime.datetime.now(datetime.UTC)
-LATER = datetime.timedelta(seconds=30)
+#: Longer than any test, so that none sees a redelivery.
+LATER = datetime.timedelta(hours=1)
 
 
 class Job(NamedTuple):
@@ -49,7 +50,8 @@ class Board:
 
     def iterjobs(self, only_unclaimed, ensure_fresh):
         assert only_unclaimed
-        return map(Job, self.names)
+        # Copy first: while others take jobs, an iteration would skip some that remain.
+        return map(Job, list(self.names))
 
     def post(self, operation):
         self.names.append(operation.operation_id)
@@ -159,7 +161,7 @@ def test_concurrent_dispatchers_post_each_operation_once():
     ]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(posted) < 500 and time.monotonic() < deadline:
         time.sleep(0.002)
         with lock:
@@ -168,7 +170,8 @@ def test_concurrent_dispatchers_post_each_operation_once():
     for thread in threads:
         thread.join()
     assert sorted(posted) == sorted(storage.operations.queued)
-    assert max(deepest) <= 100
+    # At most the share of the project, 25, by each look that began before the latest one.
+    assert max(deepest) <= 4 * 25
 
 
 def test_storage_is_not_queried_while_the_board_is_disconnected():
