@@ -2,10 +2,26 @@
 """What tests of every kind may use."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from tests.spans import Spans
+
+_ROOT = Path(__file__).parent
+#: Tests with processes and servers first.
+_ORDER = ("integration", "chaos", "security", "functional", "api")
+
+
+def pytest_collection_modifyitems(items):
+    """Run the files that take minutes first, so that no process of pytest-xdist ends late."""
+
+    def place(item):
+        kind = item.path.relative_to(_ROOT).parts[0]
+        rank = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+        return item.get_closest_marker("nightly") is None, rank
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
