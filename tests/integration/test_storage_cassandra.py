@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("cassandra")
 
+from cassandra import WriteTimeout, WriteType
+from cassandra.cluster import Session
+
 from poppy.common import config, errors
 from poppy.model.operations import Kind, State
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
@@ -151,7 +154,7 @@ class TestSchema:
 
         def sync():
             driver = make_storage(cassandra, keyspace=empty.options.keyspace)
-            start.wait(timeout=10)
+            start.wait(timeout=60)
             driver.sync()
             driver.check()
             driver.close()
@@ -160,8 +163,27 @@ class TestSchema:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=60)
+            process.join(timeout=300)
         assert [process.exitcode for process in processes] == [0] * 3
+        empty.sync()
+        empty.check()
+
+    def test_sync_goes_on_when_the_lock_times_out(self, empty, monkeypatch):
+        """Each statement of the lock is applied, but its first reply is a timeout."""
+        execute, answered = Session.execute, set()
+
+        def late(session, query, *arguments, **options):
+            found = execute(session, query, *arguments, **options)
+            text = getattr(query, "query_string", "")
+            if "schema_lock" in text and text not in answered:
+                answered.add(text)
+                raise WriteTimeout("slow", write_type=WriteType.CAS)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "execute", late)
+            empty.sync()
+        assert answered == {migrate._LOCK, migrate._EXTEND, migrate._UNLOCK}
         empty.sync()
         empty.check()
 

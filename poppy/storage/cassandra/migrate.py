@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from cassandra import ConsistencyLevel, InvalidRequest
+from cassandra import ConsistencyLevel, InvalidRequest, OperationTimedOut, WriteTimeout
 from cassandra.query import SimpleStatement
 from oslo_log import log
 
@@ -192,12 +192,26 @@ class _Runner:
             self._cas(_UNLOCK, self._owner)
 
     def _cas(self, cql: str, *parameters: object) -> bool:
+        """Return whether the lock is ours; repeat a statement that has timed out.
+
+        With several runners, a slow cluster times out easily, and the statement may have been
+        applied. Then its repetition is not applied, and finds our id.
+        """
         statement = SimpleStatement(
             cql,
             consistency_level=self._levels.wide,
             serial_consistency_level=ConsistencyLevel.SERIAL,
         )
-        return bool(self._session.execute(statement, parameters).was_applied)
+        deadline = time.monotonic() + LEASE
+        while True:
+            try:
+                row = self._session.execute(statement, parameters).one()
+            except (OperationTimedOut, WriteTimeout):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL)
+            else:
+                return bool(row[0]) or self._owner in row
 
 
 def _noted(database: Database) -> set[int] | None:
