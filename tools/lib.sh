@@ -8,16 +8,35 @@ extras='[test,docs,postgresql,mysql,cassandra,akamai,cloudfront,route53,metrics,
 
 say() { printf '%s\n' "== $*" >&2; }
 
-# debian PACKAGE:PROBE ... - install missing packages if possible; otherwise list them.
-# A probe is a program, or a file's absolute path, which may contain wildcards.
+# probe PACKAGE - print a program or a file of the package, which other packages do not have; a
+# file's path may contain wildcards.
+probe() {
+    case $1 in
+        bind9) echo named ;;
+        chromium-driver) echo chromedriver ;;
+        knot) echo knotd ;;
+        maven) echo mvn ;;
+        nginx-light) echo nginx ;;
+        nodejs) echo node ;;
+        openjdk-17-jre-headless) echo '/usr/lib/jvm/*-17-*/bin/java' ;;
+        pdns-backend-geoip) echo '/usr/lib/*/pdns/libgeoipbackend.so' ;;
+        pdns-backend-sqlite3) echo '/usr/lib/*/pdns/libgsqlite3backend.so' ;;
+        pdns-server) echo pdns_server ;;
+        postgresql) echo '/usr/lib/postgresql/*/bin/initdb' ;;
+        varnish) echo varnishd ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# debian PACKAGE ... - install missing packages if possible; otherwise list them.
 debian() {
-    local missing=() pair probe
-    for pair in "$@"; do
-        probe=${pair#*:}
-        case $probe in
-            /*) compgen -G "$probe" >/dev/null ;;
-            *) PATH=$PATH:/usr/sbin command -v "$probe" >/dev/null ;;
-        esac || missing+=("${pair%%:*}")
+    local missing=() package sign
+    for package in "$@"; do
+        sign=$(probe "$package")
+        case $sign in
+            /*) compgen -G "$sign" >/dev/null ;;
+            *) PATH=$PATH:/usr/sbin command -v "$sign" >/dev/null ;;
+        esac || missing+=("$package")
     done
     [ ${#missing[@]} -eq 0 ] && return
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
@@ -49,7 +68,7 @@ python() {
     }
     say "creating the virtual environment in .venv (once)"
     python3 -m venv --clear "$venv" 2>/dev/null || {
-        debian "python3-venv:python3-venv-is-never-a-program"
+        debian python3-venv
         python3 -m venv --clear "$venv"
     }
     "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr
