@@ -72,7 +72,7 @@ def open_board(connection: str, **conf: Any) -> Iterator[SQLJobBoard]:
         board.close()
 
 
-def eventually(check: Callable[[], Any], timeout: float = 10.0) -> None:
+def eventually(check: Callable[[], Any], timeout: float = 60.0) -> None:
     """Wait until ``check`` returns a true value; fail after the timeout."""
     deadline = time.monotonic() + timeout
     while not check():

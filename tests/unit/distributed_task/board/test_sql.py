@@ -15,7 +15,6 @@ from taskflow.jobs.base import JobPriority
 from poppy.common import sql
 from poppy.distributed_task.board import sql as board_module
 from poppy.distributed_task.board.sql import SQLJobBoard
-from poppy.testing.board import in_processes
 from tests.unit.distributed_task.board import boards
 from tests.unit.distributed_task.board.boards import eventually, open_board
 
@@ -78,12 +77,6 @@ def test_a_board_can_be_connected_twice_and_reconnected(board):
     assert not board.connected
     board.connect()
     assert board.job_count == 1
-
-
-def test_processes_can_connect_to_an_empty_database_concurrently(connection):
-    in_processes(4, boards.connect_and_post, connection)
-    with open_board(connection) as board:
-        assert board.job_count == 4
 
 
 def test_a_board_connected_before_a_fork_refuses_work_in_the_child(board, monkeypatch):
@@ -166,14 +159,6 @@ def test_a_post_wakes_a_waiter_in_the_same_process_at_once(connection):
         begin = time.monotonic()
         assert [job.name for job in waiter.wait(timeout=20)] == ["job"]
         assert 0.2 < time.monotonic() - begin < 5
-
-
-def test_a_waiter_finds_a_post_of_another_process_at_its_next_poll(connection):
-    with open_board(connection, poll_interval=0.05) as board:
-        call = threading.Thread(target=in_processes, args=(1, boards.connect_and_post, connection))
-        call.start()
-        assert [job.name for job in board.wait(timeout=20)] == ["job"]
-        call.join()
 
 
 # Failures

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims, leases and the heartbeat of the SQL job board on SQLite."""
 
-import multiprocessing
-import os
-import signal
 import time
 import types
 
@@ -14,7 +11,6 @@ from taskflow import exceptions as excp
 
 from poppy.common import sql
 from poppy.distributed_task.board.schema import JOBS, TRASH, now
-from tests.unit.distributed_task.board import boards
 from tests.unit.distributed_task.board.boards import eventually, lapse, open_board
 
 LEASE = 0.9
@@ -175,67 +171,6 @@ def test_an_expired_claim_can_be_renewed_or_ended_by_its_holder(connection, boar
         board.claim(second, "worker")
     board.consume(second, "worker")
     assert second.state == "COMPLETE"
-
-
-def test_concurrent_processes_claim_each_job_once(connection):
-    boards.race(connection, processes=3, jobs=200)
-
-
-def _claim_and_hang(connection, pipe):
-    with open_board(connection, lease=LEASE) as board:
-        (job,) = board.iterjobs()
-        board.claim(job, "doomed")
-        pipe.send("claimed")
-        pipe.recv()
-        time.sleep(LEASE)
-        try:
-            board.consume(job, "doomed")
-        except excp.JobFailure as error:
-            pipe.send(str(error))
-        else:
-            pipe.send("consumed")
-
-
-@pytest.fixture
-def claimer(connection, board):
-    board.post("job")
-    context = multiprocessing.get_context("spawn")
-    pipe, its_end = context.Pipe()
-    process = context.Process(target=_claim_and_hang, args=(connection, its_end))
-    process.start()
-    its_end.close()
-    assert pipe.poll(30) and pipe.recv() == "claimed"
-    yield process, pipe
-    process.kill()
-    process.join()
-    process.close()
-    pipe.close()
-
-
-def test_the_job_of_a_killed_process_is_free_after_the_lease(board, claimer):
-    process, _ = claimer
-    (job,) = board.iterjobs()
-    time.sleep(LEASE * 1.5)
-    assert board.find_owner(job) == "doomed"
-    process.kill()
-    killed = time.monotonic()
-    eventually(lambda: job.state == "UNCLAIMED")
-    assert time.monotonic() - killed < LEASE + 3
-    board.claim(job, "heir")
-    board.consume(job, "heir")
-
-
-def test_a_process_suspended_past_its_lease_cannot_end_its_claim(board, claimer):
-    process, pipe = claimer
-    (job,) = board.iterjobs()
-    os.kill(process.pid, signal.SIGSTOP)
-    eventually(lambda: job.state == "UNCLAIMED")
-    board.claim(job, "heir")
-    os.kill(process.pid, signal.SIGCONT)
-    pipe.send("go on")
-    assert pipe.poll(30)
-    assert "the current claim is that of heir" in pipe.recv()
-    assert board.find_owner(job) == "heir"
 
 
 def test_a_claim_made_again_during_a_renewal_is_not_lost(board, caplog):
