@@ -13,8 +13,10 @@ say() { printf '%s\n' "== $*" >&2; }
 probe() {
     case $1 in
         bind9) echo named ;;
+        bind9-dnsutils) echo dig ;;
         chromium-driver) echo chromedriver ;;
         knot) echo knotd ;;
+        mariadb-server) echo mariadbd ;;
         maven) echo mvn ;;
         nginx-light) echo nginx ;;
         nodejs) echo node ;;

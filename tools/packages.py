@@ -15,19 +15,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 PACKAGES = {
+    "tests.integration.test_dns_tools": ("bind9-dnsutils",),
     "tests.real.bind": ("bind9",),
     "tests.real.browser": ("chromium", "chromium-driver"),
     "tests.real.jars": ("openjdk-17-jre-headless", "maven"),
     "tests.real.jvm": ("openssl",),
     "tests.real.knot": ("knot",),
+    "tests.real.mariadb": ("mariadb-server",),
     "tests.real.nginx": ("nginx-light",),
     "tests.real.node": ("nodejs",),
+    "tests.real.npm": ("nodejs", "npm"),
     "tests.real.postgresql": ("postgresql",),
     "tests.real.powerdns": ("pdns-server", "pdns-backend-sqlite3", "pdns-backend-geoip"),
-    "tests.real.prism": ("nodejs", "npm"),
     "tests.real.varnish": ("varnish", "gcc"),
 }
-"""The packages of the servers by the module that starts them."""
+"""The packages of servers and tools by the module that starts them."""
 
 #: The fixtures start three servers of the lab, which they name themselves.
 _NOT_FOLLOWED = {("tests.real.fixtures", "tests.real.lab")}

@@ -71,6 +71,7 @@ def state(akamai: Akamai, service: Service) -> dict[str, Any]:
     }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fate", ["lost", 429])
 def test_a_failure_of_any_call_is_recovered_by_later_attempts(fate: str | int) -> None:
     service = make_service(domains=DOMAINS)

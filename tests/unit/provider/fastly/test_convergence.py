@@ -92,6 +92,7 @@ def stopped_everywhere(fault: str, prepare: Action | None, action: Action, check
     raise AssertionError("it never ends")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
 def test_an_interrupted_creation_continues(fault: str) -> None:
     calls = stopped_everywhere(fault, None, create, lambda fastly, s: assert_serves(fastly, s))
@@ -99,6 +100,7 @@ def test_an_interrupted_creation_continues(fault: str) -> None:
     assert calls > 30
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
 def test_an_interrupted_change_continues(fault: str) -> None:
     calls = stopped_everywhere(
@@ -108,6 +110,7 @@ def test_an_interrupted_change_continues(fault: str) -> None:
     assert calls > 15
 
 
+@pytest.mark.nightly
 def test_the_previous_version_serves_until_a_change_is_complete() -> None:
     for number in range(1, _MOST):
         with Fastly() as fastly:
@@ -128,6 +131,7 @@ def test_the_previous_version_serves_until_a_change_is_complete() -> None:
             return
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", [LOST_REQUEST, LOST_ANSWER])
 def test_an_interrupted_removal_continues(fault: str) -> None:
     def gone(fastly: Fastly, _service: Service) -> None:
@@ -137,6 +141,7 @@ def test_an_interrupted_removal_continues(fault: str) -> None:
     assert stopped_everywhere(fault, create, remove, gone) > 5
 
 
+@pytest.mark.nightly
 def test_a_rate_limit_at_any_call_only_delays() -> None:
     for allowed in range(_MOST):
         with Fastly() as fastly:
@@ -161,6 +166,7 @@ def test_a_rate_limit_at_any_call_only_delays() -> None:
             return
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("unique_names", "same"), [(True, True), (True, False), (False, True)])
 def test_another_worker_can_act_between_any_two_calls(unique_names: bool, same: bool) -> None:
     for number in range(1, _MOST):
@@ -197,6 +203,7 @@ def test_another_worker_can_act_between_any_two_calls(unique_names: bool, same: 
             return
 
 
+@pytest.mark.nightly
 def test_another_removal_can_happen_between_any_two_calls() -> None:
     for number in range(1, _MOST):
         with Fastly() as fastly:
