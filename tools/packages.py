@@ -7,6 +7,7 @@ This runs before the virtual environment exists, so it uses only the standard li
 """
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,7 @@ def _module(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts)
 
 
+@functools.cache
 def _used(module: str) -> set[str]:
     """Return the modules of tests and tools that a module imports, or names in a string."""
     names = set()

@@ -24,7 +24,7 @@ def test_selected_tests_need_the_packages_of_their_servers(arguments, needed):
     assert packages(arguments) == needed
 
 
-@pytest.mark.parametrize("arguments", [[], ["-k", "board"], ["tests"]])
+@pytest.mark.parametrize("arguments", [[], ["-k", "board"]])
 def test_all_tests_need_all_packages(arguments):
     assert packages(arguments) == sorted({name for names in PACKAGES.values() for name in names})
 
