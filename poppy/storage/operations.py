@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of operation storage: operations, and the progress of the workers that run them."""
+"""The contract of operation storage: operations, and the progress of the workers that run them.
+
+The rules are in :mod:`poppy.model.lifecycle`; a store guarantees atomicity.
+"""
 
 import abc
 import datetime
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from poppy.model.lifecycle import Run
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.provider_details import ProviderDetails
-from poppy.model.services import Service
-
-
-class Run(NamedTuple):
-    """An operation that a worker has begun, and the service as stored."""
-
-    operation: Operation
-    service: Service
 
 
 class Unfinished(NamedTuple):
@@ -41,21 +37,6 @@ class Marker(NamedTuple):
 
     created_at: datetime.datetime
     operation_id: str
-
-
-def may_release(operation: Operation) -> bool:
-    """Whether the end of an operation releases the domains that the document no longer names.
-
-    The caller must also check that no other deployment is pending: the document may belong to
-    it, and a provider may still serve a domain that it drops.
-    """
-    return operation.state is State.SUCCEEDED and operation.kind.deploys
-
-
-def lets_others_begin(operation: Operation) -> bool:
-    """Whether a run that ends in this state unblocks other operations of the service."""
-    parked = operation.state is State.WAITING and operation.kind.deploys
-    return operation.state.finished or parked
 
 
 class OperationStore(abc.ABC):

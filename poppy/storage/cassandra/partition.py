@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from poppy.common import errors
+from poppy.model.lifecycle import Aggregate
 from poppy.model.operations import Operation, OperationKey
 from poppy.model.services import Service
 from poppy.storage.cassandra import codec
@@ -154,6 +155,12 @@ class ServicePartition:
     def alive(self) -> Service | None:
         """The service, unless it was removed."""
         return self.service if self.removed_at is None else None
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """What the rules of the lifecycle decide about."""
+        operations = {name: held.operation for name, held in self.operations.items()}
+        return Aggregate(self.alive, self.queue, operations)
 
     @property
     def identity(self) -> dict[str, str]:

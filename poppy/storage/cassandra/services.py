@@ -7,7 +7,8 @@ from dataclasses import replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.model.operations import Kind, Operation, State
+from poppy.model import lifecycle
+from poppy.model.operations import Operation
 from poppy.model.services import Service, Status
 from poppy.storage import services as contract
 from poppy.storage.cassandra import codec, partition, projections
@@ -152,15 +153,10 @@ class ServiceStore(contract.ServiceStore):
             found = partition.read_with_operation(self._database, operation.key)
             if not found.operations:
                 raise _not_found(service.service_id)
-            known = _check(found, service)
+            changed = _replaced(found, service)
             before = found.operations[operation.operation_id]
-            if (before.operation.state, before.operation.attempt) != (
-                State.FAILED,
-                operation.attempt,
-            ):
-                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+            lifecycle.check_failed(before.operation, operation)
             clock = found.tick()
-            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
             along = list(self._opened.begins(operation, clock))
             held = self._due_index.put([operation], clock, along)
             change = Change(clock, changed, operations=held)
@@ -180,10 +176,8 @@ class ServiceStore(contract.ServiceStore):
         """
         for _ in partition.attempts():
             found = partition.read(self._database, (service.project_id, service.service_id))
-            known = _check(found, service)
-            if found.queue:
-                raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
-            changed = replace(service, revision=service.revision + 1, created_at=known.created_at)
+            changed = _replaced(found, service)
+            lifecycle.check_idle(found.queue, service)
             stored = partition.write(self._database, found, Change(found.tick(), changed))
             if stored is not None:
                 with best_effort(LOG, "Updating the project's list of services"):
@@ -244,27 +238,24 @@ class ServiceStore(contract.ServiceStore):
         """Write the partition; return the new and the previous one."""
         for _ in partition.attempts():
             found = partition.read(self._database, (service.project_id, service.service_id))
-            known = _check(found, service)
+            changed = _replaced(found, service)
             clock = found.tick()
-            moved = known.spec.flavor_id != service.spec.flavor_id
+            flavor_id = service.spec.flavor_id
+            moved = found.service is not None and found.service.spec.flavor_id != flavor_id
             if moved:
-                self._references.begin(found, service.spec.flavor_id, clock)
+                self._references.begin(found, flavor_id, clock)
             wanted = service.claims if operation.kind.deploys else frozenset[str]()
             added = wanted - found.claims.keys()
             at = codec.to_number(operation.created_at)
             self._claims.claim(found, service, added, tokens, at)
-            ended: Sequence[Operation] = ()
-            if operation.kind is Kind.DELETE:
-                found = partition.with_operations(self._database, found, found.queue)
-                ended = superseded(found, operation)
-            elif operation.kind.deploys:
-                found = partition.with_operations(self._database, found, found.queue)
-                ended = give_way(found, operation)
+            needed = lifecycle.needed_to_submit(found.queue, operation)
+            found = partition.with_operations(self._database, found, needed)
+            ended = lifecycle.superseded_by(found.aggregate, operation)
             along = list(self._opened.begins(operation, clock))
             held = self._due_index.put([*ended, operation], clock, along)
             change = Change(
                 clock,
-                replace(service, revision=service.revision + 1, created_at=known.created_at),
+                changed,
                 claims={**found.claims, **{name: tokens[name] for name in added}},
                 operations=held,
             )
@@ -275,55 +266,13 @@ class ServiceStore(contract.ServiceStore):
         raise AssertionError("attempts() ends with an error")
 
 
-def superseded(found: ServicePartition, by: Operation) -> Sequence[Operation]:
-    """Return the unfinished operations that ``by`` supersedes; running ones keep their lease."""
-    return [
-        replace(
-            held.operation,
-            state=State.SUPERSEDED,
-            next_attempt_at=held.operation.next_attempt_at
-            if held.operation.state is State.RUNNING
-            else None,
-            updated_at=by.updated_at,
-        )
-        for operation_id, held in found.operations.items()
-        if operation_id != by.operation_id and not held.operation.state.finished
-    ]
-
-
-def give_way(found: ServicePartition, to: Operation) -> Sequence[Operation]:
-    """Return the operations that an update supersedes, in their new state."""
-    return [
-        replace(
-            held.operation,
-            state=State.SUPERSEDED,
-            next_attempt_at=None,
-            updated_at=to.updated_at,
-        )
-        for operation_id, held in found.operations.items()
-        if operation_id != to.operation_id and held.operation.gives_way_to(to)
-    ]
-
-
-def let_go(found: ServicePartition) -> Sequence[Operation]:
-    """Return the superseded operations that hold the service, without their leases."""
-    return [
-        replace(held.operation, next_attempt_at=None)
-        for held in found.operations.values()
-        if held.operation.is_held
-    ]
-
-
-def _check(found: ServicePartition, service: Service) -> Service:
-    if found.alive is None:
-        raise _not_found(service.service_id)
-    if found.alive.revision != service.revision:
-        raise errors.Changed(f"Service {service.service_id} was changed by another request")
+def _replaced(found: ServicePartition, service: Service) -> Service:
+    changed = lifecycle.replaced(found.alive, service)
     if len(found.queue) >= QUEUE_LIMIT:
         raise errors.ServiceBusy(
             f"Service {service.service_id} already has {QUEUE_LIMIT} unfinished operations"
         )
-    return found.alive
+    return changed
 
 
 def _not_found(service_id: str) -> errors.NotFound:

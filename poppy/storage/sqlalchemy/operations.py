@@ -4,14 +4,15 @@
 import datetime
 import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from poppy.common import errors
 from poppy.common.domains import Policy
-from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
+from poppy.model import lifecycle
+from poppy.model.lifecycle import Run
+from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.provider_details import ProviderDetails
 from poppy.model.services import Service
 from poppy.storage import operations as contract
@@ -147,13 +148,15 @@ class OperationStore(contract.OperationStore):
 
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Take a due operation by one conditional update, which only one dispatcher wins."""
+        taken = lifecycle.requeue(operation, operation, next_attempt_at)
+        assert taken is not None  # unless the stored operation differs: the update's condition
         parameters = {
             **_identify(operation.key),
             "state_read": str(operation.state),
             "attempt_read": operation.attempt,
             "time_read": operation.next_attempt_at,
-            "until": next_attempt_at,
-            "lost": int(operation.state is State.RUNNING),
+            "until": taken.next_attempt_at,
+            "lost": taken.crashes - operation.crashes,
         }
         return self._database.write(
             lambda conn: conn.execute(statements.REQUEUE, parameters).rowcount == 1
@@ -161,50 +164,36 @@ class OperationStore(contract.OperationStore):
 
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
-    ) -> contract.Run:
+    ) -> Run:
         """Begin a run, under the lock of the service's row."""
-        this = _identify(key)
-        parameters = {**this, "runner_now": runner, "now": now, "until": until}
 
-        def work(conn: sa.Connection) -> contract.Run:
-            service = rows.lock_service(conn, key)
-            if service is None:
-                raise errors.NotRunnable(f"Service {key.service_id} is gone")
-            obstacle = conn.execute(statements.OBSTACLES, {**this, "now": now}).scalar()
-            if obstacle is not None:
-                raise errors.NotRunnable(
-                    f"Operation {key.operation_id} has to wait for {obstacle}"
-                )
-            if conn.execute(statements.BEGIN, parameters).rowcount != 1:
-                raise errors.NotRunnable(
-                    f"Operation {key.operation_id} is finished, gone, not due or run elsewhere"
-                )
-            operation = rows.to_operation(conn.execute(statements.GET, this).one())
-            if operation.kind is Kind.UPDATE:
-                # This update replaces waiting operations. It is running, so it spares itself.
-                rows.supersede_waiting(conn, key, now)
-            if operation.kind is Kind.DELETE:
-                # The superseded leases have lapsed; a run that wakes up must find out.
-                rows.let_go(conn, key)
-            return contract.Run(operation, service)
+        def work(conn: sa.Connection) -> Run:
+            found = rows.load(conn, key, rows.lock_service(conn, key))
+            run, transition = lifecycle.begin(found, key, runner, now, until)
+            rows.store(conn, transition.operations)
+            return run
 
         return self._database.write(work)
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
-        """Write a run's progress and its consequences in one transaction."""
+        """Write a run's progress and its consequences in one transaction.
+
+        Progress that concerns no other operation needs no lock: whether the run may write is the
+        condition of the update.
+        """
+        if not lifecycle.lets_others_begin(operation):
+            self._database.write(lambda conn: _write_progress(conn, operation, details))
+            return None
 
         def work(conn: sa.Connection) -> Operation | None:
-            lets_begin = contract.lets_others_begin(operation)
-            if details is None and not lets_begin:
-                _write(conn, operation)
-                return None
-            service = _lock(conn, operation)
-            _write(conn, operation)
-            if details is not None:
-                _write_details(conn, service.with_details(details), operation.updated_at)
-            if contract.may_release(operation) and not _is_deploying(conn, operation.key):
-                claims.release_unused(conn, service, self._policy(), operation.updated_at)
-            return _next(conn, operation.key, operation.updated_at) if lets_begin else None
+            found = rows.load(conn, operation.key, rows.lock_service(conn, operation.key))
+            transition = lifecycle.save(found, operation, details)
+            rows.store(conn, transition.operations)
+            if transition.service is not None:
+                _write_details(conn, transition.service)
+            if transition.releases and found.service is not None:
+                claims.release_unused(conn, found.service, self._policy(), operation.updated_at)
+            return transition.following
 
         return self._database.write(work)
 
@@ -216,7 +205,7 @@ class OperationStore(contract.OperationStore):
             if conn.execute(statements.RENEW, parameters).rowcount == 1:
                 return True
             if conn.execute(statements.HOLD, parameters).rowcount != 1:
-                raise _fenced(key)
+                raise lifecycle.lost(None, key, attempt)
             return False
 
         return self._database.write(work)
@@ -227,12 +216,12 @@ class OperationStore(contract.OperationStore):
         """End the lease of a superseded run, under the lock of the service's row."""
 
         def work(conn: sa.Connection) -> Operation | None:
-            if rows.lock_service(conn, key) is None:
+            found = rows.load(conn, key, rows.lock_service(conn, key))
+            transition = lifecycle.acknowledge(found, key, attempt, now)
+            if transition is None:
                 return None
-            parameters = {**_identify(key), "our_attempt": attempt}
-            if conn.execute(statements.ACKNOWLEDGE, parameters).rowcount != 1:
-                return None
-            return _next(conn, key, now)
+            rows.store(conn, transition.operations)
+            return transition.following
 
         return self._database.write(work)
 
@@ -245,14 +234,14 @@ class OperationStore(contract.OperationStore):
 
         def work(conn: sa.Connection) -> None:
             claims.count_down(conn, operation.project_id)
-            service = _lock(conn, operation)
-            _write(conn, operation)
+            service = rows.lock_service(conn, operation.key)
+            found = rows.load(conn, operation.key, service, whole=True)
+            rows.store(conn, lifecycle.remove(found, operation).operations)
+            assert service is not None  # or the removal was refused
             conn.execute(statements.ARCHIVE, _archived(service, operation.updated_at))
             claims.release_all(conn, service, self._policy(), operation.updated_at)
             queries.put_urls(conn, service.with_details({}))
             conn.execute(statements.DELETE_SERVICE, rows.identify(service))
-            rows.supersede(conn, operation.key, operation.updated_at)
-            rows.let_go(conn, operation.key)
 
         self._database.write(work)
 
@@ -261,51 +250,38 @@ def _identify(key: OperationKey) -> dict[str, Any]:
     return {**rows.identify(key), "operation": key.operation_id}
 
 
-def _lock(conn: sa.Connection, operation: Operation) -> Service:
-    service = rows.lock_service(conn, operation.key)
-    if service is None:
-        raise _fenced(operation.key)
-    return service
-
-
-def _write(conn: sa.Connection, operation: Operation) -> None:
+def _write_progress(
+    conn: sa.Connection, operation: Operation, details: ProviderDetails | None
+) -> None:
+    """Write a run's progress and the service's details, if the run may still write."""
+    service = None if details is None else rows.lock_service(conn, operation.key)
     parameters = {
         **_identify(operation.key),
         "our_attempt": operation.attempt,
         **rows.progress_of(operation),
     }
     if conn.execute(statements.SAVE, parameters).rowcount != 1:
-        held = {**_identify(operation.key), "our_attempt": operation.attempt}
-        if conn.execute(statements.IS_HELD, held).first() is not None:
-            raise errors.Superseded(f"Operation {operation.operation_id} was superseded")
-        raise _fenced(operation.key)
+        row = conn.execute(statements.GET, _identify(operation.key)).first()
+        stored = None if row is None else rows.to_operation(row)
+        raise lifecycle.lost(stored, operation.key, operation.attempt)
+    if details is not None:
+        if service is None:
+            raise lifecycle.lost(None, operation.key, operation.attempt)
+        _write_details(conn, lifecycle.with_details(service, operation, details))
 
 
-def _write_details(conn: sa.Connection, service: Service, at: datetime.datetime) -> None:
+def _write_details(conn: sa.Connection, service: Service) -> None:
     conn.execute(
         statements.SAVE_DETAILS,
         {
             **rows.identify(service),
             "provider_details": rows.details_to_dict(service.provider_details),
             "status": service.status_bucket,
-            "updated_at": at,
+            "revision": service.revision,
+            "updated_at": service.updated_at,
         },
     )
     queries.put_urls(conn, service)
-
-
-def _is_deploying(conn: sa.Connection, key: OperationKey) -> bool:
-    return conn.execute(statements.TO_DEPLOY, rows.identify(key)).first() is not None
-
-
-def _next(conn: sa.Connection, key: OperationKey, now: datetime.datetime) -> Operation | None:
-    row = conn.execute(statements.NEXT, rows.identify(key)).first()
-    if row is None:
-        return None
-    # It only waited for this operation; now a worker can run it.
-    following = replace(rows.to_operation(row), next_attempt_at=now)
-    conn.execute(statements.MAKE_DUE, {**_identify(following.key), "now": now})
-    return following
 
 
 def _archived(service: Service, at: datetime.datetime) -> dict[str, Any]:
@@ -322,7 +298,3 @@ def _archived(service: Service, at: datetime.datetime) -> dict[str, Any]:
         },
         "deleted_at": at,
     }
-
-
-def _fenced(key: OperationKey) -> errors.Fenced:
-    return errors.Fenced(f"Operation {key.operation_id} no longer belongs to this run")

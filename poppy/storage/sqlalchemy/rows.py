@@ -7,21 +7,18 @@ writes to an operation skip the lock. To avoid deadlocks, locks are taken in thi
 project's row, the service's row, then domain claims in alphabetical order.
 """
 
-import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from poppy.model.lifecycle import Aggregate
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.provider_details import ProviderDetail, ProviderDetails
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.storage.sqlalchemy import schema
-
-UNFINISHED = tuple(str(state) for state in State if not state.finished)
-DEPLOYING = tuple(str(kind) for kind in Kind if kind.deploys)
 
 _S = schema.SERVICES.c
 _O = schema.OPERATIONS.c
@@ -36,41 +33,29 @@ ITS_OPERATIONS = sa.and_(
 )
 
 _LOCK_SERVICE = sa.select(schema.SERVICES).where(THIS_SERVICE).with_for_update()
-_HAS_UNFINISHED = (
-    sa.select(_O.operation_id).where(ITS_OPERATIONS, _O.state.in_(UNFINISHED)).limit(1)
-)
 _ADD_OPERATION = sa.insert(schema.OPERATIONS)
-_SUPERSEDED = str(State.SUPERSEDED)
-_END = (
-    sa.update(schema.OPERATIONS)
-    .where(ITS_OPERATIONS, _O.state.in_(UNFINISHED), _O.state != str(State.RUNNING))
-    .values(state=_SUPERSEDED, next_attempt_at=None)
+_THIS_OPERATION = sa.and_(ITS_OPERATIONS, _O.operation_id == sa.bindparam("operation"))
+_QUEUED = _O.state == str(State.QUEUED)
+UNFINISHED = _O.state.in_([str(state) for state in State if not state.finished])
+HELD = sa.and_(_O.state == str(State.SUPERSEDED), _O.next_attempt_at.is_not(None))
+_LOAD_ALL = sa.select(schema.OPERATIONS).where(ITS_OPERATIONS, sa.or_(UNFINISHED, HELD))
+_FIRST = sa.select(sa.func.min(_O.operation_id)).where(ITS_OPERATIONS, _QUEUED)
+_LAST_TO_DEPLOY = sa.select(sa.func.max(_O.operation_id)).where(
+    ITS_OPERATIONS, _QUEUED, _O.kind.in_([str(kind) for kind in Kind if kind.deploys])
 )
-_OVERTAKE = (
-    sa.update(schema.OPERATIONS)
-    .where(ITS_OPERATIONS, _O.state == str(State.RUNNING))
-    .values(state=_SUPERSEDED)
-)
-HELD = sa.and_(_O.state == _SUPERSEDED, _O.next_attempt_at.is_not(None))
-_OVERTAKE_WAITING = (
-    sa.update(schema.OPERATIONS)
-    .where(
-        ITS_OPERATIONS,
-        _O.kind.in_(DEPLOYING),
-        sa.or_(
-            _O.state == str(State.WAITING),
-            sa.and_(_O.state == str(State.QUEUED), _O.attempt > 0),
-        ),
-    )
-    .values(state=_SUPERSEDED, next_attempt_at=None)
-)
-_REOPEN = sa.update(schema.OPERATIONS).where(
+# A service may have many purges in its queue. Of those that no worker has begun, only the first
+# one can be next, and the last one that deploys stands for all that do.
+_LOAD = sa.select(schema.OPERATIONS).where(
     ITS_OPERATIONS,
-    _O.operation_id == sa.bindparam("operation"),
-    _O.state == str(State.FAILED),
-    _O.attempt == sa.bindparam("as_read"),
+    sa.or_(
+        _O.operation_id == sa.bindparam("operation"),
+        sa.and_(UNFINISHED, sa.or_(sa.not_(_QUEUED), _O.attempt > 0)),
+        HELD,
+        _O.operation_id == _FIRST.scalar_subquery(),
+        _O.operation_id == _LAST_TO_DEPLOY.scalar_subquery(),
+    ),
 )
-_LET_GO = sa.update(schema.OPERATIONS).where(ITS_OPERATIONS, HELD).values(next_attempt_at=None)
+_STORE = sa.update(schema.OPERATIONS).where(_THIS_OPERATION)
 
 
 def insert_missing(conn: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
@@ -118,36 +103,38 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
     )
 
 
-def reopen(conn: sa.Connection, operation: Operation) -> bool:
-    """Queue a failed operation; return False if it has not failed or was retried already."""
-    parameters = {
-        **identify(operation.key),
-        "operation": operation.operation_id,
-        "as_read": operation.attempt,
-        **progress_of(operation),
-    }
-    return conn.execute(_REOPEN, parameters).rowcount == 1
+def load(
+    conn: sa.Connection, key: OperationKey, service: Service | None, *, whole: bool = False
+) -> Aggregate:
+    """Read and lock the operations that decisions about an operation depend on.
+
+    Args:
+        service: as locked.
+        whole: read all open operations.
+    """
+    statement = (_LOAD_ALL if whole else _LOAD).with_for_update()
+    parameters = {**identify(key), "operation": key.operation_id}
+    found = [to_operation(row) for row in conn.execute(statement, parameters)]
+    return Aggregate(
+        service,
+        {it.operation_id: it.state for it in found if it.is_held or not it.state.finished},
+        {it.operation_id: it for it in found},
+    )
 
 
-def has_unfinished(conn: sa.Connection, service: Service) -> bool:
-    """Whether a service has unfinished operations."""
-    return conn.execute(_HAS_UNFINISHED, identify(service)).first() is not None
-
-
-def supersede(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """Supersede every unfinished operation of the service; running ones keep their lease."""
-    conn.execute(_END, {**identify(key), "updated_at": at})
-    conn.execute(_OVERTAKE, {**identify(key), "updated_at": at})
-
-
-def supersede_waiting(conn: sa.Connection, key: OperationKey, at: datetime.datetime) -> None:
-    """Supersede the service's waiting creates and updates; see ``Operation.gives_way_to``."""
-    conn.execute(_OVERTAKE_WAITING, {**identify(key), "updated_at": at})
-
-
-def let_go(conn: sa.Connection, key: OperationKey) -> None:
-    """End the leases of superseded runs."""
-    conn.execute(_LET_GO, identify(key))
+def store(conn: sa.Connection, operations: Sequence[Operation]) -> None:
+    """Write operations that :func:`load` has locked."""
+    parameters = [
+        {
+            **identify(it.key),
+            "operation": it.operation_id,
+            "attempt": it.attempt,
+            **progress_of(it),
+        }
+        for it in operations
+    ]
+    if parameters:
+        conn.execute(_STORE, parameters)
 
 
 def to_service(row: sa.Row[Any]) -> Service:
@@ -211,8 +198,7 @@ def progress_of(operation: Operation) -> dict[str, Any]:
         "state": str(operation.state),
         "failures": operation.failures,
         "crashes": operation.crashes,
-        # A finished operation must never become due, whatever the caller has set.
-        "next_attempt_at": None if operation.state.finished else operation.next_attempt_at,
+        "next_attempt_at": operation.next_attempt_at,
         "runner": operation.runner,
         "progress": operation.progress_to_dict(),
         "updated_at": operation.updated_at,

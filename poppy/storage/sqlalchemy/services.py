@@ -9,7 +9,8 @@ from sqlalchemy import exc as sa_exc
 
 from poppy.common import errors
 from poppy.common.domains import Policy
-from poppy.model.operations import Kind, Operation
+from poppy.model import lifecycle
+from poppy.model.operations import Kind, Operation, OperationKey
 from poppy.model.services import Service, Status
 from poppy.storage import services as contract
 from poppy.storage.sqlalchemy import claims, idempotency, queries, rows, schema
@@ -19,7 +20,6 @@ _S = schema.SERVICES.c
 
 _ADD = sa.insert(schema.SERVICES)
 _GET = sa.select(schema.SERVICES).where(rows.THIS_SERVICE)
-_EXISTS = sa.select(_S.service_id).where(rows.THIS_SERVICE)
 _LIST = (
     sa.select(schema.SERVICES)
     .where(_S.project_id == sa.bindparam("project"), _S.service_id > sa.bindparam("marker"))
@@ -141,10 +141,10 @@ class ServiceStore(contract.ServiceStore):
             if operation.kind.deploys:
                 claims.claim(conn, service, self._policy(), operation.created_at)
             queries.put_urls(conn, service)
-            if operation.kind is Kind.DELETE:
-                rows.supersede(conn, operation.key, operation.created_at)
-            elif operation.kind.deploys:
-                rows.supersede_waiting(conn, operation.key, operation.created_at)
+            is_delete = operation.kind is Kind.DELETE
+            if is_delete or operation.kind.deploys:
+                found = rows.load(conn, operation.key, service, whole=is_delete)
+                rows.store(conn, lifecycle.superseded_by(found, operation))
             rows.add_operation(conn, operation)
 
         self._database.write(work)
@@ -154,8 +154,9 @@ class ServiceStore(contract.ServiceStore):
 
         def work(conn: sa.Connection) -> None:
             self._replace(conn, service)
-            if not rows.reopen(conn, operation):
-                raise errors.Changed(f"Operation {operation.operation_id} has not failed")
+            found = rows.load(conn, operation.key, service)
+            lifecycle.check_failed(found.operations.get(operation.operation_id), operation)
+            rows.store(conn, [operation])
 
         self._database.write(work)
 
@@ -164,8 +165,8 @@ class ServiceStore(contract.ServiceStore):
 
         def work(conn: sa.Connection) -> None:
             self._replace(conn, service)
-            if rows.has_unfinished(conn, service):
-                raise errors.ServiceBusy(f"Service {service.service_id} has unfinished operations")
+            key = OperationKey(service.project_id, service.service_id, "")
+            lifecycle.check_idle(rows.load(conn, key, service).states, service)
             queries.put_urls(conn, service)
 
         self._database.write(work)
@@ -181,9 +182,8 @@ class ServiceStore(contract.ServiceStore):
             raise _no_such_flavor(service) from exc
         if result.rowcount == 1:
             return
-        if conn.execute(_EXISTS, key).first() is None:
-            raise _not_found(service.service_id)
-        raise errors.Changed(f"Service {service.service_id} was changed by another request")
+        row = conn.execute(_GET, key).first()
+        raise lifecycle.outdated(None if row is None else rows.to_service(row), service)
 
 
 def _not_found(service_id: str) -> errors.NotFound:

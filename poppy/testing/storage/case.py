@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import pytest
 
 from poppy.common import errors
+from poppy.model.lifecycle import Run
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.provider_details import ProviderDetails
 from poppy.model.services import Service
 from poppy.storage.base import Storage
-from poppy.storage.operations import Run
 from poppy.testing.builders import NOW, after, make_flavor, make_operation, make_service
 
 LIMIT = 100

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from poppy.common import errors
+from poppy.model.lifecycle import Run
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service
 from poppy.storage.base import Storage
-from poppy.storage.operations import Run
 from poppy.testing.builders import after
 from poppy.testing.storage.case import (
     Connect,

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from poppy.common import errors
+from poppy.model.lifecycle import Run
 from poppy.model.operations import Kind, Operation, State, Step, StepState
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.model.services import Service
 from poppy.storage.base import Storage
-from poppy.storage.operations import Run
 from poppy.testing.builders import NOW, after, make_operation, make_service, make_spec
 from poppy.testing.storage.case import (
     LIMIT,
