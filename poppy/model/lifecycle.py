@@ -57,12 +57,14 @@ class Transition:
         service: None if it is unchanged.
         following: the one of them that has become due because another one no longer blocks it.
         releases: whether to release the domains that the service's document no longer names.
+        run: the run that has begun; its operation is the first one.
     """
 
     operations: tuple[Operation, ...]
     service: Service | None = None
     following: Operation | None = None
     releases: bool = False
+    run: Run | None = None
 
 
 def requeue(
@@ -83,6 +85,11 @@ def requeue(
     )
 
 
+def nothing(_states: Mapping[str, str]) -> Collection[str]:
+    """Return no operations to load, besides the one to change."""
+    return ()
+
+
 def needed_to_begin(states: Mapping[str, str]) -> list[str]:
     """Return the operations to load for :func:`begin`.
 
@@ -97,7 +104,7 @@ def begin(
     runner: str,
     now: datetime.datetime,
     until: datetime.datetime,
-) -> tuple[Run, Transition]:
+) -> Transition:
     """Begin a run; see :meth:`.OperationStore.begin`.
 
     Waiting operations that give way to this one become superseded. Leases of superseded runs end:
@@ -128,7 +135,8 @@ def begin(
     others = found.others(key.operation_id)
     waiting = [it for it in others if it.state is State.WAITING]
     overtaken = [_superseded(it, now) for it in waiting if it.gives_way_to(begun)]
-    return Run(begun, found.service), Transition((begun, *overtaken, *_let_go(others)))
+    run = Run(begun, found.service)
+    return Transition((begun, *overtaken, *_let_go(others)), run=run)
 
 
 def needed_to_save(states: Mapping[str, str], operation: Operation) -> list[str]:

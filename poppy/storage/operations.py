@@ -6,12 +6,16 @@ The rules are in :mod:`poppy.model.lifecycle`; a store guarantees atomicity.
 
 import abc
 import datetime
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from poppy.model.lifecycle import Run
+from poppy.model import lifecycle
+from poppy.model.lifecycle import Aggregate, Run, Transition
 from poppy.model.operations import Kind, Operation, OperationKey, Purge, State
 from poppy.model.provider_details import ProviderDetails
+
+T = TypeVar("T", bound=Transition | None)
+Needed = Callable[[Mapping[str, str]], Iterable[str]]
 
 
 class Unfinished(NamedTuple):
@@ -151,7 +155,6 @@ class OperationStore(abc.ABC):
             The operation with the purge; None if no operation can take it.
         """
 
-    @abc.abstractmethod
     def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
         """Reserve a due operation for posting, so that no other dispatcher posts it as well.
 
@@ -167,7 +170,13 @@ class OperationStore(abc.ABC):
             has taken it.
         """
 
-    @abc.abstractmethod
+        def decide(found: Aggregate) -> Transition | None:
+            stored = found.operations.get(operation.operation_id)
+            taken = lifecycle.requeue(stored, operation, next_attempt_at)
+            return Transition((taken,)) if taken else None
+
+        return self.change(operation.key, decide) is not None
+
     def begin(
         self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
     ) -> Run:
@@ -197,8 +206,14 @@ class OperationStore(abc.ABC):
                 superseded and still holds the service; or another job runs this one; or it
                 waits and is not due.
         """
+        run = self.change(
+            key,
+            lambda found: lifecycle.begin(found, key, runner, now, until),
+            lifecycle.needed_to_begin,
+        ).run
+        assert run is not None
+        return run
 
-    @abc.abstractmethod
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress, if the run may still write.
 
@@ -219,8 +234,13 @@ class OperationStore(abc.ABC):
             Fenced: the operation was parked, finished or begun by another worker; or it was
                 superseded and its lease was considered lapsed. Nothing is written.
         """
+        return self.change(
+            operation.key,
+            lambda found: lifecycle.save(found, operation, details),
+            lambda states: lifecycle.needed_to_save(states, operation),
+            by_run=True,
+        ).following
 
-    @abc.abstractmethod
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Report that the run is alive: it counts as lost only after ``until``.
 
@@ -232,7 +252,13 @@ class OperationStore(abc.ABC):
             Fenced: as for :meth:`save`.
         """
 
-    @abc.abstractmethod
+        def decide(found: Aggregate) -> Transition:
+            stored = found.operations.get(key.operation_id)
+            return Transition((lifecycle.renew(stored, key, attempt, until),))
+
+        (renewed,) = self.change(key, decide, by_run=True).operations
+        return not renewed.state.finished
+
     def acknowledge(
         self, key: OperationKey, attempt: int, now: datetime.datetime
     ) -> Operation | None:
@@ -243,6 +269,12 @@ class OperationStore(abc.ABC):
         Returns:
             The operation that waited for it, which is now due; None if there is none.
         """
+        transition = self.change(
+            key,
+            lambda found: lifecycle.acknowledge(found, key, attempt, now),
+            lifecycle.needed_to_acknowledge,
+        )
+        return transition.following if transition else None
 
     @abc.abstractmethod
     def remove(self, operation: Operation) -> None:
@@ -253,4 +285,27 @@ class OperationStore(abc.ABC):
 
         Raises:
             Fenced: as for :meth:`save`.
+        """
+
+    @abc.abstractmethod
+    def change(
+        self,
+        key: OperationKey,
+        decide: Callable[[Aggregate], T],
+        needed: Needed = lifecycle.nothing,
+        *,
+        by_run: bool = False,
+    ) -> T:
+        """Load a service and an operation, decide, and store the decision, atomically.
+
+        Args:
+            decide: a function of :mod:`poppy.model.lifecycle`. It may be called repeatedly, each
+                time with what another writer has stored meanwhile. Nothing is stored if it returns
+                None or raises.
+            needed: returns the ids of more operations to load, given the states of the open ones.
+            by_run: a run of the operation asks. So the store may decide by what the run wrote
+                last, if nothing was written since.
+
+        Returns:
+            The decision that was stored.
         """

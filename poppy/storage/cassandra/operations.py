@@ -5,16 +5,14 @@ Every writing method reads the service's partition and writes it by one conditio
 (:func:`.partition.write`). If another writer was faster, it reads and decides again.
 """
 
-import datetime
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from oslo_log import log
 
 from poppy.model import lifecycle
-from poppy.model.lifecycle import Run, Transition
+from poppy.model.lifecycle import Aggregate, Transition
 from poppy.model.operations import Operation, OperationKey, Purge, State
-from poppy.model.provider_details import ProviderDetails
+from poppy.storage import operations as contract
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.due_index import DueIndex
@@ -69,90 +67,21 @@ class OperationStore(OperationReads):
                 return joined
         raise AssertionError("attempts() ends with an error")
 
-    def requeue(self, operation: Operation, next_attempt_at: datetime.datetime) -> bool:
-        """Take a due operation, on the condition that the partition is unchanged."""
+    def change(
+        self,
+        key: OperationKey,
+        decide: Callable[[Aggregate], contract.T],
+        needed: contract.Needed = lifecycle.nothing,
+        *,
+        by_run: bool = False,
+    ) -> contract.T:
+        """Write the decision on the condition that the partition is unchanged."""
         for _ in partition.attempts():
-            found = partition.read_with_operation(self._database, operation.key)
-            stored = found.aggregate.operations.get(operation.operation_id)
-            taken = lifecycle.requeue(stored, operation, next_attempt_at)
-            if taken is None:
-                return False
-            if self._write(found, Transition((taken,))):
-                return True
-        raise AssertionError("attempts() ends with an error")
-
-    def begin(
-        self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
-    ) -> Run:
-        """Begin a run, on the condition that the partition is unchanged."""
-        for _ in partition.attempts():
-            found = partition.read_with_operation(self._database, key)
-            needed = lifecycle.needed_to_begin(found.queue)
-            found = partition.with_operations(self._database, found, needed)
-            run, transition = lifecycle.begin(found.aggregate, key, runner, now, until)
-            if self._begin(found, transition):
-                return Run(_utc(run.operation), run.service)
-        raise AssertionError("attempts() ends with an error")
-
-    def _begin(self, found: ServicePartition, transition: Transition) -> bool:
-        """Write the beginning of a run; return False if another writer was faster.
-
-        With a single data centre only the partition is written: the previous hint stands in, if it
-        comes before the lease lapses.
-        """
-        begun, *others = transition.operations
-        before = found.operations[begun.operation_id]
-        overtakes = any(not found.operations[it.operation_id].operation.is_held for it in others)
-        if overtakes or not (self._database.is_one_region and _comes_first(before, begun)):
-            return self._write(found, transition)
-        held = [Held(begun, None, before), *(Held(it, None) for it in others)]
-        clock = found.tick()
-        # In parallel with the partition, to save time. If this process dies now, the operation
-        # stays listed as queued until another process takes it over.
-        finish = self._database.send(self._states.puts([begun], clock))
-        stored = partition.write(self._database, found, Change(clock, operations=held))
-        with best_effort(LOG, "Updating the view of operations by state"):
-            finish()
-            if stored is not None:
-                self._due_index.begun([before], held, clock)
-        if stored is not None:
-            self._remember_runs(stored, held)
-        return stored is not None
-
-    def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
-        """Write a run's progress and its consequences."""
-        for _ in partition.attempts():
-            found = self._read_run(operation.key)
-            needed = lifecycle.needed_to_save(found.queue, operation)
-            found = partition.with_operations(self._database, found, needed)
-            transition = lifecycle.save(found.aggregate, operation, details)
-            if self._write(found, transition):
-                return transition.following and _utc(transition.following)
-        raise AssertionError("attempts() ends with an error")
-
-    def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
-        """Renew the lease of a run."""
-        for _ in partition.attempts():
-            found = self._read_run(key)
-            stored = found.aggregate.operations.get(key.operation_id)
-            renewed = lifecycle.renew(stored, key, attempt, until)
-            if self._write(found, Transition((renewed,))):
-                return not renewed.state.finished
-        raise AssertionError("attempts() ends with an error")
-
-    def acknowledge(
-        self, key: OperationKey, attempt: int, now: datetime.datetime
-    ) -> Operation | None:
-        """End the lease of a superseded run."""
-        for _ in partition.attempts():
-            found = partition.read_with_operation(self._database, key)
-            needed = lifecycle.needed_to_acknowledge(found.queue)
-            found = partition.with_operations(self._database, found, needed)
-            transition = lifecycle.acknowledge(found.aggregate, key, attempt, now)
-            if transition is None:
-                return None
-            if self._write(found, transition):
-                return transition.following and _utc(transition.following)
+            found = self._read_run(key) if by_run else self._read_partition(key)
+            found = partition.with_operations(self._database, found, needed(found.queue))
+            transition = decide(found.aggregate)
+            if transition is None or self._write(found, transition):
+                return transition
         raise AssertionError("attempts() ends with an error")
 
     def remove(self, operation: Operation) -> None:
@@ -185,6 +114,37 @@ class OperationStore(OperationReads):
                     self._due_index.drop(found.operations.values(), (), clock)
                 return
 
+    def _begin(self, found: ServicePartition, transition: Transition) -> bool:
+        """Write only the partition: the previous hint comes before the lease lapses.
+
+        Returns:
+            False if another writer was faster.
+        """
+        begun, *others = transition.operations
+        before = found.operations[begun.operation_id]
+        held = [Held(begun, None, before), *(Held(it, None) for it in others)]
+        clock = found.tick()
+        # In parallel with the partition, to save time. If this process dies now, the operation
+        # stays listed as queued until another process takes it over.
+        finish = self._database.send(self._states.puts([begun], clock))
+        stored = partition.write(self._database, found, Change(clock, operations=held))
+        with best_effort(LOG, "Updating the view of operations by state"):
+            finish()
+            if stored is not None:
+                self._due_index.begun([before], held, clock)
+        if stored is not None:
+            self._remember_runs(stored, held)
+        return stored is not None
+
+    def _is_hinted(self, found: ServicePartition, transition: Transition) -> bool:
+        """Whether a run begins in the only region, and the hints that exist are enough."""
+        if transition.run is None or not self._database.is_one_region:
+            return False
+        begun, *others = transition.operations
+        return _comes_first(found.operations[begun.operation_id], begun) and all(
+            found.operations[it.operation_id].operation.is_held for it in others
+        )
+
     def _write(self, found: ServicePartition, transition: Transition) -> bool:
         """Write hints, then the partition, then projections, then delete superseded hints.
 
@@ -194,6 +154,8 @@ class OperationStore(OperationReads):
         Returns:
             False if another writer was faster.
         """
+        if self._is_hinted(found, transition):
+            return self._begin(found, transition)
         operations, service = transition.operations, transition.service
         dropped: dict[str, str] = {}
         if transition.releases and found.alive is not None:
@@ -228,6 +190,9 @@ class OperationStore(OperationReads):
         # both writes are mixed, and a matching writer does not prove that the run is still valid.
         if remembered is not None and self._database.is_one_region:
             return remembered
+        return self._read_partition(key)
+
+    def _read_partition(self, key: OperationKey) -> ServicePartition:
         return partition.read_with_operation(self._database, key)
 
     def _remember_runs(self, stored: ServicePartition, written: Sequence[Held]) -> None:
@@ -241,13 +206,3 @@ class OperationStore(OperationReads):
 def _comes_first(hinted: Held, begun: Operation) -> bool:
     first, lease = hinted.operation.next_attempt_at, begun.next_attempt_at
     return hinted.slot is not None and bool(first and lease and first <= lease)
-
-
-def _utc(operation: Operation) -> Operation:
-    """Return the operation with times as they are read back."""
-    moment = codec.optional_number(operation.next_attempt_at)
-    return replace(
-        operation,
-        next_attempt_at=None if moment is None else codec.to_moment(moment),
-        updated_at=codec.to_moment(codec.to_number(operation.updated_at)),
-    )

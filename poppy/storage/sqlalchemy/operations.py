@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from poppy.common import errors
 from poppy.common.domains import Policy
 from poppy.model import lifecycle
-from poppy.model.lifecycle import Run
+from poppy.model.lifecycle import Aggregate, Transition
 from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.provider_details import ProviderDetails
 from poppy.model.services import Service
@@ -162,18 +162,32 @@ class OperationStore(contract.OperationStore):
             lambda conn: conn.execute(statements.REQUEUE, parameters).rowcount == 1
         )
 
-    def begin(
-        self, key: OperationKey, runner: str, now: datetime.datetime, until: datetime.datetime
-    ) -> Run:
-        """Begin a run, under the lock of the service's row."""
+    def change(
+        self,
+        key: OperationKey,
+        decide: Callable[[Aggregate], contract.T],
+        needed: contract.Needed = lifecycle.nothing,
+        *,
+        by_run: bool = False,
+    ) -> contract.T:
+        """Decide under the locks of the service's row and its operations."""
 
-        def work(conn: sa.Connection) -> Run:
-            found = rows.load(conn, key, rows.lock_service(conn, key))
-            run, transition = lifecycle.begin(found, key, runner, now, until)
-            rows.store(conn, transition.operations)
-            return run
+        def work(conn: sa.Connection) -> contract.T:
+            service = rows.lock_service(conn, key)
+            transition = decide(rows.load(conn, key, service))
+            if transition is not None:
+                self._write(conn, service, transition)
+            return transition
 
         return self._database.write(work)
+
+    def _write(self, conn: sa.Connection, service: Service | None, transition: Transition) -> None:
+        rows.store(conn, transition.operations)
+        if transition.service is not None:
+            _write_details(conn, transition.service)
+        if transition.releases and service is not None:
+            at = transition.operations[0].updated_at
+            claims.release_unused(conn, service, self._policy(), at)
 
     def save(self, operation: Operation, details: ProviderDetails | None) -> Operation | None:
         """Write a run's progress and its consequences in one transaction.
@@ -181,21 +195,10 @@ class OperationStore(contract.OperationStore):
         Progress that concerns no other operation needs no lock: whether the run may write is the
         condition of the update.
         """
-        if not lifecycle.lets_others_begin(operation):
-            self._database.write(lambda conn: _write_progress(conn, operation, details))
-            return None
-
-        def work(conn: sa.Connection) -> Operation | None:
-            found = rows.load(conn, operation.key, rows.lock_service(conn, operation.key))
-            transition = lifecycle.save(found, operation, details)
-            rows.store(conn, transition.operations)
-            if transition.service is not None:
-                _write_details(conn, transition.service)
-            if transition.releases and found.service is not None:
-                claims.release_unused(conn, found.service, self._policy(), operation.updated_at)
-            return transition.following
-
-        return self._database.write(work)
+        if lifecycle.lets_others_begin(operation):
+            return super().save(operation, details)
+        self._database.write(lambda conn: _write_progress(conn, operation, details))
+        return None
 
     def renew(self, key: OperationKey, attempt: int, until: datetime.datetime) -> bool:
         """Renew a run's lease by one conditional update, or two if it was superseded."""
@@ -207,21 +210,6 @@ class OperationStore(contract.OperationStore):
             if conn.execute(statements.HOLD, parameters).rowcount != 1:
                 raise lifecycle.lost(None, key, attempt)
             return False
-
-        return self._database.write(work)
-
-    def acknowledge(
-        self, key: OperationKey, attempt: int, now: datetime.datetime
-    ) -> Operation | None:
-        """End the lease of a superseded run, under the lock of the service's row."""
-
-        def work(conn: sa.Connection) -> Operation | None:
-            found = rows.load(conn, key, rows.lock_service(conn, key))
-            transition = lifecycle.acknowledge(found, key, attempt, now)
-            if transition is None:
-                return None
-            rows.store(conn, transition.operations)
-            return transition.following
 
         return self._database.write(work)
 

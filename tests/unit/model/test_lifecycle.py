@@ -78,7 +78,8 @@ class TestRequeue:
 
 class TestBegin:
     def test_starts_a_run_with_the_next_attempt(self):
-        run, transition = begin(aggregate(op(1)), op(1))
+        transition = begin(aggregate(op(1)), op(1))
+        run = transition.run
         assert run.service is SERVICE
         assert transition.operations == (run.operation,)
         assert run.operation == replace(
@@ -91,13 +92,13 @@ class TestBegin:
         )
 
     def test_counts_a_lost_run(self):
-        run, _ = begin(aggregate(running()), running(), runner="job-1")
+        run = begin(aggregate(running()), running(), runner="job-1").run
         assert (run.operation.attempt, run.operation.crashes) == (2, 1)
 
     @pytest.mark.parametrize("state", [State.RUNNING, State.WAITING])
     def test_accepts_what_is_due(self, state):
         stored = op(1, state=state, next_attempt_at=NOW)
-        assert begin(aggregate(stored), stored)[0].operation.attempt == 2
+        assert begin(aggregate(stored), stored).run.operation.attempt == 2
         with pytest.raises(errors.NotRunnable, match="not due"):
             begin(aggregate(stored), stored, now=after(-0.000001))
 
@@ -144,19 +145,19 @@ class TestBegin:
     )
     def test_passes_other_operations(self, other):
         stored = op(2, Kind.PURGE)
-        _run, transition = begin(aggregate(stored, other), stored)
+        transition = begin(aggregate(stored, other), stored)
         assert len(transition.operations) == 1
 
     @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
     def test_update_supersedes_a_waiting_deployment(self, kind):
-        _run, transition = begin(aggregate(op(2), op(1, kind, State.WAITING)), op(2))
+        transition = begin(aggregate(op(2), op(1, kind, State.WAITING)), op(2))
         _begun, ended = transition.operations
         assert (ended.operation_id, ended.state) == ("1", State.SUPERSEDED)
         assert (ended.next_attempt_at, ended.updated_at) == (None, NOW)
 
     def test_ends_leases_that_have_lapsed(self):
         stored, lease = op(2, Kind.DELETE), held(1, next_attempt_at=NOW)
-        _run, transition = begin(aggregate(stored, lease), stored)
+        transition = begin(aggregate(stored, lease), stored)
         assert transition.operations[1:] == (replace(lease, next_attempt_at=None),)
 
 
@@ -410,9 +411,9 @@ class Store:
             lifecycle.needed_to_begin,
             lambda found: lifecycle.begin(found, key, runner, self.now, after(self.clock + 30)),
         )
-        if isinstance(outcome[0], lifecycle.Run):
-            self.store(outcome[1].operations)
-            self.runs.append(outcome[0].operation)
+        if isinstance(outcome, lifecycle.Transition):
+            self.store(outcome.operations)
+            self.runs.append(outcome.run.operation)
 
     def save(self, run, state):
         again = after(self.clock + 20)

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from poppy.common import errors
@@ -18,18 +18,21 @@ from poppy.testing.storage.case import add, begin, finish, first_operation, sett
 SERVICE = make_service()
 
 
+def op(number, kind, state=State.QUEUED, **overrides):
+    fields = {"runner": "job-1", "next_attempt_at": NOW, "attempt": 1, **overrides}
+    return make_operation(SERVICE, kind, operation_id=f"{number}", state=state, **fields)
+
+
 @st.composite
 def queues(draw):
     """Draw operations of a service, in any combination, possible or not."""
     states = draw(st.lists(st.sampled_from(list(State)), min_size=1, max_size=8))
     return [
-        make_operation(
-            SERVICE,
+        op(
+            number,
             draw(st.sampled_from(list(Kind))),
-            operation_id=f"{number}",
-            state=state,
+            state,
             attempt=draw(st.integers(0, 1)) if state is State.QUEUED else 1,
-            runner="job-1",
             next_attempt_at=draw(st.sampled_from([None, NOW, after(9)])),
         )
         for number, state in enumerate(states)
@@ -50,6 +53,21 @@ def stocked(storage):
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(queue=queues())
+# Rare ones: a deployment behind a purge, and one that was begun before.
+@example(
+    [
+        op(0, Kind.UPDATE, State.RUNNING),
+        *(op(1 + number, Kind.PURGE, attempt=0) for number in range(2)),
+        op(3, Kind.UPDATE, attempt=0),
+    ]
+)
+@example(
+    [
+        op(0, Kind.PURGE, attempt=0),
+        op(1, Kind.UPDATE),
+        op(2, Kind.UPDATE, attempt=0),
+    ]
+)
 def test_part_that_is_loaded_is_enough_for_every_decision(storage, queue):
     everything = Aggregate(
         SERVICE,
@@ -76,7 +94,7 @@ def decisions(operation):
     key, new = operation.key, make_operation(SERVICE, Kind.UPDATE)
     saved = [replace(operation, state=state) for state in State]
     return [
-        lambda found: lifecycle.begin(found, key, "job-2", NOW, after(30))[1],
+        lambda found: lifecycle.begin(found, key, "job-2", NOW, after(30)),
         lambda found: lifecycle.acknowledge(found, key, 1, NOW),
         *(lambda found, it=it: lifecycle.save(found, it, None) for it in saved),
         lambda found: lifecycle.Transition(lifecycle.superseded_by(found, new)),
