@@ -133,4 +133,5 @@ def _writes(service: Service) -> Iterator[Call]:
             **codec.operation_columns(operation, None),
         },
     )
-    yield projections.PUT, {**key, "clock": clock, "document": codec.document_of(service)}
+    row = {**key, "document": codec.document_of(service)}
+    yield projections.PROJECTS.add(row, clock)

@@ -38,6 +38,7 @@ from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.partition import Held
 from poppy.storage.cassandra.session import Call, Database
 from poppy.storage.cassandra.states import States
+from poppy.storage.cassandra.views import View
 
 WIDTH = 10_000_000
 """The width of a slot in microseconds."""
@@ -56,16 +57,12 @@ _WAITING = 50
 _RECHECK = 60.0
 """Seconds between checks of a past empty partition."""
 
-_KEY = (
-    "slot = :slot AND shard = :shard AND due_at = :due_at AND project_id = :project_id "
-    "AND service_id = :service_id AND operation_id = :operation_id"
+ROW = View(
+    "due",
+    ("slot", "shard"),
+    ("due_at", "project_id", "service_id", "operation_id"),
+    ("region", "written_at"),
 )
-PUT = (
-    "INSERT INTO due (slot, shard, due_at, project_id, service_id, operation_id, "
-    "region, written_at) VALUES (:slot, :shard, :due_at, :project_id, :service_id, "
-    ":operation_id, :region, :written_at) USING TIMESTAMP :clock"
-)
-DELETE = f"DELETE FROM due USING TIMESTAMP :clock WHERE {_KEY}"
 PUT_SLOT = (
     "INSERT INTO due_slots (hour, slot, shard, region) VALUES (:hour, :slot, :shard, :region)"
 )
@@ -192,14 +189,8 @@ class DueIndex:
 
     def forget(self, hint: Hint) -> None:
         """Delete a hint as read. If it has been written again, its clock is later and it stays."""
-        parameters = {
-            "slot": hint.slot,
-            "shard": hint.shard,
-            "due_at": hint.due_at,
-            "clock": hint.clock,
-            **hint.key._asdict(),
-        }
-        self._database.write([(DELETE, parameters)])
+        row = {**hint._asdict(), **hint.key._asdict()}
+        self._database.write([ROW.drop(row, hint.clock)])
 
     def pages(self, now: int, page: int) -> Iterator[list[Hint]]:
         """Iterate over due hints, one slot at a time, oldest slot first.
@@ -293,14 +284,14 @@ def _deletions(gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterat
     for held in gone:
         hinted = held.before or held
         if hinted.slot is not None and _identify(hinted) not in staying:
-            yield DELETE, {**_parameters(hinted), "clock": clock}
+            yield ROW.drop(_parameters(hinted), clock)
 
 
 def _puts(held: Iterable[Held], clock: int, moment: int, region: str) -> Iterator[Call]:
-    written = {"clock": clock, "written_at": moment, "region": region}
+    written = {"written_at": moment, "region": region}
     for it in held:
         if it.slot is not None:
-            yield PUT, {**_parameters(it), **written}
+            yield ROW.add({**_parameters(it), **written}, clock)
 
 
 def _parameters(held: Held) -> dict[str, object]:

@@ -15,19 +15,13 @@ from poppy.common import errors
 from poppy.storage.cassandra import codec
 from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Database
+from poppy.storage.cassandra.views import View
 
 SHARDS = 16
 SHELF = 0
 """All flavors share one partition: they are few, and listed as often as they change."""
 
-PUT = (
-    "INSERT INTO flavor_uses (flavor_id, shard, project_id, service_id, written_at) VALUES "
-    "(:flavor_id, :shard, :project_id, :service_id, :written_at) USING TIMESTAMP :clock"
-)
-DELETE = (
-    "DELETE FROM flavor_uses USING TIMESTAMP :clock WHERE flavor_id = :flavor_id "
-    "AND shard = :shard AND project_id = :project_id AND service_id = :service_id"
-)
+ROWS = View("flavor_uses", ("flavor_id", "shard"), ("project_id", "service_id"), ("written_at",))
 LIST = (
     "SELECT project_id, service_id, WRITETIME(written_at) FROM flavor_uses "
     "WHERE flavor_id = :flavor_id AND shard = :shard"
@@ -60,8 +54,8 @@ class FlavorReferences:
         Raises:
             InvalidRequest: the flavor does not exist, or no longer exists.
         """
-        row = {**_key(current, flavor_id), "clock": clock, "written_at": codec.now()}
-        self._database.write([(PUT, row)], self._database.levels.wide)
+        row = {**_key(current, flavor_id), "written_at": codec.now()}
+        self._database.write([ROWS.add(row, clock)], self._database.levels.wide)
         key = {"shelf": SHELF, "flavor_id": flavor_id}
         rows = self._database.read(READ_FLAVOR, key, self._database.levels.wide)
         if not rows or rows[0][0] is None or rows[0][1] is not None:
@@ -69,8 +63,7 @@ class FlavorReferences:
 
     def drop(self, current: ServicePartition, flavor_id: str) -> None:
         """Record that a service does not use a flavor, as of its partition's clock."""
-        key = {**_key(current, flavor_id), "clock": current.clock}
-        self._database.write([(DELETE, key)])
+        self._database.write([ROWS.drop(_key(current, flavor_id), current.clock)])
 
     def forget(self, flavor_id: str, use: FlavorReference) -> None:
         """Delete a use as read. If it has been written again, its clock is later and it stays."""

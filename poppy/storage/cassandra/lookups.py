@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Projections by status and by provider URL, which say where to look.
+"""Views of services by status and by provider URL.
 
 The service's partition decides. A projection is written after the partition, with its clock. The
 writer of a partition deletes the rows of the previous one. If it dies in between, the next reader
@@ -7,41 +7,59 @@ finds these rows stale and drops them. So a reader never sees a service under a 
 partitions of a projection are shards of a status or a URL, so that they stay small.
 """
 
+import itertools
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.model.services import Service
+from poppy.storage import queries
 from poppy.storage.cassandra import partition
 from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.views import Columns, View
 
 SHARDS = 16
 
-PUT_STATUS = (
-    "INSERT INTO services_by_status (status, shard, service_id, project_id) "
-    "VALUES (:status, :shard, :service_id, :project_id) USING TIMESTAMP :clock"
+
+def _shard(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+def _by_status(service: Service) -> Iterator[Columns]:
+    shard = _shard(service.service_id)
+    yield {**_identify(service), "status": service.status_bucket, "shard": shard}
+
+
+def _by_url(service: Service) -> Iterator[Columns]:
+    for url, domain in service.provider_urls:
+        shard = _shard(domain)
+        yield {**_identify(service), "provider_url": url, "domain": domain, "shard": shard}
+
+
+def _identify(service: Service) -> Columns:
+    return {"project_id": service.project_id, "service_id": service.service_id}
+
+
+STATUSES = View(
+    "services_by_status", ("status", "shard"), ("service_id",), ("project_id",), _by_status
 )
-DELETE_STATUS = (
-    "DELETE FROM services_by_status USING TIMESTAMP :clock "
-    "WHERE status = :status AND shard = :shard AND service_id = :service_id"
+PROJECT_STATUSES = View(
+    "services_by_project_status",
+    ("project_id", "status"),
+    ("service_id",),
+    ("written_at",),
+    _by_status,
 )
-PUT_PROJECT_STATUS = (
-    "INSERT INTO services_by_project_status (project_id, status, service_id, written_at) "
-    "VALUES (:project_id, :status, :service_id, :clock) USING TIMESTAMP :clock"
+URLS = View(
+    "domains_by_provider_url",
+    ("provider_url", "shard"),
+    ("domain", "service_id"),
+    ("project_id",),
+    _by_url,
 )
-DELETE_PROJECT_STATUS = (
-    "DELETE FROM services_by_project_status USING TIMESTAMP :clock "
-    "WHERE project_id = :project_id AND status = :status AND service_id = :service_id"
-)
-PUT_URL = (
-    "INSERT INTO domains_by_provider_url (provider_url, shard, domain, service_id, project_id) "
-    "VALUES (:provider_url, :shard, :domain, :service_id, :project_id) USING TIMESTAMP :clock"
-)
-DELETE_URL = (
-    "DELETE FROM domains_by_provider_url USING TIMESTAMP :clock WHERE provider_url = "
-    ":provider_url AND shard = :shard AND domain = :domain AND service_id = :service_id"
-)
+VIEWS = (STATUSES, PROJECT_STATUSES, URLS)
+
 BY_STATUS = (
     "SELECT service_id, project_id, WRITETIME(project_id) FROM services_by_status "
     "WHERE status = :status AND shard = :shard AND service_id > :marker LIMIT :page"
@@ -61,12 +79,10 @@ BY_URL = (
 
 
 class Entry(NamedTuple):
-    """A row of a projection, as read."""
+    """A row as read, and its clock."""
 
-    project_id: str
-    service_id: str
+    row: Columns
     clock: int
-    domain: str = ""
 
 
 class Lookups:
@@ -76,37 +92,29 @@ class Lookups:
         self._database = database
 
     def writes(self, found: ServicePartition, before: ServicePartition | None) -> Iterator[Call]:
-        """Return the writes that bring the projections in line with a partition.
+        """Return the writes that bring all views in line with a partition; see :class:`View`."""
+        return itertools.chain.from_iterable(view.writes(found, before) for view in VIEWS)
 
-        Args:
-            before: the partition that it replaced, if known.
-        """
-        now = found.alive
-        known = [it.service for it in (before, found) if it is not None and it.service]
-        for status_bucket in {it.status_bucket for it in known} - (
-            {now.status_bucket} if now else set()
-        ):
-            yield from self._drop_status(found, status_bucket, found.clock)
-        urls = {pair for it in known for pair in it.provider_urls}
-        for url, domain in urls - (now.provider_urls if now else set()):
-            yield self._drop_url(found, url, domain, found.clock)
-        if now is not None:
-            yield from self._puts(found, now)
-
-    def by_status(self, status_bucket: str, marker: str | None, limit: int) -> Sequence[Entry]:
+    def by_status(
+        self, status_bucket: str, marker: str | None, limit: int
+    ) -> Sequence[queries.Found]:
         """Return a page of services with a status, shard by shard."""
         first = 0 if marker is None else _shard(marker)
-        entries: list[Entry] = []
+        found: list[queries.Found] = []
         for shard in range(first, SHARDS):
             where: dict[str, object] = {"status": status_bucket, "shard": shard}
             after = marker if marker is not None and shard == first else ""
-            for page in self._pages(BY_STATUS, where, after, limit - len(entries)):
-                read = [Entry(project, service, clock) for service, project, clock in page]
-                good = [entry for entry, _ in self._verified_statuses(status_bucket, read)]
-                entries.extend(good[: limit - len(entries)])
-                if len(entries) >= limit:
-                    return entries
-        return entries
+            for page in self._pages(BY_STATUS, where, after, limit - len(found)):
+                read = [
+                    Entry({**where, "service_id": service, "project_id": project}, clock)
+                    for service, project, clock in page
+                ]
+                good = self._verified(read, STATUSES, PROJECT_STATUSES)
+                ids = [queries.Found(it.project_id, it.service_id) for _row, it in good]
+                found.extend(ids[: limit - len(found)])
+                if len(found) >= limit:
+                    return found
+        return found
 
     def count(self, status_bucket: str, limit: int) -> int:
         """Count rows, unverified, shard by shard until there are enough."""
@@ -125,8 +133,12 @@ class Lookups:
         where = {"project_id": project_id, "status": status_bucket}
         services: list[Service] = []
         for page in self._pages(BY_PROJECT_STATUS, where, marker or "", limit):
-            read = [Entry(project_id, service_id, clock) for service_id, clock in page]
-            services.extend(service for _, service in self._verified_statuses(status_bucket, read))
+            read = [
+                Entry({**where, "service_id": service, "shard": _shard(service)}, clock)
+                for service, clock in page
+            ]
+            good = self._verified(read, PROJECT_STATUSES, STATUSES)
+            services.extend(service for _row, service in good)
             if len(services) >= limit:
                 break
         return services[:limit]
@@ -144,12 +156,20 @@ class Lookups:
             # Beyond this domain, a full shard may have more rows than it has returned.
             horizon = min(full) if full else None
             read = [
-                Entry(project, service, clock, domain)
+                Entry(
+                    {
+                        "provider_url": provider_url,
+                        "shard": _shard(domain),
+                        "domain": domain,
+                        "service_id": service,
+                        "project_id": project,
+                    },
+                    clock,
+                )
                 for domain, service, project, clock in rows
                 if horizon is None or domain <= horizon
             ]
-            found = {entry.domain for entry in self._verified_urls(provider_url, read)}
-            domains.extend(sorted(found))
+            domains.extend(sorted({row["domain"] for row, _service in self._verified(read, URLS)}))
             if horizon is None:
                 break
             after = horizon
@@ -165,57 +185,22 @@ class Lookups:
                 return
             after = rows[-1][0]
 
-    def _verified_statuses(
-        self, status_bucket: str, entries: Sequence[Entry]
-    ) -> Iterator[tuple[Entry, Service]]:
-        stale: list[Call] = []
-        for entry, found in zip(entries, self._truths(entries), strict=True):
-            if found.alive is not None and found.alive.status_bucket == status_bucket:
-                yield entry, found.alive
-            elif found.clock >= entry.clock:
-                stale.extend(self._drop_status(found, status_bucket, entry.clock))
-        self._database.write(stale)
+    def _verified(
+        self, entries: Sequence[Entry], view: View, *others: View
+    ) -> Iterator[tuple[Columns, Service]]:
+        """Iterate over the rows that services still have, and drop the stale ones.
 
-    def _verified_urls(self, url: str, entries: Sequence[Entry]) -> Iterator[Entry]:
-        stale: list[Call] = []
-        for entry, found in zip(entries, self._truths(entries), strict=True):
-            if found.alive is not None and (url, entry.domain) in found.alive.provider_urls:
-                yield entry
-            elif found.clock >= entry.clock:
-                stale.append(self._drop_url(found, url, entry.domain, entry.clock))
-        self._database.write(stale)
-
-    def _truths(self, entries: Iterable[Entry]) -> list[ServicePartition]:
-        keys = [(entry.project_id, entry.service_id) for entry in entries]
+        Args:
+            others: views with rows for the same reason.
+        """
+        keys = [(it.row["project_id"], it.row["service_id"]) for it in entries]
         wanted = list(dict.fromkeys(keys))
-        found = dict(zip(wanted, partition.read_each(self._database, wanted), strict=True))
-        return [found[key] for key in keys]
-
-    @staticmethod
-    def _puts(found: ServicePartition, service: Service) -> Iterator[Call]:
-        row = {**found.identity, "clock": found.clock}
-        status = {**row, "status": service.status_bucket}
-        yield PUT_STATUS, {**status, "shard": _shard(service.service_id)}
-        yield PUT_PROJECT_STATUS, status
-        for url, domain in service.provider_urls:
-            yield PUT_URL, {**row, "provider_url": url, "domain": domain, "shard": _shard(domain)}
-
-    @staticmethod
-    def _drop_status(found: ServicePartition, status_bucket: str, clock: int) -> Iterator[Call]:
-        key = {"service_id": found.service_id, "status": status_bucket, "clock": clock}
-        yield DELETE_STATUS, {**key, "shard": _shard(found.service_id)}
-        yield DELETE_PROJECT_STATUS, {**key, "project_id": found.project_id}
-
-    @staticmethod
-    def _drop_url(found: ServicePartition, url: str, domain: str, clock: int) -> Call:
-        return DELETE_URL, {
-            "provider_url": url,
-            "shard": _shard(domain),
-            "domain": domain,
-            "service_id": found.service_id,
-            "clock": clock,
-        }
-
-
-def _shard(text: str) -> int:
-    return zlib.crc32(text.encode("utf-8", "surrogatepass")) % SHARDS
+        known = dict(zip(wanted, partition.read_each(self._database, wanted), strict=True))
+        stale: list[Call] = []
+        for (row, clock), key in zip(entries, keys, strict=True):
+            found = known[key]
+            if found.alive is not None and view.shows(row, found.alive):
+                yield row, found.alive
+            elif found.clock >= clock:
+                stale.extend(it.drop(row, clock) for it in (view, *others))
+        self._database.write(stale)

@@ -16,6 +16,7 @@ from poppy.model.operations import Operation, Priority, State
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import GRACE
 from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.views import View
 from poppy.storage.operations import Unfinished
 
 _LIFE = 7 * 86400
@@ -32,13 +33,12 @@ _SKEW = 60.0
 
 _CHECKED, _PROJECTS = 100, 10_000
 
-PUT = (
-    "INSERT INTO open_operations (project_id, operation_id, service_id, parked_until) VALUES "
-    "(:project_id, :operation_id, :service_id, :parked_until) USING TIMESTAMP :clock AND TTL :ttl"
-)
-DELETE = (
-    "DELETE FROM open_operations USING TIMESTAMP :clock "
-    "WHERE project_id = :project_id AND operation_id = :operation_id"
+ROWS = View(
+    "open_operations",
+    ("project_id",),
+    ("operation_id",),
+    ("service_id", "parked_until"),
+    expires=True,
 )
 READ = (
     "SELECT operation_id, service_id, WRITETIME(service_id), parked_until FROM open_operations "
@@ -89,7 +89,7 @@ class Opened:
             if operation.priority is Priority.BULK:
                 continue
             if operation.state.finished:
-                yield DELETE, _row(operation.project_id, operation.operation_id, clock)
+                yield ROWS.drop(operation.key._asdict(), clock)
             elif operation.state is State.WAITING and operation.next_attempt_at is not None:
                 yield _put(operation, codec.to_number(operation.next_attempt_at), clock)
 
@@ -133,7 +133,7 @@ class Opened:
             if _has_ended(project_id, row, stored, young)
         }
         self._database.write(
-            (DELETE, _row(project_id, operation_id, clock))
+            ROWS.drop({"project_id": project_id, "operation_id": operation_id}, clock)
             for operation_id, clock in ended.items()
         )
         return [row for row in rows if row[0] not in ended]
@@ -149,9 +149,5 @@ def _has_ended(project_id: str, row: Row, stored: Sequence[Row], young: str) -> 
 
 
 def _put(operation: Operation, parked_until: int, clock: int) -> Call:
-    written = {"parked_until": parked_until, "clock": clock, "ttl": _LIFE}
-    return PUT, {**operation.key._asdict(), **written}
-
-
-def _row(project_id: str, operation_id: str, clock: int) -> dict[str, object]:
-    return {"project_id": project_id, "operation_id": operation_id, "clock": clock}
+    row = {**operation.key._asdict(), "parked_until": parked_until, "ttl": _LIFE}
+    return ROWS.add(row, clock)

@@ -13,19 +13,10 @@ from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.partition import ServicePartition
 from poppy.storage.cassandra.quota import Quota
 from poppy.storage.cassandra.session import Call, Database
+from poppy.storage.cassandra.views import View
 
-PUT = (
-    "INSERT INTO services_by_project (project_id, service_id, document) "
-    "VALUES (:project_id, :service_id, :document) USING TIMESTAMP :clock"
-)
-DELETE = (
-    "DELETE FROM services_by_project USING TIMESTAMP :clock "
-    "WHERE project_id = :project_id AND service_id = :service_id"
-)
-ARCHIVE = (
-    "INSERT INTO services_archive (project_id, service_id, document) "
-    "VALUES (:project_id, :service_id, :document) USING TIMESTAMP :clock"
-)
+PROJECTS = View("services_by_project", ("project_id",), ("service_id",), ("document",))
+ARCHIVE = View("services_archive", ("project_id",), ("service_id",), ("document",))
 LIST = (
     "SELECT service_id, document FROM services_by_project "
     "WHERE project_id = :project_id AND service_id > :marker LIMIT :page"
@@ -66,14 +57,13 @@ class Projections:
         """
         if current.service is None:
             return
-        key = {**current.identity, "clock": current.clock}
-        document = codec.document_of(current.service)
+        row = {**current.identity, "document": codec.document_of(current.service)}
         indexed = self._lookups.writes(current, before)
         if current.removed_at is None:
-            self._database.write([(PUT, {**key, "document": document}), *indexed, *along])
+            self._database.write([PROJECTS.add(row, current.clock), *indexed, *along])
             return
-        archived = (ARCHIVE, {**key, "document": document})
-        self._database.write([(DELETE, key), archived, *indexed, *along])
+        moved = [PROJECTS.drop(row, current.clock), ARCHIVE.add(row, current.clock)]
+        self._database.write([*moved, *indexed, *along])
         self._claims.release_all(current)
         self._quota.give_back(current.project_id, current.service_id)
         self._references.drop(current, current.service.spec.flavor_id)

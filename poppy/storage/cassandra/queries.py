@@ -63,8 +63,7 @@ class QueryStore(queries.QueryStore):
         self, status_bucket: str, marker: str | None, limit: int
     ) -> Sequence[queries.Found]:
         """Read a page of a projection and verify it against the partition."""
-        entries = self._lookups.by_status(status_bucket, marker, limit)
-        return [queries.Found(entry.project_id, entry.service_id) for entry in entries]
+        return self._lookups.by_status(status_bucket, marker, limit)
 
     def count(self, status_bucket: str, limit: int) -> int:
         """Count the rows of a projection."""

@@ -31,6 +31,7 @@ from poppy.model.operations import Operation, OperationKey, State
 from poppy.storage.cassandra import codec, partition
 from poppy.storage.cassandra.partition import Held
 from poppy.storage.cassandra.session import Call, Database, Row
+from poppy.storage.cassandra.views import View
 from poppy.storage.operations import Marker
 
 WIDTH = 60_000_000
@@ -57,23 +58,14 @@ _TOGETHER = 10
 _BUCKETS, _MOST_BUCKETS = 8, 64
 """How many partitions to read in parallel: at first, and at most."""
 
-PUT = (
-    "INSERT INTO operations_by_state "
-    "(state, bucket, operation_id, project_id, service_id, document) "
-    "VALUES (:state, :bucket, :operation_id, :project_id, :service_id, :document) "
-    "USING TIMESTAMP :clock AND TTL :ttl"
+ROW = View(
+    "operations_by_state",
+    ("state", "bucket"),
+    ("operation_id",),
+    ("project_id", "service_id", "document"),
+    expires=True,
 )
-DELETE = (
-    "DELETE FROM operations_by_state USING TIMESTAMP :clock "
-    "WHERE state = :state AND bucket = :bucket AND operation_id = :operation_id"
-)
-PUT_BUCKET = (
-    "INSERT INTO state_buckets (state, bucket, written_at) VALUES (:state, :bucket, :clock) "
-    "USING TIMESTAMP :clock AND TTL :ttl"
-)
-DELETE_BUCKET = (
-    "DELETE FROM state_buckets USING TIMESTAMP :clock WHERE state = :state AND bucket = :bucket"
-)
+BUCKET = View("state_buckets", ("state",), ("bucket",), ("written_at",), expires=True)
 BUCKETS = (
     "SELECT bucket, written_at FROM state_buckets "
     "WHERE state = :state AND bucket >= :first AND bucket <= :last LIMIT :page"
@@ -144,9 +136,9 @@ class States:
                 state, bucket = str(it.state), _bucket(codec.to_number(it.created_at))
                 where = {"state": state, "bucket": bucket, "ttl": ttl}
                 if self._is_new((state, bucket)):
-                    yield PUT_BUCKET, {**where, "clock": codec.now()}
+                    yield BUCKET.add(where, codec.now())
                 document = codec.operation_document(it)
-                yield PUT, {**where, **it.key._asdict(), "document": document, "clock": clock}
+                yield ROW.add({**where, **it.key._asdict(), "document": document}, clock)
 
     def drops(self, gone: Iterable[Held], kept: Iterable[Held], clock: int) -> Iterator[Call]:
         """Return the deletions of rows that the partition has superseded.
@@ -159,15 +151,9 @@ class States:
             operation = held.operation
             known = (operation.operation_id, operation.state)
             if operation.state in LISTED and known not in staying:
-                yield (
-                    DELETE,
-                    {
-                        "state": str(operation.state),
-                        "bucket": _bucket(codec.to_number(operation.created_at)),
-                        "operation_id": operation.operation_id,
-                        "clock": clock,
-                    },
-                )
+                bucket = _bucket(codec.to_number(operation.created_at))
+                row = {**operation.key._asdict(), "state": str(operation.state), "bucket": bucket}
+                yield ROW.drop(row, clock)
 
     def find(
         self, states: Collection[State], until: int, marker: Marker | None
@@ -240,8 +226,7 @@ class States:
                 # If the partition is older, the row's own partition may still follow.
                 is_stale = str(found.operation.state) != entry.state and found.clock >= entry.clock
             if is_stale:
-                where = {"state": entry.state, "bucket": entry.bucket, "clock": entry.clock}
-                stale.append((DELETE, {**where, "operation_id": entry.operation_id}))
+                stale.append(ROW.drop(entry._asdict(), entry.clock))
         self._database.write(stale)
 
     def _entries(self, state: str, last: int, marker: Marker | None) -> Iterator[Entry]:
@@ -291,7 +276,7 @@ class States:
         """
         oldest = codec.now() - int(MARGIN * 1_000_000)
         calls = [
-            (DELETE_BUCKET, {"state": state, "bucket": bucket, "clock": written_at})
+            BUCKET.drop({"state": state, "bucket": bucket}, written_at)
             for (bucket, written_at), rows in zip(index, pages, strict=True)
             if not rows and written_at < oldest and bucket != partial
         ]

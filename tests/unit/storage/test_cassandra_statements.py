@@ -11,6 +11,7 @@ pytest.importorskip("cassandra")
 
 import poppy.storage.cassandra as package
 from poppy.storage.cassandra import domains, migrate, partition
+from poppy.storage.cassandra.views import View
 
 _VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
 #: A node's system tables, which are small; the rules do not apply to them.
@@ -23,6 +24,9 @@ def _statements():
             continue
         loaded = importlib.import_module(f"{package.__name__}.{module.name}")
         for name, value in vars(loaded).items():
+            if isinstance(value, View):
+                yield pytest.param(value.put, id=f"{module.name}.{name}.put")
+                yield pytest.param(value.delete, id=f"{module.name}.{name}.delete")
             if isinstance(value, str) and value.startswith(_VERBS) and not _SYSTEM.search(value):
                 yield pytest.param(value, id=f"{module.name}.{name}")
 
