@@ -39,14 +39,18 @@ _QUEUED = _O.state == str(State.QUEUED)
 UNFINISHED = _O.state.in_([str(state) for state in State if not state.finished])
 HELD = sa.and_(_O.state == str(State.SUPERSEDED), _O.next_attempt_at.is_not(None))
 _LOAD_ALL = sa.select(schema.OPERATIONS).where(ITS_OPERATIONS, sa.or_(UNFINISHED, HELD))
-_FIRST = sa.select(sa.func.min(_O.operation_id)).where(ITS_OPERATIONS, _QUEUED)
-_LAST_TO_DEPLOY = sa.select(sa.func.max(_O.operation_id)).where(
+# The expression keeps the database from walking through all operations that the service ever had,
+# in the order of their ids, instead of using the index by state.
+_ID = _O.operation_id.concat("")
+_FIRST = sa.select(sa.func.min(_ID)).where(ITS_OPERATIONS, _QUEUED)
+_LAST_TO_DEPLOY = sa.select(sa.func.max(_ID)).where(
     ITS_OPERATIONS, _QUEUED, _O.kind.in_([str(kind) for kind in Kind if kind.deploys])
 )
 # A service may have many purges in its queue. Of those that no worker has begun, only the first
 # one can be next, and the last one that deploys stands for all that do.
 _LOAD = sa.select(schema.OPERATIONS).where(
     ITS_OPERATIONS,
+    _O.state.in_([str(state) for state in State if state not in (State.SUCCEEDED, State.FAILED)]),
     sa.or_(
         _O.operation_id == sa.bindparam("operation"),
         sa.and_(UNFINISHED, sa.or_(sa.not_(_QUEUED), _O.attempt > 0)),
@@ -55,6 +59,7 @@ _LOAD = sa.select(schema.OPERATIONS).where(
         _O.operation_id == _LAST_TO_DEPLOY.scalar_subquery(),
     ),
 )
+_GET = sa.select(schema.OPERATIONS).where(_THIS_OPERATION).with_for_update()
 _STORE = sa.update(schema.OPERATIONS).where(_THIS_OPERATION)
 
 
@@ -106,7 +111,7 @@ def add_operation(conn: sa.Connection, operation: Operation) -> None:
 def load(
     conn: sa.Connection, key: OperationKey, service: Service | None, *, whole: bool = False
 ) -> Aggregate:
-    """Read and lock the operations that decisions about an operation depend on.
+    """Read and lock the operations that decisions about an open operation depend on.
 
     Args:
         service: as locked.
@@ -120,6 +125,12 @@ def load(
         {it.operation_id: it.state for it in found if it.is_held or not it.state.finished},
         {it.operation_id: it for it in found},
     )
+
+
+def get_operation(conn: sa.Connection, key: OperationKey) -> Operation | None:
+    """Read and lock an operation."""
+    row = conn.execute(_GET, {**identify(key), "operation": key.operation_id}).first()
+    return None if row is None else to_operation(row)
 
 
 def store(conn: sa.Connection, operations: Sequence[Operation]) -> None:

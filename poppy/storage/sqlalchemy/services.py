@@ -154,8 +154,7 @@ class ServiceStore(contract.ServiceStore):
 
         def work(conn: sa.Connection) -> None:
             self._replace(conn, service)
-            found = rows.load(conn, operation.key, service)
-            lifecycle.check_failed(found.operations.get(operation.operation_id), operation)
+            lifecycle.check_failed(rows.get_operation(conn, operation.key), operation)
             rows.store(conn, [operation])
 
         self._database.write(work)

@@ -145,3 +145,13 @@ class TestStatements:
             return len(rows.load(conn, first.key, service).operations)
 
         assert stocked._database.write(loaded) == 1
+
+    def test_history_is_not_read(self, stocked, statements, peek):
+        operation = first_operation(stocked, add(stocked))
+        statements.clear()
+        begin(stocked, operation)
+        statement, parameters = statements[1]
+        plan = [row[3] for row in peek(f"EXPLAIN QUERY PLAN {statement}", *parameters)]
+        searches = [step for step in plan if step.startswith("SEARCH")]
+        assert len(searches) == 3
+        assert all("ix_operations_state (service_id=? AND state=?)" in it for it in searches)
