@@ -34,24 +34,22 @@ class EnsureDNS(Task):
     def __init__(
         self,
         dns: DNSDriver,
-        flavor: Flavor,
         after: Sequence[str],
         watch: RecordWatch | None = None,
     ) -> None:
         super().__init__("ensure names in DNS")
         self._dns = dns
-        self._flavor = flavor
         self._after = after
         self._watch = watch
 
-    def execute(self, run: OperationRun) -> None:
+    def execute(self, run: OperationRun, flavor: Flavor) -> None:
         """Remember the operator names; forget those of dropped domains."""
         if not run.done(*self._after):
             return
 
         def work() -> None:
             names = self._names(run.service)
-            policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
+            policies = steering.policies(run.service, flavor, names, self._dns.steering)
             if run.service.disabled:
                 switch_off(policies, self._dns)
             else:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flows: what each kind of operation does, as a recipe to read from top to bottom.
 
-A flow contains nothing but driver calls. The run stores their results, so a flow only has to
-execute its stages. (TaskFlow's engines could do that, but they keep each task's state in a storage
-of their own, which took longer than the rest of an operation.)
+A flow is a TaskFlow flow of driver calls. It depends only on the operation's *shape* and on the
+drivers of the worker, so operations of the same shape can share it. What differs between them is
+passed to the tasks when the flow runs; see :class:`poppy.distributed_task.tasks.Task`.
 """
 
-import concurrent.futures
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from taskflow.patterns import linear_flow, unordered_flow
 
 from poppy.distributed_task import certificate_tasks, dns_tasks, tasks
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.record_watch import RecordWatch
-from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task
 from poppy.dns.base import DNSDriver
 from poppy.model import certificates
@@ -25,126 +25,144 @@ from poppy.storage.flavors import FlavorStore
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """Stages that run one after another; the tasks of a stage run in parallel.
+class Shape:
+    """What the tasks of an operation depend on.
 
     Attributes:
-        name: for display.
-        stages: in order. A stage begins when all tasks of the previous one have ended.
+        kind: of the operation.
+        names: the providers to call.
+        retired: the providers to clean up, because the flavor no longer names them.
+        ordered: whether the operation is about a separately ordered certificate.
     """
 
-    name: str
-    stages: Sequence[Sequence[Task]]
-
-    def run(self, run: OperationRun, pool: concurrent.futures.Executor) -> None:
-        """Execute all tasks. If tasks of a stage raise, re-raise the first error.
-
-        Args:
-            pool: runs the tasks of a stage in parallel.
-        """
-        for stage in self.stages:
-            if len(stage) == 1:
-                stage[0].execute(run)
-                continue
-            begun = [pool.submit(task.execute, run) for task in stage]
-            concurrent.futures.wait(begun)
-            for task in begun:
-                task.result()
+    kind: Kind
+    names: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    ordered: bool = False
 
 
-def build(
-    operation: Operation,
-    service: Service,
-    flavors: FlavorStore,
-    providers: Mapping[str, Provider],
-    dns: DNSDriver,
-    ownership: Ownership | None = None,
-    watch: RecordWatch | None = None,
-) -> Flow:
-    """Return the flow of an operation.
+def shape_of(
+    operation: Operation, service: Service, flavors: FlavorStore
+) -> tuple[Shape, Flavor | None]:
+    """Return the shape of an operation, and the service's flavor if its tasks need it.
 
     Args:
         flavors: read for the providers of the service's flavor, if the service may have been at
             others.
+    """
+    kind, deployed = operation.kind, tuple(service.provider_details)
+    if certificates.is_namespace(service.project_id):
+        return Shape(kind, deployed, ordered=True), None
+    if kind is Kind.DELETE:
+        return Shape(kind, deployed), None
+    if kind is Kind.PURGE:
+        having = tuple(name for name, it in service.provider_details.items() if it.exists)
+        return Shape(kind, having or deployed), None
+    if kind is Kind.DISABLE:
+        return Shape(kind), None
+    flavor = _flavor(service, flavors)
+    if kind is Kind.STEER:
+        return Shape(kind), flavor
+    names = tuple(flavor.provider_names)
+    return Shape(kind, names, tuple(name for name in deployed if name not in names)), flavor
+
+
+def build(
+    shape: Shape,
+    providers: Mapping[str, Provider],
+    dns: DNSDriver,
+    ownership: Ownership | None = None,
+    watch: RecordWatch | None = None,
+) -> linear_flow.Flow:
+    """Return the flow of all operations of a shape.
+
+    Args:
         providers: the loaded drivers.
         ownership: how domains are proven; None if no proof is needed.
         watch: looks up the records that tenants must create; None if nothing does.
     """
-    deployed = tuple(service.provider_details)
-    if certificates.is_namespace(service.project_id):
-        return order(operation, deployed, providers)
-    if operation.kind is Kind.DELETE:
-        return delete(deployed, providers, dns)
-    if operation.kind is Kind.PURGE:
-        having = [name for name, it in service.provider_details.items() if it.exists]
-        return purge(having or deployed, providers)
-    if operation.kind is Kind.DISABLE:
+    if shape.ordered:
+        return order(shape.kind, shape.names, providers)
+    if shape.kind is Kind.DELETE:
+        return delete(shape.names, providers, dns)
+    if shape.kind is Kind.PURGE:
+        return purge(shape.names, providers)
+    if shape.kind is Kind.DISABLE:
         return disable(dns)
-    flavor = _flavor(service, flavors)
-    if operation.kind is Kind.STEER:
-        return steer(flavor, dns, watch)
-    retired = [name for name in deployed if name not in flavor.provider_names]
-    return ensure(str(operation.kind), flavor, retired, providers, dns, ownership, watch)
+    if shape.kind is Kind.STEER:
+        return steer(dns, watch)
+    return ensure(str(shape.kind), shape.names, shape.retired, providers, dns, ownership, watch)
 
 
 def ensure(
     name: str,
-    flavor: Flavor,
+    names: Sequence[str],
     retired: Sequence[str],
     providers: Mapping[str, Provider],
     dns: DNSDriver,
     ownership: Ownership | None = None,
     watch: RecordWatch | None = None,
-) -> Flow:
+) -> linear_flow.Flow:
     """Create or update: all providers, then DNS, then clean up providers no longer in the flavor.
 
     If domains need proof, no provider is called before that.
     """
-    names = flavor.provider_names
     before = [tasks.OWNERSHIP] if ownership else []
     check = watch.check if watch else None
-    return Flow(
+    return _flow(
         name,
-        [
-            *([[tasks.ProveOwnership(ownership)]] if ownership else []),
-            [tasks.EnsureProvider(it, providers, before, check) for it in names],
-            [dns_tasks.EnsureDNS(dns, flavor, [tasks.ensure_step(it) for it in names], watch)],
-            [tasks.RemoveProvider(it, providers, dns_tasks.DNS) for it in retired],
-        ],
+        [tasks.ProveOwnership(ownership)] if ownership else [],
+        [tasks.EnsureProvider(it, providers, before, check) for it in names],
+        [dns_tasks.EnsureDNS(dns, [tasks.ensure_step(it) for it in names], watch)],
+        [tasks.RemoveProvider(it, providers, dns_tasks.DNS) for it in retired],
     )
 
 
-def delete(deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver) -> Flow:
+def delete(
+    deployed: Sequence[str], providers: Mapping[str, Provider], dns: DNSDriver
+) -> linear_flow.Flow:
     """Delete: DNS first, so that no name is left dangling, then all providers."""
-    return Flow(
+    return _flow(
         "delete",
-        [
-            [dns_tasks.RemoveDNS(dns)],
-            [tasks.RemoveProvider(it, providers, dns_tasks.REMOVE_DNS) for it in deployed],
-        ],
+        [dns_tasks.RemoveDNS(dns)],
+        [tasks.RemoveProvider(it, providers, dns_tasks.REMOVE_DNS) for it in deployed],
     )
 
 
-def steer(flavor: Flavor, dns: DNSDriver, watch: RecordWatch | None = None) -> Flow:
+def steer(dns: DNSDriver, watch: RecordWatch | None = None) -> linear_flow.Flow:
     """Steer: change names only, by the provider details stored with the request."""
-    return Flow("steer", [[dns_tasks.EnsureDNS(dns, flavor, (), watch)]])
+    return _flow("steer", [dns_tasks.EnsureDNS(dns, (), watch)])
 
 
-def disable(dns: DNSDriver) -> Flow:
+def disable(dns: DNSDriver) -> linear_flow.Flow:
     """Disable: change names only. The providers keep the service until it is enabled again."""
-    return Flow("disable", [[dns_tasks.DisableDNS(dns)]])
+    return _flow("disable", [dns_tasks.DisableDNS(dns)])
 
 
-def order(operation: Operation, names: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
+def order(kind: Kind, names: Sequence[str], providers: Mapping[str, Provider]) -> linear_flow.Flow:
     """Create, update or delete a separately ordered certificate at all providers."""
-    deletes = operation.kind is Kind.DELETE
+    deletes = kind is Kind.DELETE
     task = certificate_tasks.RemoveCertificate if deletes else certificate_tasks.EnsureCertificate
-    return Flow(f"{operation.kind} certificate", [[task(name, providers) for name in names]])
+    return _flow(f"{kind} certificate", [task(name, providers) for name in names])
 
 
-def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> Flow:
+def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> linear_flow.Flow:
     """Purge at all providers that have the service."""
-    return Flow("purge", [[tasks.PurgeProvider(it, providers) for it in deployed]])
+    return _flow("purge", [tasks.PurgeProvider(it, providers) for it in deployed])
+
+
+def _flow(name: str, *stages: Sequence[Task]) -> linear_flow.Flow:
+    """Return a flow of stages that run one after another; the tasks of a stage run in parallel.
+
+    A stage begins when all tasks of the previous one have ended.
+    """
+    flow = linear_flow.Flow(name)
+    for number, stage in enumerate(stages):
+        if len(stage) > 1:
+            flow.add(unordered_flow.Flow(f"{name}, stage {number}").add(*stage))
+        else:
+            flow.add(*stage)
+    return flow
 
 
 def _flavor(service: Service, flavors: FlavorStore) -> Flavor:

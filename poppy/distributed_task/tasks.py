@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks of flows. Each does one thing at one driver and can be run twice."""
 
-import abc
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import taskflow.task
 
 from poppy.common import errors
 from poppy.common.clock import now_utc
@@ -42,19 +43,19 @@ def remove_step(provider: str) -> str:
     return f"remove:provider:{provider}"
 
 
-class Task(abc.ABC):
+class Task(taskflow.task.Task):  # type: ignore[misc]
     """One action at one driver.
 
+    ``execute`` does at most one :meth:`~poppy.distributed_task.run.OperationRun.attempt`. TaskFlow
+    passes the arguments that it names: ``run``, and ``flavor``, the service's flavor. Operations
+    of the same shape share a task, so a task must not keep state of an operation.
+
     Attributes:
-        name: for display.
+        name: for display, unique in a flow.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @abc.abstractmethod
-    def execute(self, run: OperationRun) -> None:
-        """Run the task: at most one :meth:`~poppy.distributed_task.run.OperationRun.attempt`."""
+    # A driver call reports no progress.
+    TASK_EVENTS = ()
 
 
 class ProveOwnership(Task):

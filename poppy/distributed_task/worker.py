@@ -16,6 +16,7 @@ from taskflow.conductors.backends import impl_nonblocking
 
 from poppy.common import errors, tracing
 from poppy.distributed_task import flows, instrumentation
+from poppy.distributed_task.engines import Engines
 from poppy.distributed_task.job_source import Board, Idle, JobSource
 from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.ownership import Ownership
@@ -32,7 +33,7 @@ PAUSE = 1.0
 
 
 class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore[misc]
-    """A TaskFlow conductor that builds flows from operations, without a persistence layer.
+    """A TaskFlow conductor that runs the flows of operations, without a persistence layer.
 
     Drivers can be called twice and the operation records its finished steps, so after a worker
     dies another simply executes the flow again.
@@ -60,8 +61,6 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         ownership: Ownership | None = None,
         watch: RecordWatch | None = None,
     ) -> None:
-        self._ownership = ownership
-        self._watch = watch
         self._stopped = threading.Event()
         self._idle = Idle(poll_interval)
         super().__init__(
@@ -76,10 +75,11 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
         )
         # For operations that call several providers in parallel.
         self._task_pool = tracing.Threads(concurrency)
+        self._engines = Engines(
+            lambda shape: flows.build(shape, providers, dns, ownership, watch), self._task_pool
+        )
         board.on_change(self._idle.wake)
         self._dependencies = dependencies
-        self._providers = providers
-        self._dns = dns
         self._post = post
         self._runs: dict[str, OperationRun] = {}
 
@@ -162,16 +162,10 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             )
             return
         LOG.debug("%s: begins", run)
-        flow = flows.build(
-            run.operation,
-            run.service,
-            self._dependencies.storage.flavors,
-            self._providers,
-            self._dns,
-            self._ownership,
-            self._watch,
+        shape, flavor = flows.shape_of(
+            run.operation, run.service, self._dependencies.storage.flavors
         )
-        flow.run(run, self._task_pool)
+        self._engines.run(shape, {"run": run, "flavor": flavor})
         run.conclude()
 
     def _give_up(self, run: OperationRun | None) -> None:

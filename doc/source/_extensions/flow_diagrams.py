@@ -14,6 +14,7 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from taskflow.patterns import linear_flow, unordered_flow
 
 from poppy.distributed_task import flows
 from poppy.model import certificates
@@ -53,7 +54,7 @@ class Flow(Directive):
         return [container]
 
 
-def example(subject: str) -> flows.Flow:
+def example(subject: str) -> linear_flow.Flow:
     """The flow of an example."""
     kind = Kind(subject.removesuffix(_CERTIFICATE))
     orders = subject.endswith(_CERTIFICATE)
@@ -62,18 +63,21 @@ def example(subject: str) -> flows.Flow:
     service = make_service(project_id=certificates.namespace(PROJECT_ID) if orders else PROJECT_ID)
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
+    shape, _ = flows.shape_of(make_operation(service, kind), service, _Flavors())  # type: ignore[arg-type]
     # Nothing is called when a flow is made.
-    return flows.build(make_operation(service, kind), service, _Flavors(), {}, dns=None)  # type: ignore[arg-type]
+    return flows.build(shape, {}, dns=None)  # type: ignore[arg-type]
 
 
-def shape_of(flow: flows.Flow) -> svg_boxes.Shape:
+def shape_of(flow: linear_flow.Flow) -> svg_boxes.Shape:
     """A flow as what can be drawn: stages in turn, of steps side by side."""
-    stages: list[svg_boxes.Shape] = []
-    for stage in flow.stages:
-        steps: list[svg_boxes.Shape] = [_step(task.name) for task in stage]
-        if steps:
-            stages.append(svg_boxes.SideBySide(steps) if len(steps) > 1 else steps[0])
-    return svg_boxes.InTurn(stages)
+    return svg_boxes.InTurn(
+        [
+            svg_boxes.SideBySide([_step(task.name) for task in part])
+            if isinstance(part, unordered_flow.Flow)
+            else _step(part.name)
+            for part in flow
+        ]
+    )
 
 
 def _step(name: str) -> svg_boxes.Step:

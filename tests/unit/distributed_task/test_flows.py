@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flows: the tasks of each kind of operation, in order."""
 
-import concurrent.futures
-import threading
-
 import pytest
+from taskflow.patterns import unordered_flow
 
 from poppy.distributed_task import flows
-from poppy.distributed_task.tasks import Task
 from poppy.model.operations import Kind
 from poppy.testing.builders import make_flavor, make_operation, make_service
 
 
 def steps(flow):
     """Return the names of a flow's tasks, with a set for those that run in parallel."""
-    stages = [[task.name for task in stage] for stage in flow.stages if stage]
-    return [set(names) if len(names) > 1 else names[0] for names in stages]
+    return [
+        {task.name for task in part} if isinstance(part, unordered_flow.Flow) else part.name
+        for part in flow
+    ]
 
 
 class Flavors:
@@ -34,8 +33,8 @@ def built(kind, flavor, deployed, ownership=None):
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
     flavors = Flavors(flavor) if flavor else None
-    operation = make_operation(service, kind)
-    return flows.build(operation, service, flavors, {}, dns=None, ownership=ownership)
+    shape, _ = flows.shape_of(make_operation(service, kind), service, flavors)
+    return flows.build(shape, {}, dns=None, ownership=ownership)
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
@@ -95,52 +94,6 @@ def test_a_purge_calls_only_the_providers():
     assert steps(built(Kind.PURGE, None, ["a", "b"])) == [
         {"purge at a", "purge at b"},
     ]
-
-
-class Noted(Task):
-    """A task that records its begin and end, and waits at a barrier in between."""
-
-    def __init__(self, name, notes, barrier=None, error=None):
-        super().__init__(name)
-        self._notes = notes
-        self._barrier = barrier
-        self._error = error
-
-    def execute(self, run):
-        self._notes.append((f"{self.name} begins", run))
-        if self._barrier:
-            self._barrier.wait(timeout=10)
-        if self._error:
-            raise self._error
-        self._notes.append((f"{self.name} ends", run))
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(4) as made:
-        yield made
-
-
-def test_tasks_of_a_stage_run_in_parallel_and_stages_in_sequence(pool):
-    notes = []
-    barrier = threading.Barrier(2)
-    sides = [Noted(name, notes, barrier) for name in "ab"]
-    flows.Flow("it", [[Noted("first", notes)], sides, [], [Noted("last", notes)]]).run("run", pool)
-    assert [note for note, run in notes[:2]] == ["first begins", "first ends"]
-    assert {note for note, run in notes[2:4]} == {"a begins", "b begins"}
-    assert {note for note, run in notes[4:6]} == {"a ends", "b ends"}
-    assert [note for note, run in notes[6:]] == ["last begins", "last ends"]
-    assert {run for note, run in notes} == {"run"}
-
-
-def test_an_error_stops_later_stages_but_not_parallel_tasks(pool):
-    notes = []
-    barrier = threading.Barrier(2)
-    broken = Noted("broken", notes, barrier, ValueError("broken"))
-    stages = [[broken, Noted("beside", notes, barrier)], [Noted("behind", notes)]]
-    with pytest.raises(ValueError, match="broken"):
-        flows.Flow("it", stages).run("run", pool)
-    assert {note for note, run in notes} == {"broken begins", "beside begins", "beside ends"}
 
 
 def test_every_kind_of_operation_has_a_flow():
