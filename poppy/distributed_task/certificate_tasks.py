@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from poppy.common import errors
-from poppy.distributed_task.operation_result import Details
+from poppy.distributed_task.operation_result import Result
 from poppy.distributed_task.run import OperationRun
-from poppy.distributed_task.tasks import Task, ensure_step, loaded, provider_gate, remove_step
+from poppy.distributed_task.tasks import ProviderTask, ensure_step, remove_step
 from poppy.model import certificates
 from poppy.model.certificates import Certificate
 from poppy.model.provider_details import ProviderDetail
@@ -18,60 +18,53 @@ from poppy.model.services import Service
 from poppy.provider.base import Issuance, Provider
 
 
-class EnsureCertificate(Task):
+class CertificateTask(ProviderTask):
+    """One action for a certificate at one provider."""
+
+    def remove(self, run: OperationRun) -> None:
+        """Remove the certificate."""
+        certificate = certificate_of(run.service)
+        known = _known(run.service.provider_details[self._name], certificate)
+        self.provider.remove_certificate(certificate, known)
+
+
+class EnsureCertificate(CertificateTask):
     """Order a certificate at one provider, and poll while it is being issued."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(f"ensure a certificate at {name}")
-        self._name = name
-        self._providers = providers
+        super().__init__("ensure a certificate at", name, ensure_step(name), providers)
 
-    def execute(self, run: OperationRun) -> None:
-        """Remember the certificate's status and details at the provider."""
+    def call(self, run: OperationRun) -> Result:
+        """Return the certificate's status and details at the provider."""
         name = self._name
         certificate = certificate_of(run.service)
+        detail = run.service.provider_details[name]
+        issuance = self.provider.ensure_certificate(certificate, _known(detail, certificate))
+        certificates = {certificate.domain_name: issuance.status}
+        detail = replace(detail, certificates=certificates, extra=dict(issuance.details))
+        error: errors.DriverError | None = None
+        if issuance.in_progress:
+            error = errors.InProgressError(f"{name} is still in progress", issuance.poll_after)
+        elif issuance.status in ("failed", "cancelled"):
+            error = errors.PermanentError(f"the certificate is {issuance.status}")
+        return Result({name: detail}, error)
 
-        def work() -> None:
-            known = _known(run.service.provider_details[name], certificate)
-            issuance = loaded(name, self._providers).ensure_certificate(certificate, known)
-
-            def remember(details: Details) -> None:
-                details[name] = replace(
-                    details[name],
-                    certificates={certificate.domain_name: issuance.status},
-                    extra=dict(issuance.details),
-                )
-
-            run.remember(remember)
-            if issuance.in_progress:
-                raise errors.InProgressError(f"{name} is still in progress", issuance.poll_after)
-            if issuance.status in ("failed", "cancelled"):
-                raise errors.PermanentError(f"the certificate is {issuance.status}")
-
-        def undo() -> None:
-            known = _known(run.service.provider_details[name], certificate)
-            loaded(name, self._providers).remove_certificate(certificate, known)
-
-        run.attempt(ensure_step(name), provider_gate(name), work, undo)
+    def undo(self, run: OperationRun) -> bool:
+        """Remove the certificate from the provider."""
+        self.remove(run)
+        return True
 
 
-class RemoveCertificate(Task):
+class RemoveCertificate(CertificateTask):
     """Remove a certificate from one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(f"remove a certificate from {name}")
-        self._name = name
-        self._providers = providers
+        super().__init__("remove a certificate from", name, remove_step(name), providers)
 
-    def execute(self, run: OperationRun) -> None:
+    def call(self, run: OperationRun) -> Result:
         """Remove the certificate. The details go when the order is deleted."""
-        certificate = certificate_of(run.service)
-
-        def work() -> None:
-            known = _known(run.service.provider_details[self._name], certificate)
-            loaded(self._name, self._providers).remove_certificate(certificate, known)
-
-        run.attempt(remove_step(self._name), provider_gate(self._name), work)
+        self.remove(run)
+        return Result()
 
 
 def certificate_of(order: Service) -> Certificate:

@@ -32,7 +32,7 @@ def compensate(
     service: Service,
     step: str,
     policy: RetryPolicy,
-    undo: Callable[[], None] | None,
+    undo: Callable[[], bool],
 ) -> None:
     """Undo a late call's effect, or queue updates that deploy the current documents again.
 
@@ -40,7 +40,7 @@ def compensate(
         operation: the operation of the call.
         service: the service as the call knew it.
         step: the step of the call.
-        undo: removes what the call may have created; None if it creates nothing.
+        undo: removes what the call may have created; returns whether it can create anything.
 
     Raises:
         Unavailable: storage does not answer.
@@ -74,13 +74,9 @@ def _new_owners(storage: Storage, service: Service) -> Sequence[Service]:
     return [owner for owner in owners.values() if not owner.deleting]
 
 
-def _undo(
-    operation: Operation, step: str, policy: RetryPolicy, undo: Callable[[], None] | None
-) -> None:
-    if undo is None:
-        return
+def _undo(operation: Operation, step: str, policy: RetryPolicy, undo: Callable[[], bool]) -> None:
     try:
-        policy.call(undo)
+        undone = policy.call(undo)
     except errors.DriverError as exc:
         LOG.error(
             "%s of service %s took effect after the service was deleted and could not be "
@@ -90,7 +86,8 @@ def _undo(
             exc,
         )
     else:
-        LOG.info("%s was undone: service %s is deleted", step, operation.service_id)
+        if undone:
+            LOG.info("%s was undone: service %s is deleted", step, operation.service_id)
 
 
 def _make_again(storage: Storage, service: Service, late: Operation | None = None) -> None:

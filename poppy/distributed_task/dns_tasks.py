@@ -4,7 +4,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from poppy.distributed_task import steering
-from poppy.distributed_task.operation_result import Details
+from poppy.distributed_task.operation_result import Result
 from poppy.distributed_task.record_watch import RecordWatch
 from poppy.distributed_task.run import OperationRun
 from poppy.distributed_task.tasks import Task, gate_of
@@ -21,7 +21,15 @@ DNS = "dns"
 REMOVE_DNS = "remove:dns"
 
 
-class EnsureDNS(Task):
+class DNSTask(Task):
+    """One action in DNS."""
+
+    def __init__(self, name: str, step: str, dns: DNSDriver, after: Sequence[str] = ()) -> None:
+        super().__init__(name, step, gate_of(dns), after)
+        self._dns = dns
+
+
+class EnsureDNS(DNSTask):
     """Point the operator names to providers, and remove those of dropped domains.
 
     This waits until every provider serves; until then names stay as they are.
@@ -34,47 +42,42 @@ class EnsureDNS(Task):
     def __init__(
         self,
         dns: DNSDriver,
+        flavor: Flavor,
         after: Sequence[str],
         watch: RecordWatch | None = None,
     ) -> None:
-        super().__init__("ensure names in DNS")
-        self._dns = dns
-        self._after = after
+        super().__init__("ensure names in DNS", DNS, dns, after)
+        self._flavor = flavor
         self._watch = watch
 
-    def execute(self, run: OperationRun, flavor: Flavor) -> None:
-        """Remember the operator names; forget those of dropped domains."""
-        if not run.done(*self._after):
-            return
-
-        def work() -> None:
-            names = self._names(run.service)
-            policies = steering.policies(run.service, flavor, names, self._dns.steering)
-            if run.service.disabled:
-                switch_off(policies, self._dns)
-            else:
-                lead(policies, self._dns)
-            stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
-            if stale:
-                self._dns.remove(sorted(stale))
-
-            def remember(details: Details) -> None:
-                for provider, detail in details.items():
-                    details[provider] = detail.with_operator_names(names)
-
-            run.remember(remember)
-
-        def undo() -> None:
-            # By now another service may hold some of the domains.
-            service = run.service
-            lost = [domain for domain in service.known_domains if not run.holds(domain)]
-            if names := expected_names(service, self._dns, lost):
-                self._dns.remove(sorted(names))
-
-        run.attempt(DNS, gate_of(self._dns), work, undo)
+    def execute(self, run: OperationRun) -> None:
+        """Attempt the step. Then show the records that lead visitors to the operator names."""
+        super().execute(run)
         # Not in the call: its slot is for the driver.
-        if run.done(DNS):
+        if run.done(*self.after, DNS):
             self._show_traffic(run)
+
+    def call(self, run: OperationRun) -> Result:
+        """Return the operator names, without those of dropped domains."""
+        names = self._names(run.service)
+        policies = steering.policies(run.service, self._flavor, names, self._dns.steering)
+        if run.service.disabled:
+            switch_off(policies, self._dns)
+        else:
+            lead(policies, self._dns)
+        stale = operator_names(run.service, self._dns) - set(names.values()) - set(policies)
+        if stale:
+            self._dns.remove(sorted(stale))
+        details = run.service.provider_details
+        return Result({name: it.with_operator_names(names) for name, it in details.items()})
+
+    def undo(self, run: OperationRun) -> bool:
+        """Remove the operator names, except those that another service holds by now."""
+        service = run.service
+        lost = [domain for domain in service.known_domains if not run.holds(domain)]
+        if names := expected_names(service, self._dns, lost):
+            self._dns.remove(sorted(names))
+        return True
 
     def _names(self, service: Service) -> dict[str, str]:
         """Return the operator names by domain."""
@@ -84,42 +87,38 @@ class EnsureDNS(Task):
         }
 
     def _show_traffic(self, run: OperationRun) -> None:
-        """Remember the records that lead visitors to the operator names."""
         traffic = [
             dns_records.traffic_record(domain, name)
             for domain, name in self._names(run.service).items()
             if not self._dns.owns(domain)
         ]
-
-        def remember(details: Details) -> None:
-            for provider, detail in details.items():
-                details[provider] = detail.with_records(traffic, purposes={Purpose.TRAFFIC})
-
-        run.remember(remember)
+        details = run.service.provider_details
+        run.apply(
+            {
+                name: detail.with_records(traffic, purposes={Purpose.TRAFFIC})
+                for name, detail in details.items()
+            }
+        )
         if self._watch is not None:
             self._watch.add(run.service)
 
 
-class DisableDNS(Task):
+class DisableDNS(DNSTask):
     """Point no name of a service to its providers any more.
 
     The names point to the operator's host for disabled services, or are removed if there is none.
     """
 
     def __init__(self, dns: DNSDriver) -> None:
-        super().__init__("switch names off in DNS")
-        self._dns = dns
+        super().__init__("switch names off in DNS", DNS, dns)
 
-    def execute(self, run: OperationRun) -> None:
+    def call(self, run: OperationRun) -> Result:
         """Switch the names off. The service keeps its operator names for later."""
-
-        def work() -> None:
-            switch_off(operator_names(run.service, self._dns), self._dns)
-
-        run.attempt(DNS, gate_of(self._dns), work)
+        switch_off(operator_names(run.service, self._dns), self._dns)
+        return Result()
 
 
-class RemoveDNS(Task):
+class RemoveDNS(DNSTask):
     """Remove the operator names before the providers' names, so that none is left dangling.
 
     (If an operator name points to a free name at a provider, anyone who registers that name there
@@ -127,10 +126,9 @@ class RemoveDNS(Task):
     """
 
     def __init__(self, dns: DNSDriver) -> None:
-        super().__init__("remove names from DNS")
-        self._dns = dns
+        super().__init__("remove names from DNS", REMOVE_DNS, dns)
 
-    def execute(self, run: OperationRun) -> None:
+    def call(self, run: OperationRun) -> Result:
         """Remove known names, and those that may exist because a reply was lost.
 
         Skip a domain with a claim that was revoked before it was deployed: another service may
@@ -142,12 +140,8 @@ class RemoveDNS(Task):
             for domain in service.spec.domain_names - service.deployed_domains
             if not run.holds(domain)
         ]
-        names = expected_names(service, self._dns, lost)
-
-        def work() -> None:
-            self._dns.remove(sorted(names))
-
-        run.attempt(REMOVE_DNS, gate_of(self._dns), work)
+        self._dns.remove(sorted(expected_names(service, self._dns, lost)))
+        return Result()
 
 
 def expected_names(service: Service, dns: DNSDriver, lost: Collection[str] = ()) -> set[str]:

@@ -30,7 +30,7 @@ LOG = log.getLogger(__name__)
 T = TypeVar("T")
 
 #: How many engines a thread keeps, of about 30 kB each; beyond it, the least recently used goes.
-KEPT = 8
+KEPT = 16
 
 
 class Engines:

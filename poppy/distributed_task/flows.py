@@ -30,21 +30,21 @@ class Shape:
 
     Attributes:
         kind: of the operation.
-        names: the providers to call.
+        names: the providers to call; empty if the flavor names them.
         retired: the providers to clean up, because the flavor no longer names them.
         ordered: whether the operation is about a separately ordered certificate.
+        flavor: the service's flavor, for kinds that deploy or steer.
     """
 
     kind: Kind
     names: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     ordered: bool = False
+    flavor: Flavor | None = None
 
 
-def shape_of(
-    operation: Operation, service: Service, flavors: FlavorStore
-) -> tuple[Shape, Flavor | None]:
-    """Return the shape of an operation, and the service's flavor if its tasks need it.
+def shape_of(operation: Operation, service: Service, flavors: FlavorStore) -> Shape:
+    """Return the shape of an operation.
 
     Args:
         flavors: read for the providers of the service's flavor, if the service may have been at
@@ -52,19 +52,19 @@ def shape_of(
     """
     kind, deployed = operation.kind, tuple(service.provider_details)
     if certificates.is_namespace(service.project_id):
-        return Shape(kind, deployed, ordered=True), None
+        return Shape(kind, deployed, ordered=True)
     if kind is Kind.DELETE:
-        return Shape(kind, deployed), None
+        return Shape(kind, deployed)
     if kind is Kind.PURGE:
         having = tuple(name for name, it in service.provider_details.items() if it.exists)
-        return Shape(kind, having or deployed), None
+        return Shape(kind, having or deployed)
     if kind is Kind.DISABLE:
-        return Shape(kind), None
+        return Shape(kind)
     flavor = _flavor(service, flavors)
     if kind is Kind.STEER:
-        return Shape(kind), flavor
-    names = tuple(flavor.provider_names)
-    return Shape(kind, names, tuple(name for name in deployed if name not in names)), flavor
+        return Shape(kind, flavor=flavor)
+    retired = tuple(name for name in deployed if name not in flavor.provider_names)
+    return Shape(kind, retired=retired, flavor=flavor)
 
 
 def build(
@@ -89,14 +89,16 @@ def build(
         return purge(shape.names, providers)
     if shape.kind is Kind.DISABLE:
         return disable(dns)
+    if shape.flavor is None:
+        raise ValueError(f"a flow to {shape.kind} needs a flavor")
     if shape.kind is Kind.STEER:
-        return steer(dns, watch)
-    return ensure(str(shape.kind), shape.names, shape.retired, providers, dns, ownership, watch)
+        return steer(shape.flavor, dns, watch)
+    return ensure(str(shape.kind), shape.flavor, shape.retired, providers, dns, ownership, watch)
 
 
 def ensure(
     name: str,
-    names: Sequence[str],
+    flavor: Flavor,
     retired: Sequence[str],
     providers: Mapping[str, Provider],
     dns: DNSDriver,
@@ -107,13 +109,14 @@ def ensure(
 
     If domains need proof, no provider is called before that.
     """
+    names = flavor.provider_names
     before = [tasks.OWNERSHIP] if ownership else []
     check = watch.check if watch else None
     return _flow(
         name,
         [tasks.ProveOwnership(ownership)] if ownership else [],
         [tasks.EnsureProvider(it, providers, before, check) for it in names],
-        [dns_tasks.EnsureDNS(dns, [tasks.ensure_step(it) for it in names], watch)],
+        [dns_tasks.EnsureDNS(dns, flavor, [tasks.ensure_step(it) for it in names], watch)],
         [tasks.RemoveProvider(it, providers, dns_tasks.DNS) for it in retired],
     )
 
@@ -129,9 +132,9 @@ def delete(
     )
 
 
-def steer(dns: DNSDriver, watch: RecordWatch | None = None) -> linear_flow.Flow:
+def steer(flavor: Flavor, dns: DNSDriver, watch: RecordWatch | None = None) -> linear_flow.Flow:
     """Steer: change names only, by the provider details stored with the request."""
-    return _flow("steer", [dns_tasks.EnsureDNS(dns, (), watch)])
+    return _flow("steer", [dns_tasks.EnsureDNS(dns, flavor, (), watch)])
 
 
 def disable(dns: DNSDriver) -> linear_flow.Flow:

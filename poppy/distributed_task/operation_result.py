@@ -2,14 +2,28 @@
 """The result of an attempt, for the operation and for the service's providers."""
 
 import datetime
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from poppy.common import errors
 from poppy.common.retry import RetryPolicy
 from poppy.model.operations import Kind, Operation, State, Step, StepState
-from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.provider_details import ProviderDetail, ProviderDetails, ProviderStatus
 
-Details = dict[str, ProviderDetail]
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a driver call.
+
+    Attributes:
+        details: changed provider details, by provider; None if the provider no longer has the
+            service.
+        error: why the step is not done, although the details have changed.
+    """
+
+    details: Mapping[str, ProviderDetail | None] = field(default_factory=dict)
+    error: errors.DriverError | None = None
+
 
 _ENDED = (ProviderStatus.DEPLOYED, ProviderStatus.FAILED)
 
@@ -66,13 +80,13 @@ def finished(
     return replace(operation, state=state, error=error, updated_at=now, next_attempt_at=None)
 
 
-def show(details: Details, kind: Kind) -> None:
-    """Set providers with a final status from another operation to an in-progress status."""
-    if not kind.deploys:
-        return
-    for name, detail in details.items():
-        if detail.status in _ENDED:
-            details[name] = replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
+def shown(details: ProviderDetails, kind: Kind) -> dict[str, ProviderDetail]:
+    """Return providers with a final status from another operation, with an in-progress status."""
+    return {
+        name: replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
+        for name, detail in details.items()
+        if kind.deploys and detail.status in _ENDED
+    }
 
 
 def reasons(operation: Operation, state: StepState) -> str:
@@ -82,8 +96,10 @@ def reasons(operation: Operation, state: StepState) -> str:
     )
 
 
-def settle(details: Details, kind: Kind, failed: Sequence[Step]) -> None:
-    """Give every provider its final status.
+def settled(
+    details: ProviderDetails, kind: Kind, failed: Sequence[Step]
+) -> dict[str, ProviderDetail]:
+    """Return provider details with their final status.
 
     Args:
         kind: the kind of the operation that has ended.
@@ -93,19 +109,21 @@ def settle(details: Details, kind: Kind, failed: Sequence[Step]) -> None:
     by_provider = {step.name.rpartition(":")[2]: step for step in failed}
     others = next((step for name, step in by_provider.items() if name not in details), None)
     purge = kind is Kind.PURGE
+    final = {}
     for name, detail in details.items():
         if purge and detail.status is ProviderStatus.FAILED:
             continue  # The failure belongs to another operation and still holds.
         step = by_provider.get(name, others)
         # After a failed purge the service is still deployed and served.
         broken = step is not None and not purge
-        details[name] = replace(
+        final[name] = replace(
             detail,
             status=ProviderStatus.FAILED if broken else ProviderStatus.DEPLOYED,
             error_message=_explain(step, purge) if step else None,
             error_info=step.name or None if step else None,
             error_class=step.error_class if step else None,
         )
+    return final
 
 
 def _explain(step: Step, purge: bool) -> str:

@@ -10,8 +10,10 @@ because the delete waits for that.
 
 import datetime
 import functools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from oslo_context import context
 from oslo_log import log
@@ -21,12 +23,15 @@ from poppy.common.clock import now_utc
 from poppy.common.retry import RetryPolicy
 from poppy.distributed_task import compensation, instrumentation, operation_result
 from poppy.distributed_task.call_pool import CallPool, Interrupted
-from poppy.distributed_task.operation_result import Details
 from poppy.distributed_task.run_record import RunRecord
 from poppy.distributed_task.throttling import Deferred, Subject, Throttles
 from poppy.model.operations import Kind, Operation, OperationKey, State, Step, StepState
+from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.storage.base import Storage
+
+if TYPE_CHECKING:
+    from poppy.distributed_task.tasks import Task
 
 LOG = log.getLogger(__name__)
 
@@ -65,11 +70,14 @@ class OperationRun:
 
     Attributes:
         handed_back: the operation is unfinished and another worker can continue it at once.
+        purged: how many purges this run has done, by step.
     """
 
     def __init__(self, dependencies: Dependencies, key: OperationKey, runner: str) -> None:
         self._record = RunRecord(dependencies.storage, key, runner, dependencies.lease)
         self.handed_back = False
+        self.purged: Counter[str] = Counter()
+        self._tasks: dict[str, Task] = {}
         self._dependencies = dependencies
         self._policy = dependencies.policy()
         self._stopped = False
@@ -103,67 +111,53 @@ class OperationRun:
             self.operation.step(step).state is StepState.DONE for step in steps
         )
 
-    def attempt(
-        self,
-        step: str,
-        driver: str,
-        work: Callable[[], None],
-        undo: Callable[[], None] | None = None,
-    ) -> None:
-        """Do one step, unless it is done or has failed for good.
-
-        Args:
-            step: the name under which its outcome is stored.
-            driver: the driver that ``work`` calls, as ``<kind>:<name>``.
-            work: calls the driver, and may :meth:`remember` the result.
-            undo: removes what ``work`` created, in case it took effect too late.
-        """
+    def attempt(self, task: "Task") -> None:
+        """Do a step, unless it is done, has failed for good or must wait for other steps."""
+        step = task.step
         known = self.operation.step(step).state
-        if self.lost or self._stopped or known in (StepState.DONE, StepState.FAILED):
+        ended = known in (StepState.DONE, StepState.FAILED)
+        if self._stopped or ended or not self.done(*task.after):
             return
+        self._tasks[step] = task
         try:
-            reached = self._call(step, driver, work, undo)
+            reached = self._call(task)
         except Interrupted:
             self._stopped = True
             return
         except Deferred as exc:
-            instrumentation.deferred(driver, exc.seconds)
+            instrumentation.deferred(task.driver, exc.seconds)
             self._wait(exc.seconds)
             # Nothing has happened, so it is not stored before the run parks.
             self._record.set_step(Step(step, StepState.WAITING, str(exc)))
             return
         except _NotAgain:
             reached = None
+        except errors.Unavailable as exc:
+            self._stop(exc)
+            reached = None
         try:
-            self._record.add_step(step, reached, undo)
+            self._record.add_step(step, reached)
             self.compensate_late_steps()
         except errors.Unavailable as exc:
-            self._outage = exc
-            self._stopped = True
+            self._stop(exc)
 
-    def _call(
-        self, step: str, driver: str, work: Callable[[], None], undo: Callable[[], None] | None
-    ) -> Step:
+    def _stop(self, outage: errors.Unavailable) -> None:
+        self._outage = outage
+        self._stopped = True
+
+    def _call(self, task: "Task") -> Step:
         """Call the driver and return the step with its outcome."""
-
+        step, driver = task.step, task.driver
         verb = instrumentation.verb_of(step, self.operation.kind)
-
-        def may_repeat() -> None:
-            self._check_right()
-            instrumentation.repeated(driver, verb)
-
-        def called() -> None:
-            self.bind_log_context()
-            self._policy.call(work, may_repeat)
-
-        ended_late = functools.partial(self._compensate, step, undo)
+        subject = Subject(self.service.project_id, self.service.service_id)
+        call = functools.partial(self._call_with_retries, task, verb)
+        end_late = functools.partial(self._compensate, step)
         try:
-            subject = Subject(self.service.project_id, self.service.service_id)
             with (
                 self._dependencies.throttles.passing(driver, subject),
                 instrumentation.call(driver, verb),
             ):
-                self._dependencies.calls.run(called, self._policy.step_timeout, ended_late)
+                self._dependencies.calls.run(call, self._policy.step_timeout, end_late)
         except errors.InProgressError as exc:
             self._wait(exc.poll_after)
             return Step(step, StepState.WAITING, str(exc))
@@ -175,7 +169,7 @@ class OperationRun:
         except errors.PermanentError as exc:
             LOG.warning("%s: %s failed: %s", self, step, exc)
             return _step(step, StepState.FAILED, exc)
-        except (Interrupted, Deferred, _NotAgain):
+        except (Interrupted, Deferred, _NotAgain, errors.Unavailable):
             raise
         except Exception as exc:  # noqa: BLE001 - a driver's bug must not lose the operation
             LOG.exception("%s: %s broke; this is a bug in the driver", self, step)
@@ -184,19 +178,25 @@ class OperationRun:
         LOG.debug("%s: %s is done", self, step)
         return Step(step, StepState.DONE)
 
-    def _check_right(self) -> None:
+    def _call_with_retries(self, task: "Task", verb: str) -> None:
+        self.bind_log_context()
+        may_repeat = functools.partial(self._check_repeat, task.driver, verb)
+        result = self._policy.call(functools.partial(task.call, self), may_repeat)
+        # Here, so that compensation knows what a late call has created.
+        self.apply(result.details)
+        if result.error is not None:
+            raise result.error
+
+    def _check_repeat(self, driver: str, verb: str) -> None:
         """Prevent the repetition of a call if the run was overtaken during the call.
 
         Otherwise a worker that was frozen in a call would repeat it with an outdated document.
         """
         with self._record.lock:
-            try:
-                self._record.renew()
-            except errors.Unavailable as exc:
-                self._outage = exc
-                self._stopped = True
+            self._record.renew()
         if self.lost or self._stopped or self._record.ended:
             raise _NotAgain("the run may have been overtaken")
+        instrumentation.repeated(driver, verb)
 
     def holds(self, domain: str) -> bool:
         """Whether the domain is free or claimed by this service.
@@ -210,9 +210,13 @@ class OperationRun:
             return True
         return claim.service_id in (None, self.service.service_id)
 
-    def remember(self, change: Callable[[Details], object]) -> None:
-        """Change the service's provider details, to be stored with the step's outcome."""
-        self._record.remember(change)
+    def apply(self, details: Mapping[str, ProviderDetail | None]) -> None:
+        """Change provider details, to be stored with the next write.
+
+        Args:
+            details: by provider; None to remove them.
+        """
+        self._record.apply(details)
 
     def bind_log_context(self) -> None:
         """Add the API request's ids to this thread's log context."""
@@ -238,8 +242,8 @@ class OperationRun:
         if not self._record.is_overtaken:
             return
         steps = self._record.take_unwritten()
-        for number, (step, undo) in enumerate(steps):
-            compensate = functools.partial(self._compensate, step, undo)
+        for number, step in enumerate(steps):
+            compensate = functools.partial(self._compensate, step)
             try:
                 # This may call a driver, which may hang.
                 self._dependencies.calls.run(compensate, self._policy.step_timeout, _nothing)
@@ -249,7 +253,8 @@ class OperationRun:
             except (errors.RetryableError, Interrupted) as exc:
                 LOG.error("%s: could not compensate for late step %s: %s", self, step, exc)
 
-    def _compensate(self, step: str, undo: Callable[[], None] | None) -> None:
+    def _compensate(self, step: str) -> None:
+        undo = functools.partial(self._tasks[step].undo, self)
         compensation.compensate(
             self._dependencies.storage, self.operation, self.service, step, self._policy, undo
         )
@@ -338,7 +343,7 @@ class OperationRun:
         else:
             pause = self._policy.polled_after(self._retry_after)
         parked = operation_result.parked(operation, self._policy, now_utc(), pause)
-        self.remember(lambda details: operation_result.show(details, operation.kind))
+        self.apply(operation_result.shown(self.service.provider_details, operation.kind))
         self._record.write(parked)
         LOG.info("%s: waits until %s: %s", self, parked.next_attempt_at, parked.error)
 
@@ -347,7 +352,7 @@ class OperationRun:
         if operation.kind is Kind.DELETE:
             self._record.remove(ended)
         else:
-            self.remember(lambda details: operation_result.settle(details, operation.kind, []))
+            self._settle(operation.kind, [])
             self._record.write(ended)
         if not self.lost:
             LOG.info("%s: succeeded", self)
@@ -371,10 +376,13 @@ class OperationRun:
     ) -> None:
         reason = reason or operation_result.reasons(operation, StepState.FAILED)
         ended = operation_result.finished(operation, State.FAILED, reason, now_utc())
-        self.remember(lambda details: operation_result.settle(details, operation.kind, failed))
+        self._settle(operation.kind, failed)
         self._record.write(ended)
         if not self.lost:
             LOG.error("%s: failed: %s", self, reason)
+
+    def _settle(self, kind: Kind, failed: Sequence[Step]) -> None:
+        self.apply(operation_result.settled(self.service.provider_details, kind, failed))
 
     def __str__(self) -> str:
         return str(self._record)

@@ -11,16 +11,15 @@ import contextlib
 import datetime
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from oslo_log import log
 
 from poppy.common import errors
 from poppy.common.clock import now_utc
-from poppy.distributed_task.operation_result import Details
 from poppy.model.operations import Operation, OperationKey, State, Step
+from poppy.model.provider_details import ProviderDetail
 from poppy.storage.base import Storage
 
 LOG = log.getLogger(__name__)
@@ -30,17 +29,6 @@ LOG = log.getLogger(__name__)
 SIGNS = 5
 #: Seconds after the last write from which a run stores the outcome of a step at once.
 CHECKPOINT_AGE = 1.0
-
-
-class Unwritten(NamedTuple):
-    """A step whose outcome is not stored yet.
-
-    Attributes:
-        undo: removes what the step created, in case it took effect too late.
-    """
-
-    step: str
-    undo: Callable[[], None] | None
 
 
 class RunRecord:
@@ -77,46 +65,50 @@ class RunRecord:
         self._storage = storage
         self._lease = lease
         self._written_at = self._signed_at = time.monotonic()
-        self._unwritten: list[Unwritten] = []
+        self._unwritten: list[str] = []
 
     @property
     def is_overtaken(self) -> bool:
         """Whether another run may have started without waiting for this run's calls."""
         return self.lost and not self.is_superseded
 
-    def remember(self, change: Callable[[Details], object]) -> None:
-        """Change the service's provider details, to be stored with the next write."""
+    def apply(self, details: Mapping[str, ProviderDetail | None]) -> None:
+        """Change provider details, to be stored with the next write.
+
+        Args:
+            details: by provider; None to remove them.
+        """
         with self.lock:
-            details = dict(self.service.provider_details)
-            change(details)
-            self.service = self.service.with_details(details)
+            changed = {**self.service.provider_details, **details}
+            kept = {name: detail for name, detail in changed.items() if detail is not None}
+            self.service = self.service.with_details(kept)
 
     def set_step(self, step: Step) -> None:
         """Set a step that need not be stored before the run ends."""
         with self.lock:
             self.operation = self.operation.with_step(step)
 
-    def add_step(self, name: str, step: Step | None, undo: Callable[[], None] | None) -> None:
+    def add_step(self, name: str, step: Step | None) -> None:
         """Add the outcome of a step, if any, and store it unless the last write is recent.
 
         Raises:
             Unavailable: storage does not answer.
         """
         with self.lock:
-            self._unwritten.append(Unwritten(name, undo))
+            self._unwritten.append(name)
             if step is None:
                 return
             self.operation = self.operation.with_step(step)
             if time.monotonic() - self._written_at >= CHECKPOINT_AGE:
                 self._checkpoint()
 
-    def take_unwritten(self) -> list[Unwritten]:
-        """Take the steps whose outcome is not stored."""
+    def take_unwritten(self) -> list[str]:
+        """Take the names of the steps whose outcome is not stored."""
         with self.lock:
             steps, self._unwritten = self._unwritten, []
         return steps
 
-    def put_back(self, steps: list[Unwritten]) -> None:
+    def put_back(self, steps: list[str]) -> None:
         """Return steps from :meth:`take_unwritten`."""
         with self.lock:
             self._unwritten += steps

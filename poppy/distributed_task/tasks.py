@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks of flows. Each does one thing at one driver and can be run twice."""
 
+import abc
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ import taskflow.task
 from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.common.driver import Driver
-from poppy.distributed_task.operation_result import Details
+from poppy.distributed_task.operation_result import Result
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.record_check import RecordCheck
 from poppy.distributed_task.run import OperationRun
@@ -46,45 +47,110 @@ def remove_step(provider: str) -> str:
 class Task(taskflow.task.Task):  # type: ignore[misc]
     """One action at one driver.
 
-    ``execute`` does at most one :meth:`~poppy.distributed_task.run.OperationRun.attempt`. TaskFlow
-    passes the arguments that it names: ``run``, and ``flavor``, the service's flavor. Operations
-    of the same shape share a task, so a task must not keep state of an operation.
+    Operations of the same shape share a task, so a task must not keep state of an operation.
 
-    Attributes:
+    Args:
         name: for display, unique in a flow.
+        step: the name under which the outcome is stored.
+        driver: the driver to call, as ``<kind>:<name>``.
+        after: the steps that must be done first.
     """
 
     # A driver call reports no progress.
     TASK_EVENTS = ()
+
+    def __init__(self, name: str, step: str, driver: str, after: Sequence[str] = ()) -> None:
+        super().__init__(name)
+        self.step = step
+        self.driver = driver
+        self.after = after
+
+    def execute(self, run: OperationRun) -> None:
+        """Attempt the step. TaskFlow passes the run."""
+        run.attempt(self)
+
+    @abc.abstractmethod
+    def call(self, run: OperationRun) -> Result:
+        """Call the driver. Two calls must have the same effect as one.
+
+        Raises:
+            DriverError: the driver could not do it.
+            Unavailable: storage does not answer.
+        """
+
+    def undo(self, run: OperationRun) -> bool:
+        """Remove what a call may have created that took effect too late.
+
+        Returns:
+            Whether the call can create anything.
+
+        Raises:
+            DriverError: the driver could not do it.
+        """
+        return False
+
+
+class ProviderTask(Task):
+    """One action at one provider.
+
+    Args:
+        verb: what the task does, for display.
+        name: the provider's.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        name: str,
+        step: str,
+        providers: Mapping[str, Provider],
+        after: Sequence[str] = (),
+    ) -> None:
+        super().__init__(f"{verb} {name}", step, provider_gate(name), after)
+        self._name = name
+        self._providers = providers
+
+    @property
+    def provider(self) -> Provider:
+        """The provider's driver.
+
+        Raises:
+            PermanentError: it is not loaded.
+        """
+        if self._name not in self._providers:
+            raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
+        return self._providers[self._name]
+
+    def known(self, run: OperationRun) -> ProviderDetail | None:
+        """Return what is known about the service at the provider."""
+        return run.service.provider_details.get(self._name)
 
 
 class ProveOwnership(Task):
     """Wait until the project has proven its ownership of each new domain."""
 
     def __init__(self, ownership: Ownership) -> None:
-        super().__init__("check the ownership of domains")
+        super().__init__("check the ownership of domains", OWNERSHIP, OWNERSHIP)
         self._ownership = ownership
 
-    def execute(self, run: OperationRun) -> None:
-        """Remember the records found; park while any are missing."""
-
-        def work() -> None:
-            try:
-                records = self._ownership.verify(run.service)
-            except errors.Unavailable as exc:
-                raise errors.RetryableError(str(exc)) from exc
-
-            def remember(details: Details) -> None:
-                for name, detail in details.items():
-                    details[name] = detail.with_records(records, purposes={Purpose.OWNERSHIP})
-
-            run.remember(remember)
+    def call(self, run: OperationRun) -> Result:
+        """Return the records found; park while any are missing."""
+        try:
+            records = self._ownership.verify(run.service)
+        except errors.Unavailable as exc:
+            raise errors.RetryableError(str(exc)) from exc
+        details = {
+            name: detail.with_records(records, purposes={Purpose.OWNERSHIP})
+            for name, detail in run.service.provider_details.items()
+        }
+        try:
             self._ownership.check_complete(records, run.operation.since)
+        except errors.InProgressError as exc:
+            return Result(details, exc)
+        return Result(details)
 
-        run.attempt(OWNERSHIP, OWNERSHIP, work)
 
-
-class EnsureProvider(Task):
+class EnsureProvider(ProviderTask):
     """Deploy the service at one provider.
 
     Args:
@@ -99,36 +165,24 @@ class EnsureProvider(Task):
         after: Sequence[str] = (),
         check: RecordCheck | None = None,
     ) -> None:
-        super().__init__(f"ensure at {name}")
-        self._name = name
-        self._providers = providers
-        self._after = after
+        super().__init__("ensure at", name, ensure_step(name), providers, after)
         self._check = check
 
-    def execute(self, run: OperationRun) -> None:
-        """Remember the provider's object and names; park while the provider is in progress."""
-        if not run.done(*self._after):
-            return
-        name = self._name
+    def call(self, run: OperationRun) -> Result:
+        """Return the provider's object and names; park while the provider is in progress."""
+        name, known = self._name, self.known(run)
+        deployment = self.provider.ensure(run.service, known)
+        deployment, poll_after = self._with_lookups(deployment, run.operation.since)
+        details = {name: _deployed(name, run.service, known, deployment)}
+        if not deployment.in_progress:
+            return Result(details)
+        message = deployment.message or f"{name} is still in progress"
+        return Result(details, errors.InProgressError(message, poll_after))
 
-        def work() -> None:
-            known = run.service.provider_details.get(name)
-            deployment = loaded(name, self._providers).ensure(run.service, known)
-            deployment, poll_after = self._with_lookups(deployment, run.operation.since)
-
-            def remember(details: Details) -> None:
-                details[name] = _deployed(name, run.service, details.get(name), deployment)
-
-            run.remember(remember)
-            if deployment.in_progress:
-                message = deployment.message or f"{name} is still in progress"
-                raise errors.InProgressError(message, poll_after)
-
-        def undo() -> None:
-            known = run.service.provider_details.get(name)
-            loaded(name, self._providers).remove(run.service, known)
-
-        run.attempt(ensure_step(name), provider_gate(name), work, undo)
+    def undo(self, run: OperationRun) -> bool:
+        """Remove the service from the provider."""
+        self.provider.remove(run.service, self.known(run))
+        return True
 
     def _with_lookups(
         self, deployment: Deployment, since: datetime.datetime
@@ -153,7 +207,7 @@ class EnsureProvider(Task):
         return replace(deployment, records=found), poll_after
 
 
-class RemoveProvider(Task):
+class RemoveProvider(ProviderTask):
     """Remove the service from one provider, once its names are out of DNS.
 
     Args:
@@ -161,58 +215,30 @@ class RemoveProvider(Task):
     """
 
     def __init__(self, name: str, providers: Mapping[str, Provider], after: str) -> None:
-        super().__init__(f"remove from {name}")
-        self._name = name
-        self._providers = providers
-        self._after = after
+        super().__init__("remove from", name, remove_step(name), providers, [after])
 
-    def execute(self, run: OperationRun) -> None:
-        """Remove the service and forget the provider's object."""
-        if not run.done(self._after):
-            return
-
-        def work() -> None:
-            known = run.service.provider_details.get(self._name)
-            loaded(self._name, self._providers).remove(run.service, known)
-            run.remember(lambda details: details.pop(self._name, None))
-
-        run.attempt(remove_step(self._name), provider_gate(self._name), work)
+    def call(self, run: OperationRun) -> Result:
+        """Remove the service and the provider's details."""
+        self.provider.remove(run.service, self.known(run))
+        return Result({self._name: None})
 
 
-class PurgeProvider(Task):
+class PurgeProvider(ProviderTask):
     """Evict or invalidate content at one provider."""
 
     def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
-        super().__init__(f"purge at {name}")
-        self._name = name
-        self._providers = providers
+        super().__init__("purge at", name, ensure_step(name), providers)
 
-    def execute(self, run: OperationRun) -> None:
-        """Purge. There is nothing to remember."""
+    def call(self, run: OperationRun) -> Result:
+        """Purge, which changes no details."""
         purge = run.operation.purge
         if purge is None:
-            raise errors.NotRunnable("it does not say what to purge")
-        left = list(purge.single(run.operation.reference))
-
-        def work() -> None:
-            known = run.service.provider_details.get(self._name)
-            while left:
-                loaded(self._name, self._providers).purge(run.service, known, left[0])
-                # A retry within this run continues with the next one.
-                del left[0]
-
-        run.attempt(ensure_step(self._name), provider_gate(self._name), work)
-
-
-def loaded(name: str, providers: Mapping[str, Provider]) -> Provider:
-    """Return a provider named by an operation.
-
-    Raises:
-        PermanentError: it is not loaded.
-    """
-    if name not in providers:
-        raise errors.PermanentError("this provider is not loaded; see [drivers] providers")
-    return providers[name]
+            raise errors.PermanentError("it does not say what to purge")
+        for single in purge.single(run.operation.reference)[run.purged[self.step] :]:
+            self.provider.purge(run.service, self.known(run), single)
+            # A retry within this run continues with the next one.
+            run.purged[self.step] += 1
+        return Result()
 
 
 def _deployed(

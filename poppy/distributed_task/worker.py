@@ -162,10 +162,8 @@ class OperationConductor(impl_nonblocking.NonBlockingConductor):  # type: ignore
             )
             return
         LOG.debug("%s: begins", run)
-        shape, flavor = flows.shape_of(
-            run.operation, run.service, self._dependencies.storage.flavors
-        )
-        self._engines.run(shape, {"run": run, "flavor": flavor})
+        shape = flows.shape_of(run.operation, run.service, self._dependencies.storage.flavors)
+        self._engines.run(shape, {"run": run})
         run.conclude()
 
     def _give_up(self, run: OperationRun | None) -> None:

@@ -294,7 +294,5 @@ def _under_way(service: Service, operation: Operation) -> Service:
 def _failed(service: Service, operation: Operation) -> ProviderDetails | None:
     if not operation.is_shown:
         return None
-    details = dict(service.provider_details)
     step = Step("", StepState.FAILED, operation.error, "Cancelled")
-    operation_result.settle(details, operation.kind, [step])
-    return details
+    return operation_result.settled(service.provider_details, operation.kind, [step])

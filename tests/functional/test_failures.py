@@ -399,6 +399,25 @@ class TestStorageOutage:
             assert poppy.settle(service_id) is None
         assert poppy.states(service_id)[-1] == ("delete", "succeeded")
 
+    def test_outage_during_a_step_does_not_count_as_a_failure(self, make, monkeypatch):
+        poppy = make(max_failures=1)
+        service_id = poppy.create()
+        poppy.services.delete(PROJECT, service_id, None)
+        get = poppy.storage.domains.get
+        calls = []
+
+        def broken(domain):
+            calls.append(domain)
+            if len(calls) == 1:
+                raise errors.Unavailable("for a moment")
+            return get(domain)
+
+        monkeypatch.setattr(poppy.storage.domains, "get", broken)
+        with poppy.working():
+            assert poppy.settle(service_id) is None
+        assert len(calls) > 1
+        assert poppy.states(service_id)[-1] == ("delete", "succeeded")
+
 
 class TestBreaker:
     def test_retry_after_of_a_provider_defers_all_its_services(self, make):

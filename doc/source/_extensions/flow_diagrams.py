@@ -16,7 +16,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from taskflow.patterns import linear_flow, unordered_flow
 
+from poppy.common import config
 from poppy.distributed_task import flows
+from poppy.dns.mock import MockDNS
 from poppy.model import certificates
 from poppy.model.operations import Kind
 from poppy.testing.builders import PROJECT_ID, make_flavor, make_operation, make_service
@@ -63,9 +65,9 @@ def example(subject: str) -> linear_flow.Flow:
     service = make_service(project_id=certificates.namespace(PROJECT_ID) if orders else PROJECT_ID)
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
-    shape, _ = flows.shape_of(make_operation(service, kind), service, _Flavors())  # type: ignore[arg-type]
+    shape = flows.shape_of(make_operation(service, kind), service, _Flavors())  # type: ignore[arg-type]
     # Nothing is called when a flow is made.
-    return flows.build(shape, {}, dns=None)  # type: ignore[arg-type]
+    return flows.build(shape, {}, MockDNS(config.load([], files=[]), "mock"))
 
 
 def shape_of(flow: linear_flow.Flow) -> svg_boxes.Shape:

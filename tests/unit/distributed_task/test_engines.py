@@ -10,19 +10,19 @@ import time
 import weakref
 
 import pytest
+import taskflow.task
 from taskflow.patterns import linear_flow, unordered_flow
 
 from poppy.common import tracing
 from poppy.distributed_task import engines
 from poppy.distributed_task.engines import Engines
 from poppy.distributed_task.flows import Shape
-from poppy.distributed_task.tasks import Task
 from poppy.model.operations import Kind
 
 SHAPE = Shape(Kind.CREATE, ("a", "b"))
 
 
-class Noted(Task):
+class Noted(taskflow.task.Task):
     """A task that records its begin and end, and waits at a barrier in between."""
 
     def __init__(self, name, notes, barrier=None, error=None):
@@ -40,7 +40,7 @@ class Noted(Task):
         self._notes.append((f"{self.name} ends", run))
 
 
-class Called(Task):
+class Called(taskflow.task.Task):
     """A task that calls a function with the run."""
 
     def __init__(self, name, function):

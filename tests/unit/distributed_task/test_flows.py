@@ -4,7 +4,9 @@
 import pytest
 from taskflow.patterns import unordered_flow
 
+from poppy.common import config
 from poppy.distributed_task import flows
+from poppy.dns.mock import MockDNS
 from poppy.model.operations import Kind
 from poppy.testing.builders import make_flavor, make_operation, make_service
 
@@ -33,8 +35,8 @@ def built(kind, flavor, deployed, ownership=None):
     detail = next(iter(service.provider_details.values()))
     service = service.with_details(dict.fromkeys(deployed, detail))
     flavors = Flavors(flavor) if flavor else None
-    shape, _ = flows.shape_of(make_operation(service, kind), service, flavors)
-    return flows.build(shape, {}, dns=None, ownership=ownership)
+    shape = flows.shape_of(make_operation(service, kind), service, flavors)
+    return flows.build(shape, {}, MockDNS(config.load([], files=[]), "mock"), ownership=ownership)
 
 
 @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
