@@ -2,13 +2,17 @@
 """The tables of facts about vendors."""
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
 
+from poppy.testing.edge import PROMISES
+from tests.unit.documentation.enforced import ENFORCED
 from tools import vendor_facts
 from tools.vendor_facts import Fact
 
+TESTS = Path(__file__).parents[2]
 DIRECTORY = Path(__file__).parents[3] / "doc/source/drivers/facts"
 PAGE = """Vendor facts
 ============
@@ -31,6 +35,24 @@ def test_each_fact_has_a_source_and_a_date():
     assert {"akamai", "cloudfront", "fastly", "powerdns", "route53"} <= {it.vendor for it in found}
     assert all(it.text and it.source for it in found)
     assert all(it.checked >= datetime.date(2026, 11, 1) for it in found)
+
+
+def test_each_fact_has_a_test_that_enforces_it():
+    facts = list(vendor_facts.read(DIRECTORY))
+    for fact in facts:
+        tests = [it for start, it in ENFORCED[fact.vendor].items() if fact.text.startswith(start)]
+        assert len(tests) == 1, f"{fact.vendor}: {fact.text} has {len(tests)} entries in ENFORCED"
+    assert len(facts) == sum(map(len, ENFORCED.values())), "ENFORCED has entries without a fact"
+
+
+def test_tests_that_enforce_facts_exist():
+    sources = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    functions = set(re.findall(r"def (test_\w+)", sources))
+    promises = {f"promise:{promise.id}" for promise in PROMISES}
+    for facts in ENFORCED.values():
+        for names in facts.values():
+            for name in names:
+                assert name.startswith("none: ") or name in functions | promises, name
 
 
 def test_facts_are_due_half_a_year_after_their_check(tmp_path, capsys):

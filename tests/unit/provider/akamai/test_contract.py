@@ -74,7 +74,7 @@ class TestAkamaiWithLogs(TestAkamai):
         return {
             "{endpoint}/{bucket}/{path}/".format(**one["destination"])
             for one in self.akamai.streams.named(name)
-            if str(one["streamId"]) in named and one["streamStatus"].startswith("ACTIV")
+            if str(one["streamId"]) in named and one["streamStatus"] in ("ACTIVATING", "ACTIVATED")
         }
 
     def objects(self, provider: Provider, service: Service) -> list[str]:

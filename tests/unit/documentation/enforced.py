@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tests fail if a vendor's double stops to enforce a fact of the driver's page.
+
+By vendor and by the beginning of the fact: names of tests, ``promise:<id>`` for a row of the edge
+contract, or ``none: <reason>``.
+"""
+
+ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
+    "akamai": {
+        "The behaviour ``caching`` with": (
+            "test_akamai_keeps_private_responses_unless_told_otherwise",
+            "promise:private",
+        ),
+        "The rule format": (
+            "none: a rule tree of another format is refused by Akamai's own schema",
+        ),
+        "``Akamai-RateLimit-Next``": ("test_limits_on_calls_and_objects_are_reported",),
+        "An answer with a ``Vary``": ("test_removal_of_vary_would_share_responses",),
+        "A property with a new hostname": ("test_the_double_refuses_what_akamai_refuses",),
+        "A request to Domain Ownership Manager": (
+            "test_requests_have_a_bounded_number_of_domains",
+        ),
+        "Version 1 of the Reporting API": ("test_reports_of_version_1_are_gone",),
+        "Objects above 1.8 GB": ("test_large_files_are_optional",),
+        "An activation on PRODUCTION": ("test_a_missing_compliance_record_is_named",),
+        "A stream of DataStream 2": ("test_the_property_is_active_before_its_stream",),
+        "A stream can't be changed": ("test_turned_on_again_while_akamai_deactivates",),
+        "A destination has the type": ("test_amazon_has_a_destination_of_its_own",),
+        "``logStreamName``": ("test_the_property_is_active_before_its_stream",),
+    },
+    "cloudfront": {
+        "A certificate's ``DomainName``": ("test_one_name_must_fit_in_a_common_name",),
+        "A function has at most 10 KB": ("test_fifty_geography_rules_by_path_fit_the_size_limit",),
+        "A distribution has at most 75": (
+            "test_refused_change_leaves_the_distribution_unchanged",
+            "test_ten_origins_with_five_long_paths_each_fit_the_function",
+        ),
+        "With a minimum TTL above 0": ("promise:no-store", "promise:no-cache", "promise:private"),
+        "An update needs every field": ("test_incomplete_update_is_refused_by_the_double",),
+        "A viewer-request function": (
+            "test_the_most_specific_path_chooses_the_origin_and_the_ttl",
+        ),
+        "``ForwardedValues`` are legacy": ("none: nothing is refused",),
+        "An invalidation with the caller": ("test_repeated_purge_is_one_invalidation",),
+        "Invalidations: 3,000 paths": (
+            "none: the driver sends two paths at most, and prices bind nobody",
+        ),
+        "A domain of another distribution": (
+            "test_domain_of_another_distribution_is_moved_once_its_owner_agrees",
+        ),
+        "Standard logging (v2)": ("test_another_bucket_replaces_the_delivery",),
+        "The service ``delivery.logs": ("test_amazon_must_be_allowed_to_write",),
+        "Amazon puts ``AWSLogs": ("test_files_are_below_the_link",),
+    },
+    "fastly": {
+        "By default, answers with ``Set-Cookie``": ("promise:set-cookie", "promise:no-cache"),
+        "Without ``Expires``": ("test_what_is_kept_and_shared",),
+        "Objects of more than 20 MB": ("promise:large",),
+        "A stale object is served": ("test_stale_objects_are_served_if_the_origin_fails",),
+        "A service has at most 5 backends": (
+            "test_too_many_origins_for_the_account_are_refused",
+            "test_a_rate_limit_at_any_call_only_delays",
+        ),
+        "A version's details have no log": ("test_changes_by_hand_are_reverted",),
+        "``compression_codec``": ("test_the_endpoint",),
+        "An object is named": ("test_the_tenant_finds_the_files_by_the_link",),
+    },
+    "powerdns": {
+        "A change through the API": ("test_names_that_secondaries_would_not_get_are_refused",),
+        "``GET`` of a zone": ("test_native_zone_without_growing_serial_number_is_logged_once",),
+    },
+    "route53": {
+        "A change request has at most": (
+            "test_many_long_names_are_split_into_batches",
+            "test_exceeded_limits_of_amazon_are_reported",
+        ),
+        "A list request returns": ("test_names_far_apart_are_removed",),
+        "The requests of an account": (
+            "test_ten_names_are_removed_within_the_rate_limit_of_an_account",
+        ),
+        "A change is refused while": ("test_throttled_call_is_retried_later",),
+        "A change is ``PENDING``": ("none: the driver does not wait for it; names appear later",),
+    },
+}
