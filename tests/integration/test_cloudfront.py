@@ -27,6 +27,7 @@ from poppy.model.specs import Caching, Origin, Rule
 from poppy.provider.base import Metric, Point, Provider, Query
 from poppy.provider.cloudfront import paths
 from poppy.provider.cloudfront.driver import CloudFrontProvider
+from poppy.provider.cloudfront.merging import items
 from poppy.testing.builders import make_service
 from poppy.testing.provider import ProviderContract, known_from
 from tests.real.cloudfront import (  # noqa: F401
@@ -434,6 +435,52 @@ def test_refused_change_leaves_the_distribution_unchanged(
     assert account.config(service) == before
     assert settle(provider, service, known).access_urls
     assert account.count(service) == (1, 1, 1)
+
+
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:poppy-origin-response:3"
+
+
+def test_each_behaviour_uses_the_operators_function_for_responses(
+    moto: Moto, account: Account
+) -> None:
+    service = rich_service()
+    known = known_from(settle(make_provider(moto), service))
+    settle(make_provider(moto, origin_response_function=FUNCTION), service, known)
+    config = account.config(service)
+    for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]["Items"]):
+        assert behaviour["LambdaFunctionAssociations"]["Items"] == [
+            {
+                "LambdaFunctionARN": FUNCTION,
+                "EventType": "origin-response",
+                "IncludeBody": False,
+            }
+        ]
+    settle(make_provider(moto), service, known)
+    assert account.config(service) == config, "an operator may have added it by hand"
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        FUNCTION.rpartition(":")[0],
+        FUNCTION.replace(":3", ":$LATEST"),
+        FUNCTION.replace("us-east-1", "eu-central-1"),
+    ],
+)
+def test_only_a_published_version_is_a_function_for_responses(
+    moto: Moto, account: Account, provider: CloudFrontProvider, arn: str
+) -> None:
+    with pytest.raises(ValueError, match="regex"):
+        make_provider(moto, origin_response_function=arn)
+    service = make_service()
+    settle(provider, service)
+
+    def associate(config: dict[str, Any]) -> None:
+        entry = {"LambdaFunctionARN": arn, "EventType": "origin-response", "IncludeBody": False}
+        config["DefaultCacheBehavior"]["LambdaFunctionAssociations"] = items([entry])
+
+    with pytest.raises(ClientError, match="InvalidLambdaFunctionAssociation"):
+        account.change(service, associate)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from poppy.testing.edge import EdgeContract
 from tests.real.akamai_plane import AkamaiPlane
-from tests.real.cloudfront_plane import CloudFrontPlane
+from tests.real.cloudfront_plane import CloudFrontPlane, GuardedCloudFrontPlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
 
@@ -43,6 +43,14 @@ class TestCloudFront(EdgeContract):
     @classmethod
     def plane(cls) -> Iterator[CloudFrontPlane]:
         with CloudFrontPlane() as plane:
+            yield plane
+
+
+class TestCloudFrontWithOriginResponseFunction(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[GuardedCloudFrontPlane]:
+        with GuardedCloudFrontPlane() as plane:
             yield plane
 
 

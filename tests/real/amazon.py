@@ -18,6 +18,7 @@ with a JSON object sets the TXT records that CloudFront finds in DNS, by name.
 import copy
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -78,6 +79,8 @@ _BEHAVIOUR: dict[str, Any] = {
 }
 _FORWARDED: dict[str, Any] = {"QueryStringCacheKeys": _NOTHING}
 _LONGEST_CODE = 10240
+#: "Restrictions on Lambda@Edge": a numbered version of a function in us-east-1.
+_LAMBDA_VERSION = re.compile(r"arn:aws:lambda:us-east-1:\d{12}:function:[\w-]+:\d+")
 _CONTROLS = {"acm": "ISSUED", "tagging": "on", "txt": "{}"}
 
 
@@ -194,7 +197,15 @@ def _validate(backend: CloudFrontBackend, config: dict[str, Any], own: str | Non
     for part, _ in _parts(config):
         if part.get("TargetOriginId", origins[0]) not in origins:
             _refuse("NoSuchOrigin", "One or more of your origins do not exist")
+    _validate_lambda_functions(config)
     _validate_aliases(backend, config, own)
+
+
+def _validate_lambda_functions(config: dict[str, Any]) -> None:
+    for part, _ in _parts(config):
+        for entry in part.get("LambdaFunctionAssociations", {}).get("Items") or []:
+            if not _LAMBDA_VERSION.fullmatch(entry["LambdaFunctionARN"]):
+                _refuse("InvalidLambdaFunctionAssociation", "The function is no published version")
 
 
 def _validate_aliases(backend: CloudFrontBackend, config: dict[str, Any], own: str | None) -> None:

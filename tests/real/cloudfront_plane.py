@@ -11,12 +11,16 @@ Facts, with their pages in the CloudFront developer guide:
   ``no-store``, ``no-cache`` and ``private``: "Control how long CloudFront caches errors", "How
   CloudFront processes HTTP 4xx and 5xx status codes";
 * an expired object is served while the origin fails: "Origin unavailable";
-* ``Set-Cookie`` is kept with the object: "Cache content based on cookies".
+* ``Set-Cookie`` is kept with the object: "Cache content based on cookies";
+* a function for origin responses runs before an object is kept: "CloudFront events that can
+  trigger a Lambda@Edge function".
 """
 
 import contextlib
 import email.utils
+import threading
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -42,6 +46,7 @@ _HONORING = {404, 410, 414, 501}
 _ERROR_TTL = 10.0
 #: Fields of viewers that origins don't receive unless behaviours forward them.
 _REMOVED = {"accept", "accept-language", "authorization", "referer", "user-agent"}
+_GUARD = Path(__file__).parents[2] / "etc/cloudfront/origin-response.mjs"
 _GATEWAY = Answer(502, {}, b"")
 
 
@@ -59,11 +64,12 @@ class CloudFrontPlane(InterpretedPlane):
         **dict.fromkeys(
             ("set-cookie", "set-cookie-public"),
             "CloudFront keeps Set-Cookie with the response, and sends it to all clients whose "
-            "request has the same cookies: an origin must forbid caching.",
+            "request has the same cookies, unless origin_response_function is set.",
         ),
         **dict.fromkeys(
             ("vary-header", "vary-language"),
-            "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only.",
+            "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only, "
+            "unless origin_response_function is set.",
         ),
         "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
         "TTL CloudFront would keep private responses.",
@@ -103,9 +109,12 @@ class CloudFrontPlane(InterpretedPlane):
     ) -> None:
         self._stack.close()
 
+    #: The operator's settings.
+    settings: ClassVar[Settings] = Settings()
+
     def deploy(self, service: Service) -> None:
         compiled = plan(service.spec)
-        made = config(compiled, Viewer(), "arn:function", Settings())
+        made = config(compiled, Viewer(), "arn:function", self.settings)
         origins = [origin["Id"] for origin in made["Origins"]["Items"]]
         function = self._stack.enter_context(Function(compiled.code, origins))
         site = _Site(made, function)
@@ -140,10 +149,22 @@ class CloudFrontPlane(InterpretedPlane):
         sent = _forwarded(behaviour, fields, host, request.client)
         name = origin["DomainName"]
         if request.method != "GET":
-            response = self.ask(name, request, sent)
+            response = self._fetch(name, request, sent, behaviour)
             return answer(response) if response else _GATEWAY
         key = (id(site), request.target, *_key(behaviour, fields))
         return self._cached(key, name, request, sent, site.config, behaviour)
+
+    def _fetch(
+        self, origin: str, request: Request, sent: dict[str, str], behaviour: Mapping[str, Any]
+    ) -> Response | None:
+        """Ask an origin; the behaviour's Lambda function changes the response."""
+        response = self.ask(origin, request, sent)
+        if response is None or not behaviour.get("LambdaFunctionAssociations", {}).get("Items"):
+            return response
+        return self._change(response)
+
+    def _change(self, response: Response) -> Response:
+        raise AssertionError("there is no Lambda function")
 
     def _cached(
         self,
@@ -159,7 +180,8 @@ class CloudFrontPlane(InterpretedPlane):
             return answer(found.response)
         usable = found if found and found.response.status < 400 else None
         etag = usable and answer(usable.response).fields.get("etag")
-        response = self.ask(origin, request, {**sent, **({"If-None-Match": etag} if etag else {})})
+        sent |= {"If-None-Match": etag} if etag else {}
+        response = self._fetch(origin, request, sent, behaviour)
         if usable and response and response.status == 304:
             response = usable.response
         if response is None or response.status >= 500:
@@ -176,6 +198,34 @@ class CloudFrontPlane(InterpretedPlane):
         if until > self.now:
             self.kept[key] = Kept(response, until)
         return answer(response)
+
+
+class GuardedCloudFrontPlane(CloudFrontPlane):
+    """CloudFront with Poppy's function for origin responses."""
+
+    settings = Settings(
+        origin_response_function="arn:aws:lambda:us-east-1:123456789012:function:poppy:1"
+    )
+    not_kept: ClassVar[Mapping[str, str]] = {
+        promise: reason
+        for promise, reason in CloudFrontPlane.not_kept.items()
+        if "origin_response_function" not in reason
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = self._stack.enter_context(Function(_GUARD.read_text()))
+        self._lock = threading.Lock()
+
+    def _change(self, response: Response) -> Response:
+        headers: dict[str, list[dict[str, str]]] = {}
+        for name, value in response.fields:
+            headers.setdefault(name.lower(), []).append({"key": name, "value": value})
+        event = {"Records": [{"cf": {"response": {"headers": headers}}}]}
+        with self._lock:
+            changed = self._guard.run(event)["result"]["headers"]
+        fields = [(field["key"], field["value"]) for it in changed.values() for field in it]
+        return response._replace(fields=fields)
 
 
 def _is_refused(distribution: Mapping[str, Any], country: str) -> bool:

@@ -55,18 +55,19 @@ import { handler } from './function.mjs';
 import { createInterface } from 'node:readline';
 
 state.origins = JSON.parse(process.argv[2]);
-createInterface({ input: process.stdin }).on('line', function (line) {
+createInterface({ input: process.stdin }).on('line', async function (line) {
     state.calls = [];
-    const result = handler(JSON.parse(line));
+    const result = await handler(JSON.parse(line));
     console.log(JSON.stringify({ result: result, origin: state.calls }));
 });
 """
 
 
 class Function:
-    """A context manager: a viewer-request function in a process of its own.
+    """A context manager: a function of CloudFront or Lambda@Edge in a process of its own.
 
     Args:
+        code: with a function ``handler``, which need not be exported.
         origins: ids of the distribution's origins.
     """
 
@@ -80,6 +81,7 @@ class Function:
         module.mkdir(parents=True)
         (module / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
         (module / "index.js").write_text(_CLOUDFRONT)
+        code = code.replace("export { handler };", "")
         (directory / "function.mjs").write_text(f"{code}\nexport {{ handler }};\n")
         (directory / "run.mjs").write_text(_RUNNER)
         self._errors = (directory / "errors").open("w+")

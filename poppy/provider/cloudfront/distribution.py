@@ -33,6 +33,7 @@ class Settings(NamedTuple):
     price_class: str = "PriceClass_All"
     strip_cookies: bool = False
     minimum_protocol_version: str = "TLSv1.2_2021"
+    origin_response_function: str | None = None
 
 
 class Viewer(NamedTuple):
@@ -107,7 +108,7 @@ def _behaviour(
     if plan.access.needs_country:
         headers.append(_COUNTRY)
     function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
-    return {
+    made: Config = {
         "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
         "ViewerProtocolPolicy": "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
@@ -123,6 +124,18 @@ def _behaviour(
             "Headers": items(sorted(headers)),
         },
     }
+    if settings.origin_response_function:
+        # Without the option, those that an operator has added by hand are kept.
+        made["LambdaFunctionAssociations"] = items(
+            [
+                {
+                    "LambdaFunctionARN": settings.origin_response_function,
+                    "EventType": "origin-response",
+                    "IncludeBody": False,
+                }
+            ]
+        )
+    return made
 
 
 def _certificate(arn: str | None, settings: Settings) -> Config:

@@ -35,6 +35,7 @@ from poppy.provider.cloudfront.distribution import Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
 from poppy.provider.cloudfront.merging import Config, items
+from poppy.provider.cloudfront.options import OPTS
 from poppy.provider.cloudfront.statistics import counted
 from poppy.provider.skeleton import ObjectProvider
 from poppy.vendors import aws
@@ -63,44 +64,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
     distribution, the names of functions, and a tag of the certificates.
     """
 
-    OPTS: ClassVar[Sequence[cfg.Opt]] = (
-        *aws.OPTS,
-        cfg.StrOpt(
-            "certificate_arn",
-            help="ARN of the operator's own certificate in ACM (us-east-1). It is used for "
-            "services if it covers all of their domains, such as shared domains. Unset: no shared "
-            "certificates.",
-        ),
-        cfg.StrOpt(
-            "price_class",
-            default="PriceClass_All",
-            choices=["PriceClass_All", "PriceClass_200", "PriceClass_100"],
-            help="Price class, which selects CloudFront's edge locations; fewer cost less.",
-        ),
-        cfg.StrOpt(
-            "minimum_protocol_version",
-            default="TLSv1.2_2021",
-            help="CloudFront security policy, which sets the minimum TLS version of viewers.",
-        ),
-        cfg.StrOpt(
-            "cookies",
-            default="pass",
-            choices=[
-                ("pass", "forward cookies to origins, and cache responses by cookie"),
-                ("strip", "forward no cookies to origins"),
-            ],
-            help="How to handle cookies in requests.",
-        ),
-        cfg.FloatOpt(
-            "poll_after",
-            default=30.0,
-            min=0.0,
-            help="Seconds between polls for a change to reach every edge, which takes some "
-            "minutes.",
-        ),
-        log_store.BUCKET,
-    )
-
+    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
         {
             Capability.REFERRER,
@@ -141,7 +105,10 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             self._store = logging.store(options.log_bucket)
             self._logs = logging.LogDelivery(aws.Service(name, "logs", options))
         self._settings = Settings(
-            options.price_class, options.cookies == "strip", options.minimum_protocol_version
+            options.price_class,
+            options.cookies == "strip",
+            options.minimum_protocol_version,
+            options.origin_response_function,
         )
 
     def check(self, spec: ServiceSpec) -> None:

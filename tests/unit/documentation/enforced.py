@@ -51,6 +51,10 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "Standard logging (v2)": ("test_another_bucket_replaces_the_delivery",),
         "The service ``delivery.logs": ("test_amazon_must_be_allowed_to_write",),
         "Amazon puts ``AWSLogs": ("test_files_are_below_the_link",),
+        "A Lambda@Edge function is": (
+            "test_only_a_published_version_is_a_function_for_responses",
+            "promise:set-cookie",
+        ),
     },
     "fastly": {
         "By default, answers with ``Set-Cookie``": ("promise:set-cookie", "promise:no-cache"),
