@@ -36,11 +36,8 @@ class AkamaiPlane(InterpretedPlane):
         "cookies must forbid caching, or send Vary: Cookie.",
         "stale-while-revalidating": "Akamai asks the origin first.",
         "whitelist-referrer-subdomain": "Akamai's patterns can't tell a subdomain from a path.",
-        **dict.fromkeys(
-            ("spelling-parameters", "spelling-dots", "spelling-ambiguous"),
-            "Akamai does not drop parameters of segments, and takes a backslash as a character: "
-            "origins must not read such paths in another way.",
-        ),
+        "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
+        "as a slash.",
     }
     not_shown: ClassVar[Mapping[str, str]] = {
         **NOT_SHOWN,

@@ -19,6 +19,9 @@ from poppy.provider.patterns import covers
 _LONGEST_NAME = 100
 #: The reason of a denial in Akamai's logs.
 _REASON = "poppy-{access}-{kind}"
+#: Paths with parameters of a segment (RFC 3986, section 3.3). Some origins drop these before they
+#: look for a file, and no pattern covers the spellings of another path with them.
+_PARAMETERS = "/*;*"
 
 
 class Denial(NamedTuple):
@@ -97,9 +100,14 @@ def _values(kind: str, value: str) -> frozenset[str]:
 
 def restrictions(spec: ServiceSpec) -> list[Document]:
     """Return the rule of all restrictions; an empty list if there are none."""
-    rules = [_denying(denial) for denial in denials(spec)]
+    found = denials(spec)
+    rules = [_denying(denial) for denial in found]
     if not rules:
         return []
+    if any(denial.pattern != EVERYTHING for denial in found):
+        rules.insert(
+            0, rule("Path parameters", [path([_PARAMETERS])], [_deny("poppy-parameters")])
+        )
     # Rules also run between Akamai's servers, which have other addresses and locations than the
     # client.
     criterion = {
@@ -114,9 +122,12 @@ def _denying(denial: Denial) -> Document:
     if denial.others:
         where.append(path(denial.others, matches=False))
     reason = _REASON.format(access=denial.access, kind=denial.kind.replace("_", "-"))
-    behaviors = [{"name": "denyAccess", "options": {"enabled": True, "reason": reason}}]
-    who = rule("Clients", _who(denial), behaviors, any_of=True)
+    who = rule("Clients", _who(denial), [_deny(reason)], any_of=True)
     return rule(f"{denial.access} {denial.kind} {denial.pattern}", where, children=[who])
+
+
+def _deny(reason: str) -> Document:
+    return {"name": "denyAccess", "options": {"enabled": True, "reason": reason}}
 
 
 def _who(denial: Denial) -> list[Document]:
