@@ -58,11 +58,11 @@ debian() {
     fi
 }
 
-# python - create the virtual environment with Poppy and its client; recreate it when a setup.cfg
-# changes.
+# python - create the virtual environment with Poppy and its client; recreate it when a setup.cfg or
+# constraints.txt changes.
 python() {
-    local stamp
-    stamp="$extras $(cat setup.cfg client/setup.cfg | cksum)"
+    local stamp wanted=(--no-build-isolation -e ".$extras" -e './client[openstack]')
+    stamp="$extras $(cat setup.cfg client/setup.cfg constraints.txt | cksum)"
     if [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         say "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1)"
@@ -74,6 +74,9 @@ python() {
         python3 -m venv --clear "$venv"
     }
     "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr
-    "$venv/bin/pip" install -qq --no-build-isolation -e ".$extras" -e './client[openstack]'
+    "$venv/bin/pip" install -qq -c constraints.txt "${wanted[@]}" || {
+        say "the versions of constraints.txt can't be installed; installing the newest ones"
+        "$venv/bin/pip" install -qq "${wanted[@]}"
+    }
     printf '%s' "$stamp" >"$venv/.stamp"
 }

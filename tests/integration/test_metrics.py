@@ -63,8 +63,15 @@ class Site:
         return len(list(directory.glob("histogram_*.db")))
 
     def sees(self, daemon, expected, name, **labels):
-        """Wait until a sample has a value."""
-        wait(lambda: self.value(daemon, name, **labels) == expected, 20)
+        """Wait until a sample has a value. The daemon may still be starting."""
+
+        def has_value():
+            try:
+                return self.value(daemon, name, **labels) == expected
+            except requests.ConnectionError:
+                return False
+
+        wait(has_value, 60)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
 def _install(name: str, requirements: Sequence[str], place: Path, program: Path) -> None:
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(place)],
-        [str(program), "-m", "pip", "install", "-q", *requirements],
+        [str(program), "-m", "pip", "install", "-q", "--no-compile", *requirements],
     ):
         try:
             run = subprocess.run(

@@ -92,7 +92,7 @@ def claim_all(connection: str) -> list[str]:
                 continue
             claimed.append(job.uuid)
             # Simulate some work, because SQLite's lock is not fair to waiting processes.
-            time.sleep(0.005)
+            time.sleep(0.02)
     return claimed
 
 
