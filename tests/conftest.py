@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from poppy.common import logs
 from tests.spans import Spans
 
 _ROOT = Path(__file__).parent
@@ -36,6 +37,14 @@ def pristine_log_handlers():
         handler.setFormatter(formatter)
         if errors[handler] is None:
             handler.__dict__.pop("handleError", None)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets():
+    """Forget the secrets of a test, or those that are words would be masked in all others."""
+    known = set(logs._known)
+    yield
+    logs._known.intersection_update(known)
 
 
 @pytest.fixture
