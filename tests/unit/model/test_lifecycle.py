@@ -475,8 +475,14 @@ class Store:
             it.next_attempt_at is None for it in everything if it.state.finished and not it.is_held
         )
         assert self.service is not None or not self.open()
-        # Operations run one at a time. (One may have two runs, if a job was taken over early.)
-        live = {it.operation_id for it in self.runs if it.next_attempt_at > self.now}
+        # Operations run one at a time. A run whose job was taken over early is fenced, and does
+        # not count.
+        live = {
+            it.operation_id
+            for it in self.runs
+            if it.next_attempt_at > self.now
+            and it.attempt == self.operations[it.operation_id].attempt
+        }
         assert len(live) <= 1
 
 
