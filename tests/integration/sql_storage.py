@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the SQL storage driver that run on each kind of database server."""
 
+import contextlib
 import multiprocessing
 
 import alembic.autogenerate
@@ -11,10 +12,55 @@ import sqlalchemy as sa
 from poppy.common import errors
 from poppy.storage.sqlalchemy import schema
 from poppy.testing.builders import make_flavor, make_operation, make_service
+from poppy.testing.storage import StorageContract
 from poppy.testing.storage.case import add, create, each, failures, race
 from tests.unit.storage.conftest import make_storage
 
 FORK = multiprocessing.get_context("fork")
+
+
+@contextlib.contextmanager
+def synced(server):
+    """Start a server and create the tables; its attribute ``admin`` is an engine."""
+    with server:
+        server.admin = sa.create_engine(
+            server.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+        )
+        storage = make_storage(server.url)
+        storage.sync()
+        storage.close()
+        yield server
+        server.admin.dispose()
+
+
+@pytest.fixture
+def storage(url):
+    driver = make_storage(url)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def new_database(server):
+    """The URL of a database without tables."""
+    with server.admin.connect() as conn:
+        conn.exec_driver_sql("DROP DATABASE IF EXISTS poppy_new")
+        conn.exec_driver_sql("CREATE DATABASE poppy_new")
+    return sa.make_url(server.url).set(database="poppy_new").render_as_string(hide_password=False)
+
+
+class Contract(StorageContract):
+    """The storage suite on the database of the fixture ``url``."""
+
+    @pytest.fixture
+    def storage(self, url):
+        driver = make_storage(url)
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def connect_again(self, url):
+        return lambda: make_storage(url)
 
 
 class ServerTests:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fastly's own client, on the double and on a service that the driver has made."""
 
+# Imported fixtures are also argument names.
+# ruff: noqa: F811
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +14,10 @@ from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
 from tests.real.fastly import Fastly
 from tests.real.fastly_cli import FastlyCLI
-from tests.unit.provider.fastly.conftest import make_provider
+from tests.unit.provider.fastly.conftest import fastly, provider  # noqa: F401
 from tests.unit.provider.fastly.services import HTTP, HTTPS, whole_service, with_https
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def fastly() -> Iterator[Fastly]:
-    with Fastly() as running:
-        yield running
-
-
-@pytest.fixture
-def provider(fastly: Fastly) -> FastlyProvider:
-    return make_provider(fastly)
 
 
 @pytest.fixture

@@ -2,53 +2,35 @@
 """The SQL storage driver on a real MariaDB."""
 
 import pytest
-import sqlalchemy as sa
 
 from poppy.storage.sqlalchemy import schema
-from poppy.testing.storage import StorageContract
-from tests.integration.sql_storage import ServerTests, with_query
+from tests.integration.sql_storage import (  # noqa: F401  fixtures
+    Contract,
+    ServerTests,
+    new_database,
+    storage,
+    synced,
+    with_query,
+)
 from tests.real.mariadb import MariaDB
-from tests.unit.storage.conftest import make_storage
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")
 def server():
-    with MariaDB() as server:
-        admin = sa.create_engine(server.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        server.admin = admin
-        storage = make_storage(server.url)
-        storage.sync()
-        storage.close()
+    with synced(MariaDB()) as server:
         yield server
-        admin.dispose()
 
 
 @pytest.fixture
 def url(server):
     """The URL of the database, which is emptied first."""
     with server.admin.connect() as conn:
-        # Much faster than TRUNCATE, which creates the files anew.
+        # Much faster than TRUNCATE, which creates new files.
         for table in reversed(schema.METADATA.sorted_tables):
             conn.execute(table.delete())
     return server.url
-
-
-@pytest.fixture
-def storage(url):
-    driver = make_storage(url)
-    yield driver
-    driver.close()
-
-
-@pytest.fixture
-def new_database(server):
-    """The URL of a database without tables."""
-    with server.admin.connect() as conn:
-        conn.exec_driver_sql("DROP DATABASE IF EXISTS poppy_new")
-        conn.exec_driver_sql("CREATE DATABASE poppy_new")
-    return server.url.replace("/poppy?", "/poppy_new?")
 
 
 @pytest.fixture
@@ -56,16 +38,8 @@ def nowhere():
     return "mysql+pymysql://root@127.0.0.1:1/poppy"
 
 
-class TestContract(StorageContract):
-    @pytest.fixture
-    def storage(self, url):
-        driver = make_storage(url)
-        yield driver
-        driver.close()
-
-    @pytest.fixture
-    def connect_again(self, url):
-        return lambda: make_storage(url)
+class TestContract(Contract):
+    pass
 
 
 class TestMariaDB(ServerTests):

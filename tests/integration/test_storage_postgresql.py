@@ -2,13 +2,17 @@
 """The SQL storage driver on a real PostgreSQL."""
 
 import pytest
-import sqlalchemy as sa
 
 from poppy.storage.sqlalchemy import schema
-from poppy.testing.storage import StorageContract
-from tests.integration.sql_storage import ServerTests, with_query
+from tests.integration.sql_storage import (  # noqa: F401  fixtures
+    Contract,
+    ServerTests,
+    new_database,
+    storage,
+    synced,
+    with_query,
+)
 from tests.real.postgresql import PostgreSQL
-from tests.unit.storage.conftest import make_storage
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
 
@@ -17,14 +21,8 @@ TABLES = ", ".join(schema.METADATA.tables)
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgreSQL() as server:
-        admin = sa.create_engine(server.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        server.admin = admin
-        storage = make_storage(server.url)
-        storage.sync()
-        storage.close()
+    with synced(PostgreSQL()) as server:
         yield server
-        admin.dispose()
 
 
 @pytest.fixture
@@ -36,36 +34,12 @@ def url(server):
 
 
 @pytest.fixture
-def storage(url):
-    driver = make_storage(url)
-    yield driver
-    driver.close()
-
-
-@pytest.fixture
-def new_database(server):
-    """The URL of a database without tables."""
-    with server.admin.connect() as conn:
-        conn.exec_driver_sql("DROP DATABASE IF EXISTS poppy_new")
-        conn.exec_driver_sql("CREATE DATABASE poppy_new")
-    return server.url.replace("/postgres?", "/poppy_new?")
-
-
-@pytest.fixture
 def nowhere(tmp_path):
     return f"postgresql+psycopg2://poppy@/postgres?host={tmp_path}"
 
 
-class TestContract(StorageContract):
-    @pytest.fixture
-    def storage(self, url):
-        driver = make_storage(url)
-        yield driver
-        driver.close()
-
-    @pytest.fixture
-    def connect_again(self, url):
-        return lambda: make_storage(url)
+class TestContract(Contract):
+    pass
 
 
 class TestPostgreSQL(ServerTests):
