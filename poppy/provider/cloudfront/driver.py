@@ -101,7 +101,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         self._store: log_store.LogStore | None = None
         self._logs: logging.LogDelivery | None = None
         if options.log_bucket:
-            log_store.check_bucket(options.log_bucket, f"drivers:provider:{name}")
+            log_store.check_bucket(options.log_bucket, self.group)
             self._store = logging.store(options.log_bucket)
             self._logs = logging.LogDelivery(aws.Service(name, "logs", options))
         self._settings = Settings(
@@ -170,16 +170,18 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         deployment = self._deployment(service.spec, found, certificate, conflicts)
         return replace(deployment, log_url=place.url) if place else deployment
 
-    def delete(self, service: Service, found: Distribution) -> None:
-        """Disable the distribution, then delete it; Amazon requires that its logs end first."""
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """End the delivery of logs, which Amazon requires first; see :meth:`Provider.remove`."""
         if self._logs:
             self._logs.remove(service.service_id)
+        super().remove(service, known)
+
+    def delete(self, service: Service, found: Distribution) -> None:
+        """Disable the distribution, then delete it."""
         self._distributions.delete(found)
 
     def clean_up(self, service: Service, known: ProviderDetail | None) -> None:
-        """Delete the functions and certificates of the service, and its logs' delivery."""
-        if self._logs:
-            self._logs.remove(service.service_id)
+        """Delete the functions and certificates of the service."""
         if not self._functions.remove_others(service.service_id, ""):
             raise InProgressError("A function is still in use", self.options.poll_after)
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))

@@ -156,7 +156,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
                 options.grace if options.stale_if_error is None else options.stale_if_error
             ),
         )
-        self._logs = log_store.configured(options, f"drivers:provider:{name}")
+        self._logs = log_store.configured(options, self.group)
         self._api = API(name, options.api_url, options.token, options.timeout)
         timeout = min(options.timeout, _HEALTH_TIMEOUT)
         self._quick_api = API(name, options.api_url, options.token, timeout)
