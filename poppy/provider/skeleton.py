@@ -54,7 +54,7 @@ class ObjectProvider(Provider, Generic[Plan, Found]):
 
     @abc.abstractmethod
     def create(self, service: Service, plan: Plan) -> Found:
-        """Create the object, or return the one that another worker has created meanwhile."""
+        """Create the object, or return the one that another worker has just created."""
 
     @abc.abstractmethod
     def converge(

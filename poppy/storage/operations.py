@@ -300,7 +300,7 @@ class OperationStore(abc.ABC):
 
         Args:
             decide: a function of :mod:`poppy.model.lifecycle`. It may be called repeatedly, each
-                time with what another writer has stored meanwhile. Nothing is stored if it returns
+                time with what is stored by then. Nothing is stored if it returns
                 None or raises.
             needed: returns the ids of more operations to load, given the states of the open ones.
             by_run: a run of the operation asks. So the store may decide by what the run wrote

@@ -43,7 +43,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "``ForwardedValues`` are legacy": ("none: nothing is refused",),
         "An invalidation with the caller": ("test_repeated_purge_is_one_invalidation",),
         "Invalidations: 3,000 paths": (
-            "none: the driver sends two paths at most, and prices bind nobody",
+            "none: the driver sends at most two paths, and a price is not a limit",
         ),
         "A domain of another distribution": (
             "test_domain_of_another_distribution_is_moved_once_its_owner_agrees",
