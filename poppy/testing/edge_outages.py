@@ -3,17 +3,15 @@
 
 import socket
 import socketserver
-import threading
-from types import TracebackType
-from typing import Self
+
+from poppy.testing.loopback import LoopbackServer
 
 
-class Edge:
+class Edge(LoopbackServer):
     """A context manager that listens on loopback and answers with a chosen behaviour.
 
     Attributes:
         url: the URL of a page.
-        port: the port that it listens on.
         behaviour: the status to answer with, or ``hang``: no response; ``drip``: an endless
             header, byte by byte; ``close``: close the connection; ``garbage``: not HTTP;
             ``endless``: 200 with an endless body.
@@ -21,25 +19,17 @@ class Edge:
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__(host)
         self.behaviour: int | str = 200
         self.asked: list[str] = []
-        self._ended = threading.Event()
-        edge = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                edge.asked.append(self.rfile.readline().decode().strip())
-                while self.rfile.readline().strip():
-                    pass
-                edge._answer(self.connection)
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
-
-        self._server = Server((host, 0), Handler)
-        self.port = int(self._server.server_address[1])
         self.url = f"http://{host}:{self.port}/alive"
+
+    def serve(self, connection: socketserver.StreamRequestHandler) -> None:
+        """Read a request, and behave as chosen."""
+        self.asked.append(connection.rfile.readline().decode().strip())
+        while connection.rfile.readline().strip():
+            pass
+        self._answer(connection.connection)
 
     def _answer(self, client: socket.socket) -> None:
         if isinstance(self.behaviour, int):
@@ -50,30 +40,13 @@ class Edge:
         elif self.behaviour == "garbage":
             client.sendall(b"220 mail.example.com ESMTP\r\n")
         elif self.behaviour == "hang":
-            self._ended.wait(60)
+            self.ended.wait(60)
         elif self.behaviour == "endless":
             self._repeat(client, b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536, 0.0)
         elif self.behaviour == "drip":
             self._repeat(client, b"HTTP/1.1 103 Early Hints\r\nX-Long: ", b"x", 0.05)
 
     def _repeat(self, client: socket.socket, first: bytes, more: bytes, pause: float) -> None:
-        try:
-            client.sendall(first)
-            while not self._ended.wait(pause):
-                client.sendall(more)
-        except OSError:
-            pass  # The client has closed the connection.
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._server.shutdown()
-        self._server.server_close()
+        client.sendall(first)
+        while not self.ended.wait(pause):
+            client.sendall(more)

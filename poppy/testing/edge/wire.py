@@ -3,79 +3,46 @@
 
 import http.client
 import socketserver
-import threading
-from types import TracebackType
-from typing import Self
 
 from poppy.testing.edge.origin import Origins, Reply, Response, Seen
 from poppy.testing.edge.promises import Answer, Request
+from poppy.testing.loopback import LoopbackServer
 
 _TIMEOUT = 15.0
 _SILENCE = 30.0  # Longer than any data plane's timeout in tests.
 
 
-class OriginServer:
+class OriginServer(LoopbackServer):
     """A context manager: an HTTP/1.1 server that answers as :class:`Origins` say.
 
     Args:
         origins: the script.
         name: the name by which documents refer to the origin.
         address: an IPv4 address of loopback.
-        port: a free port by default; services need 80.
+        port: 0 for a free port; services need 80.
     """
 
     def __init__(self, origins: Origins, name: str, address: str, port: int = 80) -> None:
-        server = self
+        super().__init__(address, port, _TIMEOUT)
         self._origins, self._name = origins, name
-        self._ended = threading.Event()
-
-        class Handler(socketserver.StreamRequestHandler):
-            timeout = _TIMEOUT
-
-            def handle(self) -> None:
-                try:
-                    while server._serve(self):
-                        pass
-                except OSError:
-                    pass  # The edge has closed the connection.
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server((address, port), Handler)
         origins.on_stop[name] = self.stop
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Close the listening socket, so that connections are refused."""
-        self._ended.set()
-        self._server.shutdown()
-        self._server.server_close()
+    def serve(self, connection: socketserver.StreamRequestHandler) -> None:
+        """Serve requests until the connection is to be closed."""
+        while self._serve(connection):
+            pass
 
     def _serve(self, handler: socketserver.StreamRequestHandler) -> bool:
         """Serve a request; return whether the connection may have another one."""
         line = handler.rfile.readline().decode("latin-1").split()
-        if self._ended.is_set() or len(line) != 3:
+        if self.ended.is_set() or len(line) != 3:
             return False
         fields = http.client.parse_headers(handler.rfile)
         handler.rfile.read(int(fields.get("Content-Length", 0)))
         method, target, _version = line
         request = Seen(self._name, method, target, fields.items())
         reply, response = self._origins.answer(request)
-        self._ended.wait(_SILENCE if reply.fault == "silent" else reply.delay)
+        self.ended.wait(_SILENCE if reply.fault == "silent" else reply.delay)
         if reply.fault in ("reset", "silent"):
             return False
         handler.wfile.write(_bytes(reply, response, with_body=method != "HEAD"))
