@@ -5,6 +5,7 @@
 # ruff: noqa: F811
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -296,3 +297,20 @@ def test_services_with_the_same_origin_share_no_objects(
     get("/a")
 
     assert get("/a", host="www.b.example.com").cache == "MISS"
+
+
+def test_no_request_fails_while_one_of_two_addresses_is_down(
+    node: Varnish, get: Any, web: WebServer
+) -> None:
+    class TwoAddresses(VarnishProvider):
+        def _resolve(self, origin: str) -> tuple[str, ...]:
+            return ("127.251.0.1", web.address)
+
+    origin = Origin("two.example.com")
+    spec = make_spec(domains=[DOMAIN], origins=(origin,), caching=(Caching("none", 0),))
+    make_provider([node], kind=TwoAddresses).ensure(make_service(spec=spec), None)
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda number: get(f"/{number}").status, range(300)))
+
+    assert set(statuses) == {200}

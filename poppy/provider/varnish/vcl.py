@@ -318,7 +318,16 @@ def _backend_fetch(targets: Sequence[_Target], choice: _Choice) -> str:
 
 def _select(number: int, target: _Target) -> str:
     origin = target.origin
-    lines = [f"        set bereq.backend = origin_{number}.backend();\n"]
+    # A retry uses the address after the failed one. Requests share the director, so it may return
+    # the failed address again.
+    backends = [f"origin_{number}_{index}" for index, _ in enumerate(target.addresses)]
+    following = zip(backends, [*backends[1:], backends[0]], strict=True)
+    choices = [f"if (bereq.retries == 0) {{ set bereq.backend = origin_{number}.backend(); }}"]
+    choices += [
+        f"if (bereq.backend == {failed}) {{ set bereq.backend = {other}; }}"
+        for failed, other in (following if len(backends) > 1 else ())
+    ]
+    lines = ["        " + "\n        else ".join(choices) + "\n"]
     name = {"origin": origin.origin, "custom": origin.hostheadervalue or origin.origin}.get(
         origin.hostheadertype
     )
@@ -375,7 +384,8 @@ def _backend_error(most_addresses: int) -> str:
     if most_addresses > 1:
         retry = (
             f"    if (bereq.retries < {min(most_addresses - 1, 3)} && "
-            'bereq.method !~ "^(?:POST|PATCH)$") {\n        return (retry);\n    }\n'
+            'bereq.method !~ "^(?:POST|PATCH)$") {\n'
+            "        set bereq.backend = beresp.backend;\n        return (retry);\n    }\n"
         )
     return (
         f"sub vcl_backend_error {{\n{retry}"
