@@ -207,6 +207,22 @@ def test_lifecycle_with_a_certificate_per_domain(akamai: Akamai, tmp_path: Path)
     assert akamai.cps.enrollments == {}
 
 
+def test_lifecycle_with_default_certificates(akamai: Akamai) -> None:
+    provider = make_provider(akamai, default_certificates=True)
+    names = ("www.default.example", "img.default.example")
+    service = everything(make_service(domains=names), "sni")
+    akamai.papi.default.automatic = False
+
+    waiting = provider.ensure(service, None)
+    assert {str(one.type) for one in waiting.records if one.purpose == "certificate"} == {"CNAME"}
+    akamai.papi.default.publish(*names)
+    made = settle(provider, service, waiting)
+    assert made.certificates == dict.fromkeys(names, "deployed")
+    take_away(provider, service, made)
+
+    assert akamai.papi.properties == {}
+
+
 def test_lifecycle_with_a_shared_certificate(akamai: Akamai) -> None:
     akamai.cps.automatic = True
     number = akamai.cps.add("san.cdn.example")

@@ -92,12 +92,30 @@ def akamai(bind: Bind, tmp_path: Path) -> Iterator[Vendor]:
         yield Vendor(make_akamai(double, enrollment_template=template(tmp_path)), look)
 
 
+@pytest.fixture
+def akamai_default(bind: Bind) -> Iterator[Vendor]:
+    """Akamai with default DV certificates."""
+    with Akamai() as double:
+        double.dom.automatic = False
+        double.papi.default.automatic = False
+
+        def look() -> None:
+            name = f"_akamai-host-challenge.{DOMAIN}"
+            for text in bind.values(name, "TXT"):
+                double.dom.records[name] = text
+            name = f"_acme-challenge.{DOMAIN}"
+            double.papi.default.cnames[name] = bind.resolve(name) or ""
+
+        yield Vendor(make_akamai(double, default_certificates=True), look)
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "needed"),
     [
         ("fastly", "sni", {"certificate"}),
         ("cloudfront", "sni", {"certificate"}),
         ("akamai", "sni", {"certificate", "ownership"}),
+        ("akamai_default", "sni", {"certificate", "ownership"}),
     ],
 )
 def test_tenant_gets_an_https_site_by_doing_what_dns_records_says(

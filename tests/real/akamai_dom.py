@@ -9,6 +9,7 @@ import datetime
 import itertools
 from typing import Any, NamedTuple
 
+from tests.real.akamai_default import challenge, target
 from tests.real.akamai_papi import Answer
 
 _MOST = 1000
@@ -226,9 +227,8 @@ class DOMDouble:
         }
         if claim["status"] == "VALIDATED":
             return {**shown, "validationCompletedDate": _moment(0)}
-        target = f"ac.{claim['token']}.{key.name}.validate-akdv.net"
         shown["validationChallenge"] = {
-            "cnameRecord": {"name": f"_acme-challenge.{key.name}", "target": target},
+            "cnameRecord": {"name": challenge(key.name), "target": target(key.name)},
             "txtRecord": {"name": _record(key), "value": claim["token"]},
             "expirationDate": _moment(30),
         }

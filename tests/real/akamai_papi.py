@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.real import akamai_rules
+from tests.real.akamai_default import DefaultDouble, is_default
 
 _VARIABLE = re.compile("PMUSER_[A-Z0-9_]{1,25}")
 _LOCKED = "version is or was active and can't be edited"
@@ -31,6 +32,7 @@ class PAPIDouble:
         warnings: what Akamai warns of whenever rules are written.
         takes_stream: whether rules may name a stream of DataStream.
         needs_compliance: whether activations on PRODUCTION need a compliance record.
+        default: the default certificates of hostnames.
         properties: by id.
         edge_hostnames: by id.
         cp_codes: names by number.
@@ -51,6 +53,7 @@ class PAPIDouble:
         self.warnings: list[str] = []
         self.takes_stream: Callable[[str], bool] = lambda _stream: False
         self.needs_compliance = False
+        self.default = DefaultDouble()
         self.properties: dict[str, dict[str, Any]] = {}
         self.edge_hostnames: dict[str, dict[str, Any]] = {}
         self.cp_codes: dict[int, str] = {}
@@ -182,19 +185,27 @@ class PAPIDouble:
             shown["warnings"] = [{"title": "Warning", "detail": it} for it in self.warnings]
         return 200, {"ETag": f'"{_etag(found)}"'}, shown
 
-    def _get_hostnames(self, _request: Any, key: str, number: str) -> Answer:
-        return 200, {}, self._shown_hostnames(key, int(number))
+    def _get_hostnames(self, request: Any, key: str, number: str) -> Answer:
+        return 200, {}, self._shown_hostnames(request, key, int(number))
 
     def _put_hostnames(self, request: Any, key: str, number: str) -> Answer:
         refusal = self._not_editable(request, key, int(number))
         if refusal:
             return refusal
         for entry in request.body:
+            if is_default(entry):
+                # Akamai creates a missing edge hostname with the activation.
+                continue
             edge = self.edge_hostnames.get(entry["edgeHostnameId"])
             if edge is None or edge["edgeHostnameDomain"] != entry["cnameTo"]:
                 return _problem(400, "hostname", f"no edge hostname {entry['cnameTo']}")
+        refused = self.default.refusal(request.body)
+        if refused:
+            status, kind, detail, more = refused
+            _status, headers, problem = _problem(status, kind, detail)
+            return status, headers, {**problem, **more}
         self.version(key, int(number))["hostnames"] = copy.deepcopy(request.body)
-        return 200, {}, self._shown_hostnames(key, int(number))
+        return 200, self.default.limits, self._shown_hostnames(request, key, int(number))
 
     def _activations(self, _request: Any, key: str) -> Answer:
         self._look(key)
@@ -222,9 +233,13 @@ class PAPIDouble:
         kind = request.body.get("activationType", "ACTIVATE")
         if kind == "ACTIVATE":
             serving = self.serving(network)
-            names = [entry["cnameFrom"] for entry in self.version(key, number)["hostnames"]]
+            hostnames = self.version(key, number)["hostnames"]
+            names = [entry["cnameFrom"] for entry in hostnames]
             taken = [name for name in names if serving.get(name, (key,))[0] != key]
-            errors = self._errors(self.version(key, number)["rules"])
+            rules = self.version(key, number)["rules"]
+            errors = self._errors(rules)
+            if any(map(is_default, hostnames)) and not rules["options"].get("is_secure"):
+                errors.append({"detail": "a default certificate needs a secure property"})
             if not names or taken or errors:
                 return _problem(400, "validation", f"can't be activated: {taken} {errors}")
             # Hostnames that the property serves already count as validated.
@@ -334,8 +349,13 @@ class PAPIDouble:
             "rules": found["rules"],
         }
 
-    def _shown_hostnames(self, key: str, number: int) -> dict[str, Any]:
-        items = self.version(key, number)["hostnames"]
+    def _shown_hostnames(self, request: Any, key: str, number: int) -> dict[str, Any]:
+        items = copy.deepcopy(self.version(key, number)["hostnames"])
+        ids = {it["edgeHostnameDomain"]: key for key, it in self.edge_hostnames.items()}
+        for entry in items:
+            entry["edgeHostnameId"] = ids.get(entry["cnameTo"], "")
+            if is_default(entry) and request.params.get("includeCertStatus") == "true":
+                entry["certStatus"] = self.default.shown(entry["cnameFrom"])
         return {**self._head(key, number), "hostnames": {"items": items}}
 
     def _shown_activations(self, key: str, found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -405,6 +425,21 @@ class PAPIDouble:
             one["status"], active[one["network"]] = "DEACTIVATED", None
         else:
             one["status"], active[one["network"]] = "ACTIVE", one["propertyVersion"]
+        self._finish_certificates(one["network"])
+
+    def _finish_certificates(self, network: str) -> None:
+        """Create the missing edge hostnames of hostnames with a default certificate."""
+        served = [
+            entry
+            for key, found in self.properties.items()
+            if found["active"].get(network)
+            for entry in self.version(key, found["active"][network])["hostnames"]
+            if is_default(entry)
+        ]
+        present = {edge["edgeHostnameDomain"] for edge in self.edge_hostnames.values()}
+        for name in sorted({entry["cnameTo"] for entry in served} - present):
+            self.add_edge_hostname(name, secure=True)
+        self.default.serve(network, {entry["cnameFrom"] for entry in served})
 
     def _status(self, found: dict[str, Any], network: str, number: int) -> str:
         return "ACTIVE" if found["active"].get(network) == number else "INACTIVE"

@@ -7,10 +7,12 @@
 """
 
 import copy
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.common.errors import ConfigError, InProgressError, PermanentError, RetryableError
 from poppy.model.dns_records import DNSRecord, Purpose, RecordType
 from poppy.provider.akamai.cps import CPS, Change, Enrollment
 from poppy.provider.akamai.edgegrid import Document
@@ -30,7 +32,7 @@ class Order(NamedTuple):
     """The progress of a domain's certificate.
 
     Attributes:
-        enrollment_id: None until an enrollment includes the domain.
+        enrollment_id: None until an enrollment includes the domain, and for default certificates.
         common_name: the certificate's common name, from which its edge hostname is derived.
         status: the status, as in :class:`~poppy.provider.base.Issuance`.
         wants: for the tenant: what it waits for, or why it failed.
@@ -88,6 +90,16 @@ class Certificates:
             return next((one for one in self._shared() if domain in one.names), None)
         ours = (one for one in self._cps.enrollments() if one.common_name == domain)
         return next(ours, None)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that are configured."""
+        san = ("san",) if self._san_enrollments else ()
+        return san if self._template is None else (*san, "sni")
+
+    def has_sni(self, domain: str) -> bool:
+        """Return whether the domain has an enrollment of its own."""
+        return "sni" in self.kinds and self.enrollment(domain, "sni") is not None
 
     def remove(self, domain: str, kind: str) -> None:
         """Remove the domain's certificate, if it has one.
@@ -192,6 +204,23 @@ class Certificates:
         else:
             wants = _taking(one)
         return Order(one.enrollment_id, one.common_name, status, wants, tuple(records))
+
+
+def read_template(file: str | None, group: str) -> Document | None:
+    """Return the enrollment in the file of ``enrollment_template``; None if it is not set.
+
+    Raises:
+        ConfigError: the file has no JSON object, or can't be read.
+    """
+    if not file:
+        return None
+    try:
+        found: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"[{group}] enrollment_template can't be read: {exc}") from exc
+    if not isinstance(found, dict):
+        raise ConfigError(f"[{group}] enrollment_template is not a JSON object")
+    return found
 
 
 def _taking(one: Enrollment) -> str:

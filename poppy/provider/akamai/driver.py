@@ -4,17 +4,15 @@
 ``doc/source/drivers/akamai.rst`` describes how each field of a service is mapped.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote
 
 from oslo_config import cfg
 
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.common.http import Quota
-from poppy.model.certificates import TYPES, Certificate
+from poppy.model.certificates import Certificate
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -22,7 +20,7 @@ from poppy.model.specs import ServiceSpec
 from poppy.provider import edge, log_store
 from poppy.provider.akamai import compliance, logging, reporting, rules
 from poppy.provider.akamai.ccu import CCU
-from poppy.provider.akamai.certificates import Certificates, Order
+from poppy.provider.akamai.certificates import Certificates, Order, read_template
 from poppy.provider.akamai.cps import CPS
 from poppy.provider.akamai.dom import DOM, LONGEST_DOMAIN
 from poppy.provider.akamai.edgegrid import Document, Session, credentials
@@ -44,7 +42,7 @@ _HEALTH_TIMEOUT = 3.0  # Seconds.
 _LONGEST_PREFIX = 60
 
 
-class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
+class AkamaiProvider(ObjectProvider[None, Property]):
     """Run each service as one Akamai property, named after the service's id.
 
     Earlier versions of Poppy put many services into one property, as policies of a reseller API.
@@ -66,7 +64,7 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.SAN_CERTIFICATE: ("san_certs",),
-        Capability.SNI_CERTIFICATE: ("enrollment_template",),
+        Capability.SNI_CERTIFICATE: ("enrollment_template", "default_certificates"),
         Capability.SHARED_CERTIFICATE: ("shared_edge_hostname",),
         Capability.LOG_DELIVERY: ("log_bucket",),
     }
@@ -80,7 +78,6 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         super().__init__(conf, name)
         options = self.options
         self.require("contract", "group", "product", "notify_emails")
-        self._template = self._read_template()
         self._settings = rules.Settings(
             methods=tuple(options.methods),
             downgrade=options.allow_https_downgrade,
@@ -105,7 +102,7 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
             CPS(self._session, options.contract),
             options.san_certs,
             options.san_cert_hostname_limit,
-            self._template,
+            read_template(options.enrollment_template, self.group),
             options.poll_after,
         )
         store = log_store.configured(options, self.group)
@@ -123,6 +120,7 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
             options.shared_edge_hostname,
             options.network,
             self._certificates,
+            options.default_certificates,
         )
 
     @property
@@ -155,10 +153,9 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         options = self.options
         return edge.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
 
-    def prepare(self, service: Service) -> dict[str, Order]:
-        """Check the document and order its certificates, by domain."""
+    def prepare(self, service: Service) -> None:
+        """Check the document."""
         self.check(service.spec)
-        return self._orders(service.spec)
 
     def stored(self, service: Service, provider_service_id: str) -> Property | None:
         """Return the property with an id, unless it is another service's."""
@@ -168,7 +165,7 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         """Return the property with the service's name."""
         return self._properties.search(service)
 
-    def create(self, service: Service, plan: dict[str, Order]) -> Property:
+    def create(self, service: Service, plan: None) -> Property:
         """Create the property; its name is unique."""
         return self._properties.make(service)
 
@@ -176,16 +173,20 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         self,
         service: Service,
         known: ProviderDetail | None,
-        plan: dict[str, Order],
+        plan: None,
         found: Property,
     ) -> Deployment:
         """Activate a version that serves the document, then drop what it does not use."""
         spec = service.spec
-        present = self._properties.edge_hostnames(found) if plan else {}
-        edges = self._edges.of(spec, plan, present)
-        progress = self._serve(service, found, edges)
+        present = self._properties.edge_hostnames(found) if own_certificates(spec) else {}
+        defaults = self._edges.defaults(spec, present)
+        orders = self._orders(spec, defaults)
+        edges = self._edges.of(spec, orders, defaults, present)
+        version, progress = self._serve(service, found, edges)
+        if defaults:
+            orders |= self._properties.default_orders(found.property_id, version)
         place = self._logs.place(service, self.name) if self._logs else None
-        state = Orders.of(spec, plan)
+        state = Orders.of(spec, orders)
         gone = dropped_certificates(service, known)
         if progress.done:
             self._drop_certificates(gone)
@@ -267,7 +268,8 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
 
     def update_property(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """See :class:`~poppy.provider.akamai.jobs.CertificateJobs`."""
-        orders = self._orders(service.spec)
+        present = self._properties.edge_hostnames(self.existing(service, known))
+        orders = self._orders(service.spec, self._edges.defaults(service.spec, present))
         return self._move(service, known, {d: secure_edge(one) for d, one in orders.items()})
 
     def migrate(
@@ -290,10 +292,12 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
     ) -> Deployment:
         """Move some domains to other edge hostnames, and change nothing else."""
         found = self.existing(service, known)
-        present = self._properties.edge_hostnames(found)
-        edges = {domain: EdgeHostname(name, ours=False) for domain, name in present.items()}
+        edges = self._properties.edge_hostnames(found)
+        for domain in moved:
+            if domain in edges and edges[domain].default:
+                raise PermanentError(f"Domain {domain} has a default certificate, not one of CPS")
         edges |= {domain: edge for domain, edge in moved.items() if domain in edges}
-        progress = self._serve(service, found, edges)
+        _version, progress = self._serve(service, found, edges)
         return Deployment(
             provider_service_id=found.property_id,
             access_urls=self._access_urls(edges),
@@ -305,7 +309,8 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
 
     def _serve(
         self, service: Service, found: Property, edges: Mapping[str, EdgeHostname]
-    ) -> Progress:
+    ) -> tuple[int, Progress]:
+        """Write and activate the document. Return the number of its version, too."""
         place = self._logs.place(service, self.name) if self._logs else None
         stream = self._logs.prepare(service, found, place) if self._logs else None
 
@@ -315,17 +320,22 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         version = self._properties.write(service, found, tree_for, edges)
         progress = self._properties.activate(found.property_id, version, edges)
         if self._logs and progress.done:
-            return self._logs.finish(service, found, place, stream)
-        return progress
+            progress = self._logs.finish(service, found, place, stream)
+        return version, progress
 
     def _access_urls(self, edges: Mapping[str, EdgeHostname]) -> dict[str, str]:
         return {domain: self._edges.public(edges[domain].name) for domain in sorted(edges)}
 
-    def _orders(self, spec: ServiceSpec) -> dict[str, Order]:
-        """Return the orders of domains with their own certificate, each with its enrollment."""
+    def _orders(self, spec: ServiceSpec, defaults: Collection[str]) -> dict[str, Order]:
+        """Return the orders of domains with their own certificate, each with its enrollment.
+
+        Args:
+            defaults: domains that need no order.
+        """
         orders = {
             domain: self._certificates.ensure(domain, kind)
             for domain, kind in own_certificates(spec).items()
+            if domain not in defaults
         }
         unplaced = [order.wants for order in orders.values() if order.enrollment_id is None]
         if unplaced:
@@ -333,16 +343,17 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
         return orders
 
     def _drop_certificates(self, domains: Collection[str]) -> None:
-        """Remove the domains' own certificates of all enabled kinds."""
-        kinds = [kind for kind in TYPES if _capability(kind) in self.supports]
+        """Remove the domains' own certificates of all configured kinds."""
         for domain in sorted(domains):
-            for kind in kinds:
+            for kind in self._certificates.kinds:
                 self._certificates.remove(domain, kind)
 
     def _check_kind(self, certificate: Certificate) -> None:
-        kind = _capability(certificate.cert_type)
-        if kind not in self.supports:
-            raise PermanentError(f"{self.name} has no {kind}")
+        kind = certificate.cert_type
+        if kind not in self._certificates.kinds:
+            raise PermanentError(
+                f"{self.name} has no {kind} certificates to order without a service"
+            )
 
     def _issuance(self, order: Order) -> Issuance:
         details: dict[str, object] = {
@@ -375,19 +386,3 @@ class AkamaiProvider(ObjectProvider[dict[str, Order], Property]):
     def _papi(self, session: Session) -> PAPI:
         options = self.options
         return PAPI(session, options.contract, options.group, options.product, options.rule_format)
-
-    def _read_template(self) -> Document | None:
-        file = self.options.enrollment_template
-        if not file:
-            return None
-        try:
-            found: Any = json.loads(Path(file).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:
-            raise self.config_error(f"enrollment_template can't be read: {exc}") from exc
-        if not isinstance(found, dict):
-            raise self.config_error("enrollment_template is not a JSON object")
-        return found
-
-
-def _capability(kind: str) -> Capability:
-    return Capability(f"{kind} certificates")

@@ -161,7 +161,14 @@ CERTIFICATES: Sequence[cfg.Opt] = (
     cfg.StrOpt(
         "enrollment_template",
         help="JSON file with a CPS enrollment, used as the template for each domain with an sni "
-        "certificate. Unset: no sni certificates.",
+        "certificate. Unset: no sni certificates, unless default_certificates is true.",
+    ),
+    cfg.BoolOpt(
+        "default_certificates",
+        default=False,
+        help="Let Akamai issue default DV certificates for new sni domains, without CPS "
+        "enrollments; the contract must include them. Domains keep the certificate that they "
+        "have. Keep enrollment_template for as long as some are from CPS.",
     ),
 )
 

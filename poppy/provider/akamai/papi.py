@@ -16,8 +16,8 @@ from urllib.parse import quote
 import requests
 from oslo_log import log
 
-from poppy.common.errors import PermanentError, RetryableError, succeeds
-from poppy.common.http import GONE, retry_after
+from poppy.common.errors import PermanentError, RetryableError, Scope, Unauthorized, succeeds
+from poppy.common.http import GONE, failure, retry_after
 from poppy.provider.akamai.edgegrid import Document, Session, listed, words
 from poppy.provider.akamai.quotas import read_quotas
 
@@ -27,6 +27,8 @@ LOG = log.getLogger(__name__)
 _BUSY = frozenset(
     {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
+#: Statuses that may concern default certificates.
+_REFUSALS = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 _AGAIN = 5.0  # Seconds.
 
 
@@ -184,24 +186,36 @@ class PAPI:
         )
         return self._checked(response, "rules")
 
-    def hostnames(self, property_id: str, version: int) -> list[Document]:
-        """Return the hostnames of a version with their edge hostnames."""
+    def hostnames(self, property_id: str, version: int, *, status: bool = False) -> list[Document]:
+        """Return the hostnames of a version with their edge hostnames.
+
+        Args:
+            status: whether to include the status of default certificates.
+        """
         path = f"{_path(property_id)}/versions/{version}/hostnames"
-        return list(self._json("GET", path)["hostnames"]["items"])
+        params = {**self._scope, **({"includeCertStatus": "true"} if status else {})}
+        return list(self._json("GET", path, params=params)["hostnames"]["items"])
 
     def put_hostnames(
         self, property_id: str, version: int, etag: str, hostnames: Sequence[Mapping[str, str]]
     ) -> str:
-        """Write the hostnames of an editable version and return its new ETag."""
+        """Write the hostnames of an editable version and return its new ETag.
+
+        Raises:
+            PermanentError: also if the contract has no default certificates left.
+            Unauthorized: also if it has none at all.
+        """
         path = f"{_path(property_id)}/versions/{version}/hostnames"
         response = self._request(
             "PUT",
             path,
-            accept=_BUSY,
+            accept=_BUSY | _REFUSALS,
             headers={"If-Match": f'"{etag}"'},
             params={**self._scope, "validateHostnames": "true"},
             json=list(hostnames),
         )
+        if response.status_code in _REFUSALS:
+            raise self._refusal(response)
         return str(self._checked(response, "hostnames")["etag"])
 
     def activations(self, property_id: str) -> list[Activation]:
@@ -286,6 +300,27 @@ class PAPI:
         """Create a CP code, which can't be deleted, and return its number."""
         body = {"productId": self._product, "cpcodeName": name}
         return _number(_last(self._json("POST", "/cpcodes", json=body)["cpcodeLink"]))
+
+    def _refusal(self, response: requests.Response) -> Exception:
+        """Return the error for a refused change of hostnames.
+
+        The limit has the status of the rate limit, but waiting does not help. See
+        https://techdocs.akamai.com/property-mgr/reference/rate-and-resource-limiting.
+        """
+        problem = self._session.document(response)
+        if problem.get("limitKey") == "DEFAULT_CERTS_PER_CONTRACT":
+            return PermanentError(
+                f"Akamai's contract has no default certificates left (limit "
+                f"{problem.get('limit')}): {words(problem)}"
+            )
+        if str(problem.get("type")).endswith("/default-cert-provisioning-unavailable"):
+            return Unauthorized(
+                "Akamai's contract has no default certificates, which the option "
+                f"default_certificates needs: {words(problem)}",
+                scope=Scope.SERVICE,
+            )
+        message = f"Akamai refuses the hostnames with {response.status_code}: {words(problem)}"
+        return failure(message, words(problem), response, read_quotas)
 
     def _checked(self, response: requests.Response, what: str) -> Document:
         """Return the written document, or raise an error if the write failed."""

@@ -14,7 +14,9 @@ from oslo_log import log
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
 from poppy.model.dns_records import DNSRecord
 from poppy.model.services import Service
-from poppy.provider.akamai import rules
+from poppy.provider.akamai import default_certificates, rules
+from poppy.provider.akamai.certificates import Order
+from poppy.provider.akamai.default_certificates import is_default
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.edges import EdgeHostname
 from poppy.provider.akamai.ownership import Missing, Ownership, note, noted
@@ -112,10 +114,19 @@ class Properties:
             raise PermanentError(f"Akamai has no CP code for service {service.service_id}")
         return number
 
-    def edge_hostnames(self, found: Property) -> dict[str, str]:
+    def edge_hostnames(self, found: Property) -> dict[str, EdgeHostname]:
         """Return the edge hostnames in the property's latest version by domain."""
-        items = self._papi.hostnames(found.property_id, found.latest)
-        return {entry["cnameFrom"]: entry.get("cnameTo") or "" for entry in items}
+        return {
+            entry["cnameFrom"]: EdgeHostname(
+                entry.get("cnameTo") or "", ours=False, default=is_default(entry)
+            )
+            for entry in self._papi.hostnames(found.property_id, found.latest)
+        }
+
+    def default_orders(self, property_id: str, version: int) -> dict[str, Order]:
+        """Return the progress of the default certificates of a version by domain."""
+        hostnames = self._papi.hostnames(property_id, version, status=True)
+        return default_certificates.orders(hostnames, self._network)
 
     def write(
         self,
@@ -135,9 +146,8 @@ class Properties:
         present, etag = self._papi.rules(property_id, version)
         tree = tree_for(self._cp_code(service, present))
         changed = rules.difference(present, tree)
-        names = {domain: edge.name for domain, edge in edges.items()}
         before = self.edge_hostnames(found)
-        moved = before != names
+        moved = _names(before) != _names(edges)
         if not changed and not moved:
             return version
         LOG.debug("property %s: %s", property_id, changed or "other names")
@@ -314,9 +324,10 @@ class Properties:
         return min((number for number, other in found.items() if other == name), default=None)
 
     def _edge_ids(self, edges: Mapping[str, EdgeHostname]) -> dict[str, str]:
-        """Return the ids of edge hostnames; create missing ones."""
+        """Return the ids of edge hostnames; create missing ones, unless Akamai does."""
         ids = self._papi.edge_hostnames()
-        missing = {edge.name: edge for edge in edges.values() if edge.name not in ids}
+        wanted = (edge for edge in edges.values() if not edge.default)
+        missing = {edge.name: edge for edge in wanted if edge.name not in ids}
         for edge in missing.values():
             self._make_edge(edge)
         if missing:
@@ -344,11 +355,17 @@ def name_of(service: Service) -> str:
     return f"poppy-{service.service_id}"
 
 
+def _names(edges: Mapping[str, EdgeHostname]) -> dict[str, tuple[str, bool]]:
+    """Return the edge hostnames as far as hostnames of a property depend on them."""
+    return {domain: (edge.name, edge.default) for domain, edge in edges.items()}
+
+
 def _hostname(domain: str, edge: EdgeHostname, ids: Mapping[str, str]) -> dict[str, str]:
+    found = {"cnameType": "EDGE_HOSTNAME", "cnameFrom": domain, "cnameTo": edge.name}
+    if edge.default:
+        return {**found, "certProvisioningType": "DEFAULT"}
     return {
-        "cnameType": "EDGE_HOSTNAME",
-        "cnameFrom": domain,
-        "cnameTo": edge.name,
+        **found,
         "edgeHostnameId": ids[edge.name],
         "certProvisioningType": "CPS_MANAGED",
     }

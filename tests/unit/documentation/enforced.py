@@ -27,6 +27,15 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "A stream can't be changed": ("test_turned_on_again_while_akamai_deactivates",),
         "A destination has the type": ("test_amazon_has_a_destination_of_its_own",),
         "``logStreamName``": ("test_the_property_is_active_before_its_stream",),
+        "A hostname with ``certProvisioningType``": (
+            "test_the_tenant_creates_a_cname_and_keeps_it",
+        ),
+        "The edge hostname of such": ("test_the_tenant_creates_a_cname_and_keeps_it",),
+        "A contract limits the hostnames": (
+            "test_the_limit_of_the_contract_is_an_error_of_the_service",
+            "test_a_contract_without_default_certificates_is_named",
+        ),
+        "Renewals of default certificates": ("test_renewals_need_the_cname",),
     },
     "cloudfront": {
         "A certificate's ``DomainName``": ("test_one_name_must_fit_in_a_common_name",),

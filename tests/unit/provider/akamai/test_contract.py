@@ -106,6 +106,24 @@ class TestAkamaiWithSNI(TestAkamai):
         return found
 
 
+class TestAkamaiWithDefaultCertificates(TestAkamai):
+    """The contract for https domains with certificates that Akamai issues by itself."""
+
+    @pytest.fixture
+    def provider(self, akamai: Akamai) -> AkamaiProvider:
+        self.options = {"default_certificates": True, "allow_https_downgrade": True}
+        return make_provider(akamai, **self.options)
+
+    def service(self, *domains: str) -> Service:
+        return secured(super().service(*domains), "sni")
+
+    def objects(self, provider: Provider, service: Service) -> list[str]:
+        found = super().objects(provider, service)
+        if not found:
+            assert not service.spec.domain_names & self.akamai.papi.default.active["PRODUCTION"]
+        return found
+
+
 class TestAkamaiWithSAN(TestAkamai):
     """The contract for https domains that share a certificate."""
 
