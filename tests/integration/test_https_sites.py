@@ -100,11 +100,8 @@ def akamai_default(bind: Bind) -> Iterator[Vendor]:
         double.papi.default.automatic = False
 
         def look() -> None:
-            name = f"_akamai-host-challenge.{DOMAIN}"
-            for text in bind.values(name, "TXT"):
-                double.dom.records[name] = text
             name = f"_acme-challenge.{DOMAIN}"
-            double.papi.default.cnames[name] = bind.resolve(name) or ""
+            double.dom.cnames[name] = bind.resolve(name) or ""
 
         yield Vendor(make_akamai(double, default_certificates=True), look)
 
@@ -115,7 +112,7 @@ def akamai_default(bind: Bind) -> Iterator[Vendor]:
         ("fastly", "sni", {"certificate"}),
         ("cloudfront", "sni", {"certificate"}),
         ("akamai", "sni", {"certificate", "ownership"}),
-        ("akamai_default", "sni", {"certificate", "ownership"}),
+        ("akamai_default", "sni", {"certificate"}),
     ],
 )
 def test_tenant_gets_an_https_site_by_doing_what_dns_records_says(
@@ -164,6 +161,7 @@ def test_tenant_gets_an_https_site_by_doing_what_dns_records_says(
     assert {str(record.purpose) for record in created} == needed | {"traffic"}
     assert {record.provider for record in created if record.purpose != "traffic"} == {name}
     assert bind.resolve(DOMAIN) == f"{DOMAIN}.cdn.example.net"
+    assert poppy.get(service_id).provider_details[name].certificates == {DOMAIN: "deployed"}
     for record in created:
         bind.change("example.org", (record.name, str(record.type)))
     poppy.close()

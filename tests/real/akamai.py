@@ -65,6 +65,7 @@ class Akamai:
     def __init__(self, contracts: Mapping[str, tuple[str, int]] | None = None) -> None:
         self.dom = DOMDouble()
         self.papi = PAPIDouble(CONTRACT, GROUP, PRODUCT, self.dom.accepts)
+        self.papi.default.cnames = self.dom.cnames
         self.cps = CPSDouble(CONTRACT)
         self.edge = EdgeDouble(self.papi)
         self.streams = DataStreamDouble(self.papi, CONTRACT, GROUP)

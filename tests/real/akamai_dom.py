@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Domain Ownership Manager (DOM) of the double of Akamai, and tenants' TXT records.
+"""The Domain Ownership Manager (DOM) of the double of Akamai, and tenants' DNS records.
 
 The rules are those of https://techdocs.akamai.com/domain-validation/reference/api and of Akamai's
 client library (``pkg/domainownership`` of AkamaiOPEN-edgegrid-golang), which has the messages.
@@ -45,6 +45,7 @@ class DOMDouble:
         taken: domains of other accounts.
         claims: by name and scope.
         records: values of TXT records by name, in all tenants' zones.
+        cnames: targets of CNAME records by name, there.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class DOMDouble:
         self.taken: set[str] = set()
         self.claims: dict[Key, dict[str, Any]] = {}
         self.records: dict[str, str] = {}
+        self.cnames: dict[str, str] = {}
         base = "/domain-validation/v1/domains"
         self.routes = [
             (method, path, self._guarded(act))
@@ -166,9 +168,13 @@ class DOMDouble:
             if claim["status"] not in _PENDING:
                 detail = "Domain cannot be validated for the current state."
                 raise _Refused(400, "bad-request", detail)
-            if claim["status"] != "REQUEST_ACCEPTED" or method != "DNS_TXT":
+            if claim["status"] != "REQUEST_ACCEPTED":
                 continue
-            if self.records.get(_record(key)) == claim["token"]:
+            proofs = {
+                "DNS_TXT": self.records.get(_record(key)) == claim["token"],
+                "DNS_CNAME": self.cnames.get(challenge(key.name)) == target(key.name),
+            }
+            if proofs.get(method):
                 status = "VALIDATION_IN_PROGRESS" if self.takes else "VALIDATED"
                 claim |= {"status": status, "method": method, "looks": self.takes}
         shown = [{**_named(key), "domainStatus": self.claims[key]["status"]} for key, _ in asked]

@@ -108,14 +108,23 @@ class DOM:
             }
         return refused
 
-    def validate(self, domains: Iterable[str]) -> set[str]:
-        """Ask Akamai to look up the TXT records of pending claims now.
+    def validate(self, domains: Iterable[str], by_cname: Collection[str] = ()) -> set[str]:
+        """Ask Akamai to look up the records of pending claims now.
+
+        Args:
+            by_cname: domains that are proven by the CNAME record, instead of the TXT record.
 
         Returns:
             The domains that are validated already.
         """
         found: list[Document] = []
-        pending = ({**_domain(name, HOST), "validationMethod": "DNS_TXT"} for name in domains)
+        pending = (
+            {
+                **_domain(name, HOST),
+                "validationMethod": "DNS_CNAME" if name in by_cname else "DNS_TXT",
+            }
+            for name in domains
+        )
         for batch in chunks(pending, MOST_DOMAINS):
             answer = self._request("POST", "/validate-now", json={"domains": batch})
             found += self._session.document(answer)["domains"]

@@ -4,13 +4,15 @@
 See https://techdocs.akamai.com/property-mgr/docs/prove-domain-ownership. Poppy claims a domain
 unless the account already has a validated claim that covers it, shows the tenant the TXT record,
 and asks Akamai to look it up. The TXT record, not the CNAME: the name ``_acme-challenge`` of the
-CNAME is also used to validate certificates, and a name with a CNAME has no other records.
+CNAME is also used to validate certificates, and a name with a CNAME has no other records. Default
+certificates need exactly this CNAME, so it also proves the ownership of their domains. See
+https://techdocs.akamai.com/domain-validation/docs/validation-methods.
 
 Akamai does not record what a claim is for. So Poppy writes its claims into hidden variables of the
 property's rule tree, before it makes them, and releases no others.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from oslo_log import log
@@ -51,11 +53,16 @@ class Ownership:
         self._dom = dom
 
     def prove(
-        self, domains: Collection[str], remember: Callable[[Collection[str]], object]
+        self,
+        domains: Collection[str],
+        by_cname: Collection[str],
+        remember: Callable[[Collection[str]], object],
     ) -> Missing:
         """Make progress with the claims of domains.
 
         Args:
+            by_cname: domains that are proven by the CNAME of their default certificate, which
+                the tenant creates for the certificate.
             remember: called with the domains that are about to be claimed.
 
         Returns:
@@ -74,12 +81,12 @@ class Ownership:
                 if one is None or one.status in DEAD:
                     raise _unclaimed(name, refused.get(name))
             # The tenant does not know the new records yet, so there is nothing to validate.
-            missing = _missing(claims.values())
+            missing = _missing(claims, by_cname)
             return missing or Missing("waiting for Akamai to accept the domains")
         if claims:
-            for name in self._validate(claims):
+            for name in self._validate(claims, by_cname):
                 claims.pop(name, None)
-        return _missing(claims.values())
+        return _missing(claims, by_cname)
 
     def release(self, domains: Iterable[str]) -> None:
         """Delete the claims of domains.
@@ -114,10 +121,10 @@ class Ownership:
         claims = self._dom.search((name, HOST) for name in wanted)
         return [one for one in claims if any(_is_own(one, name) for name in wanted)]
 
-    def _validate(self, pending: Collection[str]) -> set[str]:
+    def _validate(self, pending: Collection[str], by_cname: Collection[str]) -> set[str]:
         """Return the domains whose records Akamai has found just now."""
         try:
-            return self._dom.validate(pending)
+            return self._dom.validate(pending, by_cname)
         except PermanentError as exc:
             # Akamai also looks the records up by itself.
             LOG.warning("Akamai does not validate %s now: %s", ", ".join(sorted(pending)), exc)
@@ -168,9 +175,13 @@ def _unclaimed(domain: str, reason: str | None) -> DriverError:
     return PermanentError(f"Akamai refuses the claim of domain {domain}: {reason}")
 
 
-def _missing(claims: Iterable[Claim | None]) -> Missing:
+def _missing(claims: Mapping[str, Claim | None], by_cname: Collection[str]) -> Missing:
     """Return what the tenant must do, or what Akamai does, for pending claims."""
-    pending = [one for one in claims if one is not None]
+    pending = [
+        one._replace(record=None) if name in by_cname else one
+        for name, one in claims.items()
+        if one is not None
+    ]
     records = [
         DNSRecord(one.name, Purpose.OWNERSHIP, RecordType.TXT, *one.record)
         for one in pending

@@ -164,11 +164,13 @@ class Properties:
             changed = changed or (None if kept == claimed else "other claims")
         return self._edit(property_id, version, etag, tree if changed else None, hostnames)
 
-    def activate(self, property_id: str, version: int, domains: Collection[str]) -> Progress:
+    def activate(
+        self, property_id: str, version: int, edges: Mapping[str, EdgeHostname]
+    ) -> Progress:
         """Activate the version on the network, once Akamai accepts the tenant's new domains.
 
         Args:
-            domains: the hostnames of the version.
+            edges: the edge hostnames of the version's hostnames.
 
         Raises:
             PermanentError: the activation failed repeatedly, or Akamai refuses a domain.
@@ -184,7 +186,7 @@ class Properties:
         if len(failures) >= _MOST_FAILURES:
             cause = failures[0].cause or "no reason given"
             raise PermanentError(f"Akamai could not activate the service: {cause}")
-        missing = self._prove(property_id, version, domains, ours)
+        missing = self._prove(property_id, version, edges, ours)
         if missing:
             return Progress(False, self._poll_after, *missing)
         self._start(property_id, version, self._network, "ACTIVATE")
@@ -226,15 +228,16 @@ class Properties:
         self,
         property_id: str,
         version: int,
-        domains: Collection[str],
+        edges: Mapping[str, EdgeHostname],
         activations: Sequence[Activation],
     ) -> Missing:
         """Return what is missing for Akamai to accept the hostnames that it does not serve yet."""
         if self._ownership is None:
             return Missing()
-        new = set(domains) - self._served(property_id, activations)
+        new = set(edges) - self._served(property_id, activations)
         if not new:
             return Missing()
+        by_cname = {domain for domain in new if edges[domain].default}
 
         def remember(domains: Collection[str]) -> None:
             present, etag = self._papi.rules(property_id, version)
@@ -243,7 +246,7 @@ class Properties:
                 tree = present | note(claimed.union(domains))
                 self._edit(property_id, version, etag, tree, None)
 
-        return self._ownership.prove(new, remember)
+        return self._ownership.prove(new, by_cname, remember)
 
     def _served(self, property_id: str, activations: Sequence[Activation]) -> set[str]:
         """Return the hostnames that the network serves."""

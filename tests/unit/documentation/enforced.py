@@ -35,6 +35,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_the_limit_of_the_contract_is_an_error_of_the_service",
             "test_a_contract_without_default_certificates_is_named",
         ),
+        "The CNAME of a default": ("test_the_cname_also_proves_ownership",),
         "Renewals of default certificates": ("test_renewals_need_the_cname",),
     },
     "cloudfront": {

@@ -93,6 +93,45 @@ def test_the_tenant_creates_a_cname_and_keeps_it(akamai: Akamai) -> None:
     assert called(akamai, "", "/cps/") == 0
 
 
+def test_the_cname_also_proves_ownership(akamai: Akamai) -> None:
+    akamai.dom.automatic = False
+    akamai.papi.default.automatic = False
+    provider, service = make(akamai), with_domains(make_service(), {OLD: "sni", NEW: None})
+    first = provider.ensure(service, None)
+    found = provider.ensure(service, known_from(first))
+    for one in (first, found):
+        assert [record.purpose for record in one.records] == ["ownership", "certificate"]
+        assert [record.domain for record in one.records] == [NEW, OLD]
+        assert one.records[1] == cname(OLD)
+    akamai.dom.publish()
+    # The TXT record of the other domain does not count: Poppy has asked for its CNAME.
+    for _ in range(3):
+        found = provider.ensure(service, known_from(found))
+    assert akamai.papi.serving() == {}
+    assert akamai.dom.status(NEW) == "VALIDATED" and akamai.dom.status(OLD) != "VALIDATED"
+    assert [record.purpose for record in found.records] == ["certificate"]
+
+    akamai.papi.default.publish(OLD)
+    settle(provider, service, found)
+
+    assert set(akamai.papi.serving()) == {OLD, NEW}
+    take_away(provider, service)
+    assert akamai.dom.claims == {}
+
+
+def test_the_property_of_a_validated_domain_does_not_wait_for_the_cname(akamai: Akamai) -> None:
+    akamai.dom.own("a.example")
+    akamai.papi.default.automatic = False
+    provider, service = make(akamai), site()
+    known = provider.ensure(service, None)
+    for _ in range(4):
+        known = provider.ensure(service, known_from(known))
+    assert set(akamai.papi.serving()) == {OLD}
+    assert known.in_progress and known.certificates == {OLD: "create_in_progress"}
+    akamai.papi.default.publish(OLD)
+    assert settle(provider, service, known).certificates == {OLD: "deployed"}
+
+
 def test_nothing_is_written_without_a_difference(akamai: Akamai) -> None:
     provider, service = make(akamai), site()
     known = settle(provider, service)
