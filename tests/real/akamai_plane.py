@@ -5,14 +5,17 @@ See :mod:`tests.real.akamai_interpreter` for rules, :mod:`tests.real.akamai_cach
 By default, the cache key is the URL with its query
 (https://techdocs.akamai.com/property-mgr/docs/cache-key-query-param), ``cacheKeyHostname`` chooses
 the host in it, and clients wait for the origin when a response has expired
-(https://techdocs.akamai.com/property-mgr/reference/ga-prefresh-cache).
+(https://techdocs.akamai.com/property-mgr/reference/ga-prefresh-cache). A purge covers exactly the
+given URL, for http and https (https://techdocs.akamai.com/purge-cache/docs/purge-content-url).
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.provider.akamai import rules
+from poppy.provider.akamai.ccu import purged_urls
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.testing.edge import Answer, NotShown, Request, Response
 from tests.real.akamai_caching import kept
@@ -36,6 +39,8 @@ class AkamaiPlane(InterpretedPlane):
         "cookies must forbid caching, or send Vary: Cookie.",
         "stale-while-revalidating": "Akamai asks the origin first.",
         "whitelist-referrer-subdomain": "Akamai's patterns can't tell a subdomain from a path.",
+        "purge-path": "Akamai purges exactly the given URL: with a query, the path stays.",
+        "purge-prefix": "Akamai can't purge patterns: the whole service is purged.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
         "as a slash.",
     }
@@ -62,15 +67,12 @@ class AkamaiPlane(InterpretedPlane):
             ),
             "What is served while the origin fails is not interpreted.",
         ),
-        "revalidates": "Conditional requests to origins are not interpreted.",
-        "forwarded-for": "Akamai's pages don't say what origins receive after a deletion.",
         **dict.fromkeys(
-            (
-                *("purge-path", "purge-query", "purge-prefix", "purge-all", "purge-domains"),
-                *("purge-soft", "purge-soft-all", "purge-soft-down", "purge-by-clients"),
-            ),
-            "Purges are not interpreted.",
+            ("revalidates", "purge-soft", "purge-soft-all", "purge-soft-down"),
+            "Conditional requests to origins are not interpreted.",
         ),
+        "forwarded-for": "Akamai's pages don't say what origins receive after a deletion.",
+        "purge-by-clients": "Akamai's pages don't say how other methods are answered.",
     }
 
     def __init__(self) -> None:
@@ -81,6 +83,17 @@ class AkamaiPlane(InterpretedPlane):
         rules.check(service.spec, rules.Settings())
         tree = rules.tree(service.spec, 17, rules.Settings())
         self._trees |= dict.fromkeys(service.spec.domain_names, tree)
+
+    def purge(self, service: Service, purge: Purge) -> None:
+        """Evict the URLs of the purge, or everything of the service's CP code."""
+        if not purge.hard:
+            raise NotShown("conditional requests to origins")
+        urls = purged_urls(service.spec, purge.url)
+        gone = urls and {url.partition("://")[2] for url in urls}
+        for key in list(self.kept):
+            host, target = key  # type: ignore[misc]
+            if host in service.spec.domain_names and (gone is None or host + target in gone):
+                del self.kept[key]
 
     def send(self, request: Request) -> Answer:
         refuse_what_is_not_shown(request)

@@ -3,7 +3,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote
 
+from poppy.model.specs import ServiceSpec
 from poppy.provider.akamai.edgegrid import Session
 
 #: Maximum bytes of a request body ("Limits" in the reference).
@@ -38,6 +40,21 @@ class CCU:
             headers={"Content-Type": "application/json"},
             data=_body(objects),
         )
+
+
+def purged_urls(spec: ServiceSpec, url: str | None) -> list[str] | None:
+    """Return the URLs of a purge; None if it has to cover the whole service.
+
+    Akamai compares URLs completely, so a path is not purged with other queries
+    (https://techdocs.akamai.com/purge-cache/docs/purge-content-url).
+
+    Args:
+        url: the path of the purge, possibly with a query or ``*``; None for everything.
+    """
+    if url is None or "*" in url:
+        return None
+    path = quote(url, safe="/%?&=:;,+$!~*'()@[]-._")
+    return [f"{one.protocol}://{one.domain}{path}" for one in spec.domains]
 
 
 def batches(urls: Iterable[str]) -> Iterator[list[str]]:

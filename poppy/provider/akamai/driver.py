@@ -6,7 +6,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import quote
 
 from oslo_config import cfg
 
@@ -19,7 +18,7 @@ from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import edge, log_store
 from poppy.provider.akamai import compliance, logging, reporting, rules
-from poppy.provider.akamai.ccu import CCU
+from poppy.provider.akamai.ccu import CCU, purged_urls
 from poppy.provider.akamai.certificates import Certificates, Order, read_template
 from poppy.provider.akamai.cps import CPS
 from poppy.provider.akamai.dom import DOM, LONGEST_DOMAIN
@@ -221,13 +220,12 @@ class AkamaiProvider(ObjectProvider[None, Property]):
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict or invalidate content. Akamai can't purge patterns, so they purge everything."""
         found = self.existing(service, known)
-        if purge.url is None or "*" in purge.url:
+        urls = purged_urls(service.spec, purge.url)
+        if urls is None:
             cp_code = self._properties.existing_cp_code(service, found)
             self._ccu.purge_cp_code(cp_code, hard=purge.hard)
-            return
-        path = quote(purge.url, safe="/%?&=:;,+$!~*'()@[]-._")
-        urls = [f"{one.protocol}://{one.domain}{path}" for one in service.spec.domains]
-        self._ccu.purge_urls(urls, hard=purge.hard)
+        else:
+            self._ccu.purge_urls(urls, hard=purge.hard)
 
     def health(self) -> bool:
         """Return whether Akamai answers and accepts the credentials."""

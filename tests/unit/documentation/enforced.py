@@ -36,6 +36,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_a_contract_without_default_certificates_is_named",
         ),
         "The CNAME of a default": ("test_the_cname_also_proves_ownership",),
+        "A purge by URL": ("promise:purge-query", "promise:purge-path"),
         "Renewals of default certificates": ("test_renewals_need_the_cname",),
     },
     "cloudfront": {
