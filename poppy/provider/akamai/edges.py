@@ -127,9 +127,9 @@ class Edges:
     def _is_migrated(self, domain: Domain, own: str, present: str) -> bool:
         """Return whether an operator migrated the domain to another certificate.
 
-        Only the property records this. A previous certificate of the other kind does not count.
+        Only the property records this. A previous certificate of another kind does not count.
         """
-        if not present.endswith(SECURE_SUFFIX) or present == own:
+        if not present.endswith(SECURE_SUFFIX) or present in (own, self._shared):
             return False
         if domain.certificate == "san":
             return present != domain.domain + SECURE_SUFFIX
@@ -137,5 +137,6 @@ class Edges:
 
     def _is_sni(self, edge: str) -> bool:
         """Return whether an edge hostname has the certificate of a single domain."""
-        name = edge.removesuffix(SECURE_SUFFIX)
-        return name != edge and name not in self._certificates.shared_names()
+        if not edge.endswith(SECURE_SUFFIX) or edge == self._shared:
+            return False
+        return edge.removesuffix(SECURE_SUFFIX) not in self._certificates.shared_names()

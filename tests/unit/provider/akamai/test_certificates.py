@@ -258,6 +258,29 @@ def test_a_shared_domain_uses_the_operators_edge_hostname(akamai: Akamai) -> Non
     assert akamai.cps.enrollments == {}
 
 
+@pytest.mark.parametrize("kind", ["san", "sni"])
+def test_a_shared_domain_gets_its_own_certificate(
+    akamai: Akamai, shared: list[int], tmp_path: Path, kind: str
+) -> None:
+    name = "wild.cdn.example.edgekey.net"
+    akamai.papi.add_edge_hostname(name, secure=True)
+    provider = make_provider(
+        akamai,
+        san_certs=shared,
+        enrollment_template=template(tmp_path),
+        shared_edge_hostname=name,
+        allow_https_downgrade=True,
+    )
+    before = secured("shared")
+    known = settle(provider, before)
+    after = replace(before, spec=secured(kind).spec)
+
+    found = settle(provider, after, known)
+
+    own = {"san": "san1.cdn.example.edgekey.net", "sni": f"{DOMAIN}.edgekey.net"}
+    assert found.access_urls == {DOMAIN: own[kind]}
+
+
 def test_the_driver_implements_the_jobs(san: AkamaiProvider) -> None:
     assert isinstance(san, CertificateJobs)
 

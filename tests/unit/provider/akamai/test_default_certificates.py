@@ -200,6 +200,7 @@ def test_an_enrollment_from_before_the_property_is_used(akamai: Akamai, tmp_path
         ({NEW: "sni"}, {NEW: "DEFAULT"}),
         ({OLD: None}, {OLD: "CPS_MANAGED"}),
         ({OLD: "san"}, {OLD: "CPS_MANAGED"}),
+        ({OLD: "shared"}, {OLD: "CPS_MANAGED"}),
     ],
 )
 def test_domains_change(
@@ -207,7 +208,9 @@ def test_domains_change(
 ) -> None:
     """A service changes to other domains and back, and Akamai has what it needs, no more."""
     san = akamai.cps.add("san.cdn.example")
-    provider, service = make(akamai, san_certs=[san]), site(OLD)
+    shared = "wild.cdn.example.edgekey.net"
+    akamai.papi.add_edge_hostname(shared, secure=True)
+    provider, service = make(akamai, san_certs=[san], shared_edge_hostname=shared), site(OLD)
     other = with_domains(service, kinds)
     known = settle(provider, service)
 
