@@ -54,6 +54,7 @@ class CertificateJobs(Protocol):
                 is an enrollment with that common name.
 
         Raises:
-            PermanentError: the service does not have the domain or was never deployed; or neither
-                the edge hostname nor an enrollment exists.
+            PermanentError: the service does not have the domain or was never deployed; or the
+                domain has a default certificate; or neither the edge hostname nor an enrollment
+                exists.
         """
