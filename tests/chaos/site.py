@@ -73,7 +73,7 @@ class Site:
     ) -> None:
         self._directory = directory
         self._options = options or {}
-        self.cassandra = Cassandra(durable=True)
+        self.cassandra = Cassandra()
         self.zookeeper = ZooKeeper()
         self.double = Double(seed)
         self.journal = Journal()

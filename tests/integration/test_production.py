@@ -29,7 +29,7 @@ from tests.functional.test_manage_services import (  # noqa: F401
 )
 from tests.functional.test_operations import *
 from tests.integration.test_storage_cassandra import TABLES, make_storage
-from tests.real.cassandra import truncate
+from tests.real.cassandra import make_volatile, truncate
 from tests.real.fixtures import cassandra, zookeeper  # noqa: F401
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
@@ -58,6 +58,7 @@ def backbone(cassandra, zookeeper):
     """A function that empties a keyspace and returns the options of a Poppy on it."""
     synced = make_storage(cassandra, keyspace=f"production_{uuid.uuid4().hex[:12]}")
     synced.sync()
+    make_volatile(synced._database._session())
 
     def options():
         truncate(synced._database._session(), TABLES)

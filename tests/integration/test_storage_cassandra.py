@@ -50,7 +50,7 @@ from poppy.testing.storage.case import (
     remove,
     submit,
 )
-from tests.real.cassandra import Cassandra, truncate
+from tests.real.cassandra import Cassandra, make_volatile, truncate
 from tests.real.fixtures import cassandra, keyspace  # noqa: F401  fixtures
 
 pytestmark = [pytest.mark.real, pytest.mark.nightly]
@@ -83,6 +83,7 @@ def synced(cassandra):  # noqa: F811
     """A driver on a keyspace with the schema. Shared, since a sync takes seconds."""
     driver = make_storage(cassandra, keyspace=f"test_{uuid.uuid4().hex[:16]}")
     driver.sync()
+    make_volatile(driver._database._session())
     yield driver
     driver.close()
 
