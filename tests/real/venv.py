@@ -44,25 +44,33 @@ def environment() -> dict[str, str]:
 
 
 def _install(name: str, requirements: Sequence[str], place: Path, program: Path) -> None:
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(place)],
-        [str(program), "-m", "pip", "install", "-q", "--no-compile", *requirements],
-    ):
-        try:
-            run = subprocess.run(
-                command,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_INSTALL_TIMEOUT,
-            )
-            said = run.stderr if run.returncode else ""
-        except subprocess.TimeoutExpired:
-            said = f"it took more than {_INSTALL_TIMEOUT:.0f} s"
-        if said:
-            last = (said.strip().splitlines() or ["it said nothing"])[-1]
-            unavailable(
-                f"{name} can't be installed ({last[:400]})",
-                f"let pip reach an index, then pip install {' '.join(requirements)}",
-            )
+    _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(place)])
+    # uv takes a tenth of pip's time, but it does not read the configuration of pip's index.
+    uv = Path(sys.executable).with_name("uv")
+    quickly = [str(uv), "pip", "install", "-q", "--no-cache", "--python", str(program)]
+    if uv.exists() and not _run([*quickly, *requirements]):
+        return
+    pip = [sys.executable, "-m", "pip", "--python", str(program), "install", "-q", "--no-compile"]
+    failure = _run([*pip, *requirements])
+    if failure:
+        unavailable(
+            f"{name} can't be installed ({failure[:400]})",
+            f"let pip reach an index, then pip install {' '.join(requirements)}",
+        )
+
+
+def _run(command: Sequence[str]) -> str:
+    """Run a command; return the last line of its errors if it fails."""
+    try:
+        run = subprocess.run(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {_INSTALL_TIMEOUT:.0f} s"
+    lines = run.stderr.strip().splitlines() or ["it said nothing"]
+    return lines[-1] if run.returncode else ""
