@@ -73,8 +73,10 @@ python() {
         debian python3-venv
         python3 -m venv --clear "$venv"
     }
-    "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr
-    "$venv/bin/pip" install -qq -c constraints.txt "${wanted[@]}" || {
+    "$venv/bin/pip" install -qq --upgrade pip setuptools wheel pbr uv
+    # uv takes less than half of pip's time, but does not read the configuration of pip's index.
+    "$venv/bin/uv" pip install -q --python "$venv/bin/python" -c constraints.txt "${wanted[@]}" ||
+        "$venv/bin/pip" install -qq -c constraints.txt "${wanted[@]}" || {
         say "the versions of constraints.txt can't be installed; installing the newest ones"
         "$venv/bin/pip" install -qq "${wanted[@]}"
     }
