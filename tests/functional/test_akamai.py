@@ -7,8 +7,8 @@ from poppy.common import errors
 from poppy.model.operations import Purge
 from poppy.model.services import Status
 from tests.functional.harness import PROJECT, Harness
+from tests.integration.akamai.conftest import make_provider
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider
 
 DOMAIN = "www.example.com"
 

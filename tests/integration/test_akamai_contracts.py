@@ -32,9 +32,9 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment, Metric, Query
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import make_provider, template
 from tests.real.akamai import Akamai
 from tests.real.prism import Prism, specification
-from tests.unit.provider.akamai.conftest import make_provider, template
 
 pytestmark = pytest.mark.real
 

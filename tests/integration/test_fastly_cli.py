@@ -12,9 +12,9 @@ import pytest
 
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
+from tests.integration.fastly.conftest import fastly, provider  # noqa: F401
 from tests.real.fastly import Fastly
 from tests.real.fastly_cli import FastlyCLI
-from tests.unit.provider.fastly.conftest import fastly, provider  # noqa: F401
 from tests.unit.provider.fastly.services import HTTP, HTTPS, whole_service, with_https
 
 pytestmark = pytest.mark.real

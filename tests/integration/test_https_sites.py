@@ -15,14 +15,14 @@ from poppy.model.services import Status
 from poppy.provider.base import Provider
 from poppy.testing.builders import make_flavor
 from tests.functional.harness import Harness
+from tests.integration.akamai.conftest import make_provider as make_akamai
+from tests.integration.akamai.conftest import template
+from tests.integration.fastly.conftest import make_provider as make_fastly
 from tests.real.akamai import Akamai
 from tests.real.bind import EMPTY_ZONE, Bind
 from tests.real.cloudfront import make_provider as make_cloudfront
 from tests.real.fastly import Fastly
 from tests.real.moto import Moto
-from tests.unit.provider.akamai.conftest import make_provider as make_akamai
-from tests.unit.provider.akamai.conftest import template
-from tests.unit.provider.fastly.conftest import make_provider as make_fastly
 
 pytestmark = pytest.mark.real
 

@@ -14,8 +14,8 @@ from poppy.model.specs import Domain
 from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Provider
 from poppy.testing.provider import ProviderContract
+from tests.integration.akamai.conftest import LOGS, logging_provider, make_provider, template
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import LOGS, logging_provider, make_provider, template
 
 
 class TestAkamai(ProviderContract):

@@ -18,9 +18,9 @@ from poppy.provider.akamai.jobs import CertificateJobs
 from poppy.provider.base import Capability, Issuance
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import make_provider, template
+from tests.integration.akamai.test_convergence import settle, take_away
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider, template
-from tests.unit.provider.akamai.test_convergence import settle, take_away
 
 DOMAIN = "www.a.example"
 

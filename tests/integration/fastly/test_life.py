@@ -12,8 +12,8 @@ from poppy.model.specs import Domain
 from poppy.provider.fastly.configuration import Settings
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import known_from
+from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import TOKEN, Fastly, Seen
-from tests.unit.provider.fastly.conftest import make_provider
 from tests.unit.provider.fastly.services import (
     HTTP,
     HTTPS,

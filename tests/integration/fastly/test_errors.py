@@ -27,8 +27,8 @@ from poppy.model.specs import (
 )
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service, make_spec
+from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import LOST_REQUEST, TOKEN, Fastly
-from tests.unit.provider.fastly.conftest import make_provider
 from tests.unit.provider.fastly.services import HTTP, assert_serves, whole_service
 
 

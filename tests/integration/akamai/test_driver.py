@@ -19,10 +19,10 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment, Metric, Point, Query
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import make_provider, template
+from tests.integration.akamai.test_convergence import settle
 from tests.real import akamai as double
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider, template
-from tests.unit.provider.akamai.test_convergence import settle
 
 DOMAINS = ("www.a.example", "www.b.example")
 UNSET = {"host": None, "client_token": None, "client_secret": None, "access_token": None}

@@ -15,9 +15,9 @@ from poppy.provider.base import Capability, Issuance
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import PROJECT_ID, make_service
 from poppy.testing.provider import known_from
+from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import NONE, Fastly, Request
 from tests.real.fastly_tls import DEFAULT, Subscription
-from tests.unit.provider.fastly.conftest import make_provider
 
 NAME = "secure.a.example.com"
 

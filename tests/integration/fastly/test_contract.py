@@ -11,8 +11,8 @@ from poppy.model.specs import Domain
 from poppy.provider.base import Deployment, Provider
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.provider import ProviderContract
+from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import Fastly
-from tests.unit.provider.fastly.conftest import make_provider
 
 
 class TestFastly(ProviderContract):

@@ -14,8 +14,8 @@ from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.fastly.conftest import make_provider
 from tests.real.fastly import LOST_ANSWER, LOST_REQUEST, NONE, Fastly, Request
-from tests.unit.provider.fastly.conftest import make_provider
 from tests.unit.provider.fastly.services import (
     HTTP,
     HTTPS,

@@ -14,9 +14,9 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Capability, Deployment
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import LOGS, SECRET, logging_provider, make_provider
+from tests.integration.akamai.test_convergence import settle, take_away
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import LOGS, SECRET, logging_provider, make_provider
-from tests.unit.provider.akamai.test_convergence import settle, take_away
 
 
 @pytest.fixture

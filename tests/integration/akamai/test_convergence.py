@@ -18,8 +18,8 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import make_provider
 from tests.real.akamai import Akamai
-from tests.unit.provider.akamai.conftest import make_provider
 
 DOMAINS = ("www.a.example", "www.b.example")
 

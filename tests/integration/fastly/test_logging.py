@@ -17,10 +17,10 @@ from poppy.provider.base import Capability
 from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.fastly.conftest import LOGS, SECRET, make_provider
 from tests.real import fastly_logging
 from tests.real.fastly import Fastly
 from tests.real.moto import Moto
-from tests.unit.provider.fastly.conftest import LOGS, SECRET, make_provider
 
 KIND = "logging/s3"
 REQUEST = {
