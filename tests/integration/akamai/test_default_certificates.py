@@ -17,10 +17,10 @@ from poppy.provider.akamai.driver import AkamaiProvider
 from poppy.provider.base import Deployment
 from poppy.testing.builders import make_service
 from poppy.testing.provider import known_from
+from tests.integration.akamai.conftest import make_provider, template
+from tests.integration.akamai.test_convergence import changed, settle, take_away
 from tests.real.akamai import Akamai
 from tests.real.akamai_default import challenge, target
-from tests.unit.provider.akamai.conftest import make_provider, template
-from tests.unit.provider.akamai.test_convergence import changed, settle, take_away
 
 OLD, NEW = "www.a.example", "www.b.example"
 
