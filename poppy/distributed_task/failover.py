@@ -25,7 +25,7 @@ from poppy.model.flavors import Flavor
 from poppy.model.membership import Worker
 from poppy.model.operations import Kind, Operation, State
 from poppy.model.services import Service, Status
-from poppy.provider import edge
+from poppy.provider import edges
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 
@@ -96,7 +96,7 @@ class Watch:
         """Whether the edge serves; None if that is unknown, which must not cause a failover."""
         options = provider.options
         if options.edge_check_url:
-            return edge.answers(options.edge_check_url, options.edge_check_timeout)
+            return edges.answers(options.edge_check_url, options.edge_check_timeout)
         try:
             said = provider.serves()
         except Exception:  # noqa: BLE001 - it must not raise, but is third-party code

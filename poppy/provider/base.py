@@ -21,7 +21,7 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider import edge
+from poppy.provider import edges
 
 
 class Capability(enum.StrEnum):
@@ -168,7 +168,7 @@ class Provider(Driver, abc.ABC):
     """
 
     KIND: ClassVar[str] = "provider"
-    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *edge.OPTS)
+    KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = (*limits.OPTS, *edges.OPTS)
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset()
     #: Capabilities that options enable: the names of the options, of which one must have a value.
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {}

@@ -16,7 +16,7 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider import edge, log_store
+from poppy.provider import edges, log_store
 from poppy.provider.akamai import compliance, logging, reporting, rules
 from poppy.provider.akamai.ccu import CCU, purged_urls
 from poppy.provider.akamai.certificates import Certificates, Order, read_template
@@ -150,7 +150,7 @@ class AkamaiProvider(ObjectProvider[None, Property]):
     def reserved_names(self) -> Sequence[str]:
         """The edge hostnames shared by all domains."""
         options = self.options
-        return edge.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
+        return edges.fixed_names(options.http_edge_hostname, options.shared_edge_hostname)
 
     def prepare(self, service: Service) -> None:
         """Check the document."""

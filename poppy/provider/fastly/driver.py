@@ -18,7 +18,7 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import Domain, ServiceSpec
-from poppy.provider import edge, log_store
+from poppy.provider import edges, log_store
 from poppy.provider.base import (
     Capability,
     Deployment,
@@ -103,7 +103,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             help="Seconds after its TTL, or after a soft purge, that an object may be served "
             "stale if the origin is down or answers with 5xx. Default: grace.",
         ),
-        *edge.ORIGIN_TIMEOUTS,
+        *edges.ORIGIN_TIMEOUTS,
         cfg.IntOpt(
             "max_backends",
             default=5,
@@ -180,7 +180,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
     @property
     def reserved_names(self) -> Sequence[str]:
         """The CNAME targets shared by all domains."""
-        return edge.fixed_names(self.options.http_access_name, self.options.shared_access_name)
+        return edges.fixed_names(self.options.http_access_name, self.options.shared_access_name)
 
     def prepare(self, service: Service) -> Objects:
         """Compile the document."""

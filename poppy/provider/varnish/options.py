@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from poppy.provider import edge
+from poppy.provider import edges
 
 #: Bytes. In a second of CPU time, Debian's gcc compiles about 72 KB of VCL with caching rules, or
 #: 33 KB with restrictions by address and path. So a service takes about 8 s at most.
@@ -48,7 +48,7 @@ OPTS: Sequence[cfg.Opt] = (
         help="Seconds after its TTL, or after a soft purge, in which an object may be served "
         "stale: while it is being refreshed, and while the origin is down.",
     ),
-    *edge.ORIGIN_TIMEOUTS,
+    *edges.ORIGIN_TIMEOUTS,
     cfg.ListOpt(
         "trusted_proxies",
         default=[],

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from poppy.common import config
-from poppy.provider import edge
+from poppy.provider import edges
 from poppy.provider.mock import MockProvider
 from poppy.testing.edge_outages import Edge
 
@@ -37,7 +37,7 @@ from poppy.testing.edge_outages import Edge
 def test_the_status_decides_whether_an_edge_serves(behaviour, expected):
     with Edge() as server:
         server.behaviour = behaviour
-        assert edge.answers(server.url, 5) is expected
+        assert edges.answers(server.url, 5) is expected
         assert server.asked == ["GET /alive HTTP/1.1"], "redirects are not followed"
 
 
@@ -46,15 +46,15 @@ def test_a_slow_response_takes_at_most_the_timeout(behaviour):
     with Edge() as server:
         server.behaviour = behaviour
         began = time.monotonic()
-        assert edge.answers(server.url, 0.3) is False
+        assert edges.answers(server.url, 0.3) is False
         assert time.monotonic() - began < 2
 
 
 def test_a_closed_port_does_not_serve():
     with Edge() as server:
         pass
-    assert edge.answers(server.url, 1) is False
-    assert edge.answers("http://no-such-host.invalid/", 5) is False
+    assert edges.answers(server.url, 1) is False
+    assert edges.answers("http://no-such-host.invalid/", 5) is False
 
 
 def self_signed(name: str) -> bytes:
@@ -83,10 +83,10 @@ def test_certificates_are_checked(tmp_path, monkeypatch):
     with Edge("localhost") as server:
         server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
         url = server.url.replace("http:", "https:")
-        assert edge.answers(url, 5) is False
+        assert edges.answers(url, 5) is False
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
-        assert edge.answers(url, 5) is True
-        assert edge.answers(url.replace("localhost", "127.0.0.1"), 5) is False, "another's name"
+        assert edges.answers(url, 5) is True
+        assert edges.answers(url.replace("localhost", "127.0.0.1"), 5) is False, "another's name"
 
 
 def test_the_option_is_a_url_of_a_web_server():
