@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler from services to programs. No I/O; the same input gives the same program."""
+
+import ipaddress
+from collections.abc import Iterable
+
+from poppy.common.errors import PermanentError
+from poppy.edge.program import MAX_TTL, Access, Choice, Clients, Program, Upstream
+from poppy.model import paths
+from poppy.model.specs import Origin, Rule, ServiceSpec
+from poppy.provider import patterns
+from poppy.provider.geography import country_codes
+
+_ALL = "/*"
+
+
+def compile_program(service_id: str, spec: ServiceSpec) -> Program:
+    """Return the program of a service.
+
+    Raises:
+        PermanentError: a node would refuse it; the message names the part of the document.
+    """
+    program = Program(
+        service_id=service_id,
+        domains=tuple(sorted(name.lower() for name in spec.domain_names)),
+        origins=tuple(_upstream(origin) for origin in spec.origins),
+        routes=_choices(
+            (rule, number) for number, origin in enumerate(spec.origins) for rule in origin.rules
+        ),
+        ttls=_choices(
+            (rule, min(entry.ttl, MAX_TTL)) for entry in spec.caching for rule in entry.rules
+        ),
+        restrictions=tuple(
+            Access(access, kind, _clients(kind, rules))
+            for (access, kind), rules in spec.restricting
+        ),
+    )
+    try:
+        return Program.from_json(program.to_json())
+    except ValueError as exc:
+        raise PermanentError(f"The edge can't serve this service: {exc}") from exc
+
+
+def _upstream(origin: Origin) -> Upstream:
+    host = origin.origin.lower().rstrip(".")
+    header = {"origin": host, "custom": (origin.hostheadervalue or host).lower()}
+    return Upstream(host, origin.port, origin.ssl, header.get(origin.hostheadertype))
+
+
+def _choices(cases: Iterable[tuple[Rule, int]]) -> tuple[Choice, ...]:
+    """Return the choices, the most specific first. Of equal patterns the first one counts."""
+    values: dict[str, int] = {}
+    for rule, value in cases:
+        values.setdefault(_pattern(rule), value)
+    ordered = sorted(values, key=patterns.specificity)
+    return tuple(Choice(pattern, values[pattern]) for pattern in ordered)
+
+
+def _clients(kind: str, rules: Iterable[Rule]) -> tuple[Clients, ...]:
+    values: dict[str, set[str]] = {}
+    for rule in rules:
+        values.setdefault(_pattern(rule), set()).update(_values(kind, rule))
+    return tuple(Clients(pattern, tuple(sorted(found))) for pattern, found in values.items())
+
+
+def _values(kind: str, rule: Rule) -> Iterable[str]:
+    text = getattr(rule, kind)
+    if kind == "geography":
+        try:
+            return country_codes(text)
+        except KeyError as exc:
+            raise PermanentError(f"There is no country or continent {text!r}") from exc
+    if kind == "referrer":
+        return [text.lower()]
+    try:
+        return [str(ipaddress.ip_network(text, strict=False))]
+    except ValueError as exc:
+        raise PermanentError(f"{text!r} is no IP address or CIDR block") from exc
+
+
+def _pattern(rule: Rule) -> str:
+    if rule.request_url is None:
+        return _ALL
+    problem = paths.problem(rule.request_url)
+    if problem:
+        raise PermanentError(f"request_url {rule.request_url!r:.80}: {problem}")
+    return paths.canonical(rule.request_url)
