@@ -154,7 +154,7 @@ class Provider(Driver, abc.ABC):
       raises an error with ``retry_after``. Poppy then calls it again.
     * A service never affects another one. A refused document is refused as a whole; the deployed
       version stays in service.
-    * The edge passes no header field of :data:`poppy.provider.headers.UNTRUSTED` from a client to
+    * The edge passes no header field of :data:`poppy.model.headers.UNTRUSTED` from a client to
       an origin, unless the operator trusts the client as a proxy. No cache key includes them.
     * Declare the provider's capabilities in ``SUPPORTS`` and ``OPTIONAL``. Requests that need
       others never reach the driver, nor do those that :meth:`check` refuses.

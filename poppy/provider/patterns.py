@@ -13,15 +13,6 @@ import re
 _PARAMETERS = "(?:;[^/?]*?)?"
 _SLASHES = "(?:/|%2[Ff])+"
 
-#: Paths with ``.`` or ``..`` as a segment, with parameters or without. Browsers resolve these
-#: before they ask; a client that does not wants the origin to see another path than the edge did.
-DOT_SEGMENTS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}(?:/|%2f|[?;]|$)"
-
-#: Targets that two servers may read in two ways: with a control character, space or fragment
-#: anywhere; in the path, with a backslash (a slash on some systems), a broken percent-encoding or
-#: an encoded control character (RFC 3986, sections 2.1 and 7.3).
-AMBIGUOUS = r"(?i)[\x00-\x20\x7f#]|^[^?]*(?:[\x5c]|%(?:5c|[01][0-9a-f]|7f)|%(?![0-9a-f][0-9a-f]))"
-
 
 def url_regex(pattern: str) -> str:
     """Return an expression for the URLs (``req.url``) that a ``request_url`` matches.

@@ -18,6 +18,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.common.errors import DriverError, InProgressError, PermanentError, Unauthorized
+from poppy.model import headers
 from poppy.model.operations import Purge
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
@@ -27,7 +28,6 @@ from poppy.model.specs import (
     Origin,
     Rule,
 )
-from poppy.provider import headers
 from poppy.provider.base import Capability, Deployment, Provider
 from poppy.testing.builders import make_service
 

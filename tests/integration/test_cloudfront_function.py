@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from poppy.model import headers
 from poppy.model.specs import Restriction, Rule
-from poppy.provider import headers
 from poppy.provider.cloudfront.access import LONGEST_CODE
 from poppy.provider.cloudfront.distribution import plan
 from poppy.testing.builders import make_spec

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from poppy.model import headers
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -13,7 +14,6 @@ from poppy.model.specs import (
     Rule,
     ServiceSpec,
 )
-from poppy.provider import headers
 from poppy.provider.fastly.configuration import Settings, digest, wanted
 from poppy.testing.builders import make_spec
 from tests.real.edge import Answer, admin, ask

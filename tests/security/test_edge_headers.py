@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from poppy.model import headers
 from poppy.model.specs import Origin
-from poppy.provider import headers
 from poppy.testing.builders import make_service, make_spec
 from tests.real.edge import (
     DOMAIN,

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.model import headers
 from poppy.model.names import address
 from poppy.model.specs import Origin, ServiceSpec
-from poppy.provider import headers
 from poppy.provider.akamai import access
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from poppy.common.errors import PermanentError
+from poppy.model import headers
 from poppy.model.specs import Restriction, Rule, ServiceSpec
-from poppy.provider import headers
 from poppy.provider.cloudfront.origins import Routing
 from poppy.provider.cloudfront.paths import EVERYTHING
 from poppy.provider.geography import country_codes

@@ -16,9 +16,9 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from poppy.common.errors import PermanentError
-from poppy.model import paths
+from poppy.model import headers, paths
 from poppy.model.specs import Rule, ServiceSpec
-from poppy.provider import headers, patterns
+from poppy.provider import patterns
 from poppy.provider.fastly import answers
 from poppy.provider.fastly.answers import CACHING
 from poppy.provider.geography import country_codes
@@ -160,7 +160,7 @@ def _safe(expression: str) -> str:
 _MALFORMED = _any_of(
     [
         'req.url !~ "^/"',
-        f'req.url ~ "{_safe(patterns.AMBIGUOUS)}"',
-        f'req.url ~ "{_safe(patterns.DOT_SEGMENTS)}"',
+        f'req.url ~ "{_safe(paths.AMBIGUOUS)}"',
+        f'req.url ~ "{_safe(paths.DOT_SEGMENTS)}"',
     ]
 )

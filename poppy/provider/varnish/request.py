@@ -8,7 +8,7 @@ that cover every spelling of a path (:mod:`poppy.provider.patterns`).
 
 from collections.abc import Iterable
 
-from poppy.provider import headers, patterns
+from poppy.model import headers, paths
 from poppy.provider.varnish.access import Settings
 
 _MAX_URL = 4096  # Bytes. Longer ones could exceed Varnish's regex limits, which gives a 503.
@@ -38,7 +38,7 @@ sub poppy_normalise {{
     if (req.url !~ "^/" && !(req.method == "OPTIONS" && req.url == "*")) {{
         return (synth(400));
     }}
-    if (req.url ~ "{patterns.AMBIGUOUS}" || req.url ~ "{patterns.DOT_SEGMENTS}") {{
+    if (req.url ~ "{paths.AMBIGUOUS}" || req.url ~ "{paths.DOT_SEGMENTS}") {{
         return (synth(400));
     }}
     if (req.url ~ "^.{{{_MAX_URL + 1}}}") {{

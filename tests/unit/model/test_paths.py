@@ -56,7 +56,7 @@ def test_equivalent_paths_match_the_same_requests_at_the_varnish_edge(
 def test_refused_paths_are_those_that_the_edge_refuses(url: str) -> None:
     """However a client writes such a path, the edge refuses the request."""
     encoded = quote(unquote_to_bytes(url), safe="/")
-    refused = re.search(patterns.DOT_SEGMENTS, encoded) or re.search(patterns.AMBIGUOUS, encoded)
+    refused = re.search(paths.DOT_SEGMENTS, encoded) or re.search(paths.AMBIGUOUS, encoded)
     assert (paths.problem(url) is not None) == bool(refused)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import PermanentError
+from poppy.model import headers
 from poppy.model.specs import (
     Caching,
     Domain,
@@ -15,7 +16,6 @@ from poppy.model.specs import (
     Rule,
     ServiceSpec,
 )
-from poppy.provider import headers
 from poppy.provider.akamai import rules
 from poppy.provider.akamai.rules import Settings, difference, duration
 from poppy.testing.builders import make_spec

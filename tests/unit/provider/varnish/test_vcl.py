@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poppy.common.errors import PermanentError
+from poppy.model import paths
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -101,7 +102,7 @@ def test_a_pattern_matches_as_documented(pattern: str, url: str, expected: bool)
     ],
 )
 def test_dot_segments_are_found(url: str, expected: bool) -> None:
-    assert bool(re.search(patterns.DOT_SEGMENTS, url)) is expected
+    assert bool(re.search(paths.DOT_SEGMENTS, url)) is expected
 
 
 @given(st.text(alphabet="ab/*", max_size=8), st.text(alphabet="ab/", max_size=10))

@@ -3,7 +3,7 @@
 
 import re
 
-from poppy.provider import headers
+from poppy.model import headers
 
 
 def test_names_are_in_one_group_and_well_formed() -> None:
