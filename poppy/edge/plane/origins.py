@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HAProxy towards the origins: the sections of its configuration between Varnish and the origins.
+
+Varnish sends each request to the unix socket ``origin.sock`` with these fields, which no origin
+receives:
+
+``x-p-origin``
+    host and port of the origin; an IPv6 address is in brackets.
+``x-p-tls``
+    ``1`` for TLS, with the host's name in SNI and in the certificate.
+
+``origins.lua`` chooses the address. Poppy's own errors are 502 (the origin is refused, has no
+address, or closed the connection without a response), 503 (no connection, or no TLS) and 504 (no
+response in time), with a body in plain text. An origin's errors pass through.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Protocol
+
+from poppy.common import addresses
+
+#: Kept connections, of all origins together. By default, HAProxy keeps as many as there were
+#: requests at a time, which is too few if each goes to another origin.
+_MAX_IDLE = 1000
+
+_LUA = Path(__file__).with_name("origins.lua")
+
+#: IPv4 networks that are not globally reachable: those that :func:`poppy.common.addresses.check`
+#: refuses (IANA, "IPv4 Special-Purpose Address Registry").
+_SPECIAL_V4 = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "168.63.129.16/32",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/3",
+)
+#: The same for IPv6 (IANA, "IPv6 Special-Purpose Address Registry"). This includes Teredo
+#: (2001::/32), whose addresses lead to two IPv4 addresses; no origin needs it.
+_SPECIAL_V6 = (
+    "::/3",
+    "2001::/23",
+    "2001:db8::/32",
+    "3fff::/20",
+    "4000::/2",
+    "8000::/1",
+)
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052.
+_6TO4 = ipaddress.IPv6Network("2002::/16")
+
+
+class Settings(Protocol):
+    """What this side needs of a node's settings.
+
+    Attributes:
+        connect_timeout, first_byte_timeout, between_bytes_timeout: in seconds.
+        nameservers: addresses with ports of recursive name servers that answer over TCP.
+        allowed_origins, refused_origins: see :func:`poppy.common.addresses.check`.
+        origin_ca_file: the certificates of the authorities that may sign those of origins.
+    """
+
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def first_byte_timeout(self) -> float: ...
+    @property
+    def between_bytes_timeout(self) -> float: ...
+    @property
+    def nameservers(self) -> Sequence[str]: ...
+    @property
+    def allowed_origins(self) -> Sequence[addresses.Network]: ...
+    @property
+    def refused_origins(self) -> Sequence[addresses.Network]: ...
+    @property
+    def origin_ca_file(self) -> Path: ...
+
+
+def section(settings: Settings, run_directory: Path) -> str:
+    """Return the sections for HAProxy's configuration.
+
+    They must come last, because sections after them would inherit their defaults. The ``global``
+    section before them needs ``tune.bufsize`` for the widest header.
+    """
+    lua_settings = {
+        "servers": ",".join(settings.nameservers),
+        "timeout": settings.connect_timeout,
+        "refused": _listed(_with_embedding(settings.refused_origins)),
+        "allowed": _listed(_with_embedding(settings.allowed_origins)),
+        "special": _listed(_special()),
+    }
+    # HAProxy has one timeout for both. Varnish applies the shorter one.
+    server_timeout = max(settings.first_byte_timeout, settings.between_bytes_timeout)
+    return _TEMPLATE.format(
+        lua=_LUA,
+        lua_settings=";".join(f"{name}={value}" for name, value in lua_settings.items()),
+        connect_ms=_milliseconds(settings.connect_timeout),
+        server_ms=_milliseconds(server_timeout),
+        errors="".join(map(_error, (502, 503, 504))),
+        log=_LOG,
+        socket=run_directory / "origin.sock",
+        backends="".join(
+            _BACKEND.format(name=f"{scheme}_{use}", how=how, tls=tls)
+            for scheme, tls in (
+                ("plain", ""),
+                ("tls", _TLS.format(ca_file=settings.origin_ca_file)),
+            )
+            for use, how in (("pooled", _POOLED), ("once", _ONCE))
+        ),
+    )
+
+
+def _special() -> list[addresses.Network]:
+    """Return the networks that origins must not have unless they are allowed."""
+    outside = [ipaddress.IPv6Network(text) for text in _SPECIAL_V6]
+    for leads_to_v4 in (_MAPPED, _NAT64):
+        around = next(network for network in outside if leads_to_v4.subnet_of(network))
+        outside.remove(around)
+        outside += around.address_exclude(leads_to_v4)
+    return [*_with_embedding(map(ipaddress.IPv4Network, _SPECIAL_V4)), *outside]
+
+
+def _with_embedding(networks: Iterable[addresses.Network]) -> list[addresses.Network]:
+    """Return networks, and those of IPv6 that lead to them."""
+    found: list[addresses.Network] = []
+    for network in networks:
+        found.append(network)
+        if isinstance(network, ipaddress.IPv4Network):
+            found += [
+                ipaddress.IPv6Network(
+                    (
+                        int(around.network_address)
+                        | int(network.network_address) << (96 - around.prefixlen),
+                        around.prefixlen + network.prefixlen,
+                    )
+                )
+                for around in (_MAPPED, _NAT64, _6TO4)
+            ]
+    return found
+
+
+def _listed(networks: Iterable[addresses.Network]) -> str:
+    return ",".join(map(str, networks))
+
+
+def _error(status: int) -> str:
+    text = f"Error {status} {HTTPStatus(status).phrase}\\n"
+    kind = "text/plain; charset=utf-8"
+    return f'    http-error status {status} content-type "{kind}" string "{text}"\n'
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+#: ``state`` is HAProxy's: SC for a refused connection, sC for none in time, SH for no response, sH
+#: for none in time, SD and sD in the middle of a body.
+_LOG = (
+    "origin %[var(txn.p_origin)] address=%[var(txn.p_address)] method=%HM status=%ST state=%ts "
+    'times=%Tc/%Tr/%Ta cause="%[var(txn.p_problem)] %[bc_err_str] %[ssl_bc_err_str]"'
+)
+# A connection of Varnish carries one request. On later ones, HAProxy answers the end of an
+# origin's connection by closing without a response, and Varnish would repeat the request. (The
+# option httpclose would close the connections to origins, too.)
+#
+# Only GET, HEAD and OPTIONS without a body are repeated after they were sent, so only they use
+# kept connections, which the origin may be closing. Kept connections are told apart by address,
+# port and SNI, and those of another backend are not used.
+_TEMPLATE = """\
+global
+    setenv POPPY_ORIGINS "{lua_settings}"
+    lua-load-per-thread {lua}
+
+defaults origin
+    mode http
+    timeout client {server_ms}ms
+    timeout connect {connect_ms}ms
+    timeout server {server_ms}ms
+    timeout tunnel 1h
+{errors}
+frontend origin from origin
+    bind unix@{socket} mode 600
+    log global
+    log-format '{log}'
+    option dontlog-normal
+    option dontlognull
+    http-request set-var(txn.p_origin) req.hdr(x-p-origin)
+    http-request set-var(txn.p_tls) req.hdr(x-p-tls)
+    acl has_body req.hdr(transfer-encoding) -m found
+    acl has_body req.hdr_val(content-length) gt 0
+    http-request set-var(txn.p_pooled) str(1) if {{ method GET HEAD OPTIONS }} !has_body
+    http-request del-header x-p- -m beg
+    http-request lua.origin
+    http-request deny deny_status 503 if {{ var(txn.p_status) -m str 503 }}
+    http-request deny deny_status 502 unless {{ var(txn.p_address) -m found }}
+    http-request set-dst var(txn.p_address)
+    http-request set-dst-port var(txn.p_port)
+    http-response del-header x-p- -m beg
+    http-after-response set-header connection close unless {{ status 101 }}
+    use_backend origin_tls_pooled if {{ var(txn.p_tls) -m str 1 }} {{ var(txn.p_pooled) -m str 1 }}
+    use_backend origin_tls_once if {{ var(txn.p_tls) -m str 1 }}
+    use_backend origin_plain_pooled if {{ var(txn.p_pooled) -m str 1 }}
+    default_backend origin_plain_once
+{backends}"""
+
+_BACKEND = """
+backend origin_{name} from origin
+{how}    server origin 0.0.0.0:0{tls}
+"""
+_POOLED = f"""\
+    http-reuse always
+    default-server pool-low-conn {_MAX_IDLE} pool-max-conn {_MAX_IDLE} pool-purge-delay 30s
+    retries 1
+    retry-on empty-response
+"""
+_ONCE = """\
+    http-reuse never
+    retries 0
+"""
+# Without a session to resume, HAProxy verifies the certificate at each connection.
+_TLS = (
+    " ssl verify required ca-file {ca_file} sni var(txn.p_host) alpn http/1.1"
+    " ssl-min-ver TLSv1.2 no-ssl-reuse"
+)
