@@ -19,6 +19,7 @@ PACKAGES = {
     "tests.integration.test_dns_tools": ("bind9-dnsutils",),
     "tests.real.bind": ("bind9",),
     "tests.real.browser": ("chromium", "chromium-driver"),
+    "tests.real.edge_node": ("haproxy", "varnish", "varnish-modules", "gcc"),
     "tests.real.edge_origins": ("haproxy",),
     "tests.real.jars": ("openjdk-17-jre-headless", "maven"),
     "tests.real.jvm": ("openssl",),

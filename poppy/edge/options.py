@@ -127,6 +127,11 @@ OPTS: Sequence[cfg.Opt] = (
         "allowed_origins.",
     ),
     cfg.StrOpt(
+        "origin_ca_file",
+        default="/etc/ssl/certs/ca-certificates.crt",
+        help="Certificates of the authorities that may sign those of origins.",
+    ),
+    cfg.StrOpt(
         "geography_database",
         default="",
         help='A file of lines "<CIDR block> <ISO 3166-1 alpha-2 code>". Empty: the node refuses '
@@ -184,6 +189,7 @@ class Settings:
     nameservers: tuple[str, ...]
     allowed_origins: tuple[addresses.Network, ...]
     refused_origins: tuple[addresses.Network, ...]
+    origin_ca_file: Path
     geography_database: Path | None
     trusted_proxies: tuple[addresses.Network, ...]
     client_ip_header: str
@@ -229,6 +235,7 @@ def read(conf: cfg.ConfigOpts) -> Settings:
         nameservers=_endpoints(group, "nameservers", 53) or _system_nameservers(),
         allowed_origins=_networks(group, "allowed_origins"),
         refused_origins=_networks(group, "refused_origins"),
+        origin_ca_file=_file("origin_ca_file", group.origin_ca_file),
         geography_database=_file("geography_database", database) if database else None,
         trusted_proxies=_networks(group, "trusted_proxies"),
         client_ip_header=header,

@@ -8,6 +8,7 @@ import pytest
 from poppy.testing.edge import EdgeContract
 from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane, GuardedCloudFrontPlane
+from tests.real.edge_plane import EdgePlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
 
@@ -19,6 +20,14 @@ class TestVarnish(EdgeContract):
     @classmethod
     def plane(cls) -> Iterator[VarnishPlane]:
         with VarnishPlane() as plane:
+            yield plane
+
+
+class TestOwnEdge(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[EdgePlane]:
+        with EdgePlane() as plane:
             yield plane
 
 

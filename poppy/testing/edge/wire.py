@@ -70,11 +70,24 @@ def _bytes(reply: Reply, response: Response, *, with_body: bool) -> bytes:
     return early + head.encode() + b"\r\n" + (body if with_body and has_body else b"")
 
 
+class _Final(http.client.HTTPResponse):
+    """A response that skips interim ones, as every client must (RFC 9110, section 15.2)."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Final
+
+
 def exchange(address: tuple[str, int], request: Request) -> Answer:
     """Send a request to an edge from the client's address, which must be one of loopback."""
-    connection = http.client.HTTPConnection(
-        *address, timeout=_TIMEOUT, source_address=(request.client, 0)
-    )
+    connection = _Connection(*address, timeout=_TIMEOUT, source_address=(request.client, 0))
     try:
         connection.putrequest(
             request.method, request.target, skip_host=True, skip_accept_encoding=True

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# One program for all services. HAProxy has looked up what to do, and says so in fields x-p-...;
+# it sends only what may be cached: GET and HEAD without body, credentials and cookies.
+vcl 4.1;
+
+import blob;
+import std;
+import var;
+import xkey;
+
+backend origin {
+    .path = "@origin@";
+    .connect_timeout = 5s;
+    .first_byte_timeout = @first_byte_timeout@s;
+    .between_bytes_timeout = @between_bytes_timeout@s;
+}
+
+sub vcl_init {
+    # Of this child process: the cache is empty after it was replaced.
+    var.global_set("started", now);
+}
+
+sub vcl_recv {
+    # HAProxy removes this field from clients' requests, so it comes from the agent.
+    if (req.http.x-p-command) {
+        call command;
+    }
+    if (req.restarts == 0) {
+        unset req.http.x-p-large;
+    }
+    # Varnish has appended the address of its own peer.
+    set req.http.X-Forwarded-For = req.http.x-p-for;
+    if (req.http.x-p-large) {
+        return (pipe);
+    }
+    # Varnish answers 416 to several ranges. A server may ignore the field (RFC 9110, section 14.2).
+    if (req.http.Range ~ ",") {
+        unset req.http.Range;
+    }
+}
+
+sub command {
+    if (req.http.x-p-command == "purge") {
+        set req.http.x-p-count = xkey.purge(req.http.x-p-keys);
+    } else if (req.http.x-p-command == "softpurge") {
+        set req.http.x-p-count = xkey.softpurge(req.http.x-p-keys);
+    } else if (req.http.x-p-command == "ban") {
+        if (!std.ban(req.http.x-p-ban)) {
+            return (synth(500, std.ban_error()));
+        }
+    } else if (req.http.x-p-command != "started") {
+        return (synth(500, "Unknown command"));
+    }
+    return (synth(200, var.global_get("started")));
+}
+
+sub vcl_hash {
+    hash_data(req.http.x-p-service);
+    hash_data(req.http.x-p-host);
+    hash_data(req.url);
+@key@    return (lookup);
+}
+
+# An object known to be too large: Varnish would keep in memory what a slow client has not got yet.
+sub vcl_pass {
+    if (req.is_hitpass && req.method == "GET") {
+        set req.http.x-p-large = "1";
+        return (restart);
+    }
+}
+
+sub vcl_pipe {
+    set bereq.http.Connection = "close";
+}
+
+sub vcl_backend_response {
+    if (beresp.status >= 500 && bereq.is_bgfetch) {
+        return (abandon);
+    }
+    unset beresp.http.x-p-large;
+    if (std.integer(beresp.http.Content-Length, 0) > @max_object_size@) {
+        set beresp.http.x-p-large = "1";
+        return (pass(120s));
+    }
+    call mark;
+    set beresp.grace = @grace@s;
+    set beresp.keep = 3600s;
+    if (bereq.http.x-p-ttl) {
+        if (beresp.status == 200 || beresp.status == 203 || beresp.status == 300
+            || beresp.status == 301 || beresp.status == 308) {
+            set beresp.ttl = std.duration(bereq.http.x-p-ttl, 0s);
+        } else if (beresp.status == 404 || beresp.status == 410) {
+            set beresp.ttl = std.duration(bereq.http.x-p-ttl, 0s);
+            if (beresp.ttl > @missing_ttl@s) {
+                set beresp.ttl = @missing_ttl@s;
+            }
+        } else if (beresp.ttl > std.duration(bereq.http.x-p-ttl, 0s)) {
+            set beresp.ttl = std.duration(bereq.http.x-p-ttl, 0s);
+        }
+    }
+}
+
+# Set the keys for purges: the service, its path, and its path with the query. They are encoded so
+# that all spellings of a path are equal (poppy.edge.plane.purges).
+sub mark {
+    unset beresp.http.X-HashTwo;
+    set beresp.http.x-p-service = bereq.http.x-p-service;
+    set beresp.http.x-p-url = regsuball(blob.transcode(decoding=URL, encoding=URL, case=LOWER,
+        encoded=regsub(bereq.url, "[?].*", "")), "(?:%2f)+", "%2f");
+    set beresp.http.xkey = bereq.http.x-p-service + " "
+        + bereq.http.x-p-service + beresp.http.x-p-url;
+    if (bereq.url ~ "^[^?]*;") {
+        # As an origin reads it that ignores the parameters of segments.
+        set beresp.http.x-p-bare = regsuball(blob.transcode(decoding=URL, encoding=URL, case=LOWER,
+            encoded=regsuball(regsub(bereq.url, "[?].*", ""), ";[^/]*", "")),
+            "(?:%2f)+", "%2f");
+        set beresp.http.xkey = beresp.http.xkey + " "
+            + bereq.http.x-p-service + beresp.http.x-p-bare;
+    }
+    if (bereq.url ~ "[?]") {
+        if (bereq.url ~ "[?].*%(?![0-9A-Fa-f]{2})") {
+            set beresp.http.x-p-query = blob.transcode(decoding=IDENTITY, encoding=URL,
+                case=LOWER, encoded=regsub(bereq.url, "^[^?]*[?]", ""));
+        } else {
+            set beresp.http.x-p-query = regsuball(blob.transcode(decoding=URL, encoding=URL,
+                case=LOWER, encoded=regsub(bereq.url, "^[^?]*[?]", "")), "(?:%2f)+", "%2f");
+        }
+        set beresp.http.x-p-url = beresp.http.x-p-url + "?" + beresp.http.x-p-query;
+        set beresp.http.xkey = beresp.http.xkey + " "
+            + bereq.http.x-p-service + beresp.http.x-p-url;
+        if (beresp.http.x-p-bare) {
+            set beresp.http.xkey = beresp.http.xkey + " " + bereq.http.x-p-service
+                + beresp.http.x-p-bare + "?" + beresp.http.x-p-query;
+        }
+        unset beresp.http.x-p-query;
+    }
+    unset beresp.http.x-p-bare;
+}
+
+# HAProxy itself answers if the origin fails. So either the time is up, or Varnish did not understand
+# the response: it has an interim one (103), or too many fields. With 425, HAProxy repeats the
+# request without Varnish.
+sub vcl_backend_error {
+    if (bereq.is_bgfetch) {
+        return (abandon);
+    }
+    if (now - bereq.time >= @first_byte_timeout@s) {
+        set beresp.status = 504;
+        set beresp.http.Content-Type = "text/plain; charset=utf-8";
+        set beresp.body = {"Error 504 Gateway Timeout
+"};
+    } else {
+        set beresp.status = 425;
+    }
+    set beresp.ttl = 0s;
+    set beresp.uncacheable = true;
+    return (deliver);
+}
+
+sub vcl_deliver {
+    if (resp.http.x-p-large && req.method == "GET") {
+        set req.http.x-p-large = "1";
+        return (restart);
+    }
+    unset resp.http.xkey;
+    if (obj.hits > 0) {
+        set resp.http.x-p-cache = "HIT";
+    } else {
+        set resp.http.x-p-cache = "MISS";
+    }
+    set resp.http.X-Cache-Hits = obj.hits;
+}

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HAProxy's configuration, and Varnish's. Both are the same for all services.
+
+What differs by service is in HAProxy's maps and policies (:mod:`poppy.edge.plane.policies`). The
+frontend for clients decides everything about a request, and passes it on with fields ``x-p-...``:
+
+=============  ====================================================================
+x-p-service    the service's ID
+x-p-host       the requested host, for the cache key; ``Host`` is the origin's already
+x-p-ttl        the TTL of a caching rule, such as ``60s``; missing without a rule
+x-p-origin     host and port of the origin
+x-p-tls        ``1`` if the origin is reached with TLS
+x-p-for        X-Forwarded-For, to which Varnish appends an address of its own
+=============  ====================================================================
+
+A request that can't be answered from the cache bypasses Varnish. So do all requests if Varnish
+does not run.
+"""
+
+import importlib.resources
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from poppy.edge.options import Settings
+from poppy.model import headers, paths
+
+_MAX_URL = 4096  # Bytes.
+_METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
+_HOST = r"^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])$"
+#: The parameters of dot segments as some origins read them: after decoding.
+_DOTS_WITH_PARAMETERS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}%3b"
+_MISSING_TTL = 60  # Seconds: the maximum that a caching rule keeps "not found" (404 and 410).
+_MARGIN = 5  # Seconds that each process waits longer than the one behind it.
+_HOUR = 3600
+
+
+class Files:
+    """The names of a node's files and sockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.haproxy = settings.state_directory / "haproxy"
+        self.varnish = settings.state_directory / "varnish"
+        self.configuration = self.haproxy / "haproxy.cfg"
+        self.lua = self.haproxy / "policy.lua"
+        self.refused = self.haproxy / "refused"  #: Expressions of targets.
+        self.policies = self.haproxy / "policies"
+        self.hosts = self.haproxy / "hosts.map"
+        self.services = self.haproxy / "services.map"
+        self.ready = self.haproxy / "ready.map"
+        self.vcl = self.varnish / "cache.vcl"
+        self.runtime_socket = settings.run_directory / "haproxy.sock"
+        self.cache_socket = settings.run_directory / "varnish.sock"
+        self.origin_socket = settings.run_directory / "origin.sock"
+        self.varnish_work = settings.run_directory / "varnish"
+
+
+def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
+    """Return the content of all files that do not depend on services.
+
+    Args:
+        origins: the sections of HAProxy's configuration that serve the socket of origins.
+    """
+    files = Files(settings)
+    refused = (paths.AMBIGUOUS, paths.DOT_SEGMENTS, _DOTS_WITH_PARAMETERS)
+    return {
+        files.configuration: _configuration(settings, files) + "\n" + origins,
+        files.lua: _resource("policy.lua"),
+        files.refused: "".join(f"{expression}\n" for expression in refused),
+        files.ready: "node 0\n",
+        files.vcl: _vcl(settings, files),
+    }
+
+
+def _configuration(settings: Settings, files: Files) -> str:
+    waiting = max(_waiting(settings), settings.between_bytes_timeout) + _MARGIN
+    threads = f"    nbthread {settings.threads}\n" if settings.threads else ""
+    binds = "".join(f"    bind {_bind(endpoint)}\n" for endpoint in settings.http)
+    return f"""\
+global
+    stats socket unix@{files.runtime_socket} mode 600 level admin
+    stats timeout 60s
+    log stdout format raw local0
+    maxconn {settings.connections}
+{threads}\
+    setenv POPPY_POLICIES {files.policies}
+    lua-load-per-thread {files.lua}
+    tune.bufsize 81920
+    tune.maxrewrite 8192
+    tune.http.maxhdr 200
+
+defaults
+    mode http
+    timeout connect {_seconds(settings.connect_timeout)}
+    timeout client 60s
+    timeout http-request 10s
+    timeout http-keep-alive 30s
+    timeout server {_seconds(waiting)}
+    timeout tunnel {_HOUR}s
+{"".join(_errors())}
+frontend clients
+{binds}\
+    http-request del-header x-p- -m beg
+{_target(files)}{_service(files)}{_fields(settings)}{_decision(settings, files)}\
+    use_backend direct if {{ var(txn.direct) -m bool }}
+    default_backend cache
+    http-response set-header X-Cache MISS
+    http-response set-header X-Cache %[res.hdr(x-p-cache)] if {{ res.hdr(x-p-cache) -m found }}
+    http-response del-header x-p- -m beg
+
+# A request is repeated without Varnish if Varnish does not run, or does not understand the origin.
+backend cache
+    balance first
+    retries 1
+    option redispatch 1
+    retry-on conn-failure empty-response 425
+    http-reuse always
+    server varnish unix@{files.cache_socket}
+    server origin unix@{files.origin_socket}
+
+backend direct
+    http-reuse always
+    server origin unix@{files.origin_socket}
+
+frontend metrics
+    bind {_bind(settings.metrics)}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+{_answer(404, "Not Found", "!{ path /ready }")}\
+{_answer(200, "OK", f"{{ str(node),map_str({files.ready}) -m str 1 }}")}\
+{_answer(503, "Service Unavailable", "TRUE")}"""
+
+
+def _target(files: Files) -> str:
+    """Return rules that bring the target into origin-form, or refuse it (RFC 9112, section 3.2).
+
+    HAProxy itself answers 400 if the target's authority is not the Host field.
+    """
+    allowed = f"{{ method {_METHODS} }}"
+    return (
+        "    acl is_asterisk url -m str *\n"
+        "    http-request set-uri * if METH_OPTIONS !{ path -m found } !is_asterisk\n"
+        "    http-request set-uri / if !METH_OPTIONS !{ path -m found } !is_asterisk\n"
+        "    http-request set-uri %[pathq] if !{ url -m beg / } !is_asterisk\n"
+        + _answer(400, "Bad Request", f"{{ url -m reg -f {files.refused} }}")
+        + _answer(400, "Bad Request", "is_asterisk !METH_OPTIONS")
+        + _answer(414, "URI Too Long", f"{{ url_len gt {_MAX_URL} }}")
+        + _answer(405, "Method Not Allowed", f"!{allowed}")
+        # If an origin resolves to the edge, a request would loop (RFC 8586).
+        + _answer(508, "Loop Detected", "{ req.hdr(CDN-Loop) -m reg -i ^poppy([[:space:];]|$) }")
+    )
+
+
+def _service(files: Files) -> str:
+    """Return rules that look up the service, or answer 404.
+
+    Only for an unknown host, the trailing dot is removed and the name is checked.
+    """
+    lookup = f"http-request set-var(txn.service) var(txn.host),map_str({files.hosts})"
+    unknown = "!{ var(txn.service) -m found }"
+    missing = _answer(404, "Not Found", unknown)
+    return f"""\
+    http-request set-var(txn.host) req.fhdr(host),host_only,lower
+    {lookup}
+    http-request set-var(txn.host) var(txn.host),regsub([.]$,) if {unknown}
+{_answer(400, "Bad Request", f"{unknown} !{{ var(txn.host) -m reg '{_HOST}' }}")}\
+    {lookup} if {unknown}
+{missing}\
+    http-request set-var(txn.fields) var(txn.service),map_str({files.services})
+{_answer(404, "Not Found", "!{ var(txn.fields) -m found }")}"""
+
+
+def _fields(settings: Settings) -> str:
+    """Return rules that remove header fields which clients must not send."""
+    never = [*headers.OVERRIDES]
+    respelled = [*headers.FORWARDED, *headers.ADDRESSES]
+    own = [settings.client_ip_header] if settings.client_ip_header else []
+    trusted = ""
+    believed = _any_of([*respelled, *own])
+    rules = f"    http-request del-header '{_any_of(never, '[-_]')}' -m reg\n"
+    if settings.trusted_proxies:
+        networks = " ".join(str(network) for network in settings.trusted_proxies)
+        rules += f"    http-request set-var(txn.trusted) bool(true) if {{ src {networks} }}\n"
+        # Other spellings never come from a proxy.
+        rules += f"    http-request del-header '{_misspelled(respelled)}' -m reg\n"
+        trusted = " if !{ var(txn.trusted) -m bool }"
+    else:
+        believed = _any_of([*respelled, *own], "[-_]")
+    rules += f"    http-request del-header '{believed}' -m reg{trusted}\n"
+    if own:
+        rules += (
+            f"    http-request set-src req.hdr({own[0]}) if {{ var(txn.trusted) -m bool }}"
+            f" {{ req.hdr({own[0]}) -m found }}\n"
+        )
+    return rules + (
+        "    http-request set-header X-Forwarded-For %[src]"
+        " if !{ req.hdr(X-Forwarded-For) -m found }\n"
+        "    http-request del-header Upgrade if !{ req.hdr(Upgrade) -m str -i websocket }\n"
+    )
+
+
+def _decision(settings: Settings, files: Files) -> str:
+    """Return rules that decide what happens to a request."""
+    country = ""
+    if settings.geography_database is not None:
+        country = (
+            f"    http-request set-var(txn.country) src,map_ip({settings.geography_database})"
+            " if has_policy\n"
+        )
+    strip = ""
+    if settings.strip_cookies:
+        strip = "    http-request del-header Cookie if !{ var(txn.direct) -m bool }\n"
+    direct = (
+        "!{ method GET HEAD }",
+        "{ var(txn.ttl) -m str 0s }",
+        "{ req.hdr(Transfer-Encoding) -m found }",
+        "{ req.hdr_val(Content-Length) gt 0 }",
+        "{ req.hdr(Authorization) -m found }",
+        "{ req.hdr(Upgrade) -m found }",
+    )
+    no_cookie = "" if settings.strip_cookies else "{ req.hdr(Cookie) -m found }"
+    bypasses = "".join(
+        f"    http-request set-var(txn.direct) bool(true) if {condition}\n"
+        for condition in (*direct, no_cookie)
+        if condition
+    )
+    return f"""\
+    http-request set-var(txn.ttl) var(txn.fields),field(1,|)
+    http-request set-var(txn.policy) var(txn.fields),field(5,|)
+    acl has_policy var(txn.policy) -m len gt 0
+    http-request set-var(txn.origin) var(txn.fields),field(2,|,3) if !has_policy
+    http-request set-var(txn.client) src,hex if has_policy
+{country}\
+    http-request lua.decide if has_policy
+{_answer(503, "Service Unavailable", "!{ var(txn.origin) -m found }")}\
+{_answer(403, "Forbidden", "{ var(txn.refused) -m bool }")}\
+{bypasses}{strip}\
+    http-request set-var(txn.header) var(txn.origin),field(3,|)
+    http-request set-header x-p-service %[var(txn.service)]
+    http-request set-header x-p-host %[var(txn.host)]
+    http-request set-header x-p-ttl %[var(txn.ttl)] if {{ var(txn.ttl) -m len gt 0 }}
+    http-request set-header x-p-origin %[var(txn.origin),field(1,|)]
+    http-request set-header x-p-tls 1 if {{ var(txn.origin),field(2,|) -m str 1 }}
+    http-request set-header x-p-for %[req.fhdr(X-Forwarded-For)]
+    http-request set-header Host %[var(txn.host)]
+    http-request set-header Host %[var(txn.header)] if {{ var(txn.header) -m len gt 0 }}
+    http-request add-header CDN-Loop poppy
+"""
+
+
+def _errors() -> Iterable[str]:
+    """Return the responses to what HAProxy refuses itself."""
+    reasons = {
+        400: "Bad Request",
+        408: "Request Timeout",
+        500: "Internal Server Error",
+        502: "Bad Gateway",
+        503: "Service Unavailable",
+        504: "Gateway Timeout",
+    }
+    for status, reason in reasons.items():
+        close = " hdr Connection close" if status in (400, 408) else ""
+        yield f"    http-error status {status} {_body(status, reason)}{close}\n"
+
+
+def _answer(status: int, reason: str, condition: str) -> str:
+    # After an ambiguous request, the rest of the connection can't be trusted.
+    close = " hdr Connection close" if status == 400 else ""
+    return (
+        f"    http-request return status {status} {_body(status, reason)}{close} if {condition}\n"
+    )
+
+
+def _body(status: int, reason: str) -> str:
+    return f'content-type "text/plain; charset=utf-8" string "Error {status} {reason}\\n"'
+
+
+def _any_of(names: Iterable[str], hyphen: str = "-") -> str:
+    return f"(?i)^(?:{'|'.join(name.replace('-', hyphen) for name in names)})$"
+
+
+def _misspelled(names: Iterable[str]) -> str:
+    return _any_of(itertools.chain.from_iterable(map(headers.respellings, names)))
+
+
+def _bind(endpoint: str) -> str:
+    return f"{endpoint} v6only" if endpoint.startswith("[") else endpoint
+
+
+def _waiting(settings: Settings) -> float:
+    """Return the seconds that Varnish waits for the origins' side of HAProxy to respond."""
+    return settings.connect_timeout + settings.first_byte_timeout
+
+
+def _seconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
+
+
+def _vcl(settings: Settings, files: Files) -> str:
+    values = {
+        "origin": str(files.origin_socket),
+        "first_byte_timeout": f"{_waiting(settings):.3f}",
+        "between_bytes_timeout": f"{settings.between_bytes_timeout + _MARGIN:.3f}",
+        "max_object_size": str(settings.max_object_size),
+        "grace": str(settings.grace),
+        "missing_ttl": str(_MISSING_TTL),
+        "key": _key(settings),
+    }
+    text = _resource("cache.vcl")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _key(settings: Settings) -> str:
+    """Return statements that add the fields of trusted proxies to the cache key."""
+    if not settings.trusted_proxies:
+        return ""
+    # The addresses of clients and proxies in Forwarded are left out.
+    addresses = r"(?i)(?:^|(?<=[;, ]))(?:for|by)=(?:\x22[^\x22]*\x22|[^;,]*)"
+    lines = [f'    hash_data(regsuball(req.http.Forwarded, "{addresses}", ""));\n']
+    lines += [
+        f'    hash_data("{name.lower()}:" + req.http.{name});\n'
+        for name in headers.FORWARDED
+        if name != "Forwarded"
+    ]
+    return "".join(lines)
+
+
+def _resource(name: str) -> str:
+    return importlib.resources.files("poppy.edge.plane").joinpath(name).read_text("utf-8")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data plane as the agent uses it."""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from poppy.edge.errors import Down
+from poppy.edge.options import Settings
+from poppy.edge.plane import processes, purges
+from poppy.edge.plane.front import Files
+from poppy.edge.plane.policies import Served, served
+from poppy.edge.plane.runtime import HAProxy, Varnish
+from poppy.edge.program import Program
+
+
+class Plane:
+    """Changes the running HAProxy and Varnish. The cost of a change does not grow with the node.
+
+    Call :meth:`load` first. Store a program before it is applied: a process that is restarted
+    serves what the state contains. Each method raises Down if a process does not answer; the
+    agent then calls :meth:`load` once it runs again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._files = Files(settings)
+        self._haproxy = HAProxy(self._files.runtime_socket)
+        self._varnish = Varnish(self._files.cache_socket)
+        self._services: dict[str, Served] = {}
+        self._owners: dict[str, str] = {}
+        self._replaced: dict[str, str] = {}
+
+    def load(self, programs: Iterable[Program]) -> Mapping[str, str]:
+        """Make the running HAProxy equal to exactly these programs.
+
+        Args:
+            programs: in the order of their revisions: the last one with a host gets it.
+
+        Returns:
+            The reasons of refused services by ID.
+        """
+        services, refusals = processes.serve(programs, self._settings)
+        owners = dict(processes.hosts(services))
+        for service in services.values():
+            processes.write_policy(self._files, service)
+        # In this order, each host leads to a service that has an entry, or to none.
+        self._haproxy.replace(
+            self._files.services, [(it.service_id, it.value) for it in services.values()]
+        )
+        self._haproxy.replace(self._files.hosts, owners.items())
+        self._services, self._owners = services, owners
+        return refusals
+
+    def apply(self, program: Program) -> None:
+        """Serve a program in place of the service's previous one.
+
+        Raises:
+            Refused: this node can't serve it. The previous program is still served.
+        """
+        service = served(program, self._settings)
+        previous = self._services.get(service.service_id)
+        processes.write_policy(self._files, service)
+        self._haproxy.put(self._files.services, service.service_id, service.value)
+        for host in service.hosts:
+            if self._owners.get(host) != service.service_id or previous is None:
+                self._haproxy.put(self._files.hosts, host, service.service_id)
+                self._owners[host] = service.service_id
+        self._services[service.service_id] = service
+        if previous is not None:
+            self._forget_hosts(previous, service.hosts)
+            self._forget_policy(previous, service.policy_name)
+
+    def withdraw(self, service_id: str) -> None:
+        """Stop serving a service; do nothing if it is not served."""
+        service = self._services.get(service_id)
+        if service is None:
+            return
+        self._forget_hosts(service, ())
+        self._haproxy.delete(self._files.services, service_id)
+        del self._services[service_id]
+        self._forget_policy(service, "")
+        # Its objects would only take up room.
+        self.purge(service_id, None, True)
+
+    def purge(self, service_id: str, url: str | None, hard: bool) -> None:
+        """Evict objects of a service, or mark them stale.
+
+        Args:
+            url: a path, with all its queries; a path with a query, which means that alone; or a
+                pattern with ``*``. None for everything.
+            hard: whether to evict. A soft purge by a pattern evicts too, because Varnish can
+                only find marked objects by their keys.
+        """
+        key = purges.key(service_id, url)
+        if key is not None:
+            self._varnish.purge([key], hard=hard)
+        elif url is not None:
+            self._varnish.ban(purges.ban(service_id, url))
+
+    def flush(self) -> None:
+        """Empty the cache of all services."""
+        self._varnish.ban("obj.status != 0")
+
+    def started(self) -> Mapping[str, datetime]:
+        """Return when each process was started; one that does not run is missing."""
+        found = {}
+        for name, process in (("haproxy", self._haproxy), ("varnish", self._varnish)):
+            with contextlib.suppress(Down):
+                found[name] = process.started()
+        return found
+
+    def set_ready(self, ready: bool) -> None:
+        """Set the status of the node's health page, which is 503 after HAProxy's start."""
+        self._haproxy.put(self._files.ready, "node", "1" if ready else "0")
+
+    def _forget_hosts(self, service: Served, kept: Iterable[str]) -> None:
+        for host in set(service.hosts).difference(kept):
+            if self._owners.get(host) == service.service_id:
+                self._haproxy.delete(self._files.hosts, host)
+                del self._owners[host]
+
+    def _forget_policy(self, service: Served, kept: str) -> None:
+        """Delete a policy file one change later, because a request may be about to read it."""
+        if service.policy_name == kept:
+            return
+        old = self._replaced.pop(service.service_id, "")
+        if old and old != kept:
+            (self._files.policies / old).unlink(missing_ok=True)
+        if service.policy_name:
+            self._replaced[service.service_id] = service.policy_name

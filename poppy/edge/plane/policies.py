@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HAProxy knows of a service: entries of its maps, and for most rules a policy.
+
+The maps::
+
+    hosts      host -> service ID
+    services   service ID -> ttl|origin|policy
+
+``ttl`` may be empty, ``origin`` is ``host:port|tls|Host field``, and ``policy`` is the digest of a
+policy file. A service without a policy has one origin and one TTL for all paths. A policy is a
+file of lines for ``policy.lua``::
+
+    origin host:port|tls|Host field
+    route <number of the origin> <pattern>
+    ttl <seconds>s <pattern>
+    access blacklist|whitelist <kind>
+    clients <pattern>
+    value <host, country, or the bits of a network after its version>
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from poppy.edge.errors import Refused
+from poppy.edge.options import Settings
+from poppy.edge.program import Access, Program, Upstream
+
+_ALL = "/*"
+_WORD = re.compile("[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service as HAProxy's maps and a file have it.
+
+    Attributes:
+        service_id: the key in the map of services.
+        hosts: the keys in the map of hosts.
+        value: the value in the map of services.
+        policy_name: the name of the policy file; empty if there is none.
+        policy: the content of that file.
+    """
+
+    service_id: str
+    hosts: tuple[str, ...]
+    value: str
+    policy_name: str
+    policy: str
+
+
+def served(program: Program, settings: Settings) -> Served:
+    """Return how HAProxy serves a program.
+
+    Raises:
+        Refused: this node can't serve it.
+    """
+    try:
+        # Every byte of the program goes into files that others read line by line.
+        program = Program.from_dict(program.to_dict())
+    except ValueError as exc:
+        raise Refused(f"The program is invalid: {exc}") from exc
+    kinds = {access.kind for access in program.restrictions}
+    if "geography" in kinds and settings.geography_database is None:
+        raise Refused("This node has no geography database")
+    ttl = program.ttls[0].value if program.ttls and program.ttls[0].pattern == _ALL else None
+    route = program.routes[0] if program.routes else None
+    is_simple = (
+        (not program.ttls or ttl is not None)
+        and (route is None or route.pattern == _ALL)
+        and not program.restrictions
+    )
+    origin = _origin(program.origins[route.value if route and is_simple else 0])
+    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program))
+    digest = hashlib.sha256(policy.encode()).hexdigest()[:16] if policy else ""
+    return Served(
+        service_id=program.service_id,
+        hosts=program.domains,
+        value=f"{'' if ttl is None else f'{ttl}s'}|{origin}|{digest}",
+        policy_name=f"{program.service_id}-{digest}" if policy else "",
+        policy=policy,
+    )
+
+
+def _lines(program: Program) -> Iterator[str]:
+    for upstream in program.origins:
+        yield f"origin {_origin(upstream)}"
+    for route in program.routes:
+        yield f"route {route.value} {route.pattern}"
+    for ttl in program.ttls:
+        yield f"ttl {ttl.value}s {ttl.pattern}"
+    for access in program.restrictions:
+        yield f"access {access.access} {access.kind}"
+        for clients in access.rules:
+            yield f"clients {clients.pattern}"
+            for value in clients.values:
+                yield f"value {_value(access, value)}"
+
+
+def _value(access: Access, value: str) -> str:
+    if access.kind != "client_ip":
+        return value
+    network = ipaddress.ip_network(value)
+    bits = f"{int(network.network_address):0{network.max_prefixlen}b}"
+    return f"{network.version}{bits[: network.prefixlen]}"
+
+
+def _origin(upstream: Upstream) -> str:
+    host = _bracketed(upstream.host)
+    header = "" if upstream.host_header is None else _bracketed(upstream.host_header)
+    return f"{host}:{upstream.port}|{'1' if upstream.tls else ''}|{header}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,218 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The policies of services that have rules: they choose origin and TTL by path, and refuse
+-- clients. A policy is a file of lines (poppy.edge.plane.policies). It is read once for each
+-- thread and digest.
+
+local directory = os.getenv("POPPY_POLICIES") -- HAProxy 2.6 passes no arguments to a script.
+local MOST_POLICIES = 20000 -- Of a thread. If there are more, all are read again.
+local LONGEST_FILE = 8 * 1024 * 1024
+
+local function decoded(text)
+  local plain = text:gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
+  return (plain:gsub("/+", "/"))
+end
+
+-- A glob as the texts between its stars.
+local function parts_of(glob)
+  local parts = {}
+  for part in (glob .. "*"):gmatch("([^*]*)%*") do
+    parts[#parts + 1] = decoded(part)
+  end
+  return parts
+end
+
+local function glob_matches(parts, text)
+  local first, last = parts[1], parts[#parts]
+  if #parts == 1 then
+    return text == first
+  end
+  if text:sub(1, #first) ~= first then
+    return false
+  end
+  local position = #first + 1
+  for index = 2, #parts - 1 do
+    local _, stop = text:find(parts[index], position, true)
+    if not stop then
+      return false
+    end
+    position = stop + 1
+  end
+  return #text - position + 1 >= #last and (last == "" or text:sub(-#last) == last)
+end
+
+local function pattern_of(text)
+  local path, query = text:match("^([^?]*)%??(.*)$")
+  return { path = parts_of(path), query = text:find("?", 1, true) and parts_of(query) }
+end
+
+-- The path as origins may read it: with the parameters of segments, without them, and without
+-- those that are recognized after decoding.
+local function readings_of(path)
+  local readings = { decoded(path) }
+  if path:find(";", 1, true) or path:find("%%3[bB]") then
+    readings[2] = decoded((path:gsub(";[^/]*", "")))
+    readings[3] = decoded((readings[1]:gsub(";[^/]*", "")))
+  end
+  return readings
+end
+
+local function matches(pattern, request)
+  if pattern.query and not (request.query and glob_matches(pattern.query, request.query)) then
+    return false
+  end
+  for _, reading in ipairs(request.readings) do
+    if glob_matches(pattern.path, reading) then
+      return true
+    end
+  end
+  return false
+end
+
+local BITS = {}
+for digit = 0, 15 do
+  local bits = ""
+  for place = 3, 0, -1 do
+    bits = bits .. ((digit >> place) & 1)
+  end
+  BITS[("%X"):format(digit)] = bits
+end
+
+-- The bits of an address, after "4" or "6".
+local function bits_of(hex)
+  local address = hex:match("^" .. ("0"):rep(20) .. "FFFF(%x%x%x%x%x%x%x%x)$") or hex
+  return (#address == 8 and "4" or "6") .. address:gsub("%x", BITS)
+end
+
+-- The host of a URL; nil if the text is not clear.
+local function host_of(url)
+  local authority = url:lower():match("^https?://([^/?#]*)")
+  if not authority or authority:find("\\", 1, true) then
+    return nil
+  end
+  local host = authority:gsub("^[^@]*@", "", 1):gsub(":%d*$", "")
+  return host:match("^([^@:]-)%.?$")
+end
+
+local is_meant = {
+  client_ip = function(values, txn)
+    local bits = bits_of(txn:get_var("txn.client"))
+    for length in pairs(values.lengths) do
+      if values.set[bits:sub(1, length)] then
+        return true
+      end
+    end
+    return false
+  end,
+  referrer = function(values, txn)
+    local host = host_of(txn.f:req_fhdr("referer") or "")
+    while host do
+      if values.set[host] then
+        return true
+      end
+      host = host:match("^[^.]+%.(.+)$")
+    end
+    return false
+  end,
+  geography = function(values, txn)
+    return values.set[txn:get_var("txn.country") or ""] or false
+  end,
+}
+
+local function is_refused(access, request, txn)
+  local concerned = false
+  for _, rule in ipairs(access) do
+    if matches(rule.pattern, request) then
+      concerned = true
+      if is_meant[access.kind](rule.values, txn) then
+        return access.list == "blacklist"
+      end
+    end
+  end
+  return concerned and access.list == "whitelist"
+end
+
+local readers = {
+  origin = function(policy, value)
+    policy.origins[#policy.origins + 1] = value
+  end,
+  route = function(policy, number, pattern)
+    table.insert(policy.routes, { value = tonumber(number) + 1, pattern = pattern_of(pattern) })
+  end,
+  ttl = function(policy, seconds, pattern)
+    table.insert(policy.ttls, { value = seconds, pattern = pattern_of(pattern) })
+  end,
+  access = function(policy, list, kind)
+    table.insert(policy.restrictions, { list = list, kind = kind })
+  end,
+  clients = function(policy, pattern)
+    local values = { set = {}, lengths = {} }
+    policy.values = values
+    table.insert(policy.restrictions[#policy.restrictions],
+      { pattern = pattern_of(pattern), values = values })
+  end,
+  value = function(policy, value)
+    policy.values.set[value] = true
+    policy.values.lengths[#value] = true
+  end,
+}
+
+local function read(path)
+  local file = assert(io.open(path, "r"))
+  local text = file:read(LONGEST_FILE) or ""
+  file:close()
+  local policy = { origins = {}, routes = {}, ttls = {}, restrictions = {} }
+  for line in text:gmatch("[^\n]+") do
+    local kind, first, second = line:match("^(%S+) (%S+) ?(%S*)$")
+    readers[kind](policy, first, second)
+  end
+  return policy
+end
+
+local cache, cached = {}, 0
+
+local function policy_of(service, digest)
+  local found = cache[service]
+  if not found or found.digest ~= digest then
+    if not found then
+      if cached >= MOST_POLICIES then
+        cache, cached = {}, 0
+      end
+      cached = cached + 1
+    end
+    found = { digest = digest, policy = read(directory .. "/" .. service .. "-" .. digest) }
+    cache[service] = found
+  end
+  return found.policy
+end
+
+local function first_match(choices, request)
+  for _, choice in ipairs(choices) do
+    if matches(choice.pattern, request) then
+      return choice.value
+    end
+  end
+  return nil
+end
+
+-- Sets txn.origin, txn.ttl and txn.refused. If this fails, txn.origin stays unset, and the request
+-- is answered with an error.
+core.register_action("decide", { "http-req" }, function(txn)
+  local policy = policy_of(txn:get_var("txn.service"), txn:get_var("txn.policy"))
+  local path, query = txn.f:pathq():match("^([^?]*)%??(.*)$")
+  local request = {
+    readings = readings_of(path),
+    query = #path < #txn.f:pathq() and decoded(query) or nil,
+  }
+  for _, access in ipairs(policy.restrictions) do
+    if is_refused(access, request, txn) then
+      txn:set_var("txn.refused", true)
+    end
+  end
+  local ttl = first_match(policy.ttls, request)
+  if ttl then
+    txn:set_var("txn.ttl", ttl)
+  end
+  txn:set_var("txn.origin", policy.origins[first_match(policy.routes, request) or 1])
+end, 0)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a node: each command first renders the files that its process reads.
+
+So every start of a process serves what the state contains, without API and agent.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from oslo_log import log
+
+from poppy.edge.errors import Refused
+from poppy.edge.options import Settings
+from poppy.edge.plane import origins
+from poppy.edge.plane.front import Files, static_files
+from poppy.edge.plane.policies import Served, served
+from poppy.edge.program import Program
+from poppy.edge.state import State
+
+LOG = log.getLogger(__name__)
+
+
+def haproxy_command(settings: Settings) -> list[str]:
+    """Render HAProxy's files from the state, and return its command line.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    files = Files(settings)
+    state = State(settings.state_directory / "state")
+    stored = sorted(state.programs(), key=lambda it: it.revision)
+    services, refusals = serve((it.program for it in stored), settings)
+    for service_id, reason in refusals.items():
+        LOG.error("Not serving %s: %s", service_id, reason)
+    files.policies.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wanted = {it.policy_name for it in services.values() if it.policy_name}
+    for path in files.policies.iterdir():
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+    for it in services.values():
+        write_policy(files, it)
+    _write_all(static_files(settings, origins.section(settings, settings.run_directory)))
+    _write(files.hosts, "".join(f"{key} {value}\n" for key, value in hosts(services)))
+    _write(files.services, "".join(f"{it.service_id} {it.value}\n" for it in services.values()))
+    return ["haproxy", "-db", "-f", str(files.configuration)]
+
+
+def varnish_command(settings: Settings) -> list[str]:
+    """Render the VCL, and return varnishd's command line.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    files = Files(settings)
+    files.varnish.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(files.vcl, static_files(settings, "")[files.vcl])
+    size = f"{settings.cache_size}m"
+    parameters = {
+        "http_max_hdr": "256",
+        "http_req_hdr_len": "60k",
+        "http_req_size": "64k",
+        "http_resp_hdr_len": "60k",
+        "http_resp_size": "64k",
+        "workspace_client": "192k",
+        "workspace_backend": "192k",
+        # However many small objects have to go, a large one gets its room.
+        "nuke_limit": "1000000",
+    }
+    command = ["varnishd", "-F", "-j", "none", "-f", str(files.vcl)]
+    command += ["-n", str(files.varnish_work), "-T", "none"]
+    command += ["-a", f"{files.cache_socket},mode=600"]
+    command += ["-s", f"malloc,{size}", "-s", f"Transient=malloc,{size}"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}={value}"]
+    return command
+
+
+def serve(
+    programs: Iterable[Program], settings: Settings
+) -> tuple[dict[str, Served], dict[str, str]]:
+    """Return the services by ID, and the reasons of refused ones.
+
+    Args:
+        programs: in the order of their revisions: the last one with a host gets it.
+    """
+    services: dict[str, Served] = {}
+    refusals: dict[str, str] = {}
+    for program in programs:
+        try:
+            services[program.service_id] = served(program, settings)
+        except Refused as exc:
+            refusals[program.service_id] = str(exc)
+    return services, refusals
+
+
+def hosts(services: Mapping[str, Served]) -> Iterable[tuple[str, str]]:
+    """Return the entries of the map of hosts."""
+    owners = {host: it.service_id for it in services.values() for host in it.hosts}
+    return owners.items()
+
+
+def write_policy(files: Files, service: Served) -> None:
+    """Write the policy of a service, if it has one."""
+    if service.policy_name:
+        _write(files.policies / service.policy_name, service.policy)
+
+
+def _write_all(contents: Mapping[Path, str]) -> None:
+    for path, text in contents.items():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file as a whole. It is rendered again at each start, so it is not synchronized."""
+    draft = path.with_name(f".{path.name}.new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)

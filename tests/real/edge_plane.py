@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's own edge as a data plane of the edge contract: a real node."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+from poppy.model.operations import Purge
+from poppy.model.services import Service
+from poppy.provider.base import Capability
+from poppy.provider.edge.compiler import compile_program
+from poppy.testing.edge import Answer, Request
+from poppy.testing.edge.wire import exchange
+from tests.real.edge_node import EdgeNode
+from tests.real.knot import Knot
+from tests.real.nameserver import ZONE_FILE
+from tests.real.varnish_plane import WiredPlane
+
+TIMEOUT = 3.0  # Seconds for the first byte of an origin.
+#: Addresses of clients, by country.
+CLIENTS = {"US": "127.40.0.1", "FR": "127.41.0.1", "CA": "127.42.0.1", "AU": "127.43.0.1"}
+
+
+class Names(Knot):
+    """Knot DNS with one more zone, of origins.
+
+    Args:
+        zone: its name.
+        addresses: by name.
+    """
+
+    def __init__(self, zone: str, addresses: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._zone, self._addresses = zone, addresses
+
+    def prepare(self) -> None:
+        """Write knot.conf and the zones."""
+        super().prepare()
+        file = self.directory / f"{self._zone}.zone"
+        records = "".join(
+            f"{name}. {'AAAA' if ':' in address else 'A'} {address}\n"
+            for name, addresses in self._addresses.items()
+            for address in addresses
+        )
+        file.write_text(ZONE_FILE + records)
+        with (self.directory / "knot.conf").open("a") as config:
+            config.write(f'  - domain: {self._zone}\n    file: "{file}"\n')
+
+
+class EdgePlane(WiredPlane):
+    """A node of the operator's own edge."""
+
+    provider = "edge"
+    supports = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.GEOGRAPHY,
+            Capability.SOFT_PURGE,
+            Capability.IPV6_ORIGIN,
+        }
+    )
+    not_kept: ClassVar[Mapping[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        names = {name: tuple(addresses) for name, addresses in self.addresses.items()}
+        server = self.stack.enter_context(Names("origin.example", names))
+        self.node = EdgeNode(
+            nameservers=[server.address],
+            allowed_origins=["127.0.0.0/8"],
+            connect_timeout=0.5,
+            first_byte_timeout=TIMEOUT,
+            geography_database=self._database(),
+        )
+        self.stack.enter_context(self.node)
+        return self
+
+    def deploy(self, service: Service) -> None:
+        self.node.serve(compile_program(service.service_id, service.spec))
+
+    def send(self, request: Request) -> Answer:
+        if request.country:
+            request = request._replace(client=CLIENTS[request.country])
+        return exchange(self.node.http, request)
+
+    def purge(self, service: Service, purge: Purge) -> None:
+        self.node.plane.purge(service.service_id, purge.url, purge.hard)
+
+    def _database(self) -> str:
+        file = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "countries"
+        file.write_text("".join(f"{address}/32 {code}\n" for code, address in CLIENTS.items()))
+        return str(file)

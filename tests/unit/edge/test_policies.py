@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HAProxy's maps and policies say of a service."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from poppy.edge import options
+from poppy.edge.errors import Refused
+from poppy.edge.plane.policies import served
+from poppy.edge.program import Access, Choice, Clients, Program, Upstream
+
+ONE = Upstream("a.example.net", 80, False, None)
+TWO = Upstream("2001:db8::1", 443, True, "2001:db8::2")
+PROGRAM = Program("s-1", ("www.example.com",), (ONE, TWO))
+
+
+@pytest.fixture
+def settings() -> options.Settings:
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], project="poppy-edge")
+    return options.read(conf)
+
+
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [
+        ({}, "|a.example.net:80|||"),
+        ({"ttls": (Choice("/*", 5),)}, "5s|a.example.net:80|||"),
+        ({"routes": (Choice("/*", 1),)}, "|[2001:db8::1]:443|1|[2001:db8::2]|"),
+    ],
+)
+def test_a_service_without_rules_for_paths_needs_no_policy(
+    settings: options.Settings, parts: dict[str, tuple[Choice, ...]], value: str
+) -> None:
+    service = served(replace(PROGRAM, **parts), settings)
+
+    assert service.value == value
+    assert not service.policy
+
+
+def test_a_policy_has_all_rules_in_their_order(settings: options.Settings) -> None:
+    settings = replace(settings, geography_database=Path("/countries"))
+    networks = Clients("/*", ("192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"))
+    service = served(
+        replace(
+            PROGRAM,
+            routes=(Choice("/b/*", 1),),
+            ttls=(Choice("/a?q", 0), Choice("/*", 5)),
+            restrictions=(
+                Access("blacklist", "client_ip", (networks,)),
+                Access("whitelist", "geography", (Clients("/x", ("DE",)), Clients("/y", ("FR",)))),
+            ),
+        ),
+        settings,
+    )
+
+    assert service.policy.splitlines() == [
+        "origin a.example.net:80||",
+        "origin [2001:db8::1]:443|1|[2001:db8::2]",
+        "route 1 /b/*",
+        "ttl 0s /a?q",
+        "ttl 5s /*",
+        "access blacklist client_ip",
+        "clients /*",
+        "value 4110000000000000000000010",
+        "value 600100000000000010000110110111000",
+        "value 4",
+        "access whitelist geography",
+        "clients /x",
+        "value DE",
+        "clients /y",
+        "value FR",
+    ]
+    digest = service.value.rpartition("|")[2]
+    assert service.policy_name == f"s-1-{digest}"
+
+
+def test_a_node_without_a_database_refuses_geography(settings: options.Settings) -> None:
+    access = (Access("whitelist", "geography", (Clients("/x", ("DE",)),)),)
+
+    with pytest.raises(Refused, match="geography database"):
+        served(replace(PROGRAM, restrictions=access), settings)
