@@ -92,6 +92,34 @@ def blackhole(address: str) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def _first_line(edge: OriginSide, origin: Origin) -> bytes:
+    with edge.connect() as client, client.makefile("rb") as stream:
+        client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nx-p-origin: {origin.at}\r\n\r\n".encode())
+        return stream.readline().strip()
+
+
+def _upgrades(connection: socket.socket, _request: Request) -> bool:
+    """Switch to a protocol in capital letters."""
+    connection.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    )
+    connection.sendall(connection.recv(100).upper())
+    return False
+
+
+def _check_websocket(edge: OriginSide, origin: Origin, fields: str = "") -> None:
+    with edge.connect() as client:
+        client.sendall(
+            f"GET / HTTP/1.1\r\nHost: a\r\nx-p-origin: {origin.at}\r\n{fields}"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
+        client.sendall(b"frame")
+        assert client.recv(100) == b"FRAME"
+
+
 class TestNames:
     def test_a_name_is_resolved_at_each_request(self, edge: OriginSide, name: Names) -> None:
         with Origin() as first, Origin("127.1.0.2", port=first.port) as second:
@@ -465,23 +493,52 @@ class TestAwkwardOrigins:
         assert len(origin.requests[0].body) == size
 
     def test_a_websocket(self, edge: OriginSide) -> None:
-        def reply(connection: socket.socket, _request: Request) -> bool:
-            connection.sendall(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
-                b"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-            )
-            connection.sendall(connection.recv(100).upper())
-            return False
+        with Origin(reply=_upgrades) as origin:
+            _check_websocket(edge, origin)
 
-        with Origin(reply=reply) as origin, edge.connect() as client:
-            client.sendall(
-                f"GET / HTTP/1.1\r\nHost: a\r\nx-p-origin: {origin.at}\r\n"
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-            )
-            assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
-            client.sendall(b"frame")
-            assert client.recv(100) == b"FRAME"
+
+class TestInterimResponses:
+    _EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    _PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    def test_they_are_dropped_on_request(self, edge: OriginSide) -> None:
+        with Origin(reply=sends(self._EARLY, self._PROCESSING, OK)) as origin:
+            assert _first_line(edge, origin) == b"HTTP/1.1 103 Early Hints"
+            assert edge.ask(origin.at, **{"x-p-final": "1"}).body == b"ok"
+            # The next ones need no field.
+            assert edge.ask(origin.at).body == b"ok"
+            assert edge.ask(origin.at, "HEAD").status == 200
+        with Origin(reply=sends(self._EARLY, OK)) as other:
+            assert _first_line(edge, other) == b"HTTP/1.1 103 Early Hints"
+
+    def test_one_before_a_late_response(self, edge: OriginSide) -> None:
+        def reply(connection: socket.socket, _request: Request) -> bool:
+            connection.sendall(self._EARLY)
+            time.sleep(0.3)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 103 " + bytes(4_999_987))
+            return True
+
+        with Origin(reply=reply) as origin:
+            answer = edge.ask(origin.at, **{"x-p-final": "1"})
+        assert (answer.status, len(answer.body), answer.is_whole) == (200, 5_000_000, True)
+
+    def test_failures_are_as_without_them(self, edge: OriginSide) -> None:
+        final = {"x-p-final": "1"}
+        half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+        with Origin(reply=sends(self._EARLY, half, keeps=False)) as origin:
+            answer = edge.ask(origin.at, **final)
+            assert (answer.status, answer.body, answer.is_whole) == (200, b"half", False)
+        with Origin(reply=lambda *_: False) as origin:
+            assert edge.ask(origin.at, **final).status == 502
+            assert "state=SH" in edge.logged(origin.at)
+        with Origin(reply=lambda *_: bool(time.sleep(2))) as origin:
+            assert edge.ask(origin.at, **final).body == b"Error 504 Gateway Timeout\n"
+        assert edge.ask(f"127.1.0.1:{free_port()}", **final).status == 503
+
+    def test_a_websocket(self, edge: OriginSide) -> None:
+        with Origin(reply=_upgrades) as origin:
+            _check_websocket(edge, origin, "x-p-final: 1\r\n")
 
 
 class TestFields:

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The address for each request to an origin. HAProxy loads this file once for each thread.
+-- The action that chooses the address for a request to an origin, and a filter that drops interim
+-- responses. HAProxy loads this file once for each thread.
 --
 -- HAProxy's own do-resolve takes the same one of several addresses each time, even if it is dead.
--- So this action asks the name servers itself, over TCP (RFC 7766), and tries to connect before
+-- So the action asks the name servers itself, over TCP (RFC 7766), and tries to connect before
 -- the request is sent. As nothing has been sent, any method may go to another address.
 
 local settings = {} -- HAProxy 2.6 passes no arguments to a script.
@@ -261,7 +262,7 @@ core.register_action("origin", { "http-req" }, function(txn)
     end
     local address = addresses[1]
     if #addresses > 1 then
-        address = choose(addresses, port, txn:get_var("txn.p_pooled") == "1")
+        address = choose(addresses, port, txn:get_var("txn.p_pooled"))
     end
     if not address then
         return fail("503", "no address accepts connections")
@@ -270,3 +271,41 @@ core.register_action("origin", { "http-req" }, function(txn)
     txn:set_var("txn.p_port", port)
     txn:set_var("txn.p_address", address)
 end, 0)
+
+-- A filter of one response over TCP.
+local Final = {}
+Final.__index = Final
+
+function Final:new()
+    return setmetatable({}, Final)
+end
+
+function Final:start_analyze(_, channel)
+    if channel:is_resp() then
+        filter.register_data_filter(self, channel)
+    end
+end
+
+-- Drop interim responses (RFC 9110, section 15.2), and return how many bytes to forward.
+function Final:tcp_payload(_, channel)
+    while true do
+        local start = channel:data(0, 12)
+        if not start or #start < 12 then
+            return 0
+        end
+        local status = start:match("^HTTP/1%.1 (1%d%d)")
+        if not status or status == "101" then
+            filter.unregister_data_filter(self, channel)
+            return channel:input()
+        end
+        local _, last = channel:data():find("\r\n\r\n", 1, true)
+        if not last then
+            return 0
+        end
+        channel:remove(0, last)
+    end
+end
+
+core.register_filter("final", Final, function(final)
+    return final
+end)
