@@ -7,6 +7,7 @@ import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,18 @@ class TestNames:
         many = name(*(f"127.1.9.{number}" for number in range(1, 200)))
         with Origin("0.0.0.0") as origin:
             assert [edge.ask(origin.named(many)).status for _ in range(3)] == [200] * 3
+
+    def test_a_name_server_that_does_not_answer_delays_one_request(
+        self, settings: Settings, nameserver: Knot, name: Names
+    ) -> None:
+        with blackhole("127.1.0.1") as port, Origin() as origin:
+            servers = (f"127.1.0.1:{port}", nameserver.address)
+            with OriginSide(replace(settings, nameservers=servers)) as edge:
+                for label in ("first", "second", "third"):
+                    at = origin.named(name("127.1.0.1", label=label))
+                    started = time.monotonic()
+                    assert edge.ask(at).status == 200
+                    assert (time.monotonic() - started > 0.4) == (label == "first")
 
     def test_service_continues_if_the_name_servers_fail(
         self, settings: Settings, nameserver: Knot, name: Names

@@ -76,7 +76,7 @@ class OriginSide(ServerProcess):
 
     def command(self, program: str) -> Sequence[str]:
         """Run in the foreground."""
-        return [program, "-db", "-f", str(self.directory / "haproxy.cfg")]
+        return [program, "-db", "-dW", "-f", str(self.directory / "haproxy.cfg")]
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""

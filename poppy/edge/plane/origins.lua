@@ -165,12 +165,19 @@ end
 -- Update the entry of a name.
 local function resolve(name, host)
     local found, problem
-    for _, server in ipairs(servers) do
+    if #name.addresses > 0 then
+        name.expires = now() + timeout -- Other requests use the previous answer until then.
+    end
+    for _ = 1, #servers do
+        local server = servers[1]
         found, problem = ask(server, host)
         if found then
             break
         end
         core.Warning(("origin: name server %s, asked for %s: %s"):format(server, host, problem))
+        if servers[1] == server then
+            table.insert(servers, table.remove(servers, 1))
+        end
     end
     local time = now()
     name.expires = time + HOLD

@@ -195,7 +195,7 @@ defaults origin
     timeout server {server_ms}ms
     timeout tunnel 1h
 {errors}
-backend origin_interim
+backend origin_interim from origin
     stick-table type string len 264 size 10k expire 1d store gpc0
 
 frontend origin from origin
