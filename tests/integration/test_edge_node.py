@@ -14,8 +14,8 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import paths
 from poppy.provider.patterns import referrer_regex, url_regex
-from poppy.testing.edge import Answer, Request
-from poppy.testing.edge.wire import exchange
+from poppy.testing.edge import Answer, Origins, Reply, Request
+from poppy.testing.edge.wire import OriginServer, exchange
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 
@@ -443,6 +443,36 @@ class TestPurges:
 
         for name in ("one", "two"):
             assert node.get(f"{name}.example.com", "/x")[0].headers["X-Cache"] == "MISS"
+
+
+class TestResponsesThatVarnishDoesNotUnderstand:
+    def test_a_response_after_early_hints_is_cached(self, node: EdgeNode, hinting: str) -> None:
+        node.serve(program(Origin(address=hinting), "hints"))
+
+        answers = [exchange(node.http, Request("hints.example.com", "/t1x")) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200] * 3
+        assert [answer.fields["x-cache"] for answer in answers] == ["MISS", "HIT", "HIT"]
+
+    @pytest.fixture
+    def hinting(self, origin: Origin) -> Iterator[str]:
+        address = origin.address.removesuffix(".1") + ".2"
+        script = Origins()
+        script.script("t1x", Reply(form="hints"))
+        with OriginServer(script, "hints", address):
+            yield address
+
+    def test_a_response_with_too_wide_fields_comes_from_the_origin(
+        self, node: EdgeNode, origin: Origin
+    ) -> None:
+        node.serve(program(origin))
+        origin.headers = {f"X-Field-{number}": "x" * 770 for number in range(90)}
+
+        for _ in range(2):
+            response, body = node.get("one.example.com", "/wide")
+            assert response.status == 200
+            assert response.headers["X-Field-89"]
+            assert body.startswith(b"origin ")
 
 
 class TestObjectsLargerThanTheCache:

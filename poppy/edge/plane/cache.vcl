@@ -138,19 +138,23 @@ sub mark {
 }
 
 # HAProxy itself answers if the origin fails. So either the time is up, or Varnish did not understand
-# the response: it has an interim one (103), or too many fields. With 425, HAProxy repeats the
-# request without Varnish.
+# the response: it has an interim one (103), which HAProxy drops if asked to, or is too wide.
+# With 425, HAProxy repeats the request without Varnish.
 sub vcl_backend_error {
+    if (now - bereq.time < @first_byte_timeout@s && bereq.retries == 0) {
+        set bereq.http.x-p-final = "1";
+        return (retry);
+    }
     if (bereq.is_bgfetch) {
         return (abandon);
     }
-    if (now - bereq.time >= @first_byte_timeout@s) {
+    if (now - bereq.time < @first_byte_timeout@s) {
+        set beresp.status = 425;
+    } else {
         set beresp.status = 504;
         set beresp.http.Content-Type = "text/plain; charset=utf-8";
         set beresp.body = {"Error 504 Gateway Timeout
 "};
-    } else {
-        set beresp.status = 425;
     }
     set beresp.ttl = 0s;
     set beresp.uncacheable = true;

@@ -11,6 +11,7 @@ x-p-ttl        the TTL of a caching rule, such as ``60s``; missing without a rul
 x-p-origin     host and port of the origin
 x-p-tls        ``1`` if the origin is reached with TLS
 x-p-for        X-Forwarded-For, to which Varnish appends an address of its own
+x-p-final      from Varnish: it did not understand the response to the same request
 =============  ====================================================================
 
 A request that can't be answered from the cache bypasses Varnish. So do all requests if Varnish
