@@ -14,6 +14,7 @@
     ├── LimitReached            the project has reached its service limit
     ├── TooManyRequests         the project has too many open operations or requests
     ├── NotFound                no such resource in this project
+    ├── Gone                    the requested part of a log has been deleted
     ├── InUse                   other resources depend on it
     ├── Changed                 a conditional write lost to another writer
     ├── PreconditionFailed      a precondition of the client does not hold
@@ -145,6 +146,10 @@ class TooManyRequests(PoppyError):
 
 class NotFound(PoppyError):
     """The resource does not exist or belongs to another project."""
+
+
+class Gone(PoppyError):
+    """The requested part of a log has been deleted; the reader needs a snapshot."""
 
 
 class InUse(PoppyError):

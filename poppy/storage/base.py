@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 from poppy.common import errors
 from poppy.common.driver import Driver
 from poppy.storage.domains import DomainStore
+from poppy.storage.edge import EdgeStore
 from poppy.storage.flavors import FlavorStore
 from poppy.storage.membership import MembershipStore
 from poppy.storage.operations import OperationStore
@@ -58,6 +59,15 @@ class Storage(Driver, abc.ABC):
     projects: ProjectStore
     queries: QueryStore
     documents: DocumentStore
+
+    @property
+    def edge(self) -> EdgeStore:
+        """The log of changes and the nodes of the operator's own edge.
+
+        Raises:
+            ConfigError: the store does not support the edge.
+        """
+        raise errors.ConfigError(f"Storage '{self.name}' does not support the provider 'edge'")
 
     @abc.abstractmethod
     def sync(self) -> None:

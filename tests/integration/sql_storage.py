@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from poppy.common import errors
 from poppy.storage.sqlalchemy import schema
 from poppy.testing.builders import make_flavor, make_operation, make_service
-from poppy.testing.storage import StorageContract
+from poppy.testing.storage import EdgeContract, StorageContract
 from poppy.testing.storage.case import add, create, each, failures, race
 from tests.unit.storage.conftest import make_storage
 
@@ -49,8 +49,8 @@ def new_database(server):
     return sa.make_url(server.url).set(database="poppy_new").render_as_string(hide_password=False)
 
 
-class Contract(StorageContract):
-    """The storage suite on the database of the fixture ``url``."""
+class Contract(StorageContract, EdgeContract):
+    """The storage suites on the database of the fixture ``url``."""
 
     @pytest.fixture
     def storage(self, url):

@@ -14,6 +14,7 @@ from poppy.storage import base
 from poppy.storage.sqlalchemy import upgrade
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.domains import DomainStore
+from poppy.storage.sqlalchemy.edge import EdgeStore
 from poppy.storage.sqlalchemy.flavors import FlavorStore
 from poppy.storage.sqlalchemy.membership import MembershipStore
 from poppy.storage.sqlalchemy.operations import OperationStore
@@ -71,6 +72,12 @@ class SQLAlchemyStorage(base.Storage):
         self.projects = ProjectStore(self._database)
         self.queries = QueryStore(self._database)
         self.documents = DocumentStore(self._database)
+        self._edge = EdgeStore(self._database)
+
+    @property
+    def edge(self) -> EdgeStore:
+        """The log of changes and the nodes of the operator's own edge."""
+        return self._edge
 
     def sync(self) -> None:
         """Create or migrate the tables; see :func:`upgrade.upgrade`."""

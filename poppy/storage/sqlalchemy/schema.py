@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -230,5 +230,49 @@ DOCUMENTS = sa.Table(
     sa.Column("name", _NAME, primary_key=True),
     sa.Column("content", Document, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
+    **_MYSQL,
+)
+
+EDGE_LOG = sa.Table(
+    "edge_log",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("head", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
+    **_MYSQL,
+)
+"""One row: the last revision, and the last one that was pruned. A writer locks it first."""
+
+EDGE_CHANGES = sa.Table(
+    "edge_changes",
+    METADATA,
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("service_id", _text(64), nullable=False),
+    # That of a purge; empty for the service's program.
+    sa.Column("reference", _NAME, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("prunable", sa.Boolean, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    # The program, or a purge's URL; null for a withdrawal, or a purge of everything.
+    sa.Column("content", sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")),
+    sa.Column("hard", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("service_id", "reference", name="uq_edge_changes_reference"),
+    sa.Index("ix_edge_changes_prunable", "prunable", "at"),
+    **_MYSQL,
+)
+
+EDGE_NODES = sa.Table(
+    "edge_nodes",
+    METADATA,
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("pool", _NAME, nullable=False),
+    sa.Column("drained", sa.Boolean, nullable=False),
+    sa.Column("token", _text(64)),
+    sa.Column("join_token", _text(64)),
+    sa.Column("join_until", Instant),
+    sa.Column("seen_at", Instant),
+    sa.Column("instance", _NAME),
+    sa.Column("report", Document, nullable=False),
+    sa.UniqueConstraint("token", name="uq_edge_nodes_token"),
     **_MYSQL,
 )

@@ -15,6 +15,8 @@ A driver's tests subclass :class:`StorageContract` and provide two fixtures::
         def connect_again(self, storage):
             return make_driver
 
+A store that supports the operator's own edge also passes :class:`EdgeContract`.
+
 ``storage`` is empty and has its schema; the suite sets options of its ``conf``.
 ``connect_again()`` returns another driver on the same data, which the suite closes. Race tests
 use one driver per thread, to simulate separate processes.
@@ -23,8 +25,19 @@ use one driver per thread, to simulate separate processes.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "domains", "flavors", "membership", "joining"),
-    *("keys", "listing", "queries", "overtaking", "queue", "removal", "runs", "services"),
+    *("amendments", "case", "crashes", "documents", "domains", "edge", "flavors"),
+    *(
+        "membership",
+        "joining",
+        "keys",
+        "listing",
+        "queries",
+        "overtaking",
+        "queue",
+        "removal",
+        "runs",
+        "services",
+    ),
     *("submissions", "superseding", "turns"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
@@ -34,6 +47,7 @@ from poppy.testing.storage.amendments import AmendmentContract  # noqa: E402
 from poppy.testing.storage.crashes import CrashContract  # noqa: E402
 from poppy.testing.storage.documents import DocumentContract, LimitContract  # noqa: E402
 from poppy.testing.storage.domains import ProofContract, QuarantineContract  # noqa: E402
+from poppy.testing.storage.edge import EdgeContract  # noqa: E402
 from poppy.testing.storage.flavors import FlavorContract  # noqa: E402
 from poppy.testing.storage.joining import JoiningContract  # noqa: E402
 from poppy.testing.storage.keys import KeyContract  # noqa: E402
@@ -49,7 +63,7 @@ from poppy.testing.storage.submissions import SubmissionContract  # noqa: E402
 from poppy.testing.storage.superseding import SupersedingContract  # noqa: E402
 from poppy.testing.storage.turns import TurnsContract  # noqa: E402
 
-__all__ = ["StorageContract"]
+__all__ = ["EdgeContract", "StorageContract"]
 
 
 class StorageContract(

@@ -17,6 +17,7 @@ STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     # RFC 6585, section 4.
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Gone: HTTPStatus.GONE,
     errors.InUse: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.CONFLICT,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,

@@ -19,13 +19,13 @@ from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
 from poppy.testing.builders import NOW, make_flavor
-from poppy.testing.storage import StorageContract
+from poppy.testing.storage import EdgeContract, StorageContract
 from tests.unit.storage.conftest import make_storage
 
 FORK = multiprocessing.get_context("fork")
 
 
-class TestContract(StorageContract):
+class TestContract(StorageContract, EdgeContract):
     @pytest.fixture
     def storage(self, path):
         driver = make_storage(f"sqlite:///{path}")

@@ -61,10 +61,15 @@ class TestQueries:
                 lambda s, it: list(s.operations.find([State.FAILED], NOW)),
                 "ix_operations_listing (state=? AND ",
             ),
+            (
+                lambda s, it: s.edge.current(it),
+                "edge_changes_2 (service_id=? AND reference=?",
+            ),
+            (lambda s, it: s.edge.node_of(it), "edge_nodes_2 (token=?"),
         ],
         ids=[
             *("get", "list", "operations", "list-status", "status", "claim", "url", "due"),
-            *("history", "find"),
+            *("history", "find", "program", "token"),
         ],
     )
     def test_query_uses_an_index_and_does_not_sort(
@@ -81,6 +86,25 @@ class TestQueries:
         assert index in plan
         assert "SCAN" not in plan
         assert "TEMP B-TREE" not in plan
+
+    def test_page_of_the_edge_log_reads_no_more_rows_than_its_limit(
+        self, storage, statements, path
+    ):
+        for number in range(5):
+            storage.edge.publish(f"service-{number}", "{}")
+        statements.clear()
+        assert len(storage.edge.changes(1, 2).changes) == 2
+        assert len(statements) == 2
+        with sqlite3.connect(path) as connection:
+            for statement, parameters in statements:
+                plan = [
+                    row[3]
+                    for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                ]
+                inner = plan[: plan.index("SCAN edge_log")]
+                assert any("edge_changes_1 (revision>? AND revision<?)" in step for step in inner)
+                assert not any("TEMP B-TREE" in step or "SCAN" in step for step in inner)
+        connection.close()
 
 
 class TestTables:

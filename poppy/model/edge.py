@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's own edge as the control plane sees it: its log of changes, and its nodes."""
+
+import abc
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, Self
+
+from poppy.model.operations import Purge
+
+#: A node counts as live for this time after its last report.
+LIVE = datetime.timedelta(seconds=30)
+
+#: Nodes of an installation.
+MAX_NODES = 1000
+
+DEFAULT_POOL = "default"
+
+
+class Stamp(NamedTuple):
+    """The revision of a change, and when it was made."""
+
+    revision: int
+    at: datetime.datetime
+
+
+class Publication(NamedTuple):
+    """The last program of a service.
+
+    Attributes:
+        program: as JSON; None if the service was withdrawn.
+    """
+
+    stamp: Stamp
+    program: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the log: a program, a withdrawal (without both), or a purge.
+
+    Attributes:
+        program: as JSON.
+        purge: without its reference.
+    """
+
+    revision: int
+    service_id: str
+    program: str | None = None
+    purge: Purge | None = None
+
+
+class Page(NamedTuple):
+    """Some changes in the order of their revisions.
+
+    Attributes:
+        revision: a node that has applied the changes has reached this revision.
+        head: the last revision of the log.
+    """
+
+    revision: int
+    head: int
+    changes: Sequence[Change]
+
+
+class Failure(NamedTuple):
+    """Why a node does not serve the program of a service that this revision published."""
+
+    revision: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a node says about itself.
+
+    Attributes:
+        instance: identifies the agent's process.
+        revision: the revision that the node has reached.
+        ready: whether the node may get requests of clients.
+        version: of the software.
+        started: when each process began, by its name.
+        failures: by the service's ID.
+    """
+
+    instance: str
+    revision: int
+    ready: bool
+    version: str
+    started: Mapping[str, datetime.datetime] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as a JSON object, in the form of the nodes' API."""
+        return {
+            "instance": self.instance,
+            "revision": self.revision,
+            "ready": self.ready,
+            "version": self.version,
+            "started": {name: moment.isoformat() for name, moment in self.started.items()},
+            "failures": {name: failure._asdict() for name, failure in self.failures.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Create a report from the document of :meth:`to_dict`.
+
+        Raises:
+            ValueError: a time is not in the format of ISO 8601 with a time zone; names the field.
+        """
+        return cls(
+            instance=document["instance"],
+            revision=document["revision"],
+            ready=document["ready"],
+            version=document["version"],
+            started={
+                name: _moment(f"started/{name}", text)
+                for name, text in document["started"].items()
+            },
+            failures={name: Failure(**entry) for name, entry in document["failures"].items()},
+        )
+
+
+def _moment(name: str, text: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"[{name}]-is not a time in the format of ISO 8601 with a time zone")
+    return moment
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, as it was added and as it last reported.
+
+    Attributes:
+        pool: the name of the group of nodes that it belongs to.
+        drained: whether the operator takes it out of service.
+        token: the SHA-256 of its token, in hexadecimal digits; None until it has joined.
+        join_token: likewise of its token for one join; None afterwards.
+        join_until: when that token expires.
+        report: its last one.
+        seen_at: when that arrived.
+    """
+
+    name: str
+    pool: str = DEFAULT_POOL
+    drained: bool = False
+    token: str | None = None
+    join_token: str | None = None
+    join_until: datetime.datetime | None = None
+    report: Report | None = None
+    seen_at: datetime.datetime | None = None
+
+    def is_live(self, now: datetime.datetime) -> bool:
+        """Return whether the node has reported lately."""
+        return self.seen_at is not None and now - self.seen_at < LIVE
+
+    @property
+    def revision(self) -> int:
+        """The revision that the node has reached; 0 if that is unknown."""
+        return self.report.revision if self.report else 0
+
+
+class EdgeLog(Protocol):
+    """The part of the store that the provider driver ``edge`` needs.
+
+    Each change gets the next revision. Revisions are consecutive over all services, and a reader
+    never sees one before all earlier ones. Every method may raise
+    :class:`poppy.common.errors.Unavailable`.
+    """
+
+    @abc.abstractmethod
+    def publish(self, service_id: str, program: str) -> Stamp:
+        """Publish the program of a service in place of its last one.
+
+        Args:
+            program: as JSON; equal programs are equal texts.
+
+        Returns:
+            The stamp of the publication; that of the current one if the program is the same.
+        """
+
+    @abc.abstractmethod
+    def withdraw(self, service_id: str) -> Stamp | None:
+        """Withdraw the program of a service.
+
+        Returns:
+            The stamp of the withdrawal, also if it was made before; None if the log has nothing
+            about the service.
+        """
+
+    @abc.abstractmethod
+    def purge(self, service_id: str, purge: Purge) -> Stamp:
+        """Record a purge, unless one with the same reference is recorded.
+
+        Returns:
+            The stamp of the purge that has this reference.
+        """
+
+    @abc.abstractmethod
+    def current(self, service_id: str) -> Publication | None:
+        """Return the last publication or withdrawal of a service; None if there is none."""
+
+    @abc.abstractmethod
+    def head(self) -> int:
+        """Return the last revision; 0 if there is none."""
+
+    @abc.abstractmethod
+    def nodes(self) -> Sequence[Node]:
+        """Return all nodes, sorted by name."""
+
+
+class HasEdge(Protocol):
+    """A store with the log of the edge."""
+
+    @property
+    def edge(self) -> EdgeLog:
+        """The log.
+
+        Raises:
+            ConfigError: the store does not support the edge.
+        """
