@@ -18,6 +18,7 @@ from poppy.manager.admin_search import AdminSearch
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
+from poppy.manager.edge import EdgeManager
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
@@ -40,6 +41,7 @@ class Manager(Driver):
         actions: operators' actions on services of any project.
         analytics: providers' analytics.
         certificates: orders for certificates.
+        edge: the nodes of the operator's own edge.
         flavors: the operator's choices of providers.
         operations: operations, for tenants and operators.
         health: health checks of the drivers.
@@ -103,6 +105,7 @@ class Manager(Driver):
             storage, providers, conf["drivers:provider"].analytics_timeout
         )
         self.flavors = FlavorsManager(storage, providers, dns)
+        self.edge = EdgeManager(storage)
         self.limits = LimitsManager(storage, default_limit)
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)

@@ -15,6 +15,9 @@ LIVE = datetime.timedelta(seconds=30)
 #: Nodes of an installation.
 MAX_NODES = 1000
 
+#: Failures in a report, and characters of a reason.
+MAX_FAILURES, MAX_REASON = 1000, 300
+
 DEFAULT_POOL = "default"
 
 
@@ -111,14 +114,14 @@ class Report:
         """
         return cls(
             instance=document["instance"],
-            revision=document["revision"],
+            revision=int(document["revision"]),
             ready=document["ready"],
             version=document["version"],
-            started={
-                name: _moment(f"started/{name}", text)
-                for name, text in document["started"].items()
+            started={name: _moment(name, text) for name, text in document["started"].items()},
+            failures={
+                name: Failure(int(entry["revision"]), entry["reason"])
+                for name, entry in document["failures"].items()
             },
-            failures={name: Failure(**entry) for name, entry in document["failures"].items()},
         )
 
 
@@ -128,7 +131,7 @@ def _moment(name: str, text: str) -> datetime.datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ValueError(f"[{name}]-is not a time in the format of ISO 8601 with a time zone")
+        raise ValueError(f"[started][{name}]-{text!r} is no time in ISO 8601 with a time zone")
     return moment
 
 

@@ -25,6 +25,8 @@ _TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
 _PATH = r"^[!-~]*$(?!\n)"
 PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
+#: Of a node or pool of the operator's own edge.
+NODE_NAME = r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$(?!\n)"
 _POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
 _COUNTRY = r"^[A-Z]{2}$(?!\n)"
 
@@ -36,6 +38,9 @@ PATTERNS: Mapping[str, str] = {
         " (RFC 3986, section 2.1)"
     ),
     PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
+    NODE_NAME: (
+        "is not lower-case letters, digits, dots and hyphens, with a letter or digit at both ends"
+    ),
     _POINTER: "is not a JSON Pointer (RFC 6901)",
     _COUNTRY: "is not a country code of two upper-case letters (ISO 3166-1)",
 }

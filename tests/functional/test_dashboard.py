@@ -23,7 +23,8 @@ from poppy.model.membership import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.model.operations import Purge, State, Step, StepState
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.testing.builders import make_operation, make_service, make_spec
-from poppy.transport.pecan.dashboard import guesses, pages, sessions
+from poppy.transport.pecan import guesses
+from poppy.transport.pecan.dashboard import pages, sessions
 from tests.functional.harness import PROJECT, Harness, ScriptedProvider
 
 PASSWORD = "correct horse battery"

@@ -28,6 +28,10 @@ SERVICE = f"/v1.0/services/{fakes.SERVICE_ID}"
 
 #: Public routes. Each entry is a deliberate decision; every other route needs a rule.
 ANYBODY = {
+    # The handlers of these authenticate nodes of the operator's own edge.
+    ("POST", "/edge/v1/join"),
+    ("GET", "/edge/v1/changes"),
+    ("PUT", "/edge/v1/report"),
     ("GET", "/"),
     ("GET", "/v1.0/ping"),
     ("GET", "/v1.0/openapi.json"),

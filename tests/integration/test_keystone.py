@@ -101,7 +101,7 @@ class TestTokens:
             path = template.replace("{service_id}", ids.new())
             path = re.sub(r"{\w+}", "anything", path)
             for method, operation in methods.items():
-                if operation["security"]:
+                if {"token": []} in operation["security"]:
                     answer = api.app.request(path, method=method.upper(), expect_errors=True)
                     self.check_refused(answer, keystone)
 

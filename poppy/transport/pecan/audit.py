@@ -55,7 +55,9 @@ class Audited:
             return self._application(environ, response)
         finally:
             route, status = environ.get(ROUTE), response.status
-            if route and (environ["REQUEST_METHOD"] not in _SAFE or status in _REFUSED):
+            endpoint = environ.get(ENDPOINT)
+            changes = environ["REQUEST_METHOD"] not in _SAFE and not (endpoint and endpoint.node)
+            if route and (changes or status in _REFUSED):
                 found = (value for name, value in response.headers if name == "Location")
                 _record(environ, route, status, next(found, ""))
 

@@ -107,8 +107,10 @@ class Route:
         answers: the responses by status, without common errors.
         errors: statuses of common errors, in addition to those that follow from the route: 400
             and 406 always; 404 with a path parameter; 401, 403, 429 and 503 unless it is public;
-            413 and 415 with a body.
+            401 and 503 for a node; 413 and 415 with a body.
         audit: action and kind of target in audit events, if they do not follow from the rule.
+        node: whether the handler authenticates a node of the operator's own edge by its token.
+            Nodes send many requests, so audit events record only those that are refused.
 
     Raises:
         ValueError: there are no answers.
@@ -125,6 +127,7 @@ class Route:
     body: Body | None = None
     errors: tuple[HTTPStatus, ...] = ()
     audit: tuple[str, str] | None = None
+    node: bool = False
 
     def __post_init__(self) -> None:
         if not self.answers:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What handlers share: the objects that they use, and checks of input."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from poppy.common import errors
 from poppy.model import ids, names
 from poppy.model.limits import DocumentLimits
+from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.request import Request, document, parameter
 
 if TYPE_CHECKING:
@@ -45,6 +47,12 @@ class API:
     manager: "Manager"
     settings: Settings
     routes: "Sequence[Route]"
+
+    @functools.cached_property
+    def guesses(self) -> Guesses:
+        """Failed joins of nodes."""
+        # Created in the process that counts: its thread does not survive a fork.
+        return Guesses()
 
     def body(self, request: Request) -> object:
         """Return the JSON document in the body, in a media type that the route declares.

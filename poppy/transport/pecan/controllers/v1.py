@@ -7,6 +7,7 @@ from poppy.extensions import base as extensions
 from poppy.transport.pecan.controllers import (
     admin,
     certificates,
+    edge,
     flavors,
     home,
     operations,
@@ -28,6 +29,7 @@ def routes() -> tuple[Route, ...]:
         *certificates.ROUTES,
         *admin.ROUTES,
         *operations.ADMIN_ROUTES,
+        *edge.ROUTES,
         *(
             replace(route, target=f"{route.method} {extensions.url(name, route.template)}")
             for name, extension in extensions.installed().items()

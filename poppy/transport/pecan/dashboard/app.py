@@ -10,8 +10,8 @@ from oslo_config import cfg
 from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import API, Settings
 from poppy.transport.pecan.dashboard import login, pages, sessions
-from poppy.transport.pecan.dashboard.guesses import Guesses
 from poppy.transport.pecan.dashboard.rendering import PREFIX, ErrorPages, Renderer
+from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.hooks import ContextHook
 from poppy.transport.pecan.options import DASHBOARD_GROUP
 

@@ -10,11 +10,11 @@ from oslo_log import log
 
 from poppy.policies.base import AUDITOR, service_rule
 from poppy.transport.pecan.controllers.base import API
-from poppy.transport.pecan.dashboard.guesses import Guesses
 from poppy.transport.pecan.dashboard.identity import SignInRefused
 from poppy.transport.pecan.dashboard.rendering import HTML, PREFIX, Renderer, go_to, root
 from poppy.transport.pecan.dashboard.sessions import COOKIE, Sessions, is_own
 from poppy.transport.pecan.errors import RequestRefused
+from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.request import Request, form, parameter
 from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routes import PUBLIC, Answer, Route

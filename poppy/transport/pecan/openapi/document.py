@@ -35,7 +35,7 @@ HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The entity tag of the response.", answers.TEXT),
     "Link": ("The link to the next page (RFC 8288).", answers.TEXT),
     "Retry-After": ("Seconds to wait before the next attempt.", {"type": "integer"}),
-    "WWW-Authenticate": ("The URL of the identity service.", answers.TEXT),
+    "WWW-Authenticate": ("How to authenticate.", answers.TEXT),
     "Accept": ("The accepted media types of the request body.", answers.TEXT),
     "Accept-Patch": ("The accepted media types of a patch.", answers.TEXT),
 }
@@ -50,6 +50,7 @@ ERRORS: Mapping[HTTPStatus, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     HTTPStatus.NOT_FOUND: ("The resource does not exist or belongs to another project.", ()),
+    HTTPStatus.GONE: ("The changes have been pruned; take a snapshot.", ()),
     HTTPStatus.NOT_ACCEPTABLE: ("The client does not accept JSON.", ()),
     HTTPStatus.CONFLICT: ("The resource is in use, or another request is changing it.", ()),
     HTTPStatus.PRECONDITION_FAILED: ("The resource does not match If-Match.", ()),
@@ -78,7 +79,7 @@ A CDN control plane: describe a service once, and any CDN provider can deliver i
 Every path accepts the project ID after the version: `/v1.0/{project_id}/services`. Every resource
 with GET also supports HEAD, and all resources support OPTIONS. `X-Auth-Token` is a Keystone token.
 An installation without Keystone takes the project from `X-Project-ID` and the roles from
-`X-Roles` instead."""
+`X-Roles` instead. Nodes of the operator's own edge have bearer tokens, for `/edge` only."""
 
 
 def make(routes: Iterable[Route], settings: "Settings", server: str) -> dict[str, Any]:
@@ -107,13 +108,14 @@ def make(routes: Iterable[Route], settings: "Settings", server: str) -> dict[str
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
                 "project": {"type": "apiKey", "in": "header", "name": "X-Project-ID"},
+                "node": {"type": "http", "scheme": "bearer"},
             },
         },
     }
 
 
 def _operation(route: Route, settings: "Settings") -> dict[str, Any]:
-    group = re.sub(r"^/v1\.0/?", "", route.template).partition("/")[0] or "home"
+    group = re.sub(r"^/(?:v1\.0/?)?", "", route.template).partition("/")[0] or "home"
     text = [route.description] if route.description else []
     text += [f"Policy: `{route.rule.name}`."] if route.rule else []
     own = {each.name for each in route.parameters if each.place == "path"}
@@ -122,7 +124,7 @@ def _operation(route: Route, settings: "Settings") -> dict[str, Any]:
         "operationId": route.id,
         "tags": [group],
         "summary": route.summary,
-        "security": [{"token": []}, {"project": []}] if route.rule else [],
+        "security": _security(route),
         "parameters": [
             *(_segment(name) for name in names if name not in own),
             *(_parameter(each, settings) for each in route.parameters),
@@ -140,6 +142,12 @@ def _operation(route: Route, settings: "Settings") -> dict[str, Any]:
     return made
 
 
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.node:
+        return [{"node": []}]
+    return [{"token": []}, {"project": []}] if route.rule else []
+
+
 def _responses(route: Route) -> dict[str, Any]:
     found = {str(status.value): _answer(made) for status, made in route.answers.items()}
     for status in sorted(_errors(route)):
@@ -155,6 +163,8 @@ def _errors(route: Route) -> set[HTTPStatus]:
     if route.rule is not None:
         found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
         found.add(HTTPStatus.TOO_MANY_REQUESTS)
+    if route.node:
+        found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE}
     if route.body is not None:
         found |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
     return found

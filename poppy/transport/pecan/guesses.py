@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limit failed sign-ins, so that a password cannot be guessed over the network.
+"""Limit failed sign-ins and joins, so that nothing secret can be guessed over the network.
 
 Each process counts in memory, so a guess costs no storage request. With N processes an attacker
 gets N times as many tries, which is still far too few.
@@ -21,7 +21,7 @@ _IPV6_PREFIX = 64
 
 
 class Guesses:
-    """Counts failed sign-ins by client address."""
+    """Counts failed tries by client address."""
 
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas of the bodies that nodes of the operator's own edge send."""
+
+from poppy.model.edge import MAX_FAILURES, MAX_REASON
+from poppy.model.schemas import NODE_NAME, PROJECT_ID, Schema, record, text
+
+REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+
+JOIN: Schema = record(
+    "Join",
+    {
+        "name": text("The node's name.", 1, 64, NODE_NAME),
+        "token": text("The token for one join.", 20, 100, PROJECT_ID),
+    },
+    ("name", "token"),
+)
+
+_TIME = text("When the process began (ISO 8601, with a time zone).", 20, 40)
+
+REPORT: Schema = record(
+    "Report",
+    {
+        "instance": text("Identifies the agent's process.", 1, 64, PROJECT_ID),
+        "revision": REVISION | {"description": "The revision that the node has reached."},
+        "ready": {"type": "boolean", "description": "Whether the node may serve clients."},
+        "version": text("The version of the software.", 1, 64),
+        "started": record("Processes", {"agent": _TIME, "haproxy": _TIME, "varnish": _TIME}, ()),
+        "failures": {
+            "type": "object",
+            "title": "Failures",
+            "description": "Why the node does not serve the program of a service, by its ID.",
+            "maxProperties": MAX_FAILURES,
+            "propertyNames": text("A service.", 1, 64, PROJECT_ID),
+            "additionalProperties": record(
+                "Failure",
+                {"revision": REVISION, "reason": text("The reason.", 1, MAX_REASON)},
+                ("revision", "reason"),
+            ),
+        },
+    },
+    ("instance", "revision", "ready", "version", "started", "failures"),
+)
