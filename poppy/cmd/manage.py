@@ -11,12 +11,22 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import breakers, domains, flavors, operations, regions, schema, services, tables
+from poppy.cmd import (
+    breakers,
+    domains,
+    edges,
+    flavors,
+    operations,
+    regions,
+    schema,
+    services,
+    tables,
+)
 from poppy.common import audit, config, errors, logs
 from poppy.common.version import VERSION
 
 #: Actions that change nothing and record no audit event.
-_READS = frozenset({"check", "export", "list", "show", "version"})
+_READS = frozenset({"check", "export", "list", "show", "status", "version"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     domains.add(areas)
     breakers.add(areas)
     regions.add(areas)
+    edges.add(areas)
     return parser
 
 

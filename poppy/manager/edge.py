@@ -140,7 +140,8 @@ class EdgeManager:
 
 
 def _new_token() -> str:
-    return secrets.token_urlsafe(32)
+    # A letter or digit at the start, so that no shell command takes it for an option.
+    return secrets.token_hex(32)
 
 
 def _hash(token: str) -> str:

@@ -162,6 +162,16 @@ class Node:
         """Return whether the node has reported lately."""
         return self.seen_at is not None and now - self.seen_at < LIVE
 
+    def state(self, now: datetime.datetime) -> str:
+        """Return the node's state for operators, in a word or two."""
+        if self.token is None:
+            return "not joined"
+        if not self.is_live(now) or self.report is None:
+            return "away"
+        if self.drained:
+            return "drained"
+        return "ready" if self.report.ready else "not ready"
+
     @property
     def revision(self) -> int:
         """The revision that the node has reached; 0 if that is unknown."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``poppy-manage edge``: the nodes of the operator's own edge."""
+
+import argparse
+import sys
+from typing import Any
+
+from poppy.bootstrap import Bootstrap
+from poppy.cmd import tables
+from poppy.common.clock import now_utc
+from poppy.manager.edge import EdgeManager
+from poppy.model.edge import DEFAULT_POOL, Node
+
+_COLUMNS = ("name", "pool", "state", "behind", "seen_at", "version")
+
+
+def add(areas: Any) -> None:
+    """Add the area to the parser of poppy-manage."""
+    parts = areas.add_parser("edge", help="the nodes of your own edge").add_subparsers(
+        dest="action", required=True, metavar="PART"
+    )
+    status = parts.add_parser("status", help="show how far the nodes are, and what they refuse")
+    status.set_defaults(run=_status)
+    tables.add_format(status)
+    actions = parts.add_parser("nodes", help="add, list, drain and remove nodes").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    more = actions.add_parser(
+        "add",
+        help="add a node and print its token for one join",
+        description="Add a node and print its token for one join, which is valid for an hour. "
+        "Repeat this if the node has not joined in time.",
+    )
+    more.add_argument("name", metavar="NAME")
+    more.add_argument("--pool", default=DEFAULT_POOL, help=f"default: {DEFAULT_POOL}")
+    more.set_defaults(run=_add)
+    listed = actions.add_parser("list", help="list nodes")
+    listed.set_defaults(run=_list)
+    tables.add_format(listed)
+    for action, run, text in (
+        ("drain", _drain, "take a node out of service; it keeps following changes"),
+        ("undrain", _undrain, "put a drained node back in service"),
+        ("remove", _remove, "remove a node; it can no longer fetch changes"),
+    ):
+        changed = actions.add_parser(action, help=text)
+        changed.add_argument("name", metavar="NAME")
+        changed.set_defaults(run=run)
+
+
+def _add(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    token = EdgeManager(bootstrap.storage).add(arguments.name, arguments.pool)
+    # Standard output has the token alone, for scripts.
+    print(f"Node {arguments.name} can join within an hour with this token:", file=sys.stderr)
+    print(token)
+
+
+def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    log = bootstrap.storage.edge
+    head = log.head()
+    rows = [_document(node, head) for node in log.nodes()]
+    tables.show(rows, _COLUMNS, arguments.format)
+
+
+def _status(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    log = bootstrap.storage.edge
+    head, nodes, now = log.head(), log.nodes(), now_utc()
+    live = [node for node in nodes if node.is_live(now)]
+    failures = [
+        {"node": node.name, "service_id": service_id, **failure._asdict()}
+        for node in live
+        if node.report
+        for service_id, failure in sorted(node.report.failures.items())
+    ]
+    document = {
+        "head": head,
+        "nodes": len(nodes),
+        "live": len(live),
+        "ready": sum(node.state(now) == "ready" for node in nodes),
+        "behind": max((head - node.revision for node in live), default=None),
+        "failures": failures,
+    }
+    tables.show_one(document, arguments.format)
+
+
+def _drain(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    bootstrap.storage.edge.set_drained(arguments.name, True)
+    print(f"Node {arguments.name} is drained: it learns it from its next report.")
+
+
+def _undrain(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    bootstrap.storage.edge.set_drained(arguments.name, False)
+    print(f"Node {arguments.name} is back in service: it learns it from its next report.")
+
+
+def _remove(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    bootstrap.storage.edge.remove_node(arguments.name)
+    print(f"Node {arguments.name} is removed. Stop it: it serves what it has until then.")
+
+
+def _document(node: Node, head: int) -> dict[str, Any]:
+    report = node.report
+    return {
+        "name": node.name,
+        "pool": node.pool,
+        "state": node.state(now_utc()),
+        "drained": node.drained,
+        "behind": head - report.revision if report else None,
+        "seen_at": node.seen_at.isoformat() if node.seen_at else None,
+        "version": report.version if report else None,
+        "started": report.to_dict()["started"] if report else {},
+    }
