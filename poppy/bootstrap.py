@@ -35,7 +35,12 @@ class Bootstrap:
     @functools.cached_property
     def providers(self) -> dict[str, Provider]:
         """The CDN providers by name, in the configured order."""
-        return driver.load_each("provider", self.conf.drivers.providers, self.conf)
+        providers: dict[str, Provider] = driver.load_each(
+            "provider", self.conf.drivers.providers, self.conf
+        )
+        for provider in providers.values():
+            provider.attach(self.storage)
+        return providers
 
     @functools.cached_property
     def dns(self) -> DNSDriver:

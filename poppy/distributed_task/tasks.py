@@ -230,15 +230,23 @@ class PurgeProvider(ProviderTask):
         super().__init__("purge at", name, ensure_step(name), providers)
 
     def call(self, run: OperationRun) -> Result:
-        """Purge, which changes no details."""
+        """Purge, which changes no details.
+
+        All paths are begun before any is waited for.
+        """
         purge = run.operation.purge
         if purge is None:
             raise errors.PermanentError("it does not say what to purge")
+        waiting: errors.InProgressError | None = None
         for single in purge.single(run.operation.reference)[run.purged[self.step] :]:
-            self.provider.purge(run.service, self.known(run), single)
-            # A retry within this run continues with the next one.
-            run.purged[self.step] += 1
-        return Result()
+            try:
+                self.provider.purge(run.service, self.known(run), single)
+            except errors.InProgressError as exc:
+                waiting = exc
+            # A retry within this run continues with the next one that is not done.
+            if waiting is None:
+                run.purged[self.step] += 1
+        return Result({}, waiting)
 
 
 def _deployed(

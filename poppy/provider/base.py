@@ -17,6 +17,7 @@ from poppy.common.http import Quota
 from poppy.model import names
 from poppy.model.certificates import Certificate
 from poppy.model.dns_records import DNSRecord
+from poppy.model.edge import HasEdge
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -191,6 +192,15 @@ class Provider(Driver, abc.ABC):
         """
         return ()
 
+    def attach(self, storage: HasEdge) -> None:  # noqa: B027 - most drivers need no store
+        """Receive the store, for a driver whose edge is controlled through it.
+
+        Called once, before any other method.
+
+        Raises:
+            ConfigError: the driver does not support the store.
+        """
+
     def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse a document that the provider can't serve for reasons beyond capabilities.
 
@@ -229,6 +239,7 @@ class Provider(Driver, abc.ABC):
         A provider that charges for purges can recognize a repeated call by ``purge.reference``.
 
         Raises:
+            InProgressError: the purge has begun; call again with the same reference to finish it.
             RetryableError: a temporary failure.
             PermanentError: the provider refuses, or has no such service.
         """

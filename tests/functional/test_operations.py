@@ -177,6 +177,17 @@ def test_repeated_purge_call_keeps_its_reference(poppy):
     assert later not in ("", first)
 
 
+def test_all_paths_of_a_purge_are_begun_before_any_is_waited_for(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [errors.InProgressError("one node is left", 0.01)] * 2
+        poppy.services.purge(PROJECT, service_id, Purge("/a", True, ("/b", "/c")), None)
+        poppy.settle(service_id)
+    seen = [reference.rpartition("-")[2] for reference in poppy.cdn_a.references]
+    assert seen == ["0", "1", "2", "0", "1", "2"]
+
+
 def test_soft_purge_shows_update_in_progress(poppy):
     service_id = poppy.create()
     with poppy.working():

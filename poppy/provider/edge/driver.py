@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider ``edge``: the operator's own edge of nodes that pull what they serve.
+
+``doc/source/specs/edge-pulls.rst`` describes the design.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from oslo_config import cfg
+from oslo_log import log
+
+from poppy.common import addresses, errors
+from poppy.common.clock import now_utc
+from poppy.common.errors import InProgressError, PermanentError
+from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp
+from poppy.model.operations import Purge
+from poppy.model.provider_details import ProviderDetail
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
+from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.edge.compiler import compile_program
+from poppy.provider.edge.options import OPTS
+
+LOG = log.getLogger(__name__)
+
+_ANY = "any"  # The ID of a service that does not exist yet.
+_SOONEST, _LATEST = 0.2, 5.0  # Seconds between polls.
+
+
+class _Progress(NamedTuple):
+    """How far the nodes are with a change.
+
+    Attributes:
+        live: the nodes that count.
+        message: what the change waits for; empty if it is done.
+        poll_after: seconds.
+    """
+
+    live: Sequence[Node]
+    message: str
+    poll_after: float
+
+
+class EdgeProvider(Provider):
+    """Publishes programs of services in the store, from where the nodes fetch them.
+
+    A change is done once enough live nodes have reported its revision. A node that is away does
+    not hold it up: it catches up before it serves again.
+
+    A program that any live node refuses fails at once, with that node's reason: nodes check
+    programs alike, so that the others would refuse it too. It stays published, because some nodes
+    may serve it already.
+    """
+
+    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
+
+    SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.REFERRER,
+            Capability.CLIENT_IP,
+            Capability.SOFT_PURGE,
+            Capability.IPV6_ORIGIN,
+            Capability.ORIGIN_SSL,
+        }
+    )
+    OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
+        Capability.GEOGRAPHY: ("geography",),
+    }
+
+    _log: EdgeLog
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        """Read the options.
+
+        Raises:
+            ConfigError: a network is invalid.
+        """
+        super().__init__(conf, name)
+        self._allowed = self._networks("allowed_origins")
+        self._refused = self._networks("refused_origins")
+
+    def attach(self, storage: HasEdge) -> None:
+        """Keep the log of changes; see :meth:`Provider.attach`."""
+        self._log = storage.edge
+
+    @property
+    def reserved_names(self) -> Sequence[str]:
+        """The DNS name of the nodes, ``edge_name``."""
+        return (self.options.edge_name,)
+
+    def check(self, spec: ServiceSpec) -> None:
+        """Refuse a document that no node would serve; see :meth:`Provider.check`."""
+        for entry in spec.origins:
+            address = addresses.parse(entry.origin)
+            try:
+                if address is not None:
+                    addresses.check(address, self._allowed, self._refused)
+            except addresses.Refused as exc:
+                raise PermanentError(f"The origin {entry.origin}: {exc}") from exc
+        compile_program(_ANY, spec)
+
+    def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
+        """Publish the program, and see whether the nodes have it; see :meth:`Provider.ensure`."""
+        program = compile_program(service.service_id, service.spec)
+        stamp = self._log.publish(service.service_id, program.to_json())
+        progress = self._progress(stamp)
+        for node in progress.live:
+            failure = node.report.failures.get(service.service_id) if node.report else None
+            if failure is not None and failure.revision >= stamp.revision:
+                raise PermanentError(f"Node {node.name} can't serve it: {failure.reason}")
+        edge: str = self.options.edge_name
+        return Deployment(
+            provider_service_id=service.service_id,
+            access_urls={domain: edge for domain in sorted(service.spec.domain_names)},
+            in_progress=bool(progress.message),
+            poll_after=progress.poll_after,
+            message=progress.message,
+        )
+
+    def remove(self, service: Service, known: ProviderDetail | None) -> None:
+        """Withdraw the program, and wait for the nodes; see :meth:`Provider.remove`.
+
+        An edge without nodes serves nothing, so nothing is waited for.
+        """
+        stamp = self._log.withdraw(service.service_id)
+        if stamp is not None:
+            self._wait(stamp, len(self._log.nodes()))
+
+    def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
+        """Record the purge, and wait for the nodes; see :meth:`Provider.purge`.
+
+        A purge without a reference can't be recognised when it is repeated, so it is not waited
+        for.
+        """
+        current = self._log.current(service.service_id)
+        if current is None or current.program is None:
+            raise self.no_such(service)
+        stamp = self._log.purge(service.service_id, purge)
+        if purge.reference:
+            self._wait(stamp)
+
+    def health(self) -> bool:
+        """Return whether the store answers and any node serves."""
+        return self.serves() is True
+
+    def serves(self) -> bool | None:
+        """Return whether any node serves; None if the store does not answer.
+
+        One is enough, because the DNS name or load balancer of the nodes picks those that serve.
+        """
+        try:
+            head, nodes = self._log.head(), self._log.nodes()
+        except errors.Unavailable as exc:
+            LOG.warning("%s: %s", self.name, exc)
+            return None
+        oldest = head - self.options.max_behind
+        return any(
+            node.report is not None and node.report.ready and node.revision >= oldest
+            for node in _live(nodes, now_utc())
+        )
+
+    def _wait(self, stamp: Stamp, most: int | None = None) -> None:
+        """Return once the nodes have a change; ``most`` limits ``min_nodes``.
+
+        Raises:
+            InProgressError: they do not have it yet.
+        """
+        progress = self._progress(stamp, most)
+        if progress.message:
+            raise InProgressError(progress.message, progress.poll_after)
+
+    def _progress(self, stamp: Stamp, most: int | None = None) -> _Progress:
+        now = now_utc()
+        live = _live(self._log.nodes(), now)
+        have = sum(node.revision >= stamp.revision for node in live)
+        least = self.options.min_nodes if most is None else min(self.options.min_nodes, most)
+        message = ""
+        if len(live) < least:
+            message = f"{len(live)} nodes are live, of {least} that are needed"
+        elif have < max(least, -(-len(live) * self.options.edge_quorum // 100)):
+            message = f"{have} of {len(live)} nodes have it"
+        age = (now - stamp.at).total_seconds()
+        return _Progress(live, message, min(_LATEST, max(_SOONEST, age / 4)))
+
+    def _networks(self, option: str) -> list[addresses.Network]:
+        try:
+            return addresses.networks(self.options[option])
+        except ValueError as exc:
+            raise self.config_error(f"{option}: {exc}") from exc
+
+
+def _live(nodes: Sequence[Node], now: datetime.datetime) -> Sequence[Node]:
+    """Return the live nodes that are not drained."""
+    return [node for node in nodes if node.is_live(now) and not node.drained]

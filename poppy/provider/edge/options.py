@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the provider ``edge``. Those of its nodes are in :mod:`poppy.edge.options`."""
+
+from collections.abc import Sequence
+
+from oslo_config import cfg
+
+OPTS: Sequence[cfg.Opt] = (
+    cfg.StrOpt(
+        "edge_name",
+        default="edge.example.net",
+        help="The DNS name of the nodes, the CNAME target of domains. Make it resolve to the "
+        "nodes or to a load balancer in front of them.",
+    ),
+    cfg.IntOpt(
+        "edge_quorum",
+        default=100,
+        min=1,
+        max=100,
+        help="Percentage of the live nodes that must have a change before it counts as done. "
+        "Drained nodes do not count.",
+    ),
+    cfg.IntOpt(
+        "min_nodes",
+        default=1,
+        min=1,
+        max=1000,
+        help="The least number of nodes that must have it. With fewer live nodes, changes wait.",
+    ),
+    cfg.IntOpt(
+        "max_behind",
+        default=1000,
+        min=0,
+        help="A node that is this many changes behind is not healthy. With no healthy node the "
+        "edge counts as down, and failover moves clients to other providers.",
+    ),
+    cfg.BoolOpt(
+        "geography",
+        default=False,
+        help="Whether all nodes have a geography_database. Otherwise there are no geography "
+        "restrictions.",
+    ),
+    cfg.ListOpt(
+        "allowed_origins",
+        default=[],
+        help="Addresses and CIDR blocks that a service may name as origins although they are not "
+        "globally reachable. The nodes check the addresses of names; give them the same networks.",
+    ),
+    cfg.ListOpt(
+        "refused_origins",
+        default=[],
+        help="Addresses and CIDR blocks that no service may name as origins, besides those that "
+        "are not globally reachable. It takes precedence over allowed_origins.",
+    ),
+)
