@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The changes that the nodes' API answers with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from poppy.common import errors
+from poppy.edge.program import Program
+
+MAX_REVISION = 2**63 - 1
+
+#: Maximum characters of a purge's URL, and of an ETag.
+_MAX_URL = 8192
+_MAX_ETAG = 512
+_MAX_SERVICE_ID = 64
+
+
+class Gone(errors.PoppyError):
+    """The API has no history back to the node's revision: the node needs a snapshot."""
+
+
+class Purge(NamedTuple):
+    """A purge of a service's content.
+
+    Attributes:
+        url: a path, perhaps with ``*``; None for all content.
+        hard: whether to remove the content; otherwise it is stale.
+    """
+
+    url: str | None
+    hard: bool
+
+    @classmethod
+    def read(cls, document: Any) -> Self:
+        """Check a JSON object and return its purge.
+
+        Raises:
+            ValueError: it is no purge; the message names the field.
+        """
+        if not isinstance(document, dict):
+            raise ValueError("the purge is no JSON object")
+        url, hard = document.get("url"), document.get("hard")
+        if not (url is None or (isinstance(url, str) and url[:1] == "/" and len(url) <= _MAX_URL)):
+            raise ValueError(f"the purge's url is {url!r:.80}")
+        if not isinstance(hard, bool):
+            raise ValueError(f"the purge's hard is {hard!r:.80}")
+        return cls(url, hard)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a service. Only :meth:`body` checks its content, so that it fails alone."""
+
+    revision: int
+    service_id: str
+    document: Mapping[str, Any]
+
+    def body(self) -> Program | Purge | None:
+        """Return the new program, the purge, or None if the service was withdrawn.
+
+        Raises:
+            ValueError: the change is invalid, or of a newer version.
+        """
+        if "purge" in self.document:
+            return Purge.read(self.document["purge"])
+        if "program" not in self.document:
+            raise ValueError("the change has neither a program nor a purge")
+        document = self.document["program"]
+        if document is None:
+            return None
+        program = Program.from_dict(document)
+        if program.service_id != self.service_id:
+            raise ValueError(f"the program belongs to the service {program.service_id}")
+        return program
+
+
+class Page(NamedTuple):
+    """Changes in order.
+
+    Attributes:
+        revision: the revision that a node has reached once it has applied the page.
+        head: the newest revision.
+        changes: those after the node's revision and up to this one.
+        etag: for the next request; None unless the page ends at the head.
+    """
+
+    revision: int
+    head: int
+    changes: tuple[Change, ...]
+    etag: str | None
+
+    @classmethod
+    def read(cls, after: int, document: Mapping[str, Any], etag: str | None) -> Self:
+        """Check the response to a request for the changes after a revision.
+
+        Raises:
+            Gone: the newest revision is older than ``after``.
+            Unavailable: the response is invalid.
+        """
+        head = _number(document, "head", 0)
+        if head < after:
+            # The API's store was restored from a backup, or is another one.
+            raise Gone(f"the newest revision is {head}, before {after}")
+        revision = _number(document, "revision", after, head)
+        if revision == after < head:
+            raise errors.Unavailable("the response leaves out the newer changes")
+        entries = document.get("changes")
+        if not isinstance(entries, list):
+            raise unexpected("changes")
+        changes: list[Change] = []
+        for entry in entries:
+            changes.append(_change(entry, changes[-1].revision if changes else after, revision))
+        if revision != head or (etag and len(etag) > _MAX_ETAG):
+            etag = None
+        return cls(revision, head, tuple(changes), etag)
+
+
+def unexpected(field: str) -> errors.Unavailable:
+    """Return the error for a response with an invalid or missing field."""
+    return errors.Unavailable(f"the response has no valid {field}")
+
+
+def _change(entry: Any, previous: int, last: int) -> Change:
+    if not isinstance(entry, dict):
+        raise unexpected("changes")
+    service = entry.get("service_id")
+    if not isinstance(service, str) or not 0 < len(service) <= _MAX_SERVICE_ID:
+        raise unexpected("service_id")
+    return Change(_number(entry, "revision", previous + 1, last), service, entry)
+
+
+def _number(document: Mapping[str, Any], name: str, least: int, most: int = MAX_REVISION) -> int:
+    value = document.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise unexpected(name)
+    return value
