@@ -5,6 +5,7 @@ A state directory contains::
 
     programs/<service>.json    {"revision": ..., "program": {...}}
     revision                   the revision up to which the programs are complete
+    failures.json              {"<service>": {"revision": ..., "reason": ...}}
 
 Each file is replaced as a whole: a reader, or a node after a power failure, finds the previous
 content or the new one. A file that is damaged anyway is reported and ignored.
@@ -12,14 +13,14 @@ content or the new one. A file that is damaged anyway is reported and ignored.
 
 import contextlib
 import json
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from oslo_log import log
 
+from poppy.edge import files
 from poppy.edge.program import Program
 
 LOG = log.getLogger(__name__)
@@ -35,12 +36,20 @@ class Stored(NamedTuple):
     program: Program
 
 
+class Failure(NamedTuple):
+    """The revision of a change that the node refused, and why."""
+
+    revision: int
+    reason: str
+
+
 class State:
     """The state directory of a node. One agent writes it; other processes may read it."""
 
     def __init__(self, directory: Path) -> None:
         self._programs = directory / "programs"
         self._revision = directory / "revision"
+        self._failures = directory / "failures.json"
 
     def create(self) -> None:
         """Create the directory, for this user only, if there is none."""
@@ -60,7 +69,32 @@ class State:
 
     @revision.setter
     def revision(self, revision: int) -> None:
-        _replace(self._revision, str(revision))
+        files.replace(self._revision, str(revision))
+
+    @property
+    def failures(self) -> Mapping[str, Failure]:
+        """The last change of each service that has been refused since its last program."""
+        try:
+            document = json.loads(self._failures.read_bytes())
+            return {
+                str(service): Failure(int(it["revision"]), str(it["reason"]))
+                for service, it in document.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            LOG.error("Ignoring %s, which is damaged: %s", self._failures, exc)
+            return {}
+
+    @failures.setter
+    def failures(self, failures: Mapping[str, Failure]) -> None:
+        document = {service: failure._asdict() for service, failure in failures.items()}
+        files.replace(self._failures, json.dumps(document))
+
+    def services(self) -> set[str]:
+        """Return the IDs of services that have a file, which may be damaged."""
+        names = (it.name.removesuffix(_SUFFIX) for it in self._programs.glob(f"*{_SUFFIX}"))
+        return {name for name in names if _SAFE.fullmatch(name)}
 
     def programs(self) -> Iterator[Stored]:
         """Return the stored programs, in the order of their services' IDs."""
@@ -79,43 +113,29 @@ class State:
 
     def put(self, revision: int, program: Program) -> None:
         """Store a program in place of the service's previous one."""
+        with self.replacing(revision, program):
+            pass
+
+    @contextlib.contextmanager
+    def replacing(self, revision: int, program: Program) -> Iterator[None]:
+        """Store a program in place of the previous one once the block ends, unless it raises.
+
+        The program is on disk before the block begins.
+
+        Raises:
+            OSError: the service keeps its previous program.
+        """
         document = {"revision": revision, "program": program.to_dict()}
-        _replace(self._path(program.service_id), json.dumps(document))
+        with files.replacing(self._path(program.service_id), json.dumps(document)):
+            yield
 
     def delete(self, service_id: str) -> None:
         """Delete a service's program; do nothing if there is none."""
         with contextlib.suppress(FileNotFoundError):
             self._path(service_id).unlink()
-            _sync(self._programs)
+            files.sync(self._programs)
 
     def _path(self, service_id: str) -> Path:
         if not _SAFE.fullmatch(service_id):
             raise ValueError(f"{service_id!r:.80} is no service ID")
         return self._programs / f"{service_id}{_SUFFIX}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that it survives a power failure.
-
-    Raises:
-        OSError: the file keeps its content.
-    """
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

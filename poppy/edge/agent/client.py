@@ -30,7 +30,7 @@ MAX_SIZE = 32 * 1024 * 1024
 #: Maximum changes of a page. A page that is too large is requested again with fewer.
 PAGE = 250
 
-_TOKEN = re.compile("[!-~]{1,512}")
+TOKEN = re.compile("[!-~]{1,512}")
 _CHUNK = 64 * 1024
 #: Maximum characters of the server's message in an error.
 _QUOTED = 300
@@ -56,6 +56,9 @@ class Client:
         token: the node's token; without one, only :meth:`join` works.
         ca_file: a file of CA certificates; the default is that of ``requests``.
         timeout: seconds to connect, and between two reads of the response.
+
+    Raises:
+        ConfigError: ``ca_file`` is no valid file of certificates.
     """
 
     def __init__(
@@ -67,6 +70,11 @@ class Client:
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
         self._base = f"{url.rstrip('/')}/edge/v1"
+        if ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=ca_file)
+            except OSError as exc:  # ssl.SSLError is one.
+                raise errors.ConfigError(f"ca_file: {ca_file}: {exc.strerror or exc}") from exc
         self._verify = ca_file or True
         self._timeout = timeout
         self._page = PAGE
@@ -88,9 +96,18 @@ class Client:
         body = {"name": name, "token": token}
         _, document, _ = self._request("POST", "/join", HTTPStatus.CREATED, json=body)
         found = document.get("token")
-        if not isinstance(found, str) or not _TOKEN.fullmatch(found):
+        if not isinstance(found, str) or not TOKEN.fullmatch(found):
             raise unexpected("token")
         return found
+
+    def check(self) -> None:
+        """Check that the API accepts the token.
+
+        Raises:
+            Unauthorized: it does not.
+            Unavailable: the API did not answer as expected.
+        """
+        self._request("GET", "/changes", HTTPStatus.OK, params={"after": "0", "limit": "1"})
 
     def changes(
         self, after: int, *, etag: str | None = None, snapshot: bool = False

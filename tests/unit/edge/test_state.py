@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poppy.edge.state import State, Stored
+from poppy.edge.state import Failure, State, Stored
 from tests.unit.edge.test_program import PROGRAM
 
 
@@ -81,3 +81,46 @@ def test_a_full_disk_leaves_the_previous_content(
 def test_a_service_id_names_no_other_file(state: State, service_id: str) -> None:
     with pytest.raises(ValueError):
         state.delete(service_id)
+
+
+def test_a_program_replaces_the_previous_one_only_after_the_block(
+    state: State, tmp_path: Path
+) -> None:
+    state.put(1, PROGRAM)
+    changed = replace(PROGRAM, domains=())
+    with pytest.raises(RuntimeError), state.replacing(2, changed):
+        assert list(state.programs()) == [Stored(1, PROGRAM)]
+        raise RuntimeError
+    assert list(state.programs()) == [Stored(1, PROGRAM)]
+    assert [it.name for it in (tmp_path / "state" / "programs").iterdir()] == ["a1.json"]
+    with state.replacing(2, changed):
+        pass
+    assert list(state.programs()) == [Stored(2, changed)]
+
+
+def test_a_full_disk_prevents_the_block(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError), state.replacing(1, PROGRAM):
+        pytest.fail("the program is not on disk")
+
+
+def test_failures_are_found_by_another_process(state: State, tmp_path: Path) -> None:
+    assert state.failures == {}
+    state.failures = {"a1": Failure(3, "too large")}
+    assert State(tmp_path / "state").failures == {"a1": Failure(3, "too large")}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a1": 1}', '{"a1": {"revision": "x"}}'])
+def test_damaged_failures_are_ignored(state: State, tmp_path: Path, text: str) -> None:
+    (tmp_path / "state" / "failures.json").write_text(text)
+    assert state.failures == {}
+
+
+def test_services_include_those_with_a_damaged_file(state: State, tmp_path: Path) -> None:
+    state.put(1, PROGRAM)
+    (tmp_path / "state" / "programs" / "b2.json").write_text("")
+    (tmp_path / "state" / "programs" / "no service.json").write_text("")
+    assert state.services() == {"a1", "b2"}
