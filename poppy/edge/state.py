@@ -94,7 +94,12 @@ class State:
     def services(self) -> set[str]:
         """Return the IDs of services that have a file, which may be damaged."""
         names = (it.name.removesuffix(_SUFFIX) for it in self._programs.glob(f"*{_SUFFIX}"))
-        return {name for name in names if _SAFE.fullmatch(name)}
+        return {name for name in names if self.is_service(name)}
+
+    @staticmethod
+    def is_service(service_id: str) -> bool:
+        """Return whether a service may have this ID."""
+        return _SAFE.fullmatch(service_id) is not None
 
     def programs(self) -> Iterator[Stored]:
         """Return the stored programs, in the order of their services' IDs."""
@@ -136,6 +141,6 @@ class State:
             files.sync(self._programs)
 
     def _path(self, service_id: str) -> Path:
-        if not _SAFE.fullmatch(service_id):
+        if not self.is_service(service_id):
             raise ValueError(f"{service_id!r:.80} is no service ID")
         return self._programs / f"{service_id}{_SUFFIX}"

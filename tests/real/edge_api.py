@@ -8,6 +8,7 @@ out of bounds, revisions below the floor, unknown tokens, and a second live agen
 import datetime
 import http.server
 import json
+import re
 import secrets
 import ssl
 import threading
@@ -106,7 +107,9 @@ class EdgeStore:
         """Return the current programs by service."""
         with self.lock:
             rows = self._rows.values()
-            return {it["service_id"]: it["program"] for it in rows if it.get("program")}
+            return {
+                it["service_id"]: it["program"] for it in rows if it.get("program") is not None
+            }
 
     def _add(self, key: tuple[str, int], row: dict[str, Any]) -> int:
         with self.lock:
@@ -153,21 +156,19 @@ class EdgeStore:
             raise Refused(400, "unknown parameter")
         after = _number(query.get("after", "0"), 0, 2**63 - 1)
         limit = _number(query.get("limit", "500"), 1, 500)
-        if query.get("snapshot", "true") != "true":
-            raise Refused(400, "snapshot")
+        snapshot = _number(query.get("snapshot", "0"), 0, 2**63 - 1)
         etag = f'"{self.head}"'
         if known == etag:
             return Answer(304, etag=etag)
-        if 0 < after < self.floor and "snapshot" not in query:
-            raise Refused(410, f"{after} is below the floor")
+        since = max(after, snapshot)
+        if since and not self.floor <= since <= self.head:
+            raise Refused(410, f"the changes after {since} are not available")
         rows = sorted(
             (row for row in self._rows.values() if row["revision"] > after),
             key=lambda row: int(row["revision"]),
         )
         page = rows[:limit]
-        last = page[-1]["revision"] if len(rows) > limit else max(after, self.head)
-        if after > self.head:
-            last = self.head
+        last = page[-1]["revision"] if len(rows) > limit else self.head
         return Answer(200, {"revision": last, "head": self.head, "changes": page}, etag)
 
     def _report(self, name: str, body: bytes) -> Answer:
@@ -187,7 +188,13 @@ class EdgeStore:
                 raise Refused(400, f"started: {process}")
             if datetime.datetime.fromisoformat(text).tzinfo is None:
                 raise Refused(400, f"started: {text}")
-        for failure in report["failures"].values():
+        if report["revision"] > self.head:
+            raise Refused(400, f"the revision is after {self.head}")
+        for service, failure in report["failures"].items():
+            if not re.fullmatch("[A-Za-z0-9._:-]{1,64}", service):
+                raise Refused(400, f"failures: {service:.80}")
+            if not 0 < len(failure.get("reason", "")) <= 300:
+                raise Refused(400, "reason")
             _object(json.dumps(failure).encode(), {"revision": int, "reason": str})
         previous = self.reports.get(name)
         now = self.clock()

@@ -109,15 +109,13 @@ class Client:
         """
         self._request("GET", "/changes", HTTPStatus.OK, params={"after": "0", "limit": "1"})
 
-    def changes(
-        self, after: int, *, etag: str | None = None, snapshot: bool = False
-    ) -> Page | None:
+    def changes(self, after: int, *, etag: str | None = None, snapshot: int = 0) -> Page | None:
         """Return the changes after a revision; None if there are none since ``etag``.
 
         Args:
             etag: of the last page, if it ended at the head.
-            snapshot: whether ``after`` is a position in a snapshot, which may be older than the
-                API's history.
+            snapshot: while the node reads a snapshot, the head of the snapshot's first page:
+                then ``after`` may be older than the API's history.
 
         Raises:
             Gone: the API has no history back to ``after``.
@@ -125,8 +123,8 @@ class Client:
             Unavailable: the API did not answer as expected.
         """
         query = {"after": str(after), "limit": str(self._page)}
-        if snapshot and after:
-            query["snapshot"] = "true"
+        if snapshot:
+            query["snapshot"] = str(snapshot)
         headers = {"If-None-Match": etag} if etag else {}
         try:
             status, document, fields = self._request(

@@ -15,7 +15,7 @@ from poppy.edge import files
 from poppy.edge.agent.client import TOKEN, Client, Unauthorized, check_url
 from poppy.edge.state import State
 
-_NAME = re.compile("[0-9A-Za-z](?:[0-9A-Za-z._-]{0,62}[0-9A-Za-z])?")
+_NAME = re.compile("[0-9a-z](?:[0-9a-z.-]{0,62}[0-9a-z])?")
 
 
 class Node(NamedTuple):
@@ -107,7 +107,7 @@ def join(
     except ValueError as exc:
         raise errors.ConfigError(str(exc)) from exc
     if not _NAME.fullmatch(name):
-        raise errors.ConfigError(f"{name!r:.80} is no name of a node: letters, digits and . _ -")
+        raise errors.ConfigError(f"{name!r:.80} is no name of a node: a-z, 0-9, '.' and '-'")
     if not TOKEN.fullmatch(token):
         raise errors.ConfigError("the token is empty or has characters that no token has")
     _check_owner(directory)

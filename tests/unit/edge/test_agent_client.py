@@ -83,15 +83,21 @@ def test_history_that_was_pruned_is_gone(api, client):
         client.changes(1)
     # A snapshot has rows below the floor too.
     assert client.changes(0).revision == 2
-    assert client.changes(1, snapshot=True).revision == 2
+    assert client.changes(1, snapshot=2).revision == 2
+    with pytest.raises(Gone):
+        client.changes(1, snapshot=1)
 
 
 def test_a_head_before_the_node_is_gone(api, client):
+    with pytest.raises(Gone):
+        client.changes(7)
+    answer(api, 200, {"revision": 0, "head": 0, "changes": []})
     with pytest.raises(Gone, match="newest revision is 0, before 7"):
         client.changes(7)
 
 
 def test_the_report_tells_whether_the_node_is_drained(api, client):
+    api.store.publish(PROGRAM)
     assert client.report(REPORT) is False
     api.store.drained.add("n1")
     assert client.report(REPORT) is True
@@ -161,6 +167,15 @@ def test_a_large_page_is_requested_again_with_fewer_changes(api, client, monkeyp
         with pytest.raises(errors.Unavailable, match="larger than 30000 bytes"):
             client.changes(0)
     assert client.changes(0).revision == 2
+
+
+@pytest.mark.parametrize(("field", "seconds"), [("7", 7), ("x", 0), ("9" * 30, 86400)])
+def test_the_api_may_ask_to_wait(api, client, field, seconds):
+    text = f"HTTP/1.1 503 x\r\nRetry-After: {field}\r\nContent-Length: 0\r\n\r\n"
+    api.fail = lambda _method, _target: text.encode()
+    with pytest.raises(errors.Unavailable) as error:
+        client.changes(0)
+    assert error.value.retry_after == seconds
 
 
 def test_an_endless_response_ends(api, client, monkeypatch):

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the agent: the group ``[agent]`` of ``/etc/poppy/poppy-edge.conf``."""
+
+from oslo_config import cfg
+
+GROUP = "agent"
+
+OPTS = (
+    cfg.StrOpt(
+        "ca_file",
+        help="A file of CA certificates with which the API's certificate is verified. Unset: "
+        "those of the Python package requests.",
+    ),
+    cfg.FloatOpt(
+        "poll_interval",
+        default=1.0,
+        min=0.05,
+        max=60.0,
+        mutable=True,
+        help="Seconds between two requests for changes. A request without changes costs the API "
+        "one cached read.",
+    ),
+    cfg.FloatOpt(
+        "report_interval",
+        default=10.0,
+        min=0.05,
+        max=15.0,
+        mutable=True,
+        help="Seconds between two reports. The API regards a node as gone 30 seconds after its "
+        "last report.",
+    ),
+    cfg.FloatOpt(
+        "verify_interval",
+        default=300.0,
+        min=1.0,
+        max=86400.0,
+        mutable=True,
+        help="Seconds between two comparisons of what HAProxy serves with what is stored.",
+    ),
+    cfg.FloatOpt(
+        "serve_stale_after",
+        default=10.0,
+        min=0.0,
+        max=3600.0,
+        help="Seconds without an answer of the API after which a node that has just started is "
+        "ready with what it has stored.",
+    ),
+)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register the options with a configuration."""
+    conf.register_opts(OPTS, group=GROUP)
