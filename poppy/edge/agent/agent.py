@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from oslo_log import log
 
 from poppy.common.clock import now_utc
-from poppy.common.errors import Unavailable
+from poppy.common.errors import DriverError, Unavailable
 from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Change, Gone, Page, Purge
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
@@ -123,8 +123,8 @@ class Agent:
                 if self._api.due:
                     self._follow()
                 self._show()
-            except Down as exc:
-                self._failed_here("HAProxy or Varnish does not answer: %s", exc)
+            except DriverError as exc:
+                self._failed_here("The data plane can't be changed: %s", exc)
             except OSError as exc:
                 self._failed_here("Can't write: %s", exc)
             else:

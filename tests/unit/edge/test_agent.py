@@ -259,7 +259,7 @@ def test_of_two_agents_with_one_name_the_second_applies_nothing(site, tmp_path, 
     assert other.plane.applied == {}
     assert "the instance i1 of n1 is live" in caplog.text
     # The first one ends. The second one takes over once its last report is too old.
-    other.run(20)
+    other.run(25)
     assert other.plane.applied == {"a1": PROGRAM}
     site.store.publish(CHANGED)
     site.run(5)

@@ -118,6 +118,14 @@ class Model(RuleBasedStateMachine):
     def prune(self, back: int) -> None:
         self.site.store.prune(max(0, self.site.store.head - back))
 
+    @rule(service=SERVICES, path=PATHS)
+    def miss_a_purge(self, service: str, path: str) -> None:
+        self.request(service, path)
+        self.purge(service, path, hard=True)
+        self.site.store.withdraw("a")
+        self.failing.pop("a", None)
+        self.site.store.prune(self.site.store.head)
+
     @rule()
     def restart_the_agent(self) -> None:
         self.site.start()
