@@ -102,7 +102,7 @@ class ServerProcess(abc.ABC):
         if program is None:
             unavailable(f"there is no {self.PROGRAM}", f"apt-get install {self.PACKAGE}")
         if self._kept is None:
-            self._kept = Path(tempfile.mkdtemp(prefix=f"poppy-{self.PROGRAM}-"))
+            self._kept = Path(tempfile.mkdtemp(prefix=f"poppy-{Path(self.PROGRAM).name}-"))
             self.prepare()
         log = self.directory / "log"
         with log.open("ab") as output:
