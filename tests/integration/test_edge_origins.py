@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import itertools
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -172,7 +173,24 @@ class TestNames:
                     at = origin.named(name("127.1.0.1", label=label))
                     started = time.monotonic()
                     assert edge.ask(at).status == 200
-                    assert (time.monotonic() - started > 0.4) == (label == "first")
+                    assert (time.monotonic() - started > 0.9) == (label == "first")
+
+    @pytest.mark.parametrize("answer", [b"\0\5words", b"\0\14" + b"\xff" * 12, b"\xff\xff", b""])
+    def test_a_name_server_that_answers_nonsense(
+        self, settings: Settings, nameserver: Knot, name: Names, answer: bytes
+    ) -> None:
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener, Origin() as origin:
+            threading.Thread(target=serve, daemon=True).start()
+            servers = (f"127.0.0.1:{listener.getsockname()[1]}", nameserver.address)
+            with OriginSide(replace(settings, nameservers=servers)) as edge:
+                assert edge.ask(origin.named(name("127.1.0.1"))).status == 200
+                assert f"name server {servers[0]}, asked for" in edge.log()
 
     def test_service_continues_if_the_name_servers_fail(
         self, settings: Settings, nameserver: Knot, name: Names
@@ -261,7 +279,7 @@ class TestFailover:
             assert edge.ask(at, method).status == 200
             started = time.monotonic()
             assert [edge.ask(at, method).status for _ in range(5)] == [200] * 5
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 0.9
 
     def test_an_address_that_dies_later(self, edge: OriginSide, name: Names) -> None:
         with Origin("127.1.0.1") as first, Origin("::1", port=first.port) as second:
@@ -328,28 +346,28 @@ class TestTimeouts:
         with blackhole("127.1.0.1") as port:
             started = time.monotonic()
             assert edge.ask(f"127.1.0.1:{port}").status == 503
-            assert 0.4 < time.monotonic() - started < 1.5
+            assert 0.9 < time.monotonic() - started < 4
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_the_first_byte(self, edge: OriginSide, method: str) -> None:
-        with Origin(reply=lambda *_: bool(time.sleep(2))) as origin:
+        with Origin(reply=lambda *_: bool(time.sleep(5))) as origin:
             started = time.monotonic()
             answer = edge.ask(origin.at, method)
             assert (answer.status, answer.body) == (504, b"Error 504 Gateway Timeout\n")
-            assert 0.9 < time.monotonic() - started < 1.8
+            assert 1.4 < time.monotonic() - started < 4
             assert len(origin.requests) == 1
 
     def test_between_bytes(self, edge: OriginSide) -> None:
         def reply(connection: socket.socket, _request: Request) -> bool:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-            time.sleep(2)
+            time.sleep(5)
             return False
 
         with Origin(reply=reply) as origin:
             started = time.monotonic()
             answer = edge.ask(origin.at)
         assert (answer.status, answer.body, answer.is_whole) == (200, b"half", False)
-        assert 0.9 < time.monotonic() - started < 1.8
+        assert 1.4 < time.monotonic() - started < 4
 
 
 class TestTLS:
@@ -545,7 +563,7 @@ class TestInterimResponses:
         with Origin(reply=lambda *_: False) as origin:
             assert edge.ask(origin.at, **final).status == 502
             assert "state=SH" in edge.logged(origin.at)
-        with Origin(reply=lambda *_: bool(time.sleep(2))) as origin:
+        with Origin(reply=lambda *_: bool(time.sleep(5))) as origin:
             assert edge.ask(origin.at, **final).body == b"Error 504 Gateway Timeout\n"
         assert edge.ask(f"127.1.0.1:{free_port()}", **final).status == 503
 

@@ -38,9 +38,9 @@ class Settings:
 
     nameservers: Sequence[str]
     origin_ca_file: Path
-    connect_timeout: float = 0.5
-    first_byte_timeout: float = 1.0
-    between_bytes_timeout: float = 1.0
+    connect_timeout: float = 1.0
+    first_byte_timeout: float = 1.5
+    between_bytes_timeout: float = 1.5
     allowed_origins: Sequence[addresses.Network] = ()
     refused_origins: Sequence[addresses.Network] = ()
 
@@ -126,11 +126,15 @@ class OriginSide(ServerProcess):
                 assert not end.recv(1)
         return answer
 
+    def log(self) -> str:
+        """Return what it has logged."""
+        return (self.directory / "log").read_text()
+
     def logged(self, origin: str) -> str:
         """Wait for the line about a failed request to ``host:port``, and return it."""
         deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
-            for line in (self.directory / "log").read_text().splitlines():
+            for line in self.log().splitlines():
                 if line.startswith(f"origin {origin} "):
                     return line
             time.sleep(0.02)
