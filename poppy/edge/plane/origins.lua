@@ -24,7 +24,7 @@ local A, AAAA, NXDOMAIN = 1, 28, 3
 local function each(text, make)
     local found = {}
     for word in text:gmatch("[^,]+") do
-        found[#found + 1] = make(word)
+        found[#found + 1] = assert(make(word), word)
     end
     return found
 end
