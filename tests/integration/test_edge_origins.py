@@ -2,7 +2,6 @@
 """The origin side of the operator's own edge, on a real HAProxy and a real name server."""
 
 import contextlib
-import ipaddress
 import itertools
 import socket
 import threading
@@ -13,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from poppy.edge.options import Settings
 from tests.real.edge_origins import (
     OK,
     Authority,
     Origin,
     OriginSide,
     Request,
-    Settings,
+    make_settings,
     sends,
 )
 from tests.real.knot import Knot
@@ -47,11 +47,11 @@ def nameserver() -> Iterator[Knot]:
 @pytest.fixture(scope="module")
 def settings(nameserver: Knot, authority: Authority) -> Settings:
     refuses = f"127.0.0.1:{free_port()}"
-    return Settings(
-        (refuses, nameserver.address),
-        authority.file,
-        allowed_origins=[ipaddress.ip_network(net) for net in ("127.1.0.0/16", "::1/128")],
-        refused_origins=[ipaddress.ip_network("127.1.66.0/24")],
+    return make_settings(
+        nameservers=[refuses, nameserver.address],
+        origin_ca_file=str(authority.file),
+        allowed_origins=["127.1.0.0/16", "::1/128"],
+        refused_origins=["127.1.66.0/24"],
     )
 
 

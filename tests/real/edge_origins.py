@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from oslo_config import cfg
 
-from poppy.common import addresses
+from poppy.edge import options
 from poppy.edge.plane import origins
 from tests.real.process import ServerProcess
 
@@ -32,17 +33,19 @@ global
 {sections}"""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """See :class:`poppy.edge.plane.origins.Settings`."""
+def make_settings(**overrides: Any) -> options.Settings:
+    """Return a node's settings with short timeouts.
 
-    nameservers: Sequence[str]
-    origin_ca_file: Path
-    connect_timeout: float = 1.0
-    first_byte_timeout: float = 1.5
-    between_bytes_timeout: float = 1.5
-    allowed_origins: Sequence[addresses.Network] = ()
-    refused_origins: Sequence[addresses.Network] = ()
+    Args:
+        **overrides: options of the group ``[edge]``.
+    """
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], project="poppy-edge")
+    short = {"connect_timeout": 1.0, "first_byte_timeout": 1.5, "between_bytes_timeout": 1.5}
+    for name, value in {**short, **overrides}.items():
+        conf.set_override(name, value, group="edge")
+    return options.read(conf)
 
 
 class Answer(NamedTuple):
@@ -64,7 +67,7 @@ class OriginSide(ServerProcess):
     PROGRAM = "haproxy"
     PACKAGE = "haproxy"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: options.Settings) -> None:
         """Prepare without starting."""
         super().__init__()
         self._settings = settings

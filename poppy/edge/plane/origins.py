@@ -18,12 +18,12 @@ response in time), with a body in plain text. An origin's errors pass through.
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol
 
 from poppy.common import addresses
+from poppy.edge.options import Settings
 
 #: Kept connections, of all origins together. By default, HAProxy keeps as many as there were
 #: requests at a time, which is too few if each goes to another origin.
@@ -63,32 +63,6 @@ _SPECIAL_V6 = (
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052.
 _6TO4 = ipaddress.IPv6Network("2002::/16")
-
-
-class Settings(Protocol):
-    """What this side needs of a node's settings.
-
-    Attributes:
-        connect_timeout, first_byte_timeout, between_bytes_timeout: in seconds.
-        nameservers: addresses with ports of recursive name servers that answer over TCP.
-        allowed_origins, refused_origins: see :func:`poppy.common.addresses.check`.
-        origin_ca_file: the certificates of the authorities that may sign those of origins.
-    """
-
-    @property
-    def connect_timeout(self) -> float: ...
-    @property
-    def first_byte_timeout(self) -> float: ...
-    @property
-    def between_bytes_timeout(self) -> float: ...
-    @property
-    def nameservers(self) -> Sequence[str]: ...
-    @property
-    def allowed_origins(self) -> Sequence[addresses.Network]: ...
-    @property
-    def refused_origins(self) -> Sequence[addresses.Network]: ...
-    @property
-    def origin_ca_file(self) -> Path: ...
 
 
 def section(settings: Settings, run_directory: Path) -> str:

@@ -3,31 +3,43 @@
 
 import ipaddress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from oslo_config import cfg
 
 from poppy.common import addresses
+from poppy.edge import options
 from poppy.edge.plane import origins
 
-_ALLOWED = addresses.networks(["10.1.0.0/16", "fd00:1::/32", "192.0.2.7"])
-_REFUSED = addresses.networks(["10.1.2.0/24", "198.51.100.0/25", "8.8.4.0/24", "2a00:1::/32"])
-_SETTINGS = SimpleNamespace(
-    nameservers=("127.0.0.1:53", "[::1]:53"),
-    origin_ca_file=Path("/ca.pem"),
-    connect_timeout=0.5,
-    first_byte_timeout=60.0,
-    between_bytes_timeout=2.5,
-    allowed_origins=_ALLOWED,
-    refused_origins=_REFUSED,
-)
+_ALLOWED = ["10.1.0.0/16", "fd00:1::/32", "192.0.2.7"]
+_REFUSED = ["10.1.2.0/24", "198.51.100.0/25", "8.8.4.0/24", "2a00:1::/32"]
+
+
+def _settings() -> options.Settings:
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], project="poppy-edge")
+    for name, value in {
+        "nameservers": ["127.0.0.1", "::1"],
+        "origin_ca_file": "/ca.pem",
+        "connect_timeout": 0.5,
+        "first_byte_timeout": 60.0,
+        "between_bytes_timeout": 2.5,
+        "allowed_origins": _ALLOWED,
+        "refused_origins": _REFUSED,
+    }.items():
+        conf.set_override(name, value, group="edge")
+    return options.read(conf)
+
+
+_SETTINGS = _settings()
 #: Networks of which IPv6 addresses are refused although a few of them are globally reachable.
 _STRICTER = ipaddress.ip_network("2001::/23")
 
 
-def _sent(settings: origins.Settings) -> dict[str, str]:
+def _sent(settings: options.Settings) -> dict[str, str]:
     """Return what origins.lua gets, by name."""
     text = origins.section(settings, Path("/run"))
     line = next(line for line in text.splitlines() if "setenv POPPY_ORIGINS" in line)
@@ -66,7 +78,7 @@ def _is_fine(address: addresses.Address) -> bool:
 
 def _is_public(address: addresses.Address) -> bool:
     try:
-        addresses.check(address, _ALLOWED, _REFUSED)
+        addresses.check(address, _SETTINGS.allowed_origins, _SETTINGS.refused_origins)
     except addresses.Refused:
         return False
     return True
