@@ -110,7 +110,8 @@ OPTS: Sequence[cfg.Opt] = (
         "nameservers",
         default=[],
         help="Addresses, optionally with ports, of the DNS servers that resolve the names of "
-        "origins. Empty: those of /etc/resolv.conf.",
+        "origins. They are asked over TCP, and must follow aliases. Empty: those of "
+        "/etc/resolv.conf.",
     ),
     cfg.ListOpt(
         "allowed_origins",
