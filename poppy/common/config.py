@@ -121,6 +121,14 @@ STORAGE_OPTS = (
         "even after their service is deleted.",
     ),
     cfg.IntOpt(
+        "edge_retention",
+        default=24,
+        min=1,
+        max=8760,
+        help="Hours to keep purges and withdrawals in the log of the provider 'edge'. A node that "
+        "was away for longer takes a snapshot, and its cache is emptied.",
+    ),
+    cfg.IntOpt(
         "max_certificates_per_project",
         default=100,
         min=0,

@@ -79,6 +79,8 @@ class Dispatcher:
             begun.
         depth: roughly how many jobs may wait on the board.
         retention: how long to keep operations after their end; None keeps them forever.
+        edge_retention: how long to keep purges and withdrawals in the log of the operator's own
+            edge; None if the store has no such log.
         spare: seconds after a storage outage during which no run is taken over: its worker could
             not renew its lease either, and gets time to do so.
     """
@@ -92,6 +94,7 @@ class Dispatcher:
         redelivery: datetime.timedelta,
         depth: int,
         retention: datetime.timedelta | None = None,
+        edge_retention: datetime.timedelta | None = None,
         spare: float = 0.0,
     ) -> None:
         self._storage = storage
@@ -101,6 +104,7 @@ class Dispatcher:
         self._redelivery = redelivery
         self._depth = depth
         self._retention = retention
+        self._edge_retention = edge_retention
         self._spare = spare
         self._sparing_until = time.monotonic()
         # Random, so that dispatchers started together do not sweep together.
@@ -125,16 +129,19 @@ class Dispatcher:
                 LOG.exception("Looking for due operations failed; trying again")
 
     def sweep(self) -> None:
-        """Delete a batch of old operations; schedule the next batch at once if there are more.
+        """Delete a batch of old entries each; schedule the next batch at once if there are more.
 
         Raises:
             Unavailable: storage does not answer.
         """
         self._next_sweep = time.monotonic() + SWEEP
-        if self._retention is None:
-            return
-        before = datetime.datetime.now(datetime.UTC) - self._retention
-        if self._storage.operations.prune(before, SWEPT) >= SWEPT:
+        now = datetime.datetime.now(datetime.UTC)
+        pruned = 0
+        if self._retention is not None:
+            pruned = self._storage.operations.prune(now - self._retention, SWEPT)
+        if self._edge_retention is not None:
+            pruned = max(pruned, self._storage.edge.prune(now - self._edge_retention, SWEPT))
+        if pruned >= SWEPT:
             self._next_sweep = time.monotonic()
 
     def look(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
 from poppy.common.errors import InProgressError, PermanentError
+from poppy.distributed_task import dispatcher
 from poppy.model import edge as model
 from poppy.model.operations import Purge
 from poppy.model.specs import Origin
@@ -422,3 +423,18 @@ def test_worker_deploys_changes_purges_and_removes(installed):
     installed.services.delete(PROJECT, service_id, "req-3")
     until(lambda: installed.settle(service_id) is None)
     assert not any(service_id in node.programs for node in installed.nodes)
+
+
+def test_worker_prunes_the_log(poppy, monkeypatch):
+    log = poppy.storage.edge
+    poppy.conf.set_override("edge_retention", 1, group="drivers:storage")
+    monkeypatch.setattr(dispatcher, "SWEEP", 0.05)
+    with monkeypatch.context() as patch:
+        ago = driver.now_utc() - datetime.timedelta(hours=1)
+        patch.setattr("poppy.storage.sqlalchemy.edge.now_utc", lambda: ago)
+        log.publish("service-1", "{}")
+        log.purge("service-1", Purge("/old", True))
+    log.purge("service-1", Purge("/new", True))
+    with poppy.working():
+        until(lambda: len(log.changes(0, 10).changes) == 2)
+    assert [change.revision for change in log.changes(0, 10).changes] == [1, 3]

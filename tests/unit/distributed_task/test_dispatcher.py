@@ -325,5 +325,21 @@ def test_takeovers_wait_for_heartbeats_after_a_storage_outage(spare, taken):
 
 def test_nothing_is_pruned_without_a_retention_time():
     storage = Old(5)
+    storage.edge = Old(5)
     Dispatcher(storage, Board(), None, 1.0, LATER, 10).sweep()
-    assert storage.asked == []
+    assert storage.asked == storage.edge.asked == []
+
+
+def test_log_of_the_edge_is_pruned_in_batches_of_its_own(monkeypatch):
+    storage, hours = Old(0), datetime.timedelta(hours=5)
+    storage.edge = Old(1200)
+    days = datetime.timedelta(days=3)
+    dispatcher = Dispatcher(storage, Board(), None, 1.0, LATER, 10, days, hours)
+    clock = time.monotonic() + dispatcher_module.SWEEP
+    monkeypatch.setattr(dispatcher_module.time, "monotonic", lambda: clock)
+    for _ in range(10):
+        if clock >= dispatcher._next_sweep:
+            dispatcher.sweep()
+    assert (storage.edge.old, len(storage.edge.asked)) == (0, 3)
+    ago = datetime.datetime.now(datetime.UTC) - storage.edge.asked[0]
+    assert abs(ago - hours) < datetime.timedelta(seconds=10)
