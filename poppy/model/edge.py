@@ -119,10 +119,14 @@ class Report:
             version=document["version"],
             started={name: _moment(name, text) for name, text in document["started"].items()},
             failures={
-                name: Failure(int(entry["revision"]), entry["reason"])
+                name: Failure(int(entry["revision"]), _printable(entry["reason"]))
                 for name, entry in document["failures"].items()
             },
         )
+
+
+def _printable(text: str) -> str:
+    return "".join(it if it.isprintable() else " " for it in text)
 
 
 def _moment(name: str, text: str) -> datetime.datetime:

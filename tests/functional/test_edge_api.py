@@ -259,6 +259,11 @@ class TestReport:
         assert found.report.failures["service-1"].reason == "too many"
         assert found.report.started["haproxy"].isoformat() == "2030-01-02T03:04:05+01:00"
 
+    def test_reason_may_be_any_text(self, app, node, log):
+        document = changed("failures", "service-1", "reason", value="\x1b[2J no\nway ☃")
+        app.put_json(REPORT, document, headers=node)
+        assert log.nodes()[0].report.failures["service-1"].reason == " [2J no way ☃"
+
     def test_answer_says_whether_the_node_is_drained(self, app, node, log):
         log.set_drained("node-1", True)
         assert app.put_json(REPORT, DOCUMENT, headers=node).json == {"drained": True}
