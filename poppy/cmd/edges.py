@@ -84,12 +84,12 @@ def _status(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _drain(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.storage.edge.set_drained(arguments.name, True)
-    print(f"Node {arguments.name} is drained: it learns it from its next report.")
+    print(f"Node {arguments.name} is drained. This takes effect with its next report.")
 
 
 def _undrain(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     bootstrap.storage.edge.set_drained(arguments.name, False)
-    print(f"Node {arguments.name} is back in service: it learns it from its next report.")
+    print(f"Node {arguments.name} is back in service. This takes effect with its next report.")
 
 
 def _remove(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
