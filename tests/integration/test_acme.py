@@ -9,6 +9,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -266,13 +267,62 @@ def test_an_order_that_the_authority_forgot_is_created_again(make, pebble):
     assert done.key == order.key
 
 
-def test_a_challenge_is_answered_once_while_the_validation_takes_long(
-    make, pebble, proxy, published, monkeypatch
-):
+def test_a_lost_order_is_found_on_a_later_page_of_the_list(make, pebble, records):
+    issuer = make(authority(pebble))
+    opened = []
+    for _ in range(7):
+        order = issuer.new([fresh_name()])
+        while order.url is None:
+            order = issuer.step(order)
+        opened.append(order)
+    orders = pebble.orders()
+    found = make(authority(pebble)).step(replace(opened[-1], url=None))
+    assert found.url == opened[-1].url
+    assert pebble.orders() == orders
+
+
+def test_a_certificate_for_another_key_is_not_used(make, pebble, records):
+    issuer = make(authority(pebble))
+    first = finish(issuer, issuer.new([fresh_name()]))
+    second = replace(issuer.new(first.names), sent=True, url=first.url)
+    with pytest.raises(acme_errors.Invalid, match="the certificate is for another key"):
+        issuer.step(second)
+    again = replace(records.order(second.id), retry_at=None)
+    assert_valid(finish(issuer, again), issuer, pebble)
+
+
+def test_a_long_validation_is_waited_for(make, pebble, published, monkeypatch):
     monkeypatch.setattr(published, "delay", 1.0)
+    issuer = make(authority(pebble))
+    order = issuer.new([fresh_name()])
+    while not order.answered:
+        order = issuer.step(order)
+    with pytest.raises(InProgressError, match="is validating the domains") as caught:
+        issuer.step(order)
+    assert caught.value.poll_after == 1
+    assert_valid(finish(issuer, order), issuer, pebble)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((200, b"no JSON"), (200, b"[]"), (200, b"{}"), (200, b'{"status": "pending"}')),
+        *((502, b"<html>Bad gateway</html>"), (502, b"[]"), (403, b'{"type": 7}')),
+    ],
+)
+def test_an_answer_without_an_order_is_an_error_of_the_authority(
+    make, pebble, proxy, status, body
+):
     issuer = make(through(proxy, pebble))
-    assert_valid(finish(issuer, issuer.new([fresh_name()])), issuer, pebble)
-    assert sum("/chalZ/" in call for call in proxy.calls) == 1
+    order = issuer.new([fresh_name()])
+    while order.url is None:
+        order = issuer.step(order)
+    proxy.headers = {"Content-Type": "application/json", "Replay-Nonce": "AAAA"}
+    proxy.body = body
+    proxy.restart()
+    proxy.refused = {urlsplit(order.url).path: status}
+    with pytest.raises(acme_errors.AuthorityError, match="127.0.0.1"):
+        issuer.step(order)
 
 
 def test_another_authority_serves_while_the_first_is_down(make, published, other):
@@ -317,6 +367,21 @@ def test_a_rate_limit_of_the_only_authority_waits(make, pebble, proxy, records):
     assert proxy.calls == []
     later = replace(records.order(order.id), retry_at=None)
     assert_valid(finish(issuer, later), issuer, pebble)
+
+
+def test_an_open_order_waits_for_the_end_of_a_rate_limit(make, pebble, proxy, other, records):
+    issuer = make(through(proxy, pebble), authority(other))
+    order = issuer.new([fresh_name()])
+    while order.url is None:
+        order = issuer.step(order)
+    limit(proxy, urlsplit(order.url).path, 60)
+    with pytest.raises(acme_errors.RateLimited):
+        issuer.step(order)
+    waiting = records.order(order.id)
+    assert waiting.url == order.url
+    assert waiting.retry_at is not None
+    proxy.restart()
+    assert_valid(finish(issuer, replace(waiting, retry_at=None)), issuer, pebble)
 
 
 def limit(proxy, path, seconds):
@@ -439,13 +504,33 @@ def test_the_authority_suggests_when_to_renew(make, pebble):
     assert issuer.renewal(order).at.year == 2020
 
 
+def test_the_next_question_is_at_most_a_day_away(make, pebble, proxy):
+    issuer = make(through(proxy, pebble))
+    order = finish(issuer, issuer.new([fresh_name()]))
+    window = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+    proxy.body = json.dumps({"suggestedWindow": window}).encode()
+    asked = f"/draft-ietf-acme-ari-03/renewalInfo/{certificate_id(order)}"
+    for wait in ("99999999", "9" * 30):
+        proxy.headers = {"Content-Type": "application/json", "Retry-After": wait}
+        proxy.restart()
+        proxy.refused = {asked: 200}
+        now = datetime.datetime.now(datetime.UTC)
+        assert issuer.renewal(order).ask_again - now <= datetime.timedelta(days=1, seconds=1)
+
+
+def certificate_id(order):
+    return acme_renewal.certificate_id(acme_renewal.leaf(order.certificate))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         "no JSON",
         "[]",
         "{}",
+        '{"suggestedWindow": {}}',
         '{"suggestedWindow": {"start": "soon"}}',
+        '{"suggestedWindow": {"start": "2020-01-01", "end": "2020-01-02"}}',
         '{"suggestedWindow": {"start": "2999-01-01T00:00:00Z", "end": "2999-01-02T00:00:00Z"}}',
     ],
 )

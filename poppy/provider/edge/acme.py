@@ -10,7 +10,7 @@ does. So a worker that takes over continues the same order, with the same key::
         order = issuer.step(order)
 
 Revocation is not implemented: the private key of a deleted service is deleted, not disclosed, and
-clients hardly check revocation. Unused authorizations expire by themselves.
+few clients check revocation. Unused authorizations expire by themselves.
 """
 
 import datetime
@@ -31,14 +31,7 @@ from poppy.provider.edge import acme_errors, acme_renewal
 from poppy.provider.edge.acme_accounts import Accounts, new_key
 from poppy.provider.edge.acme_limits import Budget, pause
 from poppy.provider.edge.acme_options import Authority, Limits
-from poppy.provider.edge.acme_orders import (
-    DNS,
-    HTTP,
-    Challenge,
-    Order,
-    Publisher,
-    Records,
-)
+from poppy.provider.edge.acme_orders import DNS, HTTP, Challenge, Order, Publisher, Records
 from poppy.provider.edge.acme_session import Session
 from poppy.provider.edge.keys import Vault
 
@@ -48,11 +41,12 @@ LOG = log.getLogger(__name__)
 MAX_NAMES = 100
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?(?:{_LABEL}\.)+(?!\d+\Z){_LABEL}")
-#: Of RFC 8555, section 8.3. It becomes a part of a path, so it is not taken on trust.
+#: Of RFC 8555, section 8.3. It becomes part of a path, so it is checked.
 _TOKEN = re.compile("[A-Za-z0-9_-]{22,256}")
 _MAX_CHAIN = 100_000  #: Bytes.
 _POLL = 3.0  #: Seconds between two polls, if the authority names no other time.
-#: An authority is given up after so many consecutive failures, and avoided for so long.
+_FASTEST = 1.0  #: The least that it may name.
+#: After this many consecutive failures, an authority is avoided for this many seconds.
 _PATIENCE = 3
 _AVOIDED = 3600.0
 _KINDS = {HTTP: challenges.HTTP01, DNS: challenges.DNS01}
@@ -295,7 +289,8 @@ class Issuer:
         limited = isinstance(error, acme_errors.RateLimited)
         wait = error.retry_after or _AVOIDED
         failures = order.failures + 1
-        if limited or failures >= _PATIENCE:
+        # An open order is worth waiting for.
+        if failures >= _PATIENCE or limited and order.url is None:
             avoid = {**order.avoid, order.authority: _after(wait)}
             other = self._choose(avoid)
             if avoid.get(other, "") <= now_utc().isoformat():
@@ -332,7 +327,7 @@ def _authorizations(session: Session, found: messages.Order) -> Iterator[message
 
 def _in_progress(session: Session, message: str) -> InProgressError:
     wait = session.retry_after
-    return InProgressError(message, _POLL if wait is None else wait)
+    return InProgressError(message, _POLL if wait is None else max(_FASTEST, wait))
 
 
 def _after(seconds: float) -> str:

@@ -129,7 +129,7 @@ class Publisher(Protocol):
 
         Raises:
             InProgressError: they are not on all nodes, or in all name servers, yet.
-            PermanentError: a record would be in a zone of somebody else.
+            PermanentError: the zone of a record is not the operator's.
         """
 
     def withdraw(self, order: Order) -> None:

@@ -65,24 +65,21 @@ def suggested(session: Session, chain: str) -> Renewal:
         at, ask = session.library().renewal_time(chain.encode())
     except errors.ARIError as exc:
         at, ask = None, exc.retry_after
-    except (
-        errors.Error,
-        josepy.errors.Error,
-        ArithmeticError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ):
+    except (errors.Error, josepy.errors.Error, OverflowError, TypeError):
         # The authority's answer does not match the RFC.
         return Renewal(default_time(certificate), now + _ASK_AGAIN)
     latest = certificate.not_valid_after_utc - min(
         datetime.timedelta(days=1),
         (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 4,
     )
-    wanted = default_time(certificate) if at is None else min(at, latest)
+    if at is None:
+        at = default_time(certificate)
+    elif at.tzinfo is None:
+        at = at.replace(tzinfo=datetime.UTC)
     # The library returns local time without a zone.
-    return Renewal(wanted, now + datetime.timedelta(seconds=waits.until(ask.astimezone(), now)))
+    return Renewal(
+        min(at, latest), now + datetime.timedelta(seconds=waits.until(ask.astimezone(), now))
+    )
 
 
 def certificate_id(certificate: x509.Certificate) -> str | None:

@@ -138,6 +138,7 @@ class Session:
             raise
         with self._calls():
             order: messages.Order = messages.Order.from_json(response.json())
+            _require(order.status, order.identifiers, order.authorizations, order.finalize)
             return order
 
     def authorization(self, url: str) -> messages.Authorization:
@@ -145,6 +146,7 @@ class Session:
         response = self.fetch(url)
         with self._calls():
             found: messages.Authorization = messages.Authorization.from_json(response.json())
+            _require(found.status, found.identifier, found.challenges)
             return found
 
     def fetch(self, url: str) -> requests.Response:
@@ -173,6 +175,7 @@ class Session:
         return waits.retry_after(self._last.headers.get("Retry-After", ""), now_utc())
 
     def _send(self, url: str, body: Any) -> requests.Response:
+        self._last = None
         return self._net.post(url, body, new_nonce_url=self.directory["newNonce"])
 
     def _use(self, account: str) -> str:
@@ -186,7 +189,6 @@ class Session:
 
     @contextlib.contextmanager
     def _calls(self, names: Iterable[str] = ()) -> Iterator[None]:
-        self._last = None
         name = self.authority.name
         try:
             yield
@@ -195,13 +197,19 @@ class Session:
         except errors.ConflictError as exc:
             # The library does not show the problem of a response with status 409.
             raise acme_errors.AlreadyReplaced(f"{name} answered with 409") from exc
-        except requests.RequestException as exc:
-            # Messages of requests are long and quote the URL.
-            raise acme_errors.AuthorityError(
-                f"{name} did not answer: {type(exc).__name__}"
-            ) from exc
         except (errors.Error, josepy.errors.Error, KeyError, ValueError, TypeError) as exc:
             status = self._last.status_code if self._last is not None else "nothing"
             raise acme_errors.AuthorityError(
                 f"{name} did not answer as RFC 8555 requires (status: {status})", self.retry_after
             ) from exc
+        except requests.RequestException as exc:
+            # Messages of requests are long and quote the URL.
+            raise acme_errors.AuthorityError(
+                f"{name} did not answer: {type(exc).__name__}"
+            ) from exc
+
+
+def _require(*fields: Any) -> None:
+    """Check that required fields are present, which are optional for the library."""
+    if None in fields:
+        raise ValueError("A field is missing")
