@@ -14,7 +14,7 @@ import pytest
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
-from poppy.cmd import manage
+from poppy.cmd import edge, manage
 from poppy.common import config
 from tests.unit.documentation.written import ROOT
 
@@ -48,6 +48,8 @@ def check(words: Sequence[str], whole: bool) -> None:
         _check_parser(manage._parser(), arguments, whole)
     elif program == "poppy-status":
         _check_status(arguments, whole)
+    elif program == "poppy-edge":
+        _check_parser(edge._parser(), arguments, whole)
     elif program.startswith("poppy-"):
         _check_daemon(arguments)
     else:
@@ -57,7 +59,12 @@ def check(words: Sequence[str], whole: bool) -> None:
 def options() -> set[str]:
     """Return every option of every program."""
     found = {"--json", "--config-file"}
-    parsers = [manage._parser(), _shell("poppy").parser, _shell("openstack").parser]
+    parsers = [
+        edge._parser(),
+        manage._parser(),
+        _shell("poppy").parser,
+        _shell("openstack").parser,
+    ]
     parsers += [_client_parser(name) for name in _client_commands()]
     for parser in parsers:
         found.update(_options(parser))
