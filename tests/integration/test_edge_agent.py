@@ -16,8 +16,8 @@ import pytest
 
 from poppy.edge.agent import node as nodes
 from poppy.edge.program import Choice, Program, Upstream
-from tests.real.edge_daemon import EdgeAgent, files, poppy_edge
 from tests.real.edge_api import EdgeAPI, EdgeStore
+from tests.real.edge_daemon import EdgeAgent, files, poppy_edge
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 from tests.real.poppy import wait

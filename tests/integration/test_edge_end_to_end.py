@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's own edge as a whole: daemons, nodes and their agents as processes."""
+
+import contextlib
+import http.client
+import signal
+from pathlib import Path
+
+import pytest
+
+from poppy.common import driver
+from tests.real import unavailable
+from tests.real.edge_daemon import EdgeAgent
+from tests.real.edge_node import EdgeNode
+from tests.real.origin import Origin
+from tests.real.poppy import Installation, wait
+
+pytestmark = pytest.mark.real
+
+DOMAIN = "www.example.com"
+#: Seconds for a step, on a machine that runs other tests too.
+LONG = 60.0
+
+
+def get(node: EdgeNode, target: str = "/page") -> tuple[int, str | None, str]:
+    """Return status, X-Cache and body."""
+    response, body = node.get(DOMAIN, target)
+    return response.status, response.getheader("X-Cache"), body.decode()
+
+
+def ready(node: EdgeNode) -> bool:
+    connection = http.client.HTTPConnection(*node.metrics, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+
+
+def join(installation: Installation, node: EdgeNode, name: str) -> EdgeAgent:
+    """Make a node of the installation with the token that poppy-manage prints."""
+    added = installation.manage("edge", "nodes", "add", name)
+    assert added.returncode == 0, added.stderr
+    agent = EdgeAgent(node, {"serve_stale_after": 2})
+    agent.join(installation.base, name, added.stdout.split()[-1])
+    return agent
+
+
+def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
+    if "edge" not in driver.classes("provider"):
+        unavailable("the provider edge is not installed", "pip install -e .")
+    installation = Installation(
+        tmp_path,
+        {
+            "drivers": {"providers": "edge"},
+            "drivers:provider:edge": {
+                "edge_name": "edge.example.net",
+                "allowed_origins": "127.0.0.0/8",
+            },
+        },
+    )
+    with (
+        Origin() as origin,
+        EdgeNode(allowed_origins=["127.0.0.0/8"]) as north,
+        EdgeNode(allowed_origins=["127.0.0.0/8"]) as south,
+    ):
+        with installation.daemon("poppy-standalone"):
+            installation.wait_until_up()
+            installation.create_flavor("edge")
+            with join(installation, north, "north-1"):
+                wait(lambda: ready(north), LONG)
+                caching = [{"name": "default", "ttl": 3600}]
+                url = installation.create_service(
+                    DOMAIN, origins=[{"origin": origin.address}], caching=caching
+                )
+                installation.wait_for(url, "deployed", LONG)
+                assert get(north)[0] == 200
+                assert get(north)[:2] == (200, "HIT")
+
+                origin.content = "second"
+                assert "first" in get(north)[2]
+                purged = installation.session.delete(f"{url}/assets?url=/page", timeout=10)
+                assert purged.status_code == 202
+                wait(lambda: "second" in get(north)[2], LONG)
+
+                agent = join(installation, south, "south-1")
+                with agent:
+                    wait(lambda: ready(south), LONG)
+                    assert get(south)[0] == 200
+                    assert agent.end(signal.SIGKILL) == -signal.SIGKILL
+        # The server has stopped, and the second node's machine restarts.
+        for process in ("haproxy", "varnish"):
+            south.kill(process)
+        for process in ("varnish", "haproxy"):
+            south.start(process)
+        with agent:
+            wait(lambda: ready(south), LONG)
+            assert get(south)[0] == 200
+            with installation.daemon("poppy-standalone"):
+                installation.wait_until_up()
+                removed = installation.manage("edge", "nodes", "remove", "north-1")
+                assert removed.returncode == 0, removed.stderr
+                assert installation.session.delete(url, timeout=10).status_code == 202
+                installation.wait_for(url, "gone", LONG)
+                wait(lambda: get(south)[0] == 404, LONG)
+    installation.session.close()
