@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands: poppy-server, poppy-worker, poppy-standalone, poppy-manage and poppy-status."""
+"""The commands: poppy-server, -worker, -standalone, -manage, -status and -edge."""

@@ -7,10 +7,13 @@ import random
 import resource
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +81,36 @@ def ready(node: EdgeNode) -> bool:
 def reached(api: EdgeAPI, name: str = "n1") -> bool:
     """Return whether the node has reported the head."""
     return api.store.reports.get(name, {}).get("revision") == api.store.head
+
+
+#: A clock with an offset of some seconds, which a file has.
+_CLOCK = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *found) {
+    int result = syscall(SYS_clock_gettime, clock, found);
+    if (clock == CLOCK_REALTIME) {
+        char text[32] = "";
+        int file = open("%s", O_RDONLY);
+        if (file >= 0 && read(file, text, sizeof text - 1) > 0) found->tv_sec += atol(text);
+        if (file >= 0) close(file);
+    }
+    return result;
+}
+"""
+
+
+def clock_of(directory: Path, offset: Path) -> dict[str, str]:
+    """Return an environment with a clock that is wrong by the seconds in a file."""
+    source, library = directory / "clock.c", directory / "clock.so"
+    source.write_text(_CLOCK % offset)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library)}
 
 
 class TestJoin:
@@ -268,6 +301,24 @@ class TestAgent:
         resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, limits)
         wait(lambda: reached(api), 20)
         assert (status(node), status(node, "b")) == (200, 200)
+
+    @pytest.mark.parametrize("years", [-10, 10])
+    def test_jumps_of_the_clock_have_no_effect(self, node, api, origin, tmp_path, years):
+        offset = tmp_path / "offset"
+        offset.write_text("0")
+        agent = EdgeAgent(node, environment=clock_of(tmp_path, offset))
+        agent.join(api.url, "n1", api.store.add_node("n1"))
+        with agent:
+            wait(lambda: reached(api), 20)
+            offset.write_text(str(years * 365 * 86400))
+            api.store.publish(program(origin))
+            wait(lambda: reached(api) and status(node) == 200, 10)
+            agent.end(signal.SIGKILL)
+            agent.start()
+            api.store.withdraw("a")
+            wait(lambda: reached(api) and status(node) == 404, 10)
+            began = datetime.fromisoformat(api.store.reports["n1"]["started"]["agent"])
+            assert abs(began.year - datetime.now(UTC).year) >= 9, "the clock has jumped"
 
     def test_a_poisoned_program_fails_alone(self, node, api, agent, origin):
         api.store.publish(program(origin))
