@@ -265,6 +265,13 @@ class TestAgent:
         assert (status(node), status(node, "b")) == (200, 200)
         assert api.store.reports["n1"]["ready"]
 
+    def test_a_restarted_haproxy_becomes_ready_again(self, node, api, agent):
+        wait(lambda: ready(node) and reached(api), 20)
+        node.kill("haproxy")
+        time.sleep(1.1)
+        node.start("haproxy")
+        wait(lambda: ready(node), 20)
+
     def test_without_an_api_a_restarted_node_serves_its_snapshot(self, origin):
         store = EdgeStore()
         with EdgeNode(allowed_origins=["127.0.0.0/8"]) as node:
