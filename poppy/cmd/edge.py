@@ -37,6 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options of a node by group, for oslo.config's sample generator."""
+    return [
+        ("edge", list(options.OPTS)),
+        (agent_options.GROUP, list(agent_options.OPTS)),
+    ]
+
+
 def _load(paths: Sequence[str] | None) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     log.register_options(conf)

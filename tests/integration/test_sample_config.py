@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
     ("generator", "config", "sample"),
     [
         ("oslo-config-generator", "config-generator.conf", "poppy.conf.sample"),
+        ("oslo-config-generator", "config-generator-edge.conf", "poppy-edge.conf.sample"),
         ("oslopolicy-sample-generator", "policy-generator.conf", "policy.yaml.sample"),
     ],
 )
