@@ -22,6 +22,7 @@ MAX_SIZE = 1024 * 1024  #: Bytes of a program as JSON.
 MAX_DOMAINS = 1000
 MAX_ORIGINS = 100
 MAX_RULES = 10_000  #: Of each kind.
+MAX_WILDCARDS = 5000  #: Of all patterns together. A node may compare each with each request.
 MAX_TTL = 10 * 365 * 86400  #: Seconds.
 
 _SERVICE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -143,6 +144,11 @@ class Program:
             raise ValueError("origins is empty")
         if any(route.value >= len(program.origins) for route in program.routes):
             raise ValueError("routes names an origin that does not exist")
+        patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
+        patterns += [rule.pattern for access in program.restrictions for rule in access.rules]
+        wildcards = sum(pattern.count("*") for pattern in patterns)
+        if wildcards > MAX_WILDCARDS:
+            raise ValueError(f"the patterns have {wildcards} wildcards, more than {MAX_WILDCARDS}")
         return program
 
     @classmethod

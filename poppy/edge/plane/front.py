@@ -31,6 +31,8 @@ _METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
 _HOST = r"^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])$"
 #: The parameters of dot segments as some origins read them: after decoding.
 _DOTS_WITH_PARAMETERS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}%3b"
+#: Targets that none of the other expressions matches.
+_PLAIN = r'^(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?(?:[?][!"$-~]*)?$'
 _MISSING_TTL = 60  # Seconds: the maximum that a caching rule keeps "not found" (404 and 410).
 _MARGIN = 5  # Seconds that each process waits longer than the one behind it.
 _HOUR = 3600
@@ -45,6 +47,7 @@ class Files:
         self.configuration = self.haproxy / "haproxy.cfg"
         self.lua = self.haproxy / "policy.lua"
         self.refused = self.haproxy / "refused"  #: Expressions of targets.
+        self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
         self.policies = self.haproxy / "policies"
         self.hosts = self.haproxy / "hosts.map"
         self.services = self.haproxy / "services.map"
@@ -68,6 +71,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
         files.configuration: _configuration(settings, files) + "\n" + origins,
         files.lua: _resource("policy.lua"),
         files.refused: "".join(f"{expression}\n" for expression in refused),
+        files.plain: f"{_PLAIN}\n",
         files.ready: "node 0\n",
         files.vcl: _vcl(settings, files),
     }
@@ -139,10 +143,16 @@ def _target(files: Files) -> str:
     allowed = f"{{ method {_METHODS} }}"
     return (
         "    acl is_asterisk url -m str *\n"
-        "    http-request set-uri * if METH_OPTIONS !{ path -m found } !is_asterisk\n"
-        "    http-request set-uri / if !METH_OPTIONS !{ path -m found } !is_asterisk\n"
-        "    http-request set-uri %[pathq] if !{ url -m beg / } !is_asterisk\n"
-        + _answer(400, "Bad Request", f"{{ url -m reg -f {files.refused} }}")
+        "    acl is_origin_form url -m beg /\n"
+        "    http-request set-uri * if !is_origin_form METH_OPTIONS !{ path -m found }\n"
+        "    http-request set-uri / if !is_origin_form !is_asterisk !{ path -m found }\n"
+        "    http-request set-uri %[pathq] if !is_origin_form !is_asterisk\n"
+        # One expression for most targets is faster than one for each problem.
+        + _answer(
+            400,
+            "Bad Request",
+            f"!{{ url -m reg -f {files.plain} }} {{ url -m reg -f {files.refused} }}",
+        )
         + _answer(400, "Bad Request", "is_asterisk !METH_OPTIONS")
         + _answer(414, "URI Too Long", f"{{ url_len gt {_MAX_URL} }}")
         + _answer(405, "Method Not Allowed", f"!{allowed}")
@@ -172,21 +182,24 @@ def _service(files: Files) -> str:
 
 def _fields(settings: Settings) -> str:
     """Return rules that remove header fields which clients must not send."""
-    never = [*headers.OVERRIDES]
     respelled = [*headers.FORWARDED, *headers.ADDRESSES]
     own = [settings.client_ip_header] if settings.client_ip_header else []
-    trusted = ""
-    believed = _any_of([*respelled, *own])
-    rules = f"    http-request del-header '{_any_of(never, '[-_]')}' -m reg\n"
     if settings.trusted_proxies:
         networks = " ".join(str(network) for network in settings.trusted_proxies)
-        rules += f"    http-request set-var(txn.trusted) bool(true) if {{ src {networks} }}\n"
-        # Other spellings never come from a proxy.
-        rules += f"    http-request del-header '{_misspelled(respelled)}' -m reg\n"
-        trusted = " if !{ var(txn.trusted) -m bool }"
+        # Proxies use their own spelling only.
+        never = [
+            _any_of(headers.OVERRIDES, "[-_]"),
+            _any_of(itertools.chain.from_iterable(map(headers.respellings, respelled))),
+        ]
+        rules = (
+            f"    http-request set-var(txn.trusted) bool(true) if {{ src {networks} }}\n"
+            f"    http-request del-header '{_any_of([*respelled, *own])}' -m reg"
+            " if !{ var(txn.trusted) -m bool }\n"
+        )
     else:
-        believed = _any_of([*respelled, *own], "[-_]")
-    rules += f"    http-request del-header '{believed}' -m reg{trusted}\n"
+        never = [_any_of([*headers.OVERRIDES, *respelled], "[-_]")]
+        rules = ""
+    rules += "".join(f"    http-request del-header '{names}' -m reg\n" for names in never)
     if own:
         rules += (
             f"    http-request set-src req.hdr({own[0]}) if {{ var(txn.trusted) -m bool }}"
@@ -196,6 +209,9 @@ def _fields(settings: Settings) -> str:
         "    http-request set-header X-Forwarded-For %[src]"
         " if !{ req.hdr(X-Forwarded-For) -m found }\n"
         "    http-request del-header Upgrade if !{ req.hdr(Upgrade) -m str -i websocket }\n"
+        # Varnish would remove the fields that it lists (RFC 9110, section 7.6.1), ours included.
+        "    http-request del-header Connection\n"
+        "    http-request set-header Connection Upgrade if { req.hdr(Upgrade) -m found }\n"
     )
 
 
@@ -277,10 +293,6 @@ def _body(status: int, reason: str) -> str:
 
 def _any_of(names: Iterable[str], hyphen: str = "-") -> str:
     return f"(?i)^(?:{'|'.join(name.replace('-', hyphen) for name in names)})$"
-
-
-def _misspelled(names: Iterable[str]) -> str:
-    return _any_of(itertools.chain.from_iterable(map(headers.respellings, names)))
 
 
 def _bind(endpoint: str) -> str:

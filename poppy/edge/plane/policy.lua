@@ -133,15 +133,29 @@ local function is_refused(access, request, txn)
   return concerned and access.list == "whitelist"
 end
 
+local function new_choices()
+  return { exact = {}, compared = {} }
+end
+
+local function add_choice(choices, value, pattern)
+  local number = #choices + 1
+  choices[number] = { value = value, pattern = pattern }
+  if #pattern.path > 1 or pattern.query then
+    table.insert(choices.compared, number)
+  elseif not choices.exact[pattern.path[1]] then
+    choices.exact[pattern.path[1]] = number
+  end
+end
+
 local readers = {
   origin = function(policy, value)
     policy.origins[#policy.origins + 1] = value
   end,
   route = function(policy, number, pattern)
-    table.insert(policy.routes, { value = tonumber(number) + 1, pattern = pattern_of(pattern) })
+    add_choice(policy.routes, tonumber(number) + 1, pattern_of(pattern))
   end,
   ttl = function(policy, seconds, pattern)
-    table.insert(policy.ttls, { value = seconds, pattern = pattern_of(pattern) })
+    add_choice(policy.ttls, seconds, pattern_of(pattern))
   end,
   access = function(policy, list, kind)
     table.insert(policy.restrictions, { list = list, kind = kind })
@@ -162,7 +176,9 @@ local function read(path)
   local file = assert(io.open(path, "r"))
   local text = file:read(LONGEST_FILE) or ""
   file:close()
-  local policy = { origins = {}, routes = {}, ttls = {}, restrictions = {} }
+  local policy = {
+    origins = {}, routes = new_choices(), ttls = new_choices(), restrictions = {},
+  }
   for line in text:gmatch("[^\n]+") do
     local kind, first, second = line:match("^(%S+) (%S+) ?(%S*)$")
     readers[kind](policy, first, second)
@@ -187,13 +203,21 @@ local function policy_of(service, digest)
   return found.policy
 end
 
+-- The value of the first choice that matches. Only those with a wildcard or a query are compared.
 local function first_match(choices, request)
-  for _, choice in ipairs(choices) do
-    if matches(choice.pattern, request) then
-      return choice.value
+  local first = #choices + 1
+  for _, reading in ipairs(request.readings) do
+    first = math.min(first, choices.exact[reading] or first)
+  end
+  for _, number in ipairs(choices.compared) do
+    if number > first then
+      break
+    end
+    if matches(choices[number].pattern, request) then
+      first = number
     end
   end
-  return nil
+  return choices[first] and choices[first].value
 end
 
 -- Sets txn.origin, txn.ttl and txn.refused. If this fails, txn.origin stays unset, and the request

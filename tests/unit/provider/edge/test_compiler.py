@@ -121,6 +121,9 @@ def test_each_part_of_a_document_is_in_the_program() -> None:
     )
 
 
+WILD = tuple(Rule("a", "/" + "*a" * 1000 + str(number)) for number in range(6))
+
+
 def restricted(**rule: str) -> dict[str, Any]:
     return {"restrictions": (Restriction("r", "whitelist", (Rule("a", "/", **rule),)),)}
 
@@ -132,6 +135,7 @@ def restricted(**rule: str) -> dict[str, Any]:
         (restricted(client_ip="10.0.0.300"), "10.0.0.300"),
         ({"caching": (Caching("c", 1, (Rule("a", "/a/../b"),)),)}, "/a/../b"),
         ({"caching": (Caching("c", 1, (Rule("a", "/" + "x" * 4096),)),)}, "xxx"),
+        ({"caching": (Caching("c", 1, WILD),)}, "6000 wildcards"),
         ({"origins": (Origin("bad host"),)}, "bad host"),
         ({"origins": (Origin("a.example", 80, False, "custom", "x\r\ny"),)}, "x.*y"),
         ({"origins": ()}, "origins is empty"),
