@@ -137,8 +137,12 @@ class EdgeNode:
 
     def memory(self, name: str) -> int:
         """Return the resident bytes of a process and its children."""
-        pids = [self._processes[name].pid, *descendants(self._processes[name].pid)]
-        return sum(_resident(pid) for pid in pids)
+        return sum(_resident(pid) for pid in _tree(self._processes[name].pid))
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """All processes of the node."""
+        return [pid for process in self._processes.values() for pid in _tree(process.pid)]
 
     def get(
         self, host: str, target: str = "/", method: str = "GET", **fields: str
@@ -163,6 +167,10 @@ class EdgeNode:
         deadline = time.monotonic() + _STOP_TIMEOUT
         while name in self.plane.started() and time.monotonic() < deadline:
             time.sleep(0.02)
+
+
+def _tree(pid: int) -> Sequence[int]:
+    return [pid, *descendants(pid)]
 
 
 def _resident(pid: int) -> int:

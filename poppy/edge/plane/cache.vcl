@@ -26,11 +26,11 @@ sub vcl_recv {
         call command;
     }
     if (req.restarts == 0) {
-        unset req.http.x-p-large;
+        unset req.http.x-p-pipe;
     }
     # Varnish has appended the address of its own peer.
     set req.http.X-Forwarded-For = req.http.x-p-for;
-    if (req.http.x-p-large) {
+    if (req.http.x-p-pipe) {
         return (pipe);
     }
     # Varnish answers 416 to several ranges. A server may ignore the field (RFC 9110, section 14.2).
@@ -64,7 +64,7 @@ sub vcl_hash {
 # An object known to be too large: Varnish would keep in memory what a slow client has not got yet.
 sub vcl_pass {
     if (req.is_hitpass && req.method == "GET") {
-        set req.http.x-p-large = "1";
+        set req.http.x-p-pipe = "1";
         return (restart);
     }
 }
@@ -139,31 +139,37 @@ sub mark {
 
 # HAProxy itself answers if the origin fails. So either the time is up, or Varnish did not understand
 # the response: it has an interim one (103), which HAProxy drops if asked to, or is too wide.
-# With 425, HAProxy repeats the request without Varnish.
 sub vcl_backend_error {
-    if (now - bereq.time < @first_byte_timeout@s && bereq.retries == 0) {
-        set bereq.http.x-p-final = "1";
-        return (retry);
+    if (now - bereq.time < @first_byte_timeout@s) {
+        if (bereq.retries == 0) {
+            set bereq.http.x-p-final = "1";
+            return (retry);
+        }
+        return (abandon);
     }
     if (bereq.is_bgfetch) {
         return (abandon);
     }
-    if (now - bereq.time < @first_byte_timeout@s) {
-        set beresp.status = 425;
-    } else {
-        set beresp.status = 504;
-        set beresp.http.Content-Type = "text/plain; charset=utf-8";
-        set beresp.body = {"Error 504 Gateway Timeout
+    set beresp.status = 504;
+    set beresp.http.Content-Type = "text/plain; charset=utf-8";
+    set beresp.body = {"Error 504 Gateway Timeout
 "};
-    }
     set beresp.ttl = 0s;
     set beresp.uncacheable = true;
     return (deliver);
 }
 
+sub vcl_synth {
+    # Fetching was abandoned.
+    if (resp.status == 503 && !req.http.x-p-pipe) {
+        set req.http.x-p-pipe = "1";
+        return (restart);
+    }
+}
+
 sub vcl_deliver {
     if (resp.http.x-p-large && req.method == "GET") {
-        set req.http.x-p-large = "1";
+        set req.http.x-p-pipe = "1";
         return (restart);
     }
     unset resp.http.xkey;

@@ -113,12 +113,11 @@ frontend clients
     http-response set-header X-Cache %[res.hdr(x-p-cache)] if {{ res.hdr(x-p-cache) -m found }}
     http-response del-header x-p- -m beg
 
-# A request is repeated without Varnish if Varnish does not run, or does not understand the origin.
+# A request is sent without Varnish if Varnish does not run.
 backend cache
     balance first
     retries 1
     option redispatch 1
-    retry-on conn-failure empty-response 425
     http-reuse always
     server varnish unix@{files.cache_socket}
     server origin unix@{files.origin_socket}
