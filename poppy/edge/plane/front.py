@@ -25,6 +25,7 @@ from pathlib import Path
 
 from poppy.edge.options import Settings
 from poppy.model import headers, paths
+from poppy.model.lifetimes import MISSING_TTL
 
 _MAX_URL = 4096  # Bytes.
 _METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
@@ -33,7 +34,6 @@ _HOST = r"^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])$"
 _DOTS_WITH_PARAMETERS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}%3b"
 #: Targets that none of the other expressions matches.
 _PLAIN = r'^(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?(?:[?][!"$-~]*)?$'
-_MISSING_TTL = 60  # Seconds: the maximum that a caching rule keeps "not found" (404 and 410).
 _MARGIN = 5  # Seconds that each process waits longer than the one behind it.
 _HOUR = 3600
 
@@ -314,7 +314,7 @@ def _vcl(settings: Settings, files: Files) -> str:
         "between_bytes_timeout": f"{settings.between_bytes_timeout + _MARGIN:.3f}",
         "max_object_size": str(settings.max_object_size),
         "grace": str(settings.grace),
-        "missing_ttl": str(_MISSING_TTL),
+        "missing_ttl": str(MISSING_TTL),
         "key": _key(settings),
     }
     text = _resource("cache.vcl")

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from poppy.common.errors import PermanentError
 from poppy.model import headers
+from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.names import address
 from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.akamai import access
 from poppy.provider.akamai.edgegrid import Document
 from poppy.provider.akamai.patterns import EVERYTHING, overlap, path_pattern, specificity
-from poppy.provider.lifetimes import DEFAULT_TTL
 
 _HOST_HEADERS = {
     "domain": "REQUEST_HOST_HEADER",

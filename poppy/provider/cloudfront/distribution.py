@@ -7,12 +7,12 @@ The format is that of ``DistributionConfig`` in the CloudFront API reference (20
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.origins import Routing, configured, origin_id, routing
 from poppy.provider.cloudfront.paths import Behaviour, behaviours
-from poppy.provider.lifetimes import DEFAULT_TTL
 
 #: Maximum TTL if no caching rule matches but the origin sets a lifetime (a year).
 _LONGEST_TTL = 31536000

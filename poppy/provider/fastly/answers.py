@@ -9,9 +9,9 @@ answers without a lifetime for an hour.
 
 from collections.abc import Sequence
 
+from poppy.model.lifetimes import DEFAULT_TTL, MISSING_TTL
 from poppy.model.specs import Caching
 from poppy.provider.fastly import keys
-from poppy.provider.lifetimes import DEFAULT_TTL, MISSING_TTL
 
 #: Number of the caching entry; unset if none matches.
 CACHING = "req.http.X-Poppy-Caching"

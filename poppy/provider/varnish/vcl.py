@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.model.lifetimes import MISSING_TTL
 from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
-from poppy.provider.lifetimes import MISSING_TTL
 from poppy.provider.varnish.access import (
     TABLE,
     Restricting,
