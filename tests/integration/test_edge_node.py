@@ -646,6 +646,20 @@ class TestRestarts:
         fresh.plane.withdraw("service-one")
         assert fresh.get("one.example.com")[0].status == 404
 
+    def test_a_withdrawal_that_did_not_reach_varnish_can_be_repeated(
+        self, fresh: EdgeNode, origin: Origin
+    ) -> None:
+        fresh.serve(program(origin))
+        fresh.get("one.example.com", "/x")
+        fresh.suspend("varnish")
+        with pytest.raises(Down):
+            fresh.plane.withdraw("service-one")
+        fresh.resume("varnish")
+        fresh.plane.withdraw("service-one")
+        fresh.serve(program(origin))
+
+        assert fresh.get("one.example.com", "/x")[0].headers["X-Cache"] == "MISS"
+
     def test_the_health_page_says_what_the_agent_says(self, fresh: EdgeNode) -> None:
         def page(path: str) -> tuple[int, bytes]:
             with socket.create_connection(fresh.metrics, 5) as connection:

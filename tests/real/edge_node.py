@@ -2,7 +2,9 @@
 """A node of the operator's own edge: HAProxy and Varnish, as they are started on a node."""
 
 import http.client
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -134,6 +136,16 @@ class EdgeNode:
         """Kill a process as a power failure would."""
         self._processes[name].kill()
         self._wait(name)
+
+    def suspend(self, name: str) -> None:
+        """Suspend a process with its children: it exists but does not answer."""
+        for pid in _tree(self._processes[name].pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """End :meth:`suspend`."""
+        for pid in _tree(self._processes[name].pid):
+            os.kill(pid, signal.SIGCONT)
 
     def memory(self, name: str) -> int:
         """Return the resident bytes of a process and its children."""

@@ -72,15 +72,13 @@ class Plane:
             self._forget_policy(previous, service.policy_name)
 
     def withdraw(self, service_id: str) -> None:
-        """Stop serving a service; do nothing if it is not served."""
+        """Stop serving a service, if it is served, and evict its objects."""
         service = self._services.get(service_id)
-        if service is None:
-            return
-        self._forget_hosts(service, ())
-        self._haproxy.delete(self._files.services, service_id)
-        del self._services[service_id]
-        self._forget_policy(service, "")
-        # Its objects would only take up room.
+        if service is not None:
+            self._forget_hosts(service, ())
+            self._haproxy.delete(self._files.services, service_id)
+            del self._services[service_id]
+            self._forget_policy(service, "")
         self.purge(service_id, None, True)
 
     def purge(self, service_id: str, url: str | None, hard: bool) -> None:
