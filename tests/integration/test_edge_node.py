@@ -12,7 +12,7 @@ import pytest
 
 from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
-from poppy.model import paths
+from poppy.model import headers, paths
 from poppy.provider.patterns import referrer_regex, url_regex
 from poppy.testing.edge import Answer, Origins, Reply, Request
 from poppy.testing.edge.wire import OriginServer, exchange
@@ -395,6 +395,14 @@ class TestTargets:
         assert not [name for name, _ in origin.fields[-1] if name.lower().startswith("x-p-")]
         node.plane.purge("service-two", None, True)
         assert node.get("one.example.com", "/public")[0].headers["X-Cache"] == "HIT"
+
+    @pytest.mark.parametrize("name", [*headers.OVERRIDES, *headers.FORWARDED])
+    def test_fields_that_clients_must_not_send_are_removed(
+        self, node: EdgeNode, origin: Origin, name: str
+    ) -> None:
+        for spelling in (name, name.upper(), *headers.respellings(name)[-1:]):
+            node.get("one.example.com", f"/{spelling}", **{spelling: "forged"})
+            assert "forged" not in dict(origin.fields[-1]).values()
 
     def test_connection_does_not_remove_internal_fields(
         self, node: EdgeNode, origin: Origin
