@@ -17,6 +17,7 @@ from tests.perf import (
     cold_start,
     create,
     drain,
+    edge,
     fairness,
     get,
     get_http,
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Sequence[Report]]] = {
     "fairness-production": fairness.run_in_production,
     "parked": parked.run,
     "memory": memory.run,
+    "edge": edge.run,
 }
 
 

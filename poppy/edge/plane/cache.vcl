@@ -173,6 +173,8 @@ sub vcl_deliver {
         return (restart);
     }
     unset resp.http.xkey;
+    unset resp.http.x-p-service;
+    unset resp.http.x-p-url;
     if (obj.hits > 0) {
         set resp.http.x-p-cache = "HIT";
     } else {
