@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
-extras='[test,docs,postgresql,mysql,cassandra,akamai,cloudfront,route53,metrics,secrets,tracing]'
+extras='[test,docs,postgresql,mysql,cassandra,akamai,cloudfront,edge,route53,metrics,secrets,tracing]'
 
 say() { printf '%s\n' "== $*" >&2; }
 
