@@ -11,10 +11,17 @@ from poppy.testing.edge import GROUPS, PROMISES, DataPlane, Promise
 from poppy.testing.edge.contract import KEPT, NOT_KEPT
 from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane
+from tests.real.edge_plane import EdgePlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
 
-PLANES: tuple[type[DataPlane], ...] = (AkamaiPlane, CloudFrontPlane, FastlyPlane, VarnishPlane)
+PLANES: tuple[type[DataPlane], ...] = (
+    AkamaiPlane,
+    CloudFrontPlane,
+    EdgePlane,
+    FastlyPlane,
+    VarnishPlane,
+)
 PAGE = Path(__file__).parent.parent / "doc/source/drivers/promises.inc"
 TESTS = "tests/integration/test_edge_contract.py"
 
@@ -54,7 +61,7 @@ def render(states: States) -> str:
     for group, promises in GROUPS.items():
         notes: list[str] = []
         lines += [group, "-" * len(group), ""]
-        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 44 14 14 14 14", ""]
+        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 40 12 12 12 12 12", ""]
         lines += _row(["promise", *(plane.provider for plane in PLANES)])
         for promise in promises:
             cells = [_cell(plane, promise, states, notes) for plane in PLANES]
