@@ -53,7 +53,11 @@ def test_a_missing_key_is_an_error_that_names_the_option_and_the_key():
     assert sealed.partition(".")[0] in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", ["short", "ä" * 44, OLD[:-4], OLD + OLD])
+@pytest.mark.parametrize(
+    "bad",
+    ["short", "ä" * 44, OLD[:-4], OLD + OLD],
+    ids=["short", "not ASCII", "cut off", "twice"],
+)
 def test_an_invalid_key_is_refused_without_being_quoted(bad):
     with pytest.raises(ConfigError, match="Key 2 of .*encryption_keys is not 32 bytes") as caught:
         Vault([OLD, bad], GROUP)
