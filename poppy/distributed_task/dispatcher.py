@@ -80,7 +80,7 @@ class Dispatcher:
         depth: roughly how many jobs may wait on the board.
         retention: how long to keep operations after their end; None keeps them forever.
         edge_retention: how long to keep purges and withdrawals in the log of the operator's own
-            edge; None if the store has no such log.
+            edge; None to keep them.
         spare: seconds after a storage outage during which no run is taken over: its worker could
             not renew its lease either, and gets time to do so.
     """

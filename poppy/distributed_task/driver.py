@@ -187,7 +187,7 @@ class TaskFlowDriver(DistributedTask):
             datetime.timedelta(seconds=options.redelivery),
             options.board_depth,
             self._retention(),
-            self._edge_retention(storage),
+            datetime.timedelta(hours=self.conf["drivers:storage"].edge_retention),
             spare=options.run_lease / 2,
         )
         failover = []
@@ -212,13 +212,6 @@ class TaskFlowDriver(DistributedTask):
     def _retention(self) -> datetime.timedelta | None:
         days = self.conf["drivers:storage"].operation_retention
         return datetime.timedelta(days=days) if days else None
-
-    def _edge_retention(self, storage: Storage) -> datetime.timedelta | None:
-        try:
-            _ = storage.edge
-        except errors.ConfigError:
-            return None
-        return datetime.timedelta(hours=self.conf["drivers:storage"].edge_retention)
 
     def _policy(self) -> RetryPolicy:
         """Return the retry policy with the current options."""

@@ -19,7 +19,6 @@ from poppy.model import edge_schemas, validation
 from poppy.model.edge import DEFAULT_POOL, MAX_NODES, Node, Page, Report
 from poppy.model.schemas import NODE_NAME
 from poppy.storage.base import Storage
-from poppy.storage.edge import EdgeStore
 
 #: Within this time a node must join.
 JOIN_WITHIN = datetime.timedelta(hours=1)
@@ -36,19 +35,12 @@ class EdgeManager:
     """
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
-        self._storage = storage
+        self._store = storage.edge
         self._head = cached(lambda: self._store.head(), _HEAD_AGE)
         self._nodes: cachetools.TTLCache[str, Node] = cachetools.TTLCache(
             MAX_NODES, _TOKEN_AGE, timer=clock
         )
         self._lock = threading.Lock()
-
-    @property
-    def _store(self) -> EdgeStore:
-        try:
-            return self._storage.edge
-        except errors.ConfigError as exc:
-            raise errors.NotFound("This installation has no edge of its own") from exc
 
     def add(self, name: str, pool: str = DEFAULT_POOL) -> str:
         """Add a node, or give one that has not joined another token.

@@ -236,8 +236,4 @@ class HasEdge(Protocol):
 
     @property
     def edge(self) -> EdgeLog:
-        """The log.
-
-        Raises:
-            ConfigError: the store does not support the edge.
-        """
+        """The log."""

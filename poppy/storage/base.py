@@ -47,6 +47,7 @@ class Storage(Driver, abc.ABC):
         projects: see :class:`~poppy.storage.queries.ProjectStore`.
         queries: see :class:`~poppy.storage.queries.QueryStore`.
         documents: see :class:`~poppy.storage.queries.DocumentStore`.
+        edge: see :class:`~poppy.storage.edge.EdgeStore`.
     """
 
     KIND: ClassVar[str] = "storage"
@@ -59,15 +60,7 @@ class Storage(Driver, abc.ABC):
     projects: ProjectStore
     queries: QueryStore
     documents: DocumentStore
-
-    @property
-    def edge(self) -> EdgeStore:
-        """The log of changes and the nodes of the operator's own edge.
-
-        Raises:
-            ConfigError: the store does not support the edge.
-        """
-        raise errors.ConfigError(f"Storage '{self.name}' does not support the provider 'edge'")
+    edge: EdgeStore
 
     @abc.abstractmethod
     def sync(self) -> None:

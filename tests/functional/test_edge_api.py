@@ -10,7 +10,6 @@ import webtest
 
 from poppy.common import errors
 from poppy.model.operations import Purge
-from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.guesses import PER_ADDRESS
 from tests.functional.fakes import refused
@@ -170,11 +169,6 @@ class TestAccess:
         app.put_json(REPORT, DOCUMENT, headers=node)
         poppy.storage.edge.remove_node("node-1")
         refused(app.put_json(REPORT, DOCUMENT, headers=node, status=401), 401)
-
-    def test_store_without_an_edge_has_no_such_resource(self, poppy, app, node, monkeypatch):
-        monkeypatch.setattr(type(poppy.storage), "edge", CassandraStorage.edge)
-        body = {"name": "node-1", "token": "x" * 43}
-        assert "no edge" in refused(app.post_json(JOIN, body, status=404), 404)
 
 
 class TestChanges:

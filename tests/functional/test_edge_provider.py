@@ -19,10 +19,9 @@ from poppy.provider.base import Capability
 from poppy.provider.edge import driver
 from poppy.provider.edge.driver import EdgeProvider
 from poppy.provider.mock import MockProvider
-from poppy.storage.cassandra.driver import CassandraStorage
 from poppy.testing.builders import make_flavor, make_service, make_spec
 from poppy.testing.provider import ProviderContract
-from tests.functional.harness import PROJECT, Harness
+from tests.functional.harness import PROJECT
 from tests.real.edge_agent import Agent, until
 
 GROUP = "drivers:provider:edge"
@@ -369,11 +368,6 @@ def test_geography_is_an_option(poppy, provider):
     assert Capability.GEOGRAPHY in make_provider(poppy, geography=True).supports
 
 
-def test_store_without_the_log_is_refused_at_start(poppy):
-    with pytest.raises(errors.ConfigError, match="does not support the provider 'edge'"):
-        EdgeProvider(poppy.conf, "edge").attach(CassandraStorage(poppy.conf, "cassandra"))
-
-
 def test_bootstrap_gives_providers_the_store(poppy, monkeypatch):
     seen = []
     monkeypatch.setattr(MockProvider, "attach", lambda _self, storage: seen.append(storage))
@@ -385,9 +379,8 @@ def test_bootstrap_gives_providers_the_store(poppy, monkeypatch):
 
 
 @pytest.fixture
-def installed(tmp_path):
+def installed(poppy):
     """A Poppy with the provider ``edge``, a worker, and three nodes that poll."""
-    poppy = Harness(tmp_path)
     poppy.boot.providers["edge"] = make_provider(poppy)
     poppy.storage.flavors.create(make_flavor("own", ["edge"]))
     poppy.nodes = [add_node(poppy, f"node-{number}") for number in range(3)]
@@ -400,7 +393,6 @@ def installed(tmp_path):
     stopped.set()
     for thread in threads:
         thread.join()
-    poppy.close()
 
 
 def test_worker_deploys_changes_purges_and_removes(installed):

@@ -21,6 +21,19 @@ from tests.api.test_services import *
 from tests.functional.commands import printed
 from tests.functional.conftest import run  # noqa: F401
 from tests.functional.harness import PROJECT, Harness
+from tests.functional.test_edge_api import (  # noqa: F401
+    TestAccess,
+    TestChanges,
+    TestJoin,
+    TestReport,
+    app,
+    log,
+    node,
+)
+from tests.functional.test_edge_provider import (  # noqa: F401
+    installed,
+    test_worker_deploys_changes_purges_and_removes,
+)
 from tests.functional.test_failures import TestDeleteDuringRun  # noqa: F401
 from tests.functional.test_manage_services import (  # noqa: F401
     deployed,

@@ -34,7 +34,7 @@ from poppy.testing.builders import (
     make_operation,
     make_service,
 )
-from poppy.testing.storage import StorageContract
+from poppy.testing.storage import EdgeContract, StorageContract
 from poppy.testing.storage import keys as key_contract
 from poppy.testing.storage.case import (
     LIMIT,
@@ -64,6 +64,8 @@ TABLES = [
     *("operations_by_state", "state_buckets"),
     *("services_by_status", "services_by_project_status", "domains_by_provider_url"),
     *("idempotency_keys", "documents", "open_operations"),
+    *("edge_log", "edge_programs", "edge_purges", "edge_head", "edge_pruned"),
+    *("edge_nodes", "edge_tokens", "edge_reports"),
 ]
 
 
@@ -124,7 +126,7 @@ def empty(cassandra, keyspace):  # noqa: F811
     driver.close()
 
 
-class TestContract(StorageContract):
+class TestContract(StorageContract, EdgeContract):
     def let_expire(self):
         time.sleep(2)
 

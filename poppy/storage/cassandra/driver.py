@@ -15,6 +15,7 @@ from poppy.storage.cassandra import durability, migrate, options, regions
 from poppy.storage.cassandra.claims import Claims
 from poppy.storage.cassandra.domains import DomainStore
 from poppy.storage.cassandra.due_index import DueIndex
+from poppy.storage.cassandra.edge import EdgeStore
 from poppy.storage.cassandra.failed_operations import FailedOperations
 from poppy.storage.cassandra.flavor_references import FlavorReferences
 from poppy.storage.cassandra.flavors import FlavorStore
@@ -79,6 +80,7 @@ class CassandraStorage(base.Storage):
         self.projects = ProjectStore(self._database)
         self.queries = QueryStore(self._database, lookups)
         self.documents = DocumentStore(self._database)
+        self.edge = EdgeStore(self._database)
 
     def sync(self) -> None:
         """Create or migrate the keyspace and its tables; see :func:`.migrate.sync`.

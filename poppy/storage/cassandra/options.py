@@ -36,11 +36,12 @@ OPTS: Sequence[cfg.Opt] = (
         "serial_consistency_level",
         default="SERIAL",
         choices=_SERIAL,
-        help="Serial consistency level of domain claims, of places within a project's limit, "
-        "and of flavors. With LOCAL_SERIAL, two data centres can give one domain to two services "
-        "at the same time. With SERIAL, creating services and adding domains needs a majority "
-        "of all replicas: a region that is cut off refuses them (503), and with two regions both "
-        "refuse when either is lost. SERIAL costs some round trips between regions.",
+        help="Serial consistency level of domain claims, of places within a project's limit, of "
+        "flavors, and of the provider 'edge'. With LOCAL_SERIAL, two data centres can give one "
+        "domain to two services at the same time. With SERIAL, creating services and adding "
+        "domains needs a majority of all replicas: a region that is cut off refuses them "
+        "(503), and with two regions both refuse when either is lost. Changes of the provider "
+        "'edge' then wait. SERIAL costs some round trips between regions.",
     ),
     cfg.StrOpt(
         "operation_serial_consistency_level",

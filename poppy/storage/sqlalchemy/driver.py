@@ -72,12 +72,7 @@ class SQLAlchemyStorage(base.Storage):
         self.projects = ProjectStore(self._database)
         self.queries = QueryStore(self._database)
         self.documents = DocumentStore(self._database)
-        self._edge = EdgeStore(self._database)
-
-    @property
-    def edge(self) -> EdgeStore:
-        """The log of changes and the nodes of the operator's own edge."""
-        return self._edge
+        self.edge = EdgeStore(self._database)
 
     def sync(self) -> None:
         """Create or migrate the tables; see :func:`upgrade.upgrade`."""
