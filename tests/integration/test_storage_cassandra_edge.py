@@ -7,12 +7,14 @@ import pytest
 
 pytest.importorskip("cassandra")
 
+from cassandra import ConsistencyLevel
+
 from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.model.edge import Change
 from poppy.model.operations import Purge
 from poppy.storage.cassandra import edge as edge_store
-from poppy.storage.cassandra import edge_log
+from poppy.storage.cassandra import edge_log, edge_nodes
 from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.session import Database
 from poppy.testing.builders import NOW
@@ -158,8 +160,11 @@ class TestOutcomes:
 
 class TestPruning:
     @pytest.fixture(autouse=True)
-    def small(self, monkeypatch):
+    def small(self, monkeypatch, cql):  # noqa: F811
         monkeypatch.setattr(edge_log, "BUCKET", 4)
+        yield
+        # Tombstones are left, with timestamps that the next test's revisions would not exceed.
+        cql("TRUNCATE edge_programs")
 
     def test_changes_continue_across_partitions(self, log):
         for number in range(11):
@@ -247,6 +252,42 @@ class TestReplication:
             *row,
         )
         assert log.changes(1, 100).changes == [Change(2, "service-1", "2")]
+
+    def test_node_may_know_a_head_that_has_not_arrived(self, log, monkeypatch):
+        log.publish("service-1", "{}")
+        monkeypatch.setattr(Database, "read_each", self._without(edge_log.HEAD))
+        assert log.changes(1, 100) == (1, 1, ())
+        with pytest.raises(errors.Gone):
+            log.changes(2, 100)
+
+    def test_node_may_have_a_token_that_has_not_arrived(self, log, monkeypatch):
+        log.add_node(make_node())
+        log.join("node-1", "a" * 64, "b" * 64, NOW)
+        read_rows = Database.read
+
+        def late(self, cql, parameters, level=None):  # noqa: F811
+            is_late = cql == edge_nodes.OF_TOKEN and level == self.levels.plain
+            return [] if is_late else read_rows(self, cql, parameters, level)
+
+        monkeypatch.setattr(Database, "read", late)
+        levels = log._database.levels
+        monkeypatch.setattr(log._database, "levels", levels._replace(wide=ConsistencyLevel.ALL))
+        assert log.node_of("b" * 64).name == "node-1"
+
+    @staticmethod
+    def _without(late):
+        """Return a read_each() that finds no rows of a statement in this region."""
+        read_each = Database.read_each
+
+        def partly(self, calls, level=None):
+            calls = list(calls)
+            answers = read_each(self, calls, level)
+            return [
+                [] if level is None and call[0] == late else rows
+                for call, rows in zip(calls, answers, strict=True)
+            ]
+
+        return partly
 
 
 class TestCost:

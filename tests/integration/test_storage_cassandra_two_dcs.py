@@ -9,9 +9,10 @@ import pytest
 pytest.importorskip("cassandra")
 
 from poppy.common import errors
-from poppy.model.operations import State
+from poppy.model import ids
+from poppy.model.operations import Purge, State
 from poppy.storage.cassandra import codec
-from poppy.testing.builders import PROJECT_ID, after, make_flavor, make_service
+from poppy.testing.builders import NOW, PROJECT_ID, after, make_flavor, make_service
 from poppy.testing.storage.case import (
     add,
     begin,
@@ -22,6 +23,7 @@ from poppy.testing.storage.case import (
     race,
     submit,
 )
+from poppy.testing.storage.edge import make_node, make_report
 from tests.integration.test_storage_cassandra import make_storage
 from tests.real.cassandra import CassandraPair
 
@@ -203,11 +205,51 @@ def test_region_sees_due_work_of_the_other_and_keeps_its_index(regions, monkeypa
     assert len(list(session.execute(rows))) == before
 
 
+def test_changes_of_the_edge_from_two_regions_are_in_one_order(regions):
+    def write(store):
+        stamps = [
+            (
+                store.edge.publish("shared", ids.new()),
+                store.edge.purge("shared", Purge(None, True, reference=f"op-{turn}")),
+            )
+            for turn in range(10)
+        ]
+        return [stamp.revision for pair in stamps for stamp in pair]
+
+    outcomes = both(regions, [write] * 2)
+    assert {stamp for outcome in outcomes for stamp in outcome} == set(range(1, 31))
+    for region in regions:
+        assert eventually(lambda region=region: region.edge.head() == 30)
+        page = eventually(lambda region=region: len(region.edge.changes(0, 100).changes) == 11)
+        assert page
+    one, other = (region.edge.changes(0, 100) for region in regions)
+    assert one == other
+
+
+def test_node_of_the_edge_may_use_any_region(regions):
+    here, there = (region.edge for region in regions)
+    here.add_node(make_node())
+    assert here.join("node-1", "a" * 64, "b" * 64, NOW)
+    assert there.node_of("b" * 64).name == "node-1"
+    for number in range(20):
+        revision = here.publish("service-1", str(number)).revision
+        assert there.changes(revision, 100).revision <= revision
+
+
 def test_isolated_region_continues_but_claims_no_domains(pair):
     region = in_region(pair, "dc1", request_timeout=5.0)
     settled = add(region, domains=["before.example.com"])
+    edge = region.edge
+    published = edge.publish("service-2", "1")
+    edge.add_node(make_node("node-2"))
+    edge.join("node-2", "a" * 64, "c" * 64, NOW)
     pair.nodes["dc2"].stop()
     try:
+        node = edge.node_of("c" * 64)
+        assert edge.report(node.name, node.token, make_report(), NOW) is False
+        assert edge.changes(published.revision - 1, 10).changes[0].program == "1"
+        with pytest.raises(errors.Unavailable):
+            edge.publish("service-2", "2")
         run = begin(region, first_operation(region, settled))
         region.operations.renew(run.operation.key, 1, after(40))
         finish(region, run.operation)
@@ -222,6 +264,7 @@ def test_isolated_region_continues_but_claims_no_domains(pair):
         pair.nodes["dc2"].start()
         pair.wait_until_joined()
     assert eventually(lambda: _adds(region, "cut-off.example.com"))
+    assert edge.publish("service-2", "2").revision == published.revision + 1
     region.close()
 
 
