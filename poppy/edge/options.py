@@ -39,8 +39,8 @@ OPTS: Sequence[cfg.Opt] = (
     cfg.ListOpt(
         "https",
         default=["0.0.0.0:443", "[::]:443"],
-        help="Addresses and ports for clients with TLS. They are opened once there is a "
-        "certificate.",
+        help="Addresses and ports for clients with TLS. A client that asks for a name without a "
+        "certificate gets none. Empty: the node has no HTTPS.",
     ),
     cfg.StrOpt(
         "metrics",

@@ -10,7 +10,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
 from poppy.model import paths
@@ -24,11 +24,24 @@ MAX_ORIGINS = 100
 MAX_RULES = 10_000  #: Of each kind.
 MAX_WILDCARDS = 5000  #: Of all patterns together. A node may compare each with each request.
 MAX_TTL = 10 * 365 * 86400  #: Seconds.
+MAX_CERTIFICATES = 100
+MAX_NAMES = 100  #: Of a certificate.
+MAX_CHAIN = 32 * 1024  #: Bytes of PEM.
+MAX_KEY = 8 * 1024  #: Bytes of PEM.
 
 _SERVICE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _COUNTRY = re.compile("[A-Z]{2}")
 _PATH = re.compile(r"/[!-~]{0,4095}")
+# RFC 8555, sections 8.1 and 8.3: base64url.
+_TOKEN = re.compile("[A-Za-z0-9_-]{1,256}")
+_KEY_AUTHORIZATION = re.compile("[A-Za-z0-9_-]{1,256}[.][A-Za-z0-9_-]{1,128}")
+# RFC 7468. HAProxy's runtime API takes an empty line for the end.
+_BASE64 = "(?:[A-Za-z0-9+/=]{1,76}\n)+"
+_CHAIN = re.compile(
+    f"(?:-----BEGIN CERTIFICATE-----\n{_BASE64}-----END CERTIFICATE-----\n){{1,10}}"
+)
+_KEY = re.compile(f"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\n{_BASE64}-----END \\1-----\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +106,37 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate for some domains of the service.
+
+    Attributes:
+        names: the domains for which clients get it.
+        chain: PEM (RFC 7468), the domains' certificate first; lines of up to 76 characters, no
+            empty ones.
+        key: the private key in PEM, not encrypted.
+    """
+
+    names: tuple[str, ...]
+    chain: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What an ACME authority wants to find at a domain (http-01: RFC 8555, section 8.3).
+
+    Attributes:
+        domain: a domain of the service.
+        token: the last segment of the path.
+        value: the key authorization, which is the content.
+    """
+
+    domain: str
+    token: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """The program of one service.
 
@@ -103,6 +147,8 @@ class Program:
         routes: choices of origins. The first match applies, so the most specific comes first.
         ttls: choices of TTLs, in the same order. Other paths keep the origin's own lifetime.
         restrictions: see :class:`Access`.
+        certificates: for HTTPS. Domains without one have none.
+        challenges: see :class:`Challenge`.
     """
 
     service_id: str
@@ -111,15 +157,21 @@ class Program:
     routes: tuple[Choice, ...] = ()
     ttls: tuple[Choice, ...] = ()
     restrictions: tuple[Access, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    challenges: tuple[Challenge, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the program as a JSON object."""
-        document: dict[str, Any] = json.loads(json.dumps({"version": VERSION, **asdict(self)}))
+        document: dict[str, Any] = json.loads(self.to_json())
         return document
 
     def to_json(self) -> str:
         """Return the program as JSON; equal programs give equal text."""
-        return json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
+        document = {"version": VERSION, **asdict(self)}
+        for name in _OPTIONAL:
+            if not document[name]:
+                del document[name]
+        return json.dumps(document, sort_keys=True)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
@@ -139,16 +191,15 @@ class Program:
             routes=tuple(read.each("routes", MAX_RULES, _choice)),
             ttls=tuple(read.each("ttls", MAX_RULES, _choice)),
             restrictions=tuple(read.each("restrictions", 6, _access)),
+            certificates=tuple(read.any("certificates", MAX_CERTIFICATES, _certificate)),
+            challenges=tuple(read.any("challenges", MAX_DOMAINS, _challenge)),
         )
         if not program.origins:
             raise ValueError("origins is empty")
         if any(route.value >= len(program.origins) for route in program.routes):
             raise ValueError("routes names an origin that does not exist")
-        patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
-        patterns += [rule.pattern for access in program.restrictions for rule in access.rules]
-        wildcards = sum(pattern.count("*") for pattern in patterns)
-        if wildcards > MAX_WILDCARDS:
-            raise ValueError(f"the patterns have {wildcards} wildcards, more than {MAX_WILDCARDS}")
+        _check_wildcards(program)
+        _check_names(program)
         return program
 
     @classmethod
@@ -164,6 +215,27 @@ class Program:
         if not isinstance(document, dict):
             raise ValueError("the program is no JSON object")
         return cls.from_dict(document)
+
+
+#: Fields that programs without them do not have.
+_OPTIONAL = ("certificates", "challenges")
+
+def _check_wildcards(program: Program) -> None:
+    patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
+    patterns += [rule.pattern for access in program.restrictions for rule in access.rules]
+    wildcards = sum(pattern.count("*") for pattern in patterns)
+    if wildcards > MAX_WILDCARDS:
+        raise ValueError(f"the patterns have {wildcards} wildcards, more than {MAX_WILDCARDS}")
+
+
+def _check_names(program: Program) -> None:
+    named = [name for certificate in program.certificates for name in certificate.names]
+    if len(set(named)) < len(named):
+        raise ValueError("certificates has two for one domain")
+    if not set(named).issubset(program.domains):
+        raise ValueError("certificates has a name that is no domain of the service")
+    if not {it.domain for it in program.challenges}.issubset(program.domains):
+        raise ValueError("challenges has a name that is no domain of the service")
 
 
 T = TypeVar("T")
@@ -205,6 +277,10 @@ class _Reader:
             return [read(value) for value in values]
         except ValueError as exc:
             raise ValueError(f"{name}: {exc}") from exc
+
+    def any(self, name: str, most: int, read: Callable[[Any], T]) -> list[T]:
+        """Do as :meth:`each`, but the field may be missing."""
+        return self.each(name, most, read) if name in self._document else []
 
 
 def _matching(value: Any, pattern: re.Pattern[str]) -> str:
@@ -261,3 +337,32 @@ def _access(document: Any) -> Access:
         return Clients(_path(rule.field("pattern", str)), tuple(values))
 
     return Access(access, kind, tuple(read.each("rules", MAX_RULES, clients)))
+
+
+def _certificate(document: Any) -> Certificate:
+    if not isinstance(document, Mapping):
+        raise ValueError("it is no JSON object")  # Without the value, which may be a key.
+    names = _Reader(document).each("names", MAX_NAMES, lambda it: _matching(it, _NAME))
+    if not names:
+        raise ValueError("names is empty")
+    return Certificate(
+        names=tuple(names),
+        chain=_pem(document, "chain", _CHAIN, MAX_CHAIN),
+        key=_pem(document, "key", _KEY, MAX_KEY),
+    )
+
+
+def _pem(document: Mapping[str, Any], name: str, pattern: re.Pattern[str], most: int) -> str:
+    text = document.get(name)
+    if not isinstance(text, str) or len(text) > most or not pattern.fullmatch(text):
+        raise ValueError(f"{name} is no PEM of up to {most} bytes")
+    return text
+
+
+def _challenge(document: Any) -> Challenge:
+    read = _Reader(document)
+    return Challenge(
+        domain=read.text("domain", _NAME),
+        token=read.text("token", _TOKEN),
+        value=read.text("value", _KEY_AUTHORIZATION),
+    )

@@ -8,7 +8,7 @@ import pytest
 from poppy.testing.edge import EdgeContract
 from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane, GuardedCloudFrontPlane
-from tests.real.edge_plane import EdgePlane
+from tests.real.edge_plane import EdgePlane, SecureEdgePlane
 from tests.real.fastly_plane import FastlyPlane
 from tests.real.varnish_plane import VarnishPlane
 
@@ -28,6 +28,14 @@ class TestOwnEdge(EdgeContract):
     @classmethod
     def plane(cls) -> Iterator[EdgePlane]:
         with EdgePlane() as plane:
+            yield plane
+
+
+class TestOwnEdgeOverHTTPS(EdgeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plane(cls) -> Iterator[SecureEdgePlane]:
+        with SecureEdgePlane() as plane:
             yield plane
 
 

@@ -49,6 +49,7 @@ class EdgeAgent:
             "state_directory": node.settings.state_directory,
             "run_directory": node.settings.run_directory,
             "http": ",".join(node.settings.http),
+            "https": ",".join(node.settings.https),
             "metrics": node.settings.metrics,
             "cache_size": node.settings.cache_size,
         }

@@ -35,7 +35,7 @@ class EdgeNode:
     end. The test is skipped if this machine has none.
 
     Attributes:
-        http: host and port for clients.
+        http, https: host and port for clients.
         metrics: host and port of metrics and health page.
         settings: of the node.
         state: the state directory.
@@ -55,6 +55,7 @@ class EdgeNode:
                 )
         self.directory = Path(tempfile.mkdtemp(prefix="poppy-node-"))
         self.http = ("127.0.0.1", free_port())
+        self.https = ("127.0.0.1", free_port())
         self.metrics = ("127.0.0.1", free_port())
         conf = cfg.ConfigOpts()
         options.register(conf)
@@ -63,6 +64,7 @@ class EdgeNode:
             "state_directory": str(self.directory / "state"),
             "run_directory": str(self.directory / "run"),
             "http": ["{}:{}".format(*self.http)],
+            "https": ["{}:{}".format(*self.https)],
             "metrics": "{}:{}".format(*self.metrics),
             "threads": 1,
             "connections": 200,

@@ -308,24 +308,29 @@ class Authority:
         Args:
             days: of its validity from now; negative: it has expired.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        certificate = self._builder(subject, key.public_key(), days)
-        names = x509.SubjectAlternativeName([x509.DNSName(name)])
-        certificate = certificate.add_extension(names, critical=False)
         file = self._directory / f"{name}-{days}-{self.file.stem}.pem"
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        file.write_text("".join(self.issue(name, days=days)))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         context.set_alpn_protocols(["h2", "http/1.1"])
         return context
+
+    def issue(self, *names: str, days: int = 1) -> tuple[str, str]:
+        """Return a certificate for names, and its private key, in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+        certificate = self._builder(subject, key.public_key(), days)
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        certificate = certificate.add_extension(alternatives, critical=False)
+        signed = certificate.sign(self._key, hashes.SHA256())
+        return (
+            signed.public_bytes(serialization.Encoding.PEM).decode(),
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ).decode(),
+        )
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's own edge as a data plane of the edge contract: a real node."""
 
+import ssl
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+from poppy.edge.program import Certificate
 from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.provider.base import Capability
@@ -13,6 +16,7 @@ from poppy.provider.edge.compiler import compile_program
 from poppy.testing.edge import Answer, Request
 from poppy.testing.edge.wire import exchange
 from tests.real.edge_node import EdgeNode
+from tests.real.edge_origins import Authority
 from tests.real.knot import Knot
 from tests.real.nameserver import ZONE_FILE
 from tests.real.varnish_plane import WiredPlane
@@ -81,9 +85,7 @@ class EdgePlane(WiredPlane):
         self.node.serve(compile_program(service.service_id, service.spec))
 
     def send(self, request: Request) -> Answer:
-        if request.country:
-            request = request._replace(client=CLIENTS[request.country])
-        return exchange(self.node.http, request)
+        return exchange(self.node.http, _from_country(request))
 
     def purge(self, service: Service, purge: Purge) -> None:
         self.node.plane.purge(service.service_id, purge.url, purge.hard)
@@ -92,3 +94,26 @@ class EdgePlane(WiredPlane):
         file = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "countries"
         file.write_text("".join(f"{address}/32 {code}\n" for code, address in CLIENTS.items()))
         return str(file)
+
+
+class SecureEdgePlane(EdgePlane):
+    """The same node over HTTPS."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self._authority = Authority(directory)
+        self._tls = ssl.create_default_context(cafile=str(self._authority.file))
+        return self
+
+    def deploy(self, service: Service) -> None:
+        program = compile_program(service.service_id, service.spec)
+        certificate = Certificate(program.domains, *self._authority.issue(*program.domains))
+        self.node.serve(replace(program, certificates=(certificate,)))
+
+    def send(self, request: Request) -> Answer:
+        return exchange(self.node.https, _from_country(request), self._tls)
+
+
+def _from_country(request: Request) -> Request:
+    return request._replace(client=CLIENTS[request.country]) if request.country else request

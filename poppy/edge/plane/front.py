@@ -24,11 +24,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
+from poppy.edge.plane.policies import CHALLENGES
 from poppy.model import headers, paths
 from poppy.model.lifetimes import MISSING_TTL
 
 _MAX_URL = 4096  # Bytes.
 _METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
+#: Forward secrecy and authenticated encryption; those of TLS 1.3 always have both.
+_CIPHERS = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
 _HOST = r"^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])$"
 #: The parameters of dot segments as some origins read them: after decoding.
 _DOTS_WITH_PARAMETERS = "(?i)^[^?]*(?:/|%2f)(?:[.]|%2e){1,2}%3b"
@@ -50,6 +57,9 @@ class Files:
         self.refused = self.haproxy / "refused"  #: Expressions of targets.
         self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
         self.policies = self.haproxy / "policies"
+        self.certificates = self.haproxy / "certificates"
+        self.certificate_list = self.haproxy / "certificates.list"
+        self.challenges = self.haproxy / "challenges.map"
         self.hosts = self.haproxy / "hosts.map"
         self.services = self.haproxy / "services.map"
         self.ready = self.haproxy / "ready.map"
@@ -82,6 +92,8 @@ def _configuration(settings: Settings, files: Files) -> str:
     waiting = max(_waiting(settings), settings.between_bytes_timeout) + _MARGIN
     threads = f"    nbthread {settings.threads}\n" if settings.threads else ""
     binds = "".join(f"    bind {_bind(endpoint)}\n" for endpoint in settings.http)
+    tls = f"ssl crt-list {files.certificate_list} strict-sni alpn h2,http/1.1"
+    binds += "".join(f"    bind {_bind(endpoint)} {tls}\n" for endpoint in settings.https)
     return f"""\
 global
     stats socket unix@{files.runtime_socket} mode 600 level admin
@@ -94,6 +106,8 @@ global
     tune.bufsize 81920
     tune.maxrewrite 8192
     tune.http.maxhdr 200
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets prefer-client-ciphers
+    ssl-default-bind-ciphers {_CIPHERS}
 
 defaults
     mode http
@@ -108,7 +122,8 @@ frontend clients
 {binds}\
 {_unusual(settings)}\
     http-request del-header x-p- -m beg if {_UNUSUAL}
-{_target(files)}{_service(files)}{_fields(settings)}{_decision(settings, files)}\
+{_target(files)}{_service(files)}{_challenge(files)}\
+{_fields(settings)}{_decision(settings, files)}\
     use_backend direct if {{ var(txn.direct) -m bool }}
     default_backend cache
     http-response set-header X-Cache MISS
@@ -165,7 +180,8 @@ def _target(files: Files) -> str:
 def _service(files: Files) -> str:
     """Return rules that look up the service, or answer 404.
 
-    Only for an unknown host, the trailing dot is removed and the name is checked.
+    Only for an unknown host, the trailing dot is removed and the name is checked. A connection
+    with TLS is for one service (421: RFC 9110, section 15.5.20).
     """
     lookup = f"http-request set-var(txn.service) var(txn.host),map_str({files.hosts})"
     unknown = "!{ var(txn.service) -m found }"
@@ -178,7 +194,21 @@ def _service(files: Files) -> str:
     {lookup} if {unknown}
 {missing}\
     http-request set-var(txn.fields) var(txn.service),map_str({files.services})
-{_answer(404, "Not Found", "!{ var(txn.fields) -m found }")}"""
+{_answer(404, "Not Found", "!{ var(txn.fields) -m found }")}\
+    http-request set-var(txn.sni) ssl_fc_sni,lower,map_str({files.hosts}) if {{ ssl_fc }}
+    http-request set-var(txn.own) bool(true) if {{ var(txn.sni),strcmp(txn.service) eq 0 }}
+{_answer(421, "Misdirected Request", "{ ssl_fc } !{ var(txn.own) -m bool }")}"""
+
+
+def _challenge(files: Files) -> str:
+    """Return rules that answer an authority (RFC 8555, section 8.3), whatever else applies."""
+    is_challenge = f"METH_GET {{ path -m beg {CHALLENGES} }}"
+    return f"""\
+    http-request set-var-fmt(txn.asked) %[var(txn.host)]%[path] if {is_challenge}
+    http-request set-var(txn.challenge) var(txn.asked),map_str({files.challenges})
+    http-request return status 200 content-type application/octet-stream\
+ lf-string %[var(txn.challenge)] if {{ var(txn.challenge) -m found }}
+"""
 
 
 def _unusual(settings: Settings) -> str:

@@ -2,12 +2,15 @@
 """The data plane as the agent uses it."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
-from poppy.edge.errors import Down
+from poppy.common.errors import PermanentError
+from poppy.edge.errors import Down, Refused
 from poppy.edge.options import Settings
 from poppy.edge.plane import processes, purges
+from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.front import Files
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.plane.runtime import HAProxy, Varnish
@@ -41,6 +44,16 @@ class Plane:
             The reasons of refused services by ID.
         """
         services, refusals = processes.serve(programs, self._settings)
+        known = self._haproxy.certificates(self._files.certificate_list)
+        stale = known.difference(
+            self._path(it) for service in services.values() for it in service.certificates
+        )
+        for service in list(services.values()):
+            try:
+                self._add_certificates(service, known)
+            except Refused as exc:
+                refusals[service.service_id] = str(exc)
+                del services[service.service_id]
         owners = dict(processes.hosts(services))
         for service in services.values():
             processes.write_policy(self._files, service)
@@ -49,6 +62,8 @@ class Plane:
             self._files.services, [(it.service_id, it.value) for it in services.values()]
         )
         self._haproxy.replace(self._files.hosts, owners.items())
+        self._haproxy.replace(self._files.challenges, processes.challenges(services))
+        self._remove_certificates(stale)
         self._services, self._owners = services, owners
         return refusals
 
@@ -60,23 +75,31 @@ class Plane:
         """
         service = served(program, self._settings)
         previous = self._services.get(service.service_id)
+        known = {self._path(it) for it in previous.certificates} if previous else set()
+        self._add_certificates(service, known)
         processes.write_policy(self._files, service)
         self._haproxy.put(self._files.services, service.service_id, service.value)
         for host in service.hosts:
             if self._owners.get(host) != service.service_id or previous is None:
                 self._haproxy.put(self._files.hosts, host, service.service_id)
                 self._owners[host] = service.service_id
+        for key, value in service.challenges:
+            self._haproxy.put(self._files.challenges, key, value)
         self._services[service.service_id] = service
         if previous is not None:
             self._forget_hosts(previous, service.hosts)
+            self._forget_challenges(previous, service)
             self._forget_policy(previous, service.policy_name)
+        self._remove_certificates(known.difference(map(self._path, service.certificates)))
 
     def withdraw(self, service_id: str) -> None:
         """Stop serving a service, if it is served, and evict its objects."""
         service = self._services.get(service_id)
         if service is not None:
             self._forget_hosts(service, ())
+            self._forget_challenges(service, None)
             self._haproxy.delete(self._files.services, service_id)
+            self._remove_certificates(map(self._path, service.certificates))
             del self._services[service_id]
             self._forget_policy(service, "")
         self.purge(service_id, None, True)
@@ -117,6 +140,40 @@ class Plane:
             if self._owners.get(host) == service.service_id:
                 self._haproxy.delete(self._files.hosts, host)
                 del self._owners[host]
+
+    def _forget_challenges(self, service: Served, successor: Served | None) -> None:
+        kept = dict(successor.challenges) if successor else {}
+        for key, _ in service.challenges:
+            if key not in kept:
+                self._haproxy.delete(self._files.challenges, key)
+
+    def _path(self, certificate: Certificate) -> Path:
+        return self._files.certificates / certificate.name
+
+    def _add_certificates(self, service: Served, known: Container[Path]) -> None:
+        """Add a service's certificates, all or none.
+
+        Raises:
+            Refused: HAProxy refuses one.
+        """
+        added: list[Path] = []
+        for it in service.certificates:
+            path = self._path(it)
+            if path in known:
+                continue
+            line = processes.entry(self._files, it)
+            try:
+                self._haproxy.add_certificate(self._files.certificate_list, path, it.pem, line)
+            except PermanentError as exc:
+                self._remove_certificates(added)
+                raise Refused(f"The certificate of {', '.join(it.names):.100}: {exc}") from exc
+            added.append(path)
+
+    def _remove_certificates(self, paths: Iterable[Path]) -> None:
+        """Remove certificates, and the files that HAProxy has read them from at its start."""
+        for path in paths:
+            self._haproxy.remove_certificate(self._files.certificate_list, path)
+            path.unlink(missing_ok=True)
 
     def _forget_policy(self, service: Served, kept: str) -> None:
         """Delete a policy file one change later, because a request may be about to read it."""

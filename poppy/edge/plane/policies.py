@@ -3,8 +3,9 @@
 
 The maps::
 
-    hosts      host -> service ID
-    services   service ID -> ttl|origin|policy
+    hosts        host -> service ID
+    services     service ID -> ttl|origin|policy
+    challenges   host and path -> key authorization
 
 ``ttl`` may be empty, ``origin`` is ``host:port|tls|Host field``, and ``policy`` is the digest of a
 policy file. A service without a policy has one origin and one TTL for all paths. A policy is a
@@ -26,7 +27,12 @@ from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
+from poppy.edge.plane.certificates import Served as ServedCertificate
+from poppy.edge.plane.certificates import served as served_certificate
 from poppy.edge.program import Access, Program, Upstream
+
+#: The paths of challenges (RFC 8555, section 8.3).
+CHALLENGES = "/.well-known/acme-challenge/"
 
 _ALL = "/*"
 _WORD = re.compile("[!-~]+")
@@ -42,6 +48,8 @@ class Served:
         value: the value in the map of services.
         policy_name: the name of the policy file; empty if there is none.
         policy: the content of that file.
+        certificates: none if the node has no addresses for HTTPS.
+        challenges: keys and values in the map of challenges.
     """
 
     service_id: str
@@ -49,6 +57,8 @@ class Served:
     value: str
     policy_name: str
     policy: str
+    certificates: tuple[ServedCertificate, ...]
+    challenges: tuple[tuple[str, str], ...]
 
 
 def served(program: Program, settings: Settings) -> Served:
@@ -81,6 +91,13 @@ def served(program: Program, settings: Settings) -> Served:
         value=f"{'' if ttl is None else f'{ttl}s'}|{origin}|{digest}",
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
+        certificates=tuple(
+            served_certificate(program.service_id, it)
+            for it in (program.certificates if settings.https else ())
+        ),
+        challenges=tuple(
+            (f"{it.domain}{CHALLENGES}{it.token}", it.value) for it in program.challenges
+        ),
     )
 
 

@@ -5,7 +5,7 @@ So every start of a process serves what the state contains, without API and agen
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from oslo_log import log
@@ -13,6 +13,7 @@ from oslo_log import log
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
 from poppy.edge.plane import origins
+from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.front import Files, static_files
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.program import Program
@@ -33,17 +34,20 @@ def haproxy_command(settings: Settings) -> list[str]:
     services, refusals = serve((it.program for it in stored), settings)
     for service_id, reason in refusals.items():
         LOG.error("Not serving %s: %s", service_id, reason)
-    files.policies.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = {it.policy_name for it in services.values() if it.policy_name}
-    for path in files.policies.iterdir():
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)
+    _clean(files.policies, {it.policy_name for it in services.values()})
+    certificates = [pem for it in services.values() for pem in it.certificates]
+    _clean(files.certificates, {it.name for it in certificates})
     for it in services.values():
         write_policy(files, it)
+    for pem in certificates:
+        _write(files.certificates / pem.name, pem.pem)
+    entries = (entry(files, it) for it in certificates)
+    _write(files.certificate_list, "".join(f"{line}\n" for line in entries))
     _write_all(static_files(settings, origins.section(settings, settings.run_directory)))
     _write(files.hosts, "".join(f"{key} {value}\n" for key, value in hosts(services)))
     _write(files.services, "".join(f"{it.service_id} {it.value}\n" for it in services.values()))
+    _write(files.challenges, "".join(f"{key} {it}\n" for key, it in challenges(services)))
     return ["haproxy", "-db", "-f", str(files.configuration)]
 
 
@@ -102,10 +106,28 @@ def hosts(services: Mapping[str, Served]) -> Iterable[tuple[str, str]]:
     return owners.items()
 
 
+def challenges(services: Mapping[str, Served]) -> Iterable[tuple[str, str]]:
+    """Return the entries of the map of challenges."""
+    return dict(pair for it in services.values() for pair in it.challenges).items()
+
+
+def entry(files: Files, certificate: Certificate) -> str:
+    """Return the entry of a certificate in HAProxy's crt-list."""
+    return " ".join((str(files.certificates / certificate.name), *certificate.names))
+
+
 def write_policy(files: Files, service: Served) -> None:
     """Write the policy of a service, if it has one."""
     if service.policy_name:
         _write(files.policies / service.policy_name, service.policy)
+
+
+def _clean(directory: Path, wanted: Container[str]) -> None:
+    """Create a directory, or delete the files in it that are not wanted."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in directory.iterdir():
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
 
 
 def _write_all(contents: Mapping[Path, str]) -> None:

@@ -13,9 +13,10 @@ from poppy.common.errors import PermanentError
 from poppy.edge.errors import Down
 
 _TIMEOUT = 10.0  # Seconds for a command with its reply.
-_MAX_REPLY = 1024 * 1024  # Bytes.
+_MAX_REPLY = 16 * 1024 * 1024  # Bytes. An entry of a crt-list has some hundred.
 _MAX_COMMAND = 16 * 1024  # Bytes. HAProxy reads a command into one buffer.
 _MISSING = "entry not found"
+_NO_CERTIFICATE = ("does not exist", "doesn't exist", "can't be found")
 
 
 class HAProxy:
@@ -80,6 +81,61 @@ class HAProxy:
             size += len(lines[-1]) + 1
         _check(self._command(f"commit map @{version} {map_file}"))
 
+    def certificates(self, crt_list: Path) -> set[Path]:
+        """Return the files of a crt-list; empty if HAProxy has no such list.
+
+        Forget what an interrupted :meth:`add_certificate` has left behind.
+
+        Raises:
+            Down: HAProxy does not answer.
+        """
+        listed = _paths(self._command(f"show ssl crt-list {crt_list}"))
+        # Sorted, a transaction comes before its certificate.
+        for path in sorted(_paths(self._command("show ssl cert"))):
+            if path.startswith("*"):
+                self._command(f"abort ssl cert {path[1:]}")
+            elif path not in listed:
+                self._command(f"del ssl cert {path}")
+        return {Path(path) for path in listed if not path.startswith("*")}
+
+    def add_certificate(self, crt_list: Path, path: Path, pem: str, entry: str) -> None:
+        """Add a certificate that HAProxy does not have.
+
+        Args:
+            crt_list: the list.
+            path: the name of the certificate.
+            pem: chain and private key, without empty lines.
+            entry: the line of the list.
+
+        Raises:
+            Down: HAProxy does not answer.
+            PermanentError: it refuses the certificate.
+        """
+        try:
+            self._expect(f"new ssl cert {path}", "New empty")
+            self._expect(f"set ssl cert {path} <<\n{pem}", "Transaction created")
+            self._expect(f"commit ssl cert {path}", "Success!")
+            self._expect(f"add ssl crt-list {crt_list} <<\n{entry}\n", "Success!")
+        except PermanentError:
+            self._command(f"abort ssl cert {path}")
+            self._command(f"del ssl cert {path}")
+            raise
+
+    def remove_certificate(self, crt_list: Path, path: Path) -> None:
+        """Remove a certificate, if it is there; connections that use it go on.
+
+        Raises:
+            Down: HAProxy does not answer.
+            PermanentError: it refuses a command.
+        """
+        self._expect(f"del ssl crt-list {crt_list} {path}", "deleted", *_NO_CERTIFICATE)
+        self._expect(f"del ssl cert {path}", "deleted", *_NO_CERTIFICATE)
+
+    def _expect(self, command: str, *good: str) -> None:
+        reply = self._command(command)
+        if not any(words in reply for words in good):
+            raise PermanentError(f"HAProxy refuses it: {' '.join(reply.split()):.200}")
+
     def _command(self, command: str) -> str:
         """Return the reply to a command on a connection of its own."""
         deadline = time.monotonic() + _TIMEOUT
@@ -96,6 +152,12 @@ class HAProxy:
         except OSError as exc:
             raise Down(f"HAProxy does not answer: {exc}") from exc
         return reply.decode("utf-8", "replace")
+
+
+def _paths(reply: str) -> set[str]:
+    """Return the files at the beginning of lines; that of a transaction has a ``*`` before it."""
+    words = (line.partition(" ")[0] for line in reply.splitlines())
+    return {word for word in words if word.startswith(("/", "*/"))}
 
 
 def _check(reply: str) -> None:

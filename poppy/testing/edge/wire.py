@@ -3,6 +3,7 @@
 
 import http.client
 import socketserver
+import ssl
 
 from poppy.testing.edge.origin import Origins, Reply, Response, Seen
 from poppy.testing.edge.promises import Answer, Request
@@ -85,10 +86,22 @@ class _Connection(http.client.HTTPConnection):
     response_class = _Final
 
 
-def exchange(address: tuple[str, int], request: Request) -> Answer:
-    """Send a request to an edge from the client's address, which must be one of loopback."""
+def exchange(
+    address: tuple[str, int], request: Request, tls: ssl.SSLContext | None = None
+) -> Answer:
+    """Send a request to an edge from the client's address, which must be one of loopback.
+
+    Args:
+        address: of the edge.
+        request: the request.
+        tls: how to verify the edge's certificate for the host; None for plain HTTP.
+    """
     connection = _Connection(*address, timeout=_TIMEOUT, source_address=(request.client, 0))
     try:
+        if tls is not None:
+            connection.connect()
+            name = request.host.partition(":")[0].rstrip(".")
+            connection.sock = tls.wrap_socket(connection.sock, server_hostname=name)
         connection.putrequest(
             request.method, request.target, skip_host=True, skip_accept_encoding=True
         )

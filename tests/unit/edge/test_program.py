@@ -2,12 +2,24 @@
 """The program of a service as JSON."""
 
 import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from poppy.edge.program import MAX_SIZE, Access, Choice, Clients, Program, Upstream
+from poppy.edge.program import (
+    MAX_SIZE,
+    Access,
+    Certificate,
+    Challenge,
+    Choice,
+    Clients,
+    Program,
+    Upstream,
+)
 
+CHAIN = "-----BEGIN CERTIFICATE-----\nMIIB\nAg==\n-----END CERTIFICATE-----\n"
+PEM = "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"
 PROGRAM = Program(
     service_id="a1",
     domains=("www.example.com",),
@@ -22,6 +34,8 @@ PROGRAM = Program(
         Access("whitelist", "geography", (Clients("/a*", ("DE", "FR")),)),
         Access("whitelist", "referrer", (Clients("/b", ("example.com",)),)),
     ),
+    certificates=(Certificate(("www.example.com",), CHAIN * 2, PEM),),
+    challenges=(Challenge("www.example.com", "a-token", "a-token.thumb_print"),),
 )
 
 
@@ -59,6 +73,22 @@ def test_a_program_is_read_as_it_was_written() -> None:
         (["restrictions", 0, "rules", 0, "values", 0], "192.0.2.1/24", "values"),
         (["restrictions", 1, "rules", 0, "values", 0], "Germany", "values"),
         (["restrictions", 2, "rules", 0, "values", 0], "a b", "values"),
+        (["certificates"], [1], "certificates: it is no JSON object"),
+        (["certificates"], [{}] * 101, "certificates has 101 entries"),
+        (["certificates", 0, "names"], [], "names is empty"),
+        (["certificates", 0, "names"], ["www.example.com"] * 2, "two for one domain"),
+        (["certificates", 0, "names", 0], "www.example.org", "no domain of the service"),
+        (["certificates", 0, "chain"], PEM, "chain is no PEM"),
+        (["certificates", 0, "chain"], CHAIN + "\n" + CHAIN, "chain is no PEM"),
+        (["certificates", 0, "chain"], CHAIN + "set map x y z\n", "chain is no PEM"),
+        (["certificates", 0, "chain"], CHAIN * 11, "chain is no PEM"),
+        (["certificates", 0, "key"], CHAIN, "key is no PEM"),
+        (["certificates", 0, "key"], PEM * 2, "key is no PEM"),
+        (["certificates", 0, "key"], PEM.replace("MIGH\n", "MIGH\n" * 2000), "key is no PEM"),
+        (["challenges", 0, "domain"], "www.example.org", "no domain of the service"),
+        (["challenges", 0, "token"], "../x", "token"),
+        (["challenges", 0, "value"], "a b", "value"),
+        (["challenges", 0, "value"], "%[env(HOME)]", "value"),
     ],
 )
 def test_a_poisoned_program_is_refused_by_name(path: list[Any], value: Any, message: str) -> None:
@@ -72,13 +102,38 @@ def test_a_poisoned_program_is_refused_by_name(path: list[Any], value: Any, mess
         Program.from_dict(document)
 
 
+def test_a_key_is_in_no_message() -> None:
+    assert "MIGH" not in repr(PROGRAM)
+    for value in (PEM + "x", [PEM], {"key": PEM}):
+        document: Any = PROGRAM.to_dict()
+        document["certificates"][0]["key"] = value
+        with pytest.raises(ValueError) as caught:
+            Program.from_dict(document)
+        assert "MIGH" not in str(caught.value)
+    document["certificates"] = [PEM]
+    with pytest.raises(ValueError) as caught:
+        Program.from_dict(document)
+    assert "MIGH" not in str(caught.value)
+
+
+def test_a_program_without_certificates_is_as_it_was_before_there_were_any() -> None:
+    plain = replace(PROGRAM, certificates=(), challenges=())
+    document = {"version": 1, **asdict(plain)}
+    del document["certificates"], document["challenges"]
+
+    assert plain.to_json() == json.dumps(document, sort_keys=True)
+    assert Program.from_json(plain.to_json()) == plain
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "{}", " " * (MAX_SIZE + 1)])
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Program.from_json(text)
 
 
-@pytest.mark.parametrize("field", list(PROGRAM.to_dict()))
+@pytest.mark.parametrize(
+    "field", sorted(PROGRAM.to_dict().keys() - {"certificates", "challenges"})
+)
 def test_no_field_may_be_missing(field: str) -> None:
     document = PROGRAM.to_dict()
     del document[field]
