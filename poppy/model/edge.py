@@ -3,7 +3,7 @@
 
 import abc
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -19,6 +19,9 @@ MAX_NODES = 1000
 MAX_FAILURES, MAX_REASON = 1000, 300
 
 DEFAULT_POOL = "default"
+
+#: How long events count for the limits of certificate authorities.
+KEPT = datetime.timedelta(days=7)
 
 
 class Stamp(NamedTuple):
@@ -182,7 +185,73 @@ class Node:
         return self.report.revision if self.report else 0
 
 
-class EdgeLog(Protocol):
+@dataclass(frozen=True, slots=True)
+class CertificateOrder:
+    """The state of a certificate's issuance.
+
+    Attributes:
+        project_id, service_id: of the service that has its domains.
+        order_id: unique within the service.
+        content: as JSON, with the sealed private key and the certificate.
+        due_at: when the next step, or the renewal, is due; None if nothing is to be done.
+    """
+
+    project_id: str
+    service_id: str
+    order_id: str
+    content: Mapping[str, Any]
+    due_at: datetime.datetime | None = None
+
+
+class Certificates(Protocol):
+    """What the store keeps of certificates. The driver has encrypted all keys in the documents.
+
+    Each write is durable when it returns. Every method may raise
+    :class:`poppy.common.errors.Unavailable`.
+    """
+
+    @abc.abstractmethod
+    def account(self, directory: str) -> Mapping[str, Any] | None:
+        """Return the account at the authority with this URL, as JSON; None if there is none."""
+
+    @abc.abstractmethod
+    def add_account(self, directory: str, account: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Store an account unless there is one; return the stored one."""
+
+    @abc.abstractmethod
+    def put_account(self, directory: str, account: Mapping[str, Any]) -> None:
+        """Store an account in place of the present one."""
+
+    @abc.abstractmethod
+    def orders(self, service_id: str) -> Sequence[CertificateOrder]:
+        """Return the orders of a service, sorted by their IDs."""
+
+    @abc.abstractmethod
+    def put_order(self, order: CertificateOrder) -> None:
+        """Store an order in place of the service's order with its ID."""
+
+    @abc.abstractmethod
+    def delete_orders(self, service_id: str, order_ids: Collection[str]) -> None:
+        """Delete orders of a service; do nothing about those that do not exist."""
+
+    @abc.abstractmethod
+    def due(self, now: datetime.datetime, limit: int) -> Sequence[tuple[str, str]]:
+        """Return project and ID of services that have a due order, the longest due first.
+
+        Args:
+            limit: of the orders that are looked at.
+        """
+
+    @abc.abstractmethod
+    def events(self, key: str, since: datetime.datetime) -> Sequence[datetime.datetime]:
+        """Return the times of a key's events after a time, in order."""
+
+    @abc.abstractmethod
+    def add_event(self, key: str, at: datetime.datetime) -> None:
+        """Store an event, and delete those of all keys that are older than :data:`KEPT`."""
+
+
+class EdgeLog(Certificates, Protocol):
     """The part of the store that the provider driver ``edge`` needs.
 
     Each change gets the next revision. Revisions are consecutive over all services, and a reader

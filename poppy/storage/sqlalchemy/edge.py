@@ -19,6 +19,7 @@ from poppy.model.operations import Purge
 from poppy.storage import edge
 from poppy.storage.sqlalchemy import rows, schema
 from poppy.storage.sqlalchemy.database import Database
+from poppy.storage.sqlalchemy.edge_certificates import CertificateRows
 from poppy.storage.sqlalchemy.edge_nodes import Nodes
 
 _L = schema.EDGE_LOG.c
@@ -78,7 +79,7 @@ class _Log(NamedTuple):
     floor: int
 
 
-class EdgeStore(Nodes, edge.EdgeStore):
+class EdgeStore(Nodes, CertificateRows, edge.EdgeStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -274,5 +274,39 @@ EDGE_NODES = sa.Table(
     sa.Column("instance", _NAME),
     sa.Column("report", Document, nullable=False),
     sa.UniqueConstraint("token", name="uq_edge_nodes_token"),
+    **_MYSQL,
+)
+
+EDGE_ACCOUNTS = sa.Table(
+    "edge_accounts",
+    METADATA,
+    # The SHA-256 of the URL of the authority's directory.
+    sa.Column("directory", _text(64), primary_key=True),
+    sa.Column("account", Document, nullable=False),
+    **_MYSQL,
+)
+
+EDGE_ORDERS = sa.Table(
+    "edge_orders",
+    METADATA,
+    sa.Column("service_id", _text(64), primary_key=True),
+    sa.Column("order_id", _text(64), primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    # The state of an issuance, with the sealed private key and the certificate.
+    sa.Column("content", Document, nullable=False),
+    sa.Column("due_at", Instant),
+    sa.Index("ix_edge_orders_due", "due_at"),
+    **_MYSQL,
+)
+
+EDGE_EVENTS = sa.Table(
+    "edge_events",
+    METADATA,
+    sa.Column("event_id", _text(64), primary_key=True),
+    # The SHA-256 of what is limited: the orders at an authority, say.
+    sa.Column("key", _text(64), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Index("ix_edge_events_key", "key", "at"),
+    sa.Index("ix_edge_events_at", "at"),
     **_MYSQL,
 )

@@ -11,7 +11,7 @@ import pytest
 from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.model import ids
-from poppy.model.edge import LIVE, Change, Failure, Node, Page, Report
+from poppy.model.edge import KEPT, LIVE, CertificateOrder, Change, Failure, Node, Page, Report
 from poppy.model.operations import Purge
 from poppy.storage import edge
 from poppy.storage.base import Storage
@@ -336,3 +336,55 @@ class EdgeContract(StorageCase):
             joined.remove_node("node-1")
         with pytest.raises(errors.NotFound, match="node-1"):
             joined.set_drained("node-1", True)
+
+    def test_first_account_at_an_authority_wins(
+        self, log: EdgeStore, connect_again: Connect
+    ) -> None:
+        url = f"https://ca.example/{'x' * 400}"
+        assert log.account(url) is None
+
+        add = each(lambda s, n: s.edge.add_account(url, {"key": n}), range(_WRITERS))
+        kept = race(connect_again, add)
+
+        assert len({account["key"] for account in kept}) == 1
+        assert log.account(url) == kept[0]
+        log.put_account(url, {"key": "another"})
+        assert log.account(url) == log.add_account(url, {"key": 1}) == {"key": "another"}
+        assert log.account("https://ca.example/") is None
+
+    def test_orders_are_kept_by_service(self, log: EdgeStore) -> None:
+        first = CertificateOrder("project-1", "service-1", "a", {"state": 1}, after(1))
+        last = replace(first, content={"certificate": "💥" * 40_000}, due_at=None)
+        second, other = replace(last, order_id="b"), replace(last, service_id="service-2")
+        for order in (first, second, other, last, last):
+            log.put_order(order)
+
+        assert log.orders("service-1") == [last, second]
+        log.delete_orders("service-1", ["a", "missing"])
+        log.delete_orders("service-1", [])
+        assert log.orders("service-1") == [second]
+        assert log.orders("service-2") == [other]
+        assert log.orders("service-3") == []
+
+    def test_services_with_due_orders_are_found_by_their_time(self, log: EdgeStore) -> None:
+        for number, due_at in enumerate((after(3), after(2), after(1), None, after(4))):
+            service_id = f"service-{number % 3}"
+            log.put_order(CertificateOrder("p", service_id, str(number), {}, due_at))
+
+        assert log.due(after(0.9), 10) == []
+        assert log.due(after(1), 10) == [("p", "service-2")]
+        assert log.due(after(9), 10) == [("p", f"service-{number}") for number in (2, 1, 0)]
+        assert log.due(after(9), 2) == [("p", "service-2"), ("p", "service-1")]
+        log.put_order(CertificateOrder("p", "service-2", "2", {}, after(9)))
+        assert log.due(after(3), 10) == [("p", "service-1"), ("p", "service-0")]
+
+    def test_events_are_kept_for_a_week(self, log: EdgeStore, connect_again: Connect) -> None:
+        key = "certificate:" + "x" * 400
+        add = each(lambda s, n: s.edge.add_event(key, after(n)), (2, 0, 1, 1))
+        assert race(connect_again, add) == [None] * 4
+        log.add_event("another", after(3))
+
+        assert log.events(key, after(-1)) == [NOW, after(1), after(1), after(2)]
+        assert log.events(key, after(1)) == [after(2)]
+        log.add_event("another", after(1) + KEPT)
+        assert log.events(key, after(-1)) == [after(1), after(1), after(2)]

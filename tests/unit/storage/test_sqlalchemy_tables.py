@@ -66,10 +66,13 @@ class TestQueries:
                 "edge_changes_2 (service_id=? AND reference=?",
             ),
             (lambda s, it: s.edge.node_of(it), "edge_nodes_2 (token=?"),
+            (lambda s, it: s.edge.orders(it), "edge_orders_1 (service_id=?"),
+            (lambda s, it: s.edge.due(NOW, 5), "ix_edge_orders_due (due_at<?"),
+            (lambda s, it: s.edge.events(it, NOW), "ix_edge_events_key (key=? AND at>?"),
         ],
         ids=[
             *("get", "list", "operations", "list-status", "status", "claim", "url", "due"),
-            *("history", "find", "program", "token"),
+            *("history", "find", "program", "token", "orders", "due-orders", "events"),
         ],
     )
     def test_query_uses_an_index_and_does_not_sort(
