@@ -27,6 +27,7 @@ from oslo_log import log
 
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.edge.program import Certificate
 from poppy.provider.edge import acme_errors, acme_renewal
 from poppy.provider.edge.acme_accounts import Accounts, new_key
 from poppy.provider.edge.acme_limits import Budget, pause
@@ -79,12 +80,21 @@ class Issuer:
         self._accounts = Accounts(vault, records)
         self._local = threading.local()
 
-    def new(self, names: Iterable[str], previous: Order | None = None) -> Order:
+    def new(
+        self,
+        names: Iterable[str],
+        previous: Order | None = None,
+        *,
+        project_id: str = "",
+        service_id: str = "",
+    ) -> Order:
         """Store an order with a new private key, and return it. This sends nothing.
 
         Args:
             names: 1 to 100 domains in lower case, as A-labels.
             previous: the finished order of the certificate to renew.
+            project_id: the project of the service that has the names.
+            service_id: the service's ID.
 
         Raises:
             PermanentError: a name is invalid, or there are too many.
@@ -108,6 +118,8 @@ class Issuer:
             key=new_key(self._vault, order_id),
             replaces=replaces,
             renewal=previous is not None and set(previous.names) == set(wanted),
+            project_id=project_id,
+            service_id=service_id,
         )
         return self._put(order)
 
@@ -150,6 +162,18 @@ class Issuer:
     def private_key(self, order: Order) -> bytes:
         """Return the private key of an order, PKCS #8 in PEM."""
         return self._vault.open(order.key, order.id)
+
+    def certificate(self, order: Order) -> Certificate:
+        """Return the certificate of a finished order as the nodes of the edge get it."""
+        assert order.certificate is not None
+        # Without the text and the empty lines that authorities may send between certificates.
+        chain = x509.load_pem_x509_certificates(order.certificate.encode())
+        pem = serialization.Encoding.PEM
+        return Certificate(
+            names=order.names,
+            chain="".join(it.public_bytes(pem).decode() for it in chain),
+            key=self.private_key(order).decode(),
+        )
 
     def seal_again(self, order: Order) -> Order:
         """Encrypt an order's private key with the first key of the configuration."""

@@ -67,6 +67,7 @@ class Order:
         rejections: consecutive orders that failed because of the domains.
         retry_at: no request is sent before this time, in ISO 8601.
         avoid: until when an authority is avoided, by the URL of its directory.
+        project_id, service_id: of the service that has the names.
     """
 
     id: str
@@ -84,6 +85,8 @@ class Order:
     rejections: int = 0
     retry_at: str | None = None
     avoid: Mapping[str, str] = field(default_factory=dict)
+    project_id: str = ""
+    service_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a JSON object. The private key in it is sealed."""
