@@ -18,10 +18,23 @@ from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
 from poppy.edge.plane.front import Files
 from poppy.edge.plane.runtime import HAProxy
-from poppy.edge.program import Access, Certificate, Challenge, Clients, Program, Upstream
+from poppy.edge.program import (
+    MAX_CHAIN,
+    MAX_NAMES,
+    Access,
+    Certificate,
+    Challenge,
+    Choice,
+    Clients,
+    Program,
+    Upstream,
+)
+from tests.real.edge_api import EdgeAPI
+from tests.real.edge_daemon import EdgeAgent
 from tests.real.edge_node import EdgeNode
 from tests.real.edge_origins import Authority
 from tests.real.origin import Origin
+from tests.real.poppy import wait
 
 pytestmark = pytest.mark.real
 
@@ -98,6 +111,26 @@ def get(
         return Reply(response.status, response.read().decode(), str(found["serialNumber"]))
 
 
+def curl(node: EdgeNode, authority: Authority, *arguments: str) -> str:
+    """Send a request to one.example.com, with a body of unknown length if asked to.
+
+    Returns:
+        The version of HTTP and the status.
+    """
+    address, port = node.https
+    done = subprocess.run(
+        ["curl", "-sS", "--http2", "--max-time", "5", "--cacert", str(authority.file)]
+        + ["--resolve", f"one.example.com:{port}:{address}", f"https://one.example.com:{port}/x"]
+        + ["-w", "%{http_version} %{http_code}", "-o", "/dev/null", *arguments],
+        check=True,
+        capture_output=True,
+        input="body",
+        text=True,
+        timeout=30,
+    )
+    return done.stdout
+
+
 def refuses(node: EdgeNode, name: str | None) -> bool:
     """Return whether the handshake for a name fails."""
     context = ssl._create_unverified_context()
@@ -160,18 +193,20 @@ class TestNames:
         self, node: EdgeNode, origin: Origin, authority: Authority
     ) -> None:
         node.serve(program(origin, "one", certificate(authority, "one.example.com")))
-        address, port = node.https
-        done = subprocess.run(
-            ["curl", "-sS", "--http2", "--cacert", str(authority.file), "--resolve"]
-            + [f"one.example.com:{port}:{address}", f"https://one.example.com:{port}/x"]
-            + ["-w", "%{http_version} %{http_code}", "-o", "/dev/null"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
 
-        assert done.stdout == "2 200"
+        assert curl(node, authority) == "2 200"
+
+    def test_a_request_with_a_body_over_http_2_reaches_the_origin(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        own = certificate(authority, "one.example.com")
+        node.serve(program(origin, "one", own, ttls=(Choice("/*", 600),)))
+        node.plane.flush()
+        before = origin.total
+
+        for arguments in ([], [], ["-X", "GET", "-T", "-"], ["-X", "GET", "-T", "-"]):
+            assert curl(node, authority, *arguments) == "2 200"
+        assert origin.total == before + 3
 
 
 class TestChanges:
@@ -249,6 +284,22 @@ class TestChanges:
 
         assert get(node, authority, "one.example.com").status == 200
         assert "/left.pem" not in haproxy._command("show ssl cert")
+
+    def test_the_largest_certificate_is_served(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        names = tuple(f"{number:03}{'a' * 60}.{'b' * 63}.example" for number in range(MAX_NAMES))
+        leaf, key = authority.issue("one.example.com")
+        other, _ = authority.issue("other.example.com", *(it[:120] for it in names[:23]))
+        chain = leaf + other * ((MAX_CHAIN - len(leaf)) // len(other))
+        assert len(chain) > MAX_CHAIN - len(other)
+        large = Certificate(names, chain, key)
+
+        node.serve(program(origin, "one", large, domains=names))
+        assert not refuses(node, names[-1])
+        node.stop("haproxy")
+        node.start("haproxy")
+        assert not refuses(node, names[-1])
 
 
 class TestRefusals:
@@ -380,3 +431,36 @@ class TestChallenges:
         node.plane.withdraw("service-one")
         node.serve(program(origin, "one"))
         assert node.get("one.example.com", PATH.replace("1", "2"))[1].startswith(b"origin ")
+
+
+class TestAgent:
+    def test_the_agent_applies_certificates_and_reports_a_bad_one(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        good = program(origin, "one", certificate(authority, "one.example.com"))
+        bad = program(origin, "two", unfit(authority, "two.example.com"))
+        with EdgeAPI() as api:
+            agent = EdgeAgent(node)
+            agent.join(api.url, "n1", api.store.add_node("n1"))
+            api.store.publish(bad)
+            api.store.publish(good)
+            with agent:
+                wait(lambda: api.store.reports.get("n1", {}).get("revision") == 2, 20)
+                assert get(node, authority, "one.example.com").status == 200
+                failures = api.store.reports["n1"]["failures"]
+                assert list(failures) == ["service-two"]
+                assert "two.example.com is invalid: KEY_VALUES_MISMATCH" in str(failures)
+
+                api.store.withdraw("service-one")
+                wait(lambda: api.store.reports["n1"]["revision"] == 3, 20)
+                assert refuses(node, "one.example.com")
+
+
+def test_a_node_may_have_no_https(origin: Origin, authority: Authority) -> None:
+    with EdgeNode(allowed_origins=["127.0.0.0/8"], https=[]) as node:
+        own = certificate(authority, "one.example.com")
+        node.serve(program(origin, "one", own, challenges=(CHALLENGE,)))
+        assert node.get("one.example.com")[0].status == 200
+        assert node.get("one.example.com", PATH)[1] == b"token-1.thumbprint"
+        assert not node.plane.load([program(origin, "one", own)])
+        node.plane.withdraw("service-one")

@@ -278,6 +278,7 @@ def _decision(settings: Settings, files: Files) -> str:
         "{ var(txn.ttl) -m str 0s }",
         "{ req.hdr(Transfer-Encoding) -m found }",
         "{ req.hdr_val(Content-Length) gt 0 }",
+        "{ req.body_len gt 0 }",
         "{ req.hdr(Authorization) -m found }",
         "{ req.hdr(Upgrade) -m found }",
     )
@@ -287,7 +288,9 @@ def _decision(settings: Settings, files: Files) -> str:
         for condition in (*direct, no_cookie)
         if condition
     )
+    # With HTTP/2, no field says that a body of unknown length follows.
     return f"""\
+    http-request wait-for-body time 10s at-least 1 if METH_GET {{ fc_http_major 2 }}
     http-request set-var(txn.ttl) var(txn.fields),field(1,|)
     http-request set-var(txn.policy) var(txn.fields),field(5,|)
     acl has_policy var(txn.policy) -m len gt 0
