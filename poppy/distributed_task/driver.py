@@ -31,6 +31,7 @@ from poppy.distributed_task.overdue import Overdue
 from poppy.distributed_task.ownership import Ownership
 from poppy.distributed_task.record_check import RecordCheck
 from poppy.distributed_task.record_watch import RecordWatch
+from poppy.distributed_task.renewals import Renewals
 from poppy.distributed_task.run import Dependencies
 from poppy.distributed_task.run_record import SIGNS
 from poppy.distributed_task.tasks import gate_of
@@ -200,6 +201,7 @@ class TaskFlowDriver(DistributedTask):
             [
                 dispatcher,
                 Overdue(storage, self._policy),
+                Renewals(storage, providers, options.health_interval),
                 *failover,
                 *([records] if records else []),
             ],

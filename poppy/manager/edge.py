@@ -8,7 +8,9 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import cachetools
 
@@ -16,7 +18,7 @@ from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.manager.caching import cached
 from poppy.model import edge_schemas, validation
-from poppy.model.edge import DEFAULT_POOL, MAX_NODES, Node, Page, Report
+from poppy.model.edge import DEFAULT_POOL, MAX_NODES, Change, Node, Page, Report
 from poppy.model.schemas import NODE_NAME
 from poppy.storage.base import Storage
 
@@ -27,6 +29,15 @@ _HEAD_AGE = 0.5  # Seconds for which the head is cached.
 _TOKEN_AGE = 5.0  # Seconds for which a valid token is cached.
 
 
+@runtime_checkable
+class Reveals(Protocol):
+    """A provider that publishes programs with encrypted parts."""
+
+    def reveal(self, program: str) -> str:
+        """Return a program as nodes get it."""
+        ...
+
+
 class EdgeManager:
     """Serve the nodes, which authenticate by tokens of their own.
 
@@ -34,8 +45,14 @@ class EdgeManager:
     would add nothing.
     """
 
-    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], float] = time.monotonic,
+        providers: Mapping[str, object] | None = None,
+    ) -> None:
         self._store = storage.edge
+        self._providers = providers or {}
         self._head = cached(lambda: self._store.head(), _HEAD_AGE)
         self._nodes: cachetools.TTLCache[str, Node] = cachetools.TTLCache(
             MAX_NODES, _TOKEN_AGE, timer=clock
@@ -104,7 +121,15 @@ class EdgeManager:
 
     def changes(self, after: int, limit: int, snapshot: int) -> Page:
         """Return a page of changes; see :meth:`.EdgeStore.changes`."""
-        return self._store.changes(after, limit, snapshot)
+        page = self._store.changes(after, limit, snapshot)
+        return page._replace(changes=[self._revealed(it) for it in page.changes])
+
+    def _revealed(self, change: Change) -> Change:
+        program = change.program
+        for provider in self._providers.values():
+            if program is not None and isinstance(provider, Reveals):
+                program = provider.reveal(program)
+        return replace(change, program=program)
 
     def report(self, node: Node, document: object) -> bool | None:
         """Store what a node says about itself.

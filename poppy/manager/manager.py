@@ -105,7 +105,7 @@ class Manager(Driver):
             storage, providers, conf["drivers:provider"].analytics_timeout
         )
         self.flavors = FlavorsManager(storage, providers, dns)
-        self.edge = EdgeManager(storage)
+        self.edge = EdgeManager(storage, providers=providers)
         self.limits = LimitsManager(storage, default_limit)
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)

@@ -244,6 +244,17 @@ class Provider(Driver, abc.ABC):
             PermanentError: the provider refuses, or has no such service.
         """
 
+    def due(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Return project and ID of deployed services for which ensure is due again.
+
+        For a driver that has to do something at a certain time, such as renewing certificates.
+        Workers then queue an update of each service.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        return ()
+
     @abc.abstractmethod
     def health(self) -> bool:
         """Return whether the provider's API answers now.

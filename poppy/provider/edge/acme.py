@@ -19,6 +19,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from acme import challenges, crypto_util, messages
 from cryptography import x509
@@ -103,8 +104,7 @@ class Issuer:
         if not 1 <= len(wanted) <= MAX_NAMES:
             raise PermanentError(f"A certificate has 1 to {MAX_NAMES} names, not {len(wanted)}")
         for name in wanted:
-            if not _DOMAIN.fullmatch(name):
-                raise PermanentError(f"{name!r:.80} can't be in a certificate")
+            check_name(name)
         authority, replaces = self._choose({}), None
         if previous is not None and previous.authority in self._authorities:
             authority = previous.authority
@@ -165,15 +165,20 @@ class Issuer:
 
     def certificate(self, order: Order) -> Certificate:
         """Return the certificate of a finished order as the nodes of the edge get it."""
+        return Certificate(
+            **self.certificate_without_key(order), key=self.private_key(order).decode()
+        )
+
+    def certificate_without_key(self, order: Order) -> dict[str, Any]:
+        """Return the fields of :meth:`certificate` but the private key."""
         assert order.certificate is not None
         # Without the text and the empty lines that authorities may send between certificates.
         chain = x509.load_pem_x509_certificates(order.certificate.encode())
         pem = serialization.Encoding.PEM
-        return Certificate(
-            names=order.names,
-            chain="".join(it.public_bytes(pem).decode() for it in chain),
-            key=self.private_key(order).decode(),
-        )
+        return {
+            "names": order.names,
+            "chain": "".join(it.public_bytes(pem).decode() for it in chain),
+        }
 
     def seal_again(self, order: Order) -> Order:
         """Encrypt an order's private key with the first key of the configuration."""
@@ -342,6 +347,16 @@ class Issuer:
     def _put(self, order: Order) -> Order:
         self._records.put_order(order)
         return order
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that can't be in a certificate.
+
+    Raises:
+        PermanentError: the message has the name.
+    """
+    if not _DOMAIN.fullmatch(name):
+        raise PermanentError(f"{name!r:.80} can't be in a certificate")
 
 
 def _authorizations(session: Session, found: messages.Order) -> Iterator[messages.Authorization]:

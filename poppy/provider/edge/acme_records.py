@@ -36,11 +36,15 @@ class StoredRecords(Records):
 
     def put_order(self, order: Order) -> None:
         """Replace the order, and store when it is due."""
-        self._store.put_order(
-            CertificateOrder(
-                order.project_id, order.service_id, order.id, order.to_dict(), due(order)
-            )
-        )
+        self._put(order, due(order))
+
+    def supersede(self, order: Order) -> None:
+        """Store that nothing is due for an order, because another one replaces it."""
+        self._put(order, None)
+
+    def _put(self, order: Order, due_at: datetime.datetime | None) -> None:
+        key = (order.project_id, order.service_id, order.id)
+        self._store.put_order(CertificateOrder(*key, order.to_dict(), due_at))
 
     def events(self, key: str, since: datetime.datetime) -> Sequence[datetime.datetime]:
         """Read the times."""

@@ -5,8 +5,10 @@
 """
 
 import datetime
+import json
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from oslo_config import cfg
 from oslo_log import log
@@ -20,8 +22,13 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Provider
+from poppy.provider.edge import acme_options
+from poppy.provider.edge.acme_orders import Order
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.options import OPTS
+
+if TYPE_CHECKING:
+    from poppy.provider.edge.certificates import Certificates
 
 LOG = log.getLogger(__name__)
 
@@ -54,7 +61,7 @@ class EdgeProvider(Provider):
     may serve it already.
     """
 
-    OPTS: ClassVar[Sequence[cfg.Opt]] = OPTS
+    OPTS: ClassVar[Sequence[cfg.Opt]] = (*OPTS, *acme_options.OPTS)
 
     SUPPORTS: ClassVar[frozenset[Capability]] = frozenset(
         {
@@ -67,9 +74,11 @@ class EdgeProvider(Provider):
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
+        Capability.SNI_CERTIFICATE: ("acme_directories",),
     }
 
     _log: EdgeLog
+    _certificates: "Certificates | None" = None
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -84,6 +93,11 @@ class EdgeProvider(Provider):
     def attach(self, storage: HasEdge) -> None:
         """Keep the log of changes; see :meth:`Provider.attach`."""
         self._log = storage.edge
+        if self.options.acme_directories:
+            # Needs libraries of the extra ``edge``.
+            from poppy.provider.edge.certificates import Certificates
+
+            self._certificates = Certificates(self.options, self.group, self._log, self)
 
     @property
     def reserved_names(self) -> Sequence[str]:
@@ -99,25 +113,76 @@ class EdgeProvider(Provider):
                     addresses.check(address, self._allowed, self._refused)
             except addresses.Refused as exc:
                 raise PermanentError(f"The origin {entry.origin}: {exc}") from exc
+        if not spec.origins:
+            raise PermanentError(
+                "The edge orders a certificate with the service that has the domain"
+            )
         compile_program(_ANY, spec)
+        if self._certificates is not None:
+            self._certificates.check(spec)
 
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Publish the program, and see whether the nodes have it; see :meth:`Provider.ensure`."""
         program = compile_program(service.service_id, service.spec)
-        stamp = self._log.publish(service.service_id, program.to_json())
+        orders = self._certificates.orders(service) if self._certificates else ()
+        text = program.to_json()
+        if self._certificates and orders:
+            text = self._certificates.publication(program, orders)
+        stamp = self._log.publish(service.service_id, text)
         progress = self._progress(stamp)
         for node in progress.live:
             failure = node.report.failures.get(service.service_id) if node.report else None
             if failure is not None and failure.revision >= stamp.revision:
                 raise PermanentError(f"Node {node.name} can't serve it: {failure.reason}")
         edge: str = self.options.edge_name
-        return Deployment(
+        deployment = Deployment(
             provider_service_id=service.service_id,
             access_urls={domain: edge for domain in sorted(service.spec.domain_names)},
             in_progress=bool(progress.message),
             poll_after=progress.poll_after,
             message=progress.message,
+            certificates=known.certificates if known else {},
         )
+        if progress.message or self._certificates is None:
+            return deployment
+        urls = known.access_urls if known else ()
+        ready = {entry.domain.lower() for entry in urls if entry.operator_url}
+        work = self._certificates.advance(service, orders, ready)
+        return replace(
+            deployment,
+            certificates=work.statuses,
+            in_progress=work.poll_after is not None,
+            poll_after=work.poll_after or _SOONEST,
+            message="" if work.poll_after is None else "waiting for certificates",
+        )
+
+    def publish(self, order: Order) -> None:
+        """Wait until the nodes have an order's challenges, which :meth:`ensure` publishes."""
+        current = self._log.current(order.service_id)
+        program = json.loads((current and current.program) or "{}")
+        tokens = {it["token"] for it in program.get("challenges", ())}
+        if current is None or not {it.name for it in order.challenges} <= tokens:
+            raise InProgressError("the challenges are being published", _SOONEST)
+        self._wait(current.stamp)
+
+    def withdraw(self, order: Order) -> None:
+        """Do nothing: the next publication has no challenges of this order."""
+
+    def reveal(self, program: str) -> str:
+        """Return a published program as nodes get it, with private keys.
+
+        Raises:
+            ConfigError: a key to decrypt them is missing.
+        """
+        if '"certificates"' not in program:
+            return program
+        if self._certificates is None:
+            raise self.config_error("acme_directories: it is empty, but there are certificates")
+        return self._certificates.reveal(program)
+
+    def due(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Return services with orders that can go on; see :meth:`Provider.due`."""
+        return self._certificates.due(limit) if self._certificates else ()
 
     def remove(self, service: Service, known: ProviderDetail | None) -> None:
         """Withdraw the program, and wait for the nodes; see :meth:`Provider.remove`.
@@ -125,6 +190,8 @@ class EdgeProvider(Provider):
         An edge without nodes serves nothing, so nothing is waited for.
         """
         stamp = self._log.withdraw(service.service_id)
+        if self._certificates is not None:
+            self._certificates.forget(service)
         if stamp is not None:
             self._wait(stamp, len(self._log.nodes()))
 

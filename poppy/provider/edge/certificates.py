@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificates of services: their orders, and what programs get of them."""
+
+import datetime
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from oslo_log import log
+
+from poppy.common.clock import now_utc
+from poppy.common.errors import DriverError, InProgressError, PermanentError
+from poppy.edge.program import MAX_CERTIFICATES, MAX_SIZE, Program
+from poppy.model.edge import Certificates as Store
+from poppy.model.edge import EdgeLog
+from poppy.model.services import Service
+from poppy.model.specs import ServiceSpec
+from poppy.provider.edge import acme_options, acme_renewal
+from poppy.provider.edge.acme import Issuer, check_name
+from poppy.provider.edge.acme_orders import Order, Publisher
+from poppy.provider.edge.acme_records import StoredRecords, due
+from poppy.provider.edge.keys import Vault
+from poppy.provider.skeleton import own_certificates
+
+LOG = log.getLogger(__name__)
+
+#: The most steps of one order in one call; an order needs about eight.
+_STEPS = 10
+#: Seconds until an order is continued after a failure that names no time.
+_PAUSE, _LONG_PAUSE = 60.0, 86_400.0
+
+
+class Progress(NamedTuple):
+    """How far the certificates of a service are.
+
+    Attributes:
+        statuses: by domain.
+        poll_after: seconds until the next step; None if nothing is in progress.
+    """
+
+    statuses: Mapping[str, str]
+    poll_after: float | None
+
+
+class Certificates:
+    """Orders certificates for the domains of services, one for each.
+
+    Args:
+        options: of the group.
+        group: its name.
+        log: the store.
+        publisher: publishes challenges.
+    """
+
+    def __init__(self, options: Any, group: str, log: EdgeLog, publisher: Publisher) -> None:
+        self._store: Store = log
+        self._records = StoredRecords(log)
+        self._vault = Vault(options.encryption_keys, group)
+        self._issuer = Issuer(
+            acme_options.authorities(options, group),
+            self._vault,
+            self._records,
+            publisher,
+            acme_options.limits(options),
+        )
+
+    @staticmethod
+    def check(spec: ServiceSpec) -> None:
+        """Refuse a document with domains for which there can be no certificate.
+
+        Raises:
+            PermanentError: the message names the domain.
+        """
+        domains = own_certificates(spec)
+        if len(domains) > MAX_CERTIFICATES:
+            raise PermanentError(
+                f"{len(domains)} domains with certificates; a service can have {MAX_CERTIFICATES}"
+            )
+        for domain in sorted(domains):
+            check_name(domain)
+
+    def orders(self, service: Service) -> Sequence[Order]:
+        """Return the orders of a service, and delete those of domains that it dropped."""
+        wanted = _domains(service)
+        found = self._records.orders(service.service_id)
+        dropped = {it.id for it in found if it.names[0] not in wanted}
+        self._store.delete_orders(service.service_id, dropped)
+        return [it for it in found if it.id not in dropped]
+
+    def forget(self, service: Service) -> None:
+        """Delete all orders of a service."""
+        found = self._records.orders(service.service_id)
+        self._store.delete_orders(service.service_id, {it.id for it in found})
+
+    def publication(self, program: Program, orders: Sequence[Order]) -> str:
+        """Return a program with certificates and challenges as JSON, with sealed private keys.
+
+        Raises:
+            PermanentError: it is too large.
+        """
+        certificates = [
+            {**self._issuer.certificate_without_key(order), "key": order.key, "order": order.id}
+            for order in _newest(orders).values()
+        ]
+        challenges = sorted(
+            (it.domain, it.name, it.value) for order in orders for it in order.challenges
+        )
+        document = program.to_dict()
+        if certificates:
+            document["certificates"] = sorted(certificates, key=lambda it: it["names"])
+        if challenges:
+            keys = ("domain", "token", "value")
+            document["challenges"] = [dict(zip(keys, it, strict=True)) for it in challenges]
+        text = json.dumps(document, sort_keys=True)
+        if len(text) > MAX_SIZE:
+            raise PermanentError(f"The program with its certificates exceeds {MAX_SIZE} bytes")
+        return text
+
+    def reveal(self, program: str) -> str:
+        """Return a publication as nodes get it, with open private keys."""
+        document = json.loads(program)
+        for it in document.get("certificates", ()):
+            it["key"] = self._vault.open(it["key"], it.pop("order")).decode()
+        return json.dumps(document, sort_keys=True)
+
+    def due(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Return project and ID of services for which something is to be done."""
+        return self._store.due(now_utc(), limit)
+
+    def advance(
+        self, service: Service, orders: Sequence[Order], ready: Collection[str]
+    ) -> Progress:
+        """Take the next steps of all orders, and begin those that are missing or due.
+
+        Args:
+            orders: as published, at all nodes.
+            ready: the domains that may lead to the edge.
+        """
+        newest = _newest(orders)
+        self._store.delete_orders(
+            service.service_id,
+            {it.id for it in orders if it.certificate and it is not newest[it.names[0]]},
+        )
+        waits: list[float] = []
+        statuses = {}
+        for domain in sorted(_domains(service)):
+            current = newest.get(domain)
+            status = "deployed" if current else "create_in_progress"
+            pending = next(
+                (it for it in orders if it.names[0] == domain and not it.certificate), None
+            )
+            if pending is None and (current is None or due(current) <= now_utc()):
+                pending = self._issuer.new(
+                    [domain],
+                    current,
+                    project_id=service.project_id,
+                    service_id=service.service_id,
+                )
+            if pending is not None and current is not None:
+                # From now on, the order of the renewal says when it is due.
+                self._records.supersede(current)
+            if pending is not None and domain not in ready and pending in orders:
+                self._postpone(pending, _PAUSE)
+            elif pending is not None and domain in ready:
+                try:
+                    waits += self._continue(pending)
+                except PermanentError as exc:
+                    LOG.warning("No certificate for %s: %s", domain, exc)
+                    status = "deployed" if current else "failed"
+            statuses[domain] = status
+        return Progress(statuses, min(waits, default=None))
+
+    def _continue(self, order: Order) -> Sequence[float]:
+        """Take steps of an order.
+
+        Returns:
+            The seconds until the next one; nothing if that takes long.
+        """
+        try:
+            for _ in range(_STEPS):
+                order = self._issuer.step(order)
+                if order.certificate is not None:
+                    return [0.0]
+        except InProgressError as exc:
+            return [exc.poll_after]
+        except DriverError as exc:
+            LOG.info("The certificate for %s has to wait: %s", order.names[0], exc)
+            if isinstance(exc, PermanentError):
+                self._postpone(order, _LONG_PAUSE)
+                raise
+            self._postpone(order, _PAUSE)
+            return []
+        return [0.0]
+
+    def _postpone(self, order: Order, pause: float) -> None:
+        """Make sure that an order is not due at once."""
+        at = (now_utc() + datetime.timedelta(seconds=pause)).isoformat()
+        for stored in self._records.orders(order.service_id):
+            if stored.id == order.id and (stored.retry_at or "") < now_utc().isoformat():
+                self._records.put_order(replace(stored, retry_at=at))
+
+
+def _domains(service: Service) -> set[str]:
+    return {domain.lower() for domain in own_certificates(service.spec)}
+
+
+def _newest(orders: Sequence[Order]) -> Mapping[str, Order]:
+    """Return the finished order by domain, the last one of several."""
+    finished = [it for it in orders if it.certificate is not None]
+    finished.sort(key=lambda it: acme_renewal.leaf(it.certificate or "").not_valid_before_utc)
+    return {it.names[0]: it for it in finished}

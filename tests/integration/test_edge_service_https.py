@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTPS of services at the own edge: API, worker, store, Pebble, HAProxy and Varnish."""
+
+import base64
+import datetime
+import itertools
+import os
+import ssl
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from poppy.common import errors
+from poppy.common.clock import now_utc
+from poppy.model import specs as model
+from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.provider.edge import acme_renewal
+from poppy.provider.edge import certificates as driver_certificates
+from poppy.provider.edge.driver import EdgeProvider
+from poppy.testing.builders import make_flavor, make_service, make_spec
+from poppy.testing.edge import Request
+from poppy.testing.edge.wire import exchange
+from tests.functional.harness import PROJECT, Harness
+from tests.real.edge_agent import Agent, until
+from tests.real.edge_node import EdgeNode
+from tests.real.origin import Origin
+from tests.real.pebble import Pebble, Published
+
+pytestmark = pytest.mark.real
+
+GROUP = "drivers:provider:edge"
+SNI = {"protocol": "https", "certificate": "sni"}
+
+
+class NodeAgent(Agent):
+    """Applies programs to a real node."""
+
+    def __init__(self, node, *arguments):
+        super().__init__(*arguments)
+        self.node = node
+
+    def _apply(self, change):
+        super()._apply(change)
+        service = change["service_id"]
+        if change.get("program"):
+            self.node.serve(self.programs[service])
+        elif "program" in change:
+            self.node.plane.withdraw(service)
+
+
+@pytest.fixture(scope="module")
+def node():
+    with EdgeNode(allowed_origins=["127.0.0.0/8"]) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def published(node):
+    with Published() as published:
+        published.http_port = node.http[1]
+        yield published
+
+
+@pytest.fixture
+def pebble(published):
+    with Pebble(published) as server:
+        yield server
+
+
+@pytest.fixture
+def origin():
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def poppy(tmp_path, node, pebble):
+    edge = {
+        "acme_directories": pebble.directory_url,
+        "acme_ca_file": pebble.ca_file,
+        "acme_profile": "default",
+        "acme_terms_accepted": "true",
+        "encryption_keys": base64.b64encode(os.urandom(32)).decode(),
+        "allowed_origins": "127.0.0.0/8",
+    }
+    poppy = Harness(tmp_path, {GROUP: edge}, health_interval=0.2)
+    provider = EdgeProvider(poppy.conf, "edge")
+    provider.attach(poppy.storage)
+    poppy.boot.providers["edge"] = provider
+    poppy.storage.flavors.create(make_flavor("own", ["edge"]))
+    edges = poppy.boot.manager.edge
+    agent = NodeAgent(node, poppy.boot.transport.application, "node-1", edges.add("node-1"))
+    stopped = threading.Event()
+    thread = threading.Thread(target=agent.run, args=(stopped, 0.1))
+    thread.start()
+    poppy.edge = provider
+    yield poppy
+    stopped.set()
+    thread.join()
+    poppy.close()
+    for stored in list(node.state.programs()):
+        node.state.delete(stored.program.service_id)
+    node.plane.load([])
+
+
+def create(poppy, origin, *domains):
+    entries = [{"domain": it, **SNI} for it in domains]
+    return poppy.create(flavor_id="own", domains=entries, origins=[{"origin": origin.address}])
+
+
+def certificates(poppy, service_id):
+    return dict(poppy.get(service_id).provider_details["edge"].certificates)
+
+
+def get(node, pebble, domain):
+    root = pebble.root().public_bytes(serialization.Encoding.PEM).decode()
+    tls = ssl.create_default_context(cadata=root)
+    return exchange(node.https, Request(domain, "/"), tls).status
+
+
+def test_a_service_gets_its_certificate(poppy, node, pebble, origin):
+    domain = "www.example.com"
+    with poppy.working():
+        service_id = create(poppy, origin, domain)
+        until(lambda: certificates(poppy, service_id) == {domain: "deployed"}, 30)
+        poppy.settle(service_id)
+        assert get(node, pebble, domain) == 200
+        assert node.get(domain)[0].status == 200
+        assert pebble.certificates() == 1
+        time.sleep(1)
+        assert pebble.orders() == 1
+
+        poppy.services.delete(PROJECT, service_id, "req-2")
+        until(lambda: poppy.settle(service_id) is None)
+    assert poppy.storage.edge.orders(service_id) == []
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        get(node, pebble, domain)
+
+
+def test_private_keys_are_encrypted_in_the_store(poppy, node, pebble, origin, tmp_path):
+    with poppy.working():
+        service_id = create(poppy, origin, "www.example.com")
+        until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
+        poppy.settle(service_id)
+
+    (stored,) = (it.program.certificates[0] for it in node.state.programs())
+    database = b"".join(it.read_bytes() for it in tmp_path.glob("*sqlite3*"))
+    assert stored.key.splitlines()[1].encode() not in database
+    assert b"PRIVATE KEY" not in database
+    assert stored.chain.splitlines()[1].encode() in database
+
+
+def test_a_domain_that_fails_does_not_hold_up_others(poppy, node, published, pebble, origin):
+    published.break_dns("broken.example.com")
+    with poppy.working():
+        service_id = create(poppy, origin, "www.example.com", "broken.example.com")
+        expected = {"www.example.com": "deployed", "broken.example.com": "create_in_progress"}
+        until(lambda: certificates(poppy, service_id) == expected, 30)
+        assert str(poppy.settle(service_id).status) == "deployed"
+    assert get(node, pebble, "www.example.com") == 200
+    assert node.get("broken.example.com")[0].status == 200
+
+
+def test_a_dropped_domain_loses_its_certificate(poppy, node, pebble, origin):
+    domains = ("www.example.com", "two.example.com")
+    with poppy.working():
+        service_id = create(poppy, origin, *domains)
+        until(lambda: certificates(poppy, service_id) == dict.fromkeys(domains, "deployed"), 30)
+        poppy.settle(service_id)
+        patch = [{"op": "remove", "path": "/domains/1"}]
+        poppy.services.update(PROJECT, service_id, patch, "req-2")
+        poppy.settle(service_id)
+    assert get(node, pebble, "www.example.com") == 200
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        get(node, pebble, "two.example.com")
+    assert len(poppy.storage.edge.orders(service_id)) == 1
+    assert pebble.orders() == 2
+
+
+def test_a_certificate_is_renewed(poppy, node, pebble, origin, monkeypatch):
+    with poppy.working():
+        service_id = create(poppy, origin, "www.example.com")
+        until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
+        poppy.settle(service_id)
+        (first,) = poppy.storage.edge.orders(service_id)
+        poppy.storage.edge.put_order(replace(first, due_at=now_utc()))
+        began = now_utc()
+
+        def default_time(leaf):
+            return began if leaf.not_valid_before_utc <= began else leaf.not_valid_after_utc
+
+        monkeypatch.setattr(acme_renewal, "default_time", default_time)
+        until(lambda: first not in poppy.storage.edge.orders(service_id), 30)
+        until(lambda: pebble.certificates() == 2, 30)
+        poppy.settle(service_id)
+    assert get(node, pebble, "www.example.com") == 200
+
+
+def test_a_renewal_that_fails_is_not_due_at_once(poppy, node, pebble, origin, monkeypatch):
+    service, known = https_service(origin, "www.example.com")
+    ensure(poppy, service, known)
+    now = now_utc()
+    (current,) = poppy.storage.edge.orders(service.service_id)
+    poppy.storage.edge.put_order(replace(current, due_at=now))
+    monkeypatch.setattr(acme_renewal, "default_time", lambda _leaf: now)
+    pebble.stop()
+
+    assert ensure(poppy, service, known).certificates == {"www.example.com": "deployed"}
+
+    assert len(poppy.storage.edge.orders(service.service_id)) == 2
+    assert poppy.edge.due(10) == []
+    later = poppy.storage.edge.due(now + datetime.timedelta(seconds=90), 10)
+    assert later == [(service.project_id, service.service_id)]
+
+
+def test_a_service_is_deployed_while_the_authority_is_down(
+    poppy, node, pebble, origin, monkeypatch
+):
+    monkeypatch.setattr(driver_certificates, "_PAUSE", 0.5)
+    pebble.stop()
+    with poppy.working():
+        service_id = create(poppy, origin, "www.example.com")
+        assert str(poppy.settle(service_id).status) == "deployed"
+        assert certificates(poppy, service_id) == {"www.example.com": "create_in_progress"}
+        assert node.get("www.example.com")[0].status == 200
+        pebble.start()
+        until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
+        poppy.settle(service_id)
+    assert get(node, pebble, "www.example.com") == 200
+
+
+def test_what_no_authority_issues_is_refused(poppy, origin):
+    with pytest.raises(errors.PoppyError, match="a_b.example.com"):
+        create(poppy, origin, "a_b.example.com")
+    order = {"cert_type": "sni", "domain_name": "a.example.com", "flavor_id": "own"}
+    with pytest.raises(errors.PoppyError, match="with the service that has the domain"):
+        poppy.boot.manager.certificates.create(PROJECT, {**order, "project_id": PROJECT}, "req-1")
+
+
+def test_a_worker_killed_after_any_write_leaves_one_certificate(
+    poppy, node, pebble, origin, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    writes = ("publish", "put_order", "add_account", "put_account", "add_event", "delete_orders")
+    log = poppy.storage.edge
+    for number in itertools.count(1):
+        domain = f"www{number}.example.com"
+        service, known = https_service(origin, domain)
+        orders, certificates_ = pebble.orders(), pebble.certificates()
+        calls = itertools.count(1)
+
+        def killed(write, fatal=number, calls=calls):
+            def call(*arguments):
+                result = write(*arguments)
+                if next(calls) == fatal:
+                    raise Killed
+                return result
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in writes:
+                patch.setattr(log, name, killed(getattr(log, name)))
+            try:
+                ensure(poppy, service, known)
+            except Killed:
+                was_killed = True
+            else:
+                was_killed = False
+        assert ensure(poppy, service, known).certificates == {domain: "deployed"}
+        assert pebble.orders() == orders + 1, number
+        assert pebble.certificates() == certificates_ + 1, number
+        assert get(node, pebble, domain) == 200
+        if not was_killed:
+            break
+    assert number > 8
+
+
+def https_service(origin, domain):
+    """Return a service with a domain in DNS, and what is known of it."""
+    spec = make_spec((), origins=(model.Origin(origin.address),))
+    service = make_service(spec=replace(spec, domains=(model.Domain(domain, "https", "sni"),)))
+    url = AccessURL(domain, "edge.example.net", f"{domain}.cdn.example.net")
+    return service, ProviderDetail(ProviderStatus.DEPLOYED, service.service_id, (url,))
+
+
+def ensure(poppy, service, known):
+    """Call the driver until it is done, as workers do."""
+    deadline = time.monotonic() + 30
+    while True:
+        deployment = poppy.edge.ensure(service, known)
+        if not deployment.in_progress:
+            return deployment
+        assert time.monotonic() < deadline, deployment
+        time.sleep(min(deployment.poll_after, 0.2))
