@@ -220,6 +220,7 @@ class Program:
 #: Fields that programs without them do not have.
 _OPTIONAL = ("certificates", "challenges")
 
+
 def _check_wildcards(program: Program) -> None:
     patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
     patterns += [rule.pattern for access in program.restrictions for rule in access.rules]

@@ -244,11 +244,15 @@ class Certificates(Protocol):
 
     @abc.abstractmethod
     def events(self, key: str, since: datetime.datetime) -> Sequence[datetime.datetime]:
-        """Return the times of a key's events after a time, in order."""
+        """Return the times of a key's events after a time, in order.
+
+        Args:
+            since: at most :data:`KEPT` ago.
+        """
 
     @abc.abstractmethod
     def add_event(self, key: str, at: datetime.datetime) -> None:
-        """Store an event, and delete those of all keys that are older than :data:`KEPT`."""
+        """Store an event, and keep it for :data:`KEPT` at least, but not forever."""
 
 
 class EdgeLog(Certificates, Protocol):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log of the operator's own edge in Cassandra, on a real node."""
 
+import dataclasses
 import datetime
 
 import pytest
@@ -11,10 +12,10 @@ from cassandra import ConsistencyLevel
 
 from poppy.common import errors
 from poppy.common.clock import now_utc
-from poppy.model.edge import Change
+from poppy.model.edge import CertificateOrder, Change
 from poppy.model.operations import Purge
 from poppy.storage.cassandra import edge as edge_store
-from poppy.storage.cassandra import edge_log, edge_nodes
+from poppy.storage.cassandra import edge_certificates, edge_log, edge_nodes
 from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.session import Database
 from poppy.testing.builders import NOW
@@ -329,3 +330,40 @@ def test_report_of_a_removed_node_has_no_effect(log, monkeypatch):
     assert log.nodes() == [make_node()]
     log.join("node-1", "a" * 64, "c" * 64, NOW)
     assert log.node("node-1").report is None
+
+
+@pytest.mark.parametrize("happens", [True, False])
+def test_order_is_stored_though_the_outcome_is_unknown(log, unsure, happens):
+    order = CertificateOrder("project-1", "service-1", "a", {"state": 1}, NOW)
+    unsure(happens)
+    log.put_order(order)
+    assert log.orders("service-1") == [order]
+    unsure(happens)
+    log.delete_orders("service-1", ["a"])
+    assert log.orders("service-1") == []
+
+
+@pytest.mark.parametrize("happens", [True, False])
+def test_first_account_wins_though_the_outcome_is_unknown(log, unsure, happens):
+    unsure(happens)
+    assert log.add_account("https://ca.example/", {"key": 1}) == {"key": 1}
+    assert log.add_account("https://ca.example/", {"key": 2}) == {"key": 1}
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_service_is_due_at_the_time_of_its_order_though_a_writer_dies(log, dies, number):
+    later = NOW + datetime.timedelta(days=3)
+    order = CertificateOrder("project-1", "service-1", "a", {}, NOW)
+    log.put_order(order)
+    moved = dataclasses.replace(order, due_at=later)
+    dies(number, log.put_order, moved)
+    (stored,) = log.orders("service-1")
+    assert stored == (order if number == 0 else moved)
+    assert (log.due(NOW, 10) == [("project-1", "service-1")]) == (stored == order)
+    assert log.due(later, 10) == [("project-1", "service-1")]
+    log.put_order(moved)
+    assert log.due(NOW, 10) == []
+    log.due(later, 10)
+    assert (
+        len(log._database.read(edge_certificates.DUE, {"shelf": 0, "now": 2**62, "page": 9})) == 1
+    )

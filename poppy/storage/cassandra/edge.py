@@ -20,6 +20,7 @@ from poppy.model.edge import Change, Page, Publication, Stamp
 from poppy.model.operations import Purge
 from poppy.storage import edge
 from poppy.storage.cassandra import codec, edge_log
+from poppy.storage.cassandra.edge_certificates import CertificateRows
 from poppy.storage.cassandra.edge_log import SHARDS, SHELF, Entry, Log
 from poppy.storage.cassandra.edge_nodes import Nodes
 from poppy.storage.cassandra.session import Call, Database
@@ -57,7 +58,7 @@ class _Pruned(NamedTuple):
     dropped: int = 0
 
 
-class EdgeStore(Nodes, edge.EdgeStore):
+class EdgeStore(Nodes, CertificateRows, edge.EdgeStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:

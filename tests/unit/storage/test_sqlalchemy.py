@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL storage driver on SQLite: the conformance suite and its own tests."""
 
+import datetime
 import logging
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from poppy.common import errors, sql
+from poppy.model.edge import KEPT
 from poppy.storage.sqlalchemy import schema
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.driver import SQLAlchemyStorage
@@ -22,6 +24,7 @@ from poppy.testing.builders import NOW, make_flavor
 from poppy.testing.storage import EdgeContract, StorageContract
 from tests.unit.storage.conftest import make_storage
 
+HOUR = datetime.timedelta(hours=1)
 FORK = multiprocessing.get_context("fork")
 
 
@@ -35,6 +38,14 @@ class TestContract(StorageContract, EdgeContract):
     @pytest.fixture
     def connect_again(self, path):
         return lambda: make_storage(f"sqlite:///{path}")
+
+
+class TestEvents:
+    def test_events_are_deleted_after_a_week(self, path):
+        log = make_storage(f"sqlite:///{path}").edge
+        for key, at in (("a", NOW), ("a", NOW + HOUR), ("b", NOW + HOUR + KEPT)):
+            log.add_event(key, at)
+        assert log.events("a", NOW - HOUR) == [NOW + HOUR]
 
 
 class TestSchema:
