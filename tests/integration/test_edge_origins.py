@@ -285,11 +285,13 @@ class TestFailover:
         with Origin("127.1.0.1") as first, Origin("::1", port=first.port) as second:
             at = first.named(name("127.1.0.1", "::1"))
             assert edge.ask(at, "POST").status == 200
+            # On a busy machine, the first address may be too slow for the first request.
+            before = len(second.requests)
             first.stop()
             assert edge.ask(at, "POST").status == 200
             time.sleep(_HOLD)
             assert edge.ask(at).status == 200
-            assert len(second.requests) == 2
+            assert len(second.requests) == before + 2
 
     @pytest.mark.parametrize("addresses", [("127.1.0.1",), ("127.1.0.1", "::1")])
     def test_no_address_accepts_connections(
