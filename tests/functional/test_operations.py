@@ -16,6 +16,8 @@ from tests.functional.harness import PROJECT, Harness
 
 BUSY = errors.RetryableError("the provider is busy", retry_after=0.05)
 LATER = errors.RetryableError("the provider limits our rate", retry_after=2.1)
+#: Long enough for a request on a busy machine.
+MUCH_LATER = errors.RetryableError("the provider limits our rate", retry_after=6)
 REFUSED = errors.PermanentError("the provider refuses it")
 
 
@@ -192,7 +194,7 @@ def test_soft_purge_shows_update_in_progress(poppy):
     service_id = poppy.create()
     with poppy.working():
         poppy.settle(service_id)
-        poppy.cdn_a.script = [LATER]
+        poppy.cdn_a.script = [MUCH_LATER]
         poppy.services.purge(PROJECT, service_id, Purge(None, False), None)
         poppy.wait(lambda: poppy.is_waiting(service_id))
         assert poppy.get(service_id).status is Status.UPDATE_IN_PROGRESS
@@ -235,7 +237,7 @@ def test_change_is_refused_while_a_purge_is_parked(poppy):
     patch = [{"op": "replace", "path": "/name", "value": "another"}]
     with poppy.working():
         poppy.settle(service_id)
-        poppy.cdn_a.script = [LATER]
+        poppy.cdn_a.script = [MUCH_LATER]
         poppy.services.purge(PROJECT, service_id, Purge(None, True), None)
         poppy.wait(lambda: poppy.is_waiting(service_id))
         with pytest.raises(errors.ServiceBusy, match="its purge, operation .* waits .*our rate"):

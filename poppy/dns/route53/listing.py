@@ -67,9 +67,14 @@ class Listing:
             self._last = _END
             return
         self._records += page["ResourceRecordSets"]
+        if not page["IsTruncated"]:
+            self._last = _END
+            return
         # It is not documented how names with escaped characters sort.
         plain = (it["Name"] for it in reversed(self._records) if "\\" not in it["Name"])
-        self._last = position(next(plain, self._first)) if page["IsTruncated"] else _END
+        last = next(plain, None)
+        if last is not None:
+            self._last = position(last)
 
 
 def position(name: str) -> str:

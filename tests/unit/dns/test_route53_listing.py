@@ -60,6 +60,13 @@ class Zone:
         ]
 
 
+def test_pages_that_hold_only_escaped_names_are_passed_over() -> None:
+    zone = Zone([("\\052.0.b.cdn.example.net", "A", 0), ("b.b.cdn.example.net", "CNAME", 0)], 1)
+    found = Listing(zone.pages).below("b.cdn.example.net")
+    assert found == zone.cnames("b.cdn.example.net", below=True)
+    assert len(found) == 1
+
+
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(RECORDS), max_size=40),

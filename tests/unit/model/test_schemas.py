@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from poppy.extensions.akamai import schemas as akamai_schemas
-from poppy.model import admin_schemas, schemas
+from poppy.model import admin_schemas, edge_schemas, schemas
 from tests.unit.model.documents import (
     FULL,
     MINIMAL,
@@ -23,7 +23,7 @@ RULE = {"name": "r", "request_url": "/r"}
 WITH_RULE = variant(FULL, "origins.0.rules", [RULE])
 OPERATORS = {
     name: value
-    for module in (admin_schemas, akamai_schemas)
+    for module in (admin_schemas, akamai_schemas, edge_schemas)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, dict) and name != "JOBS"
 } | akamai_schemas.JOBS
