@@ -269,7 +269,7 @@ def check_url(url: str, *, insecure: bool = False) -> str:
     _ = parts.port  # Raises ValueError.
     if parts.scheme == "http":
         if not insecure:
-            raise ValueError("http:// would show the token to everybody on the way: use https://")
+            raise ValueError("http:// does not encrypt the token: use https://")
         if parts.hostname not in ("localhost", "127.0.0.1", "::1"):
             raise ValueError("http:// is allowed for localhost, 127.0.0.1 and [::1] only")
     return url.rstrip("/")
