@@ -222,6 +222,14 @@ class TestChanges:
             assert response.body == b""
         app.get(f"{CHANGES}?after=1", headers={**node, "If-None-Match": '"0"'}, status=200)
 
+    def test_poll_without_changes_is_not_in_the_access_log(self, app, node, log, caplog):
+        log.publish("service-1", "{}")
+        caplog.set_level(logging.INFO, "poppy.access")
+        tag = app.get(f"{CHANGES}?after=0", headers=node).headers["ETag"]
+        app.get(f"{CHANGES}?after=1", headers={**node, "If-None-Match": tag}, status=304)
+        (record,) = (it for it in caplog.records if it.name == "poppy.access")
+        assert f'"GET {CHANGES}" 200 ' in record.getMessage()
+
     def test_revision_after_the_head_is_gone(self, app, node):
         refused(app.get(f"{CHANGES}?after=1", headers=node, status=410), 410)
 
