@@ -5,9 +5,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from poppy.common import logs
 from tests.spans import Spans
+
+# An example may take long on a busy machine. That is no fault.
+settings.register_profile("poppy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("poppy")
 
 _ROOT = Path(__file__).parent
 #: Tests with processes and servers first.
