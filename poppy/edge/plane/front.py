@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
+from poppy.edge.plane import cache_key
 from poppy.edge.plane.policies import CHALLENGES
 from poppy.model import headers, paths
 from poppy.model.lifetimes import MISSING_TTL
@@ -366,27 +367,12 @@ def _vcl(settings: Settings, files: Files) -> str:
         "max_object_size": str(settings.max_object_size),
         "grace": str(settings.grace),
         "missing_ttl": str(MISSING_TTL),
-        "key": _key(settings),
+        "key": cache_key.of_proxies(settings.trusted_proxies),
     }
     text = _resource("cache.vcl")
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
-
-
-def _key(settings: Settings) -> str:
-    """Return statements that add the fields of trusted proxies to the cache key."""
-    if not settings.trusted_proxies:
-        return ""
-    # The addresses of clients and proxies in Forwarded are left out.
-    addresses = r"(?i)(?:^|(?<=[;, ]))(?:for|by)=(?:\x22[^\x22]*\x22|[^;,]*)"
-    lines = [f'    hash_data(regsuball(req.http.Forwarded, "{addresses}", ""));\n']
-    lines += [
-        f'    hash_data("{name.lower()}:" + req.http.{name});\n'
-        for name in headers.FORWARDED
-        if name != "Forwarded"
-    ]
-    return "".join(lines)
 
 
 def _resource(name: str) -> str:

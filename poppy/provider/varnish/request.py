@@ -76,18 +76,3 @@ def _client(settings: Settings) -> str:
 
 def _unset(names: Iterable[str]) -> str:
     return "".join(f"    unset req.http.{name};\n" for name in names)
-
-
-def key_of_proxies(settings: Settings) -> str:
-    """Return statements for ``vcl_hash`` that add a trusted proxy's fields to the cache key."""
-    if not settings.trusted_proxies:
-        return ""
-    # The addresses of clients and proxies in Forwarded are left out.
-    addresses = r"(?i)(?:^|(?<=[;, ]))(?:for|by)=(?:\x22[^\x22]*\x22|[^;,]*)"
-    lines = [f'    hash_data(regsuball(req.http.Forwarded, "{addresses}", ""));\n']
-    lines += [
-        f'    hash_data("{name.lower()}:" + req.http.{name});\n'
-        for name in headers.FORWARDED
-        if name != "Forwarded"
-    ]
-    return "".join(lines)

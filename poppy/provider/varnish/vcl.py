@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.edge.plane.cache_key import of_proxies
 from poppy.model.lifetimes import MISSING_TTL
 from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
@@ -27,7 +28,7 @@ from poppy.provider.varnish.access import (
     restrictions,
 )
 from poppy.provider.varnish.metadata import Metadata
-from poppy.provider.varnish.request import FIELDS, NORMALISE, distrust, key_of_proxies
+from poppy.provider.varnish.request import FIELDS, NORMALISE, distrust
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]{2,45}")
 _KEEP = 3600  # Seconds to keep an object after its grace, for conditional requests.
@@ -96,7 +97,7 @@ def service_vcl(
         *kept.subs,
         *(passed.subs if _passes(spec) else ()),
         _recv(spec, settings, restricting, passed, several=several),
-        f'sub vcl_hash {{\n    hash_data("{key}");\n{key_of_proxies(settings)}}}',
+        f'sub vcl_hash {{\n    hash_data("{key}");\n{of_proxies(settings.trusted_proxies)}}}',
         _hit(metadata),
         _backend_fetch(targets, choice),
         _backend_response(key, metadata, kept, settings),
