@@ -22,6 +22,7 @@ from oslo_log import log
 
 from poppy.edge import files
 from poppy.edge.program import Program
+from poppy.model.edge import Failure
 
 LOG = log.getLogger(__name__)
 
@@ -34,13 +35,6 @@ class Stored(NamedTuple):
 
     revision: int
     program: Program
-
-
-class Failure(NamedTuple):
-    """The revision of a change that the node refused, and why."""
-
-    revision: int
-    reason: str
 
 
 class State:

@@ -9,14 +9,15 @@ from typing import Any, Protocol
 from oslo_log import log
 
 from poppy.common.clock import now_utc
-from poppy.common.errors import DriverError, Unavailable
+from poppy.common.errors import DriverError, Gone, Unavailable
 from poppy.common.version import VERSION
-from poppy.edge.agent.changes import Change, Gone, Page, Purge
+from poppy.edge.agent.changes import Change, Page, Purge
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
 from poppy.edge.agent.schedule import Schedule
 from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
-from poppy.edge.state import Failure, State
+from poppy.edge.state import State
+from poppy.model.edge import MAX_REASON, Failure
 
 LOG = log.getLogger(__name__)
 
@@ -25,7 +26,6 @@ API_CEILING = 30.0
 LOCAL_CEILING = 5.0
 #: A report has the newest failures only: their drivers wait for them.
 MAX_FAILURES = 100
-MAX_REASON = 300
 #: A message that is repeated is logged once in this many seconds.
 _QUIET = 60.0
 

@@ -16,10 +16,6 @@ _MAX_ETAG = 512
 _MAX_SERVICE_ID = 64
 
 
-class Gone(errors.PoppyError):
-    """The API has no history back to the node's revision: the node needs a snapshot."""
-
-
 class Purge(NamedTuple):
     """A purge of a service's content.
 
@@ -101,7 +97,7 @@ class Page(NamedTuple):
         head = _number(document, "head", 0)
         if head < after:
             # The API's store was restored from a backup, or is another one.
-            raise Gone(f"the newest revision is {head}, before {after}")
+            raise errors.Gone(f"the newest revision is {head}, before {after}")
         revision = _number(document, "revision", after, head)
         if revision == after < head:
             raise errors.Unavailable("the response leaves out the newer changes")

@@ -19,7 +19,7 @@ import requests.auth
 from poppy.common import errors, waits
 from poppy.common.clock import now_utc
 from poppy.common.version import VERSION
-from poppy.edge.agent.changes import Gone, Page, unexpected
+from poppy.edge.agent.changes import Page, unexpected
 
 #: Seconds to connect, and between two reads of the response.
 TIMEOUT = (5.0, 10.0)
@@ -221,7 +221,7 @@ def _error(method: str, path: str, response: requests.Response, body: bytes) -> 
     kinds: dict[int, type[errors.PoppyError]] = {
         HTTPStatus.UNAUTHORIZED: Unauthorized,
         HTTPStatus.CONFLICT: Conflict,
-        HTTPStatus.GONE: Gone,
+        HTTPStatus.GONE: errors.Gone,
     }
     if status in kinds:
         return kinds[status](message)

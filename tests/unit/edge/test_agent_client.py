@@ -8,7 +8,7 @@ import pytest
 
 from poppy.common import errors
 from poppy.edge.agent import client as module
-from poppy.edge.agent.changes import Change, Gone, Purge
+from poppy.edge.agent.changes import Change, Purge
 from poppy.edge.agent.client import Client, Conflict, Unauthorized, check_url
 from tests.real.edge_api import Answer, EdgeAPI
 from tests.unit.edge.test_program import PROGRAM
@@ -79,20 +79,20 @@ def test_history_that_was_pruned_is_gone(api, client):
     api.store.publish(PROGRAM)
     api.store.withdraw("b2")
     api.store.prune(2)
-    with pytest.raises(Gone):
+    with pytest.raises(errors.Gone):
         client.changes(1)
     # A snapshot has rows below the floor too.
     assert client.changes(0).revision == 2
     assert client.changes(1, snapshot=2).revision == 2
-    with pytest.raises(Gone):
+    with pytest.raises(errors.Gone):
         client.changes(1, snapshot=1)
 
 
 def test_a_head_before_the_node_is_gone(api, client):
-    with pytest.raises(Gone):
+    with pytest.raises(errors.Gone):
         client.changes(7)
     answer(api, 200, {"revision": 0, "head": 0, "changes": []})
-    with pytest.raises(Gone, match="newest revision is 0, before 7"):
+    with pytest.raises(errors.Gone, match="newest revision is 0, before 7"):
         client.changes(7)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from poppy.edge.state import Failure, State, Stored
+from poppy.edge.state import State, Stored
+from poppy.model.edge import Failure
 from tests.unit.edge.test_program import PROGRAM
 
 
