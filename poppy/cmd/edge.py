@@ -110,9 +110,7 @@ def _become(command: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="poppy-edge", description="Run a node of an edge of one's own."
-    )
+    parser = argparse.ArgumentParser(prog="poppy-edge", description="Run a node of your own edge.")
     parser.add_argument("--version", action="version", version=VERSION)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -138,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="allow http:// with an address of this machine"
     )
     join.set_defaults(run=_join)
-    add("agent", "Keep this node equal to what is published.").set_defaults(run=_agent)
+    add("agent", "Apply published changes to this node.").set_defaults(run=_agent)
     add("haproxy", "Render HAProxy's files and become HAProxy.").set_defaults(run=_haproxy)
     add("varnish", "Render Varnish's files and become Varnish.").set_defaults(run=_varnish)
     return parser
