@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTPS of a node of the own edge: real HAProxy and Varnish."""
 
+# Imported fixtures are also argument names.
+# ruff: noqa: F811
+
 import http.client
 import itertools
 import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,12 +33,14 @@ from poppy.edge.program import (
 )
 from tests.real.edge_api import EdgeAPI
 from tests.real.edge_daemon import EdgeAgent
+from tests.real.edge_fixtures import node, origin, running
 from tests.real.edge_node import EdgeNode
 from tests.real.edge_origins import Authority
 from tests.real.origin import Origin
 from tests.real.poppy import wait
 
 pytestmark = pytest.mark.real
+__all__ = ["node", "origin", "running"]
 
 CHALLENGE = Challenge("one.example.com", "token-1", "token-1.thumbprint")
 PATH = "/.well-known/acme-challenge/token-1"
@@ -47,26 +51,6 @@ class Reply(NamedTuple):
     status: int
     body: str
     serial: str
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EdgeNode]:
-    with EdgeNode(allowed_origins=["127.0.0.0/8"]) as node:
-        yield node
-
-
-@pytest.fixture
-def node(running: EdgeNode) -> Iterator[EdgeNode]:
-    running.plane.load([])
-    yield running
-    for stored in list(running.state.programs()):
-        running.state.delete(stored.program.service_id)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node of the own edge: real HAProxy and Varnish."""
 
+# Imported fixtures are also argument names.
+# ruff: noqa: F811
+
 import random
 import re
 import socket
@@ -16,40 +19,21 @@ from poppy.model import headers, paths
 from poppy.provider.patterns import referrer_regex, url_regex
 from poppy.testing.edge import Answer, Origins, Reply, Request
 from poppy.testing.edge.wire import OriginServer, exchange
+from tests.real.edge_fixtures import node, origin, running
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 
 pytestmark = pytest.mark.real
+__all__ = ["node", "origin", "running"]
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3.
 LARGE = 60 * 1024 * 1024  # Bytes: more than the node's cache of 32 MB.
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EdgeNode]:
-    with EdgeNode(allowed_origins=["127.0.0.0/8"]) as node:
-        yield node
 
 
 @pytest.fixture(autouse=True)
 def plain(origin: Origin) -> None:
     origin.headers, origin.padding = {}, 0
     origin.requests.clear()
-
-
-@pytest.fixture
-def node(running: EdgeNode) -> Iterator[EdgeNode]:
-    running.plane.load([])
-    running.plane.flush()
-    yield running
-    for stored in list(running.state.programs()):
-        running.state.delete(stored.program.service_id)
 
 
 def program(origin: Origin, name: str = "one", **parts: object) -> Program:

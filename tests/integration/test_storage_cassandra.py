@@ -853,25 +853,29 @@ class TestHints:
         assert len(reads) < 12
 
 
+def hiding_outcomes(database, monkeypatch):
+    """A function that hides the outcome of the next conditional write, applied or not."""
+    cas = database.cas
+
+    def arrange(happens):
+        def doubt(calls, serial):
+            monkeypatch.setattr(database, "cas", cas)
+            if happens:
+                cas(calls, serial)
+            raise Undecided("as if")
+
+        monkeypatch.setattr(database, "cas", doubt)
+
+    return arrange
+
+
 class TestOutcomes:
     """Conditional writes with an outcome unknown to the driver."""
 
     @pytest.fixture
     def unsure(self, stocked, monkeypatch):
-        """A function that hides the outcome of the next conditional write, applied or not."""
-        database = stocked._database
-        cas = database.cas
-
-        def arrange(happens):
-            def doubt(calls, serial):
-                monkeypatch.setattr(database, "cas", cas)
-                if happens:
-                    cas(calls, serial)
-                raise Undecided("as if")
-
-            monkeypatch.setattr(database, "cas", doubt)
-
-        return arrange
+        """See :func:`hiding_outcomes`."""
+        return hiding_outcomes(stocked._database, monkeypatch)
 
     @pytest.mark.parametrize("happens", [True, False])
     def test_begin_in_doubt_takes_effect_once(self, stocked, unsure, happens):

@@ -23,6 +23,7 @@ from poppy.testing.storage.edge import make_node, make_report, read
 from tests.integration.test_storage_cassandra import (  # noqa: F401
     connect,
     cql,
+    hiding_outcomes,
     storage,
     synced,
 )
@@ -38,20 +39,8 @@ def log(storage):  # noqa: F811
 
 @pytest.fixture
 def unsure(log, monkeypatch):
-    """A function that hides the outcome of the next conditional write, applied or not."""
-    database = log._database
-    cas = database.cas
-
-    def arrange(happens):
-        def doubt(calls, serial):
-            monkeypatch.setattr(database, "cas", cas)
-            if happens:
-                cas(calls, serial)
-            raise Undecided("as if")
-
-        monkeypatch.setattr(database, "cas", doubt)
-
-    return arrange
+    """See :func:`hiding_outcomes`."""
+    return hiding_outcomes(log._database, monkeypatch)
 
 
 @pytest.fixture
