@@ -80,6 +80,15 @@ class Client:
         path = f"/services/{_segment(service_id)}"
         return self._request("PATCH", path, patch, {"If-Match": tag})
 
+    def plan_service(self, document: Any) -> Document:
+        """Return the server's plan for a new service; it stores nothing."""
+        return self._plan("POST", "/services", document)
+
+    def plan_change(self, service_id: str, patch: list[Document], tag: str) -> Document:
+        """Return the server's plan for :meth:`update_service`; it stores nothing."""
+        path = f"/services/{_segment(service_id)}"
+        return self._plan("PATCH", path, patch, {"If-Match": tag})
+
     def delete_service(self, service_id: str) -> Answer:
         """Request the removal of a service."""
         return self._delete(f"/services/{_segment(service_id)}")
@@ -166,6 +175,23 @@ class Client:
                 return None
             raise
         return document
+
+    def _plan(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> Document:
+        """Make a dry run, unless the server would make the change itself.
+
+        Raises:
+            CommandError: the server does not say that it supports dry runs.
+        """
+        described: Any = self.description() or {}
+        for key in ("paths", "/v1.0/services", "post", "parameters"):
+            described = described.get(key, {})
+        if not any(it.get("name") == "dry_run" for it in described):
+            raise exceptions.CommandError("This server has no dry runs, so it can't plan a change")
+        answer = self._request(method, path, body, headers, {"dry_run": "true"})
+        plan: Document = answer.document["plan"]
+        return plan
 
     # HTTP.
 

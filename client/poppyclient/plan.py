@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans: what a change would do."""
+"""Plans: what a change would do, by a dry run of the server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from poppyclient import api, connection, documents, schema
+from poppyclient import api, connection, documents
 
-_SETTLED = ("deployed", "failed")
-_UNFINISHED = ("queued", "running", "waiting")
+_DONE = {"create": "deploy"}
+#: The statuses of a request that breaks the server's rules; others are failures of the dry run.
+_BROKEN_RULES = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 
 
 @dataclass
@@ -21,16 +27,18 @@ class Plan:
         diff: the lines of the document diff.
         providers: the action at each provider.
         names: the effect on each domain's operator name.
-        problems: known reasons for which the server would refuse the change.
-        notes: what the client can't determine.
+        certificates: the action for each domain's certificate.
+        records: the DNS records that the tenant must create.
+        problems: the reasons for which the server would refuse the change.
     """
 
     title: str
     diff: Sequence[str] = ()
     providers: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
     def lines(self) -> Iterator[str]:
         """Yield the lines to print."""
@@ -38,136 +46,80 @@ class Plan:
         if self.diff:
             yield ""
             yield from self.diff
-        for heading, entries in (("Providers", self.providers), ("DNS", self.names)):
+        for heading, entries in (
+            ("Providers", self.providers),
+            ("DNS", self.names),
+            ("Certificates", self.certificates),
+            ("Records to create", self.records),
+        ):
             if entries:
                 yield ""
                 yield f"{heading}:"
                 width = max(len(name) for name in entries)
                 yield from (f"  {name:{width}}  {what}" for name, what in entries.items())
-        for heading, texts in (("Problems", self.problems), ("Note", self.notes)):
-            if texts:
-                yield ""
-                yield f"{heading}:"
-                yield from (f"  {text}" for text in texts)
+        if self.problems:
+            yield ""
+            yield "Problems:"
+            yield from (f"  {text}" for text in self.problems)
 
 
 def create(client: api.Client, document: documents.Document) -> Plan:
     """Plan the creation of a service."""
     desired = documents.written_out(document)
-    plan = Plan(f"A service would be created: {_title(desired)}")
-    plan.diff = documents.diff({}, desired)
-    _check_document(client, document, plan)
-    plan.providers = dict.fromkeys(_providers(client, desired, plan), "deploy")
-    domains = _domains(desired)
-    plan.names = dict.fromkeys(domains, "gets an operator name, the target of its CNAME")
-    _check_domains(client, domains, None, plan)
-    if "caching" not in desired:
-        plan.notes.append("The operator's default TTL applies.")
-    return plan
+    title = f"A service would be created: {_title(desired)}"
+    return _planned(title, {}, desired, lambda: client.plan_service(document))
 
 
 def update(client: api.Client, service_id: str, document: documents.Document) -> Plan:
     """Plan the change of a service to this document."""
-    shown, _ = client.service(service_id)
+    shown, tag = client.service(service_id)
     current = documents.writable(shown)
     desired = documents.written_out(document, current)
-    if not documents.patch(current, desired):
+    patch = documents.patch(current, desired)
+    if not patch:
         return Plan(f"Nothing would change: service {service_id} matches the document.")
-    plan = Plan(f"Service {service_id} would be changed: {_title(desired)}")
-    plan.diff = documents.diff(current, desired)
-    _check_document(client, document, plan)
-    _check_settled(client, shown, plan)
-    after = _providers(client, desired, plan)
-    before = after
-    if desired.get("flavor_id") != current["flavor_id"]:
-        before = _providers(client, current, plan)
-    plan.providers = {
-        **{name: "update" if name in before else "deploy" for name in after},
-        **{name: "remove" for name in before if name not in after},
-    }
-    plan.names = _names(shown, _domains(current), _domains(desired), before != after)
-    new = [domain for domain in _domains(desired) if domain not in _domains(current)]
-    _check_domains(client, new, service_id, plan)
-    return plan
+    title = f"Service {service_id} would be changed: {_title(desired)}"
+    return _planned(title, current, desired, lambda: client.plan_change(service_id, patch, tag))
 
 
-def _names(
-    shown: Mapping[str, Any], before: Sequence[str], after: Sequence[str], moved: bool
-) -> dict[str, str]:
-    """Describe the added and removed domains, and those with a new target."""
-    names = {}
-    for domain in dict.fromkeys((*before, *after)):
-        urls = [
-            link["href"]
-            for link in shown["links"]
-            if link["rel"] == "access_url" and link["href"].startswith(f"{domain}.")
-        ]
-        urls = urls or ["its operator name"]
-        if domain not in before:
-            names[domain] = "gets an operator name, the target of its CNAME"
-        elif domain not in after:
-            names[domain] = f"loses {' and '.join(urls)}: remove CNAMEs that point there"
-        elif moved:
-            names[domain] = f"{' and '.join(urls)} would point to another provider"
-    return names
+def _planned(
+    title: str,
+    current: documents.Document,
+    desired: documents.Document,
+    dry_run: Callable[[], documents.Document],
+) -> Plan:
+    try:
+        found = dry_run()
+    except connection.Refused as refused:
+        if refused.status not in _BROKEN_RULES:
+            raise
+        return Plan(title, documents.diff(current, desired), problems=str(refused).splitlines())
+    moved = any(it["action"] != "update" for it in found["providers"])
+    return Plan(
+        title,
+        documents.diff(current, documents.written_out(found["service"])),
+        providers={it["provider"]: _done(it) for it in found["providers"]},
+        names={it["domain"]: _effect(it, moved) for it in found["dns"]},
+        certificates={
+            it["domain"]: f"{_done(it)} ({it['certificate']})" for it in found["certificates"]
+        },
+        records={it["name"]: f"{it['type']} {it['value']}" for it in found["dns_records"]},
+    )
 
 
 def _title(document: Mapping[str, Any]) -> str:
     return f"'{document.get('name')}', flavor {document.get('flavor_id')}"
 
 
-def _domains(document: Mapping[str, Any]) -> list[str]:
-    entries = document.get("domains")
-    entries = entries if isinstance(entries, list) else []
-    names = [entry.get("domain") for entry in entries if isinstance(entry, Mapping)]
-    return [name for name in names if isinstance(name, str)]
+def _done(planned: Mapping[str, str]) -> str:
+    return _DONE.get(planned["action"], planned["action"])
 
 
-def _check_document(client: api.Client, document: documents.Document, plan: Plan) -> None:
-    description = client.description()
-    found = None if description is None else schema.breaches(description, document)
-    if found is None:
-        plan.notes.append("The server publishes no schema; it will check the document itself.")
-    plan.problems.extend(found or ())
-
-
-def _check_settled(client: api.Client, shown: Mapping[str, Any], plan: Plan) -> None:
-    if shown["status"] not in _SETTLED:
-        plan.problems.append(
-            f"The service is {shown['status']}; it can only be changed when it is deployed or "
-            "failed."
-        )
-        return
-    for operation in client.operations(shown["id"], 20):
-        if operation["state"] in _UNFINISHED:
-            reason = operation["reason"] or "no reason given"
-            plan.problems.append(f"A {operation['action']} is {operation['state']}: {reason}")
-
-
-def _providers(client: api.Client, document: Mapping[str, Any], plan: Plan) -> list[str]:
-    flavor_id = document.get("flavor_id")
-    if not isinstance(flavor_id, str) or not flavor_id:
-        return []
-    try:
-        flavor = client.flavor(flavor_id)
-    except connection.Refused as refused:
-        if refused.status != HTTPStatus.NOT_FOUND:
-            raise
-        plan.problems.append(f"There is no flavor '{flavor_id}'")
-        return []
-    return [entry["provider"] for entry in flavor["providers"]]
-
-
-def _check_domains(
-    client: api.Client, domains: Sequence[str], service_id: str | None, plan: Plan
-) -> None:
-    """Check against the project's own services; only the server sees other projects' domains."""
-    for domain in domains:
-        try:
-            owners = [entry["id"] for entry in client.services(domain=domain)]
-        except connection.Refused as refused:
-            plan.problems.append(str(refused))
-            continue
-        plan.problems.extend(
-            f"Service {owner} has the domain {domain}" for owner in owners if owner != service_id
-        )
+def _effect(planned: Mapping[str, str], moved: bool) -> str:
+    """Describe what happens to an operator name."""
+    name = planned["name"]
+    if planned["action"] == "create":
+        return f"gets an operator name, the target of its CNAME: {name}"
+    if planned["action"] == "remove":
+        return f"loses {name}: remove CNAMEs that point there"
+    return f"{name} would point to another provider" if moved else f"keeps {name}"

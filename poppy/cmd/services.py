@@ -12,7 +12,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import documents, tables
 from poppy.common import errors
 from poppy.manager.admin_search import every_service, status_of
-from poppy.manager.transfers import Outcome, Rehearsal
+from poppy.manager.transfers import Outcome
 from poppy.model import ids
 from poppy.model.operations import Priority
 from poppy.model.services import Service, Status
@@ -178,9 +178,9 @@ def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
 
 def _import(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     counts: Counter[Outcome] = Counter()
-    rehearsal = Rehearsal() if arguments.dry_run else None
+    dry_run = bootstrap.manager.transfers.dry_run() if arguments.dry_run else None
     for number, document in enumerate(documents.read(arguments.file), start=1):
-        taken = bootstrap.manager.transfers.take(document, rehearsal)
+        taken = bootstrap.manager.transfers.take(document, dry_run)
         counts[taken.outcome] += 1
         said = f"{taken.outcome}  {_name(document, number)}"
         print(f"{said}: {taken.reason}" if taken.reason else said, flush=True)

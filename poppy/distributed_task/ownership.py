@@ -162,8 +162,8 @@ class Ownership:
             said = "; ".join(_describe(record) for record in missing)
             raise errors.InProgressError(said, pause(self._interval, since))
 
-    def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
-        """Free a domain for a project that proves it.
+    def weaker_claim(self, project_id: str, taken: errors.DomainTaken) -> Claim | None:
+        """Return the claim that keeps a project from a domain that it proves; None if it is gone.
 
         The proof ends another project's unproven claim, and a quarantine: anyone who can create
         the record can also point the domain elsewhere.
@@ -177,7 +177,7 @@ class Ownership:
         try:
             claim = self._storage.domains.get(taken.domain)
         except errors.NotFound:
-            return
+            return None
         if claim.project_id == project_id or self._is_kept(claim):
             raise taken
         keys = self._keys.read()
@@ -192,6 +192,17 @@ class Ownership:
             if claim.released_at is not None:
                 raise taken
             raise errors.DomainUnproven(record.domain, record.name, record.value) from taken
+        return claim
+
+    def take_over(self, project_id: str, taken: errors.DomainTaken) -> None:
+        """Free a domain for a project that proves it.
+
+        Raises:
+            DomainTaken: as :meth:`weaker_claim` does.
+        """
+        claim = self.weaker_claim(project_id, taken)
+        if claim is None:
+            return
         try:
             self._storage.domains.release(claim)
         except errors.Changed:

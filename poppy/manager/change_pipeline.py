@@ -26,6 +26,7 @@ from poppy.model.services import Service, Status
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Provider
 from poppy.storage.base import Storage
+from poppy.storage.domains import Claim
 from poppy.storage.operations import Unfinished
 
 LOG = log.getLogger(__name__)
@@ -125,6 +126,7 @@ class Changes:
         store: Callable[[ServiceSpec], None],
         before: ServiceSpec | None = None,
         placed: Collection[str] = (),
+        release: Callable[[Claim], None] | None = None,
     ) -> None:
         """Check a document's names and store it; see :func:`store_placed`.
 
@@ -134,6 +136,7 @@ class Changes:
             store: stores the document atomically.
             before: the document that it replaces.
             placed: names under the shared certificate that a new service already has.
+            release: for a dry run: called with a claim that the project's proof would end.
 
         Raises:
             InvalidRequest: a name is reserved, or no shared name is left.
@@ -150,7 +153,10 @@ class Changes:
             except errors.DomainTaken as exc:
                 if self._ownership is None or certificates.is_namespace(project_id):
                     raise
-                self._ownership.take_over(project_id, exc)
+                if release is None:
+                    self._ownership.take_over(project_id, exc)
+                elif claim := self._ownership.weaker_claim(project_id, exc):
+                    release(claim)
         return store_placed(spec, known, self._dns, store)
 
     def noted(self, details: ProviderDetails, service: Service) -> ProviderDetails:

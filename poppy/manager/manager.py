@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 from poppy.common.config import LIMITS_GROUP
+from poppy.common.domains import Policy
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
@@ -18,6 +19,7 @@ from poppy.manager.admin_search import AdminSearch
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
+from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
@@ -75,6 +77,7 @@ class Manager(Driver):
         document_limits = DocumentLimits.of(conf[LIMITS_GROUP])
         reserved = ReservedNames(conf.reserved_domains, providers, dns)
         ownership = Ownership.of(conf, storage)
+        self.limits = LimitsManager(storage, default_limit)
         changes = Changes(
             storage,
             distributed_task,
@@ -84,9 +87,11 @@ class Manager(Driver):
             ownership,
             max_open=conf["drivers:storage"].max_open_operations_per_project,
         )
+        planner = Planner(storage, changes, dns, Policy.of(conf), self.limits)
         self.services = ServicesManager(
             storage,
             changes,
+            planner,
             providers,
             log_delivery.LogDelivery(conf),
             default_ttl=default_ttl,
@@ -106,11 +111,10 @@ class Manager(Driver):
         )
         self.flavors = FlavorsManager(storage, providers, dns)
         self.edge = EdgeManager(storage, providers=providers)
-        self.limits = LimitsManager(storage, default_limit)
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(
-            storage, changes, providers, dns, default_ttl, self.limits, document_limits
+            storage, changes, planner, providers, dns, default_ttl, self.limits, document_limits
         )
         self.health = HealthManager(storage, distributed_task, providers, dns)
         self.sessions = SessionsManager(storage)

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services: create, read, change, purge and delete."""
 
-import datetime
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +8,7 @@ from poppy.common import errors
 from poppy.manager import admin_search, requirements
 from poppy.manager import patch as json_patch
 from poppy.manager.change_pipeline import Change, Changes, Check, check_settled, with_status
+from poppy.manager.dry_run import Plan, Planner
 from poppy.manager.log_delivery import LogDelivery
 from poppy.model import ids, validation
 from poppy.model.limits import DocumentLimits
@@ -22,8 +20,6 @@ from poppy.provider.base import Provider
 from poppy.storage.base import Storage
 from poppy.storage.services import IdempotencyKey
 
-#: The lifetime of an idempotency key.
-KEY_LIFE = datetime.timedelta(days=1)
 #: How many of the latest operations of a service are searched for waiting ones.
 _LATEST = 100
 
@@ -35,6 +31,7 @@ class ServicesManager:
         self,
         storage: Storage,
         changes: Changes,
+        planner: Planner,
         providers: Mapping[str, Provider],
         log_delivery: LogDelivery,
         default_ttl: int,
@@ -43,6 +40,7 @@ class ServicesManager:
     ) -> None:
         self._storage = storage
         self._changes = changes
+        self._planner = planner
         self._providers = providers
         self._log_delivery = log_delivery
         self._default_ttl = default_ttl
@@ -77,31 +75,14 @@ class ServicesManager:
             TooManyRequests: the project has reached its limit of unfinished operations.
             KeyReused: the key was used with a different document.
         """
-        mark = None if key is None else _mark(key, document)
+        mark = None if key is None else IdempotencyKey.of(key, document)
         if mark is not None:
             known = self._storage.services.created_by(project_id, mark)
             if known is not None:
                 return known
-        spec = validation.service(document, self._default_ttl, limits=self._document_limits)
-        flavor = self._changes.flavor(spec.flavor_id)
-        self._changes.check(spec, flavor)
-        log_url = self._log_delivery.container(project_id, token) if spec.log_delivery else None
-        detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
-        service_id = ids.new()
-        operation = self._changes.operation(
-            project_id, service_id, Kind.CREATE, request_id, capped=True
-        )
-
-        service = Service(
-            project_id=project_id,
-            service_id=service_id,
-            spec=spec,
-            provider_details=dict.fromkeys(flavor.provider_names, detail),
-            created_at=operation.created_at,
-            updated_at=operation.created_at,
-            log_url=log_url,
-        )
-        service = service.with_details(self._changes.noted(service.provider_details, service))
+        service, operation = self._new(project_id, document, request_id)
+        if service.spec.log_delivery:
+            service = replace(service, log_url=self._log_delivery.container(project_id, token))
 
         def store(placed: ServiceSpec) -> None:
             self._storage.services.create(
@@ -109,7 +90,7 @@ class ServicesManager:
             )
 
         try:
-            self._changes.place(project_id, spec, store)
+            self._changes.place(project_id, service.spec, store)
         except errors.Repeated as exc:
             return exc.service_id
         except errors.DomainReleased:
@@ -119,7 +100,31 @@ class ServicesManager:
                 raise
             return self._created_meanwhile(project_id, mark, exc)
         self._changes.post(operation)
-        return service_id
+        return service.service_id
+
+    def plan_create(self, project_id: str, document: object) -> Plan:
+        """Return what :meth:`create` would do; raises the same errors, and stores nothing."""
+        service, _ = self._new(project_id, document, None)
+        return self._planner.plan(None, service)
+
+    def _new(self, project_id: str, document: object, request_id: str | None) -> Change:
+        spec = validation.service(document, self._default_ttl, limits=self._document_limits)
+        flavor = self._changes.flavor(spec.flavor_id)
+        self._changes.check(spec, flavor)
+        detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
+        operation = self._changes.operation(
+            project_id, ids.new(), Kind.CREATE, request_id, capped=True
+        )
+        service = Service(
+            project_id=project_id,
+            service_id=operation.service_id,
+            spec=spec,
+            provider_details=dict.fromkeys(flavor.provider_names, detail),
+            created_at=operation.created_at,
+            updated_at=operation.created_at,
+        )
+        details = self._changes.noted(service.provider_details, service)
+        return service.with_details(details), operation
 
     def _created_meanwhile(
         self, project_id: str, mark: IdempotencyKey, taken: errors.DomainTaken
@@ -213,15 +218,32 @@ class ServicesManager:
                 check(service)
             if not operations:
                 return None
-            self._check_can_change(service)
-            spec = self._patched(service, operations)
-            changed, operation = self._changes.updated(service, spec, request_id, capped=True)
-            if spec.log_delivery and service.log_url is None:
+            changed, operation = self._changed(service, operations, request_id)
+            if changed.spec.log_delivery and service.log_url is None:
                 log_url = self._log_delivery.container(project_id, token)
                 changed = replace(changed, log_url=log_url)
             return changed, operation
 
         self._changes.make(project_id, service_id, decide)
+
+    def plan_update(
+        self, project_id: str, service_id: str, patch: object, check: Check | None = None
+    ) -> Plan:
+        """Return what :meth:`update` would do; raises the same errors, and stores nothing."""
+        operations = validation.patch(patch)
+        service = self.get(project_id, service_id)
+        if check is not None:
+            check(service)
+        if not operations:
+            return Plan.unchanged(service)
+        return self._planner.plan(service, self._changed(service, operations, None)[0])
+
+    def _changed(
+        self, service: Service, patch: Sequence[Mapping[str, object]], request_id: str | None
+    ) -> Change:
+        self._check_can_change(service)
+        spec = self._patched(service, patch)
+        return self._changes.updated(service, spec, request_id, capped=True)
 
     def redeploy(
         self,
@@ -373,10 +395,3 @@ def _is_purgeable(service: Service) -> bool:
     if service.disabled or service.deleting:
         return False
     return any(detail.exists for detail in service.provider_details.values())
-
-
-def _mark(key: str, document: object) -> IdempotencyKey:
-    """Return the key with a fingerprint of the document that ignores its formatting."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
-    return IdempotencyKey(key, fingerprint, datetime.datetime.now(datetime.UTC) + KEY_LIFE)

@@ -7,7 +7,6 @@ continues with the existing objects and creates no duplicates.
 
 import datetime
 import enum
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from poppy.dns.base import DNSDriver
 from poppy.manager import requirements
 from poppy.manager.admin_search import every_service
 from poppy.manager.change_pipeline import Changes, with_status
+from poppy.manager.dry_run import DryRun, Planner
 from poppy.manager.limits import LimitsManager
 from poppy.model import ids, transfer_schemas, validation
 from poppy.model.limits import DocumentLimits
@@ -47,21 +47,6 @@ class Taken:
     reason: str | None = None
 
 
-class Rehearsal:
-    """The state of a dry run, so that later documents take earlier ones into account.
-
-    Attributes:
-        specs: the documents of imported services, by project and id.
-        domains: the domains of imported services.
-        room: the remaining limit of each project seen so far.
-    """
-
-    def __init__(self) -> None:
-        self.specs: dict[tuple[str, str], ServiceSpec] = {}
-        self.domains: set[str] = set()
-        self.room: dict[str, int] = {}
-
-
 class TransfersManager:
     """Export and import services of all projects."""
 
@@ -69,6 +54,7 @@ class TransfersManager:
         self,
         storage: Storage,
         changes: Changes,
+        planner: Planner,
         providers: Mapping[str, Provider],
         dns: DNSDriver,
         default_ttl: int,
@@ -77,6 +63,7 @@ class TransfersManager:
     ) -> None:
         self._storage = storage
         self._changes = changes
+        self.dry_run = planner.dry_run
         self._providers = providers
         self._dns = dns
         self._default_ttl = default_ttl
@@ -102,7 +89,7 @@ class TransfersManager:
                 },
             }
 
-    def take(self, document: object, rehearsal: Rehearsal | None = None) -> Taken:
+    def take(self, document: object, dry_run: DryRun | None = None) -> Taken:
         """Store an exported service under its id and provision it.
 
         The import is idempotent. Existing services are never changed, and services that were
@@ -111,7 +98,7 @@ class TransfersManager:
         Args:
             document: a document from :meth:`give`. Without ``provider_details``, the drivers find
                 the objects at the providers by the service's id.
-            rehearsal: for a dry run: the state after the previous documents; nothing is stored.
+            dry_run: from :meth:`dry_run`; nothing is stored.
 
         Returns:
             The result; an invalid document is ``failed``, with the reason.
@@ -120,7 +107,7 @@ class TransfersManager:
             Unavailable: storage does not answer.
         """
         try:
-            return self._take(document, rehearsal)
+            return self._take(document, dry_run)
         except errors.Unavailable:
             raise
         except errors.PoppyError as exc:
@@ -142,7 +129,7 @@ class TransfersManager:
             yield from page
             marker = page[-1].service_id
 
-    def _take(self, document: object, rehearsal: Rehearsal | None) -> Taken:
+    def _take(self, document: object, dry_run: DryRun | None) -> Taken:
         body = validation.validate(transfer_schemas.SERVICE, document)
         project_id, service_id = body["project_id"], body["service_id"].lower()
         if not ids.is_uuid(service_id):
@@ -156,7 +143,7 @@ class TransfersManager:
             if entry.get("certificate") == "shared" and "." in entry["domain"]
         }
         spec = validation.service(body["spec"], self._default_ttl, placed, self._document_limits)
-        known = self._known(project_id, service_id, rehearsal)
+        known = self._known(project_id, service_id, dry_run)
         if known == spec:
             return Taken(Outcome.UNCHANGED)
         if known is not None:
@@ -168,22 +155,23 @@ class TransfersManager:
 
         def store(spec: ServiceSpec) -> None:
             made = replace(service, spec=spec)
-            if rehearsal is None:
+            if dry_run is None:
                 self._store(made)
             else:
-                self._rehearse(made, rehearsal)
+                dry_run.create(made)
 
-        self._changes.place(project_id, spec, store, placed=placed)
+        release = None if dry_run is None else dry_run.release
+        self._changes.place(project_id, spec, store, placed=placed, release=release)
         return Taken(Outcome.CREATED)
 
     def _known(
-        self, project_id: str, service_id: str, rehearsal: Rehearsal | None
+        self, project_id: str, service_id: str, dry_run: DryRun | None
     ) -> ServiceSpec | None:
         """Return the document of an existing service, or of one in the dry run."""
         try:
             return self._storage.services.get(project_id, service_id).spec
         except errors.NotFound:
-            return rehearsal.specs.get((project_id, service_id)) if rehearsal else None
+            return dry_run.specs.get((project_id, service_id)) if dry_run else None
 
     def _new(self, body: Mapping[str, Any], spec: ServiceSpec) -> Service:
         """Check the document and return the service to store."""
@@ -238,26 +226,3 @@ class TransfersManager:
                 raise errors.InvalidRequest(
                     f"Domain {name} is not under a shared certificate of this Poppy"
                 )
-
-    def _rehearse(self, service: Service, rehearsal: Rehearsal) -> None:
-        names = {entry.domain for entry in service.spec.domains}
-        for name in sorted(names):
-            if name in rehearsal.domains or self._is_taken(name):
-                raise errors.DomainTaken(name)
-        project_id = service.project_id
-        if project_id not in rehearsal.room:
-            limit = self._limits.get(project_id)
-            there = itertools.islice(self._services(project_id), limit)
-            rehearsal.room[project_id] = limit - sum(1 for _ in there)
-        if rehearsal.room[project_id] <= 0:
-            raise errors.LimitReached(project_id, self._limits.get(project_id))
-        rehearsal.room[project_id] -= 1
-        rehearsal.domains |= names
-        rehearsal.specs[project_id, service.service_id] = service.spec
-
-    def _is_taken(self, domain: str) -> bool:
-        try:
-            self._storage.queries.by_claim(domain)
-        except errors.NotFound:
-            return False
-        return True

@@ -37,6 +37,10 @@ class ProjectStore(abc.ABC):
         """Return the project's limit of services; None if it uses the default."""
 
     @abc.abstractmethod
+    def count(self, project_id: str) -> int:
+        """Return how many services the project has, as its limit counts them."""
+
+    @abc.abstractmethod
     def set_limit(self, project_id: str, limit: int) -> None:
         """Give a project a limit of its own. Services beyond the limit stay."""
 

@@ -3,11 +3,15 @@
 
 import abc
 import datetime
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from poppy.model.operations import Operation
 from poppy.model.services import Service, Status
+
+_KEY_LIFE = datetime.timedelta(days=1)
 
 
 class IdempotencyKey(NamedTuple):
@@ -23,6 +27,13 @@ class IdempotencyKey(NamedTuple):
     value: str
     fingerprint: str
     expires_at: datetime.datetime
+
+    @classmethod
+    def of(cls, value: str, document: object) -> Self:
+        """Mark the document of a request, whatever its formatting, for a day."""
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        fingerprint = hashlib.sha256(text.encode("ascii")).hexdigest()
+        return cls(value, fingerprint, datetime.datetime.now(datetime.UTC) + _KEY_LIFE)
 
 
 class ServiceStore(abc.ABC):

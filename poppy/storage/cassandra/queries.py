@@ -13,8 +13,8 @@ from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.lookups import Lookups
 from poppy.storage.cassandra.session import Call, Database
 
-GET_LIMIT = (
-    "SELECT service_id, service_limit FROM places "
+GET_PROJECT = (
+    "SELECT service_id, service_limit, services FROM places "
     "WHERE project_id = :project_id AND service_id = ''"
 )
 # Includes the row that makes the static column readable by its key; see places.
@@ -41,15 +41,21 @@ class ProjectStore(queries.ProjectStore):
 
     def get_limit(self, project_id: str) -> int | None:
         """Read a static column of the project's places."""
-        parameters = {"project_id": project_id}
-        rows = self._database.read(GET_LIMIT, parameters, self._database.levels.wide)
-        limit: int | None = rows[0][1] if rows else None
-        return limit
+        return self._read(project_id)[0]
+
+    def count(self, project_id: str) -> int:
+        """Read a static column of the project's places."""
+        return self._read(project_id)[1] or 0
 
     def set_limit(self, project_id: str, limit: int) -> None:
         """Write the static column. Of concurrent writes, the later one wins."""
         parameters = {"project_id": project_id, "service_limit": limit}
         self._database.write([(SET_LIMIT, parameters)], self._database.levels.wide)
+
+    def _read(self, project_id: str) -> tuple[int | None, int | None]:
+        parameters = {"project_id": project_id}
+        rows = self._database.read(GET_PROJECT, parameters, self._database.levels.wide)
+        return (rows[0][1], rows[0][2]) if rows else (None, None)
 
 
 class QueryStore(queries.QueryStore):

@@ -20,6 +20,7 @@ _U = schema.PROVIDER_URLS.c
 _C = schema.DOCUMENTS.c
 
 _GET_LIMIT = sa.select(_P.service_limit).where(_P.project_id == sa.bindparam("project"))
+_COUNT_SERVICES = sa.select(_P.services).where(_P.project_id == sa.bindparam("project"))
 _SET_LIMIT = (
     sa.update(schema.PROJECTS)
     .where(_P.project_id == sa.bindparam("project"))
@@ -76,6 +77,12 @@ class ProjectStore(queries.ProjectStore):
         with self._database.read() as conn:
             found: int | None = conn.execute(_GET_LIMIT, {"project": project_id}).scalar()
         return found
+
+    def count(self, project_id: str) -> int:
+        """Read the project's row."""
+        with self._database.read() as conn:
+            found: int | None = conn.execute(_COUNT_SERVICES, {"project": project_id}).scalar()
+        return found or 0
 
     def set_limit(self, project_id: str, limit: int) -> None:
         """Write the project's row, adding it if necessary."""

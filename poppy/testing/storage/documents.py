@@ -6,7 +6,7 @@ import pytest
 from poppy.common import errors
 from poppy.storage.base import Storage
 from poppy.storage.queries import Document
-from poppy.testing.storage.case import Connect, StorageCase, add, each, failures, race
+from poppy.testing.storage.case import Connect, StorageCase, add, each, failures, race, remove
 
 
 class LimitContract(StorageCase):
@@ -39,6 +39,15 @@ class LimitContract(StorageCase):
         assert caught.value.limit == 0
         stocked.projects.set_limit("big", 3)
         add(stocked, project_id="big")
+
+    def test_services_are_counted(self, stocked: Storage) -> None:
+        assert stocked.projects.count("big") == 0
+        stocked.projects.set_limit("big", 5)
+        services = [add(stocked, project_id="big") for _ in range(2)]
+        add(stocked, project_id="another")
+        assert stocked.projects.count("big") == 2
+        remove(stocked, services[0])
+        assert stocked.projects.count("big") == 1
 
     def test_concurrent_limit_and_first_service_both_count(
         self, stocked: Storage, connect_again: Connect

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poppy.manager.analytics import Report
+from poppy.manager.dry_run import Plan
 from poppy.manager.operations import Page
 from poppy.model import certificates
 from poppy.model.dns_records import DNSRecord
@@ -138,6 +139,26 @@ def service(entry: Service, base: str) -> dict[str, Any]:
     if entry.dns_records:
         document["dns_records"] = [_record(record) for record in entry.dns_records]
     return document
+
+
+def plan(entry: Plan) -> dict[str, Any]:
+    """Render the plan of a request with ``dry_run``."""
+    return {
+        "valid": True,
+        "plan": {
+            "service": entry.spec.to_dict(),
+            "providers": [
+                {"provider": name, "action": str(action)}
+                for name, action in entry.providers.items()
+            ],
+            "dns": [{**it._asdict(), "action": str(it.action)} for it in entry.names],
+            "certificates": [
+                {"domain": it.domain, "certificate": it.kind, "action": str(it.action)}
+                for it in entry.certificates
+            ],
+            "dns_records": [_record(record) for record in entry.records],
+        },
+    }
 
 
 def operations(

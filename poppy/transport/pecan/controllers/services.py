@@ -59,6 +59,9 @@ def _get(api: API, request: Request, service_id: str) -> Response:
 
 
 def _create(api: API, request: Request) -> Response:
+    if boolean(request, "dry_run", default=False):
+        planned = api.manager.services.plan_create(request.project_id, api.body(request))
+        return reply(views.plan(planned))
     service_id = api.manager.services.create(
         request.project_id,
         api.body(request),
@@ -71,6 +74,11 @@ def _create(api: API, request: Request) -> Response:
 
 def _update(api: API, request: Request, service_id: str) -> Response:
     service_id = uuid(service_id, "service id")
+    if boolean(request, "dry_run", default=False):
+        planned = api.manager.services.plan_update(
+            request.project_id, service_id, api.body(request), check=_check(request)
+        )
+        return reply(views.plan(planned))
     api.manager.services.update(
         request.project_id,
         service_id,
@@ -163,6 +171,13 @@ def _links(pointer: str) -> dict[str, Link]:
     }
 
 
+_DRY_RUN = Parameter(
+    "dry_run",
+    "true: check the request, store nothing, and return its plan (200). The checks are those of "
+    "the request itself; errors are the same.",
+    {"type": "boolean", "default": False},
+)
+_PLAN = Answer("The plan, with dry_run=true.", answers.PLAN, answers.PLAN_EXAMPLE)
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
 _TIME = {
     "type": "string",
@@ -231,14 +246,16 @@ ROUTES = (
                 example='"0d4fcd2e-8a3b-4a7d-9c11-6f1a2b3c4d5e"',
                 place="header",
             ),
+            _DRY_RUN,
         ),
         body=Body(_document, answers.SERVICE_REQUEST_EXAMPLE),
         answers={
+            HTTPStatus.OK: _PLAN,
             HTTPStatus.ACCEPTED: Answer(
                 "The service is stored, and its deployment has started. 403 if the project's "
                 "quota is exhausted.",
                 headers=("Location",),
-            )
+            ),
         },
         errors=(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
     ),
@@ -252,16 +269,18 @@ ROUTES = (
             description="The body is a JSON Patch (RFC 6902) of the document that GET returns, "
             "without id, status, errors, links and dns_records. It supersedes a waiting create "
             "or update; 400 while one runs. An empty patch changes nothing.",
+            parameters=(_DRY_RUN,),
             body=Body(
                 schemas.PATCH,
                 [{"op": "replace", "path": "/caching/0/ttl", "value": 60}],
                 media_types=(JSON_PATCH, JSON),
             ),
             answers={
+                HTTPStatus.OK: _PLAN,
                 HTTPStatus.ACCEPTED: Answer(
                     "The change is stored, and its deployment has started.",
                     headers=("Location",),
-                )
+                ),
             },
             errors=(HTTPStatus.CONFLICT,),
         )

@@ -8,6 +8,7 @@ them.
 import copy
 from typing import Any
 
+from poppy.manager.dry_run import Action
 from poppy.model import admin_schemas, certificates, schemas
 from poppy.model.dns_records import Purpose, RecordStatus
 from poppy.model.schemas import Schema
@@ -188,19 +189,24 @@ DNS_RECORD = answer(
 )
 
 
-def _service() -> Schema:
-    """Return the schema of a service: the request's document with defaults, plus its status."""
-    sent = copy.deepcopy(schemas.SERVICE["properties"])
-    domain = sent["domains"]["items"]
-    domain["properties"]["certificate_status"] = {
-        "description": "With https: the status of the certificate.",
-        "enum": list(certificates.STATES),
-    }
+def _stored() -> Schema:
+    """Return the schemas of the members of a stored document."""
+    sent: Schema = copy.deepcopy(schemas.SERVICE["properties"])
     for name in ("domains", "origins", "caching", "restrictions"):
         # Stored documents may exceed the limits of requests, such as after a limit is lowered.
         sent[name].pop("maxItems")
         sent[name]["items"]["properties"].get("rules", {}).pop("maxItems", None)
     del sent["restrictions"]["items"]["properties"]["type"]
+    return sent
+
+
+def _service() -> Schema:
+    """Return the schema of a service: the request's document with defaults, plus its status."""
+    sent = _stored()
+    sent["domains"]["items"]["properties"]["certificate_status"] = {
+        "description": "With https: the status of the certificate.",
+        "enum": list(certificates.STATES),
+    }
     return answer(
         "Service document",
         {
@@ -278,6 +284,55 @@ SERVICES = answer(
 SERVICES_EXAMPLE = {
     "services": [SERVICE_EXAMPLE],
     "links": [{"href": f"{BASE}/services?marker={SERVICE_ID}&limit=1", "rel": "next"}],
+}
+
+_ACTION: Schema = {
+    "description": "What would be done.",
+    "enum": [action.value for action in Action],
+}
+
+PLAN = answer(
+    "Dry run",
+    {
+        "valid": {"const": True, "description": "An invalid request gets an error instead."},
+        "plan": answer(
+            "Plan",
+            {
+                "service": answer("Planned document", _stored()),
+                "providers": array(
+                    answer("Plan at a provider", {"provider": TEXT, "action": _ACTION})
+                ),
+                "dns": array(
+                    answer("Plan in DNS", {"domain": TEXT, "name": TEXT, "action": _ACTION}),
+                    "The operator names of the domains.",
+                ),
+                "certificates": array(
+                    answer(
+                        "Plan of a certificate",
+                        {"domain": TEXT, "certificate": TEXT, "action": _ACTION},
+                    )
+                ),
+                "dns_records": array(DNS_RECORD, "Records that the tenant would have to create."),
+            },
+        ),
+    },
+)
+
+PLAN_EXAMPLE = {
+    "valid": True,
+    "plan": {
+        "service": SERVICE_REQUEST_EXAMPLE,
+        "providers": [{"provider": "edge", "action": "create"}],
+        "dns": [
+            {
+                "domain": "www.example.com",
+                "name": "www.example.com.cdn.example.net",
+                "action": "create",
+            }
+        ],
+        "certificates": [],
+        "dns_records": [],
+    },
 }
 
 _POINTS = array(
