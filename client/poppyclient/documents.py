@@ -20,6 +20,7 @@ _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 #: The server's key order, at every depth; other keys come last.
 _ORDER = (
     *("name", "flavor_id", "domains", "origins", "caching", "restrictions", "log_delivery"),
+    *("delivery", "redirects", "headers", "cors", "error_pages"),
     *("domain", "protocol", "certificate"),
     *("origin", "port", "ssl", "hostheadertype", "hostheadervalue"),
     *("ttl", "access", "referrer", "client_ip", "geography", "request_url", "rules"),

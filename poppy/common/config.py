@@ -190,6 +190,28 @@ LIMITS_OPTS = (
         help="Maximum rules of all restrictions of a service.",
     ),
     cfg.IntOpt(
+        "max_redirects",
+        default=100,
+        min=1,
+        max=10000,
+        help="Maximum redirects of a service.",
+    ),
+    cfg.IntOpt(
+        "max_header_rules",
+        default=100,
+        min=1,
+        max=10000,
+        help="Maximum rules of all entries of headers of a service. An entry without rules counts "
+        "as one rule.",
+    ),
+    cfg.IntOpt(
+        "max_error_pages",
+        default=20,
+        min=1,
+        max=200,
+        help="Maximum error pages of a service.",
+    ),
+    cfg.IntOpt(
         "max_rules",
         default=200,
         min=2,

@@ -19,7 +19,7 @@ from poppy.common.clock import now_utc
 from poppy.manager.caching import cached
 from poppy.model import edge_schemas, validation
 from poppy.model.edge import DEFAULT_POOL, MAX_NODES, Change, Node, Page, Report
-from poppy.model.schemas import NODE_NAME
+from poppy.model.schema_parts import NODE_NAME
 from poppy.storage.base import Storage
 
 #: Within this time a node must join.

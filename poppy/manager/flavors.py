@@ -8,7 +8,7 @@ from poppy.dns.base import DNSDriver
 from poppy.dns.steering import Steering
 from poppy.model import validation
 from poppy.model.flavors import Flavor
-from poppy.provider.base import Provider
+from poppy.provider.base import Capability, Provider
 from poppy.storage.base import Storage
 
 
@@ -61,6 +61,13 @@ class FlavorsManager:
             NotFound: there is no flavor with this id.
         """
         return self._storage.flavors.get(flavor_id)
+
+    def capabilities(self, flavor: Flavor) -> Sequence[Capability]:
+        """Return what all loaded providers of a flavor support, sorted by key."""
+        known = (self._providers.get(name) for name in flavor.provider_names)
+        loaded = [provider.supports for provider in known if provider is not None]
+        common = frozenset.intersection(*loaded) if loaded else frozenset()
+        return sorted(common, key=lambda it: it.key)
 
     def list(self) -> Sequence[Flavor]:
         """Return all flavors, sorted by id."""

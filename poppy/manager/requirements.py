@@ -10,6 +10,8 @@ import idna
 from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.model import names
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
 from poppy.model.flavors import Flavor
 from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider.base import Capability, Provider
@@ -101,6 +103,7 @@ def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
                 yield _BY_RULE_KIND[rule.kind], f"restriction '{restriction.name}'"
     if spec.log_delivery:
         yield Capability.LOG_DELIVERY, "log_delivery"
+    yield from codec.needs(spec, OptionalFields)
 
 
 def _check_geography(spec: ServiceSpec) -> None:

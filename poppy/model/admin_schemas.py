@@ -2,7 +2,7 @@
 """JSON Schemas of the admin API's request bodies; see :mod:`poppy.model.schemas`."""
 
 from poppy.model import certificates
-from poppy.model.schemas import PROJECT_ID, Schema, host, record, text
+from poppy.model.schema_parts import PROJECT_ID, Schema, host, record, text
 
 LIMIT: Schema = record(
     "Limit",

@@ -2,7 +2,7 @@
 """JSON Schemas of the bodies that nodes of the operator's own edge send."""
 
 from poppy.model.edge import MAX_FAILURES, MAX_REASON
-from poppy.model.schemas import NODE_NAME, PROJECT_ID, Schema, record, text
+from poppy.model.schema_parts import NODE_NAME, PROJECT_ID, Schema, record, text
 
 REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 

@@ -14,8 +14,11 @@ class DocumentLimits(NamedTuple):
         origin_rules: total rules of all origins.
         caching_rules: total rules of all caching entries.
         restriction_rules: total rules of all restrictions.
-        rules: total rules of all three kinds.
+        rules: total rules of all kinds.
         size: bytes of the document as compact JSON in UTF-8, with all defaults filled in.
+        redirects: number of redirects.
+        header_rules: total rules of all entries of ``headers``; an entry without rules is one.
+        error_pages: number of error pages.
     """
 
     origin_rules: int = 100
@@ -23,6 +26,9 @@ class DocumentLimits(NamedTuple):
     restriction_rules: int = 100
     rules: int = 200
     size: int = 65536
+    redirects: int = 100
+    header_rules: int = 100
+    error_pages: int = 20
 
     @classmethod
     def of(cls, options: Any) -> Self:
@@ -33,6 +39,9 @@ class DocumentLimits(NamedTuple):
             restriction_rules=options.max_restriction_rules,
             rules=options.max_rules,
             size=options.max_body_size,
+            redirects=options.max_redirects,
+            header_rules=options.max_header_rules,
+            error_pages=options.max_error_pages,
         )
 
     @property
@@ -42,5 +51,15 @@ class DocumentLimits(NamedTuple):
             "origins": self.origin_rules,
             "caching": self.caching_rules,
             "restrictions": self.restriction_rules,
+        }
+        return {name: min(most, self.rules) for name, most in kinds.items()}
+
+    @property
+    def by_optional_list(self) -> dict[str, int]:
+        """The same for the lists that old documents don't have."""
+        kinds = {
+            "redirects": self.redirects,
+            "headers": self.header_rules,
+            "error_pages": self.error_pages,
         }
         return {name: min(most, self.rules) for name, most in kinds.items()}

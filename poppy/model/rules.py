@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from poppy.common import errors
 from poppy.model import names, paths
-from poppy.model.schemas import MAX_REQUEST_URL
+from poppy.model.document import fields
+from poppy.model.schema_parts import MAX_REQUEST_URL
 from poppy.model.specs import (
     Domain,
     Origin,
@@ -36,6 +37,11 @@ def check(spec: ServiceSpec, shared: Collection[str]) -> None:
     _check_paths("an origin", (rule for entry in spec.origins for rule in entry.rules))
     _check_paths("caching", (rule for entry in spec.caching for rule in entry.rules))
     _check_restrictions(spec.restrictions)
+    fields.check(
+        spec,
+        http=[it.domain for it in spec.domains if it.protocol == "http"],
+        https=[it.domain for it in spec.domains if it.protocol == "https"],
+    )
 
 
 def _check_domain(domain: Domain, shared: Collection[str]) -> None:

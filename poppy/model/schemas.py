@@ -1,93 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas (Draft 2020-12) of the request bodies; further rules are in :mod:`.rules`.
+"""JSON Schemas of the request bodies; further rules are in :mod:`.rules`."""
 
-They are plain dictionaries without ``$ref``, so that an OpenAPI 3.1 document can include them
-unchanged and validation follows no references. They declare no dialect, because this one is the
-default of OpenAPI 3.1.
-"""
-
+import copy
 import functools
-from collections.abc import Mapping
-from typing import Any
 
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
 from poppy.model.limits import DocumentLimits
+from poppy.model.schema_parts import (
+    COUNTRY,
+    MAX_REQUEST_URL,
+    PATH,
+    PATH_SAFE_TEXT,
+    POINTER,
+    TEXT,
+    Schema,
+    host,
+    record,
+    text,
+)
+from poppy.model.schema_parts import PATTERNS as PATTERNS
 
-Schema = dict[str, Any]
-
-MAX_REQUEST_URL = 1024
 MAX_PATCH_OPERATIONS = 100
 MAX_POINTER = 2048
 MAX_PROVIDERS = 100
 
-# In Python "$" also matches before a trailing line feed, but not in ECMA 262, which JSON Schema
-# uses. The look-ahead makes both behave the same.
-_TEXT = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
-_PATH_SAFE_TEXT = r"^[^/\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$(?!\n)"
-_PATH = r"^[!-~]*$(?!\n)"
-PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
-#: Of a node or pool of the operator's own edge.
-NODE_NAME = r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$(?!\n)"
-_POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
-_COUNTRY = r"^[A-Z]{2}$(?!\n)"
-
-PATTERNS: Mapping[str, str] = {
-    _TEXT: "has a control character or a lone surrogate",
-    _PATH_SAFE_TEXT: 'has a "/", a control character or a lone surrogate',
-    _PATH: (
-        "has characters other than printable ASCII without spaces; percent-encode them"
-        " (RFC 3986, section 2.1)"
-    ),
-    PROJECT_ID: "has other characters than letters, digits, '.', '_', ':' and '-'",
-    NODE_NAME: (
-        "is not lower-case letters, digits, dots and hyphens, with a letter or digit at both ends"
-    ),
-    _POINTER: "is not a JSON Pointer (RFC 6901)",
-    _COUNTRY: "is not a country code of two upper-case letters (ISO 3166-1)",
-}
-"""The error message for a string that does not match, by pattern."""
-
 RESTRICTION_KINDS = ("referrer", "client_ip", "geography")
-
-
-def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
-    """Return the schema of an object with these keys and no others."""
-    return {
-        "type": "object",
-        "title": title,
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def text(
-    description: str, shortest: int, longest: int | None = None, pattern: str = _TEXT
-) -> Schema:
-    """Return the schema of a string; lengths are in code points, as in JSON Schema."""
-    schema: Schema = {"type": "string", "description": description, "minLength": shortest}
-    if longest is not None:
-        schema["maxLength"] = longest
-    return schema | {"pattern": pattern}
-
-
-def host(description: str, longest: int = 253) -> Schema:
-    """Return the schema of a host name or address; ``rules`` checks it with better messages.
-
-    A name of 255 octets on the wire (RFC 1035, section 2.3.4) has 253 characters.
-    """
-    return {
-        "type": "string",
-        "description": description,
-        "minLength": 3,
-        "maxLength": longest,
-    }
-
 
 _REQUEST_URL = text(
     "A path; * matches any run of characters. A missing leading / is added.",
     1,
     MAX_REQUEST_URL,
-    _PATH,
+    PATH,
 )
 
 _PATH_RULE = record(
@@ -254,9 +198,21 @@ def service(limits: DocumentLimits) -> Schema:
                 },
                 (),
             ),
+            **_optional(limits),
         },
         ("name", "flavor_id", "domains", "origins"),
     )
+
+
+def _optional(limits: DocumentLimits) -> Schema:
+    """Return the schemas of the optional fields."""
+    properties: Schema = copy.deepcopy(codec.schema(OptionalFields)["properties"])
+    for name, most in limits.by_optional_list.items():
+        properties[name]["maxItems"] = most
+        rules = properties[name]["items"]["properties"].get("rules")
+        if rules is not None:
+            rules["maxItems"] = most
+    return properties
 
 
 SERVICE: Schema = service(DocumentLimits())
@@ -268,7 +224,7 @@ _GEOGRAPHY = record(
         "countries": {
             "type": "array",
             "description": "Countries, by their ISO 3166-1 codes.",
-            "items": {"type": "string", "description": "Two letters.", "pattern": _COUNTRY},
+            "items": {"type": "string", "description": "Two letters.", "pattern": COUNTRY},
             "minItems": 1,
             "maxItems": 250,
         },
@@ -289,7 +245,7 @@ _GEOGRAPHY = record(
 FLAVOR: Schema = record(
     "Flavor",
     {
-        "id": text("The flavor's id, which is part of its URL.", 3, 64, _PATH_SAFE_TEXT),
+        "id": text("The flavor's id, which is part of its URL.", 3, 64, PATH_SAFE_TEXT),
         "providers": {
             "type": "array",
             "description": "The providers that deliver a service of this flavor.",
@@ -346,7 +302,7 @@ def _pointer(description: str) -> Schema:
         "type": "string",
         "description": description,
         "maxLength": MAX_POINTER,
-        "pattern": _POINTER,
+        "pattern": POINTER,
     }
 
 
@@ -380,8 +336,8 @@ OPERATION_ACTION: Schema = record(
     "Operator's action on an operation",
     {
         "action": {"enum": ["retry", "cancel"]},
-        "project_id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _TEXT},
-        "service_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": _TEXT},
+        "project_id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": TEXT},
+        "service_id": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": TEXT},
     },
     required=("action", "project_id", "service_id"),
 )

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -175,7 +178,7 @@ class Restriction:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceSpec:
+class ServiceSpec(OptionalFields):
     """The tenant's document, with all defaults filled in."""
 
     name: str
@@ -214,6 +217,7 @@ class ServiceSpec:
                 Restriction.from_dict(entry) for entry in document.get("restrictions", ())
             ),
             log_delivery=document.get("log_delivery", {}).get("enabled", False),
+            **codec.values(OptionalFields, document),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,4 +230,5 @@ class ServiceSpec:
             "caching": [entry.to_dict() for entry in self.caching],
             "restrictions": [entry.to_dict() for entry in self.restrictions],
             "log_delivery": {"enabled": self.log_delivery},
+            **codec.write(self, OptionalFields),
         }

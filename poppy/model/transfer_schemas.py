@@ -4,7 +4,7 @@
 from poppy.model import schemas
 from poppy.model.limits import DocumentLimits
 from poppy.model.provider_details import ProviderStatus
-from poppy.model.schemas import PROJECT_ID, Schema, record, text
+from poppy.model.schema_parts import PROJECT_ID, Schema, record, text
 from poppy.model.services import Status
 
 

@@ -11,8 +11,11 @@ import jsonschema
 
 from poppy.common import errors
 from poppy.model import names, rules, schemas
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
 from poppy.model.flavors import Flavor
 from poppy.model.limits import DocumentLimits
+from poppy.model.schema_parts import PATTERNS, Schema
 from poppy.model.specs import (
     Caching,
     Domain,
@@ -30,7 +33,7 @@ _MAX_BREACHES = 500
 
 
 def _unique_items(
-    validator: object, wanted: bool, value: object, schema: schemas.Schema
+    validator: object, wanted: bool, value: object, schema: Schema
 ) -> Iterator[jsonschema.ValidationError]:
     """Check ``uniqueItems`` in linear time; jsonschema's own compares all pairs."""
     if wanted and isinstance(value, list):
@@ -41,9 +44,9 @@ def _unique_items(
 
 def _items(
     validator: jsonschema.Draft202012Validator,
-    items: schemas.Schema,
+    items: Schema,
     value: object,
-    schema: schemas.Schema,
+    schema: Schema,
 ) -> Iterator[jsonschema.ValidationError]:
     """Check ``items``, but skip lists that exceed ``maxItems``, which fail anyway."""
     if isinstance(value, list) and len(value) <= schema.get("maxItems", len(value)):
@@ -101,6 +104,7 @@ def service(
         or (Caching("default", default_ttl, _DEFAULT_RULES),),
         restrictions=tuple(_restriction(entry) for entry in body.get("restrictions", ())),
         log_delivery=body.get("log_delivery", {}).get("enabled", False),
+        **codec.values(OptionalFields, body),
     )
     rules.check(spec, shared)
     _check_size(spec, limits)
@@ -153,7 +157,7 @@ def operation_action(document: object) -> Mapping[str, str]:
     return found
 
 
-def validate(schema: schemas.Schema, document: object) -> Any:
+def validate(schema: Schema, document: object) -> Any:
     """Validate a document against a schema and return it.
 
     Raises:
@@ -166,7 +170,7 @@ def validate(schema: schemas.Schema, document: object) -> Any:
     return _valid(_validator(id(schema), schema), document)
 
 
-def _validator(key: int, schema: schemas.Schema) -> jsonschema.Draft202012Validator:
+def _validator(key: int, schema: Schema) -> jsonschema.Draft202012Validator:
     # Schemas are constants, so their ids are stable keys. Creating a validator is slow.
     if key not in _VALIDATORS:
         _VALIDATORS[key] = _Validator(schema)
@@ -178,7 +182,8 @@ def _check_counts(document: object, limits: DocumentLimits) -> None:
 
     An entry without rules counts as one, for its default rule.
     """
-    counts = dict.fromkeys(limits.by_list, 0)
+    most_by_list = limits.by_list | limits.by_optional_list
+    counts = dict.fromkeys(most_by_list, 0)
     for name in counts if isinstance(document, Mapping) else ():
         entries = document.get(name)  # type: ignore[attr-defined]
         for entry in entries if isinstance(entries, list) else ():
@@ -187,7 +192,7 @@ def _check_counts(document: object, limits: DocumentLimits) -> None:
     messages = [
         f"[{name}]-may have {_count(most, 'rule')} or fewer in all entries together, has"
         f" {counts[name]}"
-        for name, most in limits.by_list.items()
+        for name, most in most_by_list.items()
         if counts[name] > most
     ]
     total = sum(counts.values())
@@ -297,7 +302,7 @@ def _reason(breach: jsonschema.ValidationError) -> str | None:
         case "maxItems":
             return _too_many(limit, value)
         case "pattern":
-            return f"{value!r} {schemas.PATTERNS[limit]}"
+            return f"{value!r} {PATTERNS[limit]}"
         case "oneOf" if isinstance(value, Mapping):
             choices = ", ".join(choice["required"][0] for choice in limit)
             return f"needs exactly one of {choices}"

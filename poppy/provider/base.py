@@ -15,6 +15,7 @@ from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
 from poppy.model import names
+from poppy.model.capabilities import Capability as Capability
 from poppy.model.certificates import Certificate
 from poppy.model.dns_records import DNSRecord
 from poppy.model.edge import HasEdge
@@ -23,27 +24,6 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider import edges
-
-
-class Capability(enum.StrEnum):
-    """The optional capabilities of providers.
-
-    A POST of a service that needs a capability which a provider of its flavor lacks is refused;
-    the message names the capability.
-    """
-
-    REFERRER = "referrer restrictions"
-    CLIENT_IP = "client IP restrictions"
-    GEOGRAPHY = "geography restrictions"
-    SOFT_PURGE = "soft purge"
-    ORIGIN_SSL = "TLS to the origin"
-    IPV6_ORIGIN = "IPv6 origins"
-    SHARED_CERTIFICATE = "shared certificates"
-    SAN_CERTIFICATE = "san certificates"
-    SNI_CERTIFICATE = "sni certificates"
-    CUSTOM_CERTIFICATE = "custom certificates"
-    LOG_DELIVERY = "log delivery"
-    ANALYTICS = "analytics"
 
 
 @dataclass(frozen=True, slots=True)

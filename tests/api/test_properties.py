@@ -40,6 +40,20 @@ FULL = {
         },
     ],
     "log_delivery": {"enabled": False},
+    "delivery": {"compression": "gzip", "websockets": False, "http3": True},
+    "redirects": [
+        {"name": "r", "request_url": "/old/*", "location": "https://a.example/$1", "status": 301}
+    ],
+    "headers": [
+        {
+            "name": "h",
+            "rules": [{"name": "all", "request_url": "/*"}],
+            "request": {"set": {"X-A": "1"}, "remove": ["Cookie"]},
+            "response": {"set": {"X-B": "2"}, "add": {"X-C": "3"}, "remove": ["Server"]},
+        }
+    ],
+    "cors": {"allow_origins": ["https://app.example.com"], "max_age": 60},
+    "error_pages": [{"name": "e", "status": [404, 503], "path": "/e.html", "ttl": 60}],
 }
 
 scalars = (
@@ -177,9 +191,7 @@ def test_any_patch_is_accepted_or_refused_without_effect(shared_api, deployed, p
     answer = send(api, "PATCH", deployed, json.dumps(patch).encode())
     if answer.status_code == 202:
         assert api.deploy(deployed).status == "deployed"
-        undo = [
-            {"op": "replace", "path": f"/{name}", "value": value} for name, value in FULL.items()
-        ]
+        undo = [{"op": "add", "path": f"/{name}", "value": value} for name, value in FULL.items()]
         assert api.call("PATCH", deployed, undo).status_code == 202
         api.deploy(deployed)
         return

@@ -347,3 +347,47 @@ def test_provider_outage_shows_in_health_but_not_in_ping(api, monkeypatch):
     assert answer.status_code == 503
     assert answer.json["providers"]["cdn-b"]["online"] == "false"
     assert api.call("GET", "/v1.0/ping").status_code == 204
+
+
+class TestOptionalFields:
+    FIELDS = {
+        "delivery": {"compression": "gzip", "websockets": False},
+        "redirects": [{"name": "r", "request_url": "/a/*", "location": "/$1", "status": 308}],
+        "cors": {"allow_origins": ["https://app.example.com"]},
+    }
+
+    @pytest.fixture
+    def path(self, api):
+        path = api.create(**self.FIELDS)
+        api.deploy(path)
+        return path
+
+    def _shown(self, api, path, patch):
+        assert api.call("PATCH", path, patch).status_code == 202
+        assert api.deploy(path).status == "deployed"
+        document = api.call("GET", path).json
+        return {name: document[name] for name in self.FIELDS if name in document}
+
+    def test_a_patch_of_a_client_that_does_not_know_them_keeps_them(self, api, path):
+        patch = [
+            {"op": "replace", "path": "/name", "value": "renamed"},
+            {"op": "add", "path": "/domains/-", "value": {"domain": "img.example.com"}},
+            {"op": "replace", "path": "/caching", "value": [{"name": "c", "ttl": 5}]},
+        ]
+        assert self._shown(api, path, patch) == self.FIELDS
+
+    def test_a_patch_adds_changes_and_removes_them(self, api, path):
+        patch = [
+            {"op": "add", "path": "/cors/max_age", "value": 60},
+            {"op": "remove", "path": "/delivery/websockets"},
+            {"op": "remove", "path": "/redirects/0/status"},
+        ]
+        assert self._shown(api, path, patch) == {
+            "delivery": {"compression": "gzip"},
+            "redirects": [{"name": "r", "request_url": "/a/*", "location": "/$1"}],
+            "cors": {"allow_origins": ["https://app.example.com"], "max_age": 60},
+        }
+        assert (
+            self._shown(api, path, [{"op": "remove", "path": f"/{name}"} for name in self.FIELDS])
+            == {}
+        )

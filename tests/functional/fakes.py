@@ -5,6 +5,7 @@ import datetime
 from typing import Any
 
 from poppy.common import errors
+from poppy.model.capabilities import Capability
 from poppy.model.flavors import Flavor
 from poppy.model.operations import Purge
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
@@ -149,6 +150,9 @@ class FakeFlavors:
         if flavor_id not in self.found:
             raise errors.NotFound(f"There is no flavor '{flavor_id}'")
         return self.found[flavor_id]
+
+    def capabilities(self, flavor: Flavor) -> list[Capability]:
+        return [Capability.HTTPS_REDIRECT, Capability.SOFT_PURGE]
 
     def list(self) -> list[Flavor]:
         return list(self.found.values())

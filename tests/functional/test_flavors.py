@@ -25,7 +25,8 @@ def test_all_links_of_a_provider_are_stored(app):
 
 def test_get(app, manager):
     manager.flavors.create(fakes.FLAVOR)
-    assert app.get("/v1.0/flavors/standard").json == SHOWN
+    capabilities = ["https_redirect", "soft_purge"]
+    assert app.get("/v1.0/flavors/standard").json == {**SHOWN, "capabilities": capabilities}
 
 
 def test_list(app, manager):

@@ -501,6 +501,61 @@ DOMAINS = st.lists(
 )
 
 
+FIELD_NAMES = st.sampled_from(["X-A", "Cookie", "Host", "x-p-a", "A b", "Content-Type"])
+FIELD_VALUES = st.sampled_from(["1", "", "a b", " a", "a\n", "é", "x" * 1024])
+PATHS = st.sampled_from(["/", "/*", "/a/*/b", "/a//b?c", "/%2A", "/..", "/é", "a"])
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "set": st.dictionaries(FIELD_NAMES, FIELD_VALUES, max_size=2),
+        "remove": st.lists(FIELD_NAMES, max_size=2),
+    },
+)
+OPTIONAL = st.fixed_dictionaries(
+    {},
+    optional={
+        "delivery": st.fixed_dictionaries(
+            {},
+            optional={
+                "https_redirect": st.booleans(),
+                "hsts": st.builds(lambda age: {"max_age": age}, st.integers(0, 10**8)),
+                "min_tls": st.sampled_from(["1.2", "1.3"]),
+                "compression": st.sampled_from(["off", "gzip"]),
+                "websockets": st.booleans(),
+            },
+        ),
+        "redirects": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": NAMES,
+                    "request_url": PATHS,
+                    "location": st.sampled_from(["/", "/$1", "//a", "https://a.example/$2", "$1"]),
+                }
+            ),
+            max_size=2,
+        ),
+        "headers": st.lists(
+            st.fixed_dictionaries({"name": NAMES, "request": CHANGES, "response": CHANGES}),
+            max_size=2,
+        ),
+        "cors": st.fixed_dictionaries(
+            {"allow_origins": st.sampled_from([["*"], ["https://a.example"], ["a"]])},
+            optional={"allow_credentials": st.booleans()},
+        ),
+        "error_pages": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": NAMES,
+                    "status": st.lists(st.integers(399, 410), min_size=1, max_size=2),
+                    "path": PATHS,
+                }
+            ),
+            max_size=2,
+        ),
+    },
+)
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
@@ -508,8 +563,11 @@ DOMAINS = st.lists(
     origins=ORIGINS,
     entries=st.lists(PATH_RULES, max_size=3),
     restrictions=RESTRICTIONS,
+    optional=st.just({}) | OPTIONAL,
 )
-def test_accepted_document_can_be_compiled(site, name, domains, origins, entries, restrictions):
+def test_accepted_document_can_be_compiled(
+    site, name, domains, origins, entries, restrictions, optional
+):
     asked = {
         "name": "site",
         "flavor_id": f"f-{name}",
@@ -519,6 +577,7 @@ def test_accepted_document_can_be_compiled(site, name, domains, origins, entries
             {"name": "c", "ttl": number, "rules": rules} for number, rules in enumerate(entries)
         ],
         "restrictions": restrictions,
+        **optional,
     }
     provider = site.boot.providers[name]
     flavor = make_flavor(f"f-{name}", [name])

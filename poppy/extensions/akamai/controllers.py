@@ -6,7 +6,7 @@ from typing import Any
 
 from poppy.extensions.akamai import schemas
 from poppy.extensions.akamai.manager import RETRY_LIST, SAN_MAPPING, AkamaiManager
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.policies.base import ADMIN, AUDITOR, service_rule
 from poppy.transport.pecan.controllers.base import API
 from poppy.transport.pecan.openapi import answers

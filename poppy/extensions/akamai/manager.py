@@ -18,7 +18,7 @@ from poppy.manager.services import ServicesManager
 from poppy.model import ids, validation
 from poppy.model.operations import Priority
 from poppy.model.provider_details import AccessURL
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.model.services import Service
 from poppy.storage.base import Storage
 

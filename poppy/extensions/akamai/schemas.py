@@ -2,7 +2,7 @@
 """JSON Schemas of the extension's request bodies; see :mod:`poppy.model.schemas`."""
 
 from poppy.model import certificates
-from poppy.model.schemas import PROJECT_ID, Schema, host, record, text
+from poppy.model.schema_parts import PROJECT_ID, Schema, host, record, text
 
 _PROJECT_ID = text("A project.", 1, 200, PROJECT_ID)
 _FLAVOR_ID = text("A flavor.", 1, 256)

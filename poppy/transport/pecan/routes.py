@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_policy.policy import DocumentedRuleDefault
 
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.policies.base import Rule
 from poppy.transport.pecan.request import JSON
 from poppy.transport.pecan.response import Response

@@ -8,6 +8,11 @@ import pytest
 from poppy.common import errors
 from poppy.dns.mock import MockDNS
 from poppy.manager import requirements
+from poppy.model.document.cors import CORS
+from poppy.model.document.delivery import HSTS, Delivery
+from poppy.model.document.error_pages import ErrorPage
+from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
+from poppy.model.document.redirects import Redirect
 from poppy.model.flavors import Geography
 from poppy.model.specs import (
     Domain,
@@ -42,6 +47,23 @@ WITH_NEED = [
             ({"geography": "US"}, Capability.GEOGRAPHY),
         ]
     ),
+    *(
+        ({"delivery": Delivery(**{name: value})}, capability)
+        for name, value, capability in [
+            ("https_redirect", True, Capability.HTTPS_REDIRECT),
+            ("hsts", HSTS(60), Capability.HSTS),
+            ("min_tls", "1.2", Capability.MIN_TLS),
+            ("http3", True, Capability.HTTP3),
+            ("compression", "gzip", Capability.GZIP),
+            ("compression", "brotli", Capability.BROTLI),
+            ("websockets", False, Capability.WEBSOCKETS),
+        ]
+    ),
+    ({"redirects": (Redirect("r", "/a", "/b"),)}, Capability.REDIRECTS),
+    ({"headers": (HeaderRules("h", request=RequestChanges()),)}, Capability.REQUEST_HEADERS),
+    ({"headers": (HeaderRules("h", response=ResponseChanges()),)}, Capability.RESPONSE_HEADERS),
+    ({"cors": CORS(("*",))}, Capability.CORS),
+    ({"error_pages": (ErrorPage("e", (404,), "/e"),)}, Capability.ERROR_PAGES),
 ]
 
 
@@ -78,6 +100,17 @@ def test_a_missing_capability_is_refused(changes, need):
     with pytest.raises(errors.InvalidRequest, match=f"'poor' .*{need}"):
         requirements.check(spec, flavor, {"able": able, "poor": poor}, DNS)
     requirements.check(spec, flavor, {"able": able, "poor": able}, DNS)
+
+
+def test_a_value_that_is_off_needs_no_capability():
+    off = Delivery(https_redirect=False, http3=False, compression="off")
+    assert list(requirements.needs(dataclasses.replace(make_spec(), delivery=off))) == []
+
+
+def test_the_refusal_names_the_field_by_its_path():
+    entries = (HeaderRules("a"), HeaderRules("b", response=ResponseChanges()))
+    spec = dataclasses.replace(make_spec(), headers=entries)
+    assert list(requirements.needs(spec)) == [(Capability.RESPONSE_HEADERS, "headers[1].response")]
 
 
 def test_a_flavor_with_an_unloaded_provider_is_refused():

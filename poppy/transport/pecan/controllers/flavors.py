@@ -22,7 +22,9 @@ def _list(api: API, request: Request) -> Response:
 
 def _get(api: API, request: Request, flavor_id: str) -> Response:
     found = api.manager.flavors.get(flavor_id)
-    return reply_tagged(request, views.flavor(found, request.base_url))
+    shown = views.flavor(found, request.base_url)
+    capabilities = [it.key for it in api.manager.flavors.capabilities(found)]
+    return reply_tagged(request, {**shown, "capabilities": capabilities})
 
 
 def _create(api: API, request: Request) -> Response:
@@ -65,7 +67,10 @@ ROUTES = (
             summary="Show a flavor.",
             answers={
                 HTTPStatus.OK: Answer(
-                    "The flavor.", answers.FLAVOR, answers.FLAVOR_EXAMPLE, links=_LINKS
+                    "The flavor.",
+                    answers.CAPABLE_FLAVOR,
+                    answers.CAPABLE_FLAVOR_EXAMPLE,
+                    links=_LINKS,
                 )
             },
         )

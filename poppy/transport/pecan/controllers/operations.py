@@ -8,7 +8,7 @@ from poppy.common import errors
 from poppy.manager.operations import OPEN
 from poppy.model import schemas, validation
 from poppy.model.operations import Kind, OperationKey, State, StepState
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.policies.base import ADMIN, AUDITOR, MEMBER, READER, project_rule, service_rule
 from poppy.storage.operations import Marker
 from poppy.transport.pecan import views

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from poppy.common import errors
 from poppy.model import schemas
 from poppy.model.operations import Purge
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.model.services import Service, Status
 from poppy.policies.base import MEMBER, READER, project_rule
 from poppy.provider.base import Metric

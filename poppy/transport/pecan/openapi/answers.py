@@ -10,8 +10,12 @@ from typing import Any
 
 from poppy.manager.dry_run import Action
 from poppy.model import admin_schemas, certificates, schemas
+from poppy.model.capabilities import Capability
 from poppy.model.dns_records import Purpose, RecordStatus
-from poppy.model.schemas import Schema
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
+from poppy.model.limits import DocumentLimits
+from poppy.model.schema_parts import Schema
 from poppy.model.services import Status
 
 UUID: Schema = {"type": "string", "format": "uuid"}
@@ -157,6 +161,22 @@ FLAVOR_EXAMPLE = {
     "links": [{"href": f"{BASE}/flavors/standard", "rel": "self"}],
 }
 
+CAPABLE_FLAVOR: Schema = answer(
+    "Flavor document with capabilities",
+    {
+        **FLAVOR["properties"],
+        "capabilities": array(
+            {"oneOf": [{"const": it.key, "description": it.value} for it in Capability]},
+            "What all providers of the flavor can do, sorted.",
+        ),
+    },
+)
+
+CAPABLE_FLAVOR_EXAMPLE = {
+    **FLAVOR_EXAMPLE,
+    "capabilities": ["client_ip", "https_redirect", "soft_purge"],
+}
+
 FLAVORS = answer("Flavors", {"flavors": array(FLAVOR)})
 
 
@@ -189,10 +209,14 @@ DNS_RECORD = answer(
 )
 
 
+_OPTIONAL = tuple(it.name for it in codec.members(OptionalFields))
+
+
 def _stored() -> Schema:
     """Return the schemas of the members of a stored document."""
     sent: Schema = copy.deepcopy(schemas.SERVICE["properties"])
-    for name in ("domains", "origins", "caching", "restrictions"):
+    limits = DocumentLimits()
+    for name in ("domains", *limits.by_list, *limits.by_optional_list):
         # Stored documents may exceed the limits of requests, such as after a limit is lowered.
         sent[name].pop("maxItems")
         sent[name]["items"]["properties"].get("rules", {}).pop("maxItems", None)
@@ -224,7 +248,7 @@ def _service() -> Schema:
             ),
             "links": array(LINK, "self, flavor, and access_url: the CNAME target of the domains."),
         },
-        optional=("dns_records",),
+        optional=("dns_records", *_OPTIONAL),
     )
 
 
@@ -298,7 +322,7 @@ PLAN = answer(
         "plan": answer(
             "Plan",
             {
-                "service": answer("Planned document", _stored()),
+                "service": answer("Planned document", _stored(), _OPTIONAL),
                 "providers": array(
                     answer("Plan at a provider", {"provider": TEXT, "action": _ACTION})
                 ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from poppy.model.schemas import Schema
+from poppy.model.schema_parts import Schema
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import JSON
 from poppy.transport.pecan.routes import Answer, Body, Parameter, Route

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a provider may or may not be able to do."""
+
+import enum
+
+
+class Capability(enum.StrEnum):
+    """The optional capabilities of providers.
+
+    A service that needs a capability which a provider of its flavor lacks is refused; the message
+    has the value, which is text. A flavor lists the names in lower case (:attr:`key`).
+    """
+
+    REFERRER = "referrer restrictions"
+    CLIENT_IP = "client IP restrictions"
+    GEOGRAPHY = "geography restrictions"
+    SOFT_PURGE = "soft purge"
+    ORIGIN_SSL = "TLS to the origin"
+    IPV6_ORIGIN = "IPv6 origins"
+    SHARED_CERTIFICATE = "shared certificates"
+    SAN_CERTIFICATE = "san certificates"
+    SNI_CERTIFICATE = "sni certificates"
+    CUSTOM_CERTIFICATE = "custom certificates"
+    LOG_DELIVERY = "log delivery"
+    ANALYTICS = "analytics"
+    HTTPS_REDIRECT = "redirects to HTTPS"
+    HSTS = "HTTP Strict Transport Security"
+    MIN_TLS = "a minimum TLS version"
+    HTTP3 = "HTTP/3"
+    GZIP = "compression with gzip"
+    BROTLI = "compression with brotli"
+    WEBSOCKETS = "allowing or refusing WebSocket"
+    REDIRECTS = "redirects by path"
+    REQUEST_HEADERS = "changes of request headers"
+    RESPONSE_HEADERS = "changes of response headers"
+    CORS = "CORS"
+    ERROR_PAGES = "error pages"
+
+    @property
+    def key(self) -> str:
+        """The name for programs, such as ``https_redirect``."""
+        return self.name.lower()
