@@ -10,13 +10,18 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
+from poppy.edge import optional
 from poppy.model import paths
+from poppy.model.document import codec
+from poppy.model.document.fields import OptionalFields
 
-#: The version of the format. A node refuses programs of a newer one.
+#: The version of the format, and that of programs with an optional field. A node refuses programs
+#: of a newer one: the previous release knows version 1 only.
 VERSION = 1
+VERSION_WITH_OPTIONAL = 2
 
 MAX_SIZE = 1024 * 1024  #: Bytes of a program as JSON.
 MAX_DOMAINS = 1000
@@ -137,8 +142,8 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """The program of one service.
+class Program(OptionalFields):
+    """The program of one service. Its optional fields are those of the document.
 
     Attributes:
         service_id: the service's ID, which is also part of cache keys.
@@ -167,10 +172,12 @@ class Program:
 
     def to_json(self) -> str:
         """Return the program as JSON; equal programs give equal text."""
-        document = {"version": VERSION, **asdict(self)}
-        for name in _OPTIONAL:
+        document = asdict(self)
+        for name in (*_OPTIONAL, *optional.NAMES):
             if not document[name]:
                 del document[name]
+        document |= codec.write(self, OptionalFields)
+        document["version"] = _version(document)
         return json.dumps(document, sort_keys=True)
 
     @classmethod
@@ -181,9 +188,9 @@ class Program:
             ValueError: it is no program of this version; the message names the field.
         """
         read = _Reader(document)
-        version = read.field("version", int)
-        if version != VERSION:
-            raise ValueError(f"version {version} of the program is not {VERSION}")
+        version, known = read.field("version", int), _version(document)
+        if version != known:
+            raise ValueError(f"version {version} of the program is not {known}")
         program = cls(
             service_id=read.text("service_id", _SERVICE_ID),
             domains=tuple(read.each("domains", MAX_DOMAINS, lambda it: _matching(it, _NAME))),
@@ -193,7 +200,11 @@ class Program:
             restrictions=tuple(read.each("restrictions", 6, _access)),
             certificates=tuple(read.any("certificates", MAX_CERTIFICATES, _certificate)),
             challenges=tuple(read.any("challenges", MAX_DOMAINS, _challenge)),
+            **optional.read(document),
         )
+        unknown = sorted(document.keys() - {"version", *(it.name for it in fields(cls))})
+        if unknown:
+            raise ValueError(f"the program has the unknown field {unknown[0]!r:.80}")
         if not program.origins:
             raise ValueError("origins is empty")
         if any(route.value >= len(program.origins) for route in program.routes):
@@ -221,9 +232,16 @@ class Program:
 _OPTIONAL = ("certificates", "challenges")
 
 
+def _version(document: Mapping[str, Any]) -> int:
+    """Return the version that the fields of a program need."""
+    return VERSION if document.keys().isdisjoint(optional.NAMES) else VERSION_WITH_OPTIONAL
+
+
 def _check_wildcards(program: Program) -> None:
     patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
     patterns += [rule.pattern for access in program.restrictions for rule in access.rules]
+    patterns += [redirect.request_url for redirect in program.redirects or ()]
+    patterns += [rule.request_url for entry in program.headers or () for rule in entry.rules or ()]
     wildcards = sum(pattern.count("*") for pattern in patterns)
     if wildcards > MAX_WILDCARDS:
         raise ValueError(f"the patterns have {wildcards} wildcards, more than {MAX_WILDCARDS}")

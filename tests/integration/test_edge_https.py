@@ -31,6 +31,7 @@ from poppy.edge.program import (
     Program,
     Upstream,
 )
+from poppy.model.document.delivery import Delivery
 from tests.real.edge_api import EdgeAPI
 from tests.real.edge_daemon import EdgeAgent
 from tests.real.edge_fixtures import node, origin, running
@@ -115,9 +116,12 @@ def curl(node: EdgeNode, authority: Authority, *arguments: str) -> str:
     return done.stdout
 
 
-def refuses(node: EdgeNode, name: str | None) -> bool:
-    """Return whether the handshake for a name fails."""
+def refuses(
+    node: EdgeNode, name: str | None, latest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> bool:
+    """Return whether the handshake for a name fails, with a client that knows no later TLS."""
     context = ssl._create_unverified_context()
+    context.maximum_version = latest
     with socket.create_connection(node.https, 10) as plain:
         try:
             context.wrap_socket(plain, server_hostname=name).close()
@@ -284,6 +288,47 @@ class TestChanges:
         node.stop("haproxy")
         node.start("haproxy")
         assert not refuses(node, names[-1])
+
+
+class TestDelivery:
+    def test_the_oldest_version_of_tls_is_that_of_the_name(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        own = certificate(authority, "one.example.com")
+        node.serve(program(origin, "two", certificate(authority, "two.example.com")))
+        for wanted in ("1.3", "1.2", "1.3"):
+            node.serve(program(origin, "one", own, delivery=Delivery(min_tls=wanted)))
+
+            assert refuses(node, "one.example.com", ssl.TLSVersion.TLSv1_2) == (wanted == "1.3")
+            assert get(node, authority, "one.example.com").status == 200
+        assert not refuses(node, "two.example.com", ssl.TLSVersion.TLSv1_2)
+        node.stop("haproxy")
+        node.start("haproxy")
+        assert refuses(node, "one.example.com", ssl.TLSVersion.TLSv1_2)
+        assert len(known(node)) == 2
+
+    def test_a_redirect_to_https_waits_for_the_certificate_and_spares_challenges(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        delivery = Delivery(https_redirect=True, redirect_status=302)
+        wanted = program(origin, "one", delivery=delivery, challenges=(CHALLENGE,))
+        own = certificate(authority, "one.example.com")
+
+        def status(target: str) -> int:
+            return node.get("one.example.com", target)[0].status
+
+        node.serve(wanted)
+        assert status("/") == 200
+        node.serve(replace(wanted, certificates=(own,)))
+        assert status("/") == 302
+        assert status(PATH) == 200
+        node.stop("haproxy")
+        node.start("haproxy")
+        assert status("/") == 302
+        assert not node.plane.load([wanted])
+        assert status("/") == 200
+        node.serve(replace(wanted, certificates=(own,), delivery=None))
+        assert status("/") == 200
 
 
 class TestRefusals:

@@ -56,6 +56,7 @@ class EdgePlane(WiredPlane):
     """A node of the operator's own edge."""
 
     provider = "edge"
+    scheme: ClassVar[str] = "http"
     supports = frozenset(
         {
             Capability.REFERRER,
@@ -63,6 +64,10 @@ class EdgePlane(WiredPlane):
             Capability.GEOGRAPHY,
             Capability.SOFT_PURGE,
             Capability.IPV6_ORIGIN,
+            Capability.HTTPS_REDIRECT,
+            Capability.HSTS,
+            Capability.GZIP,
+            Capability.WEBSOCKETS,
         }
     )
     not_kept: ClassVar[Mapping[str, str]] = {}
@@ -79,13 +84,24 @@ class EdgePlane(WiredPlane):
             geography_database=self._database(),
         )
         self.stack.enter_context(self.node)
+        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self._authority = Authority(directory)
+        self._tls = ssl.create_default_context(cafile=str(self._authority.file))
         return self
 
     def deploy(self, service: Service) -> None:
-        self.node.serve(compile_program(service.service_id, service.spec))
+        program = compile_program(service.service_id, service.spec)
+        protocols = {self.scheme, *(domain.protocol for domain in service.spec.domains)}
+        if "https" in protocols:
+            certificate = Certificate(program.domains, *self._authority.issue(*program.domains))
+            program = replace(program, certificates=(certificate,))
+        self.node.serve(program)
 
     def send(self, request: Request) -> Answer:
-        return exchange(self.node.http, _from_country(request))
+        request = _from_country(request)
+        if (request.scheme or self.scheme) == "https":
+            return exchange(self.node.https, request, self._tls)
+        return exchange(self.node.http, request)
 
     def purge(self, service: Service, purge: Purge) -> None:
         self.node.plane.purge(service.service_id, purge.url, purge.hard)
@@ -99,20 +115,7 @@ class EdgePlane(WiredPlane):
 class SecureEdgePlane(EdgePlane):
     """The same node over HTTPS."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self._authority = Authority(directory)
-        self._tls = ssl.create_default_context(cafile=str(self._authority.file))
-        return self
-
-    def deploy(self, service: Service) -> None:
-        program = compile_program(service.service_id, service.spec)
-        certificate = Certificate(program.domains, *self._authority.issue(*program.domains))
-        self.node.serve(replace(program, certificates=(certificate,)))
-
-    def send(self, request: Request) -> Answer:
-        return exchange(self.node.https, _from_country(request), self._tls)
+    scheme = "https"
 
 
 def _from_country(request: Request) -> Request:

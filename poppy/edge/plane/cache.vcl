@@ -83,6 +83,7 @@ sub vcl_backend_response {
         return (pass(120s));
     }
     call mark;
+    call compress;
     set beresp.grace = @grace@s;
     set beresp.keep = 3600s;
     if (bereq.http.x-p-ttl) {
@@ -135,6 +136,15 @@ sub mark {
         unset beresp.http.x-p-query;
     }
     unset beresp.http.x-p-bare;
+}
+
+sub compress {
+    if (bereq.http.x-p-gzip && beresp.status != 204 && beresp.status != 206
+        && beresp.http.Content-Type ~ "@compressible@" && !beresp.http.Content-Encoding
+        && beresp.http.Cache-Control !~ "(?i)no-transform"
+        && std.integer(beresp.http.Content-Length, 256) >= 256) {
+        set beresp.do_gzip = true;
+    }
 }
 
 # HAProxy itself answers if the origin fails. So either the time is up, or Varnish did not understand

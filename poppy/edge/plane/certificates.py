@@ -26,14 +26,16 @@ class Served:
         name: of the PEM file.
         names: the names in SNI for which clients get it.
         pem: the chain and the private key.
+        options: for the entry of the list, in brackets; may be empty.
     """
 
     name: str
     names: tuple[str, ...]
     pem: str = field(repr=False)
+    options: str = ""
 
 
-def served(service_id: str, certificate: Certificate) -> Served:
+def served(service_id: str, certificate: Certificate, options: str = "") -> Served:
     """Return how HAProxy knows a service's certificate.
 
     Raises:
@@ -47,9 +49,9 @@ def served(service_id: str, certificate: Certificate) -> Served:
         names = ", ".join(certificate.names)
         reason = exc.reason or "unreadable"
         raise Refused(f"The certificate of {names:.100} is invalid: {reason}") from exc
-    content = "\n".join((*certificate.names, pem))
+    content = "\n".join((*certificate.names, *filter(None, (options,)), pem))
     digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-    return Served(f"{service_id}-{digest}.pem", certificate.names, pem)
+    return Served(f"{service_id}-{digest}.pem", certificate.names, pem, options)
 
 
 @functools.lru_cache(_CHECKED)

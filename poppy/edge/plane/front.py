@@ -10,6 +10,7 @@ x-p-host       the requested host, for the cache key; ``Host`` is the origin's a
 x-p-ttl        the TTL of a caching rule, such as ``60s``; missing without a rule
 x-p-origin     host and port of the origin
 x-p-tls        ``1`` if the origin is reached with TLS
+x-p-gzip       ``1`` if the response is compressed (:mod:`poppy.edge.plane.delivery`)
 x-p-for        X-Forwarded-For, to which Varnish appends an address of its own
 x-p-final      from Varnish: it did not understand the response to the same request
 =============  ====================================================================
@@ -24,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key
+from poppy.edge.plane import cache_key, delivery
 from poppy.edge.plane.policies import CHALLENGES
 from poppy.model import headers, paths
 from poppy.model.lifetimes import MISSING_TTL
@@ -63,6 +64,7 @@ class Files:
         self.challenges = self.haproxy / "challenges.map"
         self.hosts = self.haproxy / "hosts.map"
         self.services = self.haproxy / "services.map"
+        self.delivery = self.haproxy / "delivery.map"
         self.ready = self.haproxy / "ready.map"
         self.vcl = self.varnish / "cache.vcl"
         self.runtime_socket = settings.run_directory / "haproxy.sock"
@@ -124,13 +126,13 @@ frontend clients
 {_unusual(settings)}\
     http-request del-header x-p- -m beg if {_UNUSUAL}
 {_target(files)}{_service(files)}{_challenge(files)}\
-{_fields(settings)}{_decision(settings, files)}\
-    use_backend direct if {{ var(txn.direct) -m bool }}
+{_fields(settings)}{delivery.request_rules(files.delivery)}{_decision(settings, files)}\
+{delivery.USE_BACKEND}    use_backend direct if {{ var(txn.direct) -m bool }}
     default_backend cache
     http-response set-header X-Cache MISS
     http-response set-header X-Cache %[res.hdr(x-p-cache)] if {{ res.hdr(x-p-cache) -m found }}
     http-response del-header x-p- -m beg
-
+{delivery.RESPONSE_RULES}
 # A request is sent without Varnish if Varnish does not run.
 backend cache
     balance first
@@ -143,7 +145,7 @@ backend cache
 backend direct
     http-reuse always
     server origin unix@{files.origin_socket}
-
+{delivery.backends(f"server origin unix@{files.origin_socket}")}
 frontend metrics
     bind {_bind(settings.metrics)}
     http-request use-service prometheus-exporter if {{ path /metrics }}
@@ -367,6 +369,7 @@ def _vcl(settings: Settings, files: Files) -> str:
         "max_object_size": str(settings.max_object_size),
         "grace": str(settings.grace),
         "missing_ttl": str(MISSING_TTL),
+        "compressible": delivery.compressible(),
         "key": cache_key.of_proxies(settings.trusted_proxies),
     }
     text = _resource("cache.vcl")

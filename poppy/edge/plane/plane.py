@@ -61,6 +61,10 @@ class Plane:
         self._haproxy.replace(
             self._files.services, [(it.service_id, it.value) for it in services.values()]
         )
+        self._haproxy.replace(
+            self._files.delivery,
+            [(it.service_id, it.delivery) for it in services.values() if it.delivery],
+        )
         self._haproxy.replace(self._files.hosts, owners.items())
         self._haproxy.replace(self._files.challenges, processes.challenges(services))
         self._remove_certificates(stale)
@@ -79,6 +83,7 @@ class Plane:
         self._add_certificates(service, known)
         processes.write_policy(self._files, service)
         self._haproxy.put(self._files.services, service.service_id, service.value)
+        self._put_delivery(service, previous)
         for host in service.hosts:
             if self._owners.get(host) != service.service_id or previous is None:
                 self._haproxy.put(self._files.hosts, host, service.service_id)
@@ -99,6 +104,8 @@ class Plane:
             self._forget_hosts(service, ())
             self._forget_challenges(service, None)
             self._haproxy.delete(self._files.services, service_id)
+            if service.delivery:
+                self._haproxy.delete(self._files.delivery, service_id)
             self._remove_certificates(map(self._path, service.certificates))
             del self._services[service_id]
             self._forget_policy(service, "")
@@ -134,6 +141,12 @@ class Plane:
     def set_ready(self, ready: bool) -> None:
         """Set the status of the node's health page, which is 503 after HAProxy's start."""
         self._haproxy.put(self._files.ready, "node", "1" if ready else "0")
+
+    def _put_delivery(self, service: Served, previous: Served | None) -> None:
+        if service.delivery:
+            self._haproxy.put(self._files.delivery, service.service_id, service.delivery)
+        elif previous is not None and previous.delivery:
+            self._haproxy.delete(self._files.delivery, service.service_id)
 
     def _forget_hosts(self, service: Served, kept: Iterable[str]) -> None:
         for host in set(service.hosts).difference(kept):

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
+from poppy.edge.plane import delivery
 from poppy.edge.plane.certificates import Served as ServedCertificate
 from poppy.edge.plane.certificates import served as served_certificate
 from poppy.edge.program import Access, Program, Upstream
@@ -48,6 +49,7 @@ class Served:
         value: the value in the map of services.
         policy_name: the name of the policy file; empty if there is none.
         policy: the content of that file.
+        delivery: the value in the map of deliveries; empty if it has none.
         certificates: none if the node has no addresses for HTTPS.
         challenges: keys and values in the map of challenges.
     """
@@ -57,6 +59,7 @@ class Served:
     value: str
     policy_name: str
     policy: str
+    delivery: str
     certificates: tuple[ServedCertificate, ...]
     challenges: tuple[tuple[str, str], ...]
 
@@ -85,16 +88,18 @@ def served(program: Program, settings: Settings) -> Served:
     origin = _origin(program.origins[route.value if route and is_simple else 0])
     policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program))
     digest = hashlib.sha256(policy.encode()).hexdigest()[:16] if policy else ""
+    certificates = tuple(
+        served_certificate(program.service_id, it, delivery.bind_options(program))
+        for it in (program.certificates if settings.https else ())
+    )
     return Served(
         service_id=program.service_id,
         hosts=program.domains,
         value=f"{'' if ttl is None else f'{ttl}s'}|{origin}|{digest}",
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
-        certificates=tuple(
-            served_certificate(program.service_id, it)
-            for it in (program.certificates if settings.https else ())
-        ),
+        delivery=delivery.entry(program, [name for it in certificates for name in it.names]),
+        certificates=certificates,
         challenges=tuple(
             (f"{it.domain}{CHALLENGES}{it.token}", it.value) for it in program.challenges
         ),

@@ -47,6 +47,8 @@ def haproxy_command(settings: Settings) -> list[str]:
     _write_all(static_files(settings, origins.section(settings, settings.run_directory)))
     _write(files.hosts, "".join(f"{key} {value}\n" for key, value in hosts(services)))
     _write(files.services, "".join(f"{it.service_id} {it.value}\n" for it in services.values()))
+    deliveries = (f"{it.service_id} {it.delivery}\n" for it in services.values() if it.delivery)
+    _write(files.delivery, "".join(deliveries))
     _write(files.challenges, "".join(f"{key} {it}\n" for key, it in challenges(services)))
     return ["haproxy", "-db", "-f", str(files.configuration)]
 
@@ -113,7 +115,8 @@ def challenges(services: Mapping[str, Served]) -> Iterable[tuple[str, str]]:
 
 def entry(files: Files, certificate: Certificate) -> str:
     """Return the entry of a certificate in HAProxy's crt-list."""
-    return " ".join((str(files.certificates / certificate.name), *certificate.names))
+    path = str(files.certificates / certificate.name)
+    return " ".join((path, *filter(None, (certificate.options,)), *certificate.names))
 
 
 def write_policy(files: Files, service: Served) -> None:

@@ -5,6 +5,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from poppy.common.errors import PermanentError
+from poppy.edge import optional
 from poppy.edge.program import MAX_TTL, Access, Choice, Clients, Program, Upstream
 from poppy.model import paths
 from poppy.model.specs import Origin, Rule, ServiceSpec
@@ -34,6 +35,7 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
             Access(access, kind, _clients(kind, rules))
             for (access, kind), rules in spec.restricting
         ),
+        **{name: getattr(spec, name) for name in optional.NAMES},
     )
     try:
         return Program.from_json(program.to_json())

@@ -70,6 +70,11 @@ class EdgeProvider(Provider):
             Capability.SOFT_PURGE,
             Capability.IPV6_ORIGIN,
             Capability.ORIGIN_SSL,
+            Capability.HTTPS_REDIRECT,
+            Capability.HSTS,
+            Capability.MIN_TLS,
+            Capability.GZIP,
+            Capability.WEBSOCKETS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

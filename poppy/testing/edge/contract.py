@@ -17,6 +17,7 @@ import pytest
 from poppy.common.errors import PermanentError
 from poppy.model.operations import Purge
 from poppy.model.services import Service
+from poppy.model.specs import Domain
 from poppy.provider.base import Capability
 from poppy.testing.builders import make_service, make_spec
 from poppy.testing.edge.origin import NUMBER, Origins, Reply, body_of
@@ -189,6 +190,9 @@ class _Run:
     def _deploy(self, promise: Promise) -> _Deployed | Exception:
         domains = [f"www{next(self._numbers)}.site.example" for _ in range(2)]
         spec = replace(make_spec(domains), **promise.document)
+        if promise.https:
+            secure = tuple(Domain(name, "https", "sni") for name in domains)
+            spec = replace(spec, domains=secure)
         service = make_service(spec=spec)
         try:
             self._plane.deploy(service)
@@ -253,6 +257,7 @@ class _Row:
                 ask.client,
                 ask.country,
                 ask.body,
+                ask.scheme,
             )
         )
         number = int(answer.fields.get(NUMBER.lower(), 0))

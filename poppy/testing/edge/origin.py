@@ -127,7 +127,9 @@ def body_of(token: str, number: int, size: int) -> bytes:
 
 
 def _response(request: Seen, reply: Reply, number: int, token: str) -> Response:
-    fields = [(NUMBER, str(number)), ("Content-Type", "text/plain")]
+    fields = [(NUMBER, str(number))]
+    if "Content-Type" not in reply.fields:
+        fields.append(("Content-Type", "text/plain"))
     fields += [(name, line) for name, value in reply.fields.items() for line in value.split("\n")]
     etag = reply.fields.get("ETag")
     if etag and request.value("If-None-Match") == etag:

@@ -39,6 +39,7 @@ class Request(NamedTuple):
         target: path and query, not normalized.
         client: the client's address, one of 127.0.0.0/8, so that a test can connect from it.
         country: the client's country (ISO 3166-1 alpha-2); empty if unknown.
+        scheme: ``http`` or ``https``; empty: the data plane's own.
     """
 
     host: str
@@ -48,6 +49,7 @@ class Request(NamedTuple):
     client: str = "127.8.0.1"
     country: str = ""
     body: bytes = b""
+    scheme: str = ""
 
 
 class Answer(NamedTuple):
@@ -86,6 +88,7 @@ class Ask(NamedTuple):
             the service's first domain.
         reaches: the name of the origin that received it.
         at_most: the maximum number of requests at the origin so far.
+        scheme: as in :class:`Request`; for promises with ``https``.
         within: seconds in which the answer may become right.
     """
 
@@ -108,6 +111,7 @@ class Ask(NamedTuple):
     sees: Mapping[str, str | None] = {}
     reaches: str = ""
     at_most: int | None = None
+    scheme: str = ""
     within: float = 0.0
 
 
@@ -121,6 +125,7 @@ class Promise(NamedTuple):
         document: the service; rows with the same document share a service.
         places: paths below which the row is checked, each with a path of its own.
         alone: whether the row needs a service of its own.
+        https: whether the domains have HTTPS.
         needs: a capability without which a document is refused at POST.
     """
 
@@ -130,4 +135,5 @@ class Promise(NamedTuple):
     document: Document = BASIC
     places: tuple[str, ...] = ("/free", "/ttl-60")
     alone: bool = False
+    https: bool = False
     needs: Capability | None = None

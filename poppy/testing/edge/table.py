@@ -2,6 +2,7 @@
 """All promises, by group."""
 
 from poppy.testing.edge.access import ACCESS
+from poppy.testing.edge.delivery import DELIVERY
 from poppy.testing.edge.forwarding import FORWARDING
 from poppy.testing.edge.freshness import FAILURES, TTL
 from poppy.testing.edge.privacy import PRIVACY
@@ -16,5 +17,6 @@ GROUPS = {
     "What origins receive": FORWARDING,
     "Restrictions": ACCESS,
     "Purges": PURGES,
+    "Delivery": DELIVERY,
 }
 PROMISES = tuple(promise for group in GROUPS.values() for promise in group)

@@ -9,8 +9,10 @@ from oslo_config import cfg
 
 from poppy.edge import options
 from poppy.edge.errors import Refused
+from poppy.edge.plane.delivery import entry
 from poppy.edge.plane.policies import served
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
+from poppy.model.document.delivery import HSTS, Delivery
 
 ONE = Upstream("a.example.net", 80, False, None)
 TWO = Upstream("2001:db8::1", 443, True, "2001:db8::2")
@@ -77,6 +79,26 @@ def test_a_policy_has_all_rules_in_their_order(settings: options.Settings) -> No
     ]
     digest = service.value.rpartition("|")[2]
     assert service.policy_name == f"s-1-{digest}"
+
+
+@pytest.mark.parametrize(
+    ("delivery", "value"),
+    [
+        (Delivery(), ""),
+        (Delivery(compression="off", websockets=True, https_redirect=False), ""),
+        (Delivery(https_redirect=True, redirect_status=308), "308|||"),
+        (Delivery(hsts=HSTS(5, True, True)), "|max-age%3D5%3BincludeSubDomains%3Bpreload||"),
+        (Delivery(compression="gzip", websockets=False), "||1|0"),
+    ],
+)
+def test_the_map_of_deliveries_has_what_differs_from_the_default(
+    settings: options.Settings, delivery: Delivery, value: str
+) -> None:
+    settings = replace(settings, https=())
+    program = replace(PROGRAM, delivery=delivery)
+    assert entry(program, program.domains) == value
+    # Without certificates on this node, clients can't follow a redirect.
+    assert served(program, settings).delivery == value.replace("308|||", "")
 
 
 def test_a_node_without_a_database_refuses_geography(settings: options.Settings) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program of a service as JSON."""
 
+import copy
 import json
 from dataclasses import asdict, replace
 from typing import Any
@@ -123,10 +124,66 @@ def test_a_key_is_in_no_message() -> None:
 def test_a_program_without_certificates_is_as_it_was_before_there_were_any() -> None:
     plain = replace(SECURE, certificates=(), challenges=())
     document = {"version": 1, **asdict(plain)}
+    document = {name: value for name, value in document.items() if value is not None}
     del document["certificates"], document["challenges"]
 
     assert plain.to_json() == json.dumps(document, sort_keys=True)
     assert Program.from_json(plain.to_json()) == plain
+
+
+OPTIONAL: dict[str, Any] = {
+    "delivery": {"https_redirect": True, "hsts": {"max_age": 5}, "min_tls": "1.3"},
+    "redirects": [{"name": "r", "request_url": "/a/*", "location": "/$1", "status": 302}],
+    "headers": [{"name": "h", "request": {"set": {"X-A": "1"}}, "response": {"remove": ["B"]}}],
+    "cors": {"allow_origins": ["*"]},
+    "error_pages": [{"name": "e", "status": [404], "path": "/e"}],
+}
+
+
+def test_optional_fields_need_a_version_that_the_previous_release_refuses() -> None:
+    plain = PROGRAM.to_dict()
+    assert plain["version"] == 1
+    for name, value in OPTIONAL.items():
+        program = Program.from_dict({**plain, name: value, "version": 2})
+        assert program.to_dict() == {**plain, name: value, "version": 2}
+        assert Program.from_json(program.to_json()) == program
+        with pytest.raises(ValueError, match="version 1"):
+            Program.from_dict({**plain, name: value})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["novelty"], 1, "unknown field 'novelty'"),
+        (["delivery", "novelty"], 1, "delivery has the unknown field 'novelty'"),
+        (["delivery", "https_redirect"], 1, "delivery.https_redirect is 1"),
+        (["delivery", "min_tls"], "1.1", "delivery.min_tls is '1.1'"),
+        (["delivery", "hsts"], {}, "delivery.hsts has no max_age"),
+        (["delivery", "hsts", "max_age"], True, "delivery.hsts.max_age is True"),
+        (["delivery", "hsts", "max_age"], -1, "delivery.hsts.max_age is -1"),
+        (["redirects", 0, "location"], "/a\r\nb", r"redirects\[0\].location is"),
+        (["redirects", 0, "location"], "//evil.example", 'begins with "//"'),
+        (["redirects", 0, "location"], "/" * 2049, "the length of redirects.*is 2049"),
+        (["redirects", 0, "request_url"], "/a/../b", "No request can match"),
+        (["headers", 0, "request", "set"], {"X-A": "1\n2"}, "not printable ASCII"),
+        (["headers", 0, "request", "set"], {"X-A": 1}, "headers.0..request.set.X-A is 1"),
+        (["headers", 0, "response", "remove", 0], "x-p-service", "belongs to the edge"),
+        (["cors", "allow_origins"], [], "the length of cors.allow_origins is 0"),
+        (["error_pages", 0, "status", 0], 200, "is 200"),
+    ],
+)
+def test_poisoned_optional_fields_are_refused_by_name(
+    path: list[Any], value: Any, message: str
+) -> None:
+    document = copy.deepcopy({**PROGRAM.to_dict(), **OPTIONAL, "version": 2})
+    Program.from_dict(document)
+    *parents, last = path
+    part: Any = document
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    with pytest.raises(ValueError, match=message):
+        Program.from_dict(document)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "{}", " " * (MAX_SIZE + 1)])

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from poppy.common.errors import PermanentError
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import paths
+from poppy.model.document.redirects import Redirect
 from poppy.model.specs import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
 from poppy.provider.edge.compiler import compile_program
 from poppy.testing.builders import make_spec
+from tests.unit.model.documents import accepted
+from tests.unit.model.test_document import ALL, FIELDS
 
 ID = "5b2e0d8e-service"
 
@@ -121,7 +124,18 @@ def test_each_part_of_a_document_is_in_the_program() -> None:
     )
 
 
+def test_optional_fields_are_in_the_program_as_the_document_has_them() -> None:
+    spec = accepted(ALL)
+    program = compile_program(ID, spec)
+
+    assert {name: getattr(program, name) for name in FIELDS} == {
+        name: getattr(spec, name) for name in FIELDS
+    }
+    assert program.delivery is not None
+
+
 WILD = tuple(Rule("a", "/" + "*a" * 1000 + str(number)) for number in range(6))
+WILDER = tuple(Rule("a", "/" + "*a" * 510 + str(number)) for number in range(10))
 
 
 def restricted(**rule: str) -> dict[str, Any]:
@@ -136,6 +150,10 @@ def restricted(**rule: str) -> dict[str, Any]:
         ({"caching": (Caching("c", 1, (Rule("a", "/a/../b"),)),)}, "/a/../b"),
         ({"caching": (Caching("c", 1, (Rule("a", "/" + "x" * 4096),)),)}, "xxx"),
         ({"caching": (Caching("c", 1, WILD),)}, "6000 wildcards"),
+        (
+            {"redirects": tuple(Redirect("r", rule.request_url or "", "/") for rule in WILDER)},
+            "5100 wildcards",
+        ),
         ({"origins": (Origin("bad host"),)}, "bad host"),
         ({"origins": (Origin("a.example", 80, False, "custom", "x\r\ny"),)}, "x.*y"),
         ({"origins": ()}, "origins is empty"),

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optional fields of a program, which are those of the service's document.
+
+The document's schemas check them here too, by the few keywords that they use: a node has no
+library for JSON Schema.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from poppy.common.errors import InvalidRequest
+from poppy.model.document import codec, fields
+from poppy.model.document.fields import OptionalFields
+from poppy.model.schema_parts import Schema
+
+NAMES = tuple(it.name for it in codec.members(OptionalFields))
+
+_TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool}
+
+
+def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of :class:`OptionalFields` in a program.
+
+    Raises:
+        ValueError: a field is invalid; the message names it.
+    """
+    properties = codec.schema(OptionalFields)["properties"]
+    for name in NAMES:
+        if name in document:
+            _check(document[name], properties[name], name)
+    values = codec.values(OptionalFields, document)
+    try:
+        # The API has checked the protocols of the domains.
+        fields.check(OptionalFields(**values), http=(), https=("-",))
+    except InvalidRequest as exc:
+        raise ValueError(str(exc)) from exc
+    return values
+
+
+def _check(value: Any, schema: Schema, place: str) -> None:
+    kind = _TYPES.get(schema.get("type", ""), object)
+    # In Python, but not in JSON, a boolean is an integer.
+    is_other = isinstance(value, bool) and kind not in (bool, object)
+    if not isinstance(value, kind) or is_other or value not in schema.get("enum", (value,)):
+        raise ValueError(f"{place} is {value!r:.80}")
+    if isinstance(value, int):
+        _check_range(value, schema, "minimum", "maximum", place)
+    elif isinstance(value, str):
+        _check_range(len(value), schema, "minLength", "maxLength", f"the length of {place}")
+        if not re.search(schema.get("pattern", ""), value):
+            raise ValueError(f"{place} is {value!r:.80}")
+    elif isinstance(value, list):
+        _check_range(len(value), schema, "minItems", "maxItems", f"the length of {place}")
+        for number, entry in enumerate(value):
+            _check(entry, schema["items"], f"{place}[{number}]")
+    elif isinstance(value, Mapping):
+        _check_object(value, schema, place)
+
+
+def _check_object(value: Mapping[str, Any], schema: Schema, place: str) -> None:
+    _check_range(len(value), schema, "minProperties", "maxProperties", f"the length of {place}")
+    missing = [name for name in schema.get("required", ()) if name not in value]
+    if missing:
+        raise ValueError(f"{place} has no {missing[0]}")
+    for name, entry in value.items():
+        found = schema.get("properties", {}).get(name, schema["additionalProperties"])
+        if found is False:
+            raise ValueError(f"{place} has the unknown field {name[:80]!r}")
+        _check(entry, found, f"{place}.{name[:80]}")
+
+
+def _check_range(number: int, schema: Schema, least: str, most: str, place: str) -> None:
+    if not schema.get(least, number) <= number <= schema.get(most, number):
+        raise ValueError(f"{place} is {number}")

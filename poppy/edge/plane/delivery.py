@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How HAProxy talks to the clients of a service: what its field ``delivery`` says.
+
+The map ``delivery`` leads from the service's ID to ``status|hsts|gzip|websocket``: the status of
+the redirect to HTTPS, the value of Strict-Transport-Security (percent-encoded, because ``;`` ends
+a command of the runtime API), ``1`` to compress, and ``0`` to refuse WebSocket. Services without
+any of these have no entry.
+"""
+
+import urllib.parse
+from collections.abc import Collection
+from pathlib import Path
+
+from poppy.edge.program import Program
+from poppy.model.document.delivery import DEFAULT_REDIRECT_STATUS, HSTS
+
+#: Media types that are compressed, as beginnings.
+COMPRESSED = (
+    *("text/html", "text/plain", "text/css", "text/xml", "text/csv", "text/javascript"),
+    *("application/javascript", "application/json", "application/ld+json", "application/xml"),
+    *("application/manifest+json", "application/rss+xml", "application/atom+xml"),
+    *("application/wasm", "image/svg+xml", "font/ttf", "font/otf"),
+)
+
+
+def entry(program: Program, certified: Collection[str]) -> str:
+    """Return the value of a service in the map; empty if it needs none.
+
+    Args:
+        program: the program.
+        certified: the domains with a certificate. The redirect to HTTPS begins once all have one.
+    """
+    wanted = program.delivery
+    if wanted is None:
+        return ""
+    redirects = wanted.https_redirect and set(program.domains).issubset(certified)
+    values = (
+        str(wanted.redirect_status or DEFAULT_REDIRECT_STATUS) if redirects else "",
+        urllib.parse.quote(_hsts(wanted.hsts)) if wanted.hsts else "",
+        "1" if wanted.compression == "gzip" else "",
+        "0" if wanted.websockets is False else "",
+    )
+    return "|".join(values) if any(values) else ""
+
+
+def bind_options(program: Program) -> str:
+    """Return the options of the service's certificates in HAProxy's crt-list."""
+    wanted = program.delivery
+    return "[ssl-min-ver TLSv1.3]" if wanted and wanted.min_tls == "1.3" else ""
+
+
+def request_rules(table: Path) -> str:
+    """Return rules for requests whose fields can be trusted; they may answer with a redirect."""
+    status = "{ var(txn.delivery),field(1,|) -m str"
+    redirects = "".join(
+        f"    http-request redirect location https://%[var(txn.host)]%[pathq] code {code}"
+        f" if has_delivery {status} {code} }} !over_https !is_asterisk\n"
+        for code in (301, 302, 308)
+    )
+    return f"""\
+    http-request set-var(txn.delivery) var(txn.service),map_str({table})
+    acl has_delivery var(txn.delivery) -m found
+    acl over_https ssl_fc
+    acl over_https req.hdr(X-Forwarded-Proto) -m str -i https
+    acl no_websocket var(txn.delivery),field(4,|) -m str 0
+{redirects}\
+    http-request set-var(txn.hsts) var(txn.delivery),field(2,|),url_dec if has_delivery over_https
+    http-request set-header x-p-gzip 1 if has_delivery {{ var(txn.delivery),field(3,|) -m str 1 }}
+    http-request del-header Upgrade if has_delivery no_websocket
+    http-request del-header Connection if has_delivery no_websocket
+"""
+
+
+def backends(origin: str) -> str:
+    """Return the backend that compresses what is not cached.
+
+    Args:
+        origin: the server of the origins.
+    """
+    return f"""
+backend direct_gzip
+    http-reuse always
+    filter compression
+    compression algo gzip
+    compression type {" ".join(COMPRESSED)}
+    {origin}
+"""
+
+
+#: Rules for all responses, those that HAProxy itself makes included.
+RESPONSE_RULES = """\
+    http-after-response set-header Strict-Transport-Security %[var(txn.hsts)]\
+ if { var(txn.hsts) -m len gt 0 }
+"""
+
+#: Chooses the backend of :func:`backends`, before that without compression.
+USE_BACKEND = """\
+    use_backend direct_gzip if { var(txn.direct) -m bool } { req.hdr(x-p-gzip) -m found }
+"""
+
+
+def compressible() -> str:
+    """Return an expression of the VCL for the media types that are compressed."""
+    return "(?i)^(?:" + "|".join(it.replace("+", "[+]") for it in COMPRESSED) + ")"
+
+
+def _hsts(hsts: HSTS) -> str:
+    parts = [f"max-age={hsts.max_age}"]
+    parts += ["includeSubDomains"] if hsts.include_subdomains else []
+    parts += ["preload"] if hsts.preload else []
+    return ";".join(parts)
