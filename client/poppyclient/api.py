@@ -158,6 +158,11 @@ class Client:
         """(Operators) Delete a flavor, with immediate effect."""
         self._delete(f"/flavors/{_segment(flavor_id)}")
 
+    def quota(self) -> Document:
+        """Return the project's limits, and how much of them is used."""
+        document: Document = self._request("GET", "/quota").document
+        return document
+
     def limit(self, project_id: str) -> int:
         """(Operators) Return the maximum number of services of a project."""
         return int(self._request("GET", f"/admin/limits/{_segment(project_id)}").document["limit"])

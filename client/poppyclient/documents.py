@@ -14,7 +14,12 @@ from osc_lib import exceptions
 Document = dict[str, Any]
 
 #: Read-only fields that the server, or ``service show``, adds to a document.
-_SHOWN = frozenset({"id", "project_id", "status", "errors", "links", "access_urls", "dns_records"})
+_SHOWN = frozenset(
+    {
+        *("id", "project_id", "status", "created_at", "updated_at"),
+        *("errors", "links", "access_urls", "dns_records"),
+    }
+)
 _EVERY_PATH = "/*"
 _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 #: The server's key order, at every depth; other keys come last.

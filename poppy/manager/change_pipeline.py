@@ -17,6 +17,7 @@ from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements
+from poppy.manager.limits import MANY_OPEN
 from poppy.manager.requirements import ReservedNames
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
@@ -42,9 +43,6 @@ MAX_CONFLICTS = 20
 
 #: The ``Retry-After`` for a project with too many unfinished operations, in seconds.
 RETRY_AFTER = 10
-
-#: The maximum count of unfinished operations without a limit; more make no difference.
-MANY_OPEN = 500
 
 
 class Changes:

@@ -74,10 +74,11 @@ class Manager(Driver):
         super().__init__(conf, name)
         default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
+        max_open = conf["drivers:storage"].max_open_operations_per_project
         document_limits = DocumentLimits.of(conf[LIMITS_GROUP])
         reserved = ReservedNames(conf.reserved_domains, providers, dns)
         ownership = Ownership.of(conf, storage)
-        self.limits = LimitsManager(storage, default_limit)
+        self.limits = LimitsManager(storage, default_limit, max_open)
         changes = Changes(
             storage,
             distributed_task,
@@ -85,7 +86,7 @@ class Manager(Driver):
             dns,
             reserved,
             ownership,
-            max_open=conf["drivers:storage"].max_open_operations_per_project,
+            max_open=max_open,
         )
         planner = Planner(storage, changes, dns, Policy.of(conf), self.limits)
         self.services = ServicesManager(

@@ -42,3 +42,25 @@ def test_invalid_limit_is_refused(api, body):
 def test_limit_of_an_invalid_project_id_is_refused(api, method):
     body = {"limit": 1} if method == "PUT" else None
     assert api.call(method, f"{LIMITS}/a%20b", body).status_code == 400
+
+
+def test_tenant_sees_the_quota_of_its_project(api):
+    assert api.call("GET", "/v1.0/quota").json == {
+        "services": {"limit": 20, "used": 0},
+        "operations": {"limit": 500, "used": 0},
+    }
+    path = api.create("a.example.com")
+    api.create("b.example.com", project="another")
+    api.call("PUT", f"{LIMITS}/{PROJECT}", {"limit": 7})
+    found = api.call("GET", "/v1.0/quota").json
+    assert found["services"] == {"limit": 7, "used": 1}
+    assert found["operations"]["used"] == 1
+    api.deploy(path)
+    assert api.call("GET", "/v1.0/quota").json["operations"]["used"] == 0
+
+
+def test_services_have_times(api):
+    path = api.create("a.example.com")
+    found = api.call("GET", path).json
+    assert found["created_at"] == found["updated_at"]
+    assert found["created_at"].endswith("Z")

@@ -14,6 +14,7 @@ def test_minimal_document_is_stored_with_defaults(api):
     path = api.create()
     document = api.call("GET", path).json
     service_id = path.rpartition("/")[2]
+    assert document.pop("created_at") == document.pop("updated_at")
     assert document == {
         "id": service_id,
         "project_id": PROJECT,

@@ -45,6 +45,8 @@ class TestGet:
             "project_id": fakes.PROJECT,
             "status": "deployed",
             **fakes.SPEC,
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
             "errors": [],
             "links": [
                 {"href": LOCATION, "rel": "self"},
@@ -65,6 +67,8 @@ class TestGet:
             "caching",
             "restrictions",
             "log_delivery",
+            "created_at",
+            "updated_at",
             "errors",
             "links",
         ]

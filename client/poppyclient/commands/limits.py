@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``cdn limit ...``, for operators."""
+"""``cdn limit ...``, for operators, and ``cdn quota show``."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,15 @@ from typing import Any
 from osc_lib.command import command
 
 from poppyclient.commands import base
+
+
+class ShowQuota(base.Base, command.ShowOne):
+    """Show the limits of your project, and how much of them is used."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Sequence[Any]]:
+        """Show the quota."""
+        usage = self.client.quota().items()
+        return base.fields({name: _used(it) for name, it in usage})
 
 
 class Show(base.Base, command.ShowOne):
@@ -38,3 +47,8 @@ class Set(base.Base):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Set the limit."""
         self.client.set_limit(parsed_args.project, parsed_args.limit)
+
+
+def _used(usage: dict[str, Any]) -> str:
+    limit = usage["limit"]
+    return f"{usage['used']}, no limit" if limit is None else f"{usage['used']} of {limit}"

@@ -129,6 +129,8 @@ def service(entry: Service, base: str) -> dict[str, Any]:
     }
     document.update(entry.spec.to_dict())  # "name" keeps its position
     document["domains"] = [_domain(domain, entry) for domain in entry.spec.domains]
+    document["created_at"] = _moment(entry.created_at)
+    document["updated_at"] = _moment(entry.updated_at)
     document["errors"] = [{"message": message} for message in entry.errors]
     document["links"] = [
         _link(service_href(entry.service_id, base), "self"),

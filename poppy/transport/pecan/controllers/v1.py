@@ -11,6 +11,7 @@ from poppy.transport.pecan.controllers import (
     flavors,
     home,
     operations,
+    quota,
     services,
 )
 from poppy.transport.pecan.routes import Route
@@ -27,6 +28,7 @@ def routes() -> tuple[Route, ...]:
         *services.ROUTES,
         *operations.ROUTES,
         *certificates.ROUTES,
+        *quota.ROUTES,
         *admin.ROUTES,
         *operations.ADMIN_ROUTES,
         *edge.ROUTES,

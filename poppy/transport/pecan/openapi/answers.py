@@ -241,6 +241,12 @@ def _service() -> Schema:
                 "description": "The status of the service.",
                 "enum": [status.value for status in Status],
             },
+            "created_at": {"type": "string", "format": "date-time"},
+            "updated_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "When its last operation was requested.",
+            },
             "errors": array(answer("Failure", {"message": TEXT}), "Why the service failed."),
             "dns_records": array(
                 DNS_RECORD,
@@ -289,6 +295,8 @@ SERVICE_EXAMPLE = {
     "project_id": PROJECT_ID,
     **SERVICE_REQUEST_EXAMPLE,
     "status": "deployed",
+    "created_at": "2030-01-02T03:04:05Z",
+    "updated_at": "2030-01-02T03:04:05Z",
     "errors": [],
     "links": [
         {"href": f"{BASE}/services/{SERVICE_ID}", "rel": "self"},
@@ -358,6 +366,16 @@ PLAN_EXAMPLE = {
         "dns_records": [],
     },
 }
+
+_USAGE = answer(
+    "Usage",
+    {
+        "limit": {"type": ["integer", "null"], "description": "null: no limit."},
+        "used": {"type": "integer", "description": "It can exceed a limit that was lowered."},
+    },
+)
+
+QUOTA = answer("Quota", {"services": _USAGE, "operations": _USAGE})
 
 _POINTS = array(
     answer("Point", {"timestamp": TEXT, "count": {"type": "number"}}),
