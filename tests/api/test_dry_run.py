@@ -133,6 +133,12 @@ def test_open_operations_count(tmp_path):
     api.close()
 
 
+def test_idempotency_key_must_be_valid(api):
+    for path in (DRY, "/v1.0/services"):
+        answer = api.call("POST", path, api.document(), **{"Idempotency-Key": "x" * 300})
+        assert answer.status_code == 400
+
+
 def test_precondition_holds(api):
     path = api.create()
     body = [replace("/name", "renamed")]

@@ -59,6 +59,7 @@ def _get(api: API, request: Request, service_id: str) -> Response:
 
 
 def _create(api: API, request: Request) -> Response:
+    key = idempotency_key(request)
     if boolean(request, "dry_run", default=False):
         planned = api.manager.services.plan_create(request.project_id, api.body(request))
         return reply(views.plan(planned))
@@ -66,7 +67,7 @@ def _create(api: API, request: Request) -> Response:
         request.project_id,
         api.body(request),
         request.request_id,
-        key=idempotency_key(request),
+        key=key,
         token=request.token,
     )
     return _accepted(request, service_id)
