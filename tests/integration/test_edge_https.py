@@ -18,7 +18,7 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Refused
-from poppy.edge.plane.front import Files
+from poppy.edge.plane.files import Files
 from poppy.edge.plane.runtime import HAProxy
 from poppy.edge.program import (
     MAX_CHAIN,

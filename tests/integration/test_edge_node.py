@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 
 from poppy.edge.errors import Down, Refused
+from poppy.edge.plane import clients
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
 from poppy.provider.patterns import referrer_regex, url_regex
@@ -391,7 +392,7 @@ class TestTargets:
     def test_connection_does_not_remove_internal_fields(
         self, node: EdgeNode, origin: Origin
     ) -> None:
-        names = ["service", "host", "ttl", "origin", "tls", "for"]
+        names = ["service", "origin", "for", "final"]
         fields = {"Connection": ", ".join(f"x-p-{name}" for name in names)}
 
         response, _ = node.get("one.example.com", "/listed", **fields)
@@ -411,6 +412,65 @@ class TestTargets:
             assert found.get("upgrade") == passed
 
 
+class TestShortCut:
+    @pytest.fixture
+    def thorough(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[EdgeNode]:
+        """A node for which no request is plain."""
+        monkeypatch.setattr(clients, "PLAIN", "^$")
+        with EdgeNode(allowed_origins=["127.0.0.0/8"]) as node:
+            yield node
+
+    def test_requests_that_skip_rules_are_answered_as_if_they_did_not(
+        self, node: EdgeNode, thorough: EdgeNode, origin: Origin
+    ) -> None:
+        rule = Clients("/private/*", ("127.0.0.0/8",))
+        access = (Access("blacklist", "client_ip", (rule,)),)
+        for each in (node, thorough):
+            each.serve(program(origin, ttls=(Choice("/*", 3600),)))
+            each.serve(program(origin, "two", restrictions=access))
+            each.serve(program(origin, "three", ttls=(Choice("/*", 0),)))
+        requests = [
+            *(("GET", "/a", "", host) for host in HOSTS),
+            *(("GET", target, "", host) for target in TARGETS for host in HOSTS[:3]),
+            *((method, "/a", "", "one.example.com") for method in ("HEAD", "POST", "PURGE")),
+            *(("GET", f"/{field}"[:4], field, host) for field in FIELDS for host in HOSTS[:3]),
+        ]
+        seen = set()
+
+        for method, target, field, host in requests:
+            head = f"{method} {target} HTTP/1.1\r\n{field}Host: {host}\r\n"
+            answers = []
+            for each in (node, thorough):
+                before = len(origin.fields)
+                received = raw(each, f"{head}Connection: close\r\n\r\n")
+                cache = re.search(rb"x-cache: (\w+)", received)
+                sent = [
+                    sorted((k.lower(), v) for k, v in it if k.lower() != "x-varnish")
+                    for it in origin.fields[before:]
+                ]
+                answers.append((received.split(b"\r\n")[0], cache and cache[1], sent))
+            assert answers[0] == answers[1], head
+            seen.add(answers[0][:2])
+        assert {(b"HTTP/1.1 200 OK", b"HIT"), (b"HTTP/1.1 403 Forbidden", None)} < seen
+
+
+TARGETS = ["/a?q", "/private/b", "//private/b", "/private/../b", "/a%00", "*", "http://x/a"]
+HOSTS = ["one.example.com", "two.example.com", "three.example.com", "ONE.example.com"]
+HOSTS += ["one.example.com:80", "one.example.com.", "four.example.com", "a_b", "a b"]
+FIELDS = [
+    "Authorization: Basic YTpi\r\n",
+    "CDN-Loop: poppy\r\n",
+    "Connection: x-p-service, x-p-origin\r\n",
+    "Content-Length: 0\r\n",
+    "Cookie: a=b\r\n",
+    "Forwarded: host=x\r\n",
+    "Proxy: x\r\n",
+    "Range: bytes=0-1,3-4\r\n",
+    "X-Forwarded-For: 192.0.2.1\r\n",
+    "X-P-Origin: 127.0.0.1:1\r\n",
+    "X-P-Service: service-two\r\n",
+    "x_forwarded-host: x\r\n",
+]
 BELOW_A = {"/a/b", "/a/b?q", "//a/%62", "/a;x/b", "/a/c.css"}
 
 

@@ -110,9 +110,11 @@ class OriginSide(ServerProcess):
         **fields: str,
     ) -> Answer:
         """Send a request to ``host:port`` and return the response."""
-        sent = {"Host": "www.example.com", "x-p-origin": origin, **fields}
-        if tls:
-            sent["x-p-tls"] = "1"
+        sent = {
+            "Host": "www.example.com",
+            "x-p-origin": f"{origin}|{'1' if tls else ''}",
+            **fields,
+        }
         client = http.client.HTTPConnection("www.example.com")
         client.sock = self.connect()
         with client.sock.dup() as end:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# One program for all services. HAProxy has looked up what to do, and says so in fields x-p-...;
-# it sends only what may be cached: GET and HEAD without body, credentials and cookies.
+# One program for all services. HAProxy has looked up what to do, and says so in fields x-p-...
+# (poppy.edge.plane.front), which it removes from clients' requests. It sends only what may be
+# cached: GET and HEAD without body, credentials and cookies.
 vcl 4.1;
 
 import blob;
@@ -25,11 +26,6 @@ sub vcl_recv {
     if (req.http.x-p-command) {
         call command;
     }
-    if (req.restarts == 0) {
-        unset req.http.x-p-pipe;
-    }
-    # Varnish has appended the address of its own peer.
-    set req.http.X-Forwarded-For = req.http.x-p-for;
     if (req.http.x-p-pipe) {
         return (pipe);
     }
@@ -37,6 +33,7 @@ sub vcl_recv {
     if (req.http.Range ~ ",") {
         unset req.http.Range;
     }
+    return (hash);
 }
 
 sub command {
@@ -56,7 +53,7 @@ sub command {
 
 sub vcl_hash {
     hash_data(req.http.x-p-service);
-    hash_data(req.http.x-p-host);
+    hash_data(req.http.host);
     hash_data(req.url);
 @key@    return (lookup);
 }
@@ -71,6 +68,14 @@ sub vcl_pass {
 
 sub vcl_pipe {
     set bereq.http.Connection = "close";
+}
+
+sub vcl_backend_fetch {
+    # The fourth part; it may be empty.
+    set bereq.http.x-p-ttl = regsub(bereq.http.x-p-origin, "^(?:[^|]*[|]){3}([^|]*).*", "\1");
+    if (bereq.http.x-p-ttl == "") {
+        unset bereq.http.x-p-ttl;
+    }
 }
 
 sub vcl_backend_response {
@@ -161,6 +166,7 @@ sub vcl_backend_error {
         return (abandon);
     }
     set beresp.status = 504;
+    set beresp.http.X-Cache = "MISS";
     set beresp.http.Content-Type = "text/plain; charset=utf-8";
     set beresp.body = {"Error 504 Gateway Timeout
 "};
@@ -175,6 +181,7 @@ sub vcl_synth {
         set req.http.x-p-pipe = "1";
         return (restart);
     }
+    set resp.http.X-Cache = "MISS";
 }
 
 sub vcl_deliver {
@@ -185,10 +192,9 @@ sub vcl_deliver {
     unset resp.http.xkey;
     unset resp.http.x-p-service;
     unset resp.http.x-p-url;
+    # The origins' side of HAProxy has set MISS.
     if (obj.hits > 0) {
-        set resp.http.x-p-cache = "HIT";
-    } else {
-        set resp.http.x-p-cache = "MISS";
+        set resp.http.X-Cache = "HIT";
     }
     set resp.http.X-Cache-Hits = obj.hits;
 }

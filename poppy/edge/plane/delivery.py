@@ -71,10 +71,11 @@ def request_rules(table: Path) -> str:
 """
 
 
-def backends(origin: str) -> str:
+def backends(rules: str, origin: str) -> str:
     """Return the backend that compresses what is not cached.
 
     Args:
+        rules: those for all requests that are passed on.
         origin: the server of the origins.
     """
     return f"""
@@ -83,6 +84,7 @@ backend direct_gzip
     filter compression
     compression algo gzip
     compression type {" ".join(COMPRESSED)}
+{rules}\
     {origin}
 """
 
@@ -93,10 +95,8 @@ RESPONSE_RULES = """\
  if { var(txn.hsts) -m len gt 0 }
 """
 
-#: Chooses the backend of :func:`backends`, before that without compression.
-USE_BACKEND = """\
-    use_backend direct_gzip if { var(txn.direct) -m bool } { req.hdr(x-p-gzip) -m found }
-"""
+#: Chooses the backend of :func:`backends` for requests that bypass the cache.
+USE_BACKEND = "    use_backend direct_gzip if { req.hdr(x-p-gzip) -m found }\n"
 
 
 def compressible() -> str:

@@ -5,9 +5,11 @@ Varnish sends each request to the unix socket ``origin.sock`` with these fields,
 receives:
 
 ``x-p-origin``
-    host and port of the origin; an IPv6 address is in brackets.
-``x-p-tls``
-    ``1`` for TLS, with the host's name in SNI and in the certificate.
+    ``host:port|tls|Host field|...;client``. An IPv6 address has brackets. ``tls`` is ``1`` for
+    TLS, with the host's name in SNI and in the certificate. The Host field may be empty, for the
+    requested one. The client's address is for X-Forwarded-For.
+``x-p-for``
+    X-Forwarded-For, if it is not that address.
 ``x-p-final``
     ``1`` if Varnish did not understand the response to the same request. Interim responses (1xx)
     are then dropped, and for a day also those to later requests of the same origin.
@@ -181,18 +183,26 @@ frontend origin from origin
     option dontlognull
     acl has_body req.hdr(transfer-encoding) -m found
     acl has_body req.hdr_val(content-length) gt 0
+    acl has_client var(txn.p_entry),field(2,;) -m len gt 0
+    acl has_for req.hdr(x-p-for) -m found
+    acl has_host var(txn.p_entry),field(3,|) -m len gt 0
     acl is_direct so_name direct
     acl is_interim var(txn.p_origin),in_table(origin_interim)
     acl is_pooled var(txn.p_pooled) -m bool
     acl is_tls var(txn.p_tls) -m str 1
     acl needs_detour var(txn.p_detour) -m bool
-    http-request set-var(txn.p_origin) req.hdr(x-p-origin)
-    http-request set-var(txn.p_tls) req.hdr(x-p-tls)
+    http-request set-var(txn.p_entry) req.fhdr(x-p-origin)
+    http-request set-var(txn.p_origin) var(txn.p_entry),field(1,|)
+    http-request set-var(txn.p_tls) var(txn.p_entry),field(2,|)
     http-request set-var(txn.p_pooled) bool(1) if {{ method GET HEAD OPTIONS }} !has_body
     http-request track-sc0 var(txn.p_origin) table origin_interim if {{ req.hdr(x-p-final) 1 }}
     http-request set-var(txn.p_detour) bool(1) if is_pooled is_interim !is_direct
     http-request set-log-level silent if needs_detour
     http-request allow if needs_detour
+    http-request set-header X-Forwarded-For %[var(txn.p_entry),field(2,;)] if has_client
+    http-request set-header X-Forwarded-For %[req.fhdr(x-p-for)] if has_for
+    http-request set-header Host %[var(txn.p_entry),field(3,|)] if has_host
+    http-request add-header CDN-Loop poppy
     http-request del-header x-p- -m beg
     http-request lua.origin
     http-request deny deny_status 503 if {{ var(txn.p_status) -m str 503 }}
@@ -200,6 +210,7 @@ frontend origin from origin
     http-request set-dst var(txn.p_address)
     http-request set-dst-port var(txn.p_port)
     http-response del-header x-p- -m beg
+    http-after-response set-header X-Cache MISS
     http-after-response set-header connection close unless {{ status 101 }}
     use_backend origin_detour if needs_detour
     use_backend origin_tls_pooled if is_tls is_pooled

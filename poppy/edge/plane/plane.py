@@ -11,7 +11,7 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.options import Settings
 from poppy.edge.plane import processes, purges
 from poppy.edge.plane.certificates import Served as Certificate
-from poppy.edge.plane.front import Files
+from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.plane.runtime import HAProxy, Varnish
 from poppy.edge.program import Program

@@ -4,16 +4,18 @@
 The maps::
 
     hosts        host -> service ID
-    services     service ID -> ttl|origin|policy
+    services     service ID -> entry
     challenges   host and path -> key authorization
 
-``ttl`` may be empty, ``origin`` is ``host:port|tls|Host field``, and ``policy`` is the digest of a
-policy file. A service without a policy has one origin and one TTL for all paths. A policy is a
-file of lines for ``policy.lua``::
+An entry is ``host:port|tls|Host field|ttl|use``. ``tls`` is ``1`` or empty. The Host field may be
+empty, for the requested one, and ``ttl`` for the origin's own. ``use`` is ``cached``, or
+``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
+``@`` and the policy's digest. Either ends with ``|rules`` if the service is in other maps, too. A
+policy is a file, from which ``policy.lua`` makes an entry::
 
     origin host:port|tls|Host field
     route <number of the origin> <pattern>
-    ttl <seconds>s <pattern>
+    ttl <ttl>|<use> <pattern>
     access blacklist|whitelist <kind>
     clients <pattern>
     value <host, country, or the bits of a network after its version>
@@ -34,6 +36,8 @@ from poppy.edge.program import Access, Program, Upstream
 
 #: The paths of challenges (RFC 8555, section 8.3).
 CHALLENGES = "/.well-known/acme-challenge/"
+#: The end of an entry whose requests need all rules of :mod:`poppy.edge.plane.clients`.
+RULES = "|rules"
 
 _ALL = "/*"
 _WORD = re.compile("[!-~]+")
@@ -92,13 +96,15 @@ def served(program: Program, settings: Settings) -> Served:
         served_certificate(program.service_id, it, delivery.bind_options(program))
         for it in (program.certificates if settings.https else ())
     )
+    delivered = delivery.entry(program, [name for it in certificates for name in it.names])
+    mark = RULES if delivered else ""
     return Served(
         service_id=program.service_id,
         hosts=program.domains,
-        value=f"{'' if ttl is None else f'{ttl}s'}|{origin}|{digest}",
+        value=(f"@{digest}" if policy else f"{origin}|{_ttl(ttl)}") + mark,
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
-        delivery=delivery.entry(program, [name for it in certificates for name in it.names]),
+        delivery=delivered,
         certificates=certificates,
         challenges=tuple(
             (f"{it.domain}{CHALLENGES}{it.token}", it.value) for it in program.challenges
@@ -112,7 +118,7 @@ def _lines(program: Program) -> Iterator[str]:
     for route in program.routes:
         yield f"route {route.value} {route.pattern}"
     for ttl in program.ttls:
-        yield f"ttl {ttl.value}s {ttl.pattern}"
+        yield f"ttl {_ttl(ttl.value)} {ttl.pattern}"
     for access in program.restrictions:
         yield f"access {access.access} {access.kind}"
         for clients in access.rules:
@@ -133,6 +139,12 @@ def _origin(upstream: Upstream) -> str:
     host = _bracketed(upstream.host)
     header = "" if upstream.host_header is None else _bracketed(upstream.host_header)
     return f"{host}:{upstream.port}|{'1' if upstream.tls else ''}|{header}"
+
+
+def _ttl(seconds: int | None) -> str:
+    if seconds is None:
+        return "|cached"
+    return f"{seconds}s|{'cached' if seconds else 'direct'}"
 
 
 def _bracketed(host: str) -> str:

@@ -50,6 +50,9 @@ end
 -- The path as origins may read it: with the parameters of segments, without them, and without
 -- those that are recognized after decoding.
 local function readings_of(path)
+  if not path:find("[%%;]") and not path:find("//", 1, true) then
+    return { path }
+  end
   local readings = { decoded(path) }
   if path:find(";", 1, true) or path:find("%%3[bB]") then
     readings[2] = decoded((path:gsub(";[^/]*", "")))
@@ -96,8 +99,8 @@ local function host_of(url)
 end
 
 local is_meant = {
-  client_ip = function(values, txn)
-    local bits = bits_of(txn:get_var("txn.client"))
+  client_ip = function(values, asked)
+    local bits = bits_of(asked.client)
     for length in pairs(values.lengths) do
       if values.set[bits:sub(1, length)] then
         return true
@@ -105,8 +108,8 @@ local is_meant = {
     end
     return false
   end,
-  referrer = function(values, txn)
-    local host = host_of(txn.f:req_fhdr("referer") or "")
+  referrer = function(values, asked)
+    local host = host_of(asked.referrer)
     while host do
       if values.set[host] then
         return true
@@ -115,17 +118,17 @@ local is_meant = {
     end
     return false
   end,
-  geography = function(values, txn)
-    return values.set[txn:get_var("txn.country") or ""] or false
+  geography = function(values, asked)
+    return values.set[asked.country] or false
   end,
 }
 
-local function is_refused(access, request, txn)
+local function is_refused(access, asked)
   local concerned = false
   for _, rule in ipairs(access) do
-    if matches(rule.pattern, request) then
+    if matches(rule.pattern, asked) then
       concerned = true
-      if is_meant[access.kind](rule.values, txn) then
+      if is_meant[access.kind](rule.values, asked) then
         return access.list == "blacklist"
       end
     end
@@ -220,23 +223,25 @@ local function first_match(choices, request)
   return choices[first] and choices[first].value
 end
 
--- Sets txn.origin, txn.ttl and txn.refused. If this fails, txn.origin stays unset, and the request
--- is answered with an error.
-core.register_action("decide", { "http-req" }, function(txn)
-  local policy = policy_of(txn:get_var("txn.service"), txn:get_var("txn.policy"))
-  local path, query = txn.f:pathq():match("^([^?]*)%??(.*)$")
-  local request = {
+-- The entry for a request, or "refused". If this fails, the variable with the policy keeps it, and
+-- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
+-- makes a dozen tables.
+core.register_converters("decide", function(text)
+  local service, digest, client, country, path, query, referrer =
+    text:match("^(%S+) @(%x+)%S* (%x*) (%S*) ([^ ?]+)(%S*) (.*)$")
+  local policy = policy_of(service, digest)
+  local asked = {
     readings = readings_of(path),
-    query = #path < #txn.f:pathq() and decoded(query) or nil,
+    query = query ~= "" and decoded(query:sub(2)) or nil,
+    client = client,
+    country = country,
+    referrer = referrer,
   }
   for _, access in ipairs(policy.restrictions) do
-    if is_refused(access, request, txn) then
-      txn:set_var("txn.refused", true)
+    if is_refused(access, asked) then
+      return "refused"
     end
   end
-  local ttl = first_match(policy.ttls, request)
-  if ttl then
-    txn:set_var("txn.ttl", ttl)
-  end
-  txn:set_var("txn.origin", policy.origins[first_match(policy.routes, request) or 1])
-end, 0)
+  local origin = policy.origins[first_match(policy.routes, asked) or 1]
+  return origin .. "|" .. (first_match(policy.ttls, asked) or "|cached")
+end)

@@ -14,7 +14,8 @@ from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
 from poppy.edge.plane import origins
 from poppy.edge.plane.certificates import Served as Certificate
-from poppy.edge.plane.front import Files, static_files
+from poppy.edge.plane.files import Files
+from poppy.edge.plane.front import static_files
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.program import Program
 from poppy.edge.state import State

@@ -30,9 +30,10 @@ def settings() -> options.Settings:
 @pytest.mark.parametrize(
     ("parts", "value"),
     [
-        ({}, "|a.example.net:80|||"),
-        ({"ttls": (Choice("/*", 5),)}, "5s|a.example.net:80|||"),
-        ({"routes": (Choice("/*", 1),)}, "|[2001:db8::1]:443|1|[2001:db8::2]|"),
+        ({}, "a.example.net:80||||cached"),
+        ({"ttls": (Choice("/*", 5),)}, "a.example.net:80|||5s|cached"),
+        ({"ttls": (Choice("/*", 0),)}, "a.example.net:80|||0s|direct"),
+        ({"routes": (Choice("/*", 1),)}, "[2001:db8::1]:443|1|[2001:db8::2]||cached"),
     ],
 )
 def test_a_service_without_rules_for_paths_needs_no_policy(
@@ -64,8 +65,8 @@ def test_a_policy_has_all_rules_in_their_order(settings: options.Settings) -> No
         "origin a.example.net:80||",
         "origin [2001:db8::1]:443|1|[2001:db8::2]",
         "route 1 /b/*",
-        "ttl 0s /a?q",
-        "ttl 5s /*",
+        "ttl 0s|direct /a?q",
+        "ttl 5s|cached /*",
         "access blacklist client_ip",
         "clients /*",
         "value 4110000000000000000000010",
@@ -77,8 +78,7 @@ def test_a_policy_has_all_rules_in_their_order(settings: options.Settings) -> No
         "clients /y",
         "value FR",
     ]
-    digest = service.value.rpartition("|")[2]
-    assert service.policy_name == f"s-1-{digest}"
+    assert service.value == "@" + service.policy_name.removeprefix("s-1-")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expressions of the front."""
+"""Expressions of the rules for clients."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poppy.edge.plane import front
+from poppy.edge.plane import clients
 from poppy.model import paths
 
 
@@ -15,11 +15,11 @@ from poppy.model import paths
 @example("/a/..")
 @example("/a?../#")
 def test_a_plain_target_is_neither_ambiguous_nor_has_dot_segments(target: str) -> None:
-    for expression in (paths.AMBIGUOUS, paths.DOT_SEGMENTS, front._DOTS_WITH_PARAMETERS):
+    for expression in (paths.AMBIGUOUS, paths.DOT_SEGMENTS, clients.DOTS_WITH_PARAMETERS):
         if re.search(expression, target):
-            assert not re.search(front._PLAIN, target)
+            assert not re.search(clients.PLAIN, target)
 
 
 @pytest.mark.parametrize("target", ["/", "/a", "/a/", "/a/b-c_d~e.tar.gz", "/a?b=../%zz&c"])
 def test_most_targets_are_plain(target: str) -> None:
-    assert re.search(front._PLAIN, target)
+    assert re.search(clients.PLAIN, target)

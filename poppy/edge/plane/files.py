@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names of a node's files."""
+
+from poppy.edge.options import Settings
+
+
+class Files:
+    """The names of a node's files and sockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.haproxy = settings.state_directory / "haproxy"
+        self.varnish = settings.state_directory / "varnish"
+        self.configuration = self.haproxy / "haproxy.cfg"
+        self.lua = self.haproxy / "policy.lua"
+        self.refused = self.haproxy / "refused"  #: Expressions of targets.
+        self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
+        self.policies = self.haproxy / "policies"
+        self.certificates = self.haproxy / "certificates"
+        self.certificate_list = self.haproxy / "certificates.list"
+        self.challenges = self.haproxy / "challenges.map"
+        self.hosts = self.haproxy / "hosts.map"
+        self.services = self.haproxy / "services.map"
+        self.delivery = self.haproxy / "delivery.map"
+        self.ready = self.haproxy / "ready.map"
+        self.vcl = self.varnish / "cache.vcl"
+        self.runtime_socket = settings.run_directory / "haproxy.sock"
+        self.cache_socket = settings.run_directory / "varnish.sock"
+        self.origin_socket = settings.run_directory / "origin.sock"
+        self.varnish_work = settings.run_directory / "varnish"
