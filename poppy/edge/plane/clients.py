@@ -128,7 +128,7 @@ def _policy(settings: Settings, condition: str) -> str:
         database = settings.geography_database
         rule = f"    http-request set-var(txn.country) src,map_ip({database}) if {condition}\n"
     asked = (
-        f"%[var(txn.service)] %[var(txn.entry)] %[src,hex] {country} %[pathq] %[req.fhdr(referer)]"
+        f"%[var(txn.service)] %[var(txn.entry)] %[pathq] %[src,hex] {country} %[req.fhdr(referer)]"
     )
     return (
         f"{rule}"

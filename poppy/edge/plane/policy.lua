@@ -6,8 +6,14 @@
 local directory = os.getenv("POPPY_POLICIES") -- HAProxy 2.6 passes no arguments to a script.
 local MOST_POLICIES = 20000 -- Of a thread. If there are more, all are read again.
 local LONGEST_FILE = 8 * 1024 * 1024
+local NONE = {}
+
+local find = string.find
 
 local function decoded(text)
+  if not find(text, "%", 1, true) and not find(text, "//", 1, true) then
+    return text
+  end
   local plain = text:gsub("%%(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
   end)
@@ -23,50 +29,49 @@ local function parts_of(glob)
   return parts
 end
 
+-- Without substrings, for which Lua would allocate memory.
 local function glob_matches(parts, text)
   local first, last = parts[1], parts[#parts]
   if #parts == 1 then
     return text == first
   end
-  if text:sub(1, #first) ~= first then
+  if find(text, first, 1, true) ~= 1 then
     return false
   end
   local position = #first + 1
   for index = 2, #parts - 1 do
-    local _, stop = text:find(parts[index], position, true)
+    local _, stop = find(text, parts[index], position, true)
     if not stop then
       return false
     end
     position = stop + 1
   end
-  return #text - position + 1 >= #last and (last == "" or text:sub(-#last) == last)
+  local tail = #text - #last + 1
+  return tail >= position and find(text, last, tail, true) ~= nil
 end
 
 local function pattern_of(text)
   local path, query = text:match("^([^?]*)%??(.*)$")
-  return { path = parts_of(path), query = text:find("?", 1, true) and parts_of(query) }
+  return { path = parts_of(path), query = find(text, "?", 1, true) and parts_of(query) }
 end
 
--- The path as origins may read it: with the parameters of segments, without them, and without
--- those that are recognized after decoding.
-local function readings_of(path)
-  if not path:find("[%%;]") and not path:find("//", 1, true) then
-    return { path }
+-- The path as origins may read it besides asked.path: without the parameters of segments, and
+-- without those that are recognized after decoding. Nil without parameters.
+local function others_of(raw, path)
+  if find(path, ";", 1, true) then
+    return { decoded((raw:gsub(";[^/]*", ""))), decoded((path:gsub(";[^/]*", ""))) }
   end
-  local readings = { decoded(path) }
-  if path:find(";", 1, true) or path:find("%%3[bB]") then
-    readings[2] = decoded((path:gsub(";[^/]*", "")))
-    readings[3] = decoded((readings[1]:gsub(";[^/]*", "")))
-  end
-  return readings
 end
 
-local function matches(pattern, request)
-  if pattern.query and not (request.query and glob_matches(pattern.query, request.query)) then
+local function matches(pattern, asked)
+  if pattern.query and not (asked.query and glob_matches(pattern.query, asked.query)) then
     return false
   end
-  for _, reading in ipairs(request.readings) do
-    if glob_matches(pattern.path, reading) then
+  if glob_matches(pattern.path, asked.path) then
+    return true
+  end
+  for _, path in ipairs(asked.others or NONE) do
+    if glob_matches(pattern.path, path) then
       return true
     end
   end
@@ -98,9 +103,10 @@ local function host_of(url)
   return host:match("^([^@:]-)%.?$")
 end
 
+-- What is known of a client are its address in hexadecimal digits, country and referrer.
 local is_meant = {
-  client_ip = function(values, asked)
-    local bits = bits_of(asked.client)
+  client_ip = function(values, client)
+    local bits = bits_of(client:match("^%x*"))
     for length in pairs(values.lengths) do
       if values.set[bits:sub(1, length)] then
         return true
@@ -108,8 +114,8 @@ local is_meant = {
     end
     return false
   end,
-  referrer = function(values, asked)
-    local host = host_of(asked.referrer)
+  referrer = function(values, client)
+    local host = host_of(client:match("^%x* %S* (.*)$"))
     while host do
       if values.set[host] then
         return true
@@ -118,17 +124,18 @@ local is_meant = {
     end
     return false
   end,
-  geography = function(values, asked)
-    return values.set[asked.country] or false
+  geography = function(values, client)
+    return values.set[client:match("^%x* (%S*)")] or false
   end,
 }
 
 local function is_refused(access, asked)
   local concerned = false
-  for _, rule in ipairs(access) do
+  for number = 1, #access do
+    local rule = access[number]
     if matches(rule.pattern, asked) then
       concerned = true
-      if is_meant[access.kind](rule.values, asked) then
+      if is_meant[access.kind](rule.values, asked.client) then
         return access.list == "blacklist"
       end
     end
@@ -200,23 +207,25 @@ local function policy_of(service, digest)
       end
       cached = cached + 1
     end
-    found = { digest = digest, policy = read(directory .. "/" .. service .. "-" .. digest) }
+    found = read(directory .. "/" .. service .. "-" .. digest)
+    found.digest = digest
     cache[service] = found
   end
-  return found.policy
+  return found
 end
 
 -- The value of the first choice that matches. Only those with a wildcard or a query are compared.
-local function first_match(choices, request)
-  local first = #choices + 1
-  for _, reading in ipairs(request.readings) do
-    first = math.min(first, choices.exact[reading] or first)
+local function first_match(choices, asked)
+  local first = choices.exact[asked.path] or #choices + 1
+  for _, path in ipairs(asked.others or NONE) do
+    first = math.min(first, choices.exact[path] or first)
   end
-  for _, number in ipairs(choices.compared) do
+  for index = 1, #choices.compared do
+    local number = choices.compared[index]
     if number > first then
       break
     end
-    if matches(choices[number].pattern, request) then
+    if matches(choices[number].pattern, asked) then
       first = number
     end
   end
@@ -227,21 +236,22 @@ end
 -- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
 -- makes a dozen tables.
 core.register_converters("decide", function(text)
-  local service, digest, client, country, path, query, referrer =
-    text:match("^(%S+) @(%x+)%S* (%x*) (%S*) ([^ ?]+)(%S*) (.*)$")
+  local service, digest, path, query, client =
+    text:match("^(%S+) @(%x+)%S* ([^ ?]+)(%S*) (.*)$")
   local policy = policy_of(service, digest)
+  local plain = decoded(path)
   local asked = {
-    readings = readings_of(path),
-    query = query ~= "" and decoded(query:sub(2)) or nil,
+    path = plain,
+    others = others_of(path, plain),
+    query = query ~= "" and decoded(query:sub(2)),
     client = client,
-    country = country,
-    referrer = referrer,
   }
-  for _, access in ipairs(policy.restrictions) do
-    if is_refused(access, asked) then
+  for number = 1, #policy.restrictions do
+    if is_refused(policy.restrictions[number], asked) then
       return "refused"
     end
   end
-  local origin = policy.origins[first_match(policy.routes, asked) or 1]
-  return origin .. "|" .. (first_match(policy.ttls, asked) or "|cached")
+  local route = #policy.routes > 0 and first_match(policy.routes, asked) or 1
+  local ttl = #policy.ttls > 0 and first_match(policy.ttls, asked) or "|cached"
+  return policy.origins[route] .. "|" .. ttl
 end)
