@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from poppy.common.errors import InvalidRequest
-from poppy.model.document import codec, fields
+from poppy.model.document import caching, codec, fields
+from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 from poppy.model.schema_parts import Schema
 
@@ -38,7 +39,25 @@ def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return values
 
 
+def cache_options(document: Any) -> CacheOptions:
+    """Return the options of a caching rule in a program.
+
+    Raises:
+        ValueError: they are invalid; the message names the field.
+    """
+    _check(document, codec.schema(CacheOptions), "options")
+    options = codec.read(CacheOptions, document)
+    try:
+        caching.check([options])
+    except InvalidRequest as exc:
+        raise ValueError(str(exc)) from exc
+    return options
+
+
 def _check(value: Any, schema: Schema, place: str) -> None:
+    if "anyOf" in schema:
+        _check_any(value, schema, place)
+        return
     kind = _TYPES.get(schema.get("type", ""), object)
     # In Python, but not in JSON, a boolean is an integer.
     is_other = isinstance(value, bool) and kind not in (bool, object)
@@ -56,6 +75,15 @@ def _check(value: Any, schema: Schema, place: str) -> None:
             _check(entry, schema["items"], f"{place}[{number}]")
     elif isinstance(value, Mapping):
         _check_object(value, schema, place)
+
+
+def _check_any(value: Any, schema: Schema, place: str) -> None:
+    for choice in schema["anyOf"]:
+        try:
+            return _check(value, choice, place)
+        except ValueError:
+            continue
+    raise ValueError(f"{place} is {value!r:.80}")
 
 
 def _check_object(value: Mapping[str, Any], schema: Schema, place: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from poppy.edge import optional
 from poppy.model import paths
 from poppy.model.document import codec
+from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 
 #: The version of the format, and that of programs with an optional field. A node refuses programs
@@ -154,6 +155,7 @@ class Program(OptionalFields):
         restrictions: see :class:`Access`.
         certificates: for HTTPS. Domains without one have none.
         challenges: see :class:`Challenge`.
+        caching: options for each entry of ``ttls``; empty if none has any.
     """
 
     service_id: str
@@ -164,6 +166,7 @@ class Program(OptionalFields):
     restrictions: tuple[Access, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     challenges: tuple[Challenge, ...] = ()
+    caching: tuple[CacheOptions, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the program as a JSON object."""
@@ -177,6 +180,8 @@ class Program(OptionalFields):
             if not document[name]:
                 del document[name]
         document |= codec.write(self, OptionalFields)
+        if self.caching:
+            document["caching"] = codec.write(self.caching)
         document["version"] = _version(document)
         return json.dumps(document, sort_keys=True)
 
@@ -200,6 +205,7 @@ class Program(OptionalFields):
             restrictions=tuple(read.each("restrictions", 6, _access)),
             certificates=tuple(read.any("certificates", MAX_CERTIFICATES, _certificate)),
             challenges=tuple(read.any("challenges", MAX_DOMAINS, _challenge)),
+            caching=tuple(read.any("caching", MAX_RULES, optional.cache_options)),
             **optional.read(document),
         )
         unknown = sorted(document.keys() - {"version", *(it.name for it in fields(cls))})
@@ -209,6 +215,8 @@ class Program(OptionalFields):
             raise ValueError("origins is empty")
         if any(route.value >= len(program.origins) for route in program.routes):
             raise ValueError("routes names an origin that does not exist")
+        if program.caching and len(program.caching) != len(program.ttls):
+            raise ValueError("caching has other entries than ttls")
         _check_wildcards(program)
         _check_names(program)
         return program
@@ -229,12 +237,13 @@ class Program(OptionalFields):
 
 
 #: Fields that programs without them do not have.
-_OPTIONAL = ("certificates", "challenges")
+_OPTIONAL = ("certificates", "challenges", "caching")
 
 
 def _version(document: Mapping[str, Any]) -> int:
     """Return the version that the fields of a program need."""
-    return VERSION if document.keys().isdisjoint(optional.NAMES) else VERSION_WITH_OPTIONAL
+    newer = {"caching", *optional.NAMES}
+    return VERSION if document.keys().isdisjoint(newer) else VERSION_WITH_OPTIONAL
 
 
 def _check_wildcards(program: Program) -> None:

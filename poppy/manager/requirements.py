@@ -11,6 +11,7 @@ from poppy.common import errors
 from poppy.dns.base import DNSDriver
 from poppy.model import names
 from poppy.model.document import codec
+from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 from poppy.model.flavors import Flavor
 from poppy.model.specs import Domain, ServiceSpec
@@ -103,6 +104,12 @@ def needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
                 yield _BY_RULE_KIND[rule.kind], f"restriction '{restriction.name}'"
     if spec.log_delivery:
         yield Capability.LOG_DELIVERY, "log_delivery"
+    yield from _optional_needs(spec)
+
+
+def _optional_needs(spec: ServiceSpec) -> Iterator[tuple[Capability, str]]:
+    for number, entry in enumerate(spec.caching):
+        yield from codec.needs(entry, CacheOptions, f"caching[{number}]")
     yield from codec.needs(spec, OptionalFields)
 
 

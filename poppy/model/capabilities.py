@@ -35,6 +35,12 @@ class Capability(enum.StrEnum):
     RESPONSE_HEADERS = "changes of response headers"
     CORS = "CORS"
     ERROR_PAGES = "error pages"
+    CACHE_MODE = "cache modes"
+    BROWSER_TTL = "TTLs of browsers"
+    STALE_WHILE_REVALIDATE = "stale-while-revalidate"
+    STALE_IF_ERROR = "stale-if-error"
+    STATUS_TTL = "TTLs by status"
+    CACHE_KEY_QUERY = "cache keys by query parameter"
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from poppy.common import errors
 from poppy.model import names, paths
-from poppy.model.document import fields
+from poppy.model.document import caching, fields
 from poppy.model.schema_parts import MAX_REQUEST_URL
 from poppy.model.specs import (
     Domain,
@@ -35,6 +35,7 @@ def check(spec: ServiceSpec, shared: Collection[str]) -> None:
         _check_origin(origin, needs_rules=index > 0)
     _check_names(spec)
     _check_paths("an origin", (rule for entry in spec.origins for rule in entry.rules))
+    caching.check(spec.caching)
     _check_paths("caching", (rule for entry in spec.caching for rule in entry.rules))
     _check_restrictions(spec.restrictions)
     fields.check(

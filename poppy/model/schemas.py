@@ -5,6 +5,7 @@ import copy
 import functools
 
 from poppy.model.document import codec
+from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 from poppy.model.limits import DocumentLimits
 from poppy.model.schema_parts import (
@@ -125,6 +126,7 @@ def _caching(most_rules: int) -> Schema:
                 "maximum": 31536000,
             },
             "rules": _rules("Paths to match; every path if empty.", _PATH_RULE, most_rules),
+            **codec.schema(CacheOptions)["properties"],
         },
         ("name", "ttl"),
     )

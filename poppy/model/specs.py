@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from poppy.model.document import codec
+from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 
 
@@ -126,7 +127,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Caching:
+class Caching(CacheOptions):
     """How long an edge may cache content that matches ``rules``; ``ttl`` is in seconds."""
 
     name: str
@@ -140,6 +141,7 @@ class Caching:
             name=document["name"],
             ttl=document["ttl"],
             rules=tuple(Rule.from_dict(rule) for rule in document.get("rules", ())),
+            **codec.values(CacheOptions, document),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +150,7 @@ class Caching:
             "name": self.name,
             "ttl": self.ttl,
             "rules": [rule.to_dict() for rule in self.rules],
+            **codec.write(self, CacheOptions),
         }
 
 

@@ -459,6 +459,32 @@ WHO = st.one_of(
     CLIENTS.map(lambda ip: {"client_ip": ip}),
     st.sampled_from(["DE", "Europe", "us", "Côte d'Ivoire"]).map(lambda it: {"geography": it}),
 )
+_SECONDS = st.integers(0, 1000)
+_PARAMETERS = st.lists(st.from_regex(r"[a-z_.-]{1,9}[*]?", fullmatch=True), min_size=1, max_size=3)
+CACHE_OPTIONS = st.just({}) | st.fixed_dictionaries(
+    {},
+    optional={
+        "mode": st.sampled_from(["respect_origin", "override", "bypass"]),
+        "browser_ttl": _SECONDS,
+        "stale_while_revalidate": _SECONDS,
+        "stale_if_error": _SECONDS,
+        "status_ttl": st.lists(
+            st.fixed_dictionaries({"status": st.integers(200, 599), "ttl": _SECONDS}),
+            min_size=1,
+            max_size=3,
+        ),
+        "key": st.fixed_dictionaries(
+            {},
+            optional={
+                "query": st.one_of(
+                    st.sampled_from(["all", "none"]),
+                    _PARAMETERS.map(lambda names: {"only": names}),
+                    _PARAMETERS.map(lambda names: {"except": names}),
+                )
+            },
+        ),
+    },
+)
 RESTRICTIONS = st.lists(
     st.fixed_dictionaries(
         {
@@ -561,7 +587,7 @@ OPTIONAL = st.fixed_dictionaries(
 @given(
     domains=DOMAINS,
     origins=ORIGINS,
-    entries=st.lists(PATH_RULES, max_size=3),
+    entries=st.lists(st.tuples(PATH_RULES, CACHE_OPTIONS), max_size=3),
     restrictions=RESTRICTIONS,
     optional=st.just({}) | OPTIONAL,
 )
@@ -574,7 +600,8 @@ def test_accepted_document_can_be_compiled(
         "domains": domains,
         "origins": origins,
         "caching": [
-            {"name": "c", "ttl": number, "rules": rules} for number, rules in enumerate(entries)
+            {"name": "c", "ttl": number, "rules": rules, **options}
+            for number, (rules, options) in enumerate(entries)
         ],
         "restrictions": restrictions,
         **optional,

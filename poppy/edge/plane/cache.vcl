@@ -29,6 +29,9 @@ sub vcl_recv {
     if (req.http.x-p-pipe) {
         return (pipe);
     }
+    if (req.http.x-p-stale == "no") {
+        set req.grace = 0s;
+    }
     # Varnish answers 416 to several ranges. A server may ignore the field (RFC 9110, section 14.2).
     if (req.http.Range ~ ",") {
         unset req.http.Range;
@@ -58,6 +61,16 @@ sub vcl_hash {
 @key@    return (lookup);
 }
 
+# With stale-if-error, an object is kept for longer than it may be served. Then it has to be fetched,
+# and is served only if that fails.
+sub vcl_hit {
+    if (obj.ttl < 0s && obj.http.x-p-fresh && !req.http.x-p-stale
+        && obj.ttl + std.duration(obj.http.x-p-fresh, 0s) <= 0s) {
+        set req.http.x-p-stale = "no";
+        return (restart);
+    }
+}
+
 # An object known to be too large: Varnish would keep in memory what a slow client has not got yet.
 sub vcl_pass {
     if (req.is_hitpass && req.method == "GET") {
@@ -71,15 +84,18 @@ sub vcl_pipe {
 }
 
 sub vcl_backend_fetch {
-    # The fourth part; it may be empty.
-    set bereq.http.x-p-ttl = regsub(bereq.http.x-p-origin, "^(?:[^|]*[|]){3}([^|]*).*", "\1");
-    if (bereq.http.x-p-ttl == "") {
-        unset bereq.http.x-p-ttl;
+    # The fourth part; it may be empty. It is the TTL and options (poppy.edge.plane.lifetimes).
+    set bereq.http.x-p-life = regsub(bereq.http.x-p-origin, "^(?:[^|]*[|]){3}([^|]*).*", "\1");
+    if (bereq.http.x-p-life != "") {
+        set bereq.http.x-p-ttl = regsub(bereq.http.x-p-life, "/.*", "");
+    }
+    if (bereq.http.x-p-life !~ "/") {
+        unset bereq.http.x-p-life;
     }
 }
 
 sub vcl_backend_response {
-    if (beresp.status >= 500 && bereq.is_bgfetch) {
+    if (beresp.status >= 500 && (bereq.is_bgfetch || bereq.http.x-p-stale == "no")) {
         return (abandon);
     }
     unset beresp.http.x-p-large;
@@ -91,7 +107,10 @@ sub vcl_backend_response {
     call compress;
     set beresp.grace = @grace@s;
     set beresp.keep = 3600s;
-    if (bereq.http.x-p-ttl) {
+    if (bereq.http.x-p-life ~ "/m" && (beresp.http.Expires
+        || beresp.http.Cache-Control ~ "(?i)max-?age|no-cache|no-store|private")) {
+        # The origin's lifetime counts.
+    } else if (bereq.http.x-p-ttl) {
         if (beresp.status == 200 || beresp.status == 203 || beresp.status == 300
             || beresp.status == 301 || beresp.status == 308) {
             set beresp.ttl = std.duration(bereq.http.x-p-ttl, 0s);
@@ -103,6 +122,34 @@ sub vcl_backend_response {
         } else if (beresp.ttl > std.duration(bereq.http.x-p-ttl, 0s)) {
             set beresp.ttl = std.duration(bereq.http.x-p-ttl, 0s);
         }
+    }
+    if (bereq.http.x-p-life) {
+        call lifetime;
+    }
+}
+
+sub lifetime {
+    unset beresp.http.x-p-fresh;
+    unset beresp.http.x-p-browser;
+    # A status of the list is the first word again.
+    set beresp.http.x-p-life = beresp.status + ";" + bereq.http.x-p-life + "/";
+    if (beresp.http.x-p-life ~ "^([0-9]+);.*/t\1=") {
+        set beresp.ttl = std.duration(
+            regsub(beresp.http.x-p-life, "^([0-9]+);.*/t\1=([0-9]+)/.*", "\2s"), 0s);
+    }
+    unset beresp.http.x-p-life;
+    if (bereq.http.x-p-life ~ "/w") {
+        set beresp.grace = std.duration(
+            regsub(bereq.http.x-p-life, "^.*/w([0-9]+).*", "\1s"), 0s);
+    }
+    if (bereq.http.x-p-life ~ "/e") {
+        set beresp.http.x-p-fresh = beresp.grace + "s";
+        set beresp.grace = std.duration(
+            regsub(bereq.http.x-p-life, "^.*/e([0-9]+).*", "\1s"), 0s);
+    }
+    if (bereq.http.x-p-life ~ "/b" && (beresp.status == 200 || beresp.status == 203
+        || beresp.status == 300 || beresp.status == 301 || beresp.status == 308)) {
+        set beresp.http.x-p-browser = regsub(bereq.http.x-p-life, "^.*/b([0-9]+).*", "\1");
     }
 }
 
@@ -162,7 +209,7 @@ sub vcl_backend_error {
         }
         return (abandon);
     }
-    if (bereq.is_bgfetch) {
+    if (bereq.is_bgfetch || bereq.http.x-p-stale == "no") {
         return (abandon);
     }
     set beresp.status = 504;
@@ -177,6 +224,10 @@ sub vcl_backend_error {
 
 sub vcl_synth {
     # Fetching was abandoned.
+    if (resp.status == 503 && req.http.x-p-stale == "no") {
+        set req.http.x-p-stale = "yes";
+        return (restart);
+    }
     if (resp.status == 503 && !req.http.x-p-pipe) {
         set req.http.x-p-pipe = "1";
         return (restart);
@@ -192,6 +243,13 @@ sub vcl_deliver {
     unset resp.http.xkey;
     unset resp.http.x-p-service;
     unset resp.http.x-p-url;
+    unset resp.http.x-p-fresh;
+    if (resp.http.x-p-browser) {
+        set resp.http.Cache-Control = "max-age=" + resp.http.x-p-browser;
+        unset resp.http.x-p-browser;
+        unset resp.http.Expires;
+        unset resp.http.Age;
+    }
     # The origins' side of HAProxy has set MISS.
     if (obj.hits > 0) {
         set resp.http.X-Cache = "HIT";

@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import delivery
+from poppy.edge.plane import delivery, lifetimes
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -279,6 +279,7 @@ def _decision(settings: Settings) -> str:
             f"    http-request set-var(txn.direct) bool(true) if {condition}\n"
             for condition in direct
         )
+        + lifetimes.request_rules()
     )
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key, clients, delivery
+from poppy.edge.plane import cache_key, clients, delivery, lifetimes
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
@@ -59,6 +59,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
 
 
 def _configuration(settings: Settings, files: Files) -> str:
+    passed_directly = clients.PASSED + lifetimes.DIRECT_RULES
     waiting = max(_waiting(settings), settings.between_bytes_timeout) + _MARGIN
     threads = f"    nbthread {settings.threads}\n" if settings.threads else ""
     binds = "".join(f"    bind {_bind(endpoint)}\n" for endpoint in settings.http)
@@ -105,9 +106,9 @@ backend cache
 
 backend direct
     http-reuse always
-{clients.PASSED}\
+{passed_directly}\
     server origin unix@{files.origin_socket}
-{delivery.backends(clients.PASSED, f"server origin unix@{files.origin_socket}")}
+{delivery.backends(passed_directly, f"server origin unix@{files.origin_socket}")}
 frontend metrics
     bind {_bind(settings.metrics)}
     http-request use-service prometheus-exporter if {{ path /metrics }}

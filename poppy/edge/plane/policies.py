@@ -8,7 +8,8 @@ The maps::
     challenges   host and path -> key authorization
 
 An entry is ``host:port|tls|Host field|ttl|use``. ``tls`` is ``1`` or empty. The Host field may be
-empty, for the requested one, and ``ttl`` for the origin's own. ``use`` is ``cached``, or
+empty, for the requested one, and ``ttl`` for the origin's own; it may have options
+(:mod:`poppy.edge.plane.lifetimes`). ``use`` is ``cached``, or
 ``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
 ``@`` and the policy's digest. Either ends with ``|rules`` if the service is in other maps, too. A
 policy is a file, from which ``policy.lua`` makes an entry::
@@ -23,16 +24,18 @@ policy is a file, from which ``policy.lua`` makes an entry::
 
 import hashlib
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
-from poppy.edge.plane import delivery
+from poppy.edge.plane import delivery, lifetimes
 from poppy.edge.plane.certificates import Served as ServedCertificate
 from poppy.edge.plane.certificates import served as served_certificate
 from poppy.edge.program import Access, Program, Upstream
+from poppy.model.document.caching import CacheOptions
 
 #: The paths of challenges (RFC 8555, section 8.3).
 CHALLENGES = "/.well-known/acme-challenge/"
@@ -82,26 +85,29 @@ def served(program: Program, settings: Settings) -> Served:
     kinds = {access.kind for access in program.restrictions}
     if "geography" in kinds and settings.geography_database is None:
         raise Refused("This node has no geography database")
-    ttl = program.ttls[0].value if program.ttls and program.ttls[0].pattern == _ALL else None
+    lifetime = lifetimes.text(None, CacheOptions(), settings.grace)
+    has_lifetime = bool(program.ttls) and program.ttls[0].pattern == _ALL
+    if has_lifetime:
+        lifetime = next(_lifetimes(program, settings))
     route = program.routes[0] if program.routes else None
     is_simple = (
-        (not program.ttls or ttl is not None)
+        (not program.ttls or has_lifetime)
         and (route is None or route.pattern == _ALL)
         and not program.restrictions
     )
     origin = _origin(program.origins[route.value if route and is_simple else 0])
-    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program))
+    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, settings))
     digest = hashlib.sha256(policy.encode()).hexdigest()[:16] if policy else ""
     certificates = tuple(
         served_certificate(program.service_id, it, delivery.bind_options(program))
         for it in (program.certificates if settings.https else ())
     )
     delivered = delivery.entry(program, [name for it in certificates for name in it.names])
-    mark = RULES if delivered else ""
+    mark = RULES if delivered or any(it.key for it in program.caching) else ""
     return Served(
         service_id=program.service_id,
         hosts=program.domains,
-        value=(f"@{digest}" if policy else f"{origin}|{_ttl(ttl)}") + mark,
+        value=(f"@{digest}" if policy else f"{origin}|{lifetime}") + mark,
         policy_name=f"{program.service_id}-{digest}" if policy else "",
         policy=policy,
         delivery=delivered,
@@ -112,13 +118,13 @@ def served(program: Program, settings: Settings) -> Served:
     )
 
 
-def _lines(program: Program) -> Iterator[str]:
+def _lines(program: Program, settings: Settings) -> Iterator[str]:
     for upstream in program.origins:
         yield f"origin {_origin(upstream)}"
     for route in program.routes:
         yield f"route {route.value} {route.pattern}"
-    for ttl in program.ttls:
-        yield f"ttl {_ttl(ttl.value)} {ttl.pattern}"
+    for ttl, lifetime in zip(program.ttls, _lifetimes(program, settings), strict=True):
+        yield f"ttl {lifetime} {ttl.pattern}"
     for access in program.restrictions:
         yield f"access {access.access} {access.kind}"
         for clients in access.rules:
@@ -141,10 +147,10 @@ def _origin(upstream: Upstream) -> str:
     return f"{host}:{upstream.port}|{'1' if upstream.tls else ''}|{header}"
 
 
-def _ttl(seconds: int | None) -> str:
-    if seconds is None:
-        return "|cached"
-    return f"{seconds}s|{'cached' if seconds else 'direct'}"
+def _lifetimes(program: Program, settings: Settings) -> Iterator[str]:
+    options = program.caching or itertools.repeat(CacheOptions())
+    for ttl, own in zip(program.ttls, options, strict=False):
+        yield lifetimes.text(ttl.value, own, settings.grace)
 
 
 def _bracketed(host: str) -> str:

@@ -232,6 +232,31 @@ local function first_match(choices, asked)
   return choices[first] and choices[first].value
 end
 
+-- The query with the parameters that the cache key has; see poppy.edge.plane.lifetimes.
+core.register_converters("keyed_query", function(text)
+  local rule, list, query = text:match("^%S*/q([noe])([^/ ]*)%S* (.*)$")
+  local listed, prefixes = {}, {}
+  for name in list:gmatch("[^+]+") do
+    if name:sub(-1) == "*" then
+      prefixes[#prefixes + 1] = name:sub(1, -2)
+    else
+      listed[name] = true
+    end
+  end
+  local kept = {}
+  for pair in query:gmatch("[^&]+") do
+    local name = decoded(pair:match("^[^=]*"))
+    local found = listed[name] or false
+    for _, prefix in ipairs(prefixes) do
+      found = found or find(name, prefix, 1, true) == 1
+    end
+    if found == (rule == "o") and rule ~= "n" then
+      kept[#kept + 1] = pair
+    end
+  end
+  return #kept > 0 and "?" .. table.concat(kept, "&") or ""
+end)
+
 -- The entry for a request, or "refused". If this fails, the variable with the policy keeps it, and
 -- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
 -- makes a dozen tables.

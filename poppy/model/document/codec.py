@@ -6,9 +6,10 @@ that it needs::
 
     status: Annotated[Literal[301, 302] | None, {"description": "..."}, Capability.X] = None
 
-Types are bool, int, str, Literal, other such dataclasses, mappings of strings, and tuples of
-these. A field without a default is required. A field that is None is not set: it is missing in
-JSON. A capability is needed if the value is set and not False; a mapping names it by value.
+Types are bool, int, str, Literal, other such dataclasses, mappings of strings, tuples of these,
+and Any for JSON that the schema describes. A field without a default is required. A field that is
+None is not set: it is missing in JSON. A capability is needed if the value is set and not False;
+a mapping names it by value.
 """
 
 import dataclasses
@@ -144,6 +145,8 @@ _SCALARS = {bool: "boolean", int: "integer", str: "string"}
 def _schema(kind: Any) -> Schema:
     if dataclasses.is_dataclass(kind):
         return schema(kind)  # type: ignore[arg-type]
+    if kind is Any:
+        return {}
     if kind in _SCALARS:
         return {"type": _SCALARS[kind]}
     origin, arguments = get_origin(kind), get_args(kind)

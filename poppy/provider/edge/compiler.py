@@ -2,12 +2,14 @@
 """The compiler from services to programs. No I/O; the same input gives the same program."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from poppy.common.errors import PermanentError
 from poppy.edge import optional
 from poppy.edge.program import MAX_TTL, Access, Choice, Clients, Program, Upstream
 from poppy.model import paths
+from poppy.model.document import codec
+from poppy.model.document.caching import CacheOptions
 from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
@@ -21,6 +23,9 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
     Raises:
         PermanentError: a node would refuse it; the message names the part of the document.
     """
+    ttls = _choices(
+        (rule, min(entry.ttl, MAX_TTL)) for entry in spec.caching for rule in entry.rules
+    )
     program = Program(
         service_id=service_id,
         domains=tuple(sorted(name.lower() for name in spec.domain_names)),
@@ -28,9 +33,8 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
         routes=_choices(
             (rule, number) for number, origin in enumerate(spec.origins) for rule in origin.rules
         ),
-        ttls=_choices(
-            (rule, min(entry.ttl, MAX_TTL)) for entry in spec.caching for rule in entry.rules
-        ),
+        ttls=ttls,
+        caching=_cache_options(spec, ttls),
         restrictions=tuple(
             Access(access, kind, _clients(kind, rules))
             for (access, kind), rules in spec.restricting
@@ -41,6 +45,19 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
         return Program.from_json(program.to_json())
     except ValueError as exc:
         raise PermanentError(f"The edge can't serve this service: {exc}") from exc
+
+
+def _cache_options(spec: ServiceSpec, ttls: Sequence[Choice]) -> tuple[CacheOptions, ...]:
+    """Return the options of the caching rule of each TTL; none if no rule has options."""
+    plain = CacheOptions()
+    options: dict[str, CacheOptions] = {}
+    for entry in spec.caching:
+        own = codec.read(CacheOptions, codec.write(entry, CacheOptions))
+        for rule in entry.rules:
+            options.setdefault(_pattern(rule), own)
+    if all(it == plain for it in options.values()):
+        return ()
+    return tuple(options[choice.pattern] for choice in ttls)
 
 
 def _upstream(origin: Origin) -> Upstream:

@@ -56,7 +56,12 @@ class Seen(NamedTuple):
     fields: Fields
 
     def value(self, name: str) -> str | None:
-        """Return the values of a header field, joined by commas; None if it is missing."""
+        """Return the values of a header field, joined by commas; None if it is missing.
+
+        ``:path`` is the request's target, as in HTTP/2.
+        """
+        if name == ":path":
+            return self.target
         values = [value for key, value in self.fields if key.lower() == name.lower()]
         return ", ".join(values) if values else None
 

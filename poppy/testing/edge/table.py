@@ -2,6 +2,7 @@
 """All promises, by group."""
 
 from poppy.testing.edge.access import ACCESS
+from poppy.testing.edge.caching import CACHING
 from poppy.testing.edge.delivery import DELIVERY
 from poppy.testing.edge.forwarding import FORWARDING
 from poppy.testing.edge.freshness import FAILURES, TTL
@@ -18,5 +19,6 @@ GROUPS = {
     "Restrictions": ACCESS,
     "Purges": PURGES,
     "Delivery": DELIVERY,
+    "Options of caching": CACHING,
 }
 PROMISES = tuple(promise for group in GROUPS.values() for promise in group)

@@ -125,7 +125,7 @@ def test_a_program_without_certificates_is_as_it_was_before_there_were_any() -> 
     plain = replace(SECURE, certificates=(), challenges=())
     document = {"version": 1, **asdict(plain)}
     document = {name: value for name, value in document.items() if value is not None}
-    del document["certificates"], document["challenges"]
+    del document["certificates"], document["challenges"], document["caching"]
 
     assert plain.to_json() == json.dumps(document, sort_keys=True)
     assert Program.from_json(plain.to_json()) == plain
@@ -137,13 +137,18 @@ OPTIONAL: dict[str, Any] = {
     "headers": [{"name": "h", "request": {"set": {"X-A": "1"}}, "response": {"remove": ["B"]}}],
     "cors": {"allow_origins": ["*"]},
     "error_pages": [{"name": "e", "status": [404], "path": "/e"}],
+    "ttls": [{"pattern": "/*", "value": 5}],
+    "caching": [{"key": {"query": {"only": ["a"]}}, "status_ttl": [{"status": 404, "ttl": 1}]}],
 }
 
 
 def test_optional_fields_need_a_version_that_the_previous_release_refuses() -> None:
     plain = PROGRAM.to_dict()
     assert plain["version"] == 1
+    plain["ttls"] = OPTIONAL["ttls"]
     for name, value in OPTIONAL.items():
+        if name == "ttls":
+            continue
         program = Program.from_dict({**plain, name: value, "version": 2})
         assert program.to_dict() == {**plain, name: value, "version": 2}
         assert Program.from_json(program.to_json()) == program
@@ -170,6 +175,11 @@ def test_optional_fields_need_a_version_that_the_previous_release_refuses() -> N
         (["headers", 0, "response", "remove", 0], "x-p-service", "belongs to the edge"),
         (["cors", "allow_origins"], [], "the length of cors.allow_origins is 0"),
         (["error_pages", 0, "status", 0], 200, "is 200"),
+        (["caching", 0, "key", "query"], {"only": ["a|b"]}, "options.key.query is"),
+        (["caching", 0, "key", "query"], "none;", "options.key.query is 'none;'"),
+        (["caching", 0, "status_ttl", 0, "ttl"], -1, "status_ttl.0..ttl is -1"),
+        (["caching", 0, "mode"], "x", "options.mode is 'x'"),
+        (["caching"], [{}, {}], "caching has other entries than ttls"),
     ],
 )
 def test_poisoned_optional_fields_are_refused_by_name(

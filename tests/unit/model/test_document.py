@@ -47,12 +47,27 @@ FIELDS: dict[str, Any] = {
     },
     "error_pages": [{"name": "e", "status": [404, 503], "path": "/e.html", "ttl": 60}],
 }
-ALL = {**SECURE, **FIELDS}
+CACHING: list[dict[str, Any]] = [
+    {
+        "name": "c",
+        "ttl": 60,
+        "rules": [{"name": "r", "request_url": "/a/*"}],
+        "mode": "respect_origin",
+        "browser_ttl": 5,
+        "stale_while_revalidate": 10,
+        "stale_if_error": 600,
+        "status_ttl": [{"status": 404, "ttl": 1}],
+        "key": {"query": {"except": ["utm_*", "ref"]}},
+    },
+    {"name": "d", "ttl": 60, "rules": [{"name": "r", "request_url": "/"}], "mode": "bypass"},
+]
+ALL = {**SECURE, **FIELDS, "caching": CACHING}
 
 
 def test_fields_are_returned_as_they_were_set() -> None:
     document = accepted(ALL).to_dict()
     assert {name: document[name] for name in FIELDS} == FIELDS
+    assert document["caching"] == CACHING
 
 
 def test_fields_that_are_not_set_are_missing() -> None:
@@ -90,6 +105,13 @@ def test_a_field_of_a_newer_version_in_the_store_is_ignored() -> None:
         ("cors.max_age", -1, "[cors][max_age]-"),
         ("cors.allow_origins", [], "[cors][allow_origins]-needs 1 entry or more"),
         ("error_pages.0.status", [302], "[error_pages][0][status][0]-302 is less than"),
+        ("caching.0.mode", "never", "[caching][0][mode]-'never' is not one of"),
+        ("caching.0.browser_ttl", -1, "[caching][0][browser_ttl]--1 is less than the minimum"),
+        ("caching.0.status_ttl.0.status", 99, "[status_ttl][0][status]-99 is less than"),
+        ("caching.0.key.query", "some", "[caching][0][key][query]-'some' is not valid under"),
+        ("caching.0.key.query", {"only": ["a+b"]}, "[caching][0][key][query]-"),
+        ("caching.0.key.query", {"only": []}, "[caching][0][key][query]-"),
+        ("caching.0.key.host", True, "Additional properties are not allowed"),
     ],
 )
 def test_the_schema_refuses_other_values(path: str, value: object, message: str) -> None:
@@ -127,6 +149,8 @@ def test_the_schema_refuses_other_values(path: str, value: object, message: str)
         ("cors.allow_headers", ["a b"], "cors.allow_headers: 'a b' is not a name"),
         ("error_pages.0.path", "/e/*", "error_pages[0].path can't have *"),
         ("error_pages.0.status", [404, 404], "error_pages[0].status: 404 has a page already"),
+        ("caching.0.status_ttl", [{"status": 404, "ttl": 1}] * 2, "caching[0].status_ttl has a"),
+        ("caching.1.stale_if_error", 5, "caching[1].stale_if_error is not allowed with mode"),
     ],
 )
 def test_other_rules_name_the_field(path: str, value: object, message: str) -> None:

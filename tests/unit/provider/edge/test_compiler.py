@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiler of the provider ``edge``: services as programs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,17 @@ def test_optional_fields_are_in_the_program_as_the_document_has_them() -> None:
         name: getattr(spec, name) for name in FIELDS
     }
     assert program.delivery is not None
+
+
+def test_options_of_caching_go_with_their_ttl() -> None:
+    spec = accepted(ALL)
+    program = compile_program(ID, spec)
+
+    assert [it.pattern for it in program.ttls] == ["/a/*", "/"]
+    assert [it.mode for it in program.caching] == ["respect_origin", "bypass"]
+    assert program.caching[0].stale_if_error == 600
+    plain = replace(spec, caching=(Caching("c", 5, (Rule("r", "/*"),)),))
+    assert compile_program(ID, plain).caching == ()
 
 
 WILD = tuple(Rule("a", "/" + "*a" * 1000 + str(number)) for number in range(6))
