@@ -10,7 +10,7 @@ from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import reply_tagged
 from poppy.transport.pecan.controllers.base import API, marker_of, project, uuid
 from poppy.transport.pecan.controllers.certificates import CERT_TYPE
-from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.openapi import answers, service_answers
 from poppy.transport.pecan.paging import MAX_ENTRIES, listing, next_link
 from poppy.transport.pecan.request import JSON, JSON_PATCH, Request, integer, parameter
 from poppy.transport.pecan.response import Response, reply
@@ -230,7 +230,9 @@ ROUTES = (
             id="getServiceByDomain",
             summary="Show the service with a domain.",
             answers={
-                HTTPStatus.OK: Answer("The service.", answers.SERVICE, answers.SERVICE_EXAMPLE),
+                HTTPStatus.OK: Answer(
+                    "The service.", service_answers.SERVICE, service_answers.SERVICE_EXAMPLE
+                ),
             },
         )
     ),

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from poppy.policies.base import READER, project_rule
 from poppy.transport.pecan.controllers.base import API
-from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.openapi import service_answers
 from poppy.transport.pecan.request import Request
 from poppy.transport.pecan.response import Response, reply
 from poppy.transport.pecan.routes import Answer, Route
@@ -30,6 +30,6 @@ ROUTES = (
         summary="Show the limits of your project, and how much of them is used.",
         description="services: of the project. operations: unfinished ones; they are counted up "
         "to the limit, or up to 500 if there is none.",
-        answers={HTTPStatus.OK: Answer("The limits.", answers.QUOTA, _EXAMPLE)},
+        answers={HTTPStatus.OK: Answer("The limits.", service_answers.QUOTA, _EXAMPLE)},
     ),
 )

@@ -15,7 +15,7 @@ from poppy.provider.base import Metric
 from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import precondition, reply_tagged
 from poppy.transport.pecan.controllers.base import API, Settings, marker_of, uuid
-from poppy.transport.pecan.openapi import answers
+from poppy.transport.pecan.openapi import answers, service_answers
 from poppy.transport.pecan.request import (
     JSON,
     JSON_PATCH,
@@ -178,7 +178,7 @@ _DRY_RUN = Parameter(
     "the request itself; errors are the same.",
     {"type": "boolean", "default": False},
 )
-_PLAN = Answer("The plan, with dry_run=true.", answers.PLAN, answers.PLAN_EXAMPLE)
+_PLAN = Answer("The plan, with dry_run=true.", service_answers.PLAN, service_answers.PLAN_EXAMPLE)
 _STATUS = {"type": "string", "enum": [status.value for status in Status]}
 _TIME = {
     "type": "string",
@@ -204,8 +204,8 @@ ROUTES = (
             answers={
                 HTTPStatus.OK: Answer(
                     "A page of services.",
-                    answers.SERVICES,
-                    answers.SERVICES_EXAMPLE,
+                    service_answers.SERVICES,
+                    service_answers.SERVICES_EXAMPLE,
                     links=_links("/services/0/id"),
                 )
             },
@@ -221,8 +221,8 @@ ROUTES = (
             answers={
                 HTTPStatus.OK: Answer(
                     "The service.",
-                    answers.SERVICE,
-                    answers.SERVICE_EXAMPLE,
+                    service_answers.SERVICE,
+                    service_answers.SERVICE_EXAMPLE,
                     links=_links("/id"),
                 )
             },
@@ -249,7 +249,7 @@ ROUTES = (
             ),
             _DRY_RUN,
         ),
-        body=Body(_document, answers.SERVICE_REQUEST_EXAMPLE),
+        body=Body(_document, service_answers.SERVICE_REQUEST_EXAMPLE),
         answers={
             HTTPStatus.OK: _PLAN,
             HTTPStatus.ACCEPTED: Answer(
@@ -357,7 +357,9 @@ ROUTES = (
             Parameter("endTime", "The end (UTC, exclusive); by default now.", _TIME),
         ),
         answers={
-            HTTPStatus.OK: Answer("Counts by zone.", answers.ANALYTICS, answers.ANALYTICS_EXAMPLE)
+            HTTPStatus.OK: Answer(
+                "Counts by zone.", service_answers.ANALYTICS, service_answers.ANALYTICS_EXAMPLE
+            )
         },
     ),
 )
