@@ -6,12 +6,14 @@ import sys
 from typing import Any
 
 from poppy.bootstrap import Bootstrap
-from poppy.cmd import tables
+from poppy.cmd import pools, tables
 from poppy.common.clock import now_utc
 from poppy.manager.edge import EdgeManager
+from poppy.manager.pools import PoolsManager
 from poppy.model.edge import DEFAULT_POOL, Node
+from poppy.storage.pools import PoolStore
 
-_COLUMNS = ("name", "pool", "state", "behind", "seen_at", "version")
+_COLUMNS = ("name", "pool", "state", "in_dns", "behind", "seen_at", "version", "addresses")
 
 
 def add(areas: Any) -> None:
@@ -22,9 +24,10 @@ def add(areas: Any) -> None:
     status = parts.add_parser("status", help="show how far the nodes are, and what they refuse")
     status.set_defaults(run=_status)
     tables.add_format(status)
-    actions = parts.add_parser("nodes", help="add, list, drain and remove nodes").add_subparsers(
-        dest="action", required=True, metavar="ACTION"
-    )
+    pools.add(parts)
+    actions = parts.add_parser(
+        "nodes", help="add, list, place, drain and remove nodes"
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
     more = actions.add_parser(
         "add",
         help="add a node and print its token for one join",
@@ -33,7 +36,14 @@ def add(areas: Any) -> None:
     )
     more.add_argument("name", metavar="NAME")
     more.add_argument("--pool", default=DEFAULT_POOL, help=f"default: {DEFAULT_POOL}")
+    _add_addresses(more)
     more.set_defaults(run=_add)
+    placed = actions.add_parser("set", help="move a node to a pool, or replace its addresses")
+    placed.add_argument("name", metavar="NAME")
+    placed.add_argument("--pool", help="unset: stays")
+    _add_addresses(placed)
+    placed.add_argument("--no-address", action="store_true", help="remove all addresses")
+    placed.set_defaults(run=_place)
     listed = actions.add_parser("list", help="list nodes")
     listed.set_defaults(run=_list)
     tables.add_format(listed)
@@ -47,17 +57,41 @@ def add(areas: Any) -> None:
         changed.set_defaults(run=run)
 
 
+def _add_addresses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        action="append",
+        metavar="IP",
+        help="where clients reach the node, for edge_dns; may be repeated",
+    )
+
+
 def _add(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
-    token = EdgeManager(bootstrap.storage).add(arguments.name, arguments.pool)
+    token = EdgeManager(bootstrap.storage).add(
+        arguments.name, arguments.pool, arguments.address or ()
+    )
     # Standard output has the token alone, for scripts.
     print(f"Node {arguments.name} can join within an hour with this token:", file=sys.stderr)
     print(token)
 
 
+def _place(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    addresses = () if arguments.no_address else arguments.address
+    PoolsManager(bootstrap.storage).place(arguments.name, arguments.pool, addresses)
+    print(f"Node {arguments.name} is changed.")
+
+
 def _list(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
     log = bootstrap.storage.edge
     head = log.head()
-    rows = [_document(node, head) for node in log.nodes()]
+    published = PoolStore(bootstrap.storage.documents).published()
+    in_dns = {name for names in published.nodes.values() for name in names} if published else ()
+    rows = [
+        {**_document(node, head), "in_dns": node.name in in_dns if published else None}
+        for node in log.nodes()
+    ]
+    if arguments.format == "table":
+        rows = [{**row, "addresses": " ".join(row["addresses"]) or None} for row in rows]
     tables.show(rows, _COLUMNS, arguments.format)
 
 
@@ -104,6 +138,7 @@ def _document(node: Node, head: int) -> dict[str, Any]:
         "pool": node.pool,
         "state": node.state(now_utc()),
         "drained": node.drained,
+        "addresses": list(node.addresses),
         "behind": head - report.revision if report else None,
         "seen_at": node.seen_at.isoformat() if node.seen_at else None,
         "version": report.version if report else None,

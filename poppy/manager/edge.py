@@ -4,11 +4,10 @@
 import datetime
 import hashlib
 import hmac
-import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -17,9 +16,9 @@ import cachetools
 from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.manager.caching import cached
+from poppy.manager.pools import PoolsManager, check_name
 from poppy.model import edge_schemas, validation
 from poppy.model.edge import DEFAULT_POOL, MAX_NODES, Change, Node, Page, Report
-from poppy.model.schema_parts import NODE_NAME
 from poppy.storage.base import Storage
 
 #: Within this time a node must join.
@@ -52,6 +51,7 @@ class EdgeManager:
         providers: Mapping[str, object] | None = None,
     ) -> None:
         self._store = storage.edge
+        self._pools = PoolsManager(storage)
         self._providers = providers or {}
         self._head = cached(lambda: self._store.head(), _HEAD_AGE)
         self._nodes: cachetools.TTLCache[str, Node] = cachetools.TTLCache(
@@ -59,24 +59,25 @@ class EdgeManager:
         )
         self._lock = threading.Lock()
 
-    def add(self, name: str, pool: str = DEFAULT_POOL) -> str:
+    def add(self, name: str, pool: str = DEFAULT_POOL, addresses: Sequence[str] = ()) -> str:
         """Add a node, or give one that has not joined another token.
+
+        Args:
+            addresses: where clients reach the node; see :mod:`poppy.model.pools`.
 
         Returns:
             The token for one join, valid for :data:`JOIN_WITHIN`. It is stored nowhere.
 
         Raises:
-            InvalidRequest: a name is invalid, or there are too many nodes.
+            InvalidRequest: a name or an address is invalid, or there are too many nodes or
+                addresses.
             InUse: the node has joined.
         """
-        for kind, text in (("node", name), ("pool", pool)):
-            if not re.match(NODE_NAME, text) or len(text) > 64:
-                raise errors.InvalidRequest(
-                    f"'{text}' can't be the name of a {kind}: use up to 64 lower-case letters, "
-                    "digits, dots and hyphens, with a letter or digit at both ends"
-                )
+        check_name("node", name)
+        where = self._pools.check_place(name, pool, addresses)
         token = _new_token()
-        node = Node(name, pool, join_token=_hash(token), join_until=now_utc() + JOIN_WITHIN)
+        until = now_utc() + JOIN_WITHIN
+        node = Node(name, pool, addresses=where, join_token=_hash(token), join_until=until)
         self._store.add_node(node)
         return token
 

@@ -149,6 +149,7 @@ class Node:
     Attributes:
         pool: the name of the group of nodes that it belongs to.
         drained: whether the operator takes it out of service.
+        addresses: where clients reach it, for DNS; in canonical form.
         token: the SHA-256 of its token, in hexadecimal digits; None until it has joined.
         join_token: likewise of its token for one join; None afterwards.
         join_until: when that token expires.
@@ -159,6 +160,7 @@ class Node:
     name: str
     pool: str = DEFAULT_POOL
     drained: bool = False
+    addresses: tuple[str, ...] = ()
     token: str | None = None
     join_token: str | None = None
     join_until: datetime.datetime | None = None

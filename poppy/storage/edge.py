@@ -3,6 +3,7 @@
 
 import abc
 import datetime
+from collections.abc import Sequence
 
 from poppy.model.edge import EdgeLog, Node, Page, Report
 
@@ -82,6 +83,14 @@ class EdgeStore(EdgeLog, abc.ABC):
     @abc.abstractmethod
     def set_drained(self, name: str, drained: bool) -> None:
         """Drain a node, or end that.
+
+        Raises:
+            NotFound: there is no such node.
+        """
+
+    @abc.abstractmethod
+    def place_node(self, name: str, pool: str, addresses: Sequence[str]) -> None:
+        """Move a node to a pool, and replace its addresses.
 
         Raises:
             NotFound: there is no such node.

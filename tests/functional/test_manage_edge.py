@@ -5,6 +5,7 @@ import pytest
 from webtest import AppError
 
 from poppy.common import errors
+from poppy.manager.pools import PoolsManager
 from poppy.model.edge import LIVE
 from tests.functional.commands import listed
 from tests.real.edge_agent import Agent
@@ -90,3 +91,85 @@ def test_status_shows_how_far_the_nodes_are_and_what_they_refuse(poppy, run, joi
         ],
     }
     assert "node: node-1, service_id: service-1" in run("edge", "status")
+
+
+def test_nodes_have_addresses_and_pools_have_settings(run, join):
+    join("node-1", "--pool", "north", "--address", "192.0.2.1", "--address", "2001:DB8::01")
+    run("edge", "pools", "add", "south", "--weight", "3", "--country", "DE", "--continent", "EU")
+    run("edge", "nodes", "set", "node-1", "--pool", "south")
+    (node,) = listed(run, "edge", "nodes", "list")
+    assert (node["pool"], node["addresses"]) == ("south", ["192.0.2.1", "2001:db8::1"])
+    run("edge", "nodes", "set", "node-1", "--address", "192.0.2.2")
+    assert "192.0.2.2" in run("edge", "nodes", "list")
+    run("edge", "nodes", "set", "node-1", "--no-address")
+    assert listed(run, "edge", "nodes", "list")[0]["addresses"] == []
+
+    run("edge", "pools", "set", "south", "--country", "AT", "--min-nodes", "2")
+    assert "drained" in run("edge", "pools", "drain", "south")
+    (pool,) = listed(run, "edge", "pools", "list")
+    assert pool == {
+        "name": "south",
+        "weight": 3,
+        "countries": ["AT"],
+        "continents": [],
+        "min_nodes": 2,
+        "drained": True,
+        "nodes": 1,
+        "ready": 1,
+        "in_dns": None,
+    }
+    assert "back in service" in run("edge", "pools", "undrain", "south")
+    run("edge", "pools", "set", "south", "--everywhere")
+    assert "south  3       -" in run("edge", "pools", "list")
+    with pytest.raises(errors.InUse, match="south has nodes: node-1"):
+        run("edge", "pools", "remove", "south")
+    run("edge", "nodes", "remove", "node-1")
+    run("edge", "pools", "remove", "south")
+    assert listed(run, "edge", "pools", "list") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (("nodes", "add", "n", "--address", "10.0.0"), errors.InvalidRequest, "'10.0.0' is no IP"),
+        (("nodes", "add", "n", "--address", "224.0.0.1"), errors.InvalidRequest, "224.0.0.1"),
+        (("nodes", "add", "n", "--address", "::ffff:192.0.2.1"), errors.InvalidRequest, "::ffff"),
+        (("nodes", "set", "n", "--pool", "p"), errors.NotFound, "no node n"),
+        (("pools", "add", "p", "--country", "de"), errors.InvalidRequest, "'de'"),
+        (("pools", "add", "p", "--continent", "XX"), errors.InvalidRequest, "'XX'"),
+        (("pools", "add", "p", "--weight", "1001"), errors.InvalidRequest, "weight 1001"),
+        (("pools", "add", "p", "--min-nodes", "-1"), errors.InvalidRequest, "min_nodes -1"),
+        (("pools", "add", "P"), errors.InvalidRequest, "'P' can't be the name of a pool"),
+        (("pools", "set", "p", "--weight", "1"), errors.NotFound, "no pool p"),
+        (("pools", "remove", "p"), errors.NotFound, "no pool p"),
+    ],
+)
+def test_invalid_nodes_and_pools_are_refused(run, words, error, message):
+    with pytest.raises(error, match=message):
+        run("edge", *words)
+    assert listed(run, "edge", "nodes", "list") == listed(run, "edge", "pools", "list") == []
+
+
+def test_pools_have_a_maximum(poppy, run):
+    manager = PoolsManager(poppy.storage)
+    for number in range(99):
+        manager.add(f"pool-{number}", {})
+    run("edge", "nodes", "add", "node-1", "--pool", "pool-99")
+    for words in ("pools", "add", "more"), ("nodes", "add", "node-2", "--pool", "more"):
+        with pytest.raises(errors.InvalidRequest, match="100 pools, which is the maximum"):
+            run("edge", *words)
+    run("edge", "pools", "add", "pool-99")
+    run("edge", "nodes", "add", "node-2", "--pool", "pool-1")
+
+
+def test_pool_has_a_maximum_of_addresses(run):
+    for node in range(4):
+        words = [word for n in range(8) for word in ("--address", f"192.0.{node}.{n}")]
+        run("edge", "nodes", "add", f"node-{node}", *words)
+    run("edge", "nodes", "add", "same", "--address", "192.0.0.1")
+    run("edge", "nodes", "add", "ipv6", "--address", "2001:db8::1")
+    run("edge", "nodes", "add", "other", "--address", "192.0.9.9", "--pool", "other")
+    with pytest.raises(errors.InvalidRequest, match="Pool default would have 33 IPv4 addresses"):
+        run("edge", "nodes", "set", "other", "--pool", "default")
+    with pytest.raises(errors.InvalidRequest, match="at most 8 addresses"):
+        run("edge", "nodes", "set", "node-0", *words, "--address", "192.0.0.9")

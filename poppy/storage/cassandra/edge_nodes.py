@@ -18,21 +18,22 @@ from poppy.storage.cassandra.driver_errors import Undecided
 from poppy.storage.cassandra.edge_log import SHELF
 from poppy.storage.cassandra.session import Call, Database, Row
 
-_NODE = "name, pool, drained, token_hash, join_hash, join_until"
+_NODE = "name, pool, drained, addresses, token_hash, join_hash, join_until"
 _REPORT = "name, token_hash, instance, seen_at, document"
 _THIS = "WHERE shelf = :shelf AND name = :name"
 
 LIST = f"SELECT {_NODE} FROM edge_nodes WHERE shelf = :shelf"
 GET = f"SELECT {_NODE} FROM edge_nodes {_THIS}"
 ADD = (
-    "UPDATE edge_nodes SET pool = :pool, drained = :drained, join_hash = :join_hash, "
-    f"join_until = :join_until {_THIS} IF token_hash = null"
+    "UPDATE edge_nodes SET pool = :pool, drained = :drained, addresses = :addresses, "
+    f"join_hash = :join_hash, join_until = :join_until {_THIS} IF token_hash = null"
 )
 JOIN = (
     f"UPDATE edge_nodes SET token_hash = :token_hash, join_hash = null, join_until = null {_THIS} "
     "IF join_hash = :join_hash AND join_until > :now"
 )
 DRAIN = f"UPDATE edge_nodes SET drained = :drained {_THIS} IF EXISTS"
+PLACE = f"UPDATE edge_nodes SET pool = :pool, addresses = :addresses {_THIS} IF EXISTS"
 REMOVE = f"DELETE FROM edge_nodes {_THIS} IF EXISTS"
 PUT_TOKEN = "INSERT INTO edge_tokens (token_hash, name) VALUES (:token_hash, :name)"
 OF_TOKEN = "SELECT name FROM edge_tokens WHERE token_hash = :token_hash"
@@ -60,6 +61,7 @@ class Nodes:
         row = {
             "pool": node.pool,
             "drained": node.drained,
+            "addresses": " ".join(node.addresses),
             "join_hash": node.join_token,
             "join_until": codec.optional_number(node.join_until),
         }
@@ -137,6 +139,11 @@ class Nodes:
         if not self._cas(DRAIN, name, drained=drained):
             raise _not_found(name)
 
+    def place_node(self, name: str, pool: str, addresses: Sequence[str]) -> None:
+        """Run one conditional write."""
+        if not self._cas(PLACE, name, pool=pool, addresses=" ".join(addresses)):
+            raise _not_found(name)
+
     def remove_node(self, name: str) -> None:
         """Run one conditional write, and then delete what refers to the node."""
         node = self._read(name, self._database.levels.wide)
@@ -161,7 +168,7 @@ class Nodes:
 
 
 def _node(row: Row, report: Row | None) -> Node:
-    name, pool, drained, token, join_token, join_until = row
+    name, pool, drained, addresses, token, join_token, join_until = row
     node: Mapping[str, Any] = {}
     if report is not None and token is not None and report[1] == token:
         node = {
@@ -169,7 +176,8 @@ def _node(row: Row, report: Row | None) -> Node:
             "seen_at": codec.to_moment(report[3]),
         }
     until = None if join_until is None else codec.to_moment(join_until)
-    return Node(name, pool, drained, token, join_token, until, **node)
+    where = tuple((addresses or "").split())
+    return Node(name, pool, drained, where, token, join_token, until, **node)
 
 
 def _not_found(name: str) -> errors.NotFound:

@@ -46,6 +46,11 @@ _REPORT = (
 )
 _DRAINED = sa.select(_N.drained).where(_HELD)
 _DRAIN = sa.update(schema.EDGE_NODES).where(_THIS).values(drained=sa.bindparam("is_drained"))
+_PLACE = (
+    sa.update(schema.EDGE_NODES)
+    .where(_THIS)
+    .values(pool=sa.bindparam("its_pool"), addresses=sa.bindparam("its_addresses"))
+)
 _REMOVE = sa.delete(schema.EDGE_NODES).where(_THIS)
 
 
@@ -61,6 +66,7 @@ class Nodes:
             "name": node.name,
             "pool": node.pool,
             "drained": node.drained,
+            "addresses": " ".join(node.addresses),
             "token": node.token,
             "join_token": node.join_token,
             "join_until": node.join_until,
@@ -123,6 +129,11 @@ class Nodes:
         """Update a row."""
         self._change(_DRAIN, {"node": name, "is_drained": drained})
 
+    def place_node(self, name: str, pool: str, addresses: Sequence[str]) -> None:
+        """Update a row."""
+        row = {"node": name, "its_pool": pool, "its_addresses": " ".join(addresses)}
+        self._change(_PLACE, row)
+
     def remove_node(self, name: str) -> None:
         """Delete a row."""
         self._change(_REMOVE, {"node": name})
@@ -145,6 +156,7 @@ def _node(row: sa.Row[Any]) -> Node:
         name=row.name,
         pool=row.pool,
         drained=row.drained,
+        addresses=tuple((row.addresses or "").split()),
         token=row.token,
         join_token=row.join_token,
         join_until=row.join_until,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -273,6 +273,8 @@ EDGE_NODES = sa.Table(
     sa.Column("seen_at", Instant),
     sa.Column("instance", _NAME),
     sa.Column("report", Document, nullable=False),
+    # Separated by spaces; null in rows of earlier versions.
+    sa.Column("addresses", sa.String(1000)),
     sa.UniqueConstraint("token", name="uq_edge_nodes_token"),
     **_MYSQL,
 )

@@ -256,7 +256,8 @@ class EdgeContract(StorageCase):
         assert storage.edge.head() == 2
 
     def test_node_is_read_back_as_added(self, log: EdgeStore) -> None:
-        second, first = make_node("node-2", pool="south"), make_node()
+        addresses = ("192.0.2.1", "2001:db8::1")
+        second, first = make_node("node-2", pool="south", addresses=addresses), make_node()
         log.add_node(second)
         log.add_node(first)
         assert log.nodes() == [first, second]
@@ -325,6 +326,17 @@ class EdgeContract(StorageCase):
         assert joined.nodes()[0].drained
         joined.set_drained("node-1", False)
         assert joined.report("node-1", "b" * 64, make_report(), after(1)) is False
+
+    def test_place_of_a_node_is_replaced(self, joined: EdgeStore) -> None:
+        joined.set_drained("node-1", True)
+        for pool, addresses in ("south", ("192.0.2.1", "2001:db8::1")), ("north", ()):
+            joined.place_node("node-1", pool, addresses)
+            (node,) = joined.nodes()
+            assert (node.pool, node.addresses) == (pool, addresses)
+            assert node == joined.node_of("b" * 64)
+        assert node.drained
+        with pytest.raises(errors.NotFound, match="node-2"):
+            joined.place_node("node-2", "south", ())
 
     def test_removed_node_is_unknown(self, joined: EdgeStore) -> None:
         joined.remove_node("node-1")
