@@ -10,7 +10,7 @@ from oslo_config import cfg
 from poppy.common import limits
 from poppy.common.driver import Driver
 from poppy.common.errors import PermanentError
-from poppy.dns.steering import Policy, Steering
+from poppy.dns.steering import AddressPool, Policy, Steering
 from poppy.model import names as model_names
 
 #: Options of every DNS driver, in its own group.
@@ -70,6 +70,9 @@ class DNSDriver(Driver, abc.ABC):
     ``STEERING`` and implement :meth:`steer`. :meth:`ensure` replaces, and :meth:`remove` removes,
     the records of :meth:`steer`.
 
+    A driver that can keep the DNS name of the operator's own edge declares ``KEEPS_EDGE`` and
+    implements :meth:`ensure_edge`.
+
     Register a driver with an entry point in the namespace ``poppy.dns``, and test it with
     ``poppy.testing.dns.DNSContract``.
     """
@@ -78,6 +81,7 @@ class DNSDriver(Driver, abc.ABC):
     KIND_OPTS: ClassVar[Sequence[cfg.Opt]] = limits.OPTS
     OPTS: ClassVar[Sequence[cfg.Opt]] = COMMON_OPTS
     STEERING: ClassVar[frozenset[Steering]] = frozenset()
+    KEEPS_EDGE: ClassVar[bool] = False
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Check the suffixes.
@@ -158,6 +162,21 @@ class DNSDriver(Driver, abc.ABC):
             policies: the policy by operator name, with two or more targets each.
         """
         raise PermanentError(f"{self.name} can't steer")
+
+    def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
+        """Make the DNS name of the operator's own edge resolve to addresses of pools.
+
+        Only for drivers with ``KEEPS_EDGE``. Replace all A, AAAA and CNAME records of the name,
+        because Poppy owns it. A client gets addresses of one pool, which is chosen as described at
+        :data:`~poppy.dns.steering.Policy`; criteria that the server does not support are ignored.
+        Each family (A, AAAA) has the pools with addresses of that family. Raises the same errors
+        as :meth:`ensure`.
+
+        Args:
+            pools: at least one has an address.
+            ttl: of the records, in seconds.
+        """
+        raise PermanentError(f"{self.name} can't keep the DNS name of the edge")
 
     def names_made(self, name: str, by_geography: bool) -> Iterable[str]:
         """Return every name that is created for an operator name, including itself.

@@ -3,6 +3,7 @@
 
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -13,9 +14,9 @@ from oslo_log import log
 from poppy.common.errors import PermanentError, Unauthorized, succeeds
 from poppy.common.http import Client
 from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
-from poppy.dns.powerdns_lua import record
+from poppy.dns.powerdns_lua import address_record, record
 from poppy.dns.servers import Servers
-from poppy.dns.steering import Policy, Steering
+from poppy.dns.steering import AddressPool, Policy, Steering, families, sharing, together
 from poppy.dns.zones import ZONES_OPT, Zones
 
 LOG = log.getLogger(__name__)
@@ -35,6 +36,8 @@ class PowerDNS(DNSDriver):
     (https://doc.powerdns.com/authoritative/domainmetadata.html). The driver does not change this
     setting of the operator's. It refuses to add names to a zone that secondaries would not update.
     """
+
+    KEEPS_EDGE: ClassVar[bool] = True
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
@@ -83,6 +86,24 @@ class PowerDNS(DNSDriver):
     def steer(self, policies: Mapping[str, Policy]) -> None:
         """Set LUA records that return CNAMEs; see :meth:`DNSDriver.steer`."""
         self._replace("CNAME", "LUA", {name: record(it) for name, it in policies.items()})
+
+    def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
+        """Set A and AAAA records, or LUA records that return them, with one request.
+
+        See :meth:`DNSDriver.ensure_edge`.
+        """
+        if Steering.GEOGRAPHY not in self.steering:
+            pools = [replace(pool, countries=(), continents=()) for pool in pools]
+        by_type = families(pools)
+        contents: dict[str, Sequence[str]] = {kind: together(it) for kind, it in by_type.items()}
+        several = len(sharing(pools)) > 1 or any(pool.is_local for pool in pools)
+        if self.steering and several:
+            contents = {"LUA": [address_record(kind, it) for kind, it in by_type.items()]}
+        zone = self._zones.of(name)
+        self._check(zone)
+        gone = {"A", "AAAA", *self._kinds()} - contents.keys()
+        records = [_records(name, kind, it, ttl) for kind, it in contents.items()]
+        self._patch(zone, [*(_nothing(name, kind) for kind in sorted(gone)), *records])
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the records with one request per zone; see :meth:`DNSDriver.remove`."""
@@ -197,12 +218,16 @@ class PowerDNS(DNSDriver):
 
 
 def _record(name: str, rdtype: str, content: str, ttl: int) -> dict[str, Any]:
+    return _records(name, rdtype, [content], ttl)
+
+
+def _records(name: str, rdtype: str, contents: Sequence[str], ttl: int) -> dict[str, Any]:
     return {
         "name": f"{name}.",
         "type": rdtype,
         "ttl": ttl,
         "changetype": "REPLACE",
-        "records": [{"content": content, "disabled": False}],
+        "records": [{"content": content, "disabled": False} for content in contents],
     }
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from poppy.common.errors import InProgressError, Unauthorized
+from poppy.common.errors import InProgressError, PermanentError, Unauthorized
 from poppy.dns.base import DNSDriver
-from poppy.dns.steering import Policy, Steering, Target
+from poppy.dns.steering import AddressPool, Policy, Steering, Target
 from poppy.model.names import MAX_NAME
 
-_EDGE = "edge.example.com"
+#: A provider's name.
+EDGE = "edge.example.com"
 #: The time limit of a call that is in progress, in seconds.
 _PATIENCE = 120.0
 
@@ -33,11 +34,11 @@ class DNSContract(abc.ABC):
 
     def ensure(self, driver: DNSDriver, cnames: Mapping[str, str]) -> None:
         """Call ``ensure`` until it is done."""
-        _until_done(lambda: driver.ensure(cnames))
+        until_done(lambda: driver.ensure(cnames))
 
     def remove(self, driver: DNSDriver, names: Sequence[str]) -> None:
         """Call ``remove`` until it is done."""
-        _until_done(lambda: driver.remove(names))
+        until_done(lambda: driver.remove(names))
 
     def other(self, driver: DNSDriver) -> DNSDriver:
         """Return another driver for the same server, as another process has it."""
@@ -51,7 +52,7 @@ class DNSContract(abc.ABC):
         name, stranger = self.name(driver, "www"), self.stranger(driver)
         assert stranger.health() is False
         with pytest.raises(Unauthorized):
-            stranger.ensure({name: _EDGE})
+            stranger.ensure({name: EDGE})
         with pytest.raises(Unauthorized):
             stranger.remove([name])
 
@@ -66,31 +67,31 @@ class DNSContract(abc.ABC):
     def test_ensure_makes_cnames(self, driver: DNSDriver) -> None:
         one, other = self.name(driver, "one"), self.name(driver, "other")
 
-        self.ensure(driver, {one: _EDGE, other: "edge2.example.com"})
+        self.ensure(driver, {one: EDGE, other: "edge2.example.com"})
 
-        assert self.resolve(driver, one) == _EDGE
+        assert self.resolve(driver, one) == EDGE
         assert self.resolve(driver, other) == "edge2.example.com"
 
     def test_ensure_can_be_repeated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
 
-        self.ensure(driver, {name: _EDGE})
-        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: EDGE})
+        self.ensure(driver, {name: EDGE})
 
-        assert self.resolve(driver, name) == _EDGE
+        assert self.resolve(driver, name) == EDGE
 
     def test_ensure_changes_a_target_and_nothing_else(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
-        self.ensure(driver, {name: _EDGE, other: _EDGE})
+        self.ensure(driver, {name: EDGE, other: EDGE})
 
         self.ensure(driver, {name: "changed.example.com"})
 
         assert self.resolve(driver, name) == "changed.example.com"
-        assert self.resolve(driver, other) == _EDGE
+        assert self.resolve(driver, other) == EDGE
 
     def test_ensure_repairs_what_others_have_changed(self, driver: DNSDriver) -> None:
         deleted, changed = self.name(driver, "deleted"), self.name(driver, "changed")
-        wanted = {deleted: _EDGE, changed: _EDGE}
+        wanted = {deleted: EDGE, changed: EDGE}
         self.ensure(driver, wanted)
         other = self.other(driver)
         self.remove(other, [deleted])
@@ -100,20 +101,20 @@ class DNSContract(abc.ABC):
 
         self.ensure(driver, wanted)
 
-        assert [self.resolve(driver, name) for name in wanted] == [_EDGE, _EDGE]
+        assert [self.resolve(driver, name) for name in wanted] == [EDGE, EDGE]
 
     def test_remove_deletes_the_given_names_only(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
-        self.ensure(driver, {name: _EDGE, other: _EDGE})
+        self.ensure(driver, {name: EDGE, other: EDGE})
 
         self.remove(driver, [name])
 
         assert self.resolve(driver, name) is None
-        assert self.resolve(driver, other) == _EDGE
+        assert self.resolve(driver, other) == EDGE
 
     def test_remove_can_be_repeated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
-        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: EDGE})
 
         self.remove(driver, [name])
         self.remove(driver, [name])
@@ -130,7 +131,7 @@ class DNSContract(abc.ABC):
         name, long_label = self.name(driver, "www"), self.name(driver, "a" * 64)
         too_long = self.name(driver, ".".join(["a" * 60] * 4))
         assert len(too_long) > MAX_NAME
-        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: EDGE})
 
         self.remove(driver, [too_long])
         self.remove(driver, [long_label, name, too_long, self.name(driver, "a..b")])
@@ -142,6 +143,14 @@ class DNSContract(abc.ABC):
         for by_geography in (False, True):
             assert name in driver.names_made(name, by_geography)
 
+    def test_edge_is_refused_unless_declared(self, driver: DNSDriver) -> None:
+        if driver.KEEPS_EDGE:
+            pytest.skip("the driver keeps the edge's name")
+        with pytest.raises(PermanentError, match="can't keep"):
+            driver.ensure_edge(
+                self.name(driver, "edge"), [AddressPool("a", addresses=("192.0.2.1",))], 30
+            )
+
     def test_empty_calls_succeed(self, driver: DNSDriver) -> None:
         self.ensure(driver, {})
         self.remove(driver, [])
@@ -149,33 +158,33 @@ class DNSContract(abc.ABC):
     def test_names_below_each_other_are_independent(self, driver: DNSDriver) -> None:
         upper, lower = self.name(driver, "shop"), self.name(driver, "www.shop")
 
-        self.ensure(driver, {lower: _EDGE})
+        self.ensure(driver, {lower: EDGE})
         self.ensure(driver, {upper: "upper.example.com"})
 
         assert self.resolve(driver, upper) == "upper.example.com"
-        assert self.resolve(driver, lower) == _EDGE
+        assert self.resolve(driver, lower) == EDGE
         self.remove(driver, [upper])
         assert self.resolve(driver, upper) is None
-        assert self.resolve(driver, lower) == _EDGE
+        assert self.resolve(driver, lower) == EDGE
 
     def test_some_names_may_already_exist(self, driver: DNSDriver) -> None:
         old, new = self.name(driver, "old"), self.name(driver, "new")
-        self.ensure(driver, {old: _EDGE})
+        self.ensure(driver, {old: EDGE})
 
-        self.ensure(driver, {old: _EDGE, new: _EDGE})
-        assert [self.resolve(driver, name) for name in (old, new)] == [_EDGE, _EDGE]
+        self.ensure(driver, {old: EDGE, new: EDGE})
+        assert [self.resolve(driver, name) for name in (old, new)] == [EDGE, EDGE]
 
         self.remove(driver, [old, self.name(driver, "never"), new])
         assert [self.resolve(driver, name) for name in (old, new)] == [None, None]
 
     def test_removed_name_can_be_recreated(self, driver: DNSDriver) -> None:
         name = self.name(driver, "www")
-        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: EDGE})
         self.remove(driver, [name])
 
-        self.ensure(driver, {name: _EDGE})
+        self.ensure(driver, {name: EDGE})
 
-        assert self.resolve(driver, name) == _EDGE
+        assert self.resolve(driver, name) == EDGE
 
     def test_many_names_at_once(self, driver: DNSDriver) -> None:
         names = [self.name(driver, f"www{number}") for number in range(self.MANY)]
@@ -197,7 +206,7 @@ class SteeringContract(DNSContract):
 
     def steer(self, driver: DNSDriver, policies: Mapping[str, Policy]) -> None:
         """Call ``steer`` until it is done."""
-        _until_done(lambda: driver.steer(policies))
+        until_done(lambda: driver.steer(policies))
 
     def test_all_steering_capabilities_are_declared(self, driver: DNSDriver) -> None:
         assert driver.steering == frozenset(Steering)
@@ -264,8 +273,8 @@ class SteeringContract(DNSContract):
         self.steer(driver, policies)
         other = self.other(driver)
         self.remove(other, [deleted])
-        self.ensure(other, {changed: _EDGE})
-        assert self.ask(driver, changed, "DE") == _EDGE
+        self.ensure(other, {changed: EDGE})
+        assert self.ask(driver, changed, "DE") == EDGE
 
         self.steer(driver, policies)
 
@@ -275,7 +284,7 @@ class SteeringContract(DNSContract):
 
     def test_steering_can_be_repeated_changed_ended_and_removed(self, driver: DNSDriver) -> None:
         name, other = self.name(driver, "www"), self.name(driver, "other")
-        self.ensure(driver, {name: _EDGE, other: _EDGE})
+        self.ensure(driver, {name: EDGE, other: EDGE})
         policy = [Target("a.example.com", 1, ("DE",)), Target("b.example.com")]
 
         self.steer(driver, {name: policy})
@@ -285,16 +294,17 @@ class SteeringContract(DNSContract):
         self.steer(driver, {name: [Target("c.example.com", 1, ("DE",)), Target("b.example.com")]})
         assert self.ask(driver, name, "DE") == "c.example.com"
 
-        self.ensure(driver, {name: _EDGE})
-        assert [self.ask(driver, name, code) for code in ("DE", "US")] == [_EDGE, _EDGE]
+        self.ensure(driver, {name: EDGE})
+        assert [self.ask(driver, name, code) for code in ("DE", "US")] == [EDGE, EDGE]
 
         self.steer(driver, {name: policy})
         self.remove(driver, [name])
         assert self.ask(driver, name, "DE") is None
-        assert self.resolve(driver, other) == _EDGE
+        assert self.resolve(driver, other) == EDGE
 
 
-def _until_done(work: Callable[[], None]) -> None:
+def until_done(work: Callable[[], None]) -> None:
+    """Repeat a call of a driver while it is in progress, for two minutes at most."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

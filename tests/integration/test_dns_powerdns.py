@@ -11,6 +11,7 @@ import pytest
 from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.dns import powerdns
 from poppy.dns.base import DNSDriver
+from poppy.dns.steering import AddressPool
 from poppy.testing.dns import DNSContract
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, free_port
 from tests.real.poppy import wait
@@ -64,6 +65,19 @@ class TestContract(DNSContract):
 def test_records_have_the_configured_ttl(server: PowerDNS) -> None:
     driver_for(server, ttl=77).ensure({NAME: EDGE})
     assert server.ttl(NAME) == 77
+
+
+def test_edge_has_all_addresses_without_lua_records(server: PowerDNS) -> None:
+    name, driver = f"edge.{SUFFIX}", driver_for(server)
+    german = AddressPool("german", 5, ("DE",), (), ("192.0.2.1", "2001:db8::1"))
+    rest, spare = AddressPool("rest", 1, (), (), ("192.0.2.2",)), ("192.0.2.3",)
+    driver.ensure({name: EDGE})
+    driver.ensure_edge(name, [german, rest, AddressPool("spare", 0, (), (), spare)], 30)
+    assert server.values(name, "A") == {"192.0.2.1", "192.0.2.2"}
+    assert server.values(name, "AAAA") == {"2001:db8::1"}
+    assert server.resolve(name) is None
+    with pytest.raises(PermanentError, match="no zone for edge.other.test"):
+        driver.ensure_edge("edge.other.test", [rest], 30)
 
 
 def test_one_request_per_zone(server: PowerDNS, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,9 @@ from poppy.common.retry import RetryPolicy
 from poppy.dns.base import DNSDriver
 from poppy.dns.route53.driver import Route53DNS
 from poppy.dns.steering import Target
-from poppy.testing.dns import SteeringContract
+from poppy.testing.dns_edge import EdgeNameContract
 from poppy.vendors import aws
-from tests.real.amazon_route53 import answer
+from tests.real.amazon_route53 import addresses, answer
 from tests.real.hosted_zones import SUFFIX, Zones, make_driver
 from tests.real.moto import Moto
 from tests.real.unreliable import Unreliable
@@ -50,7 +50,10 @@ def driver(moto: Moto, zone: str) -> Route53DNS:
     return make_driver(moto)
 
 
-class TestContract(SteeringContract):
+CONTINENTS = {"DE": "EU", "AT": "EU", "US": "NA", "JP": "AS"}
+
+
+class TestContract(EdgeNameContract):
     @pytest.fixture
     def driver(self, driver: Route53DNS, zones: Zones, zone: str) -> Route53DNS:
         self.zones, self.zone = zones, zone
@@ -68,8 +71,17 @@ class TestContract(SteeringContract):
         return answer(self.zones.records(self.zone), name)
 
     def ask(self, driver: DNSDriver, name: str, country: str) -> str | None:
-        continent = {"DE": "EU", "AT": "EU", "US": "NA", "JP": "AS"}[country]
-        return answer(self.zones.records(self.zone), name, country, continent)
+        return answer(self.zones.records(self.zone), name, country, CONTINENTS[country])
+
+    def addresses(
+        self, driver: DNSDriver, name: str, rdtype: str = "A", country: str = "DE"
+    ) -> set[str]:
+        found = self.zones.records(self.zone, "A", "AAAA")
+        return addresses(found, name, rdtype, country, CONTINENTS[country])
+
+    def edge_ttl(self, driver: DNSDriver, name: str) -> int:
+        (record,) = self.zones.records(self.zone, "A")
+        return int(record["TTL"])
 
 
 def test_records_have_the_configured_ttl(moto: Moto, zones: Zones, zone: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.route53.driver import Route53DNS
-from poppy.dns.steering import Target
-from tests.real.amazon_route53 import answer
+from poppy.dns.steering import AddressPool, Target
+from tests.real.amazon_route53 import addresses, answer
 from tests.real.hosted_zones import SUFFIX, Zones, make_driver
 from tests.real.moto import Moto
 from tests.real.unreliable import Unreliable
@@ -24,6 +24,17 @@ A, B, C = "a.example.com", "b.example.com", "c.example.com"
 WEIGHTS = [Target(A, 70), Target(B, 30)]
 PLACES = [Target(A, 1, ("DE",)), Target(B, 1, (), ("EU",)), Target(C)]
 BOTH = [Target(A, 70, ("DE",)), Target(B, 30, ("DE",)), Target(C, 1)]
+
+
+def addresses_by_hand(*addresses: str, **fields: Any) -> dict[str, Any]:
+    values = [{"Value": it} for it in addresses]
+    return by_hand(f"addresses.{SUFFIX}", **{"Type": "A", "ResourceRecords": values, **fields})
+
+
+def alias_by_hand(zone: str) -> dict[str, Any]:
+    name = f"addresses.{SUFFIX}."
+    target = {"HostedZoneId": zone, "DNSName": name, "EvaluateTargetHealth": False}
+    return {"Name": f"alias.{SUFFIX}", "Type": "A", "AliasTarget": target}
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +228,41 @@ def test_exceeded_limits_of_amazon_are_reported(
     assert zones.records(zone) == []
 
 
+def test_weights_of_pools_are_shares_of_answers(server: Moto, zones: Zones, zone: str) -> None:
+    name = f"edge.{SUFFIX}"
+    pools = [
+        AddressPool("one", 70, ("DE",), (), ("192.0.2.1", "192.0.2.2", "2001:db8::1")),
+        AddressPool("other", 30, ("DE",), (), ("192.0.2.3",)),
+        AddressPool("rest", 1, (), (), ("192.0.2.4",)),
+    ]
+    with Unreliable(server.url) as proxy:
+        driver = make_driver(server, endpoint_url=proxy.url)
+        driver.ensure_edge(name, pools, 30)
+        records, chance = zones.records(zone, "A", "AAAA"), random.Random(7)
+        counts = collections.Counter(
+            frozenset(addresses(records, name, "A", "DE", "EU", chance)) for _ in range(1000)
+        )
+        assert set(counts) == {frozenset(("192.0.2.1", "192.0.2.2")), frozenset(("192.0.2.3",))}
+        assert 650 < counts[frozenset(("192.0.2.1", "192.0.2.2"))] < 750
+        proxy.restart()
+        driver.ensure_edge(name, pools, 30)
+        assert [call for call in proxy.calls if call.startswith("POST")] == []
+        driver.ensure_edge(name, pools[2:], 30)
+        assert len([call for call in proxy.calls if call.startswith("POST")]) == 1
+    names = {it["Name"] for it in zones.records(zone, "A", "AAAA")}
+    assert names == {f"{name}."}, "helper names are deleted"
+
+
+def test_too_many_addresses_for_one_change_are_refused(driver: Route53DNS) -> None:
+    pools = [
+        AddressPool(f"pool-{n}", addresses=tuple(f"10.0.{n}.{i}" for i in range(32)))
+        for n in range(16)
+    ]
+    driver.ensure_edge(f"edge.{SUFFIX}", pools[:15], 30)
+    with pytest.raises(PermanentError, match=rf"more.{SUFFIX}: too many records"):
+        driver.ensure_edge(f"more.{SUFFIX}", pools, 30)
+
+
 GERMANY, EUROPE = {"CountryCode": "DE"}, {"ContinentCode": "EU"}
 
 
@@ -238,6 +284,15 @@ GERMANY, EUROPE = {"CountryCode": "DE"}, {"ContinentCode": "EU"}
         ([], by_hand(SetIdentifier="a", Weight=256), "0 to 255"),
         ([], by_hand(Weight=1), "SetIdentifier"),
         ([by_hand()], by_hand(), "already exists"),
+        ([], by_hand(Type="A"), "'x.example.com' is not an address for A"),
+        ([], addresses_by_hand("192.0.2.1", "192.0.2.1"), "Duplicate"),
+        ([], alias_by_hand("Z123"), "that target was not found"),
+        ([addresses_by_hand("2001:db8::1", Type="AAAA")], alias_by_hand("zone"), "not found"),
+        (
+            [addresses_by_hand("192.0.2.1")],
+            {**alias_by_hand("zone"), "TTL": 60},
+            "an alias has no TTL",
+        ),
     ],
 )
 def test_double_refuses_what_amazon_refuses(
@@ -245,6 +300,8 @@ def test_double_refuses_what_amazon_refuses(
 ) -> None:
     if there:
         zones.change(zone, "CREATE", *there)
+    if new.get("AliasTarget", {}).get("HostedZoneId") == "zone":
+        new = {**new, "AliasTarget": {**new["AliasTarget"], "HostedZoneId": zone}}
     other = by_hand(f"other.{SUFFIX}")
     with pytest.raises(botocore.exceptions.ClientError, match=words):
         zones.change(zone, "CREATE", other, new)

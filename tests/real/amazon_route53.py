@@ -4,8 +4,8 @@
 The rules are from ChangeResourceRecordSets and ResourceRecordSet in the API reference
 (2013-04-01), and the quotas from the developer guide. A batch is done in order, completely or not
 at all. A record is deleted with its exact values. Records of a name and type are all simple, all
-weighted or all by geolocation. A CNAME stands alone. :func:`answer` resolves names, which moto
-does not.
+weighted or all by geolocation. A CNAME stands alone. An alias leads to records of its own type in
+the same zone. :func:`answer` and :func:`addresses` resolve names, which moto does not.
 
 Records are listed in the order of ListResourceRecordSets, at most 300 at once, and continue within
 a name. A rate limit is off unless a test sets it: a bucket of as many requests as are allowed per
@@ -13,6 +13,7 @@ second, as in "Throttling for Amazon Route 53 API requests" of the developer gui
 """
 
 import copy
+import ipaddress
 import random
 import threading
 import time
@@ -66,6 +67,40 @@ def _what(record: RecordSet) -> str:
     )
 
 
+def _check_values(record: RecordSet) -> None:
+    if record.alias_target:
+        if record.ttl is not None:
+            _refuse(f"{_what(record)}: an alias has no TTL")
+        return
+    if record.ttl is None:
+        _refuse(f"{_what(record)} has no TTL")
+    if len(set(record.records)) < len(record.records):
+        _refuse(f"Duplicate Resource Record in {_what(record)}")
+    if record.type in ("A", "AAAA"):
+        for value in record.records:
+            try:
+                address = ipaddress.ip_address(value)
+            except ValueError:
+                address = None
+            if address is None or address.version != (4 if record.type == "A" else 6):
+                _refuse(f"Invalid Resource Record: '{value}' is not an address for {record.type}")
+
+
+def _check_alias(record: RecordSet, rest: Sequence[RecordSet], zone_id: str) -> None:
+    """Check that the target of an alias exists, in the same zone and with the same type."""
+    target = record.alias_target
+    if not target:
+        return
+    name = target["DNSName"].rstrip(".") + "."
+    if target["HostedZoneId"] != zone_id or not any(
+        (it.name, it.type) == (name, record.type) for it in rest
+    ):
+        _refuse(
+            f"Tried to create an alias that targets {name}, type {record.type} in zone "
+            f"{target['HostedZoneId']}, but that target was not found"
+        )
+
+
 def _check_record(record: RecordSet, zone_name: str) -> None:
     zone_name = zone_name.strip(".")
     name = record.name.strip(".")
@@ -73,6 +108,7 @@ def _check_record(record: RecordSet, zone_name: str) -> None:
         _refuse(f"RRSet with DNS name {record.name} is not permitted in zone {zone_name}.")
     if bool(record.alias_target) == bool(record.records):
         _refuse(f"Expected exactly one of AliasTarget and ResourceRecords in {_what(record)}")
+    _check_values(record)
     if record.type == "CNAME" and (name == zone_name or len(record.records) > 1):
         _refuse(f"{_what(record)} may not be a CNAME, or of so many values")
     if record.geo_location and record.weight is not None:
@@ -112,7 +148,7 @@ def _same(one: RecordSet, other: RecordSet) -> bool:
 
 
 def _changed(
-    rrsets: Sequence[RecordSet], change: Mapping[str, Any], zone_name: str
+    rrsets: Sequence[RecordSet], change: Mapping[str, Any], zone_name: str, zone_id: str
 ) -> list[RecordSet]:
     sent = copy.deepcopy(change["ResourceRecordSet"])
     sent["Name"] = sent["Name"].rstrip(".").lower() + "."
@@ -133,6 +169,7 @@ def _changed(
     if known is not None and change["Action"] == "CREATE":
         _refuse(f"Tried to create resource record set {_what(record)} but it already exists")
     _check_record(record, zone_name)
+    _check_alias(record, rest, zone_id)
     _check_beside(record, [it for it in rest if it.name == record.name])
     return [*rest, record]
 
@@ -144,7 +181,7 @@ def _change_resource_record_sets(
     _check_size(change_list)
     rrsets = list(zone.rrsets)
     for change in change_list:
-        rrsets = _changed(rrsets, change, zone.name)
+        rrsets = _changed(rrsets, change, zone.name, zoneid.rpartition("/")[2])
     zone.rrsets = rrsets
 
 
@@ -246,6 +283,32 @@ def answer(
         if chosen is None:
             return None
         found = name = str(chosen["ResourceRecords"][0]["Value"]).rstrip(".")
+    raise AssertionError(f"{name} leads in a circle")
+
+
+def addresses(
+    records: Sequence[Mapping[str, Any]],
+    name: str,
+    rdtype: str,
+    country: str | None = None,
+    continent: str | None = None,
+    chance: random.Random | None = None,
+) -> set[str]:
+    """Resolve a name to addresses, as :func:`answer` does to a CNAME.
+
+    Args:
+        rdtype: ``A`` or ``AAAA``.
+    """
+    for _ in range(10):
+        here = [it for it in records if (it["Name"].rstrip("."), it["Type"]) == (name, rdtype)]
+        if not here:
+            return set()
+        chosen = _choose(here, country, continent, chance or random.Random(0))
+        if chosen is None:
+            return set()
+        if "AliasTarget" not in chosen:
+            return {it["Value"] for it in chosen["ResourceRecords"]}
+        name = str(chosen["AliasTarget"]["DNSName"]).rstrip(".")
     raise AssertionError(f"{name} leads in a circle")
 
 

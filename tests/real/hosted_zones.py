@@ -24,14 +24,14 @@ class Zones:
         )
         return str(answer["HostedZone"]["Id"]).rpartition("/")[2]
 
-    def records(self, zone_id: str) -> list[dict[str, Any]]:
-        """Return the CNAMEs of a zone."""
+    def records(self, zone_id: str, *types: str) -> list[dict[str, Any]]:
+        """Return the records of a zone of some types, by default its CNAMEs."""
         pages = self._client.get_paginator("list_resource_record_sets")
         return [
             record
             for page in pages.paginate(HostedZoneId=zone_id)
             for record in page["ResourceRecordSets"]
-            if record["Type"] == "CNAME"
+            if record["Type"] in (types or ("CNAME",))
         ]
 
     def names(self, zone_id: str) -> set[str]:

@@ -5,7 +5,7 @@ See ``doc/source/drivers/route53.rst``.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from oslo_config import cfg
@@ -15,7 +15,7 @@ from poppy.dns.base import COMMON_OPTS, DNSDriver, possible
 from poppy.dns.route53 import records
 from poppy.dns.route53.listing import PAGE, Listing, Page, position
 from poppy.dns.route53.records import Record
-from poppy.dns.steering import Policy, Steering
+from poppy.dns.steering import AddressPool, Policy, Steering
 from poppy.dns.zones import Zones
 from poppy.vendors import aws
 
@@ -34,6 +34,7 @@ class Route53DNS(DNSDriver):
     """
 
     STEERING: ClassVar[frozenset[Steering]] = frozenset(Steering)
+    KEEPS_EDGE: ClassVar[bool] = True
 
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
@@ -76,6 +77,12 @@ class Route53DNS(DNSDriver):
         for zone, names in self._zones.group(policies).items():
             self._replace(zone, names, wanted)
 
+    def ensure_edge(self, name: str, pools: Sequence[AddressPool], ttl: int) -> None:
+        """Set A and AAAA records in one change; see :meth:`DNSDriver.ensure_edge`."""
+        zone = self._zones.of(name)
+        wanted = {name: records.addresses(name, pools, ttl, zone)}
+        self._replace(zone, [name], wanted, ("A", "AAAA", "CNAME"))
+
     def names_made(self, name: str, by_geography: bool) -> Sequence[str]:
         """Return the name and its longest helper name, used for weights within locations."""
         return (name, records.longest_helper_of(name)) if by_geography else (name,)
@@ -95,11 +102,15 @@ class Route53DNS(DNSDriver):
         return records.simple(name, target, self.options.ttl)
 
     def _replace(
-        self, zone: str, names: Iterable[str], wanted: Mapping[str, Sequence[Record]]
+        self,
+        zone: str,
+        names: Iterable[str],
+        wanted: Mapping[str, Sequence[Record]],
+        types: Collection[str] = ("CNAME",),
     ) -> None:
-        """Replace the current records of names."""
+        """Replace the current records of names, of some types."""
         # Deleting a record requires its current content.
-        listing = Listing(lambda name: self._list(zone, name))
+        listing = Listing(lambda name: self._list(zone, name, min(types)), types)
         with self._outdated():
             changes = {
                 name: records.changes(_found(listing, name), wanted.get(name, ()))
@@ -108,13 +119,13 @@ class Route53DNS(DNSDriver):
         for batch in _batches(changes):
             self._change(zone, batch)
 
-    def _list(self, zone: str, name: str) -> Iterator[Page]:
-        """Yield the pages of all records from the CNAMEs of a name on."""
+    def _list(self, zone: str, name: str, first: str) -> Iterator[Page]:
+        """Yield the pages of all records from those of a name and type on."""
         return self._service.pages(
             "list_resource_record_sets",
             HostedZoneId=zone,
             StartRecordName=name,
-            StartRecordType="CNAME",
+            StartRecordType=first,
             PaginationConfig={"PageSize": PAGE},
         )
 
@@ -172,7 +183,7 @@ class Route53DNS(DNSDriver):
 
 
 def _found(listing: Listing, name: str) -> list[Record]:
-    """Return the CNAMEs of a name and its helper names."""
+    """Return the records of a name and its helper names."""
     own = listing.at(name)
     if not records.leads_to_helpers(name, own):
         return own
@@ -194,12 +205,13 @@ def _batches(changes: Mapping[str, Sequence[Change]]) -> Iterator[dict[str, Sequ
     for name, of_a_name in changes.items():
         if not of_a_name:
             continue
-        more = sum(_times(action) for action, _ in of_a_name)
-        longer = sum(
-            _times(action) * len(value)
+        values = [
+            value
             for action, record in of_a_name
             for value in records.values(record)
-        )
+            for _ in range(_times(action))
+        ]
+        more, longer = len(values), sum(map(len, values))
         if more > _MOST_RECORDS or longer > _MOST_CHARACTERS:
             raise PermanentError(f"{name}: too many records for one Route 53 change")
         if batch and (count + more > _MOST_RECORDS or size + longer > _MOST_CHARACTERS):

@@ -7,7 +7,7 @@ tenant's domain. See ListResourceRecordSets in
 https://docs.aws.amazon.com/Route53/latest/APIReference/ for the order.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from poppy.dns.route53.records import Record
@@ -29,27 +29,31 @@ class Listing:
 
     Args:
         pages: returns the pages of all records from a name on, in Route 53's order.
+        types: the types of the records to return.
     """
 
-    def __init__(self, pages: Callable[[str], Iterator[Page]]) -> None:
+    def __init__(
+        self, pages: Callable[[str], Iterator[Page]], types: Collection[str] = ("CNAME",)
+    ) -> None:
         self._pages = pages
+        self._types = types
         self._more: Iterator[Page] = iter(())
         self._records: list[Record] = []
         # The positions of the first and the last name that the records cover.
         self._first = self._last = ""
 
     def at(self, name: str) -> list[Record]:
-        """Return the CNAMEs of a name."""
+        """Return the records of a name."""
         start = position(name)
         return self._read(name, lambda it: it == start)
 
     def below(self, name: str) -> list[Record]:
-        """Return the CNAMEs of all names below a name."""
+        """Return the records of all names below a name."""
         start = position(name)
         return self._read(name, lambda it: it != start and it.startswith(start))
 
     def _read(self, name: str, ours: Callable[[str], bool]) -> list[Record]:
-        """Return the CNAMEs at ``ours``, a contiguous range of positions from a name on."""
+        """Return the records at ``ours``, a contiguous range of positions from a name on."""
         start = position(name)
         if not self._first <= start <= self._last:
             self._more, self._records = self._pages(name), []
@@ -59,7 +63,7 @@ class Listing:
         while self._last != _END and (self._last == start or ours(self._last)):
             self._read_page()
         found = [it for it in self._records if ours(position(it["Name"]))]
-        return [it for it in found if it["Type"] == "CNAME"]
+        return [it for it in found if it["Type"] in self._types]
 
     def _read_page(self) -> None:
         page = next(self._more, None)

@@ -94,6 +94,10 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_ten_names_are_removed_within_the_rate_limit_of_an_account",
         ),
         "A change is refused while": ("test_throttled_call_is_retried_later",),
+        "An alias leads to records": (
+            "test_double_refuses_what_amazon_refuses",
+            "test_weights_of_pools_are_shares_of_answers",
+        ),
         "A change is ``PENDING``": ("none: the driver does not wait for it; names appear later",),
     },
 }
