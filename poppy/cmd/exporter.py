@@ -5,6 +5,7 @@ It reads the files that its sibling processes write, so a scrape does not slow t
 storage in the background, so a scrape does not wait for storage.
 """
 
+import collections
 import datetime
 import pathlib
 import socket
@@ -19,8 +20,12 @@ from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors, metrics
+from poppy.distributed_task.edge_dns import name_keeping
 from poppy.distributed_task.tasks import gate_of
 from poppy.model.membership import Breaker, BreakerState
+from poppy.model.pools import NameState
+from poppy.storage.base import Storage
+from poppy.storage.pools import PoolStore
 
 LOG = log.getLogger(__name__)
 
@@ -128,6 +133,8 @@ def look(bootstrap: Bootstrap) -> None:
         for state in BreakerState:
             metrics.BREAKER.set(int(breaker.state is state), breaker.driver, state)
         metrics.BREAKER_OPENINGS.set(breaker.openings, breaker.driver)
+    keeping = name_keeping(bootstrap.providers, bootstrap.dns)
+    _look_at_the_edge(storage, now, is_name_kept=keeping is not None)
     metrics.STORAGE_UP.set(1)
     try:
         metrics.JOBS.set(bootstrap.distributed_task.waiting(COUNTED))
@@ -136,6 +143,29 @@ def look(bootstrap: Bootstrap) -> None:
         LOG.warning("Could not count the jobs: %s", exc)
     else:
         metrics.BOARD_UP.set(1)
+
+
+def _look_at_the_edge(storage: Storage, now: datetime.datetime, *, is_name_kept: bool) -> None:
+    store = PoolStore(storage.documents)
+    drained = {name for name, pool in store.pools().items() if pool.drained}
+    members = [
+        node
+        for node in storage.edge.nodes()
+        if node.token and not node.drained and node.pool not in drained
+    ]
+    ready = [node for node in members if node.state(now) == "ready"]
+    metrics.EDGE_NODES.set_all(collections.Counter(node.pool for node in members))
+    metrics.EDGE_READY.set_all(collections.Counter(node.pool for node in ready))
+    published = store.published()
+    if published is None or not is_name_kept:
+        return
+    pools = dict.fromkeys((node.pool for node in members), 0)
+    in_dns = {pool: len(names) for pool, names in published.nodes.items()}
+    metrics.EDGE_IN_DNS.set_all({**pools, **in_dns})
+    for state in NameState:
+        metrics.EDGE_DNS_STATE.set(int(published.state is state), state)
+    if published.changed_at is not None:
+        metrics.EDGE_DNS_AGE.set((now - published.changed_at).total_seconds())
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -166,6 +166,11 @@ class Gauge(Instrument):
         if self._metric is not None:
             self._child(labels).set(value)
 
+    def set_all(self, values: Mapping[str, float]) -> None:
+        """Set the values of all values of the only label; those that are not given become 0."""
+        for label in {*values, *(labels[0] for labels in self._children)}:
+            self.set(values.get(label, 0), label)
+
 
 REQUESTS = BatchedHistogram(
     "poppy_http_request_duration_seconds",
@@ -268,11 +273,43 @@ BREAKER_OPENINGS = Gauge(
     mode="livemostrecent",
 )
 
+EDGE_NODES = Gauge(
+    "poppy_edge_pool_nodes",
+    "Nodes of a pool of the own edge that have joined. 0 if the pool is drained; drained nodes do "
+    "not count.",
+    ("pool",),
+    mode="livemostrecent",
+)
+EDGE_READY = Gauge(
+    "poppy_edge_pool_nodes_ready",
+    "Those of them that are ready.",
+    ("pool",),
+    mode="livemostrecent",
+)
+EDGE_IN_DNS = Gauge(
+    "poppy_edge_pool_nodes_in_dns",
+    "Nodes of a pool that the DNS name of the own edge has.",
+    ("pool",),
+    mode="livemostrecent",
+)
+EDGE_DNS_STATE = Gauge(
+    "poppy_edge_dns_state",
+    "1 for the current state of the DNS name of the own edge, 0 for the others.",
+    ("state",),
+    mode="livemostrecent",
+)
+EDGE_DNS_AGE = Gauge(
+    "poppy_edge_dns_change_age_seconds",
+    "Seconds since the addresses of the own edge in DNS last changed.",
+    mode="livemostrecent",
+)
+
 INSTRUMENTS: tuple[Instrument, ...] = (
     *(REQUESTS, INVALID_REQUESTS, OPERATIONS, RUNS, CALLS, REPEATS, DEFERRED, SLOTS, BUSY, HUNG),
     *(QUOTA, QUOTA_LIMIT, STORAGE_UP, BOARD_UP, DUE, DUE_AGE, JOBS, WORKERS),
     BREAKER,
     BREAKER_OPENINGS,
+    *(EDGE_NODES, EDGE_READY, EDGE_IN_DNS, EDGE_DNS_STATE, EDGE_DNS_AGE),
 )
 
 _recording = False

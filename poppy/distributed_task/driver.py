@@ -24,6 +24,7 @@ from poppy.distributed_task.board import boards
 from poppy.distributed_task.board.boards import Poster
 from poppy.distributed_task.call_pool import CallPool
 from poppy.distributed_task.dispatcher import Dispatcher, share_of
+from poppy.distributed_task.edge_dns import EdgeDNS, name_keeping
 from poppy.distributed_task.failover import Failover, Pace, Watch
 from poppy.distributed_task.membership import Heartbeat
 from poppy.distributed_task.options import OPTS
@@ -195,6 +196,11 @@ class TaskFlowDriver(DistributedTask):
         if options.failover and len(providers) > 1:
             worker_id = described.worker_id
             failover = [Failover(storage, watch, pace, worker_id, lambda: heartbeat.alive)]
+        keeping = name_keeping(providers, dns)
+        edge_dns = []
+        if keeping is not None:
+            worker_id = described.worker_id
+            edge_dns = [EdgeDNS(storage, keeping, dns, worker_id, lambda: heartbeat.alive)]
         made = TaskFlowWorker(
             board,
             conductor,
@@ -203,6 +209,7 @@ class TaskFlowDriver(DistributedTask):
                 Overdue(storage, self._policy),
                 Renewals(storage, providers, options.health_interval),
                 *failover,
+                *edge_dns,
                 *([records] if records else []),
             ],
             heartbeat,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from oslo_log import log
 
 from poppy.common import errors
-from poppy.distributed_task import steering
+from poppy.distributed_task import membership, steering
 from poppy.distributed_task.queueing import queue
 from poppy.model import certificates
 from poppy.model.flavors import Flavor
@@ -219,8 +219,7 @@ class Failover:
         return not self._is_first(workers) or agreed(workers) != down
 
     def _is_first(self, workers: Sequence[Worker]) -> bool:
-        """Whether this worker is the one to act."""
-        return min((it.worker_id for it in workers), default=None) == self._worker_id
+        return membership.is_first(workers, self._worker_id)
 
     def _try_again(self, stopped: threading.Event) -> None:
         """Queue failed steering again, because the names do not match the marks.

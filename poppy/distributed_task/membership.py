@@ -28,6 +28,11 @@ def alive_since(interval: float) -> datetime.datetime:
     return now - datetime.timedelta(seconds=MISSED * interval)
 
 
+def is_first(workers: Sequence[Worker], worker_id: str) -> bool:
+    """Return whether a worker is the one to act for all live ones."""
+    return min((it.worker_id for it in workers), default=None) == worker_id
+
+
 class Heartbeat:
     """The heartbeat of one worker.
 

@@ -10,6 +10,7 @@ from poppy.common.config import LIMITS_GROUP
 from poppy.common.domains import Policy
 from poppy.common.driver import Driver
 from poppy.distributed_task.base import DistributedTask
+from poppy.distributed_task.edge_dns import name_keeping
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.extensions.base import installed
@@ -72,6 +73,7 @@ class Manager(Driver):
         dns: DNSDriver,
     ) -> None:
         super().__init__(conf, name)
+        name_keeping(providers, dns)  # Fails if the DNS driver can't do it.
         default_ttl = conf["drivers:provider"].default_cache_ttl
         default_limit = conf["drivers:storage"].max_services_per_project
         max_open = conf["drivers:storage"].max_open_operations_per_project

@@ -123,7 +123,7 @@ class Published:
             document["name"],
             datetime.datetime.fromisoformat(changed) if changed else None,
             NameState(document["state"]),
-            {pool: tuple(names) for pool, names in document["nodes"].items()},
+            document["nodes"],
         )
 
 

@@ -22,12 +22,12 @@ OPTS = (
     ),
     cfg.FloatOpt(
         "report_interval",
-        default=10.0,
+        default=5.0,
         min=0.05,
         max=15.0,
         mutable=True,
         help="Seconds between two reports. The API regards a node as gone 30 seconds after its "
-        "last report.",
+        "last report; DNS does so earlier (edge_dns_dead_after).",
     ),
     cfg.FloatOpt(
         "verify_interval",

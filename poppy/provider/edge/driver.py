@@ -18,6 +18,7 @@ from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp
 from poppy.model.operations import Purge
+from poppy.model.pools import NameKeeping
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
@@ -114,6 +115,20 @@ class EdgeProvider(Provider):
     def reserved_names(self) -> Sequence[str]:
         """The DNS name of the nodes, ``edge_name``."""
         return (self.options.edge_name,)
+
+    @property
+    def name_keeping(self) -> NameKeeping | None:
+        """How Poppy keeps ``edge_name`` in DNS; None if the operator keeps it."""
+        options = self.options
+        if not options.edge_dns:
+            return None
+        return NameKeeping(
+            options.edge_name,
+            options.edge_dns_ttl,
+            options.edge_dns_interval,
+            options.edge_dns_dead_after,
+            options.max_behind,
+        )
 
     def check(self, spec: ServiceSpec) -> None:
         """Refuse a document that no node would serve; see :meth:`Provider.check`."""

@@ -10,7 +10,36 @@ OPTS: Sequence[cfg.Opt] = (
         "edge_name",
         default="edge.example.net",
         help="The DNS name of the nodes, the CNAME target of domains. Make it resolve to the "
-        "nodes or to a load balancer in front of them.",
+        "nodes or to a load balancer in front of them, or set edge_dns.",
+    ),
+    cfg.BoolOpt(
+        "edge_dns",
+        default=False,
+        help="Keep the A and AAAA records of edge_name equal to the addresses of the healthy "
+        "nodes, by the weights and locations of their pools. Needs the DNS driver powerdns or "
+        "route53, with a zone above edge_name.",
+    ),
+    cfg.IntOpt(
+        "edge_dns_ttl",
+        default=30,
+        min=1,
+        max=300,
+        help="TTL of these records in seconds. Clients may go on asking a dead node for so long.",
+    ),
+    cfg.FloatOpt(
+        "edge_dns_interval",
+        default=2.0,
+        min=0.05,
+        max=60.0,
+        help="Seconds between comparisons of the nodes with DNS.",
+    ),
+    cfg.FloatOpt(
+        "edge_dns_dead_after",
+        default=12.0,
+        min=0.5,
+        max=30.0,
+        help="Seconds after its last report in which a node leaves DNS. It must be more than "
+        "twice the report_interval of the nodes, and more than the difference between clocks.",
     ),
     cfg.IntOpt(
         "edge_quorum",
