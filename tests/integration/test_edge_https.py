@@ -31,7 +31,8 @@ from poppy.edge.program import (
     Program,
     Upstream,
 )
-from poppy.model.document.delivery import Delivery
+from poppy.model.document.delivery import HSTS, Delivery
+from poppy.model.document.redirects import Redirect
 from tests.real.edge_api import EdgeAPI
 from tests.real.edge_daemon import EdgeAgent
 from tests.real.edge_fixtures import node, origin, running
@@ -52,6 +53,7 @@ class Reply(NamedTuple):
     status: int
     body: str
     serial: str
+    fields: http.client.HTTPMessage
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,9 @@ def get(
         connection.sendall(request.encode())
         response = http.client.HTTPResponse(connection)
         response.begin()
-        return Reply(response.status, response.read().decode(), str(found["serialNumber"]))
+        return Reply(
+            response.status, response.read().decode(), str(found["serialNumber"]), response.msg
+        )
 
 
 def curl(node: EdgeNode, authority: Authority, *arguments: str) -> str:
@@ -329,6 +333,26 @@ class TestDelivery:
         assert status("/") == 200
         node.serve(replace(wanted, certificates=(own,), delivery=None))
         assert status("/") == 200
+
+    def test_hsts_is_in_what_the_edge_itself_answers(
+        self, node: EdgeNode, origin: Origin, authority: Authority
+    ) -> None:
+        node.serve(
+            program(
+                origin,
+                "one",
+                certificate(authority, "one.example.com"),
+                delivery=Delivery(hsts=HSTS(0, preload=True)),
+                redirects=(Redirect("r", "/old", "/new"),),
+                restrictions=(
+                    replace(EVERYONE, rules=(replace(EVERYONE.rules[0], pattern="/no"),)),
+                ),
+            )
+        )
+        for target, status in (("/old", 301), ("/no", 403), ("/", 200)):
+            reply = get(node, authority, "one.example.com", target=target)
+            assert reply.status == status
+            assert reply.fields["Strict-Transport-Security"] == "max-age=0;preload"
 
 
 class TestRefusals:

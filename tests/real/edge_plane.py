@@ -68,6 +68,10 @@ class EdgePlane(WiredPlane):
             Capability.HSTS,
             Capability.GZIP,
             Capability.WEBSOCKETS,
+            Capability.REDIRECTS,
+            Capability.REQUEST_HEADERS,
+            Capability.RESPONSE_HEADERS,
+            Capability.CORS,
         }
     )
     not_kept: ClassVar[Mapping[str, str]] = {}

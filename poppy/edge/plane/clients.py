@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import delivery, lifetimes
+from poppy.edge.plane import changes, delivery, lifetimes
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -272,9 +272,11 @@ def _decision(settings: Settings) -> str:
     if not settings.strip_cookies:
         direct.append("{ req.hdr(Cookie) -m found }")
     return (
-        _policy(settings, "has_policy")
+        changes.POLICY_RULES
+        + _policy(settings, "has_policy")
         + answer(503, "Service Unavailable", "has_policy")
         + answer(403, "Forbidden", "{ var(txn.entry) -m str refused }")
+        + changes.REQUEST_RULES
         + "".join(
             f"    http-request set-var(txn.direct) bool(true) if {condition}\n"
             for condition in direct

@@ -12,6 +12,7 @@ class Files:
         self.varnish = settings.state_directory / "varnish"
         self.configuration = self.haproxy / "haproxy.cfg"
         self.lua = self.haproxy / "policy.lua"
+        self.changes_lua = self.haproxy / "changes.lua"
         self.refused = self.haproxy / "refused"  #: Expressions of targets.
         self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
         self.policies = self.haproxy / "policies"

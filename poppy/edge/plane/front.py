@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key, clients, delivery, lifetimes
+from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
@@ -51,6 +51,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
     return {
         files.configuration: _configuration(settings, files) + "\n" + origins,
         files.lua: _resource("policy.lua"),
+        files.changes_lua: _resource("changes.lua"),
         files.refused: "".join(f"{expression}\n" for expression in refused),
         files.plain: f"{clients.PLAIN}\n",
         files.ready: "node 0\n",
@@ -74,6 +75,7 @@ global
 {threads}\
     setenv POPPY_POLICIES {files.policies}
     lua-load-per-thread {files.lua}
+    lua-load-per-thread {files.changes_lua}
     tune.bufsize 81920
     tune.maxrewrite 8192
     tune.http.maxhdr 200
@@ -92,7 +94,9 @@ defaults
 frontend clients
 {binds}{clients.rules(settings, files)}\
     use_backend cache if !{{ var(txn.direct) -m bool }}
-{delivery.USE_BACKEND}    default_backend direct
+{delivery.USE_BACKEND}\
+    default_backend direct
+{changes.RESPONSE_RULES}\
 {delivery.RESPONSE_RULES}
 # A request is sent without Varnish if Varnish does not run.
 backend cache

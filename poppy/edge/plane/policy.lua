@@ -256,6 +256,22 @@ core.register_converters("keyed_query", function(text)
   end
   return #kept > 0 and "?" .. table.concat(kept, "&") or ""
 end)
+local function asked_of(path, query, client)
+  local plain = decoded(path)
+  return {
+    path = plain,
+    others = others_of(path, plain),
+    query = query ~= "" and decoded(query:sub(2)),
+    client = client,
+  }
+end
+
+-- For the scripts that are loaded after this one.
+poppy_policies = {
+  add_choice = add_choice, asked_of = asked_of, first_match = first_match,
+  glob_matches = glob_matches, matches = matches, new_choices = new_choices,
+  pattern_of = pattern_of, policy_of = policy_of, readers = readers,
+}
 
 -- The entry for a request, or "refused". If this fails, the variable with the policy keeps it, and
 -- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
@@ -264,13 +280,7 @@ core.register_converters("decide", function(text)
   local service, digest, path, query, client =
     text:match("^(%S+) @(%x+)%S* ([^ ?]+)(%S*) (.*)$")
   local policy = policy_of(service, digest)
-  local plain = decoded(path)
-  local asked = {
-    path = plain,
-    others = others_of(path, plain),
-    query = query ~= "" and decoded(query:sub(2)),
-    client = client,
-  }
+  local asked = asked_of(path, query, client)
   for number = 1, #policy.restrictions do
     if is_refused(policy.restrictions[number], asked) then
       return "refused"

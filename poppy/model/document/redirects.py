@@ -12,6 +12,7 @@ from poppy.model.document.paths import NAME, REQUEST_URL, check_unique
 from poppy.model.schema_parts import PATH, text
 
 DEFAULT_STATUS = 301
+MAX_CAPTURES = 9  #: References in one location.
 #: A reference to a wildcard of the path, by its number.
 CAPTURE = re.compile(r"\$([1-9])")
 
@@ -63,6 +64,8 @@ def _problem(entry: Redirect) -> str | None:
     captures = [int(number) for number in CAPTURE.findall(entry.location)]
     if max(captures, default=0) > wildcards:
         return f"${max(captures)} has no wildcard in request_url"
+    if len(captures) > MAX_CAPTURES:
+        return f"it refers to wildcards more than {MAX_CAPTURES} times"
     if "\\" in entry.location:
         return "it has a backslash; %5C is the character itself"
     if entry.location.startswith("/"):

@@ -10,6 +10,7 @@ from poppy.edge.program import MAX_TTL, Access, Choice, Clients, Program, Upstre
 from poppy.model import paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
+from poppy.model.document.redirects import Redirect
 from poppy.model.specs import Origin, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
@@ -39,7 +40,8 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
             Access(access, kind, _clients(kind, rules))
             for (access, kind), rules in spec.restricting
         ),
-        **{name: getattr(spec, name) for name in optional.NAMES},
+        **{name: getattr(spec, name) for name in optional.NAMES}
+        | {"redirects": _redirects(spec.redirects)},
     )
     try:
         return Program.from_json(program.to_json())
@@ -64,6 +66,17 @@ def _upstream(origin: Origin) -> Upstream:
     host = origin.origin.lower().rstrip(".")
     header = {"origin": host, "custom": (origin.hostheadervalue or host).lower()}
     return Upstream(host, origin.port, origin.ssl, header.get(origin.hostheadertype))
+
+
+def _redirects(redirects: tuple[Redirect, ...] | None) -> tuple[Redirect, ...] | None:
+    """Return the redirects, the most specific first."""
+    if redirects is None:
+        return None
+
+    def key(redirect: Redirect) -> tuple[int, str]:
+        return patterns.specificity(paths.canonical(redirect.request_url))
+
+    return tuple(sorted(redirects, key=key))
 
 
 def _choices(cases: Iterable[tuple[Rule, int]]) -> tuple[Choice, ...]:

@@ -82,6 +82,10 @@ class EdgeProvider(Provider):
             Capability.MIN_TLS,
             Capability.GZIP,
             Capability.WEBSOCKETS,
+            Capability.REDIRECTS,
+            Capability.REQUEST_HEADERS,
+            Capability.RESPONSE_HEADERS,
+            Capability.CORS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

@@ -8,6 +8,7 @@ from poppy.testing.edge.forwarding import FORWARDING
 from poppy.testing.edge.freshness import FAILURES, TTL
 from poppy.testing.edge.privacy import PRIVACY
 from poppy.testing.edge.purging import PURGES
+from poppy.testing.edge.responses import CROSS_ORIGIN, HEADERS, REDIRECTS
 from poppy.testing.edge.transfer import TRANSFER
 
 GROUPS = {
@@ -20,5 +21,8 @@ GROUPS = {
     "Purges": PURGES,
     "Delivery": DELIVERY,
     "Options of caching": CACHING,
+    "Redirects": REDIRECTS,
+    "Changes of header fields": HEADERS,
+    "Other sites' scripts": CROSS_ORIGIN,
 }
 PROMISES = tuple(promise for group in GROUPS.values() for promise in group)

@@ -12,7 +12,11 @@ from poppy.edge.errors import Refused
 from poppy.edge.plane.delivery import entry
 from poppy.edge.plane.policies import served
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
+from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
+from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
+from poppy.model.document.paths import PathRule
+from poppy.model.document.redirects import Redirect
 
 ONE = Upstream("a.example.net", 80, False, None)
 TWO = Upstream("2001:db8::1", 443, True, "2001:db8::2")
@@ -106,3 +110,33 @@ def test_a_node_without_a_database_refuses_geography(settings: options.Settings)
 
     with pytest.raises(Refused, match="geography database"):
         served(replace(PROGRAM, restrictions=access), settings)
+
+
+def test_redirects_cors_and_changes_of_fields_are_lines_of_a_policy(
+    settings: options.Settings,
+) -> None:
+    program = replace(
+        PROGRAM,
+        redirects=(Redirect("r", "/a//*", "/$1"), Redirect("s", "/b", "https://a.example", 308)),
+        cors=CORS(("https://a.example",), ("PUT", "PATCH"), max_age=0, allow_credentials=True),
+        headers=(
+            HeaderRules("h", (PathRule("p", "/%61"),), RequestChanges({"X-A": "1 %2"}, ("X-B",))),
+            HeaderRules("i", None, None, ResponseChanges({"X-C": ""}, {"X-D": "="})),
+        ),
+    )
+
+    assert served(program, settings).policy.splitlines()[2:] == [
+        "redirect 301|/$1 /a/*",
+        "redirect 308|https://a.example /b",
+        "cors origin https%3A%2F%2Fa.example",
+        "cors methods PUT%2C%20PATCH",
+        "cors age 0",
+        "cors credentials true",
+        "change 0",
+        "path /a",
+        "request del X-B",
+        "request set X-A=1%20%252",
+        "change 1",
+        "response set X-C=",
+        "response add X-D=%3D",
+    ]

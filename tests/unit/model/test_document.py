@@ -127,6 +127,7 @@ def test_the_schema_refuses_other_values(path: str, value: object, message: str)
         ("redirects.0.request_url", "old", "redirects[0].request_url: it does not begin with"),
         ("redirects.0.request_url", "/%78", "redirects[1].request_url has the same path as"),
         ("redirects.0.location", "/$3", "redirects[0].location '/$3': $3 has no wildcard"),
+        ("redirects.0.location", "/$1" * 10, "refers to wildcards more than 9 times"),
         ("redirects.0.location", "//evil.example/$1", 'it begins with "//"'),
         ("redirects.0.location", "/\\evil.example/$1", "it has a backslash"),
         ("redirects.0.location", "https://$1.example/", "neither a path nor a URL with http"),
