@@ -72,6 +72,7 @@ class EdgePlane(WiredPlane):
             Capability.REQUEST_HEADERS,
             Capability.RESPONSE_HEADERS,
             Capability.CORS,
+            Capability.ERROR_PAGES,
         }
     )
     not_kept: ClassVar[Mapping[str, str]] = {}

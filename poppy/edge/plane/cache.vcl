@@ -36,6 +36,9 @@ sub vcl_recv {
     if (req.http.Range ~ ",") {
         unset req.http.Range;
     }
+    if (req.http.x-p-pass) {
+        return (pass);
+    }
     return (hash);
 }
 
@@ -228,15 +231,54 @@ sub vcl_synth {
         set req.http.x-p-stale = "yes";
         return (restart);
     }
-    if (resp.status == 503 && !req.http.x-p-pipe) {
+    if (req.http.x-p-status) {
+        set resp.status = std.integer(req.http.x-p-status, 500);
+    } else if (resp.status == 503 && !req.http.x-p-pipe) {
         set req.http.x-p-pipe = "1";
         return (restart);
     }
     set resp.http.X-Cache = "MISS";
 }
 
+# Fetch the page of an error, if there is one. "- 404=<entry>;<path>" has one for each status. With
+# the response's status in front, a back reference finds it.
+sub error_page {
+    set req.http.x-p-page = resp.status + "|" + req.http.x-p-errors;
+    if (req.http.x-p-page !~ "^([0-9]+)[|].* \1=") {
+        return;
+    }
+    set req.http.x-p-page = regsub(req.http.x-p-page, "^([0-9]+)[|].* \1=([^ ]*).*$", "\2");
+    set req.http.x-p-status = resp.status;
+    set req.http.x-p-origin = regsub(req.http.x-p-page, ";.*$", "")
+        + ";" + regsub(req.http.x-p-origin, "^[^;]*;", "");
+    set req.url = regsub(req.http.x-p-page, "^[^;]*;", "");
+    # What belongs to the original request only.
+    unset req.http.x-p-pass;
+    unset req.http.x-p-stale;
+    unset req.http.Cookie;
+    unset req.http.Authorization;
+    unset req.http.Range;
+    unset req.http.If-Range;
+    unset req.http.If-Match;
+    unset req.http.If-None-Match;
+    unset req.http.If-Modified-Since;
+    unset req.http.If-Unmodified-Since;
+    return (restart);
+}
+
 sub vcl_deliver {
-    if (resp.http.x-p-large && req.method == "GET") {
+    if (req.http.x-p-status) {
+        set resp.status = std.integer(req.http.x-p-status, 500);
+        # Otherwise a browser would keep the error as long as the page.
+        set resp.http.Cache-Control = "no-store";
+        unset resp.http.x-p-browser;
+        unset resp.http.Expires;
+        unset resp.http.ETag;
+        unset resp.http.Last-Modified;
+    } else if (req.http.x-p-errors && resp.status >= 400) {
+        call error_page;
+    }
+    if (resp.http.x-p-large && req.method == "GET" && !req.http.x-p-status) {
         set req.http.x-p-pipe = "1";
         return (restart);
     }

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Redirects, CORS and changes of header fields: lines of policies (poppy.edge.plane.changes) that
+-- Redirects, CORS, changes of header fields and error pages: lines of policies (poppy.edge.plane.changes) that
 -- policy.lua, which is loaded before, does not know. Values are percent-encoded.
 
 local policies = poppy_policies
@@ -55,6 +55,25 @@ policies.readers.cors = function(policy, name, value)
   else
     policy.cors[name] = unquoted(value)
   end
+end
+
+policies.readers.error = function(policy, page, path)
+  local status, ttl = page:match("^(%d+)|(.*)$")
+  policy.errors = policy.errors or {}
+  table.insert(policy.errors, { status = status, ttl = ttl, path = path })
+end
+
+-- The entries and paths of the pages, by status, for cache.vcl.
+local function pages_of(policy)
+  local found = { "-" }
+  for _, page in ipairs(policy.errors) do
+    local asked = policies.asked_of(page.path, "")
+    local ttl = page.ttl ~= "" and page.ttl .. "|cached"
+      or policies.first_match(policy.ttls, asked) or "|cached"
+    local origin = policy.origins[policies.first_match(policy.routes, asked) or 1]
+    found[#found + 1] = page.status .. "=" .. origin .. "|" .. ttl .. ";" .. page.path
+  end
+  return table.concat(found, " ")
 end
 
 -- The texts of the wildcards. The text is known to match the parts of a glob.
@@ -172,6 +191,9 @@ core.register_action("finish", { "http-req" }, function(txn)
       return answer(txn, 414, {})
     end
     return answer(txn, redirect.status, { location = { location } })
+  end
+  if policy.errors and (txn.f:method() == "GET" or txn.f:method() == "HEAD") then
+    txn.http:req_set_header("x-p-errors", pages_of(policy))
   end
   local later = { changes = {}, cors = policy.cors, origin = txn.f:req_fhdr("origin") }
   for _, change in ipairs(policy.changes or {}) do

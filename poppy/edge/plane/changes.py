@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redirects, CORS and changes of header fields, as lines of a policy for ``changes.lua``::
+"""Redirects, CORS, changes of header fields and error pages, as lines for ``changes.lua``::
 
     redirect <status>|<location> <pattern>
     cors origin|methods|headers|expose|age|credentials <value>
@@ -7,6 +7,7 @@
     path <pattern>
     request set|del <name>=<value>
     response set|add|del <name>=<value>
+    error <status>|<seconds>s <path>
 
 Values of fields are percent-encoded, because a line has no other spaces. Patterns of redirects are
 in the order in which they apply.
@@ -38,7 +39,7 @@ RESPONSE_RULES = "    http-response lua.change if { var(txn.changes) -m bool }\n
 
 def has_any(program: Program) -> bool:
     """Return whether a program needs any of these lines."""
-    return bool(program.redirects or program.headers or program.cors)
+    return bool(program.redirects or program.headers or program.cors or program.error_pages)
 
 
 def lines(program: Program) -> Iterator[str]:
@@ -56,6 +57,10 @@ def lines(program: Program) -> Iterator[str]:
             yield from _changes("request", entry.request)
         if entry.response is not None:
             yield from _changes("response", entry.response)
+    for page in program.error_pages or ():
+        ttl = "" if page.ttl is None else f"{page.ttl}s"
+        for status in page.status:
+            yield f"error {status}|{ttl} {page.path}"
 
 
 def _cors(cors: CORS) -> Iterator[str]:

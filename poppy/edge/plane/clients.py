@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, lifetimes
+from poppy.edge.plane import changes, delivery, error_pages, lifetimes
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -61,7 +61,8 @@ def rules(settings: Settings, files: Files) -> str:
 
 def to_cache(settings: Settings) -> str:
     """Return the rules for requests that may be answered from the cache."""
-    strip = "    http-request del-header Cookie\n" if settings.strip_cookies else ""
+    passed = "{ req.hdr(x-p-pass) -m found }"
+    strip = f"    http-request del-header Cookie if !{passed}\n" if settings.strip_cookies else ""
     # Varnish would remove the fields that it lists (RFC 9110, section 7.6.1), ours included.
     return f"{strip}    http-request del-header Connection\n"
 
@@ -282,6 +283,7 @@ def _decision(settings: Settings) -> str:
             for condition in direct
         )
         + lifetimes.request_rules()
+        + error_pages.RULES
     )
 
 

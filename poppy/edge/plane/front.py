@@ -12,6 +12,8 @@ x-p-origin     the service's entry (:mod:`poppy.edge.plane.policies`), a semicol
                client's address
 x-p-for        X-Forwarded-For, if it is not that address
 x-p-gzip       ``1`` if the response is compressed (:mod:`poppy.edge.plane.delivery`)
+x-p-errors     the entries and paths of the service's error pages, by status (``changes.lua``)
+x-p-pass       ``1`` if Varnish is not to keep the response, because of error pages
 x-p-final      from Varnish: it did not understand the response to the same request
 =============  ====================================================================
 

@@ -9,6 +9,10 @@ from poppy.common.errors import InvalidRequest
 from poppy.model.document.paths import NAME, check_path
 from poppy.model.schema_parts import MAX_REQUEST_URL, PATH, text
 
+# An edge may have the whole list in a header field.
+MAX_STATUSES = 30
+MAX_BYTES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
@@ -26,7 +30,7 @@ class ErrorPage:
                 "maximum": 599,
             },
             "minItems": 1,
-            "maxItems": 50,
+            "maxItems": MAX_STATUSES,
         },
     ]
     path: Annotated[str, text("Path of the page, without *.", 1, MAX_REQUEST_URL, PATH)]
@@ -56,3 +60,11 @@ def check(pages: Sequence[ErrorPage]) -> None:
             if status in seen:
                 raise InvalidRequest(f"{place}.status: {status} has a page already")
             seen.add(status)
+    if len(seen) > MAX_STATUSES:
+        raise InvalidRequest(f"error_pages has {len(seen)} statuses; the limit is {MAX_STATUSES}")
+    size = sum(len(entry.path) * len(entry.status) for entry in pages)
+    if size > MAX_BYTES:
+        raise InvalidRequest(
+            f"The paths of error_pages, once for each status, have {size} characters; the limit is"
+            f" {MAX_BYTES}"
+        )

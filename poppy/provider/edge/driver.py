@@ -86,6 +86,7 @@ class EdgeProvider(Provider):
             Capability.REQUEST_HEADERS,
             Capability.RESPONSE_HEADERS,
             Capability.CORS,
+            Capability.ERROR_PAGES,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promises about redirects, changes of header fields, and CORS."""
+"""Promises about redirects, changes of header fields, CORS and error pages."""
 
 from typing import Any
 
 from poppy.model.document.cors import CORS
+from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
-from poppy.model.specs import Restriction, Rule
+from poppy.model.specs import Origin, Restriction, Rule
 from poppy.provider.base import Capability
 from poppy.testing.edge.origin import Reply
-from poppy.testing.edge.promises import ANY, BASIC, NOTHING, Ask, Document, Promise
+from poppy.testing.edge.promises import ANY, BASIC, FIRST, NONE, NOTHING, Ask, Document, Promise
 
 _MOVED: Document = {
     **BASIC,
@@ -285,5 +286,69 @@ CROSS_ORIGIN = (
         _OPEN,
         ("/ttl-60",),
         needs=Capability.CORS,
+    ),
+)
+
+#: The origin's body for this path has 11 bytes.
+_PAGE = "/errors/t0x.html"
+_PAGES: Document = {
+    **BASIC,
+    "origins": (Origin(FIRST), Origin(NONE, rules=(Rule("dead", "/dead/*"),))),
+    "error_pages": (ErrorPage("e", (404, 502, 503, 504), _PAGE, 60),),
+}
+_MISSING = Reply(404, size=500)
+
+
+def _page(status: tuple[int, ...] = (404,), **about: Any) -> Ask:
+    return Ask(gets=ANY, status=status, length=11)._replace(**about)
+
+
+ERROR_PAGES = (
+    Promise(
+        "error-page",
+        "An error has the body of its page and its own status; the page is kept for its TTL.",
+        (
+            _page(origin=_MISSING, has={"cache-control": "no-store"}),
+            _page(gets=0),
+            _page(target="{path}?1", gets=0),
+            _page(method="HEAD", length=0),
+        ),
+        _PAGES,
+        needs=Capability.ERROR_PAGES,
+    ),
+    Promise(
+        "error-page-uncached",
+        "Requests that are not answered from the cache get the page too.",
+        (
+            _page(origin=_MISSING, fields={"Cookie": "a=1"}),
+            _page(fields={"Authorization": "Basic YTph", "Range": "bytes=0-1"}, gets=0),
+        ),
+        _PAGES,
+        ("/ttl-0",),
+        needs=Capability.ERROR_PAGES,
+    ),
+    Promise(
+        "error-page-unreachable",
+        "If the origin can't be reached, the page may still be served.",
+        (_page((502, 503, 504), target="/dead/{token}"),),
+        _PAGES,
+        ("/free",),
+        needs=Capability.ERROR_PAGES,
+    ),
+    Promise(
+        "error-page-other",
+        "Other responses stay as they are.",
+        (
+            Ask(
+                origin=Reply(500, size=500, fields={"X-Own": "1"}),
+                status=(500,),
+                has={"x-own": "1"},
+            ),
+            Ask(method="POST", origin=_MISSING, body=b"x", status=(404,), length=None),
+            Ask("{path}?1", origin=Reply()),
+        ),
+        _PAGES,
+        ("/free",),
+        needs=Capability.ERROR_PAGES,
     ),
 )

@@ -8,7 +8,7 @@ from poppy.testing.edge.forwarding import FORWARDING
 from poppy.testing.edge.freshness import FAILURES, TTL
 from poppy.testing.edge.privacy import PRIVACY
 from poppy.testing.edge.purging import PURGES
-from poppy.testing.edge.responses import CROSS_ORIGIN, HEADERS, REDIRECTS
+from poppy.testing.edge.responses import CROSS_ORIGIN, ERROR_PAGES, HEADERS, REDIRECTS
 from poppy.testing.edge.transfer import TRANSFER
 
 GROUPS = {
@@ -24,5 +24,6 @@ GROUPS = {
     "Redirects": REDIRECTS,
     "Changes of header fields": HEADERS,
     "Other sites' scripts": CROSS_ORIGIN,
+    "Error pages": ERROR_PAGES,
 }
 PROMISES = tuple(promise for group in GROUPS.values() for promise in group)

@@ -14,6 +14,7 @@ from poppy.edge.plane.policies import served
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
+from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
@@ -112,7 +113,7 @@ def test_a_node_without_a_database_refuses_geography(settings: options.Settings)
         served(replace(PROGRAM, restrictions=access), settings)
 
 
-def test_redirects_cors_and_changes_of_fields_are_lines_of_a_policy(
+def test_what_changes_responses_is_lines_of_a_policy(
     settings: options.Settings,
 ) -> None:
     program = replace(
@@ -123,6 +124,7 @@ def test_redirects_cors_and_changes_of_fields_are_lines_of_a_policy(
             HeaderRules("h", (PathRule("p", "/%61"),), RequestChanges({"X-A": "1 %2"}, ("X-B",))),
             HeaderRules("i", None, None, ResponseChanges({"X-C": ""}, {"X-D": "="})),
         ),
+        error_pages=(ErrorPage("e", (404, 410), "/e", 0), ErrorPage("f", (500,), "/f")),
     )
 
     assert served(program, settings).policy.splitlines()[2:] == [
@@ -139,4 +141,7 @@ def test_redirects_cors_and_changes_of_fields_are_lines_of_a_policy(
         "change 1",
         "response set X-C=",
         "response add X-D=%3D",
+        "error 404|0s /e",
+        "error 410|0s /e",
+        "error 500| /f",
     ]

@@ -64,6 +64,17 @@ CACHING: list[dict[str, Any]] = [
 ALL = {**SECURE, **FIELDS, "caching": CACHING}
 
 
+def _many(pages: int, statuses: int, path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": "e",
+            "status": list(range(400 + number * statuses, 400 + (number + 1) * statuses)),
+            "path": path,
+        }
+        for number in range(pages)
+    ]
+
+
 def test_fields_are_returned_as_they_were_set() -> None:
     document = accepted(ALL).to_dict()
     assert {name: document[name] for name in FIELDS} == FIELDS
@@ -149,6 +160,8 @@ def test_the_schema_refuses_other_values(path: str, value: object, message: str)
         ("cors.allow_origins", ["https://a.example/"], "'https://a.example/' is not an origin"),
         ("cors.allow_headers", ["a b"], "cors.allow_headers: 'a b' is not a name"),
         ("error_pages.0.path", "/e/*", "error_pages[0].path can't have *"),
+        ("error_pages", _many(2, 16, "/e"), "error_pages has 32 statuses; the limit is 30"),
+        ("error_pages", _many(1, 5, "/" * 900), "have 4500 characters; the limit is 4096"),
         ("error_pages.0.status", [404, 404], "error_pages[0].status: 404 has a page already"),
         ("caching.0.status_ttl", [{"status": 404, "ttl": 1}] * 2, "caching[0].status_ttl has a"),
         ("caching.1.stale_if_error", 5, "caching[1].stale_if_error is not allowed with mode"),
