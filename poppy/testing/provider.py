@@ -19,6 +19,7 @@ import pytest
 
 from poppy.common.errors import DriverError, InProgressError, PermanentError, Unauthorized
 from poppy.model import headers
+from poppy.model.document.delivery import Delivery
 from poppy.model.operations import Purge
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
@@ -299,6 +300,20 @@ class ProviderContract(abc.ABC):
         self.take_away(provider, service, known_from(again))
         assert not self.log_places(provider, service)
         assert not self.objects(provider, service)
+
+    def test_a_redirect_to_https_is_turned_on_and_off(self, provider: Provider) -> None:
+        if Capability.HTTPS_REDIRECT not in provider.supports:
+            pytest.skip("no redirects to HTTPS")
+        plain = self.service()
+        redirecting = replace(plain.spec, delivery=Delivery(https_redirect=True))
+        service = replace(plain, spec=redirecting)
+        known = known_from(self.settle(provider, plain))
+
+        on = self.settle(provider, service, known)
+        assert self.settle(provider, service, known_from(on)) == on
+        off = self.settle(provider, plain, known_from(on))
+
+        assert list(self.objects(provider, service)) == [off.provider_service_id]
 
     def test_purge_of_a_missing_service_is_a_driver_error(self, provider: Provider) -> None:
         with pytest.raises(DriverError):

@@ -22,14 +22,16 @@ class Client:
         authorization: str | None = None,
         kind: str = "CLIENT_REQ",
         response: Mapping[str, str] | None = None,
+        scheme: str = "",
     ) -> None:
+        self.scheme = scheme
         self.path, self.ip, self.country, self.kind = path, ip, country, kind
         self.fields = {"Referer": referrer, "Authorization": authorization}
         self.response = {name.lower() for name in response or {}}
 
     def meets(self, criterion: dict[str, Any]) -> bool:
         options = criterion["options"]
-        operator = options["matchOperator"]
+        operator = options.get("matchOperator")
         found = getattr(self, f"_{criterion['name']}")(options)
         negated = operator in ("IS_NOT_ONE_OF", "DOES_NOT_MATCH_ONE_OF", "DOES_NOT_EXIST")
         return not found if negated else found
@@ -57,6 +59,9 @@ class Client:
     def _responseHeader(self, options: dict[str, Any]) -> bool:
         assert options["matchOperator"] == "EXISTS"
         return options["headerName"].lower() in self.response
+
+    def _requestProtocol(self, options: dict[str, Any]) -> bool:
+        return self.scheme.upper() == options["value"]
 
     def _requestType(self, options: dict[str, Any]) -> bool:
         return self.kind == options["value"]

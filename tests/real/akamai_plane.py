@@ -39,6 +39,7 @@ class AkamaiPlane(InterpretedPlane):
         "cookies must forbid caching, or send Vary: Cookie.",
         "stale-while-revalidating": "Akamai asks the origin first.",
         "whitelist-referrer-subdomain": "Akamai's patterns can't tell a subdomain from a path.",
+        "https-redirect-status": "Akamai has no 308: it is refused at POST.",
         "purge-path": "Akamai purges exactly the given URL: with a query, the path stays.",
         "purge-prefix": "Akamai can't purge patterns: the whole service is purged.",
         "spelling-ambiguous": "Akamai takes a backslash as a character: origins must not read it "
@@ -80,8 +81,11 @@ class AkamaiPlane(InterpretedPlane):
         self._trees: dict[str, Mapping[str, Any]] = {}
 
     def deploy(self, service: Service) -> None:
-        rules.check(service.spec, rules.Settings())
-        tree = rules.tree(service.spec, 17, rules.Settings())
+        # The origins have no TLS.
+        is_secure = any(domain.protocol == "https" for domain in service.spec.domains)
+        settings = rules.Settings(downgrade=is_secure)
+        rules.check(service.spec, settings)
+        tree = rules.tree(service.spec, 17, settings)
         self._trees |= dict.fromkeys(service.spec.domain_names, tree)
 
     def purge(self, service: Service, purge: Purge) -> None:
@@ -100,6 +104,11 @@ class AkamaiPlane(InterpretedPlane):
         applied = self._applied(request)
         if applied.get("denyAccess", {}).get("enabled"):
             return Answer(403, {}, b"")
+        redirect = applied.get("redirect")
+        if redirect:
+            assert redirect["destinationProtocol"] == "HTTPS", "others are not interpreted"
+            location = f"https://{request.host}{request.target}"
+            return Answer(redirect["responseCode"], {"location": location}, b"")
         method = request.method
         if method != "GET" and rules.METHODS.get(method, ("",))[0] not in applied:
             raise NotShown(f"the answer to {method}, which is not allowed")
@@ -138,6 +147,7 @@ class AkamaiPlane(InterpretedPlane):
             referrer=fields.get("referer"),
             authorization=fields.get("authorization"),
             response=response,
+            scheme=request.scheme,
         )
         tree = self._trees[request.host]
         return {**outcome(tree, client), "removed": _removed(tree)}

@@ -130,6 +130,23 @@ def _large_files(options: Mapping[str, Any]) -> str:
     return "" if len(sizes) == 2 and sizes[0] < sizes[1] <= most else "sizes out of range"
 
 
+def _redirect(options: Mapping[str, Any]) -> str:
+    """Check a redirect to another protocol; the double knows no other ones."""
+    same = {"destinationHostname": "SAME_AS_REQUEST", "destinationPath": "SAME_AS_REQUEST"}
+    known = {"mobileDefaultChoice", "destinationProtocol", "queryString", "responseCode", *same}
+    if set(options) != known or any(options[name] != value for name, value in same.items()):
+        return "unknown options"
+    if options["mobileDefaultChoice"] != "DEFAULT" or options["queryString"] != "APPEND":
+        return "unknown options"
+    if options["destinationProtocol"] not in ("SAME_AS_REQUEST", "HTTP", "HTTPS"):
+        return "unknown destinationProtocol"
+    return "" if options["responseCode"] in (301, 302, 303, 307) else "unknown responseCode"
+
+
+def _protocol(options: Mapping[str, Any]) -> str:
+    return "" if options in ({"value": "HTTP"}, {"value": "HTTPS"}) else "unknown value"
+
+
 def _http3(options: Mapping[str, Any]) -> str:
     return "" if set(options) == {"enable"} else "unknown options"
 
@@ -157,5 +174,10 @@ _BEHAVIORS: dict[str, Check] = {
     "largeFileOptimization": _large_files,
     "http2": _http2,
     "http3": _http3,
+    "redirect": _redirect,
 }
-_CRITERIA: dict[str, Check] = {"requestHeader": _header, "responseHeader": _header}
+_CRITERIA: dict[str, Check] = {
+    "requestHeader": _header,
+    "responseHeader": _header,
+    "requestProtocol": _protocol,
+}

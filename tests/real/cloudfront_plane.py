@@ -11,6 +11,8 @@ Facts, with their pages in the CloudFront developer guide:
   ``no-store``, ``no-cache`` and ``private``: "Control how long CloudFront caches errors", "How
   CloudFront processes HTTP 4xx and 5xx status codes";
 * an expired object is served while the origin fails: "Origin unavailable";
+* over HTTP, ``redirect-to-https`` answers GET and HEAD with 301 and other methods with 307, before
+  anything else: "Require HTTPS for communication between viewers and CloudFront";
 * ``Set-Cookie`` is kept with the object: "Cache content based on cookies";
 * a function for origin responses runs before an object is kept: "CloudFront events that can
   trigger a Lambda@Edge function".
@@ -71,6 +73,8 @@ class CloudFrontPlane(InterpretedPlane):
             "CloudFront keeps responses apart by Authorization, Origin, Host and Cookie only, "
             "unless origin_response_function is set.",
         ),
+        "https-redirect-status": "CloudFront redirects with 301 only: other statuses are refused "
+        "at POST.",
         "rule-over-shorter": "A shorter lifetime of the origin applies, because with a minimum "
         "TTL CloudFront would keep private responses.",
         "ttl-zero-missing": "CloudFront keeps a 404 for ten seconds, unless it is private.",
@@ -138,6 +142,11 @@ class CloudFrontPlane(InterpretedPlane):
         if _is_refused(site.config, request.country):
             return Answer(403, {}, b"")
         path, question, query = request.target.partition("?")
+        policy = behaviour_of(site.config, path)["ViewerProtocolPolicy"]
+        assert policy in ("allow-all", "redirect-to-https"), "others are not interpreted"
+        if request.scheme == "http" and policy == "redirect-to-https":
+            status = 301 if request.method in ("GET", "HEAD") else 307
+            return Answer(status, {"location": f"https://{request.host}{request.target}"}, b"")
         done = site.function.run(_event(request, path))
         status = done["result"].get("statusCode")
         if status:

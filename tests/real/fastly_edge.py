@@ -87,8 +87,15 @@ _FETCH = (
 _RECV = (
     (r"client\.geo\.country_code", COUNTRY),
     (r"set req\.enable_segmented_caching = true;", 'set req.http.X-Segmented = "1";'),
+    (r"\berror (\d+);", r"return (synth(\1));"),
 )
 _ERROR = ((r"\bobj\.status\b", "beresp.status"), *_STALE)
+#: Of :func:`poppy.provider.fastly.vcl.redirect`, which Varnish does in ``vcl_synth``.
+_SYNTH = (
+    (r"\bobj\.", "resp."),
+    (r'"https://" req\.http\.host req\.url', '"https://" + req.http.host + req.url'),
+    (r'synthetic \{""\}', 'synthetic("")'),
+)
 _HASH = ((r"set req\.hash \+= ([\w.-]+);", r"hash_data(\1);"),)
 
 
@@ -113,6 +120,7 @@ def simulated(objects: Objects, resolve: Callable[[str], str], boilerplate: str)
         for name, entry in objects["backend"].items()
         if entry["request_condition"]
     )
+    redirect = objects["snippet"].get("poppy redirect")
     marking = keys.marking()
     fetch = _snippets(objects, "fetch").replace(marking, _marking(marking))
     times = re.findall(r"beresp\.stale_while_revalidate = (\d+)s;", fetch)
@@ -170,10 +178,11 @@ regsub(beresp.http.Surrogate-Control, "^.*max-age=([0-9]+).*$", "\\1") + "s", 0s
 {fetch}
 }}
 sub vcl_backend_error {{
-{_translated(_snippets(objects, "error"), _ERROR)}
+{_translated(objects["snippet"]["poppy error"]["content"], _ERROR)}
 return (deliver);
 }}
 sub vcl_synth {{
+{_translated(redirect["content"] if redirect else "", _SYNTH)}
 if (resp.status == 503 && req.restarts == 0) {{
 set req.http.X-Stale = "1";
 return (restart);

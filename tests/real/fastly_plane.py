@@ -106,6 +106,9 @@ class FastlyPlane(WiredPlane):
         if "," in request.fields.get("Range", ""):
             raise NotShown("how Fastly answers a request for several ranges")
         fields = {**request.fields, _COUNTRY: request.country}
+        # Fastly sets it for requests over TLS.
+        if request.scheme != "http":
+            fields["Fastly-SSL"] = "1"
         return exchange(self._node.http, request._replace(fields=fields))
 
     def _learn(self, url: str) -> None:

@@ -15,6 +15,7 @@ _NAME = re.compile(r"(?<![\w.])(?:req|bereq|beresp|obj|resp|client|re|digest|std
 _ACL = re.compile(r"\bacl\s+(\w+)\s*\{")
 _IN_ACL = re.compile(r"client\.ip\s*!?~\s*(\w+)")
 _ACTION = re.compile(r"\breturn\s*\(\s*(\w+)\s*\)")
+_ERROR = re.compile(r"\berror\s+(\d+)")
 _PAIRS = {")": "(", "}": "{"}
 
 _REQUEST = {"req.url", "req.url.path", "req.method", "client.ip", "client.geo.country_code"}
@@ -87,6 +88,11 @@ def _name_problems(bare: str, place: str) -> Iterator[str]:
     for name in _NAME.findall(bare):
         if name not in names and not name.startswith(prefixes or ("\0",)):
             yield f"{name} is not there in {place}"
+    for status in _ERROR.findall(bare):
+        if "error" not in _ACTIONS.get(place, set()) or not 600 <= int(status) < 700:
+            yield f"{place} can't have error {status}"
+    if place != "error" and re.search(r"\bsynthetic\b", bare):
+        yield f"{place} can't have synthetic"
     for action in _ACTION.findall(bare):
         if action not in _ACTIONS.get(place, set()):
             yield f"{place} can't return({action})"

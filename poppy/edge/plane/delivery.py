@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from poppy.edge.program import Program
-from poppy.model.document.delivery import DEFAULT_REDIRECT_STATUS, HSTS
+from poppy.model.document.delivery import HSTS
 
 #: Media types that are compressed, as beginnings.
 COMPRESSED = (
@@ -33,9 +33,9 @@ def entry(program: Program, certified: Collection[str]) -> str:
     wanted = program.delivery
     if wanted is None:
         return ""
-    redirects = wanted.https_redirect and set(program.domains).issubset(certified)
+    is_certified = set(program.domains).issubset(certified)
     values = (
-        str(wanted.redirect_status or DEFAULT_REDIRECT_STATUS) if redirects else "",
+        str(wanted.redirect) if wanted.redirect and is_certified else "",
         urllib.parse.quote(_hsts(wanted.hsts)) if wanted.hsts else "",
         "1" if wanted.compression == "gzip" else "",
         "0" if wanted.websockets is False else "",

@@ -72,6 +72,11 @@ class Delivery:
         {True: Capability.WEBSOCKETS, False: Capability.WEBSOCKETS},
     ] = None
 
+    @property
+    def redirect(self) -> int | None:
+        """The status of the redirect to HTTPS; None without one."""
+        return (self.redirect_status or DEFAULT_REDIRECT_STATUS) if self.https_redirect else None
+
 
 def check(delivery: Delivery, http: Sequence[str], https: Sequence[str]) -> None:
     """Check the rules that no schema expresses.

@@ -59,6 +59,7 @@ class AkamaiProvider(ObjectProvider[None, Property]):
             Capability.SOFT_PURGE,
             Capability.ORIGIN_SSL,
             Capability.ANALYTICS,
+            Capability.HTTPS_REDIRECT,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

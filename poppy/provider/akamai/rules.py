@@ -43,6 +43,8 @@ _LARGE_FILES = {
     "maximumSize": "323GB",
     "useVersioning": True,
 }
+#: Of those that a document may have: https://techdocs.akamai.com/property-mgr/reference/ga-redirect.
+_REDIRECTS = (301, 302)
 #: Units of time, the longest first: (seconds, letter).
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -92,6 +94,9 @@ def check(spec: ServiceSpec, settings: Settings) -> None:
     for rule in by_path:
         path_pattern(rule)
     access.denials(spec)
+    redirect = spec.delivery and spec.delivery.redirect
+    if redirect not in (None, *_REDIRECTS):
+        raise PermanentError(f"delivery.redirect_status {redirect}: Akamai has no such redirect")
 
 
 def _check_origin(origin: Origin, secure: bool, settings: Settings) -> None:
@@ -115,6 +120,7 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
         _rule("Origins", children=_origins(spec, settings)),
         _rule("Caching", children=_caching(spec)),
         *access.restrictions(spec),
+        *_redirect(spec),
     ]
     return {
         "name": "default",
@@ -142,6 +148,24 @@ def _delivery(settings: Settings, secure: bool) -> list[Document]:
     if secure and settings.http3:
         found.append(behavior("http3", enable=True))
     return found
+
+
+def _redirect(spec: ServiceSpec) -> list[Document]:
+    """Return the rule that redirects requests over HTTP, if there is one."""
+    status = spec.delivery and spec.delivery.redirect
+    if not status:
+        return []
+    redirect = behavior(
+        "redirect",
+        mobileDefaultChoice="DEFAULT",
+        destinationProtocol="HTTPS",
+        destinationHostname="SAME_AS_REQUEST",
+        destinationPath="SAME_AS_REQUEST",
+        queryString="APPEND",
+        responseCode=status,
+    )
+    over_http = {"name": "requestProtocol", "options": {"value": "HTTP"}}
+    return [_rule("HTTPS", [over_http], [redirect])]
 
 
 def _distrust() -> list[Document]:

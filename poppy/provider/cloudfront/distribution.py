@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     routing: Routing
     behaviours: tuple[Behaviour, ...]
     access: Access
+    redirects: bool = False
 
     @property
     def code(self) -> str:
@@ -68,8 +69,19 @@ def plan(spec: ServiceSpec) -> Plan:
         raise PermanentError(
             "CloudFront uses one certificate per service: shared and other domains can't be mixed"
         )
+    redirect = spec.delivery and spec.delivery.redirect
+    if redirect not in (None, 301):
+        raise PermanentError(
+            f"delivery.redirect_status {redirect}: CloudFront redirects to HTTPS with 301 only"
+        )
     found = routing(spec.origins)
-    return Plan(spec.origins, found, tuple(behaviours(spec.caching)), access(spec, found))
+    return Plan(
+        spec.origins,
+        found,
+        tuple(behaviours(spec.caching)),
+        access(spec, found),
+        redirects=redirect is not None,
+    )
 
 
 def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Settings) -> Config:
@@ -110,7 +122,7 @@ def _behaviour(
     function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
     made: Config = {
         "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
-        "ViewerProtocolPolicy": "allow-all",
+        "ViewerProtocolPolicy": "redirect-to-https" if plan.redirects else "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
         "Compress": True,
         "FunctionAssociations": items(function if function_arn else []),

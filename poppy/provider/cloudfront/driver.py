@@ -74,6 +74,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.SAN_CERTIFICATE,
             Capability.SNI_CERTIFICATE,
             Capability.ANALYTICS,
+            Capability.HTTPS_REDIRECT,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

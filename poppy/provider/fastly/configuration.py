@@ -171,6 +171,7 @@ def _snippets(spec: ServiceSpec, settings: Settings) -> list[dict[str, str]]:
             answers.fetch(spec.caching, settings.grace, settings.stale_if_error),
         ),
         "poppy error": ("error", answers.ERROR),
+        "poppy redirect": ("error", vcl.redirect(spec)),
     }
     return [
         {"name": name, "type": kind, "dynamic": "0", "priority": "100", "content": content}

@@ -130,6 +130,7 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.SAN_CERTIFICATE,
             Capability.SNI_CERTIFICATE,
             Capability.ANALYTICS,
+            Capability.HTTPS_REDIRECT,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

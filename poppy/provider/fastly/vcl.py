@@ -76,12 +76,36 @@ def request(spec: ServiceSpec, *, segmented: bool) -> str:
         '  set req.http.Fastly-Purge-Requires-Auth = "1";\n} else {',
         *_refusals(spec),
         f'if ({_MALFORMED}) {{\n  set {VERDICT} = "malformed";\n}}',
+        _TO_HTTPS if spec.delivery and spec.delivery.redirect else "",
         "}",
         _chain(origins if len(spec.origins) > 1 else ()),
         _chain(caching),
         answers.segments(spec.caching) if segmented else "",
     ]
     return "\n".join(part for part in parts if part)
+
+
+#: A status of Poppy's own (Fastly recommends 600 to 699), for :func:`redirect`.
+_REDIRECT = 618
+#: Requests that a restriction refuses are not redirected.
+_TO_HTTPS = f"if (!req.http.Fastly-SSL && !{VERDICT}) {{\n  error {_REDIRECT};\n}}"
+
+
+def redirect(spec: ServiceSpec) -> str:
+    """Return the ``error`` snippet that redirects to HTTPS; empty without a redirect.
+
+    See https://www.fastly.com/documentation/reference/vcl/statements/error.
+    """
+    status = spec.delivery and spec.delivery.redirect
+    if not status:
+        return ""
+    return f"""\
+if (obj.status == {_REDIRECT}) {{
+  set obj.status = {status};
+  set obj.http.Location = "https://" req.http.host req.url;
+  synthetic {{""}};
+  return(deliver);
+}}"""
 
 
 #: For ``hash``: share responses to authorized requests only between requests with the same

@@ -21,13 +21,13 @@ def _with(**settings: Any) -> Document:
     return {**BASIC, "delivery": Delivery(**settings)}
 
 
-def _redirected(status: int, **about: Any) -> Ask:
+def _redirected(*status: int, **about: Any) -> Ask:
     location = r"https://{domain}{path}\?q=%2F"
     return Ask(
         "{path}?q=%2F",
         scheme="http",
         gets=NOTHING,
-        status=(status,),
+        status=status,
         has={"location": location},
     )._replace(**about)
 
@@ -38,7 +38,7 @@ DELIVERY = (
         "A request over HTTP is redirected to HTTPS, and one over HTTPS is answered.",
         (
             _redirected(301),
-            _redirected(301, method="POST", body=b"x"),
+            _redirected(301, 307, method="POST", body=b"x"),
             Ask("{path}?q=%2F", scheme="https"),
         ),
         _with(https_redirect=True),

@@ -11,6 +11,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_akamai_keeps_private_responses_unless_told_otherwise",
             "promise:private",
         ),
+        "The behaviour ``redirect`` has": ("test_the_double_refuses_other_redirects",),
         "The rule format": (
             "none: a rule tree of another format is refused by Akamai's own schema",
         ),
@@ -47,6 +48,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_ten_origins_with_five_long_paths_each_fit_the_function",
         ),
         "With a minimum TTL above 0": ("promise:no-store", "promise:no-cache", "promise:private"),
+        "``redirect-to-https`` answers": ("promise:https-redirect",),
         "An update needs every field": ("test_incomplete_update_is_refused_by_the_double",),
         "A viewer-request function": (
             "test_the_most_specific_path_chooses_the_origin_and_the_ttl",
@@ -68,6 +70,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "fastly": {
+        "Statuses 600 to 699": ("test_the_double_refuses_other_errors",),
         "By default, answers with ``Set-Cookie``": ("promise:set-cookie", "promise:no-cache"),
         "Without ``Expires``": ("test_what_is_kept_and_shared",),
         "Objects of more than 20 MB": ("promise:large",),

@@ -8,6 +8,7 @@ import pytest
 
 from poppy.common.errors import PermanentError
 from poppy.model import headers
+from poppy.model.document.delivery import Delivery
 from poppy.model.specs import (
     Caching,
     Domain,
@@ -20,6 +21,7 @@ from poppy.provider.akamai import rules
 from poppy.provider.akamai.rules import Settings, difference, duration
 from poppy.testing.builders import make_spec
 from tests.real.akamai_interpreter import Client, outcome
+from tests.real.akamai_rules import errors
 
 SETTINGS = Settings()
 
@@ -270,3 +272,25 @@ def test_untrusted_header_fields_of_clients_are_removed_on_every_path() -> None:
     removed = [one["options"] for one in rule["behaviors"]]
     assert {it["customHeaderName"] for it in removed} == set(headers.UNTRUSTED)
     assert {it["action"] for it in removed} == {"DELETE"}
+
+
+def test_a_redirect_to_https_is_for_requests_over_http() -> None:
+    document = spec(delivery=Delivery(https_redirect=True, redirect_status=302))
+
+    redirect = served(document, Client("/a", scheme="http"))["redirect"]
+    assert (redirect["destinationProtocol"], redirect["responseCode"]) == ("HTTPS", 302)
+    assert "redirect" not in served(document, Client("/a", scheme="https"))
+    assert not errors(rules.tree(document, 17, SETTINGS), [17])
+    with pytest.raises(PermanentError, match="delivery.redirect_status 308"):
+        rules.check(spec(delivery=Delivery(https_redirect=True, redirect_status=308)), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "change", [{"responseCode": 308}, {"destinationProtocol": "FTP"}, {"novelty": 1}]
+)
+def test_the_double_refuses_other_redirects(change: dict[str, Any]) -> None:
+    tree = rules.tree(spec(delivery=Delivery(https_redirect=True)), 17, SETTINGS)
+    tree["children"][-1]["behaviors"][0]["options"].update(change)
+
+    (error,) = errors(tree, [17])
+    assert error.startswith("redirect ")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from poppy.common.errors import PermanentError
+from poppy.model.document.delivery import Delivery
 from poppy.model.specs import (
     Caching,
     Domain,
@@ -330,3 +331,14 @@ def test_a_complete_configuration_has_defaults_only_where_nothing_is_set() -> No
     assert found["Logging"] == logging
     assert found["WebACLId"] == ""
     assert complete(found) == found
+
+
+def test_a_redirect_to_https_is_a_policy_of_all_behaviours() -> None:
+    caching = (Caching("c", 60, (Rule("c", "/c/*"),)),)
+    made = make(caching=caching, delivery=Delivery(https_redirect=True))
+
+    behaviours = [made["DefaultCacheBehavior"], *made["CacheBehaviors"]["Items"]]
+    assert {it["ViewerProtocolPolicy"] for it in behaviours} == {"redirect-to-https"}
+    assert make()["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "allow-all"
+    with pytest.raises(PermanentError, match="delivery.redirect_status 302"):
+        make(delivery=Delivery(https_redirect=True, redirect_status=302))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poppy.model import paths
+from poppy.model.document.delivery import Delivery
 from poppy.model.specs import (
     Caching,
     Origin,
@@ -164,3 +165,20 @@ def test_tenant_text_cannot_inject_vcl(path: str, referrer: str) -> None:
 
 def _skeleton(text: str) -> str:
     return "".join(part for number, part in enumerate(text.split('"')) if number % 2 == 0)
+
+
+def test_a_redirect_to_https_is_an_error_of_its_own() -> None:
+    spec = make_spec(delivery=Delivery(https_redirect=True, redirect_status=308))
+
+    assert "error 618;" in snippet(spec)
+    assert "set obj.status = 308;" in snippet(spec, "poppy redirect")
+    assert not list(fastly_vcl.problems(objects(spec)))
+    assert "poppy redirect" not in objects(make_spec())["snippet"]
+    assert "error" not in snippet(make_spec())
+
+
+@pytest.mark.parametrize("text", ["error 404;", "error 801;", 'synthetic {""};'])
+def test_the_double_refuses_other_errors(text: str) -> None:
+    found = objects(make_spec())
+    found["snippet"]["poppy request"]["content"] += text  # type: ignore[index]
+    assert list(fastly_vcl.problems(found))
