@@ -67,6 +67,7 @@ class AkamaiProvider(ObjectProvider[None, Property]):
         Capability.SNI_CERTIFICATE: ("enrollment_template", "default_certificates"),
         Capability.SHARED_CERTIFICATE: ("shared_edge_hostname",),
         Capability.LOG_DELIVERY: ("log_bucket",),
+        Capability.HTTP3: ("http3",),
     }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:

@@ -132,20 +132,21 @@ def tree(spec: ServiceSpec, cp_code: int, settings: Settings) -> Document:
             # Some products remove it by default, and so share what depends on more than the URL.
             behavior("removeVary", enabled=False),
             *(behavior(*METHODS[method]) for method in settings.methods),
-            *_delivery(settings, _secure(spec)),
+            *_delivery(spec, settings),
         ],
         "criteria": [],
         "children": children,
     }
 
 
-def _delivery(settings: Settings, secure: bool) -> list[Document]:
+def _delivery(spec: ServiceSpec, settings: Settings) -> list[Document]:
     """Return the optional behaviours of all paths."""
+    secure = _secure(spec)
     found = [behavior("largeFileOptimization", _LARGE_FILES)] if settings.large_files else []
     # Akamai accepts these only in secure properties.
     if secure and settings.http2:
         found.append(behavior("http2"))
-    if secure and settings.http3:
+    if secure and settings.http3 and not (spec.delivery and spec.delivery.http3 is False):
         found.append(behavior("http3", enable=True))
     return found
 

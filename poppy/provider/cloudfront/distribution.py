@@ -7,6 +7,7 @@ The format is that of ``DistributionConfig`` in the CloudFront API reference (20
 from typing import NamedTuple
 
 from poppy.common.errors import PermanentError
+from poppy.model.document.delivery import Delivery
 from poppy.model.lifetimes import DEFAULT_TTL
 from poppy.model.specs import Origin, ServiceSpec
 from poppy.provider.cloudfront.access import Access, Countries, access
@@ -21,6 +22,9 @@ _LONGEST_TTL = 31536000
 #: errors it honours ``private`` ("Control how long CloudFront caches errors", developer guide).
 _ERRORS = (400, 403, 405, 500, 501, 502, 503, 504)
 
+#: Security policies: "Supported protocols and ciphers between viewers and CloudFront", developer
+#: guide.
+_TLS_1_2, _TLS_1_3 = "TLSv1.2_2021", "TLSv1.3_2025"
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 #: Request headers besides Host that are forwarded to origins and are part of the cache key.
 _HEADERS = ["Authorization", "Origin"]
@@ -50,7 +54,7 @@ class Plan(NamedTuple):
     routing: Routing
     behaviours: tuple[Behaviour, ...]
     access: Access
-    redirects: bool = False
+    delivery: Delivery
 
     @property
     def code(self) -> str:
@@ -69,10 +73,11 @@ def plan(spec: ServiceSpec) -> Plan:
         raise PermanentError(
             "CloudFront uses one certificate per service: shared and other domains can't be mixed"
         )
-    redirect = spec.delivery and spec.delivery.redirect
-    if redirect not in (None, 301):
+    delivery = spec.delivery or Delivery()
+    if delivery.redirect not in (None, 301):
         raise PermanentError(
-            f"delivery.redirect_status {redirect}: CloudFront redirects to HTTPS with 301 only"
+            f"delivery.redirect_status {delivery.redirect}: CloudFront redirects to HTTPS with 301"
+            " only"
         )
     found = routing(spec.origins)
     return Plan(
@@ -80,7 +85,7 @@ def plan(spec: ServiceSpec) -> Plan:
         found,
         tuple(behaviours(spec.caching)),
         access(spec, found),
-        redirects=redirect is not None,
+        delivery,
     )
 
 
@@ -103,9 +108,9 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
             [{"ErrorCode": code, "ErrorCachingMinTTL": 0} for code in _ERRORS]
         ),
         "PriceClass": settings.price_class,
-        "HttpVersion": "http2and3",
+        "HttpVersion": "http2" if plan.delivery.http3 is False else "http2and3",
         "IsIPV6Enabled": True,
-        "ViewerCertificate": _certificate(viewer.certificate_arn, settings),
+        "ViewerCertificate": _certificate(viewer.certificate_arn, _oldest(plan, settings)),
         "Restrictions": {"GeoRestriction": _restriction(plan.access.countries)},
     }
 
@@ -122,9 +127,9 @@ def _behaviour(
     function = [{"FunctionARN": function_arn, "EventType": "viewer-request"}]
     made: Config = {
         "TargetOriginId": origin_id(plan.origins[plan.routing.default]),
-        "ViewerProtocolPolicy": "redirect-to-https" if plan.redirects else "allow-all",
+        "ViewerProtocolPolicy": "redirect-to-https" if plan.delivery.redirect else "allow-all",
         "AllowedMethods": {**items(_METHODS), "CachedMethods": items(["GET", "HEAD"])},
-        "Compress": True,
+        "Compress": plan.delivery.compression != "off",
         "FunctionAssociations": items(function if function_arn else []),
         # With a higher minimum, CloudFront would cache responses that the origin marks private.
         "MinTTL": 0,
@@ -150,13 +155,23 @@ def _behaviour(
     return made
 
 
-def _certificate(arn: str | None, settings: Settings) -> Config:
+def _oldest(plan: Plan, settings: Settings) -> str:
+    """Return the security policy, which sets the oldest version of TLS; never an older one."""
+    operators = settings.minimum_protocol_version
+    if plan.delivery.min_tls is None or operators.startswith("TLSv1.3"):
+        return operators
+    if plan.delivery.min_tls == "1.3":
+        return _TLS_1_3
+    return operators if operators.startswith("TLSv1.2") else _TLS_1_2
+
+
+def _certificate(arn: str | None, policy: str) -> Config:
     if arn is None:
         return {"CloudFrontDefaultCertificate": True}
     return {
         "ACMCertificateArn": arn,
         "SSLSupportMethod": "sni-only",
-        "MinimumProtocolVersion": settings.minimum_protocol_version,
+        "MinimumProtocolVersion": policy,
     }
 
 

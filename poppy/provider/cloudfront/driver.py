@@ -75,6 +75,8 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.SNI_CERTIFICATE,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
+            Capability.HTTP3,
+            Capability.MIN_TLS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {

@@ -48,6 +48,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
             "test_ten_origins_with_five_long_paths_each_fit_the_function",
         ),
         "With a minimum TTL above 0": ("promise:no-store", "promise:no-cache", "promise:private"),
+        "The security policies TLSv1.2_2021": ("none: the double accepts every policy",),
         "``redirect-to-https`` answers": ("promise:https-redirect",),
         "An update needs every field": ("test_incomplete_update_is_refused_by_the_double",),
         "A viewer-request function": (

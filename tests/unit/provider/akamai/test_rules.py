@@ -294,3 +294,14 @@ def test_the_double_refuses_other_redirects(change: dict[str, Any]) -> None:
 
     (error,) = errors(tree, [17])
     assert error.startswith("redirect ")
+
+
+@pytest.mark.parametrize(("wanted", "has_it"), [(None, True), (True, True), (False, False)])
+def test_a_service_can_turn_http_3_off(wanted: bool | None, has_it: bool) -> None:
+    secure = (Domain("www.example.com", "https", "sni"),)
+    origins = (Origin("one.example", 443, True),)
+    document = spec(domains=secure, origins=origins, delivery=Delivery(http3=wanted))
+
+    found = served(document, Client("/"), SETTINGS._replace(http3=True))
+    assert ("http3" in found) == has_it
+    assert "http3" not in served(document, Client("/"))

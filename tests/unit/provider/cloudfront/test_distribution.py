@@ -3,7 +3,7 @@
 
 import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -342,3 +342,30 @@ def test_a_redirect_to_https_is_a_policy_of_all_behaviours() -> None:
     assert make()["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "allow-all"
     with pytest.raises(PermanentError, match="delivery.redirect_status 302"):
         make(delivery=Delivery(https_redirect=True, redirect_status=302))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "operators", "policy"),
+    [
+        (None, "TLSv1", "TLSv1"),
+        ("1.2", "TLSv1", "TLSv1.2_2021"),
+        ("1.2", "TLSv1.2_2019", "TLSv1.2_2019"),
+        ("1.2", "TLSv1.3_2025", "TLSv1.3_2025"),
+        ("1.3", "TLSv1.2_2021", "TLSv1.3_2025"),
+    ],
+)
+def test_the_oldest_tls_is_that_of_the_service_or_a_newer_one(
+    wanted: Literal["1.2", "1.3"] | None, operators: str, policy: str
+) -> None:
+    viewer, settings = Viewer((), ARN), Settings(minimum_protocol_version=operators)
+    made = make(viewer, settings, delivery=Delivery(min_tls=wanted))
+
+    assert made["ViewerCertificate"]["MinimumProtocolVersion"] == policy
+
+
+def test_http_3_and_compression_can_be_turned_off() -> None:
+    made = make(delivery=Delivery(http3=False, compression="off"))
+
+    assert (made["HttpVersion"], made["DefaultCacheBehavior"]["Compress"]) == ("http2", False)
+    made = make(delivery=Delivery(http3=True))
+    assert (made["HttpVersion"], made["DefaultCacheBehavior"]["Compress"]) == ("http2and3", True)
