@@ -129,6 +129,14 @@ STORAGE_OPTS = (
         "was away for longer takes a snapshot, and its cache is emptied.",
     ),
     cfg.IntOpt(
+        "edge_traffic_retention",
+        default=30,
+        min=1,
+        max=3650,
+        help="Days to keep the figures that nodes of the provider 'edge' report: the analytics of "
+        "its services.",
+    ),
+    cfg.IntOpt(
         "max_certificates_per_project",
         default=100,
         min=0,

@@ -81,6 +81,7 @@ class Dispatcher:
         retention: how long to keep operations after their end; None keeps them forever.
         edge_retention: how long to keep purges and withdrawals in the log of the operator's own
             edge; None to keep them.
+        traffic_retention: how long to keep what its nodes count; None to keep it.
         spare: seconds after a storage outage during which no run is taken over: its worker could
             not renew its lease either, and gets time to do so.
     """
@@ -95,6 +96,7 @@ class Dispatcher:
         depth: int,
         retention: datetime.timedelta | None = None,
         edge_retention: datetime.timedelta | None = None,
+        traffic_retention: datetime.timedelta | None = None,
         spare: float = 0.0,
     ) -> None:
         self._storage = storage
@@ -105,6 +107,7 @@ class Dispatcher:
         self._depth = depth
         self._retention = retention
         self._edge_retention = edge_retention
+        self._traffic_retention = traffic_retention
         self._spare = spare
         self._sparing_until = time.monotonic()
         # Random, so that dispatchers started together do not sweep together.
@@ -141,6 +144,9 @@ class Dispatcher:
             pruned = self._storage.operations.prune(now - self._retention, SWEPT)
         if self._edge_retention is not None:
             pruned = max(pruned, self._storage.edge.prune(now - self._edge_retention, SWEPT))
+        if self._traffic_retention is not None:
+            before = now - self._traffic_retention
+            pruned = max(pruned, self._storage.edge.prune_traffic(before, SWEPT))
         if pruned >= SWEPT:
             self._next_sweep = time.monotonic()
 

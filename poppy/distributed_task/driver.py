@@ -190,6 +190,7 @@ class TaskFlowDriver(DistributedTask):
             options.board_depth,
             self._retention(),
             datetime.timedelta(hours=self.conf["drivers:storage"].edge_retention),
+            datetime.timedelta(days=self.conf["drivers:storage"].edge_traffic_retention),
             spare=options.run_lease / 2,
         )
         failover = []

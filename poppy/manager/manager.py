@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manager: Poppy's interface for transports."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
 from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
+from poppy.manager.edge_traffic import EdgeTraffic
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
 from poppy.manager.limits import LimitsManager
@@ -45,6 +47,7 @@ class Manager(Driver):
         analytics: providers' analytics.
         certificates: orders for certificates.
         edge: the nodes of the operator's own edge.
+        edge_traffic: the figures that they report.
         flavors: the operator's choices of providers.
         operations: operations, for tenants and operators.
         health: health checks of the drivers.
@@ -114,6 +117,8 @@ class Manager(Driver):
         )
         self.flavors = FlavorsManager(storage, providers, dns)
         self.edge = EdgeManager(storage, providers=providers)
+        traffic_retention = conf["drivers:storage"].edge_traffic_retention
+        self.edge_traffic = EdgeTraffic(storage, datetime.timedelta(days=traffic_retention))
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)
         self.transfers = TransfersManager(

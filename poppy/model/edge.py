@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
+from poppy.model.edge_traffic import Traffic
 from poppy.model.operations import Purge
 
 #: A node counts as live for this time after its last report.
@@ -257,7 +258,7 @@ class Certificates(Protocol):
         """Store an event, and keep it for :data:`KEPT` at least, but not forever."""
 
 
-class EdgeLog(Certificates, Protocol):
+class EdgeLog(Certificates, Traffic, Protocol):
     """The part of the store that the provider driver ``edge`` needs.
 
     Each change gets the next revision. Revisions are consecutive over all services, and a reader

@@ -2,6 +2,7 @@
 """JSON Schemas of the bodies that nodes of the operator's own edge send."""
 
 from poppy.model.edge import MAX_FAILURES, MAX_REASON
+from poppy.model.edge_traffic import MAX_COUNT, MAX_DOMAINS
 from poppy.model.schema_parts import NODE_NAME, PROJECT_ID, Schema, record, text
 
 REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
@@ -43,4 +44,42 @@ REPORT: Schema = record(
         },
     },
     ("instance", "revision", "ready", "version", "started", "failures"),
+)
+
+_COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
+_COUNTS: Schema = {
+    "responses": {
+        "type": "array",
+        "description": "The responses by class, 1xx to 5xx.",
+        "minItems": 5,
+        "maxItems": 5,
+        "items": _COUNT,
+    },
+    "hits": _COUNT | {"description": "The responses from the cache."},
+    "sent": _COUNT | {"description": "The bytes that were sent to clients."},
+}
+
+TRAFFIC: Schema = record(
+    "Traffic",
+    {
+        "source": text("Identifies the sums, which are of one hour.", 16, 64, PROJECT_ID),
+        "hour": text("The start of the hour (ISO 8601, with a time zone).", 20, 40),
+        "sequence": REVISION | {"description": "Greater than that of any earlier sums."},
+        "total": record("Total", _COUNTS, tuple(_COUNTS)),
+        "domains": {
+            "type": "array",
+            "description": "The sums of domains that have changed.",
+            "maxItems": MAX_DOMAINS,
+            "items": record(
+                "Domain",
+                {
+                    "service_id": text("The service that had the domain.", 1, 64, PROJECT_ID),
+                    "domain": text("The domain.", 1, 253),
+                    **_COUNTS,
+                },
+                ("service_id", "domain", *_COUNTS),
+            ),
+        },
+    },
+    ("source", "hour", "sequence", "total", "domains"),
 )

@@ -32,6 +32,7 @@ ANYBODY = {
     ("POST", "/edge/v1/join"),
     ("GET", "/edge/v1/changes"),
     ("PUT", "/edge/v1/report"),
+    ("PUT", "/edge/v1/traffic"),
     ("GET", "/"),
     ("GET", "/v1.0/ping"),
     ("GET", "/v1.0/openapi.json"),

@@ -17,13 +17,14 @@ from poppy.common import addresses, errors
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp
+from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Purge
 from poppy.model.pools import NameKeeping
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider.base import Capability, Deployment, Provider
-from poppy.provider.edge import acme_options
+from poppy.provider.base import Capability, Deployment, Point, Provider, Query
+from poppy.provider.edge import acme_options, statistics
 from poppy.provider.edge.acme_orders import Order
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.options import OPTS
@@ -87,6 +88,7 @@ class EdgeProvider(Provider):
             Capability.RESPONSE_HEADERS,
             Capability.CORS,
             Capability.ERROR_PAGES,
+            Capability.ANALYTICS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -258,6 +260,14 @@ class EdgeProvider(Provider):
             node.report is not None and node.report.ready and node.revision >= oldest
             for node in _live(nodes, now_utc())
         )
+
+    def metrics(
+        self, service: Service, known: ProviderDetail | None, query: Query
+    ) -> Mapping[str, Sequence[Point]]:
+        """Return counts by hour, of all nodes together; see :meth:`Provider.metrics`."""
+        domain = Domain(service.service_id, query.domain)
+        hours = self._log.traffic(domain, query.start, query.end)
+        return {"Global": statistics.points(hours, query.metric)}
 
     def _wait(self, stamp: Stamp, most: int | None = None) -> None:
         """Return once the nodes have a change; ``most`` limits ``min_nodes``.

@@ -23,6 +23,7 @@ from poppy.storage.cassandra import codec, edge_log
 from poppy.storage.cassandra.edge_certificates import CertificateRows
 from poppy.storage.cassandra.edge_log import SHARDS, SHELF, Entry, Log
 from poppy.storage.cassandra.edge_nodes import Nodes
+from poppy.storage.cassandra.edge_traffic import TrafficRows
 from poppy.storage.cassandra.session import Call, Database
 
 _BUCKETS = 20
@@ -58,7 +59,7 @@ class _Pruned(NamedTuple):
     dropped: int = 0
 
 
-class EdgeStore(Nodes, CertificateRows, edge.EdgeStore):
+class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:

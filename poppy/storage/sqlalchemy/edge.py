@@ -21,6 +21,7 @@ from poppy.storage.sqlalchemy import rows, schema
 from poppy.storage.sqlalchemy.database import Database
 from poppy.storage.sqlalchemy.edge_certificates import CertificateRows
 from poppy.storage.sqlalchemy.edge_nodes import Nodes
+from poppy.storage.sqlalchemy.edge_traffic import TrafficRows
 
 _L = schema.EDGE_LOG.c
 _C = schema.EDGE_CHANGES.c
@@ -79,7 +80,7 @@ class _Log(NamedTuple):
     floor: int
 
 
-class EdgeStore(Nodes, CertificateRows, edge.EdgeStore):
+class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
     """Implements the contract; see it for each method."""
 
     def __init__(self, database: Database) -> None:

@@ -63,8 +63,10 @@ _GET = sa.select(schema.OPERATIONS).where(_THIS_OPERATION).with_for_update()
 _STORE = sa.update(schema.OPERATIONS).where(_THIS_OPERATION)
 
 
-def insert_missing(conn: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
-    """Insert a row unless its primary key exists.
+def insert_missing(
+    conn: sa.Connection, table: sa.Table, row: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert a row unless its primary key exists, or each of several rows.
 
     A concurrent transaction that inserts the same key is waited for. There is no savepoint: after
     a deadlock MariaDB discards them, and SQLAlchemy's failing ROLLBACK TO SAVEPOINT would hide

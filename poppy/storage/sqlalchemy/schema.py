@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+from poppy.model.edge_traffic import Counts
+
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """All migrations, oldest first. Listed here so that a start need not import Alembic."""
 
 HEAD = REVISIONS[-1]
@@ -312,3 +314,20 @@ EDGE_EVENTS = sa.Table(
     sa.Index("ix_edge_events_at", "at"),
     **_MYSQL,
 )
+
+EDGE_TRAFFIC = sa.Table(
+    "edge_traffic",
+    METADATA,
+    sa.Column("source", _text(64), primary_key=True),
+    # Both are empty for all domains of the node.
+    sa.Column("service_id", _text(64), primary_key=True),
+    sa.Column("domain", _NAME, primary_key=True),
+    sa.Column("hour", Instant, nullable=False),
+    sa.Column("node", _NAME, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in Counts._fields),
+    sa.Index("ix_edge_traffic_domain", "service_id", "domain", "hour"),
+    sa.Index("ix_edge_traffic_hour", "hour"),
+    **_MYSQL,
+)
+"""The sums of each node, hour and domain. Their columns have the names of Counts."""

@@ -17,10 +17,10 @@ from poppy.storage import edge
 from poppy.storage.base import Storage
 from poppy.storage.edge import EdgeStore
 from poppy.testing.builders import NOW, after
-from poppy.testing.storage.case import Connect, StorageCase, each, race
+from poppy.testing.storage.case import Connect, each, race
+from poppy.testing.storage.edge_traffic import TrafficContract
 
-_WRITERS, _EACH = 8, 12
-_ALL = 500
+_WRITERS, _EACH, _ALL = 8, 12, 500
 
 
 def make_report(instance: str = "agent-1", revision: int = 1) -> Report:
@@ -55,7 +55,7 @@ def read(log: EdgeStore, after: int = 0, limit: int = _ALL) -> list[Change]:
     return [change for page in pages(log, after, limit) for change in page.changes]
 
 
-class EdgeContract(StorageCase):
+class EdgeContract(TrafficContract):
     """The log of changes, and the nodes that follow it."""
 
     @pytest.fixture

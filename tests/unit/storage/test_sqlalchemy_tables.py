@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from poppy.common import errors
+from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Kind, State
 from poppy.model.services import Status
 from poppy.testing.builders import NOW, after, make_flavor
@@ -69,10 +70,15 @@ class TestQueries:
             (lambda s, it: s.edge.orders(it), "edge_orders_1 (service_id=?"),
             (lambda s, it: s.edge.due(NOW, 5), "ix_edge_orders_due (due_at<?"),
             (lambda s, it: s.edge.events(it, NOW), "ix_edge_events_key (key=? AND at>?"),
+            (
+                lambda s, it: s.edge.traffic(Domain(it, "a"), NOW, NOW),
+                "ix_edge_traffic_domain (service_id=? AND domain=? AND hour>? AND hour<?",
+            ),
         ],
         ids=[
             *("get", "list", "operations", "list-status", "status", "claim", "url", "due"),
             *("history", "find", "program", "token", "orders", "due-orders", "events"),
+            "traffic",
         ],
     )
     def test_query_uses_an_index_and_does_not_sort(

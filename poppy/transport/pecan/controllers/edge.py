@@ -60,6 +60,12 @@ def _report(api: API, request: Request) -> Response:
     return reply({"drained": drained})
 
 
+def _traffic(api: API, request: Request) -> Response:
+    node = _authenticate(api, request)
+    stored = api.manager.edge_traffic.report(node, document(request, _MAX_BODY))
+    return reply({"stored": stored})
+
+
 def _authenticate(api: API, request: Request) -> Node:
     """Return the node that sends the request.
 
@@ -235,6 +241,40 @@ ROUTES = (
             )
         },
         errors=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        node=True,
+    ),
+    Route(
+        "PUT /edge/v1/traffic",
+        _traffic,
+        PUBLIC,
+        id="reportEdgeTraffic",
+        summary="Report the traffic of a node of the edge in an hour so far.",
+        body=Body(
+            edge_schemas.TRAFFIC,
+            {
+                "source": "6f1ed002ab5595859014ebf0951522d9",
+                "hour": "2030-01-02T03:00:00+00:00",
+                "sequence": 7,
+                "total": {"responses": [0, 3, 0, 1, 0], "hits": 2, "sent": 4096},
+                "domains": [
+                    {
+                        "service_id": answers.SERVICE_ID,
+                        "domain": "www.example.com",
+                        "responses": [0, 3, 0, 1, 0],
+                        "hits": 2,
+                        "sent": 4096,
+                    }
+                ],
+            },
+        ),
+        answers={
+            HTTPStatus.OK: Answer(
+                "Whether the hour is one that is stored.",
+                answers.answer("Reception of traffic", {"stored": {"type": "boolean"}}),
+                {"stored": True},
+            )
+        },
+        errors=(HTTPStatus.NOT_FOUND,),
         node=True,
     ),
 )

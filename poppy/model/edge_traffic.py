@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes of the operator's own edge count: responses, hits and bytes by domain and hour.
+
+A node reports sums, not what was added: those of one hour so far, under an ID that it gives to
+each hour's sums. So a repeated report replaces equal figures, and nothing counts twice.
+"""
+
+import abc
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+HOUR = datetime.timedelta(hours=1)
+
+#: Domains in a report.
+MAX_DOMAINS = 1000
+#: So that the sums over all nodes fit in 64 bits.
+MAX_COUNT = 2**53
+
+
+class Counts(NamedTuple):
+    """Counts of an hour, or their sums over several nodes.
+
+    Attributes:
+        responses_1xx, ..., responses_5xx: responses by class; the first one has upgrades only.
+        hits: responses from the cache.
+        sent: bytes that were sent to clients, with header fields and without TLS.
+    """
+
+    responses_1xx: int = 0
+    responses_2xx: int = 0
+    responses_3xx: int = 0
+    responses_4xx: int = 0
+    responses_5xx: int = 0
+    hits: int = 0
+    sent: int = 0
+
+    @property
+    def requests(self) -> int:
+        """The requests that got a response."""
+        return sum(self[:5])
+
+    @property
+    def misses(self) -> int:
+        """The responses that did not come from the cache."""
+        return self.requests - self.hits
+
+    @property
+    def hit_ratio(self) -> float:
+        """The part of the responses that came from the cache; 0 without any response."""
+        return self.hits / self.requests if self.requests else 0.0
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sums of two counts."""
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Domain(NamedTuple):
+    """A domain while a service has it: another service that gets it has figures of its own."""
+
+    service_id: str
+    name: str
+
+
+#: Stands for all domains of a node.
+TOTAL = Domain("", "")
+
+
+class Batch(NamedTuple):
+    """Sums of a node for an hour, of some domains or all.
+
+    Attributes:
+        source: identifies these sums among all of the node; of several with the same hour, the
+            sums add up.
+        hour: its start.
+        sequence: sums with a higher number replace those of the same source.
+        counts: by domain.
+    """
+
+    source: str
+    hour: datetime.datetime
+    sequence: int
+    counts: Mapping[Domain, Counts]
+
+
+class Traffic(Protocol):
+    """What the store keeps of the nodes' figures.
+
+    Every method may raise :class:`poppy.common.errors.Unavailable`.
+    """
+
+    @abc.abstractmethod
+    def add_traffic(self, node: str, batch: Batch, keep: datetime.timedelta) -> None:
+        """Store sums in place of those of the same source, unless these are as new or newer.
+
+        Args:
+            node: its name.
+            keep: how long to keep them at least, after they were stored.
+        """
+
+    @abc.abstractmethod
+    def traffic(
+        self, domain: Domain, start: datetime.datetime, end: datetime.datetime
+    ) -> Sequence[tuple[datetime.datetime, Counts]]:
+        """Return the sums over all nodes by hour, in order.
+
+        Args:
+            start, end: the hours begin within these, without ``end``.
+        """
+
+    @abc.abstractmethod
+    def traffic_of_nodes(self, start: datetime.datetime) -> Mapping[str, Counts]:
+        """Return the sums by node since the start of an hour, at most a day ago."""
+
+    @abc.abstractmethod
+    def prune_traffic(self, before: datetime.datetime, limit: int) -> int:
+        """Delete figures of hours before a time, up to ``limit`` rows; return how many.
+
+        A store that deletes them by itself returns 0.
+        """
