@@ -6,6 +6,7 @@ A state directory contains::
     programs/<service>.json    {"revision": ..., "program": {...}}
     revision                   the revision up to which the programs are complete
     failures.json              {"<service>": {"revision": ..., "reason": ...}}
+    traffic/                   what was counted and not reported yet (poppy.edge.traffic)
 
 Each file is replaced as a whole: a reader, or a node after a power failure, finds the previous
 content or the new one. A file that is damaged anyway is reported and ignored.
@@ -44,6 +45,7 @@ class State:
         self._programs = directory / "programs"
         self._revision = directory / "revision"
         self._failures = directory / "failures.json"
+        self.traffic = directory / "traffic"
 
     def create(self) -> None:
         """Create the directory, for this user only, if there is none."""

@@ -24,7 +24,7 @@ class Counts(NamedTuple):
     Attributes:
         responses_1xx, ..., responses_5xx: responses by class; the first one has upgrades only.
         hits: responses from the cache.
-        sent: bytes that were sent to clients, with header fields and without TLS.
+        sent: bytes that were sent to clients, without TLS. Those of header fields are estimates.
     """
 
     responses_1xx: int = 0

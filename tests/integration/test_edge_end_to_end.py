@@ -2,7 +2,9 @@
 """The operator's own edge as a whole: daemons, nodes and their agents as processes."""
 
 import contextlib
+import datetime
 import http.client
+import itertools
 import signal
 from pathlib import Path
 
@@ -28,6 +30,21 @@ def get(node: EdgeNode, target: str = "/page") -> tuple[int, str | None, str]:
     return response.status, response.getheader("X-Cache"), body.decode()
 
 
+def counted(installation: Installation, url: str, attempts: "itertools.count[int]") -> int:
+    """Return the requests of the domain in the last hours. Each query is another: see the API."""
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0, tzinfo=None)
+    start = now - datetime.timedelta(hours=3) + datetime.timedelta(seconds=next(attempts))
+    query = {
+        "domain": DOMAIN,
+        "metricType": "requestCount",
+        "startTime": start.isoformat(),
+        "endTime": (now + datetime.timedelta(hours=1)).isoformat(),
+    }
+    answer = installation.session.get(f"{url}/analytics", params=query, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return sum(point["count"] for point in answer.json()["requestCount"].get("Global", ()))
+
+
 def ready(node: EdgeNode) -> bool:
     connection = http.client.HTTPConnection(*node.metrics, timeout=5)
     with contextlib.closing(connection):
@@ -39,7 +56,7 @@ def join(installation: Installation, node: EdgeNode, name: str) -> EdgeAgent:
     """Make a node of the installation with the token that poppy-manage prints."""
     added = installation.manage("edge", "nodes", "add", name)
     assert added.returncode == 0, added.stderr
-    agent = EdgeAgent(node, {"serve_stale_after": 2})
+    agent = EdgeAgent(node, {"serve_stale_after": 2, "traffic_interval": 0.5})
     agent.join(installation.base, name, added.stdout.split()[-1])
     return agent
 
@@ -74,6 +91,8 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 installation.wait_for(url, "deployed", LONG)
                 assert get(north)[0] == 200
                 assert get(north)[:2] == (200, "HIT")
+                attempts = itertools.count()
+                wait(lambda: counted(installation, url, attempts) == 2, LONG)
 
                 origin.content = "second"
                 assert "first" in get(north)[2]
@@ -93,9 +112,11 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
             south.start(process)
         with agent:
             wait(lambda: ready(south), LONG)
-            assert get(south)[0] == 200
+            assert [get(south)[0] for _ in range(50)] == [200] * 50
             with installation.daemon("poppy-standalone"):
                 installation.wait_until_up()
+                # With those that the node has counted while the API was away.
+                wait(lambda: counted(installation, url, attempts) >= 50, LONG)
                 removed = installation.manage("edge", "nodes", "remove", "north-1")
                 assert removed.returncode == 0, removed.stderr
                 assert installation.session.delete(url, timeout=10).status_code == 202

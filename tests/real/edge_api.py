@@ -46,6 +46,8 @@ class EdgeStore:
         head: the newest revision.
         floor: the last pruned revision.
         reports: the last report of each node, by name.
+        traffic: the counts of each source, by node, source, service and domain, with the sequence
+            before them: [1xx, ..., 5xx, hits, sent]. Those of all domains have empty names.
         drained: names of drained nodes.
         tokens: names of nodes by token.
         joins: names of nodes by their token for one join.
@@ -59,6 +61,7 @@ class EdgeStore:
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         self.reports: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, float] = {}
+        self.traffic: dict[tuple[str, str, str, str], tuple[int, list[int]]] = {}
         self.drained: set[str] = set()
         self.tokens: dict[str, str] = {}
         self.joins: dict[str, str] = {}
@@ -143,6 +146,8 @@ class EdgeStore:
             return self._changes(query, headers.get("If-None-Match"))
         if route == "PUT /edge/v1/report":
             return self._report(self.tokens[token], body)
+        if route == "PUT /edge/v1/traffic":
+            return self._traffic(self.tokens[token], body)
         raise Refused(404, "no such resource")
 
     def _join(self, document: dict[str, Any]) -> Answer:
@@ -208,9 +213,51 @@ class EdgeStore:
         self._reported[name] = now
         return Answer(200, {"drained": name in self.drained})
 
+    def _traffic(self, name: str, body: bytes) -> Answer:
+        fields = {"source": str, "hour": str, "sequence": int, "total": dict, "domains": list}
+        document = _object(body, fields, 1024 * 1024)
+        if not re.fullmatch("[A-Za-z0-9._:-]{16,64}", document["source"]):
+            raise Refused(400, "source")
+        hour = datetime.datetime.fromisoformat(document["hour"])
+        if hour.tzinfo is None or hour.timestamp() % 3600:
+            raise Refused(400, "hour")
+        if len(document["domains"]) > 1000:
+            raise Refused(400, "domains")
+        age = time.time() - hour.timestamp()
+        rows = {("", ""): _counts(document["total"], {})}
+        for entry in document["domains"]:
+            key = (entry["service_id"], entry["domain"])
+            rows[key] = _counts(entry, {"service_id": str, "domain": str})
+        if not -3600 <= age <= 30 * 86400:
+            return Answer(200, {"stored": False})
+        for key, counts in rows.items():
+            known = self.traffic.get((name, document["source"], *key), (0, []))
+            if known[0] < document["sequence"]:
+                self.traffic[(name, document["source"], *key)] = (document["sequence"], counts)
+        return Answer(200, {"stored": True})
 
-def _object(body: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
-    if len(body) > 65536:
+    def counted(self, service_id: str = "", domain: str = "") -> list[int]:
+        """Return the counts of a domain, or of all domains, over all nodes and hours."""
+        with self.lock:
+            found = [
+                counts
+                for (_, _, *key), (_, counts) in self.traffic.items()
+                if key == [service_id, domain]
+            ]
+        return [sum(column) for column in zip(*found, strict=True)] or [0] * 7
+
+
+def _counts(entry: Mapping[str, Any], more: Mapping[str, type]) -> list[int]:
+    fields = {"responses": list, "hits": int, "sent": int, **more}
+    found = _object(json.dumps(entry).encode(), fields)
+    counts = [*found["responses"], found["hits"], found["sent"]]
+    if len(counts) != 7 or not all(type(it) is int and 0 <= it <= 2**53 for it in counts):
+        raise Refused(400, f"counts: {counts}")
+    return counts
+
+
+def _object(body: bytes, fields: Mapping[str, type], most: int = 65536) -> dict[str, Any]:
+    if len(body) > most:
         raise Refused(413, "the body is too large")
     try:
         document = json.loads(body)

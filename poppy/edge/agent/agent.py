@@ -14,9 +14,11 @@ from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Change, Page, Purge
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
 from poppy.edge.agent.schedule import Schedule
+from poppy.edge.agent.traffic import Traffic
 from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
 from poppy.edge.state import State
+from poppy.edge.traffic import Ledger, Sample
 from poppy.model.edge import MAX_REASON, Failure
 
 LOG = log.getLogger(__name__)
@@ -50,6 +52,9 @@ class DataPlane(Protocol):
 
     def started(self) -> Mapping[str, datetime.datetime]:
         """Return the start time of each process that runs."""
+
+    def traffic(self) -> Sample:
+        """Return what HAProxy has counted."""
 
     def set_ready(self, ready: bool) -> None:
         """Set what the node's health page says."""
@@ -112,9 +117,14 @@ class Agent:
         self._drained = False
         self._shown: bool | None = None
         self._reported: dict[str, Any] | None = None
+        self._traffic = Traffic(
+            options, client, Ledger(state.traffic), plane.traffic, self._complain, clock
+        )
 
     def turn(self) -> float:
         """Do what is due, one page of changes at most; return the seconds until more is due."""
+        # First, since a node's first sample is not counted: nothing is served before it.
+        self._traffic.turn(send=not self._conflict)
         if self._reporting.due or (self._news() and not self._reporting.failing):
             self._report()
         if self._local.due:
@@ -132,7 +142,8 @@ class Agent:
                 self._local.succeeded(min(wait, self._options.poll_interval))
         if self._news() and not self._reporting.failing:
             return 0.0
-        return max(0.0, min(self._local.next, self._reporting.next) - self._clock())
+        due = min(self._local.next, self._reporting.next, self._traffic.next)
+        return max(0.0, due - self._clock())
 
     def _failed_here(self, message: str, error: Exception) -> None:
         self._loaded = None

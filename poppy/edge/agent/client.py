@@ -20,6 +20,7 @@ from poppy.common import errors, waits
 from poppy.common.clock import now_utc
 from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Page, unexpected
+from poppy.model.edge_traffic import TOTAL, Batch, Counts
 
 #: Seconds to connect, and between two reads of the response.
 TIMEOUT = (5.0, 10.0)
@@ -157,6 +158,30 @@ class Client:
             raise unexpected("drained")
         return drained
 
+    def traffic(self, batch: Batch) -> bool:
+        """Report sums of an hour; return whether the API keeps that hour.
+
+        Raises:
+            Unauthorized: the API does not accept the token.
+            Unavailable: the API did not answer as expected.
+        """
+        document = {
+            "source": batch.source,
+            "hour": batch.hour.isoformat(),
+            "sequence": batch.sequence,
+            "total": _counts(batch.counts[TOTAL]),
+            "domains": [
+                {"service_id": domain.service_id, "domain": domain.name, **_counts(counts)}
+                for domain, counts in batch.counts.items()
+                if domain != TOTAL
+            ],
+        }
+        _, answer, _ = self._request("PUT", "/traffic", HTTPStatus.OK, json=document)
+        stored = answer.get("stored")
+        if not isinstance(stored, bool):
+            raise unexpected("stored")
+        return stored
+
     def _request(
         self, method: str, path: str, *accept: int, **options: Any
     ) -> tuple[int, dict[str, Any], Mapping[str, str]]:
@@ -179,6 +204,10 @@ class Client:
         if status not in accept:
             raise _error(method, path, response, body)
         return status, _document(body) if body else {}, response.headers
+
+
+def _counts(counts: Counts) -> dict[str, Any]:
+    return {"responses": counts[:5], "hits": counts.hits, "sent": counts.sent}
 
 
 class _Bearer(requests.auth.AuthBase):

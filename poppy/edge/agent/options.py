@@ -30,6 +30,15 @@ OPTS = (
         "last report; DNS does so earlier (edge_dns_dead_after).",
     ),
     cfg.FloatOpt(
+        "traffic_interval",
+        default=60.0,
+        min=0.05,
+        max=3600.0,
+        mutable=True,
+        help="Seconds between two reports of the node's traffic. It is counted on the node "
+        "each ten seconds at least.",
+    ),
+    cfg.FloatOpt(
         "verify_interval",
         default=300.0,
         min=1.0,

@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, error_pages, lifetimes
+from poppy.edge.plane import changes, delivery, error_pages, lifetimes, traffic
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -39,7 +39,8 @@ _DECISIVE = ("authorization", "cdn-loop", "content-length", "transfer-encoding",
 _UNUSUAL = "{ var(txn.unusual) -m bool }"
 
 #: Rules for all requests that are passed on, to the cache or not.
-PASSED = """\
+PASSED = f"""\
+{traffic.TRACK}\
     http-request set-header x-p-service %[var(txn.service)]
     http-request set-header x-p-origin %[var(txn.entry)];%[var(sess.client)]
 """
@@ -52,6 +53,7 @@ def rules(settings: Settings, files: Files) -> str:
         + _unusual(settings)
         + _target(files)
         + _service(files)
+        + traffic.TRACK
         + _challenge(files)
         + _fields(settings)
         + delivery.request_rules(files.delivery)

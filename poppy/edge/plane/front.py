@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes
+from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes, traffic
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
@@ -99,7 +99,8 @@ frontend clients
 {delivery.USE_BACKEND}\
     default_backend direct
 {changes.RESPONSE_RULES}\
-{delivery.RESPONSE_RULES}
+{delivery.RESPONSE_RULES}{traffic.RESPONSES}
+{traffic.SECTION}
 # A request is sent without Varnish if Varnish does not run.
 backend cache
     balance first

@@ -9,12 +9,13 @@ from pathlib import Path
 from poppy.common.errors import PermanentError
 from poppy.edge.errors import Down, Refused
 from poppy.edge.options import Settings
-from poppy.edge.plane import processes, purges
+from poppy.edge.plane import processes, purges, traffic
 from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import Served, served
 from poppy.edge.plane.runtime import HAProxy, Varnish
 from poppy.edge.program import Program
+from poppy.edge.traffic import Sample
 
 
 class Plane:
@@ -137,6 +138,15 @@ class Plane:
             with contextlib.suppress(Down):
                 found[name] = process.started()
         return found
+
+    def traffic(self) -> Sample:
+        """Return what HAProxy has counted.
+
+        Raises:
+            Down: it does not answer.
+            PermanentError: it does not count, since it was started by an earlier release.
+        """
+        return traffic.parse(self._haproxy.table(traffic.TABLE))
 
     def set_ready(self, ready: bool) -> None:
         """Set the status of the node's health page, which is 503 after HAProxy's start."""

@@ -81,6 +81,14 @@ class HAProxy:
             size += len(lines[-1]) + 1
         _check(self._command(f"commit map @{version} {map_file}"))
 
+    def table(self, name: str) -> str:
+        """Return what the process says about itself, and then the entries of a stick table.
+
+        Raises:
+            Down: it does not answer.
+        """
+        return self._command(f"show info; show table {name}")
+
     def certificates(self, crt_list: Path) -> set[Path]:
         """Return the files of a crt-list; empty if HAProxy has no such list.
 

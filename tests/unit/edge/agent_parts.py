@@ -15,6 +15,8 @@ from poppy.edge.agent.client import Client
 from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
 from poppy.edge.state import State
+from poppy.edge.traffic import Sample
+from poppy.model.edge_traffic import Counts, Domain
 from tests.real.edge_api import EdgeStore
 
 #: A program for this domain is refused, and one for this domain has a bug of the data plane.
@@ -22,7 +24,11 @@ REFUSED = "refused.example.com"
 BUG = "bug.example.com"
 
 OPTIONS = types.SimpleNamespace(
-    poll_interval=1.0, report_interval=10.0, verify_interval=300.0, serve_stale_after=10.0
+    poll_interval=1.0,
+    report_interval=10.0,
+    traffic_interval=60.0,
+    verify_interval=300.0,
+    serve_stale_after=10.0,
 )
 
 
@@ -45,6 +51,7 @@ class Plane:
         calls: the calls of changes, in order.
         ready: what the health page says.
         down: whether the processes do not answer.
+        counted: what HAProxy has counted since its start.
         step: called before and after each effect; may raise.
     """
 
@@ -56,6 +63,7 @@ class Plane:
         self.calls: list[tuple[Any, ...]] = []
         self.ready: bool | None = None
         self.down = False
+        self.counted: dict[Domain, Counts] = {}
         self._starts = dict.fromkeys(("haproxy", "varnish"), 0)
         self.restart("haproxy")
 
@@ -66,6 +74,7 @@ class Plane:
             self.cache.clear()
         else:
             self.ready = None
+            self.counted = {}
             self.applied = {}
             for stored in self._state.programs():
                 if REFUSED not in stored.program.domains:
@@ -117,6 +126,12 @@ class Plane:
             for name, count in self._starts.items()
             if not self.down
         }
+
+    def traffic(self) -> Sample:
+        if self.down:
+            raise Down("HAProxy does not answer")
+        self.step()
+        return Sample(str(self._starts["haproxy"]), dict(self.counted))
 
     def set_ready(self, ready: bool) -> None:
         self._call("set_ready", ready)
