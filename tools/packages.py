@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 PACKAGES = {
+    "tests.integration.test_alerts": ("prometheus",),
     "tests.integration.test_dns_tools": ("bind9-dnsutils",),
     "tests.real.bind": ("bind9",),
     "tests.real.browser": ("chromium", "chromium-driver"),

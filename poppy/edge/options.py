@@ -17,6 +17,9 @@ from poppy.common.errors import ConfigError
 _LONGEST_DIRECTORY = 80
 _DIRECTORY = re.compile(r"/[A-Za-z0-9_./-]+")  # Needs no quoting in HAProxy's file or in VCL.
 _FIELD = re.compile("[A-Za-z][A-Za-z0-9-]{0,63}")
+#: The name of the file in the run directory with the agent's figures.
+AGENT_METRICS = "agent.prom"
+
 _MEGABYTE = 1024 * 1024
 _HOUR = 3600
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model.edge_traffic import Counts, Domain
@@ -140,6 +141,23 @@ def agent(node: EdgeNode) -> Iterator[tuple[EdgeAgent, EdgeAPI]]:
         agent.join(api.url, "n1", api.store.add_node("n1"))
         with agent:
             yield agent, api
+
+
+def test_agents_metrics_are_served_also_without_the_agent(
+    node: EdgeNode, agent: tuple[EdgeAgent, EdgeAPI]
+) -> None:
+    url = "http://{}:{}/metrics/agent".format(*node.metrics)
+
+    def metrics() -> str:
+        return requests.get(url, timeout=5).text
+
+    until(lambda: "\npoppy_edge_ready 1\n" in metrics())
+    agent[0].end(signal.SIGKILL)
+    last = metrics()
+    assert '\npoppy_edge_process_up{process="varnish"} 1\n' in last
+    assert metrics() == last
+    (node.settings.run_directory / "agent.prom").unlink()
+    assert requests.get(url, timeout=5).status_code == 503
 
 
 def test_figures_are_exact_although_the_agent_haproxy_and_answers_are_lost(

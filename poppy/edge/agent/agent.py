@@ -13,6 +13,7 @@ from poppy.common.errors import DriverError, Gone, Unavailable
 from poppy.common.version import VERSION
 from poppy.edge.agent.changes import Change, Page, Purge
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
+from poppy.edge.agent.metrics import Figures
 from poppy.edge.agent.schedule import Schedule
 from poppy.edge.agent.traffic import Traffic
 from poppy.edge.errors import Down, Refused
@@ -104,6 +105,7 @@ class Agent:
         self._seen: set[str] | None = set() if self._revision == 0 else None
         self._snapshot = 0
         self._etag: str | None = None
+        self._head = self._revision  #: The newest revision, as of the API's last answer.
 
         #: The start times of the processes that serve the state; None if that is unknown.
         self._loaded: Mapping[str, datetime.datetime] | None = None
@@ -144,6 +146,22 @@ class Agent:
             return 0.0
         due = min(self._local.next, self._reporting.next, self._traffic.next)
         return max(0.0, due - self._clock())
+
+    def figures(self) -> Figures:
+        """Return the state for metrics."""
+        return Figures(
+            answered=time.time() - (self._clock() - self._answered),
+            revision=self._revision,
+            behind=max(0, self._head - self._revision),
+            ready=bool(self._shown),
+            drained=self._drained,
+            conflict=self._conflict,
+            failures=len({**self._unloadable, **self._failures}),
+            up=frozenset(self._started),
+            counts=self._traffic.counts,
+            waiting=self._traffic.waiting,
+            lost=self._traffic.lost,
+        )
 
     def _failed_here(self, message: str, error: Exception) -> None:
         self._loaded = None
@@ -199,6 +217,7 @@ class Agent:
         self._answered = self._clock()
         if page is not None:
             self._take(page)
+        self._head = self._position if page is None else page.head
         self._caught_up = self._caught_up or page is None or page.revision == page.head
         more = page is not None and page.revision < page.head
         self._api.succeeded(0 if more else self._options.poll_interval)

@@ -17,9 +17,10 @@ from oslo_log import log
 
 from poppy.common import errors
 from poppy.edge import files
-from poppy.edge.agent import node, options
+from poppy.edge.agent import metrics, node, options
 from poppy.edge.agent.agent import Agent, DataPlane
 from poppy.edge.agent.client import Client
+from poppy.edge.options import AGENT_METRICS
 from poppy.edge.state import State
 
 LOG = log.getLogger(__name__)
@@ -72,12 +73,19 @@ def run(conf: cfg.ConfigOpts, directory: Path, run_directory: Path, plane: DataP
         agent = Agent(group, client, State(directory / "state"), plane, instance(run_directory))
         LOG.info("poppy-edge follows %s as %s", found.url, found.name)
         notify("READY=1")
+        next_write = time.monotonic()
         while not signals.ended:
             if signals.reload:
                 signals.reload = False
                 _reload(conf)
             wait = agent.turn()
             notify("WATCHDOG=1")
+            if time.monotonic() >= next_write:
+                next_write = time.monotonic() + metrics.INTERVAL
+                with contextlib.suppress(OSError):
+                    # The run directory is in memory, so that a full disk is a figure too.
+                    path = run_directory / AGENT_METRICS
+                    metrics.write(path, agent.figures(), directory, time.time())
             time.sleep(min(wait, _NAP))
 
 

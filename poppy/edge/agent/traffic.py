@@ -52,6 +52,16 @@ class Traffic:
         """When :meth:`turn` has something to do."""
         return min(self._sampling.next, self._sending.next)
 
+    @property
+    def waiting(self) -> int:
+        """The number of hours with figures that were not reported yet."""
+        return self._ledger.waiting
+
+    @property
+    def lost(self) -> int:
+        """The responses in figures that were dropped, since the agent's start."""
+        return self._ledger.lost
+
     def turn(self, *, send: bool) -> None:
         """Do what is due: take a sample, and report sums of one hour.
 

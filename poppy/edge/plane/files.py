@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names of a node's files."""
 
-from poppy.edge.options import Settings
+from poppy.edge.options import AGENT_METRICS, Settings
 
 
 class Files:
@@ -13,6 +13,7 @@ class Files:
         self.configuration = self.haproxy / "haproxy.cfg"
         self.lua = self.haproxy / "policy.lua"
         self.changes_lua = self.haproxy / "changes.lua"
+        self.metrics_lua = self.haproxy / "metrics.lua"
         self.refused = self.haproxy / "refused"  #: Expressions of targets.
         self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
         self.policies = self.haproxy / "policies"
@@ -27,4 +28,5 @@ class Files:
         self.runtime_socket = settings.run_directory / "haproxy.sock"
         self.cache_socket = settings.run_directory / "varnish.sock"
         self.origin_socket = settings.run_directory / "origin.sock"
+        self.agent_metrics = settings.run_directory / AGENT_METRICS
         self.varnish_work = settings.run_directory / "varnish"

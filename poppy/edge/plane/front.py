@@ -54,6 +54,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
         files.configuration: _configuration(settings, files) + "\n" + origins,
         files.lua: _resource("policy.lua"),
         files.changes_lua: _resource("changes.lua"),
+        files.metrics_lua: _resource("metrics.lua"),
         files.refused: "".join(f"{expression}\n" for expression in refused),
         files.plain: f"{clients.PLAIN}\n",
         files.ready: "node 0\n",
@@ -78,6 +79,8 @@ global
     setenv POPPY_POLICIES {files.policies}
     lua-load-per-thread {files.lua}
     lua-load-per-thread {files.changes_lua}
+    setenv POPPY_AGENT_METRICS {files.agent_metrics}
+    lua-load-per-thread {files.metrics_lua}
     tune.bufsize 81920
     tune.maxrewrite 8192
     tune.http.maxhdr 200
@@ -119,6 +122,7 @@ backend direct
 frontend metrics
     bind {_bind(settings.metrics)}
     http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request use-service lua.agent_metrics if {{ path /metrics/agent }}
 {answer(404, "Not Found", "!{ path /ready }")}\
 {answer(200, "OK", f"{{ str(node),map_str({files.ready}) -m str 1 }}")}\
 {answer(503, "Service Unavailable", "TRUE")}"""

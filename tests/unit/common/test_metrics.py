@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from poppy.common import metrics
+from poppy.edge.agent import metrics as edge
 
 ROOT = pathlib.Path(__file__).parents[3]
 MONITORING = ROOT / "etc" / "monitoring"
@@ -19,7 +20,10 @@ SAMPLES = {
     instrument.name + suffix: {*instrument.labels, *(["le"] if suffix == "_bucket" else [])}
     for instrument in metrics.INSTRUMENTS
     for suffix in SUFFIXES[instrument.kind]
-}
+} | {it.sample: {it.label, "instance"} for it in edge.METRICS}
+#: Name, kind and labels of all metrics.
+ALL = [(it.name, it.kind, it.labels) for it in metrics.INSTRUMENTS]
+ALL += [(it.name, it.kind, [it.label] if it.label else []) for it in edge.METRICS]
 
 
 def test_every_instrument_is_listed_once():
@@ -115,7 +119,7 @@ def test_prometheus_expressions_use_existing_metrics(expression):
 
 def test_every_metric_is_on_the_dashboard():
     shown = " ".join(dashboard_expressions())
-    missing = [it.name for it in metrics.INSTRUMENTS if it.name not in shown]
+    missing = [name for name, _, _ in ALL if name not in shown]
     assert missing == []
 
 
@@ -156,9 +160,9 @@ def test_every_metric_is_documented_with_kind_and_labels():
     text = (ROOT / "doc" / "source" / "metrics.rst").read_text()
     rows = re.split(r"^(?=``poppy_)", text, flags=re.MULTILINE)[1:]
     described = {re.match(r"``(\w+)``", row)[1]: row for row in rows}
-    assert set(described) == {it.name for it in metrics.INSTRUMENTS}
-    for instrument in metrics.INSTRUMENTS:
-        row = described[instrument.name]
-        assert row.split()[1] == instrument.kind[0]
-        for label in instrument.labels:
+    assert set(described) == {name for name, _, _ in ALL}
+    for name, kind, labels in ALL:
+        row = described[name]
+        assert row.split()[1] == kind[0]
+        for label in labels:
             assert f"``{label}``" in row
