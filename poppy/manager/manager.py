@@ -23,6 +23,7 @@ from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
 from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
+from poppy.manager.edge_overview import EdgeOverview
 from poppy.manager.edge_traffic import EdgeTraffic
 from poppy.manager.flavors import FlavorsManager
 from poppy.manager.health import HealthManager
@@ -48,6 +49,7 @@ class Manager(Driver):
         certificates: orders for certificates.
         edge: the nodes of the operator's own edge.
         edge_traffic: the figures that they report.
+        edge_overview: their state.
         flavors: the operator's choices of providers.
         operations: operations, for tenants and operators.
         health: health checks of the drivers.
@@ -118,6 +120,7 @@ class Manager(Driver):
         self.flavors = FlavorsManager(storage, providers, dns)
         self.edge = EdgeManager(storage, providers=providers)
         traffic_retention = conf["drivers:storage"].edge_traffic_retention
+        self.edge_overview = EdgeOverview(storage)
         self.edge_traffic = EdgeTraffic(storage, datetime.timedelta(days=traffic_retention))
         self.admin_search = AdminSearch(storage)
         self.operations = OperationsManager(storage)

@@ -29,7 +29,7 @@ from tests.functional.harness import PROJECT, Harness, ScriptedProvider
 
 PASSWORD = "correct horse battery"
 GROUP = "drivers:transport:dashboard"
-PATHS = ("", "/operations", "/services", f"/services/{PROJECT}/x", "/find")
+PATHS = ("", "/operations", "/services", f"/services/{PROJECT}/x", "/find", "/edge", "/edge/n1")
 HOSTILE = """<script>alert('1')</script>"&{{ 7 * 7 }}"""
 DENIED = {"X-Project-ID": "1", "X-Roles": "member"}
 

@@ -85,6 +85,8 @@ def test_an_operator_signs_in_browses_and_signs_out(scene, browser):
     reads(browser, "play.example.org.cdn.example.net", "succeeded")
     browser.find_element(By.LINK_TEXT, "Overview").click()
     reads(browser, "provider:fastly", "alive")
+    browser.find_element(By.LINK_TEXT, "Edge").click()
+    reads(browser, "There are no nodes.")
     browser.find_element(By.NAME, "q").send_keys("play.example.org", Keys.ENTER)
     reads(browser, "play.example.org.cdn.example.net")
     cookie = browser.get_cookies()[0]
@@ -195,7 +197,7 @@ def test_pages_fit_a_phone(scene, browser, scheme):
         f"{scene.poppy.base}/v1.0/services?domain=www.example.com", timeout=10
     ).json()["services"]
     own = f"/services/{service['project_id']}/{service['id']}"
-    for path in ("", "/operations", "/services?status=deployed", own, "/find"):
+    for path in ("", "/operations", "/services?status=deployed", own, "/find", "/edge"):
         browser.get(scene.url + path)
         width = browser.execute_script("return document.documentElement.scrollWidth")
         assert width <= PHONE[0], path

@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from poppy.transport.pecan.auth import Strategy
 from poppy.transport.pecan.controllers.base import API, Settings
-from poppy.transport.pecan.dashboard import login, pages, sessions
+from poppy.transport.pecan.dashboard import edge_pages, login, pages, sessions
 from poppy.transport.pecan.dashboard.rendering import PREFIX, ErrorPages, Renderer
 from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.hooks import ContextHook
@@ -38,7 +38,7 @@ HEADERS = (
 )
 
 
-ROUTES = (*pages.ROUTES, *login.ROUTES)
+ROUTES = (*pages.ROUTES, *edge_pages.ROUTES, *login.ROUTES)
 
 
 class Shared(NamedTuple):

@@ -164,23 +164,24 @@ def _to(request: Request, project_id: str, service_id: str) -> Response:
     return go_to(f"{root(request)}/services/{path}")
 
 
-def _page(path: str, handler: Handler, identifier: str, summary: str) -> Route:
+def page(path: str, handler: Handler, identifier: str, summary: str) -> Route:
+    """Return the route of a page below the dashboard's root."""
     answer = Answer("The page.", media_types=(HTML,))
     target = f"GET {PREFIX}{path}"
     return Route(target, handler, RULE, identifier, summary, {HTTPStatus.OK: answer})
 
 
 ROUTES = (
-    _page("", _overview, "getOverview", "Show the state of the installation at a glance."),
-    _page("/operations", _operations, "getOperations", "Show unfinished and failed operations."),
-    _page("/services", _services, "getServices", "Show the services of all projects by status."),
-    _page(
+    page("", _overview, "getOverview", "Show the state of the installation at a glance."),
+    page("/operations", _operations, "getOperations", "Show unfinished and failed operations."),
+    page("/services", _services, "getServices", "Show the services of all projects by status."),
+    page(
         "/services/{project_id}/{service_id}",
         _service,
         "getService",
         "Show a service and its history.",
     ),
-    _page("/find", _find, "find", "Find a service by domain, provider hostname or ID."),
+    page("/find", _find, "find", "Find a service by domain, provider hostname or ID."),
     Route(
         f"GET {PREFIX}/static/{{name}}",
         _file,
