@@ -50,9 +50,21 @@ local function glob_matches(parts, text)
   return tail >= position and find(text, last, tail, true) ~= nil
 end
 
+-- With one star, one call of a function in C is faster than the comparison of parts.
+local function expression_of(parts)
+  if #parts == 2 then
+    local first, last = parts[1]:gsub("%p", "%%%0"), parts[2]:gsub("%p", "%%%0")
+    return last == "" and "^" .. first or "^" .. first .. ".*" .. last .. "$"
+  end
+end
+
 local function pattern_of(text)
   local path, query = text:match("^([^?]*)%??(.*)$")
-  return { path = parts_of(path), query = find(text, "?", 1, true) and parts_of(query) }
+  local parts = parts_of(path)
+  if find(text, "?", 1, true) then
+    return { path = parts, query = parts_of(query) }
+  end
+  return { path = parts, expression = expression_of(parts) }
 end
 
 -- The path as origins may read it besides asked.path: without the parameters of segments, and
@@ -64,6 +76,9 @@ local function others_of(raw, path)
 end
 
 local function matches(pattern, asked)
+  if pattern.expression and not asked.others then
+    return find(asked.path, pattern.expression) ~= nil
+  end
   if pattern.query and not (asked.query and glob_matches(pattern.query, asked.query)) then
     return false
   end
@@ -277,8 +292,7 @@ poppy_policies = {
 -- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
 -- makes a dozen tables.
 core.register_converters("decide", function(text)
-  local service, digest, path, query, client =
-    text:match("^(%S+) @(%x+)%S* ([^ ?]+)(%S*) (.*)$")
+  local service, digest, path, query, client = text:match("^(%S+) @(%x+)%S* ([^ ?]+)(%S*) (.*)$")
   local policy = policy_of(service, digest)
   local asked = asked_of(path, query, client)
   for number = 1, #policy.restrictions do
