@@ -156,6 +156,7 @@ class Program(OptionalFields):
         certificates: for HTTPS. Domains without one have none.
         challenges: see :class:`Challenge`.
         caching: options for each entry of ``ttls``; empty if none has any.
+        checked: whether :meth:`from_dict` has checked it. No part of the program, and not copied.
     """
 
     service_id: str
@@ -167,6 +168,7 @@ class Program(OptionalFields):
     certificates: tuple[Certificate, ...] = ()
     challenges: tuple[Challenge, ...] = ()
     caching: tuple[CacheOptions, ...] = ()
+    checked: bool = field(default=False, init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the program as a JSON object."""
@@ -176,6 +178,7 @@ class Program(OptionalFields):
     def to_json(self) -> str:
         """Return the program as JSON; equal programs give equal text."""
         document = asdict(self)
+        del document["checked"]
         for name in (*_OPTIONAL, *optional.NAMES):
             if not document[name]:
                 del document[name]
@@ -208,7 +211,8 @@ class Program(OptionalFields):
             caching=tuple(read.any("caching", MAX_RULES, optional.cache_options)),
             **optional.read(document),
         )
-        unknown = sorted(document.keys() - {"version", *(it.name for it in fields(cls))})
+        names = {"version", *(it.name for it in fields(cls) if it.init)}
+        unknown = sorted(document.keys() - names)
         if unknown:
             raise ValueError(f"the program has the unknown field {unknown[0]!r:.80}")
         if not program.origins:
@@ -219,6 +223,7 @@ class Program(OptionalFields):
             raise ValueError("caching has other entries than ttls")
         _check_wildcards(program)
         _check_names(program)
+        object.__setattr__(program, "checked", True)
         return program
 
     @classmethod

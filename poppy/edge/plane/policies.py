@@ -80,11 +80,12 @@ def served(program: Program, settings: Settings) -> Served:
     Raises:
         Refused: this node can't serve it.
     """
-    try:
-        # Every byte of the program goes into files that others read line by line.
-        program = Program.from_dict(program.to_dict())
-    except ValueError as exc:
-        raise Refused(f"The program is invalid: {exc}") from exc
+    if not program.checked:
+        try:
+            # Every byte of the program goes into files that others read line by line.
+            program = Program.from_dict(program.to_dict())
+        except ValueError as exc:
+            raise Refused(f"The program is invalid: {exc}") from exc
     kinds = {access.kind for access in program.restrictions}
     if "geography" in kinds and settings.geography_database is None:
         raise Refused("This node has no geography database")

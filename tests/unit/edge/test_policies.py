@@ -145,3 +145,16 @@ def test_what_changes_responses_is_lines_of_a_policy(
         "error 410|0s /e",
         "error 500| /f",
     ]
+
+
+def test_only_a_program_that_was_not_checked_is_checked(
+    settings: options.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program.from_json(PROGRAM.to_json())
+    changed = replace(program, domains=("a b",))
+    with pytest.raises(Refused, match="a b"):
+        served(changed, settings)
+
+    monkeypatch.setattr(Program, "to_dict", None)
+
+    assert served(program, settings) == served(program, settings)

@@ -54,6 +54,7 @@ def test_a_program_is_read_as_it_was_written() -> None:
     [
         (["version"], 2, "version 2"),
         (["version"], True, "version"),
+        (["checked"], True, "unknown field 'checked'"),
         (["service_id"], "../x", "service_id"),
         (["domains", 0], "www.example.com\n", "domains"),
         (["domains", 0], "WWW.example.com", "domains"),
@@ -125,7 +126,8 @@ def test_a_program_without_certificates_is_as_it_was_before_there_were_any() -> 
     plain = replace(SECURE, certificates=(), challenges=())
     document = {"version": 1, **asdict(plain)}
     document = {name: value for name, value in document.items() if value is not None}
-    del document["certificates"], document["challenges"], document["caching"]
+    for name in ("certificates", "challenges", "caching", "checked"):
+        del document[name]
 
     assert plain.to_json() == json.dumps(document, sort_keys=True)
     assert Program.from_json(plain.to_json()) == plain
