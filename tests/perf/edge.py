@@ -1,40 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node of the own edge with 5,000 services, compared with HAProxy and Varnish for one site.
 
-Hits are compared by the CPU time of all server processes, so that the client does not count.
+Hits are compared by the CPU time of all server processes, so that the client does not count. The
+site does what a careful operator's configuration does: it serves its own host only, removes fields
+that clients must not send, passes on the client's address, bounds the time of a request, and says
+whether a response is from the cache. It knows neither other hosts nor restrictions or purges.
 """
 
 import contextlib
 import glob
+import itertools
+import json
+import multiprocessing
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from poppy.edge.program import Access, Choice, Clients, Program, Upstream
+from poppy.edge.program import Access, Certificate, Choice, Clients, Program, Upstream
 from tests.perf.common import Effort, alternate, timed
 from tests.perf.results import Goal, Result
 from tests.real.edge_node import EdgeNode
+from tests.real.edge_origins import Authority
 from tests.real.nameserver import free_port
 from tests.real.origin import Origin
 from tests.real.process import descendants
 
 SERVICES = 5000
 FEW = 10
-_TIMEOUT = 20.0  # Seconds.
+_RESTART = 20  # Seconds.
+_PURGES = 1000  # A minute.
+_TIMEOUT = 60.0  # Seconds.
+_SITE = "www.example.com"
 _HAPROXY = """\
 global
     nbthread 1
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
 defaults
     mode http
     timeout client 60s
     timeout connect 5s
     timeout server 60s
+    timeout http-request 10s
+    timeout http-keep-alive 30s
 frontend site
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{http}
+    bind 127.0.0.1:{https} ssl crt {directory}/site.pem alpn h2,http/1.1
+    http-request deny deny_status 404 unless {{ req.hdr(host),host_only,lower -m str {name} }}
+    http-request del-header Proxy
+    http-request set-header X-Forwarded-For %[src]
     default_backend cache
 backend cache
     http-reuse always
@@ -44,29 +62,37 @@ _VCL = """\
 vcl 4.1;
 backend origin { .host = "ORIGIN"; }
 sub vcl_backend_response { set beresp.ttl = 1h; }
+sub vcl_deliver {
+    if (obj.hits > 0) {
+        set resp.http.X-Cache = "HIT";
+    } else {
+        set resp.http.X-Cache = "MISS";
+    }
+}
 """
 
 
 def run(effort: Effort) -> list[Result]:
-    """Measure hits, and a change of a service, on a node."""
+    """Measure hits, a change of a service, purges, memory and a restart of a node."""
     with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="poppy-ca-")))
+        authority = Authority(directory)
         origin = stack.enter_context(Origin())
         origin.padding = 1024
         node = stack.enter_context(EdgeNode(allowed_origins=["127.0.0.0/8"]))
-        site = stack.enter_context(_Site(origin))
-        programs = [_program(origin, number) for number in range(SERVICES)]
+        site = stack.enter_context(_Site(origin, authority))
+        programs = [_program(origin, authority, number) for number in range(SERVICES)]
         rules = replace(
-            _program(origin, SERVICES),
+            _program(origin, authority, SERVICES),
             ttls=(Choice("/a/*.css", 60), Choice("/b/*", 60), Choice("/*", 3600)),
             restrictions=(
                 Access("blacklist", "client_ip", (Clients("/b/*", ("192.0.2.0/24",)),)),
             ),
         )
-        node.plane.load(programs[:FEW])
-        few = [timed(lambda: node.plane.apply(programs[0])) for _ in range(effort.pick(50, 10))]
-        node.plane.load([*programs, rules])
-        many = [timed(lambda: node.plane.apply(programs[-1])) for _ in range(len(few))]
-        results = [
+        few = _changes(node, programs[:FEW], effort)
+        results = _restart(node, [*programs, rules])
+        many = _changes(node, [*programs, rules], effort)
+        results.append(
             Result(
                 "edge: a change",
                 "ms",
@@ -74,39 +100,172 @@ def run(effort: Effort) -> list[Result]:
                 (f"{FEW} services", few),
                 Goal("<=", 1.3),
             )
-        ]
-        own = _CPU(node.pids)
-        times = effort.pick(3000, 300)
-        for name, program, least in (
-            ("first service", programs[0], 0.95),
-            ("last service", programs[-1], 0.95),
-            ("service with rules", rules, 0.75),
-        ):
-            host = program.domains[0]
-            ours, theirs = alternate(
-                effort.pick(9, 3),
-                lambda host=host: own.rate(node.http, host, times),  # type: ignore[misc]
-                lambda: site.cpu.rate(site.http, "www.example.com", times),
-            )
-            results.append(
-                Result(
-                    f"edge: hits of the {name}",
-                    "per CPU second",
-                    ("node", ours),
-                    ("one site", theirs),
-                    Goal(">=", least),
-                )
-            )
+        )
+        results += _hits(
+            node,
+            site,
+            effort,
+            [("first", programs[0], 0.95), ("last", programs[-1], 0.95), ("ruled", rules, 0.75)],
+        )
+        results.append(_purges(node, programs, effort))
         return results
 
 
-def _program(origin: Origin, number: int) -> Program:
+def _changes(node: EdgeNode, programs: Sequence[Program], effort: Effort) -> list[float]:
+    """Return the milliseconds of changes of one service on a node that serves some."""
+    node.plane.load(programs)
+    return [timed(lambda: node.plane.apply(programs[0])) for _ in range(effort.pick(50, 10))]
+
+
+def _restart(node: EdgeNode, programs: Sequence[Program]) -> list[Result]:
+    """Start HAProxy with these programs in the node's state."""
+    node.stop("haproxy")
+    node.start("haproxy")
+    empty = node.memory("haproxy")
+    node.stop("haproxy")
+    for number, program in enumerate(programs, 1):
+        document = {"revision": number, "program": program.to_dict()}
+        # Not by the state, which syncs each file.
+        path = node.settings.state_directory / "state" / "programs" / f"{program.service_id}.json"
+        path.write_text(json.dumps(document))
+    started = time.monotonic()
+    node.start("haproxy", 10 * _RESTART)
+    response, _ = node.get(programs[-1].domains[0])
+    seconds = time.monotonic() - started
+    assert response.status == 200
+    memory = (node.memory("haproxy") - empty) / len(programs) / 1024
+    return [
+        Result(
+            f"edge: restart with {SERVICES} services",
+            "s",
+            ("node", [seconds]),
+            None,
+            Goal("<=", _RESTART, " s"),
+        ),
+        Result(
+            "edge: memory of an idle service with a certificate",
+            "KiB",
+            ("node", [memory]),
+            None,
+            Goal("<=", 50, " KiB"),
+        ),
+    ]
+
+
+def _hits(
+    node: EdgeNode,
+    site: "_Site",
+    effort: Effort,
+    services: Sequence[tuple[str, Program, float]],
+) -> Iterator[Result]:
+    own = _CPU(node.pids)
+    times = effort.pick(2000, 300)
+    for (name, program, least), tls in itertools.product(services, (False, True)):
+        host = program.domains[0]
+        ours, theirs = alternate(
+            effort.pick(9, 3),
+            lambda host=host, tls=tls: own.rate(  # type: ignore[misc]
+                node.https if tls else node.http, host, times, tls
+            ),
+            lambda tls=tls: site.cpu.rate(  # type: ignore[misc]
+                site.https if tls else site.http, _SITE, times, tls
+            ),
+        )
+        yield Result(
+            f"edge: hits of the {name} service{' over TLS' if tls else ''}",
+            "per CPU second",
+            ("node", ours),
+            ("one site", theirs),
+            Goal(">=", least),
+        )
+
+
+def _purges(node: EdgeNode, programs: Sequence[Program], effort: Effort) -> Result:
+    """Compare the latency of hits while other services' objects are purged."""
+    seconds = effort.pick(2, 1)
+
+    def latency(purging: bool) -> float:
+        process = multiprocessing.get_context("fork").Process(
+            target=_purge, args=(node, programs[1:]), daemon=True
+        )
+        if purging:
+            process.start()
+        try:
+            return _latency(node, programs[0].domains[0], seconds)
+        finally:
+            if purging:
+                process.terminate()
+                process.join()
+
+    busy, quiet = alternate(effort.pick(7, 3), lambda: latency(True), lambda: latency(False))
+    return Result(
+        f"edge: hits during {_PURGES} purges a minute",
+        "ms",
+        ("purging", busy),
+        ("quiet", quiet),
+        Goal("<=", 1.2),
+    )
+
+
+def _purge(node: EdgeNode, programs: Sequence[Program]) -> None:
+    """Purge paths and, each tenth time, patterns."""
+    for number, program in enumerate(itertools.cycle(programs)):
+        node.plane.purge(program.service_id, "/a/*" if number % 10 == 0 else "/a/b.html", True)
+        time.sleep(60 / _PURGES)
+
+
+def _latency(node: EdgeNode, host: str, seconds: float) -> float:
+    """Return the mean milliseconds of hits on one connection."""
+    with _Client(node.http, host, tls=False) as client:
+        client.get()
+        begin, count = time.monotonic(), 0
+        while time.monotonic() < begin + seconds:
+            client.get()
+            count += 1
+        return 1000 * (time.monotonic() - begin) / count
+
+
+def _program(origin: Origin, authority: Authority, number: int) -> Program:
+    names = (f"www{number}.example.com", f"alt{number}.example.com")
+    chain, key = authority.issue(*names)
+    # With an intermediate certificate, as most have one.
+    chain += authority.file.read_text()
     return Program(
         service_id=f"service-{number}",
-        domains=(f"www{number}.example.com", f"alt{number}.example.com"),
+        domains=names,
         origins=(Upstream(origin.address, 80, False, None),),
         ttls=(Choice("/*", 3600),),
+        certificates=(Certificate(names, chain, key),),
     )
+
+
+class _Client:
+    """A client with one connection."""
+
+    def __init__(self, address: tuple[str, int], host: str, *, tls: bool) -> None:
+        head = f"GET /a/b.html HTTP/1.1\r\nHost: {host}\r\nUser-Agent: perf\r\nAccept: */*\r\n\r\n"
+        self._head = head.encode()
+        self._connection = socket.create_connection(address, _TIMEOUT)
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self._connection = context.wrap_socket(self._connection, server_hostname=host)
+
+    def __enter__(self) -> "_Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self) -> None:
+        """Make a request for an object of the origin, which ends with dots."""
+        self._connection.sendall(self._head)
+        received = b""
+        while not received.endswith(b"...."):
+            part = self._connection.recv(65536)
+            assert part and b" 200 " in (received or part)[:16]
+            received += part
 
 
 class _CPU:
@@ -115,19 +274,14 @@ class _CPU:
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
 
-    def rate(self, address: tuple[str, int], host: str, times: int) -> float:
+    def rate(self, address: tuple[str, int], host: str, times: int, tls: bool) -> float:
         """Return the requests on one connection that take a second of CPU time."""
-        before = self._seconds()
-        head = f"GET /a/b.html HTTP/1.1\r\nHost: {host}\r\nUser-Agent: perf\r\nAccept: */*\r\n\r\n"
-        with socket.create_connection(address, _TIMEOUT) as connection:
+        with _Client(address, host, tls=tls) as client:
+            client.get()
+            before = self._seconds()
             for _ in range(times):
-                connection.sendall(head.encode())
-                received = b""
-                while not received.endswith(b"...."):
-                    part = connection.recv(65536)
-                    assert part and b" 200 " in (received or part)[:16]
-                    received += part
-        return times / (self._seconds() - before)
+                client.get()
+            return times / (self._seconds() - before)
 
     def _seconds(self) -> float:
         """Return the seconds on a CPU so far (proc(5), schedstat)."""
@@ -138,9 +292,11 @@ class _CPU:
 class _Site:
     """HAProxy and Varnish with configurations for one site, as a person would write them."""
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Origin, authority: Authority) -> None:
         self.http = ("127.0.0.1", free_port())
+        self.https = ("127.0.0.1", free_port())
         self._origin = origin
+        self._authority = authority
 
     def __enter__(self) -> "_Site":
         self._stack = contextlib.ExitStack()
@@ -148,8 +304,11 @@ class _Site:
             self._stack.enter_context(tempfile.TemporaryDirectory(prefix="poppy-site-"))
         )
         (directory / "site.vcl").write_text(_VCL.replace("ORIGIN", self._origin.address))
+        (directory / "site.pem").write_text("".join(self._authority.issue(_SITE)))
         (directory / "haproxy.cfg").write_text(
-            _HAPROXY.format(port=self.http[1], directory=directory)
+            _HAPROXY.format(
+                http=self.http[1], https=self.https[1], directory=directory, name=_SITE
+            )
         )
         varnish = ["varnishd", "-F", "-j", "none", "-f", str(directory / "site.vcl")]
         varnish += ["-n", str(directory / "work"), "-a", f"{directory}/varnish.sock"]
@@ -170,7 +329,7 @@ class _Site:
         self._stack.close()
 
     def _wait(self) -> None:
-        head = b"GET / HTTP/1.0\r\nHost: www.example.com\r\n\r\n"
+        head = f"GET / HTTP/1.0\r\nHost: {_SITE}\r\n\r\n".encode()
         deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(self.http, 2) as probe:

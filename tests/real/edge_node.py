@@ -109,8 +109,12 @@ class EdgeNode:
         self.state.revision += 1
         self.plane.apply(program)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, timeout: float = _START_TIMEOUT) -> None:
         """Start ``haproxy`` or ``varnish`` by its command, and wait until it answers.
+
+        Args:
+            name: of the process.
+            timeout: seconds to wait.
 
         Raises:
             RuntimeError: it did not start; the message has its log.
@@ -123,7 +127,7 @@ class EdgeNode:
         with log.open("ab") as output:
             process = subprocess.Popen(commands[name](self.settings), stdout=output, stderr=output)
         self._processes[name] = process
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + timeout
         while name not in self.plane.started():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} did not start: {log.read_text()}")
