@@ -6,8 +6,11 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from oslo_config import cfg
 
+from poppy.edge import options
 from poppy.edge.plane import clients
+from poppy.edge.plane.files import Files
 from poppy.model import paths
 
 
@@ -23,3 +26,29 @@ def test_a_plain_target_is_neither_ambiguous_nor_has_dot_segments(target: str) -
 @pytest.mark.parametrize("target", ["/", "/a", "/a/", "/a/b-c_d~e.tar.gz", "/a?b=../%zz&c"])
 def test_most_targets_are_plain(target: str) -> None:
     assert re.search(clients.PLAIN, target)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"trusted_proxies": ["192.0.2.0/24"], "client_ip_header": "True-Client-IP"}],
+    ids=["direct", "behind proxies"],
+)
+def test_a_request_with_a_field_that_a_rule_reads_is_not_plain(values: dict[str, object]) -> None:
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], project="poppy-edge")
+    for name, value in values.items():
+        conf.set_override(name, value, group="edge")
+    settings = options.read(conf)
+
+    short_cut, end, others = clients.rules(settings, Files(settings)).partition(
+        "    http-request allow if is_plain is_simple\n"
+    )
+
+    assert end
+    [names] = set(re.findall("req.hdr_names -m reg '([^']+)'", short_cut))
+    read = set(re.findall(r"req[.](?:fhdr|hdr|hdr_val)[(]([^)]+)[)]", others))
+    assert {"Authorization", "Cookie"} < read
+    # Any request may have these. Policies get the referrer of plain requests too.
+    for name in read - {"host", "referer"}:
+        assert re.search(names, name), name
