@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""HAProxy's rules for clients' requests.
+"""HAProxy's rules for clients' requests.
 
-Most requests are *plain*: no rule has to change or refuse them, so after the look-ups they skip
-all others. Each rule that HAProxy evaluates costs time, though it does nothing. So add one after
-the short cut, and see to it that requests that need it are not plain: mark the service's entry
-(:data:`poppy.edge.plane.policies.RULES`), or extend the conditions. Rules for all requests belong
-into :data:`PASSED`.
+Most requests are *plain*: no rule has to change or refuse them, so they skip all rules after the
+look-ups. Each rule that HAProxy evaluates costs time, even if its condition is false. So add rules
+after the short cut, and make sure that requests that need them are not plain: mark the service's
+entry (:data:`poppy.edge.plane.policies.RULES`), or extend the conditions. Rules that all requests
+need belong in :data:`PASSED`.
 
 Variables::
 
