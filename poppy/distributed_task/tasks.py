@@ -282,6 +282,7 @@ def _deployed(
         provider_service_id=deployment.provider_service_id,
         access_urls=moved + current + dropped,
         certificates=dict(deployment.certificates),
+        certificate_messages=dict(deployment.certificate_messages),
         avoided=known.avoided if known else False,
         dns_records=known.dns_records if known else (),
         log_url=deployment.log_url,

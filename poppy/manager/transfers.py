@@ -193,11 +193,12 @@ class TransfersManager:
             spec=spec,
             # Keep providers that left the flavor until the service is removed from them.
             provider_details={
-                # Reset what the other Poppy observed of edges and DNS records.
+                # Reset what the other Poppy observed of edges, DNS records and certificates.
                 name: replace(
                     with_status(known.get(name), ProviderStatus.DEPLOY_IN_PROGRESS),
                     avoided=False,
                     dns_records=(),
+                    certificate_messages={},
                 )
                 for name in dict.fromkeys((*flavor.provider_names, *known))
             },

@@ -42,6 +42,8 @@ class ProviderDetail:
     Attributes:
         provider_service_id: the provider's id of its object; None before it exists.
         certificates: certificate status by domain.
+        certificate_messages: for the tenant: why the certificate of a domain can't be issued or
+            renewed, by domain.
         error_message: for the tenant: why ``status`` is ``failed``, or why the last purge failed.
         error_info: for the operator: the step of the operation that failed.
         error_class: the class name of the error.
@@ -66,6 +68,7 @@ class ProviderDetail:
     avoided: bool = False
     dns_records: tuple[DNSRecord, ...] = ()
     log_url: str = ""
+    certificate_messages: Mapping[str, str] = field(default_factory=dict)
 
     def with_records(
         self,
@@ -143,6 +146,8 @@ class ProviderDetail:
             document["dns_records"] = [record.to_dict() for record in self.dns_records]
         if self.log_url:
             document["log_url"] = self.log_url
+        if self.certificate_messages:
+            document["certificate_messages"] = dict(self.certificate_messages)
         return document
 
 

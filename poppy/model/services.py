@@ -132,9 +132,16 @@ class Service:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """The providers' error messages, for the tenant."""
-        messages = (detail.error_message for detail in self.provider_details.values())
-        return tuple(message for message in messages if message)
+        """The providers' error messages, and those about certificates, for the tenant."""
+        details = self.provider_details.values()
+        messages = [detail.error_message for detail in details if detail.error_message]
+        certificate_messages = sorted(
+            f"Certificate of {domain}: {message}"
+            for detail in details
+            for domain, message in detail.certificate_messages.items()
+            if domain in self.spec.domain_names
+        )
+        return (*messages, *certificate_messages)
 
     def with_details(self, details: ProviderDetails) -> Self:
         """Return a copy with other provider details."""

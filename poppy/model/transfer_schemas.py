@@ -43,6 +43,7 @@ _PROVIDER_DETAIL = record(
         "avoided": _FLAG,
         "dns_records": {"type": "array", "items": {"type": "object"}},
         "log_url": _TEXT,
+        "certificate_messages": {"type": "object", "additionalProperties": _TEXT},
     },
     ("status", "access_urls"),
 )

@@ -37,6 +37,8 @@ class Deployment:
             called again later; that call must be cheap.
         poll_after: with ``in_progress``, seconds until that call.
         certificates: certificate status by domain.
+        certificate_messages: why the certificate of a domain can't be issued or renewed, by
+            domain; shown to the tenant.
         message: with ``in_progress``, what the provider waits for, shown to the tenant; empty if
             it just takes time.
         records: the DNS records that the tenant must create for the provider (to validate a
@@ -53,6 +55,7 @@ class Deployment:
     message: str = ""
     records: Sequence[DNSRecord] = ()
     log_url: str = ""
+    certificate_messages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

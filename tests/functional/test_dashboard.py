@@ -22,6 +22,7 @@ from poppy.manager import sessions as ended_sessions
 from poppy.model.membership import Breaker, BreakerState, ProviderQuota, Worker
 from poppy.model.operations import Purge, State, Step, StepState
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
+from poppy.model.specs import Domain
 from poppy.testing.builders import make_operation, make_service, make_spec
 from poppy.transport.pecan import guesses
 from poppy.transport.pecan.dashboard import pages, sessions
@@ -632,6 +633,20 @@ class TestService:
         assert "dns failed the zone is locked" in text
         operation = poppy.operations(service_id)[0]
         assert f"operations retry {PROJECT} {service_id} {operation.operation_id}" in text
+
+    def test_shows_why_certificates_are_missing(self, poppy, app):
+        domains = tuple(Domain(it, "https", "sni") for it in ("a.example.com", "b.example.com"))
+        detail = ProviderDetail(
+            ProviderStatus.DEPLOYED,
+            certificates={"a.example.com": "create_in_progress", "b.example.com": "deployed"},
+            certificate_messages={"a.example.com": "CAA <forbids> it"},
+        )
+        service = make_service(provider_details={"own": detail})
+        service = replace(service, spec=replace(service.spec, domains=domains))
+        store(poppy, State.SUCCEEDED, service=service)
+        page = app.get(f"/dashboard/services/{service.project_id}/{service.service_id}")
+        assert "sni own: create in progress CAA <forbids> it" in plain(page)
+        assert "sni own: deployed" in plain(page)
 
     def test_history_is_paged_and_survives_deletion(self, poppy, app, monkeypatch):
         monkeypatch.setattr(pages, "HISTORY", 2)

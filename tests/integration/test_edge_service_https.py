@@ -5,6 +5,7 @@ import base64
 import datetime
 import itertools
 import os
+import re
 import ssl
 import threading
 import time
@@ -19,6 +20,7 @@ from poppy.model import specs as model
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.provider.edge import acme_renewal
 from poppy.provider.edge import certificates as driver_certificates
+from poppy.provider.edge.acme_options import Limits
 from poppy.provider.edge.driver import EdgeProvider
 from poppy.testing.builders import make_flavor, make_service, make_spec
 from poppy.testing.edge import Request
@@ -27,7 +29,7 @@ from tests.functional.harness import PROJECT, Harness
 from tests.real.edge_agent import Agent, until
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
-from tests.real.pebble import Pebble, Published
+from tests.real.pebble import BLOCKED, Pebble, Published
 
 pytestmark = pytest.mark.real
 
@@ -162,6 +164,47 @@ def test_a_domain_that_fails_does_not_hold_up_others(poppy, node, published, peb
         assert str(poppy.settle(service_id).status) == "deployed"
     assert get(node, pebble, "www.example.com") == 200
     assert node.get("broken.example.com")[0].status == 200
+
+
+def test_the_tenant_sees_why_a_certificate_fails(poppy, published, pebble, origin):
+    published.break_dns("broken.example.com")
+    limited = f"certificate:{pebble.directory_url}:limited.org"
+    for _ in range(Limits().certificates):
+        poppy.storage.edge.add_event(limited, now_utc())
+    states = {
+        "broken.example.com": "create_in_progress",
+        f"www.{BLOCKED}": "failed",
+        "www.limited.org": "create_in_progress",
+    }
+    with poppy.working():
+        service_id = create(poppy, origin, *states)
+        until(lambda: len(poppy.get(service_id).errors) == 3, 30)
+        assert certificates(poppy, service_id) == states
+        assert str(poppy.settle(service_id).status) == "deployed"
+        errors = poppy.get(service_id).errors
+
+        again = "; next attempt at [0-9-]+T[0-9:]+Z"
+        assert re.fullmatch(
+            "Certificate of broken.example.com: port 80 can't be reached; point the domain to "
+            f"the edge .*could not resolve.*{again}",
+            errors[0],
+        )
+        assert re.fullmatch(
+            rf"Certificate of www\.{BLOCKED}: 127.0.0.1 issues no certificate for .*{again}",
+            errors[1],
+        )
+        assert re.fullmatch(
+            f"Certificate of www.limited.org: The limit of 40 certificates for .*{again}",
+            errors[2],
+        )
+
+        # An update does not forget the reasons, and does not ask the authority before its time.
+        orders = pebble.orders()
+        poppy.services.update(PROJECT, service_id, [], "req-2")
+        poppy.settle(service_id)
+        assert poppy.get(service_id).errors == errors
+        assert certificates(poppy, service_id) == states
+        assert pebble.orders() == orders
 
 
 def test_a_dropped_domain_loses_its_certificate(poppy, node, pebble, origin):

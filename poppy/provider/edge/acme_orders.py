@@ -66,6 +66,8 @@ class Order:
         failures: of the authority, since its last success.
         rejections: consecutive orders that failed because of the domains.
         retry_at: no request is sent before this time, in ISO 8601.
+        problem: why the last attempt failed, for the tenant.
+        refused: whether a later attempt would fail too, as far as is known.
         avoid: until when an authority is avoided, by the URL of its directory.
         project_id, service_id: of the service that has the names.
     """
@@ -84,6 +86,8 @@ class Order:
     failures: int = 0
     rejections: int = 0
     retry_at: str | None = None
+    problem: str | None = None
+    refused: bool = False
     avoid: Mapping[str, str] = field(default_factory=dict)
     project_id: str = ""
     service_id: str = ""

@@ -18,6 +18,7 @@ from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.edge import acme_options, acme_renewal
 from poppy.provider.edge.acme import Issuer, check_name
+from poppy.provider.edge.acme_errors import Invalid
 from poppy.provider.edge.acme_orders import Order, Publisher
 from poppy.provider.edge.acme_records import StoredRecords, due
 from poppy.provider.edge.keys import Vault
@@ -29,6 +30,7 @@ LOG = log.getLogger(__name__)
 _STEPS = 10
 #: Seconds until an order is continued after a failure that names no time.
 _PAUSE, _LONG_PAUSE = 60.0, 86_400.0
+_MAX_PROBLEM = 500  #: Characters.
 
 
 class Progress(NamedTuple):
@@ -36,10 +38,12 @@ class Progress(NamedTuple):
 
     Attributes:
         statuses: by domain.
+        messages: why a certificate can't be issued or renewed, by domain.
         poll_after: seconds until the next step; None if nothing is in progress.
     """
 
     statuses: Mapping[str, str]
+    messages: Mapping[str, str]
     poll_after: float | None
 
 
@@ -162,14 +166,17 @@ class Certificates:
                 self._records.supersede(current)
             if pending is not None and domain not in ready and pending in orders:
                 self._postpone(pending, _PAUSE)
-            elif pending is not None and domain in ready:
-                try:
-                    waits += self._continue(pending)
-                except PermanentError as exc:
-                    LOG.warning("No certificate for %s: %s", domain, exc)
-                    status = "deployed" if current else "failed"
+            elif pending is not None and domain in ready and due(pending) <= now_utc():
+                waits += self._continue(pending)
             statuses[domain] = status
-        return Progress(statuses, min(waits, default=None))
+        unfinished = [
+            it for it in self._records.orders(service.service_id) if it.certificate is None
+        ]
+        statuses |= {
+            it.names[0]: "failed" for it in unfinished if it.refused and it.names[0] not in newest
+        }
+        messages = {it.names[0]: _message(it) for it in unfinished if it.problem}
+        return Progress(statuses, messages, min(waits, default=None))
 
     def _continue(self, order: Order) -> Sequence[float]:
         """Take steps of an order.
@@ -185,20 +192,41 @@ class Certificates:
         except InProgressError as exc:
             return [exc.poll_after]
         except DriverError as exc:
-            LOG.info("The certificate for %s has to wait: %s", order.names[0], exc)
-            if isinstance(exc, PermanentError):
-                self._postpone(order, _LONG_PAUSE)
-                raise
-            self._postpone(order, _PAUSE)
+            LOG.warning("The certificate for %s has to wait: %s", order.names[0], exc)
+            refused = isinstance(exc, PermanentError)
+            self._postpone(order, _LONG_PAUSE if refused else _PAUSE, exc)
             return []
         return [0.0]
 
-    def _postpone(self, order: Order, pause: float) -> None:
-        """Make sure that an order is not due at once."""
-        at = (now_utc() + datetime.timedelta(seconds=pause)).isoformat()
+    def _postpone(self, order: Order, pause: float, error: DriverError | None = None) -> None:
+        """Make sure that an order is not due at once, and store why its last attempt failed."""
+        now = now_utc()
+        at = (now + datetime.timedelta(seconds=pause)).isoformat()
         for stored in self._records.orders(order.service_id):
-            if stored.id == order.id and (stored.retry_at or "") < now_utc().isoformat():
-                self._records.put_order(replace(stored, retry_at=at))
+            if stored.id != order.id:
+                continue
+            changed = stored
+            if error is not None:
+                refused = isinstance(error, PermanentError)
+                changed = replace(changed, problem=_problem(order, error), refused=refused)
+            if (stored.retry_at or "") < now.isoformat():
+                changed = replace(changed, retry_at=at)
+            if changed != stored:
+                self._records.put_order(changed)
+
+
+def _problem(order: Order, error: DriverError) -> str:
+    """Return an error as text for the tenant: printable, and of bounded length."""
+    text = error.problems.get(order.names[0]) if isinstance(error, Invalid) else None
+    words = "".join(it if it.isprintable() else " " for it in text or str(error)).split()
+    return " ".join(words)[:_MAX_PROBLEM]
+
+
+def _message(order: Order) -> str:
+    """Return why an order has no certificate, and when the next attempt follows."""
+    if order.retry_at is None or due(order) <= now_utc():
+        return f"{order.problem}"
+    return f"{order.problem}; next attempt at {due(order):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _domains(service: Service) -> set[str]:

@@ -175,6 +175,7 @@ class EdgeProvider(Provider):
             poll_after=progress.poll_after,
             message=progress.message,
             certificates=known.certificates if known else {},
+            certificate_messages=known.certificate_messages if known else {},
         )
         if progress.message or self._certificates is None:
             return deployment
@@ -184,6 +185,7 @@ class EdgeProvider(Provider):
         return replace(
             deployment,
             certificates=work.statuses,
+            certificate_messages=work.messages,
             in_progress=work.poll_after is not None,
             poll_after=work.poll_after or _SOONEST,
             message="" if work.poll_after is None else "waiting for certificates",

@@ -44,6 +44,7 @@ def test_a_spec_round_trips(document: dict[str, object]) -> None:
         DETAIL,
         ProviderDetail(ProviderStatus.DEPLOYED),
         ProviderDetail(ProviderStatus.DEPLOYED, log_url="https://s3.example.net/logs/1/s/cdn/"),
+        ProviderDetail(ProviderStatus.DEPLOYED, certificate_messages={"a.com": "CAA"}),
     ],
 )
 def test_a_provider_detail_round_trips(detail: ProviderDetail) -> None:
