@@ -69,6 +69,16 @@ def test_exceeded_limits_and_unsupported_features(data, status):
     assert caught.value.status == status
 
 
+def test_single_paths_may_have_larger_bodies():
+    reader = Reader(10, forwarding=False, max_bodies={"/large": 11})
+    large = POST.replace(b"/ ", b"/large?x ").replace(b"5", b"11") + b"elevenb"
+    reader.feed(large)
+    assert len(reader.next().body) == 11
+    reader.feed(POST.replace(b"5", b"11"))
+    with pytest.raises(RequestRefused):
+        reader.next()
+
+
 def test_chunked_body_with_too_much_overhead_is_refused():
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises(RequestRefused) as caught:

@@ -21,6 +21,8 @@ from poppy.edge.program import Program
 
 #: Seconds after a report for which an agent is live.
 LIVE = 30.0
+#: Bytes of a body, and failures in a report.
+MAX_BODY, MAX_REPORT, MAX_FAILURES = 65536, 1024 * 1024, 1000
 
 
 class Answer(NamedTuple):
@@ -187,7 +189,10 @@ class EdgeStore:
                 "started": dict,
                 "failures": dict,
             },
+            MAX_REPORT,
         )
+        if len(report["failures"]) > MAX_FAILURES:
+            raise Refused(400, "failures")
         for process, text in report["started"].items():
             if process not in ("agent", "haproxy", "varnish"):
                 raise Refused(400, f"started: {process}")
@@ -256,7 +261,7 @@ def _counts(entry: Mapping[str, Any], more: Mapping[str, type]) -> list[int]:
     return counts
 
 
-def _object(body: bytes, fields: Mapping[str, type], most: int = 65536) -> dict[str, Any]:
+def _object(body: bytes, fields: Mapping[str, type], most: int = MAX_BODY) -> dict[str, Any]:
     if len(body) > most:
         raise Refused(413, "the body is too large")
     try:

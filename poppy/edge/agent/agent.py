@@ -20,15 +20,13 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
 from poppy.edge.state import State
 from poppy.edge.traffic import Ledger, Sample
-from poppy.model.edge import MAX_REASON, Failure
+from poppy.model.edge import MAX_FAILURES, MAX_REASON, Failure
 
 LOG = log.getLogger(__name__)
 
 #: Maximum seconds between two attempts to reach the API, and HAProxy and Varnish.
 API_CEILING = 30.0
 LOCAL_CEILING = 5.0
-#: A report has the newest failures only: their drivers wait for them.
-MAX_FAILURES = 100
 #: A message that is repeated is logged once in this many seconds.
 _QUIET = 60.0
 
@@ -310,7 +308,13 @@ class Agent:
 
     @property
     def _ready(self) -> bool:
-        return self._caught_up and not self._drained
+        # Reports can't say what else a node with more failures lacks.
+        few = len(self._all_failures) <= MAX_FAILURES
+        return self._caught_up and not self._drained and few
+
+    @property
+    def _all_failures(self) -> Mapping[str, Failure]:
+        return {**self._unloadable, **self._failures}
 
     def _news(self) -> bool:
         return self._reported != self._state_report()
@@ -333,7 +337,7 @@ class Agent:
         self._reporting.succeeded(self._options.report_interval)
 
     def _state_report(self) -> dict[str, Any]:
-        failures = {**self._unloadable, **self._failures}
+        failures = self._all_failures
         newest = sorted(failures, key=lambda it: failures[it].revision)[-MAX_FAILURES:]
         started = {"agent": self._began, **self._started}
         return {
@@ -354,4 +358,7 @@ class Agent:
 
 
 def _failure(revision: int, reason: str) -> Failure:
-    return Failure(revision, " ".join(reason.split())[:MAX_REASON] or "no reason")
+    printable = "".join(it if it.isprintable() else " " for it in reason)
+    # In ASCII, so that the size of a report is bounded.
+    text = " ".join(printable.split()).encode("ascii", "backslashreplace").decode()
+    return Failure(revision, text[:MAX_REASON] or "no reason")

@@ -51,7 +51,10 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: "Server") -> None:
         self._server = server
-        self._reader = Reader(server.settings.max_body_size, server.settings.behind_proxy)
+        settings = server.settings
+        self._reader = Reader(
+            settings.max_body_size, settings.behind_proxy, settings.max_body_sizes
+        )
         self._close_after = self._client_closed = False
         self._ignored = 0
         self._paused = False

@@ -14,7 +14,7 @@ from poppy.common.errors import ConfigError
 from poppy.model.limits import DocumentLimits
 from poppy.transport.base import Transport
 from poppy.transport.pecan import app, listening, middleware, server
-from poppy.transport.pecan.controllers import v1
+from poppy.transport.pecan.controllers import edge, v1
 from poppy.transport.pecan.controllers.base import Settings
 from poppy.transport.pecan.options import (
     DASHBOARD_GROUP,
@@ -159,6 +159,7 @@ class PecanTransport(Transport):
         settings = server.Settings(
             threads=options.threads,
             max_body_size=self._max_body_size,
+            max_body_sizes=edge.MAX_BODIES,
             behind_proxy=self.conf.oslo_middleware.enable_proxy_headers_parsing,
             request_timeout=options.request_timeout,
             idle_timeout=options.idle_timeout,

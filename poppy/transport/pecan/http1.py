@@ -10,7 +10,9 @@ refusal the connection must be closed, because its next request may begin anywhe
 import functools
 import re
 import urllib.parse
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple
 
 import httptools
@@ -77,6 +79,7 @@ class Reader:
 
     Args:
         max_body: the largest allowed body, in bytes.
+        max_bodies: the same for single paths.
         forwarding: whether to keep forwarding fields, such as ``X-Forwarded-Host``.
 
     Attributes:
@@ -85,8 +88,11 @@ class Reader:
             The caller resets it.
     """
 
-    def __init__(self, max_body: int, forwarding: bool) -> None:
-        self._max_body = max_body
+    def __init__(
+        self, max_body: int, forwarding: bool, max_bodies: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self._default_max_body = max_body
+        self._max_bodies = max_bodies
         self._forwarding = forwarding
         self._parser = httptools.HttpRequestParser(self)
         self._waiting = bytearray()
@@ -94,6 +100,7 @@ class Reader:
 
     def _begin(self) -> None:
         self._read = 0
+        self._max_body = self._default_max_body
         self._line = b""
         self._target = ("", "")
         self._lines: list[tuple[bytes, bytes]] = []
@@ -204,11 +211,12 @@ class Reader:
         self._settled = True
         method, target, version = self._line.decode("ascii").split()
         fields = self._fields = _fields(self._lines, self._forwarding)
+        authority, self._target = _target(method, target)
+        self._max_body = self._max_bodies.get(self._target[0], self._default_max_body)
         self._settle_framing(fields, version)
         host = fields.get("HTTP_HOST")
         if host is None and version == "HTTP/1.1":  # RFC 9112, section 3.2
             raise _invalid("the Host header field is missing")
-        authority, self._target = _target(method, target)
         if authority is not None:
             fields["HTTP_HOST"] = authority
         for text in (host, authority):

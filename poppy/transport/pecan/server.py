@@ -11,8 +11,9 @@ import queue
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from oslo_context import context
@@ -57,6 +58,7 @@ class Settings(NamedTuple):
     Attributes:
         threads: number of threads that run the application.
         max_body_size: the largest request body, in bytes.
+        max_body_sizes: the same for single paths.
         behind_proxy: whether to trust forwarding fields, such as ``X-Forwarded-Host``. Otherwise
             they are removed.
         request_timeout: seconds in which a request must arrive, from its first byte.
@@ -70,6 +72,7 @@ class Settings(NamedTuple):
     request_timeout: float = 10.0
     idle_timeout: float = 60.0
     access_log: bool = True
+    max_body_sizes: Mapping[str, int] = MappingProxyType({})
 
 
 class Server:

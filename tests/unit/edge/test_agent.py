@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from poppy.model.edge import MAX_FAILURES
 from tests.unit.edge.agent_parts import BUG, REFUSED, Site
 from tests.unit.edge.test_program import PROGRAM
 
@@ -150,14 +151,20 @@ def test_a_poisoned_purge_fails_alone(site):
     assert site.report["failures"]["a1"]["revision"] == 2
 
 
-def test_many_failures_fit_into_a_report(site):
-    for number in range(150):
+def test_a_node_with_more_failures_than_a_report_can_have_is_not_ready(site):
+    for number in range(MAX_FAILURES + 1):
         site.store.publish_document(f"s{number}", {"version": "x" * 80})
-    site.limit = 250
+    site.limit = 500
     site.run()
-    assert len(site.report["failures"]) == 100
-    assert "s149" in site.report["failures"], "the newest ones"
-    assert len(site.state.failures) == 150
+    assert len(site.report["failures"]) == MAX_FAILURES
+    assert "s0" not in site.report["failures"], "the newest ones"
+    assert len(site.state.failures) == MAX_FAILURES + 1
+    assert not site.report["ready"] and not site.plane.ready
+
+    site.store.withdraw("s7")
+    site.run(2)
+    assert "s0" in site.report["failures"]
+    assert site.report["ready"] and site.plane.ready
 
 
 def test_a_process_that_does_not_answer_is_loaded_when_it_does(site):

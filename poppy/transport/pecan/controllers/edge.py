@@ -22,7 +22,9 @@ from poppy.transport.pecan.routes import PUBLIC, Answer, Body, Parameter, Route
 #: Changes on a page.
 MAX_CHANGES = 500
 #: Bytes of a body. A report may have a reason for each of many services.
-_MAX_BODY = 1024 * 1024
+_MAX_BODY, _MAX_REPORT = 65536, 1024 * 1024
+#: Bytes of the bodies that may be larger than those of other requests, by path.
+MAX_BODIES = {"/edge/v1/report": _MAX_REPORT, "/edge/v1/traffic": _MAX_REPORT}
 
 _BEARER = re.compile(r"bearer +(?P<token>[A-Za-z0-9._~+/-]{20,100}=*)", re.IGNORECASE)
 
@@ -54,7 +56,7 @@ def _changes(api: API, request: Request) -> Response:
 
 def _report(api: API, request: Request) -> Response:
     node = _authenticate(api, request)
-    drained = api.manager.edge.report(node, document(request, _MAX_BODY))
+    drained = api.manager.edge.report(node, document(request, _MAX_REPORT))
     if drained is None:
         raise _unknown_token()
     return reply({"drained": drained})
@@ -62,7 +64,7 @@ def _report(api: API, request: Request) -> Response:
 
 def _traffic(api: API, request: Request) -> Response:
     node = _authenticate(api, request)
-    stored = api.manager.edge_traffic.report(node, document(request, _MAX_BODY))
+    stored = api.manager.edge_traffic.report(node, document(request, _MAX_REPORT))
     return reply({"stored": stored})
 
 
