@@ -40,6 +40,7 @@ class Bootstrap:
         )
         for provider in providers.values():
             provider.attach(self.storage)
+            provider.attach_dns(self.dns)
         return providers
 
     @functools.cached_property

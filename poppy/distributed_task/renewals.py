@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Updates services when a driver has something to do for them, such as renewing a certificate."""
+"""Does what drivers have to do at a certain time, such as renewing a certificate."""
 
 import random
 import threading
@@ -51,11 +51,12 @@ class Renewals:
                     LOG.exception("Looking for work of %s failed; trying again", name)
 
     def look(self, provider: Provider) -> None:
-        """Queue an update of each service for which a driver has work.
+        """Queue an update of each service for which a driver has work, and do its other work.
 
         Raises:
             Unavailable: storage does not answer.
         """
+        provider.maintain()
         for project_id, service_id in provider.due(_LIMIT):
             try:
                 service = self._storage.services.get(project_id, service_id)

@@ -83,6 +83,9 @@ class DNSDriver(Driver, abc.ABC):
     STEERING: ClassVar[frozenset[Steering]] = frozenset()
     KEEPS_EDGE: ClassVar[bool] = False
 
+    #: Whether the driver has :meth:`set_texts`, which shared certificates of the own edge need.
+    TEXTS: ClassVar[bool] = False
+
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Check the suffixes.
 
@@ -128,9 +131,14 @@ class DNSDriver(Driver, abc.ABC):
 
     def shared_domains(self, label: str) -> list[str]:
         """Return the possible names of a label under the shared certificate, best first."""
+        return [f"{label}.{shard}" for shard in self.shards]
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """The names of the shards under the shared certificate, best first."""
         options = self.options
         return [
-            f"{label}.{options.shared_ssl_shard_prefix}{number}.{options.shared_ssl_domain_suffix}"
+            f"{options.shared_ssl_shard_prefix}{number}.{options.shared_ssl_domain_suffix}"
             for number in range(options.shared_ssl_num_shards)
         ]
 
@@ -177,6 +185,16 @@ class DNSDriver(Driver, abc.ABC):
             ttl: of the records, in seconds.
         """
         raise PermanentError(f"{self.name} can't keep the DNS name of the edge")
+
+    def set_texts(self, name: str, values: Sequence[str]) -> None:
+        """Make these the only TXT records of a name under a suffix; none removes them.
+
+        Only for drivers with ``TEXTS``. Raises the same errors as :meth:`ensure`.
+
+        Args:
+            values: up to 255 characters of base64url each.
+        """
+        raise PermanentError(f"{self.name} can't set TXT records")
 
     def names_made(self, name: str, by_geography: bool) -> Iterable[str]:
         """Return every name that is created for an operator name, including itself.

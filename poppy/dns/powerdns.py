@@ -39,6 +39,7 @@ class PowerDNS(DNSDriver):
 
     KEEPS_EDGE: ClassVar[bool] = True
 
+    TEXTS: ClassVar[bool] = True
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
         cfg.ListOpt(
@@ -104,6 +105,14 @@ class PowerDNS(DNSDriver):
         gone = {"A", "AAAA", *self._kinds()} - contents.keys()
         records = [_records(name, kind, it, ttl) for kind, it in contents.items()]
         self._patch(zone, [*(_nothing(name, kind) for kind in sorted(gone)), *records])
+
+    def set_texts(self, name: str, values: Sequence[str]) -> None:
+        """Replace the TXT records with one request; see :meth:`DNSDriver.set_texts`."""
+        zone = self._zones.of(name)
+        self._check(zone)
+        texts = [f'"{value}"' for value in values]
+        made = _records(name, "TXT", texts, self.options.ttl) if texts else _nothing(name, "TXT")
+        self._patch(zone, [made])
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the records with one request per zone; see :meth:`DNSDriver.remove`."""

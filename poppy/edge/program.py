@@ -37,6 +37,7 @@ MAX_KEY = 8 * 1024  #: Bytes of PEM.
 
 _SERVICE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_NAMES = re.compile(rf"(?:[*][.])?{_NAME.pattern}")  #: Including wildcards.
 _COUNTRY = re.compile("[A-Z]{2}")
 _PATH = re.compile(r"/[!-~]{0,4095}")
 # RFC 8555, sections 8.1 and 8.3: base64url.
@@ -48,6 +49,8 @@ _CHAIN = re.compile(
     f"(?:-----BEGIN CERTIFICATE-----\n{_BASE64}-----END CERTIFICATE-----\n){{1,10}}"
 )
 _KEY = re.compile(f"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\n{_BASE64}-----END \\1-----\n")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class Certificate:
     """A certificate for some domains of the service.
 
     Attributes:
-        names: the domains for which clients get it.
+        names: the domains for which clients get it; wildcards only in a program without domains.
         chain: PEM (RFC 7468), the domains' certificate first; lines of up to 76 characters, no
             empty ones.
         key: the private key in PEM, not encrypted.
@@ -265,13 +268,12 @@ def _check_names(program: Program) -> None:
     named = [name for certificate in program.certificates for name in certificate.names]
     if len(set(named)) < len(named):
         raise ValueError("certificates has two for one domain")
-    if not set(named).issubset(program.domains):
+    # A program without domains has the operator's certificates.
+    shared = set() if program.domains else {it for it in named if it.startswith("*.")}
+    if not (set(named) - shared).issubset(program.domains):
         raise ValueError("certificates has a name that is no domain of the service")
     if not {it.domain for it in program.challenges}.issubset(program.domains):
         raise ValueError("challenges has a name that is no domain of the service")
-
-
-T = TypeVar("T")
 
 
 class _Reader:
@@ -375,7 +377,7 @@ def _access(document: Any) -> Access:
 def _certificate(document: Any) -> Certificate:
     if not isinstance(document, Mapping):
         raise ValueError("it is no JSON object")  # Without the value, which may be a key.
-    names = _Reader(document).each("names", MAX_NAMES, lambda it: _matching(it, _NAME))
+    names = _Reader(document).each("names", MAX_NAMES, lambda it: _matching(it, _NAMES))
     if not names:
         raise ValueError("names is empty")
     return Certificate(
@@ -394,8 +396,5 @@ def _pem(document: Mapping[str, Any], name: str, pattern: re.Pattern[str], most:
 
 def _challenge(document: Any) -> Challenge:
     read = _Reader(document)
-    return Challenge(
-        domain=read.text("domain", _NAME),
-        token=read.text("token", _TOKEN),
-        value=read.text("value", _KEY_AUTHORIZATION),
-    )
+    value = read.text("value", _KEY_AUTHORIZATION)
+    return Challenge(read.text("domain", _NAME), read.text("token", _TOKEN), value)

@@ -307,9 +307,39 @@ class EdgeLog(Certificates, Traffic, Protocol):
         """Return all nodes, sorted by name."""
 
 
+class TextRecords(Protocol):
+    """The part of a DNS driver that shared certificates need; see :mod:`poppy.dns.base`."""
+
+    @property
+    def TEXTS(self) -> bool: ...  # noqa: D102, N802
+    @property
+    def shards(self) -> Sequence[str]: ...  # noqa: D102
+    def set_texts(self, name: str, values: Sequence[str]) -> None: ...  # noqa: D102
+
+
+class Versioned(Protocol):
+    """A document as it was read; see :class:`poppy.storage.queries.DocumentStore`."""
+
+    @property
+    def content(self) -> Any: ...  # noqa: D102
+    @property
+    def version(self) -> int: ...  # noqa: D102
+
+
+class Documents(Protocol):
+    """Small named documents; see :class:`poppy.storage.queries.DocumentStore`."""
+
+    def get(self, name: str) -> Versioned: ...  # noqa: D102
+    def put(self, name: str, content: Any, version: int) -> None: ...  # noqa: D102
+
+
 class HasEdge(Protocol):
     """A store with the log of the edge."""
 
     @property
     def edge(self) -> EdgeLog:
         """The log."""
+
+    @property
+    def documents(self) -> Documents:
+        """Documents that workers share."""

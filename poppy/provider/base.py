@@ -18,7 +18,7 @@ from poppy.model import names
 from poppy.model.capabilities import Capability as Capability
 from poppy.model.certificates import Certificate
 from poppy.model.dns_records import DNSRecord
-from poppy.model.edge import HasEdge
+from poppy.model.edge import HasEdge, TextRecords
 from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
@@ -184,6 +184,15 @@ class Provider(Driver, abc.ABC):
             ConfigError: the driver does not support the store.
         """
 
+    def attach_dns(self, dns: TextRecords) -> None:  # noqa: B027 - most drivers need no DNS
+        """Receive the DNS driver, for a driver that proves the control over operator names.
+
+        Called once, after :meth:`attach`.
+
+        Raises:
+            ConfigError: the DNS driver lacks what the options need.
+        """
+
     def check(self, spec: ServiceSpec) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse a document that the provider can't serve for reasons beyond capabilities.
 
@@ -237,6 +246,15 @@ class Provider(Driver, abc.ABC):
             Unavailable: the store does not answer.
         """
         return ()
+
+    def maintain(self) -> None:  # noqa: B027 - most drivers have no such work
+        """Do work that is due and belongs to no service, without waiting.
+
+        Workers call it from time to time, several of them at once.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
 
     @abc.abstractmethod
     def health(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from poppy.common.errors import InProgressError, PermanentError, Unauthorized
+from poppy.common.errors import InProgressError, PermanentError, RetryableError, Unauthorized
 from poppy.dns.base import DNSDriver
 from poppy.dns.steering import AddressPool, Policy, Steering, Target
 from poppy.model.names import MAX_NAME
@@ -195,6 +195,39 @@ class DNSContract(abc.ABC):
         assert found == [f"edge{number}.example.com" for number in range(self.MANY)]
         self.remove(driver, names)
         assert {self.resolve(driver, name) for name in names} == {None}
+
+
+class TextContract(abc.ABC):
+    """Tests of a driver with ``TEXTS``, besides :class:`DNSContract`."""
+
+    @abc.abstractmethod
+    def texts(self, driver: DNSDriver, name: str) -> set[str]:
+        """Return the values of the TXT records of a name."""
+
+    @abc.abstractmethod
+    def text_name(self, driver: DNSDriver) -> str:
+        """Return a name for TXT records below the suffix of the shards."""
+
+    def test_texts_are_declared(self, driver: DNSDriver) -> None:
+        assert driver.TEXTS
+
+    def test_texts_are_replaced_and_removed(self, driver: DNSDriver) -> None:
+        name = self.text_name(driver)
+        for values in ({"a-_1" * 10}, {"b" * 255, "c"}, {"d"}, set[str](), set[str]()):
+            until_done(lambda: driver.set_texts(name, sorted(values)))  # noqa: B023
+            assert self.texts(driver, name) == values
+
+    def test_texts_leave_operator_names_alone(self, driver: DNSDriver) -> None:
+        name = self.text_name(driver)
+        shared = name.replace("_acme-challenge", "shop")
+        until_done(lambda: driver.ensure({shared: EDGE}))
+        until_done(lambda: driver.set_texts(name, ["a"]))
+        until_done(lambda: driver.remove([shared]))
+        assert self.texts(driver, name) == {"a"}
+        until_done(lambda: driver.ensure({shared: EDGE}))
+        until_done(lambda: driver.set_texts(name, []))
+        with pytest.raises((PermanentError, RetryableError), match="elsewhere.test"):
+            driver.set_texts("_acme-challenge.elsewhere.test", ["a"])
 
 
 class SteeringContract(DNSContract):

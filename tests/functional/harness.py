@@ -152,10 +152,11 @@ class Harness:
     Args:
         directory: the directory of the database.
         groups: options by group, for example for a store other than SQLite.
+        dns: the class and the name of the DNS driver.
         options: options of ``[drivers:distributed_task:taskflow]``, to change the quick defaults.
     """
 
-    def __init__(self, directory, groups=None, **options):
+    def __init__(self, directory, groups=None, dns=(ScriptedDNS, "scripted"), **options):
         quick = {
             "poll_interval": 0.02,
             "dispatch_interval": 0.05,
@@ -183,7 +184,8 @@ class Harness:
         self.boot = Bootstrap(self.conf)
         self.cdn_a = ScriptedProvider(self.conf, "cdn-a")
         self.cdn_b = ScriptedProvider(self.conf, "cdn-b")
-        self.dns = ScriptedDNS(self.conf, "scripted")
+        driver, name = dns
+        self.dns = driver(self.conf, name)
         self.boot.providers = {"cdn-a": self.cdn_a, "cdn-b": self.cdn_b}
         self.boot.dns = self.dns
         self.boot.storage.sync()

@@ -12,7 +12,7 @@ from poppy.common.errors import PermanentError, RetryableError, Unauthorized
 from poppy.dns import powerdns
 from poppy.dns.base import DNSDriver
 from poppy.dns.steering import AddressPool
-from poppy.testing.dns import DNSContract
+from poppy.testing.dns import DNSContract, TextContract
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, free_port
 from tests.real.poppy import wait
 from tests.real.powerdns import PowerDNS
@@ -49,7 +49,7 @@ def driver_for(server: PowerDNS, **options: object) -> powerdns.PowerDNS:
     return make_driver(powerdns.PowerDNS, **given)
 
 
-class TestContract(DNSContract):
+class TestContract(DNSContract, TextContract):
     @pytest.fixture
     def driver(self, server: PowerDNS) -> powerdns.PowerDNS:
         self.server = server
@@ -60,6 +60,12 @@ class TestContract(DNSContract):
 
     def stranger(self, driver: DNSDriver) -> DNSDriver:
         return driver_for(self.server, api_key="wr0ng")
+
+    def texts(self, driver: DNSDriver, name: str) -> set[str]:
+        return self.server.values(name, "TXT")
+
+    def text_name(self, driver: DNSDriver) -> str:
+        return f"_acme-challenge.scdn0.{SHARED_SUFFIX}"
 
 
 def test_records_have_the_configured_ttl(server: PowerDNS) -> None:

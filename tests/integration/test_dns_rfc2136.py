@@ -10,7 +10,7 @@ import pytest
 from poppy.common.errors import PermanentError, RetryableError
 from poppy.dns.base import DNSDriver
 from poppy.dns.rfc2136.driver import RFC2136
-from poppy.testing.dns import DNSContract
+from poppy.testing.dns import DNSContract, TextContract
 from tests.real.bind import Bind
 from tests.real.knot import Knot
 from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer, free_port
@@ -36,7 +36,7 @@ def driver_for(server: NameServer, **options: object) -> RFC2136:
     return make_driver(RFC2136, **given)
 
 
-class OnAServer(DNSContract):
+class OnAServer(DNSContract, TextContract):
     """The contract, and the tests of this driver alone."""
 
     SERVER: type[NameServer]
@@ -64,6 +64,12 @@ class OnAServer(DNSContract):
         return driver_for(
             self.looked_at, tsig_key_secret="d3JvbmcgYnV0IGxvbmcgZW5vdWdoIHNlY3JldA=="
         )
+
+    def texts(self, driver: DNSDriver, name: str) -> set[str]:
+        return self.looked_at.values(name, "TXT")
+
+    def text_name(self, driver: DNSDriver) -> str:
+        return f"_acme-challenge.scdn0.{SHARED_SUFFIX}"
 
     def test_records_have_the_configured_ttl(self, server: NameServer) -> None:
         driver_for(server, ttl=77).ensure({NAME: EDGE})

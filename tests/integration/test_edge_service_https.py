@@ -26,7 +26,7 @@ from poppy.testing.builders import make_flavor, make_service, make_spec
 from poppy.testing.edge import Request
 from poppy.testing.edge.wire import exchange
 from tests.functional.harness import PROJECT, Harness
-from tests.real.edge_agent import Agent, until
+from tests.real.edge_agent import NodeAgent, until
 from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 from tests.real.pebble import BLOCKED, Pebble, Published
@@ -35,22 +35,6 @@ pytestmark = pytest.mark.real
 
 GROUP = "drivers:provider:edge"
 SNI = {"protocol": "https", "certificate": "sni"}
-
-
-class NodeAgent(Agent):
-    """Applies programs to a real node."""
-
-    def __init__(self, node, *arguments):
-        super().__init__(*arguments)
-        self.node = node
-
-    def _apply(self, change):
-        super()._apply(change)
-        service = change["service_id"]
-        if change.get("program"):
-            self.node.serve(self.programs[service])
-        elif "program" in change:
-            self.node.plane.withdraw(service)
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,22 @@ class Agent:
             self._failures[service] = {"revision": change["revision"], "reason": str(exc)}
 
 
+class NodeAgent(Agent):
+    """Applies programs to a real node."""
+
+    def __init__(self, node, *arguments):
+        super().__init__(*arguments)
+        self.node = node
+
+    def _apply(self, change):
+        super()._apply(change)
+        service = change["service_id"]
+        if change.get("program"):
+            self.node.serve(self.programs[service])
+        elif "program" in change:
+            self.node.plane.withdraw(service)
+
+
 def until(condition, timeout=15.0):
     """Wait for a condition; return the seconds that it took."""
     began = time.monotonic()

@@ -34,6 +34,7 @@ class RFC2136(DNSDriver):
     3.4.2.2), so the driver queries the names afterwards.
     """
 
+    TEXTS: ClassVar[bool] = True
     OPTS: ClassVar[Sequence[cfg.Opt]] = (
         *COMMON_OPTS,
         cfg.ListOpt(
@@ -81,6 +82,15 @@ class RFC2136(DNSDriver):
                     update.absent(name, rdtype)
                 update.replace(name, self.options.ttl, "CNAME", target.to_text())
             self._servers.call(lambda it: _ensure(it, zone, update, wanted))  # noqa: B023
+
+    def set_texts(self, name: str, values: Sequence[str]) -> None:
+        """Replace the TXT records with one message; see :meth:`DNSDriver.set_texts`."""
+        zone = self._zones.of(name)
+        update = dns.update.UpdateMessage(zone)
+        update.delete(_absolute(name), "TXT")
+        for value in values:
+            update.add(_absolute(name), self.options.ttl, "TXT", f'"{value}"')
+        self._servers.call(lambda it: it.update(update, zone))
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove the CNAMEs with one message per zone; see :meth:`DNSDriver.remove`."""

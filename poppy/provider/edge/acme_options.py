@@ -95,6 +95,13 @@ OPTS: Sequence[cfg.Opt] = (
         help="File with the certificates, in PEM, by which the authorities' APIs are verified, "
         "for a private authority. Unset: those of the system.",
     ),
+    cfg.BoolOpt(
+        "acme_shared_certificates",
+        default=False,
+        help="Whether to order a wildcard certificate for each shard of the DNS driver "
+        "(shared_ssl_num_shards), for domains with a shared certificate. The DNS driver proves "
+        "the control over the shards (dns-01), so it must support TXT records.",
+    ),
     cfg.IntOpt(
         "acme_timeout",
         default=30,

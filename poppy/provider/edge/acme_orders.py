@@ -2,9 +2,12 @@
 """What is stored of an issuance, and what the issuer needs from its surroundings."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
+
+from poppy.model.services import Service
+from poppy.provider.skeleton import own_certificates
 
 HTTP, DNS = "http-01", "dns-01"
 
@@ -104,6 +107,24 @@ class Order:
             "challenges": tuple(Challenge(**it) for it in document["challenges"]),
         }
         return cls(**{**document, **lists})
+
+
+class Owner(NamedTuple):
+    """What has certificates: a service, or a shard of the operator's.
+
+    Attributes:
+        domains: those that need a certificate.
+    """
+
+    project_id: str
+    service_id: str
+    domains: Collection[str]
+
+    @classmethod
+    def of(cls, service: Service) -> Self:
+        """Return a service as an owner."""
+        domains = frozenset(domain.lower() for domain in own_certificates(service.spec))
+        return cls(service.project_id, service.service_id, domains)
 
 
 class Records(Protocol):

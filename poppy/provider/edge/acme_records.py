@@ -12,10 +12,15 @@ from poppy.provider.edge.acme_orders import Account, Order, Records
 
 
 class StoredRecords(Records):
-    """Implements the protocol; see it for each method. It is thread-safe."""
+    """Implements the protocol; see it for each method. It is thread-safe.
 
-    def __init__(self, store: Certificates) -> None:
+    Args:
+        indexed: whether orders are found when they are due.
+    """
+
+    def __init__(self, store: Certificates, *, indexed: bool = True) -> None:
         self._store = store
+        self._indexed = indexed
 
     def account(self, directory: str) -> Account | None:
         """Read the account."""
@@ -36,7 +41,7 @@ class StoredRecords(Records):
 
     def put_order(self, order: Order) -> None:
         """Replace the order, and store when it is due."""
-        self._put(order, due(order))
+        self._put(order, due(order) if self._indexed else None)
 
     def supersede(self, order: Order) -> None:
         """Store that nothing is due for an order, because another one replaces it."""

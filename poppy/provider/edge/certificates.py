@@ -14,12 +14,11 @@ from poppy.common.errors import DriverError, InProgressError, PermanentError
 from poppy.edge.program import MAX_CERTIFICATES, MAX_SIZE, Program
 from poppy.model.edge import Certificates as Store
 from poppy.model.edge import EdgeLog
-from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.edge import acme_options, acme_renewal
 from poppy.provider.edge.acme import Issuer, check_name
 from poppy.provider.edge.acme_errors import Invalid
-from poppy.provider.edge.acme_orders import Order, Publisher
+from poppy.provider.edge.acme_orders import HTTP, Order, Owner, Publisher
 from poppy.provider.edge.acme_records import StoredRecords, due
 from poppy.provider.edge.keys import Vault
 from poppy.provider.skeleton import own_certificates
@@ -48,18 +47,27 @@ class Progress(NamedTuple):
 
 
 class Certificates:
-    """Orders certificates for the domains of services, one for each.
+    """Orders certificates for domains, one for each.
 
     Args:
         options: of the group.
         group: its name.
         log: the store.
         publisher: publishes challenges.
+        indexed: whether :meth:`due` finds the orders.
     """
 
-    def __init__(self, options: Any, group: str, log: EdgeLog, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        options: Any,
+        group: str,
+        log: EdgeLog,
+        publisher: Publisher,
+        *,
+        indexed: bool = True,
+    ) -> None:
         self._store: Store = log
-        self._records = StoredRecords(log)
+        self._records = StoredRecords(log, indexed=indexed)
         self._vault = Vault(options.encryption_keys, group)
         self._issuer = Issuer(
             acme_options.authorities(options, group),
@@ -84,18 +92,17 @@ class Certificates:
         for domain in sorted(domains):
             check_name(domain)
 
-    def orders(self, service: Service) -> Sequence[Order]:
-        """Return the orders of a service, and delete those of domains that it dropped."""
-        wanted = _domains(service)
-        found = self._records.orders(service.service_id)
-        dropped = {it.id for it in found if it.names[0] not in wanted}
-        self._store.delete_orders(service.service_id, dropped)
+    def orders(self, owner: Owner) -> Sequence[Order]:
+        """Return the orders of an owner, and delete those of domains that it dropped."""
+        found = self._records.orders(owner.service_id)
+        dropped = {it.id for it in found if it.names[0] not in owner.domains}
+        self._store.delete_orders(owner.service_id, dropped)
         return [it for it in found if it.id not in dropped]
 
-    def forget(self, service: Service) -> None:
-        """Delete all orders of a service."""
-        found = self._records.orders(service.service_id)
-        self._store.delete_orders(service.service_id, {it.id for it in found})
+    def forget(self, owner: Owner) -> None:
+        """Delete all orders of an owner."""
+        found = self._records.orders(owner.service_id)
+        self._store.delete_orders(owner.service_id, {it.id for it in found})
 
     def publication(self, program: Program, orders: Sequence[Order]) -> str:
         """Return a program with certificates and challenges as JSON, with sealed private keys.
@@ -108,7 +115,10 @@ class Certificates:
             for order in _newest(orders).values()
         ]
         challenges = sorted(
-            (it.domain, it.name, it.value) for order in orders for it in order.challenges
+            (it.domain, it.name, it.value)
+            for order in orders
+            for it in order.challenges
+            if it.kind == HTTP
         )
         document = program.to_dict()
         if certificates:
@@ -132,9 +142,7 @@ class Certificates:
         """Return project and ID of services for which something is to be done."""
         return self._store.due(now_utc(), limit)
 
-    def advance(
-        self, service: Service, orders: Sequence[Order], ready: Collection[str]
-    ) -> Progress:
+    def advance(self, owner: Owner, orders: Sequence[Order], ready: Collection[str]) -> Progress:
         """Take the next steps of all orders, and begin those that are missing or due.
 
         Args:
@@ -143,12 +151,12 @@ class Certificates:
         """
         newest = _newest(orders)
         self._store.delete_orders(
-            service.service_id,
+            owner.service_id,
             {it.id for it in orders if it.certificate and it is not newest[it.names[0]]},
         )
         waits: list[float] = []
         statuses = {}
-        for domain in sorted(_domains(service)):
+        for domain in sorted(owner.domains):
             current = newest.get(domain)
             status = "deployed" if current else "create_in_progress"
             pending = next(
@@ -158,8 +166,8 @@ class Certificates:
                 pending = self._issuer.new(
                     [domain],
                     current,
-                    project_id=service.project_id,
-                    service_id=service.service_id,
+                    project_id=owner.project_id,
+                    service_id=owner.service_id,
                 )
             if pending is not None and current is not None:
                 # From now on, the order of the renewal says when it is due.
@@ -170,7 +178,7 @@ class Certificates:
                 waits += self._continue(pending)
             statuses[domain] = status
         unfinished = [
-            it for it in self._records.orders(service.service_id) if it.certificate is None
+            it for it in self._records.orders(owner.service_id) if it.certificate is None
         ]
         statuses |= {
             it.names[0]: "failed" for it in unfinished if it.refused and it.names[0] not in newest
@@ -227,10 +235,6 @@ def _message(order: Order) -> str:
     if order.retry_at is None or due(order) <= now_utc():
         return f"{order.problem}"
     return f"{order.problem}; next attempt at {due(order):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _domains(service: Service) -> set[str]:
-    return {domain.lower() for domain in own_certificates(service.spec)}
 
 
 def _newest(orders: Sequence[Order]) -> Mapping[str, Order]:

@@ -16,7 +16,7 @@ from oslo_log import log
 from poppy.common import addresses, errors
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
-from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp
+from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp, TextRecords
 from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Purge
 from poppy.model.pools import NameKeeping
@@ -25,12 +25,13 @@ from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Point, Provider, Query
 from poppy.provider.edge import acme_options, statistics
-from poppy.provider.edge.acme_orders import Order
+from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.options import OPTS
 
 if TYPE_CHECKING:
     from poppy.provider.edge.certificates import Certificates
+    from poppy.provider.edge.shared import SharedCertificates
 
 LOG = log.getLogger(__name__)
 
@@ -94,10 +95,13 @@ class EdgeProvider(Provider):
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
         Capability.SNI_CERTIFICATE: ("acme_directories",),
+        Capability.SHARED_CERTIFICATE: ("acme_shared_certificates",),
     }
 
+    _storage: HasEdge
     _log: EdgeLog
     _certificates: "Certificates | None" = None
+    _shared: "SharedCertificates | None" = None
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         """Read the options.
@@ -111,12 +115,27 @@ class EdgeProvider(Provider):
 
     def attach(self, storage: HasEdge) -> None:
         """Keep the log of changes; see :meth:`Provider.attach`."""
-        self._log = storage.edge
+        self._storage, self._log = storage, storage.edge
         if self.options.acme_directories:
             # Needs libraries of the extra ``edge``.
             from poppy.provider.edge.certificates import Certificates
 
             self._certificates = Certificates(self.options, self.group, self._log, self)
+
+    def attach_dns(self, dns: TextRecords) -> None:
+        """Prepare shared certificates; see :meth:`Provider.attach_dns`."""
+        if not self.options.acme_shared_certificates:
+            return
+        if self._certificates is None:
+            raise self.config_error("acme_shared_certificates needs acme_directories")
+        if not (dns.TEXTS and dns.shards):
+            raise self.config_error(
+                "acme_shared_certificates needs shards (shared_ssl_num_shards) and a DNS driver "
+                "with TXT records"
+            )
+        from poppy.provider.edge.shared import SharedCertificates
+
+        self._shared = SharedCertificates(self.options, self.group, self._storage, dns)
 
     @property
     def reserved_names(self) -> Sequence[str]:
@@ -150,6 +169,7 @@ class EdgeProvider(Provider):
             raise PermanentError(
                 "The edge orders a certificate with the service that has the domain"
             )
+        _check_shared(spec)
         compile_program(_ANY, spec)
         if self._certificates is not None:
             self._certificates.check(spec)
@@ -157,7 +177,8 @@ class EdgeProvider(Provider):
     def ensure(self, service: Service, known: ProviderDetail | None) -> Deployment:
         """Publish the program, and see whether the nodes have it; see :meth:`Provider.ensure`."""
         program = compile_program(service.service_id, service.spec)
-        orders = self._certificates.orders(service) if self._certificates else ()
+        owner = Owner.of(service)
+        orders = self._certificates.orders(owner) if self._certificates else ()
         text = program.to_json()
         if self._certificates and orders:
             text = self._certificates.publication(program, orders)
@@ -181,15 +202,24 @@ class EdgeProvider(Provider):
             return deployment
         urls = known.access_urls if known else ()
         ready = {entry.domain.lower() for entry in urls if entry.operator_url}
-        work = self._certificates.advance(service, orders, ready)
+        work = self._certificates.advance(owner, orders, ready)
+        waiting = [] if work.poll_after is None else ["waiting for certificates"]
+        poll_after = work.poll_after or (_SOONEST if waiting else _LATEST)
+        waiting += self._unshared(service.spec)
         return replace(
             deployment,
             certificates=work.statuses,
             certificate_messages=work.messages,
-            in_progress=work.poll_after is not None,
-            poll_after=work.poll_after or _SOONEST,
-            message="" if work.poll_after is None else "waiting for certificates",
+            in_progress=bool(waiting),
+            poll_after=poll_after,
+            message="; ".join(waiting),
         )
+
+    def _unshared(self, spec: ServiceSpec) -> Sequence[str]:
+        """Return why shared domains have no certificate yet."""
+        shared = [it.domain.lower() for it in spec.domains if it.certificate == "shared"]
+        found = [self._shared.missing(it) for it in shared] if self._shared else []
+        return [reason for reason in found if reason]
 
     def publish(self, order: Order) -> None:
         """Wait until the nodes have an order's challenges, which :meth:`ensure` publishes."""
@@ -215,6 +245,11 @@ class EdgeProvider(Provider):
             raise self.config_error("acme_directories: it is empty, but there are certificates")
         return self._certificates.reveal(program)
 
+    def maintain(self) -> None:
+        """Continue the orders of shared certificates; see :meth:`Provider.maintain`."""
+        if self._shared is not None:
+            self._shared.maintain()
+
     def due(self, limit: int) -> Sequence[tuple[str, str]]:
         """Return services with orders that can go on; see :meth:`Provider.due`."""
         return self._certificates.due(limit) if self._certificates else ()
@@ -226,7 +261,7 @@ class EdgeProvider(Provider):
         """
         stamp = self._log.withdraw(service.service_id)
         if self._certificates is not None:
-            self._certificates.forget(service)
+            self._certificates.forget(Owner.of(service))
         if stamp is not None:
             self._wait(stamp, len(self._log.nodes()))
 
@@ -299,6 +334,16 @@ class EdgeProvider(Provider):
             return addresses.networks(self.options[option])
         except ValueError as exc:
             raise self.config_error(f"{option}: {exc}") from exc
+
+
+def _check_shared(spec: ServiceSpec) -> None:
+    """Refuse fields that depend on a certificate which only the program of its shard has."""
+    shared = [it.domain for it in spec.domains if it.certificate == "shared"]
+    for name, value in (("https_redirect", True), ("min_tls", "1.3")):
+        if shared and getattr(spec.delivery, name, None) == value:
+            raise PermanentError(
+                f"delivery.{name}: not with the shared certificate of {shared[0]}"
+            )
 
 
 def _live(nodes: Sequence[Node], now: datetime.datetime) -> Sequence[Node]:

@@ -84,6 +84,8 @@ def test_a_program_is_read_as_it_was_written() -> None:
         (["certificates", 0, "names"], [], "names is empty"),
         (["certificates", 0, "names"], ["www.example.com"] * 2, "two for one domain"),
         (["certificates", 0, "names", 0], "www.example.org", "no domain of the service"),
+        (["certificates", 0, "names", 0], "*.example.com", "no domain of the service"),
+        (["certificates", 0, "names", 0], "*.*.example.com", "is not allowed"),
         (["certificates", 0, "chain"], PEM, "chain is no PEM"),
         (["certificates", 0, "chain"], CHAIN + "\n" + CHAIN, "chain is no PEM"),
         (["certificates", 0, "chain"], CHAIN + "set map x y z\n", "chain is no PEM"),
@@ -210,3 +212,12 @@ def test_no_field_may_be_missing(field: str) -> None:
     del document[field]
     with pytest.raises(ValueError, match=field):
         Program.from_json(json.dumps(document))
+
+
+def test_only_wildcards_may_be_in_a_program_without_domains() -> None:
+    bare = Program("a1", (), PROGRAM.origins)
+    shared = replace(bare, certificates=(Certificate(("*.example.com",), CHAIN, PEM),))
+    assert Program.from_json(shared.to_json()) == shared
+    named = replace(bare, certificates=(Certificate(("www.example.com",), CHAIN, PEM),))
+    with pytest.raises(ValueError, match="no domain of the service"):
+        Program.from_json(named.to_json())
