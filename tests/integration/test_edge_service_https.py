@@ -4,6 +4,7 @@
 import base64
 import datetime
 import itertools
+import json
 import os
 import re
 import ssl
@@ -207,22 +208,36 @@ def test_a_dropped_domain_loses_its_certificate(poppy, node, pebble, origin):
     assert pebble.orders() == 2
 
 
-def test_a_certificate_is_renewed(poppy, node, pebble, origin, monkeypatch):
+def suggest_now(poppy, pebble, service_id):
+    """Have the authority suggest to renew a certificate now, and the driver ask again."""
+    until(lambda: poppy.storage.edge.orders(service_id)[0].content["ask_at"])
+    (order,) = poppy.storage.edge.orders(service_id)
+    window = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+    pebble.suggest(order.content["certificate"], json.dumps({"suggestedWindow": window}))
+    asked = replace(order, content={**order.content, "ask_at": None}, due_at=now_utc())
+    poppy.storage.edge.put_order(asked)
+
+
+def certificate_of(poppy, service_id):
+    """Return the only certificate of a service as it is published."""
+    (found,) = json.loads(poppy.storage.edge.current(service_id).program)["certificates"]
+    return found
+
+
+def test_a_certificate_is_renewed_when_the_authority_suggests_it(
+    poppy, node, pebble, origin, monkeypatch
+):
+    monkeypatch.setattr(driver_certificates, "_LEAST_AGE", datetime.timedelta(0))
     with poppy.working():
         service_id = create(poppy, origin, "www.example.com")
         until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
         poppy.settle(service_id)
         (first,) = poppy.storage.edge.orders(service_id)
-        poppy.storage.edge.put_order(replace(first, due_at=now_utc()))
-        began = now_utc()
-
-        def default_time(leaf):
-            return began if leaf.not_valid_before_utc <= began else leaf.not_valid_after_utc
-
-        monkeypatch.setattr(acme_renewal, "default_time", default_time)
-        until(lambda: first not in poppy.storage.edge.orders(service_id), 30)
+        suggest_now(poppy, pebble, service_id)
+        until(lambda: certificate_of(poppy, service_id)["order"] != first.order_id, 30)
         until(lambda: pebble.certificates() == 2, 30)
         poppy.settle(service_id)
+        until(lambda: len(poppy.storage.edge.orders(service_id)) == 1, 30)
     assert get(node, pebble, "www.example.com") == 200
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -22,7 +23,7 @@ from poppy.common.errors import ConfigError, InvalidRequest
 from poppy.dns.base import DNSDriver
 from poppy.dns.powerdns import PowerDNS as Driver
 from poppy.provider.base import Capability
-from poppy.provider.edge import acme_renewal
+from poppy.provider.edge import certificates as driver_certificates
 from poppy.provider.edge.driver import EdgeProvider
 from poppy.testing.builders import make_flavor
 from poppy.testing.edge import Request
@@ -164,12 +165,10 @@ def test_a_shared_certificate_is_renewed(poppy, pebble, monkeypatch):
     (first,) = orders(poppy)
     poppy.edge.maintain()
     assert orders(poppy) == [first]
-    began = now_utc()
-
-    def default_time(leaf):
-        return began if leaf.not_valid_before_utc <= began else leaf.not_valid_after_utc
-
-    monkeypatch.setattr(acme_renewal, "default_time", default_time)
+    monkeypatch.setattr(driver_certificates, "_LEAST_AGE", datetime.timedelta(0))
+    window = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+    pebble.suggest(first.content["certificate"], json.dumps({"suggestedWindow": window}))
+    poppy.storage.edge.put_order(replace(first, content={**first.content, "ask_at": None}))
     poppy.edge = make_provider(poppy)
     maintain(poppy, pebble, 2)
     until(lambda: poppy.edge.maintain() or len(orders(poppy)) == 1, 30)

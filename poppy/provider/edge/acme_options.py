@@ -102,6 +102,12 @@ OPTS: Sequence[cfg.Opt] = (
         "(shared_ssl_num_shards), for domains with a shared certificate. The DNS driver proves "
         "the control over the shards (dns-01), so it must support TXT records.",
     ),
+    cfg.BoolOpt(
+        "acme_renewal_info",
+        default=True,
+        help="Whether to ask authorities that support it (RFC 9773) when to renew a certificate, "
+        "every 6 to 24 hours. Otherwise it is renewed after two thirds of its lifetime.",
+    ),
     cfg.IntOpt(
         "acme_timeout",
         default=30,

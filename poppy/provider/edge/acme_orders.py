@@ -66,6 +66,8 @@ class Order:
         challenges: those that are, or have to be, published.
         answered: whether the authority knows that all of them are published.
         certificate: the chain in PEM, the domain's certificate first.
+        renew_at: when the certificate is renewed, in ISO 8601; None until the authority was asked.
+        ask_at: when the authority is asked for this time again; None if it was not asked yet.
         failures: of the authority, since its last success.
         rejections: consecutive orders that failed because of the domains.
         retry_at: no request is sent before this time, in ISO 8601.
@@ -91,6 +93,8 @@ class Order:
     retry_at: str | None = None
     problem: str | None = None
     refused: bool = False
+    renew_at: str | None = None
+    ask_at: str | None = None
     avoid: Mapping[str, str] = field(default_factory=dict)
     project_id: str = ""
     service_id: str = ""

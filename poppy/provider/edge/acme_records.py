@@ -16,11 +16,13 @@ class StoredRecords(Records):
 
     Args:
         indexed: whether orders are found when they are due.
+        asks: whether authorities are asked when to renew certificates.
     """
 
-    def __init__(self, store: Certificates, *, indexed: bool = True) -> None:
+    def __init__(self, store: Certificates, *, indexed: bool = True, asks: bool = False) -> None:
         self._store = store
         self._indexed = indexed
+        self._asks = asks
 
     def account(self, directory: str) -> Account | None:
         """Read the account."""
@@ -41,7 +43,8 @@ class StoredRecords(Records):
 
     def put_order(self, order: Order) -> None:
         """Replace the order, and store when it is due."""
-        self._put(order, due(order) if self._indexed else None)
+        at = min(due(order), ask_at(order)) if self._asks else due(order)
+        self._put(order, at if self._indexed else None)
 
     def supersede(self, order: Order) -> None:
         """Store that nothing is due for an order, because another one replaces it."""
@@ -62,8 +65,17 @@ class StoredRecords(Records):
 
 def due(order: Order) -> datetime.datetime:
     """Return when the next step of an order is due, or the renewal of its certificate."""
-    if order.certificate is not None:
+    if order.certificate is not None and order.renew_at is None:
         return acme_renewal.default_time(acme_renewal.leaf(order.certificate))
+    if order.renew_at is not None:
+        return datetime.datetime.fromisoformat(order.renew_at)
     if order.retry_at is not None:
         return datetime.datetime.fromisoformat(order.retry_at)
     return now_utc()
+
+
+def ask_at(order: Order) -> datetime.datetime:
+    """Return when to ask the authority for the time of the renewal."""
+    if order.certificate is None:
+        return due(order)
+    return now_utc() if order.ask_at is None else datetime.datetime.fromisoformat(order.ask_at)

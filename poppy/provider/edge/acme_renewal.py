@@ -61,6 +61,8 @@ def suggested(session: Session, chain: str) -> Renewal:
     """
     certificate = leaf(chain)
     now = now_utc()
+    if not session.suggests_renewals:
+        return Renewal(default_time(certificate), certificate.not_valid_after_utc)
     try:
         at, ask = session.library().renewal_time(chain.encode())
     except errors.ARIError as exc:

@@ -94,7 +94,7 @@ class Session:
         order = NewOrder(
             identifiers=identifiers,
             profile=profile if profile in profiles else None,
-            replaces=replaces if "renewalInfo" in self.directory.to_partial_json() else None,
+            replaces=replaces if self.suggests_renewals else None,
         )
         with self._calls(names):
             return str(self._send(self.directory["newOrder"], order).headers["Location"])
@@ -166,6 +166,11 @@ class Session:
     def library(self) -> client.ClientV2:
         """Return the library's own client, for requests that need no account."""
         return client.ClientV2(self.directory, self._net)
+
+    @property
+    def suggests_renewals(self) -> bool:
+        """Whether the authority says when to renew a certificate (RFC 9773)."""
+        return "renewalInfo" in self.directory.to_partial_json()
 
     @property
     def retry_after(self) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from oslo_log import log
 
 from poppy.common.clock import now_utc
-from poppy.common.errors import DriverError, InProgressError, PermanentError
+from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
 from poppy.edge.program import MAX_CERTIFICATES, MAX_SIZE, Program
 from poppy.model.edge import Certificates as Store
 from poppy.model.edge import EdgeLog
@@ -19,7 +19,7 @@ from poppy.provider.edge import acme_options, acme_renewal
 from poppy.provider.edge.acme import Issuer, check_name
 from poppy.provider.edge.acme_errors import Invalid
 from poppy.provider.edge.acme_orders import HTTP, Order, Owner, Publisher
-from poppy.provider.edge.acme_records import StoredRecords, due
+from poppy.provider.edge.acme_records import StoredRecords, ask_at, due
 from poppy.provider.edge.keys import Vault
 from poppy.provider.skeleton import own_certificates
 
@@ -30,6 +30,11 @@ _STEPS = 10
 #: Seconds until an order is continued after a failure that names no time.
 _PAUSE, _LONG_PAUSE = 60.0, 86_400.0
 _MAX_PROBLEM = 500  #: Characters.
+#: Bounds of the time until an authority is asked again when to renew a certificate. RFC 9773,
+#: section 4.3.2, has a day as an example of the longest.
+_ASK_SOONEST, _ASK_LATEST = datetime.timedelta(hours=6), datetime.timedelta(days=1)
+#: An authority can't have a certificate renewed before it is this old, or it could do so forever.
+_LEAST_AGE = datetime.timedelta(days=1)
 
 
 class Progress(NamedTuple):
@@ -67,7 +72,8 @@ class Certificates:
         indexed: bool = True,
     ) -> None:
         self._store: Store = log
-        self._records = StoredRecords(log, indexed=indexed)
+        self._asks = options.acme_renewal_info
+        self._records = StoredRecords(log, indexed=indexed, asks=self._asks)
         self._vault = Vault(options.encryption_keys, group)
         self._issuer = Issuer(
             acme_options.authorities(options, group),
@@ -104,6 +110,12 @@ class Certificates:
         found = self._records.orders(owner.service_id)
         self._store.delete_orders(owner.service_id, {it.id for it in found})
 
+    def forget_replaced(self, owner: Owner, orders: Sequence[Order]) -> None:
+        """Delete orders of which a published one has a newer certificate."""
+        newest = _newest(orders)
+        replaced = {it.id for it in orders if it.certificate and it is not newest[it.names[0]]}
+        self._store.delete_orders(owner.service_id, replaced)
+
     def publication(self, program: Program, orders: Sequence[Order]) -> str:
         """Return a program with certificates and challenges as JSON, with sealed private keys.
 
@@ -139,8 +151,36 @@ class Certificates:
         return json.dumps(document, sort_keys=True)
 
     def due(self, limit: int) -> Sequence[tuple[str, str]]:
-        """Return project and ID of services for which something is to be done."""
-        return self._store.due(now_utc(), limit)
+        """Return project and ID of services for which something is to be done.
+
+        Authorities are asked here when to renew certificates, which changes no service.
+        """
+        found = self._store.due(now_utc(), limit)
+        return [it for it in found if self.work_at(it[1]) <= now_utc()]
+
+    def work_at(self, owner_id: str) -> datetime.datetime:
+        """Return when the next step of an owner's orders is due, or a renewal."""
+        orders = self._records.orders(owner_id)
+        unfinished = {it.names[0]: it for it in orders if it.certificate is None}
+        current = {**_newest(orders), **unfinished}
+        return min((due(self._asked(it)) for it in current.values()), default=now_utc())
+
+    def _asked(self, order: Order) -> Order:
+        """Ask the authority when to renew a certificate, unless it was asked lately."""
+        if not self._asks or order.certificate is None or ask_at(order) > now_utc():
+            return order
+        now = now_utc()
+        try:
+            at, again = self._issuer.renewal(order)
+        except RetryableError as exc:
+            LOG.warning("Not asked when to renew %s: %s", order.names[0], exc)
+            at, again = due(order), now
+        certificate = acme_renewal.leaf(order.certificate)
+        at = max(at, certificate.not_valid_before_utc + _LEAST_AGE)
+        again = min(max(again, now + _ASK_SOONEST), now + _ASK_LATEST)
+        order = replace(order, renew_at=at.isoformat(), ask_at=again.isoformat())
+        self._records.put_order(order)
+        return order
 
     def advance(self, owner: Owner, orders: Sequence[Order], ready: Collection[str]) -> Progress:
         """Take the next steps of all orders, and begin those that are missing or due.
@@ -149,11 +189,8 @@ class Certificates:
             orders: as published, at all nodes.
             ready: the domains that may lead to the edge.
         """
+        self.forget_replaced(owner, orders)
         newest = _newest(orders)
-        self._store.delete_orders(
-            owner.service_id,
-            {it.id for it in orders if it.certificate and it is not newest[it.names[0]]},
-        )
         waits: list[float] = []
         statuses = {}
         for domain in sorted(owner.domains):

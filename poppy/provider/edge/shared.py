@@ -19,7 +19,6 @@ from poppy.common.errors import Changed, InProgressError
 from poppy.edge.program import Program, Upstream
 from poppy.model.edge import HasEdge, TextRecords
 from poppy.provider.edge.acme_orders import Order, Owner
-from poppy.provider.edge.acme_records import due
 from poppy.provider.edge.certificates import Certificates
 
 LOG = log.getLogger(__name__)
@@ -104,13 +103,12 @@ class SharedCertificates:
             program = Program(owner.service_id, (), _NOWHERE)
             text = self._certificates.publication(program, orders)
             self._log.publish(owner.service_id, text)
+            self._certificates.forget_replaced(owner, orders)
         self._due(shard)
 
     def _due(self, shard: str) -> bool:
         """Return whether a shard's order is due, and note when to look again if it is not."""
-        orders = self._certificates.orders(_owner(shard))
-        unfinished = [it for it in orders if it.certificate is None]
-        at = min(map(due, unfinished or orders), default=now_utc())
+        at = self._certificates.work_at(_owner(shard).service_id)
         latest = now_utc() + datetime.timedelta(seconds=_RECHECK)
         self._next[shard] = min(at, latest)
         return at <= now_utc()
