@@ -9,6 +9,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import pools, tables
 from poppy.common.clock import now_utc
 from poppy.manager.edge import EdgeManager
+from poppy.manager.edge_keys import EdgeKeys
 from poppy.manager.pools import PoolsManager
 from poppy.model.edge import DEFAULT_POOL, Node
 from poppy.storage.pools import PoolStore
@@ -25,6 +26,7 @@ def add(areas: Any) -> None:
     status.set_defaults(run=_status)
     tables.add_format(status)
     pools.add(parts)
+    _add_keys(parts)
     actions = parts.add_parser(
         "nodes", help="add, list, place, drain and remove nodes"
     ).add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -64,6 +66,48 @@ def _add_addresses(parser: argparse.ArgumentParser) -> None:
         metavar="IP",
         help="where clients reach the node, for edge_dns; may be repeated",
     )
+
+
+def _add_keys(parts: Any) -> None:
+    actions = parts.add_parser("keys", help="rotate the encryption_keys").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    listed = actions.add_parser("list", help="show how many secrets each key encrypts")
+    listed.set_defaults(run=_list_keys)
+    tables.add_format(listed)
+    rotated = actions.add_parser(
+        "rotate",
+        help="have secrets of old keys encrypted with the first one",
+        description="Have everything encrypted with the first key that an older one encrypts. "
+        "Workers do this by an update of each service; keys list shows what is left.",
+    )
+    rotated.set_defaults(run=_rotate)
+
+
+def _list_keys(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
+    keys = EdgeKeys(bootstrap.storage, bootstrap.providers)
+    configured = keys.key_ids
+    rows = [
+        {
+            "key_id": key_id,
+            "state": ("encrypts" if key_id == configured[0] else "decrypts")
+            if key_id in configured
+            else "missing",
+            "secrets": count,
+        }
+        for key_id, count in keys.usage().items()
+    ]
+    tables.show(rows, ("key_id", "state", "secrets"), arguments.format)
+
+
+def _rotate(bootstrap: Bootstrap, _arguments: argparse.Namespace) -> None:
+    rotation = EdgeKeys(bootstrap.storage, bootstrap.providers).rotate()
+    print(f"{len(rotation.updated)} services are being updated.")
+    for sealed in rotation.left:
+        what = f"service {sealed.service_id} of project {sealed.project_id}"
+        if not sealed.project_id:
+            what = f"{sealed.service_id}: workers encrypt it by themselves"
+        print(f"Not updated: {what}", file=sys.stderr)
 
 
 def _add(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:

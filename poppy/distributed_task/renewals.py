@@ -58,14 +58,25 @@ class Renewals:
         """
         provider.maintain()
         for project_id, service_id in provider.due(_LIMIT):
-            try:
-                service = self._storage.services.get(project_id, service_id)
-                if service.status is not Status.DEPLOYED:
-                    continue
-                details = {
-                    name: replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
-                    for name, detail in service.provider_details.items()
-                }
-                queue(self._storage, service.with_details(details), Kind.UPDATE)
-            except (errors.Changed, errors.NotFound, errors.InvalidRequest) as exc:
-                LOG.info("Service %s is not updated: %s", service_id, exc)
+            update(self._storage, project_id, service_id)
+
+
+def update(storage: Storage, project_id: str, service_id: str) -> bool:
+    """Queue an update of a service, if it is deployed; return whether that was done.
+
+    Raises:
+        Unavailable: storage does not answer.
+    """
+    try:
+        service = storage.services.get(project_id, service_id)
+        if service.status is not Status.DEPLOYED:
+            return False
+        details = {
+            name: replace(detail, status=ProviderStatus.UPDATE_IN_PROGRESS)
+            for name, detail in service.provider_details.items()
+        }
+        queue(storage, service.with_details(details), Kind.UPDATE)
+    except (errors.Changed, errors.NotFound, errors.InvalidRequest) as exc:
+        LOG.info("Service %s is not updated: %s", service_id, exc)
+        return False
+    return True

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """poppy-manage edge, with nodes that follow the real API."""
 
+import json
+
 import pytest
 from webtest import AppError
 
 from poppy.common import errors
 from poppy.manager.pools import PoolsManager
-from poppy.model.edge import LIVE
+from poppy.model.edge import LIVE, CertificateOrder
 from tests.functional.commands import listed
 from tests.real.edge_agent import Agent
 
@@ -173,3 +175,31 @@ def test_pool_has_a_maximum_of_addresses(run):
         run("edge", "nodes", "set", "other", "--pool", "default")
     with pytest.raises(errors.InvalidRequest, match="at most 8 addresses"):
         run("edge", "nodes", "set", "node-0", *words, "--address", "192.0.0.9")
+
+
+class Sealing:
+    """A provider that encrypts with the key "new"."""
+
+    key_ids = ("new", "old")
+
+    def seal_accounts(self):
+        return ()
+
+
+def test_keys_are_counted_and_what_is_not_deployed_is_named(poppy, run):
+    log = poppy.storage.edge
+    poppy.boot.providers["sealing"] = Sealing()
+    for key, service_id in (("old.1", "gone"), ("new.2", "service-2"), ("lost.3", "shared-x")):
+        project_id = "" if service_id == "shared-x" else "p"
+        log.put_order(CertificateOrder(project_id, service_id, "o", {"key": key}))
+        log.publish(service_id, json.dumps({"certificates": [{"key": key}]}))
+    log.publish("plain", "{}")
+    assert listed(run, "edge", "keys", "list") == [
+        {"key_id": "new", "state": "encrypts", "secrets": 2},
+        {"key_id": "old", "state": "decrypts", "secrets": 2},
+        {"key_id": "lost", "state": "missing", "secrets": 2},
+    ]
+    assert run("edge", "keys", "rotate") == "0 services are being updated.\n"
+    assert "Not updated: service gone of project p" in poppy.said[1]
+    assert "shared-x: workers encrypt it by themselves" in poppy.said[1]
+    assert "service-2" not in poppy.said[1]

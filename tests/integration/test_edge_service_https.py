@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from poppy.common import errors
 from poppy.common.clock import now_utc
+from poppy.manager.edge_keys import EdgeKeys
 from poppy.model import specs as model
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.provider.edge import acme_renewal
@@ -138,6 +139,48 @@ def test_private_keys_are_encrypted_in_the_store(poppy, node, pebble, origin, tm
     assert stored.key.splitlines()[1].encode() not in database
     assert b"PRIVATE KEY" not in database
     assert stored.chain.splitlines()[1].encode() in database
+
+
+def restart(poppy, *keys):
+    """Have all processes use these keys."""
+    poppy.conf.set_override("encryption_keys", list(keys), group=GROUP)
+    poppy.edge = poppy.boot.providers["edge"] = EdgeProvider(poppy.conf, "edge")
+    poppy.edge.attach(poppy.storage)
+
+
+def test_an_old_key_can_be_removed_after_a_rotation(poppy, node, pebble, origin):
+    (old,) = poppy.edge.options.encryption_keys
+    new = base64.b64encode(os.urandom(32)).decode()
+    with poppy.working():
+        service_id = create(poppy, origin, "www.example.com")
+        until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
+        poppy.settle(service_id)
+    sealed = certificate_of(poppy, service_id)["key"]
+
+    restart(poppy, new)
+    with pytest.raises(errors.ConfigError, match="lacks the key with the ID"):
+        EdgeKeys(poppy.storage, poppy.boot.providers).rotate()
+    restart(poppy, new, old)
+    keys = EdgeKeys(poppy.storage, poppy.boot.providers)
+    first, second = keys.key_ids
+    assert keys.usage() == {first: 0, second: 2}
+    with poppy.working():
+        rotation = keys.rotate()
+        assert [it.service_id for it in rotation.updated] == [service_id]
+        assert rotation.left == []
+        until(lambda: keys.usage() == {first: 2, second: 0})
+        poppy.settle(service_id)
+    assert keys.rotate() == ([], [])
+
+    restart(poppy, new)
+    published = poppy.storage.edge.current(service_id).program
+    assert sealed not in published
+    assert "PRIVATE KEY" in poppy.edge.reveal(published)
+    assert poppy.storage.edge.account(pebble.directory_url)["key"].startswith(first)
+    node.plane.load([])
+    (stored,) = node.state.programs()
+    node.plane.load([stored.program])
+    assert get(node, pebble, "www.example.com") == 200
 
 
 def test_a_domain_that_fails_does_not_hold_up_others(poppy, node, published, pebble, origin):

@@ -185,6 +185,10 @@ class Issuer:
         key = self._vault.seal_again(order.key, order.id)
         return order if key == order.key else self._put(replace(order, key=key))
 
+    def seal_accounts(self) -> list[str]:
+        """Do so for accounts; return the IDs of the keys of before."""
+        return [before for it in self._authorities if (before := self._accounts.seal_again(it))]
+
     def _step(self, order: Order) -> Order:
         if not order.sent:
             self._budget.check(order)

@@ -13,7 +13,7 @@ from poppy.provider.edge.acme_errors import AccountMissing, AuthorityError
 from poppy.provider.edge.acme_options import Authority
 from poppy.provider.edge.acme_orders import Account, Records
 from poppy.provider.edge.acme_session import Session
-from poppy.provider.edge.keys import Vault
+from poppy.provider.edge.keys import Vault, key_id
 
 
 def new_key(vault: Vault, purpose: str) -> str:
@@ -60,6 +60,21 @@ class Accounts:
         if isinstance(error, AccountMissing) and account is not None:
             self._records.put_account(replace(account, url=None, orders=None))
 
+    def seal_again(self, directory: str) -> str | None:
+        """Encrypt an account's key with the first key; return the ID of the key of before."""
+        account = self._records.account(directory)
+        if account is None:
+            return None
+        self._sealed_again(account)
+        return key_id(account.key)
+
+    def _sealed_again(self, account: Account) -> Account:
+        sealed = self._vault.seal_again(account.key, account.directory)
+        if sealed != account.key:
+            account = replace(account, key=sealed)
+            self._records.put_account(account)
+        return account
+
     def _new(self, authority: Authority) -> Session:
         directory = authority.directory
         account = self._records.account(directory)
@@ -68,10 +83,7 @@ class Accounts:
             account = self._records.add_account(
                 Account(directory, new_key(self._vault, directory))
             )
-        sealed = self._vault.seal_again(account.key, directory)
-        if sealed != account.key:
-            account = replace(account, key=sealed)
-            self._records.put_account(account)
+        account = self._sealed_again(account)
         pem = self._vault.open(account.key, directory)
         key = JWKEC(key=serialization.load_pem_private_key(pem, None))
         session = Session(authority, key, account.url)

@@ -20,7 +20,7 @@ from poppy.provider.edge.acme import Issuer, check_name
 from poppy.provider.edge.acme_errors import Invalid
 from poppy.provider.edge.acme_orders import HTTP, Order, Owner, Publisher
 from poppy.provider.edge.acme_records import StoredRecords, ask_at, due
-from poppy.provider.edge.keys import Vault
+from poppy.provider.edge.keys import Vault, key_id
 from poppy.provider.skeleton import own_certificates
 
 LOG = log.getLogger(__name__)
@@ -104,6 +104,27 @@ class Certificates:
         dropped = {it.id for it in found if it.names[0] not in owner.domains}
         self._store.delete_orders(owner.service_id, dropped)
         return [it for it in found if it.id not in dropped]
+
+    def seal_again(self, orders: Sequence[Order]) -> Sequence[Order]:
+        """Encrypt the private keys of orders with the first key of the configuration."""
+        return [self._issuer.seal_again(it) for it in orders]
+
+    def is_current(self, order: Order) -> bool:
+        """Return whether the first key of the configuration encrypts an order's private key."""
+        return key_id(order.key) == self._vault.key_ids[0]
+
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """The IDs of the configured keys; the first one encrypts."""
+        return self._vault.key_ids
+
+    def seal_accounts(self) -> Sequence[str]:
+        """Encrypt the keys of accounts with the first key; return the IDs of the keys of before.
+
+        Raises:
+            ConfigError: a key is missing.
+        """
+        return self._issuer.seal_accounts()
 
     def forget(self, owner: Owner) -> None:
         """Delete all orders of an owner."""

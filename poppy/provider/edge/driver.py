@@ -178,7 +178,9 @@ class EdgeProvider(Provider):
         """Publish the program, and see whether the nodes have it; see :meth:`Provider.ensure`."""
         program = compile_program(service.service_id, service.spec)
         owner = Owner.of(service)
-        orders = self._certificates.orders(owner) if self._certificates else ()
+        orders: Sequence[Order] = ()
+        if self._certificates:
+            orders = self._certificates.seal_again(self._certificates.orders(owner))
         text = program.to_json()
         if self._certificates and orders:
             text = self._certificates.publication(program, orders)
@@ -249,6 +251,19 @@ class EdgeProvider(Provider):
         """Continue the orders of shared certificates; see :meth:`Provider.maintain`."""
         if self._shared is not None:
             self._shared.maintain()
+
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """The IDs of the keys that encrypt private keys in the store; new ones get the first."""
+        return self._certificates.key_ids if self._certificates else ()
+
+    def seal_accounts(self) -> Sequence[str]:
+        """Encrypt the keys of accounts with the first key; return the IDs of the keys of before.
+
+        Raises:
+            ConfigError: a key is missing.
+        """
+        return self._certificates.seal_accounts() if self._certificates else ()
 
     def due(self, limit: int) -> Sequence[tuple[str, str]]:
         """Return services with orders that can go on; see :meth:`Provider.due`."""

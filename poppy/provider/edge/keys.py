@@ -28,6 +28,11 @@ _NONCE_SIZE = 12  # Bytes, as NIST SP 800-38D recommends.
 _MAX_KEYS = 10
 
 
+def key_id(sealed: str) -> str:
+    """Return the ID of the key that sealed a secret."""
+    return sealed.partition(".")[0]
+
+
 class Damaged(PermanentError):
     """A sealed secret was changed, or belongs to another purpose."""
 
@@ -54,6 +59,11 @@ class Vault:
         logs.register_secrets(keys)
         # Dictionaries keep the order of insertion.
         self._ciphers = dict(self._cipher(number, key) for number, key in enumerate(keys, 1))
+
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """The IDs of the keys, in the order of the option."""
+        return list(self._ciphers)
 
     def seal(self, secret: bytes, purpose: str) -> str:
         """Encrypt a secret with the first key."""
@@ -85,7 +95,7 @@ class Vault:
 
     def seal_again(self, sealed: str, purpose: str) -> str:
         """Return a sealed secret as the first key seals it; the same text if that sealed it."""
-        if sealed.partition(".")[0] == next(iter(self._ciphers)):
+        if key_id(sealed) == next(iter(self._ciphers)):
             return sealed
         return self.seal(self.open(sealed, purpose), purpose)
 

@@ -96,7 +96,7 @@ class SharedCertificates:
 
     def _continue(self, shard: str) -> None:
         owner = _owner(shard)
-        orders = self._certificates.orders(owner)
+        orders = self._certificates.seal_again(self._certificates.orders(owner))
         self._certificates.advance(owner, orders, owner.domains)
         orders = self._certificates.orders(owner)
         if any(order.certificate for order in orders):
@@ -108,7 +108,10 @@ class SharedCertificates:
 
     def _due(self, shard: str) -> bool:
         """Return whether a shard's order is due, and note when to look again if it is not."""
-        at = self._certificates.work_at(_owner(shard).service_id)
+        owner = _owner(shard)
+        at = self._certificates.work_at(owner.service_id)
+        if not all(map(self._certificates.is_current, self._certificates.orders(owner))):
+            at = now_utc()
         latest = now_utc() + datetime.timedelta(seconds=_RECHECK)
         self._next[shard] = min(at, latest)
         return at <= now_utc()
