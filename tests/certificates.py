@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The surroundings of an issuer of certificates: records in memory, and a publisher."""
 
+import datetime
 import json
 from dataclasses import asdict
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from poppy.provider.edge.acme_orders import DNS, Account, Order
 
@@ -66,3 +71,58 @@ class LocalPublisher:
                 self.published.clear_txt(challenge.name)
             elif self.published:
                 self.published.http.pop(challenge.name, None)
+
+
+class Signed:
+    """A certificate with its key.
+
+    Args:
+        issuer: signs it; by default it signs itself.
+        names: its DNS names; without any it is an authority.
+        begin, end: of its validity, from now.
+
+    Attributes:
+        pem: the certificate.
+        key_pem: the private key.
+    """
+
+    def __init__(
+        self,
+        common_name,
+        *,
+        issuer=None,
+        names=(),
+        key=None,
+        begin=datetime.timedelta(hours=-1),
+        end=datetime.timedelta(days=30),
+    ):
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        signer = issuer or self
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer.certificate.subject if issuer else subject)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + begin)
+            .not_valid_after(now + end)
+            .add_extension(x509.BasicConstraints(not names, None), critical=True)
+        )
+        if names:
+            alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            builder = builder.add_extension(alternative, critical=False)
+        is_ed = isinstance(signer.key, ed25519.Ed25519PrivateKey)
+        self.certificate = builder.sign(signer.key, None if is_ed else hashes.SHA256())
+        self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+        self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex()
+        self.key_pem = self._key(serialization.NoEncryption())
+
+    def encrypted_key(self, password):
+        """Return the private key, encrypted."""
+        return self._key(serialization.BestAvailableEncryption(password.encode()))
+
+    def _key(self, encryption):
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(pem, pkcs8, encryption).decode()

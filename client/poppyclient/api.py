@@ -99,6 +99,20 @@ class Client:
         query |= {"all": "true"} if url is None else {"url": url}
         return self._request("DELETE", f"/services/{_segment(service_id)}/assets", query=query)
 
+    def certificate(self, service_id: str, domain: str) -> Document:
+        """Return what is known of the custom certificate of a domain."""
+        document: Document = self._request("GET", _certificate(service_id, domain)).document
+        return document
+
+    def set_certificate(self, service_id: str, domain: str, chain: str, key: str) -> Answer:
+        """Set the custom certificate of a domain, as PEM."""
+        body = {"chain": chain, "key": key}
+        return self._request("PUT", _certificate(service_id, domain), body)
+
+    def delete_certificate(self, service_id: str, domain: str) -> Answer:
+        """Delete the custom certificate of a domain."""
+        return self._delete(_certificate(service_id, domain))
+
     def analytics(self, service_id: str, query: Mapping[str, str | None]) -> Document:
         """Return the provider's analytics for a service."""
         asked = {name: value for name, value in query.items() if value}
@@ -240,6 +254,10 @@ class Client:
         query: Mapping[str, str] | None = None,
     ) -> Answer:
         return checked(self._connection.send(method, path, body, headers, query))
+
+
+def _certificate(service_id: str, domain: str) -> str:
+    return f"/services/{_segment(service_id)}/certificates/{_segment(domain)}"
 
 
 def _segment(text: str) -> str:

@@ -21,6 +21,7 @@ from poppy.manager.admin_search import AdminSearch
 from poppy.manager.analytics import AnalyticsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
+from poppy.manager.custom_certificates import CustomCertificatesManager
 from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
 from poppy.manager.edge_overview import EdgeOverview
@@ -114,6 +115,7 @@ class Manager(Driver):
             providers,
             limit=conf["drivers:storage"].max_certificates_per_project,
         )
+        self.custom_certificates = CustomCertificatesManager(storage, changes, providers)
         self.analytics = AnalyticsManager(
             storage, providers, conf["drivers:provider"].analytics_timeout
         )

@@ -7,16 +7,37 @@ project's, so that the two do not see each other. An order claims the pair of ce
 domain, not the domain.
 """
 
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from poppy.model.provider_details import ProviderDetail
+from poppy.model.schema_parts import Schema, record
 
 #: Kinds of certificates that can be ordered.
 TYPES = ("san", "sni")
 
 #: States of a certificate, worst first. The worst state of any provider counts for the order.
 STATES = ("failed", "cancelled", "create_in_progress", "deployed")
+
+#: A certificate and its key, as a tenant brings them. The driver limits their lengths, so that no
+#: message quotes a key.
+UPLOAD: Schema = record(
+    "Custom certificate with its key",
+    {
+        "chain": {
+            "type": "string",
+            "description": "Up to 10 certificates in PEM, up to 32 KiB together: the domain's "
+            "first, each one issued by the next.",
+        },
+        "key": {
+            "type": "string",
+            "writeOnly": True,
+            "description": "The private key in PEM, up to 8 KiB.",
+        },
+    },
+    ("chain", "key"),
+)
 
 # No project id has this character; see poppy.model.names.
 _NAMESPACE = "#certificates"
@@ -36,6 +57,23 @@ class Certificate:
     domain_name: str
     cert_type: str
     flavor_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A certificate that a tenant has brought.
+
+    Attributes:
+        domain: the domain that it is used for.
+        names: the DNS names in it.
+        expires_at: the end of its validity.
+        fingerprint: the SHA-256 of the certificate, in hexadecimal digits.
+    """
+
+    domain: str
+    names: tuple[str, ...]
+    expires_at: datetime.datetime
+    fingerprint: str
 
 
 def namespace(project_id: str) -> str:

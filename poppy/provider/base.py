@@ -16,7 +16,7 @@ from poppy.common.errors import PermanentError
 from poppy.common.http import Quota
 from poppy.model import names
 from poppy.model.capabilities import Capability as Capability
-from poppy.model.certificates import Certificate
+from poppy.model.certificates import Certificate, Uploaded
 from poppy.model.dns_records import DNSRecord
 from poppy.model.edge import HasEdge, TextRecords
 from poppy.model.operations import Purge
@@ -296,6 +296,29 @@ class Provider(Driver, abc.ABC):
     def remove_certificate(self, certificate: Certificate, known: Issuance | None) -> None:
         """Remove such a certificate; do nothing if there is none. Raises like :meth:`remove`."""
         raise PermanentError(f"{self.name} has no {certificate.cert_type} certificates")
+
+    def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
+        """Keep a tenant's certificate; the next :meth:`ensure` deploys it.
+
+        For drivers that declare ``CUSTOM_CERTIFICATE``. Called by API servers too.
+
+        Args:
+            domain: of the service, with the certificate ``custom``.
+            chain: from the tenant, in PEM.
+            key: from the tenant: the private key in PEM.
+
+        Raises:
+            PermanentError: the certificate is refused; the message must not quote the key.
+            Unavailable: the store does not answer.
+        """
+        raise PermanentError(f"{self.name} has no custom certificates")
+
+    def kept_certificate(self, service: Service, domain: str) -> Uploaded | None:
+        """Return the certificate of :meth:`keep_certificate`; None if there is none."""
+        return None
+
+    def drop_certificate(self, service: Service, domain: str) -> None:  # noqa: B027
+        """Delete the certificate of :meth:`keep_certificate`; do nothing if there is none."""
 
     def metrics(
         self, service: Service, known: ProviderDetail | None, query: Query

@@ -3,16 +3,19 @@
 
 import base64
 import datetime
+import hashlib
 import itertools
 import json
 import os
 import re
+import socket
 import ssl
 import threading
 import time
 from dataclasses import replace
 
 import pytest
+import webtest
 from cryptography.hazmat.primitives import serialization
 
 from poppy.common import errors
@@ -27,6 +30,7 @@ from poppy.provider.edge.driver import EdgeProvider
 from poppy.testing.builders import make_flavor, make_service, make_spec
 from poppy.testing.edge import Request
 from poppy.testing.edge.wire import exchange
+from tests.certificates import Signed
 from tests.functional.harness import PROJECT, Harness
 from tests.real.edge_agent import NodeAgent, until
 from tests.real.edge_node import EdgeNode
@@ -315,6 +319,100 @@ def test_a_service_is_deployed_while_the_authority_is_down(
         until(lambda: certificates(poppy, service_id) == {"www.example.com": "deployed"}, 30)
         poppy.settle(service_id)
     assert get(node, pebble, "www.example.com") == 200
+
+
+class API:
+    """The custom certificate of a domain, over the API."""
+
+    def __init__(self, poppy, service_id, domain):
+        self._app = webtest.TestApp(poppy.boot.transport.application)
+        self._url = f"/v1.0/services/{service_id}/certificates/{domain}"
+        self._headers = {"X-Project-ID": PROJECT}
+
+    def get(self, status=200):
+        return self._app.get(self._url, headers=self._headers, status=status).json
+
+    def put(self, chain, key, status=202):
+        body = {"chain": chain, "key": key}
+        answer = self._app.put_json(self._url, body, headers=self._headers, status=status)
+        return answer.text
+
+    def delete(self, status=202):
+        self._app.delete(self._url, headers=self._headers, status=status)
+
+
+def served(node, domain, authority):
+    """Return the fingerprint of the certificate that a verified request gets; None without."""
+    context = ssl.create_default_context(cadata=authority.pem)
+    try:
+        with (
+            socket.create_connection(node.https) as plain,
+            context.wrap_socket(plain, server_hostname=domain) as secure,
+        ):
+            return hashlib.sha256(secure.getpeercert(True)).hexdigest()
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def test_a_custom_certificate_is_deployed_replaced_and_deleted(
+    poppy, node, pebble, origin, tmp_path, caplog
+):
+    caplog.set_level("DEBUG")
+    domain = "shop.example.com"
+    root = Signed("root")
+    issuer = Signed("issuer", issuer=root)
+    first, second = (Signed(str(it), issuer=issuer, names=["*.example.com"]) for it in range(2))
+    entry = {"domain": domain, "protocol": "https", "certificate": "custom"}
+    with poppy.working():
+        service_id = poppy.create(
+            flavor_id="own", domains=[entry], origins=[{"origin": origin.address}]
+        )
+        (message,) = poppy.settle(service_id).errors
+        assert (
+            message == f"Certificate of {domain}: upload a certificate and its key for the domain"
+        )
+        api = API(poppy, service_id, domain)
+        api.get(404)
+        api.delete(404)
+        assert served(node, domain, root) is None
+
+        for site in (first, second):
+            api.put(site.pem + issuer.pem, site.key_pem)
+            found = poppy.settle(service_id)
+            assert (str(found.status), found.errors) == ("deployed", ())
+            assert certificates(poppy, service_id) == {domain: "deployed"}
+            assert served(node, domain, root) == site.fingerprint
+            assert api.get() == {
+                "domain": domain,
+                "names": ["*.example.com"],
+                "expires_at": f"{site.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+                "fingerprint": site.fingerprint,
+            }
+        assert "not that of the first" in api.put(first.pem + issuer.pem, second.key_pem, 400)
+        assert served(node, domain, root) == second.fingerprint
+        assert poppy.edge.due(10) == []
+
+        database = b"".join(it.read_bytes() for it in tmp_path.glob("*sqlite3*"))
+        for site in (first, second):
+            secret = site.key_pem.splitlines()[1]
+            assert secret.encode() not in database
+            assert secret not in caplog.text
+
+        api.delete()
+        poppy.settle(service_id)
+        assert served(node, domain, root) is None
+        api.get(404)
+
+        api.put(first.pem + issuer.pem, first.key_pem)
+        poppy.settle(service_id)
+        patch = [{"op": "replace", "path": "/domains/0/certificate", "value": "sni"}]
+        poppy.services.update(PROJECT, service_id, patch, "req-2")
+        poppy.settle(service_id)
+        until(lambda: pebble.certificates() == 1, 30)
+        api.put(first.pem, first.key_pem, 400)
+        poppy.services.delete(PROJECT, service_id, "req-3")
+        until(lambda: poppy.settle(service_id) is None)
+    assert poppy.storage.edge.orders(service_id) == []
 
 
 def test_what_no_authority_issues_is_refused(poppy, origin):

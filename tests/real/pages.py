@@ -23,7 +23,7 @@ SOURCE = ROOT / "doc" / "source"
 
 _BLOCK = re.compile(
     r"^\.\. (?:(?P<note>\w+): (?P<value>\w+)\n"
-    r"|code-block:: (?P<kind>console|yaml|ini)\n(?P<options>(?:   :.*\n)*)\n"
+    r"|code-block:: (?P<kind>console|yaml|ini|text)\n(?P<options>(?:   :.*\n)*)\n"
     r"(?P<text>(?:   .*\n|\n)+))",
     re.MULTILINE,
 )
@@ -38,7 +38,7 @@ class Block(NamedTuple):
     """A part of a page.
 
     Attributes:
-        kind: ``console``; ``yaml`` or ``ini``, a file; or ``note``, a comment such as
+        kind: ``console``; ``yaml``, ``ini`` or ``text``, a file; or ``note``, a comment such as
             ``.. provider: down`` that tells the test what happens here.
         name: of the file or note.
         text: the content, or the note's value.

@@ -345,6 +345,8 @@ class Issuer:
 
     def _choose(self, avoid: Mapping[str, str]) -> str:
         """Return the first authority that is not avoided, or the one that is avoided least."""
+        if not self._authorities:
+            raise PermanentError("No certificate can be ordered: acme_directories is empty")
         now = now_utc().isoformat()
         return min(self._authorities, key=lambda it: max(now, avoid.get(it, "")))
 

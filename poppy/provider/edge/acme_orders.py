@@ -113,22 +113,36 @@ class Order:
         return cls(**{**document, **lists})
 
 
+#: Stands for the authority of a certificate that a tenant brought; there is nothing to order.
+CUSTOM = "custom"
+
+
 class Owner(NamedTuple):
     """What has certificates: a service, or a shard of the operator's.
 
     Attributes:
-        domains: those that need a certificate.
+        domains: those that need a certificate of an authority.
+        custom: those for which the tenant brings one.
     """
 
     project_id: str
     service_id: str
     domains: Collection[str]
+    custom: Collection[str] = ()
 
     @classmethod
     def of(cls, service: Service) -> Self:
         """Return a service as an owner."""
         domains = frozenset(domain.lower() for domain in own_certificates(service.spec))
-        return cls(service.project_id, service.service_id, domains)
+        custom = frozenset(
+            it.domain.lower() for it in service.spec.domains if it.certificate == "custom"
+        )
+        return cls(service.project_id, service.service_id, domains, custom)
+
+    def has(self, order: Order) -> bool:
+        """Return whether an order is for one of the domains."""
+        wanted = self.custom if order.authority == CUSTOM else self.domains
+        return order.names[0] in wanted
 
 
 class Records(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from poppy.common.clock import now_utc
 from poppy.model.edge import CertificateOrder, Certificates
 from poppy.provider.edge import acme_renewal
-from poppy.provider.edge.acme_orders import Account, Order, Records
+from poppy.provider.edge.acme_orders import CUSTOM, Account, Order, Records
 
 
 class StoredRecords(Records):
@@ -44,7 +44,8 @@ class StoredRecords(Records):
     def put_order(self, order: Order) -> None:
         """Replace the order, and store when it is due."""
         at = min(due(order), ask_at(order)) if self._asks else due(order)
-        self._put(order, at if self._indexed else None)
+        is_indexed = self._indexed and order.authority != CUSTOM
+        self._put(order, at if is_indexed else None)
 
     def supersede(self, order: Order) -> None:
         """Store that nothing is due for an order, because another one replaces it."""

@@ -12,13 +12,15 @@ from oslo_log import log
 from poppy.common.clock import now_utc
 from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
 from poppy.edge.program import MAX_CERTIFICATES, MAX_SIZE, Program
+from poppy.model.certificates import Uploaded
 from poppy.model.edge import Certificates as Store
 from poppy.model.edge import EdgeLog
+from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
-from poppy.provider.edge import acme_options, acme_renewal
+from poppy.provider.edge import acme_options, acme_renewal, custom
 from poppy.provider.edge.acme import Issuer, check_name
 from poppy.provider.edge.acme_errors import Invalid
-from poppy.provider.edge.acme_orders import HTTP, Order, Owner, Publisher
+from poppy.provider.edge.acme_orders import CUSTOM, HTTP, Order, Owner, Publisher
 from poppy.provider.edge.acme_records import StoredRecords, ask_at, due
 from poppy.provider.edge.keys import Vault, key_id
 from poppy.provider.skeleton import own_certificates
@@ -76,7 +78,7 @@ class Certificates:
         self._records = StoredRecords(log, indexed=indexed, asks=self._asks)
         self._vault = Vault(options.encryption_keys, group)
         self._issuer = Issuer(
-            acme_options.authorities(options, group),
+            acme_options.authorities(options, group) if options.acme_directories else [],
             self._vault,
             self._records,
             publisher,
@@ -101,7 +103,7 @@ class Certificates:
     def orders(self, owner: Owner) -> Sequence[Order]:
         """Return the orders of an owner, and delete those of domains that it dropped."""
         found = self._records.orders(owner.service_id)
-        dropped = {it.id for it in found if it.names[0] not in owner.domains}
+        dropped = {it.id for it in found if not owner.has(it)}
         self._store.delete_orders(owner.service_id, dropped)
         return [it for it in found if it.id not in dropped]
 
@@ -125,6 +127,33 @@ class Certificates:
             ConfigError: a key is missing.
         """
         return self._issuer.seal_accounts()
+
+    def keep(self, service: Service, domain: str, chain: str, key: str) -> None:
+        """Store a certificate that a tenant brings; see :meth:`Provider.keep_certificate`."""
+        chain, key = custom.checked(domain, chain, key)
+        order_id = custom.order_id(domain)
+        sealed = self._vault.seal(key.encode(), order_id)
+        self._records.put_order(
+            Order(
+                order_id,
+                (domain,),
+                CUSTOM,
+                sealed,
+                certificate=chain,
+                project_id=service.project_id,
+                service_id=service.service_id,
+            )
+        )
+
+    def kept(self, service: Service, domain: str) -> Uploaded | None:
+        """Return the certificate that a tenant brought for a domain; None if there is none."""
+        orders = self._records.orders(service.service_id)
+        found = next((it for it in orders if it.id == custom.order_id(domain)), None)
+        return None if found is None else custom.described(domain, found.certificate or "")
+
+    def drop(self, service: Service, domain: str) -> None:
+        """Delete the certificate that a tenant brought for a domain."""
+        self._store.delete_orders(service.service_id, {custom.order_id(domain)})
 
     def forget(self, owner: Owner) -> None:
         """Delete all orders of an owner."""
@@ -181,7 +210,7 @@ class Certificates:
 
     def work_at(self, owner_id: str) -> datetime.datetime:
         """Return when the next step of an owner's orders is due, or a renewal."""
-        orders = self._records.orders(owner_id)
+        orders = [it for it in self._records.orders(owner_id) if it.authority != CUSTOM]
         unfinished = {it.names[0]: it for it in orders if it.certificate is None}
         current = {**_newest(orders), **unfinished}
         return min((due(self._asked(it)) for it in current.values()), default=now_utc())
@@ -242,6 +271,10 @@ class Certificates:
             it.names[0]: "failed" for it in unfinished if it.refused and it.names[0] not in newest
         }
         messages = {it.names[0]: _message(it) for it in unfinished if it.problem}
+        for domain in owner.custom:
+            statuses[domain] = "deployed" if domain in newest else "create_in_progress"
+            if domain not in newest:
+                messages[domain] = "upload a certificate and its key for the domain"
         return Progress(statuses, messages, min(waits, default=None))
 
     def _continue(self, order: Order) -> Sequence[float]:

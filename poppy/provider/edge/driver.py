@@ -16,6 +16,7 @@ from oslo_log import log
 from poppy.common import addresses, errors
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
+from poppy.model.certificates import Uploaded
 from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp, TextRecords
 from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Purge
@@ -95,6 +96,7 @@ class EdgeProvider(Provider):
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.GEOGRAPHY: ("geography",),
         Capability.SNI_CERTIFICATE: ("acme_directories",),
+        Capability.CUSTOM_CERTIFICATE: ("encryption_keys",),
         Capability.SHARED_CERTIFICATE: ("acme_shared_certificates",),
     }
 
@@ -116,7 +118,7 @@ class EdgeProvider(Provider):
     def attach(self, storage: HasEdge) -> None:
         """Keep the log of changes; see :meth:`Provider.attach`."""
         self._storage, self._log = storage, storage.edge
-        if self.options.acme_directories:
+        if self.options.acme_directories or self.options.encryption_keys:
             # Needs libraries of the extra ``edge``.
             from poppy.provider.edge.certificates import Certificates
 
@@ -126,7 +128,7 @@ class EdgeProvider(Provider):
         """Prepare shared certificates; see :meth:`Provider.attach_dns`."""
         if not self.options.acme_shared_certificates:
             return
-        if self._certificates is None:
+        if not self.options.acme_directories:
             raise self.config_error("acme_shared_certificates needs acme_directories")
         if not (dns.TEXTS and dns.shards):
             raise self.config_error(
@@ -244,8 +246,23 @@ class EdgeProvider(Provider):
         if '"certificates"' not in program:
             return program
         if self._certificates is None:
-            raise self.config_error("acme_directories: it is empty, but there are certificates")
+            raise self.config_error("encryption_keys: it is empty, but there are certificates")
         return self._certificates.reveal(program)
+
+    def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
+        """Keep a tenant's certificate; see :meth:`Provider.keep_certificate`."""
+        if self._certificates is None:
+            raise PermanentError(f"{self.name} has no encryption_keys")
+        self._certificates.keep(service, domain, chain, key)
+
+    def kept_certificate(self, service: Service, domain: str) -> Uploaded | None:
+        """Return a tenant's certificate; see :meth:`Provider.kept_certificate`."""
+        return self._certificates.kept(service, domain) if self._certificates else None
+
+    def drop_certificate(self, service: Service, domain: str) -> None:
+        """Delete a tenant's certificate; see :meth:`Provider.drop_certificate`."""
+        if self._certificates is not None:
+            self._certificates.drop(service, domain)
 
     def maintain(self) -> None:
         """Continue the orders of shared certificates; see :meth:`Provider.maintain`."""

@@ -293,6 +293,16 @@ def _certificate_status(domain: Domain, entry: Service) -> str:
     )
 
 
+def custom_certificate(found: certificates.Uploaded) -> dict[str, Any]:
+    """Render a certificate that a tenant has brought."""
+    return {
+        "domain": found.domain,
+        "names": list(found.names),
+        "expires_at": _moment(found.expires_at),
+        "fingerprint": found.fingerprint,
+    }
+
+
 def certificate(order: Service) -> dict[str, Any]:
     """Render a certificate order with details from its providers."""
     (domain,) = order.spec.domains

@@ -170,13 +170,13 @@ def _check_client(program: str, words: Sequence[str], whole: bool) -> None:
         rest = rest[1:]
     if not rest and not whole:
         return
-    for length in (2, 1):
+    for length in (3, 2, 1):
         name = "_".join(["cdn", *rest[:length]])
         if name in _client_commands():
             arguments = rest[length:] if "help" not in words else ["--help"]
             _check_parser(_client_parser(name), arguments, whole)
             return
-    raise Refused(f"no such command: {' '.join(rest[:2])}")
+    raise Refused(f"no such command: {' '.join(rest[:3])}")
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from poppy.extensions import base as extensions
 from poppy.transport.pecan.controllers import (
     admin,
     certificates,
+    custom_certificates,
     edge,
     flavors,
     home,
@@ -26,6 +27,7 @@ def routes() -> tuple[Route, ...]:
         *home.ROUTES,
         *flavors.ROUTES,
         *services.ROUTES,
+        *custom_certificates.ROUTES,
         *operations.ROUTES,
         *certificates.ROUTES,
         *quota.ROUTES,

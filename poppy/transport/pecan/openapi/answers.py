@@ -198,3 +198,25 @@ ORDER_EXAMPLE = {
     "cert_details": {"varnish": {"extra_info": {"status": "deployed"}}},
     "status": "deployed",
 }
+
+CUSTOM_CERTIFICATE: Schema = answer(
+    "Custom certificate",
+    {
+        "domain": TEXT,
+        "names": array(TEXT, "The DNS names in the certificate."),
+        "expires_at": {"type": "string", "format": "date-time"},
+        "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
+)
+
+CUSTOM_CERTIFICATE_EXAMPLE = {
+    "domain": "www.example.com",
+    "names": ["www.example.com", "example.com"],
+    "expires_at": "2030-01-02T03:04:05Z",
+    "fingerprint": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+
+UPLOAD_EXAMPLE = {
+    "chain": "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n",
+    "key": "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n",
+}
