@@ -10,6 +10,7 @@ from poppy.cmd import pools, tables
 from poppy.common.clock import now_utc
 from poppy.manager.edge import EdgeManager
 from poppy.manager.edge_keys import EdgeKeys
+from poppy.manager.edge_programs import expiring
 from poppy.manager.pools import PoolsManager
 from poppy.model.edge import DEFAULT_POOL, Node
 from poppy.storage.pools import PoolStore
@@ -156,6 +157,9 @@ def _status(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
         "ready": sum(node.state(now) == "ready" for node in nodes),
         "behind": max((head - node.revision for node in live), default=None),
         "failures": failures,
+        "expiring": [
+            {**it._asdict(), "expires_at": it.expires_at.isoformat()} for it in expiring(log, now)
+        ],
     }
     tables.show_one(document, arguments.format)
 

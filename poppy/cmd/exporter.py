@@ -11,6 +11,7 @@ import pathlib
 import socket
 import socketserver
 import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -20,8 +21,10 @@ from oslo_log import log
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors, metrics
+from poppy.common.clock import now_utc
 from poppy.distributed_task.edge_dns import name_keeping
 from poppy.distributed_task.tasks import gate_of
+from poppy.manager.edge_programs import expiring
 from poppy.model.membership import Breaker, BreakerState
 from poppy.model.pools import NameState
 from poppy.storage.base import Storage
@@ -33,6 +36,8 @@ LOG = log.getLogger(__name__)
 COUNTED = 1000
 #: A worker counts as alive if it was seen this recently.
 ALIVE = datetime.timedelta(minutes=1)
+#: Seconds between looks at the certificates of the own edge, which reads all programs.
+_CERTIFICATES_AGE = 3600.0
 #: Timeout of a client's socket, in seconds.
 PATIENCE = 10
 #: Seconds between checks for termination.
@@ -100,10 +105,15 @@ class Exporter(cotyledon.Service):  # type: ignore[misc]
 
     def _look(self) -> None:
         interval = self._bootstrap.conf[metrics.GROUP].refresh
+        certificates_at = time.monotonic()
         while True:
             metrics.prune_dead_pids(self._directory)
             try:
                 look(self._bootstrap)
+                if time.monotonic() >= certificates_at:
+                    certificates_at = time.monotonic() + _CERTIFICATES_AGE
+                    count = sum(1 for _ in expiring(self._bootstrap.storage.edge, now_utc()))
+                    metrics.EXPIRING.set(count)
             except errors.PoppyError as exc:
                 metrics.STORAGE_UP.set(0)
                 LOG.warning("Could not refresh the shared metrics: %s", exc)

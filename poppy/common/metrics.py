@@ -272,6 +272,11 @@ BREAKER_OPENINGS = Gauge(
     ("driver",),
     mode="livemostrecent",
 )
+EXPIRING = Gauge(
+    "poppy_edge_certificates_expiring",
+    "Certificates at the own edge that expire within 14 days, or a quarter of a shorter lifetime.",
+    mode="livemostrecent",
+)
 
 EDGE_NODES = Gauge(
     "poppy_edge_pool_nodes",
@@ -310,6 +315,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     BREAKER,
     BREAKER_OPENINGS,
     *(EDGE_NODES, EDGE_READY, EDGE_IN_DNS, EDGE_DNS_STATE, EDGE_DNS_AGE),
+    EXPIRING,
 )
 
 _recording = False

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotation of the keys that encrypt private keys in the store of the operator's own edge."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from poppy.distributed_task.renewals import update
+from poppy.manager.edge_programs import published
 from poppy.storage.base import Storage
-
-_PAGE = 100  #: Services whose secrets are read at once.
 
 
 @runtime_checkable
@@ -99,19 +97,10 @@ class EdgeKeys:
     def _sealed(self) -> Iterator[Sealed]:
         """Yield the services that have secrets. Their programs are in the log of the edge."""
         log = self._storage.edge
-        after = snapshot = 0
-        while True:
-            page = log.changes(after, _PAGE, snapshot)
-            for change in page.changes:
-                if change.program is None:
-                    continue
-                orders = log.orders(change.service_id)
-                certificates = json.loads(change.program).get("certificates", ())
-                keys = [it.content["key"] for it in orders] + [it["key"] for it in certificates]
-                if keys:
-                    counted = Counter(key.partition(".")[0] for key in keys)
-                    project_id = orders[0].project_id if orders else ""
-                    yield Sealed(project_id, change.service_id, counted)
-            after, snapshot = page.revision, snapshot or page.head
-            if page.revision >= page.head:
-                return
+        for service_id, program in published(log):
+            orders = log.orders(service_id)
+            keys = [it.content["key"] for it in orders]
+            keys += [it["key"] for it in program.get("certificates", ())]
+            if keys:
+                counted = Counter(key.partition(".")[0] for key in keys)
+                yield Sealed(orders[0].project_id if orders else "", service_id, counted)

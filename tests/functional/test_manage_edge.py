@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """poppy-manage edge, with nodes that follow the real API."""
 
+import datetime
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from webtest import AppError
 from poppy.common import errors
 from poppy.manager.pools import PoolsManager
 from poppy.model.edge import LIVE, CertificateOrder
+from tests.certificates import Signed
 from tests.functional.commands import listed
 from tests.real.edge_agent import Agent
 
@@ -91,6 +93,7 @@ def test_status_shows_how_far_the_nodes_are_and_what_they_refuse(poppy, run, joi
                 "reason": "a map is full",
             }
         ],
+        "expiring": [],
     }
     assert "node: node-1, service_id: service-1" in run("edge", "status")
 
@@ -203,3 +206,22 @@ def test_keys_are_counted_and_what_is_not_deployed_is_named(poppy, run):
     assert "Not updated: service gone of project p" in poppy.said[1]
     assert "shared-x: workers encrypt it by themselves" in poppy.said[1]
     assert "service-2" not in poppy.said[1]
+
+
+def test_status_has_certificates_that_expire_soon(poppy, run):
+    day = datetime.timedelta(days=1)
+    sites = {
+        "fresh": Signed("fresh", names=["a.com"], begin=-60 * day, end=15 * day),
+        "expired": Signed("expired", names=["b.com"], begin=-60 * day, end=-day),
+        "soon": Signed("soon", names=["c.com"], begin=-60 * day, end=13 * day),
+        "short": Signed("short", names=["d.com"], begin=-3 * day, end=3 * day),
+        "late": Signed("late", names=["e.com"], begin=-5 * day, end=day),
+    }
+    for service_id, site in sites.items():
+        certificate = {"names": ["a.com"], "chain": site.pem, "key": "x.y"}
+        poppy.storage.edge.publish(service_id, json.dumps({"certificates": [certificate]}))
+    found = json.loads(run("edge", "status", "-f", "json"))["expiring"]
+    assert {it["service_id"] for it in found} == {"expired", "soon", "late"}
+    assert found[0]["names"] == ["a.com"]
+    expected = sites[found[0]["service_id"]].certificate.not_valid_after_utc
+    assert found[0]["expires_at"] == expected.isoformat()
