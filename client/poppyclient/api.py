@@ -93,10 +93,14 @@ class Client:
         """Request the removal of a service."""
         return self._delete(f"/services/{_segment(service_id)}")
 
-    def purge(self, service_id: str, url: str | None, hard: bool) -> Answer:
-        """Purge a path, or everything if ``url`` is None; ``hard`` evicts instead of expiring."""
-        query = {"hard": "true" if hard else "false"}
-        query |= {"all": "true"} if url is None else {"url": url}
+    def purge(self, service_id: str, hard: bool, **scope: str | list[str] | None) -> Answer:
+        """Purge a service's content; ``hard`` evicts instead of expiring.
+
+        Args:
+            scope: paths as ``url``, or ``tag``, ``prefix`` or ``host``; everything without any.
+        """
+        asked: dict[str, str | list[str]] = {name: it for name, it in scope.items() if it}
+        query = {"hard": "true" if hard else "false", **(asked or {"all": "true"})}
         return self._request("DELETE", f"/services/{_segment(service_id)}/assets", query=query)
 
     def certificate(self, service_id: str, domain: str) -> Document:
@@ -251,7 +255,7 @@ class Client:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | list[str]] | None = None,
     ) -> Answer:
         return checked(self._connection.send(method, path, body, headers, query))
 

@@ -12,7 +12,7 @@ from poppy.common.clock import now_utc
 from poppy.manager.operations import OPEN, Page
 from poppy.model import ids
 from poppy.model.membership import Worker
-from poppy.model.operations import Operation, OperationKey, Purge, State
+from poppy.model.operations import Operation, OperationKey, State
 
 _STATES = {
     **{str(state): frozenset({state}) for state in sorted(OPEN)},
@@ -135,14 +135,10 @@ def _document(operation: Operation) -> dict[str, Any]:
         else None,
         "request_id": operation.request_id,
         "traceparent": operation.trace,
-        "purge": _purged(operation.purge) if operation.purge else None,
+        "purge": str(operation.purge) if operation.purge else None,
         "priority": operation.priority.name.lower(),
         "reason": operation.error,
     }
-
-
-def _purged(purge: Purge) -> str:
-    return "everything" if purge.url is None else " ".join((purge.url, *purge.more))
 
 
 def _worker(worker: Worker) -> dict[str, Any]:

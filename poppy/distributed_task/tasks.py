@@ -18,7 +18,7 @@ from poppy.distributed_task.run import OperationRun
 from poppy.model.dns_records import Purpose, RecordStatus
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
 from poppy.model.services import Service
-from poppy.provider.base import Deployment, Provider
+from poppy.provider.base import Capability, Deployment, Provider
 
 #: The step that proves the project's ownership of its domains.
 OWNERSHIP = "ownership"
@@ -234,11 +234,14 @@ class PurgeProvider(ProviderTask):
 
         All paths are begun before any is waited for.
         """
-        purge = run.operation.purge
+        purge, reference = run.operation.purge, run.operation.reference
         if purge is None:
             raise errors.PermanentError("it does not say what to purge")
         waiting: errors.InProgressError | None = None
-        for single in purge.single(run.operation.reference)[run.purged[self.step] :]:
+        parts = purge.single(reference)
+        if len(parts) > 1 and Capability.PURGE_MANY in self.provider.supports:
+            parts = (purge._replace(reference=reference),)
+        for single in parts[run.purged[self.step] :]:
             try:
                 self.provider.purge(run.service, self.known(run), single)
             except errors.InProgressError as exc:

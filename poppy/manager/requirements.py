@@ -14,6 +14,7 @@ from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 from poppy.model.flavors import Flavor
+from poppy.model.purges import MAX_PATHS, Purge
 from poppy.model.specs import Domain, ServiceSpec
 from poppy.provider.base import Capability, Provider
 from poppy.provider.geography import country_codes
@@ -60,18 +61,35 @@ def check(
             ) from exc
 
 
-def check_soft_purge(flavor: Flavor, providers: Mapping[str, Provider]) -> None:
-    """Refuse a soft purge if a provider can only evict content.
+def check_purge(purge: Purge, flavor: Flavor, providers: Mapping[str, Provider]) -> None:
+    """Refuse a purge if a provider can't do it.
 
     Raises:
-        InvalidRequest: a provider does not support soft purges; the message names it.
+        InvalidRequest: a provider lacks a capability; the message names it and the parameter.
     """
-    for provider in loaded(flavor, providers):
-        if Capability.SOFT_PURGE not in provider.supports:
-            raise errors.InvalidRequest(
-                f"Provider '{provider.name}' does not support {Capability.SOFT_PURGE}: "
-                "use hard=true"
-            )
+    needed = _purge_needs(purge)
+    for provider in loaded(flavor, providers) if needed else ():
+        for capability, parameter in needed:
+            if capability not in provider.supports:
+                raise errors.InvalidRequest(
+                    f"Provider '{provider.name}' does not support {capability}: {parameter}"
+                )
+
+
+def _purge_needs(purge: Purge) -> list[tuple[Capability, str]]:
+    """Return the capabilities that a purge needs, each with a hint for the request."""
+    scopes = (
+        (not purge.hard, Capability.SOFT_PURGE, "use hard=true"),
+        (
+            len(purge.urls) > MAX_PATHS,
+            Capability.PURGE_MANY,
+            f"'url' may be given up to {MAX_PATHS} times",
+        ),
+        (purge.tags, Capability.PURGE_TAG, "'tag' can't be used"),
+        (purge.prefix, Capability.PURGE_PREFIX, "'prefix' can't be used"),
+        (purge.host, Capability.PURGE_HOST, "'host' can't be used"),
+    )
+    return [(capability, hint) for needed, capability, hint in scopes if needed]
 
 
 def loaded(flavor: Flavor, providers: Mapping[str, Provider]) -> Iterator[Provider]:

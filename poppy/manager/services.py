@@ -322,12 +322,15 @@ class ServicesManager:
 
         Raises:
             ServiceBusy: no provider has the service, or it is disabled or being deleted.
-            InvalidRequest: a provider does not support soft purges.
+            InvalidRequest: a provider does not support the purge, or its host is no domain of
+                the service.
             TooManyRequests: the project has reached its limit of unfinished operations.
             NotFound: the project has no service with this id.
         """
 
         def decide(service: Service) -> Change | None:
+            if purge.host and purge.host not in service.spec.domain_names:
+                raise errors.InvalidRequest(f"'{purge.host}' is no domain of the service")
             # After the service was read: a concurrent purge either can be joined by now, or makes
             # this change fail and decide again.
             if self._storage.operations.join(project_id, service_id, purge) is not None:
@@ -346,10 +349,9 @@ class ServicesManager:
                 request_id=request_id,
                 capped=True,
             )
-            if not purge.hard:
-                requirements.check_soft_purge(
-                    self._changes.flavor(service.spec.flavor_id), self._providers
-                )
+            requirements.check_purge(
+                purge, self._changes.flavor(service.spec.flavor_id), self._providers
+            )
             if not operation.is_shown:
                 return service, operation
             details = {

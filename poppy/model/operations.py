@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from poppy.model import ids
+from poppy.model.purges import Purge as Purge
 
 
 class Kind(enum.StrEnum):
@@ -82,61 +83,6 @@ class OperationKey(NamedTuple):
     project_id: str
     service_id: str
     operation_id: str
-
-
-class Purge(NamedTuple):
-    """The scope of a purge.
-
-    Attributes:
-        url: a path that starts with ``/``, or None for everything.
-        hard: True evicts; False lets an edge revalidate or serve stale meanwhile.
-        more: further paths, of requests that joined this one; drivers never see any.
-        reference: for drivers: the same whenever a purge is repeated, and different for every
-            other purge; empty if unknown. It is not stored.
-    """
-
-    url: str | None
-    hard: bool
-    more: tuple[str, ...] = ()
-    reference: str = ""
-
-    def joined(self, other: "Purge") -> "Purge | None":
-        """One purge that does what both do; None if that is not possible.
-
-        Hard and soft purges stay apart, and a purge has :data:`MAX_PATHS` paths at most.
-        """
-        if self.hard is not other.hard:
-            return None
-        if self.url is None or other.url is None:
-            return Purge(None, self.hard)
-        first, *more = dict.fromkeys((self.url, *self.more, other.url, *other.more))
-        return None if len(more) >= MAX_PATHS else Purge(first, self.hard, tuple(more))
-
-    def single(self, reference: str = "") -> "tuple[Purge, ...]":
-        """The purges that it consists of, as drivers are asked for them.
-
-        Args:
-            reference: of the operation; see :attr:`Operation.reference`.
-        """
-        return tuple(
-            Purge(url, self.hard, reference=f"{reference}-{number}" if reference else "")
-            for number, url in enumerate((self.url, *self.more))
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For storage. Earlier versions can read it as long as nothing has joined."""
-        document: dict[str, Any] = {"url": self.url, "hard": self.hard}
-        return {**document, "more": list(self.more)} if self.more else document
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_dict` gave."""
-        return cls(document["url"], document["hard"], tuple(document.get("more", ())))
-
-
-MAX_PATHS = 20
-"""Paths of one purge: drivers are called for each, and all of these calls are one step, which has
-a time limit."""
 
 
 class StepState(enum.StrEnum):

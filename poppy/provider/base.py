@@ -228,6 +228,10 @@ class Provider(Driver, abc.ABC):
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Remove the service's cached content (``purge.hard``) or have it revalidated.
 
+        A purge has one path, covers everything, or has a scope that the driver declares: several
+        paths (``PURGE_MANY``; without it, calls with one path each replace one with several),
+        tags, a prefix or a host. The driver splits it by the limits of the provider.
+
         A provider that charges for purges can recognize a repeated call by ``purge.reference``.
 
         Raises:

@@ -115,7 +115,7 @@ class MockProvider(Provider):
             found = self.find(service.service_id)
             if found is None:
                 raise self.no_such(service)
-            found["purges"].append({"url": purge.url, "hard": purge.hard})
+            found["purges"] += [part.to_dict() for part in purge.single()]
             self._write(service.service_id, found)
 
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:

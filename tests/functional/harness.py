@@ -35,7 +35,7 @@ class Hold:
 class ScriptedProvider(Provider):
     """A provider in memory; each call first takes an entry of the script."""
 
-    SUPPORTS = frozenset(Capability)
+    SUPPORTS = frozenset(Capability) - {Capability.PURGE_MANY}
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
         super().__init__(conf, name)

@@ -5,7 +5,8 @@ import pytest
 
 from poppy.common import errors
 from poppy.manager.change_pipeline import RETRY_AFTER
-from poppy.model.operations import MAX_PATHS, Kind, Priority, Purge, State
+from poppy.model.operations import Kind, Priority, Purge, State
+from poppy.model.purges import MAX_PATHS
 from poppy.model.services import Status
 from tests.functional.harness import PROJECT, Harness, Hold
 

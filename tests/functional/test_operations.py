@@ -10,7 +10,7 @@ from oslo_context import context
 from poppy.common import errors
 from poppy.model.operations import Purge
 from poppy.model.services import Status
-from poppy.provider.base import Deployment
+from poppy.provider.base import Capability, Deployment
 from poppy.testing.builders import make_flavor
 from tests.functional.harness import PROJECT, Harness
 
@@ -188,6 +188,38 @@ def test_all_paths_of_a_purge_are_begun_before_any_is_waited_for(poppy):
         poppy.settle(service_id)
     seen = [reference.rpartition("-")[2] for reference in poppy.cdn_a.references]
     assert seen == ["0", "1", "2", "0", "1", "2"]
+
+
+def test_a_driver_for_many_paths_gets_them_in_one_call(poppy, monkeypatch):
+    service_id = poppy.create()
+    monkeypatch.setattr(type(poppy.cdn_a), "SUPPORTS", frozenset(Capability))
+    purge = Purge("/0", True, tuple(f"/{number}" for number in range(1, 100)))
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [BUSY]
+        poppy.services.purge(PROJECT, service_id, purge, None)
+        poppy.settle(service_id)
+    assert poppy.cdn_a.purges == [purge]
+    assert poppy.cdn_a.references[0] == poppy.cdn_a.references[1] != ""
+
+
+def test_a_purge_that_a_provider_can_not_do_is_refused_by_name(poppy):
+    service_id = poppy.create()
+    with poppy.working():
+        poppy.settle(service_id)
+    many = Purge("/0", True, tuple(f"/{number}" for number in range(1, 21)))
+    with pytest.raises(
+        errors.InvalidRequest, match="'cdn-a' does not support purges of many URLs"
+    ):
+        poppy.services.purge(PROJECT, service_id, many, None)
+    with pytest.raises(errors.InvalidRequest, match="'other.example.com' is no domain"):
+        poppy.services.purge(
+            PROJECT, service_id, Purge(None, True, host="other.example.com"), None
+        )
+    poppy.services.purge(PROJECT, service_id, Purge(None, True, tags=("a",)), None)
+    with poppy.working():
+        poppy.settle(service_id)
+    assert poppy.cdn_a.purges == [Purge(None, True, tags=("a",))]
 
 
 def test_soft_purge_shows_update_in_progress(poppy):

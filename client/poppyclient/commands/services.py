@@ -206,6 +206,18 @@ class Purge(base.Base):
             action="append",
             help="Path to purge, such as /images/logo.png (repeat for several paths)",
         )
+        what.add_argument(
+            "--tag",
+            metavar="<tag>",
+            action="append",
+            help="Purge what the origin has tagged with it (repeat for several tags)",
+        )
+        what.add_argument(
+            "--prefix",
+            metavar="<path>",
+            help="Purge everything below a directory such as /images/",
+        )
+        what.add_argument("--host", metavar="<domain>", help="Purge everything of a domain")
         what.add_argument("--all", action="store_true", help="Purge everything")
         parser.add_argument(
             "--soft", action="store_true", help="Mark it for revalidation instead of evicting it"
@@ -214,11 +226,11 @@ class Purge(base.Base):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Purge the paths."""
+        """Purge the content."""
         service_id = self.client.find_service(parsed_args.service)
-        for url in parsed_args.url or (None,):
-            answer = self.client.purge(service_id, url, hard=not parsed_args.soft)
-            base.wait(self.client, parsed_args, service_id, "purge", answer.request_id)
+        scope = {name: getattr(parsed_args, name) for name in ("url", "tag", "prefix", "host")}
+        answer = self.client.purge(service_id, hard=not parsed_args.soft, **scope)
+        base.wait(self.client, parsed_args, service_id, "purge", answer.request_id)
 
 
 class Analytics(base.Base, command.Lister):

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.model.operations import MAX_PATHS, Kind, Operation, Priority, Purge, State
+from poppy.model.operations import Kind, Operation, Priority, Purge, State
+from poppy.model.purges import MAX_PATHS
 from poppy.model.services import Service
 from poppy.storage.base import Storage
 from poppy.testing.builders import after

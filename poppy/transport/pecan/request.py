@@ -46,7 +46,7 @@ JSON_PATCH = "application/json-patch+json"
 MAX_DEPTH = 32
 #: The digits of a signed 64-bit integer, including the sign.
 MAX_DIGITS = 20
-MAX_QUERY_PARAMETERS = 100
+MAX_QUERY_PARAMETERS = 128
 #: The longest ``Idempotency-Key``, in characters.
 MAX_KEY = 255
 

@@ -224,7 +224,12 @@ def operation(entry: Operation, base: str) -> dict[str, Any]:
 
 
 def _purge(purge: Purge) -> dict[str, Any]:
-    return {"url": purge.url, "hard": purge.hard, "more_urls": list(purge.more)}
+    return {
+        "url": purge.url,
+        "hard": purge.hard,
+        "more_urls": list(purge.more),
+        **purge.scope(),
+    }
 
 
 def _step(step: Step) -> dict[str, Any]:

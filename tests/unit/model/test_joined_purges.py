@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from poppy.model import ids
-from poppy.model.operations import MAX_PATHS, Kind, Operation, Priority, Purge, State
+from poppy.model.operations import Kind, Operation, Priority, Purge, State
+from poppy.model.purges import MAX_PATHS
 from poppy.testing.builders import make_operation, make_service
 
 

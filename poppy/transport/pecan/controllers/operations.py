@@ -113,12 +113,17 @@ _STEP = answers.answer(
 _PURGE = answers.answer(
     "Purge",
     {
-        "url": _MAYBE | {"description": "A path; null for everything."},
+        "url": _MAYBE | {"description": "A path; null for everything, and with another scope."},
         "hard": {"type": "boolean"},
         "more_urls": answers.array(
-            answers.TEXT, "Paths of purges that were asked for while this one waited."
+            answers.TEXT,
+            "More paths, of the request or of purges that were asked for while this one waited.",
         ),
+        "tags": answers.array(answers.TEXT, "Only of a purge by tag."),
+        "prefix": answers.TEXT,
+        "host": answers.TEXT,
     },
+    optional=("tags", "prefix", "host"),
 )
 
 OPERATION: Schema = answers.answer(

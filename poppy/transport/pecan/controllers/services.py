@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1.0/services``: the services of tenants, their cached content and their analytics."""
+"""``/v1.0/services``: the services of tenants, and their analytics."""
 
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 
-from poppy.common import errors
 from poppy.model import schemas
-from poppy.model.operations import Purge
 from poppy.model.schema_parts import Schema
 from poppy.model.services import Service, Status
 from poppy.policies.base import MEMBER, READER, project_rule
@@ -38,10 +35,6 @@ from poppy.transport.pecan.routes import (
 )
 
 DEFAULT_LIMIT = 10
-MAX_URL = 2048
-
-_PATH = re.compile(r"[\x21-\x7e]+")
-_SCHEME = re.compile(r"/*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def _list(api: API, request: Request) -> Response:
@@ -103,44 +96,10 @@ def _check(request: Request) -> Callable[[Service], None] | None:
     return precondition(request, lambda service: views.service(service, request.base_url))
 
 
-def _purge(api: API, request: Request, service_id: str) -> Response:
-    service_id = uuid(service_id, "service id")
-    url = _url(request, api.settings.purge_without_query_is_all)
-    purge = Purge(url=url, hard=boolean(request, "hard", default=True))
-    api.manager.services.purge(request.project_id, service_id, purge, request.request_id)
-    return _accepted(request, service_id)
-
-
 def _accepted(request: Request, service_id: str) -> Response:
     """Return 202 with the ``Location`` of the service, which shows the progress."""
     location = views.service_href(service_id, request.base_url)
     return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
-
-
-def _url(request: Request, nothing_is_all: bool) -> str | None:
-    """Return the path to purge, or None to purge everything.
-
-    Args:
-        nothing_is_all: purge everything if the request has neither ``url`` nor ``all``.
-
-    Raises:
-        InvalidRequest: the request has neither or both, or the URL is not a percent-encoded path
-            (RFC 3986, section 3.3).
-    """
-    url = parameter(request, "url")
-    if nothing_is_all and url is None and parameter(request, "all") is None:
-        return None
-    if boolean(request, "all", default=False) is (url is not None):
-        raise errors.InvalidRequest("Exactly one of 'url' and 'all=true' must be given")
-    if url is None:
-        return None
-    if len(url) > MAX_URL or not _PATH.fullmatch(url):
-        raise errors.InvalidRequest(
-            f"The url must have 1..{MAX_URL} printable ASCII characters, others percent-encoded"
-        )
-    if _SCHEME.match(url):
-        raise errors.InvalidRequest("The url must be a path such as /images/logo.png")
-    return url if url.startswith("/") else f"/{url}"
 
 
 def _analytics(api: API, request: Request, service_id: str) -> Response:
@@ -299,32 +258,6 @@ ROUTES = (
             answers={HTTPStatus.ACCEPTED: Answer("The deletion has started.")},
             errors=(HTTPStatus.CONFLICT,),
         )
-    ),
-    Route(
-        "DELETE /v1.0/services/{service_id}/assets",
-        _purge,
-        project_rule("cdn:services:purge", MEMBER, "Purge cached content of a service."),
-        id="purgeService",
-        summary="Purge cached content of a deployed service.",
-        description="Either url or all=true is required, unless the operator configured that "
-        "neither means all=true. Allowed while an update waits or after it failed.",
-        parameters=(
-            Parameter(
-                "url",
-                "A path; * matches any characters.",
-                {"type": "string", "minLength": 1, "maxLength": MAX_URL},
-                example="/images/logo.png",
-            ),
-            Parameter("all", "Purge all content of the service.", {"type": "boolean"}),
-            Parameter(
-                "hard",
-                "false: revalidate the content instead of evicting it, if the provider supports "
-                "this.",
-                {"type": "boolean", "default": True},
-            ),
-        ),
-        answers={HTTPStatus.ACCEPTED: Answer("The purge has started.", headers=("Location",))},
-        errors=(HTTPStatus.CONFLICT,),
     ),
     Route(
         "GET /v1.0/services/{service_id}/analytics",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from poppy.extensions import base as extensions
 from poppy.transport.pecan.controllers import (
     admin,
+    assets,
     certificates,
     custom_certificates,
     edge,
@@ -28,6 +29,7 @@ def routes() -> tuple[Route, ...]:
         *flavors.ROUTES,
         *services.ROUTES,
         *custom_certificates.ROUTES,
+        *assets.ROUTES,
         *operations.ROUTES,
         *certificates.ROUTES,
         *quota.ROUTES,
