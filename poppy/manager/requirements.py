@@ -67,7 +67,7 @@ def check_purge(purge: Purge, flavor: Flavor, providers: Mapping[str, Provider])
     Raises:
         InvalidRequest: a provider lacks a capability; the message names it and the parameter.
     """
-    needed = _purge_needs(purge)
+    needed = purge_needs(purge)
     for provider in loaded(flavor, providers) if needed else ():
         for capability, parameter in needed:
             if capability not in provider.supports:
@@ -76,7 +76,7 @@ def check_purge(purge: Purge, flavor: Flavor, providers: Mapping[str, Provider])
                 )
 
 
-def _purge_needs(purge: Purge) -> list[tuple[Capability, str]]:
+def purge_needs(purge: Purge) -> list[tuple[Capability, str]]:
     """Return the capabilities that a purge needs, each with a hint for the request."""
     scopes = (
         (not purge.hard, Capability.SOFT_PURGE, "use hard=true"),

@@ -3,9 +3,11 @@
 
 import abc
 import datetime
+import json
 from collections.abc import Sequence
 
 from poppy.model.edge import EdgeLog, Node, Page, Report
+from poppy.model.purges import Purge
 
 #: Bytes of programs on a page, unless its first program alone is larger.
 PAGE_SIZE = 4 * 1024 * 1024
@@ -103,3 +105,21 @@ class EdgeStore(EdgeLog, abc.ABC):
         Raises:
             NotFound: there is no such node.
         """
+
+
+def purge_to_text(purge: Purge) -> str | None:
+    """Return what the row of a purge has besides ``hard``.
+
+    That is a path, None for everything, or a JSON object, which nodes refuse if a server of the
+    previous release passes it on as a path.
+    """
+    if purge.covers_all or len(purge.urls) == 1:
+        return purge.url
+    return json.dumps(purge.to_dict())
+
+
+def purge_from_text(text: str | None, hard: bool) -> Purge:
+    """Return the purge of a row; see :func:`purge_to_text`."""
+    if text is None or not text.startswith("{"):
+        return Purge(text, hard)
+    return Purge.from_dict(json.loads(text))

@@ -9,6 +9,7 @@ import pytest
 import webtest
 
 from poppy.common import errors
+from poppy.edge.agent.changes import Change
 from poppy.model.operations import Purge
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.guesses import PER_ADDRESS
@@ -176,6 +177,21 @@ class TestChanges:
         response = app.get(CHANGES, headers=node)
         assert response.json == {"revision": 0, "head": 0, "changes": []}
         assert response.headers["ETag"] == '"0"'
+
+    def test_the_previous_release_reads_every_scope_of_a_purge_as_everything(self, app, node, log):
+        scopes = (
+            ({"url": "/a", "more": ("/b",)}, {"urls": ["/a", "/b"]}),
+            ({"tags": ("a", "b")}, {"tags": ["a", "b"]}),
+            ({"prefix": "/a/"}, {"prefix": "/a/"}),
+            ({"host": "www.example.com"}, {"host": "www.example.com"}),
+        )
+        for number, (scope, sent) in enumerate(scopes, 1):
+            purge = Purge(**{"url": None, "hard": True, **scope})
+            log.purge("service-1", purge)
+            response = app.get(f"{CHANGES}?after={number - 1}&snapshot={number}", headers=node)
+            (change,) = response.json["changes"]
+            assert change["purge"] == {"url": None, "hard": True, **sent}
+            assert Change(number, "service-1", change).body() == purge
 
     def test_each_kind_of_change(self, app, node, log):
         log.publish("service-1", '{"a": [1, "\\u00e9"]}')

@@ -219,6 +219,20 @@ def test_repeated_purge_is_one_and_waits_for_the_nodes(provider, nodes):
     assert [node.purges for node in nodes] == [[(service.service_id, "/a", False)]] * 3
 
 
+def test_a_purge_that_a_node_refuses_fails(provider, nodes):
+    service = make_service()
+    provider.ensure(service, None)
+    poll(nodes)
+    nodes[1].refused = {service.service_id: "unknown field 'later'"}
+    purge = Purge(None, True, tags=("a",), reference="op-0")
+    with pytest.raises(InProgressError):
+        provider.purge(service, None, purge)
+    poll(nodes)
+    with pytest.raises(PermanentError, match="node-1 can't purge it: unknown field"):
+        provider.purge(service, None, purge)
+    provider.ensure(service, None)  # The program is served.
+
+
 def test_withdrawn_service_cannot_be_purged(provider, nodes):
     service = make_service()
     provider.ensure(service, None)

@@ -17,6 +17,7 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.plane import clients
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
+from poppy.model.purges import Purge
 from poppy.provider.patterns import referrer_regex, url_regex
 from poppy.testing.edge import Answer, Origins, Reply, Request
 from poppy.testing.edge.wire import OriginServer, exchange
@@ -378,7 +379,7 @@ class TestTargets:
             assert "xkey" not in response.headers
         assert origin.requests["one.example.com", "/public"] == 1
         assert not [name for name, _ in origin.fields[-1] if name.lower().startswith("x-p-")]
-        node.plane.purge("service-two", None, True)
+        node.plane.purge("service-two", Purge(None, True))
         assert node.get("one.example.com", "/public")[0].headers["X-Cache"] == "HIT"
 
     @pytest.mark.parametrize("name", [*headers.OVERRIDES, *headers.FORWARDED])
@@ -401,7 +402,7 @@ class TestTargets:
         assert ("X-Forwarded-For", "127.0.0.1") in [
             (name.title(), value) for name, value in origin.fields[-1]
         ]
-        node.plane.purge("service-one", "/listed", True)
+        node.plane.purge("service-one", Purge("/listed", True))
         assert node.get("one.example.com", "/listed")[0].headers["X-Cache"] == "MISS"
 
     def test_only_websockets_may_change_the_protocol(self, node: EdgeNode, origin: Origin) -> None:
@@ -501,10 +502,41 @@ class TestPurges:
 
         assert missing("one.example.com") == missing("two.example.com") == targets
 
-        node.plane.purge("service-one", url, True)
+        node.plane.purge("service-one", Purge(url, True))
 
         assert missing("one.example.com") == (targets if gone is None else gone)
         assert not missing("two.example.com")
+
+    def test_tags_are_bounded_and_stay_within_the_service(
+        self, node: EdgeNode, origin: Origin
+    ) -> None:
+        node.serve(program(origin))
+        node.serve(program(origin, "two"))
+        odd = f"{'x' * 800},a\\1 service-two,service-two#b,%2c"
+        numbers = ",".join(f"n{number:03}" for number in range(200))
+        long = f"{','.join(['y' * 200] * 30)},late"
+        origin.headers = {"Cache-Tag": f",{odd} , {numbers}"}
+        assert node.get("one.example.com", "/t")[0].status == 200
+        origin.headers = {"Cache-Tag": long}
+        assert node.get("one.example.com", "/long")[0].status == 200
+        origin.headers = {"Cache-Tag": "b", "Surrogate-Key": "b"}
+        assert node.get("two.example.com", "/t")[0].status == 200
+
+        def gone(*tags: str) -> list[str]:
+            """Purge tags of the first service; return what has to be fetched again."""
+            node.plane.purge("service-one", Purge(None, True, tags=tags))
+            asked = [("one", "/t"), ("one", "/long"), ("two", "/t")]
+            found = []
+            for host, path in asked:
+                origin.headers = {"Cache-Tag": numbers if path == "/t" else long}
+                if node.get(f"{host}.example.com", path)[0].headers["X-Cache"] == "MISS":
+                    found.append(host + path)
+            return found
+
+        assert gone("b", "service-two", "service-two#c", "n199", "late", "x" * 256) == ["one/t"]
+        assert gone("n128", "n199", "late") == []
+        assert gone("n127") == ["one/t"]
+        assert gone("y" * 200) == ["one/long"]
 
     def test_a_flush_covers_all_services(self, node: EdgeNode, origin: Origin) -> None:
         for name in ("one", "two"):
@@ -678,7 +710,7 @@ class TestRestarts:
         response, _ = fresh.get("one.example.com", "/x")
         assert (response.status, response.headers["X-Cache"]) == (200, "MISS")
         with pytest.raises(Down):
-            fresh.plane.purge("service-one", None, True)
+            fresh.plane.purge("service-one", Purge(None, True))
         fresh.start("varnish")
         assert fresh.get("one.example.com", "/x")[0].headers["X-Cache"] == "MISS"
         assert fresh.get("one.example.com", "/x")[0].headers["X-Cache"] == "HIT"

@@ -24,7 +24,7 @@ class Agent:
 
     Attributes:
         programs: by service.
-        purges: (service, URL, whether it is hard), in order.
+        purges: (service, URL, whether it is hard), in order; one for each URL.
         refused: the reason for refusing each program of a service, by service.
         ready: what it reports.
         revision: the revision that it has reached.
@@ -98,7 +98,13 @@ class Agent:
     def _apply(self, change):
         service = change["service_id"]
         if "purge" in change:
-            self.purges.append((service, change["purge"]["url"], change["purge"]["hard"]))
+            purge = change["purge"]
+            if service in self.refused:
+                reason = {"revision": change["revision"], "reason": self.refused[service]}
+                self._failures[service] = reason
+                return
+            for url in purge.get("urls", [purge["url"]]):
+                self.purges.append((service, url, purge["hard"]))
             return
         self._failures.pop(service, None)
         if change["program"] is None:

@@ -63,6 +63,10 @@ class EdgePlane(WiredPlane):
             Capability.CLIENT_IP,
             Capability.GEOGRAPHY,
             Capability.SOFT_PURGE,
+            Capability.PURGE_MANY,
+            Capability.PURGE_TAG,
+            Capability.PURGE_PREFIX,
+            Capability.PURGE_HOST,
             Capability.IPV6_ORIGIN,
             Capability.HTTPS_REDIRECT,
             Capability.HSTS,
@@ -109,7 +113,7 @@ class EdgePlane(WiredPlane):
         return exchange(self.node.http, request)
 
     def purge(self, service: Service, purge: Purge) -> None:
-        self.node.plane.purge(service.service_id, purge.url, purge.hard)
+        self.node.plane.purge(service.service_id, purge)
 
     def _database(self) -> str:
         file = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "countries"

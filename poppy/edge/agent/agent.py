@@ -11,7 +11,7 @@ from oslo_log import log
 from poppy.common.clock import now_utc
 from poppy.common.errors import DriverError, Gone, Unavailable
 from poppy.common.version import VERSION
-from poppy.edge.agent.changes import Change, Page, Purge
+from poppy.edge.agent.changes import Change, Page
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
 from poppy.edge.agent.metrics import Figures
 from poppy.edge.agent.schedule import Schedule
@@ -21,6 +21,7 @@ from poppy.edge.program import Program
 from poppy.edge.state import State
 from poppy.edge.traffic import Ledger, Sample
 from poppy.model.edge import MAX_FAILURES, MAX_REASON, Failure
+from poppy.model.purges import Purge
 
 LOG = log.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class DataPlane(Protocol):
     def withdraw(self, service_id: str) -> None:
         """Stop serving a service."""
 
-    def purge(self, service_id: str, url: str | None, hard: bool) -> None:
+    def purge(self, service_id: str, purge: Purge) -> None:
         """Remove content of a service from the cache."""
 
     def flush(self) -> None:
@@ -250,7 +251,7 @@ class Agent:
             if isinstance(body, Purge):
                 # A snapshot ends with an empty cache.
                 if self._seen is None:
-                    self._plane.purge(service, body.url, body.hard)
+                    self._plane.purge(service, body)
                 return
             if body is None:
                 self._state.delete(service)

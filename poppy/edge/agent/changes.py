@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from poppy.common import errors
 from poppy.edge.program import Program
+from poppy.model.purges import MAX_TAG, MAX_TARGETS, MAX_URL, Purge
 
 MAX_REVISION = 2**63 - 1
 
@@ -16,32 +17,53 @@ _MAX_ETAG = 512
 _MAX_SERVICE_ID = 64
 
 
-class Purge(NamedTuple):
-    """A purge of a service's content.
+#: Fields of a purge with another scope than ``url``.
+_SCOPES = {"urls", "tags", "prefix", "host"}
 
-    Attributes:
-        url: a path, perhaps with ``*``; None for all content.
-        hard: whether to remove the content; otherwise it is stale.
+
+def read_purge(document: Any) -> Purge:
+    """Check a JSON object and return its purge.
+
+    Raises:
+        ValueError: it is no purge, or one of a newer version; the message names the field.
     """
+    if not isinstance(document, dict):
+        raise ValueError("the purge is no JSON object")
+    url, hard = document.get("url"), document.get("hard")
+    if not (url is None or _is_path(url, _MAX_URL)):
+        raise ValueError(f"the purge's url is {url!r:.80}")
+    if not isinstance(hard, bool):
+        raise ValueError(f"the purge's hard is {hard!r:.80}")
+    unknown = document.keys() - _SCOPES - {"url", "hard"}
+    if unknown:
+        raise ValueError(f"the purge has the unknown field {min(unknown)!r:.80}")
+    scope = {name: _scope(name, document[name]) for name in _SCOPES if name in document}
+    if len(scope) > 1 or (scope and url is not None):
+        raise ValueError("the purge has several scopes")
+    if "urls" in scope:
+        first, *more = scope["urls"]
+        return Purge(first, hard, tuple(more))
+    return Purge.from_dict({"url": url, "hard": hard, **scope})
 
-    url: str | None
-    hard: bool
 
-    @classmethod
-    def read(cls, document: Any) -> Self:
-        """Check a JSON object and return its purge.
+def _scope(name: str, value: Any) -> Any:
+    """Check the scope of a purge, and return it."""
+    words = value if name in ("urls", "tags") else [value]
+    if not isinstance(words, list) or not 0 < len(words) <= MAX_TARGETS:
+        raise ValueError(f"the purge's {name} is {value!r:.80}")
+    is_valid = _is_path if name in ("urls", "prefix") else _is_word
+    for word in words:
+        if not is_valid(word):
+            raise ValueError(f"the purge's {name} is {word!r:.80}")
+    return value
 
-        Raises:
-            ValueError: it is no purge; the message names the field.
-        """
-        if not isinstance(document, dict):
-            raise ValueError("the purge is no JSON object")
-        url, hard = document.get("url"), document.get("hard")
-        if not (url is None or (isinstance(url, str) and url[:1] == "/" and len(url) <= _MAX_URL)):
-            raise ValueError(f"the purge's url is {url!r:.80}")
-        if not isinstance(hard, bool):
-            raise ValueError(f"the purge's hard is {hard!r:.80}")
-        return cls(url, hard)
+
+def _is_path(value: Any, most: int = MAX_URL + 1) -> bool:
+    return isinstance(value, str) and value[:1] == "/" and len(value) <= most
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +81,7 @@ class Change:
             ValueError: the change is invalid, or of a newer version.
         """
         if "purge" in self.document:
-            return Purge.read(self.document["purge"])
+            return read_purge(self.document["purge"])
         if "program" not in self.document:
             raise ValueError("the change has neither a program nor a purge")
         document = self.document["program"]

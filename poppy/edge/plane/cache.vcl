@@ -156,6 +156,7 @@ sub lifetime {
     }
 }
 
+@marks@
 # Set the keys for purges: the service, its path, and its path with the query. They are encoded so
 # that all spellings of a path are equal (poppy.edge.plane.purges).
 sub mark {
@@ -190,6 +191,14 @@ sub mark {
         }
         unset beresp.http.x-p-query;
     }
+    set beresp.http.x-p-tree = regsub(beresp.http.x-p-url, "[?].*$", "");
+    call mark_directories;
+    if (beresp.http.x-p-bare) {
+        set beresp.http.x-p-tree = beresp.http.x-p-bare;
+        call mark_directories;
+    }
+    call mark_host;
+    call mark_tags;
     unset beresp.http.x-p-bare;
 }
 

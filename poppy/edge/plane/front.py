@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes, traffic
+from poppy.edge.plane import cache_key, changes, clients, delivery, lifetimes, marks, traffic
 from poppy.edge.plane.clients import answer, body
 from poppy.edge.plane.files import Files
 from poppy.model import paths
@@ -102,7 +102,7 @@ frontend clients
 {delivery.USE_BACKEND}\
     default_backend direct
 {changes.RESPONSE_RULES}\
-{delivery.RESPONSE_RULES}{traffic.RESPONSES}
+{delivery.RESPONSE_RULES}{marks.RESPONSE_RULES}{traffic.RESPONSES}
 {traffic.SECTION}
 # A request is sent without Varnish if Varnish does not run.
 backend cache
@@ -166,6 +166,7 @@ def _vcl(settings: Settings, files: Files) -> str:
         "missing_ttl": str(MISSING_TTL),
         "compressible": delivery.compressible(),
         "key": cache_key.of_proxies(settings.trusted_proxies),
+        "marks": marks.vcl(),
     }
     text = _resource("cache.vcl")
     for name, value in values.items():

@@ -16,6 +16,10 @@ from poppy.edge.plane.policies import Served, served
 from poppy.edge.plane.runtime import HAProxy, Varnish
 from poppy.edge.program import Program
 from poppy.edge.traffic import Sample
+from poppy.model.purges import Purge
+
+#: Keys of a command to Varnish, which reads up to 60 KiB of them.
+_MAX_KEYS = 8
 
 
 class Plane:
@@ -110,21 +114,19 @@ class Plane:
             self._remove_certificates(map(self._path, service.certificates))
             del self._services[service_id]
             self._forget_policy(service, "")
-        self.purge(service_id, None, True)
+        self.purge(service_id, Purge(None, True))
 
-    def purge(self, service_id: str, url: str | None, hard: bool) -> None:
+    def purge(self, service_id: str, purge: Purge) -> None:
         """Evict objects of a service, or mark them stale.
 
-        Args:
-            url: a path, with all its queries; a path with a query, which means that alone; or a
-                pattern with ``*``. None for everything.
-            hard: whether to evict. A soft purge by a pattern evicts too, because Varnish can
-                only find marked objects by their keys.
+        A path covers all its queries, and a path with a query that alone. A soft purge by a
+        pattern other than ``/directory/*`` evicts too, because Varnish can only find marked
+        objects by their keys.
         """
-        key = purges.key(service_id, url)
-        if key is not None:
-            self._varnish.purge([key], hard=hard)
-        elif url is not None:
+        keys, patterns = purges.scope(service_id, purge)
+        for start in range(0, len(keys), _MAX_KEYS):
+            self._varnish.purge(keys[start : start + _MAX_KEYS], hard=purge.hard)
+        for url in patterns:
             self._varnish.ban(purges.ban(service_id, url))
 
     def flush(self) -> None:

@@ -3,20 +3,58 @@
 
 ``cache.vcl`` gives each object keys: its service, and its path with and without the query. In a
 key, all bytes but letters, digits and ``-._~`` are percent-encoded in lower case, and a run of
-slashes is one. So all spellings of a path have the same key. A purge without a wildcard is a
-look-up of keys; another one is a ban, which Varnish compares with each object once.
+slashes is one. So all spellings of a path have the same key. Others are for the object's tags,
+directories and host (:mod:`poppy.edge.plane.marks`). A purge without a wildcard is a look-up of
+keys; another one is a ban, which Varnish compares with each object once.
 """
 
 import re
 import urllib.parse
 
 from poppy.model import paths
+from poppy.model.purges import MAX_LEVELS, MAX_PREFIX, Purge
+
+#: What comes after the service in keys of tags, directories and hosts; ``%2f`` in those of paths.
+TAG, DIRECTORY, HOST = "#", "*", "@"
 
 _ENCODED = re.compile("%([0-9A-Fa-f]{2})")
 #: The parameters of a path segment, which some origins ignore.
 _PARAMETERS = "(?:%3b(?:(?!%2f)[^?])*)?"
 _ANY = "(?:%..|[^%?])*"
 _ANY_SHORTEST = "(?:%..|[^%?])*?"
+
+
+def scope(service_id: str, purge: Purge) -> tuple[list[str], list[str]]:
+    """Return the keys, and the patterns for bans, of what a purge covers."""
+    if purge.tags:
+        return [f"{service_id}{TAG}{_encoded(tag.encode())}" for tag in purge.tags], []
+    if purge.host:
+        return [f"{service_id}{HOST}{purge.host}"], []
+    if purge.prefix:
+        return [_directory(service_id, purge.prefix)], []
+    keys, patterns = [], []
+    for url in purge.urls or (None,):
+        found = key(service_id, url)
+        if found is None and not purge.hard:
+            found = _soft_key(service_id, paths.canonical(url or ""))
+        if found is not None:
+            keys.append(found)
+        elif url is not None:
+            patterns.append(url)
+    return keys, patterns
+
+
+def _soft_key(service_id: str, pattern: str) -> str | None:
+    """Return the key of the directory that a pattern covers; None for another pattern."""
+    directory, star = pattern[:-1], pattern[-1:]
+    is_short = len(directory) <= MAX_PREFIX and directory.count("/") <= MAX_LEVELS + 1
+    if star != "*" or directory[-1:] != "/" or set("*?") & set(directory) or not is_short:
+        return None
+    return _directory(service_id, directory)
+
+
+def _directory(service_id: str, path: str) -> str:
+    return f"{service_id}{DIRECTORY}{_key(path)}"
 
 
 def key(service_id: str, url: str | None) -> str | None:
@@ -47,8 +85,13 @@ def ban(service_id: str, url: str) -> str:
 
 
 def _key(text: str) -> str:
-    encoded = urllib.parse.quote_from_bytes(urllib.parse.unquote_to_bytes(text), safe="")
-    return _ENCODED.sub(lambda found: found[0].lower(), encoded)
+    return _encoded(urllib.parse.unquote_to_bytes(text))
+
+
+def _encoded(value: bytes) -> str:
+    return _ENCODED.sub(
+        lambda found: found[0].lower(), urllib.parse.quote_from_bytes(value, safe="")
+    )
 
 
 def _glob(pattern: str, before_slash: str) -> str:

@@ -72,6 +72,10 @@ class EdgeProvider(Provider):
             Capability.REFERRER,
             Capability.CLIENT_IP,
             Capability.SOFT_PURGE,
+            Capability.PURGE_MANY,
+            Capability.PURGE_TAG,
+            Capability.PURGE_PREFIX,
+            Capability.PURGE_HOST,
             Capability.IPV6_ORIGIN,
             Capability.ORIGIN_SSL,
             Capability.CACHE_MODE,
@@ -188,10 +192,7 @@ class EdgeProvider(Provider):
             text = self._certificates.publication(program, orders)
         stamp = self._log.publish(service.service_id, text)
         progress = self._progress(stamp)
-        for node in progress.live:
-            failure = node.report.failures.get(service.service_id) if node.report else None
-            if failure is not None and failure.revision >= stamp.revision:
-                raise PermanentError(f"Node {node.name} can't serve it: {failure.reason}")
+        _check_accepted(progress.live, service, stamp, "can't serve it")
         edge: str = self.options.edge_name
         deployment = Deployment(
             provider_service_id=service.service_id,
@@ -309,6 +310,7 @@ class EdgeProvider(Provider):
         stamp = self._log.purge(service.service_id, purge)
         if purge.reference:
             self._wait(stamp)
+            _check_accepted(_live(self._log.nodes(), now_utc()), service, stamp, "can't purge it")
 
     def health(self) -> bool:
         """Return whether the store answers and any node serves."""
@@ -376,6 +378,18 @@ def _check_shared(spec: ServiceSpec) -> None:
             raise PermanentError(
                 f"delivery.{name}: not with the shared certificate of {shared[0]}"
             )
+
+
+def _check_accepted(nodes: Sequence[Node], service: Service, stamp: Stamp, problem: str) -> None:
+    """Check that no node has refused a change.
+
+    Raises:
+        PermanentError: a node has; names it, with its reason.
+    """
+    for node in nodes:
+        failure = node.report.failures.get(service.service_id) if node.report else None
+        if failure is not None and failure.revision == stamp.revision:
+            raise PermanentError(f"Node {node.name} {problem}: {failure.reason}")
 
 
 def _live(nodes: Sequence[Node], now: datetime.datetime) -> Sequence[Node]:

@@ -96,7 +96,7 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
             rows = self._database.read(PURGED, this, self._database.levels.wide)
             return (_stamp(*rows[0]),) if rows else None
 
-        return self._log.append(known, **this, url=purge.url, hard=purge.hard)
+        return self._log.append(known, **this, url=edge.purge_to_text(purge), hard=purge.hard)
 
     def current(self, service_id: str) -> Publication | None:
         """Read the service's row."""
@@ -209,7 +209,8 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
         for entry in entries:
             revision, service_id, reference, url, hard, size, _at = entry
             if reference:
-                changes.append(Change(revision, service_id, purge=Purge(url, hard)))
+                purge = edge.purge_from_text(url, hard)
+                changes.append(Change(revision, service_id, purge=purge))
                 continue
             found, _at, program = (*current[service_id], (0, 0, None))[0]
             if found > revision:

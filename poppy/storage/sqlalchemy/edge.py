@@ -117,7 +117,7 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
     def purge(self, service_id: str, purge: Purge) -> Stamp:
         """Add a row."""
         reference = purge.reference or ids.new()
-        row = {"content": purge.url, "hard": purge.hard, "prunable": True}
+        row = {"content": edge.purge_to_text(purge), "hard": purge.hard, "prunable": True}
 
         def work(conn: sa.Connection) -> Stamp:
             log = _lock(conn)
@@ -228,4 +228,5 @@ def _cut(found: Sequence[sa.Row[Any]]) -> int:
 def _change(row: sa.Row[Any]) -> Change:
     if row.reference == _PROGRAM:
         return Change(row.revision, row.service_id, program=row.content)
-    return Change(row.revision, row.service_id, purge=Purge(row.content, row.hard))
+    purge = edge.purge_from_text(row.content, row.hard)
+    return Change(row.revision, row.service_id, purge=purge)

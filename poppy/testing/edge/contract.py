@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple, cast
 import pytest
 
 from poppy.common.errors import PermanentError
+from poppy.manager.requirements import purge_needs
 from poppy.model.operations import Purge
 from poppy.model.services import Service
 from poppy.model.specs import Domain
@@ -87,8 +88,9 @@ class DataPlane(abc.ABC):
     @classmethod
     def declared(cls, promise: Promise) -> tuple[str, str]:
         """Return the state of a promise, and the reason unless it is kept."""
-        if promise.needs and promise.needs not in cls.supports:
-            return NOT_KEPT, f"Refused at POST: the provider has no {promise.needs}."
+        for needed in _needs(promise):
+            if needed not in cls.supports:
+                return NOT_KEPT, f"Refused at POST: the provider has no {needed}."
         for state, reasons in ((NOT_KEPT, cls.not_kept), (NOT_SHOWN, cls.not_shown)):
             if promise.id in reasons:
                 return state, reasons[promise.id]
@@ -170,8 +172,9 @@ class _Run:
             NotShown: see :class:`DataPlane`.
             PermanentError: the driver refuses the document.
         """
-        if promise.needs and promise.needs not in self._plane.supports:
-            raise PermanentError(f"{self._plane.provider} has no {promise.needs}")
+        for needed in _needs(promise):
+            if needed not in self._plane.supports:
+                raise PermanentError(f"{self._plane.provider} has no {needed}")
         deployed = self._deployed(promise)
         for place in promise.places:
             token = f"t{next(self._numbers)}x"
@@ -226,9 +229,7 @@ class _Row:
             if ask.stop:
                 origins.stop(ask.stop)
             if ask.purge is not None:
-                url = ask.purge.url and self._filled(ask.purge.url)
-                with self._lock:
-                    self._plane.purge(self._deployed.service, ask.purge._replace(url=url))
+                self._purge(ask.purge)
             if ask.after:
                 self._plane.advance(ask.after)
             for attempt in range(int(ask.within / _POLL), -1, -1):
@@ -240,6 +241,18 @@ class _Row:
                         raise
                     self._plane.advance(_POLL)
             self._numbers.append(number)
+
+    def _purge(self, purge: Purge) -> None:
+        filled = purge._replace(
+            url=purge.url and self._filled(purge.url),
+            more=tuple(map(self._filled, purge.more)),
+            prefix=self._filled(purge.prefix),
+            host=purge.host.format(domain=self._deployed.domains[0]),
+        )
+        many = Capability.PURGE_MANY in self._plane.supports
+        with self._lock:
+            for part in (filled,) if many else filled.single():
+                self._plane.purge(self._deployed.service, part)
 
     def _filled(self, template: str) -> str:
         return template.format(
@@ -295,6 +308,13 @@ class _Row:
             assert seen[-1].origin == ask.reaches
         if ask.at_most is not None:
             assert len(seen) <= ask.at_most
+
+
+def _needs(promise: Promise) -> Sequence[Capability]:
+    """Return the capabilities without which a document or a purge is refused."""
+    purges = [ask.purge for ask in promise.asks if ask.purge is not None]
+    of_purges = [capability for purge in purges for capability, _hint in purge_needs(purge)]
+    return [*([promise.needs] if promise.needs else []), *of_purges]
 
 
 def _compare(

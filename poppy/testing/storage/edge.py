@@ -18,6 +18,7 @@ from poppy.storage.base import Storage
 from poppy.storage.edge import EdgeStore
 from poppy.testing.builders import NOW, after
 from poppy.testing.storage.case import Connect, each, race
+from poppy.testing.storage.edge_commands import CommandsContract
 from poppy.testing.storage.edge_traffic import TrafficContract
 
 _WRITERS, _EACH, _ALL = 8, 12, 500
@@ -55,7 +56,7 @@ def read(log: EdgeStore, after: int = 0, limit: int = _ALL) -> list[Change]:
     return [change for page in pages(log, after, limit) for change in page.changes]
 
 
-class EdgeContract(TrafficContract):
+class EdgeContract(CommandsContract, TrafficContract):
     """The log of changes, and the nodes that follow it."""
 
     @pytest.fixture
@@ -107,11 +108,6 @@ class EdgeContract(TrafficContract):
         withdrawn = log.withdraw("service-1")
         assert log.withdraw("service-1") == withdrawn
         assert log.head() == other.revision + 1
-
-    def test_purges_without_a_reference_are_different(self, log: EdgeStore) -> None:
-        log.purge("service-1", Purge("/a", True))
-        log.purge("service-1", Purge("/a", True))
-        assert len(read(log)) == 2
 
     def test_current_is_the_last_change_of_the_program(self, log: EdgeStore) -> None:
         log.publish("service-1", "1")

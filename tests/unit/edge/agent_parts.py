@@ -17,6 +17,7 @@ from poppy.edge.program import Program
 from poppy.edge.state import State
 from poppy.edge.traffic import Sample
 from poppy.model.edge_traffic import Counts, Domain
+from poppy.model.purges import Purge
 from tests.real.edge_api import EdgeStore
 
 #: A program for this domain is refused, and one for this domain has a bug of the data plane.
@@ -100,9 +101,9 @@ class Plane:
         self.applied.pop(service_id, None)
         self.step()
 
-    def purge(self, service_id: str, url: str | None, hard: bool) -> None:
-        self._call("purge", service_id, url, hard)
-        for key in [it for it in self.cache if it[0] == service_id and url in (None, it[1])]:
+    def purge(self, service_id: str, purge: Purge) -> None:
+        self._call("purge", service_id, purge.url, purge.hard)
+        for key in [it for it in self.cache if it[0] == service_id and purge.url in (None, it[1])]:
             del self.cache[key]
         self.step()
 

@@ -233,6 +233,13 @@ def test_an_invalid_token_of_the_node_is_refused(api, token):
         ({"purge": {"url": "a", "hard": True}}, "url is 'a'"),
         ({"purge": {"url": "/" * 8193, "hard": True}}, "url"),
         ({"purge": {"url": None, "hard": 1}}, "hard is 1"),
+        ({"purge": {"url": None, "hard": True, "later": 1}}, "unknown field 'later'"),
+        ({"purge": {"url": None, "hard": True, "tags": [], "host": "a"}}, "tags is"),
+        ({"purge": {"url": "/a", "hard": True, "host": "a"}}, "several scopes"),
+        ({"purge": {"url": None, "hard": True, "urls": ["/a"] * 101}}, "urls is"),
+        ({"purge": {"url": None, "hard": True, "urls": ["a"]}}, "urls is 'a'"),
+        ({"purge": {"url": None, "hard": True, "tags": ["x" * 257]}}, "tags is"),
+        ({"purge": {"url": None, "hard": True, "prefix": "a/"}}, "prefix is 'a/'"),
     ],
 )
 def test_an_invalid_change_fails_alone(document, message):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poppy.edge.plane import purges
+from poppy.model.purges import Purge
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,24 @@ from poppy.edge.plane import purges
 )
 def test_keys(url: str | None, key: str | None) -> None:
     assert purges.key("s", url) == key
+
+
+@pytest.mark.parametrize(
+    ("purge", "keys", "patterns"),
+    [
+        (Purge(None, True), ["s"], []),
+        (Purge("/a", True, ("/b*", "/c")), ["s%2fa", "s%2fc"], ["/b*"]),
+        (Purge(None, True, tags=("a", "b%20#é/")), ["s#a", "s#b%2520%23%c3%a9%2f"], []),
+        (Purge(None, True, prefix="/a/É/"), ["s*%2fa%2f%c3%89%2f"], []),
+        (Purge(None, False, host="www.example.com"), ["s@www.example.com"], []),
+        (Purge("/a/*", True), [], ["/a/*"]),
+        (Purge("//a/*", False), ["s*%2fa%2f"], []),
+        (Purge("/a*", False, ("/*/b/*", "/a?/*")), [], ["/a*", "/*/b/*", "/a?/*"]),
+        (Purge("/1/2/3/4/5/6/7/8/9/*", False), [], ["/1/2/3/4/5/6/7/8/9/*"]),
+    ],
+)
+def test_scopes(purge: Purge, keys: list[str], patterns: list[str]) -> None:
+    assert purges.scope("s", purge) == (keys, patterns)
 
 
 @given(st.text(alphabet="ab/*é", min_size=1, max_size=8), st.text(alphabet="ab/é", max_size=10))

@@ -7,10 +7,12 @@ access.
 
 import re
 from http import HTTPStatus
+from typing import Any
 
 from poppy.common import errors
 from poppy.model import edge_schemas
 from poppy.model.edge import Change, Node, Page
+from poppy.model.purges import Purge
 from poppy.policies.enforcer import Identity
 from poppy.transport.pecan.controllers.base import API
 from poppy.transport.pecan.errors import RequestRefused
@@ -116,9 +118,15 @@ def _render_change(change: Change) -> bytes:
     """Return a change as JSON. A program is stored as JSON, and is not parsed again."""
     start = encode({"revision": change.revision, "service_id": change.service_id})[:-1]
     if change.purge is not None:
-        purge = {"url": change.purge.url, "hard": change.purge.hard}
-        return start + b', "purge": ' + encode(purge) + b"}"
+        return start + b', "purge": ' + encode(_purge(change.purge)) + b"}"
     return start + b', "program": ' + (change.program or "null").encode("ascii") + b"}"
+
+
+def _purge(purge: Purge) -> dict[str, Any]:
+    """Return a purge as JSON; a node of the previous release covers it by one of everything."""
+    if len(purge.urls) > 1:
+        return {"url": None, "hard": purge.hard, "urls": purge.urls}
+    return purge.to_dict()
 
 
 _CHANGE = answers.answer(
@@ -130,8 +138,15 @@ _CHANGE = answers.answer(
         "purge": {
             "type": "object",
             "properties": {
-                "url": {"type": ["string", "null"], "description": "Null for everything."},
+                "url": {
+                    "type": ["string", "null"],
+                    "description": "Null for everything, and with another scope.",
+                },
                 "hard": {"type": "boolean"},
+                "urls": answers.array(answers.TEXT, "Several paths."),
+                "tags": answers.array(answers.TEXT),
+                "prefix": answers.TEXT,
+                "host": answers.TEXT,
             },
         },
     },
