@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from poppy.common.errors import (
     ConfigError,
+    InProgressError,
     PermanentError,
     RetryableError,
     Unauthorized,
@@ -24,7 +25,7 @@ from poppy.model.operations import Purge
 from poppy.model.provider_details import ProviderDetail, ProviderStatus
 from poppy.model.services import Service
 from poppy.model.specs import Caching, Origin, Rule
-from poppy.provider.base import Metric, Point, Provider, Query
+from poppy.provider.base import Capability, Metric, Point, Provider, Query
 from poppy.provider.cloudfront import paths
 from poppy.provider.cloudfront.driver import CloudFrontProvider
 from poppy.provider.cloudfront.merging import items
@@ -502,6 +503,55 @@ def test_purge_paths_are_translated_for_cloudfront(
     provider.purge(service, known, Purge(url, True))
 
     assert [found for _, found in account.invalidations(service)] == [paths]
+
+
+def test_many_paths_keep_to_the_limit_on_wildcards(
+    provider: CloudFrontProvider, account: Account
+) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    urls = [f"/{number}" for number in range(40)]
+    purge = Purge(urls[0], True, tuple(urls[1:]), reference="operation-0")
+
+    for _ in range(2):
+        with pytest.raises(InProgressError):
+            provider.purge(service, known, purge)
+    provider.purge(service, known, purge)
+
+    found = sorted((len(paths), paths) for _, paths in account.invalidations(service))
+    assert [size for size, _ in found] == [20, 30, 30]
+    sent = {path for _, paths in found for path in paths}
+    assert sent == {*urls, *(f"{url}?*" for url in urls)}
+    more = {"Quantity": 16, "Items": [f"{url}*" for url in urls[:16]]}
+    with pytest.raises(ClientError, match="TooManyInvalidationsInProgress"):
+        account.cloudfront.create_invalidation(
+            DistributionId=known.provider_service_id,
+            InvalidationBatch={"CallerReference": "more", "Paths": more},
+        )
+
+
+def test_tags_and_prefixes_are_invalidated(moto: Moto, account: Account) -> None:
+    service = make_service()
+    tagging = make_provider(moto, cache_tag_header="Cache-Tag")
+    known = known_from(settle(tagging, service))
+
+    tagging.purge(service, known, Purge(None, True, tags=("blue", "red")))
+    tagging.purge(service, known, Purge(None, True, prefix="/dir/"))
+
+    found = [sorted(paths) for _, paths in account.invalidations(service)]
+    assert sorted(found) == [["#blue", "#red"], ["/dir/*"]]
+
+
+def test_purges_by_tag_need_the_option(moto: Moto, provider: CloudFrontProvider) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    assert Capability.PURGE_TAG not in provider.supports
+    with pytest.raises(PermanentError, match="no CacheTagConfig"):
+        provider.purge(service, known, Purge(None, True, tags=("blue",)))
+    tagging = make_provider(moto, cache_tag_header="Cache-Tag")
+    assert Capability.PURGE_TAG in tagging.supports
+    settle(tagging, service, known)
+    tagging.purge(service, known, Purge(None, True, tags=("blue",)))
 
 
 def test_repeated_purge_is_one_invalidation(

@@ -92,7 +92,7 @@ class AkamaiPlane(InterpretedPlane):
         """Evict the URLs of the purge, or everything of the service's CP code."""
         if not purge.hard:
             raise NotShown("conditional requests to origins")
-        urls = purged_urls(service.spec, purge.url)
+        urls = purged_urls(service.spec, purge.urls)
         gone = urls and {url.partition("://")[2] for url in urls}
         for key in list(self.kept):
             host, target = key  # type: ignore[misc]

@@ -294,6 +294,7 @@ def _delete_distribution(self: CloudFrontBackend, distribution_id: str, if_match
 
 
 models.DefaultCacheBehaviour.__init__ = _init_behaviour  # type: ignore[method-assign]
+models.DISTRIBUTION_CONFIG_FIELDS.append("CacheTagConfig")
 models.ViewerCertificate.__init__ = _init_certificate  # type: ignore[method-assign]
 CloudFrontBackend.create_distribution = _create_distribution  # type: ignore[method-assign]
 CloudFrontBackend.update_distribution = _update_distribution  # type: ignore[method-assign]
@@ -367,10 +368,30 @@ for _path in _ALIAS_PATHS:
 _invalidate = CloudFrontBackend.create_invalidation
 
 
+def _check_invalidation(
+    self: CloudFrontBackend, dist_id: str, paths: list[str], earlier: list[Any]
+) -> None:
+    """Refuse what CloudFront would refuse ("Quotas", "Invalidating content by cache tags")."""
+    config = self.distributions[dist_id].distribution_config
+    tags = [path[1:] for path in paths if path.startswith("#")]
+    if tags and not hasattr(config, "CacheTagConfig"):
+        _refuse("InvalidArgument", "The distribution has no CacheTagConfig")
+    if not all(re.fullmatch(r"[!-+\--~]{1,256}", tag) for tag in tags):
+        _refuse("InvalidArgument", "A tag is not valid")
+    if not all(path.startswith(("/", "#")) for path in paths):
+        _refuse("InvalidArgument", "A path does not begin with a slash")
+    running = [path for it in earlier if it.status != "Completed" for path in it.paths] + paths
+    wildcards = [path for path in running if path.startswith("/") and path.endswith("*")]
+    if len(running) > 3000 or len(wildcards) > 15:
+        _refuse("TooManyInvalidationsInProgress", "Too many invalidations are in progress")
+
+
 def _create_invalidation(
     self: CloudFrontBackend, dist_id: str, paths: list[str], caller_ref: str
 ) -> Any:
-    for known in self.invalidations.get(dist_id, []):
+    """Create an invalidation, which is complete when it is asked for again."""
+    earlier = self.invalidations.get(dist_id, [])
+    for known in earlier:
         if known.caller_ref == caller_ref:
             if sorted(known.paths) != sorted(paths):
                 _refuse(
@@ -378,8 +399,13 @@ def _create_invalidation(
                     "Your request contains a caller reference that was used for a previous "
                     "invalidation batch for the same distribution.",
                 )
+            known.status = "Completed"
             return known
-    return _invalidate(self, dist_id, paths, caller_ref)
+    if dist_id in self.distributions:
+        _check_invalidation(self, dist_id, paths, earlier)
+    made = _invalidate(self, dist_id, paths, caller_ref)
+    made.status = "InProgress"
+    return made
 
 
 CloudFrontBackend.create_invalidation = _create_invalidation  # type: ignore[method-assign]

@@ -14,12 +14,14 @@ Facts, with their pages in the CloudFront developer guide:
 * over HTTP, ``redirect-to-https`` answers GET and HEAD with 301 and other methods with 307, before
   anything else: "Require HTTPS for communication between viewers and CloudFront";
 * ``Set-Cookie`` is kept with the object: "Cache content based on cookies";
+* tags are compared regardless of case: "What you need to know when invalidating tags";
 * a function for origin responses runs before an object is kept: "CloudFront events that can
   trigger a Lambda@Edge function".
 """
 
 import contextlib
 import email.utils
+import itertools
 import threading
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -28,8 +30,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from poppy.model.operations import Purge
 from poppy.model.services import Service
+from poppy.provider.base import Capability
 from poppy.provider.cloudfront.distribution import Settings, Viewer, config, plan
-from poppy.provider.cloudfront.driver import CloudFrontProvider, invalidated
+from poppy.provider.cloudfront.driver import CloudFrontProvider
+from poppy.provider.cloudfront.invalidations import batches
 from poppy.testing.edge import Answer, NotShown, Request, Response
 from tests.real.cloudfront_edge import behaviour_of, chosen
 from tests.real.interpreted import (
@@ -49,6 +53,7 @@ _ERROR_TTL = 10.0
 #: Fields of viewers that origins don't receive unless behaviours forward them.
 _REMOVED = {"accept", "accept-language", "authorization", "referer", "user-agent"}
 _GUARD = Path(__file__).parents[2] / "etc/cloudfront/origin-response.mjs"
+_TAGS = "Cache-Tag"
 _GATEWAY = Answer(502, {}, b"")
 
 
@@ -61,7 +66,7 @@ class CloudFrontPlane(InterpretedPlane):
     """Distributions by alias; the functions run in Node.js."""
 
     provider = "cloudfront"
-    supports = CloudFrontProvider.SUPPORTS
+    supports = CloudFrontProvider.SUPPORTS | {Capability.PURGE_TAG}
     not_kept: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("set-cookie", "set-cookie-public"),
@@ -84,12 +89,16 @@ class CloudFrontPlane(InterpretedPlane):
             ("user-agent", "accept", "referer", "accept-language"),
             "CloudFront does not forward this field, unless it is part of the cache key.",
         ),
+        "purge-key": "CloudFront reads tags from one field, cache_tag_header.",
+        "purge-tags-hidden": "CloudFront passes the field on.",
         "whitelist-geography-unknown": "CloudFront's own restriction, without a path, admits "
         "clients of unknown country.",
     }
     not_shown: ClassVar[Mapping[str, str]] = {
         **NOT_SHOWN,
         "preflight": "CloudFront's guide does not say which fields of a preflight are forwarded.",
+        "purge-tag-revalidated": "CloudFront's guide does not say which tags an object has after "
+        "a 304.",
         "vary-star": "CloudFront's guide does not mention Vary: *.",
         **dict.fromkeys(
             ("moved", "redirect", "redirect-lifetime"),
@@ -114,7 +123,7 @@ class CloudFrontPlane(InterpretedPlane):
         self._stack.close()
 
     #: The operator's settings.
-    settings: ClassVar[Settings] = Settings()
+    settings: ClassVar[Settings] = Settings(cache_tag_header=_TAGS)
 
     def deploy(self, service: Service) -> None:
         compiled = plan(service.spec)
@@ -127,11 +136,12 @@ class CloudFrontPlane(InterpretedPlane):
     def purge(self, service: Service, purge: Purge) -> None:
         """Invalidate; in a path, a final ``*`` is a wildcard."""
         sites = {id(self._sites[name]) for name in service.spec.domain_names}
-        for path in invalidated(purge.url):
-            for key in list(self.kept):
+        for path in itertools.chain.from_iterable(batches(purge)):
+            for key, kept in list(self.kept.items()):
                 site, url, *_ = key  # type: ignore[misc]
                 begins = path.endswith("*") and url.startswith(path[:-1])
-                if site in sites and (begins or url == path):
+                tagged = path.startswith("#") and path[1:].lower() in _tags(kept.response)
+                if site in sites and (begins or tagged or url == path):
                     del self.kept[key]
 
     def send(self, request: Request) -> Answer:
@@ -192,6 +202,8 @@ class CloudFrontPlane(InterpretedPlane):
         sent |= {"If-None-Match": etag} if etag else {}
         response = self._fetch(origin, request, sent, behaviour)
         if usable and response and response.status == 304:
+            if _tags(usable.response):
+                raise NotShown("which tags an object has after a 304")
             response = usable.response
         if response is None or response.status >= 500:
             failed = response or Response(502, [], b"")
@@ -213,7 +225,8 @@ class GuardedCloudFrontPlane(CloudFrontPlane):
     """CloudFront with Poppy's function for origin responses."""
 
     settings = Settings(
-        origin_response_function="arn:aws:lambda:us-east-1:123456789012:function:poppy:1"
+        origin_response_function="arn:aws:lambda:us-east-1:123456789012:function:poppy:1",
+        cache_tag_header=_TAGS,
     )
     not_kept: ClassVar[Mapping[str, str]] = {
         promise: reason
@@ -235,6 +248,12 @@ class GuardedCloudFrontPlane(CloudFrontPlane):
             changed = self._guard.run(event)["result"]["headers"]
         fields = [(field["key"], field["value"]) for it in changed.values() for field in it]
         return response._replace(fields=fields)
+
+
+def _tags(response: Response) -> set[str]:
+    """Return the tags of a response, which are compared regardless of case."""
+    value = answer(response).fields.get(_TAGS.lower(), "")
+    return {tag.strip().lower() for tag in value.split(",") if tag.strip()}
 
 
 def _is_refused(distribution: Mapping[str, Any], country: str) -> bool:

@@ -259,8 +259,9 @@ class Fastly:
 
     def _purge_keys(self, request: Request, service: str) -> Any:
         keys = request.headers.get("surrogate-key", "").split()
-        if not keys:
-            raise Refused(400, "Bad request", "no surrogate key")
+        keys = keys or json.loads(request.body or b"{}").get("surrogate_keys", [])
+        if not 0 < len(keys) <= 256:
+            raise Refused(400, "Bad request", "1 to 256 surrogate keys")
         for key in keys:
             self._purge(request, service, key)
         return {key: "purge-1" for key in keys}

@@ -8,6 +8,7 @@ order of the VCL that Fastly generates: snippets first, the boilerplate last.
 Facts of Fastly, with their pages at https://www.fastly.com/documentation:
 
 * which statuses are cacheable: reference, ``beresp.cacheable``;
+* clients don't get ``Surrogate-Key``: reference, "Surrogate-Key";
 * the TTL is that of ``Surrogate-Control``, ``s-maxage``, ``max-age`` or ``Expires``, in this
   order: guides, "Cache freshness and TTLs";
 * a cacheable answer of more than 20 MB gets 503 without Segmented Caching: guides, "Failure modes
@@ -190,6 +191,7 @@ return (restart);
 set resp.http.X-Requires-Auth = req.http.Fastly-Purge-Requires-Auth;
 }}
 sub vcl_deliver {{
+unset resp.http.Surrogate-Key;
 set resp.http.X-Origin = req.http.X-Origin;
 if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }}
 }}
@@ -222,7 +224,8 @@ def _marking(text: str) -> str:
     for line in text.splitlines():
         if match := re.search(r'req[.]url[.]path ~ ("[^"]*)"', line):
             group = f'regsub(req.url, {match[1]}.*$", "\\1")'
-        if match := re.match(r"(\s*set [\w.-]+ =) (.*);", line):
+        match = re.match(r"(\s*set [\w.-]+ =) (.*);", line)
+        if match and "regsuball" not in line:
             values = re.findall(r'"[^"]*"|[^\s"]+', match[2])
             line = f"{match[1]} {' + '.join(values)};"
         lines.append(re.sub(r"digest[.]hash_sha256\(([^)]*)\)", r"\1", line))

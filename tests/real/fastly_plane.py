@@ -54,9 +54,13 @@ class FastlyPlane(WiredPlane):
         "early-hints": "Varnish stands in for the connections to origins.",
         "ranges": "Varnish stands in for Fastly's choice of ranges.",
         **dict.fromkeys(
-            ("purge-soft", "purge-soft-all", "purge-soft-down"),
+            (
+                *("purge-soft", "purge-soft-all", "purge-soft-down"),
+                *("purge-soft-tag", "purge-soft-directory", "purge-soft-host"),
+            ),
             "Varnish has no soft purge by key.",
         ),
+        "purge-tag-revalidated": "Fastly's pages don't say which keys an object has after a 304.",
     }
 
     def __init__(self, boilerplate: str) -> None:
@@ -103,6 +107,8 @@ class FastlyPlane(WiredPlane):
             raise NotShown("how Fastly takes a 103 of an origin")
         if reply.size > _CACHE:
             raise NotShown("the segments in which Fastly keeps large objects")
+        if {"Cache-Tag", "ETag"} <= reply.fields.keys():
+            raise NotShown("which keys an object has after a 304")
         if "," in request.fields.get("Range", ""):
             raise NotShown("how Fastly answers a request for several ranges")
         fields = {**request.fields, _COUNTRY: request.country}
@@ -116,7 +122,7 @@ class FastlyPlane(WiredPlane):
         path = url.partition("?")[0]
         parts = path.split("/")
         trees = ("/".join(parts[:depth]) + "/" for depth in range(2, len(parts)))
-        for text in (path, url, *trees):
+        for text in (path, url, *trees, *self._labels):
             self._texts[hashlib.sha256(text.encode()).hexdigest()] = text
 
     def purge(self, service: Service, purge: Purge) -> None:
@@ -124,7 +130,8 @@ class FastlyPlane(WiredPlane):
         if not purge.hard:
             raise NotShown("how Fastly serves objects after a soft purge by key")
         hosts = "|".join(map(re.escape, service.spec.domain_names))
-        key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], keys.key(purge.url))
-        found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
         with admin(self._node) as connection:
-            connection.command("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)
+            for it in keys.covered(purge):
+                key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], it)
+                found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
+                connection.command("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)

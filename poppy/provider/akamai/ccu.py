@@ -42,19 +42,19 @@ class CCU:
         )
 
 
-def purged_urls(spec: ServiceSpec, url: str | None) -> list[str] | None:
+def purged_urls(spec: ServiceSpec, paths: Sequence[str]) -> list[str] | None:
     """Return the URLs of a purge; None if it has to cover the whole service.
 
     Akamai compares URLs completely, so a path is not purged with other queries
     (https://techdocs.akamai.com/purge-cache/docs/purge-content-url).
 
     Args:
-        url: the path of the purge, possibly with a query or ``*``; None for everything.
+        paths: the paths of the purge, possibly with a query or ``*``; none for everything.
     """
-    if url is None or "*" in url:
+    if not paths or any("*" in path for path in paths):
         return None
-    path = quote(url, safe="/%?&=:;,+$!~*'()@[]-._")
-    return [f"{one.protocol}://{one.domain}{path}" for one in spec.domains]
+    quoted = [quote(path, safe="/%?&=:;,+$!~*'()@[]-._") for path in paths]
+    return [f"{one.protocol}://{one.domain}{path}" for path in quoted for one in spec.domains]
 
 
 def batches(urls: Iterable[str]) -> Iterator[list[str]]:

@@ -57,6 +57,7 @@ class AkamaiProvider(ObjectProvider[None, Property]):
             Capability.CLIENT_IP,
             Capability.GEOGRAPHY,
             Capability.SOFT_PURGE,
+            Capability.PURGE_MANY,
             Capability.ORIGIN_SSL,
             Capability.ANALYTICS,
             Capability.HTTPS_REDIRECT,
@@ -222,7 +223,7 @@ class AkamaiProvider(ObjectProvider[None, Property]):
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict or invalidate content. Akamai can't purge patterns, so they purge everything."""
         found = self.existing(service, known)
-        urls = purged_urls(service.spec, purge.url)
+        urls = purged_urls(service.spec, purge.urls)
         if urls is None:
             cp_code = self._properties.existing_cp_code(service, found)
             self._ccu.purge_cp_code(cp_code, hard=purge.hard)

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     strip_cookies: bool = False
     minimum_protocol_version: str = "TLSv1.2_2021"
     origin_response_function: str | None = None
+    cache_tag_header: str | None = None
 
 
 class Viewer(NamedTuple):
@@ -96,7 +97,9 @@ def config(plan: Plan, viewer: Viewer, function_arn: str | None, settings: Setti
         return _behaviour(plan, entry, function_arn, settings)
 
     *others, default = plan.behaviours
+    tags = settings.cache_tag_header
     return {
+        **({"CacheTagConfig": {"HeaderName": tags}} if tags else {}),
         "Enabled": True,
         "Aliases": items(viewer.aliases),
         "Origins": configured(plan.origins),

@@ -34,6 +34,7 @@ from poppy.provider.cloudfront.certificates import (
 from poppy.provider.cloudfront.distribution import Settings, Viewer
 from poppy.provider.cloudfront.distributions import Distribution, Distributions
 from poppy.provider.cloudfront.functions import SHARED, Functions
+from poppy.provider.cloudfront.invalidations import batches
 from poppy.provider.cloudfront.merging import Config, items
 from poppy.provider.cloudfront.options import OPTS
 from poppy.provider.cloudfront.statistics import counted
@@ -70,6 +71,8 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             Capability.REFERRER,
             Capability.CLIENT_IP,
             Capability.GEOGRAPHY,
+            Capability.PURGE_MANY,
+            Capability.PURGE_PREFIX,
             Capability.ORIGIN_SSL,
             Capability.SAN_CERTIFICATE,
             Capability.SNI_CERTIFICATE,
@@ -82,6 +85,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
         Capability.SHARED_CERTIFICATE: ("certificate_arn",),
         Capability.LOG_DELIVERY: ("log_bucket",),
+        Capability.PURGE_TAG: ("cache_tag_header",),
     }
 
     def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
@@ -112,6 +116,7 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             options.cookies == "strip",
             options.minimum_protocol_version,
             options.origin_response_function,
+            options.cache_tag_header,
         )
 
     def check(self, spec: ServiceSpec) -> None:
@@ -190,20 +195,27 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
         self._certificates.remove(Owner(SERVICE_TAG, service.service_id))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
-        """Create an invalidation, which takes about a minute; see :meth:`Provider.purge`.
+        """Create invalidations, each of which takes about a minute; see :meth:`Provider.purge`.
 
         Amazon charges for invalidations. If one with the same caller reference and paths exists,
-        it returns that one (InvalidationBatch in the API reference).
+        it returns that one (InvalidationBatch in the API reference). Wildcards in progress are
+        limited, so each invalidation but the last has to be complete before the next one.
         """
         found = self.existing(service, known)
-        self._cloudfront.call(
-            "create_invalidation",
-            DistributionId=found.distribution_id,
-            InvalidationBatch={
-                "CallerReference": purge.reference or str(uuid.uuid4()),
-                "Paths": items(invalidated(purge.url)),
-            },
-        )
+        reference = purge.reference or str(uuid.uuid4())
+        is_complete = True
+        for number, paths in enumerate(batches(purge)):
+            if not is_complete:
+                raise InProgressError("an invalidation is in progress", self.options.poll_after)
+            answer = self._cloudfront.call(
+                "create_invalidation",
+                DistributionId=found.distribution_id,
+                InvalidationBatch={
+                    "CallerReference": f"{reference}.{number}" if number else reference,
+                    "Paths": items(paths),
+                },
+            )
+            is_complete = answer["Invalidation"]["Status"] == "Completed"
 
     def health(self) -> bool:
         """Return whether CloudFront answers and accepts the credentials."""
@@ -328,16 +340,6 @@ class CloudFrontProvider(ObjectProvider[_Plan, Distribution]):
             message=message or to_do(conflicts, found.domain_name),
             records=(*records, *moving(conflicts, found.domain_name)),
         )
-
-
-def invalidated(url: str | None) -> list[str]:
-    """Return the paths of an invalidation, in which only a trailing ``*`` is a wildcard."""
-    if url is None:
-        return ["/*"]
-    before, star, _ = url.partition("*")
-    if star:
-        return [f"{before}*"]
-    return [url] if "?" in url else [url, f"{url}?*"]
 
 
 def _status(certificate: Certificate) -> str:

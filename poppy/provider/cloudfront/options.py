@@ -47,6 +47,13 @@ OPTS: tuple[cfg.Opt, ...] = (
         "uses for its origins' responses. With etc/cloudfront/origin-response.mjs, CloudFront "
         "shares no response that sets a cookie or varies by other headers. Unset: it does.",
     ),
+    cfg.StrOpt(
+        "cache_tag_header",
+        regex="^[A-Za-z0-9-]{1,100}$",
+        help="Response field in which origins list tags, with commas between them, for purges by "
+        "tag: Cache-Tag, or x-amz-meta-cache-tag for origins in S3. Needs boto3 of May 2026 or "
+        "later. Unset: no purges by tag.",
+    ),
     cfg.FloatOpt(
         "poll_after",
         default=30.0,

@@ -5,7 +5,7 @@ The reference is https://www.fastly.com/documentation/reference/api/. Calls for 
 versions take forms and return JSON. TLS calls use JSON:API (jsonapi.org).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -152,11 +152,11 @@ class API:
         """Evict all objects of a service. Fastly has no soft variant of this call."""
         self._client.request("POST", f"/service/{_part(service)}/purge_all")
 
-    def purge_key(self, service: str, key: str, *, soft: bool) -> None:
-        """Evict all objects with a surrogate key, or make them stale."""
+    def purge_keys(self, service: str, keys: Sequence[str], *, soft: bool) -> None:
+        """Evict all objects with one of up to 256 surrogate keys, or make them stale."""
         headers = {"Fastly-Soft-Purge": "1"} if soft else {}
-        path = f"/service/{_part(service)}/purge/{_part(key)}"
-        self._client.request("POST", path, headers=headers)
+        path = f"/service/{_part(service)}/purge"
+        self._client.request("POST", path, headers=headers, json={"surrogate_keys": list(keys)})
 
     def regions(self) -> list[str]:
         """Return the names of the regions of statistics."""

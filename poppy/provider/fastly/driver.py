@@ -125,6 +125,10 @@ class FastlyProvider(ObjectProvider[Objects, str]):
             Capability.CLIENT_IP,
             Capability.GEOGRAPHY,
             Capability.SOFT_PURGE,
+            Capability.PURGE_MANY,
+            Capability.PURGE_TAG,
+            Capability.PURGE_PREFIX,
+            Capability.PURGE_HOST,
             Capability.ORIGIN_SSL,
             Capability.IPV6_ORIGIN,
             Capability.SAN_CERTIFICATE,
@@ -254,12 +258,12 @@ class FastlyProvider(ObjectProvider[Objects, str]):
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Evict objects or make them stale by surrogate key; see :meth:`Provider.purge`."""
-        key = keys.key(purge.url)
+        covered = keys.covered(purge)
         fastly_id = self.existing(service, known)
-        if key == keys.EVERYTHING and purge.hard:
+        if keys.EVERYTHING in covered and purge.hard:
             self._api.purge_all(fastly_id)
         else:
-            self._api.purge_key(fastly_id, key, soft=not purge.hard)
+            self._api.purge_keys(fastly_id, covered, soft=not purge.hard)
 
     def health(self) -> bool:
         """Return whether Fastly answers and accepts the token."""

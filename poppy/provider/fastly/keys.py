@@ -7,19 +7,36 @@ Fastly has no call.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 from poppy.common.errors import PermanentError
+from poppy.model.purges import MAX_LEVELS, Purge
 
 #: The key of every object.
 EVERYTHING = "poppy"
 #: Maximum directory levels, from the root, that have keys.
-DEPTH = 8
+DEPTH = MAX_LEVELS
 
-_PATH, _URL, _TREE = "poppy-path-", "poppy-url-", "poppy-tree-"
+_PATH, _URL, _TREE, _HOST = "poppy-path-", "poppy-url-", "poppy-tree-", "poppy-host-"
+
+
+def covered(purge: Purge) -> Sequence[str]:
+    """Return the keys of all objects that a purge covers: at most 100.
+
+    Raises:
+        PermanentError: no key covers a pattern.
+    """
+    if purge.tags:
+        return purge.tags
+    if purge.host:
+        return [_digest(_HOST, purge.host)]
+    if purge.prefix:
+        return [_digest(_TREE, purge.prefix)]
+    return [key(url) for url in purge.urls or (None,)]
 
 
 def key(url: str | None) -> str:
-    """Return the key of all objects that a purge covers.
+    """Return the key of all objects that a URL covers.
 
     Args:
         url: the ``url`` of :class:`~poppy.model.operations.Purge`.
@@ -47,12 +64,15 @@ def _digest(prefix: str, text: str) -> str:
 
 
 def marking() -> str:
-    """Return VCL for ``vcl_fetch`` that adds the keys to an object and keeps the origin's keys."""
+    """Return VCL for ``vcl_fetch`` that adds the keys to an object, and the origin's tags.
+
+    Those are its keys, and what it says in ``Cache-Tag``, which Fastly does not know.
+    """
     own = "beresp.http.Surrogate-Key"
     lines = [
         "set req.http.X-Poppy-Keys = "
         f'"{EVERYTHING} {_PATH}" digest.hash_sha256(req.url.path) '
-        f'" {_URL}" digest.hash_sha256(req.url);'
+        f'" {_URL}" digest.hash_sha256(req.url) " {_HOST}" digest.hash_sha256(req.http.host);'
     ]
     for depth in range(1, DEPTH + 1):
         lines += [
@@ -62,6 +82,12 @@ def marking() -> str:
             "}",
         ]
     lines += [
+        "if (beresp.http.Cache-Tag) {",
+        "  std.collect(beresp.http.Cache-Tag);",
+        '  set req.http.X-Poppy-Tags = regsuball(beresp.http.Cache-Tag, ",", " ");',
+        '  set req.http.X-Poppy-Keys = req.http.X-Poppy-Keys " " req.http.X-Poppy-Tags;',
+        "  unset beresp.http.Cache-Tag;",
+        "}",
         f"if ({own}) {{",
         # Poppy's keys first: Fastly reads at most 16 KB of keys.
         f'  set {own} = req.http.X-Poppy-Keys " " {own};',

@@ -142,6 +142,16 @@ def test_a_path_is_purged_of_each_domain(
     assert akamai.edge.purges == [(action, "url", "production", urls)]
 
 
+def test_many_paths_are_purged_together(akamai: Akamai, provider: AkamaiProvider) -> None:
+    service = make_service()
+    known = known_from(settle(provider, service))
+    provider.purge(service, known, Purge("/a", True, ("/b",)))
+    provider.purge(service, known, Purge("/a", True, ("/b*",)))
+    (_action, kind, _network, urls), (_action, whole, _network, _codes) = akamai.edge.purges
+    assert (kind, whole) == ("url", "cpcode")
+    assert [url.rpartition("/")[2] for url in urls] == ["a", "b"]
+
+
 @pytest.mark.parametrize("url", [None, "/images/*"])
 def test_all_and_patterns_are_purged_by_the_services_cp_code(
     akamai: Akamai, provider: AkamaiProvider, url: str | None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from poppy.common.errors import PermanentError
 from poppy.model.operations import Purge
 from poppy.model.specs import Domain
 from poppy.provider.fastly.configuration import Settings
@@ -128,6 +129,23 @@ def test_a_purge_of_everything_uses_the_right_call(
     provider.purge(service, None, Purge(url, hard))
 
     assert fastly.account.purges == [(deployment.provider_service_id, *expected)]
+
+
+def test_many_keys_are_one_request(fastly: Fastly, provider: FastlyProvider) -> None:
+    service = whole_service()
+    known = known_from(provider.ensure(service, None))
+    before = len(fastly.seen)
+    tags = tuple(f"tag-{number}" for number in range(100))
+
+    provider.purge(service, known, Purge(None, False, tags=tags))
+
+    purges = [call for call in fastly.seen[before:] if call.method == "POST"]
+    assert len(purges) == 1
+    assert [(key, soft) for _service, key, soft in fastly.account.purges] == [
+        (tag, True) for tag in tags
+    ]
+    with pytest.raises(PermanentError, match="1 to 256"):
+        provider._api.purge_keys(known.provider_service_id or "", ["a"] * 257, soft=True)
 
 
 @pytest.mark.parametrize(

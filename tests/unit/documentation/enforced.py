@@ -38,6 +38,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "The CNAME of a default": ("test_the_cname_also_proves_ownership",),
         "A purge by URL": ("promise:purge-query", "promise:purge-path"),
+        "A purge by cache tag": ("none: the driver has no purges by tag",),
         "Renewals of default certificates": ("test_renewals_need_the_cname",),
     },
     "cloudfront": {
@@ -56,9 +57,8 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "``ForwardedValues`` are legacy": ("none: nothing is refused",),
         "An invalidation with the caller": ("test_repeated_purge_is_one_invalidation",),
-        "Invalidations: 3,000 paths": (
-            "none: the driver sends at most two paths, and a price is not a limit",
-        ),
+        "Invalidations: 3,000 paths": ("test_many_paths_keep_to_the_limit_on_wildcards",),
+        "An invalidation by tag": ("test_purges_by_tag_need_the_option",),
         "A domain of another distribution": (
             "test_domain_of_another_distribution_is_moved_once_its_owner_agrees",
         ),
@@ -83,6 +83,7 @@ ENFORCED: dict[str, dict[str, tuple[str, ...]]] = {
         "A version's details have no log": ("test_changes_by_hand_are_reverted",),
         "``compression_codec``": ("test_the_endpoint",),
         "An object is named": ("test_the_tenant_finds_the_files_by_the_link",),
+        "A purge request names": ("test_many_keys_are_one_request",),
     },
     "powerdns": {
         "A change through the API": ("test_names_that_secondaries_would_not_get_are_refused",),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from poppy.common.errors import PermanentError
+from poppy.model.purges import Purge
 from poppy.provider.fastly import keys
 
 
@@ -16,7 +17,8 @@ def marked(url: str) -> set[str]:
     text = keys.marking()
     found = set(re.findall(r'"([^" ]*) ', text)[:1])
     for prefix, variable in re.findall(r'(poppy-\w+-)" digest\.hash_sha256\(([\w.]+)\)', text):
-        value = {"req.url.path": path, "req.url": url}.get(variable)
+        values = {"req.url.path": path, "req.url": url, "req.http.host": "www.example.com"}
+        value = values.get(variable)
         if value is not None:
             found.add(prefix + hashlib.sha256(value.encode()).hexdigest())
     tree = re.search(r'" (poppy-tree-)"', text)
@@ -52,6 +54,22 @@ def marked(url: str) -> set[str]:
 )
 def test_a_purge_key_matches_the_objects(purge: str | None, url: str, expected: bool) -> None:
     assert (keys.key(purge) in marked(url)) is expected
+
+
+@pytest.mark.parametrize(
+    ("purge", "url", "expected"),
+    [
+        (Purge("/x", True, ("/a",)), "/a?q=1", True),
+        (Purge(None, True, prefix="/a/"), "/a/b", True),
+        (Purge(None, True, prefix="/1/2/3/4/5/6/7/8/"), "/1/2/3/4/5/6/7/8/9/10", True),
+        (Purge(None, True, prefix="/a/"), "/a", False),
+        (Purge(None, True, host="www.example.com"), "/a", True),
+        (Purge(None, True, host="img.example.com"), "/a", False),
+        (Purge(None, True, tags=("poppy-x",)), "/a", False),
+    ],
+)
+def test_the_keys_of_a_purge_match_the_objects(purge: Purge, url: str, expected: bool) -> None:
+    assert bool(set(keys.covered(purge)) & marked(url)) is expected
 
 
 @pytest.mark.parametrize("url", ["/*.jpg", "/a*", "/a/*/b", "/a?*", "/1/2/3/4/5/6/7/8/9/*"])
