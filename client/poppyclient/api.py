@@ -117,6 +117,11 @@ class Client:
         """Delete the custom certificate of a domain."""
         return self._delete(_certificate(service_id, domain))
 
+    def prewarm(self, service_id: str, urls: list[str]) -> Answer:
+        """Let a service's providers fetch paths."""
+        path = f"/services/{_segment(service_id)}/assets/prewarm"
+        return self._request("POST", path, {"urls": urls})
+
     def analytics(self, service_id: str, query: Mapping[str, str | None]) -> Document:
         """Return the provider's analytics for a service."""
         asked = {name: value for name, value in query.items() if value}

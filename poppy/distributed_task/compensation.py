@@ -45,7 +45,7 @@ def compensate(
     Raises:
         Unavailable: storage does not answer.
     """
-    if operation.kind is Kind.PURGE:
+    if operation.kind in (Kind.PURGE, Kind.PREWARM):
         return
     try:
         stored = storage.services.get(operation.project_id, operation.service_id)

@@ -55,7 +55,7 @@ def shape_of(operation: Operation, service: Service, flavors: FlavorStore) -> Sh
         return Shape(kind, deployed, ordered=True)
     if kind is Kind.DELETE:
         return Shape(kind, deployed)
-    if kind is Kind.PURGE:
+    if kind in (Kind.PURGE, Kind.PREWARM):
         having = tuple(name for name, it in service.provider_details.items() if it.exists)
         return Shape(kind, having or deployed)
     if kind is Kind.DISABLE:
@@ -87,6 +87,8 @@ def build(
         return delete(shape.names, providers, dns)
     if shape.kind is Kind.PURGE:
         return purge(shape.names, providers)
+    if shape.kind is Kind.PREWARM:
+        return prewarm(shape.names, providers)
     if shape.kind is Kind.DISABLE:
         return disable(dns)
     if shape.flavor is None:
@@ -152,6 +154,11 @@ def order(kind: Kind, names: Sequence[str], providers: Mapping[str, Provider]) -
 def purge(deployed: Sequence[str], providers: Mapping[str, Provider]) -> linear_flow.Flow:
     """Purge at all providers that have the service."""
     return _flow("purge", [tasks.PurgeProvider(it, providers) for it in deployed])
+
+
+def prewarm(deployed: Sequence[str], providers: Mapping[str, Provider]) -> linear_flow.Flow:
+    """Fill the caches of all providers that have the service."""
+    return _flow("prewarm", [tasks.PrewarmProvider(it, providers) for it in deployed])
 
 
 def _flow(name: str, *stages: Sequence[Task]) -> linear_flow.Flow:

@@ -34,10 +34,10 @@ class _Run(Protocol):
 
 
 def verb_of(step: str, kind: Kind) -> str:
-    """Return the driver's verb in a step: ``ensure``, ``remove`` or ``purge``."""
+    """Return the driver's verb in a step: ``ensure``, ``remove``, ``purge`` or ``prewarm``."""
     if step.startswith("remove:"):
         return "remove"
-    return "purge" if kind is Kind.PURGE else "ensure"
+    return str(kind) if kind in (Kind.PURGE, Kind.PREWARM) else "ensure"
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ class Result:
         details: changed provider details, by provider; None if the provider no longer has the
             service.
         error: why the step is not done, although the details have changed.
+        message: what the tenant should know of a step that is done.
     """
 
     details: Mapping[str, ProviderDetail | None] = field(default_factory=dict)
     error: errors.DriverError | None = None
+    message: str | None = None
 
 
 _ENDED = (ProviderStatus.DEPLOYED, ProviderStatus.FAILED)

@@ -78,6 +78,7 @@ class OperationRun:
         self.handed_back = False
         self.purged: Counter[str] = Counter()
         self._tasks: dict[str, Task] = {}
+        self._messages: dict[str, str | None] = {}
         self._dependencies = dependencies
         self._policy = dependencies.policy()
         self._stopped = False
@@ -176,7 +177,7 @@ class OperationRun:
             self._failed = True
             return _step(step, StepState.WAITING, exc, "internal error; see the operator's log")
         LOG.debug("%s: %s is done", self, step)
-        return Step(step, StepState.DONE)
+        return Step(step, StepState.DONE, self._messages.get(step))
 
     def _call_with_retries(self, task: "Task", verb: str) -> None:
         self.bind_log_context()
@@ -186,6 +187,7 @@ class OperationRun:
         self.apply(result.details)
         if result.error is not None:
             raise result.error
+        self._messages[task.step] = result.message
 
     def _check_repeat(self, driver: str, verb: str) -> None:
         """Prevent the repetition of a call if the run was overtaken during the call.

@@ -252,6 +252,19 @@ class PurgeProvider(ProviderTask):
         return Result({}, waiting)
 
 
+class PrewarmProvider(ProviderTask):
+    """Let one provider fetch paths of the service."""
+
+    def __init__(self, name: str, providers: Mapping[str, Provider]) -> None:
+        super().__init__("prewarm", name, ensure_step(name), providers)
+
+    def call(self, run: OperationRun) -> Result:
+        """Prewarm, which changes no details; the step says what could not be fetched."""
+        paths, reference = run.operation.prewarm, run.operation.reference
+        message = self.provider.prewarm(run.service, self.known(run), paths, reference)
+        return Result(message=message or None)
+
+
 def _deployed(
     name: str, service: Service, known: ProviderDetail | None, deployment: Deployment
 ) -> ProviderDetail:

@@ -19,6 +19,7 @@ from poppy.manager import log_delivery
 from poppy.manager.actions import ActionsManager
 from poppy.manager.admin_search import AdminSearch
 from poppy.manager.analytics import AnalyticsManager
+from poppy.manager.assets import AssetsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
 from poppy.manager.custom_certificates import CustomCertificatesManager
@@ -107,6 +108,7 @@ class Manager(Driver):
             default_limit=default_limit,
             document_limits=document_limits,
         )
+        self.assets = AssetsManager(changes, providers)
         self.actions = ActionsManager(storage, changes, self.services)
         self.certificates = CertificatesManager(
             storage,

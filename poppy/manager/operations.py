@@ -26,7 +26,7 @@ CANCELLED = "cancelled by operator"
 CANCELLED_BY_TENANT = "cancelled by the project"
 
 #: What a tenant may cancel. Others are the operator's, or must be completed, such as a delete.
-_TENANTS_OWN = (Kind.CREATE, Kind.UPDATE, Kind.PURGE)
+_TENANTS_OWN = (Kind.CREATE, Kind.UPDATE, Kind.PURGE, Kind.PREWARM)
 
 #: How many operations are read for a page that is filtered by provider: the default page size, so
 #: that the filter costs no more than a default page.
@@ -249,7 +249,7 @@ class OperationsManager:
                 )
 
     def _check_is_last(self, operation: Operation) -> None:
-        apart = (Kind.PURGE, Kind.STEER)
+        apart = (Kind.PURGE, Kind.STEER, Kind.PREWARM)
         listed = self._storage.operations.list(operation.project_id, operation.service_id)
         for other in listed:
             if other.operation_id <= operation.operation_id or other.kind in apart:

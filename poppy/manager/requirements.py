@@ -76,6 +76,19 @@ def check_purge(purge: Purge, flavor: Flavor, providers: Mapping[str, Provider])
                 )
 
 
+def check_prewarm(flavor: Flavor, providers: Mapping[str, Provider]) -> None:
+    """Refuse a prewarm if a provider can't do it.
+
+    Raises:
+        InvalidRequest: a provider lacks the capability; the message names it.
+    """
+    for provider in loaded(flavor, providers):
+        if Capability.PREWARM not in provider.supports:
+            raise errors.InvalidRequest(
+                f"Provider '{provider.name}' does not support {Capability.PREWARM}"
+            )
+
+
 def purge_needs(purge: Purge) -> list[tuple[Capability, str]]:
     """Return the capabilities that a purge needs, each with a hint for the request."""
     scopes = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from poppy.common import errors
 from poppy.manager import admin_search, requirements
 from poppy.manager import patch as json_patch
+from poppy.manager.assets import check_deployed
 from poppy.manager.change_pipeline import Change, Changes, Check, check_settled, with_status
 from poppy.manager.dry_run import Plan, Planner
 from poppy.manager.log_delivery import LogDelivery
@@ -335,11 +336,7 @@ class ServicesManager:
             # this change fail and decide again.
             if self._storage.operations.join(project_id, service_id, purge) is not None:
                 return None
-            if not _is_purgeable(service):
-                raise errors.ServiceBusy(
-                    f"Service {service_id} is {service.status}; only a service that has been "
-                    "deployed can be purged"
-                )
+            check_deployed(service)
             operation = self._changes.operation(
                 project_id,
                 service_id,
@@ -391,9 +388,3 @@ class ServicesManager:
         gives_way = all(it.kind.deploys and it.waits for it in shown)
         if service.disabled or not shown or not gives_way:
             check_settled(service)
-
-
-def _is_purgeable(service: Service) -> bool:
-    if service.disabled or service.deleting:
-        return False
-    return any(detail.exists for detail in service.provider_details.values())

@@ -19,6 +19,7 @@ class Capability(enum.StrEnum):
     PURGE_TAG = "purges by tag"
     PURGE_PREFIX = "purges by prefix"
     PURGE_HOST = "purges by host"
+    PREWARM = "prewarming"
     ORIGIN_SSL = "TLS to the origin"
     IPV6_ORIGIN = "IPv6 origins"
     SHARED_CERTIFICATE = "shared certificates"

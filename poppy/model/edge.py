@@ -50,12 +50,14 @@ class Change:
     Attributes:
         program: as JSON.
         purge: without its reference.
+        prewarm: paths to fetch.
     """
 
     revision: int
     service_id: str
     program: str | None = None
     purge: Purge | None = None
+    prewarm: tuple[str, ...] = ()
 
 
 class Page(NamedTuple):
@@ -78,6 +80,18 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Prewarmed(NamedTuple):
+    """How far a node is with the prewarm of a service that this revision recorded.
+
+    Attributes:
+        reason: what could not be fetched; empty if everything was.
+    """
+
+    revision: int
+    done: bool
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a node says about itself.
@@ -89,6 +103,7 @@ class Report:
         version: of the software.
         started: when each process began, by its name.
         failures: by the service's ID.
+        prewarms: the latest ones, by the service's ID.
     """
 
     instance: str
@@ -97,10 +112,13 @@ class Report:
     version: str
     started: Mapping[str, datetime.datetime] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    prewarms: Mapping[str, Prewarmed] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a JSON object, in the form of the nodes' API."""
+        prewarms = {name: it._asdict() for name, it in self.prewarms.items()}
         return {
+            **({"prewarms": prewarms} if prewarms else {}),
             "instance": self.instance,
             "revision": self.revision,
             "ready": self.ready,
@@ -125,6 +143,10 @@ class Report:
             failures={
                 name: Failure(int(entry["revision"]), _printable(entry["reason"]))
                 for name, entry in document["failures"].items()
+            },
+            prewarms={
+                name: Prewarmed(int(entry["revision"]), entry["done"], _printable(entry["reason"]))
+                for name, entry in document.get("prewarms", {}).items()
             },
         )
 
@@ -293,6 +315,10 @@ class EdgeLog(Certificates, Traffic, Protocol):
         Returns:
             The stamp of the purge that has this reference.
         """
+
+    @abc.abstractmethod
+    def prewarm(self, service_id: str, paths: Sequence[str], reference: str) -> Stamp:
+        """Record paths to fetch, unless there is a record with the same reference."""
 
     @abc.abstractmethod
     def current(self, service_id: str) -> Publication | None:

@@ -42,6 +42,22 @@ REPORT: Schema = record(
                 ("revision", "reason"),
             ),
         },
+        "prewarms": {
+            "type": "object",
+            "title": "Prewarms",
+            "description": "How far the node is with prewarms of services, by their IDs.",
+            "maxProperties": MAX_FAILURES,
+            "propertyNames": text("A service.", 1, 64, PROJECT_ID),
+            "additionalProperties": record(
+                "Prewarm",
+                {
+                    "revision": REVISION,
+                    "done": {"type": "boolean"},
+                    "reason": {"type": "string", "maxLength": MAX_REASON},
+                },
+                ("revision", "done", "reason"),
+            ),
+        },
     },
     ("instance", "revision", "ready", "version", "started", "failures"),
 )

@@ -20,6 +20,7 @@ class Kind(enum.StrEnum):
     PURGE = "purge"
     DISABLE = "disable"
     STEER = "steer"
+    PREWARM = "prewarm"
 
     @property
     def names_only(self) -> bool:
@@ -130,6 +131,7 @@ class Operation:
         request_id: of the API request that asked for it.
         retried_at: when an operator retried it after it had failed.
         trace: of that request, as a W3C ``traceparent``, when it was traced.
+        prewarm: the paths that a prewarm fetches.
         quiet: of a soft purge: the service's status does not show it, because it shows another
             operation or a failure.
         priority: how urgent it is; never changes.
@@ -155,6 +157,7 @@ class Operation:
     trace: str | None = None
     quiet: bool = False
     priority: Priority = Priority.TENANT
+    prewarm: tuple[str, ...] = ()
 
     @classmethod
     def new(
@@ -199,7 +202,7 @@ class Operation:
         """Whether the service's status shows its progress."""
         if self.purge is not None:
             return not (self.purge.hard or self.quiet)
-        return not self.kind.names_only
+        return not self.kind.names_only and self.kind is not Kind.PREWARM
 
     @property
     def waits(self) -> bool:
@@ -290,6 +293,7 @@ class Operation:
             "retried_at": self.retried_at.isoformat() if self.retried_at else None,
             "trace": self.trace,
             "quiet": self.quiet,
+            **({"prewarm": list(self.prewarm)} if self.prewarm else {}),
         }
 
     @staticmethod
@@ -307,6 +311,7 @@ class Operation:
             "retried_at": _moment(document.get("retried_at")),
             "trace": document.get("trace"),
             "quiet": document.get("quiet", False),
+            "prewarm": tuple(document.get("prewarm", ())),
         }
 
 

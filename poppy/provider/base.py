@@ -240,6 +240,31 @@ class Provider(Driver, abc.ABC):
             PermanentError: the provider refuses, or has no such service.
         """
 
+    def prewarm(
+        self,
+        service: Service,
+        known: ProviderDetail | None,
+        paths: Sequence[str],
+        reference: str,
+    ) -> str:
+        """Let the edge fetch paths of each domain, so that it has them when clients ask.
+
+        For drivers that declare ``PREWARM``. A path that can't be fetched does not fail others.
+
+        Args:
+            paths: up to 100 paths, perhaps with queries.
+            reference: the same whenever the call is repeated, as that of a purge.
+
+        Returns:
+            What could not be fetched, in words; an empty text if everything was.
+
+        Raises:
+            InProgressError: it has begun; call again with the same reference to finish it.
+            RetryableError: a temporary failure.
+            PermanentError: the provider refuses, or has no such service.
+        """
+        raise PermanentError(f"{self.name} has no {Capability.PREWARM}")
+
     def due(self, limit: int) -> Sequence[tuple[str, str]]:
         """Return project and ID of deployed services for which ensure is due again.
 

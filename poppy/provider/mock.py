@@ -118,6 +118,21 @@ class MockProvider(Provider):
             found["purges"] += [part.to_dict() for part in purge.single()]
             self._write(service.service_id, found)
 
+    def prewarm(
+        self,
+        service: Service,
+        known: ProviderDetail | None,
+        paths: Sequence[str],
+        reference: str,
+    ) -> str:
+        """Record the paths in the object as ``prewarmed``; see :meth:`Provider.prewarm`."""
+        with self._call():
+            found = self.find(service.service_id)
+            if found is None:
+                raise self.no_such(service)
+            self._write(service.service_id, found | {"prewarmed": list(paths)})
+        return ""
+
     def ensure_certificate(self, certificate: Certificate, known: Issuance | None) -> Issuance:
         """Issue the certificate at once; see :meth:`Provider.ensure_certificate`."""
         with self._call():

@@ -6,7 +6,7 @@ import datetime
 import json
 from collections.abc import Sequence
 
-from poppy.model.edge import EdgeLog, Node, Page, Report
+from poppy.model.edge import Change, EdgeLog, Node, Page, Report
 from poppy.model.purges import Purge
 
 #: Bytes of programs on a page, unless its first program alone is larger.
@@ -118,8 +118,16 @@ def purge_to_text(purge: Purge) -> str | None:
     return json.dumps(purge.to_dict())
 
 
-def purge_from_text(text: str | None, hard: bool) -> Purge:
-    """Return the purge of a row; see :func:`purge_to_text`."""
+def prewarm_to_text(paths: Sequence[str]) -> str:
+    """Return what the row of a prewarm has, in the form of :func:`purge_to_text`."""
+    return json.dumps({"prewarm": list(paths)})
+
+
+def command(revision: int, service_id: str, text: str | None, hard: bool) -> Change:
+    """Return the purge or prewarm of a row; see :func:`purge_to_text`."""
     if text is None or not text.startswith("{"):
-        return Purge(text, hard)
-    return Purge.from_dict(json.loads(text))
+        return Change(revision, service_id, purge=Purge(text, hard))
+    document = json.loads(text)
+    if "prewarm" in document:
+        return Change(revision, service_id, prewarm=tuple(document["prewarm"]))
+    return Change(revision, service_id, purge=Purge.from_dict(document))

@@ -91,6 +91,12 @@ class ScriptedProvider(Provider):
         self._act("purge")
         self.purges.append(purge._replace(reference=""))
 
+    def prewarm(self, service, known, paths, reference):
+        self.references.append(reference)
+        answer = self._act("prewarm")
+        self.prewarmed = paths
+        return answer or ""
+
     def ensure_certificate(self, certificate, known):
         answer = self._act("ensure_certificate")
         self.certificates[certificate] = known

@@ -10,6 +10,7 @@ import webtest
 
 from poppy.common import errors
 from poppy.edge.agent.changes import Change
+from poppy.model.edge import Prewarmed
 from poppy.model.operations import Purge
 from poppy.transport.pecan import auth
 from poppy.transport.pecan.guesses import PER_ADDRESS
@@ -193,6 +194,15 @@ class TestChanges:
             assert change["purge"] == {"url": None, "hard": True, **sent}
             assert Change(number, "service-1", change).body() == purge
 
+    def test_prewarm(self, app, node, log):
+        log.prewarm("service-1", ("/a", "/b"), "op-0")
+        (change,) = app.get(CHANGES, headers=node).json["changes"]
+        expected = {"revision": 1, "service_id": "service-1", "prewarm": {"urls": ["/a", "/b"]}}
+        assert change == expected
+        state = {"revision": 1, "done": True, "reason": "/a: 404"}
+        app.put_json(REPORT, {**DOCUMENT, "revision": 1, "prewarms": {"a": state}}, headers=node)
+        assert log.nodes()[0].report.prewarms["a"] == Prewarmed(1, True, "/a: 404")
+
     def test_each_kind_of_change(self, app, node, log):
         log.publish("service-1", '{"a": [1, "\\u00e9"]}')
         log.publish("service-2", "{}")
@@ -315,6 +325,7 @@ class TestReport:
                 "[failures]",
             ),
             (changed("traffic", value=1), "traffic"),
+            (changed("prewarms", value={"a": {"revision": 1, "done": 1}}), "[prewarms][a]"),
         ],
     )
     def test_invalid_report_names_the_field(self, app, node, log, document, field):

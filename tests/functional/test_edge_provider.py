@@ -233,6 +233,32 @@ def test_a_purge_that_a_node_refuses_fails(provider, nodes):
     provider.ensure(service, None)  # The program is served.
 
 
+def test_a_prewarm_waits_for_all_nodes_and_says_what_failed(provider, nodes):
+    service = make_service()
+    provider.ensure(service, None)
+    poll(nodes)
+
+    def prewarm():
+        return provider.prewarm(service, None, ("/a", "/b"), "op-0")
+
+    with pytest.raises(InProgressError, match="0 of 3 nodes have it"):
+        prewarm()
+    poll(nodes)
+    for node in nodes:
+        with pytest.raises(InProgressError, match=f"{node.name} fetches them"):
+            prewarm()
+        node.prewarms[service.service_id]["done"] = True
+        poll([node])
+    assert prewarm() == ""
+    nodes[1].prewarms[service.service_id]["reason"] = "1 of 2 failed: /b: 404"
+    nodes[2].prewarms.clear()  # Its agent was restarted.
+    poll(nodes)
+    assert prewarm() == "node node-1: 1 of 2 failed: /b: 404"
+    nodes[0].prewarms[service.service_id] |= {"revision": 1, "done": False}
+    poll(nodes)
+    assert prewarm() == "node node-1: 1 of 2 failed: /b: 404"
+
+
 def test_withdrawn_service_cannot_be_purged(provider, nodes):
     service = make_service()
     provider.ensure(service, None)

@@ -8,7 +8,7 @@ import pytest
 from oslo_context import context
 
 from poppy.common import errors
-from poppy.model.operations import Purge
+from poppy.model.operations import Purge, State
 from poppy.model.services import Status
 from poppy.provider.base import Capability, Deployment
 from poppy.testing.builders import make_flavor
@@ -220,6 +220,27 @@ def test_a_purge_that_a_provider_can_not_do_is_refused_by_name(poppy):
     with poppy.working():
         poppy.settle(service_id)
     assert poppy.cdn_a.purges == [Purge(None, True, tags=("a",))]
+
+
+def test_a_prewarm_succeeds_and_says_what_failed(poppy, monkeypatch):
+    service_id = poppy.create()
+    assets = poppy.boot.manager.assets
+    with pytest.raises(errors.ServiceBusy):
+        assets.prewarm(PROJECT, service_id, ("/a",), None)
+    with poppy.working():
+        poppy.settle(service_id)
+        poppy.cdn_a.script = [errors.InProgressError("node", 0.01), "1 of 1 failed: /a: 404"]
+        operation_id = assets.prewarm(PROJECT, service_id, ("/a",), None)
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+    operation = poppy.operations(service_id)[-1]
+    assert operation.operation_id == operation_id
+    (step,) = operation.steps
+    assert (operation.state, step.message) == (State.SUCCEEDED, "1 of 1 failed: /a: 404")
+    assert poppy.cdn_a.prewarmed == operation.prewarm == ("/a",)
+    assert set(poppy.cdn_a.references) == {operation_id}
+    monkeypatch.setattr(type(poppy.cdn_a), "SUPPORTS", frozenset())
+    with pytest.raises(errors.InvalidRequest, match="'cdn-a' does not support prewarming"):
+        assets.prewarm(PROJECT, service_id, ("/a",), None)
 
 
 def test_soft_purge_shows_update_in_progress(poppy):

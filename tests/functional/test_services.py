@@ -289,6 +289,21 @@ class TestPurge:
         app.delete("/v1.0/services/x/assets?all=true", status=400)
 
     @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"urls": []},
+            {"urls": ["http://www.mywebsite.com/a"]},
+            {"urls": ["/a b"]},
+            {"urls": ["/a"] * 101},
+            {"urls": ["/a"], "hard": True},
+        ],
+    )
+    def test_invalid_prewarm_is_refused(self, app, body):
+        response = app.post_json(f"{SERVICE}/assets/prewarm", body, status=400)
+        assert "url" in response.text or "hard" in response.text
+
+    @pytest.mark.parametrize(
         ("query", "purge"),
         [
             ("", Purge(None, hard=True)),

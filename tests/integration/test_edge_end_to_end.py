@@ -61,6 +61,22 @@ def join(installation: Installation, node: EdgeNode, name: str) -> EdgeAgent:
     return agent
 
 
+def prewarm(installation: Installation, url: str, *paths: str) -> None:
+    """Prewarm a service, and wait for the operation; the last path can't be fetched."""
+    session = installation.session
+    asked = session.post(f"{url}/assets/prewarm", json={"urls": paths}, timeout=10)
+    assert asked.status_code == 202, asked.text
+    where = asked.headers["Location"]
+    wait(lambda: session.get(where, timeout=10).json()["state"] == "succeeded", LONG)
+    operation = session.get(where, timeout=10).json()
+    assert operation["prewarm"] == {"urls": list(paths)}
+    (step,) = operation["steps"]
+    assert step["message"] == "; ".join(
+        f"node {name}: 1 of {len(paths)} failed: {DOMAIN}{paths[-1]}: 400"
+        for name in ("north-1", "south-1")
+    )
+
+
 def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
     if "edge" not in driver.classes("provider"):
         unavailable("the provider edge is not installed", "pip install -e .")
@@ -104,6 +120,9 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 with agent:
                     wait(lambda: ready(south), LONG)
                     assert get(south)[0] == 200
+                    prewarm(installation, url, "/warm", "/../x")
+                    for node in (north, south):
+                        assert get(node, "/warm")[:2] == (200, "HIT")
                     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
         # The server has stopped, and the second node's machine restarts.
         for process in ("haproxy", "varnish"):

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -167,6 +168,24 @@ class TestNames:
         assert refuses(node, "unknown.example.com")
         assert refuses(node, None)
         assert node.get("plain.example.com")[0].status == 200
+
+    def test_prewarming_uses_https(
+        self,
+        node: EdgeNode,
+        origin: Origin,
+        authority: Authority,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        rules = (Choice("/*", 3600),)
+        node.serve(program(origin, "one", certificate(authority, "one.example.com"), ttls=rules))
+        monkeypatch.delitem(node.plane._prewarming._endpoints, False)
+
+        node.plane.prewarm("service-one", 1, ["/warm"])
+        while not (state := node.plane.prewarmed()["service-one"]).done:
+            time.sleep(0.02)
+
+        assert state.reason == ""
+        assert node.get("one.example.com", "/warm")[0].headers["X-Cache"] == "HIT"
 
     def test_a_connection_is_for_one_service(
         self, node: EdgeNode, origin: Origin, authority: Authority

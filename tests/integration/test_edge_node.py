@@ -14,9 +14,10 @@ from dataclasses import replace
 import pytest
 
 from poppy.edge.errors import Down, Refused
-from poppy.edge.plane import clients
+from poppy.edge.plane import clients, prewarming
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
+from poppy.model.edge import Prewarmed
 from poppy.model.purges import Purge
 from poppy.provider.patterns import referrer_regex, url_regex
 from poppy.testing.edge import Answer, Origins, Reply, Request
@@ -472,6 +473,52 @@ FIELDS = [
     "X-P-Service: service-two\r\n",
     "x_forwarded-host: x\r\n",
 ]
+
+
+class TestPrewarm:
+    def test_the_first_client_gets_it_from_the_cache(self, node: EdgeNode, origin: Origin) -> None:
+        node.serve(program(origin, domains=("one.example.com", "one.example.org")))
+        paths = [f"/{number}?q" for number in range(20)]
+
+        node.plane.prewarm("service-one", 7, [*paths, "/../x"])
+
+        state = _prewarmed(node)
+        assert (state.revision, state.reason) == (
+            7,
+            "2 of 42 failed: one.example.com/../x: 400; one.example.org/../x: 400",
+        )
+        for path in paths:
+            for host in ("one.example.com", "one.example.org"):
+                assert node.get(host, path)[0].headers["X-Cache"] == "HIT"
+
+    def test_the_time_is_limited_and_other_services_take_turns(
+        self, node: EdgeNode, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.serve(program(origin))
+        node.serve(program(origin, "two"))
+        monkeypatch.setattr(prewarming, "LONGEST", 1.0)
+        monkeypatch.setattr(origin, "delay", 0.1)
+        node.plane.prewarm("service-one", 1, [f"/slow/{number}" for number in range(50)])
+        monkeypatch.setattr(prewarming, "LONGEST", 20.0)
+        node.plane.prewarm("service-two", 2, ["/a"])
+
+        assert _prewarmed(node, "service-two").reason == ""
+        assert not node.plane.prewarmed()["service-one"].done
+        assert "not in time" in _prewarmed(node).reason
+
+    def test_an_unknown_service_is_done_at_once(self, node: EdgeNode) -> None:
+        node.plane.prewarm("service-none", 3, ["/a"])
+        assert _prewarmed(node, "service-none") == (3, True, "")
+
+
+def _prewarmed(node: EdgeNode, service_id: str = "service-one") -> Prewarmed:
+    until = time.monotonic() + 20
+    while not (state := node.plane.prewarmed()[service_id]).done:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return state
+
+
 BELOW_A = {"/a/b", "/a/b?q", "//a/%62", "/a;x/b", "/a/c.css"}
 
 

@@ -24,6 +24,7 @@ class Agent:
 
     Attributes:
         programs: by service.
+        prewarms: by service, as in a report.
         purges: (service, URL, whether it is hard), in order; one for each URL.
         refused: the reason for refusing each program of a service, by service.
         ready: what it reports.
@@ -38,6 +39,7 @@ class Agent:
         self.instance = ids.new()
         self.programs = {}
         self.purges = []
+        self.prewarms = {}
         self.refused = {}
         self.ready = True
         self.revision = 0
@@ -86,6 +88,7 @@ class Agent:
             "version": "1.0",
             "started": {},
             "failures": self._failures,
+            **({"prewarms": self.prewarms} if self.prewarms else {}),
         }
         answer = self._app.put_json("/edge/v1/report", document, headers=self._headers)
         self.drained = answer.json["drained"]
@@ -105,6 +108,13 @@ class Agent:
                 return
             for url in purge.get("urls", [purge["url"]]):
                 self.purges.append((service, url, purge["hard"]))
+            return
+        if "prewarm" in change:
+            self.prewarms[service] = {
+                "revision": change["revision"],
+                "done": False,
+                "reason": "",
+            }
             return
         self._failures.pop(service, None)
         if change["program"] is None:

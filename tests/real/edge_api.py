@@ -98,6 +98,11 @@ class EdgeStore:
         purge = {"url": url, "hard": hard}
         return self._add((service_id, self.head + 1), {"service_id": service_id, "purge": purge})
 
+    def prewarm(self, service_id: str, *urls: str) -> int:
+        """Prewarm a service."""
+        change = {"service_id": service_id, "prewarm": {"urls": list(urls)}}
+        return self._add((service_id, self.head + 1), change)
+
     def prune(self, revision: int) -> None:
         """Remove purges and withdrawals up to a revision, which is then the floor."""
         with self.lock:
@@ -179,20 +184,19 @@ class EdgeStore:
         return Answer(200, {"revision": last, "head": self.head, "changes": page}, etag)
 
     def _report(self, name: str, body: bytes) -> Answer:
-        report = _object(
-            body,
-            {
-                "instance": str,
-                "revision": int,
-                "ready": bool,
-                "version": str,
-                "started": dict,
-                "failures": dict,
-            },
-            MAX_REPORT,
-        )
+        fields = {
+            "instance": str,
+            "revision": int,
+            "ready": bool,
+            "version": str,
+            "started": dict,
+            "failures": dict,
+        }
+        optional = {"prewarms": dict} if b'"prewarms"' in body else {}
+        report = _object(body, {**fields, **optional}, MAX_REPORT)
         if len(report["failures"]) > MAX_FAILURES:
             raise Refused(400, "failures")
+        _check_prewarms(report)
         for process, text in report["started"].items():
             if process not in ("agent", "haproxy", "varnish"):
                 raise Refused(400, f"started: {process}")
@@ -259,6 +263,11 @@ def _counts(entry: Mapping[str, Any], more: Mapping[str, type]) -> list[int]:
     if len(counts) != 7 or not all(type(it) is int and 0 <= it <= 2**53 for it in counts):
         raise Refused(400, f"counts: {counts}")
     return counts
+
+
+def _check_prewarms(report: Mapping[str, Any]) -> None:
+    for prewarm in report.get("prewarms", {}).values():
+        _object(json.dumps(prewarm).encode(), {"revision": int, "done": bool, "reason": str})
 
 
 def _object(body: bytes, fields: Mapping[str, type], most: int = MAX_BODY) -> dict[str, Any]:

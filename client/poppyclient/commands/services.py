@@ -233,6 +233,30 @@ class Purge(base.Base):
         base.wait(self.client, parsed_args, service_id, "purge", answer.request_id)
 
 
+class Prewarm(base.Base):
+    """Let the providers of a service fetch content, so that clients get it from their caches."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the command's arguments."""
+        parser = super().get_parser(prog_name)
+        base.add_service(parser)
+        parser.add_argument(
+            "--url",
+            metavar="<path>",
+            action="append",
+            required=True,
+            help="Path to fetch, such as /images/logo.png (repeat for several paths)",
+        )
+        base.add_wait(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Prewarm the service."""
+        service_id = self.client.find_service(parsed_args.service)
+        answer = self.client.prewarm(service_id, parsed_args.url)
+        base.wait(self.client, parsed_args, service_id, "prewarm", answer.request_id)
+
+
 class Analytics(base.Base, command.Lister):
     """Show the provider's analytics of a domain."""
 

@@ -3,7 +3,7 @@
 
 import datetime
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from oslo_log import log
@@ -11,7 +11,7 @@ from oslo_log import log
 from poppy.common.clock import now_utc
 from poppy.common.errors import DriverError, Gone, Unavailable
 from poppy.common.version import VERSION
-from poppy.edge.agent.changes import Change, Page
+from poppy.edge.agent.changes import Change, Page, Prewarm
 from poppy.edge.agent.client import Client, Conflict, Unauthorized
 from poppy.edge.agent.metrics import Figures
 from poppy.edge.agent.schedule import Schedule
@@ -20,7 +20,7 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
 from poppy.edge.state import State
 from poppy.edge.traffic import Ledger, Sample
-from poppy.model.edge import MAX_FAILURES, MAX_REASON, Failure
+from poppy.model.edge import MAX_FAILURES, MAX_REASON, Failure, Prewarmed
 from poppy.model.purges import Purge
 
 LOG = log.getLogger(__name__)
@@ -43,6 +43,12 @@ class DataPlane(Protocol):
 
     def purge(self, service_id: str, purge: Purge) -> None:
         """Remove content of a service from the cache."""
+
+    def prewarm(self, service_id: str, revision: int, paths: Sequence[str]) -> None:
+        """Fetch paths of a service in the background."""
+
+    def prewarmed(self) -> Mapping[str, Prewarmed]:
+        """Return the state of the last prewarms by service."""
 
     def flush(self) -> None:
         """Empty the cache."""
@@ -248,10 +254,10 @@ class Agent:
             self._seen.add(service)
         try:
             body = change.body()
-            if isinstance(body, Purge):
+            if isinstance(body, Purge | Prewarm):
                 # A snapshot ends with an empty cache.
                 if self._seen is None:
-                    self._plane.purge(service, body)
+                    self._command(change, body)
                 return
             if body is None:
                 self._state.delete(service)
@@ -271,6 +277,12 @@ class Agent:
         else:
             failures.pop(service, None)
             self._unloadable.pop(service, None)
+
+    def _command(self, change: Change, body: Purge | Prewarm) -> None:
+        if isinstance(body, Purge):
+            self._plane.purge(change.service_id, body)
+        else:
+            self._plane.prewarm(change.service_id, change.revision, body.paths)
 
     def _refuse(self, change: Change, reason: str, failures: dict[str, Failure]) -> None:
         LOG.error("Revision %s of %s is refused: %s", change.revision, change.service_id, reason)
@@ -341,7 +353,10 @@ class Agent:
         failures = self._all_failures
         newest = sorted(failures, key=lambda it: failures[it].revision)[-MAX_FAILURES:]
         started = {"agent": self._began, **self._started}
+        prewarms = {name: it._asdict() for name, it in self._plane.prewarmed().items()}
         return {
+            # Not always, because servers of the previous release don't know it.
+            **({"prewarms": prewarms} if prewarms else {}),
             "instance": self._instance,
             "revision": self._revision,
             "ready": self._ready and self._loaded is not None,

@@ -47,14 +47,14 @@ def read_purge(document: Any) -> Purge:
 
 
 def _scope(name: str, value: Any) -> Any:
-    """Check the scope of a purge, and return it."""
+    """Check the scope of a purge or prewarm, and return it."""
     words = value if name in ("urls", "tags") else [value]
     if not isinstance(words, list) or not 0 < len(words) <= MAX_TARGETS:
-        raise ValueError(f"the purge's {name} is {value!r:.80}")
+        raise ValueError(f"the {name} is {value!r:.80}")
     is_valid = _is_path if name in ("urls", "prefix") else _is_word
     for word in words:
         if not is_valid(word):
-            raise ValueError(f"the purge's {name} is {word!r:.80}")
+            raise ValueError(f"the {name} is {word!r:.80}")
     return value
 
 
@@ -66,6 +66,23 @@ def _is_word(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_TAG
 
 
+class Prewarm(NamedTuple):
+    """Paths of a service to fetch."""
+
+    paths: tuple[str, ...]
+
+    @classmethod
+    def read(cls, document: Any) -> Self:
+        """Check a JSON object and return its prewarm.
+
+        Raises:
+            ValueError: it is no prewarm, or one of a newer version.
+        """
+        if not isinstance(document, dict) or document.keys() != {"urls"}:
+            raise ValueError("the prewarm has not just the field urls")
+        return cls(tuple(_scope("urls", document["urls"])))
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change of a service. Only :meth:`body` checks its content, so that it fails alone."""
@@ -74,14 +91,16 @@ class Change:
     service_id: str
     document: Mapping[str, Any]
 
-    def body(self) -> Program | Purge | None:
-        """Return the new program, the purge, or None if the service was withdrawn.
+    def body(self) -> Program | Purge | Prewarm | None:
+        """Return the new program, the purge, the prewarm, or None if the service was withdrawn.
 
         Raises:
             ValueError: the change is invalid, or of a newer version.
         """
         if "purge" in self.document:
             return read_purge(self.document["purge"])
+        if "prewarm" in self.document:
+            return Prewarm.read(self.document["prewarm"])
         if "program" not in self.document:
             raise ValueError("the change has neither a program nor a purge")
         document = self.document["program"]

@@ -2,7 +2,7 @@
 """The data plane as the agent uses it."""
 
 import contextlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from poppy.edge.plane import processes, purges, traffic
 from poppy.edge.plane.certificates import Served as Certificate
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import Served, served
+from poppy.edge.plane.prewarming import Prewarming, Target
 from poppy.edge.plane.runtime import HAProxy, Varnish
 from poppy.edge.program import Program
 from poppy.edge.traffic import Sample
+from poppy.model.edge import Prewarmed
 from poppy.model.purges import Purge
 
 #: Keys of a command to Varnish, which reads up to 60 KiB of them.
@@ -35,6 +37,7 @@ class Plane:
         self._files = Files(settings)
         self._haproxy = HAProxy(self._files.runtime_socket)
         self._varnish = Varnish(self._files.cache_socket)
+        self._prewarming = Prewarming(settings)
         self._services: dict[str, Served] = {}
         self._owners: dict[str, str] = {}
         self._replaced: dict[str, str] = {}
@@ -128,6 +131,18 @@ class Plane:
             self._varnish.purge(keys[start : start + _MAX_KEYS], hard=purge.hard)
         for url in patterns:
             self._varnish.ban(purges.ban(service_id, url))
+
+    def prewarm(self, service_id: str, revision: int, paths: Sequence[str]) -> None:
+        """Fetch paths of each domain of a service in the background, if it is served."""
+        service = self._services.get(service_id)
+        hosts = service.hosts if service else ()
+        named = {name for it in (service.certificates if service else ()) for name in it.names}
+        targets = [Target(host, host in named, path) for path in paths for host in hosts]
+        self._prewarming.add(service_id, revision, targets)
+
+    def prewarmed(self) -> Mapping[str, Prewarmed]:
+        """Return the state of the last prewarms by service."""
+        return self._prewarming.state()
 
     def flush(self) -> None:
         """Empty the cache of all services."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LOG = log.getLogger(__name__)
 
+_SHOWN = 3  # Nodes in a message about a prewarm.
 _ANY = "any"  # The ID of a service that does not exist yet.
 _SOONEST, _LATEST = 0.2, 5.0  # Seconds between polls.
 
@@ -76,6 +77,7 @@ class EdgeProvider(Provider):
             Capability.PURGE_TAG,
             Capability.PURGE_PREFIX,
             Capability.PURGE_HOST,
+            Capability.PREWARM,
             Capability.IPV6_ORIGIN,
             Capability.ORIGIN_SSL,
             Capability.CACHE_MODE,
@@ -311,6 +313,33 @@ class EdgeProvider(Provider):
         if purge.reference:
             self._wait(stamp)
             _check_accepted(_live(self._log.nodes(), now_utc()), service, stamp, "can't purge it")
+
+    def prewarm(
+        self,
+        service: Service,
+        known: ProviderDetail | None,
+        paths: Sequence[str],
+        reference: str,
+    ) -> str:
+        """Record the paths, and wait until the nodes have fetched them; see base."""
+        current = self._log.current(service.service_id)
+        if current is None or current.program is None:
+            raise self.no_such(service)
+        stamp = self._log.prewarm(service.service_id, paths, reference)
+        self._wait(stamp)
+        nodes = _live(self._log.nodes(), now_utc())
+        _check_accepted(nodes, service, stamp, "can't prewarm it")
+        reasons = []
+        for node in nodes:
+            # An agent that was restarted since says nothing about it.
+            state = node.report.prewarms.get(service.service_id) if node.report else None
+            if state is None or state.revision != stamp.revision:
+                continue
+            if not state.done:
+                raise InProgressError(f"node {node.name} fetches them", 1.0)
+            if state.reason:
+                reasons.append(f"node {node.name}: {state.reason}")
+        return "; ".join(reasons[:_SHOWN])
 
     def health(self) -> bool:
         """Return whether the store answers and any node serves."""

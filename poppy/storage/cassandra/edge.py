@@ -90,13 +90,21 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
 
     def purge(self, service_id: str, purge: Purge) -> Stamp:
         """Append a row, unless the reference is known."""
-        this = {"service_id": service_id, "reference": purge.reference or ids.new()}
+        reference = purge.reference or ids.new()
+        return self._command(service_id, reference, edge.purge_to_text(purge), purge.hard)
+
+    def prewarm(self, service_id: str, paths: Sequence[str], reference: str) -> Stamp:
+        """Append a row, unless the reference is known."""
+        return self._command(service_id, reference, edge.prewarm_to_text(paths), False)
+
+    def _command(self, service_id: str, reference: str, text: str | None, hard: bool) -> Stamp:
+        this = {"service_id": service_id, "reference": reference}
 
         def known() -> tuple[Stamp] | None:
             rows = self._database.read(PURGED, this, self._database.levels.wide)
             return (_stamp(*rows[0]),) if rows else None
 
-        return self._log.append(known, **this, url=edge.purge_to_text(purge), hard=purge.hard)
+        return self._log.append(known, **this, url=text, hard=hard)
 
     def current(self, service_id: str) -> Publication | None:
         """Read the service's row."""
@@ -209,8 +217,7 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
         for entry in entries:
             revision, service_id, reference, url, hard, size, _at = entry
             if reference:
-                purge = edge.purge_from_text(url, hard)
-                changes.append(Change(revision, service_id, purge=purge))
+                changes.append(edge.command(revision, service_id, url, hard))
                 continue
             found, _at, program = (*current[service_id], (0, 0, None))[0]
             if found > revision:

@@ -117,7 +117,14 @@ class EdgeStore(Nodes, CertificateRows, TrafficRows, edge.EdgeStore):
     def purge(self, service_id: str, purge: Purge) -> Stamp:
         """Add a row."""
         reference = purge.reference or ids.new()
-        row = {"content": edge.purge_to_text(purge), "hard": purge.hard, "prunable": True}
+        return self._command(service_id, reference, edge.purge_to_text(purge), purge.hard)
+
+    def prewarm(self, service_id: str, paths: Sequence[str], reference: str) -> Stamp:
+        """Add a row."""
+        return self._command(service_id, reference, edge.prewarm_to_text(paths), False)
+
+    def _command(self, service_id: str, reference: str, text: str | None, hard: bool) -> Stamp:
+        row = {"content": text, "hard": hard, "prunable": True}
 
         def work(conn: sa.Connection) -> Stamp:
             log = _lock(conn)
@@ -228,5 +235,4 @@ def _cut(found: Sequence[sa.Row[Any]]) -> int:
 def _change(row: sa.Row[Any]) -> Change:
     if row.reference == _PROGRAM:
         return Change(row.revision, row.service_id, program=row.content)
-    purge = edge.purge_from_text(row.content, row.hard)
-    return Change(row.revision, row.service_id, purge=purge)
+    return edge.command(row.revision, row.service_id, row.content, row.hard)

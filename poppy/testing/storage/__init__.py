@@ -25,7 +25,8 @@ use one driver per thread, to simulate separate processes.
 import pytest
 
 _PARTS = (
-    *("amendments", "case", "crashes", "documents", "domains", "edge", "edge_traffic", "flavors"),
+    *("amendments", "case", "crashes", "documents", "domains", "edge", "edge_commands"),
+    *("edge_traffic", "flavors"),
     *(
         "membership",
         "joining",

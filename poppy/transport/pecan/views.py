@@ -207,6 +207,7 @@ def operation(entry: Operation, base: str) -> dict[str, Any]:
         "service_id": entry.service_id,
         "action": str(entry.kind),
         "purge": _purge(entry.purge) if entry.purge else None,
+        **({"prewarm": {"urls": list(entry.prewarm)}} if entry.prewarm else {}),
         "state": str(entry.state),
         "reason": entry.error,
         "attempts": entry.attempt,

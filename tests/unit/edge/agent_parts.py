@@ -4,7 +4,7 @@
 import datetime
 import json
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import requests
@@ -16,6 +16,7 @@ from poppy.edge.errors import Down, Refused
 from poppy.edge.program import Program
 from poppy.edge.state import State
 from poppy.edge.traffic import Sample
+from poppy.model.edge import Prewarmed
 from poppy.model.edge_traffic import Counts, Domain
 from poppy.model.purges import Purge
 from tests.real.edge_api import EdgeStore
@@ -62,6 +63,7 @@ class Plane:
         self.applied: dict[str, Program] = {}
         self.cache: dict[tuple[str, str], object] = {}
         self.calls: list[tuple[Any, ...]] = []
+        self.prewarms: dict[str, Prewarmed] = {}
         self.ready: bool | None = None
         self.down = False
         self.counted: dict[Domain, Counts] = {}
@@ -106,6 +108,14 @@ class Plane:
         for key in [it for it in self.cache if it[0] == service_id and purge.url in (None, it[1])]:
             del self.cache[key]
         self.step()
+
+    def prewarm(self, service_id: str, revision: int, paths: Sequence[str]) -> None:
+        self._call("prewarm", service_id, tuple(paths))
+        self.prewarms[service_id] = Prewarmed(revision, False, "")
+        self.step()
+
+    def prewarmed(self) -> Mapping[str, Prewarmed]:
+        return dict(self.prewarms)
 
     def flush(self) -> None:
         self._call("flush")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from poppy.model.edge import MAX_FAILURES
+from poppy.model.edge import MAX_FAILURES, Prewarmed
 from tests.unit.edge.agent_parts import BUG, REFUSED, Site
 from tests.unit.edge.test_program import PROGRAM
 
@@ -139,6 +139,19 @@ def test_an_invalid_service_id_fails_alone(site, caplog):
     assert site.plane.applied == {"b2": SECOND}
     assert site.report["failures"] == {}, "the API would refuse the report"
     assert "Revision 1 of ../a is refused" in caplog.text
+
+
+def test_a_prewarm_is_reported_once_it_is_done(site):
+    site.store.publish(PROGRAM)
+    site.run(1)
+    site.store.prewarm("a1", "/x", "/y")
+    site.run(2)
+    assert site.plane.calls[-1] == ("prewarm", "a1", ("/x", "/y"))
+    revision = site.store.head
+    assert site.report["prewarms"]["a1"] == {"revision": revision, "done": False, "reason": ""}
+    site.plane.prewarms["a1"] = Prewarmed(revision, True, "1 of 2 failed")
+    site.run(1)
+    assert site.report["prewarms"]["a1"]["reason"] == "1 of 2 failed"
 
 
 def test_a_poisoned_purge_fails_alone(site):

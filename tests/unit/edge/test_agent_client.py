@@ -236,6 +236,8 @@ def test_an_invalid_token_of_the_node_is_refused(api, token):
         ({"purge": {"url": None, "hard": True, "later": 1}}, "unknown field 'later'"),
         ({"purge": {"url": None, "hard": True, "tags": [], "host": "a"}}, "tags is"),
         ({"purge": {"url": "/a", "hard": True, "host": "a"}}, "several scopes"),
+        ({"prewarm": {"urls": ["/a"], "later": 1}}, "urls"),
+        ({"prewarm": {"urls": []}}, "urls is"),
         ({"purge": {"url": None, "hard": True, "urls": ["/a"] * 101}}, "urls is"),
         ({"purge": {"url": None, "hard": True, "urls": ["a"]}}, "urls is 'a'"),
         ({"purge": {"url": None, "hard": True, "tags": ["x" * 257]}}, "tags is"),

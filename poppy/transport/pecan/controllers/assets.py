@@ -4,7 +4,7 @@
 from http import HTTPStatus
 
 from poppy.common import errors
-from poppy.model import purges
+from poppy.model import purges, schema_parts, validation
 from poppy.model.purges import Purge
 from poppy.policies.base import MEMBER, project_rule
 from poppy.transport.pecan import views
@@ -12,7 +12,7 @@ from poppy.transport.pecan.controllers.base import API, uuid
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import Request, boolean, parameter
 from poppy.transport.pecan.response import Response, reply
-from poppy.transport.pecan.routes import Answer, Parameter, Route
+from poppy.transport.pecan.routes import Answer, Body, Parameter, Route
 
 
 def _purge(api: API, request: Request, service_id: str) -> Response:
@@ -45,6 +45,33 @@ def _requested(request: Request, nothing_is_all: bool) -> Purge:
     if host == "":
         raise errors.InvalidRequest("The host must be a domain of the service")
     return purges.requested(hard, urls, tags, prefix, host)
+
+
+def _prewarm(api: API, request: Request, service_id: str) -> Response:
+    service_id = uuid(service_id, "service id")
+    body = validation.validate(_PREWARM, api.body(request))
+    paths = tuple(dict.fromkeys(purges.path(url, "url") for url in body["urls"]))
+    operation_id = api.manager.assets.prewarm(
+        request.project_id, service_id, paths, request.request_id
+    )
+    service = views.service_href(service_id, request.base_url)
+    location = f"{service}/operations/{operation_id}"
+    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
+
+
+_PREWARM = schema_parts.record(
+    "Prewarm",
+    {
+        "urls": {
+            "type": "array",
+            "description": "Paths, perhaps with queries; each is fetched for every domain.",
+            "minItems": 1,
+            "maxItems": purges.MAX_TARGETS,
+            "items": schema_parts.text("A path.", 1, purges.MAX_URL),
+        }
+    },
+    ("urls",),
+)
 
 
 def _several(length: int) -> dict[str, object]:
@@ -96,6 +123,22 @@ ROUTES = (
             ),
         ),
         answers={HTTPStatus.ACCEPTED: Answer("The purge has started.", headers=("Location",))},
+        errors=(HTTPStatus.CONFLICT,),
+    ),
+    Route(
+        "POST /v1.0/services/{service_id}/assets/prewarm",
+        _prewarm,
+        project_rule("cdn:services:prewarm", MEMBER, "Fetch content of a service into caches."),
+        id="prewarmService",
+        summary="Let the providers of a deployed service fetch content.",
+        description="400 if a provider of the service's flavor does not support it. The operation "
+        "succeeds even if content can't be fetched; its steps say what that is.",
+        body=Body(_PREWARM, {"urls": ["/images/logo.png"]}),
+        answers={
+            HTTPStatus.ACCEPTED: Answer(
+                "The operation at Location has started.", headers=("Location",)
+            )
+        },
         errors=(HTTPStatus.CONFLICT,),
     ),
 )

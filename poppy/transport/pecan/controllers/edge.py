@@ -119,6 +119,8 @@ def _render_change(change: Change) -> bytes:
     start = encode({"revision": change.revision, "service_id": change.service_id})[:-1]
     if change.purge is not None:
         return start + b', "purge": ' + encode(_purge(change.purge)) + b"}"
+    if change.prewarm:
+        return start + b', "prewarm": ' + encode({"urls": change.prewarm}) + b"}"
     return start + b', "program": ' + (change.program or "null").encode("ascii") + b"}"
 
 
@@ -149,8 +151,12 @@ _CHANGE = answers.answer(
                 "host": answers.TEXT,
             },
         },
+        "prewarm": {
+            "type": "object",
+            "properties": {"urls": answers.array(answers.TEXT, "Paths to fetch.")},
+        },
     },
-    optional=("program", "purge"),
+    optional=("program", "purge", "prewarm"),
 )
 
 

@@ -134,6 +134,7 @@ OPERATION: Schema = answers.answer(
         "service_id": answers.UUID,
         "action": {"enum": [kind.value for kind in Kind]},
         "purge": {"oneOf": [_PURGE, {"type": "null"}], "description": "The scope of a purge."},
+        "prewarm": answers.answer("Paths", {"urls": answers.array(answers.TEXT)}),
         "state": {"enum": [state.value for state in State]},
         "reason": _MAYBE | {"description": "Why the operation waits or failed."},
         "attempts": {"type": "integer"},
@@ -145,6 +146,7 @@ OPERATION: Schema = answers.answer(
         "steps": answers.array(_STEP),
         "links": answers.array(answers.LINK),
     },
+    optional=("prewarm",),
 )
 
 _HERE = f"{answers.BASE}/services/{answers.SERVICE_ID}"
