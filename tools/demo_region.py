@@ -17,7 +17,7 @@ from tests.real.jvm import spare_address
 from tests.real.poppy import Installation, kill
 from tests.real.powerdns import PowerDNS
 from tests.real.zookeeper import ZooKeeper
-from tools.demo_service import DemoError
+from tools.demo_story import DemoError
 
 ZONE = "example.org"
 NAME = f"poppy.{ZONE}"

@@ -4,7 +4,7 @@
 On one machine, each region has a Cassandra data centre, a ZooKeeper, a poppy-server and a
 poppy-worker at its own loopback address. PowerDNS answers the API's name by the client's subnet
 (EDNS Client Subnet, RFC 7871) with the nearest region that passes its health check. It also
-serves the names that Poppy creates. The edge, which visitors reach, is in neither region.
+serves the names that Poppy creates. The edge is in neither region, so the provider is ``mock``.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from tests.real.nameserver import SHARED_SUFFIX, SUFFIX
 from tests.real.poppy import PROJECT, free_port
 from tests.real.powerdns import PowerDNS
 from tools.demo_region import CLIENTS, NAME, SUBNET, Directory, Region
-from tools.demo_service import ORIGIN, DemoError, Story, edge
+from tools.demo_story import ORIGIN, DemoError, Story, wait
 
 
 class Client:
@@ -79,26 +79,6 @@ def path_of(url: str) -> str:
     """Return a URL without its host, which the client resolves for each request."""
     parts = urllib.parse.urlsplit(url)
     return parts._replace(scheme="", netloc="").geturl()
-
-
-def wait(what: str, condition: Callable[[], bool], seconds: float) -> None:
-    """Wait until a condition holds; a timeout ends the demo."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise DemoError(f"timed out after {seconds:.0f} s waiting until {what}")
-        time.sleep(0.1)
-
-
-def visit(story: Story, edge_url: str | None, domain: str) -> None:
-    """Get a page through the edge as a visitor would; any status but 200 ends the demo."""
-    if edge_url:
-        answer = requests.get(edge_url + "/", headers={"Host": domain}, timeout=10)
-        story.tell(
-            f"a visitor: GET http://{domain}/ → {answer.status_code} {answer.text.strip()!r}"
-        )
-        if answer.status_code != 200:
-            raise DemoError("the edge does not serve the page")
 
 
 def service(domain: str) -> Mapping[str, Any]:
@@ -158,8 +138,6 @@ def tour(
     story: Story,
     regions: Sequence[Region],
     directory: Directory,
-    provider: str,
-    edge_url: str | None,
 ) -> None:
     """Show what tenants and operators see before, during and after the loss of a region."""
     lost, left = regions
@@ -178,8 +156,8 @@ def tour(
         story.tell(f"client subnet {client}/{SUBNET}: A {region.host} ({region.name})")
 
     story.step("A request to one region is visible in the other")
-    links = [{"href": "https://varnish-cache.org", "rel": "provider_url"}]
-    flavor = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
+    links = [{"href": "https://www.example.net", "rel": "provider_url"}]
+    flavor = {"id": "standard", "providers": [{"provider": "mock", "links": links}]}
     here.must("POST", "/v1.0/flavors", 201, flavor)
     first = here.must("POST", "/v1.0/services", 202, service("www.example.com")).headers[
         "Location"
@@ -187,7 +165,6 @@ def tour(
     there.wait(first, "deployed")
     taken = there.must("POST", "/v1.0/services", 400, service("www.example.com"))
     story.tell(f"a domain is unique over all regions: {taken.json()['message']}")
-    visit(story, edge_url, "www.example.com")
 
     story.step(
         f"Region {lost.name} fails: first its worker, then, after another request, all of it"
@@ -207,11 +184,9 @@ def tour(
     story.tell(f"client subnet {client}/{SUBNET}: A {left.host} ({left.name})")
     story.tell(f"{time.monotonic() - begun:.1f} s after the kill")
     here.must("GET", first, 200)
-    visit(story, edge_url, "www.example.com")
 
     story.step("The remaining region completes what the lost region had accepted")
     here.wait(location, "deployed", 90)
-    visit(story, edge_url, "shop.example.com")
 
     story.step("Requests without a new domain keep working")
     patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
@@ -227,7 +202,6 @@ def tour(
     story.tell(left.manage("regions", "drop", lost.name).strip())
     third = here.must("POST", "/v1.0/services", 202, service("new.example.com"))
     here.wait(third.headers["Location"], "deployed")
-    visit(story, edge_url, "new.example.com")
 
 
 def main() -> int:
@@ -240,15 +214,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="poppy-demo-") as name:
         directory = pathlib.Path(name)
         try:
-            with edge(story) as real:
-                edge_url, options = real or (None, {"directory": directory / "objects"})
-                provider = "varnish" if real else "mock"
-                groups = {
-                    "drivers": {"providers": provider},
-                    f"drivers:provider:{provider}": options,
-                }
-                with running(story, directory, groups) as (regions, answers):
-                    tour(story, regions, answers, provider, edge_url)
+            groups = {
+                "drivers": {"providers": "mock"},
+                "drivers:provider:mock": {"directory": directory / "objects"},
+            }
+            with running(story, directory, groups) as (regions, answers):
+                tour(story, regions, answers)
         except pytest.skip.Exception as exc:
             print(f"\nThe demo can't run here: {exc}", file=sys.stderr)
             return 1

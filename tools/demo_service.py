@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: one service from POST to DELETE, step by step.
+"""The demo: one service from POST to DELETE, step by step, at an edge of two nodes.
 
-It starts Poppy with its embedded defaults (SQLite, no other server), an nginx as the tenant's
-origin and a Varnish as the operator's edge, all on loopback. If nginx or Varnish is not
-available, it says so and uses the mock provider, which has no edge to fetch from.
+It starts Poppy with its embedded defaults (SQLite, no other server). On loopback, it also starts
+an nginx as the tenant's origin, Pebble as the certificate authority, and two nodes of the
+operator's own edge. If a program is not available, it says so and shows what is possible without.
 
 With ``--production``, Poppy is a server and two workers in separate processes, on a real
 Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_regions`.)
@@ -11,46 +11,22 @@ Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_re
 
 import argparse
 import contextlib
-import os
 import pathlib
-import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pytest
 import requests
 
 from tests.real.cassandra import Cassandra
-from tests.real.nginx import Nginx
 from tests.real.poppy import Installation, Options
-from tests.real.varnish import Varnish
 from tests.real.zookeeper import ZooKeeper
-
-DOMAIN = "www.example.com"
-#: Loopback address of the origin; Poppy's origins use port 80 or 443.
-ORIGIN = "127.7.7.7"
-
-
-class DemoError(Exception):
-    """A step failed."""
-
-
-class Story:
-    """Print numbered steps and their results."""
-
-    def __init__(self) -> None:
-        self._step = 0
-
-    def step(self, title: str) -> None:
-        """Begin the next step."""
-        self._step += 1
-        print(f"\n{self._step}. {title}", flush=True)
-
-    def tell(self, text: str) -> None:
-        """Print a result of the current step."""
-        print(f"   {text}", flush=True)
+from tools.demo_edge import DOMAIN, NORTH, SOUTH, Edge, edge
+from tools.demo_story import ORIGIN, PATIENCE, DemoError, Story
 
 
 class Api:
@@ -70,71 +46,69 @@ class Api:
             raise DemoError(f"expected {expected}: {answer.text}")
         return answer
 
-    def wait(self, url: str, wanted: str) -> dict[str, Any]:
+    def wait(
+        self,
+        url: str,
+        wanted: str,
+        status_of: Callable[[dict[str, Any]], str] = lambda document: document["status"],
+    ) -> dict[str, Any]:
         """Poll a service until it has the wanted status; "gone" means that it is deleted."""
         begun = time.monotonic()
         seen = ""
-        while time.monotonic() - begun < 60:
+        while time.monotonic() - begun < PATIENCE:
             answer = self._session.get(url, timeout=10)
-            document = answer.json()
-            status = "gone" if answer.status_code == 404 else document["status"]
+            document: dict[str, Any] = answer.json()
+            status = "gone" if answer.status_code == 404 else status_of(document)
             if status != seen:
                 self._story.tell(f"status: {status} ({time.monotonic() - begun:.1f} s)")
                 seen = status
             if status == wanted:
-                return dict(document)
+                return document
             if status == "failed":
                 raise DemoError(f"the service failed: {document['errors']}")
             time.sleep(0.1)
         raise DemoError(f"the service is still {seen} after a minute")
 
 
-@contextlib.contextmanager
-def edge(story: Story) -> Iterator[tuple[str, dict[str, str]] | None]:
-    """Run an origin and Varnish; yield (URL of the edge, driver options), or None without."""
-    missing = [name for name in ("varnishd", "nginx") if shutil.which(name) is None]
-    if os.geteuid() != 0:
-        missing.append("root (to serve an origin on port 80)")
-    if missing:
-        story.step("No real edge available")
-        story.tell(f"missing: {', '.join(missing)}. Using the mock provider instead.")
-        yield None
-        return
-    story.step("A tenant's origin and an operator's edge")
-    page = {"/": "Hello from the origin.\n"}
-    with Nginx(ORIGIN, 80, page) as origin, Varnish() as node:
-        story.tell(f"origin: nginx at http://{origin.host}:{origin.port}")
-        host, port = node.http
-        story.tell(f"edge:   varnishd at http://{host}:{port}, managed at {node.management}")
-        options = {
-            "nodes": node.management,
-            "secret_file": str(node.secret_file),
-            "edge_name": "edge.example.net",
-            # By default an origin on loopback is refused; the demo's origin is there.
-            "allowed_origins": "127.0.0.0/8",
-        }
-        yield f"http://{host}:{port}", options
+class Daemons:
+    """Poppy's own processes."""
+
+    def __init__(self, installation: Installation, programs: Sequence[str], story: Story) -> None:
+        self.installation = installation
+        self._programs, self._story = programs, story
+        self._stack = contextlib.ExitStack()
+
+    def start(self) -> None:
+        """Start them, and wait until the API answers."""
+        begun = time.monotonic()
+        for program in self._programs:
+            self._stack.enter_context(self.installation.daemon(program))
+        self.installation.wait_until_up()
+        self._story.tell(
+            f"{self.installation.base} answers after {time.monotonic() - begun:.1f} s"
+        )
+
+    def stop(self) -> None:
+        """Stop them."""
+        self._stack.close()
 
 
 @contextlib.contextmanager
-def embedded(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
+def embedded(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Daemons]:
     """Run poppy-standalone."""
     story.step("Poppy itself: API and worker in one, on an embedded database")
-    installation = Installation(directory, options)
-    begun = time.monotonic()
-    with installation.session, installation.daemon("poppy-standalone"):
-        installation.wait_until_up()
-        story.tell(f"{installation.base} answers after {time.monotonic() - begun:.1f} s")
-        yield installation
+    with running(Daemons(Installation(directory, options), ["poppy-standalone"], story)) as poppy:
+        yield poppy
 
 
 @contextlib.contextmanager
-def production(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Installation]:
+def production(story: Story, directory: pathlib.Path, options: Options) -> Iterator[Daemons]:
     """Run poppy-server and two poppy-workers on Cassandra and ZooKeeper."""
     story.step("The backends: Cassandra stores services, ZooKeeper delivers jobs")
     with Cassandra() as store, ZooKeeper() as board:
         story.tell(f"Cassandra at {store.host}:{store.port}, ZooKeeper at {board.hosts}")
         host, _, port = board.hosts.partition(":")
+        work = options["drivers:distributed_task:taskflow"]
         installation = Installation(
             directory,
             {
@@ -142,6 +116,7 @@ def production(story: Story, directory: pathlib.Path, options: Options) -> Itera
                 "drivers": {**options["drivers"], "storage": "cassandra"},
                 "drivers:storage:cassandra": {"cluster": store.host, "port": store.port},
                 "drivers:distributed_task:taskflow": {
+                    **work,
                     "jobboard_backend_type": "zookeeper",
                     "jobboard_backend_host": host,
                     "jobboard_backend_port": port,
@@ -151,38 +126,28 @@ def production(story: Story, directory: pathlib.Path, options: Options) -> Itera
         story.step("Poppy itself: one server and two workers")
         if installation.manage("db", "sync").returncode != 0:
             raise DemoError("poppy-manage db sync failed")
-        with (
-            installation.session,
-            installation.daemon("poppy-server"),
-            installation.daemon("poppy-worker"),
-            installation.daemon("poppy-worker"),
-        ):
-            installation.wait_until_up()
-            story.tell(f"{installation.base} answers")
-            yield installation
+        programs = ["poppy-server", "poppy-worker", "poppy-worker"]
+        with running(Daemons(installation, programs, story)) as poppy:
+            yield poppy
 
 
-def fetch(url: str) -> requests.Response:
-    """Get the page through the edge, as a browser would after resolving the name."""
-    return requests.get(url + "/", headers={"Host": DOMAIN}, timeout=10)
+@contextlib.contextmanager
+def running(poppy: Daemons) -> Iterator[Daemons]:
+    """Start Poppy, and stop it at the end."""
+    with poppy.installation.session:
+        try:
+            poppy.start()
+            yield poppy
+        finally:
+            poppy.stop()
 
 
-def show(story: Story, answer: requests.Response, expected: str) -> None:
-    """Print the edge's response; anything but a 200 with the expected X-Cache ends the demo."""
-    cache = answer.headers.get("X-Cache", "?")
-    story.tell(f"GET http://{DOMAIN}/ → {answer.status_code} {answer.text.strip()!r} {cache}")
-    if answer.status_code != 200 or cache != expected:
-        raise DemoError(f"expected 200 and {expected}")
-
-
-def fetch_when_purged(url: str) -> requests.Response:
-    """Return the first response that is not from the cache, or the last one in a minute."""
-    deadline = time.monotonic() + 60
-    answer = fetch(url)
-    while answer.headers.get("X-Cache") == "HIT" and time.monotonic() < deadline:
-        time.sleep(0.05)
-        answer = fetch(url)
-    return answer
+def certificate_status(document: dict[str, Any]) -> str:
+    """Return the state of the domain's certificate once the service is deployed."""
+    if document["status"] == "failed":
+        return "failed"
+    status = document["domains"][0].get("certificate_status", "none")
+    return f"{document['status']}, certificate {status}"
 
 
 def tell_names(story: Story, document: dict[str, Any]) -> None:
@@ -192,28 +157,39 @@ def tell_names(story: Story, document: dict[str, Any]) -> None:
             story.tell(f"the tenant now creates the CNAME {DOMAIN} → {link['href']}")
 
 
-def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
+def tour(story: Story, poppy: Daemons, own: Edge | None) -> None:
     """Show the life of a service."""
+    api = Api(poppy.installation, story)
+    domain = {"domain": DOMAIN}
+    if own:
+        story.step("The operator adds a node to the edge, which pulls what it serves")
+        north = own.add("north-1", NORTH, poppy.installation)
+        own.point(north)
+        if own.authority:
+            domain |= {"protocol": "https", "certificate": "sni"}
 
     story.step("The operator defines a flavor: a choice of providers")
-    links = [{"href": "https://varnish-cache.org", "rel": "provider_url"}]
-    flavor = {"id": "standard", "providers": [{"provider": provider, "links": links}]}
-    api.call("POST", "/v1.0/flavors", 201, flavor)
+    links = [{"href": "https://www.example.net", "rel": "provider_url"}]
+    entry = {"provider": "edge" if own else "mock", "links": links}
+    api.call("POST", "/v1.0/flavors", 201, {"id": "standard", "providers": [entry]})
 
     story.step("A tenant describes a service once; Poppy provisions it")
     service = {
         "name": "my web site",
         "flavor_id": "standard",
-        "domains": [{"domain": DOMAIN}],
+        "domains": [domain],
         "origins": [{"origin": ORIGIN}],
         "caching": [{"name": "default", "ttl": 3600}],
     }
     location = api.call("POST", "/v1.0/services", 202, service).headers["Location"]
     tell_names(story, api.wait(location, "deployed"))
-    if edge_url:
+    if own and own.authority:
+        story.step("Poppy orders the certificate; the nodes answer the authority's challenge")
+        api.wait(location, "deployed, certificate deployed", certificate_status)
+    if own:
         story.step("The edge serves it: first from the origin, then from its cache")
-        show(story, fetch(edge_url), "MISS")
-        show(story, fetch(edge_url), "HIT")
+        for cache in ("MISS", "HIT"):
+            own.show(north, "/", cache)
 
     story.step("The tenant changes the TTL: 3600 → 60 seconds")
     patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
@@ -221,24 +197,47 @@ def tour(story: Story, api: Api, provider: str, edge_url: str | None) -> None:
     document = api.wait(location, "deployed")
     story.tell(f"the TTL is now {document['caching'][0]['ttl']} s")
 
-    story.step("The tenant purges everything")
-    api.call("DELETE", location + "/assets?all=true", 202)
-    if edge_url:
-        show(story, fetch_when_purged(edge_url), "MISS")
-        show(story, fetch(edge_url), "HIT")
+    story.step("The tenant purges one page; the others stay in the cache")
+    if own:
+        own.show(north, "/news.txt", "MISS")
+        own.show(north, "/news.txt", "HIT")
+    api.call("DELETE", location + "/assets?url=/news.txt", 202)
+    if own:
+        own.wait_until_purged(north, "/news.txt")
+        own.show(north, "/", "HIT")
+
+        story.step("A second node joins, and gets everything that the first one has")
+        south = own.add("south-1", SOUTH, poppy.installation)
+        own.show(south, "/", "MISS")
+        own.show(south, "/", "HIT")
+
+        story.step("Poppy is stopped, and the first node loses its power")
+        poppy.stop()
+        story.tell("stopped: Poppy")
+        north.kill()
+        story.tell("killed: HAProxy, Varnish and agent of north-1")
+        own.show(south, "/", "HIT")
+
+        story.step("The first node starts again, and serves from its own files without Poppy")
+        north.start()
+        own.show(north, "/", "MISS")
+        own.show(north, "/", "HIT")
+
+        story.step("Poppy is back")
+        poppy.start()
 
     story.step("The tenant deletes the service")
     api.call("DELETE", location, 202)
     api.wait(location, "gone")
-    if edge_url:
-        answer = fetch(edge_url)
-        story.tell(f"GET http://{DOMAIN}/ → {answer.status_code}")
-        if answer.status_code != 404:
-            raise DemoError("the edge still serves the page")
+    if own:
+        for node in own.nodes:
+            own.show_nothing_left(node)
 
 
 def main() -> int:
     """Run the demo and return its exit status."""
+    # Exit on SIGTERM through SystemExit, so that all servers are stopped.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     parser = argparse.ArgumentParser(
         prog="tools/demo",
         description="Show the life of one service.",
@@ -249,26 +248,32 @@ def main() -> int:
     )
     start = production if parser.parse_args().production else embedded
     story = Story()
+    begun = time.monotonic()
     print("Poppy: describe a CDN service once, run it at any provider.")
     with tempfile.TemporaryDirectory(prefix="poppy-demo-") as name:
         directory = pathlib.Path(name)
         try:
-            with edge(story) as real:
-                edge_url, options = real or (None, {})
-                provider = "varnish" if real else "mock"
-                groups = {
-                    "drivers": {"providers": provider},
-                    f"drivers:provider:{provider}": options,
+            with edge(directory, story) as own:
+                groups: dict[str, dict[str, Any]] = {
+                    "drivers": {"providers": "edge" if own else "mock"},
+                    # Renewals and orders of certificates are looked for at this interval.
+                    "drivers:distributed_task:taskflow": {"health_interval": 0.5},
                 }
-                with start(story, directory, groups) as installation:
-                    tour(story, Api(installation, story), provider, edge_url)
-        except DemoError as exc:
-            print(f"\nThe demo failed: {exc}", file=sys.stderr)
-            log = directory / "poppy.log"
-            if log.exists():
-                print(log.read_text()[-4000:], file=sys.stderr)
+                if own:
+                    groups["drivers:provider:edge"] = own.options
+                with start(story, directory, groups) as poppy:
+                    tour(story, poppy, own)
+        except pytest.skip.Exception as exc:
+            print(f"\nThe demo can't run here: {exc}", file=sys.stderr)
             return 1
-    print("\nDone: created, served, changed, purged and deleted, each by one API call.")
+        except (DemoError, AssertionError, OSError) as exc:
+            print(f"\nThe demo failed: {exc}", file=sys.stderr)
+            for log in sorted(directory.glob("**/*.log")):
+                print(f"{log}:\n{log.read_text()[-4000:]}", file=sys.stderr)
+            return 1
+    print(
+        f"\nDone in {time.monotonic() - begun:.0f} s: created, served, changed, purged, deleted."
+    )
     return 0
 
 

@@ -26,6 +26,7 @@ probe() {
         pdns-server) echo pdns_server ;;
         postgresql) echo '/usr/lib/postgresql/*/bin/initdb' ;;
         varnish) echo varnishd ;;
+        varnish-modules) echo '/usr/lib/*/varnish/vmods/libvmod_xkey.so' ;;
         *) echo "$1" ;;
     esac
 }

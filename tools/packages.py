@@ -32,6 +32,7 @@ PACKAGES = {
     "tests.real.postgresql": ("postgresql",),
     "tests.real.powerdns": ("pdns-server", "pdns-backend-sqlite3", "pdns-backend-geoip"),
     "tests.real.varnish": ("varnish", "gcc"),
+    "tools.demo_edge": ("haproxy", "varnish", "varnish-modules", "gcc"),
 }
 """The packages of servers and tools by the module that starts them."""
 

@@ -66,11 +66,8 @@ def test_readme(tmp_path):
     found = re.findall(r"::\n\n((?:    .*\n|\n)+)", text)
     parts = {part.split()[0]: part for part in map(textwrap.dedent, found)}
     flavor, service = [textwrap.dedent(part) for part in found if part.startswith("    curl")]
-    (tmp_path / "secret").write_text("secret")
     (tmp_path / "poppy.conf").write_text(
-        parts["[DEFAULT]"]
-        .replace("/var/lib/poppy", str(tmp_path / "state"))
-        .replace("/etc/varnish/secret", str(tmp_path / "secret"))
+        parts["[DEFAULT]"].replace("/var/lib/poppy", str(tmp_path / "state"))
         + f"\n[drivers:transport:pecan]\nport = {port}\n"
     )
     (tmp_path / "service.yaml").write_text(
@@ -83,6 +80,8 @@ def test_readme(tmp_path):
         shell.do(f"curl -s --retry 30 --retry-connrefused --retry-delay 1 {base}/v1.0/ping", 0)
         for command, status in ((flavor, "201 Created"), (service, "202 Accepted")):
             assert status in shell.do(command.replace("http://127.0.0.1:8888", base), 0)
+        (added,) = (it for it in found if "edge nodes add" in it)
+        assert len(shell.do(added.strip(), 0).splitlines()[-1]) > 20
         export, plan, create = parts["export"].strip().splitlines()
         shell.do(export.replace("http://127.0.0.1:8888", base), 0)
         assert "A service would be created: 'my web site'" in shell.do(plan, 0)

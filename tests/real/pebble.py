@@ -35,7 +35,11 @@ BLOCKED = "blocked.example"
 PROFILES = {"default": 90 * 86400, "shortlived": 6 * 86400}  #: Lifetimes in seconds.
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Return the path of ``pebble`` or ``pebble-challtestsrv``, which are built first.
+
+    The test is skipped if they can't be built.
+    """
     return str(
         golang.programs(_MODULE, _VERSION, ["cmd/pebble", "cmd/pebble-challtestsrv"]) / name
     )
@@ -54,7 +58,7 @@ class Published(ServerProcess):
     def __init__(self) -> None:
         """Prepare without starting."""
         super().__init__()
-        self.PROGRAM = _program("pebble-challtestsrv")
+        self.PROGRAM = program("pebble-challtestsrv")
         self.dns = f"127.0.0.1:{free_port()}"
         self._management = f"127.0.0.1:{free_port()}"
         self.http: dict[str, str] = {}
@@ -80,6 +84,10 @@ class Published(ServerProcess):
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http_port = self._server.server_address[1]
 
+    def set_address(self, name: str, address: str) -> None:
+        """Give a name another address than 127.0.0.1."""
+        self._post("add-a", host=f"{name}.", addresses=[address])
+
     def set_txt(self, name: str, value: str) -> None:
         """Add a TXT record, besides others of the same name."""
         self._post("set-txt", host=f"{name}.", value=value)
@@ -92,7 +100,7 @@ class Published(ServerProcess):
         """Answer queries for a name with SERVFAIL."""
         self._post("set-servfail", host=f"{name}.")
 
-    def _post(self, path: str, **values: str) -> None:
+    def _post(self, path: str, **values: str | list[str]) -> None:
         reply = requests.post(f"http://{self._management}/{path}", json=values, timeout=10)
         assert reply.ok, reply.text
 
@@ -144,7 +152,7 @@ class Pebble(ServerProcess):
         external: bool = False,
     ) -> None:
         super().__init__()
-        self.PROGRAM = _program("pebble")
+        self.PROGRAM = program("pebble")
         self._published = published
         self._external = external
         self._variables: Mapping[str, Any] = {

@@ -30,7 +30,8 @@ def test_all_tests_need_all_packages(arguments):
 
 
 def test_servers_started_by_a_command_count():
-    assert {"varnish", "pdns-server"} <= set(packages(["tests/integration/test_regions.py"]))
+    assert {"pdns-server", "maven"} <= set(packages(["tests/integration/test_regions.py"]))
+    assert {"varnish", "haproxy"} <= set(packages(["tests/integration/test_demo.py"]))
 
 
 def test_each_package_that_a_skipped_test_names_is_listed():
