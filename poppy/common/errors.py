@@ -113,6 +113,16 @@ class ServiceBusy(InvalidRequest):
     """The service is not in a state that allows the request."""
 
 
+class NotLoaded(InvalidRequest):
+    """A provider that has the service is not loaded, so that nothing can be removed there."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"The provider '{provider}' may have the service, but it is not loaded: an operator "
+            "must name it in [drivers] providers"
+        )
+
+
 class KeyReused(InvalidRequest):
     """An idempotency key was used before with another request."""
 

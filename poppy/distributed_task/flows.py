@@ -56,8 +56,7 @@ def shape_of(operation: Operation, service: Service, flavors: FlavorStore) -> Sh
     if kind is Kind.DELETE:
         return Shape(kind, deployed)
     if kind in (Kind.PURGE, Kind.PREWARM):
-        having = tuple(name for name, it in service.provider_details.items() if it.exists)
-        return Shape(kind, having or deployed)
+        return Shape(kind, service.deployed_at or deployed)
     if kind is Kind.DISABLE:
         return Shape(kind)
     flavor = _flavor(service, flavors)

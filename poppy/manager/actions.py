@@ -136,7 +136,7 @@ class ActionsManager:
         project_id, service_id = _identity(body)
         service = self._storage.services.get(project_id, service_id)
         deployed = body["status"] == "deployed"
-        if deployed and not any(it.exists for it in service.provider_details.values()):
+        if deployed and not service.deployed_at:
 
             def decide(found: Service) -> Change:
                 if found.deleting:

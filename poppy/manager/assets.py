@@ -52,7 +52,7 @@ def check_deployed(service: Service) -> None:
     Raises:
         ServiceBusy: no provider has it, or it is disabled or being deleted.
     """
-    exists = any(detail.exists for detail in service.provider_details.values())
+    exists = bool(service.deployed_at)
     if service.disabled or service.deleting or not exists:
         raise errors.ServiceBusy(
             f"Service {service.service_id} is {service.status}; only a service that has been "

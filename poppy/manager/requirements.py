@@ -105,6 +105,20 @@ def purge_needs(purge: Purge) -> list[tuple[Capability, str]]:
     return [(capability, hint) for needed, capability, hint in scopes if needed]
 
 
+def check_loaded(names: Iterable[str], providers: Mapping[str, Provider]) -> None:
+    """Refuse what a worker could not do at a provider, before it changes DNS or other providers.
+
+    Args:
+        names: of the providers that have the service.
+
+    Raises:
+        NotLoaded: one of them is not loaded.
+    """
+    for name in names:
+        if name not in providers:
+            raise errors.NotLoaded(name)
+
+
 def loaded(flavor: Flavor, providers: Mapping[str, Provider]) -> Iterator[Provider]:
     """Yield the drivers of a flavor's providers, in the flavor's order.
 

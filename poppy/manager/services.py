@@ -293,6 +293,7 @@ class ServicesManager:
             check: as for :meth:`update`.
 
         Raises:
+            NotLoaded: a provider that may have the service is not loaded.
             NotFound: the project has no service with this id.
         """
 
@@ -301,6 +302,7 @@ class ServicesManager:
                 check(service)
             if service.deleting:
                 return None
+            requirements.check_loaded(service.provider_details, self._providers)
             details = {
                 name: with_status(detail, ProviderStatus.DELETE_IN_PROGRESS)
                 for name, detail in service.provider_details.items()
@@ -323,6 +325,7 @@ class ServicesManager:
 
         Raises:
             ServiceBusy: no provider has the service, or it is disabled or being deleted.
+            NotLoaded: a provider that has the service is not loaded.
             InvalidRequest: a provider does not support the purge, or its host is no domain of
                 the service.
             TooManyRequests: the project has reached its limit of unfinished operations.
@@ -330,6 +333,7 @@ class ServicesManager:
         """
 
         def decide(service: Service) -> Change | None:
+            requirements.check_loaded(service.deployed_at, self._providers)
             if purge.host and purge.host not in service.spec.domain_names:
                 raise errors.InvalidRequest(f"'{purge.host}' is no domain of the service")
             # After the service was read: a concurrent purge either can be joined by now, or makes

@@ -81,6 +81,11 @@ class Service:
         return certificates.status_bucket(certificates.status_of(self.provider_details))
 
     @property
+    def deployed_at(self) -> tuple[str, ...]:
+        """The names of the providers that have it, in whichever version."""
+        return tuple(name for name, it in self.provider_details.items() if it.exists)
+
+    @property
     def provider_urls(self) -> frozenset[tuple[str, str]]:
         """The pairs of provider URL and domain."""
         return frozenset(

@@ -5,10 +5,12 @@ import threading
 import time
 
 import pytest
+import webtest
 from oslo_context import context
 
 from poppy.common import errors
 from poppy.model.operations import Purge, State
+from poppy.model.provider_details import ProviderStatus
 from poppy.model.services import Status
 from poppy.provider.base import Capability, Deployment
 from poppy.testing.builders import make_flavor
@@ -483,6 +485,43 @@ def test_provider_that_is_no_longer_loaded_fails_the_operation(poppy):
         service = poppy.settle(service_id)
     assert service.status is Status.FAILED
     assert "not loaded" in service.errors[0]
+
+
+def test_purge_and_delete_need_all_providers_that_have_the_service(poppy):
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        assert poppy.settle(service_id).status is Status.DEPLOYED
+        removed = poppy.boot.providers.pop("cdn-b")
+        names = dict(poppy.dns.cnames)
+        assert names
+        app = webtest.TestApp(poppy.boot.transport.application)
+        url = f"/v1.0/services/{service_id}"
+        headers = {"X-Project-ID": PROJECT}
+        for path in (f"{url}/assets?all=true", url):
+            refused = app.delete(path, headers=headers, status=409)
+            assert "'cdn-b' may have the service" in refused.json["message"]
+        assert poppy.get(service_id).status is Status.DEPLOYED
+        assert (poppy.dns.cnames, poppy.dns.removals) == (names, 0)
+        assert poppy.cdn_a.calls == ["ensure"]
+
+        poppy.boot.providers["cdn-b"] = removed
+        app.delete(url, headers=headers, status=202)
+        assert poppy.settle(service_id) is None
+
+
+def test_service_at_a_provider_that_is_not_loaded_can_move_to_another(poppy):
+    """What is left there is reported: the update fails, but the new provider has the names."""
+    service_id = poppy.create(flavor_id="both")
+    with poppy.working():
+        poppy.settle(service_id)
+        del poppy.boot.providers["cdn-b"]
+        patch = [{"op": "replace", "path": "/flavor_id", "value": "standard"}]
+        poppy.services.update(PROJECT, service_id, patch, "req-2")
+        service = poppy.settle(service_id)
+    assert service.status is Status.FAILED
+    assert "cdn-b" in service.errors[0]
+    assert "not loaded" in service.errors[0]
+    assert service.provider_details["cdn-a"].status is ProviderStatus.DEPLOYED
 
 
 def test_operation_without_a_job_is_redelivered_from_storage(tmp_path, monkeypatch):

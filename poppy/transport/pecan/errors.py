@@ -13,6 +13,7 @@ STATUS: Mapping[type[errors.PoppyError], HTTPStatus] = {
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     # draft-ietf-httpapi-idempotency-key-header, section 2.7.
     errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NotLoaded: HTTPStatus.CONFLICT,
     errors.LimitReached: HTTPStatus.FORBIDDEN,
     # RFC 6585, section 4.
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
