@@ -13,14 +13,12 @@ from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane
 from tests.real.edge_plane import EdgePlane
 from tests.real.fastly_plane import FastlyPlane
-from tests.real.varnish_plane import VarnishPlane
 
 PLANES: tuple[type[DataPlane], ...] = (
     AkamaiPlane,
     CloudFrontPlane,
     EdgePlane,
     FastlyPlane,
-    VarnishPlane,
 )
 PAGE = Path(__file__).parent.parent / "doc/source/drivers/promises.inc"
 TESTS = "tests/integration/test_edge_contract.py"
@@ -61,7 +59,7 @@ def render(states: States) -> str:
     for group, promises in GROUPS.items():
         notes: list[str] = []
         lines += [group, "-" * len(group), ""]
-        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 40 12 12 12 12 12", ""]
+        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 40 15 15 15 15", ""]
         lines += _row(["promise", *(plane.provider for plane in PLANES)])
         for promise in promises:
             cells = [_cell(plane, promise, states, notes) for plane in PLANES]

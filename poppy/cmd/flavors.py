@@ -92,7 +92,7 @@ def _name(document: Any, number: int) -> str:
 
 
 def _provider(entry: FlavorProvider) -> str:
-    """Format as ``fastly``, ``fastly (70)`` or ``varnish (100; CH, EU)``."""
+    """Format as ``fastly``, ``fastly (70)`` or ``edge (100; CH, EU)``."""
     places = entry.geography
     said = [
         *([str(entry.weight)] if entry.weight is not None else []),

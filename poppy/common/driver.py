@@ -79,6 +79,11 @@ def _secret_values(group: Any, options: Sequence[cfg.Opt]) -> Iterator[object]:
 
 
 #: ``<driver>``, or ``<name>:<driver>`` if several instances use the same driver.
+#: Where to read about a driver of earlier releases, by kind and name.
+_REMOVED = {
+    ("provider", "varnish"): "; 'edge' replaces it: see 'Move from varnish to edge' in the "
+    "documentation",
+}
 _ENTRY = re.compile(r"(?:(?P<name>[a-z0-9][a-z0-9_-]*):)?(?P<driver>[^:]+)")
 
 
@@ -142,6 +147,7 @@ def load(
         known = ", ".join(sorted(installed)) or "none"
         raise errors.ConfigError(
             f"There is no {kind} driver '{entry_point}' (installed: {known})"
+            + _REMOVED.get((kind, entry_point), "")
         ) from exc
     try:
         return found.driver(conf, name, **collaborators)

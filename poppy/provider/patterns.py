@@ -24,7 +24,7 @@ def url_regex(pattern: str) -> str:
     * The query is ignored, unless the pattern itself has a ``?``; then all of it is compared.
 
     Each ``*`` except the last is lazy and atomic, which is equivalent for such patterns. So no
-    pattern can cause excessive backtracking in Varnish.
+    pattern can cause excessive backtracking.
     """
     if not pattern.startswith("/"):
         pattern = f"/{pattern}"

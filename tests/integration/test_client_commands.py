@@ -27,13 +27,8 @@ def installation(tmp_path_factory):
     made = Installation(
         directory,
         {
-            "drivers": {"providers": "mock,varnish"},
+            "drivers": {"providers": "mock,edge"},
             "drivers:provider:mock": {"latency": 0.3},
-            "drivers:provider:varnish": {
-                "nodes": "127.0.0.1:1",
-                "secret_file": directory / "secret",
-                "edge_name": "edge.example.net",
-            },
             "drivers:distributed_task:taskflow": {"retry_base": 3000, "retry_ceiling": 3000},
         },
     )
@@ -46,7 +41,7 @@ def installation(tmp_path_factory):
                 "id": "other",
                 "providers": [
                     {
-                        "provider": "varnish",
+                        "provider": "edge",
                         "links": [{"href": "http://www.example.com", "rel": "provider_url"}],
                     }
                 ],
@@ -235,7 +230,7 @@ def test_plan_shows_a_change_without_making_it(domain, installation):
     lines = told.out.splitlines()
     for line in ("-flavor_id: standard", "+flavor_id: other", "-  ttl: 86400", "+  ttl: 60"):
         assert line in lines
-    assert lines[lines.index("Providers:") + 1 :][:2] == ["  varnish  deploy", "  mock     remove"]
+    assert lines[lines.index("Providers:") + 1 :][:2] == ["  edge  deploy", "  mock  remove"]
     assert any(line.startswith(f"  new-{domain}  gets an operator name") for line in lines)
     assert any(f"loses {domain}.cdn.example.net" in line for line in lines)
     assert installation.session.get(url, timeout=10).headers["ETag"] == tag

@@ -10,17 +10,8 @@ from tests.real.akamai_plane import AkamaiPlane
 from tests.real.cloudfront_plane import CloudFrontPlane, GuardedCloudFrontPlane
 from tests.real.edge_plane import EdgePlane, SecureEdgePlane
 from tests.real.fastly_plane import FastlyPlane
-from tests.real.varnish_plane import VarnishPlane
 
 pytestmark = pytest.mark.real
-
-
-class TestVarnish(EdgeContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def plane(cls) -> Iterator[VarnishPlane]:
-        with VarnishPlane() as plane:
-            yield plane
 
 
 class TestOwnEdge(EdgeContract):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End to end: the API, a worker, a real BIND, and the Varnish that its records lead to."""
+"""End to end: the API, a worker, a real BIND, and the node that its records lead to."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,10 +12,11 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config
 from poppy.model.operations import Operation
 from tests.real.bind import Bind
+from tests.real.edge_daemon import join
+from tests.real.edge_node import EdgeNode
 from tests.real.nameserver import SUFFIX
 from tests.real.origin import Origin
 from tests.real.poppy import PROJECT, Installation, wait
-from tests.real.varnish import Varnish
 
 pytestmark = pytest.mark.real
 
@@ -28,7 +29,7 @@ class Site:
     """A poppy-standalone with its own edge and a name server."""
 
     def __init__(
-        self, poppy: Installation, nameserver: Bind, node: Varnish, origin: Origin
+        self, poppy: Installation, nameserver: Bind, node: EdgeNode, origin: Origin
     ) -> None:
         self.poppy = poppy
         self.nameserver = nameserver
@@ -47,7 +48,7 @@ class Site:
         return str(answer[0])
 
     def fetch(self, address: str, domain: str = DOMAIN) -> tuple[int, str | None]:
-        """Fetch from an address, at the port of the test's Varnish."""
+        """Fetch from an address, at the port of the test's node."""
         url = f"http://{address}:{self.node.http[1]}/"
         answer = requests.get(url, headers={"Host": domain}, timeout=10)
         return answer.status_code, answer.headers.get("X-Cache")
@@ -59,18 +60,17 @@ class Site:
             return storage.operations.list(PROJECT, url.rpartition("/")[2])[-1]
 
 
-@pytest.fixture
-def site(tmp_path) -> Iterator[Site]:
-    with Origin() as origin, Varnish() as node, Bind() as nameserver:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with (
+        Origin() as origin,
+        EdgeNode(allowed_origins=["127.0.0.0/8"]) as node,
+        Bind() as nameserver,
+    ):
         nameserver.change(SUFFIX, (EDGE, "A", "127.0.0.1"))
         options = {
-            "drivers": {"providers": "varnish", "dns": "rfc2136"},
-            "drivers:provider:varnish": {
-                "nodes": node.management,
-                "secret_file": node.secret_file,
-                "edge_name": EDGE,
-                "allowed_origins": "127.0.0.0/8",
-            },
+            "drivers": {"providers": "edge", "dns": "rfc2136"},
+            "drivers:provider:edge": {"edge_name": EDGE, "allowed_origins": "127.0.0.0/8"},
             "drivers:dns:rfc2136": {
                 "servers": nameserver.address,
                 "suffix": SUFFIX,
@@ -80,11 +80,12 @@ def site(tmp_path) -> Iterator[Site]:
             },
             "drivers:distributed_task:taskflow": {"retry_base": 0.2, "retry_ceiling": 1},
         }
-        poppy = Installation(tmp_path, options)
+        poppy = Installation(tmp_path_factory.mktemp("site"), options)
         with poppy.session, poppy.daemon("poppy-standalone"):
             poppy.wait_until_up()
-            poppy.create_flavor("varnish")
-            yield Site(poppy, nameserver, node, origin)
+            poppy.create_flavor("edge")
+            with join(poppy, node, "north-1"):
+                yield Site(poppy, nameserver, node, origin)
 
 
 def test_service_is_reached_by_name_until_it_is_deleted(site: Site) -> None:
@@ -105,18 +106,17 @@ def test_service_is_reached_by_name_until_it_is_deleted(site: Site) -> None:
 
 
 def test_only_the_dns_step_waits_while_dns_is_down(site: Site) -> None:
+    domain = "www.waiting.example"
     site.nameserver.stop()
-    url = site.create()
+    url = site.create(domain)
     wait(lambda: site.operation(url).failures >= 2, 30)
     steps = {step.name: str(step.state) for step in site.operation(url).steps}
-    assert steps == {"provider:varnish": "done", "dns": "waiting"}
+    assert steps == {"provider:edge": "done", "dns": "waiting"}
     assert site.poppy.status(url) == "create_in_progress"
-    assert site.fetch("127.0.0.1") == (200, "MISS"), "what the provider has done is kept"
-    # The provider could not answer a second call now.
-    site.node.stop()
+    assert site.fetch("127.0.0.1", domain) == (200, "MISS"), "what the provider has done is kept"
     site.nameserver.start()
     site.poppy.wait_for(url, "deployed")
-    assert site.address() == "127.0.0.1"
+    assert site.address(domain) == "127.0.0.1"
 
 
 def test_open_operations_succeed_after_a_dns_outage(site: Site) -> None:

@@ -16,10 +16,10 @@ import pytest
 from poppy.model.specs import Caching, Rule, ServiceSpec
 from poppy.provider.fastly.configuration import Settings, wanted
 from poppy.testing.builders import make_spec
-from tests.real.edge import admin, ask, until
 from tests.real.fastly_edge import BOILERPLATES, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
+from tests.real.visits import ask, until
 
 pytestmark = pytest.mark.real
 
@@ -88,23 +88,19 @@ def node(request: pytest.FixtureRequest, web: WebServer) -> Iterator[Varnish]:
     # By default Varnish waits for up to ten seconds until it tries to connect again.
     node = Varnish(backend_local_error_holddown=0, backend_remote_error_holddown=0)
     with node as running:
-        with admin(running) as connection:
-            for name, chosen in settings.items():
-                objects = wanted(spec(), chosen)
-                connection.inline(name, simulated(objects, lambda _: web.address, request.param))
-            connection.command("vcl.use", "usual")
-            connection.command("start")
+        for name, chosen in settings.items():
+            objects = wanted(spec(), chosen)
+            running.load(name, simulated(objects, lambda _: web.address, request.param))
+        running.use("usual")
         yield running
 
 
 @pytest.fixture
 def forgiving(node: Varnish) -> Iterator[Varnish]:
     """A node that serves stale for a second, and for five minutes if the origin fails."""
-    with admin(node) as connection:
-        connection.command("vcl.use", "forgiving")
+    node.use("forgiving")
     yield node
-    with admin(node) as connection:
-        connection.command("vcl.use", "usual")
+    node.use("usual")
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from poppy.model.specs import (
 )
 from poppy.provider.fastly.configuration import Settings, digest, wanted
 from poppy.testing.builders import make_spec
-from tests.real.edge import Answer, admin, ask
 from tests.real.fastly_edge import BOILERPLATES, simulated
 from tests.real.origin import Origin as WebServer
 from tests.real.varnish import Varnish
+from tests.real.visits import Answer, ask
 from tests.unit.provider.fastly.services import whole_service
 
 pytestmark = pytest.mark.real
@@ -51,13 +51,10 @@ def load(
 ) -> None:
     objects = wanted(spec, Settings())
     name = f"v{digest(objects)}_{list(BOILERPLATES).index(boilerplate)}"
-    with admin(node) as connection:
-        if name not in connection.command("vcl.list"):
-            connection.inline(name, simulated(objects, lambda _: web.address, boilerplate))
-        connection.command("vcl.use", name)
-        if "running" not in connection.command("status"):
-            connection.command("start")
-        connection.command("ban", "obj.status", "!=", "0")
+    if name not in node.admin("vcl.list"):
+        node.load(name, simulated(objects, lambda _: web.address, boilerplate))
+    node.use(name)
+    node.admin("ban", "obj.status", "!=", "0")
 
 
 OPEN = replace(whole_service().spec, restrictions=())

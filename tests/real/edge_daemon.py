@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.real.edge_node import EdgeNode
+from tests.real.poppy import Installation
 
 
 def poppy_edge(
@@ -121,6 +122,17 @@ class EdgeAgent:
         assert process.stdout is not None
         with process.stdout as lines:
             self._lines.extend(lines)
+
+
+def join(
+    installation: Installation, node: EdgeNode, name: str, options: Mapping[str, Any] | None = None
+) -> EdgeAgent:
+    """Make a node of an installation with the token that poppy-manage prints; return its agent."""
+    added = installation.manage("edge", "nodes", "add", name)
+    assert added.returncode == 0, added.stderr
+    agent = EdgeAgent(node, options)
+    agent.join(installation.base, name, added.stdout.split()[-1])
+    return agent
 
 
 def files(directory: Path) -> set[str]:

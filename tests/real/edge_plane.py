@@ -19,9 +19,8 @@ from tests.real.edge_node import EdgeNode
 from tests.real.edge_origins import Authority
 from tests.real.knot import Knot
 from tests.real.nameserver import ZONE_FILE
-from tests.real.varnish_plane import WiredPlane
+from tests.real.wired_plane import TIMEOUT, WiredPlane
 
-TIMEOUT = 3.0  # Seconds for the first byte of an origin.
 #: Addresses of clients, by country.
 CLIENTS = {"US": "127.40.0.1", "FR": "127.41.0.1", "CA": "127.42.0.1", "AU": "127.43.0.1"}
 

@@ -18,11 +18,12 @@ from poppy.provider.fastly.driver import FastlyProvider
 from poppy.testing.edge import Answer, NotShown, Request
 from poppy.testing.edge.promises import HALF
 from poppy.testing.edge.wire import exchange
-from tests.real.edge import admin
 from tests.real.fastly_edge import COUNTRY, simulated
 from tests.real.varnish import Varnish
-from tests.real.varnish_plane import NO_HOLDDOWN, TIMEOUT, WiredPlane
+from tests.real.wired_plane import TIMEOUT, WiredPlane
 
+#: By default Varnish waits for up to ten seconds until it tries to connect again.
+_NO_HOLDDOWN = {"backend_local_error_holddown": 0, "backend_remote_error_holddown": 0}
 _SETTINGS = Settings(first_byte_timeout=TIMEOUT)
 _COUNTRY = COUNTRY.removeprefix("req.http.")
 _CACHE = (
@@ -72,7 +73,7 @@ class FastlyPlane(WiredPlane):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._node = self.stack.enter_context(Varnish(cache="128m", **NO_HOLDDOWN))
+        self._node = self.stack.enter_context(Varnish(cache="128m", **_NO_HOLDDOWN))
         return self
 
     def deploy(self, service: Service) -> None:
@@ -92,13 +93,10 @@ class FastlyPlane(WiredPlane):
         router = (
             f"vcl 4.1; backend default none;\nsub vcl_recv {{\n{routes}return (synth(404));\n}}\n"
         )
-        with admin(self._node) as connection:
-            connection.inline(f"service{number}", text)
-            connection.command("vcl.label", f"label{number}", f"service{number}")
-            connection.inline(f"router{number}", router)
-            connection.command("vcl.use", f"router{number}")
-            if "running" not in connection.command("status"):
-                connection.command("start")
+        self._node.load(f"service{number}", text)
+        self._node.admin("vcl.label", f"label{number}", f"service{number}")
+        self._node.load(f"router{number}", router)
+        self._node.use(f"router{number}")
 
     def send(self, request: Request) -> Answer:
         self._learn(request.target)
@@ -130,8 +128,7 @@ class FastlyPlane(WiredPlane):
         if not purge.hard:
             raise NotShown("how Fastly serves objects after a soft purge by key")
         hosts = "|".join(map(re.escape, service.spec.domain_names))
-        with admin(self._node) as connection:
-            for it in keys.covered(purge):
-                key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], it)
-                found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
-                connection.command("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)
+        for it in keys.covered(purge):
+            key = re.sub("[0-9a-f]{64}$", lambda found: self._texts[found[0]], it)
+            found = ("obj.http.Surrogate-Key", "~", rf"(?:^|\s){re.escape(key)}(?:\s|$)")
+            self._node.admin("ban", "req.http.Host", "~", f"^(?:{hosts})$", "&&", *found)

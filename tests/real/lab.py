@@ -36,7 +36,6 @@ from tests.real.nameserver import SHARED_SUFFIX, SUFFIX, NameServer
 from tests.real.nginx import Nginx
 from tests.real.postgresql import PostgreSQL
 from tests.real.powerdns import PowerDNS
-from tests.real.varnish import Varnish
 from tests.real.zookeeper import ZooKeeper
 
 Record = dict[str, Any]
@@ -303,22 +302,6 @@ def _postgresql() -> Iterator[Record]:
 
 
 @contextlib.contextmanager
-def _varnish() -> Iterator[Record]:
-    with Varnish() as node:
-        options = {
-            "nodes": node.management,
-            "secret_file": str(node.secret_file),
-            "edge_name": "edge.example.net",
-            # The lab's origins are on loopback.
-            "allowed_origins": "127.0.0.0/8",
-        }
-        yield {
-            "values": {"url": "http://{}:{}".format(*node.http)},
-            "conf": {"drivers": {"providers": "varnish"}, "drivers:provider:varnish": options},
-        }
-
-
-@contextlib.contextmanager
 def _moto() -> Iterator[Record]:
     with Moto() as server:
         zone = server.client("route53").create_hosted_zone(
@@ -413,7 +396,6 @@ PARTS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Record]]] = {
     "nginx": _nginx,
     "postgresql": _postgresql,
     "powerdns": _powerdns,
-    "varnish": _varnish,
     "zookeeper": _zookeeper,
 }
 """What there is, by name: starts a server and gives how to reach it."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Varnish node for the duration of a test."""
+"""A Varnish for the duration of a test, in which simulations of Fastly run."""
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.real import unavailable
+from tests.real.nameserver import free_port
 
 # Without optimization, tests with many VCLs are three times as fast.
 _COMPILE = "exec gcc -O0 -fpic -shared -w -o %o %s"
@@ -29,32 +29,21 @@ class Varnish:
 
     Attributes:
         http: host and port for clients.
-        management: ``host:port`` of the management port.
-        secret_file: the secret of the management port.
         parameters: of varnishd, by name.
     """
 
-    def __init__(
-        self,
-        secret_file: Path | None = None,
-        http: tuple[str, int] | None = None,
-        cache: str = "32m",
-        **parameters: Any,
-    ) -> None:
+    def __init__(self, cache: str = "32m", **parameters: Any) -> None:
         """Prepare without starting.
 
         Args:
-            secret_file: of another node, to share its secret.
-            http: the address and port for clients.
             cache: the size of the cache.
             **parameters: of varnishd.
         """
         self.parameters = {"cc_command": _COMPILE, **parameters}
-        self.http = http or ("127.0.0.1", _free_port())
-        self.management = f"127.0.0.1:{_free_port()}"
+        self.http = ("127.0.0.1", free_port())
+        self._management = f"127.0.0.1:{free_port()}"
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._given_secret = secret_file
         self._cache = cache
 
     def __enter__(self) -> Self:
@@ -72,11 +61,33 @@ class Varnish:
             shutil.rmtree(self._directory)
             self._directory = None
 
-    @property
-    def secret_file(self) -> Path:
-        """The file with the secret; available after the first start."""
+    def admin(self, *words: str) -> str:
+        """Run a command of the management port (varnish-cli(7)); return its output.
+
+        Raises:
+            RuntimeError: the command failed; the message has its output.
+        """
         assert self._directory is not None
-        return self._given_secret or self._directory / "secret"
+        command = ["varnishadm", "-T", self._management, "-S", str(self._directory / "secret")]
+        # varnishadm puts the words in quotes, but does not escape what is in them.
+        command += (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+        return done.stdout
+
+    def load(self, name: str, vcl: str) -> None:
+        """Compile VCL under a name. Raises like :meth:`admin`."""
+        assert self._directory is not None
+        file = self._directory / f"{name}.vcl"
+        file.write_text(vcl)
+        self.admin("vcl.load", name, str(file))
+
+    def use(self, name: str) -> None:
+        """Serve with a loaded VCL."""
+        self.admin("vcl.use", name)
+        if "running" not in self.admin("status"):
+            self.admin("start")
 
     def start(self) -> None:
         """Start the node, as empty as a new one, and wait until it answers.
@@ -93,8 +104,15 @@ class Varnish:
         command = ["varnishd", "-F", "-f", "", "-n", str(self._directory / "work")]
         # A jail needs users that a test machine may lack; the node lives for seconds only.
         command += ["-j", "none"] if os.geteuid() == 0 else []
-        command += ["-a", "{}:{}".format(*self.http), "-T", self.management]
-        command += ["-S", str(self.secret_file), "-s", f"malloc,{self._cache}", "-l", "4m"]
+        command += ["-a", "{}:{}".format(*self.http), "-T", self._management]
+        command += [
+            "-S",
+            str(self._directory / "secret"),
+            "-s",
+            f"malloc,{self._cache}",
+            "-l",
+            "4m",
+        ]
         for name, value in self.parameters.items():
             command += ["-p", f"{name}={value}"]
         with log.open("wb") as output:
@@ -113,28 +131,9 @@ class Varnish:
             self._process.wait()
         self._process = None
 
-    def kill(self) -> None:
-        """Kill it as a power failure would, and wait until its port is closed."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self._process = None
-        # The child process notices that by itself.
-        deadline = time.monotonic() + _STOP_TIMEOUT
-        with contextlib.suppress(OSError):
-            while time.monotonic() < deadline:
-                socket.create_connection(self.http, 1).close()
-                time.sleep(0.02)
-            raise RuntimeError("varnishd's child does not end")
-
-    def restart(self) -> None:
-        """Stop and start: cache and VCLs are lost, addresses and secret are kept."""
-        self.stop()
-        self.start()
-
     def _wait_until_ready(self, log: Path) -> None:
         assert self._process is not None
-        host, _, port = self.management.partition(":")
+        host, _, port = self._management.partition(":")
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
@@ -145,10 +144,3 @@ class Varnish:
                     self.stop()
                     raise RuntimeError(f"varnishd did not start: {log.read_text()}") from None
                 time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

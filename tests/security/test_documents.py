@@ -28,16 +28,14 @@ from poppy.model.services import Service, Status
 from poppy.model.specs import Domain, Origin
 from poppy.provider.akamai import rules as akamai
 from poppy.provider.cloudfront import distribution
+from poppy.provider.edge.compiler import compile_program
 from poppy.provider.fastly import configuration as fastly
-from poppy.provider.varnish.access import Settings as VarnishSettings
-from poppy.provider.varnish.metadata import Metadata
-from poppy.provider.varnish.vcl import service_vcl
 from poppy.testing.builders import make_flavor, make_operation, make_service
 from tests.functional.harness import PROJECT as HARNESS_PROJECT
 from tests.functional.harness import Harness
 
 PROJECT = "hostile"
-PROVIDERS = ("mock", "varnish", "fastly", "cloudfront", "akamai")
+PROVIDERS = ("mock", "edge", "fastly", "cloudfront", "akamai")
 LIMIT = 65536
 LABELS = ".".join(["a" * 60] * 4)
 
@@ -48,11 +46,8 @@ providers = {providers}
 max_services_per_project = 1000000
 [drivers:storage:sqlalchemy]
 connection = sqlite:///{directory}/poppy.sqlite3
-[drivers:provider:varnish]
-nodes = 127.0.0.1:1
-secret = none
-geography_header = X-Country
-trusted_proxies = 127.0.0.1
+[drivers:provider:edge]
+geography = true
 [drivers:provider:fastly]
 token = none
 [drivers:provider:cloudfront]
@@ -250,9 +245,6 @@ class TestNames:
 class TestPorts:
     def test_tls_without_a_port_uses_443(self, site, flavor):
         asked = document(flavor, origins=[{"origin": "o.example.net", "ssl": True}])
-        if flavor == "f-varnish":
-            assert "TLS to the origin" in site.refusal(asked)
-            return
         path = site.deployed(asked)
         (origin,) = site.call("GET", path).json["origins"]
         assert (origin["port"], origin["ssl"]) == (443, True)
@@ -622,10 +614,8 @@ def test_accepted_document_can_be_compiled(
 
 
 def _compile(name, spec):
-    if name == "varnish":
-        addresses = {entry.origin: ["192.0.2.1"] for entry in spec.origins}
-        settings_ = VarnishSettings(geography_header="X-Country", trusted_proxies=("127.0.0.1",))
-        service_vcl(Metadata("s", ()), "0" * 32, spec, addresses, settings_)
+    if name == "edge":
+        compile_program("s", spec).to_json()
     elif name == "fastly":
         fastly.wanted(spec, fastly.Settings())
     elif name == "cloudfront":
@@ -657,7 +647,7 @@ def test_largest_document_is_checked_quickly(site, name):
     try:
         provider.check(spec)
     except errors.PermanentError:
-        assert name in ("cloudfront", "akamai")
+        assert name in ("cloudfront", "akamai", "edge")
     assert time.process_time() - started < 5
 
 

@@ -15,22 +15,13 @@ import pytest
 from poppy.model import headers
 from poppy.model.specs import Origin
 from poppy.testing.builders import make_service, make_spec
-from tests.real.edge import (
-    DOMAIN,
-    _as_new,
-    ask,
-    get,
-    make_provider,
-    node,
-    provider,
-    serve,
-    web,
-)
+from tests.real.edge import Edge, edge, get, node, running, serve, web
+from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin as WebServer
-from tests.real.varnish import Varnish
+from tests.real.visits import DOMAIN, ask
 
 pytestmark = pytest.mark.real
-__all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
+__all__ = ["edge", "get", "node", "running", "serve", "web"]
 
 FORGED = "forged.example.org"
 
@@ -41,7 +32,7 @@ def sent(web: WebServer) -> dict[str, str]:
     return {name.lower(): value for name, value in fields}
 
 
-def send(node: Varnish, path: str, *lines: str) -> bytes:
+def send(node: EdgeNode, path: str, *lines: str) -> bytes:
     """Send a request with the given header lines unchanged; return the whole response."""
     head = [f"GET {path} HTTP/1.1", f"Host: {DOMAIN}", "Connection: close", *lines, "", ""]
     with socket.create_connection(node.http, 10) as connection:
@@ -53,7 +44,7 @@ def send(node: Varnish, path: str, *lines: str) -> bytes:
 
 
 def test_untrusted_fields_do_not_reach_the_origin(
-    serve: Any, node: Varnish, web: WebServer
+    serve: Any, node: EdgeNode, web: WebServer
 ) -> None:
     serve()
     names = [*headers.UNTRUSTED, *(n.upper() for n in headers.UNTRUSTED)]
@@ -67,7 +58,7 @@ def test_untrusted_fields_do_not_reach_the_origin(
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Host", "X-HTTP-Method-Override", "X-Original-URL"])
 def test_fields_with_underscores_are_removed_too(
-    serve: Any, node: Varnish, web: WebServer, name: str
+    serve: Any, node: EdgeNode, web: WebServer, name: str
 ) -> None:
     serve()
     send(node, "/", *(f"{other}: {FORGED}" for other in headers.respellings(name)))
@@ -75,7 +66,7 @@ def test_fields_with_underscores_are_removed_too(
     assert FORGED not in str(web.fields)
 
 
-def test_repeated_field_is_removed_completely(serve: Any, node: Varnish, web: WebServer) -> None:
+def test_repeated_field_is_removed_completely(serve: Any, node: EdgeNode, web: WebServer) -> None:
     serve()
     send(node, "/", f"X-Forwarded-Host: {FORGED}", f"x-forwarded-host: {FORGED}")
 
@@ -93,35 +84,36 @@ def test_poppy_fields_of_clients_do_not_reach_the_origin(
     serve: Any, get: Any, web: WebServer
 ) -> None:
     serve()
-    forged = {f"x-poppy-{name}": "1" for name in ("client", "meant", "origin", "ttl", "purged")}
+    forged = {f"x-p-{name}": "1" for name in ("service", "origin", "ttl", "tls", "final")}
     get("/", **forged)
 
-    assert [name for name in sent(web) if name.startswith("x-poppy")] == []
+    assert [name for name in sent(web) if name.startswith("x-p-")] == []
 
 
-def test_fields_of_trusted_proxies_pass_and_are_in_the_cache_key(
-    node: Varnish, web: WebServer, get: Any
-) -> None:
-    edge = make_provider([node], trusted_proxies=["127.0.0.0/8"])
-    edge.ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))), None)
+def test_fields_of_trusted_proxies_pass_and_are_in_the_cache_key(web: WebServer) -> None:
+    with EdgeNode(allowed_origins=["127.0.0.0/8"], trusted_proxies=["127.0.0.0/8"]) as node:
+        Edge(node).ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))))
+        web.fields.clear()
 
-    first = get("/", X_Forwarded_Proto="https", X_Forwarded_Host="one", X_Original_URL="/other")
-    assert first.cache == "MISS"
-    seen = sent(web)
-    assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("https", "one")
-    assert "x-original-url" not in seen, "the rules were checked against the request line"
-    assert get("/", X_Forwarded_Proto="http", X_Forwarded_Host="one").cache == "MISS"
-    assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="two").cache == "MISS"
-    assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="one").cache == "HIT"
-    # The client's address is never part of the cache key.
-    assert get("/a", Forwarded="for=192.0.2.1;proto=https").cache == "MISS"
-    assert get("/a", Forwarded='for="[2001:db8::1]:80";proto=https').cache == "HIT"
-    assert get("/a", Forwarded="for=192.0.2.1;proto=http").cache == "MISS"
+        def get(path: str, **fields: str) -> str | None:
+            return ask(node, path, **fields).cache
+
+        first = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "one"}
+        assert get("/", **first, X_Original_URL="/other") == "MISS"
+        seen = sent(web)
+        assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("https", "one")
+        assert "x-original-url" not in seen, "the rules were checked against the request line"
+        assert get("/", X_Forwarded_Proto="http", X_Forwarded_Host="one") == "MISS"
+        assert get("/", X_Forwarded_Proto="https", X_Forwarded_Host="two") == "MISS"
+        assert get("/", **first) == "HIT"
+        # The client's address is never part of the cache key.
+        assert get("/a", Forwarded="for=192.0.2.1;proto=https") == "MISS"
+        assert get("/a", Forwarded='for="[2001:db8::1]:80";proto=https') == "HIT"
+        assert get("/a", Forwarded="for=192.0.2.1;proto=http") == "MISS"
 
 
-def test_fields_of_other_proxies_are_removed(node: Varnish, web: WebServer, get: Any) -> None:
-    edge = make_provider([node], trusted_proxies=["192.0.2.0/24"])
-    edge.ensure(make_service(spec=make_spec([DOMAIN], origins=(Origin(web.address),))), None)
+def test_fields_of_other_proxies_are_removed(serve: Any, get: Any, web: WebServer) -> None:
+    serve()
 
     get("/", X_Forwarded_Proto="https", Forwarded="host=evil", X_Real_IP="192.0.2.1")
 
@@ -129,7 +121,7 @@ def test_fields_of_other_proxies_are_removed(node: Varnish, web: WebServer, get:
 
 
 def test_response_to_a_get_with_a_body_is_not_cached(
-    serve: Any, node: Varnish, get: Any, web: WebServer
+    serve: Any, node: EdgeNode, get: Any, web: WebServer
 ) -> None:
     serve()
     send(node, "/fat", "Content-Length: 0")
@@ -145,7 +137,7 @@ def test_response_to_a_get_with_a_body_is_not_cached(
 
 
 def test_range_and_conditions_of_a_client_do_not_affect_others(
-    serve: Any, node: Varnish, get: Any, web: WebServer
+    serve: Any, node: EdgeNode, get: Any, web: WebServer
 ) -> None:
     serve()
     get("/range", Range="bytes=0-1", If_None_Match='"first"', If_Modified_Since="x")
@@ -167,7 +159,7 @@ def test_vary_is_part_of_the_cache_key(serve: Any, get: Any, web: WebServer) -> 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_method_override_fields_are_removed(
-    serve: Any, node: Varnish, web: WebServer, method: str
+    serve: Any, node: EdgeNode, web: WebServer, method: str
 ) -> None:
     serve()
     for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):

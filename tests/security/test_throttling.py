@@ -14,7 +14,6 @@ import requests
 from tests.real.fastly import LOST_REQUEST, TOKEN, Fastly
 from tests.real.poppy import Installation, wait
 from tests.real.unreliable import Unreliable
-from tests.real.varnish import Varnish
 
 QUICK = {"dispatch_interval": 0.2, "retry_base": 0.5, "retry_ceiling": 1.0}
 LATER = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
@@ -74,34 +73,6 @@ class Site:
     def breakers(self) -> dict[str, Any]:
         found = json.loads(self.poppy.manage("breakers", "list", "-f", "json").stdout)
         return {it["driver"]: it for it in found}
-
-
-def test_mistyped_origin_affects_only_its_own_tenant(tmp_path):
-    """Uses a real Varnish node, because the driver resolves origins."""
-    with Varnish() as node:
-        groups = {
-            "drivers": {"providers": "varnish"},
-            "drivers:provider:varnish": {
-                "nodes": node.management,
-                "secret_file": node.secret_file,
-            },
-            "drivers:distributed_task:taskflow": QUICK,
-        }
-        site = Site(tmp_path, groups)
-        with site.poppy.daemon("poppy-standalone"):
-            site.poppy.wait_until_up()
-            site.flavor("edge", "varnish")
-            theirs = [
-                site.create("aaaa", f"n{number}.example.com", "edge", f"typo{number}.invalid")
-                for number in range(8)
-            ]
-            for url in theirs:
-                assert "can't be resolved" in site.wait_until_failed_once("aaaa", url)["reason"]
-            ours = site.create("bbbb", "www.example.org", "edge", "8.8.8.8")
-            site.wait_for("bbbb", ours, "deployed")
-            assert ".invalid" not in json.dumps(site.operation("bbbb", ours))
-            assert site.operation("bbbb", ours)["attempts"] == 1
-            assert site.breakers()["provider:varnish"]["state"] == "closed"
 
 
 @pytest.mark.parametrize(("status", "value"), ABSURD)

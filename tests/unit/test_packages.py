@@ -15,7 +15,7 @@ JAVA = ["maven", "openjdk-17-jre-headless", "openssl"]
     [
         (["tests/unit", "-k", "varnish"], []),
         (["tests/functional", "tests/api"], []),
-        (["tests/integration/test_varnish.py::test_x"], ["gcc", "varnish"]),
+        (["tests/integration/test_fastly_vcl.py::test_x"], ["gcc", "varnish"]),
         (["tests/integration/test_zookeeper_board.py"], JAVA),
         (["tests/chaos/test_kills.py"], JAVA),
     ],

@@ -26,7 +26,7 @@ from poppy.testing.builders import PROJECT_ID, make_flavor, make_operation, make
 LOG = logging.getLogger(__name__)
 
 #: An example: a flavor of two providers; a change also leaves a third one behind.
-_PROVIDERS = ("fastly", "varnish")
+_PROVIDERS = ("fastly", "edge")
 _RETIRED = "cloudfront"
 #: Orders for certificates have no other kinds.
 _ORDERED = (Kind.CREATE, Kind.UPDATE, Kind.DELETE)

@@ -272,6 +272,9 @@ core.register_converters("keyed_query", function(text)
   return #kept > 0 and "?" .. table.concat(kept, "&") or ""
 end)
 local function asked_of(path, query, client)
+  if path == "" then
+    path = "/" -- "OPTIONS *" has no path.
+  end
   local plain = decoded(path)
   return {
     path = plain,
@@ -292,7 +295,7 @@ poppy_policies = {
 -- the request is answered with an error. A converter is cheaper than an action, for which HAProxy
 -- makes a dozen tables.
 core.register_converters("decide", function(text)
-  local service, digest, path, query, client = text:match("^(%S+) @(%x+)%S* ([^ ?]+)(%S*) (.*)$")
+  local service, digest, path, query, client = text:match("^(%S+) @(%x+)%S* ([^ ?]*)(%S*) (.*)$")
   local policy = policy_of(service, digest)
   local asked = asked_of(path, query, client)
   for number = 1, #policy.restrictions do

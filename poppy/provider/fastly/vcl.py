@@ -7,9 +7,8 @@ stores the result in three header fields. Each condition compares one field with
 conditions are short, exclusive and independent of order. :mod:`poppy.provider.fastly.answers`
 uses the caching entry.
 
-As in :mod:`poppy.provider.varnish.vcl`, tenants' text is inserted only as addresses and as
-expressions of letters, digits and escapes. ``%`` is escaped too, because it starts an escape in
-Fastly's strings.
+Tenants' text is inserted only as addresses and as expressions of letters, digits and escapes.
+``%`` is escaped too, because it starts an escape in Fastly's strings.
 """
 
 import ipaddress

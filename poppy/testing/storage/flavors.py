@@ -13,7 +13,7 @@ class FlavorContract(StorageCase):
     """Flavors are created once, listed in order, and kept while a service uses them."""
 
     def test_flavor_is_read_back_as_created(self, storage: Storage) -> None:
-        flavor = make_flavor("fast", providers=("mock", "varnish"))
+        flavor = make_flavor("fast", providers=("mock", "edge"))
         storage.flavors.create(flavor)
         assert storage.flavors.get("fast") == flavor
 
@@ -40,7 +40,7 @@ class FlavorContract(StorageCase):
         first = make_flavor("fast", providers=("mock",))
         storage.flavors.create(first)
         with pytest.raises(errors.InvalidRequest):
-            storage.flavors.create(make_flavor("fast", providers=("varnish",)))
+            storage.flavors.create(make_flavor("fast", providers=("edge",)))
         assert storage.flavors.get("fast") == first
 
     def test_only_one_of_several_concurrent_creates_of_a_flavor_succeeds(

@@ -64,7 +64,7 @@ class ServiceContract(StorageCase):
                     "more",
                     "PermanentError",
                 ),
-                "varnish": ProviderDetail(ProviderStatus.DEPLOYED, avoided=True),
+                "edge": ProviderDetail(ProviderStatus.DEPLOYED, avoided=True),
             },
             disabled=True,
         )

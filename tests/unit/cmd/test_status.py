@@ -40,10 +40,19 @@ def installed(tmp_path, capsys):
 
 
 def test_a_valid_installation_passes(installed):
-    code, checks = installed.check("[drivers:provider:varnish]\nedge_name = not-in-use\n")
+    code, checks = installed.check("[drivers:provider:edge]\nedge_name = not-in-use\n")
     assert code == OK
     assert set(checks) == {"Drivers", "Options", "Schema", "Durability", "Job board", "DNS"}
     assert set(checks.values()) == {(OK, None)}
+
+
+def test_the_removed_driver_varnish_is_a_failure_that_names_the_page(installed):
+    code, checks = installed.check("[drivers]\nproviders = mock, north:varnish\n")
+    assert code == FAILURE
+    result, details = checks["Drivers"]
+    assert result == FAILURE
+    assert "no provider driver 'varnish'" in details
+    assert "'Move from varnish to edge'" in details
 
 
 def test_a_store_that_does_not_sync_to_disk_gives_a_warning(installed):

@@ -43,16 +43,16 @@ def columns(extension, subject):
 @pytest.mark.parametrize(
     ("subject", "shown"),
     [
-        ("create", [["ensure at fastly", "ensure at varnish"], ["ensure names in DNS"]]),
+        ("create", [["ensure at edge", "ensure at fastly"], ["ensure names in DNS"]]),
         (
             "update",
             [
-                ["ensure at fastly", "ensure at varnish"],
+                ["ensure at edge", "ensure at fastly"],
                 ["ensure names in DNS"],
                 ["remove from cloudfront"],
             ],
         ),
-        ("delete", [["remove names from DNS"], ["remove from fastly", "remove from varnish"]]),
+        ("delete", [["remove names from DNS"], ["remove from edge", "remove from fastly"]]),
         ("disable", [["switch names off in DNS"]]),
     ],
 )

@@ -60,7 +60,7 @@ FULL: dict[str, Any] = {
 FLAVOR: dict[str, Any] = {
     "id": "standard",
     "providers": [
-        {"provider": "varnish", "links": [{"href": "http://a.example", "rel": "provider_url"}]}
+        {"provider": "edge", "links": [{"href": "http://a.example", "rel": "provider_url"}]}
     ],
 }
 

@@ -8,7 +8,7 @@ from poppy.model.flavors import Flavor, FlavorProvider, Geography
 FLAVOR = Flavor(
     "standard",
     (
-        FlavorProvider("varnish", ("http://a.example", "http://docs.a.example")),
+        FlavorProvider("edge", ("http://a.example", "http://docs.a.example")),
         FlavorProvider("mock", ("http://b.example",)),
         FlavorProvider("other", ("http://c.example",), 0, Geography(("DE", "AT"), ("NA",))),
         FlavorProvider("more", ("http://d.example",), 7, Geography(continents=("EU",))),
@@ -28,4 +28,4 @@ def test_unset_fields_are_not_in_the_document() -> None:
 
 
 def test_a_flavor_lists_its_providers_in_order() -> None:
-    assert FLAVOR.provider_names == ("varnish", "mock", "other", "more")
+    assert FLAVOR.provider_names == ("edge", "mock", "other", "more")

@@ -43,9 +43,7 @@ def test_the_canonical_form_is_idempotent(url: str) -> None:
 
 @settings(max_examples=300)
 @given(TEXTS, TEXTS)
-def test_equivalent_paths_match_the_same_requests_at_the_varnish_edge(
-    one: str, other: str
-) -> None:
+def test_equivalent_paths_match_the_same_requests(one: str, other: str) -> None:
     """If the forms differ, so do the expressions."""
     same = paths.canonical(one) == paths.canonical(other)
     assert same == (patterns.url_regex(one) == patterns.url_regex(other))

@@ -99,7 +99,7 @@ def test_a_disabled_service_is_disabled_for_any_provider_status() -> None:
 
 def test_the_errors_are_the_providers_error_messages() -> None:
     service = _service(ProviderStatus.DEPLOYED).with_details(
-        {"varnish": DETAIL, "mock": ProviderDetail(ProviderStatus.FAILED)}
+        {"edge": DETAIL, "mock": ProviderDetail(ProviderStatus.FAILED)}
     )
     assert service.errors == ("no room",)
     assert service.status is Status.FAILED

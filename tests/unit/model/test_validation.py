@@ -97,7 +97,7 @@ def test_a_flavor_is_returned_as_given() -> None:
 
 def test_a_flavor_may_not_list_a_provider_twice() -> None:
     document = {**FLAVOR, "providers": FLAVOR["providers"] * 2}
-    with pytest.raises(errors.InvalidRequest, match="Provider 'varnish' is listed more than"):
+    with pytest.raises(errors.InvalidRequest, match="Provider 'edge' is listed more than"):
         validation.flavor(document)
 
 

@@ -158,7 +158,7 @@ OPERATION_EXAMPLE = {
     "action": "create",
     "purge": None,
     "state": "waiting",
-    "reason": "varnish: the node does not answer",
+    "reason": "edge: 1 of 2 nodes have it",
     "attempts": 2,
     "failures": 1,
     "next_attempt_at": "2026-01-01T00:05:00Z",
@@ -168,7 +168,7 @@ OPERATION_EXAMPLE = {
     "steps": [
         {
             "driver": "provider",
-            "provider": "varnish",
+            "provider": "edge",
             "action": "ensure",
             "state": "pending",
             "message": None,

@@ -123,7 +123,7 @@ HEALTH_EXAMPLE = {
     "storage": _health_example("storage", "cassandra"),
     "dns": _health_example("dns", "designate"),
     "distributed_task": _health_example("distributed_task", "taskflow"),
-    "providers": _health_example("provider", "varnish"),
+    "providers": _health_example("provider", "edge"),
 }
 
 HEALTH_DOWN_EXAMPLE = {
@@ -143,8 +143,8 @@ FLAVOR_REQUEST_EXAMPLE = {
     "id": "standard",
     "providers": [
         {
-            "provider": "varnish",
-            "links": [{"href": "https://varnish-cache.org", "rel": "provider_url"}],
+            "provider": "edge",
+            "links": [{"href": "https://cdn.example.net", "rel": "provider_url"}],
         }
     ],
 }
@@ -195,7 +195,7 @@ ORDER_REQUEST_EXAMPLE = {
 
 ORDER_EXAMPLE = {
     **ORDER_REQUEST_EXAMPLE,
-    "cert_details": {"varnish": {"extra_info": {"status": "deployed"}}},
+    "cert_details": {"edge": {"extra_info": {"status": "deployed"}}},
     "status": "deployed",
 }
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an edge of the provider ``varnish`` does, with real nodes and a real origin."""
+"""What a node of the own edge does with services, with a real origin."""
 
 # Imported fixtures are also argument names.
 # ruff: noqa: F811
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -13,26 +12,13 @@ import pytest
 
 from poppy.model.operations import Purge
 from poppy.model.specs import Caching, Origin, Rule
-from poppy.provider.varnish.driver import VarnishProvider
-from poppy.testing.builders import make_service, make_spec
-from tests.real.edge import (
-    DOMAIN,
-    KNOWN,
-    _as_new,
-    get,
-    make_provider,
-    node,
-    provider,
-    restricted,
-    serve,
-    until,
-    web,
-)
+from poppy.testing.builders import make_service
+from tests.real.edge import Edge, edge, get, node, restricted, running, serve, web
 from tests.real.origin import Origin as WebServer
-from tests.real.varnish import Varnish
+from tests.real.visits import DOMAIN, until
 
 pytestmark = pytest.mark.real
-__all__ = ["_as_new", "get", "node", "provider", "serve", "web"]
+__all__ = ["edge", "get", "node", "running", "serve", "web"]
 
 
 def test_content_is_fetched_once(serve: Any, get: Any, web: WebServer) -> None:
@@ -53,7 +39,7 @@ def test_hosts_match_regardless_of_case_and_port(serve: Any, get: Any) -> None:
 
     assert get(host=DOMAIN.upper()).status == 200
     assert get(host=f"{DOMAIN}:8080").cache == "HIT"
-    assert get(f"http://{DOMAIN}/", host="ignored.example.com").cache == "HIT"
+    assert get(f"http://{DOMAIN}/").cache == "HIT"
 
 
 def test_unknown_hosts_are_not_found(serve: Any, get: Any, web: WebServer) -> None:
@@ -98,30 +84,6 @@ def test_an_object_replaces_many_small_ones(serve: Any, get: Any, web: WebServer
     assert (first.cache, second.cache) == ("MISS", "HIT")
 
 
-def test_the_largest_cached_object_is_an_option(node: Varnish, get: Any, web: WebServer) -> None:
-    limited = make_provider([node], max_object_size=1000)
-    spec = make_spec(domains=[DOMAIN], origins=(Origin(web.address),))
-    limited.ensure(make_service(spec=spec), None)
-
-    web.padding = 800
-    assert [get("/below").cache for _ in range(2)] == ["MISS", "HIT"]
-    web.padding = 1000
-    assert [get("/above").cache for _ in range(2)] == ["MISS", "MISS"]
-
-
-def test_cookies_pass_unless_the_operator_strips_them(
-    node: Varnish, serve: Any, get: Any, web: WebServer
-) -> None:
-    service = serve(caching=(Caching("all", 1000, (Rule("all", "/*"),)),))
-    assert [get("/c", Cookie="a=b").cache for _ in range(2)] == ["MISS", "MISS"]
-    assert web.cookies == ["a=b", "a=b"]
-
-    make_provider([node], cookies="strip").ensure(service, None)
-
-    assert [get("/d", Cookie="a=b").cache for _ in range(2)] == ["MISS", "HIT"]
-    assert len(web.cookies) == 2
-
-
 def test_standard_methods_pass_and_others_are_refused(
     serve: Any, get: Any, web: WebServer
 ) -> None:
@@ -135,9 +97,7 @@ def test_standard_methods_pass_and_others_are_refused(
     assert web.total == 2
 
 
-def test_rules_choose_the_origin_and_its_host_header(
-    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
-) -> None:
+def test_rules_choose_the_origin_and_its_host_header(serve: Any, get: Any, web: WebServer) -> None:
     with WebServer("images") as images, WebServer("api") as api:
         serve(
             origins=(
@@ -160,35 +120,6 @@ def test_rules_choose_the_origin_and_its_host_header(
         assert get("/images/../page").status == 400
 
 
-@pytest.mark.parametrize(
-    ("access", "own", "other"), [("whitelist", 200, 403), ("blacklist", 403, 200)]
-)
-def test_restriction_by_country(
-    node: Varnish, web: WebServer, get: Any, access: str, own: int, other: int
-) -> None:
-    edge = make_provider([node], geography_header="X-Country", trusted_proxies=["127.0.0.0/8"])
-    rules = (Rule("us", geography="United States"), Rule("eu", geography="Europe"))
-    spec = make_spec([DOMAIN], origins=(Origin(web.address),))
-    spec = replace(spec, restrictions=restricted(access, *rules))
-    edge.ensure(make_service(spec=spec), None)
-
-    assert get(X_Country="US").status == get(X_Country="fr").status == own
-    assert get(X_Country="CA").status == get().status == other
-
-
-def test_only_a_trusted_proxy_names_the_client(node: Varnish, web: WebServer, get: Any) -> None:
-    spec = make_spec([DOMAIN], origins=(Origin(web.address),))
-    rules = restricted("whitelist", Rule("one", client_ip="192.0.2.1"))
-    service = make_service(spec=replace(spec, restrictions=rules))
-    for proxies, expected in ((["127.0.0.0/8"], 200), (["192.0.2.9"], 403)):
-        edge = make_provider([node], client_ip_header="X-Real-IP", trusted_proxies=proxies)
-        edge.ensure(service, None)
-
-        assert get(X_Real_IP="192.0.2.1").status == expected
-        assert get(X_Real_IP="192.0.2.7").status == 403
-        assert get(X_Real_IP="nonsense").status == 403
-
-
 def test_expensive_pattern_does_not_bypass_a_rule(serve: Any, get: Any) -> None:
     worst = "/" + "*a" * 100 + "b*c"
     rules = restricted("blacklist", Rule("w", request_url=worst, client_ip="127.0.0.0/8"))
@@ -200,12 +131,12 @@ def test_expensive_pattern_does_not_bypass_a_rule(serve: Any, get: Any) -> None:
 
 
 def test_hard_purge_evicts_matching_objects(
-    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+    edge: Edge, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve(domains=[DOMAIN, "www.b.example.com"])
     other = make_service(domains=["www.c.example.com"])
     other = replace(other, spec=replace(other.spec, origins=service.spec.origins))
-    provider.ensure(other, None)
+    edge.ensure(other)
     paths = ("/a", "/a?q=1", "/ab", "/dir/x")
     hosts = (DOMAIN, "www.b.example.com", "www.c.example.com")
 
@@ -213,24 +144,24 @@ def test_hard_purge_evicts_matching_objects(
         return {(h, p) for h in hosts for p in paths if get(p, host=h).cache == "MISS"}
 
     assert len(missing()) == 12
-    provider.purge(service, KNOWN, Purge("/a", hard=True))
+    edge.purge(service, Purge("/a", hard=True))
     assert missing() == {(h, p) for h in hosts[:2] for p in ("/a", "/a?q=1")}
-    provider.purge(service, KNOWN, Purge("/a?q=1", hard=True))
+    edge.purge(service, Purge("/a?q=1", hard=True))
     assert missing() == {(h, "/a?q=1") for h in hosts[:2]}
-    provider.purge(service, KNOWN, Purge("/dir/*", hard=True))
+    edge.purge(service, Purge("/dir/*", hard=True))
     assert missing() == {(h, "/dir/x") for h in hosts[:2]}
-    provider.purge(service, KNOWN, Purge(None, hard=True))
+    edge.purge(service, Purge(None, hard=True))
     assert missing() == {(h, p) for h in hosts[:2] for p in paths}
 
 
 def test_soft_purge_serves_stale_once_and_revalidates(
-    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+    edge: Edge, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve()
     for path in ("/a", "/b"):
         get(path)
 
-    provider.purge(service, KNOWN, Purge("/a", hard=False))
+    edge.purge(service, Purge("/a", hard=False))
 
     stale = get("/a")
     assert (stale.status, stale.cache) == (200, "HIT")
@@ -240,7 +171,7 @@ def test_soft_purge_serves_stale_once_and_revalidates(
     assert web.requests == {(DOMAIN, "/a"): 2, (DOMAIN, "/b"): 1}
 
     web.content = "second"
-    provider.purge(service, KNOWN, Purge(None, hard=False))
+    edge.purge(service, Purge(None, hard=False))
     assert get("/a").body.endswith("first")
     until(lambda: get("/a").body.endswith("second"))
     get("/b")
@@ -248,11 +179,11 @@ def test_soft_purge_serves_stale_once_and_revalidates(
 
 
 def test_soft_purge_keeps_objects_while_the_origin_is_down(
-    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
+    edge: Edge, serve: Any, get: Any, web: WebServer
 ) -> None:
     service = serve()
     get("/a")
-    provider.purge(service, KNOWN, Purge(None, hard=False))
+    edge.purge(service, Purge(None, hard=False))
     web.stop()
     try:
         for _ in range(4):
@@ -275,15 +206,13 @@ def test_soft_purge_keeps_objects_while_the_origin_is_down(
         web.start()
 
 
-def test_an_update_keeps_soft_purges(
-    provider: VarnishProvider, serve: Any, get: Any, web: WebServer
-) -> None:
+def test_an_update_keeps_soft_purges(edge: Edge, serve: Any, get: Any, web: WebServer) -> None:
     service = serve()
     get("/a")
-    provider.purge(service, KNOWN, Purge("/a", hard=False))
+    edge.purge(service, Purge("/a", hard=False))
     caching = (Caching("other", 500, (Rule("other", "/x/*"),)),)
 
-    provider.ensure(replace(service, spec=replace(service.spec, caching=caching)), KNOWN)
+    edge.ensure(replace(service, spec=replace(service.spec, caching=caching)))
 
     get("/a")
     until(lambda: web.requests[DOMAIN, "/a"] == 2)
@@ -297,20 +226,3 @@ def test_services_with_the_same_origin_share_no_objects(
     get("/a")
 
     assert get("/a", host="www.b.example.com").cache == "MISS"
-
-
-def test_no_request_fails_while_one_of_two_addresses_is_down(
-    node: Varnish, get: Any, web: WebServer
-) -> None:
-    class TwoAddresses(VarnishProvider):
-        def _resolve(self, origin: str) -> tuple[str, ...]:
-            return ("127.251.0.1", web.address)
-
-    origin = Origin("two.example.com")
-    spec = make_spec(domains=[DOMAIN], origins=(origin,), caching=(Caching("none", 0),))
-    make_provider([node], kind=TwoAddresses).ensure(make_service(spec=spec), None)
-
-    with ThreadPoolExecutor(16) as pool:
-        statuses = list(pool.map(lambda number: get(f"/{number}").status, range(300)))
-
-    assert set(statuses) == {200}
