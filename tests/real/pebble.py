@@ -200,7 +200,7 @@ class Pebble(ServerProcess):
 
     def prepare(self) -> None:
         """Write the configuration and the certificate of the API."""
-        _write_certificate(self.directory / "api.pem", self.directory / "api-key.pem")
+        write_certificate(self.directory / "api.pem", self.directory / "api-key.pem")
         settings = {
             "listenAddress": f"127.0.0.1:{self._port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
@@ -242,7 +242,7 @@ def _open(address: str) -> bool:
         return False
 
 
-def _write_certificate(certificate: Path, key: Path) -> None:
+def write_certificate(certificate: Path, key: Path) -> None:
     """Write a self-signed certificate for 127.0.0.1."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pebble")])

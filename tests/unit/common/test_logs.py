@@ -3,8 +3,6 @@
 
 import io
 import logging
-import subprocess
-import sys
 
 import pytest
 from oslo_config import cfg
@@ -110,19 +108,3 @@ def test_formatters_mask_arguments_and_tracebacks():
     assert "no luck with ***" in written
     assert "ValueError: it was ***" in written
     assert SECRET not in written
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_a_new_log_file_is_private(tmp_path, umask):
-    config_file, log_file = tmp_path / "poppy.conf", tmp_path / "poppy.log"
-    config_file.write_text(f"[DEFAULT]\nlog_file = {log_file}\n")
-    # Logging is global, so use a separate process.
-    code = (
-        "import os\n"
-        "from poppy.common import config, logs\n"
-        f"os.umask({umask})\n"
-        f"logs.setup(config.load([], files=['{config_file}']))\n"
-        f"assert os.umask(0) == {umask}, 'it is as it was'\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
-    assert log_file.stat().st_mode & 0o777 == 0o640 & ~umask

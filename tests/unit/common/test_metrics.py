@@ -4,8 +4,6 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -37,58 +35,6 @@ def test_nothing_is_recorded_until_it_is_enabled():
     metrics.DEFERRED.add("provider:mock")
     metrics.BUSY.set(1)
     assert all(instrument._metric is None for instrument in metrics.INSTRUMENTS)
-
-
-def in_another_process(directory, code):
-    """Run code in another process, because metrics can't be disabled again."""
-    program = f"import pathlib; directory = pathlib.Path({str(directory)!r})\n{code}"
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-
-
-RECORD = """
-import os
-from poppy.common import metrics
-metrics.enable(directory)
-if os.fork() == 0:
-    metrics.DEFERRED.add("a"); metrics.BUSY.set(5); os._exit(0)
-os.wait()
-metrics.DEFERRED.add("a"); metrics.DEFERRED.add("b"); metrics.BUSY.set(2)
-metrics.prune_dead_pids(directory)
-import prometheus_client, prometheus_client.multiprocess as multiprocess
-registry = prometheus_client.CollectorRegistry()
-multiprocess.MultiProcessCollector(registry, str(directory))
-print(prometheus_client.generate_latest(registry).decode())
-"""
-
-
-def test_a_dead_process_keeps_its_counters_and_loses_its_gauges(tmp_path):
-    (tmp_path / "metrics").mkdir()
-    left = tmp_path / "metrics" / "counter_1.db"
-    left.write_bytes(b"of another start")
-    result = in_another_process(tmp_path / "metrics", RECORD)
-    lines = result.stdout.splitlines()
-    assert 'poppy_driver_calls_deferred_total{driver="a"} 2.0' in lines, result.stderr
-    assert 'poppy_driver_calls_deferred_total{driver="b"} 1.0' in lines
-    assert "poppy_worker_slots_busy 2.0" in lines
-    assert not left.exists()
-
-
-def test_a_directory_that_cannot_be_created_is_reported(tmp_path):
-    (tmp_path / "file").write_text("")
-    code = "from poppy.common import metrics; metrics.enable(directory)"
-    result = in_another_process(tmp_path / "file" / "metrics", code)
-    assert "ConfigError: [DEFAULT] state_path: " in result.stderr
-
-
-def test_without_the_client_the_error_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['prometheus_client'] = None\n"
-        "from poppy.common import metrics; metrics.enable(directory)"
-    )
-    result = in_another_process(tmp_path / "metrics", code)
-    assert "pip install 'poppy-cdn[metrics]'" in result.stderr
 
 
 def dashboard_expressions():

@@ -2,9 +2,7 @@
 """How a node joins, and its file."""
 
 import json
-import shutil
 import stat
-import subprocess
 
 import pytest
 
@@ -12,8 +10,8 @@ from poppy.common import errors
 from poppy.edge.agent import node
 from poppy.edge.agent.client import Unauthorized
 from poppy.edge.state import State
-from tests.real import unavailable
 from tests.real.edge_api import EdgeAPI
+from tests.real.pebble import write_certificate
 
 
 @pytest.fixture
@@ -25,17 +23,9 @@ def api():
 @pytest.fixture
 def certificate(tmp_path):
     """A self-signed certificate of 127.0.0.1 and its key."""
-    if shutil.which("openssl") is None:
-        unavailable("there is no openssl", "apt-get install openssl")
-    files = (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-subj /CN=api -addext subjectAltName=IP:127.0.0.1 "
-        f"-out {files[0]} -keyout {files[1]}".split(),
-        check=True,
-        capture_output=True,
-    )
-    return files
+    files = (tmp_path / "cert.pem", tmp_path / "key.pem")
+    write_certificate(*files)
+    return tuple(map(str, files))
 
 
 def join(directory, api, name="n1", token=None, **options):

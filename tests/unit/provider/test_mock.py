@@ -2,8 +2,6 @@
 """The provider ``mock``, in memory and in files."""
 
 import datetime
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -102,27 +100,6 @@ def test_latency_delays_a_call() -> None:
     provider.ensure(make_service(), None)
 
     assert time.monotonic() - begin >= 0.2
-
-
-def test_a_killed_writer_leaves_complete_objects(tmp_path: Path) -> None:
-    script = f"""
-from tests.unit.provider.test_mock import make_provider, make_service
-provider = make_provider(directory={str(tmp_path)!r})
-for number in range(10**9):
-    provider.ensure(make_service(service_id="s", domains=["www%d.example.com" % number]), None)
-    if number == 0:
-        print("written", flush=True)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        reader = make_provider(directory=str(tmp_path))
-        seen = [reader.find("s") for _ in range(300)]
-        writer.kill()
-
-    last = reader.find("s")
-    assert last is not None
-    assert last["updates"] >= max(found["updates"] for found in seen if found) >= 1
 
 
 def test_certificates_are_not_services(tmp_path: Path) -> None:

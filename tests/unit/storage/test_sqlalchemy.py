@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import sqlite3
-import subprocess
 import sys
 
 import alembic.autogenerate
@@ -54,24 +53,6 @@ class TestSchema:
         empty.sync()
         empty.check()
         empty.flavors.create(make_flavor())
-
-    def test_several_processes_can_sync_an_empty_database_concurrently(self, tmp_path):
-        url = f"sqlite:///{tmp_path}/new.sqlite3"
-        start = FORK.Barrier(4)
-
-        def sync():
-            storage = make_storage(url)
-            start.wait(timeout=10)
-            storage.sync()
-            storage.check()
-            storage.close()
-
-        processes = [FORK.Process(target=sync) for _ in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=30)
-        assert [process.exitcode for process in processes] == [0] * 4
 
     def test_sync_leaves_logging_as_it_was(self, empty):
         before = (logging.getLogger().handlers[:], logging.getLogger("sqlalchemy").disabled)
@@ -121,15 +102,6 @@ class TestSchema:
             )
             assert alembic.autogenerate.compare_metadata(context, schema.METADATA) == []
         engine.dispose()
-
-    def test_start_does_not_import_alembic(self, path):
-        code = (
-            "import sys\n"
-            "from tests.unit.storage import conftest as t\n"
-            f"t.make_storage('sqlite:///{path}').check()\n"
-            "assert 'alembic' not in sys.modules"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 class TestDurability:

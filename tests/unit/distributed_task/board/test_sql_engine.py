@@ -2,8 +2,6 @@
 """Database engines of the SQL job board and the SQL storage."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import sqlalchemy as sa
@@ -83,22 +81,3 @@ def _trash_row():
         "sequence": 1, "path": "p", "uuid": "u", "name": "n", "priority": 2, "details": {},
         "created_on": 1.0, "last_modified": 1.0, "trashed_by": "w", "trashed_on": 1.0,
     }  # fmt: skip
-
-
-def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path):
-    """Otherwise another process takes itself for the last one and deletes the write-ahead log."""
-    path = tmp_path / "poppy.sqlite3"
-    read = "SELECT * FROM sqlite_master"
-    engine = sql.make_engine(f"sqlite:///{path}")
-    with engine.connect() as first:
-        first.exec_driver_sql(read)
-        with sql.write(engine) as writer:
-            writer.exec_driver_sql("CREATE TABLE kept (id INTEGER)")
-        with engine.connect() as second:
-            second.exec_driver_sql(read)
-            line = (
-                "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()"
-            )
-            subprocess.run([sys.executable, "-c", line, str(path), read], check=True)
-            assert (tmp_path / "poppy.sqlite3-wal").exists()
-    engine.dispose()
