@@ -188,13 +188,13 @@ class Edge:
         if self._names:
             self._names.set_address(DOMAIN, node.address)
 
-    def show(self, node: Node, path: str, cache: str, body: str = "") -> None:
+    def show(self, node: Node, path: str, cache: str) -> None:
         """Print a node's answer; anything but a 200 with this X-Cache ends the demo."""
         answer = node.get(path, self._trust())
         text = answer.body.decode().strip()
         seen = answer.fields.get("x-cache", "no X-Cache")
         self._tell(node, path, f"{answer.status} {text!r} {seen}")
-        if answer.status != 200 or seen not in cache.split("|"):
+        if answer.status != 200 or seen != cache:
             raise DemoError(f"expected 200 and {cache}")
 
     def wait_until_purged(self, node: Node, path: str) -> None:
@@ -208,19 +208,29 @@ class Edge:
         wait(f"{path} is purged", missed)
         self._tell(node, path, f"200 {seen[-1]}")
 
+    def show_redirect(self, node: Node) -> None:
+        """Print that the node redirects HTTP to HTTPS."""
+        answer = node.get("/", None)
+        target = answer.fields.get("location", "")
+        self._story.tell(f"{node.name}: GET http://{DOMAIN}/ → {answer.status} {target}")
+        if (answer.status, target) != (301, f"https://{DOMAIN}/"):
+            raise DemoError("expected a redirect to HTTPS")
+
     def show_nothing_left(self, node: Node) -> None:
         """Print that the node has neither the service nor its certificate."""
-        answer = node.get("/", None)
-        self._story.tell(f"{node.name}: GET http://{DOMAIN}/ → {answer.status}")
-        if answer.status != 404:
-            raise DemoError("the node still serves the page")
+        # A node that could not reach Poppy for a while asks at longer intervals.
+        wait(f"{node.name} has no such site", lambda: node.get("/", None).status == 404)
+        self._story.tell(f"{node.name}: GET http://{DOMAIN}/ → 404")
         if self.authority:
-            try:
-                node.get("/", self._trust())
-            except (ssl.SSLError, ConnectionError):
-                self._story.tell(f"{node.name}: TLS for {DOMAIN} → refused: no certificate")
-            else:
-                raise DemoError("the node still has the certificate")
+            wait(f"{node.name} has no certificate", lambda: self._is_refused(node))
+            self._story.tell(f"{node.name}: TLS for {DOMAIN} → refused: no certificate")
+
+    def _is_refused(self, node: Node) -> bool:
+        try:
+            node.get("/", self._trust())
+        except (ssl.SSLError, ConnectionError):
+            return True
+        return False
 
     def _tell(self, node: Node, path: str, text: str) -> None:
         scheme = "https" if self.authority else "http"

@@ -25,7 +25,7 @@ import requests
 from tests.real.cassandra import Cassandra
 from tests.real.poppy import Installation, Options
 from tests.real.zookeeper import ZooKeeper
-from tools.demo_edge import DOMAIN, NORTH, SOUTH, Edge, edge
+from tools.demo_edge import DOMAIN, NORTH, SOUTH, Edge, Node, edge
 from tools.demo_story import ORIGIN, PATIENCE, DemoError, Story
 
 
@@ -157,6 +157,29 @@ def tell_names(story: Story, document: dict[str, Any]) -> None:
             story.tell(f"the tenant now creates the CNAME {DOMAIN} → {link['href']}")
 
 
+def lose_a_node(story: Story, poppy: Daemons, own: Edge, north: Node) -> None:
+    """Show that an edge of two nodes serves while a node, and Poppy itself, are away."""
+    story.step("A second node joins, and gets everything that the first one has")
+    south = own.add("south-1", SOUTH, poppy.installation)
+    own.show(south, "/", "MISS")
+    own.show(south, "/", "HIT")
+
+    story.step("Poppy is stopped, and the first node loses its power")
+    poppy.stop()
+    story.tell("stopped: Poppy")
+    north.kill()
+    story.tell("killed: HAProxy, Varnish and agent of north-1")
+    own.show(south, "/", "HIT")
+
+    story.step("The first node starts again, and serves from its own files without Poppy")
+    north.start()
+    own.show(north, "/", "MISS")
+    own.show(north, "/", "HIT")
+
+    story.step("Poppy is back")
+    poppy.start()
+
+
 def tour(story: Story, poppy: Daemons, own: Edge | None) -> None:
     """Show the life of a service."""
     api = Api(poppy.installation, story)
@@ -188,14 +211,21 @@ def tour(story: Story, poppy: Daemons, own: Edge | None) -> None:
         api.wait(location, "deployed, certificate deployed", certificate_status)
     if own:
         story.step("The edge serves it: first from the origin, then from its cache")
-        for cache in ("MISS", "HIT"):
-            own.show(north, "/", cache)
+        own.show(north, "/", "MISS")
+        own.show(north, "/", "HIT")
 
     story.step("The tenant changes the TTL: 3600 → 60 seconds")
-    patch = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
+    patch: list[Any] = [{"op": "replace", "path": "/caching/0/ttl", "value": 60}]
     api.call("PATCH", location, 202, patch)
     document = api.wait(location, "deployed")
     story.tell(f"the TTL is now {document['caching'][0]['ttl']} s")
+
+    if own and own.authority:
+        story.step("The tenant redirects HTTP to HTTPS")
+        patch = [{"op": "add", "path": "/delivery", "value": {"https_redirect": True}}]
+        api.call("PATCH", location, 202, patch)
+        api.wait(location, "deployed")
+        own.show_redirect(north)
 
     story.step("The tenant purges one page; the others stay in the cache")
     if own:
@@ -205,26 +235,7 @@ def tour(story: Story, poppy: Daemons, own: Edge | None) -> None:
     if own:
         own.wait_until_purged(north, "/news.txt")
         own.show(north, "/", "HIT")
-
-        story.step("A second node joins, and gets everything that the first one has")
-        south = own.add("south-1", SOUTH, poppy.installation)
-        own.show(south, "/", "MISS")
-        own.show(south, "/", "HIT")
-
-        story.step("Poppy is stopped, and the first node loses its power")
-        poppy.stop()
-        story.tell("stopped: Poppy")
-        north.kill()
-        story.tell("killed: HAProxy, Varnish and agent of north-1")
-        own.show(south, "/", "HIT")
-
-        story.step("The first node starts again, and serves from its own files without Poppy")
-        north.start()
-        own.show(north, "/", "MISS")
-        own.show(north, "/", "HIT")
-
-        story.step("Poppy is back")
-        poppy.start()
+        lose_a_node(story, poppy, own, north)
 
     story.step("The tenant deletes the service")
     api.call("DELETE", location, 202)

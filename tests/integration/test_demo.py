@@ -47,4 +47,5 @@ def test_a_service_lives_on_two_nodes_with_a_certificate() -> None:
     # The last answers are those of a node that serves from its files while Poppy is away.
     away = told[told.index("stopped: Poppy") : told.index("Poppy is back")]
     assert "north-1: GET https://www.example.com/ → 200" in away
+    assert "GET http://www.example.com/ → 301 https://www.example.com/" in told
     assert told.count("refused: no certificate") == 2
