@@ -53,9 +53,12 @@ def apply(document: Mapping[str, Any], operations: Sequence[Mapping[str, Any]], 
             RecursionError,
         ) as exc:
             # The library raises Python's own errors for a path into a scalar.
+            # One of the messages quotes the document, which may have a new secret by now.
+            reason = str(exc).partition(" not found in ")
             raise errors.InvalidRequest(
-                f"[{number}]-can't {operation['op']} {operation['path'][:100]}: {str(exc)[:200]}"
-            ) from exc
+                f"[{number}]-can't {operation['op']} {operation['path'][:100]}:"
+                f" {reason[0][:200]}{' not found' if reason[1] else ''}"
+            ) from None
     return result
 
 

@@ -40,6 +40,9 @@ PATTERNS: Mapping[str, str] = {
 }
 """The error message for a string that does not match, by pattern."""
 
+#: Members that are or contain secrets, so that no message quotes a value in them.
+SECRETIVE = frozenset({"signed_urls"})
+
 
 def record(title: str, properties: Schema, required: tuple[str, ...]) -> Schema:
     """Return the schema of an object with these keys and no others."""

@@ -15,7 +15,7 @@ from poppy.model.document import codec
 from poppy.model.document.fields import OptionalFields
 from poppy.model.flavors import Flavor
 from poppy.model.limits import DocumentLimits
-from poppy.model.schema_parts import PATTERNS, Schema
+from poppy.model.schema_parts import PATTERNS, SECRETIVE, Schema
 from poppy.model.specs import (
     Caching,
     Domain,
@@ -292,24 +292,34 @@ def _message(breach: jsonschema.ValidationError) -> str | None:
 def _reason(breach: jsonschema.ValidationError) -> str | None:
     value: Any = breach.instance
     limit: Any = breach.validator_value
+    quoted = _quoted(breach)
     match breach.validator:
         case "minLength":
-            return f"{value!r} is shorter than {_count(limit, 'character')}"
+            return f"{quoted} is shorter than {_count(limit, 'character')}"
         case "maxLength":
-            return f"{value!r} is longer than {_count(limit, 'character')}"
+            return f"{quoted} is longer than {_count(limit, 'character')}"
         case "minItems":
             return f"needs {_count(limit, 'entry')} or more, has {len(value)}"
         case "maxItems":
             return _too_many(limit, value)
         case "pattern":
-            return f"{value!r} {PATTERNS[limit]}"
+            return f"{quoted} {PATTERNS[limit]}"
         case "oneOf" if isinstance(value, Mapping):
             choices = ", ".join(choice["required"][0] for choice in limit)
             return f"needs exactly one of {choices}"
         case "oneOf":
             return None
         case _:
-            return breach.message
+            return breach.message.replace(repr(value), quoted, 1)
+
+
+def _quoted(breach: jsonschema.ValidationError) -> str:
+    """Return the value for a message, or what it is if it may be or contain a secret."""
+    value, text = breach.instance, repr(breach.instance)
+    secretive = bool(SECRETIVE & set(breach.absolute_path))
+    if isinstance(value, dict | list) and (secretive or ("{" in text and value)):
+        return "an object" if isinstance(value, dict) else "a list"
+    return "the value" if secretive else text
 
 
 def _too_many(limit: int, value: Collection[object]) -> str:

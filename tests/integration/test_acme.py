@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from poppy.common.errors import ConfigError, InProgressError, PermanentError, RetryableError
+from poppy.common.vault import Vault
 from poppy.provider.edge import acme_errors, acme_renewal
 from poppy.provider.edge.acme import Issuer
 from poppy.provider.edge.acme_options import Authority, Limits
-from poppy.provider.edge.keys import Vault
 from tests.certificates import LocalPublisher, MemoryRecords
 from tests.real.pebble import BLOCKED, EXTERNAL, Pebble, Published
 from tests.real.unreliable import Unreliable

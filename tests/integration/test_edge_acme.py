@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import serialization
 
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, RetryableError
+from poppy.common.vault import Vault
 from poppy.edge.program import Challenge, Program, Upstream
 from poppy.provider.edge import acme_errors
 from poppy.provider.edge.acme import Issuer
 from poppy.provider.edge.acme_options import Authority, Limits
 from poppy.provider.edge.acme_records import StoredRecords, due
-from poppy.provider.edge.keys import Vault
 from poppy.testing.edge import Request
 from poppy.testing.edge.wire import exchange
 from tests.real.edge_node import EdgeNode

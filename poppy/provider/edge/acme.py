@@ -28,6 +28,7 @@ from oslo_log import log
 
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError, RetryableError
+from poppy.common.vault import Vault
 from poppy.edge.program import Certificate
 from poppy.provider.edge import acme_errors, acme_renewal
 from poppy.provider.edge.acme_accounts import Accounts, new_key
@@ -35,7 +36,6 @@ from poppy.provider.edge.acme_limits import Budget, pause
 from poppy.provider.edge.acme_options import Authority, Limits
 from poppy.provider.edge.acme_orders import DNS, HTTP, Challenge, Order, Publisher, Records
 from poppy.provider.edge.acme_session import Session
-from poppy.provider.edge.keys import Vault
 
 LOG = log.getLogger(__name__)
 

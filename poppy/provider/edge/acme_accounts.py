@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWKEC
 
+from poppy.common.vault import Vault, key_id
 from poppy.provider.edge.acme_errors import AccountMissing, AuthorityError
 from poppy.provider.edge.acme_options import Authority
 from poppy.provider.edge.acme_orders import Account, Records
 from poppy.provider.edge.acme_session import Session
-from poppy.provider.edge.keys import Vault, key_id
 
 
 def new_key(vault: Vault, purpose: str) -> str:

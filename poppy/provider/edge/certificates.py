@@ -11,6 +11,7 @@ from oslo_log import log
 
 from poppy.common.clock import now_utc
 from poppy.common.errors import DriverError, InProgressError, PermanentError, RetryableError
+from poppy.common.vault import Vault, key_id
 from poppy.edge.program import MAX_CERTIFICATES, MAX_SIZE, Program
 from poppy.model.certificates import Uploaded
 from poppy.model.edge import Certificates as Store
@@ -22,7 +23,6 @@ from poppy.provider.edge.acme import Issuer, check_name
 from poppy.provider.edge.acme_errors import Invalid
 from poppy.provider.edge.acme_orders import CUSTOM, HTTP, Order, Owner, Publisher
 from poppy.provider.edge.acme_records import StoredRecords, ask_at, due
-from poppy.provider.edge.keys import Vault, key_id
 from poppy.provider.skeleton import own_certificates
 
 LOG = log.getLogger(__name__)

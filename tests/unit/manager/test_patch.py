@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An untrusted JSON Patch changes a copy, or is refused with a message."""
 
+import traceback
+
 import pytest
 
 from poppy.common import errors
@@ -120,6 +122,22 @@ def test_a_test_operation_compares_json_values(path, value, equal):
         return
     with pytest.raises(errors.InvalidRequest, match=f"the test of {path} failed"):
         _apply(document, operation)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "remove", "path": "/nothing"},
+        {"op": "test", "path": "/new/nothing", "value": 1},
+        {"op": "add", "path": "/new/a/b/c", "value": 1},
+        {"op": "copy", "from": "/new/nothing", "path": "/x"},
+    ],
+)
+def test_a_refusal_does_not_quote_the_document(operation):
+    added = {"op": "add", "path": "/new", "value": {"a": {"secret": "s3cret"}}}
+    with pytest.raises(errors.InvalidRequest) as caught:
+        _apply(DOCUMENT, [added, operation])
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_long_pointer_is_shortened_in_the_message():

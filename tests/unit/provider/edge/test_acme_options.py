@@ -4,9 +4,9 @@
 import pytest
 from oslo_config import cfg
 
-from poppy.common import logs
+from poppy.common import logs, vault
 from poppy.common.errors import ConfigError
-from poppy.provider.edge import acme_options, keys
+from poppy.provider.edge import acme_options
 from poppy.provider.edge.acme_options import Limits
 
 GROUP = "drivers:provider:edge"
@@ -82,4 +82,4 @@ def test_every_number_has_bounds():
 
 def test_keys_are_secret():
     secret = {it.name for it in acme_options.OPTS if it.secret}
-    assert secret == {keys.OPTION, "acme_eab_hmac_keys"}
+    assert secret == {vault.OPTION, "acme_eab_hmac_keys"}

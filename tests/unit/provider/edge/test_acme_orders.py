@@ -7,10 +7,10 @@ import os
 import pytest
 
 from poppy.common.errors import PermanentError
+from poppy.common.vault import Vault
 from poppy.provider.edge.acme import Issuer
 from poppy.provider.edge.acme_options import Authority, Limits
 from poppy.provider.edge.acme_orders import Challenge, Order
-from poppy.provider.edge.keys import Vault
 from tests.certificates import LocalPublisher, MemoryRecords
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from poppy.common import logs
 from poppy.common.errors import ConfigError
-from poppy.provider.edge.keys import Damaged, Vault
+from poppy.common.vault import Damaged, Vault
 
 GROUP = "drivers:provider:edge"
 OLD, NEW = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
@@ -43,6 +43,22 @@ def test_keys_rotate():
     again = both.seal_again(sealed, "a")
     assert both.seal_again(again, "a") == again
     assert Vault([NEW], GROUP).open(again, "a") == SECRET
+
+
+def test_fingerprints_tell_secrets_of_a_purpose_apart():
+    vault = Vault([OLD], GROUP)
+    shown = vault.fingerprint(SECRET, "a")
+    assert len(bytes.fromhex(shown)) == 4
+    assert vault.fingerprint(SECRET, "a") == shown
+    others = [vault.fingerprint(b"other", "a"), vault.fingerprint(SECRET, "b")]
+    assert shown not in others
+
+
+def test_a_fingerprint_depends_on_the_key():
+    """Otherwise guesses could be tested against what GET shows."""
+    assert Vault([OLD], GROUP).fingerprint(SECRET, "a") != Vault([NEW], GROUP).fingerprint(
+        SECRET, "a"
+    )
 
 
 def test_a_missing_key_is_an_error_that_names_the_option_and_the_key():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encryption of account keys and private keys at rest.
+"""Encryption of secrets at rest: private keys, for example.
 
 A sealed secret is ``<key ID>.<base64url of nonce and ciphertext>``, encrypted with AES-256-GCM
 (NIST SP 800-38D). Its *purpose* is authenticated, so a sealed secret that was copied to another
@@ -9,14 +9,16 @@ row can't be opened there.
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 from collections.abc import Sequence
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, NamedTuple
 
 from poppy.common import logs
 from poppy.common.errors import ConfigError, PermanentError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 #: The option that contains the keys.
 OPTION = "encryption_keys"
@@ -37,6 +39,11 @@ class Damaged(PermanentError):
     """A sealed secret was changed, or belongs to another purpose."""
 
 
+class _Key(NamedTuple):
+    cipher: "AESGCM"
+    fingerprints: bytes  #: The key of fingerprints, derived from the same option.
+
+
 class Vault:
     """Seals and opens secrets.
 
@@ -46,7 +53,7 @@ class Vault:
         group: the configuration group of the keys, for messages.
 
     Raises:
-        ConfigError: there is no key, or one is invalid.
+        ConfigError: there is no key, one is invalid, or a library is missing.
     """
 
     def __init__(self, keys: Sequence[str], group: str) -> None:
@@ -58,18 +65,18 @@ class Vault:
             )
         logs.register_secrets(keys)
         # Dictionaries keep the order of insertion.
-        self._ciphers = dict(self._cipher(number, key) for number, key in enumerate(keys, 1))
+        self._keys = dict(self._key(number, key) for number, key in enumerate(keys, 1))
 
     @property
     def key_ids(self) -> Sequence[str]:
         """The IDs of the keys, in the order of the option."""
-        return list(self._ciphers)
+        return list(self._keys)
 
     def seal(self, secret: bytes, purpose: str) -> str:
         """Encrypt a secret with the first key."""
-        key_id, cipher = next(iter(self._ciphers.items()))
+        key_id, key = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_SIZE)
-        sealed = nonce + cipher.encrypt(nonce, secret, purpose.encode())
+        sealed = nonce + key.cipher.encrypt(nonce, secret, purpose.encode())
         return f"{key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
 
     def open(self, sealed: str, purpose: str) -> bytes:
@@ -79,27 +86,43 @@ class Vault:
             ConfigError: the option lacks the key that sealed it; the message has the key's ID.
             Damaged: the text is no sealed secret of this purpose.
         """
+        from cryptography.exceptions import InvalidTag
+
         key_id, _, text = sealed.partition(".")
-        cipher = self._ciphers.get(key_id)
-        if cipher is None:
+        key = self._keys.get(key_id)
+        if key is None:
             raise ConfigError(
-                f"{self._option} lacks the key with the ID {key_id:.16}, with which the key of "
+                f"{self._option} lacks the key with the ID {key_id:.16}, with which the secret of "
                 f"{purpose} is encrypted"
             )
         try:
             data = base64.b64decode(text, altchars=b"-_", validate=True)
-            return cipher.decrypt(data[:_NONCE_SIZE], data[_NONCE_SIZE:], purpose.encode())
+            return key.cipher.decrypt(data[:_NONCE_SIZE], data[_NONCE_SIZE:], purpose.encode())
         except (InvalidTag, ValueError):
             # Without its cause, which may quote the text.
-            raise Damaged(f"The encrypted key of {purpose} is damaged") from None
+            raise Damaged(f"The encrypted secret of {purpose} is damaged") from None
 
     def seal_again(self, sealed: str, purpose: str) -> str:
         """Return a sealed secret as the first key seals it; the same text if that sealed it."""
-        if key_id(sealed) == next(iter(self._ciphers)):
+        if key_id(sealed) == next(iter(self._keys)):
             return sealed
         return self.seal(self.open(sealed, purpose), purpose)
 
-    def _cipher(self, number: int, text: str) -> tuple[str, AESGCM]:
+    def fingerprint(self, secret: bytes, purpose: str) -> str:
+        """Return 8 hexadecimal digits that tell secrets of a purpose apart.
+
+        They depend on the first key, so that they do not help to guess the secret.
+        """
+        key = next(iter(self._keys.values())).fingerprints
+        return hmac.digest(key, purpose.encode() + b"\0" + secret, "sha256").hex()[:8]
+
+    def _key(self, number: int, text: str) -> tuple[str, _Key]:
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError as exc:
+            raise ConfigError(
+                f"{self._option} needs the library cryptography: install the extra edge"
+            ) from exc
         try:
             key = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
@@ -109,4 +132,5 @@ class Vault:
                 f"Key {number} of {self._option} is not {_KEY_SIZE} bytes in base64; "
                 f"{COMMAND} prints one"
             )
-        return hashlib.sha256(key).hexdigest()[:16], AESGCM(key)
+        fingerprints = hmac.digest(key, b"fingerprints", "sha256")
+        return hashlib.sha256(key).hexdigest()[:16], _Key(AESGCM(key), fingerprints)
