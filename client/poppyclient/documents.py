@@ -25,7 +25,7 @@ _DEFAULT_RULES = [{"name": "default", "request_url": _EVERY_PATH}]
 #: The server's key order, at every depth; other keys come last.
 _ORDER = (
     *("name", "flavor_id", "domains", "origins", "caching", "restrictions", "log_delivery"),
-    *("delivery", "redirects", "headers", "cors", "error_pages"),
+    *("delivery", "redirects", "headers", "cors", "error_pages", "signed_urls"),
     *("domain", "protocol", "certificate"),
     *("origin", "port", "ssl", "hostheadertype", "hostheadervalue"),
     *("ttl", "access", "referrer", "client_ip", "geography", "request_url", "rules"),
@@ -115,8 +115,9 @@ def patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Docume
 def diff(current: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
     """Return a unified diff of two documents as YAML lines.
 
-    Fields that the server will fill in are not shown as removed.
+    Fields that the server will fill in are not shown as removed, and secrets are hidden.
     """
+    desired = _without_secrets(desired)
     if "caching" in current and "caching" not in desired:
         caching = current["caching"]
         desired = dict(desired) | {
@@ -138,6 +139,19 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(entry) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: "(a secret)"
+        if key == "secret" and isinstance(entry, str)
+        else _without_secrets(entry)
+        for key, entry in value.items()
+    }
 
 
 def _ordered(value: Any) -> Any:

@@ -39,6 +39,12 @@ def add(areas: Any) -> None:
         description="Print all services for 'import' into another Poppy, one document each.",
     )
     export.add_argument("--project", help="only services of this project")
+    export.add_argument(
+        "--with-secrets",
+        action="store_true",
+        help="include the secrets of documents as text, which this installation's keys decrypt; "
+        "keep the output private",
+    )
     export.set_defaults(run=_export)
     documents.add_format(export)
     taken = actions.add_parser(
@@ -172,7 +178,8 @@ def _one(bootstrap: Bootstrap, wanted: str, project_id: str | None) -> Service:
 
 
 def _export(bootstrap: Bootstrap, arguments: argparse.Namespace) -> None:
-    count = documents.write(bootstrap.manager.transfers.give(arguments.project), arguments.format)
+    found = bootstrap.manager.transfers.give(arguments.project, secrets=arguments.with_secrets)
+    count = documents.write(found, arguments.format)
     print(f"{count} services.", file=sys.stderr)
 
 

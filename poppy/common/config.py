@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import audit, domains, errors, metrics, tracing
+from poppy.common import audit, domains, errors, metrics, tracing, vault
 from poppy.common.version import VERSION
 
 LOG = log.getLogger(__name__)
@@ -239,6 +239,7 @@ GROUPS: tuple[tuple[str | None, Sequence[cfg.Opt]], ...] = (
     (LIMITS_GROUP, LIMITS_OPTS),
     (metrics.GROUP, metrics.OPTS),
     (tracing.GROUP, tracing.OPTS),
+    (vault.GROUP, vault.OPTS),
 )
 
 

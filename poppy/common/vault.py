@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encryption of secrets at rest: private keys, for example.
+"""Encryption of secrets at rest: private keys, and the secrets of services' documents.
 
 A sealed secret is ``<key ID>.<base64url of nonce and ciphertext>``, encrypted with AES-256-GCM
 (NIST SP 800-38D). Its *purpose* is authenticated, so a sealed secret that was copied to another
@@ -14,16 +14,33 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from oslo_config import cfg
+
 from poppy.common import logs
 from poppy.common.errors import ConfigError, PermanentError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+#: The options for the secrets of documents. Drivers have groups of their own.
+GROUP = "document_secrets"
 #: The option that contains the keys.
 OPTION = "encryption_keys"
 #: A command that prints a new key.
 COMMAND = "openssl rand -base64 32"
+
+OPTS = (
+    cfg.ListOpt(
+        OPTION,
+        default=[],
+        secret=True,
+        help="Keys that encrypt the secrets of services' documents in the store: 32 bytes in "
+        f"base64 each, from '{COMMAND}'. The same for all API servers and workers. The first one "
+        "encrypts, all of them decrypt. To rotate, prepend a new one, redeploy the services, and "
+        "remove the old one. Without any key, documents with secrets are refused. It needs the "
+        "library cryptography, which the extra edge installs.",
+    ),
+)
 
 _KEY_SIZE = 32  # Bytes.
 _NONCE_SIZE = 12  # Bytes, as NIST SP 800-38D recommends.

@@ -17,6 +17,7 @@ from poppy.distributed_task.base import DistributedTask
 from poppy.distributed_task.ownership import Ownership
 from poppy.dns.base import DNSDriver
 from poppy.manager import requirements
+from poppy.manager.document_secrets import DocumentSecrets
 from poppy.manager.limits import MANY_OPEN
 from poppy.manager.requirements import ReservedNames
 from poppy.model import certificates
@@ -53,6 +54,7 @@ class Changes:
 
     Attributes:
         reserved: the names that tenants may not use.
+        secrets: seals and opens the secrets of documents.
     """
 
     def __init__(
@@ -63,9 +65,11 @@ class Changes:
         dns: DNSDriver,
         reserved: ReservedNames,
         ownership: Ownership | None,
+        secrets: DocumentSecrets,
         max_open: int,
     ) -> None:
         self.reserved = reserved
+        self.secrets = secrets
         self._ownership = ownership
         self._storage = storage
         self._max_open = max_open
@@ -175,7 +179,7 @@ class Changes:
         *,
         capped: bool = False,
     ) -> Change:
-        """Return the change that updates a service to a document.
+        """Return the change that updates a service to a document, sealed by the first key.
 
         Args:
             service: the service.
@@ -205,7 +209,7 @@ class Changes:
             priority=priority,
             capped=capped,
         )
-        changed = replace(service, spec=spec)
+        changed = replace(service, spec=self.secrets.renewed(spec, service.service_id))
         return changed.with_details(self.noted(details, changed)), operation
 
     def check(self, spec: ServiceSpec, flavor: Flavor) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+from poppy.common import vault
 from poppy.common.config import LIMITS_GROUP
 from poppy.common.domains import Policy
 from poppy.common.driver import Driver
@@ -23,6 +24,7 @@ from poppy.manager.assets import AssetsManager
 from poppy.manager.certificates import CertificatesManager
 from poppy.manager.change_pipeline import Changes
 from poppy.manager.custom_certificates import CustomCertificatesManager
+from poppy.manager.document_secrets import DocumentSecrets
 from poppy.manager.dry_run import Planner
 from poppy.manager.edge import EdgeManager
 from poppy.manager.edge_overview import EdgeOverview
@@ -95,6 +97,7 @@ class Manager(Driver):
             dns,
             reserved,
             ownership,
+            DocumentSecrets(conf[vault.GROUP].encryption_keys),
             max_open=max_open,
         )
         planner = Planner(storage, changes, dns, Policy.of(conf), self.limits)

@@ -76,7 +76,8 @@ class ServicesManager:
             TooManyRequests: the project has reached its limit of unfinished operations.
             KeyReused: the key was used with a different document.
         """
-        mark = None if key is None else IdempotencyKey.of(key, document)
+        masked = self._changes.secrets.masked(document)
+        mark = None if key is None else IdempotencyKey.of(key, masked)
         if mark is not None:
             known = self._storage.services.created_by(project_id, mark)
             if known is not None:
@@ -109,16 +110,18 @@ class ServicesManager:
         return self._planner.plan(None, service)
 
     def _new(self, project_id: str, document: object, request_id: str | None) -> Change:
+        service_id = ids.new()
         spec = validation.service(document, self._default_ttl, limits=self._document_limits)
+        spec = self._changes.secrets.sealed(spec, service_id)
         flavor = self._changes.flavor(spec.flavor_id)
         self._changes.check(spec, flavor)
         detail = ProviderDetail(status=ProviderStatus.DEPLOY_IN_PROGRESS)
         operation = self._changes.operation(
-            project_id, ids.new(), Kind.CREATE, request_id, capped=True
+            project_id, service_id, Kind.CREATE, request_id, capped=True
         )
         service = Service(
             project_id=project_id,
-            service_id=operation.service_id,
+            service_id=service_id,
             spec=spec,
             provider_details=dict.fromkeys(flavor.provider_names, detail),
             created_at=operation.created_at,
@@ -368,10 +371,9 @@ class ServicesManager:
         patched = json_patch.apply(document, patch, self._document_limits.size)
         if isinstance(patched, dict) and patched.pop("project_id", None) != service.project_id:
             raise errors.InvalidRequest("[project_id]-the project of a service can't be changed")
-        placed = {
-            domain.domain for domain in service.spec.domains if domain.certificate == "shared"
-        }
-        return validation.service(patched, self._default_ttl, placed, self._document_limits)
+        placed = {it.domain for it in service.spec.domains if it.certificate == "shared"}
+        spec = validation.service(patched, self._default_ttl, placed, self._document_limits)
+        return self._changes.secrets.sealed(spec, service.service_id, service.spec)
 
     def _check_can_change(self, service: Service) -> None:
         """Refuse a change unless it can start soon or supersede the unfinished operations.

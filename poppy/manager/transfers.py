@@ -70,11 +70,22 @@ class TransfersManager:
         self._limits = limits
         self._document_limits = document_limits
 
-    def give(self, project_id: str | None = None) -> Iterator[dict[str, Any]]:
+    def give(
+        self, project_id: str | None = None, *, secrets: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """Yield each service, or each of a project, as a document that :meth:`take` accepts.
 
         Services are read in pages. One that is created or deleted during the export may be
         missing.
+
+        Args:
+            project_id: the project; None for all.
+            secrets: whether documents have their secrets as text. Otherwise they have the
+                fingerprints, with which only an installation that has the service accepts them.
+
+        Raises:
+            ConfigError: the key of a secret is missing.
+            Damaged: a secret was changed in the store.
         """
         for service in self._services(project_id):
             yield {
@@ -83,7 +94,9 @@ class TransfersManager:
                 "status": str(self._status(service)),
                 "disabled": service.disabled,
                 "log_url": service.log_url,
-                "spec": service.spec.to_dict(),
+                "spec": self._changes.secrets.opened(service.spec, service.service_id)
+                if secrets
+                else service.spec.to_dict(),
                 "provider_details": {
                     name: detail.to_dict() for name, detail in service.provider_details.items()
                 },
@@ -144,6 +157,7 @@ class TransfersManager:
         }
         spec = validation.service(body["spec"], self._default_ttl, placed, self._document_limits)
         known = self._known(project_id, service_id, dry_run)
+        spec = self._changes.secrets.sealed(spec, service_id, known)
         if known == spec:
             return Taken(Outcome.UNCHANGED)
         if known is not None:

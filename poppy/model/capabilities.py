@@ -46,6 +46,7 @@ class Capability(enum.StrEnum):
     STALE_IF_ERROR = "stale-if-error"
     STATUS_TTL = "TTLs by status"
     CACHE_KEY_QUERY = "cache keys by query parameter"
+    SIGNED_URLS = "signed URLs"
 
     @property
     def key(self) -> str:

@@ -23,6 +23,9 @@ PROJECT_ID = r"^[A-Za-z0-9._:-]*$(?!\n)"
 NODE_NAME = r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$(?!\n)"
 POINTER = r"^(?:/(?:[^/~\u0000-\u001f\u007f-\u009f\ud800-\udfff]|~[01])*)*$(?!\n)"
 COUNTRY = r"^[A-Z]{2}$(?!\n)"
+IDENTIFIER = r"^[A-Za-z0-9_-]*$(?!\n)"
+FINGERPRINT = r"^[0-9a-f]{8}$(?!\n)"
+VISIBLE = r"^[!-~]+$(?!\n)"
 
 PATTERNS: Mapping[str, str] = {
     TEXT: "has a control character or a lone surrogate",
@@ -37,6 +40,9 @@ PATTERNS: Mapping[str, str] = {
     ),
     POINTER: "is not a JSON Pointer (RFC 6901)",
     COUNTRY: "is not a country code of two upper-case letters (ISO 3166-1)",
+    IDENTIFIER: "has other characters than letters, digits, '_' and '-'",
+    FINGERPRINT: "is not 8 hexadecimal digits in lower case",
+    VISIBLE: "has characters other than printable ASCII without spaces",
 }
 """The error message for a string that does not match, by pattern."""
 

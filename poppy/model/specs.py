@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tenant's document of a service: its domains, origins, caching and restrictions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
+from poppy.model.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +224,12 @@ class ServiceSpec(OptionalFields):
             **codec.values(OptionalFields, document),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the document that :meth:`from_dict` reads."""
+    def to_dict(self, secret: Callable[[Secret], Any] = Secret.shown) -> dict[str, Any]:
+        """Return the document that :meth:`from_dict` reads.
+
+        Args:
+            secret: how to write secrets. Stores use :meth:`.Secret.stored`.
+        """
         return {
             "name": self.name,
             "flavor_id": self.flavor_id,
@@ -233,5 +238,5 @@ class ServiceSpec(OptionalFields):
             "caching": [entry.to_dict() for entry in self.caching],
             "restrictions": [entry.to_dict() for entry in self.restrictions],
             "log_delivery": {"enabled": self.log_delivery},
-            **codec.write(self, OptionalFields),
+            **codec.write(self, OptionalFields, secret),
         }

@@ -6,16 +6,16 @@ that it needs::
 
     status: Annotated[Literal[301, 302] | None, {"description": "..."}, Capability.X] = None
 
-Types are bool, int, str, Literal, other such dataclasses, mappings of strings, tuples of these,
-and Any for JSON that the schema describes. A field without a default is required. A field that is
-None is not set: it is missing in JSON. A capability is needed if the value is set and not False;
-a mapping names it by value.
+Types are bool, int, str, Literal, Secret, other such dataclasses, mappings of strings, tuples of
+these, and Any for JSON that the schema describes. A field without a default is required. A field
+that is None is not set: it is missing in JSON. A capability is needed if the value is set and not
+False; a mapping names it by value.
 """
 
 import dataclasses
 import functools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import (
     Annotated,
     Any,
@@ -28,8 +28,10 @@ from typing import (
     get_type_hints,
 )
 
+from poppy.model import secrets
 from poppy.model.capabilities import Capability
 from poppy.model.schema_parts import Schema, record
+from poppy.model.secrets import Secret
 
 T = TypeVar("T")
 
@@ -82,21 +84,26 @@ def values(cls: type, document: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def write(value: Any, cls: type | None = None) -> Any:
+def write(
+    value: Any, cls: type | None = None, secret: Callable[[Secret], Any] = Secret.shown
+) -> Any:
     """Return JSON that :func:`read` reads.
 
     Args:
         value: a dataclass, or any value of a field.
         cls: the base class with the fields to write; by default, all fields are written.
+        secret: how to write secrets; :func:`read` does not read them as they are shown.
     """
+    if isinstance(value, Secret):
+        return secret(value)
     if dataclasses.is_dataclass(value):
         return {
-            it.name: write(getattr(value, it.name))
+            it.name: write(getattr(value, it.name), secret=secret)
             for it in members(cls or type(value))
             if getattr(value, it.name) is not None
         }
     if isinstance(value, tuple):
-        return [write(entry) for entry in value]
+        return [write(entry, secret=secret) for entry in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -143,6 +150,8 @@ _SCALARS = {bool: "boolean", int: "integer", str: "string"}
 
 
 def _schema(kind: Any) -> Schema:
+    if kind is Secret:
+        return secrets.SCHEMA
     if dataclasses.is_dataclass(kind):
         return schema(kind)  # type: ignore[arg-type]
     if kind is Any:
@@ -158,6 +167,8 @@ def _schema(kind: Any) -> Schema:
 
 
 def _read(kind: Any, value: Any) -> Any:
+    if kind is Secret:
+        return Secret.read(value)
     if dataclasses.is_dataclass(kind):
         return read(kind, value)  # type: ignore[arg-type]
     origin, arguments = get_origin(kind), get_args(kind)

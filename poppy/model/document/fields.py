@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from poppy.model.capabilities import Capability
-from poppy.model.document import cors, delivery, error_pages, headers, redirects
+from poppy.model.document import cors, delivery, error_pages, headers, redirects, signed_urls
 from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import Delivery
 from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules
 from poppy.model.document.redirects import Redirect
+from poppy.model.document.signed_urls import SignedURLs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,11 @@ class OptionalFields:
         {"description": "Pages of the origin that replace the bodies of errors."},
         Capability.ERROR_PAGES,
     ] = None
+    signed_urls: Annotated[
+        SignedURLs | None,
+        {"description": "Paths for which requests need a token."},
+        Capability.SIGNED_URLS,
+    ] = None
 
 
 def check(fields: OptionalFields, http: Sequence[str], https: Sequence[str]) -> None:
@@ -57,3 +63,5 @@ def check(fields: OptionalFields, http: Sequence[str], https: Sequence[str]) -> 
     redirects.check(fields.redirects or ())
     headers.check(fields.headers or ())
     error_pages.check(fields.error_pages or ())
+    if fields.signed_urls is not None:
+        signed_urls.check(fields.signed_urls)

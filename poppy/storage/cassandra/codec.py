@@ -8,6 +8,7 @@ from typing import Any
 
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.provider_details import ProviderDetail, ProviderDetails
+from poppy.model.secrets import Secret
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 
@@ -44,7 +45,7 @@ def to_text(document: Any) -> str:
 def service_columns(service: Service) -> dict[str, Any]:
     """Return the static columns of ``services`` for a service."""
     return {
-        "spec": to_text(service.spec.to_dict()),
+        "spec": to_text(service.spec.to_dict(Secret.stored)),
         "provider_details": to_text(_details_to_dict(service.provider_details)),
         "disabled": service.disabled,
         "revision": service.revision,

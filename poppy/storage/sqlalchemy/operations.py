@@ -14,6 +14,7 @@ from poppy.model import lifecycle
 from poppy.model.lifecycle import Aggregate, Transition
 from poppy.model.operations import Operation, OperationKey, Purge, State
 from poppy.model.provider_details import ProviderDetails
+from poppy.model.secrets import Secret
 from poppy.model.services import Service
 from poppy.storage import operations as contract
 from poppy.storage.sqlalchemy import claims, queries, queue, rows, statements
@@ -277,7 +278,7 @@ def _archived(service: Service, at: datetime.datetime) -> dict[str, Any]:
         "project_id": service.project_id,
         "service_id": service.service_id,
         "document": {
-            "spec": service.spec.to_dict(),
+            "spec": service.spec.to_dict(Secret.stored),
             "provider_details": rows.details_to_dict(service.provider_details),
             "disabled": service.disabled,
             "revision": service.revision,

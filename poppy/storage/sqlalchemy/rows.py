@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from poppy.model.lifecycle import Aggregate
 from poppy.model.operations import Kind, Operation, OperationKey, Priority, State
 from poppy.model.provider_details import ProviderDetail, ProviderDetails
+from poppy.model.secrets import Secret
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.storage.sqlalchemy import schema
@@ -170,7 +171,7 @@ def to_service(row: sa.Row[Any]) -> Service:
 def changes_of(service: Service) -> dict[str, Any]:
     """Return the columns of ``services`` that a request may change."""
     return {
-        "spec": service.spec.to_dict(),
+        "spec": service.spec.to_dict(Secret.stored),
         "provider_details": details_to_dict(service.provider_details),
         "status": service.status_bucket,
         "flavor_id": service.spec.flavor_id,

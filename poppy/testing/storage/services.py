@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from poppy.common import errors
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.operations import Kind, Purge, Step, StepState
 from poppy.model.provider_details import AccessURL, ProviderDetail, ProviderStatus
+from poppy.model.secrets import Secret, secrets_of
 from poppy.model.services import Service, Status
 from poppy.model.specs import (
     Caching,
@@ -106,6 +108,14 @@ class ServiceContract(StorageCase):
         services = {name: add(stocked, project_id=name) for name in names}
         for name, service in services.items():
             assert list(stocked.services.list(name, None, 10)) == [service]
+
+    def test_secrets_are_read_back_as_sealed(self, stocked: Storage) -> None:
+        key = SigningKey("k1", Secret("01234567", "sealed"))
+        service = make_service(spec=make_spec(signed_urls=SignedURLs((key,))))
+        stocked.services.create(service, make_operation(service), LIMIT)
+        found = stocked.services.get(service.project_id, service.service_id)
+        assert found == service
+        assert [it.sealed for it in secrets_of(found.spec)] == ["sealed"]
 
     def test_large_document_is_read_back_as_created(self, stocked: Storage) -> None:
         spec = make_spec(

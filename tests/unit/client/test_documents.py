@@ -54,6 +54,13 @@ def stored(document):
     return validation.service(document, TTL, shared=()).to_dict()
 
 
+def test_a_diff_hides_secrets():
+    keys = [{"id": "k1", "secret": "s3cret"}]
+    lines = "\n".join(documents.diff({}, {"signed_urls": {"keys": keys}}))
+    assert "s3cret" not in lines
+    assert "(a secret)" in lines
+
+
 @pytest.mark.parametrize("document", [MINIMAL, FULL, ODD])
 def test_normalization_matches_the_server(document):
     before = copy.deepcopy(document)

@@ -13,7 +13,9 @@ from poppy.model.document.delivery import HSTS, Delivery
 from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.redirects import Redirect
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.flavors import Geography
+from poppy.model.secrets import Secret
 from poppy.model.specs import (
     Domain,
     Origin,
@@ -64,6 +66,7 @@ WITH_NEED = [
     ({"headers": (HeaderRules("h", response=ResponseChanges()),)}, Capability.RESPONSE_HEADERS),
     ({"cors": CORS(("*",))}, Capability.CORS),
     ({"error_pages": (ErrorPage("e", (404,), "/e"),)}, Capability.ERROR_PAGES),
+    ({"signed_urls": SignedURLs((SigningKey("k", Secret("0")),))}, Capability.SIGNED_URLS),
 ]
 
 
