@@ -6,17 +6,19 @@ library for JSON Schema.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poppy.common.errors import InvalidRequest
+from poppy.model import secrets
 from poppy.model.document import caching, codec, fields
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
-from poppy.model.schema_parts import Schema
+from poppy.model.schema_parts import SECRETIVE, Schema
 
 NAMES = tuple(it.name for it in codec.members(OptionalFields))
 
+_SEALED = {"fingerprint", "sealed"}
 _TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
@@ -39,6 +41,21 @@ def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return values
 
 
+def write(program: OptionalFields) -> Mapping[str, Any]:
+    """Return the optional fields of a program as JSON."""
+    written: Mapping[str, Any] = codec.write(program, OptionalFields, secrets.Secret.carried)
+    return written
+
+
+def patterns(program: OptionalFields) -> Iterator[str]:
+    """Yield the patterns of paths in the optional fields."""
+    for redirect in program.redirects or ():
+        yield redirect.request_url
+    signed_urls = () if program.signed_urls is None else (program.signed_urls,)
+    for entry in (*(program.headers or ()), *signed_urls):
+        yield from (rule.request_url for rule in entry.rules or ())
+
+
 def cache_options(document: Any) -> CacheOptions:
     """Return the options of a caching rule in a program.
 
@@ -58,17 +75,20 @@ def _check(value: Any, schema: Schema, place: str) -> None:
     if "anyOf" in schema:
         _check_any(value, schema, place)
         return
+    if schema.get("type") == secrets.SCHEMA["type"]:
+        _check_secret(value, schema, place)
+        return
     kind = _TYPES.get(schema.get("type", ""), object)
     # In Python, but not in JSON, a boolean is an integer.
     is_other = isinstance(value, bool) and kind not in (bool, object)
     if not isinstance(value, kind) or is_other or value not in schema.get("enum", (value,)):
-        raise ValueError(f"{place} is {value!r:.80}")
+        raise ValueError(f"{place} is {_quoted(value, place)}")
     if isinstance(value, int):
         _check_range(value, schema, "minimum", "maximum", place)
     elif isinstance(value, str):
         _check_range(len(value), schema, "minLength", "maxLength", f"the length of {place}")
         if not re.search(schema.get("pattern", ""), value):
-            raise ValueError(f"{place} is {value!r:.80}")
+            raise ValueError(f"{place} is {_quoted(value, place)}")
     elif isinstance(value, list):
         _check_range(len(value), schema, "minItems", "maxItems", f"the length of {place}")
         for number, entry in enumerate(value):
@@ -83,7 +103,21 @@ def _check_any(value: Any, schema: Schema, place: str) -> None:
             return _check(value, choice, place)
         except ValueError:
             continue
-    raise ValueError(f"{place} is {value!r:.80}")
+    raise ValueError(f"{place} is {_quoted(value, place)}")
+
+
+def _check_secret(value: Any, schema: Schema, place: str) -> None:
+    """Check a secret, which is text on a node, and sealed before that; don't quote it."""
+    if isinstance(value, str):
+        _check(value, {**schema, "type": "string"}, place)
+    elif not isinstance(value, Mapping) or not (
+        value.keys() == _SEALED and all(isinstance(it, str) for it in value.values())
+    ):
+        raise ValueError(f"{place} is no secret")
+
+
+def _quoted(value: Any, place: str) -> str:
+    return "not allowed" if place.partition(".")[0] in SECRETIVE else f"{value!r:.80}"
 
 
 def _check_object(value: Mapping[str, Any], schema: Schema, place: str) -> None:

@@ -185,7 +185,7 @@ class Program(OptionalFields):
         for name in (*_OPTIONAL, *optional.NAMES):
             if not document[name]:
                 del document[name]
-        document |= codec.write(self, OptionalFields)
+        document |= optional.write(self)
         if self.caching:
             document["caching"] = codec.write(self.caching)
         document["version"] = _version(document)
@@ -257,8 +257,7 @@ def _version(document: Mapping[str, Any]) -> int:
 def _check_wildcards(program: Program) -> None:
     patterns = [choice.pattern for choice in (*program.routes, *program.ttls)]
     patterns += [rule.pattern for access in program.restrictions for rule in access.rules]
-    patterns += [redirect.request_url for redirect in program.redirects or ()]
-    patterns += [rule.request_url for entry in program.headers or () for rule in entry.rules or ()]
+    patterns += optional.patterns(program)
     wildcards = sum(pattern.count("*") for pattern in patterns)
     if wildcards > MAX_WILDCARDS:
         raise ValueError(f"the patterns have {wildcards} wildcards, more than {MAX_WILDCARDS}")

@@ -48,6 +48,10 @@ class Secret:
             raise ValueError("A secret that is not sealed can't be stored")
         return {"fingerprint": self.fingerprint, "sealed": self.sealed}
 
+    def carried(self) -> Any:
+        """Return what a program has: the text for nodes, and what is stored before that."""
+        return self.text or self.stored()
+
 
 #: The schema of a secret in a request.
 SCHEMA: Schema = {
@@ -91,7 +95,7 @@ def with_secrets(value: T, change: Callable[[Secret], Secret]) -> T:
     elif isinstance(value, tuple):
         changed = tuple(with_secrets(entry, change) for entry in value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [it.name for it in dataclasses.fields(value)]
+        names = [it.name for it in dataclasses.fields(value) if it.init]
         values = {name: with_secrets(getattr(value, name), change) for name in names}
         changed = dataclasses.replace(value, **values)
     return changed  # type: ignore[no-any-return]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The provider ``edge`` with the real API and store, and doubles of nodes."""
 
+import base64
 import datetime
 import functools
+import os
 import threading
 from dataclasses import replace
 
@@ -12,8 +14,12 @@ from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.distributed_task import dispatcher
+from poppy.edge.program import Program
+from poppy.manager.document_secrets import DocumentSecrets
 from poppy.model import edge as model
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.operations import Purge
+from poppy.model.secrets import Secret, secrets_of
 from poppy.model.specs import Origin
 from poppy.provider.base import Capability
 from poppy.provider.edge import driver
@@ -21,7 +27,7 @@ from poppy.provider.edge.driver import EdgeProvider
 from poppy.provider.mock import MockProvider
 from poppy.testing.builders import make_flavor, make_service, make_spec
 from poppy.testing.provider import ProviderContract
-from tests.functional.harness import PROJECT
+from tests.functional.harness import PROJECT, Harness
 from tests.real.edge_agent import Agent, until
 
 GROUP = "drivers:provider:edge"
@@ -104,6 +110,25 @@ def test_deployment_is_done_once_all_live_nodes_have_it(provider, nodes):
     assert not done.in_progress
     assert set(done.access_urls.values()) == {"edge.example.net"}
     assert all(service.service_id in node.programs for node in nodes)
+
+
+def test_signing_keys_are_open_for_nodes_only(tmp_path):
+    key = base64.b64encode(os.urandom(32)).decode()
+    poppy = Harness(tmp_path, {"document_secrets": {"encryption_keys": key}})
+    service = make_service()
+    field = SignedURLs((SigningKey("k1", Secret(text="s3cret" * 6)),))
+    spec = DocumentSecrets([key]).sealed(
+        replace(service.spec, signed_urls=field), service.service_id
+    )
+    provider = make_provider(poppy)
+    provider.check(spec)
+    provider.ensure(replace(service, spec=spec), None)
+
+    published = poppy.storage.edge.current(service.service_id).program
+    assert "s3cret" not in published
+    revealed = Program.from_json(provider.reveal(published))
+    assert [it.text for it in secrets_of(revealed)] == ["s3cret" * 6]
+    poppy.close()
 
 
 def test_polls_become_rarer(provider, nodes, monkeypatch):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's own edge as a whole: daemons, nodes and their agents as processes."""
 
+import base64
 import contextlib
 import datetime
 import http.client
 import itertools
+import os
 import signal
 from pathlib import Path
 
@@ -17,9 +19,17 @@ from tests.real.edge_node import EdgeNode
 from tests.real.origin import Origin
 from tests.real.poppy import Installation, wait
 
+pytest.importorskip("poppyclient", reason="not installed: pip install -e ./client")
+
+from poppyclient.signing import sign  # noqa: E402
+
 pytestmark = pytest.mark.real
 
 DOMAIN = "www.example.com"
+SECRET = "0123456789abcdef" * 2
+NEVER = 10**11
+SIGNED = sign("/page", "k1", SECRET, NEVER)
+WARM = sign("/warm", "k1", SECRET, NEVER)
 #: Seconds for a step, on a machine that runs other tests too.
 LONG = 60.0
 
@@ -88,6 +98,7 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 "edge_name": "edge.example.net",
                 "allowed_origins": "127.0.0.0/8",
             },
+            "document_secrets": {"encryption_keys": base64.b64encode(os.urandom(32)).decode()},
         },
     )
     with (
@@ -116,13 +127,27 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
                 assert purged.status_code == 202
                 wait(lambda: "second" in get(north)[2], LONG)
 
+                signed = {"keys": [{"id": "k1", "secret": SECRET}]}
+                patch = [{"op": "add", "path": "/signed_urls", "value": signed}]
+
+                def change() -> bool:
+                    """Change the service, once its purge is done."""
+                    return installation.session.patch(url, json=patch, timeout=10).ok
+
+                wait(change, LONG)
+                installation.wait_for(url, "deployed", LONG)
+                assert get(north)[0] == 403
+                assert get(north, SIGNED)[:2] == (200, "HIT")
+                kept = [it.read_bytes() for it in tmp_path.rglob("*") if it.is_file()]
+                assert not [it for it in kept if SECRET.encode() in it]
+
                 agent = join(installation, south, "south-1")
                 with agent:
                     wait(lambda: ready(south), LONG)
-                    assert get(south)[0] == 200
-                    prewarm(installation, url, "/warm", "/../x")
+                    assert get(south, SIGNED)[0] == 200
+                    prewarm(installation, url, WARM, "/../x")
                     for node in (north, south):
-                        assert get(node, "/warm")[:2] == (200, "HIT")
+                        assert get(node, WARM)[:2] == (200, "HIT")
                     assert agent.end(signal.SIGKILL) == -signal.SIGKILL
         # The server has stopped, and the second node's machine restarts.
         for process in ("haproxy", "varnish"):
@@ -131,7 +156,7 @@ def test_the_life_of_a_service_at_the_own_edge(tmp_path: Path) -> None:
             south.start(process)
         with agent:
             wait(lambda: ready(south), LONG)
-            assert [get(south)[0] for _ in range(50)] == [200] * 50
+            assert [get(south, SIGNED)[0] for _ in range(50)] == [200] * 50
             with installation.daemon("poppy-standalone"):
                 installation.wait_until_up()
                 # With those that the node has counted while the API was away.

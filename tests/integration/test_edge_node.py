@@ -15,10 +15,13 @@ import pytest
 
 from poppy.edge.errors import Down, Refused
 from poppy.edge.plane import clients, prewarming
+from poppy.edge.plane.files import Files
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import headers, paths
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
 from poppy.model.edge import Prewarmed
 from poppy.model.purges import Purge
+from poppy.model.secrets import Secret
 from poppy.provider.patterns import referrer_regex, url_regex
 from poppy.testing.edge import Answer, Origins, Reply, Request
 from poppy.testing.edge.wire import OriginServer, exchange
@@ -59,6 +62,17 @@ def raw(node: EdgeNode, *requests: str) -> bytes:
         while part := connection.recv(65536):
             received += part
     return received
+
+
+def test_nothing_is_served_if_tokens_can_not_be_checked(node: EdgeNode, origin: Origin) -> None:
+    key = SigningKey("k1", Secret(text="0123456789abcdef" * 2))
+    node.serve(program(origin, signed_urls=SignedURLs((key,))))
+    files = Files(node.settings).policies.glob("service-one-*")
+    (policy,) = [it for it in files if "signed" in it.read_text()]
+    assert policy.stat().st_mode & 0o777 == 0o600
+    policy.unlink()
+
+    assert node.get("one.example.com")[0].status == 503
 
 
 class TestChanges:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from poppy.edge.program import Certificate
+from poppy.edge.program import Certificate, Program
 from poppy.model.operations import Purge
+from poppy.model.secrets import Secret, with_secrets
 from poppy.model.services import Service
 from poppy.provider.base import Capability
 from poppy.provider.edge.compiler import compile_program
@@ -76,6 +77,7 @@ class EdgePlane(WiredPlane):
             Capability.RESPONSE_HEADERS,
             Capability.CORS,
             Capability.ERROR_PAGES,
+            Capability.SIGNED_URLS,
         }
     )
     not_kept: ClassVar[Mapping[str, str]] = {}
@@ -98,7 +100,7 @@ class EdgePlane(WiredPlane):
         return self
 
     def deploy(self, service: Service) -> None:
-        program = compile_program(service.service_id, service.spec)
+        program = _compiled(service)
         protocols = {self.scheme, *(domain.protocol for domain in service.spec.domains)}
         if "https" in protocols:
             certificate = Certificate(program.domains, *self._authority.issue(*program.domains))
@@ -124,6 +126,12 @@ class SecureEdgePlane(EdgePlane):
     """The same node over HTTPS."""
 
     scheme = "https"
+
+
+def _compiled(service: Service) -> Program:
+    """Compile a service with open secrets, as nodes get it."""
+    program = compile_program(service.service_id, service.spec)
+    return with_secrets(program, lambda secret: Secret(text=secret.sealed))
 
 
 def _from_country(request: Request) -> Request:

@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, error_pages, lifetimes, traffic
+from poppy.edge.plane import changes, delivery, error_pages, lifetimes, signed_urls, traffic
 from poppy.edge.plane.files import Files
 from poppy.edge.plane.policies import CHALLENGES, RULES
 from poppy.model import headers
@@ -275,10 +275,13 @@ def _decision(settings: Settings) -> str:
     if not settings.strip_cookies:
         direct.append("{ req.hdr(Cookie) -m found }")
     return (
-        changes.POLICY_RULES
+        signed_urls.CHECK
+        + answer(503, "Service Unavailable", "is_signed")
+        + changes.POLICY_RULES
         + _policy(settings, "has_policy")
         + answer(503, "Service Unavailable", "has_policy")
         + answer(403, "Forbidden", "{ var(txn.entry) -m str refused }")
+        + answer(410, "Gone", "{ var(txn.entry) -m str expired }")
         + changes.REQUEST_RULES
         + "".join(
             f"    http-request set-var(txn.direct) bool(true) if {condition}\n"

@@ -14,6 +14,7 @@ class Files:
         self.lua = self.haproxy / "policy.lua"
         self.changes_lua = self.haproxy / "changes.lua"
         self.metrics_lua = self.haproxy / "metrics.lua"
+        self.signing_lua = self.haproxy / "signing.lua"
         self.refused = self.haproxy / "refused"  #: Expressions of targets.
         self.plain = self.haproxy / "plain"  #: Expression of targets that are fine.
         self.policies = self.haproxy / "policies"

@@ -55,6 +55,7 @@ def static_files(settings: Settings, origins: str) -> Mapping[Path, str]:
         files.lua: _resource("policy.lua"),
         files.changes_lua: _resource("changes.lua"),
         files.metrics_lua: _resource("metrics.lua"),
+        files.signing_lua: _resource("signing.lua"),
         files.refused: "".join(f"{expression}\n" for expression in refused),
         files.plain: f"{clients.PLAIN}\n",
         files.ready: "node 0\n",
@@ -81,6 +82,7 @@ global
     lua-load-per-thread {files.changes_lua}
     setenv POPPY_AGENT_METRICS {files.agent_metrics}
     lua-load-per-thread {files.metrics_lua}
+    lua-load-per-thread {files.signing_lua}
     tune.bufsize 81920
     tune.maxrewrite 8192
     tune.http.maxhdr 200

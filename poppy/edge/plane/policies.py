@@ -11,9 +11,10 @@ An entry is ``host:port|tls|Host field|ttl|use``. ``tls`` is ``1`` or empty. The
 empty, for the requested one, and ``ttl`` for the origin's own; it may have options
 (:mod:`poppy.edge.plane.lifetimes`). ``use`` is ``cached``, or
 ``direct`` for TTL 0. If a service's entry depends on the request, it has a policy, and the map has
-``@`` and the policy's digest. Either ends with ``|rules`` if its requests need all rules, because
-the service is in other maps, or its policy has lines that change requests or responses. A
-policy is a file, from which ``policy.lua`` makes an entry::
+``@`` and the policy's digest, followed by ``|signed`` if requests may need a token. Either ends
+with ``|rules`` if its requests need all rules, because the service is in other maps, needs tokens,
+or its policy has lines that change requests or responses. A policy is a file, from which
+``policy.lua`` makes an entry::
 
     origin host:port|tls|Host field
     route <number of the origin> <pattern>
@@ -22,7 +23,7 @@ policy is a file, from which ``policy.lua`` makes an entry::
     clients <pattern>
     value <host, country, or the bits of a network after its version>
 
-and lines of :mod:`poppy.edge.plane.changes`.
+and lines of :mod:`poppy.edge.plane.changes` and :mod:`poppy.edge.plane.signed_urls`.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
 from poppy.edge.options import Settings
-from poppy.edge.plane import changes, delivery, lifetimes
+from poppy.edge.plane import changes, delivery, lifetimes, signed_urls
 from poppy.edge.plane.certificates import Served as ServedCertificate
 from poppy.edge.plane.certificates import served as served_certificate
 from poppy.edge.program import Access, Program, Upstream
@@ -99,6 +100,7 @@ def served(program: Program, settings: Settings) -> Served:
         and (route is None or route.pattern == _ALL)
         and not program.restrictions
         and not changes.has_any(program)
+        and program.signed_urls is None
     )
     origin = _origin(program.origins[route.value if route and is_simple else 0])
     policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, settings))
@@ -108,7 +110,8 @@ def served(program: Program, settings: Settings) -> Served:
         for it in (program.certificates if settings.https else ())
     )
     delivered = delivery.entry(program, [name for it in certificates for name in it.names])
-    mark = changes.MARK if changes.has_any(program) else ""
+    mark = "" if program.signed_urls is None else signed_urls.MARK
+    mark += changes.MARK if changes.has_any(program) else ""
     mark += RULES if mark or delivered or any(it.key for it in program.caching) else ""
     return Served(
         service_id=program.service_id,
@@ -138,6 +141,7 @@ def _lines(program: Program, settings: Settings) -> Iterator[str]:
             for value in clients.values:
                 yield f"value {_value(access, value)}"
     yield from changes.lines(program)
+    yield from signed_urls.lines(program.signed_urls)
 
 
 def _value(access: Access, value: str) -> str:

@@ -286,7 +286,7 @@ end
 
 -- For the scripts that are loaded after this one.
 poppy_policies = {
-  add_choice = add_choice, asked_of = asked_of, first_match = first_match,
+  add_choice = add_choice, asked_of = asked_of, decoded = decoded, first_match = first_match,
   glob_matches = glob_matches, matches = matches, new_choices = new_choices,
   pattern_of = pattern_of, policy_of = policy_of, readers = readers,
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from oslo_config import cfg
 from oslo_log import log
 
-from poppy.common import addresses, errors
+from poppy.common import addresses, errors, vault
 from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model.certificates import Uploaded
@@ -25,7 +25,7 @@ from poppy.model.provider_details import ProviderDetail
 from poppy.model.services import Service
 from poppy.model.specs import ServiceSpec
 from poppy.provider.base import Capability, Deployment, Point, Provider, Query
-from poppy.provider.edge import acme_options, statistics
+from poppy.provider.edge import acme_options, signed_urls, statistics
 from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
 from poppy.provider.edge.options import OPTS
@@ -97,6 +97,7 @@ class EdgeProvider(Provider):
             Capability.CORS,
             Capability.ERROR_PAGES,
             Capability.ANALYTICS,
+            Capability.SIGNED_URLS,
         }
     )
     OPTIONAL: ClassVar[Mapping[Capability, Sequence[str]]] = {
@@ -241,11 +242,14 @@ class EdgeProvider(Provider):
         """Do nothing: the next publication has no challenges of this order."""
 
     def reveal(self, program: str) -> str:
-        """Return a published program as nodes get it, with private keys.
+        """Return a published program as nodes get it, with private keys and signing keys.
 
         Raises:
             ConfigError: a key to decrypt them is missing.
         """
+        if signed_urls.MARK in program:
+            keys = self.conf[vault.GROUP].encryption_keys
+            program = signed_urls.reveal(program, vault.Vault(keys, vault.GROUP))
         if '"certificates"' not in program:
             return program
         if self._certificates is None:

@@ -24,6 +24,7 @@ from poppy.testing.builders import make_service, make_spec
 from poppy.testing.edge.origin import NUMBER, Origins, Reply, body_of
 from poppy.testing.edge.promises import ANY, NEW, NOTHING, Answer, Ask, Promise, Request
 from poppy.testing.edge.table import PROMISES
+from poppy.testing.edge.tokens import written
 
 #: The states of a promise at a provider.
 KEPT, NOT_KEPT, NOT_SHOWN = "kept", "not kept", "not shown"
@@ -61,6 +62,8 @@ class DataPlane(abc.ABC):
     @abc.abstractmethod
     def deploy(self, service: Service) -> None:
         """Serve a new service, as the provider would after the driver's ``ensure``.
+
+        The document's secrets are open: ``sealed`` is the secret itself.
 
         Calls of this and of :meth:`purge` don't overlap.
 
@@ -261,12 +264,13 @@ class _Row:
 
     def _ask(self, ask: Ask) -> int:
         """Send a request, check the answer, and return the number of the reply."""
+        target, fields = self._with_token(ask)
         answer = self._plane.send(
             Request(
                 self._deployed.domains[ask.domain],
-                self._filled(ask.target),
+                target,
                 ask.method,
-                ask.fields,
+                fields,
                 ask.client,
                 ask.country,
                 ask.body,
@@ -288,6 +292,17 @@ class _Row:
         self._check_origin(ask)
         return number
 
+    def _with_token(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
+        """Return the target and the fields of a request."""
+        target = self._filled(ask.target)
+        if ask.token is None:
+            return target, ask.fields
+        parameter = f"token={written(ask.token, self._filled(ask.token.path))}"
+        if not ask.token.cookie:
+            return f"{target}{'&' if '?' in target else '?'}{parameter}", ask.fields
+        cookies = [it for it in (ask.fields.get("Cookie"), parameter) if it]
+        return target, {**ask.fields, "Cookie": "; ".join(cookies)}
+
     def _check_body(self, ask: Ask, answer: Answer) -> None:
         if ask.breaks_off:
             return
@@ -304,6 +319,8 @@ class _Row:
         seen = self._plane.origins.seen(self._token)
         if ask.sees:
             _compare(ask.sees, seen[-1].value, self._filled)
+        if ask.forwards:
+            assert seen[-1].target == self._filled(ask.forwards)
         if ask.reaches:
             assert seen[-1].origin == ask.reaches
         if ask.at_most is not None:

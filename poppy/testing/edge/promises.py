@@ -66,6 +66,29 @@ class Answer(NamedTuple):
     is_whole: bool = True
 
 
+class Token(NamedTuple):
+    """A token of a signed URL, which the suite makes when it sends the request.
+
+    Attributes:
+        path: what it is for; a template like :attr:`Ask.target`, with ``*`` at the end for a
+            prefix.
+        key: the ID of the key.
+        secret: the secret that signs it; empty for that of the key.
+        lifetime: seconds; negative if it has expired.
+        client: the only address that may use it; empty for any.
+        suffix: added to it.
+        cookie: whether a cookie has it, and not the query.
+    """
+
+    path: str = "{path}"
+    key: str = "old"
+    secret: str = ""
+    lifetime: int = 600
+    client: str = ""
+    suffix: str = ""
+    cookie: bool = False
+
+
 class Ask(NamedTuple):
     """A request of a promise, and what the browser must get.
 
@@ -86,6 +109,8 @@ class Ask(NamedTuple):
         breaks_off: whether the body may be incomplete.
         sees: fields of the latest request that the origin received, like ``has``. ``{domain}`` is
             the service's first domain.
+        forwards: path and query of the latest request that the origin received, a template.
+        token: a token to add to the request.
         reaches: the name of the origin that received it.
         at_most: the maximum number of requests at the origin so far.
         scheme: as in :class:`Request`; for promises with ``https``.
@@ -113,6 +138,8 @@ class Ask(NamedTuple):
     at_most: int | None = None
     scheme: str = ""
     within: float = 0.0
+    forwards: str = ""
+    token: Token | None = None
 
 
 class Promise(NamedTuple):

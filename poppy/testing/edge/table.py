@@ -9,6 +9,7 @@ from poppy.testing.edge.freshness import FAILURES, TTL
 from poppy.testing.edge.privacy import PRIVACY
 from poppy.testing.edge.purging import PURGES
 from poppy.testing.edge.responses import CROSS_ORIGIN, ERROR_PAGES, HEADERS, REDIRECTS
+from poppy.testing.edge.tokens import TOKENS
 from poppy.testing.edge.transfer import TRANSFER
 
 GROUPS = {
@@ -18,6 +19,7 @@ GROUPS = {
     "Requests and responses": TRANSFER,
     "What origins receive": FORWARDING,
     "Restrictions": ACCESS,
+    "Signed URLs": TOKENS,
     "Purges": PURGES,
     "Delivery": DELIVERY,
     "Options of caching": CACHING,

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from poppy.edge import options
 from poppy.edge.errors import Refused
 from poppy.edge.plane.delivery import entry
-from poppy.edge.plane.policies import served
+from poppy.edge.plane.policies import RULES, served
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model.document.cors import CORS
 from poppy.model.document.delivery import HSTS, Delivery
@@ -18,6 +18,8 @@ from poppy.model.document.error_pages import ErrorPage
 from poppy.model.document.headers import HeaderRules, RequestChanges, ResponseChanges
 from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
+from poppy.model.secrets import Secret
 
 ONE = Upstream("a.example.net", 80, False, None)
 TWO = Upstream("2001:db8::1", 443, True, "2001:db8::2")
@@ -104,6 +106,26 @@ def test_the_map_of_deliveries_has_what_differs_from_the_default(
     assert entry(program, program.domains) == value
     # Without certificates on this node, clients can't follow a redirect.
     assert served(program, settings).delivery == value.replace("308|||", "")
+
+
+def test_a_policy_has_keys_and_paths_of_signed_urls(settings: options.Settings) -> None:
+    keys = (SigningKey("old", Secret(text="s3cret" * 6)), SigningKey("new", Secret(text="k" * 32)))
+    signed_urls = SignedURLs(keys, (PathRule("films", "/films//*"),))
+    service = served(replace(PROGRAM, origins=(ONE,), signed_urls=signed_urls), settings)
+
+    assert service.policy.splitlines() == [
+        "origin a.example.net:80||",
+        "signed token",
+        f"key old {'czNjcmV0' * 6}",
+        "key new a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+        "protect /films/*",
+    ]
+    digest = service.policy_name.removeprefix("s-1-")
+    # Its requests are not plain: only all rules check the token.
+    assert service.value == f"@{digest}|signed{RULES}"
+    sealed = SignedURLs((SigningKey("k", Secret("01234567", "sealed")),))
+    with pytest.raises(Refused, match="signed_urls has sealed secrets"):
+        served(replace(PROGRAM, signed_urls=sealed), settings)
 
 
 def test_a_node_without_a_database_refuses_geography(settings: options.Settings) -> None:

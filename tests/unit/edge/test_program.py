@@ -3,6 +3,7 @@
 
 import copy
 import json
+import traceback
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -143,6 +144,14 @@ OPTIONAL: dict[str, Any] = {
     "error_pages": [{"name": "e", "status": [404], "path": "/e"}],
     "ttls": [{"pattern": "/*", "value": 5}],
     "caching": [{"key": {"query": {"only": ["a"]}}, "status_ttl": [{"status": 404, "ttl": 1}]}],
+    "signed_urls": {
+        "keys": [
+            {"id": "open", "secret": "MIGk" * 8},
+            {"id": "sealed", "secret": {"fingerprint": "01234567", "sealed": "MIGk"}},
+        ],
+        "rules": [{"name": "r", "request_url": "/films/*"}],
+        "query": "t",
+    },
 }
 
 
@@ -184,6 +193,19 @@ def test_optional_fields_need_a_version_that_the_previous_release_refuses() -> N
         (["caching", 0, "status_ttl", 0, "ttl"], -1, "status_ttl.0..ttl is -1"),
         (["caching", 0, "mode"], "x", "options.mode is 'x'"),
         (["caching"], [{}, {}], "caching has other entries than ttls"),
+        (["signed_urls", "keys"], [], "the length of signed_urls.keys is 0"),
+        (["signed_urls", "keys"], [{"id": "a", "secret": "s" * 32}] * 2, "more than once"),
+        (["signed_urls", "keys", 0, "id"], "a.b", r"signed_urls.keys\[0\].id is not allowed"),
+        (["signed_urls", "keys", 0, "secret"], "s\n" * 32, "secret is not allowed"),
+        (["signed_urls", "keys", 0, "secret"], "short", "the length of .*secret is 5"),
+        (["signed_urls", "keys", 0, "secret"], {"sealed": "s"}, "secret is no secret"),
+        (["signed_urls", "query"], "a b", "signed_urls.query is not allowed"),
+        (["signed_urls", "rules", 0, "request_url"], "/a?b", "has a query"),
+        (
+            ["signed_urls", "rules"],
+            [{"name": "r", "request_url": f"/{n}" + "*a" * 500} for n in range(11)],
+            "55.. wildcards",
+        ),
     ],
 )
 def test_poisoned_optional_fields_are_refused_by_name(
@@ -221,3 +243,23 @@ def test_only_wildcards_may_be_in_a_program_without_domains() -> None:
     named = replace(bare, certificates=(Certificate(("www.example.com",), CHAIN, PEM),))
     with pytest.raises(ValueError, match="no domain of the service"):
         Program.from_json(named.to_json())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "MIGk",
+        ["MIGk"],
+        {"keys": ["MIGk"]},
+        {"keys": {"secret": "MIGk"}},
+        {"keys": [{"id": "a", "secret": "MIGk é" * 8}]},
+        {"keys": [{"id": "a", "secret": ["MIGk"]}]},
+        {"keys": [{"id": "a", "secret": {"fingerprint": "01234567", "sealed": ["MIGk"]}}]},
+        {"keys": [{"id": "", "secret": "MIGk" * 8}]},
+    ],
+)
+def test_a_signing_key_is_in_no_message(value: object) -> None:
+    assert "MIGk" not in repr(Program.from_dict({**PROGRAM.to_dict(), **OPTIONAL, "version": 2}))
+    with pytest.raises(ValueError) as caught:
+        Program.from_dict({**PROGRAM.to_dict(), "signed_urls": value, "version": 2})
+    assert "MIGk" not in "".join(traceback.format_exception(caught.value))

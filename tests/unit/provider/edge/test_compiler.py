@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from poppy.common.errors import PermanentError
 from poppy.edge.program import Access, Choice, Clients, Program, Upstream
 from poppy.model import paths
+from poppy.model.document.paths import PathRule
 from poppy.model.document.redirects import Redirect
+from poppy.model.document.signed_urls import SignedURLs, SigningKey
+from poppy.model.secrets import Secret, secrets_of
 from poppy.model.specs import Caching, Domain, Origin, Restriction, Rule, ServiceSpec
 from poppy.provider.edge.compiler import compile_program
 from poppy.testing.builders import make_spec
@@ -19,6 +22,7 @@ from tests.unit.model.documents import accepted
 from tests.unit.model.test_document import ALL, FIELDS
 
 ID = "5b2e0d8e-service"
+KEY = SigningKey("k1", Secret("01234567", "sealed"))
 
 LABELS = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
 NAMES = st.lists(LABELS, min_size=2, max_size=4).map(".".join)
@@ -176,3 +180,10 @@ def restricted(**rule: str) -> dict[str, Any]:
 def test_what_nodes_refuse_is_refused_at_post(part: dict[str, Any], named: str) -> None:
     with pytest.raises(PermanentError, match=named):
         compile_program(ID, make_spec(**part))
+
+
+def test_a_program_has_sealed_secrets() -> None:
+    spec = make_spec(signed_urls=SignedURLs((KEY,), (PathRule("a", "/a/*"),)))
+    program = compile_program(ID, spec)
+    assert [(it.sealed, it.text) for it in secrets_of(program)] == [("sealed", "")]
+    assert program.signed_urls == spec.signed_urls
