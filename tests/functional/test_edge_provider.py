@@ -12,6 +12,7 @@ import pytest
 
 from poppy.bootstrap import Bootstrap
 from poppy.common import config, errors
+from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.distributed_task import dispatcher
 from poppy.edge.program import Program
@@ -133,12 +134,12 @@ def test_signing_keys_are_open_for_nodes_only(tmp_path):
 
 def test_polls_become_rarer(provider, nodes, monkeypatch):
     service = make_service()
-    began = driver.now_utc()
+    began = now_utc()
     provider.ensure(service, None)
     waits = []
     for seconds in (0, 2, 10, 25):
         later = began + datetime.timedelta(seconds=seconds)
-        monkeypatch.setattr(driver, "now_utc", lambda later=later: later)
+        monkeypatch.setattr("poppy.provider.edge.nodes.now_utc", lambda later=later: later)
         waits.append(provider.ensure(service, None).poll_after)
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (0.2, 5.0)
@@ -147,8 +148,8 @@ def test_polls_become_rarer(provider, nodes, monkeypatch):
 def test_node_that_is_away_does_not_hold_up_a_change(provider, nodes, monkeypatch):
     service = make_service()
     provider.ensure(service, None)
-    later = driver.now_utc() + model.LIVE
-    monkeypatch.setattr(driver, "now_utc", lambda: later)
+    later = now_utc() + model.LIVE
+    monkeypatch.setattr("poppy.provider.edge.nodes.now_utc", lambda: later)
     monkeypatch.setattr("poppy.manager.edge.now_utc", lambda: later)
     poll(nodes[:2])
     assert not provider.ensure(service, None).in_progress
@@ -487,7 +488,7 @@ def test_worker_prunes_the_log(poppy, monkeypatch):
     poppy.conf.set_override("edge_retention", 1, group="drivers:storage")
     monkeypatch.setattr(dispatcher, "SWEEP", 0.05)
     with monkeypatch.context() as patch:
-        ago = driver.now_utc() - datetime.timedelta(hours=1)
+        ago = now_utc() - datetime.timedelta(hours=1)
         patch.setattr("poppy.storage.sqlalchemy.edge.now_utc", lambda: ago)
         log.publish("service-1", "{}")
         log.purge("service-1", Purge("/old", True))

@@ -249,7 +249,7 @@ end
 
 -- The query with the parameters that the cache key has; see poppy.edge.plane.lifetimes.
 core.register_converters("keyed_query", function(text)
-  local rule, list, query = text:match("^%S*/q([noe])([^/ ]*)%S* (.*)$")
+  local rule, list, query = text:match("^%S*/q([neo])([^/ ]*)%S* (.*)$")
   local listed, prefixes = {}, {}
   for name in list:gmatch("[^+]+") do
     if name:sub(-1) == "*" then

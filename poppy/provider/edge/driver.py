@@ -4,20 +4,18 @@
 ``doc/source/specs/edge-pulls.rst`` describes the design.
 """
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from oslo_config import cfg
 from oslo_log import log
 
 from poppy.common import addresses, errors, vault
-from poppy.common.clock import now_utc
 from poppy.common.errors import InProgressError, PermanentError
 from poppy.model.certificates import Uploaded
-from poppy.model.edge import EdgeLog, HasEdge, Node, Stamp, TextRecords
+from poppy.model.edge import EdgeLog, HasEdge, TextRecords
 from poppy.model.edge_traffic import Domain
 from poppy.model.operations import Purge
 from poppy.model.pools import NameKeeping
@@ -28,6 +26,7 @@ from poppy.provider.base import Capability, Deployment, Point, Provider, Query
 from poppy.provider.edge import acme_options, signed_urls, statistics
 from poppy.provider.edge.acme_orders import Order, Owner
 from poppy.provider.edge.compiler import compile_program
+from poppy.provider.edge.nodes import LATEST, SOONEST, Nodes, check_accepted, live
 from poppy.provider.edge.options import OPTS
 
 if TYPE_CHECKING:
@@ -38,21 +37,6 @@ LOG = log.getLogger(__name__)
 
 _SHOWN = 3  # Nodes in a message about a prewarm.
 _ANY = "any"  # The ID of a service that does not exist yet.
-_SOONEST, _LATEST = 0.2, 5.0  # Seconds between polls.
-
-
-class _Progress(NamedTuple):
-    """How far the nodes are with a change.
-
-    Attributes:
-        live: the nodes that count.
-        message: what the change waits for; empty if it is done.
-        poll_after: seconds.
-    """
-
-    live: Sequence[Node]
-    message: str
-    poll_after: float
 
 
 class EdgeProvider(Provider):
@@ -125,6 +109,7 @@ class EdgeProvider(Provider):
     def attach(self, storage: HasEdge) -> None:
         """Keep the log of changes; see :meth:`Provider.attach`."""
         self._storage, self._log = storage, storage.edge
+        self._nodes = Nodes(self._log, self.options)
         if self.options.acme_directories or self.options.encryption_keys:
             # Needs libraries of the extra ``edge``.
             from poppy.provider.edge.certificates import Certificates
@@ -194,8 +179,8 @@ class EdgeProvider(Provider):
         if self._certificates and orders:
             text = self._certificates.publication(program, orders)
         stamp = self._log.publish(service.service_id, text)
-        progress = self._progress(stamp)
-        _check_accepted(progress.live, service, stamp, "can't serve it")
+        progress = self._nodes.progress(stamp)
+        check_accepted(progress.live, service, stamp, "can't serve it")
         edge: str = self.options.edge_name
         deployment = Deployment(
             provider_service_id=service.service_id,
@@ -212,7 +197,7 @@ class EdgeProvider(Provider):
         ready = {entry.domain.lower() for entry in urls if entry.operator_url}
         work = self._certificates.advance(owner, orders, ready)
         waiting = [] if work.poll_after is None else ["waiting for certificates"]
-        poll_after = work.poll_after or (_SOONEST if waiting else _LATEST)
+        poll_after = work.poll_after or (SOONEST if waiting else LATEST)
         waiting += self._unshared(service.spec)
         return replace(
             deployment,
@@ -235,8 +220,8 @@ class EdgeProvider(Provider):
         program = json.loads((current and current.program) or "{}")
         tokens = {it["token"] for it in program.get("challenges", ())}
         if current is None or not {it.name for it in order.challenges} <= tokens:
-            raise InProgressError("the challenges are being published", _SOONEST)
-        self._wait(current.stamp)
+            raise InProgressError("the challenges are being published", SOONEST)
+        self._nodes.wait(current.stamp)
 
     def withdraw(self, order: Order) -> None:
         """Do nothing: the next publication has no challenges of this order."""
@@ -302,7 +287,7 @@ class EdgeProvider(Provider):
         if self._certificates is not None:
             self._certificates.forget(Owner.of(service))
         if stamp is not None:
-            self._wait(stamp, len(self._log.nodes()))
+            self._nodes.wait(stamp, len(self._log.nodes()))
 
     def purge(self, service: Service, known: ProviderDetail | None, purge: Purge) -> None:
         """Record the purge, and wait for the nodes; see :meth:`Provider.purge`.
@@ -315,8 +300,8 @@ class EdgeProvider(Provider):
             raise self.no_such(service)
         stamp = self._log.purge(service.service_id, purge)
         if purge.reference:
-            self._wait(stamp)
-            _check_accepted(_live(self._log.nodes(), now_utc()), service, stamp, "can't purge it")
+            self._nodes.wait(stamp)
+            check_accepted(self._nodes.live(), service, stamp, "can't purge it")
 
     def prewarm(
         self,
@@ -330,9 +315,9 @@ class EdgeProvider(Provider):
         if current is None or current.program is None:
             raise self.no_such(service)
         stamp = self._log.prewarm(service.service_id, paths, reference)
-        self._wait(stamp)
-        nodes = _live(self._log.nodes(), now_utc())
-        _check_accepted(nodes, service, stamp, "can't prewarm it")
+        self._nodes.wait(stamp)
+        nodes = self._nodes.live()
+        check_accepted(nodes, service, stamp, "can't prewarm it")
         reasons = []
         for node in nodes:
             # An agent that was restarted since says nothing about it.
@@ -362,7 +347,7 @@ class EdgeProvider(Provider):
         oldest = head - self.options.max_behind
         return any(
             node.report is not None and node.report.ready and node.revision >= oldest
-            for node in _live(nodes, now_utc())
+            for node in live(nodes)
         )
 
     def metrics(
@@ -372,29 +357,6 @@ class EdgeProvider(Provider):
         domain = Domain(service.service_id, query.domain)
         hours = self._log.traffic(domain, query.start, query.end)
         return {"Global": statistics.points(hours, query.metric)}
-
-    def _wait(self, stamp: Stamp, most: int | None = None) -> None:
-        """Return once the nodes have a change; ``most`` limits ``min_nodes``.
-
-        Raises:
-            InProgressError: they do not have it yet.
-        """
-        progress = self._progress(stamp, most)
-        if progress.message:
-            raise InProgressError(progress.message, progress.poll_after)
-
-    def _progress(self, stamp: Stamp, most: int | None = None) -> _Progress:
-        now = now_utc()
-        live = _live(self._log.nodes(), now)
-        have = sum(node.revision >= stamp.revision for node in live)
-        least = self.options.min_nodes if most is None else min(self.options.min_nodes, most)
-        message = ""
-        if len(live) < least:
-            message = f"{len(live)} nodes are live, of {least} that are needed"
-        elif have < max(least, -(-len(live) * self.options.edge_quorum // 100)):
-            message = f"{have} of {len(live)} nodes have it"
-        age = (now - stamp.at).total_seconds()
-        return _Progress(live, message, min(_LATEST, max(_SOONEST, age / 4)))
 
     def _networks(self, option: str) -> list[addresses.Network]:
         try:
@@ -411,20 +373,3 @@ def _check_shared(spec: ServiceSpec) -> None:
             raise PermanentError(
                 f"delivery.{name}: not with the shared certificate of {shared[0]}"
             )
-
-
-def _check_accepted(nodes: Sequence[Node], service: Service, stamp: Stamp, problem: str) -> None:
-    """Check that no node has refused a change.
-
-    Raises:
-        PermanentError: a node has; names it, with its reason.
-    """
-    for node in nodes:
-        failure = node.report.failures.get(service.service_id) if node.report else None
-        if failure is not None and failure.revision == stamp.revision:
-            raise PermanentError(f"Node {node.name} {problem}: {failure.reason}")
-
-
-def _live(nodes: Sequence[Node], now: datetime.datetime) -> Sequence[Node]:
-    """Return the live nodes that are not drained."""
-    return [node for node in nodes if node.is_live(now) and not node.drained]
