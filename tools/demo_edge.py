@@ -5,6 +5,7 @@ import base64
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -29,7 +30,13 @@ from tools.demo_story import ORIGIN, DemoError, Story, wait
 DOMAIN = "www.example.com"
 #: Addresses of the nodes, which use the ports 80 and 443.
 NORTH, SOUTH = "127.7.7.8", "127.7.7.9"
-PAGES = {"/": "Hello from the origin.\n", "/news.txt": "News from the origin.\n"}
+#: The content of the site, and the tags of some of its pages.
+PAGES = {
+    "/": "Hello from the origin.\n",
+    "/news.txt": "News from the origin.\n",
+    "/members/film.txt": "A film for members.\n",
+}
+TAGS = {"/news.txt": "news"}
 
 
 class Node:
@@ -193,9 +200,17 @@ class Edge:
         answer = node.get(path, self._trust())
         text = answer.body.decode().strip()
         seen = answer.fields.get("x-cache", "no X-Cache")
-        self._tell(node, path, f"{answer.status} {text!r} {seen}")
+        shown = re.sub("token=.*", "token=...", path)
+        self._tell(node, shown, f"{answer.status} {text!r} {seen}")
         if answer.status != 200 or seen != cache:
             raise DemoError(f"expected 200 and {cache}")
+
+    def show_forbidden(self, node: Node, path: str) -> None:
+        """Print that a node refuses to answer; anything but a 403 ends the demo."""
+        answer = node.get(path, self._trust())
+        self._tell(node, path, f"{answer.status} {answer.body.decode().strip()!r}")
+        if answer.status != 403:
+            raise DemoError("expected 403")
 
     def wait_until_purged(self, node: Node, path: str) -> None:
         """Wait until the node fetches a page from the origin, and print it."""
@@ -259,7 +274,7 @@ def edge(directory: pathlib.Path, story: Story) -> Iterator[Edge | None]:
         return
     story.step("A tenant's origin, and a certificate authority")
     with contextlib.ExitStack() as stack:
-        origin = stack.enter_context(Nginx(ORIGIN, 80, PAGES))
+        origin = stack.enter_context(Nginx(ORIGIN, 80, PAGES, TAGS))
         story.tell(f"origin:    nginx at http://{origin.host}:{origin.port}")
         names = authority = None
         try:

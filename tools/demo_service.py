@@ -10,8 +10,11 @@ Cassandra and a real ZooKeeper. (``tools/demo --regions`` is :mod:`tools.demo_re
 """
 
 import argparse
+import base64
 import contextlib
+import os
 import pathlib
+import secrets
 import signal
 import sys
 import tempfile
@@ -21,12 +24,15 @@ from typing import Any
 
 import pytest
 import requests
+from poppyclient import signing
 
 from tests.real.cassandra import Cassandra
 from tests.real.poppy import Installation, Options
 from tests.real.zookeeper import ZooKeeper
 from tools.demo_edge import DOMAIN, NORTH, SOUTH, Edge, Node, edge
 from tools.demo_story import ORIGIN, PATIENCE, DemoError, Story
+
+_FILM = "/members/film.txt"
 
 
 class Api:
@@ -157,6 +163,34 @@ def tell_names(story: Story, document: dict[str, Any]) -> None:
             story.tell(f"the tenant now creates the CNAME {DOMAIN} → {link['href']}")
 
 
+def redirect(story: Story, api: Api, location: str, own: Edge, north: Node) -> None:
+    """Show the redirect to HTTPS, if there are certificates."""
+    if own.authority is None:
+        return
+    story.step("The tenant redirects HTTP to HTTPS")
+    value = {"https_redirect": True}
+    api.call("PATCH", location, 202, [{"op": "add", "path": "/delivery", "value": value}])
+    api.wait(location, "deployed")
+    own.show_redirect(north)
+
+
+def sign_urls(story: Story, api: Api, location: str, own: Edge, north: Node) -> None:
+    """Show a page that only signed URLs open."""
+    story.step("The tenant protects a page: only signed URLs open it")
+    secret = secrets.token_urlsafe(32)
+    value = {
+        "keys": [{"id": "k1", "secret": secret}],
+        "rules": [{"name": "members", "request_url": "/members/*"}],
+    }
+    api.call("PATCH", location, 202, [{"op": "add", "path": "/signed_urls", "value": value}])
+    document = api.wait(location, "deployed")
+    story.tell(f"the API shows of the key: {document['signed_urls']['keys'][0]['secret']}")
+    own.show_forbidden(north, _FILM)
+    signed = signing.sign(_FILM, "k1", secret, int(time.time()) + 3600)
+    own.show(north, signed, "MISS")
+    own.show(north, signed, "HIT")
+
+
 def lose_a_node(story: Story, poppy: Daemons, own: Edge, north: Node) -> None:
     """Show that an edge of two nodes serves while a node, and Poppy itself, are away."""
     story.step("A second node joins, and gets everything that the first one has")
@@ -220,18 +254,13 @@ def tour(story: Story, poppy: Daemons, own: Edge | None) -> None:
     document = api.wait(location, "deployed")
     story.tell(f"the TTL is now {document['caching'][0]['ttl']} s")
 
-    if own and own.authority:
-        story.step("The tenant redirects HTTP to HTTPS")
-        patch = [{"op": "add", "path": "/delivery", "value": {"https_redirect": True}}]
-        api.call("PATCH", location, 202, patch)
-        api.wait(location, "deployed")
-        own.show_redirect(north)
-
-    story.step("The tenant purges one page; the others stay in the cache")
     if own:
-        own.show(north, "/news.txt", "MISS")
-        own.show(north, "/news.txt", "HIT")
-    api.call("DELETE", location + "/assets?url=/news.txt", 202)
+        redirect(story, api, location, own, north)
+        sign_urls(story, api, location, own, north)
+    story.step("The tenant purges the pages with a tag; the others stay in the cache")
+    for cache in ("MISS", "HIT") if own else ():
+        own.show(north, "/news.txt", cache)
+    api.call("DELETE", location + "/assets?tag=news", 202)
     if own:
         own.wait_until_purged(north, "/news.txt")
         own.show(north, "/", "HIT")
@@ -272,6 +301,8 @@ def main() -> int:
                 }
                 if own:
                     groups["drivers:provider:edge"] = own.options
+                    key = base64.b64encode(os.urandom(32)).decode()
+                    groups["document_secrets"] = {"encryption_keys": key}
                 with start(story, directory, groups) as poppy:
                     tour(story, poppy, own)
         except pytest.skip.Exception as exc:

@@ -103,7 +103,11 @@ def _planned(
         certificates={
             it["domain"]: f"{_done(it)} ({it['certificate']})" for it in found["certificates"]
         },
-        records={it["name"]: f"{it['type']} {it['value']}" for it in found["dns_records"]},
+        records={
+            it["name"]: f"{it['type']} {it['value']}"
+            for it in found["dns_records"]
+            if it["status"] != "ok"
+        },
     )
 
 

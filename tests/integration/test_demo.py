@@ -49,3 +49,6 @@ def test_a_service_lives_on_two_nodes_with_a_certificate() -> None:
     assert "north-1: GET https://www.example.com/ → 200" in away
     assert "GET http://www.example.com/ → 301 https://www.example.com/" in told
     assert told.count("refused: no certificate") == 2
+    assert "film.txt → 403" in told
+    assert re.search(r"film.txt\?token=... → 200 'A film for members.' HIT", told)
+    assert "/assets?tag=news → 202" in told

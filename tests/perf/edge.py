@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from poppy.edge.program import Access, Certificate, Choice, Clients, Program, Upstream
+from poppy.model.purges import Purge
 from tests.perf.common import Effort, alternate, timed
 from tests.perf.results import Goal, Result
 from tests.real.edge_node import EdgeNode
@@ -210,7 +211,8 @@ def _purges(node: EdgeNode, programs: Sequence[Program], effort: Effort) -> Resu
 def _purge(node: EdgeNode, programs: Sequence[Program]) -> None:
     """Purge paths and, each tenth time, patterns."""
     for number, program in enumerate(itertools.cycle(programs)):
-        node.plane.purge(program.service_id, "/a/*" if number % 10 == 0 else "/a/b.html", True)
+        url = "/a/*" if number % 10 == 0 else "/a/b.html"
+        node.plane.purge(program.service_id, Purge(url, True))
         time.sleep(60 / _PURGES)
 
 

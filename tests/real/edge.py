@@ -31,7 +31,7 @@ class Edge:
 
     def purge(self, service: Service, purge: Purge) -> None:
         """Purge content of a service."""
-        self.node.plane.purge(service.service_id, purge.url, purge.hard)
+        self.node.plane.purge(service.service_id, purge)
 
 
 @pytest.fixture(scope="module")

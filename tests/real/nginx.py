@@ -30,7 +30,7 @@ http {{
         listen {host}:{port};
         root {directory}/html;
         default_type text/plain;
-    }}
+{locations}    }}
 }}
 """
 
@@ -42,12 +42,16 @@ class Nginx:
         host: a loopback address.
         port: needs root below 1024.
         pages: content by path; ``/`` is the index.
+        tags: the field Cache-Tag by path.
     """
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, str]) -> None:
+    def __init__(
+        self, host: str, port: int, pages: Mapping[str, str], tags: Mapping[str, str] | None = None
+    ) -> None:
         self.host = host
         self.port = port
         self._pages = pages
+        self._tags = tags or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -63,7 +67,15 @@ class Nginx:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(content)
         config = directory / "nginx.conf"
-        config.write_text(_CONFIG.format(directory=directory, host=self.host, port=self.port))
+        locations = "".join(
+            f"        location = {path} {{ add_header Cache-Tag {tag}; }}\n"
+            for path, tag in self._tags.items()
+        )
+        config.write_text(
+            _CONFIG.format(
+                directory=directory, host=self.host, port=self.port, locations=locations
+            )
+        )
         self._process = subprocess.Popen(
             [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "error.log")]
         )

@@ -60,8 +60,11 @@ def check(fields: OptionalFields, http: Sequence[str], https: Sequence[str]) -> 
         delivery.check(fields.delivery, http, https)
     if fields.cors is not None:
         cors.check(fields.cors)
-    redirects.check(fields.redirects or ())
-    headers.check(fields.headers or ())
-    error_pages.check(fields.error_pages or ())
+    if fields.redirects is not None:
+        redirects.check(fields.redirects)
+    if fields.headers is not None:
+        headers.check(fields.headers)
+    if fields.error_pages is not None:
+        error_pages.check(fields.error_pages)
     if fields.signed_urls is not None:
         signed_urls.check(fields.signed_urls)
