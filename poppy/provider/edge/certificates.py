@@ -328,8 +328,13 @@ def _message(order: Order) -> str:
     return f"{order.problem}; next attempt at {due(order):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _not_before(order: Order) -> datetime.datetime:
+    return acme_renewal.leaf(order.certificate or "").not_valid_before_utc
+
+
 def _newest(orders: Sequence[Order]) -> Mapping[str, Order]:
     """Return the finished order by domain, the last one of several."""
     finished = [it for it in orders if it.certificate is not None]
-    finished.sort(key=lambda it: acme_renewal.leaf(it.certificate or "").not_valid_before_utc)
+    # Certificates have their times in seconds, so a renewal can have that of its predecessor.
+    finished.sort(key=lambda it: (_not_before(it), it.renewal))
     return {it.names[0]: it for it in finished}
