@@ -14,6 +14,7 @@ from poppy.model.secrets import Secret, with_secrets
 from poppy.model.services import Service
 from poppy.provider.base import Capability
 from poppy.provider.edge.compiler import compile_program
+from poppy.provider.edge.driver import EdgeProvider
 from poppy.testing.edge import Answer, Request
 from poppy.testing.edge.wire import exchange
 from tests.real.edge_node import EdgeNode
@@ -57,29 +58,7 @@ class EdgePlane(WiredPlane):
 
     provider = "edge"
     scheme: ClassVar[str] = "http"
-    supports = frozenset(
-        {
-            Capability.REFERRER,
-            Capability.CLIENT_IP,
-            Capability.GEOGRAPHY,
-            Capability.SOFT_PURGE,
-            Capability.PURGE_MANY,
-            Capability.PURGE_TAG,
-            Capability.PURGE_PREFIX,
-            Capability.PURGE_HOST,
-            Capability.IPV6_ORIGIN,
-            Capability.HTTPS_REDIRECT,
-            Capability.HSTS,
-            Capability.GZIP,
-            Capability.WEBSOCKETS,
-            Capability.REDIRECTS,
-            Capability.REQUEST_HEADERS,
-            Capability.RESPONSE_HEADERS,
-            Capability.CORS,
-            Capability.ERROR_PAGES,
-            Capability.SIGNED_URLS,
-        }
-    )
+    supports = EdgeProvider.SUPPORTS | {Capability.GEOGRAPHY}
     not_kept: ClassVar[Mapping[str, str]] = {}
 
     def __enter__(self) -> Self:

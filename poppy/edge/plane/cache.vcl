@@ -29,8 +29,11 @@ sub vcl_recv {
     if (req.http.x-p-pipe) {
         return (pipe);
     }
+    # What is set here stays after a restart.
     if (req.http.x-p-stale == "no") {
         set req.grace = 0s;
+    } else if (req.http.x-p-stale) {
+        set req.grace = 1y;
     }
     # Varnish answers 416 to several ranges. A server may ignore the field (RFC 9110, section 14.2).
     if (req.http.Range ~ ",") {
