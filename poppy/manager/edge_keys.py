@@ -20,7 +20,7 @@ class Seals(Protocol):
         ...
 
     def seal_accounts(self) -> Sequence[str]:
-        """Encrypt what belongs to no service again; return the IDs of the keys of before."""
+        """Encrypt accounts' keys with the first key; return the IDs of their previous keys."""
         ...
 
 

@@ -36,7 +36,7 @@ class Purge(NamedTuple):
 
     Attributes:
         url: a path that starts with ``/``; None for another scope, or for everything.
-        hard: True evicts; False lets an edge revalidate or serve stale meanwhile.
+        hard: True evicts; False lets an edge serve the old content while it revalidates.
         more: further paths. Only drivers with the capability ``PURGE_MANY`` see any.
         reference: for drivers: the same whenever a purge is repeated, and different for every
             other purge; empty if unknown. It is not stored.

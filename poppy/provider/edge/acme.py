@@ -186,7 +186,7 @@ class Issuer:
         return order if key == order.key else self._put(replace(order, key=key))
 
     def seal_accounts(self) -> list[str]:
-        """Do so for accounts; return the IDs of the keys of before."""
+        """Encrypt accounts' keys with the first key; return the IDs of their previous keys."""
         return [before for it in self._authorities if (before := self._accounts.seal_again(it))]
 
     def _step(self, order: Order) -> Order:

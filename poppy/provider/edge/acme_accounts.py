@@ -61,7 +61,7 @@ class Accounts:
             self._records.put_account(replace(account, url=None, orders=None))
 
     def seal_again(self, directory: str) -> str | None:
-        """Encrypt an account's key with the first key; return the ID of the key of before."""
+        """Encrypt an account's key with the first key; return the ID of its previous key."""
         account = self._records.account(directory)
         if account is None:
             return None

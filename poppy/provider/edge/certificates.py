@@ -121,7 +121,7 @@ class Certificates:
         return self._vault.key_ids
 
     def seal_accounts(self) -> Sequence[str]:
-        """Encrypt the keys of accounts with the first key; return the IDs of the keys of before.
+        """Encrypt accounts' keys with the first key; return the IDs of their previous keys.
 
         Raises:
             ConfigError: a key is missing.

@@ -267,7 +267,7 @@ class EdgeProvider(Provider):
         return self._certificates.key_ids if self._certificates else ()
 
     def seal_accounts(self) -> Sequence[str]:
-        """Encrypt the keys of accounts with the first key; return the IDs of the keys of before.
+        """Encrypt accounts' keys with the first key; return the IDs of their previous keys.
 
         Raises:
             ConfigError: a key is missing.

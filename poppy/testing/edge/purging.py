@@ -145,18 +145,18 @@ PURGES = (
     ),
     _soft(
         "purge-soft-tag",
-        "A soft purge by tag lets the edge serve the old response meanwhile.",
+        "After a soft purge by tag, the edge may serve the old response while it fetches.",
         Purge(None, False, tags=("soft",)),
     ),
     _soft(
         "purge-soft-directory",
-        "A soft purge by prefix lets the edge serve the old responses meanwhile.",
+        "After a soft purge by prefix, the edge may serve old responses while it fetches.",
         Purge(None, False, prefix="{path}/"),
         path="{path}/a/b/c/d/e/f/g/h/i.css?q=1",
     ),
     _soft(
         "purge-soft-host",
-        "A soft purge of a domain lets the edge serve the old responses meanwhile.",
+        "After a soft purge of a domain, the edge may serve old responses while it fetches.",
         Purge(None, False, host="{domain}"),
     ),
     Promise(

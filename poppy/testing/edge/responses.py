@@ -186,7 +186,7 @@ _CORS: Document = {
     ),
 }
 _OPEN: Document = {**BASIC, "cors": CORS(("*",))}
-#: What an origin says that reflects whoever asks.
+#: The response of an origin that allows every site.
 _REFLECTING = Reply(
     fields={
         "Access-Control-Allow-Origin": _OTHER,
