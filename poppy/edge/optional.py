@@ -18,6 +18,9 @@ from poppy.model.schema_parts import SECRETIVE, Schema
 
 NAMES = tuple(it.name for it in codec.members(OptionalFields))
 
+# A node checks thousands of programs when it starts.
+_FIELDS = codec.schema(OptionalFields)["properties"]
+_CACHE_OPTIONS = codec.schema(CacheOptions)
 _SEALED = {"fingerprint", "sealed"}
 _TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool}
 
@@ -28,10 +31,9 @@ def read(document: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         ValueError: a field is invalid; the message names it.
     """
-    properties = codec.schema(OptionalFields)["properties"]
     for name in NAMES:
         if name in document:
-            _check(document[name], properties[name], name)
+            _check(document[name], _FIELDS[name], name)
     values = codec.values(OptionalFields, document)
     try:
         # The API has checked the protocols of the domains.
@@ -62,7 +64,7 @@ def cache_options(document: Any) -> CacheOptions:
     Raises:
         ValueError: they are invalid; the message names the field.
     """
-    _check(document, codec.schema(CacheOptions), "options")
+    _check(document, _CACHE_OPTIONS, "options")
     options = codec.read(CacheOptions, document)
     try:
         caching.check([options])

@@ -30,7 +30,7 @@ import hashlib
 import ipaddress
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from poppy.edge.errors import Refused
@@ -90,10 +90,9 @@ def served(program: Program, settings: Settings) -> Served:
     kinds = {access.kind for access in program.restrictions}
     if "geography" in kinds and settings.geography_database is None:
         raise Refused("This node has no geography database")
-    lifetime = lifetimes.text(None, CacheOptions(), settings.grace)
-    has_lifetime = bool(program.ttls) and program.ttls[0].pattern == _ALL
-    if has_lifetime:
-        lifetime = next(_lifetimes(program, settings))
+    kept = list(_lifetimes(program, settings))
+    has_lifetime = bool(kept) and program.ttls[0].pattern == _ALL
+    lifetime = kept[0] if has_lifetime else lifetimes.text(None, CacheOptions(), settings.grace)
     route = program.routes[0] if program.routes else None
     is_simple = (
         (not program.ttls or has_lifetime)
@@ -103,7 +102,7 @@ def served(program: Program, settings: Settings) -> Served:
         and program.signed_urls is None
     )
     origin = _origin(program.origins[route.value if route and is_simple else 0])
-    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, settings))
+    policy = "" if is_simple else "".join(f"{line}\n" for line in _lines(program, kept))
     digest = hashlib.sha256(policy.encode()).hexdigest()[:16] if policy else ""
     certificates = tuple(
         served_certificate(program.service_id, it, delivery.bind_options(program))
@@ -127,12 +126,12 @@ def served(program: Program, settings: Settings) -> Served:
     )
 
 
-def _lines(program: Program, settings: Settings) -> Iterator[str]:
+def _lines(program: Program, kept: Sequence[str]) -> Iterator[str]:
     for upstream in program.origins:
         yield f"origin {_origin(upstream)}"
     for route in program.routes:
         yield f"route {route.value} {route.pattern}"
-    for ttl, lifetime in zip(program.ttls, _lifetimes(program, settings), strict=True):
+    for ttl, lifetime in zip(program.ttls, kept, strict=True):
         yield f"ttl {lifetime} {ttl.pattern}"
     for access in program.restrictions:
         yield f"access {access.access} {access.kind}"

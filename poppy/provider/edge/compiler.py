@@ -2,7 +2,8 @@
 """The compiler from services to programs. No I/O; the same input gives the same program."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import TypeVar
 
 from poppy.common.errors import PermanentError
 from poppy.edge import optional
@@ -11,9 +12,11 @@ from poppy.model import paths
 from poppy.model.document import codec
 from poppy.model.document.caching import CacheOptions
 from poppy.model.document.redirects import Redirect
-from poppy.model.specs import Origin, Rule, ServiceSpec
+from poppy.model.specs import Caching, Origin, Rule, ServiceSpec
 from poppy.provider import patterns
 from poppy.provider.geography import country_codes
+
+T = TypeVar("T")
 
 _ALL = "/*"
 
@@ -24,18 +27,18 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
     Raises:
         PermanentError: a node would refuse it; the message names the part of the document.
     """
-    ttls = _choices(
-        (rule, min(entry.ttl, MAX_TTL)) for entry in spec.caching for rule in entry.rules
+    caching = _ordered((rule, entry) for entry in spec.caching for rule in entry.rules)
+    options = tuple(_cache_options(entry) for _, entry in caching)
+    routes = _ordered(
+        (rule, number) for number, origin in enumerate(spec.origins) for rule in origin.rules
     )
     program = Program(
         service_id=service_id,
         domains=tuple(sorted(name.lower() for name in spec.domain_names)),
         origins=tuple(_upstream(origin) for origin in spec.origins),
-        routes=_choices(
-            (rule, number) for number, origin in enumerate(spec.origins) for rule in origin.rules
-        ),
-        ttls=ttls,
-        caching=_cache_options(spec, ttls),
+        routes=tuple(Choice(pattern, number) for pattern, number in routes),
+        ttls=tuple(Choice(pattern, min(entry.ttl, MAX_TTL)) for pattern, entry in caching),
+        caching=options if any(it != CacheOptions() for it in options) else (),
         restrictions=tuple(
             Access(access, kind, _clients(kind, rules))
             for (access, kind), rules in spec.restricting
@@ -49,17 +52,8 @@ def compile_program(service_id: str, spec: ServiceSpec) -> Program:
         raise PermanentError(f"The edge can't serve this service: {exc}") from exc
 
 
-def _cache_options(spec: ServiceSpec, ttls: Sequence[Choice]) -> tuple[CacheOptions, ...]:
-    """Return the options of the caching rule of each TTL; none if no rule has options."""
-    plain = CacheOptions()
-    options: dict[str, CacheOptions] = {}
-    for entry in spec.caching:
-        own = codec.read(CacheOptions, codec.write(entry, CacheOptions))
-        for rule in entry.rules:
-            options.setdefault(_pattern(rule), own)
-    if all(it == plain for it in options.values()):
-        return ()
-    return tuple(options[choice.pattern] for choice in ttls)
+def _cache_options(entry: Caching) -> CacheOptions:
+    return CacheOptions(**{it.name: getattr(entry, it.name) for it in codec.members(CacheOptions)})
 
 
 def _upstream(origin: Origin) -> Upstream:
@@ -79,13 +73,12 @@ def _redirects(redirects: tuple[Redirect, ...] | None) -> tuple[Redirect, ...] |
     return tuple(sorted(redirects, key=key))
 
 
-def _choices(cases: Iterable[tuple[Rule, int]]) -> tuple[Choice, ...]:
-    """Return the choices, the most specific first. Of equal patterns the first one counts."""
-    values: dict[str, int] = {}
+def _ordered(cases: Iterable[tuple[Rule, T]]) -> list[tuple[str, T]]:
+    """Return patterns and values, the most specific first. Of equal patterns the first counts."""
+    values: dict[str, T] = {}
     for rule, value in cases:
         values.setdefault(_pattern(rule), value)
-    ordered = sorted(values, key=patterns.specificity)
-    return tuple(Choice(pattern, values[pattern]) for pattern in ordered)
+    return [(pattern, values[pattern]) for pattern in sorted(values, key=patterns.specificity)]
 
 
 def _clients(kind: str, rules: Iterable[Rule]) -> tuple[Clients, ...]:

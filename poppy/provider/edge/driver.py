@@ -4,6 +4,7 @@
 ``doc/source/specs/edge-pulls.rst`` describes the design.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -233,13 +234,16 @@ class EdgeProvider(Provider):
             ConfigError: a key to decrypt them is missing.
         """
         if signed_urls.MARK in program:
-            keys = self.conf[vault.GROUP].encryption_keys
-            program = signed_urls.reveal(program, vault.Vault(keys, vault.GROUP))
+            program = signed_urls.reveal(program, self._document_vault)
         if '"certificates"' not in program:
             return program
         if self._certificates is None:
             raise self.config_error("encryption_keys: it is empty, but there are certificates")
         return self._certificates.reveal(program)
+
+    @functools.cached_property
+    def _document_vault(self) -> vault.Vault:
+        return vault.Vault(self.conf[vault.GROUP].encryption_keys, vault.GROUP)
 
     def keep_certificate(self, service: Service, domain: str, chain: str, key: str) -> None:
         """Keep a tenant's certificate; see :meth:`Provider.keep_certificate`."""
