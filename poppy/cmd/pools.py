@@ -8,7 +8,7 @@ from poppy.bootstrap import Bootstrap
 from poppy.cmd import tables
 from poppy.common.clock import now_utc
 from poppy.manager.pools import PoolsManager
-from poppy.model.pools import CONTINENTS
+from poppy.model.schema_parts import CONTINENTS
 from poppy.storage.pools import PoolStore
 
 _COLUMNS = (

@@ -19,7 +19,7 @@ from oslo_log import log
 
 from poppy.common.clock import now_utc
 from poppy.edge import files
-from poppy.model.edge_traffic import MAX_DOMAINS, TOTAL, Batch, Counts, Domain
+from poppy.model.edge_traffic import MAX_DOMAINS, TOTAL, Batch, Counts, Domain, hour_of
 
 LOG = log.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Ledger:
             self._drop(hour)
 
     def _store(self, last: _Hour | None, sample: Sample, new: Mapping[Domain, Counts]) -> None:
-        start = self._clock().replace(minute=0, second=0, microsecond=0)
+        start = hour_of(self._clock())
         sequence = last.sequence + 1 if last else 1
         if last is not None and last.hour == start:
             sums = dict(last.sums)

@@ -10,7 +10,7 @@ from poppy.common.clock import now_utc
 from poppy.manager import overview
 from poppy.manager.caching import cached
 from poppy.model.edge import Node
-from poppy.model.edge_traffic import HOUR, Counts
+from poppy.model.edge_traffic import HOUR, Counts, hour_of
 from poppy.storage.base import Storage
 
 #: With less of the current hour, the one before it counts too.
@@ -74,7 +74,7 @@ class EdgeOverview:
 
     def _read(self) -> Edge:
         now = now_utc()
-        since = now.replace(minute=0, second=0, microsecond=0)
+        since = hour_of(now)
         if now - since < _LEAST:
             since -= HOUR
         head = self._store.head()

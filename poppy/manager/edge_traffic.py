@@ -9,7 +9,7 @@ from poppy.common import errors
 from poppy.common.clock import now_utc
 from poppy.model import edge_schemas, validation
 from poppy.model.edge import Node
-from poppy.model.edge_traffic import HOUR, TOTAL, Batch, Counts, Domain
+from poppy.model.edge_traffic import HOUR, TOTAL, Batch, Counts, Domain, hour_of
 from poppy.storage.base import Storage
 
 
@@ -57,7 +57,7 @@ def _hour(text: str) -> datetime.datetime:
         moment = None
     if moment is None or datetime.datetime.fromisoformat(text).tzinfo is None:
         raise errors.SchemaInvalid([f"[hour]-{text!r} is no time in ISO 8601 with a time zone"])
-    if moment.replace(minute=0, second=0, microsecond=0) != moment:
+    if hour_of(moment) != moment:
         raise errors.SchemaInvalid([f"[hour]-{text!r} is not the start of an hour"])
     return moment
 

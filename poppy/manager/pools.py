@@ -10,14 +10,13 @@ from typing import Any
 from poppy.common import errors
 from poppy.model.edge import Node
 from poppy.model.pools import (
-    CONTINENTS,
     MAX_NODE_ADDRESSES,
     MAX_POOL_ADDRESSES,
     MAX_POOLS,
     Pool,
     canonical_address,
 )
-from poppy.model.schema_parts import NODE_NAME
+from poppy.model.schema_parts import CONTINENTS, COUNTRY, NODE_NAME, PATTERNS
 from poppy.storage.base import Storage
 from poppy.storage.pools import PoolStore
 
@@ -176,10 +175,8 @@ def _checked(pool: Pool) -> Pool:
         if not 0 <= value <= most:
             raise errors.InvalidRequest(f"{what} {value} is not from 0 to {most}")
     for code in pool.countries:
-        if not re.fullmatch("[A-Z]{2}", code):
-            raise errors.InvalidRequest(
-                f"'{code:.60}' is not a country code of two upper-case letters (ISO 3166-1)"
-            )
+        if not re.match(COUNTRY, code):
+            raise errors.InvalidRequest(f"'{code:.60}' {PATTERNS[COUNTRY]}")
     for code in pool.continents:
         if code not in CONTINENTS:
             raise errors.InvalidRequest(

@@ -18,6 +18,11 @@ MAX_DOMAINS = 1000
 MAX_COUNT = 2**53
 
 
+def hour_of(moment: datetime.datetime) -> datetime.datetime:
+    """Return the start of the hour of a moment."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
 class Counts(NamedTuple):
     """Counts of an hour, or their sums over several nodes.
 

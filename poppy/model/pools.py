@@ -14,8 +14,6 @@ MAX_POOLS = 100
 #: into a UDP response of 1,232 bytes.
 MAX_NODE_ADDRESSES, MAX_POOL_ADDRESSES = 8, 32
 
-CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
-
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -25,7 +23,8 @@ class Pool:
         weight: its share of the clients relative to the other pools of their location. With 0, it
             gets clients only if there is no other.
         countries: whose clients it serves: ISO 3166-1 codes of two letters, in upper case.
-        continents: likewise; see :data:`CONTINENTS`. Without both, it serves all others.
+        continents: likewise, of :data:`.schema_parts.CONTINENTS`. Without both, it serves all
+            others.
         min_nodes: with fewer healthy nodes, the pool gets no clients as long as others do.
         drained: whether the operator takes it out of service.
     """

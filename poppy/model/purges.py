@@ -186,6 +186,11 @@ def path(url: str, name: str) -> str:
     return url if url.startswith("/") else f"/{url}"
 
 
+def has_key(directory: str) -> bool:
+    """Return whether edges mark objects with a directory, which begins and ends with ``/``."""
+    return len(directory) <= MAX_PREFIX and directory.count("/") <= MAX_LEVELS + 1
+
+
 def _directory(text: str) -> str:
     """Return the canonical form of a prefix.
 
@@ -200,7 +205,7 @@ def _directory(text: str) -> str:
         raise errors.InvalidRequest(f"No request matches the prefix: {problem}")
     if "*" in directory or "?" in directory:
         raise errors.InvalidRequest("The prefix must have no wildcard and no query")
-    if len(directory) > MAX_PREFIX or directory.count("/") > MAX_LEVELS + 1:
+    if not has_key(directory):
         raise errors.InvalidRequest(
             f"The prefix must have at most {MAX_PREFIX} characters and {MAX_LEVELS} directories"
         )

@@ -11,6 +11,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
+CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
+
 MAX_REQUEST_URL = 1024
 
 # In Python "$" also matches before a trailing line feed, but not in ECMA 262, which JSON Schema

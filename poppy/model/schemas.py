@@ -9,6 +9,7 @@ from poppy.model.document.caching import CacheOptions
 from poppy.model.document.fields import OptionalFields
 from poppy.model.limits import DocumentLimits
 from poppy.model.schema_parts import (
+    CONTINENTS,
     COUNTRY,
     MAX_REQUEST_URL,
     PATH,
@@ -235,7 +236,7 @@ _GEOGRAPHY = record(
             "description": "Continents, except countries that a provider of the flavor lists.",
             "items": {
                 "description": "A continent.",
-                "enum": ["AF", "AN", "AS", "EU", "NA", "OC", "SA"],
+                "enum": list(CONTINENTS),
             },
             "minItems": 1,
             "maxItems": 7,

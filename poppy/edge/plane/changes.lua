@@ -8,12 +8,6 @@ local CORS_FIELDS = {
   "allow-origin", "allow-methods", "allow-headers", "allow-credentials", "expose-headers", "max-age",
 }
 
-local function unquoted(text)
-  return (text:gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
 local function quoted(text, kept)
   return (text:gsub("[^" .. kept .. "]", function(character)
     return ("%%%02X"):format(character:byte())
@@ -40,7 +34,7 @@ end
 local function reader_of(direction)
   return function(policy, action, field)
     local name, value = field:match("^([^=]+)=?(.*)$")
-    local change = { method = action, name = name, value = unquoted(value) }
+    local change = { method = action, name = name, value = policies.unescaped(value) }
     table.insert(policy.changes[#policy.changes][direction], change)
   end
 end
@@ -51,9 +45,9 @@ policies.readers.response = reader_of("response")
 policies.readers.cors = function(policy, name, value)
   policy.cors = policy.cors or { origins = {} }
   if name == "origin" then
-    policy.cors.origins[unquoted(value)] = true
+    policy.cors.origins[policies.unescaped(value)] = true
   else
-    policy.cors[name] = unquoted(value)
+    policy.cors[name] = policies.unescaped(value)
   end
 end
 

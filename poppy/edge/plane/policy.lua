@@ -10,14 +10,17 @@ local NONE = {}
 
 local find = string.find
 
+local function unescaped(text)
+  return (text:gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
 local function decoded(text)
   if not find(text, "%", 1, true) and not find(text, "//", 1, true) then
     return text
   end
-  local plain = text:gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end)
-  return (plain:gsub("/+", "/"))
+  return (unescaped(text):gsub("/+", "/"))
 end
 
 -- A glob as the texts between its stars.
@@ -288,7 +291,7 @@ end
 poppy_policies = {
   add_choice = add_choice, asked_of = asked_of, decoded = decoded, first_match = first_match,
   glob_matches = glob_matches, matches = matches, new_choices = new_choices,
-  pattern_of = pattern_of, policy_of = policy_of, readers = readers,
+  pattern_of = pattern_of, policy_of = policy_of, readers = readers, unescaped = unescaped,
 }
 
 -- The entry for a request, or "refused". If this fails, the variable with the policy keeps it, and

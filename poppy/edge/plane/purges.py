@@ -12,7 +12,7 @@ import re
 import urllib.parse
 
 from poppy.model import paths
-from poppy.model.purges import MAX_LEVELS, MAX_PREFIX, Purge
+from poppy.model.purges import Purge, has_key
 
 #: What comes after the service in keys of tags, directories and hosts; ``%2f`` in those of paths.
 TAG, DIRECTORY, HOST = "#", "*", "@"
@@ -47,8 +47,8 @@ def scope(service_id: str, purge: Purge) -> tuple[list[str], list[str]]:
 def _soft_key(service_id: str, pattern: str) -> str | None:
     """Return the key of the directory that a pattern covers; None for another pattern."""
     directory, star = pattern[:-1], pattern[-1:]
-    is_short = len(directory) <= MAX_PREFIX and directory.count("/") <= MAX_LEVELS + 1
-    if star != "*" or directory[-1:] != "/" or set("*?") & set(directory) or not is_short:
+    is_path = directory.endswith("/") and not set("*?") & set(directory)
+    if star != "*" or not is_path or not has_key(directory):
         return None
     return _directory(service_id, directory)
 

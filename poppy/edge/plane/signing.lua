@@ -7,12 +7,6 @@ local policies = poppy_policies
 local MOST_DECODINGS = 4
 local LONGEST_TOKEN = 4096
 
-local function unescaped(text)
-  return (text:gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
 local function base64_decoded(text, txn)
   -- The converter ignores the end of a text of an impossible length.
   return text and text:match("^[%w_-]*$") and #text % 4 ~= 1 and txn.c:ub64dec(text) or nil
@@ -33,7 +27,7 @@ local function cut(text, separator, name)
   local kept = {}
   for part in text:gmatch("[^" .. separator .. "]+") do
     local key, found = part:match("^%s*([^=]*)=?%s*(.-)%s*$")
-    if unescaped(key) == name then
+    if policies.unescaped(key) == name then
       value = value or found
     else
       kept[#kept + 1] = part

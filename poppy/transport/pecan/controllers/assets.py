@@ -8,7 +8,7 @@ from poppy.model import purges, schema_parts, validation
 from poppy.model.purges import Purge
 from poppy.policies.base import MEMBER, project_rule
 from poppy.transport.pecan import views
-from poppy.transport.pecan.controllers.base import API, uuid
+from poppy.transport.pecan.controllers.base import API, accepted, uuid
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import Request, boolean, parameter
 from poppy.transport.pecan.response import Response, reply
@@ -19,8 +19,7 @@ def _purge(api: API, request: Request, service_id: str) -> Response:
     service_id = uuid(service_id, "service id")
     purge = _requested(request, api.settings.purge_without_query_is_all)
     api.manager.services.purge(request.project_id, service_id, purge, request.request_id)
-    location = views.service_href(service_id, request.base_url)
-    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
+    return accepted(request, service_id)
 
 
 def _requested(request: Request, nothing_is_all: bool) -> Purge:

@@ -4,13 +4,16 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from poppy.common import errors
 from poppy.model import ids, names
 from poppy.model.limits import DocumentLimits
+from poppy.transport.pecan import views
 from poppy.transport.pecan.guesses import Guesses
 from poppy.transport.pecan.request import Request, document, parameter
+from poppy.transport.pecan.response import Response, reply
 
 if TYPE_CHECKING:
     from poppy.manager.manager import Manager
@@ -64,6 +67,12 @@ class API:
         declared = request.route.body
         assert declared is not None, f"{request.route.id} declares no body"
         return document(request, self.settings.max_body_size, declared.media_types)
+
+
+def accepted(request: Request, service_id: str) -> Response:
+    """Return 202 with the ``Location`` of the service, which shows the progress."""
+    location = views.service_href(service_id, request.base_url)
+    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
 
 
 def project(text: str) -> str:

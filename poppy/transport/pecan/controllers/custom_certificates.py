@@ -7,10 +7,10 @@ from poppy.model import certificates
 from poppy.policies.base import MEMBER, READER, project_rule
 from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import reply_tagged
-from poppy.transport.pecan.controllers.base import API, uuid
+from poppy.transport.pecan.controllers.base import API, accepted, uuid
 from poppy.transport.pecan.openapi import answers
 from poppy.transport.pecan.request import Request
-from poppy.transport.pecan.response import Response, reply
+from poppy.transport.pecan.response import Response
 from poppy.transport.pecan.routes import Answer, Body, Route, tagged
 
 _TEMPLATE = "/v1.0/services/{service_id}/certificates/{domain}"
@@ -28,7 +28,7 @@ def _put(api: API, request: Request, service_id: str, domain: str) -> Response:
     api.manager.custom_certificates.put(
         request.project_id, service_id, domain, api.body(request), request.request_id
     )
-    return _accepted(request, service_id)
+    return accepted(request, service_id)
 
 
 def _delete(api: API, request: Request, service_id: str, domain: str) -> Response:
@@ -36,12 +36,7 @@ def _delete(api: API, request: Request, service_id: str, domain: str) -> Respons
     api.manager.custom_certificates.delete(
         request.project_id, service_id, domain, request.request_id
     )
-    return _accepted(request, service_id)
-
-
-def _accepted(request: Request, service_id: str) -> Response:
-    location = views.service_href(service_id, request.base_url)
-    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
+    return accepted(request, service_id)
 
 
 _NAME = "cdn:services:certificates"

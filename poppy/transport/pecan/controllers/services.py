@@ -11,7 +11,7 @@ from poppy.policies.base import MEMBER, READER, project_rule
 from poppy.provider.base import Metric
 from poppy.transport.pecan import views
 from poppy.transport.pecan.conditional import precondition, reply_tagged
-from poppy.transport.pecan.controllers.base import API, Settings, marker_of, uuid
+from poppy.transport.pecan.controllers.base import API, Settings, accepted, marker_of, uuid
 from poppy.transport.pecan.openapi import answers, service_answers
 from poppy.transport.pecan.request import (
     JSON,
@@ -63,7 +63,7 @@ def _create(api: API, request: Request) -> Response:
         key=key,
         token=request.token,
     )
-    return _accepted(request, service_id)
+    return accepted(request, service_id)
 
 
 def _update(api: API, request: Request, service_id: str) -> Response:
@@ -81,7 +81,7 @@ def _update(api: API, request: Request, service_id: str) -> Response:
         check=_check(request),
         token=request.token,
     )
-    return _accepted(request, service_id)
+    return accepted(request, service_id)
 
 
 def _delete(api: API, request: Request, service_id: str) -> Response:
@@ -94,12 +94,6 @@ def _delete(api: API, request: Request, service_id: str) -> Response:
 
 def _check(request: Request) -> Callable[[Service], None] | None:
     return precondition(request, lambda service: views.service(service, request.base_url))
-
-
-def _accepted(request: Request, service_id: str) -> Response:
-    """Return 202 with the ``Location`` of the service, which shows the progress."""
-    location = views.service_href(service_id, request.base_url)
-    return reply(status=HTTPStatus.ACCEPTED, headers={"Location": location})
 
 
 def _analytics(api: API, request: Request, service_id: str) -> Response:
