@@ -4,20 +4,13 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.real import pebble, unavailable
+from tests.real import demo, pebble, unavailable
 
 pytestmark = pytest.mark.real
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 300.0
-"""On a busy machine; an idle one takes a tenth of it."""
 
 
 def test_a_service_lives_on_two_nodes_with_a_certificate() -> None:
@@ -27,21 +20,7 @@ def test_a_service_lives_on_two_nodes_with_a_certificate() -> None:
         if shutil.which(program, path=path) is None:
             unavailable(f"there is no {program}", "apt-get install haproxy varnish nginx-light")
     with tempfile.TemporaryDirectory(prefix="poppy-demo-test-") as scratch:
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "tools.demo_service"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "TMPDIR": scratch},
-        )
-        try:
-            told, _ = demo.communicate(timeout=SECONDS)
-        finally:
-            demo.terminate()
-            demo.wait(60)
-        assert demo.returncode == 0, told
-        assert list(Path(scratch).iterdir()) == []
+        told = demo.output("tools.demo_service", scratch)
     served = re.findall(r"(\w+)-1: GET https://www.example.com/ → 200 .* (MISS|HIT)", told)
     assert {("north", "MISS"), ("south", "MISS"), ("south", "HIT")} <= set(served)
     # The last answers are those of a node that serves from its files while Poppy is away.

@@ -4,8 +4,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,14 +11,10 @@ import pytest
 
 pytest.importorskip("cassandra")
 
-from tests.real import unavailable
+from tests.real import demo, unavailable
 from tests.real.jars import jars, java
 
 pytestmark = pytest.mark.real
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 300.0
-"""On a busy machine; an idle one takes a fifth of it."""
 
 
 def test_other_region_takes_over_when_one_is_lost():
@@ -30,22 +24,7 @@ def test_other_region_takes_over_when_one_is_lost():
         unavailable("there is no pdns_server", "apt-get install pdns-server pdns-backend-sqlite3")
     # Not in pytest's own directory: its name is too long for the servers' sockets.
     with tempfile.TemporaryDirectory(prefix="poppy-regions-") as scratch:
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "tools.demo_regions"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "TMPDIR": scratch},
-        )
-        try:
-            told, _ = demo.communicate(timeout=SECONDS)
-        finally:
-            demo.terminate()
-            demo.wait(60)
-        left = sorted(path.name for path in Path(scratch).iterdir())
-        assert demo.returncode == 0, told
-        assert left == []
+        told = demo.output("tools.demo_regions", scratch)
         assert _processes_of(scratch) == []
     addresses = dict(re.findall(r"(dc\d): Cassandra at \S+, the API will be at ([\d.]+):", told))
     for subnet, address, region in re.findall(r"subnet (\S+)/24: A (\S+) \((dc\d)\)", told):
