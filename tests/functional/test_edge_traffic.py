@@ -81,7 +81,7 @@ def test_node_without_its_token_reports_nothing(app, poppy):
     assert poppy.storage.edge.traffic_of_nodes(NOW) == {}
 
 
-@pytest.mark.parametrize("moved", [datetime.timedelta(days=-31), 2 * HOUR])
+@pytest.mark.parametrize("moved", [datetime.timedelta(days=-31), 3 * HOUR])
 def test_hour_that_is_not_kept_is_to_be_forgotten(send, poppy, moved):
     assert send({**DOCUMENT, "hour": (NOW + moved).isoformat()}).json == {"stored": False}
     assert poppy.storage.edge.traffic_of_nodes(NOW) == {}
